@@ -1,0 +1,78 @@
+# One entry for people and CI. Needs only Python >= 3.11, git, make and the package registries.
+PYTHON ?= python3
+VENV   ?= .venv
+PY     := $(VENV)/bin/python
+CLUSTER ?= auto
+
+export PYTHONPATH := operator
+export RISKLADDER_CLUSTER := $(CLUSTER)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
+
+$(VENV)/.ready: requirements-dev.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Riskladder needs Python 3.11 or newer: set PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Riskladder needs Python 3.11 or newer, $$($(PYTHON) --version 2>&1) found: set PYTHON=/path/to/python3" >&2; exit 2; }
+	@echo "==> Making the virtual environment in $(VENV)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --require-hashes --disable-pip-version-check -r requirements-dev.lock
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check --editable .
+	@touch $@
+
+.PHONY: venv
+venv: $(VENV)/.ready ## Make the virtual environment from the lock file
+
+.PHONY: demo
+demo: venv ## A breach scales a real Deployment to zero: watch it happen
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo
+
+.PHONY: demo-rollback
+demo-rollback: venv ## A breach rolls a real Deployment back to its last known good revision
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo --action Rollback
+
+.PHONY: test
+test: venv ## Unit, property and integration tests on a real control plane
+	@$(PY) -m pytest --cluster=$(CLUSTER) $(ARGS)
+
+.PHONY: unit
+unit: venv ## Unit and property tests only: seconds, no cluster
+	@$(PY) -m pytest tests/unit $(ARGS)
+
+.PHONY: check
+check: venv ## Format, lint, types, layers, generated files up to date
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports
+	@$(PY) -m riskladder.api.crd crds --check
+	@$(PY) -m riskladder.api.reference docs/reference/api.md --check
+
+.PHONY: format
+format: venv ## Format and fix what can be fixed
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+.PHONY: generate
+generate: venv ## Write the CRDs and the API reference from the models
+	@$(PY) -m riskladder.api.crd crds
+	@$(PY) -m riskladder.api.reference docs/reference/api.md
+
+.PHONY: bench
+bench: venv ## How fast, against a floor, in one run
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m bench $(ARGS)
+
+.PHONY: lock
+lock: venv ## Pin every dependency by hash
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --output-file requirements.lock pyproject.toml
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --extra monitor --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches of the work tree
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
