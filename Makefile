@@ -5,7 +5,6 @@ PY     := $(VENV)/bin/python
 CLUSTER ?= auto
 
 export PYTHONPATH := operator
-export RISKLADDER_CLUSTER := $(CLUSTER)
 
 .DEFAULT_GOAL := help
 

@@ -1,0 +1,46 @@
+"""Kubernetes control planes for tests, benchmarks and the demo: `open_cluster()` gives one, wherever it runs.
+
+`python -m tests.cluster --help` does the same for any command.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tests.cluster.base import ClusterError, ControlPlane, Progress, silent
+from tests.cluster.local import LocalControlPlane
+
+KINDS = ("auto", "local", "kind", "current")
+
+__all__ = ["KINDS", "ClusterError", "ControlPlane", "LocalControlPlane", "open_cluster", "resolve"]
+
+
+def resolve(kind: str) -> str:
+    """Which kind `auto` means here; any other kind is itself. Raises ClusterError for one that does not exist."""
+    if kind == "auto":
+        kind = os.environ.get("CLUSTER") or "auto"
+    if kind not in KINDS:
+        raise ClusterError(f"No cluster kind {kind!r}: choose one of {', '.join(KINDS)} (--cluster, or CLUSTER).")
+    if kind == "auto":
+        from tests.cluster.kind import docker_works
+
+        kind = "kind" if docker_works() else "local"
+    return kind
+
+
+def open_cluster(kind: str = "auto", progress: Progress = silent) -> ControlPlane:
+    """A running control plane; the caller stops it.
+
+    `auto` is what the environment variable CLUSTER says, else kind where a Docker engine runs, else local processes.
+    Raises ClusterError.
+    """
+    kind = resolve(kind)
+    if kind == "kind":
+        from tests.cluster.kind import Kind
+
+        return Kind(progress=progress)
+    if kind == "current":
+        from tests.cluster.current import CurrentContext
+
+        return CurrentContext(progress)
+    return LocalControlPlane(progress=progress).start()

@@ -1,0 +1,106 @@
+"""`python -m tests.cluster build | run [--cluster KIND] -- CMD… | shell [--cluster KIND]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from types import FrameType
+
+from tests.cluster import KINDS, ClusterError, ControlPlane, open_cluster
+from tests.cluster.build import ensure_binaries, print_progress
+
+COMMAND_NOT_FOUND = 127
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: that of CMD for `run`, else 0; 2 for wrong usage; 1 if there is no cluster to be had."""
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        if options.action == "build":
+            print(ensure_binaries())
+            return 0
+        plane = open_cluster(options.cluster, print_progress)
+        try:
+            if options.action == "shell":
+                return _shell(plane)
+            return _run(options.command, plane)
+        finally:
+            _ignore_signals()  # Cleaning up takes a moment: an impatient second Ctrl-C must not leave half of it.
+            plane.stop()
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description="Kubernetes control planes for tests.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("build", help="build the local control plane into the cache, and print where it is")
+    run = actions.add_parser("run", help="run a command with KUBECONFIG set to a cluster of its own")
+    shell = actions.add_parser("shell", help="start a cluster, print its KUBECONFIG, and keep it until Ctrl-C")
+    for action in (run, shell):
+        action.add_argument("--cluster", choices=KINDS, default="auto", help="where it runs (default: %(default)s)")
+    run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD…", help="the command and its arguments")
+    options = parser.parse_args(arguments)
+    if options.action == "run":
+        options.command = options.command[1:] if options.command[:1] == ["--"] else options.command
+        if not options.command:
+            run.error("a command is missing after --")
+    return options
+
+
+def _run(command: list[str], plane: ControlPlane) -> int:
+    try:
+        child = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(plane.kubeconfig)})
+    except OSError as error:
+        print(f"error: {shlex.join(command)} could not be started: {error}", file=sys.stderr)
+        return COMMAND_NOT_FOUND
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        # A Ctrl-C in the terminal has reached the child already, and a second one would cut its own cleaning up short.
+        if number != signal.SIGINT or not _in_foreground():
+            child.send_signal(number)
+
+    signal.signal(signal.SIGINT, forward)
+    signal.signal(signal.SIGTERM, forward)
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _shell(plane: ControlPlane) -> int:
+    print(f"export KUBECONFIG={shlex.quote(str(plane.kubeconfig))}", flush=True)
+    print_progress("Ctrl-C ends the cluster")
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: done.set())
+    done.wait()
+    return 0
+
+
+def _in_foreground() -> bool:
+    """True if a terminal sends its Ctrl-C to our process group, and so to the child too."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return False
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

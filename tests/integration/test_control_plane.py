@@ -1,0 +1,291 @@
+"""The control plane itself: if these fail, no other integration test can be believed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from kubernetes import client, config
+
+from tests.cluster import ClusterError, ControlPlane, LocalControlPlane, open_cluster
+from tests.cluster.current import is_local
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_SECONDS = 60.0
+T = TypeVar("T")
+
+PARENT = """
+import json, os, time
+from tests.cluster import LocalControlPlane
+from tests.cluster.components import NAMES
+plane = LocalControlPlane(nodes=1).start()
+print(json.dumps({"pids": [plane.pid(name) for name in NAMES], "directory": str(plane.directory)}), flush=True)
+time.sleep(600)
+"""
+
+
+def eventually(what: str, get: Callable[[], T], accept: Callable[[T], bool] = bool) -> T:
+    """Poll `get` until `accept` likes what it returns, and return that. An API error is not the end."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    seen: object = None
+    while time.monotonic() < deadline:
+        try:
+            value = get()
+        except client.ApiException as error:
+            seen = error.status
+        else:
+            if accept(value):
+                return value
+            seen = value
+        time.sleep(0.05)
+    pytest.fail(f"waited {DEADLINE_SECONDS:.0f} s in vain for {what}; last seen: {seen}")
+
+
+def connect(kubeconfig: Path) -> client.ApiClient:
+    connection: client.ApiClient = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
+    return connection
+
+
+# The client's own types say that everything may be None, and refuse plain dicts: Any reads better in a test.
+def core_v1(plane: ControlPlane) -> Any:
+    return client.CoreV1Api(connect(plane.kubeconfig))
+
+
+def apps_v1(plane: ControlPlane) -> Any:
+    return client.AppsV1Api(connect(plane.kubeconfig))
+
+
+@pytest.fixture
+def namespace(cluster: ControlPlane) -> Iterator[str]:
+    core = core_v1(cluster)
+    name = f"plane-{uuid.uuid4().hex[:8]}"
+    core.create_namespace({"metadata": {"name": name}})
+    yield name
+    core.delete_namespace(name)
+
+
+def deployment(name: str, replicas: int) -> dict[str, Any]:
+    labels = {"app": name}
+    container = {"name": "server", "image": "nginx:alpine", "ports": [{"containerPort": 8080}]}
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def service(name: str) -> dict[str, Any]:
+    ports = [{"port": 80, "targetPort": 8080}]
+    return {"metadata": {"name": name}, "spec": {"selector": {"app": name}, "ports": ports}}
+
+
+def ready_endpoints(plane: ControlPlane, namespace: str, name: str) -> set[str]:
+    discovery: Any = client.DiscoveryV1Api(connect(plane.kubeconfig))
+    slices = discovery.list_namespaced_endpoint_slice(namespace, label_selector=f"kubernetes.io/service-name={name}")
+    return {
+        address
+        for endpoint_slice in slices.items
+        for endpoint in endpoint_slice.endpoints or []
+        if endpoint.conditions.ready
+        for address in endpoint.addresses
+    }
+
+
+def test_deployment_serves_until_it_is_scaled_to_zero(cluster: ControlPlane, namespace: str) -> None:
+    apps, core = apps_v1(cluster), core_v1(cluster)
+    apps.create_namespaced_deployment(namespace, deployment("model", 3))
+    core.create_namespaced_service(namespace, service("model"))
+
+    eventually(
+        "three ready replicas",
+        lambda: apps.read_namespaced_deployment_status("model", namespace).status.ready_replicas,
+        lambda ready: ready == 3,
+    )
+    addresses = eventually(
+        "three ready endpoints", lambda: ready_endpoints(cluster, namespace, "model"), lambda found: len(found) == 3
+    )
+    pods = core.list_namespaced_pod(namespace).items
+    assert addresses == {pod.status.pod_ip for pod in pods}
+
+    apps.patch_namespaced_deployment_scale("model", namespace, {"spec": {"replicas": 0}})
+
+    eventually("no endpoints", lambda: ready_endpoints(cluster, namespace, "model"), lambda found: not found)
+    eventually("no pods", lambda: core.list_namespaced_pod(namespace).items, lambda items: not items)
+
+
+def test_deleted_pod_vanishes_and_is_replaced(cluster: ControlPlane, namespace: str) -> None:
+    apps, core = apps_v1(cluster), core_v1(cluster)
+    apps.create_namespaced_deployment(namespace, deployment("model", 1))
+
+    def running() -> list[str]:
+        pods = [pod for pod in core.list_namespaced_pod(namespace).items if not pod.metadata.deletion_timestamp]
+        return [pod.metadata.name for pod in pods if pod.status.phase == "Running"]
+
+    (first,) = eventually("a running pod", running)
+    core.delete_namespaced_pod(first, namespace)
+
+    eventually("another pod", running, lambda names: len(names) == 1 and first not in names)
+    names = [pod.metadata.name for pod in core.list_namespaced_pod(namespace).items]
+    assert first not in names
+
+
+def test_two_planes_at_once_do_not_collide() -> None:
+    with LocalControlPlane(nodes=1) as one, LocalControlPlane(nodes=2) as other:
+        assert one.server != other.server
+        core_v1(one).create_namespace({"metadata": {"name": "only-here"}})
+        names = {item.metadata.name for item in core_v1(other).list_namespace().items}
+        assert "only-here" not in names
+        assert len(core_v1(other).list_node().items) == 2
+        directories = one.directory, other.directory
+    assert not any(directory.exists() for directory in directories)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is a feature of Linux")
+def test_sigkill_of_the_parent_leaves_no_child() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    try:
+        line = parent.stdout.readline()
+        assert line, f"the parent ended with {parent.wait()} before its plane was ready"
+        started = json.loads(line)
+        assert all(is_running(pid) for pid in started["pids"])
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+
+    eventually(
+        "every component to end", lambda: [pid for pid in started["pids"] if is_running(pid)], lambda left: not left
+    )
+    with LocalControlPlane(nodes=0):
+        assert not Path(started["directory"]).exists(), "the next plane removes what a killed one left"
+
+
+def is_running(pid: int) -> bool:
+    """True unless the process is gone, or a zombie that nobody has waited for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_components_can_be_broken_and_mended() -> None:
+    with LocalControlPlane(nodes=1) as plane:
+        core = core_v1(plane)
+        core.create_namespace({"metadata": {"name": "kept"}})
+
+        plane.kill("etcd")
+        assert plane.pid("etcd") is None
+        plane.restart("etcd")
+        eventually("the namespace to be there", lambda: core.read_namespace("kept").metadata.uid)
+
+        plane.pause("kube-apiserver")
+        with pytest.raises(Exception, match="timed out"):
+            core.read_namespace("kept", _request_timeout=1)
+        plane.resume("kube-apiserver")
+        plane.wait_healthy("kube-apiserver")
+
+        before = plane.pid("kube-apiserver")
+        plane.restart("kube-apiserver")
+        assert plane.pid("kube-apiserver") not in (before, None)
+        assert core.read_namespace("kept").metadata.name == "kept"
+
+        apps = apps_v1(plane)
+        apps.create_namespaced_deployment("kept", deployment("model", 1))
+        eventually(
+            "the controllers to go on",
+            lambda: apps.read_namespaced_deployment_status("model", "kept").status.ready_replicas,
+        )
+
+
+def test_identity_and_audit_log_of_a_user() -> None:
+    with LocalControlPlane(nodes=1, audit=True) as plane:
+        kubeconfig = plane.kubeconfig_for("system:serviceaccount:a:b", ["auditors"])
+        nobody = client.CoreV1Api(connect(kubeconfig))
+        with pytest.raises(client.ApiException) as refused:
+            nobody.list_namespace()
+        assert refused.value.status == 403
+        events = [json.loads(line) for line in plane.audit_log.read_text().splitlines()]
+        mine = [event for event in events if event["user"]["username"] == "system:serviceaccount:a:b"]
+        assert [(event["verb"], event["responseStatus"]["code"]) for event in mine] == [("list", 403)]
+        assert "auditors" in mine[0]["user"]["groups"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_forwards_signals_and_cleans_up(number: signal.Signals, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    script = (
+        "import os, pathlib, signal, sys, time\n"
+        f"signal.signal({int(number)}, lambda *_: sys.exit(7))\n"
+        f"pathlib.Path({str(told)!r}).write_text(os.environ['KUBECONFIG'])\n"
+        "time.sleep(600)\n"
+    )
+    command = [sys.executable, "-m", "tests.cluster", "run", "--cluster=local", "--", sys.executable, "-c", script]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL)
+    try:
+        kubeconfig = Path(eventually("the command to run", lambda: told.read_text() if told.exists() else ""))
+        assert kubeconfig.exists()
+        process.send_signal(number)
+        assert process.wait(DEADLINE_SECONDS) == 7
+        assert not kubeconfig.exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("server", "local"),
+    [
+        ("https://127.0.0.1:6443", True),
+        ("https://[::1]:6443", True),
+        ("https://localhost:6443", True),
+        ("https://box.local", True),
+        ("https://10.0.0.1:6443", False),
+        ("https://localhost.example.com", False),
+        ("https://127.0.0.1.example.com", False),
+    ],
+)
+def test_only_servers_on_this_machine_are_local(server: str, local: bool) -> None:
+    assert is_local(server) is local
+
+
+def test_remote_context_is_refused_without_consent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config"
+    file.write_text(
+        json.dumps(
+            {
+                "current-context": "production",
+                "contexts": [{"name": "production", "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [{"name": "c", "cluster": {"server": "https://10.0.0.1", "certificate-authority": "ca"}}],
+                "users": [{"name": "u", "user": {"token": "t"}}],
+            }
+        )
+    )
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.delenv("RISKLADDER_YES", raising=False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(ClusterError, match=r"production is https://10\.0\.0\.1"):
+        open_cluster("current")
+
+    monkeypatch.setenv("RISKLADDER_YES", "1")
+    plane = open_cluster("current")
+    try:
+        assert plane.kubeconfig != file
+        assert str(tmp_path / "ca") in plane.kubeconfig.read_text(), "a relative path still names the same file"
+        assert plane.local is None
+    finally:
+        plane.stop()
+    assert not plane.kubeconfig.exists()
