@@ -1,0 +1,250 @@
+"""The ground the custom resources stand on: model base class, scalar types, cross-field rules and list semantics.
+
+Everything here exists twice on purpose without being written twice: pydantic checks an object offline and in the
+operator, and the same declaration becomes OpenAPI and CEL in the CustomResourceDefinition (see schema.py).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+GROUP = "riskladder.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+DURATION_PATTERN = r"^([0-9]{1,5}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$"
+DNS_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+RFC3339_PATTERN = r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})"
+
+VALIDATIONS = "x-kubernetes-validations"
+LIST_TYPE = "x-kubernetes-list-type"
+LIST_MAP_KEYS = "x-kubernetes-list-map-keys"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One cross-field rule in CEL, enforced by the API server at admission and offline by validation.py.
+
+    Declare it in `Model.rules` (`self` is the object) or as `Annotated` metadata (`self` is the field's value).
+    `message` is what a reader sees when `message_expression` is empty or fails; `field_path` points below `self`
+    (`.decide.within`); `reason` is one of the API server's four (FieldValueInvalid, -Required, -Duplicate,
+    -Forbidden). A rule that mentions `oldSelf` is a transition rule: it runs on updates only, never offline.
+    """
+
+    rule: str
+    message: str
+    message_expression: str = ""
+    field_path: str = ""
+    reason: str = "FieldValueInvalid"
+    optional_old_self: bool = False
+
+    @property
+    def is_transition(self) -> bool:
+        """Whether it compares with the old object, and so runs on updates only."""
+        return re.search(r"\boldSelf\b", self.rule) is not None
+
+    def to_schema(self) -> dict[str, Any]:
+        """The entry of x-kubernetes-validations, with the API's defaults left out."""
+        entry: dict[str, Any] = {"rule": self.rule, "message": self.message}
+        if self.message_expression:
+            entry["messageExpression"] = self.message_expression
+        if self.field_path:
+            entry["fieldPath"] = self.field_path
+        if self.reason != "FieldValueInvalid":
+            entry["reason"] = self.reason
+        if self.optional_old_self:
+            entry["optionalOldSelf"] = True
+        return entry
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        json_schema = handler(schema)
+        json_schema[VALIDATIONS] = [*json_schema.get(VALIDATIONS, []), self.to_schema()]
+        return json_schema
+
+
+@dataclass(frozen=True)
+class SchemaExtension:
+    """Adds x-kubernetes-* keywords to a field's schema."""
+
+    keywords: tuple[tuple[str, Any], ...]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        json_schema = handler(schema)
+        json_schema.update({name: list(v) if isinstance(v, tuple) else v for name, v in self.keywords})
+        return json_schema
+
+
+def ListMap(*keys: str) -> SchemaExtension:  # noqa: N802 - reads as a type in annotations
+    """A list whose items are told apart by `keys` (their API names): server-side apply merges it item by item."""
+    return SchemaExtension(((LIST_TYPE, "map"), (LIST_MAP_KEYS, keys)))
+
+
+def ListSet() -> SchemaExtension:  # noqa: N802
+    """A list of scalars without duplicates: several managers may each own some of them."""
+    return SchemaExtension(((LIST_TYPE, "set"),))
+
+
+def AtomicList() -> SchemaExtension:  # noqa: N802
+    """A list that has one owner because the order of its items is the meaning."""
+    return SchemaExtension(((LIST_TYPE, "atomic"),))
+
+
+def WithoutRules() -> SchemaExtension:  # noqa: N802
+    """Leaves the CEL rules out below this field: what is copied from an admitted object must never be refused."""
+    return SchemaExtension((("x-riskladder-without-rules", True),))
+
+
+class Model(BaseModel):
+    """An immutable piece of a custom resource; snake_case in Python, camelCase in the API.
+
+    Unknown fields are ignored here because the API server prunes them; validation.py reports them for lint.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, validate_by_alias=True, validate_by_name=True, extra="ignore"
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        json_schema = handler(schema)
+        if cls.rules:
+            handler.resolve_ref_schema(json_schema)[VALIDATIONS] = [rule.to_schema() for rule in cls.rules]
+        return json_schema
+
+    def to_api(self) -> dict[str, Any]:
+        """The object as the API server takes it: camelCase, JSON types, absent instead of null."""
+        return self.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+class Duration(str):
+    """A span of time as people write it: `90s`, `30m`, `24h`, `15d`, or `1h30m` (units in that order, d to s).
+
+    The text is kept as written. A day is 24 hours. `delta` raises ValueError when the text was never validated and
+    is not a duration.
+    """
+
+    __slots__ = ()
+
+    @property
+    def delta(self) -> timedelta:
+        """The same as a timedelta."""
+        match = re.fullmatch(DURATION_PATTERN, self)
+        if match is None or not self:
+            raise ValueError(f"{str(self)!r} is not a duration; expected for example 90s, 30m, 24h, 15d or 1h30m")
+        days, hours, minutes, seconds = (int(part[:-1]) if part else 0 for part in match.groups())
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        text = core_schema.str_schema(pattern=DURATION_PATTERN, min_length=2, max_length=24)
+        return core_schema.no_info_after_validator_function(
+            cls, text, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+
+PositiveDuration = Annotated[
+    Duration,
+    Rule("self.matches('[1-9]')", "must be longer than zero, for example 30m"),
+]
+
+
+def _parse_time(value: Any) -> datetime:
+    if isinstance(value, str) and re.fullmatch(RFC3339_PATTERN, value):
+        return datetime.fromisoformat(value.upper())
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value
+    raise ValueError("must be an RFC 3339 time with a zone, for example 2026-11-24T06:00:00Z")
+
+
+def format_time(value: datetime) -> str:
+    """RFC 3339 in UTC with `Z`; six fractional digits (what eventTime and MicroTime demand) or none."""
+    utc = value.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="microseconds" if utc.microsecond else "seconds") + "Z"
+
+
+Timestamp = Annotated[
+    datetime,
+    BeforeValidator(_parse_time),
+    AfterValidator(lambda value: value.astimezone(UTC)),
+    PlainSerializer(format_time, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A point in time, always aware and in UTC, to the microsecond."""
+
+DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL_PATTERN)]
+"""RFC 1123 label: the names of tiers, roles, channels, sources, clocks and ladders (it becomes a label value)."""
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN_PATTERN)]
+"""RFC 1123 subdomain: the name of a Kubernetes object."""
+
+IndicatorName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z_]([-A-Za-z0-9_.]*[A-Za-z0-9_])?$")]
+"""Name of a measurement as monitors write it, for example population_stability_index."""
+
+KindName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+ApiVersion = Annotated[
+    str,
+    Field(
+        max_length=317, pattern=r"^(([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?v[a-z0-9]+)?$"
+    ),
+]
+"""`apps/v1`, `v1`, or empty where the kind is known to the operator."""
+
+LabelKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
+    ),
+]
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
+SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+Uid = Annotated[str, Field(min_length=1, max_length=128)]
+Username = Annotated[str, Field(min_length=1, max_length=1024)]
+Text = Annotated[str, Field(max_length=1024)]
+LongText = Annotated[str, Field(max_length=4096)]
+Sha256 = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")]
+Generation = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+
+HttpUrl = Annotated[
+    str,
+    Field(max_length=2048),
+    Rule(
+        "self.matches('^https?://[^/?#\\\\s]+[^\\\\s]*$')",
+        "must be an http or https URL, for example https://host/path",
+    ),
+]
+Link = Annotated[
+    str,
+    Field(max_length=2048),
+    Rule(
+        "self.matches('^[A-Za-z][A-Za-z0-9+.-]*:/[^\\\\s]+$') && !self.matches('^(?i)(javascript|vbscript|data):')",
+        "must be a link with a scheme, for example https://host/path, s3://bucket/key or models:/name/3",
+    ),
+]
+"""Where a person finds more: model card, lineage, report. Shown to readers, never fetched."""
+
+FiniteNumber = Annotated[float, Field(allow_inf_nan=False)]
+"""A JSON number. NaN and infinities have no JSON form and are refused."""

@@ -1,0 +1,306 @@
+"""Escalation: one open question about one model, from the breach to its close. Written by the operator only.
+
+The spec is what was known and intended before anything was touched; the status is how it went. Everything that
+happened is in the records (record.py).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from riskladder.api import escalation_rules
+from riskladder.api.base import (
+    ApiVersion,
+    Count,
+    DnsLabel,
+    Generation,
+    KindName,
+    ListMap,
+    ListSet,
+    Model,
+    ObjectName,
+    Rule,
+    Sha256,
+    Text,
+    Timestamp,
+    Uid,
+    Username,
+    WithoutRules,
+)
+from riskladder.api.conditions import Condition
+from riskladder.api.ladder import (
+    MAX_CHANNELS,
+    MAX_INDICATORS,
+    MAX_SOURCES,
+    MAX_STAKEHOLDERS,
+    MAX_TIERS,
+    Channel,
+    Charter,
+    Governs,
+    Indicator,
+    Stakeholder,
+)
+from riskladder.api.signal import MAX_READINGS, Manual, ModelInfo, Reading
+from riskladder.api.tiers import ContainmentAction, Tier
+
+MAX_INTENTS = 16
+
+RevisionText = Annotated[str, Field(max_length=253)]
+ReasonWord = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+
+
+class NotificationState(StrEnum):
+    """How far a notification got."""
+
+    PENDING = "Pending"
+    DELIVERED = "Delivered"
+    FAILED = "Failed"
+
+
+class DecisionAction(StrEnum):
+    """What a person may decide (api.md, EscalationDecision)."""
+
+    ACKNOWLEDGE = "Acknowledge"
+    COMMENT = "Comment"
+    CONTAIN = "Contain"
+    ESCALATE = "Escalate"
+    OBJECT = "Object"
+    ACCEPT_RISK = "AcceptRisk"
+    RESUME = "Resume"
+    CLOSE = "Close"
+    REVIEW = "Review"
+
+
+class LadderRef(Model):
+    """The version of the ladder that this escalation runs under, whatever becomes of the ladder."""
+
+    name: DnsLabel = Field(description="Name of the EscalationLadder.")
+    uid: Uid = Field(description="Its uid.")
+    generation: Generation = Field(description="Its metadata.generation at opening.")
+    digest: Sha256 = Field(description="SHA-256 of its spec at opening.")
+
+
+class PinnedPolicy(Model):
+    """The parts of the ladder that govern this escalation, copied at opening."""
+
+    charter: Charter | None = Field(None, description="Who answers for the ladder.")
+    governs: Governs | None = Field(None, description="What the ladder may touch, by label.")
+    trusted_sources: Annotated[tuple[DnsLabel, ...], Field(max_length=MAX_SOURCES), ListSet()] = Field(
+        (), description="Sources whose signals count. Empty: every source."
+    )
+    stakeholders: Annotated[tuple[Stakeholder, ...], Field(max_length=MAX_STAKEHOLDERS), ListMap("role")] = Field(
+        (), description="The roles and how each is reached."
+    )
+    channels: Annotated[tuple[Channel, ...], Field(max_length=MAX_CHANNELS), ListMap("name")] = Field(
+        (), description="The ways to reach them."
+    )
+    indicators: Annotated[tuple[Indicator, ...], Field(max_length=MAX_INDICATORS), ListMap("name")] = Field(
+        (), description="What is measured."
+    )
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=MAX_TIERS), ListMap("name")] = Field(
+        description="The levels of risk, from lowest to highest."
+    )
+
+
+class TargetIdentity(Model):
+    """The one object this escalation is about; another of the same name is not it."""
+
+    api_version: ApiVersion = Field(description="API group and version, for example apps/v1.")
+    kind: KindName = Field(description="Kind of the workload.")
+    name: ObjectName = Field(description="Name of the workload.")
+    uid: Uid = Field(description="Its uid.")
+
+
+class SignalRef(Model):
+    """The signal that was acted on, as it read at the time."""
+
+    name: ObjectName = Field(description="Name of the ModelRiskSignal.")
+    uid: Uid = Field(description="Its uid.")
+    observed_at: Timestamp = Field(description="When it was observed.")
+    readings: Annotated[tuple[Reading, ...], Field(max_length=MAX_READINGS), ListMap("indicator")] = Field(
+        (), description="Its readings."
+    )
+    manual: Manual | None = Field(None, description="A person's judgement in place of readings.")
+
+
+class Image(Model):
+    """What one container ran."""
+
+    container: DnsLabel = Field(description="Name of the container.")
+    image: Annotated[str, Field(max_length=1024)] = Field(description="The image as written in the pod template.")
+    image_id: Annotated[str, Field(max_length=1024)] | None = Field(
+        None, alias="imageID", description="The image that ran, by digest, as the node reports it; absent if unknown."
+    )
+
+
+class Evidence(Model):
+    """The workload as it was before anything was touched."""
+
+    replicas: Count | None = Field(None, description="Replicas asked for: what a Resume restores.")
+    revision: RevisionText | None = Field(None, description="Revision of the workload.")
+    pod_template_hash: RevisionText | None = Field(None, description="Hash of its pod template.")
+    images: Annotated[tuple[Image, ...], Field(max_length=32), ListMap("container")] = Field(
+        (), description="What its containers ran."
+    )
+    ready_endpoints: Count | None = Field(None, description="Ready endpoints that served traffic.")
+    taken_at: Timestamp = Field(description="When this was read.")
+
+
+class Intent(Model):
+    """An act that is about to be done, saved before it is done. Never changed, at most one act for each."""
+
+    id: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        description="Number of the intent within the escalation, from 1."
+    )
+    tier: DnsLabel = Field(description="The tier that demands it.")
+    action: ContainmentAction = Field(description="The safe state to bring about.")
+    revision: RevisionText | None = Field(None, description="For a Rollback, the revision to go back to.")
+    pod_template_hash: RevisionText | None = Field(
+        None, description="For a Rollback, the hash of that revision's pod template: it stays when the number changes."
+    )
+    reason: ReasonWord = Field(description="Why, one word, the same as the reason of its Event.")
+    message: Text = Field("", description="The same for people: for example why a Rollback was impossible.")
+    signal: Annotated[SignalRef | None, WithoutRules()] = Field(
+        None, description="The signal that caused it, if not the one of spec.signal."
+    )
+    evidence: Evidence | None = Field(None, description="The workload before it, if not as in spec.evidence.")
+    intended_at: Timestamp = Field(description="When it was saved.")
+
+
+class EscalationSpec(Model):
+    """What was known and intended before anything was touched. Immutable, except that intents may be appended."""
+
+    rules: ClassVar[tuple[Rule, ...]] = escalation_rules.ESCALATION
+
+    ladder: LadderRef = Field(description="The version of the ladder it runs under.")
+    policy: Annotated[PinnedPolicy, WithoutRules()] = Field(description="The parts of that ladder that govern it.")
+    target: TargetIdentity = Field(description="The workload it is about.")
+    model: Annotated[ModelInfo | None, WithoutRules()] = Field(None, description="What the workload serves.")
+    signal: Annotated[SignalRef, WithoutRules()] = Field(description="The signal that opened it, as it read then.")
+    drill: bool = Field(False, description="True: an exercise; containment is a dry run.")
+    evidence: Evidence | None = Field(None, description="The workload as it was at opening.")
+    intents: Annotated[tuple[Intent, ...], Field(max_length=MAX_INTENTS), ListMap("id")] = Field(
+        (),
+        description="Containments that are about to be carried out, each saved before it is done. Append-only: rising "
+        "to a containing tier adds one, in the same write as the lock label.",
+    )
+
+
+class Rung(Model):
+    """Where on the ladder it stands."""
+
+    tier: DnsLabel = Field(description="The tier.")
+    entered_at: Timestamp = Field(description="When it was entered.")
+    reason: ReasonWord = Field(description="Why, one word.")
+    acknowledge_by: Timestamp | None = Field(None, description="The deadline to acknowledge.")
+    decide_by: Timestamp | None = Field(None, description="The deadline to decide.")
+
+
+class Notification(Model):
+    """One message to one role over one channel."""
+
+    key: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        description="Stable across retries and updates, so that the receiver tells a repetition."
+    )
+    role: DnsLabel = Field(description="Who is told.")
+    channel: DnsLabel = Field(description="Over which channel.")
+    state: NotificationState = Field(description="Pending, Delivered, or Failed (given up).")
+    attempts: Count = Field(0, description="How often it was tried.")
+    last_error: Text = Field("", description="Why the last try failed.")
+
+
+class CountedDecision(Model):
+    """A decision, and whether it counted."""
+
+    name: ObjectName = Field(description="Name of the EscalationDecision.")
+    action: DecisionAction = Field(description="What was decided.")
+    role: DnsLabel = Field(description="In which role.")
+    by: Username = Field(description="By whom, as the API server knows them.")
+    at: Timestamp = Field(description="When.")
+    counted: bool = Field(description="Whether it counted.")
+    refused_because: Text = Field("", description="Why it did not.")
+
+
+class Undone(Model):
+    """Somebody undid the containment."""
+
+    at: Timestamp = Field(description="When it was seen last.")
+    field_manager: Annotated[str, Field(max_length=128)] = Field(description="Who wrote it, by field manager.")
+    count: Annotated[int, Field(ge=1)] = Field(1, description="How often.")
+
+
+class Restore(Model):
+    """What a Resume brings back."""
+
+    replicas: Count | None = Field(None, description="Replicas.")
+    revision: RevisionText | None = Field(None, description="Revision.")
+    pod_template_hash: RevisionText | None = Field(None, description="Hash of the pod template.")
+
+
+class ContainmentStatus(Model):
+    """How the containment went, each step with its time."""
+
+    intent: Annotated[int, Field(ge=1)] = Field(description="The intent carried out, by id.")
+    action: ContainmentAction = Field(description="What was done; differs from the intent where that was impossible.")
+    revision: RevisionText | None = Field(None, description="For a Rollback, the revision gone back to.")
+    intended_at: Timestamp = Field(description="When the intent was saved.")
+    applied_at: Timestamp | None = Field(None, description="When the API server acknowledged the change.")
+    endpoints_empty_at: Timestamp | None = Field(None, description="When no ready endpoint was left: proof.")
+    pods_gone_at: Timestamp | None = Field(None, description="When the last contained pod was gone.")
+    undone: Annotated[tuple[Undone, ...], Field(max_length=16), ListMap("fieldManager")] = Field(
+        (), description="Who undid it, when, and how often; it was put back each time."
+    )
+    restore: Restore | None = Field(None, description="What a Resume brings back.")
+
+
+class RiskAcceptance(Model):
+    """The risk is accepted for a time."""
+
+    until: Timestamp = Field(description="Until when; then it reopens.")
+    by: Annotated[tuple[Username, ...], Field(max_length=16), ListSet()] = Field((), description="By whom.")
+
+
+class ClockStatus(Model):
+    """A duty with a deadline."""
+
+    name: DnsLabel = Field(description="The duty.")
+    role: DnsLabel = Field(description="Who has to meet it.")
+    due_at: Timestamp = Field(description="Its deadline.")
+    met_at: Timestamp | None = Field(None, description="When it was met.")
+
+
+class LedgerHead(Model):
+    """The last record of the chain, so that a truncated chain shows."""
+
+    sequence: Annotated[int, Field(ge=0, le=999_999)] = Field(description="Its sequence; 0: no record yet.")
+    hash: Sha256 = Field(description="Its hash; 64 zeros: no record yet.")
+
+
+class EscalationStatus(Model):
+    """How it stands and how it went."""
+
+    observed_generation: Generation | None = Field(None, description="The metadata.generation this status is about.")
+    tier: DnsLabel | None = Field(None, description="The tier it stands at.")
+    rung: Rung | None = Field(None, description="Since when, why, and by when people must act.")
+    waiting_on: Annotated[tuple[DnsLabel, ...], Field(max_length=MAX_STAKEHOLDERS), ListSet()] = Field(
+        (), description="The roles that have to act now."
+    )
+    next_deadline: Timestamp | None = Field(None, description="The next time at which something happens by itself.")
+    notifications: Annotated[tuple[Notification, ...], Field(max_length=512), ListMap("key")] = Field(
+        (), description="Who was told, over which channel, and how far it got."
+    )
+    decisions: Annotated[tuple[CountedDecision, ...], Field(max_length=256), ListMap("name")] = Field(
+        (), description="What people decided and whether it counted."
+    )
+    containment: ContainmentStatus | None = Field(None, description="How the containment went.")
+    risk_acceptance: RiskAcceptance | None = Field(None, description="The risk is accepted until a date.")
+    clocks: Annotated[tuple[ClockStatus, ...], Field(max_length=32), ListMap("name")] = Field(
+        (), description="Duties with a deadline."
+    )
+    ledger: LedgerHead | None = Field(None, description="The last record of the chain.")
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
+        (), description="Acknowledged, Decided, Contained, ContainmentHolds, Stalled, Closed, ReviewDone."
+    )

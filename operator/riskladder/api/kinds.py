@@ -1,0 +1,138 @@
+"""The kinds of the API group: names, models, printer columns and the rules that need the object's own name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from riskladder.api.base import Model, Rule
+from riskladder.api.escalation import EscalationSpec, EscalationStatus
+from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
+from riskladder.api.record import EscalationRecordSpec
+from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
+
+CATEGORY = "riskladder"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of `kubectl get`. `type` date prints an age and `<invalid>` for the future: deadlines are strings."""
+
+    name: str
+    json_path: str
+    type: str = "string"
+    priority: int = 0
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One custom resource kind, always namespaced."""
+
+    name: str
+    plural: str
+    short_names: tuple[str, ...]
+    description: str
+    spec: type[Model]
+    status: type[Model] | None
+    columns: tuple[Column, ...]
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def singular(self) -> str:
+        """The lower-case name."""
+        return self.name.lower()
+
+
+AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+
+def _condition(name: str, condition: str, description: str) -> Column:
+    return Column(name, f'.status.conditions[?(@.type=="{condition}")].status', description=description)
+
+
+LADDER = Kind(
+    name="EscalationLadder",
+    plural="escalationladders",
+    short_names=("ladder", "ladders"),
+    description="A model-risk policy: which readings put a model in which tier, who is told and decides by when, and "
+    "what happens to the running model meanwhile. It acts in its own namespace only.",
+    spec=EscalationLadderSpec,
+    status=EscalationLadderStatus,
+    columns=(
+        _condition("Ready", "Ready", "Whether the ladder is in force."),
+        Column("Suspended", ".spec.suspended", "boolean", description="Whether it acts on nothing."),
+        Column("Open", ".status.openEscalations", "integer", description="Open escalations."),
+        AGE,
+    ),
+    rules=(
+        Rule(
+            "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63",
+            "metadata.name must be a DNS label of at most 63 characters, without dots: it becomes a label value",
+            "'metadata.name ' + self.metadata.name + "
+            "' must be a DNS label of at most 63 characters, without dots: it becomes a label value'",
+        ),
+    ),
+)
+
+SIGNAL = Kind(
+    name="ModelRiskSignal",
+    plural="modelrisksignals",
+    short_names=("mrs", "risksignal"),
+    description="What a monitor measured on a model, or what a person raises about it. One object for each model and "
+    "source, updated with each new reading; one for each reading works too.",
+    spec=ModelRiskSignalSpec,
+    status=SignalStatus,
+    columns=(
+        Column("Ladder", ".spec.ladder", description="The ladder it is read against."),
+        Column("Target", ".spec.target.name", description="The workload."),
+        Column("Source", ".spec.source", description="Who reports."),
+        Column("Tier", ".status.tier", description="The tier the model is in."),
+        _condition("Ready", "Ready", "Whether the signal is usable."),
+        Column("Escalation", ".status.escalation", description="The escalation it opened or joined."),
+        AGE,
+    ),
+)
+
+ESCALATION = Kind(
+    name="Escalation",
+    plural="escalations",
+    short_names=("esc",),
+    description="One open question about one model, from the breach to its close. Written by the operator only.",
+    spec=EscalationSpec,
+    status=EscalationStatus,
+    columns=(
+        Column("Tier", ".status.tier", description="The tier it stands at."),
+        Column("Target", ".spec.target.name", description="The workload."),
+        _condition("Contained", "Contained", "Whether the model is proved to be in its safe state."),
+        Column("Waiting-On", ".status.waitingOn", description="The roles that have to act."),
+        Column("Due", ".status.nextDeadline", description="The next deadline."),
+        AGE,
+    ),
+)
+
+RECORD = Kind(
+    name="EscalationRecord",
+    plural="escalationrecords",
+    short_names=("escr",),
+    description="One link of an escalation's append-only, hash-chained history. Outlives the escalation.",
+    spec=EscalationRecordSpec,
+    status=None,
+    columns=(
+        Column("Escalation", ".spec.escalation", description="The escalation."),
+        Column("Seq", ".spec.sequence", "integer", description="Place in the chain."),
+        Column("Event", ".spec.event", description="What happened."),
+        Column("Actor", ".spec.actor", description="Who did it."),
+        Column("At", ".spec.at", description="When."),
+    ),
+    rules=(
+        Rule(
+            "self.metadata.name.matches('-[0-9]{6}$') && self.metadata.name.startsWith(self.spec.escalation + '-') && "
+            "size(self.metadata.name) == size(self.spec.escalation) + 7 && "
+            "int(self.metadata.name.substring(size(self.spec.escalation) + 1)) == self.spec.sequence",
+            "metadata.name must be <escalation>-<sequence, 6 digits>: it makes an append a compare-and-swap",
+        ),
+    ),
+)
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (LADDER, SIGNAL, ESCALATION, RECORD)}
+"""By kind name."""

@@ -1,0 +1,255 @@
+"""EscalationLadder: an organisation's model-risk policy as an object (api.md; article: charter, tiers, playbooks)."""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from riskladder.api import ladder_rules
+from riskladder.api.base import (
+    Count,
+    DnsLabel,
+    Duration,
+    Generation,
+    HttpUrl,
+    IndicatorName,
+    LabelKey,
+    LabelValue,
+    ListMap,
+    ListSet,
+    Model,
+    PositiveDuration,
+    Rule,
+    SchemaExtension,
+    SecretKey,
+    Sha256,
+    Text,
+)
+from riskladder.api.conditions import Condition
+from riskladder.api.tiers import (
+    AcceptRisk,
+    Acknowledge,
+    Clock,
+    ClosesWhen,
+    Containment,
+    ContainmentAction,
+    ContainmentWhen,
+    Decide,
+    Fallback,
+    Notify,
+    QuorumMember,
+    Resume,
+    SuspendedWorkload,
+    Tier,
+    TimeoutAction,
+    Trigger,
+)
+
+__all__ = [
+    "AcceptRisk",
+    "Acknowledge",
+    "Channel",
+    "ChannelType",
+    "Charter",
+    "Clock",
+    "ClosesWhen",
+    "Containment",
+    "ContainmentAction",
+    "ContainmentWhen",
+    "Decide",
+    "EscalationLadderSpec",
+    "EscalationLadderStatus",
+    "Fallback",
+    "Governs",
+    "Indicator",
+    "LabelOperator",
+    "LabelRequirement",
+    "LabelSelector",
+    "Notify",
+    "QuorumMember",
+    "Resume",
+    "Review",
+    "Stakeholder",
+    "SuspendedWorkload",
+    "Tier",
+    "TimeoutAction",
+    "Trigger",
+]
+
+MAX_TIERS = 8
+MAX_STAKEHOLDERS = 32
+MAX_CHANNELS = 32
+MAX_INDICATORS = 32
+MAX_SOURCES = 32
+
+
+class ChannelType(StrEnum):
+    """How a channel reaches people."""
+
+    APPRISE = "Apprise"
+    PAGERDUTY = "PagerDuty"
+    ALERTMANAGER = "Alertmanager"
+    WEBHOOK = "Webhook"
+
+
+class LabelOperator(StrEnum):
+    """How a label is compared (`metav1.LabelSelectorOperator`)."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class Review(Model):
+    """How often the policy is looked at again."""
+
+    every: PositiveDuration = Field(
+        description="Longest time between two reviews, for example 90d. Later than that the condition ReviewCurrent "
+        "becomes False; nothing else changes."
+    )
+    last_reviewed: date | None = Field(
+        None, description="Date of the last review, as 2026-10-01. Default: the day the ladder was created."
+    )
+
+
+class Charter(Model):
+    """Who answers for the ladder, for what, and how it is kept current."""
+
+    owner: DnsLabel = Field(
+        description="The stakeholder role that answers for the policy: it is told when a rung stalls, and it reviews."
+    )
+    scope: Text = Field("", description="What the policy covers, for readers.")
+    policy_url: HttpUrl | None = Field(None, description="Where the written policy is found (http or https).")
+    review: Review | None = Field(None, description="How often it is reviewed. Default: no review is due.")
+
+
+class LabelRequirement(Model):
+    """One label comparison (`metav1.LabelSelectorRequirement`)."""
+
+    rules: ClassVar[tuple[Rule, ...]] = ladder_rules.LABEL_REQUIREMENT
+
+    key: LabelKey = Field(description="The label key.")
+    operator: LabelOperator = Field(description="In and NotIn compare with values; Exists and DoesNotExist take none.")
+    values: Annotated[tuple[LabelValue, ...], Field(max_length=32), ListSet()] = Field(
+        (), description="What In and NotIn compare with."
+    )
+
+
+class LabelSelector(Model):
+    """A label query with the usual meaning (`metav1.LabelSelector`): all parts must match."""
+
+    match_labels: Annotated[dict[str, LabelValue], Field(max_length=16)] = Field(
+        default_factory=dict, description="Labels and the values they must have.", json_schema_extra={"default": {}}
+    )
+    match_expressions: Annotated[tuple[LabelRequirement, ...], Field(max_length=16)] = Field(
+        (),
+        description="Further comparisons, all of which must hold.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+
+
+class Governs(Model):
+    """What the ladder may touch. A workload opts in by carrying the labels."""
+
+    rules: ClassVar[tuple[Rule, ...]] = ladder_rules.GOVERNS
+
+    selector: Annotated[LabelSelector, SchemaExtension((("x-kubernetes-map-type", "atomic"),))] = Field(
+        description="Labels of the workloads of this namespace that the ladder governs; nothing else is ever touched. "
+        "An empty selector is refused: it would govern everything."
+    )
+
+
+class Stakeholder(Model):
+    """A role that is told, asked, or both. Who holds it is RBAC; how it is reached is here."""
+
+    role: DnsLabel = Field(description="Name of the role, for example legal.")
+    notify: Annotated[tuple[DnsLabel, ...], Field(max_length=8), ListSet()] = Field(
+        (), description="Channels of this ladder that reach it; all are used. None: it is told through Events only."
+    )
+    alternates: Annotated[tuple[DnsLabel, ...], Field(max_length=8), ListSet()] = Field(
+        (), description="Roles told in its place when it does not answer in time; they count towards its quorum."
+    )
+    seats: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1,
+        description="How many people hold the role. A quorum for it cannot be larger than its seats plus those of its "
+        "alternates. Default 1.",
+    )
+
+
+class Channel(Model):
+    """A way to reach people. Secrets stay in the Secret named riskladder-channels of the ladder's namespace."""
+
+    rules: ClassVar[tuple[Rule, ...]] = ladder_rules.CHANNEL
+
+    name: DnsLabel = Field(description="Name of the channel, for example legal-pager.")
+    type: ChannelType = Field(
+        description="Apprise (Slack, Teams, e-mail and others; the Apprise URL is in the Secret), PagerDuty (Events "
+        "API v2; the routing key is in the Secret), Alertmanager (needs url) or Webhook (a CloudEvent to url, signed "
+        "with the key in the Secret)."
+    )
+    url: HttpUrl | None = Field(None, description="Where to send, http or https. Needed by Alertmanager and Webhook.")
+    secret_key: SecretKey | None = Field(
+        None,
+        description="Key in the Secret riskladder-channels. Needed by Apprise, PagerDuty and Webhook; for Alertmanager "
+        "an optional bearer token.",
+    )
+
+
+class Indicator(Model):
+    """A measurement that monitors report, for example a fairness or drift metric."""
+
+    rules: ClassVar[tuple[Rule, ...]] = ladder_rules.INDICATOR
+
+    name: IndicatorName = Field(description="Its name, exactly as the monitors write it.")
+    description: Text = Field("", description="What it measures and in what unit, for those who are told.")
+    stale_after: PositiveDuration | None = Field(
+        None,
+        description="Silence longer than this, counted from the last observedAt, makes it stale (condition "
+        "Fresh=False). Default: never stale.",
+    )
+    when_stale: DnsLabel | None = Field(
+        None, description="The tier that silence puts the model in: no reading is no proof of safety. Needs staleAfter."
+    )
+
+
+class EscalationLadderSpec(Model):
+    """The policy: what is measured, who is told, who decides by when, and what happens to the model meanwhile."""
+
+    rules: ClassVar[tuple[Rule, ...]] = ladder_rules.LADDER
+
+    suspended: bool = Field(False, description="True: evaluate and record, act on nothing. Default false.")
+    charter: Charter | None = Field(None, description="Who answers for the ladder and how it is kept current.")
+    governs: Governs = Field(description="What the ladder may touch, by label and in its own namespace only.")
+    trusted_sources: Annotated[tuple[DnsLabel, ...], Field(max_length=MAX_SOURCES), ListSet()] = Field(
+        (), description="Sources whose signals count. Empty (default): every source that RBAC lets report."
+    )
+    drill_within: PositiveDuration = Field(
+        Duration("2h"), description="How long a drill may stay open before it is closed by itself. Default 2h."
+    )
+    stakeholders: Annotated[tuple[Stakeholder, ...], Field(max_length=MAX_STAKEHOLDERS), ListMap("role")] = Field(
+        (), description="The roles this ladder speaks of, and how each is reached."
+    )
+    channels: Annotated[tuple[Channel, ...], Field(max_length=MAX_CHANNELS), ListMap("name")] = Field(
+        (), description="The ways to reach them."
+    )
+    indicators: Annotated[tuple[Indicator, ...], Field(max_length=MAX_INDICATORS), ListMap("name")] = Field(
+        (), description="What is measured. A signal that reports anything else is refused by name."
+    )
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=MAX_TIERS), ListMap("name")] = Field(
+        description="The levels of risk, from lowest to highest. A model in none of them is at baseline."
+    )
+
+
+class EscalationLadderStatus(Model):
+    """What the operator makes of the ladder."""
+
+    observed_generation: Generation | None = Field(None, description="The metadata.generation this status is about.")
+    digest: Sha256 | None = Field(None, description="SHA-256 of the spec; escalations are pinned to it.")
+    open_escalations: Count = Field(0, description="How many escalations are open under this ladder.")
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
+        (), description="Ready, ReviewCurrent, Suspended."
+    )

@@ -1,0 +1,43 @@
+"""EscalationRecord: one link of an escalation's append-only, hash-chained history."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from riskladder.api.base import LongText, Model, ObjectName, Rule, Sha256, Timestamp
+
+GENESIS_HASH = "0" * 64
+"""previousHash of the first record of a chain."""
+
+
+class EscalationRecordSpec(Model):
+    """What happened, once and for ever.
+
+    hash is SHA-256, in hex, over the RFC 8785 (canonical JSON) form of spec without hash. The object is named
+    `<escalation>-<sequence, 6 digits>`, which makes an append a compare-and-swap.
+    """
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self == oldSelf",
+            "a record is immutable: append another record instead",
+            reason="FieldValueForbidden",
+        ),
+    )
+
+    escalation: Annotated[ObjectName, Field(max_length=246)] = Field(description="The escalation, by name.")
+    sequence: Annotated[int, Field(ge=1, le=999_999)] = Field(description="Place in the chain, from 1, without gaps.")
+    at: Timestamp = Field(description="When it happened (RFC 3339, UTC).")
+    actor: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
+        description="Who did it: a user name as the API server knows it, a source, or the operator."
+    )
+    event: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")] = Field(
+        description="What happened, one word, for example TierEntered; the same as the reason of its Event."
+    )
+    detail: Annotated[dict[str, LongText], Field(max_length=32)] = Field(
+        default_factory=dict, description="The particulars.", json_schema_extra={"default": {}}
+    )
+    previous_hash: Sha256 = Field(description="hash of the record before; 64 zeros for the first.")
+    hash: Sha256 = Field(description="SHA-256 over the canonical form of spec without hash, in hex.")

@@ -1,0 +1,125 @@
+"""From pydantic models to structural schemas, the subset of OpenAPI v3 that CustomResourceDefinitions take.
+
+Structural means: no $ref, no titles, a type at every level, no oneOf/anyOf that carries structure, booleans for
+exclusiveMinimum. See "Specifying a structural schema" in the Kubernetes documentation of CustomResourceDefinitions.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from riskladder.api.base import VALIDATIONS, Model
+from riskladder.api.kinds import Kind
+
+Schema = dict[str, Any]
+
+_KEPT = (
+    "description",
+    "type",
+    "format",
+    "default",
+    "pattern",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "multipleOf",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+)
+_NUMBER_FORMATS = {"integer": "int64", "number": "double"}
+
+
+def structural(model: type[Model]) -> Schema:
+    """The structural schema of a model.
+
+    Raises:
+        ValueError: the model uses something that a structural schema cannot say.
+    """
+    document = model.model_json_schema(by_alias=True, mode="validation")
+    return _convert(document, document.get("$defs", {}), model.__name__, rules=True)
+
+
+@cache
+def object_schema(kind: Kind) -> Schema:
+    """The schema of the whole object: apiVersion, kind, metadata, spec, and status where the kind has one."""
+    properties: Schema = {
+        "apiVersion": {"type": "string", "description": "API group and version of this object."},
+        "kind": {"type": "string", "description": "Kind of this object."},
+        "metadata": {"type": "object"},
+        "spec": structural(kind.spec),
+    }
+    if kind.status is not None:
+        properties["status"] = structural(kind.status)
+    schema: Schema = {
+        "type": "object",
+        "description": kind.description,
+        "required": ["spec"],
+        "properties": properties,
+    }
+    if kind.rules:
+        schema[VALIDATIONS] = [rule.to_schema() for rule in kind.rules]
+    return schema
+
+
+def _convert(source: Schema, definitions: Schema, where: str, *, rules: bool) -> Schema:
+    node = _inline(source, definitions, where)
+    unknown = set(node) - {
+        *_KEPT,
+        *("$defs", "title", "enum", "const", "exclusiveMinimum", "exclusiveMaximum", "properties", "required"),
+        *("items", "additionalProperties"),
+    }
+    if refused := {key for key in unknown if not key.startswith("x-")}:
+        raise ValueError(f"{where}: {', '.join(sorted(refused))} cannot be said in a structural schema")
+    rules = rules and not node.get("x-riskladder-without-rules", False)
+
+    result: Schema = {key: node[key] for key in _KEPT if key in node}
+    if "description" in result:
+        result["description"] = " ".join(str(result["description"]).split())
+    if result.get("default", ...) is None:
+        del result["default"]
+    if "type" not in result:
+        raise ValueError(f"{where}: a structural schema needs a type")
+    if result["type"] in _NUMBER_FORMATS:
+        result.setdefault("format", _NUMBER_FORMATS[result["type"]])
+    if "const" in node:
+        result["enum"] = [node["const"]]
+    elif "enum" in node:
+        result["enum"] = list(node["enum"])
+    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if exclusive in node:
+            result[bound], result[exclusive] = node[exclusive], True
+
+    if "properties" in node:
+        if node.get("required"):
+            result["required"] = list(node["required"])
+        result["properties"] = {
+            name: _convert(child, definitions, f"{where}.{name}", rules=rules)
+            for name, child in node["properties"].items()
+        }
+    if isinstance(node.get("additionalProperties"), dict):
+        result["additionalProperties"] = _convert(node["additionalProperties"], definitions, f"{where}.*", rules=rules)
+    if "items" in node:
+        result["items"] = _convert(node["items"], definitions, f"{where}[]", rules=rules)
+    result.update({key: node[key] for key in node if key.startswith("x-kubernetes-") and (rules or key != VALIDATIONS)})
+    return result
+
+
+def _inline(node: Schema, definitions: Schema, where: str) -> Schema:
+    """Replaces $ref, and the anyOf of an optional field, by what they stand for; what the field says itself wins."""
+    while "$ref" in node or "anyOf" in node or "allOf" in node:
+        own = {key: value for key, value in node.items() if key not in ("$ref", "anyOf", "allOf")}
+        if "$ref" in node:
+            target = definitions[str(node["$ref"]).removeprefix("#/$defs/")]
+        else:
+            choices = [choice for choice in (node.get("anyOf") or node["allOf"]) if choice != {"type": "null"}]
+            if len(choices) != 1:
+                raise ValueError(f"{where}: a union of types cannot be said in a structural schema")
+            target = choices[0]
+        node = {**target, **own}
+        if VALIDATIONS in target and VALIDATIONS in own:
+            node[VALIDATIONS] = [*target[VALIDATIONS], *own[VALIDATIONS]]
+    return node

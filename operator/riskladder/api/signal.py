@@ -1,0 +1,162 @@
+"""ModelRiskSignal: what a monitor measured on a model, or what a person raises about it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from riskladder.api.base import (
+    ApiVersion,
+    Count,
+    DnsLabel,
+    FiniteNumber,
+    Generation,
+    IndicatorName,
+    KindName,
+    Link,
+    ListMap,
+    ListSet,
+    Model,
+    ObjectName,
+    PositiveDuration,
+    Rule,
+    Timestamp,
+    Username,
+)
+from riskladder.api.conditions import Condition
+
+MAX_READINGS = 32
+MAX_BREACHES = 256
+
+VersionText = Annotated[str, Field(max_length=253)]
+
+
+class TargetRef(Model):
+    """The workload that serves the model, in the signal's namespace."""
+
+    api_version: ApiVersion = Field(
+        "", description="API group and version, for example apps/v1. Default: looked up, where the kind is known."
+    )
+    kind: KindName = Field(description="Kind of the workload, for example Deployment or InferenceService.")
+    name: ObjectName = Field(description="Name of the workload, in the signal's namespace.")
+
+
+class ModelInfo(Model):
+    """What the workload serves, for the people who have to decide."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Name of the model in its registry.")
+    version: VersionText | None = Field(None, description="Version of the model in its registry.")
+    owners: Annotated[tuple[Username, ...], Field(max_length=16), ListSet()] = Field(
+        (),
+        description="User names, as the API server knows them, of those who own the model. They never count towards "
+        "accepting its risk, resuming it or closing its escalation.",
+    )
+    card: Link | None = Field(None, description="Link to the model card.")
+    lineage: Link | None = Field(None, description="Link to the lineage: data, training run, code.")
+
+
+class Reading(Model):
+    """One value of one indicator."""
+
+    indicator: IndicatorName = Field(
+        description="An indicator of the ladder, by name. A signal has one reading for each."
+    )
+    value: FiniteNumber = Field(
+        description="The measured value, in the indicator's own unit. NaN and infinities are refused."
+    )
+    sample_size: Count | None = Field(None, description="How many samples it rests on.")
+    window: PositiveDuration | None = Field(None, description="The span of time that it covers, up to observedAt.")
+    evidence: Link | None = Field(None, description="Link to the full report.")
+
+
+class Manual(Model):
+    """A person's judgement in place of a reading."""
+
+    tier: DnsLabel = Field(description="The tier to put the model in. Needs the verb raise on a stakeholder role.")
+    rationale: Annotated[str, Field(min_length=1, max_length=4096)] = Field(description="Why, for those who are told.")
+    raised_by: Username | None = Field(
+        None, description="Who raised it: stamped by the API server, whatever the client wrote."
+    )
+
+
+class ModelRiskSignalSpec(Model):
+    """Readings of one model from one source. Update it with each new reading, or create one for each: both work."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.manual) != (size(self.readings) > 0)",
+            "needs exactly one of readings and manual: a monitor gives readings, a person gives manual",
+        ),
+    )
+
+    ladder: DnsLabel = Field(description="Name of the EscalationLadder, in the same namespace.")
+    target: TargetRef = Field(description="The workload that serves the model; the ladder must govern it.")
+    model: ModelInfo | None = Field(None, description="What it serves, for the people who have to decide.")
+    source: DnsLabel = Field(
+        description="Who reports, for example fairness-monitor. Needs the verb report on the virtual resource "
+        "sources.riskladder.dev of that name."
+    )
+    observed_at: Timestamp = Field(
+        description="When it was observed (RFC 3339). Not more than 5 minutes ahead, and not older than the last "
+        "accepted reading. A reading counts once for each indicator and observedAt."
+    )
+    readings: Annotated[tuple[Reading, ...], Field(max_length=MAX_READINGS), ListMap("indicator")] = Field(
+        (), description="The measured values. Give these or manual."
+    )
+    drill: bool = Field(
+        False, description="True: an exercise. The real ladder runs, marked as a drill, and containment is a dry run."
+    )
+    manual: Manual | None = Field(None, description="A person's judgement. Give this or readings.")
+
+
+class Observed(Model):
+    """The last accepted value of an indicator, so that a reading counts once also after a restart."""
+
+    indicator: IndicatorName = Field(description="The indicator.")
+    value: FiniteNumber = Field(description="Its last accepted value.")
+    observed_at: Timestamp = Field(description="When that was observed.")
+
+
+class Breach(Model):
+    """A threshold that is crossed, confirmed or not yet, or an indicator gone silent."""
+
+    indicator: IndicatorName = Field(description="The indicator.")
+    tier: DnsLabel = Field(description="The tier whose threshold it crossed.")
+    value: FiniteNumber | None = Field(
+        None, description="The value of the last reading that counted; absent if there is none."
+    )
+    threshold: FiniteNumber | None = Field(None, description="The threshold; absent for staleness.")
+    readings: Count = Field(0, description="How many readings in a row have crossed it.")
+    confirmed: bool = Field(False, description="True once they are as many as the trigger asks for.")
+    observed_at: Timestamp | None = Field(None, description="observedAt of the last reading that counted.")
+    stale: bool = Field(False, description="True if silence, not a value, put it here (whenStale).")
+
+
+class LastKnownGood(Model):
+    """The revision to go back to."""
+
+    revision: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="Revision of the workload, for a Deployment its deployment.kubernetes.io/revision."
+    )
+    digest: Annotated[str, Field(max_length=253)] | None = Field(None, description="Hash of its pod template.")
+    since: Timestamp | None = Field(None, description="Since when it has been without a breach.")
+
+
+class SignalStatus(Model):
+    """What the operator makes of the signal."""
+
+    observed_generation: Generation | None = Field(None, description="The metadata.generation this status is about.")
+    tier: DnsLabel | None = Field(None, description="The tier the readings put the model in; absent or baseline: none.")
+    since: Timestamp | None = Field(None, description="Since when.")
+    observed: Annotated[tuple[Observed, ...], Field(max_length=MAX_READINGS), ListMap("indicator")] = Field(
+        (), description="The last accepted value of each indicator."
+    )
+    breaches: Annotated[tuple[Breach, ...], Field(max_length=MAX_BREACHES), ListMap("indicator", "tier")] = Field(
+        (), description="The thresholds that are crossed, and the indicators gone silent."
+    )
+    escalation: ObjectName | None = Field(None, description="The Escalation that this signal opened or joined.")
+    last_known_good: LastKnownGood | None = Field(None, description="The revision a Rollback goes back to.")
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
+        (), description="Ready, Fresh, Breached, Contained."
+    )

@@ -1,0 +1,309 @@
+"""A tier of an escalation ladder: when it is entered, who is told, who decides by when, and what happens meanwhile.
+
+Shared by the ladder, which declares tiers, and by an open escalation, which pins the ones it was opened under.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from riskladder.api import tier_rules
+from riskladder.api.base import (
+    AtomicList,
+    DnsLabel,
+    Duration,
+    FiniteNumber,
+    IndicatorName,
+    KindName,
+    LabelValue,
+    ListMap,
+    ListSet,
+    Model,
+    ObjectName,
+    PositiveDuration,
+    Rule,
+    Text,
+)
+
+MAX_TRIGGERS = 32
+MAX_QUORUM = 8
+MAX_NOTIFY = 16
+
+
+class TimeoutAction(StrEnum):
+    """What a missed deadline does."""
+
+    ESCALATE = "Escalate"
+    CONTAIN = "Contain"
+    HOLD = "Hold"
+
+
+class ContainmentWhen(StrEnum):
+    """When the running model is taken to its safe state."""
+
+    IMMEDIATELY = "Immediately"
+    ON_DECISION = "OnDecision"
+    ON_TIMEOUT = "OnTimeout"
+
+
+class ContainmentAction(StrEnum):
+    """A safe state for a running model."""
+
+    SCALE_TO_ZERO = "ScaleToZero"
+    ROLLBACK = "Rollback"
+    FALLBACK = "Fallback"
+    ISOLATE = "Isolate"
+
+
+class Trigger(Model):
+    """A threshold on one indicator. Crossing it, often enough in a row, breaches the tier."""
+
+    rules: ClassVar[tuple[Rule, ...]] = tier_rules.TRIGGER
+
+    indicator: IndicatorName = Field(
+        description="Name of an indicator of this ladder. A tier has one trigger for each."
+    )
+    above: FiniteNumber | None = Field(
+        None,
+        description="Breached by a value strictly greater than this, in the indicator's own unit. Give this or below. "
+        "Of two tiers that use it for one indicator, the higher tier needs the greater number.",
+    )
+    below: FiniteNumber | None = Field(
+        None,
+        description="Breached by a value strictly less than this, in the indicator's own unit. Give this or above. "
+        "Of two tiers that use it for one indicator, the higher tier needs the smaller number.",
+    )
+    readings: Annotated[int, Field(ge=1, le=100)] = Field(
+        1,
+        description="How many breaching readings in a row confirm the breach; a reading counts once for each "
+        "observedAt. Default 1: the first one does. More than one keeps a single outlier from waking people.",
+    )
+    clears_at: FiniteNumber | None = Field(
+        None,
+        description="The breach clears only when the value is back at or past this number, on the safe side of the "
+        "threshold (hysteresis). Default: the threshold itself.",
+    )
+
+
+class Notify(Model):
+    """One role to tell, and how long after the tier was entered."""
+
+    role: DnsLabel = Field(description="The stakeholder role to tell, over its channels.")
+    after: Duration = Field(
+        Duration("0s"),
+        description="How long after the tier was entered, unless it has closed by then. Default 0s: now.",
+    )
+
+
+class Acknowledge(Model):
+    """The deadline by which one of those told must say that they have taken it."""
+
+    rules: ClassVar[tuple[Rule, ...]] = tier_rules.ACKNOWLEDGE
+
+    within: PositiveDuration = Field(
+        description="Time from entering the tier to the first acknowledgement. Missed: alternates are told, and "
+        "onTimeout applies."
+    )
+    remind_every: PositiveDuration | None = Field(
+        None, description="How often to remind until then; no longer than within. Default: no reminders."
+    )
+
+
+class QuorumMember(Model):
+    """A role whose agreement is needed."""
+
+    role: DnsLabel = Field(
+        description="A stakeholder role. Who holds it is RBAC: a verb on stakeholders.riskladder.dev."
+    )
+    count: Annotated[int, Field(ge=1, le=16)] = Field(
+        1,
+        description="How many different people must agree in this role; each counts once. At most the seats of the "
+        "role and of its alternates together. Default 1.",
+    )
+
+
+Quorum = Annotated[
+    tuple[QuorumMember, ...],
+    Field(min_length=1, max_length=MAX_QUORUM),
+    ListMap("role"),
+]
+
+
+class Decide(Model):
+    """The deadline by which the quorum must have decided."""
+
+    within: PositiveDuration = Field(
+        description="Time from entering the tier to a decision by the quorum. Missed: onTimeout applies."
+    )
+    quorum: Quorum = Field(
+        description="Who must agree to accept the risk or to close. Every entry must be met. An owner of the model "
+        "never counts."
+    )
+
+
+class ClosesWhen(Model):
+    """When an escalation closes by itself."""
+
+    cleared: bool = Field(
+        True,
+        description="Close when every breach has cleared and nothing is contained. Default true. False: only "
+        "people close it.",
+    )
+    for_: Duration = Field(
+        Duration("0s"), alias="for", description="How long the breaches must have stayed cleared first. Default 0s."
+    )
+
+
+class Fallback(Model):
+    """Where traffic goes under action Fallback: give service and selector, or httpRoute and backend."""
+
+    rules: ClassVar[tuple[Rule, ...]] = tier_rules.FALLBACK
+
+    service: ObjectName | None = Field(
+        None, description="The Service of this namespace whose selector is switched. Needs selector."
+    )
+    selector: Annotated[dict[str, LabelValue], Field(min_length=1, max_length=16)] | None = Field(
+        None, description="The labels of the pods that serve instead, for example a rule-based baseline. Needs service."
+    )
+    http_route: ObjectName | None = Field(
+        None, description="The Gateway API HTTPRoute of this namespace whose backend is switched. Needs backend."
+    )
+    backend: ObjectName | None = Field(
+        None, description="The Service that the HTTPRoute sends traffic to. Needs httpRoute."
+    )
+
+
+class SuspendedWorkload(Model):
+    """A workload stopped beside the model."""
+
+    kind: KindName = Field(description="Its kind, for example CronJob or Job.")
+    name: ObjectName = Field(description="Its name, in the ladder's namespace.")
+
+
+class Containment(Model):
+    """What happens to the running model, when, and how firmly it is kept so."""
+
+    rules: ClassVar[tuple[Rule, ...]] = tier_rules.CONTAINMENT
+
+    when: ContainmentWhen = Field(
+        ContainmentWhen.IMMEDIATELY,
+        description="Immediately (default): as soon as the tier is entered, before anyone is asked; evidence is saved "
+        "first. OnDecision: when someone with authority decides Contain; needs decide. OnTimeout: when a deadline of "
+        "the tier is missed; needs onTimeout: Contain.",
+    )
+    action: ContainmentAction = Field(
+        description="The safe state. ScaleToZero: no replica is left. Rollback: back to the last revision known to be "
+        "good. Fallback: traffic goes to what fallback names. Isolate: pods keep running and no traffic reaches them."
+    )
+    if_impossible: Literal[ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE] = Field(
+        ContainmentAction.SCALE_TO_ZERO,
+        description="What to do instead where the action cannot be done, for example a Rollback with no known good "
+        "revision. ScaleToZero (default) or Isolate: both always can.",
+    )
+    fallback: Fallback | None = Field(
+        None, description="Where traffic goes. Required by action Fallback, unused by the others."
+    )
+    lock: bool = Field(
+        True,
+        description="Admission refuses to undo the containment (raising replicas, changing the pod template), also to "
+        "administrators and autoscalers, until a counted decision. Default true. False: undoing it is only recorded, "
+        "and put back.",
+    )
+    within: PositiveDuration = Field(
+        Duration("2m"),
+        description="Time from the intent to proof that it took effect (no ready endpoint of the contained revision). "
+        "Not proved by then: the next tier is entered. Default 2m.",
+    )
+    also_suspend: Annotated[tuple[SuspendedWorkload, ...], Field(max_length=16), ListMap("kind", "name")] = Field(
+        (), description="Workloads to suspend beside the model, for example the retraining CronJob or data collection."
+    )
+
+
+class AcceptRisk(Model):
+    """Permission to accept the risk for a limited time."""
+
+    at_most: PositiveDuration = Field(
+        description="The longest time a risk may be accepted for. It then reopens; a worse tier reopens it at once."
+    )
+
+
+StepPercent = Annotated[str, Field(max_length=4, pattern=r"^([1-9][0-9]?|100)%$")]
+
+
+class Resume(Model):
+    """Who may bring a contained model back, and how carefully."""
+
+    rules: ClassVar[tuple[Rule, ...]] = tier_rules.RESUME
+
+    quorum: Quorum = Field(
+        description="Who must agree to resume. Every entry must be met. An owner of the model never counts. Resuming "
+        "may need more than halting."
+    )
+    watch_for: PositiveDuration | None = Field(
+        None,
+        description="How long the model is watched after it is restored, and after each step: a breach in that time "
+        "contains it again. Default: not watched longer than any other model.",
+    )
+    steps: Annotated[tuple[StepPercent, ...], Field(max_length=10), AtomicList()] = Field(
+        (),
+        description="Shares of the former replicas to restore one after the other, strictly growing and ending with "
+        "100%, for example [10%, 50%, 100%]. Default: all at once.",
+    )
+
+
+class Clock(Model):
+    """A duty with a deadline, such as a report to a regulator, that runs from the moment of becoming aware."""
+
+    name: DnsLabel = Field(description="Name of the duty, for example ai-act-art-73.")
+    within: PositiveDuration = Field(
+        description="Time from entering the tier (awareness) to the duty being met, for example 15d, 10d or 2d under "
+        "Article 73 of the EU AI Act."
+    )
+    role: DnsLabel = Field(description="The stakeholder role that has to meet it and is reminded of it.")
+
+
+class Tier(Model):
+    """A level of risk and the response to it. Tiers are ordered from lowest to highest."""
+
+    rules: ClassVar[tuple[Rule, ...]] = tier_rules.TIER
+
+    name: DnsLabel = Field(description="Name of the tier, for example moderate. Not baseline: that is no tier at all.")
+    triggers: Annotated[tuple[Trigger, ...], Field(max_length=MAX_TRIGGERS), ListMap("indicator")] = Field(
+        (), description="Any of them breaches the tier. None: only a stale indicator or a person raises it."
+    )
+    notify: Annotated[tuple[Notify, ...], Field(max_length=MAX_NOTIFY), ListMap("role")] = Field(
+        (), description="Who is told, in what order."
+    )
+    remedies: Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(max_length=16), ListSet()] = Field(
+        (), description="What to try, proposed to those who are told."
+    )
+    acknowledge: Acknowledge | None = Field(
+        None, description="By when someone must have taken it. Default: nobody need."
+    )
+    decide: Decide | None = Field(None, description="By when who must have decided. Default: no decision is asked for.")
+    on_timeout: TimeoutAction = Field(
+        TimeoutAction.HOLD,
+        description="What a missed deadline (acknowledge or decide) does. Escalate: the next tier is entered. Contain: "
+        "the containment of this tier is carried out. Hold (default): keep reminding and tell the charter's owner.",
+    )
+    closes_when: ClosesWhen | None = Field(
+        None, description="When the escalation closes by itself. Default: only people close it."
+    )
+    containment: Containment | None = Field(
+        None,
+        description="What happens to the running model: the safe state (action), when it is taken there (when: "
+        "Immediately by default), the proof it must reach in time (within, 2m), and the lock that keeps it there until "
+        "a counted decision. Default: the model keeps running.",
+    )
+    accept_risk: AcceptRisk | None = Field(
+        None, description="Whether the quorum of decide may accept the risk, and for how long. Default: it may not."
+    )
+    resume: Resume | None = Field(
+        None, description="Who may bring a contained model back. Default: the quorum of decide, all at once."
+    )
+    clocks: Annotated[tuple[Clock, ...], Field(max_length=16), ListMap("name")] = Field(
+        (), description="Duties with a deadline that start when the tier is entered."
+    )

@@ -1,0 +1,178 @@
+"""Checks an object offline with the rules and messages that the API server applies at admission.
+
+Used by lint before anything is applied, and by the operator for stored objects that an older schema let in. Nothing
+here raises on bad input: the input is what is being judged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from riskladder.api.base import API_VERSION, DNS_SUBDOMAIN_PATTERN, LIST_MAP_KEYS, LIST_TYPE, Model, format_time
+from riskladder.api.cel_eval import Path, Schema, violations
+from riskladder.api.kinds import KINDS
+from riskladder.api.messages import PATTERN_HELP, describe, shown
+from riskladder.api.schema import object_schema
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: `spec.tiers[0].decide.within`, and what was found, what was expected, what to do."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+def validate(kind: str, obj: Mapping[str, Any], *, unknown_fields: bool = False) -> list[Problem]:
+    """Everything that is wrong with an object of that kind; empty when the API server would take it.
+
+    Args:
+        kind: the kind it is meant to be, for example EscalationLadder.
+        obj: the whole object, as read from YAML or from the API server. Not changed.
+        unknown_fields: also report fields that the kind does not have. The API server prunes them with at most a
+            warning, which is how a misspelt deadline goes unnoticed.
+
+    Transition rules (immutability) are not checked: they need the old object.
+    """
+    if kind not in KINDS:
+        return [Problem("kind", f"found {shown(kind)}, expected one of {', '.join(KINDS)}")]
+    if not isinstance(obj, Mapping):
+        return [Problem("", f"found {shown(obj)}, expected an object of kind {kind}")]
+    try:
+        return _validate(kind, obj, unknown_fields=unknown_fields)
+    except RecursionError:
+        return [Problem("", "nested too deeply")]
+
+
+def _validate(kind: str, obj: Mapping[str, Any], *, unknown_fields: bool) -> list[Problem]:
+    schema = object_schema(KINDS[kind])
+    found: list[tuple[Path, str]] = []
+    for field, expected in (("kind", kind), ("apiVersion", API_VERSION)):
+        if field in obj and obj[field] != expected:
+            found.append(((field,), f"found {shown(obj[field])}, expected {expected}"))
+
+    document = _plain(obj)
+    unknown: list[Path] = []
+    for part in ("spec", "status"):
+        if part in document and part in schema["properties"]:
+            document[part] = _prepared(schema["properties"][part], document[part], (part,), unknown)
+    if unknown_fields:
+        unknown += [(name,) for name in document if name not in schema["properties"]]
+        found += [(path, "unknown field: it would be dropped without effect; check the spelling") for path in unknown]
+
+    structural = [*_metadata(document.get("metadata")), *_structure(kind, document)]
+    for part in ("spec", "status"):
+        if part in document and part in schema["properties"]:
+            structural += _duplicates(schema["properties"][part], document[part], (part,))
+    broken = [path for path, _ in structural]
+    found += structural
+    for violation in violations(
+        schema, document, (), usable=lambda path: not any(other[: len(path)] == path for other in broken)
+    ):
+        found.append((violation.path, violation.message))
+    return [Problem(path_text(path), message) for path, message in found]
+
+
+def path_text(path: Path) -> str:
+    """A path as Kubernetes writes it: `spec.tiers[0].name`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def _metadata(metadata: Any) -> Iterator[tuple[Path, str]]:
+    """What the API server checks of every object's metadata, as far as it can be wrong in a file."""
+    if not isinstance(metadata, Mapping):
+        yield ("metadata",), "is required" if metadata is None else f"found {shown(metadata)}, expected an object"
+    elif "name" in metadata:
+        name = metadata["name"]
+        if not isinstance(name, str) or len(name) > 253 or re.fullmatch(DNS_SUBDOMAIN_PATTERN, name) is None:
+            yield ("metadata", "name"), f"found {shown(name)}, expected {PATTERN_HELP[DNS_SUBDOMAIN_PATTERN]}"
+    elif "generateName" not in metadata:
+        yield ("metadata", "name"), "is required"
+
+
+def _structure(kind: str, document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    models: tuple[tuple[str, type[Model] | None], ...] = (("spec", KINDS[kind].spec), ("status", KINDS[kind].status))
+    for part, model in models:
+        if model is None or (part not in document and part == "status"):
+            continue
+        if part not in document:
+            yield (part,), "is required"
+            continue
+        try:
+            model.model_validate_json(json.dumps(document[part]), strict=True, by_name=False, by_alias=True)
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                yield (part, *item["loc"]), describe(item)
+        except ValueError as error:  # a lone surrogate, an integer beyond any limit
+            yield (part,), f"cannot be written as JSON: {error}"
+
+
+def _duplicates(schema: Schema, value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, Mapping):
+        for name, child in value.items():
+            child_schema = schema.get("properties", {}).get(name)
+            if child_schema is not None:
+                yield from _duplicates(child_schema, child, (*path, name))
+    elif isinstance(value, list) and "items" in schema:
+        seen: set[str] = set()
+        for index, item in enumerate(value):
+            identity = _identity(schema, item)
+            if identity is not None and identity in seen:
+                yield (*path, index), f"Duplicate value: {identity}"
+            elif identity is not None:
+                seen.add(identity)
+            yield from _duplicates(schema["items"], item, (*path, index))
+
+
+def _identity(schema: Schema, item: Any) -> str | None:
+    """What tells an item of a set or list map from the others, as the API server prints it; None where nothing does."""
+    if schema.get(LIST_TYPE) == "set":
+        return json.dumps(item)
+    if schema.get(LIST_TYPE) == "map" and isinstance(item, Mapping):
+        return json.dumps({key: item.get(key) for key in sorted(schema[LIST_MAP_KEYS])}, separators=(",", ":"))
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """JSON types only, and nulls left out of objects: the API server prunes them from fields that are not nullable."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(child) for name, child in value.items() if child is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime):  # YAML reads unquoted times as such; kubectl keeps them text
+        return format_time(value) if value.tzinfo else value.isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str(value)
+
+
+def _prepared(schema: Schema, value: Any, path: Path, unknown: list[Path]) -> Any:
+    """The value with unknown fields pruned and noted, and defaults applied: what the API server judges."""
+    if isinstance(value, Mapping) and "properties" in schema:
+        properties: Mapping[str, Schema] = schema["properties"]
+        unknown += [(*path, name) for name in value if name not in properties]
+        result = {
+            name: _prepared(properties[name], child, (*path, name), unknown)
+            for name, child in value.items()
+            if name in properties
+        }
+        for name, child_schema in properties.items():
+            if name not in result and "default" in child_schema:
+                result[name] = json.loads(json.dumps(child_schema["default"]))
+        return result
+    if isinstance(value, list) and "items" in schema:
+        return [_prepared(schema["items"], item, (*path, index), unknown) for index, item in enumerate(value)]
+    if schema.get("type") == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,81 @@
+"""``riskladder``: one command, a subcommand for each thing people do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from riskladder import __version__
+from riskladder.cli import logs
+from riskladder.cluster.connection import ConnectionFailed
+
+app = typer.Typer(
+    name="riskladder",
+    help="Model-risk policy that a Kubernetes cluster enforces.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Kubeconfig = Annotated[
+    str | None,
+    typer.Option("--kubeconfig", help="Path of a kubeconfig. Default: the pod's service account, else $KUBECONFIG."),
+]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"riskladder {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Model-risk policy that a Kubernetes cluster enforces."""
+
+
+@app.command()
+def operator(
+    kubeconfig: Kubeconfig = None,
+    namespace: Annotated[
+        list[str] | None, typer.Option("--namespace", "-n", help="Watch only this namespace; repeatable. Default: all.")
+    ] = None,
+    own_namespace: Annotated[
+        str | None,
+        typer.Option(help="Namespace of the Lease. Default: the pod's own, else riskladder-system."),
+    ] = None,
+    observe_only: Annotated[
+        bool, typer.Option("--observe-only", help="Decide and log, write nothing: see what it would do.")
+    ] = False,
+    listen: Annotated[
+        str, typer.Option(help="HOST:PORT of /healthz, /readyz and /metrics; port 0 takes a free one.")
+    ] = "0.0.0.0:8080",  # noqa: S104 - probes come from the node
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
+) -> None:
+    """Run the operator until SIGTERM."""
+    from riskladder.controller.operator import Operator, Settings  # noqa: PLC0415 - Kopf takes a second to import
+
+    logs.configure(log_level.upper(), json=log_format != "text")
+    settings = Settings(
+        kubeconfig=kubeconfig,
+        namespaces=tuple(namespace or ()),
+        namespace=own_namespace,
+        observe_only=observe_only,
+        listen=listen,
+    )
+
+    async def run() -> int:
+        return await Operator(settings).run()
+
+    try:
+        code = asyncio.run(run())
+    except (ConnectionFailed, OSError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    raise typer.Exit(code)

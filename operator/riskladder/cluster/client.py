@@ -1,0 +1,260 @@
+"""A thin client: JSON in, JSON out, one exception type that says what was asked and what was answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+
+from riskladder.cluster.connection import Connection
+from riskladder.cluster.resources import Resource
+
+Object = dict[str, Any]
+
+FIELD_MANAGER = "riskladder"
+"""How managedFields name the operator's writes: what tells a containment from somebody else's scaling."""
+
+JSON = "application/json"
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+REQUEST_TIMEOUT = 10.0
+"""Seconds for one request, answer included."""
+
+
+class ApiError(Exception):
+    """The API server refused a request or could not be reached.
+
+    Attributes:
+        status: HTTP status; 0 where there was no answer.
+        reason: ``metav1.Status.reason``, for example ``NotFound``; ``Unreachable`` where there was no answer.
+        verb: What was asked for, as RBAC says it.
+        resource: Of what, as ``plural.group``.
+        retry_after: Seconds the server asked to wait, or 0.
+    """
+
+    def __init__(
+        self, status: int, reason: str, message: str, *, verb: str, resource: str, where: str, retry_after: float = 0.0
+    ) -> None:
+        super().__init__(f"{verb} {resource} {where}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.verb = verb
+        self.resource = resource
+        self.retry_after = retry_after
+
+
+class NotFound(ApiError):  # noqa: N818 - named as the API server names it
+    """404: no such object, or no such resource."""
+
+
+class Conflict(ApiError):  # noqa: N818
+    """409: it exists already, or was changed meanwhile."""
+
+
+class Refused(ApiError):  # noqa: N818
+    """422: the object or the patch does not hold; for a JSON Patch, a test failed."""
+
+
+class Forbidden(ApiError):  # noqa: N818
+    """403: not allowed by RBAC or by an admission policy."""
+
+
+_ERRORS: Mapping[int, type[ApiError]] = {404: NotFound, 409: Conflict, 422: Refused, 403: Forbidden}
+
+Observer = Callable[[str, str, str], None]
+"""Told of every request: verb, resource, result."""
+
+
+class Client:
+    """Requests to one API server."""
+
+    def __init__(self, connection: Connection, *, observe: Observer | None = None, dry_run: bool = False) -> None:
+        """Use a connection.
+
+        Args:
+            connection: The open session.
+            observe: Told of every request, for metrics.
+            dry_run: Send every write as a server-side dry run: admitted, validated, not stored.
+        """
+        self._connection = connection
+        self._observe = observe
+        self._dry_run = dry_run
+
+    @property
+    def namespace(self) -> str:
+        """The operator's own namespace."""
+        return self._connection.namespace
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The session underneath, for Kopf."""
+        return self._connection.session
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        verb: str,
+        resource: str,
+        body: Any = None,
+        content_type: str = JSON,
+        params: Mapping[str, str] | None = None,
+        timeout: float = REQUEST_TIMEOUT,  # noqa: ASYNC109 - of the whole exchange, enforced by aiohttp
+    ) -> Object:
+        """Send one request and return the decoded answer.
+
+        Raises:
+            ApiError: Any answer but 2xx, or none in time.
+        """
+        query = dict(params or {})
+        if method != "GET" and self._dry_run:
+            query["dryRun"] = "All"
+        data = None if body is None else json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+        try:
+            async with self._connection.session.request(
+                method,
+                self._connection.server + path,
+                params=query or None,
+                data=data,
+                headers={"Content-Type": content_type} if data is not None else None,
+                timeout=aiohttp.ClientTimeout(total=timeout),
+            ) as response:
+                raw = await response.read()
+                if response.status < 300:
+                    self._note(verb, resource, "ok")
+                    return json.loads(raw) if raw else {}
+                error = _error(response, raw, verb, resource, path)
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as cause:
+            self._note(verb, resource, "unreachable")
+            why = f"no answer within {timeout:g} s" if isinstance(cause, TimeoutError) else str(cause) or repr(cause)
+            raise ApiError(0, "Unreachable", why, verb=verb, resource=resource, where=path) from cause
+        self._note(verb, resource, error.reason)
+        raise error
+
+    def _note(self, verb: str, resource: str, result: str) -> None:
+        if self._observe is not None:
+            self._observe(verb, resource, result)
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        """One object as it is stored now."""
+        return await self.request("GET", resource.path(namespace, name), verb="get", resource=resource.title)
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        limit: int = 0,
+        timeout: float = 60.0,  # noqa: ASYNC109
+    ) -> list[Object]:
+        """All objects (or the first ``limit``), with kind and apiVersion filled in."""
+        items: list[Object] = []
+        params: dict[str, str] = {"limit": str(limit or 500)}
+        if labels:
+            params["labelSelector"] = labels
+        while True:
+            page = await self.request(
+                "GET",
+                resource.path(namespace),
+                verb="list",
+                resource=resource.title,
+                params=params,
+                timeout=timeout,
+            )
+            items += [{"apiVersion": resource.api_version, "kind": resource.kind, **i} for i in page.get("items") or ()]
+            token = (page.get("metadata") or {}).get("continue")
+            if not token or limit:
+                return items
+            params["continue"] = token
+
+    async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+        """Create an object; ``Conflict`` where one of that name exists."""
+        return await self.request(
+            "POST",
+            resource.path(namespace),
+            verb="create",
+            resource=resource.title,
+            body=body,
+            params={"fieldManager": FIELD_MANAGER},
+        )
+
+    async def replace(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        body: Object,
+        *,
+        timeout: float = REQUEST_TIMEOUT,  # noqa: ASYNC109
+    ) -> Object:
+        """Replace an object; ``Conflict`` where its resourceVersion has moved."""
+        return await self.request(
+            "PUT",
+            resource.path(namespace, name),
+            verb="update",
+            resource=resource.title,
+            body=body,
+            params={"fieldManager": FIELD_MANAGER},
+            timeout=timeout,
+        )
+
+    async def json_patch(self, resource: Resource, namespace: str, name: str, patch: Sequence[Object]) -> Object:
+        """RFC 6902 patch; ``Refused`` where one of its tests fails."""
+        return await self._patch(resource, namespace, name, patch, JSON_PATCH)
+
+    async def merge_patch(
+        self, resource: Resource, namespace: str, name: str, patch: Object, *, subresource: str | None = None
+    ) -> Object:
+        """RFC 7386 merge patch."""
+        return await self._patch(resource, namespace, name, patch, MERGE_PATCH, subresource)
+
+    async def _patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: Any,
+        content_type: str,
+        subresource: str | None = None,
+    ) -> Object:
+        return await self.request(
+            "PATCH",
+            resource.path(namespace, name, subresource),
+            verb="patch",
+            resource=resource.title + (f"/{subresource}" if subresource else ""),
+            body=patch,
+            content_type=content_type,
+            params={"fieldManager": FIELD_MANAGER},
+        )
+
+    async def delete(self, resource: Resource, namespace: str | None, name: str) -> None:
+        """Delete an object."""
+        await self.request("DELETE", resource.path(namespace, name), verb="delete", resource=resource.title)
+
+
+def _error(response: aiohttp.ClientResponse, raw: bytes, verb: str, resource: str, path: str) -> ApiError:
+    reason, message = response.reason or "Error", raw[:1000].decode(errors="replace")
+    try:
+        status = json.loads(raw)
+        if status.get("kind") == "Status":
+            reason, message = status.get("reason") or reason, status.get("message") or message
+    except (ValueError, AttributeError):
+        pass
+    header = response.headers.get("Retry-After", "")
+    return _ERRORS.get(response.status, ApiError)(
+        response.status,
+        reason,
+        message,
+        verb=verb,
+        resource=resource,
+        where=path,
+        retry_after=float(header) if header.isdigit() else 0.0,
+    )

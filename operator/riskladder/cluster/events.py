@@ -1,0 +1,91 @@
+"""Kubernetes Events (events.k8s.io/v1), written once each.
+
+The name of an Event is derived from what it says about what, so that writing it again after a crash is a conflict and not a
+second Event. Events live for an hour on most clusters: the records are the memory, Events are the bell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from riskladder.api.base import format_time
+from riskladder.cluster.client import Client, Conflict, Object
+from riskladder.cluster.resources import EVENTS
+
+CONTROLLER = "riskladder.dev/operator"
+NOTE_LIMIT = 1024
+"""Bytes; the API server refuses more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectReference:
+    """The object that an Event is about."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+    def to_api(self) -> dict[str, str]:
+        """``core/v1.ObjectReference``."""
+        return {
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "namespace": self.namespace,
+            "name": self.name,
+            "uid": self.uid,
+        }
+
+
+def event_object(
+    regarding: ObjectReference,
+    *,
+    reason: str,
+    key: str,
+    note: str,
+    at: datetime,
+    warning: bool,
+    instance: str,
+    related: ObjectReference | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Object:
+    """The Event; equal arguments give an equal name."""
+    digest = hashlib.sha256(f"{regarding.uid}/{reason}/{key}".encode()).hexdigest()[:16]
+    text = note.encode()
+    if len(text) > NOTE_LIMIT:
+        note = text[: NOTE_LIMIT - 3].decode(errors="ignore") + "…"
+    # eventTime is a MicroTime: six digits, also when they are zero
+    event_time = format_time(at) if at.microsecond else format_time(at)[:-1] + ".000000Z"
+    body: Object = {
+        "apiVersion": EVENTS.api_version,
+        "kind": EVENTS.kind,
+        "metadata": {"namespace": regarding.namespace, "name": f"{regarding.name[:200]}.{digest}"},
+        "eventTime": event_time,
+        "type": "Warning" if warning else "Normal",
+        "reason": reason,
+        "action": reason,
+        "note": note,
+        "regarding": regarding.to_api(),
+        "reportingController": CONTROLLER,
+        "reportingInstance": instance[:128],
+    }
+    if related is not None:
+        body["related"] = related.to_api()
+    if labels:
+        body["metadata"]["labels"] = dict(labels)
+    return body
+
+
+async def write(client: Client, event: Object) -> None:
+    """Create the Event; one that stands already is what was wanted.
+
+    Raises:
+        ApiError: The API server refused it or was not there.
+    """
+    with contextlib.suppress(Conflict):
+        await client.create(EVENTS, event["metadata"]["namespace"], event)

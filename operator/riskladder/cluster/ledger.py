@@ -1,0 +1,92 @@
+"""The record chain on the cluster: appended to, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from riskladder.api.base import API_VERSION, GROUP, format_time
+from riskladder.api.chain import record_hash, record_name
+from riskladder.api.escalation import LedgerHead
+from riskladder.api.record import GENESIS_HASH
+from riskladder.cluster.client import Client, Conflict, Object
+from riskladder.cluster.resources import RECORDS
+
+LABEL_ESCALATION = f"{GROUP}/escalation"
+KEY = "key"
+"""Entry of ``detail`` that identifies an act within its escalation: what tells a repeated append from a second act."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record about to be appended."""
+
+    event: str
+    key: str
+    at: datetime
+    actor: str
+    detail: Mapping[str, str]
+
+
+def record_object(namespace: str, escalation: str, record: Record, head: LedgerHead | None) -> Object:
+    """The EscalationRecord that follows the head."""
+    sequence = (head.sequence if head else 0) + 1
+    spec: dict[str, Any] = {
+        "escalation": escalation,
+        "sequence": sequence,
+        "at": format_time(record.at),
+        "actor": record.actor,
+        "event": record.event,
+        "detail": {KEY: record.key, **record.detail},
+        "previousHash": head.hash if head else GENESIS_HASH,
+    }
+    spec["hash"] = record_hash(spec)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": RECORDS.kind,
+        "metadata": {
+            "namespace": namespace,
+            "name": record_name(escalation, sequence),
+            "labels": {LABEL_ESCALATION: escalation},
+        },
+        "spec": spec,
+    }
+
+
+async def append(
+    client: Client, namespace: str, escalation: str, head: LedgerHead | None, record: Record
+) -> LedgerHead:
+    """Append a record behind the head, exactly once.
+
+    The name of a record is its place in the chain, so a second writer, or this one after a crash, meets a conflict: the
+    record that stands there is either this very act, which is then done, or another one, behind which it goes.
+
+    Raises:
+        ApiError: The API server refused the record or was not there; nothing is known to be appended.
+    """
+    while True:
+        body = record_object(namespace, escalation, record, head)
+        try:
+            await client.create(RECORDS, namespace, body)
+            spec, is_new = body["spec"], True
+        except Conflict:
+            spec, is_new = (await client.get(RECORDS, namespace, body["metadata"]["name"]))["spec"], False
+        head = LedgerHead(sequence=spec["sequence"], hash=spec["hash"])
+        mine = is_new or (spec["event"] == record.event and spec["detail"].get(KEY) == record.key)
+        if mine:
+            log.info(
+                "record",
+                namespace=namespace,
+                escalation=escalation,
+                event_reason=record.event,
+                sequence=head.sequence,
+                hash=head.hash,
+                adopted=not is_new,
+            )
+            return head

@@ -1,0 +1,135 @@
+"""What the operator may do, once: the ClusterRole is generated from this table, and the operator checks itself against it.
+
+Each rule says who needs it and why, so that a reviewer can strike one out and know what is lost. No wildcard, no ``delete`` of
+anything, and of Secrets only the one that holds the channels' credentials.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from riskladder.api.base import GROUP
+from riskladder.cluster.client import Client
+
+CHECK_EVERY = 300.0
+"""Seconds for which a complete set of permissions is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One RBAC rule and its reason."""
+
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    why: str
+    names: tuple[str, ...] = ()
+    checked: bool = True
+    """Whether a ladder reports it as missing."""
+
+    def to_rule(self) -> dict[str, Any]:
+        """``rbac/v1.PolicyRule``."""
+        rule: dict[str, Any] = {"apiGroups": [self.group], "resources": list(self.resources)}
+        if self.names:
+            rule["resourceNames"] = list(self.names)
+        return rule | {"verbs": list(self.verbs)}
+
+
+NAMESPACED = (
+    Grant(
+        GROUP,
+        ("escalationladders", "modelrisksignals", "escalations"),
+        ("get", "list", "watch"),
+        "the caches: what is decided from",
+    ),
+    Grant(
+        GROUP,
+        ("escalations",),
+        ("create", "patch"),
+        "opens an escalation before anything is touched; labels are the lock",
+    ),
+    Grant(
+        GROUP,
+        ("escalationladders/status", "modelrisksignals/status", "escalations/status"),
+        ("patch",),
+        "writes what it found, never what people wrote",
+    ),
+    Grant(GROUP, ("escalationrecords",), ("create", "get"), "appends to the record chain; reads back after a conflict"),
+    Grant("apps", ("deployments",), ("get", "list", "watch"), "the targets"),
+    Grant("apps", ("deployments",), ("patch",), "scales to zero and rolls back"),
+    Grant("apps", ("replicasets",), ("get", "list", "watch"), "the history that a rollback goes back to"),
+    Grant("", ("pods",), ("list", "watch"), "evidence of what ran, and proof that it is gone"),
+    Grant("discovery.k8s.io", ("endpointslices",), ("list", "watch"), "proof that nothing is served any more"),
+    Grant("events.k8s.io", ("events",), ("create",), "Events"),
+    Grant(
+        "",
+        ("secrets",),
+        ("get",),
+        "credentials of the notification channels, from this one Secret",
+        names=("riskladder-channels",),
+        checked=False,
+    ),
+)
+"""In every namespace with a ladder; granted cluster-wide by the ClusterRole, or by a Role where namespaces are listed."""
+
+OWN_NAMESPACE = (
+    Grant("coordination.k8s.io", ("leases",), ("create",), "leader election", checked=False),
+    Grant(
+        "coordination.k8s.io", ("leases",), ("get", "update"), "leader election", names=("riskladder",), checked=False
+    ),
+)
+"""In the operator's own namespace."""
+
+
+class Permissions:
+    """Asks the API server what the operator may not do (SelfSubjectAccessReview, which is allowed to everybody)."""
+
+    def __init__(self, client: Client) -> None:
+        """Ask through this client."""
+        self._client = client
+        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
+
+    def forget(self, namespace: str) -> None:
+        """Ask again next time."""
+        self._known.pop(namespace, None)
+
+    async def missing(self, namespace: str) -> tuple[str, ...]:
+        """What is missing in a namespace, for example ``patch deployments.apps in namespace models``."""
+        known = self._known.get(namespace)
+        if known is not None and not known[1] and time.monotonic() - known[0] < CHECK_EVERY:
+            return known[1]
+        missing = []
+        for group, resource, verb in _checks(NAMESPACED):
+            plural, _, subresource = resource.partition("/")
+            answer = await self._client.request(
+                "POST",
+                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                verb="create",
+                resource="selfsubjectaccessreviews.authorization.k8s.io",
+                body={
+                    "apiVersion": "authorization.k8s.io/v1",
+                    "kind": "SelfSubjectAccessReview",
+                    "spec": {
+                        "resourceAttributes": {
+                            "namespace": namespace,
+                            "group": group,
+                            "resource": plural,
+                            "subresource": subresource,
+                            "verb": verb,
+                        }
+                    },
+                },
+            )
+            if not (answer.get("status") or {}).get("allowed"):
+                title = f"{plural}.{group}" if group else plural
+                title += f"/{subresource}" if subresource else ""
+                missing.append(f"{verb} {title} in namespace {namespace}")
+        self._known[namespace] = (time.monotonic(), tuple(missing))
+        return tuple(missing)
+
+
+def _checks(grants: Iterable[Grant]) -> list[tuple[str, str, str]]:
+    return [(g.group, resource, verb) for g in grants if g.checked for resource in g.resources for verb in g.verbs]

@@ -1,0 +1,55 @@
+"""The API resources that Riskladder reads or writes, and their URL paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from riskladder.api.base import GROUP, VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource of the API server."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """``group/version``, or the version alone for the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def title(self) -> str:
+        """``plural.group``, as ``kubectl`` and RBAC name it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """URL path of the collection, one object, or one of its subresources; every part is escaped."""
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        if namespace is not None:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(name)
+        if subresource is not None:
+            parts.append(subresource)
+        return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+LADDERS = Resource(GROUP, VERSION, "escalationladders", "EscalationLadder")
+SIGNALS = Resource(GROUP, VERSION, "modelrisksignals", "ModelRiskSignal")
+ESCALATIONS = Resource(GROUP, VERSION, "escalations", "Escalation")
+RECORDS = Resource(GROUP, VERSION, "escalationrecords", "EscalationRecord")
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
+REPLICASETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
+PODS = Resource("", "v1", "pods", "Pod")
+ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+OWN = (LADDERS, SIGNALS, ESCALATIONS, RECORDS)
+WATCHED = (LADDERS, SIGNALS, ESCALATIONS, DEPLOYMENTS, REPLICASETS, PODS, ENDPOINTSLICES)

@@ -1,0 +1,103 @@
+"""Kopf handlers: they feed the caches and enqueue, nothing else.
+
+``kopf.index`` is called for every object before any other handler, and ``kopf.on.event`` only after all resources have been
+listed: the first gives the caches, the second the moment from which they are full. Nothing is stored in Kopf's own indices,
+and no handler of this module can fail in a way that Kopf would have to retry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import kopf
+import structlog
+
+from riskladder.cluster.resources import WATCHED, Resource
+from riskladder.controller.store import Store
+
+log = structlog.get_logger(__name__)
+
+WATCHER_TASK = "watcher for "
+"""How Kopf names the task of a watcher: it is gone when the watcher has died."""
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """No handler asks what changed, so no copy of any object is made to find out."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class Handlers:
+    """The registry of handlers, and what they have noticed."""
+
+    def __init__(self, store: Store) -> None:
+        """Register a cache feeder and an event handler for every watched resource."""
+        self._store = store
+        self.full = asyncio.Event()
+        """Set when every watched resource has been listed."""
+        self.heard: dict[str, float] = {resource.title: time.monotonic() for resource in WATCHED}
+        """When anything was last heard of a resource (monotonic)."""
+        self.registry = kopf.OperatorRegistry()
+        for resource in WATCHED:
+            self._register(resource)
+
+    def _register(self, resource: Resource) -> None:
+        where = (
+            (resource.group, resource.version, resource.plural)
+            if resource.group
+            else (resource.version, resource.plural)
+        )
+
+        async def cache(body: Mapping[str, Any], **_: Any) -> None:
+            self.heard[resource.title] = time.monotonic()
+            self._guarded(resource, body, deleted=False)
+
+        async def seen(body: Mapping[str, Any], type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf's name
+            self.full.set()
+            if type == "DELETED":
+                self.heard[resource.title] = time.monotonic()
+                self._guarded(resource, body, deleted=True)
+
+        kopf.index(*where, id=f"cache-{resource.plural}", registry=self.registry)(cache)
+        kopf.on.event(*where, id=f"seen-{resource.plural}", registry=self.registry)(seen)
+
+    def _guarded(self, resource: Resource, body: Mapping[str, Any], *, deleted: bool) -> None:
+        """One object that cannot be read is left out alone."""
+        try:
+            (self._store.drop if deleted else self._store.put)(resource, dict(body))
+        except Exception:
+            metadata = body.get("metadata") or {}
+            log.exception(
+                "object left out",
+                resource=resource.title,
+                namespace=metadata.get("namespace"),
+                name=metadata.get("name"),
+            )
+
+
+def watchers_alive() -> int:
+    """How many of Kopf's watchers are running: a dead one does not come back by itself."""
+    return sum(task.get_name().startswith(WATCHER_TASK) for task in asyncio.all_tasks() if not task.done())
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Kopf as this operator uses it: watching only, no patches, no events, no peering."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.networking.connect_timeout = 5
+    settings.networking.request_timeout = 30
+    settings.queueing.idle_timeout = 1.0
+    settings.persistence.diffbase_storage = _NoDiffs()
+    return settings

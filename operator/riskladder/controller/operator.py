@@ -1,0 +1,258 @@
+"""The operator process: connect, wait for the API, watch, lead or stand by, and end cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+
+import kopf
+import structlog
+
+from riskladder.api.base import GROUP, VERSION
+from riskladder.cluster.client import ApiError, Client, NotFound
+from riskladder.cluster.connection import connect
+from riskladder.cluster.lease import Elector
+from riskladder.cluster.resources import ESCALATIONS, LADDERS, OWN, SIGNALS, WATCHED, Resource
+from riskladder.controller import health
+from riskladder.controller.handlers import Handlers, kopf_settings, watchers_alive
+from riskladder.controller.metrics import Metrics
+from riskladder.controller.reconciler import Reconciler
+
+log = structlog.get_logger(__name__)
+
+CRD_RETRY = 2.0
+"""Seconds between looks for missing CustomResourceDefinitions."""
+
+RESYNC_EVERY = 600.0
+"""Seconds between comparisons of the caches with fresh lists: what a lost event left behind is put right then."""
+
+START_GRACE = 30.0
+"""Seconds in which the watchers must come up before the liveness probe fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to run, from the command line and the environment."""
+
+    kubeconfig: str | None = None
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch; empty: all."""
+    namespace: str | None = None
+    """The operator's own namespace, for the Lease."""
+    observe_only: bool = False
+    listen: str = "0.0.0.0:8080"  # noqa: S104 - probes come from the node; NetworkPolicy limits who else
+    lease: str = "riskladder"
+
+
+class Operator:
+    """One replica."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare; ``run`` does everything."""
+        self._settings = settings
+        self._identity = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        self._metrics = Metrics()
+        self._stage = "connecting to the API server"
+        self._started = time.monotonic()
+        self._expected_watchers = len(WATCHED) * max(len(settings.namespaces), 1)
+        self._handlers: Handlers | None = None
+        self._reconciler: Reconciler | None = None
+        self._elector: Elector | None = None
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT.
+
+        Returns:
+            The exit code: 0 after a clean stop, 1 where the watchers gave up.
+
+        Raises:
+            ConnectionFailed: The credentials are missing or unusable.
+            OSError: The port of the health server is taken.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        connection = await connect(self._settings.kubeconfig, namespace=self._settings.namespace)
+        client = Client(connection, observe=self._metrics.observe_request)
+        runner, bound = await health.serve(
+            self._settings.listen,
+            healthy=self._unhealthy,
+            ready=self._unready,
+            collect=self._collect,
+            metrics=self._metrics,
+        )
+        log.info("started", identity=self._identity, server=connection.server, listen=bound, pid=os.getpid())
+        try:
+            if not await self._unless_stopped(self._wait_for_api(client)):
+                return 0
+            return await self._operate(client, connection.server)
+        finally:
+            await runner.cleanup()
+            await connection.close()
+
+    async def _unless_stopped(self, work: object) -> bool:
+        """Do something that may take for ever, but not longer than until the stop signal."""
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        stop = asyncio.ensure_future(self._stop.wait())
+        done, pending = await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        for left in pending:
+            left.cancel()
+        if task in done:
+            task.result()
+        return task in done
+
+    async def _operate(self, client: Client, server: str) -> int:
+        reconciler = self._reconciler = Reconciler(
+            client, self._metrics, instance=self._identity, observe_only=self._settings.observe_only
+        )
+        handlers = self._handlers = Handlers(reconciler.store)
+        session = client.session
+
+        @kopf.on.login(id="login", registry=handlers.registry)
+        async def login(**_: object) -> kopf.AiohttpSession:
+            return kopf.AiohttpSession(aiohttp_session=session, server=server)
+
+        self._elector = Elector(
+            client, name=self._settings.lease, identity=self._identity, on_change=lambda _: self._steer()
+        )
+        self._stage = "filling the caches"
+        stop_kopf = asyncio.Event()
+        watching = asyncio.create_task(
+            kopf.operator(
+                registry=handlers.registry,
+                settings=kopf_settings(),
+                standalone=True,
+                clusterwide=not self._settings.namespaces,
+                namespaces=self._settings.namespaces,
+                stop_flag=stop_kopf,
+            ),
+            name="kopf",
+        )
+        helpers = [
+            asyncio.create_task(self._fill(client, handlers), name="fill"),
+            asyncio.create_task(self._resync(client, reconciler), name="resync"),
+        ]
+        if not self._settings.observe_only:
+            helpers.append(asyncio.create_task(self._elector.run(), name="elector"))
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait({watching, stopping, *helpers}, return_when=asyncio.FIRST_COMPLETED)
+            while helpers[0] in done and not (done - {helpers[0]}):
+                done, _ = await asyncio.wait({watching, stopping, *helpers[1:]}, return_when=asyncio.FIRST_COMPLETED)
+            failed = [task for task in done if task is not stopping and task is not helpers[0]]
+            for task in failed:
+                log.error("gave up", task=task.get_name(), error=repr(None if task.cancelled() else task.exception()))
+            log.info("stopping", reason="failure" if failed else "signal")
+            await reconciler.scheduler.stop()
+            await self._elector.release()
+            return 1 if failed else 0
+        finally:
+            for task in (*helpers, stopping):
+                task.cancel()
+            stop_kopf.set()
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await asyncio.wait_for(watching, timeout=5)
+            log.info("stopped")
+
+    # --- Stages ---------------------------------------------------------------------------------------------------
+
+    async def _wait_for_api(self, client: Client) -> None:
+        """Wait until the API server answers and knows our kinds; say what is missing."""
+        while True:
+            try:
+                found = await client.request("GET", f"/apis/{GROUP}/{VERSION}", verb="get", resource="apiresourcelists")
+                names = {resource["name"] for resource in found.get("resources") or ()}
+                missing = [resource.title for resource in OWN if resource.plural not in names]
+                if not missing:
+                    return
+                self._stage = f"waiting for CustomResourceDefinitions: {', '.join(missing)}"
+            except NotFound:
+                self._stage = f"waiting for CustomResourceDefinitions of {GROUP}: apply crds/ first"
+            except ApiError as error:
+                self._stage = f"waiting for the API server: {error}"
+            log.warning("waiting", reason=self._stage)
+            await asyncio.sleep(CRD_RETRY)
+
+    async def _fill(self, client: Client, handlers: Handlers) -> None:
+        """Wait until the caches are full; an empty cluster says so by empty lists."""
+        while not handlers.full.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(handlers.full.wait(), timeout=1.0)
+            if not handlers.full.is_set() and watchers_alive() >= self._expected_watchers:
+                with contextlib.suppress(ApiError):
+                    if not [resource for resource in WATCHED if await self._has_any(client, resource)]:
+                        handlers.full.set()
+        self._stage = ""
+        log.info("caches full", seconds=round(time.monotonic() - self._started, 3))
+        self._steer()
+
+    async def _has_any(self, client: Client, resource: Resource) -> bool:
+        for namespace in self._settings.namespaces or (None,):
+            if await client.list(resource, namespace, limit=1):
+                return True
+        return False
+
+    def _steer(self) -> None:
+        """Work while the caches are full and this replica leads."""
+        assert self._reconciler is not None  # noqa: S101
+        leading = self._elector is not None and self._elector.leading
+        self._metrics.leading.set(leading)
+        if not self._stage and (leading or self._settings.observe_only):
+            self._reconciler.scheduler.activate()
+        else:
+            self._reconciler.scheduler.pause()
+
+    async def _resync(self, client: Client, reconciler: Reconciler) -> None:
+        """Compare the caches with fresh lists now and then: a deletion whose event was lost is found here."""
+        while True:
+            await asyncio.sleep(RESYNC_EVERY)
+            try:
+                for resource in (LADDERS, SIGNALS, ESCALATIONS):
+                    present: set[str] = set()
+                    for namespace in self._settings.namespaces or (None,):
+                        for obj in await client.list(resource, namespace):
+                            present.add(obj["metadata"]["uid"])
+                            reconciler.store.put(resource, obj)
+                    reconciler.store.drop_unless(resource, present)
+                reconciler.resync()
+            except ApiError as error:
+                log.warning("resync failed", error=str(error))
+
+    # --- Probes ---------------------------------------------------------------------------------------------------
+
+    def _unhealthy(self) -> str:
+        """A watcher that has died does not come back: the process must be restarted."""
+        if self._handlers is None or time.monotonic() - self._started < START_GRACE and self._stage:
+            return ""
+        alive = watchers_alive()
+        if alive < self._expected_watchers:
+            return f"{self._expected_watchers - alive} of {self._expected_watchers} watchers have died"
+        return ""
+
+    def _unready(self) -> str:
+        return self._stage or self._unhealthy()
+
+    def _collect(self) -> None:
+        if self._reconciler is None or self._handlers is None:
+            return
+        for state, depth in self._reconciler.scheduler.depth().items():
+            self._metrics.queue_depth.labels(state).set(depth)
+        self._metrics.queue_age.set(self._reconciler.scheduler.age())
+        now = time.monotonic()
+        for resource, heard in self._handlers.heard.items():
+            self._metrics.watch_age.labels(resource).set(now - heard)
+        self._metrics.open_escalations.clear()
+        tiers = Counter(
+            (e.namespace, e.spec.ladder.name, e.status.tier or "unknown")
+            for e in self._reconciler.store.open_escalations()
+        )
+        for labels, number in tiers.items():
+            self._metrics.open_escalations.labels(*labels).set(number)

@@ -1,0 +1,456 @@
+"""One pass over one target: load, decide, execute. All state lives in API objects; what is in memory is only when."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from riskladder.api.base import API_VERSION
+from riskladder.api.escalation import Intent, LedgerHead
+from riskladder.api.tiers import ContainmentAction
+from riskladder.cluster import events, ledger, resources
+from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Refused
+from riskladder.cluster.events import ObjectReference
+from riskladder.cluster.rbac import Permissions
+from riskladder.cluster.resources import Resource
+from riskladder.controller.metrics import Metrics
+from riskladder.controller.scheduler import Scheduler, Urgent
+from riskladder.controller.store import Key, LadderKey, Store
+from riskladder.policy import contain
+from riskladder.policy.decide import decide
+from riskladder.policy.ladders import update_ladder
+from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising, SignalUpdate
+from riskladder.policy.snapshot import Escalation, Signal, Snapshot, Stamps, TargetKey
+from riskladder.policy.trail import record_undone
+from riskladder.workloads import deployment
+
+log = structlog.get_logger(__name__)
+
+LONGEST_SLEEP = 300.0
+"""Seconds after which a key with a deadline is looked at again in any case: the wall clock may have jumped."""
+
+PERMISSION_RECHECK = 10.0
+"""Seconds between looks at whether a missing permission has been granted."""
+
+LADDER_DELAY = 0.5
+"""Seconds for which changes of a ladder's status are gathered."""
+
+
+def utcnow() -> datetime:
+    """The current time, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Undone:
+    """A containment that was undone and put right, still to be recorded."""
+
+    escalation: str
+    intent: Intent
+    by: str
+    at: datetime
+
+
+class Reconciler:
+    """Executes plans against one API server."""
+
+    def __init__(self, client: Client, metrics: Metrics, *, instance: str, observe_only: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            client: Where to write.
+            metrics: What to count.
+            instance: This process, for Events.
+            observe_only: Decide and log, write nothing.
+        """
+        self._client = client
+        self._metrics = metrics
+        self._instance = instance
+        self._observe_only = observe_only
+        self.store = Store(self._enqueue)
+        self.scheduler: Scheduler[Key, tuple[Snapshot, Plan]] = Scheduler(
+            decide=self._decide, contain=self._contain, trail=self._write
+        )
+        self._stamps: dict[tuple[str, int], Stamps] = {}
+        self._seen: dict[TargetKey, datetime] = {}
+        """When the change that led to a containment was seen."""
+        self._undone: dict[TargetKey, list[Undone]] = defaultdict(list)
+        self._permissions = Permissions(client)
+
+    def _enqueue(self, key: Key, urgent: bool) -> None:
+        if isinstance(key, LadderKey):
+            self.scheduler.add(key, after=LADDER_DELAY)
+            return
+        if urgent:
+            self._seen.setdefault(key, utcnow())
+        self.scheduler.add(key, urgent=urgent)
+
+    def resync(self) -> None:
+        """Look at everything again: what an event should have said and did not."""
+        for key in self.store.targets():
+            self.scheduler.add(key)
+        for namespace, name in self.store.ladders:
+            self.scheduler.add(LadderKey(namespace, name))
+
+    # --- Deciding -------------------------------------------------------------------------------------------------
+
+    def _snapshot(self, key: TargetKey) -> Snapshot:
+        snapshot = self.store.snapshot(key, self._stamps)
+        escalation = snapshot.open
+        if escalation is not None and snapshot.target is not None and (intent := contain.active_intent(escalation)):
+            self._stamp(snapshot, escalation, intent)
+            snapshot = (
+                self.store.snapshot(key, self._stamps) if (escalation.uid, intent.id) in self._stamps else snapshot
+            )
+        return snapshot
+
+    def _stamp(self, snapshot: Snapshot, escalation: Escalation, intent: Intent) -> None:
+        """Note the time at which a stage of the containment is first seen complete."""
+        key = (escalation.uid, intent.id)
+        before = self._stamps.get(key)
+        recorded = escalation.status.containment
+        if before is None or (recorded is not None and recorded.intent == intent.id and recorded.pods_gone_at):
+            return
+        assert snapshot.target is not None  # noqa: S101
+        proof, now = contain.prove(snapshot.target, escalation, intent), utcnow()
+        after = Stamps(
+            applied_at=before.applied_at,
+            endpoints_empty_at=before.endpoints_empty_at or (now if proof.endpoints_empty else None),
+            pods_gone_at=before.pods_gone_at or (now if proof.pods_gone else None),
+        )
+        if after != before:
+            self._stamps[key] = after
+            seen = self._seen.get(snapshot.key, intent.intended_at)
+            for stage in ("endpoints_empty", "pods_gone"):
+                at = getattr(after, f"{stage}_at")
+                if at is not None and getattr(before, f"{stage}_at") is None:
+                    self._observe(stage, intent.action, seen, at)
+
+    def _observe(self, stage: str, action: ContainmentAction, seen: datetime, at: datetime) -> None:
+        self._metrics.containment.labels(stage, str(action)).observe(max((at - seen).total_seconds(), 0.0))
+
+    def _decide(self, key: Key) -> Urgent[tuple[Snapshot, Plan]] | None:
+        if isinstance(key, LadderKey):
+            self.scheduler.add(key)
+            return None
+        snapshot = self._snapshot(key)
+        plan = decide(snapshot, utcnow())
+        if not plan.urgent:
+            self._seen.pop(key, None) if snapshot.open is None else None
+            for update in plan.signals:
+                self.store.remember(key, update.signal.name, update.signal.uid, update.status)
+            if plan.has_trail or self._undone.get(key):
+                self.scheduler.add(key)
+            else:
+                self._sleep(key, plan)
+            return None
+        severity = plan.act.tier_rank if plan.act else 0
+        return Urgent((snapshot, plan), severity)
+
+    def _sleep(self, key: TargetKey, plan: Plan) -> None:
+        if plan.wake_at is not None:
+            seconds = (plan.wake_at - utcnow()).total_seconds()
+            self.scheduler.add(key, after=min(max(seconds, 0.01), LONGEST_SLEEP))
+
+    # --- Containing -----------------------------------------------------------------------------------------------
+
+    async def _contain(self, key: Key, work: tuple[Snapshot, Plan]) -> None:
+        """The first phase: the intent, then the act. Nothing else is waited for."""
+        assert isinstance(key, TargetKey)  # noqa: S101
+        snapshot, plan = work
+        if self._observe_only:
+            log.info(
+                "would act", target=tuple(key), opening=plan.opening is not None, act=str(plan.act and plan.act.action)
+            )
+            return
+        with self._watching_permissions(key.namespace):
+            if plan.opening is not None:
+                escalation = await self._open(key, plan.opening)
+            elif plan.rising is not None:
+                escalation = await self._raise(plan.rising)
+            else:
+                escalation = snapshot.open
+            if escalation is None:
+                self.scheduler.add(key, urgent=True)
+                return
+            if plan.act is not None:
+                await self._act(key, snapshot, escalation, plan.act)
+        self.scheduler.add(key)
+
+    async def _open(self, key: TargetKey, opening: Opening) -> Escalation | None:
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": resources.ESCALATIONS.kind,
+            "metadata": {"namespace": opening.namespace, "name": opening.name, "labels": dict(opening.labels)},
+            "spec": opening.spec.to_api(),
+        }
+        try:
+            stored = await self._client.create(resources.ESCALATIONS, opening.namespace, body)
+        except Conflict:
+            # Somebody opened it before us, or we did and never heard: it is theirs or ours, but it is this one.
+            stored = await self._client.get(resources.ESCALATIONS, opening.namespace, opening.name)
+            self.store.put(resources.ESCALATIONS, stored)
+            return None
+        self.store.put(resources.ESCALATIONS, stored)
+        for intent in opening.spec.intents:
+            self._observe("intent", intent.action, self._seen.get(key, intent.intended_at), utcnow())
+        return self._stored(key, opening.name)
+
+    async def _raise(self, rising: Rising) -> Escalation | None:
+        escalation = rising.escalation
+        patch: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": escalation.uid},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": escalation.resource_version},
+            {"op": "add", "path": "/metadata/labels", "value": {**escalation.labels, **rising.labels}},
+            {"op": "add", "path": "/spec/intents", "value": _intents(escalation, rising.intent)},
+        ]
+        try:
+            stored = await self._client.json_patch(resources.ESCALATIONS, escalation.namespace, escalation.name, patch)
+        except Refused:
+            await self._refresh(resources.ESCALATIONS, escalation.namespace, escalation.name)
+            return None
+        self.store.put(resources.ESCALATIONS, stored)
+        target = escalation.spec.target
+        return self._stored(TargetKey(escalation.namespace, target.kind, target.name), escalation.name)
+
+    def _stored(self, key: TargetKey, name: str) -> Escalation | None:
+        return next((e for e in self.store.snapshot(key, {}).escalations if e.name == name), None)
+
+    async def _act(self, key: TargetKey, snapshot: Snapshot, escalation: Escalation, act: Act) -> None:
+        """The one write that contains: a compare-and-swap on the workload as it was seen."""
+        workload = snapshot.target
+        assert workload is not None  # noqa: S101
+        try:
+            if act.action is ContainmentAction.ROLLBACK:
+                patch = await self._rollback_patch(key, act)
+            else:
+                patch = deployment.scale_to_zero(workload)
+            stored = await self._client.json_patch(resources.DEPLOYMENTS, key.namespace, key.name, patch)
+        except (Refused, NotFound):
+            await self._refresh(resources.DEPLOYMENTS, key.namespace, key.name)
+            raise
+        at = utcnow()
+        stamp = (escalation.uid, act.intent.id)
+        before = self._stamps.get(stamp)
+        self._stamps[stamp] = replace(before, applied_at=before.applied_at or at) if before else Stamps(applied_at=at)
+        self._observe("applied", act.action, self._seen.get(key, act.intent.intended_at), at)
+        log.info(
+            "contained",
+            namespace=key.namespace,
+            target=f"{key.kind}/{key.name}",
+            escalation=escalation.name,
+            action=str(act.action),
+            again=act.again,
+            undone_by=act.undone_by or None,
+        )
+        if act.again:
+            self._metrics.undone.labels(act.undone_by).inc()
+            self._undone[key].append(Undone(escalation.name, act.intent, act.undone_by, at))
+        self.store.put(resources.DEPLOYMENTS, stored)
+
+    async def _rollback_patch(self, key: TargetKey, act: Act) -> list[dict[str, Any]]:
+        assert act.revision is not None  # noqa: S101
+        live = await self._client.get(resources.DEPLOYMENTS, key.namespace, key.name)
+        old = await self._client.get(resources.REPLICASETS, key.namespace, act.revision.name)
+        if old["metadata"]["uid"] != act.revision.uid:
+            raise NotFound(
+                404, "NotFound", "was replaced", verb="get", resource="replicasets.apps", where=act.revision.name
+            )
+        return deployment.roll_back(live, old)
+
+    async def _refresh(self, resource: Resource, namespace: str, name: str) -> None:
+        """Replace what is cached by what is stored: the cache was behind."""
+        try:
+            self.store.put(resource, await self._client.get(resource, namespace, name))
+        except NotFound:
+            present = {uid for uid, known in self.store.uids(resource).items() if known != (namespace, name)}
+            self.store.drop_unless(resource, present)
+
+    # --- The trail ------------------------------------------------------------------------------------------------
+
+    async def _write(self, key: Key) -> None:
+        """The second phase: records, Events, status; only what is missing, in an order that a crash may interrupt."""
+        with self._watching_permissions(key.namespace):
+            if isinstance(key, LadderKey):
+                await self._write_ladder(key)
+                return
+            await self._write_undone(key)
+            snapshot = self._snapshot(key)
+            plan = decide(snapshot, utcnow())
+            if plan.urgent:
+                if not self.scheduler.backs_off(key):
+                    self.scheduler.add(key, urgent=True)
+                return
+            if self._observe_only:
+                log.info("would write", target=tuple(key), escalations=len(plan.escalations), signals=len(plan.signals))
+                return
+            for update in plan.escalations:
+                await self._write_escalation(snapshot, update)
+            for signal in plan.signals:
+                await self._write_signal(snapshot, signal)
+            if plan.has_trail:
+                self.scheduler.add(key)
+            else:
+                self._sleep(key, plan)
+
+    async def _write_undone(self, key: TargetKey) -> None:
+        pending = self._undone.get(key)
+        while pending:
+            undone = pending[0]
+            snapshot = self._snapshot(key)
+            escalation = next((e for e in snapshot.escalations if e.name == undone.escalation), None)
+            update = record_undone(escalation, undone.intent, undone.by, undone.at) if escalation else None
+            if update is None and escalation is not None:
+                return  # the first trail comes before this one
+            if update is not None:
+                await self._write_escalation(snapshot, update)
+            pending.pop(0)
+        self._undone.pop(key, None)
+
+    async def _write_escalation(self, snapshot: Snapshot, update: EscalationUpdate) -> None:
+        escalation = update.escalation
+        if update.labels:
+            stored = await self._client.merge_patch(
+                resources.ESCALATIONS,
+                escalation.namespace,
+                escalation.name,
+                {"metadata": {"labels": dict(update.labels)}},
+            )
+            self.store.put(resources.ESCALATIONS, stored)
+        head = escalation.status.ledger
+        for entry in update.entries:
+            if entry.recorded:
+                record = ledger.Record(
+                    str(entry.event), entry.key, entry.at, entry.actor, {**entry.detail, "message": entry.message}
+                )
+                head = await ledger.append(self._client, escalation.namespace, escalation.name, head, record)
+        await self._write_events(snapshot, update.entries, escalation=escalation)
+        status = update.status.model_copy(update={"ledger": head or LedgerHead(sequence=0, hash="0" * 64)})
+        await self._write_status(
+            resources.ESCALATIONS, escalation.namespace, escalation.name, escalation.uid, status.to_api()
+        )
+
+    async def _write_signal(self, snapshot: Snapshot, update: SignalUpdate) -> None:
+        signal = update.signal
+        await self._write_events(snapshot, update.entries, signal=signal, escalation=snapshot.open)
+        await self._write_status(resources.SIGNALS, signal.namespace, signal.name, signal.uid, update.status.to_api())
+        self.store.remember(snapshot.key, signal.name, signal.uid, None)
+
+    async def _write_ladder(self, key: LadderKey) -> None:
+        entry = self.store.ladders.get((key.namespace, key.name))
+        if entry is None:
+            return
+        missing = await self._permissions.missing(key.namespace)
+        if missing:
+            self.scheduler.add(key, after=PERMISSION_RECHECK)
+        now = utcnow()
+        update, wake = update_ladder(
+            entry.ladder,
+            entry.status,
+            created=entry.created,
+            open_escalations=len(self.store.open_escalations((key.namespace, key.name))),
+            missing=missing,
+            now=now,
+        )
+        if wake is not None:
+            self.scheduler.add(key, after=min(max((wake - now).total_seconds(), 1.0), 86400.0))
+        if update.status == entry.status or self._observe_only:
+            return
+        regarding = ObjectReference(API_VERSION, resources.LADDERS.kind, key.namespace, key.name, entry.ladder.uid)
+        for item in update.entries:
+            await self._write_event(regarding, item, None)
+        await self._write_status(resources.LADDERS, key.namespace, key.name, entry.ladder.uid, update.status.to_api())
+
+    async def _write_status(
+        self, resource: Resource, namespace: str, name: str, uid: str, status: dict[str, Any]
+    ) -> None:
+        """Replace the status of this very object (not of another of the same name)."""
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        try:
+            stored = await self._client.request(
+                "PATCH",
+                resource.path(namespace, name, "status"),
+                verb="patch",
+                resource=f"{resource.title}/status",
+                body=patch,
+                content_type="application/json-patch+json",
+                params={"fieldManager": "riskladder"},
+            )
+        except NotFound:
+            return  # deleted meanwhile: nobody is left to tell
+        self.store.put(resource, stored)
+
+    async def _write_events(
+        self,
+        snapshot: Snapshot,
+        entries: tuple[Entry, ...],
+        *,
+        signal: Signal | None = None,
+        escalation: Escalation | None = None,
+    ) -> None:
+        namespace = snapshot.key.namespace
+        about_escalation = (
+            ObjectReference(API_VERSION, resources.ESCALATIONS.kind, namespace, escalation.name, escalation.uid)
+            if escalation
+            else None
+        )
+        for entry in entries:
+            for on in entry.on:
+                if on is On.ESCALATION:
+                    regarding, related = about_escalation, None
+                elif on is On.TARGET and escalation is not None:
+                    target = escalation.spec.target
+                    regarding = ObjectReference(target.api_version, target.kind, namespace, target.name, target.uid)
+                    related = about_escalation
+                elif on is On.SIGNAL and signal is not None:
+                    regarding = ObjectReference(API_VERSION, resources.SIGNALS.kind, namespace, signal.name, signal.uid)
+                    related = about_escalation
+                elif on is On.SIGNAL and escalation is not None:
+                    ref = escalation.spec.signal
+                    regarding = ObjectReference(API_VERSION, resources.SIGNALS.kind, namespace, ref.name, ref.uid)
+                    related = about_escalation
+                else:
+                    continue
+                if regarding is not None:
+                    await self._write_event(regarding, entry, related)
+
+    async def _write_event(self, regarding: ObjectReference, entry: Entry, related: ObjectReference | None) -> None:
+        event = events.event_object(
+            regarding,
+            reason=str(entry.event),
+            key=entry.key,
+            note=entry.message,
+            at=entry.at,
+            warning=entry.warning,
+            instance=self._instance,
+            related=related,
+        )
+        await events.write(self._client, event)
+
+    def _forbidden(self, namespace: str) -> None:
+        """A request was refused by RBAC: ask what else is, and let the ladders of the namespace say so."""
+        self._permissions.forget(namespace)
+        for ladder_namespace, name in self.store.ladders:
+            if ladder_namespace == namespace:
+                self.scheduler.add(LadderKey(namespace, name), after=LADDER_DELAY)
+
+    @contextmanager
+    def _watching_permissions(self, namespace: str) -> Iterator[None]:
+        try:
+            yield
+        except Forbidden:
+            self._forbidden(namespace)
+            raise
+
+
+def _intents(escalation: Escalation, intent: Intent) -> list[dict[str, Any]]:
+    return [i.to_api() for i in (*escalation.spec.intents, intent)]

@@ -1,0 +1,293 @@
+"""The work queue: one worker for each key at a time, containment before everything, high tiers first.
+
+Two kinds of work. *Urgent* keys are decided at once, in the order they came; what the decision wants contained goes into a heap
+ordered by severity and is executed by a bounded number of workers. The *trail* (records, Events, status) of any key starts only
+while no containment waits or runs anywhere. A key that fails comes back after its own exponential backoff with jitter; while it
+backs off it does not count as waiting, so that one target that cannot be contained never silences the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import random
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import structlog
+
+K = TypeVar("K", bound=Hashable)
+W = TypeVar("W")
+
+log = structlog.get_logger(__name__)
+
+DECISIONS_AT_ONCE = 20
+"""Decisions taken before the event loop gets its turn."""
+
+STUCK_AFTER = 2.0
+"""Seconds after which a containment under way no longer holds the trail of others back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Urgent(Generic[W]):
+    """A decision that wants something contained now."""
+
+    work: W
+    severity: int
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Delays after failures: exponential with full jitter, from ``base`` to ``cap`` seconds."""
+
+    base: float
+    cap: float
+    rng: random.Random = field(default_factory=random.Random)
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row."""
+        ceiling = min(self.cap, self.base * 2.0 ** min(failures - 1, 30))
+        return ceiling * (0.5 + self.rng.random() / 2)
+
+
+class Scheduler(Generic[K, W]):
+    """Runs decisions, containments and trails of many keys on one event loop."""
+
+    def __init__(
+        self,
+        *,
+        decide: Callable[[K], Urgent[W] | None],
+        contain: Callable[[K, W], Awaitable[None]],
+        trail: Callable[[K], Awaitable[None]],
+        containers: int = 16,
+        writers: int = 8,
+        contain_backoff: Backoff | None = None,
+        trail_backoff: Backoff | None = None,
+    ) -> None:
+        """Prepare; nothing runs before ``activate``.
+
+        Args:
+            decide: Looks at a key; returns what has to be contained, or ``None`` (it asks for the trail itself).
+            contain: Executes what was decided; an exception makes the key come back urgently after a backoff.
+            trail: Writes what the key's trail lacks; an exception makes it come back after a backoff.
+            containers: Containments under way at once.
+            writers: Trails under way at once.
+            contain_backoff: Delays after a failed containment; by default 50 ms to 5 s.
+            trail_backoff: Delays after a failed trail; by default 0.5 s to 60 s.
+        """
+        self._decide = decide
+        self._contain = contain
+        self._write = trail
+        self._containers = containers
+        self._writers = writers
+        self._contain_backoff = contain_backoff or Backoff(0.05, 5.0)
+        self._trail_backoff = trail_backoff or Backoff(0.5, 60.0)
+        self._active = False
+        self._urgent: dict[K, float] = {}
+        self._heap: list[tuple[int, int, K]] = []
+        self._planned: dict[K, tuple[int, W]] = {}
+        """The newest decision of each key in the heap, by its number there; older entries are skipped."""
+        self._trail: dict[K, float] = {}
+        self._later: dict[K, tuple[float, bool, asyncio.TimerHandle]] = {}
+        self._running: dict[K, asyncio.Task[None]] = {}
+        self._again: dict[K, bool] = {}
+        self._containing: dict[K, float] = {}
+        self._failures: dict[K, int] = {}
+        self._count = itertools.count()
+        self._kicked = False
+        self._stuck_check: asyncio.TimerHandle | None = None
+
+    # --- Asking for work ------------------------------------------------------------------------------------------
+
+    def add(self, key: K, *, urgent: bool = False, after: float = 0.0) -> None:
+        """Ask for a key to be looked at, now or after so many seconds; asking twice is asking once."""
+        if after > 0:
+            self._add_later(key, urgent, after)
+            return
+        if key in self._running:
+            self._again[key] = self._again.get(key, False) or urgent
+            return
+        if urgent or not self.backs_off(key):
+            self._cancel_later(key)
+        if urgent:
+            self._trail.pop(key, None)
+            self._urgent.setdefault(key, time.monotonic())
+        elif key not in self._urgent:
+            self._trail.setdefault(key, time.monotonic())
+        self._kick()
+
+    def backs_off(self, key: K) -> bool:
+        """Whether a containment of this key has failed and waits for its next attempt."""
+        return key in self._later and self._later[key][1]
+
+    def _add_later(self, key: K, urgent: bool, after: float) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + after
+        before = self._later.get(key)
+        if before is not None:
+            if before[0] <= due and before[1] >= urgent:
+                return
+            before[2].cancel()
+            due, urgent = min(due, before[0]), urgent or before[1]
+        handle = loop.call_at(due, self._due, key)
+        self._later[key] = (due, urgent, handle)
+
+    def _due(self, key: K) -> None:
+        _, urgent, _ = self._later.pop(key)
+        self.add(key, urgent=urgent)
+
+    def _cancel_later(self, key: K) -> None:
+        before = self._later.pop(key, None)
+        if before is not None:
+            before[2].cancel()
+
+    # --- Running --------------------------------------------------------------------------------------------------
+
+    def activate(self) -> None:
+        """Begin to work on what has been asked for."""
+        self._active = True
+        self._kick()
+
+    def pause(self) -> None:
+        """Start nothing more; what is under way goes on."""
+        self._active = False
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """Start nothing more and wait for what is under way, at most ``grace`` seconds."""
+        self.pause()
+        for _, _, handle in self._later.values():
+            handle.cancel()
+        self._later.clear()
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=grace)
+        for task in self._running.values():
+            task.cancel()
+
+    def _kick(self) -> None:
+        if self._active and not self._kicked:
+            self._kicked = True
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self) -> None:
+        self._kicked = False
+        if not self._active:
+            return
+        for key in list(itertools.islice(self._urgent, DECISIONS_AT_ONCE)):
+            del self._urgent[key]
+            self._look_at(key)
+        while self._heap and len(self._containing) < self._containers:
+            _, number, key = heapq.heappop(self._heap)
+            if self._planned.get(key, (-1, None))[0] != number:
+                continue
+            _, work = self._planned.pop(key)
+            self._containing[key] = time.monotonic()
+            self._start(key, self._contained(key, work))
+        if self._urgent:
+            self._kick()
+        elif self.may_write:
+            while self._trail and len(self._running) - len(self._containing) < self._writers:
+                key = next(iter(self._trail))
+                del self._trail[key]
+                if key not in self._running:
+                    self._start(key, self._written(key))
+
+    def _look_at(self, key: K) -> None:
+        if key in self._running:
+            self._again[key] = True
+            return
+        try:
+            found = self._decide(key)
+        except Exception:
+            self._failed(key, urgent=True)
+            log.exception("decision failed", key=tuple(key) if isinstance(key, tuple) else key)
+            return
+        if found is not None:
+            number = next(self._count)
+            self._planned[key] = (number, found.work)
+            heapq.heappush(self._heap, (-found.severity, number, key))
+        elif key in self._planned:
+            del self._planned[key]
+
+    def _start(self, key: K, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            finally:
+                self._running.pop(key, None)
+                self._containing.pop(key, None)
+                if key in self._again:
+                    self.add(key, urgent=self._again.pop(key))
+                self._kick()
+
+        self._running[key] = asyncio.get_running_loop().create_task(run())
+
+    async def _contained(self, key: K, work: W) -> None:
+        try:
+            await self._contain(key, work)
+        except Exception as error:
+            self._failed(key, urgent=True, error=error)
+        else:
+            self._failures.pop(key, None)
+
+    async def _written(self, key: K) -> None:
+        try:
+            await self._write(key)
+        except Exception as error:
+            self._failed(key, urgent=False, error=error)
+        else:
+            self._failures.pop(key, None)
+
+    def _failed(self, key: K, *, urgent: bool, error: Exception | None = None) -> None:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = (self._contain_backoff if urgent else self._trail_backoff).delay(failures)
+        delay = max(delay, float(getattr(error, "retry_after", 0.0)))
+        if error is not None:
+            known = hasattr(error, "retry_after")
+            log.warning(
+                "will try again",
+                key=tuple(key) if isinstance(key, tuple) else key,
+                urgent=urgent,
+                failures=failures,
+                delay=round(delay, 3),
+                error=str(error) or repr(error),
+                exc_info=None if known else error,
+            )
+        if not self._again.get(key):
+            self._again.pop(key, None)
+        self._add_later(key, urgent, delay)
+
+    # --- Looking at it --------------------------------------------------------------------------------------------
+
+    @property
+    def may_write(self) -> bool:
+        """Whether no containment waits or runs anywhere (one that is stuck does not count)."""
+        if self._urgent or self._planned:
+            return False
+        newest = max(self._containing.values(), default=None)
+        if newest is None or time.monotonic() - newest > STUCK_AFTER:
+            return True
+        if self._stuck_check is None:
+            self._stuck_check = asyncio.get_running_loop().call_later(STUCK_AFTER, self._check_stuck)
+        return False
+
+    def _check_stuck(self) -> None:
+        self._stuck_check = None
+        self._kick()
+
+    def depth(self) -> dict[str, int]:
+        """Keys waiting, by kind."""
+        return {
+            "urgent": len(self._urgent),
+            "contain": len(self._planned),
+            "trail": len(self._trail),
+            "later": len(self._later),
+            "running": len(self._running),
+        }
+
+    def age(self) -> float:
+        """Seconds that the oldest waiting key has waited."""
+        oldest = min((*self._urgent.values(), *self._trail.values()), default=None)
+        return 0.0 if oldest is None else time.monotonic() - oldest

@@ -1,0 +1,477 @@
+"""The caches: every watched object cut down to what decisions need, and the joins between them.
+
+Objects are kept as they were seen last, never older: an answer to one of our own writes may arrive before the watch event of an
+earlier change, and a relisted object may be behind both. Signals, of which there may be many thousands, are kept as compact
+JSON and parsed when their target is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from riskladder.api.chain import digest
+from riskladder.api.escalation import EscalationSpec, EscalationStatus
+from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
+from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
+from riskladder.api.validation import validate
+from riskladder.cluster import resources
+from riskladder.cluster.resources import Resource
+from riskladder.policy.snapshot import Escalation, Ladder, Signal, Snapshot, Stamps, TargetKey
+from riskladder.workloads import deployment
+from riskladder.workloads.facts import Pod, Revision, Workload
+
+Object = Mapping[str, Any]
+Name = tuple[str, str]
+"""Namespace and name."""
+
+
+class LadderKey(NamedTuple):
+    """Names one ladder, as a unit of work of its own."""
+
+    namespace: str
+    name: str
+
+
+Key = TargetKey | LadderKey
+Enqueue = Callable[[Key, bool], None]
+"""Told which key a change concerns, and whether a containment may depend on it."""
+
+
+@dataclass(slots=True)
+class LadderEntry:
+    """A cached ladder."""
+
+    ladder: Ladder
+    status: EscalationLadderStatus
+    created: datetime
+    version: int
+
+
+@dataclass(slots=True)
+class SignalEntry:
+    """A cached signal."""
+
+    uid: str
+    version: int
+    generation: int
+    target: TargetKey
+    ladder: str
+    spec: bytes
+    status: bytes
+    problems: tuple[str, ...] | None = None
+    """What is wrong with the spec; ``None`` until somebody looks."""
+    pending: SignalStatus | None = None
+    """The status as computed last, while it waits to be written."""
+
+
+def _version(obj: Object) -> int:
+    """resourceVersion as a number: comparable within one resource (Kubernetes 1.35 and later promise it)."""
+    text = str(obj["metadata"].get("resourceVersion", "0"))
+    return int(text) if text.isdigit() else 0
+
+
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+class Store:
+    """All cached objects of the cluster, or of the namespaces the operator was given."""
+
+    def __init__(self, enqueue: Enqueue) -> None:
+        """Start empty; ``enqueue`` is told what each change concerns."""
+        self._enqueue = enqueue
+        self._versions: dict[str, int] = {}
+        self.ladders: dict[Name, LadderEntry] = {}
+        self._signals: dict[TargetKey, dict[str, SignalEntry]] = defaultdict(dict)
+        self._signal_targets: dict[Name, TargetKey] = {}
+        self._open: dict[TargetKey, dict[str, Escalation]] = defaultdict(dict)
+        self._escalations: dict[Name, tuple[TargetKey, str, str]] = {}
+        """Target, target uid and ladder of every escalation, open or closed."""
+        self._closed: dict[str, dict[str, str]] = defaultdict(dict)
+        """By target uid: uid to creation time of its closed escalations."""
+        self._deployments: dict[Name, Workload] = {}
+        self._deployment_names: dict[str, Name] = {}
+        self._revisions: dict[str, dict[str, Revision]] = defaultdict(dict)
+        """By Deployment uid, by ReplicaSet uid."""
+        self._revision_owner: dict[str, str] = {}
+        self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
+        """By ReplicaSet uid, by pod name."""
+        self._pod_owner: dict[Name, str] = {}
+        self._ghosts: dict[str, set[str]] = defaultdict(set)
+        """By ReplicaSet uid: pods that are gone but that some slice still lists as ready."""
+        self._ready_in_slice: dict[Name, frozenset[str]] = {}
+        self._ready: Counter[Name] = Counter()
+        """How many slices list a pod as ready."""
+        self._readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
+            resources.LADDERS.plural: (self._put_ladder, self._drop_ladder),
+            resources.SIGNALS.plural: (self._put_signal, self._drop_signal),
+            resources.ESCALATIONS.plural: (self._put_escalation, self._drop_escalation),
+            resources.DEPLOYMENTS.plural: (self._put_deployment, self._drop_deployment),
+            resources.REPLICASETS.plural: (self._put_replicaset, self._drop_replicaset),
+            resources.PODS.plural: (self._put_pod, self._drop_pod),
+            resources.ENDPOINTSLICES.plural: (self._put_slice, self._drop_slice),
+        }
+
+    # --- Feeding --------------------------------------------------------------------------------------------------
+
+    def put(self, resource: Resource, obj: Object) -> None:
+        """Take in an object, unless what is cached is as new, and enqueue what it concerns."""
+        uid = obj["metadata"]["uid"]
+        version = _version(obj)
+        if version <= self._versions.get(uid, -1):
+            return
+        self._versions[uid] = version
+        self._readers[resource.plural][0](obj)
+
+    def drop(self, resource: Resource, obj: Object) -> None:
+        """Forget a deleted object and enqueue what it concerns."""
+        self._versions.pop(obj["metadata"]["uid"], None)
+        self._readers[resource.plural][1](obj)
+
+    def drop_unless(self, resource: Resource, present: Collection[str]) -> None:
+        """Forget what a fresh list no longer has: deletions whose event was never delivered."""
+        for uid, (namespace, name) in self.uids(resource).items():
+            if uid not in present:
+                self.drop(resource, {"metadata": {"uid": uid, "namespace": namespace, "name": name}})
+
+    def uids(self, resource: Resource) -> dict[str, Name]:
+        """What is cached of a resource, by uid: for the comparison with a fresh list."""
+        if resource is resources.DEPLOYMENTS:
+            return dict(self._deployment_names)
+        if resource is resources.SIGNALS:
+            return {
+                entry.uid: (key.namespace, name)
+                for key, by_name in self._signals.items()
+                for name, entry in by_name.items()
+            }
+        if resource is resources.ESCALATIONS:
+            return {e.uid: (e.namespace, e.name) for by_name in self._open.values() for e in by_name.values()}
+        if resource is resources.LADDERS:
+            return {entry.ladder.uid: name for name, entry in self.ladders.items()}
+        return {}
+
+    # --- Ladders --------------------------------------------------------------------------------------------------
+
+    def _put_ladder(self, obj: Object) -> None:
+        metadata = obj["metadata"]
+        name = (metadata["namespace"], metadata["name"])
+        problems = tuple(str(p) for p in validate(resources.LADDERS.kind, obj))
+        spec = None if problems else EscalationLadderSpec.model_validate(obj["spec"])
+        before = self.ladders.get(name)
+        ladder = Ladder(
+            namespace=name[0],
+            name=name[1],
+            uid=metadata["uid"],
+            generation=metadata.get("generation", 0),
+            digest=digest(spec.to_api()) if spec else "",
+            spec=spec,
+            problems=problems,
+        )
+        self.ladders[name] = LadderEntry(
+            ladder, _status(EscalationLadderStatus, obj), _created(metadata), _version(obj)
+        )
+        self._enqueue(LadderKey(*name), False)
+        if before is None or before.ladder.generation != ladder.generation or before.ladder.uid != ladder.uid:
+            self._enqueue_ladder_targets(name)
+
+    def _drop_ladder(self, obj: Object) -> None:
+        name = (obj["metadata"]["namespace"], obj["metadata"]["name"])
+        self.ladders.pop(name, None)
+        self._enqueue_ladder_targets(name)
+
+    def _enqueue_ladder_targets(self, name: Name) -> None:
+        for key, by_name in self._signals.items():
+            if key.namespace == name[0] and any(entry.ladder == name[1] for entry in by_name.values()):
+                self._enqueue(key, True)
+
+    # --- Signals --------------------------------------------------------------------------------------------------
+
+    def _put_signal(self, obj: Object) -> None:
+        metadata, spec = obj["metadata"], obj.get("spec") or {}
+        name = (metadata["namespace"], metadata["name"])
+        target = spec.get("target") or {}
+        key = TargetKey(name[0], str(target.get("kind", "")), str(target.get("name", "")))
+        old_key = self._signal_targets.get(name)
+        before = self._signals[old_key].get(name[1]) if old_key is not None else None
+        if old_key is not None and old_key != key:
+            self._forget_signal(name, old_key)
+            self._enqueue(old_key, True)
+        generation = metadata.get("generation", 0)
+        same = before is not None and before.uid == metadata["uid"] and before.generation == generation
+        self._signals[key][name[1]] = SignalEntry(
+            uid=metadata["uid"],
+            version=_version(obj),
+            generation=generation,
+            target=key,
+            ladder=str(spec.get("ladder", "")),
+            spec=before.spec if same and before else _compact(spec),
+            status=_compact(obj.get("status") or {}),
+            problems=before.problems if same and before else None,
+            pending=before.pending if before is not None and before.uid == metadata["uid"] else None,
+        )
+        self._signal_targets[name] = key
+        self._enqueue(key, not same)
+
+    def _drop_signal(self, obj: Object) -> None:
+        name = (obj["metadata"]["namespace"], obj["metadata"]["name"])
+        key = self._signal_targets.get(name)
+        if key is not None:
+            self._forget_signal(name, key)
+            self._enqueue(key, False)
+
+    def _forget_signal(self, name: Name, key: TargetKey) -> None:
+        self._signal_targets.pop(name, None)
+        self._signals[key].pop(name[1], None)
+        if not self._signals[key]:
+            del self._signals[key]
+
+    def remember(self, key: TargetKey, name: str, uid: str, status: SignalStatus | None) -> None:
+        """Keep a signal's computed status until it is written (``None``: it has been), so that no reading is lost."""
+        entry = self._signals.get(key, {}).get(name)
+        if entry is not None and entry.uid == uid:
+            entry.pending = status
+
+    def _signals_of(self, key: TargetKey) -> Iterator[Signal]:
+        for name, entry in self._signals.get(key, {}).items():
+            if entry.problems is None:
+                document = {"metadata": {"name": name}, "spec": json.loads(entry.spec)}
+                entry.problems = tuple(str(p) for p in validate(resources.SIGNALS.kind, document))
+            try:
+                status = entry.pending or SignalStatus.model_validate_json(entry.status)
+            except ValidationError:
+                status = SignalStatus()
+            yield Signal(
+                namespace=key.namespace,
+                name=name,
+                uid=entry.uid,
+                generation=entry.generation,
+                status=status,
+                spec=None if entry.problems else ModelRiskSignalSpec.model_validate_json(entry.spec),
+                problems=entry.problems,
+                unwritten=entry.pending is not None,
+            )
+
+    # --- Escalations ----------------------------------------------------------------------------------------------
+
+    def _put_escalation(self, obj: Object) -> None:
+        metadata = obj["metadata"]
+        try:
+            spec = EscalationSpec.model_validate(obj["spec"])
+            status = EscalationStatus.model_validate(obj.get("status") or {})
+        except ValidationError:
+            return  # written by an operator of another version: left alone, it is its business
+        key = TargetKey(metadata["namespace"], spec.target.kind, spec.target.name)
+        escalation = Escalation(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=metadata.get("generation", 0),
+            labels=dict(metadata.get("labels") or {}),
+            spec=spec,
+            status=status,
+            resource_version=metadata["resourceVersion"],
+        )
+        ladder = LadderKey(metadata["namespace"], spec.ladder.name)
+        self._escalations[(metadata["namespace"], metadata["name"])] = (key, spec.target.uid, spec.ladder.name)
+        was_open = metadata["name"] in self._open.get(key, {})
+        if escalation.is_open:
+            self._open[key][metadata["name"]] = escalation
+        else:
+            self._forget_open(key, metadata["name"])
+            self._closed[spec.target.uid][metadata["uid"]] = metadata.get("creationTimestamp", "")
+        if was_open != escalation.is_open:
+            self._enqueue(ladder, False)
+        self._enqueue(key, False)
+
+    def _drop_escalation(self, obj: Object) -> None:
+        metadata = obj["metadata"]
+        known = self._escalations.pop((metadata["namespace"], metadata["name"]), None)
+        if known is None:
+            return
+        key, target_uid, ladder = known
+        self._forget_open(key, metadata["name"])
+        self._closed[target_uid].pop(metadata["uid"], None)
+        if not self._closed[target_uid]:
+            del self._closed[target_uid]
+        self._enqueue(LadderKey(metadata["namespace"], ladder), False)
+        self._enqueue(key, True)
+
+    def _forget_open(self, key: TargetKey, name: str) -> None:
+        self._open[key].pop(name, None)
+        if not self._open[key]:
+            del self._open[key]
+
+    def open_escalations(self, ladder: Name | None = None) -> list[Escalation]:
+        """All open escalations, or those of one ladder."""
+        return [
+            e
+            for by_name in self._open.values()
+            for e in by_name.values()
+            if ladder is None or (e.namespace, e.spec.ladder.name) == ladder
+        ]
+
+    # --- Workloads ------------------------------------------------------------------------------------------------
+
+    def _put_deployment(self, obj: Object) -> None:
+        workload = deployment.read_deployment(obj)
+        name = (workload.namespace, workload.name)
+        before = self._deployments.get(name)
+        self._deployments[name] = workload
+        self._deployment_names[workload.uid] = name
+        key = TargetKey(workload.namespace, deployment.KIND, workload.name)
+        changed = before is None or (before.uid, before.generation, before.labels) != (
+            workload.uid,
+            workload.generation,
+            workload.labels,
+        )
+        if key in self._signals or self._open.get(key):
+            self._enqueue(key, changed)
+
+    def _drop_deployment(self, obj: Object) -> None:
+        metadata = obj["metadata"]
+        name = (metadata["namespace"], metadata["name"])
+        self._deployment_names.pop(metadata["uid"], None)
+        if name in self._deployments and self._deployments[name].uid == metadata["uid"]:
+            del self._deployments[name]
+            self._enqueue(TargetKey(name[0], deployment.KIND, name[1]), False)
+
+    def _put_replicaset(self, obj: Object) -> None:
+        owner = deployment.controller_uid(obj["metadata"], deployment.KIND)
+        if not owner:
+            return
+        revision = deployment.read_replicaset(obj)
+        self._revisions[owner][revision.uid] = revision
+        self._revision_owner[revision.uid] = owner
+        self._enqueue_contained(owner)
+
+    def _drop_replicaset(self, obj: Object) -> None:
+        uid = obj["metadata"]["uid"]
+        owner = self._revision_owner.pop(uid, None)
+        if owner is not None:
+            self._revisions[owner].pop(uid, None)
+            if not self._revisions[owner]:
+                del self._revisions[owner]
+            self._enqueue_contained(owner)
+
+    def _put_pod(self, obj: Object) -> None:
+        pod = deployment.read_pod(obj)
+        if not pod.owner_uid:
+            return
+        self._pods[pod.owner_uid][pod.name] = pod
+        self._pod_owner[(obj["metadata"]["namespace"], pod.name)] = pod.owner_uid
+        self._enqueue_contained(self._revision_owner.get(pod.owner_uid, ""))
+
+    def _drop_pod(self, obj: Object) -> None:
+        name = (obj["metadata"]["namespace"], obj["metadata"]["name"])
+        owner = self._pod_owner.get(name)
+        if owner is None:
+            return
+        self._pods[owner].pop(name[1], None)
+        if not self._pods[owner]:
+            del self._pods[owner]
+        if name in self._ready:  # it counts as an endpoint until the slice is corrected
+            self._ghosts[owner].add(name[1])
+        else:
+            del self._pod_owner[name]
+        self._enqueue_contained(self._revision_owner.get(owner, ""))
+
+    def _put_slice(self, obj: Object) -> None:
+        metadata = obj["metadata"]
+        ready = frozenset(
+            endpoint["targetRef"]["name"]
+            for endpoint in obj.get("endpoints") or ()
+            if (endpoint.get("targetRef") or {}).get("kind") == "Pod"
+            and (endpoint.get("conditions") or {}).get("ready") is not False
+        )
+        self._set_slice((metadata["namespace"], metadata["name"]), ready)
+
+    def _drop_slice(self, obj: Object) -> None:
+        self._set_slice((obj["metadata"]["namespace"], obj["metadata"]["name"]), frozenset())
+
+    def _set_slice(self, name: Name, ready: frozenset[str]) -> None:
+        before = self._ready_in_slice.pop(name, frozenset())
+        if ready:
+            self._ready_in_slice[name] = ready
+        owners = set()
+        for pod in before ^ ready:
+            pod_name = (name[0], pod)
+            owners.add(self._pod_owner.get(pod_name, ""))
+            self._ready[pod_name] += 1 if pod in ready else -1
+            if self._ready[pod_name] <= 0:
+                del self._ready[pod_name]
+                self._lay_ghost(pod_name)
+        for owner in owners:
+            self._enqueue_contained(self._revision_owner.get(owner, ""))
+
+    def _lay_ghost(self, name: Name) -> None:
+        owner = self._pod_owner.get(name)
+        if owner is not None and name[1] in self._ghosts.get(owner, ()):
+            del self._pod_owner[name]
+            self._ghosts[owner].discard(name[1])
+            if not self._ghosts[owner]:
+                del self._ghosts[owner]
+
+    def _enqueue_contained(self, deployment_uid: str) -> None:
+        """Pods and endpoints matter only while a containment is to be proved: everything else is left asleep."""
+        name = self._deployment_names.get(deployment_uid)
+        if name is None:
+            return
+        key = TargetKey(name[0], deployment.KIND, name[1])
+        if any(e.spec.intents for e in self._open.get(key, {}).values()):
+            self._enqueue(key, False)
+
+    def workload(self, key: TargetKey) -> Workload | None:
+        """A workload joined with its history, pods and endpoints."""
+        base = self._deployments.get((key.namespace, key.name)) if key.kind == deployment.KIND else None
+        if base is None:
+            return None
+        revisions = tuple(self._revisions.get(base.uid, {}).values())
+        pods = tuple(pod for r in revisions for pod in self._pods.get(r.uid, {}).values())
+        ready = sum((key.namespace, pod.name) in self._ready for pod in pods)
+        ready += sum(len(self._ghosts.get(r.uid, ())) for r in revisions)
+        return replace(base, revisions=revisions, pods=pods, ready_endpoints=ready)
+
+    # --- Reading --------------------------------------------------------------------------------------------------
+
+    def snapshot(self, key: TargetKey, stamps: Mapping[tuple[str, int], Stamps]) -> Snapshot:
+        """Everything that bears on one target."""
+        signals = tuple(self._signals_of(key))
+        escalations = tuple(self._open.get(key, {}).values())
+        target = self.workload(key)
+        names = {s.spec.ladder for s in signals if s.spec} | {e.spec.ladder.name for e in escalations}
+        ladders = {
+            name: entry.ladder for name in names if (entry := self.ladders.get((key.namespace, name))) is not None
+        }
+        closed = self._closed.get(target.uid, {}) if target else {}
+        return Snapshot(
+            key=key,
+            target=target,
+            ladders=ladders,
+            signals=signals,
+            escalations=escalations,
+            last_closed=max(closed, key=lambda uid: (closed[uid], uid), default=""),
+            stamps={k: s for e in escalations for i in e.spec.intents if (s := stamps.get(k := (e.uid, i.id)))},
+            supported=key.kind == deployment.KIND,
+        )
+
+    def targets(self) -> set[TargetKey]:
+        """Every target that some signal or open escalation names."""
+        return set(self._signals) | {key for key, by_name in self._open.items() if by_name}
+
+
+def _created(metadata: Object) -> datetime:
+    return datetime.fromisoformat(metadata["creationTimestamp"])
+
+
+def _status(model: type[EscalationLadderStatus], obj: Object) -> EscalationLadderStatus:
+    try:
+        return model.model_validate(obj.get("status") or {})
+    except ValidationError:
+        return model()

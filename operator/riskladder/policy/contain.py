@@ -1,0 +1,336 @@
+"""Containment: what to do to the running model, recorded before it is done, done at most once for each intent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from riskladder.api.base import GROUP
+from riskladder.api.escalation import EscalationSpec, Evidence, Image, Intent, SignalRef, TargetIdentity
+from riskladder.api.reasons import Reason
+from riskladder.api.tiers import Containment, ContainmentAction
+from riskladder.policy.evaluate import rank, tier_of
+from riskladder.policy.judge import Demand, Judgement
+from riskladder.policy.plan import Act, Opening, Rising
+from riskladder.policy.snapshot import Escalation, Signal, Snapshot, Stamps, is_governed
+from riskladder.workloads import deployment
+from riskladder.workloads.facts import Revision, Workload
+
+LABEL_LADDER = f"{GROUP}/ladder"
+LABEL_TIER = f"{GROUP}/tier"
+LABEL_CONTAINMENT = f"{GROUP}/containment"
+"""Switches the containment lock on: admission policies select escalations by it. Its value is the action."""
+
+MAX_INTENTS = 16
+NAME_PREFIX_LIMIT = 40
+STRENGTH = {
+    ContainmentAction.ROLLBACK: 1,
+    ContainmentAction.FALLBACK: 1,
+    ContainmentAction.ISOLATE: 2,
+    ContainmentAction.SCALE_TO_ZERO: 3,
+}
+"""How safe a safe state is: a further intent is only ever for a safer one."""
+
+
+def escalation_name(target_name: str, target_uid: str, last_closed: str) -> str:
+    """Name of a target's next escalation: the same for everyone who would open it, so that opening it twice conflicts.
+
+    Args:
+        target_name: Name of the workload; shortened to fit.
+        target_uid: Its uid.
+        last_closed: uid of its last closed escalation, which makes the episodes of one target differ.
+    """
+    digest = hashlib.sha256(f"{target_uid}/{last_closed}".encode()).hexdigest()[:10]
+    return f"{target_name[:NAME_PREFIX_LIMIT].replace('.', '-').rstrip('-')}-{digest}"
+
+
+def take_evidence(workload: Workload, now: datetime) -> Evidence:
+    """The workload as it is, before anything is touched."""
+    current = workload.current
+    images: dict[str, Image] = {}
+    for image in deployment.running_images(workload):
+        images.setdefault(
+            image.container, Image(container=image.container, image=image.image, image_id=image.image_id or None)
+        )
+    return Evidence(
+        replicas=workload.replicas,
+        revision=str(current.number) if current else None,
+        pod_template_hash=current.hash if current else None,
+        images=tuple(list(images.values())[:32]),
+        ready_endpoints=workload.ready_endpoints,
+        taken_at=now,
+    )
+
+
+def signal_ref(signal: Signal) -> SignalRef:
+    """The signal as it reads now, for the intent."""
+    assert signal.spec is not None  # noqa: S101 - only valid signals cause anything
+    return SignalRef(
+        name=signal.name,
+        uid=signal.uid,
+        observed_at=signal.spec.observed_at,
+        readings=signal.spec.readings,
+        manual=signal.spec.manual,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The action that will really be taken, and why."""
+
+    action: ContainmentAction
+    reason: Reason
+    message: str
+    revision: Revision | None = None
+
+
+def choose(containment: Containment, workload: Workload, known_good: Iterable[str]) -> Choice:
+    """The containment's action, or its ``ifImpossible`` with the reason."""
+    if workload.replicas == 0 and not workload.active_pods():
+        return Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ALREADY_AT_ZERO, "it was at zero replicas already")
+    if containment.action is ContainmentAction.ROLLBACK:
+        current = workload.current
+        found = deployment.rollback_target(workload, quarantined=current.hash if current else "", known_good=known_good)
+        if isinstance(found, Revision):
+            message = f"roll back from revision {current.number if current else '?'} to {found.number}"
+            return Choice(ContainmentAction.ROLLBACK, Reason.CONTAINMENT_INTENDED, message, found)
+        return Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ROLLBACK_IMPOSSIBLE, f"no rollback: {found.why}")
+    if containment.action is ContainmentAction.SCALE_TO_ZERO:
+        return Choice(
+            ContainmentAction.SCALE_TO_ZERO, Reason.CONTAINMENT_INTENDED, f"scale from {workload.replicas} to 0"
+        )
+    return Choice(
+        ContainmentAction.SCALE_TO_ZERO,
+        Reason.ACTION_NOT_SUPPORTED,
+        f"{containment.action} is not supported for a {workload.kind}: scale to zero instead",
+    )
+
+
+def known_good(signals: Iterable[Signal]) -> frozenset[str]:
+    """Template hashes that were live while readings were at baseline."""
+    return frozenset(
+        s.status.last_known_good.digest
+        for s in signals
+        if s.status.last_known_good is not None and s.status.last_known_good.digest
+    )
+
+
+def _intent(
+    number: int, demand: Demand, workload: Workload, signals: Iterable[Signal], now: datetime
+) -> tuple[Intent, Choice]:
+    choice = choose(demand.containment, workload, known_good(signals))
+    intent = Intent(
+        id=number,
+        tier=demand.tier.name,
+        action=choice.action,
+        revision=str(choice.revision.number) if choice.revision else None,
+        pod_template_hash=choice.revision.hash if choice.revision else None,
+        reason=str(choice.reason),
+        message=choice.message,
+        intended_at=now,
+    )
+    return intent, choice
+
+
+def _labels(ladder: str, tier: str, intent: Intent | None, *, lock: bool) -> dict[str, str]:
+    labels = {LABEL_LADDER: ladder, LABEL_TIER: tier}
+    if intent is not None and lock:
+        labels[LABEL_CONTAINMENT] = str(intent.action)
+    return labels
+
+
+def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> tuple[Opening, Act | None] | None:
+    """The escalation that a breached target without one needs, with its containment if one is due."""
+    workload = snapshot.target
+    breached = [g for g in judgement.groups if g.tier]
+    if workload is None or not breached:
+        return None
+    demands = judgement.demands()
+    demand = max(demands, key=lambda d: STRENGTH[d.containment.action], default=None)
+    group = demand.group if demand else max(breached, key=lambda g: rank(g.policy, g.tier))
+    tier = group.tier
+    cause = demand.signal if demand else group.cause(tier)
+    assert cause.spec is not None  # noqa: S101
+    intent = choice = None
+    if demand is not None:
+        intent, choice = _intent(1, demand, workload, snapshot.signals, now)
+    spec = EscalationSpec(
+        ladder=group.ladder,
+        policy=group.policy,
+        target=TargetIdentity(
+            api_version=workload.api_version, kind=workload.kind, name=workload.name, uid=workload.uid
+        ),
+        model=cause.spec.model,
+        signal=signal_ref(cause),
+        drill=False,
+        evidence=take_evidence(workload, now),
+        intents=(intent,) if intent else (),
+    )
+    opening = Opening(
+        namespace=snapshot.key.namespace,
+        name=escalation_name(workload.name, workload.uid, snapshot.last_closed),
+        labels=_labels(group.ladder.name, tier, intent, lock=demand is not None and demand.containment.lock),
+        spec=spec,
+    )
+    if intent is None or choice is None or choice.reason is Reason.ALREADY_AT_ZERO:
+        return opening, None
+    severe = 1000 * rank(group.policy, tier) // max(len(group.policy.tiers), 1)
+    return opening, Act(intent, intent.action, severe, choice.revision)
+
+
+def raise_escalation(
+    snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime
+) -> tuple[Rising, Act | None] | None:
+    """A further intent for an open escalation.
+
+    Needed where a breach now asks for a safer state than the one in force, where the workload has changed between the
+    evidence and the act, or where the revision to go back to has gone from the history.
+    """
+    workload = snapshot.target
+    if workload is None or not may_touch(workload, escalation) or len(escalation.spec.intents) >= MAX_INTENTS:
+        return None
+    active = active_intent(escalation)
+    strength = STRENGTH[active.action] if active else 0
+    demands = [d for d in judgement.demands() if STRENGTH[d.containment.action] > strength]
+    demand = max(demands, key=lambda d: STRENGTH[d.containment.action], default=None)
+    number = len(escalation.spec.intents) + 1
+    policy = escalation.spec.policy
+    if demand is not None:
+        intent, choice = _intent(number, demand, workload, snapshot.signals, now)
+        if STRENGTH[intent.action] <= strength:
+            return None
+        intent = intent.model_copy(
+            update={"signal": signal_ref(demand.signal), "evidence": take_evidence(workload, now)}
+        )
+        lock = demand.containment.lock
+    elif active is not None and not is_suspended(snapshot, escalation):
+        renewed = _renewed(snapshot, escalation, active, number, now)
+        if renewed is None:
+            return None
+        intent, choice = renewed
+        pinned = tier_of(policy, active.tier)
+        lock = pinned is None or pinned.containment is None or pinned.containment.lock
+    else:
+        return None
+    tier = max((escalation.labels.get(LABEL_TIER, ""), intent.tier), key=lambda name: rank(policy, name))
+    rising = Rising(escalation, _labels(escalation.spec.ladder.name, tier, intent, lock=lock), intent)
+    if choice.reason is Reason.ALREADY_AT_ZERO:
+        return rising, None
+    return rising, Act(intent, intent.action, severity(escalation, intent.tier), choice.revision)
+
+
+def _renewed(
+    snapshot: Snapshot, escalation: Escalation, active: Intent, number: int, now: datetime
+) -> tuple[Intent, Choice] | None:
+    """The intent in force once more, on fresh evidence, where it can no longer be carried out as it was written."""
+    workload = snapshot.target
+    if workload is None or was_applied(snapshot, escalation, active):
+        return None
+    current = workload.current
+    if active.action is ContainmentAction.ROLLBACK:
+        if not any(r.hash == active.pod_template_hash for r in workload.revisions):
+            message = f"no rollback: revision {active.revision} is no longer in the history"
+            choice = Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ROLLBACK_IMPOSSIBLE, message)
+        elif current is not None and current.hash not in (
+            active.pod_template_hash,
+            quarantined_hash(escalation, active),
+        ):
+            found = deployment.rollback_target(
+                workload, quarantined=current.hash, known_good=[active.pod_template_hash or ""]
+            )
+            if isinstance(found, Revision):
+                choice = Choice(
+                    ContainmentAction.ROLLBACK, Reason.EVIDENCE_OUTDATED, "another revision was deployed", found
+                )
+            else:
+                message = f"no rollback: {found.why}"
+                choice = Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ROLLBACK_IMPOSSIBLE, message)
+        else:
+            return None
+    else:
+        evidence = active.evidence or escalation.spec.evidence
+        if evidence is None or workload.replicas in (0, evidence.replicas):
+            return None
+        message = f"replicas had changed from {evidence.replicas} to {workload.replicas} before the act"
+        choice = Choice(active.action, Reason.EVIDENCE_OUTDATED, message)
+    intent = Intent(
+        id=number,
+        tier=active.tier,
+        action=choice.action,
+        revision=str(choice.revision.number) if choice.revision else None,
+        pod_template_hash=choice.revision.hash if choice.revision else None,
+        reason=str(choice.reason),
+        message=choice.message,
+        signal=active.signal,
+        evidence=take_evidence(workload, now),
+        intended_at=now,
+    )
+    return intent, choice
+
+
+def severity(escalation: Escalation, tier: str) -> int:
+    """Severity of a tier as a share of its ladder, in thousandths, so that long and short ladders compare."""
+    policy = escalation.spec.policy
+    return 1000 * rank(policy, tier) // max(len(policy.tiers), 1)
+
+
+def active_intent(escalation: Escalation) -> Intent | None:
+    """The intent that is in force: the last one."""
+    return max(escalation.spec.intents, key=lambda i: i.id, default=None)
+
+
+def quarantined_hash(escalation: Escalation, intent: Intent) -> str:
+    """``pod-template-hash`` of the revision that a rollback takes out of service."""
+    evidence = intent.evidence or escalation.spec.evidence
+    return (evidence.pod_template_hash or "") if evidence else ""
+
+
+def prove(workload: Workload, escalation: Escalation, intent: Intent) -> deployment.Proof:
+    """How far the intent has got on the workload as it is now."""
+    if intent.action is ContainmentAction.ROLLBACK:
+        return deployment.prove_rolled_back(workload, quarantined=quarantined_hash(escalation, intent))
+    return deployment.prove_scaled_to_zero(workload)
+
+
+def may_touch(workload: Workload, escalation: Escalation) -> bool:
+    """Whether the workload is the very object of the escalation and still carries the labels that opted it in."""
+    governs = escalation.spec.policy.governs
+    return workload.uid == escalation.spec.target.uid and governs is not None and is_governed(governs, workload.labels)
+
+
+def is_suspended(snapshot: Snapshot, escalation: Escalation) -> bool:
+    """Whether the ladder, as it is now, acts on nothing. A deleted ladder suspends nothing."""
+    ladder = snapshot.ladders.get(escalation.spec.ladder.name)
+    return ladder is not None and ladder.spec is not None and ladder.spec.suspended
+
+
+def was_applied(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> bool:
+    """Whether the intent's write is known to have been accepted, now or in an earlier life of the operator."""
+    contained = escalation.status.containment
+    if contained is not None and contained.intent == intent.id and contained.applied_at is not None:
+        return True
+    return snapshot.stamps.get((escalation.uid, intent.id), Stamps()).applied_at is not None
+
+
+def carry_out(snapshot: Snapshot, escalation: Escalation) -> Act | None:
+    """The write that an open escalation's intent still needs, or needs again because somebody undid it."""
+    workload, intent = snapshot.target, active_intent(escalation)
+    if workload is None or intent is None or not may_touch(workload, escalation) or is_suspended(snapshot, escalation):
+        return None
+    if prove(workload, escalation, intent).applied:
+        return None
+    revision = next((r for r in workload.revisions if r.hash == intent.pod_template_hash), None)
+    if intent.action is ContainmentAction.ROLLBACK and revision is None:
+        return None
+    again = was_applied(snapshot, escalation, intent)
+    undone_by = workload.template_set_by if intent.action is ContainmentAction.ROLLBACK else workload.replicas_set_by
+    return Act(
+        intent=intent,
+        action=intent.action,
+        tier_rank=severity(escalation, intent.tier),
+        revision=revision,
+        again=again,
+        undone_by=(undone_by or "unknown") if again else "",
+    )

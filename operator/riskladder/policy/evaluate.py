@@ -1,0 +1,299 @@
+"""Readings to tiers: thresholds, confirmation, hysteresis, staleness, order, trust.
+
+A *stream* is one indicator reported by one source. Its state (last accepted value, how many breaching readings in a row)
+lives in the status of the signal that carried its newest reading, so it survives a restart, and one object that is updated
+and one object for each reading mean the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from riskladder.api.escalation import PinnedPolicy
+from riskladder.api.reasons import Reason
+from riskladder.api.signal import Breach, Observed
+from riskladder.api.tiers import Tier, Trigger
+from riskladder.policy.snapshot import Signal
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far ahead of the operator's clock a reading may be (API contract: InvalidReading)."""
+
+READINGS_LIMIT = 1000
+"""Where the count of consecutive readings stops: only ``readings >= trigger.readings`` (at most 100) matters."""
+
+StreamKey = tuple[str, str]
+"""Source and indicator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The state of one stream after its newest accepted reading."""
+
+    observed: Observed
+    breaches: tuple[Breach, ...]
+    """One for each tier whose trigger the newest readings are beyond, confirmed or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one signal says now."""
+
+    usable: bool
+    reason: Reason
+    """For condition Ready."""
+    message: str
+    tier: str = ""
+    """Worst tier that this signal's readings have confirmed; empty at baseline."""
+    observed: tuple[Observed, ...] = ()
+    breaches: tuple[Breach, ...] = ()
+    stale: tuple[str, ...] = ()
+    """Indicators that have been silent for too long."""
+    next_change: datetime | None = None
+    """When the verdict can change without any event: a reading grows stale, or stops lying in the future."""
+
+    @property
+    def has_readings(self) -> bool:
+        """Whether the signal has ever carried an accepted reading."""
+        return bool(self.observed)
+
+
+def rank(policy: PinnedPolicy, tier: str) -> int:
+    """Severity of a tier: 0 at baseline (or unknown), then 1 for the lowest tier."""
+    return next((i for i, t in enumerate(policy.tiers, start=1) if t.name == tier), 0)
+
+
+def worst(policy: PinnedPolicy, tiers: Iterable[str]) -> str:
+    """The most severe of the tiers; empty for none."""
+    return max(tiers, key=lambda tier: rank(policy, tier), default="")
+
+
+def evaluate(policy: PinnedPolicy, signals: Iterable[Signal], now: datetime) -> dict[str, Verdict]:
+    """Judge all signals of one target under one policy.
+
+    Args:
+        policy: The pinned policy of the open escalation, or that of the ladder.
+        signals: Valid signals (``spec`` present) that name this ladder and target.
+        now: Current time, UTC.
+
+    Returns:
+        The verdict of each signal by uid.
+    """
+    signals = sorted(signals, key=lambda s: (_observed_at(s), s.name))
+    stored_heads = _stored_heads(policy, signals)
+    heads = dict(stored_heads)
+    ready: dict[str, tuple[bool, Reason, str, datetime | None]] = {}
+    owners: dict[StreamKey, str] = {key: uid for key, (uid, _) in stored_heads.items()}
+
+    for signal in signals:
+        assert signal.spec is not None  # noqa: S101 - the caller passes valid signals only
+        check = _check(policy, signal, stored_heads, now)
+        ready[signal.uid] = check
+        usable, reason, _, _ = check
+        if not usable and reason is not Reason.UNKNOWN_INDICATOR:
+            continue
+        for reading in signal.spec.readings:
+            if not any(i.name == reading.indicator for i in policy.indicators):
+                continue
+            key = (signal.spec.source, reading.indicator)
+            head = heads.get(key)
+            if head is not None and signal.spec.observed_at <= head[1].observed.observed_at:
+                continue
+            observed = Observed(indicator=reading.indicator, value=reading.value, observed_at=signal.spec.observed_at)
+            heads[key] = (signal.uid, step(policy, head[1].breaches if head else (), observed))
+            owners[key] = signal.uid
+
+    return {signal.uid: _verdict(policy, signal, ready[signal.uid], heads, owners, now) for signal in signals}
+
+
+def step(policy: PinnedPolicy, before: Iterable[Breach], observed: Observed, *, counted: bool = False) -> Stream:
+    """The stream after a reading (a pure fold: each reading counts once, in the order of observedAt).
+
+    Args:
+        policy: The thresholds.
+        before: The stream's breaches before this reading.
+        observed: The reading.
+        counted: The reading has been counted already; only say again where it stands, since thresholds may have been
+            edited meanwhile.
+    """
+    previous = {breach.tier: breach for breach in before}
+    breaches = []
+    for tier in policy.tiers:
+        trigger = next((t for t in tier.triggers if t.indicator == observed.indicator), None)
+        if trigger is None:
+            continue
+        last = previous.get(tier.name)
+        beyond = _is_beyond(trigger, observed.value)
+        stands = last is not None and last.confirmed and not _is_cleared(trigger, observed.value)
+        if not beyond and not stands:
+            continue
+        count = last.readings if last else 0
+        if beyond and (last is None or not counted):
+            count = min(count + 1, READINGS_LIMIT)
+        breaches.append(
+            Breach(
+                indicator=observed.indicator,
+                tier=tier.name,
+                value=observed.value,
+                threshold=_threshold(trigger),
+                readings=count,
+                confirmed=stands or count >= trigger.readings,
+                observed_at=observed.observed_at,
+            )
+        )
+    return Stream(observed, tuple(breaches))
+
+
+def _threshold(trigger: Trigger) -> float:
+    return trigger.above if trigger.above is not None else trigger.below or 0.0
+
+
+def _is_beyond(trigger: Trigger, value: float) -> bool:
+    return value > trigger.above if trigger.above is not None else value < _threshold(trigger)
+
+
+def _is_cleared(trigger: Trigger, value: float) -> bool:
+    """Hysteresis: a standing breach clears at or past clearsAt, by default at the threshold."""
+    limit = trigger.clears_at if trigger.clears_at is not None else _threshold(trigger)
+    return value <= limit if trigger.above is not None else value >= limit
+
+
+def _observed_at(signal: Signal) -> datetime:
+    assert signal.spec is not None  # noqa: S101
+    return signal.spec.observed_at
+
+
+def _stored_heads(policy: PinnedPolicy, signals: Iterable[Signal]) -> dict[StreamKey, tuple[str, Stream]]:
+    """The newest state of each stream among the stored statuses, with the uid of the signal that carries it."""
+    heads: dict[StreamKey, tuple[str, Stream]] = {}
+    for signal in signals:
+        assert signal.spec is not None  # noqa: S101
+        for observed in signal.status.observed:
+            key = (signal.spec.source, observed.indicator)
+            if key in heads and heads[key][1].observed.observed_at >= observed.observed_at:
+                continue
+            breaches = tuple(b for b in signal.status.breaches if b.indicator == observed.indicator and not b.stale)
+            heads[key] = (signal.uid, step(policy, breaches, observed, counted=True))
+    return heads
+
+
+def _check(
+    policy: PinnedPolicy, signal: Signal, stored_heads: Mapping[StreamKey, tuple[str, Stream]], now: datetime
+) -> tuple[bool, Reason, str, datetime | None]:
+    """Whether this signal's newest content can be used, as (usable, reason, message, when that may change)."""
+    spec = signal.spec
+    assert spec is not None  # noqa: S101
+    if policy.trusted_sources and spec.source not in policy.trusted_sources:
+        trusted = ", ".join(policy.trusted_sources)
+        return (
+            False,
+            Reason.UNTRUSTED_SOURCE,
+            f"spec.source: {spec.source} is not trusted by the ladder ({trusted})",
+            None,
+        )
+    if spec.manual is not None:
+        if not rank(policy, spec.manual.tier):
+            known = ", ".join(t.name for t in policy.tiers)
+            return (
+                False,
+                Reason.UNKNOWN_TIER,
+                f"spec.manual.tier: {spec.manual.tier} is no tier of the ladder ({known})",
+                None,
+            )
+        return True, Reason.ACCEPTED, f"raised to {spec.manual.tier} by hand", None
+    if spec.observed_at > now + CLOCK_SKEW:
+        when = spec.observed_at - CLOCK_SKEW
+        message = f"spec.observedAt: {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} lies more than 5 minutes in the future"
+        return False, Reason.INVALID_READING, message, when
+    last = signal.status.observed
+    newest = max((o.observed_at for o in last), default=None)
+    if newest is None:  # a new object: it may not rewrite what other objects of the same stream have already said
+        heads = [
+            h[1].observed.observed_at for r in spec.readings if (h := stored_heads.get((spec.source, r.indicator)))
+        ]
+        newest = min(heads) if len(heads) == len(spec.readings) and heads else None
+    if newest is not None and spec.observed_at < newest:
+        message = (
+            f"spec.observedAt: {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} is older than the last accepted reading "
+            f"({newest:%Y-%m-%dT%H:%M:%SZ})"
+        )
+        return False, Reason.OUT_OF_ORDER, message, None
+    unknown = [r.indicator for r in spec.readings if not any(i.name == r.indicator for i in policy.indicators)]
+    if unknown:
+        message = (
+            f"spec.readings: {', '.join(sorted(unknown))} is no indicator of the ladder "
+            f"({', '.join(i.name for i in policy.indicators)}); the other readings were used"
+        )
+        return False, Reason.UNKNOWN_INDICATOR, message[:1024], None
+    return (
+        True,
+        Reason.ACCEPTED,
+        f"{len(spec.readings)} reading(s) of {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} accepted",
+        None,
+    )
+
+
+def _verdict(
+    policy: PinnedPolicy,
+    signal: Signal,
+    check: tuple[bool, Reason, str, datetime | None],
+    heads: Mapping[StreamKey, tuple[str, Stream]],
+    owners: Mapping[StreamKey, str],
+    now: datetime,
+) -> Verdict:
+    usable, reason, message, next_change = check
+    spec = signal.spec
+    assert spec is not None  # noqa: S101
+    if reason is Reason.UNTRUSTED_SOURCE:
+        return Verdict(False, reason, message, next_change=next_change)
+    if spec.manual is not None:
+        tier = spec.manual.tier if usable else ""
+        return Verdict(usable, reason, message, tier=tier, next_change=next_change)
+
+    mine = sorted((key[1], heads[key][1]) for key, uid in owners.items() if uid == signal.uid and key[0] == spec.source)
+    superseded = [o for o in signal.status.observed if owners.get((spec.source, o.indicator)) != signal.uid]
+    observed = tuple(sorted([*(s.observed for _, s in mine), *superseded], key=lambda o: o.indicator))
+    breaches: list[Breach] = []
+    stale: list[str] = []
+    changes = [next_change] if next_change else []
+    for indicator, stream in mine:
+        breaches.extend(b for b in stream.breaches if rank(policy, b.tier))
+        declared = next((i for i in policy.indicators if i.name == indicator), None)
+        if declared is None or declared.stale_after is None:
+            continue
+        due = stream.observed.observed_at + declared.stale_after.delta
+        if now < due:
+            changes.append(due)
+            continue
+        stale.append(indicator)
+        if declared.when_stale and not any(
+            b.tier == declared.when_stale and b.confirmed for b in breaches if b.indicator == indicator
+        ):
+            breaches = [b for b in breaches if not (b.indicator == indicator and b.tier == declared.when_stale)]
+            breaches.append(
+                Breach(
+                    indicator=indicator,
+                    tier=declared.when_stale,
+                    value=stream.observed.value,
+                    readings=0,
+                    confirmed=True,
+                    observed_at=stream.observed.observed_at,
+                    stale=True,
+                )
+            )
+    return Verdict(
+        usable=usable,
+        reason=reason,
+        message=message,
+        tier=worst(policy, (b.tier for b in breaches if b.confirmed)),
+        observed=observed,
+        breaches=tuple(sorted(breaches, key=lambda b: (b.indicator, rank(policy, b.tier)))),
+        stale=tuple(stale),
+        next_change=min(changes, default=None),
+    )
+
+
+def tier_of(policy: PinnedPolicy, name: str) -> Tier | None:
+    """The tier of that name."""
+    return next((tier for tier in policy.tiers if tier.name == name), None)

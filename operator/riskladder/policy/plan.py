@@ -1,0 +1,135 @@
+"""What a decision asks for. Nothing here does anything: the controller executes it in the order it is written in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from riskladder.api.escalation import EscalationSpec, EscalationStatus, Intent
+from riskladder.api.ladder import EscalationLadderStatus
+from riskladder.api.reasons import Reason
+from riskladder.api.signal import SignalStatus
+from riskladder.api.tiers import ContainmentAction
+from riskladder.policy.snapshot import Escalation, Signal
+from riskladder.workloads.facts import Revision
+
+ACTOR = "riskladder"
+"""The operator, as an actor in records."""
+
+
+class On(StrEnum):
+    """The object that an Event is about."""
+
+    SIGNAL = "signal"
+    ESCALATION = "escalation"
+    TARGET = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A new escalation: intent, evidence and lock label, saved in one write before anything is touched."""
+
+    namespace: str
+    name: str
+    labels: Mapping[str, str]
+    spec: EscalationSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Rising:
+    """A further intent for an open escalation, saved in one write with the lock label before anything is touched."""
+
+    escalation: Escalation
+    labels: Mapping[str, str]
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One containment write, a compare-and-swap on the workload."""
+
+    intent: Intent
+    action: ContainmentAction
+    tier_rank: int
+    """Severity, for the order among targets: higher goes first."""
+    revision: Revision | None = None
+    """For a rollback."""
+    again: bool = False
+    """It had been contained under this intent before: somebody undid it."""
+    undone_by: str = ""
+    """Field manager that did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One fact for the trail: a record, and an Event on each of the objects named."""
+
+    event: Reason
+    key: str
+    """Identifies the act within its escalation, so that writing it twice can be told from it happening twice."""
+    at: datetime
+    message: str
+    detail: Mapping[str, str] = field(default_factory=dict)
+    actor: str = ACTOR
+    on: tuple[On, ...] = (On.ESCALATION,)
+    warning: bool = False
+    recorded: bool = True
+    """Whether it is a record, too, or an Event only."""
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationUpdate:
+    """What the trail of one escalation lacks. ``status.ledger`` is filled in as the records are written."""
+
+    escalation: Escalation
+    status: EscalationStatus
+    entries: tuple[Entry, ...] = ()
+    labels: Mapping[str, str | None] | None = None
+    """Labels to change (``None`` removes one), or ``None`` for no change."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalUpdate:
+    """A signal's status as it should be, and the Events of the change."""
+
+    signal: Signal
+    status: SignalStatus
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LadderUpdate:
+    """A ladder's status as it should be, and the Events of the change."""
+
+    status: EscalationLadderStatus
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything one pass over a target has to do: first containment, then, when none waits anywhere, the trail."""
+
+    opening: Opening | None = None
+    rising: Rising | None = None
+    act: Act | None = None
+    escalations: tuple[EscalationUpdate, ...] = ()
+    signals: tuple[SignalUpdate, ...] = ()
+    wake_at: datetime | None = None
+    """When to look again without any event: the next deadline, staleness, or settling time."""
+
+    @property
+    def contains(self) -> bool:
+        """Whether the plan has a containment that must not wait."""
+        return self.act is not None
+
+    @property
+    def urgent(self) -> bool:
+        """Whether the plan has writes of the first phase."""
+        return self.opening is not None or self.rising is not None or self.act is not None
+
+    @property
+    def has_trail(self) -> bool:
+        """Whether the plan has writes of the second phase."""
+        return bool(self.escalations or self.signals)

@@ -1,0 +1,163 @@
+"""A signal's status as it should be: what its readings say, whether they could be used, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from riskladder.api.conditions import Conditions, find
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.signal import LastKnownGood, SignalStatus
+from riskladder.policy.evaluate import Verdict
+from riskladder.policy.judge import Judgement
+from riskladder.policy.plan import Entry, EscalationUpdate, On, SignalUpdate
+from riskladder.policy.snapshot import Escalation, Signal, Snapshot
+
+BASELINE = "baseline"
+"""What ``status.tier`` says of a signal that has been judged and breaches nothing."""
+
+
+def update_signal(
+    snapshot: Snapshot,
+    judgement: Judgement,
+    signal: Signal,
+    escalation: Escalation | None,
+    update: EscalationUpdate | None,
+    now: datetime,
+) -> SignalUpdate:
+    """The signal's next status and the Events of the change.
+
+    Args:
+        snapshot: The target and all that bears on it.
+        judgement: The verdicts.
+        signal: The signal in question.
+        escalation: The open escalation of the target, if any.
+        update: What is about to be written to it.
+        now: Current time, UTC.
+    """
+    verdict = judgement.verdicts[signal.uid]
+    entries: list[Entry] = []
+    conditions = Conditions(signal.status.conditions, generation=signal.generation, now=now)
+    was_ready = find(signal.status.conditions, ConditionType.READY)
+    conditions.set(ConditionType.READY, verdict.usable, verdict.reason, verdict.message)
+    if not verdict.usable and (was_ready is None or was_ready.reason != verdict.reason):
+        entries.append(_warning(verdict.reason, f"ready/{signal.generation}/{verdict.reason}", verdict.message, now))
+    if verdict.stale and not _was_stale(signal):
+        message = f"silent for longer than the ladder allows: {', '.join(verdict.stale)}"
+        last = max(o.observed_at for o in verdict.observed)
+        entries.append(_warning(Reason.READINGS_STALE, f"stale/{last.isoformat()}", message, now))
+    _fresh(conditions, signal, verdict)
+    _breached(conditions, signal, verdict)
+    joined = _joined(signal, verdict, escalation)
+    _contained(conditions, joined, update)
+
+    tier = verdict.tier or (BASELINE if verdict.usable else None)
+    since = signal.status.since if signal.status.tier == tier and signal.status.since else (now if tier else None)
+    status = SignalStatus(
+        observed_generation=signal.generation,
+        tier=tier,
+        since=since,
+        observed=verdict.observed,
+        breaches=verdict.breaches,
+        escalation=joined.name if joined else signal.status.escalation,
+        last_known_good=_known_good(snapshot, judgement, signal, verdict, now),
+        conditions=conditions.result(),
+    )
+    return SignalUpdate(signal, status, tuple(entries))
+
+
+def _warning(reason: Reason, key: str, message: str, now: datetime) -> Entry:
+    return Entry(reason, key, now, message, on=(On.SIGNAL,), warning=True, recorded=False)
+
+
+def _was_stale(signal: Signal) -> bool:
+    before = find(signal.status.conditions, ConditionType.FRESH)
+    return before is not None and before.reason == Reason.READINGS_STALE
+
+
+def _fresh(conditions: Conditions, signal: Signal, verdict: Verdict) -> None:
+    if verdict.stale:
+        message = f"silent for longer than the ladder allows: {', '.join(verdict.stale)}"
+        conditions.set(ConditionType.FRESH, False, Reason.READINGS_STALE, message)
+    elif verdict.observed:
+        conditions.set(ConditionType.FRESH, True, Reason.READINGS_CURRENT, "every indicator has been heard in time")
+    elif signal.spec is not None and signal.spec.manual is not None:
+        conditions.set(ConditionType.FRESH, True, Reason.RAISED_BY_HAND, "raised by hand: stands until it is deleted")
+    else:
+        conditions.set(ConditionType.FRESH, None, verdict.reason, "no reading has been accepted yet")
+
+
+def _breached(conditions: Conditions, signal: Signal, verdict: Verdict) -> None:
+    confirmed = [b for b in verdict.breaches if b.confirmed and b.tier == verdict.tier]
+    drill = " (drill: acts on nothing)" if signal.spec is not None and signal.spec.drill else ""
+    if confirmed and all(b.stale for b in confirmed):
+        names = ", ".join(b.indicator for b in confirmed)
+        conditions.set(ConditionType.BREACHED, True, Reason.SILENCE, f"{verdict.tier}: {names} has gone silent{drill}")
+    elif confirmed:
+        text = ", ".join(
+            f"{b.indicator} {b.value:g} (threshold {b.threshold:g})"
+            for b in confirmed
+            if b.value is not None and b.threshold is not None
+        )
+        conditions.set(ConditionType.BREACHED, True, Reason.THRESHOLD_BREACHED, f"{verdict.tier}: {text}{drill}")
+    elif verdict.tier:
+        conditions.set(ConditionType.BREACHED, True, Reason.RAISED_BY_HAND, f"{verdict.tier}: raised by hand{drill}")
+    elif verdict.breaches:
+        text = ", ".join(
+            f"{b.indicator} {b.value:g} for {b.tier} ({b.readings} reading(s) so far)"
+            for b in verdict.breaches
+            if b.value is not None
+        )
+        conditions.set(
+            ConditionType.BREACHED, False, Reason.BREACH_UNCONFIRMED, f"beyond a threshold, not confirmed yet: {text}"
+        )
+    elif verdict.usable or verdict.observed:
+        conditions.set(ConditionType.BREACHED, False, Reason.AT_BASELINE, "no threshold is breached")
+    else:
+        conditions.set(ConditionType.BREACHED, None, verdict.reason, "no reading has been accepted yet")
+
+
+def _joined(signal: Signal, verdict: Verdict, escalation: Escalation | None) -> Escalation | None:
+    """The open escalation this signal belongs to: it breaches under its ladder now, or has joined it before."""
+    if escalation is None or signal.spec is None or signal.spec.drill:
+        return None
+    if signal.status.escalation == escalation.name or verdict.tier:
+        return escalation
+    return None
+
+
+def _contained(conditions: Conditions, joined: Escalation | None, update: EscalationUpdate | None) -> None:
+    if joined is None:
+        conditions.set(ConditionType.CONTAINED, False, Reason.NOT_CONTAINED, "no escalation is open for it")
+        return
+    source = update.status.conditions if update is not None else joined.status.conditions
+    found = find(source, ConditionType.CONTAINED)
+    if found is not None:
+        value = {"True": True, "False": False}.get(str(found.status))
+        conditions.set(
+            ConditionType.CONTAINED, value, Reason(found.reason), f"escalation {joined.name}: {found.message}"
+        )
+
+
+def _known_good(
+    snapshot: Snapshot, judgement: Judgement, signal: Signal, verdict: Verdict, now: datetime
+) -> LastKnownGood | None:
+    """The revision that served while all readings were at baseline: where a rollback goes back to.
+
+    It must be rolled out completely, and the readings must have been observed after it was put in place: a report about
+    yesterday says nothing about the revision deployed since.
+    """
+    before = signal.status.last_known_good
+    workload = snapshot.target
+    if workload is None or workload.current is None or workload.replicas == 0 or not workload.settled:
+        return before
+    if not verdict.usable or not verdict.observed or verdict.breaches or verdict.stale or not judgement.at_baseline:
+        return before
+    if signal.spec is None or signal.spec.drill:
+        return before
+    current = workload.current
+    if before is not None and before.digest == current.hash:
+        return before
+    newest = max(o.observed_at for o in verdict.observed)
+    if workload.template_set_at and newest < datetime.fromisoformat(workload.template_set_at):
+        return before
+    return LastKnownGood(revision=str(current.number), digest=current.hash, since=now)

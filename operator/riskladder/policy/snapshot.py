@@ -1,0 +1,144 @@
+"""What a decision is made from: one target and everything that bears on it, as the caches saw it last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from riskladder.api.escalation import EscalationSpec, EscalationStatus, PinnedPolicy
+from riskladder.api.ladder import EscalationLadderSpec, Governs
+from riskladder.api.reasons import ConditionType
+from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
+from riskladder.api.conditions import is_true
+from riskladder.workloads.facts import Workload
+
+
+class TargetKey(NamedTuple):
+    """Names one target: the unit of work. Everything that happens only enqueues such a key."""
+
+    namespace: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """An EscalationLadder; ``spec`` is ``None`` where the stored object does not validate."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    digest: str = ""
+    spec: EscalationLadderSpec | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A ModelRiskSignal; ``spec`` is ``None`` where the stored object does not validate."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    status: SignalStatus
+    spec: ModelRiskSignalSpec | None = None
+    problems: tuple[str, ...] = ()
+    unwritten: bool = False
+    """``status`` was computed but is not stored yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """What the operator has seen of a containment since it started; never the only copy of a fact, only its time."""
+
+    applied_at: datetime | None = None
+    endpoints_empty_at: datetime | None = None
+    pods_gone_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """An Escalation as stored."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    labels: Mapping[str, str]
+    spec: EscalationSpec
+    status: EscalationStatus
+    resource_version: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Not closed: it still binds its target."""
+        return not is_true(self.status.conditions, ConditionType.CLOSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One target with its signals, ladders and escalations."""
+
+    key: TargetKey
+    target: Workload | None
+    ladders: Mapping[str, Ladder]
+    signals: tuple[Signal, ...]
+    escalations: tuple[Escalation, ...]
+    """The open escalations of targets of this kind and name, whatever their uid."""
+    last_closed: str = ""
+    """uid of the newest closed escalation of this very target (same uid), or empty."""
+    stamps: Mapping[tuple[str, int], Stamps] = field(default_factory=dict)
+    """By escalation uid and intent id."""
+    supported: bool = True
+    """Whether an adapter exists for the target's kind."""
+
+    @property
+    def open(self) -> Escalation | None:
+        """The escalation that binds the target as it is now: open, and of the same uid where the target exists."""
+        candidates = [e for e in self.escalations if e.is_open]
+        if self.target is not None:
+            candidates = [e for e in candidates if e.spec.target.uid == self.target.uid]
+        return min(candidates, key=lambda e: e.name, default=None)
+
+
+def pin(spec: EscalationLadderSpec) -> PinnedPolicy:
+    """The part of a ladder that an escalation keeps for its whole life, however the ladder is edited meanwhile."""
+    return PinnedPolicy(
+        charter=spec.charter,
+        governs=spec.governs,
+        trusted_sources=spec.trusted_sources,
+        stakeholders=spec.stakeholders,
+        channels=spec.channels,
+        indicators=spec.indicators,
+        tiers=spec.tiers,
+    )
+
+
+def is_governed(governs: Governs, labels: Mapping[str, str]) -> bool:
+    """Whether the labels match the selector, with the semantics of ``metav1.LabelSelector``.
+
+    An empty selector governs nothing: a ladder is opt-in.
+    """
+    selector = governs.selector
+    if not selector.match_labels and not selector.match_expressions:
+        return False
+    if any(labels.get(key) != value for key, value in selector.match_labels.items()):
+        return False
+    for requirement in selector.match_expressions:
+        value = labels.get(requirement.key)
+        match str(requirement.operator):
+            case "In":
+                matched = value in requirement.values
+            case "NotIn":
+                matched = value not in requirement.values
+            case "Exists":
+                matched = value is not None
+            case _:
+                matched = value is None
+        if not matched:
+            return False
+    return True

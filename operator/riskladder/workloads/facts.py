@@ -1,0 +1,105 @@
+"""What is known of a serving workload: plain facts, as the caches saw them last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+JsonPatch = list[dict[str, Any]]
+"""RFC 6902 operations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A container's image as the kubelet reports it; ``image_id`` is empty until the image is pulled."""
+
+    container: str
+    image: str
+    image_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod of a workload."""
+
+    name: str
+    owner_uid: str
+    """uid of the ReplicaSet that owns it."""
+    active: bool
+    """Not yet Succeeded or Failed: its containers may still answer, also while it terminates."""
+    images: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One entry of a workload's history (for a Deployment, a ReplicaSet)."""
+
+    name: str
+    uid: str
+    number: int
+    """``deployment.kubernetes.io/revision``; it changes when a revision is deployed again."""
+    hash: str
+    """``pod-template-hash``: the same template keeps it for ever, so it names the revision."""
+    digest: str
+    """Digest of the pod template without that label: equal templates, equal digests."""
+    replicas: int
+    """Replicas it has now, from its status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A serving workload and what belongs to it."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    observed_generation: int
+    labels: Mapping[str, str]
+    replicas: int
+    """Desired replicas (``spec.replicas``, 1 where it is absent)."""
+    updated_replicas: int
+    """Replicas of the current template, from its status."""
+    total_replicas: int
+    """All replicas, from its status."""
+    paused: bool
+    digest: str
+    """Digest of the current pod template."""
+    replicas_set_by: str = ""
+    """Field manager that last wrote the replicas, from managedFields."""
+    template_set_by: str = ""
+    """Field manager that last wrote the pod template, from managedFields."""
+    replicas_set_at: str = ""
+    """When that was (RFC 3339, whole seconds), from managedFields."""
+    template_set_at: str = ""
+    revisions: tuple[Revision, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    ready_endpoints: int = 0
+    """Pods of this workload that some EndpointSlice lists as ready."""
+    declared_images: tuple[Image, ...] = field(default=())
+    """Images of the current template: evidence where no pod runs."""
+
+    @property
+    def current(self) -> Revision | None:
+        """The revision of the current template, or ``None`` before its controller has made one."""
+        return next((r for r in self.revisions if r.digest == self.digest), None)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the rollout is complete: observed, and every replica is of the current template."""
+        return (
+            self.observed_generation >= self.generation
+            and self.updated_replicas == self.replicas
+            and self.total_replicas == self.replicas
+        )
+
+    def active_pods(self, revision_hash: str | None = None) -> tuple[Pod, ...]:
+        """Pods that may still answer; with a hash, only those of that revision."""
+        if revision_hash is None:
+            return tuple(pod for pod in self.pods if pod.active)
+        owners = {r.uid for r in self.revisions if r.hash == revision_hash}
+        return tuple(pod for pod in self.pods if pod.active and pod.owner_uid in owners)
