@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -192,6 +192,19 @@ Timestamp = Annotated[
 ]
 """A point in time, always aware and in UTC, to the microsecond."""
 
+_IN_OUR_TIME = Rule(
+    "self >= timestamp('2000-01-01T00:00:00Z')",
+    "must be in the year 2000 or later",
+)
+GivenTime = Annotated[Timestamp, _IN_OUR_TIME]
+"""A time that people or monitors write.
+
+The rule is there for a second reason: OpenAPI validation in the API server lets a list pass for a string with a format
+(kube-openapi, typeValidator.Validate), and only a rule that reads the value refuses it.
+"""
+GivenDate = Annotated[date, _IN_OUR_TIME]
+"""A date that people write; the same holds."""
+
 DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL_PATTERN)]
 """RFC 1123 label: the names of tiers, roles, channels, sources, clocks and ladders (it becomes a label value)."""
 
@@ -225,8 +238,11 @@ Username = Annotated[str, Field(min_length=1, max_length=1024)]
 Text = Annotated[str, Field(max_length=1024)]
 LongText = Annotated[str, Field(max_length=4096)]
 Sha256 = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")]
-Generation = Annotated[int, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
+MAX_EXACT_INTEGER = 2**53 - 1
+"""Beyond it JSON implementations lose digits, and RFC 8785 (the form that records are hashed in) has no integers."""
+
+Generation = Annotated[int, Field(ge=0, le=MAX_EXACT_INTEGER)]
+Count = Annotated[int, Field(ge=0, le=MAX_EXACT_INTEGER)]
 
 HttpUrl = Annotated[
     str,

@@ -1,21 +1,27 @@
 """The record chain: canonical form, hashes, and the check that anyone can repeat offline.
 
-A record's hash is SHA-256 over the RFC 8785 form of its spec without ``hash``; it contains the hash of the record before, so
-that no record can be changed, removed, inserted or moved without breaking every later one. What the chain itself cannot show
-is a missing end: compare its last hash with ``Escalation.status.ledger`` or with the operator's log.
+A record's hash is SHA-256 over the RFC 8785 form of its spec without ``hash``; it contains the hash of the record
+before, so that no record can be changed, removed, inserted or moved without breaking every later one. What a chain
+cannot show by itself is a missing end, or that all of it was written anew: for that its hashes are compared with heads
+noted elsewhere, in ``Escalation.status.ledger`` or in the operator's log.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import rfc8785
 
+from riskladder.api.messages import shown
 from riskladder.api.record import GENESIS_HASH
+
+_TEXTS = ("escalation", "at", "actor", "event", "previousHash", "hash")
+_NAME = re.compile(r"(?P<escalation>.+)-(?P<sequence>[0-9]{6})")
 
 
 def digest(value: Any) -> str:
@@ -33,16 +39,48 @@ def record_name(escalation: str, sequence: int) -> str:
     return f"{escalation}-{sequence:06d}"
 
 
+class ChainKey(NamedTuple):
+    """What tells one chain from another: an escalation's name is unique in its namespace only."""
+
+    namespace: str
+    escalation: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.escalation}" if self.namespace else self.escalation
+
+
+class Head(NamedTuple):
+    """A record's place and hash as noted somewhere else at some time. Later records may well follow it."""
+
+    sequence: int
+    hash: str
+    origin: str = "the status of the escalation"
+    """Where it was noted, for messages."""
+
+
+class Place(NamedTuple):
+    """Where a record belongs."""
+
+    key: ChainKey
+    sequence: int
+    """From 1; 0 where neither its content nor its name says."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChainResult:
     """The outcome of checking one escalation's chain."""
 
-    escalation: str
+    key: ChainKey
     length: int
+    """How many records from the beginning are good."""
     head: str
-    """Hash of the last good record."""
+    """Hash of the last good record; 64 zeros if there is none."""
     error: str = ""
     """What is wrong with the first bad record, or empty."""
+    record: str = ""
+    """Name of the first bad or missing record, or empty."""
+    noted: int = 0
+    """Sequence of the last noted head that the chain agrees with; 0: none was known, a missing end would not show."""
 
     @property
     def intact(self) -> bool:
@@ -50,62 +88,181 @@ class ChainResult:
         return not self.error
 
 
+def place_of(record: Mapping[str, Any]) -> Place:
+    """Where a record belongs: what its content says if its hash holds, else what its name says."""
+    link = _Link.of(record)
+    return Place(link.key, link.place)
+
+
+def noted_heads(escalations: Iterable[Mapping[str, Any]]) -> dict[ChainKey, list[Head]]:
+    """The heads that ``status.ledger`` of Escalation objects notes.
+
+    Raises:
+        ValueError: A ledger is not one; the message names the escalation.
+    """
+    heads: dict[ChainKey, list[Head]] = defaultdict(list)
+    for escalation in escalations:
+        metadata, status = _mapping(escalation.get("metadata")), _mapping(escalation.get("status"))
+        key = ChainKey(_text(metadata.get("namespace")), _text(metadata.get("name")))
+        ledger = status.get("ledger")
+        if ledger is None:
+            continue
+        sequence, value = _mapping(ledger).get("sequence"), _mapping(ledger).get("hash")
+        if type(sequence) is not int or not isinstance(value, str):
+            raise ValueError(f"escalation {key}: status.ledger is {shown(ledger)}, expected a sequence and a hash")
+        if sequence > 0:
+            heads[key].append(Head(sequence, value))
+    return dict(heads)
+
+
 def verify_chains(
-    records: Iterable[Mapping[str, Any]], heads: Mapping[str, tuple[int, str]] | None = None
+    records: Iterable[Mapping[str, Any]],
+    heads: Mapping[ChainKey, Sequence[Head]] | Mapping[str, tuple[int, str]] | None = None,
 ) -> list[ChainResult]:
     """Check the chains of all escalations among the records.
 
     Args:
-        records: EscalationRecord objects, in any order of escalations; within one escalation, in any order (they are
-            sorted by sequence, and a sequence that does not match its place is reported).
-        heads: Where known, the sequence and hash of each escalation's last record, to show a truncated chain.
+        records: EscalationRecord objects in any order: a record's place is its sequence, not where it stands in a file.
+        heads: Where known, heads noted elsewhere, to show a missing end or a chain written anew. A chain of which only
+            a head is known is reported as missing. A plain name means the chain of that name in whatever namespace.
+
+    Returns:
+        One result for each chain, sorted by namespace and escalation. Nothing raises on bad records.
     """
-    chains: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    chains: dict[ChainKey, list[_Link]] = defaultdict(list)
     for record in records:
-        spec = record.get("spec") or {}
-        chains[str(spec.get("escalation", ""))].append(record)
-    for name in heads or {}:
-        chains.setdefault(name, [])
-    return [_verify(name, chains[name], (heads or {}).get(name)) for name in sorted(chains)]
+        link = _Link.of(record)
+        chains[link.key].append(link)
+    noted: dict[ChainKey, Sequence[Head]] = {}
+    for key, given in (heads or {}).items():
+        if isinstance(key, ChainKey):
+            noted[key] = cast("Sequence[Head]", given)
+        else:
+            for same in [k for k in chains if k.escalation == key] or [ChainKey("", key)]:
+                noted[same] = [Head(*cast("tuple[int, str]", given))]
+    return [_verify(key, chains.get(key, []), noted.get(key, ())) for key in sorted({*chains, *noted})]
 
 
-def _verify(escalation: str, records: list[Mapping[str, Any]], head: tuple[int, str] | None) -> ChainResult:
-    previous, length = GENESIS_HASH, 0
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A record as far as it can be understood."""
 
-    def broken(why: str) -> ChainResult:
-        return ChainResult(escalation, length, previous, why)
+    name: str
+    spec: Mapping[str, Any]
+    key: ChainKey
+    place: int
+    fault: str
+    """What is wrong with the record by itself, or empty."""
 
-    for record in sorted(records, key=_sequence):
-        spec = record.get("spec") or {}
-        name = (record.get("metadata") or {}).get("name", "(no name)")
-        sequence = spec.get("sequence")
-        if sequence != length + 1:
-            if isinstance(sequence, int) and sequence > length + 1:
-                return broken(f"record {length + 1} is missing: after {length} comes {name} with sequence {sequence}")
-            return broken(f"record {name} has sequence {sequence!r}, a second time or out of place")
-        if name != record_name(escalation, sequence):
-            return broken(
-                f"record {name} is misnamed: sequence {sequence} of {escalation} is {record_name(escalation, sequence)}"
-            )
-        if spec.get("previousHash") != previous:
-            return broken(
-                f"record {name} does not follow the one before: previousHash is {spec.get('previousHash')!r}, expected {previous}"
-            )
-        try:
-            expected = record_hash(spec)
-        except (rfc8785.CanonicalizationError, TypeError, ValueError) as error:
-            return broken(f"record {name} has no canonical form: {error}")
-        if spec.get("hash") != expected:
-            return broken(f"record {name} was changed: its hash is {spec.get('hash')!r}, its content gives {expected}")
-        previous, length = expected, sequence
-    if head is not None and head != (length, previous):
-        if head[0] > length:
-            return broken(f"the end is missing: {escalation} has {length} record(s), its status says {head[0]}")
-        if head[0] == length:
-            return broken(f"the last record is not the one in the status of {escalation}: {previous}, not {head[1]}")
-    return ChainResult(escalation, length, previous)
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> _Link:
+        metadata, spec = _mapping(record.get("metadata")), _mapping(record.get("spec"))
+        name, namespace = _text(metadata.get("name")), _text(metadata.get("namespace"))
+        fault = _fault(spec)
+        escalation, sequence = spec.get("escalation"), spec.get("sequence")
+        if fault and (named := _NAME.fullmatch(name)):
+            escalation, sequence = named["escalation"], int(named["sequence"])
+        place = sequence if type(sequence) is int and sequence > 0 else 0
+        return cls(name or "(no name)", spec, ChainKey(namespace, _text(escalation)), place, fault)
 
 
-def _sequence(record: Mapping[str, Any]) -> int:
-    sequence = (record.get("spec") or {}).get("sequence")
-    return sequence if isinstance(sequence, int) else 0
+def _fault(spec: Mapping[str, Any]) -> str:
+    """What is wrong with a record's content by itself: a field of the wrong type, or a hash that is not its own."""
+    for field in _TEXTS:
+        if not isinstance(spec.get(field), str):
+            return f"{field} is {shown(spec.get(field))}, expected text"
+    if type(spec.get("sequence")) is not int:
+        return f"sequence is {shown(spec.get('sequence'))}, expected an integer"
+    for field, value in spec.items():
+        plain = all(map(_is_scalar, (*value, *value.values()))) if isinstance(value, Mapping) else _is_scalar(value)
+        if not plain:
+            return f"{shown(field)} is {shown(value)}, expected text or a map of texts"
+    try:
+        expected = record_hash(spec)
+    except (rfc8785.CanonicalizationError, TypeError, ValueError) as error:
+        return f"it has no canonical form: {error}"
+    if spec["hash"] != expected:
+        return f"its hash is {shown(spec['hash'])}, its content gives {expected}"
+    return ""
+
+
+def _verify(key: ChainKey, links: Sequence[_Link], heads: Sequence[Head]) -> ChainResult:
+    places: dict[int, list[_Link]] = defaultdict(list)
+    for link in links:
+        places[link.place].append(link)
+    noted: dict[int, list[Head]] = defaultdict(list)
+    for head in heads:
+        noted[head.sequence].append(head)
+
+    hashes = [GENESIS_HASH]
+    agreed, last = 0, max(places, default=0)
+    for sequence in range(1, last + 1):
+        name = record_name(key.escalation, sequence)
+        error = _wrong_at(name, places[sequence], hashes[-1], places, sequence)
+        found = places[sequence][0].spec["hash"] if not error else ""
+        if not error:
+            error = _unlike(name, found, noted[sequence])
+        if error:
+            return ChainResult(key, sequence - 1, hashes[-1], error, name, agreed)
+        hashes.append(found)
+        agreed = sequence if noted[sequence] else agreed
+    if places[0]:
+        link = places[0][0]
+        fault = link.fault or f"its sequence is {shown(link.spec.get('sequence'))}"
+        return ChainResult(key, last, hashes[-1], f"record {link.name} has no place: {fault}", link.name, agreed)
+    beyond = max((h for h in heads if h.sequence > last), default=None)
+    if beyond is not None:
+        name = record_name(key.escalation, last + 1)
+        count = f"{last} record{'' if last == 1 else 's'}"
+        error = (
+            f"record {name} is missing: the end is cut off, there are {count}, {beyond.origin} says {beyond.sequence}"
+        )
+        return ChainResult(key, last, hashes[-1], error, name, agreed)
+    return ChainResult(key, last, hashes[-1], noted=agreed)
+
+
+def _unlike(name: str, found: str, heads: Iterable[Head]) -> str:
+    """Which noted head differs from the record at its place, or empty."""
+    other = next((head for head in heads if head.hash != found), None)
+    return f"record {name} is not the one noted in {other.origin}: {found}, not {other.hash}" if other else ""
+
+
+def _wrong_at(
+    name: str, found: Sequence[_Link], previous: str, places: Mapping[int, Sequence[_Link]], sequence: int
+) -> str:
+    """What is wrong at one place of a chain, or empty."""
+    if not found:
+        following = places[min(place for place in places if place > sequence and places[place])][0].name
+        return f"record {name} is missing: " + (
+            f"the first one is {following}" if sequence == 1 else f"after {sequence - 1} comes {following}"
+        )
+    if len(found) > 1:
+        names = sorted({link.name for link in found})
+        if len(names) > 1:
+            return f"record {name} is not alone: place {sequence} is taken by {' and by '.join(names)}"
+        same = all(link.spec == found[0].spec for link in found)
+        return f"record {name} is there {len(found)} times, with {'the same' if same else 'different'} content"
+    link = found[0]
+    if link.fault:
+        return f"record {name} was changed: {link.fault}"
+    if link.name != name:
+        return f"record {name} was renamed: it is called {link.name}"
+    if link.spec["previousHash"] != previous:
+        before = "be the first: 64 zeros" if sequence == 1 else f"follow {sequence - 1}: {previous}"
+        return (
+            f"record {name} does not join on: its previousHash is {shown(link.spec['previousHash'])}, it would have to "
+            f"{before}"
+        )
+    return ""
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, (str, int, float))

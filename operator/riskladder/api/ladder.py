@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -14,6 +13,7 @@ from riskladder.api.base import (
     DnsLabel,
     Duration,
     Generation,
+    GivenDate,
     HttpUrl,
     IndicatorName,
     LabelKey,
@@ -111,7 +111,7 @@ class Review(Model):
         description="Longest time between two reviews, for example 90d. Later than that the condition ReviewCurrent "
         "becomes False; nothing else changes."
     )
-    last_reviewed: date | None = Field(
+    last_reviewed: GivenDate | None = Field(
         None, description="Date of the last review, as 2026-10-01. Default: the day the ladder was created."
     )
 

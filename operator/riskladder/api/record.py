@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from riskladder.api.base import LongText, Model, ObjectName, Rule, Sha256, Timestamp
+from riskladder.api.base import GivenTime, LongText, Model, ObjectName, Rule, Sha256
 
 GENESIS_HASH = "0" * 64
 """previousHash of the first record of a chain."""
@@ -29,7 +29,7 @@ class EscalationRecordSpec(Model):
 
     escalation: Annotated[ObjectName, Field(max_length=246)] = Field(description="The escalation, by name.")
     sequence: Annotated[int, Field(ge=1, le=999_999)] = Field(description="Place in the chain, from 1, without gaps.")
-    at: Timestamp = Field(description="When it happened (RFC 3339, UTC).")
+    at: GivenTime = Field(description="When it happened (RFC 3339, UTC).")
     actor: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
         description="Who did it: a user name as the API server knows it, a source, or the operator."
     )

@@ -12,6 +12,7 @@ from riskladder.api.base import (
     DnsLabel,
     FiniteNumber,
     Generation,
+    GivenTime,
     IndicatorName,
     KindName,
     Link,
@@ -97,7 +98,7 @@ class ModelRiskSignalSpec(Model):
         description="Who reports, for example fairness-monitor. Needs the verb report on the virtual resource "
         "sources.riskladder.dev of that name."
     )
-    observed_at: Timestamp = Field(
+    observed_at: GivenTime = Field(
         description="When it was observed (RFC 3339). Not more than 5 minutes ahead, and not older than the last "
         "accepted reading. A reading counts once for each indicator and observedAt."
     )

@@ -145,7 +145,7 @@ def _identity(schema: Schema, item: Any) -> str | None:
 def _plain(value: Any) -> Any:
     """JSON types only, and nulls left out of objects: the API server prunes them from fields that are not nullable."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(child) for name, child in value.items() if child is not None}
+        return {_text(str(name)): _plain(child) for name, child in value.items() if child is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, datetime):  # YAML reads unquoted times as such; kubectl keeps them text
@@ -154,7 +154,12 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return str(value)
+    return _text(str(value))
+
+
+def _text(value: str) -> str:
+    """Text as it arrives: surrogate pairs joined, and half ones replaced, as the API server's JSON decoder does."""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _prepared(schema: Schema, value: Any, path: Path, unknown: list[Path]) -> Any:

@@ -9,6 +9,10 @@ import typer
 
 from riskladder import __version__
 from riskladder.cli import logs
+from riskladder.cli.demo import demo
+from riskladder.cli.lint import lint
+from riskladder.cli.timeline import timeline
+from riskladder.cli.verify import verify
 from riskladder.cluster.connection import ConnectionFailed
 
 app = typer.Typer(
@@ -54,12 +58,12 @@ def operator(
     ] = False,
     listen: Annotated[
         str, typer.Option(help="HOST:PORT of /healthz, /readyz and /metrics; port 0 takes a free one.")
-    ] = "0.0.0.0:8080",  # noqa: S104 - probes come from the node
+    ] = "0.0.0.0:8080",
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
 ) -> None:
     """Run the operator until SIGTERM."""
-    from riskladder.controller.operator import Operator, Settings  # noqa: PLC0415 - Kopf takes a second to import
+    from riskladder.controller.operator import Operator, Settings
 
     logs.configure(log_level.upper(), json=log_format != "text")
     settings = Settings(
@@ -79,3 +83,9 @@ def operator(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     raise typer.Exit(code)
+
+
+app.command()(demo)
+app.command()(lint)
+app.command()(timeline)
+app.command()(verify)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -91,11 +90,6 @@ class Client:
         """The operator's own namespace."""
         return self._connection.namespace
 
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """The session underneath, for Kopf."""
-        return self._connection.session
-
     async def request(
         self,
         method: str,
@@ -131,7 +125,7 @@ class Client:
                     self._note(verb, resource, "ok")
                     return json.loads(raw) if raw else {}
                 error = _error(response, raw, verb, resource, path)
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as cause:
+        except (TimeoutError, aiohttp.ClientError, OSError) as cause:
             self._note(verb, resource, "unreachable")
             why = f"no answer within {timeout:g} s" if isinstance(cause, TimeoutError) else str(cause) or repr(cause)
             raise ApiError(0, "Unreachable", why, verb=verb, resource=resource, where=path) from cause
@@ -174,6 +168,58 @@ class Client:
             if not token or limit:
                 return items
             params["continue"] = token
+
+    async def watch(
+        self, resource: Resource, namespace: str | None = None, *, fields: str = "", labels: str = ""
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Changes from now on, existing objects first (as ``ADDED``), until the server ends the stream.
+
+        Raises:
+            ApiError: The API server refused, was not there, or sent an error in the stream.
+        """
+        params = {"watch": "true", "allowWatchBookmarks": "false"}
+        if fields:
+            params["fieldSelector"] = fields
+        if labels:
+            params["labelSelector"] = labels
+        where, title = resource.path(namespace), resource.title
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT)
+        try:
+            async with self._connection.session.get(
+                self._connection.server + where, params=params, timeout=timeout
+            ) as response:
+                if response.status >= 300:
+                    raise _error(response, await response.read(), "watch", title, where)
+                buffer = b""
+                async for chunk in response.content.iter_any():
+                    *lines, buffer = (buffer + chunk).split(b"\n")
+                    for line in filter(None, lines):
+                        event = json.loads(line)
+                        if event["type"] == "ERROR":
+                            status = event["object"]
+                            raise ApiError(
+                                status.get("code", 0),
+                                status.get("reason", "Error"),
+                                status.get("message", ""),
+                                verb="watch",
+                                resource=title,
+                                where=where,
+                            )
+                        yield event["type"], event["object"]
+        except (aiohttp.ClientError, OSError) as cause:
+            raise ApiError(0, "Unreachable", str(cause), verb="watch", resource=title, where=where) from cause
+
+    async def apply(self, resource: Resource, namespace: str | None, body: Object, *, manager: str) -> Object:
+        """Server-side apply under a field manager, taking over what others own."""
+        return await self.request(
+            "PATCH",
+            resource.path(namespace, body["metadata"]["name"]),
+            verb="patch",
+            resource=resource.title,
+            body=body,
+            content_type=APPLY_PATCH,
+            params={"fieldManager": manager, "force": "true"},
+        )
 
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         """Create an object; ``Conflict`` where one of that name exists."""

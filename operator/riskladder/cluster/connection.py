@@ -1,7 +1,8 @@
 """The connection to the API server: one aiohttp session, shared with Kopf, authenticated as the cluster wants it.
 
-Credentials come from the Kubernetes client library (kubeconfig with tokens, certificates and exec plugins, or the service
-account of the pod, re-read as it rotates). Requests go through plain aiohttp, which takes a third of the library's CPU time a
+Credentials come from the Kubernetes client library (kubeconfig with tokens, certificates and exec plugins, or the
+service account of the pod, re-read as it rotates). Requests go through plain aiohttp, which takes a third of the
+library's CPU time a
 call: the two writes of a containment are the reason this operator exists.
 """
 
@@ -49,7 +50,8 @@ async def connect(
     """Open a session with the API server.
 
     Args:
-        kubeconfig: Path of a kubeconfig; by default the pod's service account, else ``$KUBECONFIG`` or ``~/.kube/config``.
+        kubeconfig: Path of a kubeconfig; by default the pod's service account, else ``$KUBECONFIG`` or
+            ``~/.kube/config``.
         namespace: The operator's own namespace; by default the pod's, else ``riskladder-system``.
         agent: Last part of the User-Agent, so that audit logs tell the operator from its command line.
 

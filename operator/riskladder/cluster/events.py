@@ -1,7 +1,7 @@
 """Kubernetes Events (events.k8s.io/v1), written once each.
 
-The name of an Event is derived from what it says about what, so that writing it again after a crash is a conflict and not a
-second Event. Events live for an hour on most clusters: the records are the memory, Events are the bell.
+The name of an Event is derived from what it says about what, so that writing it again after a crash is a conflict
+and not a second Event. Events live for an hour on most clusters: the records are the memory, Events are the bell.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Leader election by a Lease, with times short enough that a standby stops a model within seconds of a crash.
 
-The client library's elector measures expiry by the wall clock and does not release; this one uses the monotonic clock, so a
-clock jump elects nobody twice, and gives the Lease up on a clean stop. Safety never rests on it: two operators that both
-believe to lead meet in the compare-and-swap of every write.
+The client library's elector measures expiry by the wall clock and does not release; this one uses the monotonic
+clock, so a clock jump elects nobody twice, and gives the Lease up on a clean stop. Safety never rests on it: two
+operators that both believe to lead meet in the compare-and-swap of every write.
 """
 
 from __future__ import annotations

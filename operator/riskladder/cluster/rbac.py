@@ -1,7 +1,8 @@
-"""What the operator may do, once: the ClusterRole is generated from this table, and the operator checks itself against it.
+"""What the operator may do, once: the ClusterRole is generated from this table, and the operator checks itself
+against it.
 
-Each rule says who needs it and why, so that a reviewer can strike one out and know what is lost. No wildcard, no ``delete`` of
-anything, and of Secrets only the one that holds the channels' credentials.
+Each rule says who needs it and why, so that a reviewer can strike one out and know what is lost. No wildcard, no
+``delete`` of anything, and of Secrets only the one that holds the channels' credentials.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Kopf handlers: they feed the caches and enqueue, nothing else.
 
-``kopf.index`` is called for every object before any other handler, and ``kopf.on.event`` only after all resources have been
-listed: the first gives the caches, the second the moment from which they are full. Nothing is stored in Kopf's own indices,
-and no handler of this module can fail in a way that Kopf would have to retry.
+``kopf.index`` is called for every object before any other handler, and ``kopf.on.event`` only after all resources
+have been
+listed: the first gives the caches, the second the moment from which they are full. Nothing is stored in Kopf's own
+    indices, and no handler of this module can fail in a way that Kopf would have to retry.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 STAGES = ("intent", "applied", "endpoints_empty", "pods_gone")
 """Stages of a containment, each measured from the moment the operator saw the breach."""
@@ -13,6 +13,7 @@ class Metrics:
 
     def __init__(self) -> None:
         """Register everything."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.containment = Histogram(
             "riskladder_containment_seconds",

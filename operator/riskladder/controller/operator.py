@@ -37,6 +37,11 @@ START_GRACE = 30.0
 """Seconds in which the watchers must come up before the liveness probe fails."""
 
 
+def _ended_by_signal(task: asyncio.Task[None]) -> bool:
+    """Whether Kopf, which takes signals itself while it starts, has ended without an error."""
+    return task.get_name() == "kopf" and not task.cancelled() and task.exception() is None
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How to run, from the command line and the environment."""
@@ -47,7 +52,7 @@ class Settings:
     namespace: str | None = None
     """The operator's own namespace, for the Lease."""
     observe_only: bool = False
-    listen: str = "0.0.0.0:8080"  # noqa: S104 - probes come from the node; NetworkPolicy limits who else
+    listen: str = "0.0.0.0:8080"
     lease: str = "riskladder"
 
 
@@ -77,9 +82,7 @@ class Operator:
             ConnectionFailed: The credentials are missing or unusable.
             OSError: The port of the health server is taken.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        self._catch_signals()
         connection = await connect(self._settings.kubeconfig, namespace=self._settings.namespace)
         client = Client(connection, observe=self._metrics.observe_request)
         runner, bound = await health.serve(
@@ -93,7 +96,7 @@ class Operator:
         try:
             if not await self._unless_stopped(self._wait_for_api(client)):
                 return 0
-            return await self._operate(client, connection.server)
+            return await self._operate(client)
         finally:
             await runner.cleanup()
             await connection.close()
@@ -109,16 +112,24 @@ class Operator:
             task.result()
         return task in done
 
-    async def _operate(self, client: Client, server: str) -> int:
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    async def _operate(self, client: Client) -> int:
         reconciler = self._reconciler = Reconciler(
             client, self._metrics, instance=self._identity, observe_only=self._settings.observe_only
         )
         handlers = self._handlers = Handlers(reconciler.store)
-        session = client.session
+        watching_connection = await connect(self._settings.kubeconfig, agent="operator watching")
 
         @kopf.on.login(id="login", registry=handlers.registry)
         async def login(**_: object) -> kopf.AiohttpSession:
-            return kopf.AiohttpSession(aiohttp_session=session, server=server)
+            # A session of its own: Kopf closes it when it ends, and the pass under way must still be finished.
+            return kopf.AiohttpSession(
+                aiohttp_session=watching_connection.session, server=watching_connection.server
+            )
 
         self._elector = Elector(
             client, name=self._settings.lease, identity=self._identity, on_change=lambda _: self._steer()
@@ -147,7 +158,7 @@ class Operator:
             done, _ = await asyncio.wait({watching, stopping, *helpers}, return_when=asyncio.FIRST_COMPLETED)
             while helpers[0] in done and not (done - {helpers[0]}):
                 done, _ = await asyncio.wait({watching, stopping, *helpers[1:]}, return_when=asyncio.FIRST_COMPLETED)
-            failed = [task for task in done if task is not stopping and task is not helpers[0]]
+            failed = [task for task in done if task not in (stopping, helpers[0]) and not _ended_by_signal(task)]
             for task in failed:
                 log.error("gave up", task=task.get_name(), error=repr(None if task.cancelled() else task.exception()))
             log.info("stopping", reason="failure" if failed else "signal")
@@ -160,6 +171,7 @@ class Operator:
             stop_kopf.set()
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 await asyncio.wait_for(watching, timeout=5)
+            await watching_connection.close()
             log.info("stopped")
 
     # --- Stages ---------------------------------------------------------------------------------------------------
@@ -191,6 +203,7 @@ class Operator:
                     if not [resource for resource in WATCHED if await self._has_any(client, resource)]:
                         handlers.full.set()
         self._stage = ""
+        self._catch_signals()  # Kopf has installed its own meanwhile, which would end it before the pass under way
         log.info("caches full", seconds=round(time.monotonic() - self._started, 3))
         self._steer()
 
@@ -230,7 +243,7 @@ class Operator:
 
     def _unhealthy(self) -> str:
         """A watcher that has died does not come back: the process must be restarted."""
-        if self._handlers is None or time.monotonic() - self._started < START_GRACE and self._stage:
+        if self._handlers is None or (time.monotonic() - self._started < START_GRACE and self._stage):
             return ""
         alive = watchers_alive()
         if alive < self._expected_watchers:

@@ -1,9 +1,10 @@
 """The work queue: one worker for each key at a time, containment before everything, high tiers first.
 
-Two kinds of work. *Urgent* keys are decided at once, in the order they came; what the decision wants contained goes into a heap
-ordered by severity and is executed by a bounded number of workers. The *trail* (records, Events, status) of any key starts only
-while no containment waits or runs anywhere. A key that fails comes back after its own exponential backoff with jitter; while it
-backs off it does not count as waiting, so that one target that cannot be contained never silences the others.
+Two kinds of work. *Urgent* keys are decided at once, in the order they came; what the decision wants contained goes
+into a heap ordered by severity and is executed by a bounded number of workers. The *trail* (records, Events,
+status) of any key starts only while no containment waits or runs anywhere. A key that fails comes back after its
+own exponential backoff with jitter; while it backs off it does not count as waiting, so that one target that cannot
+be contained never silences the others.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The caches: every watched object cut down to what decisions need, and the joins between them.
 
-Objects are kept as they were seen last, never older: an answer to one of our own writes may arrive before the watch event of an
-earlier change, and a relisted object may be behind both. Signals, of which there may be many thousands, are kept as compact
-JSON and parsed when their target is looked at.
+Objects are kept as they were seen last, never older: an answer to one of our own writes may arrive before the watch
+event of an earlier change, and a relisted object may be behind both. Signals, of which there may be many thousands,
+are kept as compact JSON and parsed when their target is looked at.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -40,6 +40,9 @@ class LadderKey(NamedTuple):
 
 
 Key = TargetKey | LadderKey
+JUST_CREATED = timedelta(seconds=2)
+"""Age up to which an object that appears is taken to be created now, and not found at start."""
+
 Enqueue = Callable[[Key, bool], None]
 """Told which key a change concerns, and whether a containment may depend on it."""
 
@@ -244,7 +247,7 @@ class Store:
                 document = {"metadata": {"name": name}, "spec": json.loads(entry.spec)}
                 entry.problems = tuple(str(p) for p in validate(resources.SIGNALS.kind, document))
             try:
-                status = entry.pending or SignalStatus.model_validate_json(entry.status)
+                status = SignalStatus.model_validate_json(entry.status)
             except ValidationError:
                 status = SignalStatus()
             yield Signal(
@@ -255,7 +258,7 @@ class Store:
                 status=status,
                 spec=None if entry.problems else ModelRiskSignalSpec.model_validate_json(entry.spec),
                 problems=entry.problems,
-                unwritten=entry.pending is not None,
+                computed=entry.pending,
             )
 
     # --- Escalations ----------------------------------------------------------------------------------------------
@@ -323,6 +326,7 @@ class Store:
         workload = deployment.read_deployment(obj)
         name = (workload.namespace, workload.name)
         before = self._deployments.get(name)
+        workload = replace(workload, template_since=_template_since(workload, before, obj))
         self._deployments[name] = workload
         self._deployment_names[workload.uid] = name
         key = TargetKey(workload.namespace, deployment.KIND, workload.name)
@@ -464,6 +468,21 @@ class Store:
     def targets(self) -> set[TargetKey]:
         """Every target that some signal or open escalation names."""
         return set(self._signals) | {key for key, by_name in self._open.items() if by_name}
+
+
+def _template_since(workload: Workload, before: Workload | None, obj: Object) -> datetime:
+    """From when on the pod template has certainly been in place.
+
+    The API server keeps that time to the second only, cut off; where the change was seen as it happened, this clock is
+    finer.
+    """
+    now = datetime.now(UTC)
+    if before is not None and before.uid == workload.uid:
+        return before.template_since if before.template_since and before.digest == workload.digest else now
+    if now - _created(obj["metadata"]) < JUST_CREATED:
+        return now
+    written = workload.template_set_at or obj["metadata"]["creationTimestamp"]
+    return datetime.fromisoformat(written) + timedelta(seconds=1)
 
 
 def _created(metadata: Object) -> datetime:

@@ -15,8 +15,8 @@ from riskladder.policy.trail import write_trail
 def decide(snapshot: Snapshot, now: datetime) -> Plan:
     """What has to be done for this target now.
 
-    Containment comes alone: a plan that touches the workload has no trail, because the trail is decided afresh from what the
-    API server has acknowledged.
+    Containment comes alone: a plan that touches the workload has no trail, because the trail is decided afresh from
+    what the API server has acknowledged.
 
     Args:
         snapshot: The target and everything that bears on it.
@@ -61,7 +61,7 @@ def _trail(
     signals: list[SignalUpdate] = []
     for signal in snapshot.signals:
         changed = update_signal(snapshot, judgement, signal, current, by_uid.get(current.uid) if current else None, now)
-        if changed.status != signal.status or signal.unwritten:
+        if changed.status != signal.status:
             signals.append(changed)
     return Plan(
         escalations=tuple(u for u in updates if u.entries or u.labels or u.status != u.escalation.status),

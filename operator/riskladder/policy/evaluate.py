@@ -1,8 +1,8 @@
 """Readings to tiers: thresholds, confirmation, hysteresis, staleness, order, trust.
 
-A *stream* is one indicator reported by one source. Its state (last accepted value, how many breaching readings in a row)
-lives in the status of the signal that carried its newest reading, so it survives a restart, and one object that is updated
-and one object for each reading mean the same.
+A *stream* is one indicator reported by one source. Its state (last accepted value, how many breaching readings in a
+row) lives in the status of the signal that carried its newest reading, so it survives a restart, and one object
+that is updated and one object for each reading mean the same.
 """
 
 from __future__ import annotations
@@ -169,11 +169,11 @@ def _stored_heads(policy: PinnedPolicy, signals: Iterable[Signal]) -> dict[Strea
     heads: dict[StreamKey, tuple[str, Stream]] = {}
     for signal in signals:
         assert signal.spec is not None  # noqa: S101
-        for observed in signal.status.observed:
+        for observed in signal.carried.observed:
             key = (signal.spec.source, observed.indicator)
             if key in heads and heads[key][1].observed.observed_at >= observed.observed_at:
                 continue
-            breaches = tuple(b for b in signal.status.breaches if b.indicator == observed.indicator and not b.stale)
+            breaches = tuple(b for b in signal.carried.breaches if b.indicator == observed.indicator and not b.stale)
             heads[key] = (signal.uid, step(policy, breaches, observed, counted=True))
     return heads
 
@@ -206,7 +206,7 @@ def _check(
         when = spec.observed_at - CLOCK_SKEW
         message = f"spec.observedAt: {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} lies more than 5 minutes in the future"
         return False, Reason.INVALID_READING, message, when
-    last = signal.status.observed
+    last = signal.carried.observed
     newest = max((o.observed_at for o in last), default=None)
     if newest is None:  # a new object: it may not rewrite what other objects of the same stream have already said
         heads = [
@@ -252,7 +252,7 @@ def _verdict(
         return Verdict(usable, reason, message, tier=tier, next_change=next_change)
 
     mine = sorted((key[1], heads[key][1]) for key, uid in owners.items() if uid == signal.uid and key[0] == spec.source)
-    superseded = [o for o in signal.status.observed if owners.get((spec.source, o.indicator)) != signal.uid]
+    superseded = [o for o in signal.carried.observed if owners.get((spec.source, o.indicator)) != signal.uid]
     observed = tuple(sorted([*(s.observed for _, s in mine), *superseded], key=lambda o: o.indicator))
     breaches: list[Breach] = []
     stale: list[str] = []

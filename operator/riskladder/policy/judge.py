@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
 from datetime import datetime
 
 from riskladder.api.escalation import LadderRef, PinnedPolicy
@@ -95,8 +94,8 @@ class Judgement:
 def judge(snapshot: Snapshot, now: datetime) -> Judgement:
     """Judge every signal of the target, each under the policy that binds it.
 
-    An open escalation keeps the policy it was opened under, whatever became of the ladder; every other signal is judged by
-    its ladder as it is now.
+    An open escalation keeps the policy it was opened under, whatever became of the ladder; every other signal is
+    judged by its ladder as it is now.
     """
     verdicts: dict[str, Verdict] = {}
     by_ladder: dict[str, list[Signal]] = {}
@@ -178,6 +177,6 @@ def _keeping(signal: Signal, verdict: Verdict) -> Verdict:
         verdict.usable,
         verdict.reason,
         verdict.message,
-        observed=signal.status.observed,
-        breaches=tuple(b for b in signal.status.breaches if not b.stale),
+        observed=signal.carried.observed,
+        breaches=tuple(b for b in signal.carried.breaches if not b.stale),
     )

@@ -51,7 +51,7 @@ def update_signal(
     _contained(conditions, joined, update)
 
     tier = verdict.tier or (BASELINE if verdict.usable else None)
-    since = signal.status.since if signal.status.tier == tier and signal.status.since else (now if tier else None)
+    since = signal.carried.since if signal.carried.tier == tier and signal.carried.since else (now if tier else None)
     status = SignalStatus(
         observed_generation=signal.generation,
         tier=tier,
@@ -158,6 +158,6 @@ def _known_good(
     if before is not None and before.digest == current.hash:
         return before
     newest = max(o.observed_at for o in verdict.observed)
-    if workload.template_set_at and newest < datetime.fromisoformat(workload.template_set_at):
+    if workload.template_since is None or newest < workload.template_since:
         return before
     return LastKnownGood(revision=str(current.number), digest=current.hash, since=now)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from riskladder.api.conditions import is_true
 from riskladder.api.escalation import EscalationSpec, EscalationStatus, PinnedPolicy
 from riskladder.api.ladder import EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
-from riskladder.api.conditions import is_true
 from riskladder.workloads.facts import Workload
 
 
@@ -47,8 +47,13 @@ class Signal:
     status: SignalStatus
     spec: ModelRiskSignalSpec | None = None
     problems: tuple[str, ...] = ()
-    unwritten: bool = False
-    """``status`` was computed but is not stored yet."""
+    computed: SignalStatus | None = None
+    """The status as computed last, where that is not stored yet: what the next reading is counted from."""
+
+    @property
+    def carried(self) -> SignalStatus:
+        """The newest known state of its readings."""
+        return self.computed or self.status
 
 
 @dataclass(frozen=True, slots=True)

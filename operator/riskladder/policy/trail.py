@@ -1,8 +1,8 @@
 """The trail of an escalation: its status as it should be, and the entries that the change is worth.
 
 Everything here is derived from stored objects, so that a killed operator writes the rest of a trail exactly as it would
-have been. What only the operator saw (the time of a write to the millisecond) comes in as stamps and is replaced by what the
-API server keeps (managedFields, to the second) where it was lost.
+have been. What only the operator saw (the time of a write to the millisecond) comes in as stamps and is replaced by
+what the API server keeps (managedFields, to the second) where it was lost.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Deployments: read facts, save evidence, scale to zero, roll back, prove it.
 
-Source of the mechanics: the Deployment controller's own rollback (``kubectl rollout undo``), which puts the pod template
-of an old ReplicaSet back without its ``pod-template-hash`` label.
+Source of the mechanics: the Deployment controller's own rollback (``kubectl rollout undo``), which puts the pod
+template of an old ReplicaSet back without its ``pod-template-hash`` label.
 """
 
 from __future__ import annotations

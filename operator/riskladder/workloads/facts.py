@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 JsonPatch = list[dict[str, Any]]
@@ -76,6 +77,8 @@ class Workload:
     replicas_set_at: str = ""
     """When that was (RFC 3339, whole seconds), from managedFields."""
     template_set_at: str = ""
+    template_since: datetime | None = None
+    """From when on the current pod template has certainly been in place; what was observed earlier is not about it."""
     revisions: tuple[Revision, ...] = ()
     pods: tuple[Pod, ...] = ()
     ready_endpoints: int = 0

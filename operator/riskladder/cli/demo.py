@@ -1,0 +1,386 @@
+"""``riskladder demo``: a breach stops a real Deployment, while you watch.
+
+Everything is real: the manifests of the checkout are applied, the operator runs as its own process under its own
+service account, the readings are those that the example monitor computed, and the times are measured here, by a
+client that watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from riskladder.api.base import format_time
+from riskladder.api.chain import verify_chains
+from riskladder.cli.install import (
+    CRDS,
+    NAMESPACE,
+    DemoError,
+    exists,
+    install,
+    run_kubectl,
+    service_account_kubeconfig,
+)
+from riskladder.cluster import resources
+from riskladder.cluster.client import ApiError, Client, Object
+from riskladder.cluster.connection import ConnectionFailed, connect
+
+MANAGER = "riskladder-demo"
+NAMESPACES = resources.Resource("", "v1", "namespaces", "Namespace")
+SERVICES = resources.Resource("", "v1", "services", "Service")
+BY_KIND = {r.kind: r for r in (resources.LADDERS, resources.SIGNALS, resources.DEPLOYMENTS, SERVICES)}
+PATIENCE = 60.0
+"""Seconds to wait for any one step."""
+
+INDENT = " " * 10
+
+console = Console(highlight=False)
+
+
+def demo(
+    action: Annotated[str, typer.Option(help="ScaleToZero or Rollback.")] = "ScaleToZero",
+    kubeconfig: Annotated[
+        str | None, typer.Option(help="Path of an administrator's kubeconfig. Default: $KUBECONFIG.")
+    ] = None,
+    checkout: Annotated[Path, typer.Option(help="Where manifests/ and examples/ are.")] = Path(),
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before using a cluster that is not local.")] = False,
+) -> None:
+    """Show a breach stopping a real model, end to end."""
+    if action not in ("ScaleToZero", "Rollback"):
+        raise typer.BadParameter(f"{action!r} is not an action of the demo: ScaleToZero or Rollback")
+    path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+    try:
+        asyncio.run(_main(path, checkout, action, yes=yes))
+    except (DemoError, ApiError, ConnectionFailed, TimeoutError) as error:
+        typer.echo(f"error: {error or 'a step took longer than expected'}", err=True)
+        raise typer.Exit(1) from error
+    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+        typer.echo("interrupted: cleaned up", err=True)
+        raise typer.Exit(130) from error
+
+
+async def _main(kubeconfig: str, checkout: Path, action: str, *, yes: bool) -> None:
+    connection = await connect(kubeconfig, namespace=NAMESPACE, agent="demo")
+    try:
+        host = connection.server.split("//")[-1].rsplit(":", 1)[0]
+        if host not in ("127.0.0.1", "localhost", "[::1]") and not yes and os.environ.get("RISKLADDER_YES") != "1":
+            typer.confirm(
+                f"{connection.server} is not a local cluster. Install Riskladder and run the demo there?", abort=True
+            )
+        client = Client(connection)
+        namespace = f"riskladder-demo-{secrets.token_hex(3)}"
+        await Demo(client, kubeconfig, checkout, action, namespace).run()
+    finally:
+        await connection.close()
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, client: Client, kubeconfig: str, checkout: Path, action: str, namespace: str) -> None:
+        """Prepare; ``run`` does everything."""
+        self._client = client
+        self._kubeconfig = kubeconfig
+        self._checkout = checkout
+        self._action = action
+        self._namespace = namespace
+        self._started = time.monotonic()
+
+    async def run(self) -> None:
+        """Install, show, and clean up whatever happens."""
+        fresh = not await exists(self._client, CRDS, "escalationladders.riskladder.dev")
+        applied: list[str] = []
+        try:
+            self._say("Installing the CRDs, the RBAC rules and the admission policies")
+            applied = await install(self._client, self._checkout / "manifests", self._kubeconfig)
+            with tempfile.TemporaryDirectory(prefix="riskladder-demo-") as directory:
+                config = await service_account_kubeconfig(
+                    self._client, self._kubeconfig, Path(directory) / "operator.kubeconfig"
+                )
+                async with self._operator(config, Path(directory) / "operator.log"):
+                    await self._show()
+        finally:
+            await asyncio.shield(self._clean_up(applied if fresh else []))
+
+    async def _clean_up(self, applied: list[str]) -> None:
+        self._say("Cleaning up")
+        with contextlib.suppress(ApiError):
+            await self._client.delete(NAMESPACES, None, self._namespace)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while await exists(self._client, NAMESPACES, self._namespace):
+                    await asyncio.sleep(0.1)
+        for name in reversed(applied):
+            with contextlib.suppress(DemoError):
+                await run_kubectl(self._kubeconfig, "delete", "--ignore-not-found", "--wait=false", name)
+
+    def _say(self, text: str, style: str = "bold") -> None:
+        console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  [{style}]{escape(text)}[/{style}]")
+
+    @contextlib.asynccontextmanager
+    async def _operator(self, config: Path, log: Path) -> AsyncIterator[None]:
+        """The operator as its own process under its own service account."""
+        self._say(f"Starting the operator as system:serviceaccount:{NAMESPACE}:riskladder (never as an administrator)")
+        with log.open("wb") as stream:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "riskladder", "operator", "--kubeconfig", str(config)),
+                *("--listen", "127.0.0.1:0"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not {"caches full", "leading"} <= _said(log):
+                    if process.returncode is not None:
+                        raise DemoError(f"the operator ended with code {process.returncode}: {log.read_text()[-2000:]}")
+                    await asyncio.sleep(0.02)
+            yield
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                await process.wait()
+
+    # --- The story ------------------------------------------------------------------------------------------------
+
+    async def _show(self) -> None:
+        ladder, workload, baseline, breach = (
+            self._documents(path)
+            for path in (
+                "ladders/credit-scoring.yaml",
+                "workloads/credit-scorer.yaml",
+                "monitor/signal-baseline.yaml",
+                "monitor/signal-breach.yaml",
+            )
+        )
+        ladder[0]["spec"]["tiers"][-1]["containment"]["action"] = self._action
+        await self._client.create(NAMESPACES, None, {"metadata": {"name": self._namespace}})
+        self._say(f"Applying ladder credit-scoring and Deployment credit-scorer (3 replicas) in {self._namespace}")
+        for document in (*ladder, *workload):
+            await self._apply(document)
+        await self._until("the ladder to be Ready", self._ladder_ready)
+        await self._until("3 ready endpoints", lambda: self._endpoints(3))
+        self._say("A monitor reports at baseline: " + _readings(baseline[0]))
+        baseline[0]["spec"]["observedAt"] = format_time(datetime.now(UTC))
+        await self._apply(baseline[0])
+        await self._until("tier baseline", lambda: self._tier("baseline"))
+        console.print(f"{INDENT}signal tier: [green]baseline[/green]; nothing is written beyond its status")
+        if self._action == "Rollback":
+            await self._deploy_second_revision(workload[0])
+        breach[0]["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
+        self._say("The monitor reports a breach: " + _readings(breach[0]))
+        await self._breach(breach[0])
+        await self._report()
+
+    async def _deploy_second_revision(self, workload: Object) -> None:
+        self._say("A new revision of the model is rolled out: 2026.11.3")
+        workload["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/credit-scorer:2026.11.3"
+        await self._apply(workload)
+        await run_kubectl(
+            self._kubeconfig, "-n", self._namespace, "rollout", "status", "deployment/credit-scorer", "--timeout=60s"
+        )
+        await self._until("3 ready endpoints", lambda: self._endpoints(3))
+
+    async def _breach(self, signal_: Object) -> None:
+        """Apply the breaching signal and time what follows, as a watching client sees it."""
+        contained, emptied = Milestone(self._is_contained), Milestone(_is_empty)
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+            tasks.create_task(contained.watch(self._client, resources.DEPLOYMENTS, self._namespace))
+            tasks.create_task(emptied.watch(self._client, resources.ENDPOINTSLICES, self._namespace))
+            await contained.open.wait()
+            await emptied.open.wait()
+            created = time.monotonic()
+            await self._apply(signal_)
+        to_zero = self._action == "ScaleToZero"
+        done = "replicas 0" if to_zero else "the last good revision is in place"
+        _milestone("contained", done, contained.at - created)
+        left = "no ready endpoint is left" if to_zero else "no ready endpoint of the breached revision is left"
+        _milestone("proved", left, emptied.at - created)
+        await self._until("the trail", self._is_proved)
+
+    def _is_contained(self, first: Object, now: Object) -> bool:
+        if self._action == "ScaleToZero":
+            return bool(now["spec"].get("replicas") == 0)
+        return _image(now) != _image(first)
+
+    # --- What is there --------------------------------------------------------------------------------------------
+
+    def _documents(self, path: str) -> list[Object]:
+        file = self._checkout / "examples" / path
+        if not file.is_file():
+            raise DemoError(f"{file} is missing: run the demo from a checkout, or give --checkout")
+        documents: list[Object] = list(yaml.safe_load_all(file.read_text()))
+        for document in documents:
+            document["metadata"]["namespace"] = self._namespace
+            _stringify_times(document)
+        return documents
+
+    async def _apply(self, document: Object) -> Object:
+        return await self._client.apply(BY_KIND[document["kind"]], self._namespace, document, manager=MANAGER)
+
+    async def _until(self, what: str, check: Any) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not await check():
+                    await asyncio.sleep(0.05)
+        except TimeoutError as error:
+            raise DemoError(f"waited {PATIENCE:g} s for {what} in vain") from error
+
+    async def _ladder_ready(self) -> bool:
+        return _condition(await self._client.get(resources.LADDERS, self._namespace, "credit-scoring"), "Ready")
+
+    async def _endpoints(self, number: int) -> bool:
+        slices = await self._client.list(resources.ENDPOINTSLICES, self._namespace)
+        return sum(len(_ready(s)) for s in slices) == number
+
+    async def _signal(self) -> Object:
+        return await self._client.get(resources.SIGNALS, self._namespace, "credit-scorer-fairness")
+
+    async def _tier(self, tier: str) -> bool:
+        return ((await self._signal()).get("status") or {}).get("tier") == tier
+
+    async def _escalation(self) -> Object | None:
+        found = await self._client.list(resources.ESCALATIONS, self._namespace)
+        return found[0] if found else None
+
+    async def _is_proved(self) -> bool:
+        escalation = await self._escalation()
+        return escalation is not None and _condition(escalation, "Contained")
+
+    async def _report(self) -> None:
+        escalation = await self._escalation()
+        assert escalation is not None  # noqa: S101
+        status = escalation["status"]
+        signal_status = (await self._signal())["status"]
+        console.print(
+            f"{INDENT}tier: [bold red]{escape(str(signal_status['tier']))}[/bold red]; escalation: [bold]{escape(escalation['metadata']['name'])}[/bold]; waiting on {escape(', '.join(status['waitingOn']))} until {status['nextDeadline']}"
+        )
+        if self._action == "Rollback":
+            before = escalation["spec"]["evidence"]
+            console.print(
+                f"{INDENT}rolled back from revision {before['revision']} ({before['podTemplateHash']}) to {status['containment']['revision']}"
+            )
+        self._say("Events")
+        await self._print_events()
+        self._say("Conditions of the escalation")
+        table = Table("TYPE", "STATUS", "REASON", "MESSAGE", box=None, pad_edge=False)
+        for condition in status["conditions"]:
+            table.add_row(
+                condition["type"], condition["status"], condition["reason"], escape(condition.get("message", ""))
+            )
+        console.print(table)
+        self._say("The record chain")
+        records = await self._client.list(resources.RECORDS, self._namespace)
+        table = Table("SEQ", "AT", "EVENT", "HASH", box=None, pad_edge=False)
+        for record in sorted(records, key=lambda r: r["spec"]["sequence"]):
+            spec = record["spec"]
+            table.add_row(str(spec["sequence"]), spec["at"], spec["event"], spec["hash"][:16] + "…")
+        console.print(table)
+        head = status["ledger"]
+        [result] = verify_chains(records, {escalation["metadata"]["name"]: (head["sequence"], head["hash"])})
+        if not result.intact:
+            raise DemoError(f"the record chain is broken: {result.error}")
+        self._say(
+            f"Verified: {result.length} records, unbroken, and the last one is the one in the escalation's status",
+            "bold green",
+        )
+
+    async def _print_events(self) -> None:
+        events = await self._client.list(resources.EVENTS, self._namespace)
+        ours = [e for e in events if str(e.get("reportingController", "")).startswith("riskladder.dev")]
+        table = Table("TIME", "TYPE", "REASON", "OBJECT", "NOTE", box=None, pad_edge=False)
+        for event in sorted(ours, key=lambda e: e["eventTime"]):
+            about = event["regarding"]
+            table.add_row(
+                event["eventTime"][11:23],
+                event["type"],
+                event["reason"],
+                f"{about['kind']}/{about['name']}",
+                escape(event["note"]),
+            )
+        console.print(table)
+
+
+class Milestone:
+    """When a watched object is first seen in some state, by the monotonic clock."""
+
+    def __init__(self, reached: Callable[[Object, Object], bool]) -> None:
+        """Compare each version of the object with the first one seen."""
+        self._reached = reached
+        self.open = asyncio.Event()
+        """Set when the watch is open and the object as it stands has been seen."""
+        self.at = 0.0
+
+    async def watch(self, client: Client, resource: resources.Resource, namespace: str) -> None:
+        """Watch the one object of the namespace until the state is reached."""
+        first: Object | None = None
+        async for _, obj in client.watch(resource, namespace):
+            if first is None:
+                first = obj
+                self.open.set()
+            elif self._reached(first, obj):
+                self.at = time.monotonic()
+                return
+
+
+def _milestone(word: str, what: str, seconds: float) -> None:
+    console.print(
+        f"{INDENT}[bold red]{word}[/bold red]: {what}, [bold]{seconds * 1000:.0f} ms[/bold] after the signal was sent"
+    )
+
+
+def _is_empty(first: Object, now: Object) -> bool:
+    return not _ready(first) & _ready(now)
+
+
+def _image(deployment: Object) -> str:
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def _condition(obj: Object, kind: str) -> bool:
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == kind and c["status"] == "True" for c in conditions)
+
+
+def _ready(slice_: Object) -> set[str]:
+    return {
+        (e.get("targetRef") or {}).get("name", "")
+        for e in slice_.get("endpoints") or ()
+        if (e.get("conditions") or {}).get("ready") is not False
+    }
+
+
+def _readings(document: Object) -> str:
+    return ", ".join(f"{r['indicator']} {r['value']}" for r in document["spec"]["readings"])
+
+
+def _stringify_times(document: Object) -> None:
+    """YAML reads an unquoted time as a time; the API wants the text."""
+    spec = document.get("spec") or {}
+    if isinstance(spec.get("observedAt"), datetime):
+        spec["observedAt"] = format_time(spec["observedAt"])
+    review = ((spec.get("charter") or {}).get("review")) or {}
+    if "lastReviewed" in review:
+        review["lastReviewed"] = str(review["lastReviewed"])
+
+
+def _said(log: Path) -> set[str]:
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return {word for word in ("caches full", "leading") if f'"event": "{word}"' in text}

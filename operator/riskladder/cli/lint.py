@@ -1,0 +1,249 @@
+"""``riskladder lint``: what the API server would refuse and what a reviewer would ask, before anything is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from riskladder.api.base import API_VERSION, GROUP
+from riskladder.api.kinds import KINDS, LADDER, SIGNAL
+from riskladder.api.ladder import EscalationLadderSpec
+from riskladder.api.messages import shown
+from riskladder.api.signal import ModelRiskSignalSpec
+from riskladder.api.validation import Problem, validate
+from riskladder.cli import files
+from riskladder.cli.files import Document
+from riskladder.cli.options import Output, OutputOption
+from riskladder.cli.output import COULD_NOT_CHECK, complain, console, count, fail, plain, write_json
+from riskladder.policy.lint import Advice, advise_ladder
+from riskladder.policy.lint_signal import advise_signal
+
+FOUND = 1
+"""Exit code where something has to be corrected."""
+
+
+class Severity(StrEnum):
+    """How serious a finding is."""
+
+    ERROR = "error"
+    """The API server would refuse it, or drop a part of it."""
+    WARNING = "warning"
+    """Policy advice: it would be taken, and may do what nobody wants."""
+    NOTE = "note"
+    """It was not checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to be said about one object."""
+
+    severity: Severity
+    document: Document
+    path: str = ""
+    message: str = ""
+    remedy: str = ""
+    rule: str = ""
+
+    @property
+    def line(self) -> int:
+        """Line of the path in its file."""
+        return self.document.line_of(self.path)
+
+
+def lint(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="YAML or JSON files, directories, or - for stdin.")
+    ],
+    output: OutputOption = Output.TABLE,
+    strict: Annotated[bool, typer.Option("--strict", help="Policy advice is an error, too.")] = False,
+) -> None:
+    """Check ladders and signals offline: with the rules of the API server, and with advice on the policy.
+
+    Signals are checked against their ladders where these are among the files. Exit code 0: nothing to correct, 1: an
+    error (with --strict: or a warning), 2: a file could not be read, or holds nothing to check.
+    """
+    documents: list[Document] = []
+    unreadable = False
+    for path in paths:
+        try:
+            for file in files.expand(path):
+                try:
+                    documents += files.read(file)
+                except files.Unreadable as error:
+                    complain(str(error))
+                    unreadable = True
+        except files.Unreadable as error:
+            complain(str(error))
+            unreadable = True
+    findings = list(check(documents, datetime.now(UTC).date()))
+    checked = len(documents) - sum(f.severity is Severity.NOTE for f in findings)
+    if not checked and not unreadable:
+        fail(f"{', '.join(paths)}: holds no {', '.join(KINDS)}")
+    wrong = [f for f in findings if f.severity is Severity.ERROR or (strict and f.severity is Severity.WARNING)]
+    if output is Output.JSON:
+        write_json(_as_json(findings, checked, ok=not wrong and not unreadable))
+    else:
+        show(console(), findings, checked)
+    if unreadable:
+        raise typer.Exit(COULD_NOT_CHECK)
+    if wrong:
+        raise typer.Exit(FOUND)
+
+
+# --- Checking -----------------------------------------------------------------------------------------------------
+
+
+def check(documents: Sequence[Document], today: date) -> Iterator[Finding]:
+    """Everything there is to say, object by object in the order of the files."""
+    problems = {id(d): _problems(d) for d in documents if _is_ours(d)}
+    ladders: dict[tuple[str, str], EscalationLadderSpec | None] = {}
+    for document in documents:
+        if _kind(document) == LADDER.name:
+            sound = problems.get(id(document)) == []
+            spec = EscalationLadderSpec.model_validate(document.value["spec"]) if sound else None
+            ladders[_namespace(document), _name(document)] = spec
+    for document in documents:
+        if id(document) not in problems:
+            yield Finding(Severity.NOTE, document, message=f"not checked: not of group {GROUP}")
+            continue
+        for problem in problems[id(document)]:
+            yield Finding(Severity.ERROR, document, problem.path, problem.message)
+        if not problems[id(document)]:
+            for advice in _advice(document, ladders, today):
+                yield Finding(
+                    Severity.WARNING, document, advice.path, advice.message, advice.remedy, advice.id
+                )  # fmt: skip
+
+
+def _is_ours(document: Document) -> bool:
+    """Whether it is for Riskladder to judge; what is no Kubernetes object at all is an error, too."""
+    if not isinstance(document.value, Mapping) or not isinstance(document.value.get("kind"), str):
+        return True
+    version = document.value.get("apiVersion")
+    if isinstance(version, str) and version.split("/")[0] == GROUP:
+        return True
+    return document.value["kind"] in KINDS and (not isinstance(version, str) or document.value["kind"] != "Escalation")
+
+
+def _problems(document: Document) -> list[Problem]:
+    value = document.value
+    if not isinstance(value, Mapping):
+        return [Problem("", f"found {shown(value)}, expected a Kubernetes object")]
+    missing = [
+        Problem(field, f"is required, for example {example}")
+        for field, example in (("apiVersion", API_VERSION), ("kind", LADDER.name))
+        if not isinstance(value.get(field), str)
+    ]
+    if not isinstance(value.get("kind"), str):
+        return missing
+    return missing + validate(value["kind"], value, unknown_fields=True)
+
+
+def _advice(
+    document: Document, ladders: Mapping[tuple[str, str], EscalationLadderSpec | None], today: date
+) -> Iterable[Advice]:
+    spec = document.value["spec"]
+    if _kind(document) == LADDER.name:
+        return advise_ladder(EscalationLadderSpec.model_validate(spec), today)
+    if _kind(document) != SIGNAL.name:
+        return ()
+    signal = ModelRiskSignalSpec.model_validate(spec)
+    # A namespace that is left out is chosen when the file is applied: it may be any.
+    mine = _namespace(document)
+    near = {name: ladder for (where, name), ladder in ladders.items() if mine in ("", where) or not where}
+    if not near or near.get(signal.ladder, ...) is None:
+        return ()  # Nothing to compare with, or a ladder that has errors of its own.
+    return advise_signal(signal, near.get(signal.ladder))
+
+
+def _kind(document: Document) -> str:
+    return str(document.value.get("kind", "")) if isinstance(document.value, Mapping) else ""
+
+
+def _metadata(document: Document) -> Mapping[str, Any]:
+    metadata = document.value.get("metadata") if isinstance(document.value, Mapping) else None
+    return metadata if isinstance(metadata, Mapping) else {}
+
+
+def _name(document: Document) -> str:
+    metadata = _metadata(document)
+    return str(metadata.get("name") or metadata.get("generateName") or "")
+
+
+def _namespace(document: Document) -> str:
+    return str(_metadata(document).get("namespace") or "")
+
+
+# --- Showing ------------------------------------------------------------------------------------------------------
+
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
+
+
+def show(to: Console, findings: Sequence[Finding], checked: int) -> None:
+    """One line a finding, in the form that editors and CI systems understand; wrapped and indented for people."""
+    for finding in findings:
+        where = plain(f"{finding.document.source}:{finding.line}:")
+        subject = _subject(finding.document)
+        path = f" {plain(finding.path)}:" if finding.path else ""
+        said = Text.assemble((f"{finding.severity}:", _STYLES[finding.severity]), f"{path} {plain(finding.message)}")
+        advice = Text.assemble(("→ ", "cyan"), plain(finding.remedy), (f" [{finding.rule}]", "dim"))
+        if not to.is_terminal:
+            line = Text(" ").join([Text(where), Text(f"{subject}:"), said, *([advice] if finding.remedy else [])])
+            to.print(line, soft_wrap=True)
+            continue
+        to.print(Text.assemble((where, "bold"), f" {subject}"), soft_wrap=True)
+        grid = Table.grid(padding=(0, 0, 0, 2))
+        grid.add_column()
+        grid.add_row(said)
+        if finding.remedy:
+            grid.add_row(advice)
+        to.print(grid)
+    errors = sum(f.severity is Severity.ERROR for f in findings)
+    warnings = sum(f.severity is Severity.WARNING for f in findings)
+    skipped = sum(f.severity is Severity.NOTE for f in findings)
+    style = "bold red" if errors else "yellow" if warnings else "bold green"
+    rest = f" {count(skipped, 'other object')} not checked." if skipped else ""
+    to.print(
+        Text(
+            f"{count(checked, 'object')} checked: {count(errors, 'error')}, {count(warnings, 'warning')}.{rest}", style
+        )
+    )
+
+
+def _subject(document: Document) -> str:
+    """The object, with its place where a file has several."""
+    name = plain(f"{_kind(document) or 'object'}/{_name(document) or '(no name)'}")
+    item = f", item {document.item}" if document.item is not None else ""
+    return f"{name} (document {document.index}{item})" if document.index > 1 or item else name
+
+
+def _as_json(findings: Iterable[Finding], checked: int, *, ok: bool) -> Mapping[str, object]:
+    return {
+        "ok": ok,
+        "checked": checked,
+        "findings": [
+            {
+                "severity": finding.severity,
+                "file": finding.document.source,
+                "document": finding.document.index,
+                "item": finding.document.item,
+                "line": finding.line,
+                "kind": _kind(finding.document) or None,
+                "namespace": _namespace(finding.document) or None,
+                "name": _name(finding.document) or None,
+                "path": finding.path or None,
+                "message": finding.message,
+                "remedy": finding.remedy or None,
+                "rule": finding.rule or None,
+            }
+            for finding in findings
+        ],
+    }

@@ -1,0 +1,25 @@
+"""Options that several subcommands share, so that they are called and explained alike."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Output(StrEnum):
+    """How a result is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Kubeconfig = Annotated[
+    str | None,
+    typer.Option("--kubeconfig", help="Path of a kubeconfig. Default: the pod's service account, else $KUBECONFIG."),
+]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Only this namespace. Live: default the context's own.")
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table for people, json for programs.")]

@@ -1,0 +1,110 @@
+"""Where records and escalations come from: an exported file, or the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from kubernetes.aio import config as k8s_config
+
+from riskladder.api.base import GROUP
+from riskladder.cli import files
+from riskladder.cluster.client import ApiError, Client, Forbidden, NotFound, Object
+from riskladder.cluster.connection import Connection, ConnectionFailed, connect
+from riskladder.cluster.resources import ESCALATIONS, RECORDS, Resource
+
+
+class Unavailable(Exception):  # noqa: N818 - reads as a sentence at the call site
+    """The cluster could not be asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What there is to check."""
+
+    records: list[Object]
+    escalations: list[Object]
+    namespace: str | None
+    """The namespace looked at; None for all of them."""
+
+
+def from_file(source: str, namespace: str | None = None) -> Export:
+    """The records and escalations of a file; other kinds are left out.
+
+    Raises:
+        files.Unreadable: The file cannot be read, or holds neither.
+    """
+    documents = files.read(source)
+    for document in documents:
+        if not isinstance(document.value, dict):
+            raise files.Unreadable(f"{document.source}, line {document.line}: not a Kubernetes object")
+    objects = [document.value for document in documents]
+    records, escalations = _of(RECORDS, objects), _of(ESCALATIONS, objects)
+    if not records and not escalations:
+        name = "standard input" if source == files.STDIN else source
+        raise files.Unreadable(f"{name}: holds no record; export with: kubectl get escr,esc -A -o yaml")
+    return Export(_in(namespace, records), _in(namespace, escalations), namespace)
+
+
+def from_cluster(kubeconfig: str | None, namespace: str | None, *, everywhere: bool = False) -> Export:
+    """The records and escalations of a namespace (default: the kubeconfig's own), or of all.
+
+    Raises:
+        Unavailable: No credentials, no answer, no permission, or the CRDs are missing.
+    """
+    try:
+        return asyncio.run(_fetch(kubeconfig, namespace, everywhere))
+    except (ConnectionFailed, OSError, yaml.YAMLError) as error:
+        raise Unavailable(str(error)) from error
+    except ApiError as error:
+        raise Unavailable(_explain(error)) from error
+
+
+async def _fetch(kubeconfig: str | None, namespace: str | None, everywhere: bool) -> Export:
+    connection = await connect(kubeconfig, agent="cli")
+    try:
+        client = Client(connection)
+        where = None if everywhere else namespace or _own_namespace(kubeconfig, connection)
+        # Escalations first: a head that is older than the records is no contradiction, a newer one would be.
+        escalations = await client.list(ESCALATIONS, where)
+        return Export(await client.list(RECORDS, where), escalations, where)
+    finally:
+        await connection.close()
+
+
+def _own_namespace(kubeconfig: str | None, connection: Connection) -> str:
+    if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        return connection.namespace
+    _, current = k8s_config.list_kube_config_contexts(kubeconfig)
+    return str(current["context"].get("namespace") or "default")
+
+
+def _explain(error: ApiError) -> str:
+    if isinstance(error, Forbidden):
+        return f"no permission to {error.verb} {error.resource}: {error.message}"
+    if isinstance(error, NotFound):
+        return f"this cluster has no {error.resource}: install Riskladder's CRDs first"
+    if error.status == 401:
+        return f"the cluster does not accept the credentials of this kubeconfig: {error.message}"
+    if error.status == 0:
+        return f"the cluster does not answer: {re.sub(r' ssl:<[^>]*>', '', error.message)}"
+    return str(error)
+
+
+def _of(resource: Resource, objects: Iterable[Any]) -> list[Object]:
+    return [
+        found
+        for found in objects
+        if found.get("kind") == resource.kind and str(found.get("apiVersion", "")).split("/")[0] == GROUP
+    ]
+
+
+def _in(namespace: str | None, objects: list[Object]) -> list[Object]:
+    if namespace is None:
+        return objects
+    return [o for o in objects if isinstance(m := o.get("metadata"), dict) and m.get("namespace") == namespace]

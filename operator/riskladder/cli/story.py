@@ -1,0 +1,267 @@
+"""An escalation's story, told from its records alone where nothing else is left. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from riskladder.api.base import Timestamp, format_time
+from riskladder.api.chain import ChainKey, ChainResult, noted_heads, place_of, verify_chains
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.cli.output import count
+from riskladder.cli.source import Export
+
+MESSAGE, KEY = "message", "key"
+"""Entries of a record's detail that every record has: the sentence for people, and what identifies the act."""
+
+_PROOFS = (Reason.SCALED_TO_ZERO, Reason.ROLLED_BACK, Reason.ALREADY_AT_ZERO)
+_CONTAINMENT: Mapping[str, str] = {
+    Reason.CONTAINMENT_APPLIED: "applied, not proved yet",
+    Reason.CONTAINMENT_LATE: "not proved in time",
+    Reason.CONTAINED_AGAIN: "undone by somebody and put back",
+    Reason.TARGET_DELETED: "the target was deleted",
+    **dict.fromkeys(_PROOFS, "proved"),
+}
+_STEPS = {"appliedAt": "applied", "endpointsEmptyAt": "no ready endpoint", "podsGoneAt": "no pod left"}
+_EVIDENCE = ("replicas", "readyEndpoints", "revision", "podTemplateHash", "images")
+_IDENTITIES = ("ladderUid", "ladderDigest", "targetUid", "signalUid")
+"""Told in full by the JSON output only."""
+
+_TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)
+
+
+@dataclass(frozen=True, slots=True)
+class Particular:
+    """One thing worth knowing about a step, under a heading."""
+
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One record."""
+
+    sequence: int
+    at: datetime | None
+    """None where the record has no readable time."""
+    at_text: str
+    since: timedelta | None
+    """Time since the opening."""
+    event: str
+    actor: str
+    message: str
+    particulars: tuple[Particular, ...]
+    detail: Mapping[str, str]
+    verified: bool
+    """Whether the chain is intact up to here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything that a reader is told."""
+
+    key: ChainKey
+    chain: ChainResult
+    target: str
+    ladder: str
+    tier: str
+    opened: datetime | None
+    closed: str
+    contained: str
+    drill: bool
+    steps: tuple[Step, ...]
+
+
+def tell(export: Export, key: ChainKey) -> Story:
+    """The story of one escalation; what its object says is used where there is one, else the records alone.
+
+    Raises:
+        ValueError: The status of an escalation has a ledger that is none.
+        LookupError: There is no record of it.
+    """
+    results = verify_chains(export.records, noted_heads(export.escalations))
+    chain = next((result for result in results if result.key == key), None)
+    if chain is None:
+        raise LookupError(f"no record of {key}")
+    placed = [(place_of(record), record) for record in export.records]
+    mine = sorted((p.sequence, i) for i, (p, _) in enumerate(placed) if p.key == key)
+    specs = [(sequence, _mapping(export.records[i].get("spec"))) for sequence, i in mine]
+    escalation = next((e for e in export.escalations if _key(e) == key), {})
+
+    opened = _time(next((s.get("at") for _, s in specs if s.get("event") == Reason.ESCALATION_OPENED), None))
+    if opened is None:
+        opened = min((at for _, s in specs if (at := _time(s.get("at")))), default=None)
+    intended = {
+        _detail(s)["intent"]: _detail(s)["intendedAt"] for _, s in specs if {"intent", "intendedAt"} <= set(_detail(s))
+    }
+    steps = tuple(_step(sequence, spec, opened, intended, 0 < sequence <= chain.length) for sequence, spec in specs)
+    status, spec = _mapping(escalation.get("status")), _mapping(escalation.get("spec"))
+    return Story(
+        key=key,
+        chain=chain,
+        target=_latest(steps, "target") or _target(spec) or "unknown",
+        ladder=_ladder(steps) or str(_mapping(spec.get("ladder")).get("name") or "unknown"),
+        tier=str(status.get("tier") or _latest(steps, "tier") or "unknown"),
+        opened=opened,
+        closed=_closed(steps),
+        contained=_contained(status, steps),
+        drill=spec.get("drill") is True,
+        steps=steps,
+    )
+
+
+def _step(
+    sequence: int, spec: Mapping[str, Any], opened: datetime | None, intended: Mapping[str, str], verified: bool
+) -> Step:
+    at, detail, event = _time(spec.get("at")), _detail(spec), str(spec.get("event") or "?")
+    return Step(
+        sequence=sequence,
+        at=at,
+        at_text=format_time(at) if at else str(spec.get("at")),
+        since=at - opened if at and opened else None,
+        event=event,
+        actor=str(spec.get("actor") or "?"),
+        message=detail.get(MESSAGE, ""),
+        particulars=tuple(_particulars(event, at, detail, intended)),
+        detail=detail,
+        verified=verified,
+    )
+
+
+def _particulars(
+    event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[str, str]
+) -> Iterable[Particular]:
+    """What is worth a line: readings, evidence, the times of a containment; then whatever else the record holds."""
+    told = {MESSAGE, KEY, *_IDENTITIES}
+    readings = {k.removeprefix("reading."): v for k, v in detail.items() if k.startswith("reading.")}
+    if readings:
+        told |= {f"reading.{name}" for name in readings}
+        observed = f" (observed {detail['observedAt']})" if "observedAt" in detail else ""
+        told.add("observedAt")
+        yield Particular("readings", ", ".join(f"{name} {value}" for name, value in readings.items()) + observed)
+    if event == Reason.ESCALATION_OPENED and (evidence := _evidence(detail)):
+        told |= set(_EVIDENCE)
+        yield Particular("evidence", evidence)
+    if times := _times(event, at, detail, intended):
+        told |= {"intendedAt", *_STEPS}
+        yield Particular("times", times)
+    rest = {k: v for k, v in detail.items() if k not in told and v}
+    if rest:
+        yield Particular("detail", ", ".join(f"{name} {value}" for name, value in rest.items()))
+
+
+def _evidence(detail: Mapping[str, str]) -> str:
+    parts = []
+    if replicas := detail.get("replicas"):
+        parts.append(count(int(replicas), "replica") if replicas.isdecimal() else f"{replicas} replicas")
+    if ready := detail.get("readyEndpoints"):
+        parts.append(f"{ready} ready")
+    if revision := detail.get("revision"):
+        template = detail.get("podTemplateHash")
+        parts.append(f"revision {revision}" + (f" (template {template})" if template else ""))
+    elif template := detail.get("podTemplateHash"):
+        parts.append(f"template {template}")
+    if images := detail.get("images"):
+        parts.append(f"running {images}")
+    return ", ".join(parts)
+
+
+def _times(event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[str, str]) -> str:
+    """The steps of a containment, each with the time it took after the one before."""
+    start = _time(detail.get("intendedAt") or intended.get(detail.get("intent", "")))
+    known = {name: _time(detail.get(name)) for name in _STEPS}
+    if event == Reason.CONTAINMENT_APPLIED:
+        known["appliedAt"] = known["appliedAt"] or at
+    reached = [(_STEPS[name], when) for name, when in known.items() if when is not None]
+    if not reached:
+        return ""
+    begin = ("intended", start) if start is not None else reached.pop(0)
+    text, before = f"{begin[0]} {clock(begin[1])}", begin[1]
+    for name, when in reached:
+        text, before = f"{text}, {name} {_between(when - before)}", when
+    whole = _between(before - begin[1]).removeprefix("+")
+    return text + (f" ({whole} in all)" if len(reached) > 1 else "")
+
+
+def _ladder(steps: Sequence[Step]) -> str:
+    opening = next((s.detail for s in steps if "ladder" in s.detail), None)
+    if opening is None:
+        return ""
+    generation, digest = opening.get("ladderGeneration"), opening.get("ladderDigest", "")
+    text = opening["ladder"] + (f", generation {generation}" if generation else "")
+    return text + (f", digest {digest[:12]}…" if digest else "")
+
+
+def _contained(status: Mapping[str, Any], steps: Sequence[Step]) -> str:
+    conditions = status.get("conditions")
+    for condition in conditions if isinstance(conditions, list) else ():
+        if isinstance(condition, Mapping) and condition.get("type") == ConditionType.CONTAINED:
+            word = {"True": "yes", "False": "no"}.get(str(condition.get("status")), "unknown")
+            return f"{word}, {condition.get('reason')}: {condition.get('message')}"
+    last = next((s for s in reversed(steps) if s.event in _CONTAINMENT), None)
+    if last is None:
+        return "no containment on record"
+    word = "yes" if last.event in (*_PROOFS, Reason.CONTAINED_AGAIN) else "no"
+    return f"{word}, {last.event}: {_CONTAINMENT[last.event]} (as record {last.sequence} says)"
+
+
+def _closed(steps: Sequence[Step]) -> str:
+    last = next((s for s in reversed(steps) if s.detail.get(KEY) == "closed"), None)
+    return f"{last.at_text}, {last.event}" if last else ""
+
+
+def _latest(steps: Sequence[Step], name: str) -> str:
+    return next((s.detail[name] for s in reversed(steps) if name in s.detail), "")
+
+
+def _target(spec: Mapping[str, Any]) -> str:
+    target = _mapping(spec.get("target"))
+    return f"{target['kind']}/{target['name']}" if {"kind", "name"} <= set(target) else ""
+
+
+def clock(at: datetime) -> str:
+    """Time of day in UTC, to the millisecond."""
+    return at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03d}"
+
+
+def span(delta: timedelta) -> str:
+    """A time that passed: ``+0.042 s``, ``+2 min 05 s``, ``+1 h 02 min``, ``+3 d 04 h``."""
+    sign, delta = ("-", -delta) if delta < timedelta(0) else ("+", delta)
+    seconds = int(delta.total_seconds())
+    if seconds < 60:
+        return f"{sign}{delta.total_seconds():.3f} s"
+    if seconds < 3600:
+        return f"{sign}{seconds // 60} min {seconds % 60:02d} s"
+    if seconds < 86400:
+        return f"{sign}{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    return f"{sign}{seconds // 86400} d {seconds % 86400 // 3600:02d} h"
+
+
+def _between(delta: timedelta) -> str:
+    """In milliseconds up to ten seconds."""
+    return f"{round(delta / timedelta(milliseconds=1)):+d} ms" if abs(delta) < timedelta(seconds=10) else span(delta)
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        return _TIME.validate_python(value)
+    except (ValidationError, OverflowError):
+        return None
+
+
+def _detail(spec: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in _mapping(spec.get("detail")).items()}
+
+
+def _key(escalation: Mapping[str, Any]) -> ChainKey:
+    metadata = _mapping(escalation.get("metadata"))
+    return ChainKey(str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

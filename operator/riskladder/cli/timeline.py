@@ -1,0 +1,240 @@
+"""``riskladder timeline``: who knew what when, who did what, and how long it took."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from riskladder.api.base import format_time
+from riskladder.api.chain import ChainKey, place_of
+from riskladder.cli import files, source
+from riskladder.cli.options import Kubeconfig, Namespace
+from riskladder.cli.output import console, count, fail, plain, write_json
+from riskladder.cli.story import Step, Story, clock, span, tell
+
+BROKEN = 1
+"""Exit code where the chain is broken: the story is told all the same, and marked."""
+WIDE = 110
+"""Columns from which a record's event and message stand side by side."""
+
+
+class Format(StrEnum):
+    """How the story is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def timeline(
+    name: Annotated[str, typer.Argument(help="Name of the Escalation.", show_default=False)],
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            help="YAML, JSON or JSON lines exported by kubectl get escr,esc -o yaml; - is stdin. Default: live."
+        ),
+    ] = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", help="table for people, json for programs, markdown for reports.")
+    ] = Format.TABLE,
+) -> None:
+    """Tell an escalation's story from its records, live or from a file.
+
+    Times are UTC; those with a sign are relative to the opening. The chain is verified first. Exit code 0: it is
+    intact, 1: it is broken (the story is told all the same, and marked), 2: there is nothing to tell.
+    """
+    try:
+        export = source.from_cluster(kubeconfig, namespace) if file is None else source.from_file(file, namespace)
+        story = tell(export, _find(export, name))
+    except (files.Unreadable, source.Unavailable, ValueError, LookupError) as error:
+        fail(str(error.args[0]))
+    if output is Format.JSON:
+        write_json(as_json(story))
+    elif output is Format.MARKDOWN:
+        typer.echo("\n".join(as_markdown(story)))
+    else:
+        show(console(), story)
+    if not story.chain.intact:
+        raise typer.Exit(BROKEN)
+
+
+def _find(export: source.Export, name: str) -> ChainKey:
+    """The chain that a name means.
+
+    Raises:
+        LookupError: None has it, or those of several namespaces.
+    """
+    keys = {place_of(record).key for record in export.records}
+    found = sorted(key for key in keys if key.escalation == name)
+    if len(found) > 1:
+        where = ", ".join(key.namespace for key in found)
+        raise LookupError(f"several namespaces have an escalation {name}: choose with --namespace one of {where}")
+    if not found:
+        others = sorted(key.escalation for key in keys)
+        there = (
+            f"there are: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}" if others else "there is none at all"
+        )
+        where = f" in namespace {export.namespace}" if export.namespace else ""
+        raise LookupError(f"no record of an escalation {name}{where}; {there}")
+    return found[0]
+
+
+# --- For people ---------------------------------------------------------------------------------------------------
+
+
+def show(to: Console, story: Story) -> None:
+    """The header, then the records: a table where there is room, else a block for each."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for heading, text in _header(story):
+        style = ("green" if story.chain.intact else "bold red") if heading == "Chain" else ""
+        grid.add_row(heading, Text(plain(text), style))
+    to.print(Text(plain(str(story.key)), "bold"))
+    to.print(grid)
+    to.print()
+    to.print(_table(story) if to.width >= WIDE else _blocks(story))
+
+
+def _header(story: Story) -> Iterator[tuple[str, str]]:
+    yield "Target", story.target
+    yield "Ladder", story.ladder
+    yield "Tier", story.tier + (" (drill)" if story.drill else "")
+    yield "Opened", format_time(story.opened) if story.opened else "unknown"
+    if story.closed:
+        yield "Closed", story.closed
+    yield "Contained", story.contained
+    yield "Chain", _chain(story)
+
+
+def _chain(story: Story) -> str:
+    chain = story.chain
+    if not chain.intact:
+        return f"BROKEN: {chain.error}"
+    end = "ends at the noted head" if chain.noted == chain.length else "no noted head to compare the end with"
+    if 0 < chain.noted < chain.length:
+        end = f"passes through the noted head {chain.noted}"
+    return f"verified, {count(chain.length, 'record')}, {end}"
+
+
+def _table(story: Story) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("At (UTC)", no_wrap=True)
+    table.add_column("Since", justify="right", no_wrap=True)
+    table.add_column("Event", no_wrap=True)
+    table.add_column("Actor", overflow="fold", max_width=24)
+    table.add_column("What happened", overflow="fold", ratio=1)
+    for step in story.steps:
+        number = Text(str(step.sequence) if step.sequence else "?")
+        table.add_row(number, _at(step), _since(step), _event(step), Text(plain(step.actor)), _what(step))
+    return table
+
+
+def _blocks(story: Story) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for step in story.steps:
+        head = Text("  ").join([_at(step), Text(f"{_since(step):<11}"), _event(step), Text(plain(step.actor))])
+        grid.add_row(str(step.sequence) if step.sequence else "?", Text("\n").join([head, _what(step)]))
+    return grid
+
+
+def _at(step: Step) -> Text:
+    if step.at is None:
+        return Text(plain(step.at_text))
+    return Text.assemble((step.at.strftime("%Y-%m-%d "), "dim"), clock(step.at))
+
+
+def _since(step: Step) -> str:
+    return span(step.since) if step.since is not None else "?"
+
+
+def _event(step: Step) -> Text:
+    name = Text(plain(step.event), "bold")
+    return name if step.verified else name + Text(" (unverified)", "bold red")
+
+
+def _what(step: Step) -> Text:
+    lines = [Text(plain(step.message))] if step.message else []
+    lines += [Text.assemble((f"{p.heading} ", "cyan"), (plain(p.text), "dim")) for p in step.particulars]
+    return Text("\n").join(lines) if lines else Text("(nothing more is recorded)", "dim")
+
+
+# --- For programs and reports -------------------------------------------------------------------------------------
+
+
+def as_json(story: Story) -> dict[str, object]:
+    """Everything, with times in RFC 3339 and spans in seconds."""
+    chain = story.chain
+    return {
+        "namespace": story.key.namespace,
+        "escalation": story.key.escalation,
+        "target": story.target,
+        "ladder": story.ladder,
+        "tier": story.tier,
+        "drill": story.drill,
+        "opened": _json_time(story.opened),
+        "closed": story.closed or None,
+        "contained": story.contained,
+        "chain": {
+            "intact": chain.intact,
+            "length": chain.length,
+            "head": chain.head,
+            "notedHead": chain.noted or None,
+            "firstBadRecord": chain.record or None,
+            "error": chain.error or None,
+        },
+        "records": [
+            {
+                "sequence": step.sequence,
+                "at": _json_time(step.at) or step.at_text,
+                "secondsSinceOpening": step.since.total_seconds() if step.since is not None else None,
+                "event": step.event,
+                "actor": step.actor,
+                "message": step.message,
+                "detail": dict(step.detail),
+                "verified": step.verified,
+            }
+            for step in story.steps
+        ],
+    }
+
+
+def _json_time(at: datetime | None) -> str | None:
+    return format_time(at) if at else None
+
+
+def as_markdown(story: Story) -> Iterator[str]:
+    """A section with a table, to be pasted into a report."""
+    yield f"## Timeline of {_md(str(story.key))}"
+    yield ""
+    for heading, text in _header(story):
+        yield f"- **{heading}:** {_md(text)}"
+    yield ""
+    yield "| # | At (UTC) | Since | Event | Actor | What happened |"
+    yield "| ---: | --- | ---: | --- | --- | --- |"
+    for step in story.steps:
+        what = [_md(step.message)] if step.message else []
+        what += [f"*{p.heading}:* {_md(p.text)}" for p in step.particulars]
+        at = f"{step.at:%Y-%m-%d} {clock(step.at)}" if step.at else _md(step.at_text)
+        event = _md(step.event) + ("" if step.verified else " **(unverified)**")
+        cells = (str(step.sequence or "?"), at, _since(step), event, _md(step.actor), "<br>".join(what))
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _md(text: str) -> str:
+    """User text as text: no markup, no HTML, no links, no new table cell."""
+    escaped = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]()#|~!$])", r"\\\1", escaped).replace("@", "&#64;")

@@ -1,0 +1,113 @@
+"""The operator's RBAC objects, from its table of grants: `python -m riskladder.cluster.manifests DIR [--check]`.
+
+Written by hand, a role grows apart from what the code asks for: too little and it fails at night, too much and nobody
+can say why. The reason of each grant goes into the file as a comment, where a reviewer of the manifests sees it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from riskladder.api.crd import run
+from riskladder.cluster.rbac import NAMESPACED, OWN_NAMESPACE, Grant
+
+FILE = "rbac.yaml"
+HEADER = "# Generated from operator/riskladder/cluster/rbac.py by `make generate`. Do not edit.\n"
+
+NAME = "riskladder"
+NAMESPACE = "riskladder-system"
+LABELS = {"app.kubernetes.io/name": "riskladder", "app.kubernetes.io/component": "operator"}
+RBAC = "rbac.authorization.k8s.io"
+WIDTH = 118
+SUBJECT = {"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}
+
+
+def cluster_role() -> str:
+    """What the operator needs where models run; nothing until bound, everywhere or in some."""
+    return _role("ClusterRole", None, NAMESPACED)
+
+
+def role() -> str:
+    """What it needs in its own namespace."""
+    return _role("Role", NAMESPACE, OWN_NAMESPACE)
+
+
+def bindings() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The ClusterRole in every namespace (an overlay may narrow it down), and the Role in the operator's own."""
+    return _binding("ClusterRoleBinding", None, "ClusterRole"), _binding("RoleBinding", NAMESPACE, "Role")
+
+
+def text() -> str:
+    """The whole file."""
+    everywhere, own = (_dump(binding) for binding in bindings())
+    return HEADER + "---\n".join((cluster_role(), everywhere, role(), own))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: see the module."""
+    parser = argparse.ArgumentParser(prog="python -m riskladder.cluster.manifests", description=__doc__)
+    parser.add_argument("directory", type=Path, help=f"where {FILE} is kept")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the file is out of date")
+    options = parser.parse_args(arguments)
+    return run({options.directory / FILE: text()}, check=options.check)
+
+
+def _role(kind: str, namespace: str | None, grants: Sequence[Grant]) -> str:
+    head = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": _metadata(namespace)}
+    return _dump(head) + "rules:\n" + "".join(_rule(grant) for grant in grants)
+
+
+def _rule(grant: Grant) -> str:
+    reason = textwrap.fill(
+        grant.why,
+        width=WIDTH,
+        initial_indent="# ",
+        subsequent_indent="# ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return f"{reason}\n{_dump([grant.to_rule()])}"
+
+
+def _binding(kind: str, namespace: str | None, role_kind: str) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": kind,
+        "metadata": _metadata(namespace),
+        "roleRef": {"apiGroup": RBAC, "kind": role_kind, "name": NAME},
+        "subjects": [SUBJECT],
+    }
+
+
+def _metadata(namespace: str | None) -> dict[str, Any]:
+    return {"name": NAME} | ({"namespace": namespace} if namespace else {}) | {"labels": LABELS}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists of words on one line and no anchors, as people write RBAC rules."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_words(self, data: Iterable[Any]) -> yaml.Node:
+        words = list(data)
+        flow = all(isinstance(word, str) for word in words)
+        return self.represent_sequence("tag:yaml.org,2002:seq", words, flow_style=flow)
+
+
+_Dumper.add_representer(list, _Dumper.represent_words)
+
+
+def _dump(document: Any) -> str:
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=WIDTH, default_flow_style=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,300 @@
+"""Advice on a policy: what the API server would take, and a reviewer would not.
+
+Each rule is a small pure function from the policy to pieces of advice; ``RULES`` lists them in the order of a ladder.
+Nothing here is an error: there may be reasons, and the reader knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import NamedTuple
+
+from riskladder.api.ladder import EscalationLadderSpec
+from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, QuorumMember, Tier
+
+
+class Advice(NamedTuple):
+    """One piece of advice."""
+
+    id: str
+    """Names the rule, for search and for exceptions."""
+    path: str
+    """Where, as ``spec.tiers[0].containment.lock``."""
+    message: str
+    """What follows from the policy as it is."""
+    remedy: str
+    """What to do about it."""
+
+
+def advise_ladder(spec: EscalationLadderSpec, today: date) -> list[Advice]:
+    """Everything that a reviewer would ask about a ladder.
+
+    Args:
+        spec: A ladder that ``api.validation`` has nothing against.
+        today: To tell whether the charter's review is overdue.
+    """
+    return [*_review(spec, today), *(advice for rule in RULES for advice in rule(spec))]
+
+
+# --- Who answers --------------------------------------------------------------------------------------------------
+
+
+def _review(spec: EscalationLadderSpec, today: date) -> Iterator[Advice]:
+    if spec.charter is None:
+        yield Advice(
+            "no-charter",
+            "spec",
+            "nobody answers for the policy: a rung that stalls has no owner to be told",
+            "add charter: {owner: …} with a stakeholder role",
+        )
+    elif spec.charter.review is None:
+        yield Advice(
+            "no-review",
+            "spec.charter",
+            "the policy is never reviewed: thresholds that no longer fit stay in force",
+            "add review: {every: 90d, lastReviewed: …}",
+        )
+    elif (last := spec.charter.review.last_reviewed) is not None:
+        due = last + spec.charter.review.every.delta
+        if last > today:
+            yield Advice(
+                "review-in-future",
+                "spec.charter.review.lastReviewed",
+                f"the last review is dated {last}, which is still to come",
+                "give the day of the review that took place",
+            )
+        elif due < today:
+            yield Advice(
+                "review-overdue",
+                "spec.charter.review",
+                f"the review was due on {due}, {(today - due).days} days ago",
+                "review the policy and set lastReviewed",
+            )
+
+
+def _stakeholder_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    named = {spec.charter.owner} if spec.charter else set()
+    for stakeholder in spec.stakeholders:
+        named |= set(stakeholder.alternates)
+    for tier in spec.tiers:
+        named |= {n.role for n in tier.notify} | {c.role for c in tier.clocks}
+        named |= {member.role for member in (*_deciders(tier), *(tier.resume.quorum if tier.resume else ()))}
+    for index, stakeholder in enumerate(spec.stakeholders):
+        if stakeholder.role not in named:
+            yield Advice(
+                "stakeholder-unused",
+                f"spec.stakeholders[{index}]",
+                f"role {stakeholder.role} is neither told nor asked by any tier",
+                "name it in notify, a quorum or alternates, or remove it",
+            )
+
+
+def _stakeholder_unreachable(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    told = {notify.role for tier in spec.tiers for notify in tier.notify}
+    for index, stakeholder in enumerate(spec.stakeholders):
+        if stakeholder.role in told and not stakeholder.notify:
+            yield Advice(
+                "stakeholder-without-channel",
+                f"spec.stakeholders[{index}]",
+                f"role {stakeholder.role} is told through Events only, which nobody is woken by",
+                "add notify with a channel",
+            )
+
+
+def _channel_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    used = {name for stakeholder in spec.stakeholders for name in stakeholder.notify}
+    for index, channel in enumerate(spec.channels):
+        if channel.name not in used:
+            yield Advice(
+                "channel-unused",
+                f"spec.channels[{index}]",
+                f"channel {channel.name} reaches nobody",
+                "name it in notify of a stakeholder, or remove it",
+            )
+
+
+# --- What is measured ---------------------------------------------------------------------------------------------
+
+
+def _silence_unnoticed(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    for index, indicator in enumerate(spec.indicators):
+        if indicator.stale_after is None:
+            yield Advice(
+                "silence-unnoticed",
+                f"spec.indicators[{index}]",
+                f"indicator {indicator.name} is never stale: that its monitor has stopped is never noticed",
+                "add staleAfter, and whenStale to make silence a risk of its own",
+            )
+
+
+def _indicator_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    used = {trigger.indicator for tier in spec.tiers for trigger in tier.triggers}
+    for index, indicator in enumerate(spec.indicators):
+        if indicator.name not in used and indicator.when_stale is None:
+            yield Advice(
+                "indicator-unused",
+                f"spec.indicators[{index}]",
+                f"indicator {indicator.name} has no trigger: no value of it puts a model in any tier",
+                "add a trigger to a tier, or remove it",
+            )
+
+
+def _containment_delayed(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    for path, tier in _tiers(spec):
+        for index, trigger in enumerate(tier.triggers):
+            if _contains_at_once(tier) and trigger.readings > 1:
+                yield Advice(
+                    "containment-delayed",
+                    f"{path}.triggers[{index}].readings",
+                    f"the model runs on until {trigger.readings} readings in a row have breached {trigger.indicator}",
+                    "use readings: 1 where the model is contained, or send readings often",
+                )
+
+
+# --- Who is told and asked ----------------------------------------------------------------------------------------
+
+
+def _nobody_notified(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    for path, tier in _tiers(spec):
+        if not tier.notify:
+            what = "the model is contained and nobody is told" if tier.containment else "nobody is told"
+            yield Advice("nobody-notified", path, f"tier {tier.name}: {what}", "add notify with a role")
+
+
+def _deciders_not_told(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    for path, tier in _tiers(spec):
+        told = {notify.role for notify in tier.notify}
+        for index, member in enumerate(_deciders(tier) if told else ()):
+            if member.role not in told:
+                yield Advice(
+                    "decider-not-told",
+                    f"{path}.decide.quorum[{index}]",
+                    f"tier {tier.name}: role {member.role} has to decide and is not told",
+                    f"add {{role: {member.role}}} to notify",
+                )
+
+
+def _told_too_late(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    for path, tier in _tiers(spec):
+        if tier.decide is None:
+            continue
+        for index, notify in enumerate(tier.notify):
+            asked = any(member.role == notify.role for member in _deciders(tier))
+            if asked and notify.after.delta >= tier.decide.within.delta:
+                yield Advice(
+                    "decider-told-too-late",
+                    f"{path}.notify[{index}].after",
+                    f"tier {tier.name}: role {notify.role} is told after {notify.after} and has to decide within "
+                    f"{tier.decide.within}",
+                    "tell it earlier, or give more time",
+                )
+
+
+def _deadlines(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    """A serious tier needs both deadlines; any tier that has the second needs the first."""
+    for path, tier in _tiers(spec):
+        serious = tier.containment is not None or tier is spec.tiers[-1]
+        if tier.decide is not None and tier.acknowledge is None:
+            yield Advice(
+                "decide-without-acknowledge",
+                path,
+                f"tier {tier.name}: that nobody has taken notice shows only after {tier.decide.within}, when the "
+                "decision is overdue",
+                "add acknowledge: {within: …, remindEvery: …}",
+            )
+        elif serious and tier.acknowledge is None:
+            yield Advice(
+                "no-deadline",
+                path,
+                f"tier {tier.name}: nobody has to take notice or to decide, however long it lasts",
+                "add acknowledge and decide",
+            )
+        elif serious and tier.decide is None:
+            yield Advice(
+                "no-decision",
+                path,
+                f"tier {tier.name}: nobody is asked for a decision, once it is acknowledged it may stay as it is",
+                "add decide: {within: …, quorum: […]}",
+            )
+
+
+# --- What happens to the model ------------------------------------------------------------------------------------
+
+
+def _lock_off(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    for path, _, containment in _containments(spec):
+        if not containment.lock:
+            yield Advice(
+                "lock-off",
+                f"{path}.lock",
+                "an autoscaler, a GitOps sync or an administrator can undo the containment; it is put back each time, "
+                "and the model serves in between",
+                "use lock: true, the default, unless something must write these fields meanwhile",
+            )
+
+
+def _if_impossible(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    for path, _, containment in _containments(spec):
+        given = "if_impossible" in containment.model_fields_set
+        if containment.action is ContainmentAction.ROLLBACK and not given:
+            yield Advice(
+                "rollback-may-stop-the-model",
+                path,
+                f"where no good revision is known, a Rollback becomes {containment.if_impossible}, the default",
+                "write ifImpossible, so that readers of the policy know it",
+            )
+        elif containment.action in (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE) and given:
+            yield Advice(
+                "if-impossible-unused",
+                f"{path}.ifImpossible",
+                f"{containment.action} is always possible: ifImpossible has no effect",
+                "remove it",
+            )
+
+
+def _closes_when_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    for path, tier in _tiers(spec):
+        if tier.closes_when is not None and _contains_at_once(tier):
+            yield Advice(
+                "closes-when-unused",
+                f"{path}.closesWhen",
+                f"tier {tier.name} contains the model at once, and what is contained never closes by itself",
+                "remove closesWhen: people close it",
+            )
+
+
+# --- Shorthands ---------------------------------------------------------------------------------------------------
+
+
+def _tiers(spec: EscalationLadderSpec) -> Iterator[tuple[str, Tier]]:
+    return ((f"spec.tiers[{index}]", tier) for index, tier in enumerate(spec.tiers))
+
+
+def _containments(spec: EscalationLadderSpec) -> Iterator[tuple[str, Tier, Containment]]:
+    return ((f"{path}.containment", t, t.containment) for path, t in _tiers(spec) if t.containment is not None)
+
+
+def _contains_at_once(tier: Tier) -> bool:
+    return tier.containment is not None and tier.containment.when is ContainmentWhen.IMMEDIATELY
+
+
+def _deciders(tier: Tier) -> tuple[QuorumMember, ...]:
+    return tier.decide.quorum if tier.decide else ()
+
+
+RULES: tuple[Callable[[EscalationLadderSpec], Iterator[Advice]], ...] = (
+    _stakeholder_unused,
+    _stakeholder_unreachable,
+    _channel_unused,
+    _silence_unnoticed,
+    _indicator_unused,
+    _containment_delayed,
+    _nobody_notified,
+    _deciders_not_told,
+    _told_too_late,
+    _deadlines,
+    _lock_off,
+    _if_impossible,
+    _closes_when_unused,
+)

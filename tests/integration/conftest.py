@@ -1,0 +1,53 @@
+"""One operator for the session, under the service account and the manifests that users install; a namespace for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from riskladder.cluster.client import Client
+from riskladder.cluster.connection import connect
+from tests.cluster import ControlPlane
+from tests.cluster.install import install, service_account_kubeconfig
+from tests.integration.operator_process import OperatorProcess
+from tests.integration.world import World
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: ControlPlane) -> ControlPlane:
+    """The control plane with the default overlay applied: CRDs, RBAC and admission policies."""
+    install(cluster.kubeconfig)
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig of the operator's service account."""
+    return service_account_kubeconfig(installed.kubeconfig, tmp_path_factory.mktemp("operator") / "operator.kubeconfig")
+
+
+@pytest.fixture(scope="session")
+def operator(operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """A running operator that leads; tests that kill or replace it start their own, on a plane of their own."""
+    with OperatorProcess(operator_kubeconfig, tmp_path_factory.mktemp("operator-log")) as process:
+        process.wait_until_leading()
+        yield process
+
+
+@pytest.fixture(scope="session")
+async def admin(installed: ControlPlane) -> AsyncIterator[Client]:
+    """A client with an administrator's rights."""
+    connection = await connect(str(installed.kubeconfig), namespace="riskladder-system", agent="tests")
+    yield Client(connection)
+    await connection.close()
+
+
+@pytest.fixture
+async def world(admin: Client, operator: OperatorProcess) -> AsyncIterator[World]:
+    """A fresh namespace with the operator at work."""
+    del operator
+    async with World(admin, f"test-{uuid.uuid4().hex[:8]}") as fresh:
+        yield fresh

@@ -1,0 +1,233 @@
+"""The main job on a real control plane: a breach stops or rolls back a real Deployment, and the trail says so."""
+
+from __future__ import annotations
+
+from riskladder.cluster import resources
+from tests.integration.world import World, condition, deployment, ladder, signal
+
+
+def events_of(records: list[dict[str, object]]) -> list[object]:
+    return [r["spec"]["event"] for r in records]  # type: ignore[index]
+
+
+async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: World) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer", replicas=3)
+    await world.apply(signal("fairness", "scorer", 0.05))
+    good = await world.tier("fairness", "baseline")
+    assert good["status"]["lastKnownGood"]["revision"] == "1"
+    assert await world.escalations() == []
+
+    await world.apply(signal("fairness", "scorer", 0.31))
+    escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+
+    assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
+    assert await world.endpoints("scorer") == set()
+    assert escalation["metadata"]["labels"]["riskladder.dev/containment"] == "ScaleToZero"
+    evidence = escalation["spec"]["evidence"]
+    assert (evidence["replicas"], evidence["revision"], evidence["readyEndpoints"]) == (3, "1", 3)
+    assert evidence["images"][0]["image"] == "registry.example/model:1"
+    assert escalation["spec"]["signal"]["readings"][0]["value"] == 0.31
+    contained = escalation["status"]["containment"]
+    times = [contained[k] for k in ("intendedAt", "appliedAt", "endpointsEmptyAt", "podsGoneAt")]
+    assert times == sorted(times)
+    assert contained["restore"]["replicas"] == 3
+    assert escalation["status"]["waitingOn"] == ["legal"]
+    kinds = {"Acknowledged", "Decided", "Contained", "ContainmentHolds", "Stalled", "Closed", "ReviewDone"}
+    assert {c["type"] for c in escalation["status"]["conditions"]} == kinds
+
+    records = await world.verified(escalation)
+    assert events_of(records) == ["EscalationOpened", "ContainmentApplied", "ScaledToZero"]
+    assert records[0]["spec"]["detail"]["signalUid"] == good["metadata"]["uid"]
+    breached = await world.tier("fairness", "high")
+    assert breached["status"]["escalation"] == escalation["metadata"]["name"]
+    assert condition(breached, "Contained")["status"] == "True"
+    reasons = {(e["regarding"]["kind"], e["reason"]) for e in await world.events()}
+    assert reasons == {
+        ("ModelRiskSignal", "EscalationOpened"),
+        ("Escalation", "EscalationOpened"),
+        ("Deployment", "ContainmentApplied"),
+        ("Escalation", "ScaledToZero"),
+    }
+
+
+async def test_moderate_breach_needs_two_readings_and_leaves_the_model_running(world: World) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer")
+    await world.apply(signal("fairness", "scorer", 0.15))
+    first = await world.signal_says("fairness", "Breached", "False", "BreachUnconfirmed")
+    assert first["status"]["breaches"][0]["readings"] == 1
+    assert await world.escalations() == []
+
+    await world.apply(signal("fairness", "scorer", 0.16))
+    escalation = await world.escalation_says("scorer", "Contained", "False", "ContainmentNotRequired")
+    assert escalation["status"]["tier"] == "moderate"
+    assert "riskladder.dev/containment" not in escalation["metadata"]["labels"]
+    assert (await world.deployment("scorer"))["spec"]["replicas"] == 1
+
+    await world.apply(signal("fairness", "scorer", 0.05))
+    await world.escalation_says("scorer", "Closed", "True", "Cleared")
+
+
+async def test_rising_from_moderate_to_high_saves_fresh_evidence_and_contains(world: World) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer")
+    await world.apply(signal("fairness", "scorer", 0.15))
+    await world.signal_says("fairness", "Breached", "False", "BreachUnconfirmed")
+    await world.apply(signal("fairness", "scorer", 0.15))
+    await world.escalation_says("scorer", "Contained", "False", "ContainmentNotRequired")
+    await world.scale("scorer", 2)
+    await world.ready("scorer", 2)
+
+    await world.apply(signal("fairness", "scorer", 0.4))
+    escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    assert len(await world.escalations()) == 1
+    assert escalation["metadata"]["labels"]["riskladder.dev/tier"] == "high"
+    assert escalation["spec"]["evidence"]["replicas"] == 1
+    assert escalation["spec"]["intents"][0]["evidence"]["replicas"] == 2
+    assert escalation["status"]["containment"]["restore"]["replicas"] == 2
+    assert "TierRaised" in events_of(await world.verified(escalation))
+
+
+async def test_breach_rolls_back_to_the_last_known_good_revision(world: World) -> None:
+    await world.apply(ladder(action="Rollback"))
+    await world.serve("scorer", replicas=2)
+    await world.apply(signal("fairness", "scorer", 0.05))
+    good = (await world.tier("fairness", "baseline"))["status"]["lastKnownGood"]
+    await world.deploy("scorer", "registry.example/model:2", 2)
+    await world.deploy("scorer", "registry.example/model:3", 2)
+
+    await world.apply(signal("fairness", "scorer", 0.31))
+    escalation = await world.escalation_says("scorer", "Contained", "True", "RolledBack")
+    workload = await world.deployment("scorer")
+    assert workload["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/model:1"
+    assert "pod-template-hash" not in workload["spec"]["template"]["metadata"]["labels"]
+    assert workload["spec"]["replicas"] == 2
+    assert escalation["spec"]["intents"][0]["podTemplateHash"] == good["digest"]
+    assert escalation["status"]["containment"]["restore"]["revision"] == "3"
+    pods = await world.client.list(resources.PODS, world.namespace)
+    assert {p["metadata"]["labels"]["pod-template-hash"] for p in pods} == {good["digest"]}
+    await world.verified(escalation)
+
+
+async def test_rollback_without_a_known_good_revision_takes_the_previous_one(world: World) -> None:
+    await world.apply(ladder(action="Rollback"))
+    await world.serve("scorer")
+    await world.deploy("scorer", "registry.example/model:2", 1)
+    await world.deploy("scorer", "registry.example/model:3", 1)
+    await world.apply(signal("fairness", "scorer", 0.31))
+    await world.escalation_says("scorer", "Contained", "True", "RolledBack")
+    workload = await world.deployment("scorer")
+    assert workload["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/model:2"
+
+
+async def test_rollback_that_is_impossible_scales_to_zero_and_says_why(world: World) -> None:
+    await world.apply(ladder(action="Rollback"))
+    await world.serve("first", replicas=1)
+    await world.serve("paused", replicas=1)
+    await world.deploy("paused", "registry.example/model:2", 1)
+    await world.client.merge_patch(resources.DEPLOYMENTS, world.namespace, "paused", {"spec": {"paused": True}})
+    await world.serve("forgetful", replicas=1, revisionHistoryLimit=0)
+    await world.deploy("forgetful", "registry.example/model:2", 1)
+
+    async def pruned() -> bool:
+        sets = await world.client.list(resources.REPLICASETS, world.namespace, labels="app=forgetful")
+        return len(sets) == 1
+
+    await world.until(pruned, "the old ReplicaSet to be pruned")
+    for name, why in (("first", "first"), ("paused", "paused"), ("forgetful", "revisionHistoryLimit")):
+        await world.apply(signal(name, name, 0.31))
+        escalation = await world.escalation_says(name, "Contained", "True", "ScaledToZero")
+        intent = escalation["spec"]["intents"][0]
+        assert (intent["action"], intent["reason"]) == ("ScaleToZero", "RollbackImpossible")
+        assert why in intent["message"]
+        assert (await world.deployment(name))["spec"]["replicas"] == 0
+
+
+async def test_target_already_at_zero_is_contained_with_nothing_to_restore(world: World) -> None:
+    await world.apply(ladder())
+    await world.apply(deployment("scorer", replicas=0))
+    await world.apply(signal("fairness", "scorer", 0.31))
+    escalation = await world.escalation_says("scorer", "Contained", "True", "AlreadyAtZero")
+    assert "restore" not in escalation["status"]["containment"]
+    assert escalation["metadata"]["labels"]["riskladder.dev/containment"] == "ScaleToZero"
+    assert events_of(await world.verified(escalation)) == ["EscalationOpened", "AlreadyAtZero"]
+
+
+async def test_deleted_target_is_said_and_its_successor_is_contained_by_itself(world: World) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer")
+    await world.apply(signal("fairness", "scorer", 0.31))
+    first = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    await world.client.delete(resources.DEPLOYMENTS, world.namespace, "scorer")
+    await world.escalation_says("scorer", "Contained", "True", "TargetDeleted")
+    await world.signal_says("fairness", "Ready", "False", "TargetNotFound")
+
+    await world.apply(deployment("scorer", replicas=2))
+
+    async def both() -> list[dict[str, object]] | None:
+        found = await world.escalations("scorer")
+        return found if len(found) == 2 else None
+
+    found = await world.until(both, "a second escalation")
+    second = next(e for e in found if e["metadata"]["uid"] != first["metadata"]["uid"])  # type: ignore[index]
+    assert second["spec"]["target"]["uid"] != first["spec"]["target"]["uid"]  # type: ignore[index]
+    await world.escalation_says("scorer", "Closed", "True", "TargetRecreated")
+
+    async def stopped() -> bool:
+        return bool((await world.deployment("scorer"))["spec"]["replicas"] == 0)
+
+    await world.until(stopped, "the new Deployment to be stopped")
+    for escalation in await world.escalations("scorer"):
+        containment = (escalation.get("status") or {}).get("containment") or {}
+        assert (containment.get("restore") or {"replicas": None})["replicas"] != 0
+
+
+async def test_somebody_who_scales_it_up_again_is_named_and_it_is_stopped_again(world: World) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer", replicas=2)
+    await world.apply(signal("fairness", "scorer", 0.31))
+    await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    await world.client.request(
+        "PATCH",
+        resources.DEPLOYMENTS.path(world.namespace, "scorer"),
+        verb="patch",
+        resource="deployments.apps",
+        body={"spec": {"replicas": 5}},
+        content_type="application/merge-patch+json",
+        params={"fieldManager": "rival"},
+    )
+
+    async def undone() -> dict[str, object] | None:
+        [escalation] = await world.escalations("scorer")
+        return escalation if escalation["status"]["containment"].get("undone") else None
+
+    escalation = await world.until(undone, "the undoing to be recorded")
+    [entry] = escalation["status"]["containment"]["undone"]  # type: ignore[index]
+    assert (entry["fieldManager"], entry["count"]) == ("rival", 1)
+    assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
+    assert escalation["status"]["containment"]["restore"]["replicas"] == 2  # type: ignore[index]
+    assert events_of(await world.verified(escalation))[-1] == "ContainedAgain"  # type: ignore[arg-type]
+
+
+async def test_manual_signal_contains_as_a_reading_does(world: World) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer")
+    raised = signal("by-hand", "scorer", None, manual={"tier": "high", "rationale": "complaints from customers"})
+    await world.apply(raised)
+    escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    assert escalation["spec"]["signal"]["manual"]["rationale"] == "complaints from customers"
+    await world.signal_says("by-hand", "Breached", "True", "RaisedByHand")
+
+
+async def test_silence_raises_to_the_tier_of_when_stale(world: World) -> None:
+    silent = ladder()
+    silent["spec"]["indicators"][0] |= {"staleAfter": "2s", "whenStale": "high"}
+    await world.apply(silent)
+    await world.serve("scorer")
+    await world.apply(signal("fairness", "scorer", 0.01))
+    await world.tier("fairness", "baseline")
+    escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    stale = await world.signal_says("fairness", "Fresh", "False", "ReadingsStale")
+    assert condition(stale, "Breached")["reason"] == "Silence"
+    assert escalation["status"]["tier"] == "high"
