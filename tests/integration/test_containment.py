@@ -13,9 +13,8 @@ def events_of(records: list[dict[str, object]]) -> list[object]:
 async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: World) -> None:
     await world.apply(ladder())
     await world.serve("scorer", replicas=3)
-    await world.apply(signal("fairness", "scorer", 0.05))
-    good = await world.tier("fairness", "baseline")
-    assert good["status"]["lastKnownGood"]["revision"] == "1"
+    assert (await world.known_good("fairness", "scorer"))["revision"] == "1"
+    good = await world.signal("fairness")
     assert await world.escalations() == []
 
     await world.apply(signal("fairness", "scorer", 0.31))
@@ -92,8 +91,7 @@ async def test_rising_from_moderate_to_high_saves_fresh_evidence_and_contains(wo
 async def test_breach_rolls_back_to_the_last_known_good_revision(world: World) -> None:
     await world.apply(ladder(action="Rollback"))
     await world.serve("scorer", replicas=2)
-    await world.apply(signal("fairness", "scorer", 0.05))
-    good = (await world.tier("fairness", "baseline"))["status"]["lastKnownGood"]
+    good = await world.known_good("fairness", "scorer")
     await world.deploy("scorer", "registry.example/model:2", 2)
     await world.deploy("scorer", "registry.example/model:3", 2)
 

@@ -244,6 +244,17 @@ class World:
 
         return await self.until(check, f"signal {name} to be in tier {tier}")
 
+    async def known_good(self, name: str, target: str) -> Object:
+        """Report at baseline until the operator has noted the revision in place as known good; what it noted."""
+
+        async def check() -> Object | None:
+            await self.apply(signal(name, target, 0.05))
+            obj = await self.tier(name, "baseline")
+            found: Object | None = obj["status"].get("lastKnownGood")
+            return found
+
+        return await self.until(check, f"a known good revision of {target}")
+
     async def escalation_says(self, target: str, kind: str, status: str, reason: str | None = None) -> Object:
         async def check() -> Object | None:
             for obj in await self.escalations(target):

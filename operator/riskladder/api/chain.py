@@ -182,7 +182,7 @@ def _fault(spec: Mapping[str, Any]) -> str:
     except (rfc8785.CanonicalizationError, TypeError, ValueError) as error:
         return f"it has no canonical form: {error}"
     if spec["hash"] != expected:
-        return f"its hash is {shown(spec['hash'])}, its content gives {expected}"
+        return f"its content gives {expected}, its hash says {shown(spec['hash'])}"
     return ""
 
 

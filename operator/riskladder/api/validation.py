@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from riskladder.api.base import API_VERSION, DNS_SUBDOMAIN_PATTERN, LIST_MAP_KEYS, LIST_TYPE, Model, format_time
+from riskladder.api.base import API_VERSION, DNS_SUBDOMAIN_PATTERN, LIST_MAP_KEYS, LIST_TYPE, format_time
 from riskladder.api.cel_eval import Path, Schema, violations
 from riskladder.api.kinds import KINDS
 from riskladder.api.messages import PATTERN_HELP, describe, shown
@@ -40,7 +40,8 @@ def validate(kind: str, obj: Mapping[str, Any], *, unknown_fields: bool = False)
         unknown_fields: also report fields that the kind does not have. The API server prunes them with at most a
             warning, which is how a misspelt deadline goes unnoticed.
 
-    Transition rules (immutability) are not checked: they need the old object.
+    Not checked are the status, which the API server drops from what people write, and transition rules (immutability),
+    which need the old object.
     """
     if kind not in KINDS:
         return [Problem("kind", f"found {shown(kind)}, expected one of {', '.join(KINDS)}")]
@@ -61,17 +62,16 @@ def _validate(kind: str, obj: Mapping[str, Any], *, unknown_fields: bool) -> lis
 
     document = _plain(obj)
     unknown: list[Path] = []
-    for part in ("spec", "status"):
-        if part in document and part in schema["properties"]:
-            document[part] = _prepared(schema["properties"][part], document[part], (part,), unknown)
+    strangers: list[Path] = [(name,) for name in document if name not in schema["properties"]]
+    document = {part: document[part] for part in ("metadata", "spec") if part in document}
+    if "spec" in document:
+        document["spec"] = _prepared(schema["properties"]["spec"], document["spec"], ("spec",), unknown)
     if unknown_fields:
-        unknown += [(name,) for name in document if name not in schema["properties"]]
-        found += [(path, "unknown field: it would be dropped without effect; check the spelling") for path in unknown]
+        what = "unknown field: it would be dropped without effect; check the spelling"
+        found += [(path, what) for path in (*unknown, *strangers)]
 
-    structural = [*_metadata(document.get("metadata")), *_structure(kind, document)]
-    for part in ("spec", "status"):
-        if part in document and part in schema["properties"]:
-            structural += _duplicates(schema["properties"][part], document[part], (part,))
+    structural = [*_metadata(document), *_structure(kind, document)]
+    structural += _duplicates(schema["properties"]["spec"], document.get("spec"), ("spec",))
     broken = [path for path, _ in structural]
     found += structural
     for violation in violations(
@@ -87,33 +87,32 @@ def path_text(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def _metadata(metadata: Any) -> Iterator[tuple[Path, str]]:
+def _metadata(document: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     """What the API server checks of every object's metadata, as far as it can be wrong in a file."""
+    metadata = document.get("metadata")
     if not isinstance(metadata, Mapping):
         yield ("metadata",), "is required" if metadata is None else f"found {shown(metadata)}, expected an object"
     elif "name" in metadata:
         name = metadata["name"]
         if not isinstance(name, str) or len(name) > 253 or re.fullmatch(DNS_SUBDOMAIN_PATTERN, name) is None:
             yield ("metadata", "name"), f"found {shown(name)}, expected {PATTERN_HELP[DNS_SUBDOMAIN_PATTERN]}"
-    elif "generateName" not in metadata:
+    elif "generateName" in metadata:
+        document["metadata"] = {**metadata, "name": f"{metadata['generateName']}x7k2q"}  # as the API server will
+    else:
         yield ("metadata", "name"), "is required"
 
 
 def _structure(kind: str, document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    models: tuple[tuple[str, type[Model] | None], ...] = (("spec", KINDS[kind].spec), ("status", KINDS[kind].status))
-    for part, model in models:
-        if model is None or (part not in document and part == "status"):
-            continue
-        if part not in document:
-            yield (part,), "is required"
-            continue
-        try:
-            model.model_validate_json(json.dumps(document[part]), strict=True, by_name=False, by_alias=True)
-        except ValidationError as error:
-            for item in error.errors(include_url=False):
-                yield (part, *item["loc"]), describe(item)
-        except ValueError as error:  # a lone surrogate, an integer beyond any limit
-            yield (part,), f"cannot be written as JSON: {error}"
+    if "spec" not in document:
+        yield ("spec",), "is required"
+        return
+    try:
+        KINDS[kind].spec.model_validate_json(json.dumps(document["spec"]), strict=True, by_name=False, by_alias=True)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            yield ("spec", *item["loc"]), describe(item)
+    except ValueError as error:  # an integer with too many digits to be written
+        yield ("spec",), f"cannot be written as JSON: {error}"
 
 
 def _duplicates(schema: Schema, value: Any, path: Path) -> Iterator[tuple[Path, str]]:
@@ -178,6 +177,6 @@ def _prepared(schema: Schema, value: Any, path: Path, unknown: list[Path]) -> An
         return result
     if isinstance(value, list) and "items" in schema:
         return [_prepared(schema["items"], item, (*path, index), unknown) for index, item in enumerate(value)]
-    if schema.get("type") == "integer" and isinstance(value, float) and value.is_integer():
+    if schema.get("type") == "integer" and isinstance(value, float) and value.is_integer():  # kubectl writes 2.0 as 2
         return int(value)
     return value

@@ -15,16 +15,15 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from riskladder.api.base import format_time
 from riskladder.api.chain import verify_chains
@@ -40,6 +39,7 @@ from riskladder.cli.install import (
 from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Client, Object
 from riskladder.cluster.connection import ConnectionFailed, connect
+from riskladder.cluster.events import CONTROLLER
 
 MANAGER = "riskladder-demo"
 NAMESPACES = resources.Resource("", "v1", "namespaces", "Namespace")
@@ -47,6 +47,9 @@ SERVICES = resources.Resource("", "v1", "services", "Service")
 BY_KIND = {r.kind: r for r in (resources.LADDERS, resources.SIGNALS, resources.DEPLOYMENTS, SERVICES)}
 PATIENCE = 60.0
 """Seconds to wait for any one step."""
+
+POLL = 0.05
+"""Seconds between two looks at something that has no watch."""
 
 INDENT = " " * 10
 
@@ -67,8 +70,8 @@ def demo(
     path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     try:
         asyncio.run(_main(path, checkout, action, yes=yes))
-    except (DemoError, ApiError, ConnectionFailed, TimeoutError) as error:
-        typer.echo(f"error: {error or 'a step took longer than expected'}", err=True)
+    except (DemoError, ApiError, ConnectionFailed) as error:
+        typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         typer.echo("interrupted: cleaned up", err=True)
@@ -122,16 +125,15 @@ class Demo:
         self._say("Cleaning up")
         with contextlib.suppress(ApiError):
             await self._client.delete(NAMESPACES, None, self._namespace)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                while await exists(self._client, NAMESPACES, self._namespace):
-                    await asyncio.sleep(0.1)
+        with contextlib.suppress(DemoError):
+            await self._until("the namespace to go", self._is_gone)
         for name in reversed(applied):
             with contextlib.suppress(DemoError):
                 await run_kubectl(self._kubeconfig, "delete", "--ignore-not-found", "--wait=false", name)
 
     def _say(self, text: str, style: str = "bold") -> None:
-        console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  [{style}]{escape(text)}[/{style}]")
+        clock = f"{time.monotonic() - self._started:6.1f} s"
+        console.print(f"[dim]{clock}[/dim]  [{style}]{escape(text)}[/{style}]", soft_wrap=True)
 
     @contextlib.asynccontextmanager
     async def _operator(self, config: Path, log: Path) -> AsyncIterator[None]:
@@ -146,12 +148,14 @@ class Demo:
                 stderr=stream,
                 start_new_session=True,
             )
+
+        async def leads() -> bool:
+            if process.returncode is not None:
+                raise DemoError(f"the operator ended with code {process.returncode}: {_text(log)[-2000:]}")
+            return {"caches full", "leading"} <= _said(log)
+
         try:
-            async with asyncio.timeout(PATIENCE):
-                while not {"caches full", "leading"} <= _said(log):
-                    if process.returncode is not None:
-                        raise DemoError(f"the operator ended with code {process.returncode}: {log.read_text()[-2000:]}")
-                    await asyncio.sleep(0.02)
+            await self._until("the operator to lead (does another one hold its Lease?)", leads, 15.0)
             yield
         finally:
             if process.returncode is None:
@@ -181,7 +185,7 @@ class Demo:
         baseline[0]["spec"]["observedAt"] = format_time(datetime.now(UTC))
         await self._apply(baseline[0])
         await self._until("tier baseline", lambda: self._tier("baseline"))
-        console.print(f"{INDENT}signal tier: [green]baseline[/green]; nothing is written beyond its status")
+        _detail("signal tier: [green]baseline[/green]; nothing is written beyond its status")
         if self._action == "Rollback":
             await self._deploy_second_revision(workload[0])
         breach[0]["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
@@ -214,11 +218,15 @@ class Demo:
         left = "no ready endpoint is left" if to_zero else "no ready endpoint of the breached revision is left"
         _milestone("proved", left, emptied.at - created)
         await self._until("the trail", self._is_proved)
+        await self._until("tier high", lambda: self._tier("high"))
 
     def _is_contained(self, first: Object, now: Object) -> bool:
         if self._action == "ScaleToZero":
             return bool(now["spec"].get("replicas") == 0)
         return _image(now) != _image(first)
+
+    async def _is_gone(self) -> bool:
+        return not await exists(self._client, NAMESPACES, self._namespace)
 
     # --- What is there --------------------------------------------------------------------------------------------
 
@@ -235,13 +243,12 @@ class Demo:
     async def _apply(self, document: Object) -> Object:
         return await self._client.apply(BY_KIND[document["kind"]], self._namespace, document, manager=MANAGER)
 
-    async def _until(self, what: str, check: Any) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while not await check():
-                    await asyncio.sleep(0.05)
-        except TimeoutError as error:
-            raise DemoError(f"waited {PATIENCE:g} s for {what} in vain") from error
+    async def _until(self, what: str, check: Callable[[], Awaitable[bool]], patience: float = PATIENCE) -> None:
+        deadline = time.monotonic() + patience
+        while not await check():
+            if time.monotonic() > deadline:
+                raise DemoError(f"waited {patience:g} s in vain for {what}")
+            await asyncio.sleep(POLL)
 
     async def _ladder_ready(self) -> bool:
         return _condition(await self._client.get(resources.LADDERS, self._namespace, "credit-scoring"), "Ready")
@@ -265,57 +272,40 @@ class Demo:
         return escalation is not None and _condition(escalation, "Contained")
 
     async def _report(self) -> None:
+        """Print the trail: the same that stays after any breach."""
         escalation = await self._escalation()
-        assert escalation is not None  # noqa: S101
-        status = escalation["status"]
-        signal_status = (await self._signal())["status"]
-        console.print(
-            f"{INDENT}tier: [bold red]{escape(str(signal_status['tier']))}[/bold red]; escalation: [bold]{escape(escalation['metadata']['name'])}[/bold]; waiting on {escape(', '.join(status['waitingOn']))} until {status['nextDeadline']}"
-        )
+        assert escalation is not None  # noqa: S101 - it is contained, so it is there
+        name, status = escalation["metadata"]["name"], escalation["status"]
+        _detail(f"tier: [bold red]{status['tier']}[/bold red]; escalation: [bold]{name}[/bold]")
+        _detail(f"waiting on {', '.join(status['waitingOn'])} until {status['nextDeadline']}")
         if self._action == "Rollback":
-            before = escalation["spec"]["evidence"]
-            console.print(
-                f"{INDENT}rolled back from revision {before['revision']} ({before['podTemplateHash']}) to {status['containment']['revision']}"
-            )
+            before, now = escalation["spec"]["evidence"], status["containment"]
+            _detail(f"rolled back from revision {before['revision']} to revision {now['revision']}")
         self._say("Events")
-        await self._print_events()
-        self._say("Conditions of the escalation")
-        table = Table("TYPE", "STATUS", "REASON", "MESSAGE", box=None, pad_edge=False)
-        for condition in status["conditions"]:
-            table.add_row(
-                condition["type"], condition["status"], condition["reason"], escape(condition.get("message", ""))
+        events = await self._client.list(resources.EVENTS, self._namespace)
+        ours = [e for e in events if e.get("reportingController") == CONTROLLER]
+        for event in sorted(ours, key=lambda e: str(e["eventTime"])):
+            about = event["regarding"]
+            _detail(
+                f"{event['eventTime'][11:23]}  {event['type']:7}  [bold]{event['reason']}[/bold] on {about['kind']}"
             )
-        console.print(table)
+            _detail(f"  [dim]{escape(event['note'])}[/dim]")
+        self._say("Conditions of the escalation")
+        for condition in status["conditions"]:
+            facts = f"{condition['type']:17} {condition['status']:6} {condition['reason']:13}"
+            _detail(f"{facts} [dim]{escape(condition['message'])}[/dim]")
         self._say("The record chain")
         records = await self._client.list(resources.RECORDS, self._namespace)
-        table = Table("SEQ", "AT", "EVENT", "HASH", box=None, pad_edge=False)
-        for record in sorted(records, key=lambda r: r["spec"]["sequence"]):
+        for record in sorted(records, key=lambda r: int(r["spec"]["sequence"])):
             spec = record["spec"]
-            table.add_row(str(spec["sequence"]), spec["at"], spec["event"], spec["hash"][:16] + "…")
-        console.print(table)
+            _detail(f"{spec['sequence']}  {spec['at'][11:23]}  {spec['event']:19} sha256 {spec['hash'][:16]}…")
         head = status["ledger"]
-        [result] = verify_chains(records, {escalation["metadata"]["name"]: (head["sequence"], head["hash"])})
+        [result] = verify_chains(records, {name: (head["sequence"], head["hash"])})
         if not result.intact:
             raise DemoError(f"the record chain is broken: {result.error}")
         self._say(
-            f"Verified: {result.length} records, unbroken, and the last one is the one in the escalation's status",
-            "bold green",
+            f"Verified: {result.length} records, unbroken up to the head in the escalation's status", "bold green"
         )
-
-    async def _print_events(self) -> None:
-        events = await self._client.list(resources.EVENTS, self._namespace)
-        ours = [e for e in events if str(e.get("reportingController", "")).startswith("riskladder.dev")]
-        table = Table("TIME", "TYPE", "REASON", "OBJECT", "NOTE", box=None, pad_edge=False)
-        for event in sorted(ours, key=lambda e: e["eventTime"]):
-            about = event["regarding"]
-            table.add_row(
-                event["eventTime"][11:23],
-                event["type"],
-                event["reason"],
-                f"{about['kind']}/{about['name']}",
-                escape(event["note"]),
-            )
-        console.print(table)
 
 
 class Milestone:
@@ -340,10 +330,12 @@ class Milestone:
                 return
 
 
+def _detail(markup: str) -> None:
+    console.print(INDENT + markup, soft_wrap=True)
+
+
 def _milestone(word: str, what: str, seconds: float) -> None:
-    console.print(
-        f"{INDENT}[bold red]{word}[/bold red]: {what}, [bold]{seconds * 1000:.0f} ms[/bold] after the signal was sent"
-    )
+    _detail(f"[bold red]{word}[/bold red]: {what}, [bold]{seconds * 1000:.0f} ms[/bold] after the signal was sent")
 
 
 def _is_empty(first: Object, now: Object) -> bool:
@@ -381,6 +373,10 @@ def _stringify_times(document: Object) -> None:
         review["lastReviewed"] = str(review["lastReviewed"])
 
 
+def _text(log: Path) -> str:
+    return log.read_text(errors="replace")
+
+
 def _said(log: Path) -> set[str]:
-    text = log.read_text(errors="replace") if log.exists() else ""
+    text = _text(log)
     return {word for word in ("caches full", "leading") if f'"event": "{word}"' in text}

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from riskladder.api.base import API_VERSION, GROUP
@@ -22,7 +21,7 @@ from riskladder.api.validation import Problem, validate
 from riskladder.cli import files
 from riskladder.cli.files import Document
 from riskladder.cli.options import Output, OutputOption
-from riskladder.cli.output import COULD_NOT_CHECK, complain, console, count, fail, plain, write_json
+from riskladder.cli.output import COULD_NOT_CHECK, complain, console, count, fail, indented, plain, write_json
 from riskladder.policy.lint import Advice, advise_ladder
 from riskladder.policy.lint_signal import advise_signal
 
@@ -67,8 +66,10 @@ def lint(
 ) -> None:
     """Check ladders and signals offline: with the rules of the API server, and with advice on the policy.
 
-    Signals are checked against their ladders where these are among the files. Exit code 0: nothing to correct, 1: an
-    error (with --strict: or a warning), 2: a file could not be read, or holds nothing to check.
+    Signals are checked against their ladders where these are among the files.
+
+    Exit code 0: nothing to correct; 1: an error (with --strict also a warning);
+    2: a file could not be read, or holds nothing to check.
     """
     documents: list[Document] = []
     unreadable = False
@@ -114,13 +115,12 @@ def check(documents: Sequence[Document], today: date) -> Iterator[Finding]:
         if id(document) not in problems:
             yield Finding(Severity.NOTE, document, message=f"not checked: not of group {GROUP}")
             continue
-        for problem in problems[id(document)]:
-            yield Finding(Severity.ERROR, document, problem.path, problem.message)
-        if not problems[id(document)]:
-            for advice in _advice(document, ladders, today):
-                yield Finding(
-                    Severity.WARNING, document, advice.path, advice.message, advice.remedy, advice.id
-                )  # fmt: skip
+        found = [Finding(Severity.ERROR, document, p.path, p.message) for p in problems[id(document)]]
+        found = found or [
+            Finding(Severity.WARNING, document, a.path, a.message, a.remedy, a.id)
+            for a in _advice(document, ladders, today)
+        ]
+        yield from sorted(found, key=lambda finding: finding.line)
 
 
 def _is_ours(document: Document) -> bool:
@@ -200,12 +200,9 @@ def show(to: Console, findings: Sequence[Finding], checked: int) -> None:
             to.print(line, soft_wrap=True)
             continue
         to.print(Text.assemble((where, "bold"), f" {subject}"), soft_wrap=True)
-        grid = Table.grid(padding=(0, 0, 0, 2))
-        grid.add_column()
-        grid.add_row(said)
+        to.print(indented(said, 2))
         if finding.remedy:
-            grid.add_row(advice)
-        to.print(grid)
+            to.print(indented(advice, 2))
     errors = sum(f.severity is Severity.ERROR for f in findings)
     warnings = sum(f.severity is Severity.WARNING for f in findings)
     skipped = sum(f.severity is Severity.NOTE for f in findings)

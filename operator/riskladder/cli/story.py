@@ -28,6 +28,7 @@ _CONTAINMENT: Mapping[str, str] = {
 }
 _STEPS = {"appliedAt": "applied", "endpointsEmptyAt": "no ready endpoint", "podsGoneAt": "no pod left"}
 _EVIDENCE = ("replicas", "readyEndpoints", "revision", "podTemplateHash", "images")
+_IN_HEADER = ("ladder", "ladderGeneration", "target")
 _IDENTITIES = ("ladderUid", "ladderDigest", "targetUid", "signalUid")
 """Told in full by the JSON output only."""
 
@@ -144,8 +145,9 @@ def _particulars(
         observed = f" (observed {detail['observedAt']})" if "observedAt" in detail else ""
         told.add("observedAt")
         yield Particular("readings", ", ".join(f"{name} {value}" for name, value in readings.items()) + observed)
+    if event == Reason.ESCALATION_OPENED:
+        told |= {*_EVIDENCE, *_IN_HEADER}
     if event == Reason.ESCALATION_OPENED and (evidence := _evidence(detail)):
-        told |= set(_EVIDENCE)
         yield Particular("evidence", evidence)
     if times := _times(event, at, detail, intended):
         told |= {"intendedAt", *_STEPS}

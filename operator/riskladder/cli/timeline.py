@@ -22,8 +22,6 @@ from riskladder.cli.story import Step, Story, clock, span, tell
 
 BROKEN = 1
 """Exit code where the chain is broken: the story is told all the same, and marked."""
-WIDE = 110
-"""Columns from which a record's event and message stand side by side."""
 
 
 class Format(StrEnum):
@@ -50,8 +48,10 @@ def timeline(
 ) -> None:
     """Tell an escalation's story from its records, live or from a file.
 
-    Times are UTC; those with a sign are relative to the opening. The chain is verified first. Exit code 0: it is
-    intact, 1: it is broken (the story is told all the same, and marked), 2: there is nothing to tell.
+    Times are UTC; those with a sign are relative to the opening.
+
+    The chain is verified first. Exit code 0: it is intact; 1: it is broken (the
+    story is told all the same, and marked); 2: there is nothing to tell.
     """
     try:
         export = source.from_cluster(kubeconfig, namespace) if file is None else source.from_file(file, namespace)
@@ -93,7 +93,7 @@ def _find(export: source.Export, name: str) -> ChainKey:
 
 
 def show(to: Console, story: Story) -> None:
-    """The header, then the records: a table where there is room, else a block for each."""
+    """The header, then a block for each record: one line, and below it what it says, wrapped."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -103,7 +103,7 @@ def show(to: Console, story: Story) -> None:
     to.print(Text(plain(str(story.key)), "bold"))
     to.print(grid)
     to.print()
-    to.print(_table(story) if to.width >= WIDE else _blocks(story))
+    to.print(_blocks(story))
 
 
 def _header(story: Story) -> Iterator[tuple[str, str]]:
@@ -127,27 +127,21 @@ def _chain(story: Story) -> str:
     return f"verified, {count(chain.length, 'record')}, {end}"
 
 
-def _table(story: Story) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("At (UTC)", no_wrap=True)
-    table.add_column("Since", justify="right", no_wrap=True)
-    table.add_column("Event", no_wrap=True)
-    table.add_column("Actor", overflow="fold", max_width=24)
-    table.add_column("What happened", overflow="fold", ratio=1)
-    for step in story.steps:
-        number = Text(str(step.sequence) if step.sequence else "?")
-        table.add_row(number, _at(step), _since(step), _event(step), Text(plain(step.actor)), _what(step))
-    return table
-
-
 def _blocks(story: Story) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(overflow="fold")
+    widest = max((len(plain(step.event)) for step in story.steps), default=0)
     for step in story.steps:
-        head = Text("  ").join([_at(step), Text(f"{_since(step):<11}"), _event(step), Text(plain(step.actor))])
-        grid.add_row(str(step.sequence) if step.sequence else "?", Text("\n").join([head, _what(step)]))
+        event = Text(f"{plain(step.event):<{widest}}", "bold")
+        head = Text("  ").join([_at(step), Text(f"{_since(step):<11}"), event, Text(plain(step.actor))])
+        lines = (
+            [head] if step.verified else [head, Text("not verified: the chain is broken before or here", "bold red")]
+        )
+        if step.message:
+            lines.append(Text(plain(step.message)))
+        lines += [Text.assemble((f"{p.heading} ", "cyan"), (plain(p.text), "dim")) for p in step.particulars]
+        grid.add_row(str(step.sequence or "?"), Text("\n").join(lines))
     return grid
 
 
@@ -159,17 +153,6 @@ def _at(step: Step) -> Text:
 
 def _since(step: Step) -> str:
     return span(step.since) if step.since is not None else "?"
-
-
-def _event(step: Step) -> Text:
-    name = Text(plain(step.event), "bold")
-    return name if step.verified else name + Text(" (unverified)", "bold red")
-
-
-def _what(step: Step) -> Text:
-    lines = [Text(plain(step.message))] if step.message else []
-    lines += [Text.assemble((f"{p.heading} ", "cyan"), (plain(p.text), "dim")) for p in step.particulars]
-    return Text("\n").join(lines) if lines else Text("(nothing more is recorded)", "dim")
 
 
 # --- For programs and reports -------------------------------------------------------------------------------------

@@ -45,8 +45,10 @@ def verify(
 ) -> None:
     """Check that no record was changed, removed, inserted or moved.
 
-    The first broken or missing record of each chain is named. Exit code 0: every chain is intact, 1: one is broken,
-    2: it could not be checked.
+    The first changed, missing or misplaced record of each chain is named.
+
+    Exit code 0: every chain is intact; 1: one is broken; 2: it could not be
+    checked.
     """
     if live == (file is not None):
         fail("give either a FILE (- for stdin) or --live")
@@ -112,18 +114,22 @@ def show(to: Console, results: Sequence[ChainResult]) -> None:
         if result.length:
             to.print(indented(Text(end, "dim", overflow="fold"), 8))
         to.print(indented(Text(remark, "" if result.intact else "red"), 8))
+
+    def say(text: str, style: str = "") -> None:
+        to.print(Text(text, style), soft_wrap=not to.is_terminal)
+
     broken = sum(not result.intact for result in results)
     total = sum(result.length for result in results)
     if not results:
-        to.print("There is no record to check.")
+        say("There is no record to check.")
     elif broken:
         good = len(results) - broken
-        to.print(Text(f"{count(broken, 'chain')} broken, {good} intact.", "bold red"))
+        say(f"{count(broken, 'chain')} broken, {good} intact.", "bold red")
     else:
-        to.print(Text(f"{count(len(results), 'chain')} intact, {count(total, 'record')}.", "bold green"))
+        say(f"{count(len(results), 'chain')} intact, {count(total, 'record')}.", "bold green")
     if unchecked := sum(result.intact and not result.noted for result in results):
         them = "1 chain has" if unchecked == 1 else f"{unchecked} chains have"
-        to.print(Text(f"{them} no noted head: that the end is missing would not show. Add the escalations, or --head."))
+        say(f"{them} no noted head: a missing end would not show. Add the escalations, or --head.")
 
 
 def _end(result: ChainResult) -> str:

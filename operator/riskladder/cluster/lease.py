@@ -55,6 +55,8 @@ class Elector:
         self._seen: tuple[str, str, float] = ("", "", 0.0)
         """Holder and renewTime as last seen, and when (monotonic) they were first seen so."""
         self._renewed = 0.0
+        self._held: Object | None = None
+        """The Lease as this process wrote it last: renewed without reading it again."""
         self.leading = False
 
     async def run(self) -> None:
@@ -82,6 +84,8 @@ class Elector:
     async def _try(self) -> bool:
         """One round: renew, take over, or find it held by another."""
         namespace = self._client.namespace
+        if self._held is not None and await self._write(self._held):
+            return True
         try:
             lease = await self._client.get(LEASES, namespace, self._name)
         except NotFound:
@@ -109,13 +113,14 @@ class Elector:
         namespace = self._client.namespace
         metadata = {"name": self._name, "namespace": namespace}
         body = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
+        self._held = None
         try:
             if lease is None:
-                await self._client.create(LEASES, namespace, body)
+                self._held = await self._client.create(LEASES, namespace, body)
             else:
                 metadata["resourceVersion"] = lease["metadata"]["resourceVersion"]
-                await self._client.replace(LEASES, namespace, self._name, body)
-        except Conflict:
+                self._held = await self._client.replace(LEASES, namespace, self._name, body)
+        except (Conflict, NotFound):
             return False
         return True
 
@@ -124,6 +129,7 @@ class Elector:
         if not self.leading:
             return
         self._set(False)
+        self._held = None
         try:
             lease = await self._client.get(LEASES, self._client.namespace, self._name)
             if (lease.get("spec") or {}).get("holderIdentity") == self._identity:

@@ -44,42 +44,56 @@ NAMESPACED = (
         GROUP,
         ("escalationladders", "modelrisksignals", "escalations"),
         ("get", "list", "watch"),
-        "the caches: what is decided from",
+        "the watchers: every decision is made from these, and nothing of them is kept outside of the API",
     ),
     Grant(
         GROUP,
         ("escalations",),
         ("create", "patch"),
-        "opens an escalation before anything is touched; labels are the lock",
+        "the reconciler: opens an escalation before anything is touched; its labels carry tier and lock",
     ),
     Grant(
         GROUP,
         ("escalationladders/status", "modelrisksignals/status", "escalations/status"),
         ("patch",),
-        "writes what it found, never what people wrote",
+        "the reconciler: writes what it found; what people wrote (spec) stays theirs",
     ),
-    Grant(GROUP, ("escalationrecords",), ("create", "get"), "appends to the record chain; reads back after a conflict"),
-    Grant("apps", ("deployments",), ("get", "list", "watch"), "the targets"),
-    Grant("apps", ("deployments",), ("patch",), "scales to zero and rolls back"),
-    Grant("apps", ("replicasets",), ("get", "list", "watch"), "the history that a rollback goes back to"),
-    Grant("", ("pods",), ("list", "watch"), "evidence of what ran, and proof that it is gone"),
-    Grant("discovery.k8s.io", ("endpointslices",), ("list", "watch"), "proof that nothing is served any more"),
-    Grant("events.k8s.io", ("events",), ("create",), "Events"),
+    Grant(
+        GROUP,
+        ("escalationrecords",),
+        ("create", "get"),
+        "the ledger: appends to the chain, and reads the record that stands in its place after a conflict",
+    ),
+    Grant("apps", ("deployments",), ("get", "list", "watch"), "the watchers: the targets, where a ladder governs them"),
+    Grant("apps", ("deployments",), ("patch",), "containment: scales to zero and rolls back"),
+    Grant(
+        "apps", ("replicasets",), ("get", "list", "watch"), "containment: the revisions that a rollback can go back to"
+    ),
+    Grant("", ("pods",), ("list", "watch"), "the trail: evidence of what ran, and proof that it is gone"),
+    Grant(
+        "discovery.k8s.io", ("endpointslices",), ("list", "watch"), "the trail: proof that nothing is served any more"
+    ),
+    Grant("events.k8s.io", ("events",), ("create",), "the trail: Events on ladders, signals, escalations and targets"),
     Grant(
         "",
         ("secrets",),
         ("get",),
-        "credentials of the notification channels, from this one Secret",
+        "notification: the credentials of the channels, from this one Secret and no other",
         names=("riskladder-channels",),
         checked=False,
     ),
 )
-"""In every namespace with a ladder; granted cluster-wide by the ClusterRole, or by a Role where namespaces are listed."""
+"""In every namespace with a ladder; the ClusterRole, bound cluster-wide or by a RoleBinding in each namespace listed."""
 
 OWN_NAMESPACE = (
-    Grant("coordination.k8s.io", ("leases",), ("create",), "leader election", checked=False),
+    Grant("coordination.k8s.io", ("leases",), ("create",), "leader election: makes its Lease", checked=False),
     Grant(
-        "coordination.k8s.io", ("leases",), ("get", "update"), "leader election", names=("riskladder",), checked=False
+        "coordination.k8s.io",
+        ("leases",),
+        ("get", "update"),
+        "leader election: holds it and gives it up",
+        names=("riskladder",),
+        checked=False,
     ),
 )
 """In the operator's own namespace."""

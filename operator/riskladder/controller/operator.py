@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import kopf
 import structlog
@@ -19,7 +20,7 @@ from riskladder.api.base import GROUP, VERSION
 from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.connection import connect
 from riskladder.cluster.lease import Elector
-from riskladder.cluster.resources import ESCALATIONS, LADDERS, OWN, SIGNALS, WATCHED, Resource
+from riskladder.cluster.resources import OWN, WATCHED, Resource
 from riskladder.controller import health
 from riskladder.controller.handlers import Handlers, kopf_settings, watchers_alive
 from riskladder.controller.metrics import Metrics
@@ -37,7 +38,7 @@ START_GRACE = 30.0
 """Seconds in which the watchers must come up before the liveness probe fails."""
 
 
-def _ended_by_signal(task: asyncio.Task[None]) -> bool:
+def _ended_by_signal(task: asyncio.Task[Any]) -> bool:
     """Whether Kopf, which takes signals itself while it starts, has ended without an error."""
     return task.get_name() == "kopf" and not task.cancelled() and task.exception() is None
 
@@ -127,9 +128,7 @@ class Operator:
         @kopf.on.login(id="login", registry=handlers.registry)
         async def login(**_: object) -> kopf.AiohttpSession:
             # A session of its own: Kopf closes it when it ends, and the pass under way must still be finished.
-            return kopf.AiohttpSession(
-                aiohttp_session=watching_connection.session, server=watching_connection.server
-            )
+            return kopf.AiohttpSession(aiohttp_session=watching_connection.session, server=watching_connection.server)
 
         self._elector = Elector(
             client, name=self._settings.lease, identity=self._identity, on_change=lambda _: self._steer()
@@ -228,7 +227,7 @@ class Operator:
         while True:
             await asyncio.sleep(RESYNC_EVERY)
             try:
-                for resource in (LADDERS, SIGNALS, ESCALATIONS):
+                for resource in WATCHED:
                     present: set[str] = set()
                     for namespace in self._settings.namespaces or (None,):
                         for obj in await client.list(resource, namespace):

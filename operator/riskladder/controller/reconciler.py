@@ -23,12 +23,13 @@ from riskladder.controller.metrics import Metrics
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.store import Key, LadderKey, Store
 from riskladder.policy import contain
-from riskladder.policy.decide import decide
+from riskladder.policy.decide import decide, decide_trail
 from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising, SignalUpdate
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot, Stamps, TargetKey
 from riskladder.policy.trail import record_undone
 from riskladder.workloads import deployment
+from riskladder.workloads.facts import Workload
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +94,8 @@ class Reconciler:
 
     def resync(self) -> None:
         """Look at everything again: what an event should have said and did not."""
+        open_uids = {escalation.uid for escalation in self.store.open_escalations()}
+        self._stamps = {key: stamps for key, stamps in self._stamps.items() if key[0] in open_uids}
         for key in self.store.targets():
             self.scheduler.add(key)
         for namespace, name in self.store.ladders:
@@ -142,7 +145,8 @@ class Reconciler:
         snapshot = self._snapshot(key)
         plan = decide(snapshot, utcnow())
         if not plan.urgent:
-            self._seen.pop(key, None) if snapshot.open is None else None
+            if not self._is_under_way(snapshot):
+                self._seen.pop(key, None)
             for update in plan.signals:
                 self.store.remember(key, update.signal.name, update.signal.uid, update.status)
             if plan.has_trail or self._undone.get(key):
@@ -152,6 +156,13 @@ class Reconciler:
             return None
         severity = plan.act.tier_rank if plan.act else 0
         return Urgent((snapshot, plan), severity)
+
+    def _is_under_way(self, snapshot: Snapshot) -> bool:
+        """Whether a containment has been applied and is not proved yet."""
+        escalation = snapshot.open
+        intent = contain.active_intent(escalation) if escalation else None
+        stamps = self._stamps.get((escalation.uid, intent.id)) if escalation and intent else None
+        return stamps is not None and stamps.pods_gone_at is None
 
     def _sleep(self, key: TargetKey, plan: Plan) -> None:
         if plan.wake_at is not None:
@@ -228,7 +239,7 @@ class Reconciler:
         assert workload is not None  # noqa: S101
         try:
             if act.action is ContainmentAction.ROLLBACK:
-                patch = await self._rollback_patch(key, act)
+                patch = await self._rollback_patch(key, workload, act)
             else:
                 patch = deployment.scale_to_zero(workload)
             stored = await self._client.json_patch(resources.DEPLOYMENTS, key.namespace, key.name, patch)
@@ -254,13 +265,16 @@ class Reconciler:
             self._undone[key].append(Undone(escalation.name, act.intent, act.undone_by, at))
         self.store.put(resources.DEPLOYMENTS, stored)
 
-    async def _rollback_patch(self, key: TargetKey, act: Act) -> list[dict[str, Any]]:
+    async def _rollback_patch(self, key: TargetKey, workload: Workload, act: Act) -> list[dict[str, Any]]:
+        """The patch, from the templates as they are stored: they are too large to be cached for every workload."""
         assert act.revision is not None  # noqa: S101
         live = await self._client.get(resources.DEPLOYMENTS, key.namespace, key.name)
         old = await self._client.get(resources.REPLICASETS, key.namespace, act.revision.name)
-        if old["metadata"]["uid"] != act.revision.uid:
-            raise NotFound(
-                404, "NotFound", "was replaced", verb="get", resource="replicasets.apps", where=act.revision.name
+        seen = (workload.uid, workload.digest, act.revision.uid)
+        found = (live["metadata"]["uid"], deployment.template_digest(live["spec"]["template"]), old["metadata"]["uid"])
+        if found != seen:
+            raise Refused(
+                422, "Changed", "changed since it was seen", verb="get", resource="deployments.apps", where=key.name
             )
         return deployment.roll_back(live, old)
 
@@ -269,8 +283,7 @@ class Reconciler:
         try:
             self.store.put(resource, await self._client.get(resource, namespace, name))
         except NotFound:
-            present = {uid for uid, known in self.store.uids(resource).items() if known != (namespace, name)}
-            self.store.drop_unless(resource, present)
+            self.store.drop_unless(resource, (), namespace=namespace, name=name)
 
     # --- The trail ------------------------------------------------------------------------------------------------
 
@@ -286,7 +299,8 @@ class Reconciler:
             if plan.urgent:
                 if not self.scheduler.backs_off(key):
                     self.scheduler.add(key, urgent=True)
-                return
+                    return
+                plan = decide_trail(snapshot, utcnow())
             if self._observe_only:
                 log.info("would write", target=tuple(key), escalations=len(plan.escalations), signals=len(plan.signals))
                 return

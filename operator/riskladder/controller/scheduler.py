@@ -259,6 +259,8 @@ class Scheduler(Generic[K, W]):
         if not self._again.get(key):
             self._again.pop(key, None)
         self._add_later(key, urgent, delay)
+        if urgent and key in self._running:
+            self._again.setdefault(key, False)  # its trail need not wait for the next attempt
 
     # --- Looking at it --------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ are kept as compact JSON and parsed when their target is looked at.
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
-from riskladder.cluster.resources import Resource
+from riskladder.cluster.resources import WATCHED, Resource
 from riskladder.policy.snapshot import Escalation, Ladder, Signal, Snapshot, Stamps, TargetKey
 from riskladder.workloads import deployment
 from riskladder.workloads.facts import Pod, Revision, Workload
@@ -40,9 +41,6 @@ class LadderKey(NamedTuple):
 
 
 Key = TargetKey | LadderKey
-JUST_CREATED = timedelta(seconds=2)
-"""Age up to which an object that appears is taken to be created now, and not found at start."""
-
 Enqueue = Callable[[Key, bool], None]
 """Told which key a change concerns, and whether a containment may depend on it."""
 
@@ -90,7 +88,8 @@ class Store:
     def __init__(self, enqueue: Enqueue) -> None:
         """Start empty; ``enqueue`` is told what each change concerns."""
         self._enqueue = enqueue
-        self._versions: dict[str, int] = {}
+        self._known: dict[str, dict[str, tuple[int, str, str]]] = {resource.plural: {} for resource in WATCHED}
+        """By resource and uid: version, namespace and name of every cached object."""
         self.ladders: dict[Name, LadderEntry] = {}
         self._signals: dict[TargetKey, dict[str, SignalEntry]] = defaultdict(dict)
         self._signal_targets: dict[Name, TargetKey] = {}
@@ -126,39 +125,31 @@ class Store:
 
     def put(self, resource: Resource, obj: Object) -> None:
         """Take in an object, unless what is cached is as new, and enqueue what it concerns."""
-        uid = obj["metadata"]["uid"]
+        metadata, known = obj["metadata"], self._known[resource.plural]
         version = _version(obj)
-        if version <= self._versions.get(uid, -1):
+        before = known.get(metadata["uid"])
+        if before is not None and version <= before[0]:
             return
-        self._versions[uid] = version
+        known[metadata["uid"]] = (version, sys.intern(metadata["namespace"]), metadata["name"])
         self._readers[resource.plural][0](obj)
 
     def drop(self, resource: Resource, obj: Object) -> None:
         """Forget a deleted object and enqueue what it concerns."""
-        self._versions.pop(obj["metadata"]["uid"], None)
+        self._known[resource.plural].pop(obj["metadata"]["uid"], None)
         self._readers[resource.plural][1](obj)
 
-    def drop_unless(self, resource: Resource, present: Collection[str]) -> None:
-        """Forget what a fresh list no longer has: deletions whose event was never delivered."""
-        for uid, (namespace, name) in self.uids(resource).items():
-            if uid not in present:
-                self.drop(resource, {"metadata": {"uid": uid, "namespace": namespace, "name": name}})
+    def drop_unless(self, resource: Resource, present: Collection[str], *, namespace: str = "", name: str = "") -> None:
+        """Forget what a fresh look no longer finds: deletions whose event was never delivered.
 
-    def uids(self, resource: Resource) -> dict[str, Name]:
-        """What is cached of a resource, by uid: for the comparison with a fresh list."""
-        if resource is resources.DEPLOYMENTS:
-            return dict(self._deployment_names)
-        if resource is resources.SIGNALS:
-            return {
-                entry.uid: (key.namespace, name)
-                for key, by_name in self._signals.items()
-                for name, entry in by_name.items()
-            }
-        if resource is resources.ESCALATIONS:
-            return {e.uid: (e.namespace, e.name) for by_name in self._open.values() for e in by_name.values()}
-        if resource is resources.LADDERS:
-            return {entry.ladder.uid: name for name, entry in self.ladders.items()}
-        return {}
+        Args:
+            resource: What was looked at.
+            present: The uids that were found.
+            namespace: Only objects of this namespace, or of all.
+            name: Only objects of this name, or of all.
+        """
+        for uid, (_, in_namespace, known_name) in list(self._known[resource.plural].items()):
+            if uid not in present and namespace in ("", in_namespace) and name in ("", known_name):
+                self.drop(resource, {"metadata": {"uid": uid, "namespace": in_namespace, "name": known_name}})
 
     # --- Ladders --------------------------------------------------------------------------------------------------
 
@@ -473,16 +464,13 @@ class Store:
 def _template_since(workload: Workload, before: Workload | None, obj: Object) -> datetime:
     """From when on the pod template has certainly been in place.
 
-    The API server keeps that time to the second only, cut off; where the change was seen as it happened, this clock is
-    finer.
+    The API server keeps the time of the write to the second only, cut off, so one second later it is certain; where the
+    change was seen as it happened, this clock is finer.
     """
-    now = datetime.now(UTC)
-    if before is not None and before.uid == workload.uid:
-        return before.template_since if before.template_since and before.digest == workload.digest else now
-    if now - _created(obj["metadata"]) < JUST_CREATED:
-        return now
+    if before is not None and before.uid == workload.uid and before.digest == workload.digest and before.template_since:
+        return before.template_since
     written = workload.template_set_at or obj["metadata"]["creationTimestamp"]
-    return datetime.fromisoformat(written) + timedelta(seconds=1)
+    return min(datetime.now(UTC), datetime.fromisoformat(written) + timedelta(seconds=1))
 
 
 def _created(metadata: Object) -> datetime:

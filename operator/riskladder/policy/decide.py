@@ -39,6 +39,12 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     return _trail(snapshot, judgement, escalation, now, wake)
 
 
+def decide_trail(snapshot: Snapshot, now: datetime) -> Plan:
+    """The trail alone, for a target whose containment keeps failing: what is known of it goes on record meanwhile."""
+    judgement = judge(snapshot, now)
+    return _trail(snapshot, judgement, snapshot.open, now, _next_change(judgement))
+
+
 def _next_change(judgement: Judgement) -> datetime | None:
     return min((v.next_change for v in judgement.verdicts.values() if v.next_change), default=None)
 
