@@ -229,3 +229,35 @@ async def test_silence_raises_to_the_tier_of_when_stale(world: World) -> None:
     stale = await world.signal_says("fairness", "Fresh", "False", "ReadingsStale")
     assert condition(stale, "Breached")["reason"] == "Silence"
     assert escalation["status"]["tier"] == "high"
+
+
+async def test_deleted_escalation_is_recorded_and_opened_again_while_the_breach_stands(world: World) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer")
+    await world.apply(signal("fairness", "scorer", 0.31))
+    first = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    await world.client.delete(resources.ESCALATIONS, world.namespace, first["metadata"]["name"])
+    second = await world.escalation_says("scorer", "Contained", "True", "AlreadyAtZero")
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    assert "restore" not in second["status"]["containment"]
+    records = events_of(await world.verified(second))
+    assert records == [
+        *("EscalationOpened", "ContainmentApplied", "ScaledToZero", "EscalationDeleted"),
+        *("EscalationOpened", "AlreadyAtZero"),
+    ]
+
+
+async def test_model_is_brought_back_by_hand_after_its_readings_have_cleared(world: World) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer", replicas=2)
+    await world.apply(signal("fairness", "scorer", 0.31))
+    escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    await world.apply(signal("fairness", "scorer", 0.01))
+    await world.tier("fairness", "baseline")
+    assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
+    await world.client.delete(resources.ESCALATIONS, world.namespace, escalation["metadata"]["name"])
+    await world.quiet()
+    await world.scale("scorer", escalation["status"]["containment"]["restore"]["replicas"])
+    await world.ready("scorer", 2)
+    await world.quiet()
+    assert (await world.deployment("scorer"))["spec"]["replicas"] == 2

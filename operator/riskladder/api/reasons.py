@@ -105,3 +105,4 @@ class Reason(StrEnum):
     OVERDUE = "Overdue"
     OPEN = "Open"
     CLEARED = "Cleared"
+    ESCALATION_DELETED = "EscalationDeleted"

@@ -13,6 +13,7 @@ import structlog
 
 from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import Intent, LedgerHead
+from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import events, ledger, resources
 from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Refused
@@ -293,6 +294,7 @@ class Reconciler:
             if isinstance(key, LadderKey):
                 await self._write_ladder(key)
                 return
+            await self._write_deleted(key)
             await self._write_undone(key)
             snapshot = self._snapshot(key)
             plan = decide(snapshot, utcnow())
@@ -312,6 +314,16 @@ class Reconciler:
                 self.scheduler.add(key)
             else:
                 self._sleep(key, plan)
+
+    async def _write_deleted(self, key: TargetKey) -> None:
+        """Say in the chain of a deleted escalation that it was deleted; who did it is in the API server's audit log."""
+        for escalation in self.store.take_deleted(key):
+            message = "the Escalation was deleted while it was open; its records stay"
+            entry = Entry(Reason.ESCALATION_DELETED, "deleted", utcnow(), message, on=(On.TARGET,), warning=True)
+            try:
+                await self._write_entries(self._snapshot(key), escalation, (entry,))
+            except (Forbidden, NotFound) as error:  # its namespace is going, too
+                log.warning("deletion not recorded", escalation=escalation.name, error=str(error))
 
     async def _write_undone(self, key: TargetKey) -> None:
         pending = self._undone.get(key)
@@ -337,18 +349,25 @@ class Reconciler:
                 {"metadata": {"labels": dict(update.labels)}},
             )
             self.store.put(resources.ESCALATIONS, stored)
-        head = escalation.status.ledger
-        for entry in update.entries:
-            if entry.recorded:
-                record = ledger.Record(
-                    str(entry.event), entry.key, entry.at, entry.actor, {**entry.detail, "message": entry.message}
-                )
-                head = await ledger.append(self._client, escalation.namespace, escalation.name, head, record)
-        await self._write_events(snapshot, update.entries, escalation=escalation)
+        head = await self._write_entries(snapshot, escalation, update.entries)
         status = update.status.model_copy(update={"ledger": head or LedgerHead(sequence=0, hash="0" * 64)})
         await self._write_status(
             resources.ESCALATIONS, escalation.namespace, escalation.name, escalation.uid, status.to_api()
         )
+
+    async def _write_entries(
+        self, snapshot: Snapshot, escalation: Escalation, entries: tuple[Entry, ...]
+    ) -> LedgerHead | None:
+        """Records, then Events; the head of the chain afterwards."""
+        head = escalation.status.ledger
+        for entry in entries:
+            if entry.recorded:
+                key = f"{escalation.uid}/{entry.key}"  # a later escalation of the same name continues the chain
+                detail = {**entry.detail, "message": entry.message}
+                record = ledger.Record(str(entry.event), key, entry.at, entry.actor, detail)
+                head = await ledger.append(self._client, escalation.namespace, escalation.name, head, record)
+        await self._write_events(snapshot, entries, escalation=escalation)
+        return head
 
     async def _write_signal(self, snapshot: Snapshot, update: SignalUpdate) -> None:
         signal = update.signal

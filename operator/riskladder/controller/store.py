@@ -96,6 +96,8 @@ class Store:
         self._open: dict[TargetKey, dict[str, Escalation]] = defaultdict(dict)
         self._escalations: dict[Name, tuple[TargetKey, str, str]] = {}
         """Target, target uid and ladder of every escalation, open or closed."""
+        self._deleted: dict[TargetKey, list[Escalation]] = defaultdict(list)
+        """Escalations that somebody deleted while they were open: their chains still lack that fact."""
         self._closed: dict[str, dict[str, str]] = defaultdict(dict)
         """By target uid: uid to creation time of its closed escalations."""
         self._deployments: dict[Name, Workload] = {}
@@ -290,6 +292,9 @@ class Store:
         if known is None:
             return
         key, target_uid, ladder = known
+        was_open = self._open.get(key, {}).get(metadata["name"])
+        if was_open is not None:
+            self._deleted[key].append(was_open)
         self._forget_open(key, metadata["name"])
         self._closed[target_uid].pop(metadata["uid"], None)
         if not self._closed[target_uid]:
@@ -301,6 +306,10 @@ class Store:
         self._open[key].pop(name, None)
         if not self._open[key]:
             del self._open[key]
+
+    def take_deleted(self, key: TargetKey) -> list[Escalation]:
+        """The escalations of a target that were deleted while open, once."""
+        return self._deleted.pop(key, [])
 
     def open_escalations(self, ladder: Name | None = None) -> list[Escalation]:
         """All open escalations, or those of one ladder."""
