@@ -12,22 +12,22 @@ from typing import Any
 import structlog
 
 from riskladder.api.base import API_VERSION
-from riskladder.api.escalation import Intent, LedgerHead
+from riskladder.api.escalation import Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
-from riskladder.cluster import events, ledger, resources
+from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Refused
-from riskladder.cluster.events import ObjectReference
 from riskladder.cluster.rbac import Permissions
 from riskladder.cluster.resources import Resource
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.store import Key, LadderKey, Store
+from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy import contain
 from riskladder.policy.decide import decide, decide_trail
 from riskladder.policy.ladders import update_ladder
-from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising, SignalUpdate
-from riskladder.policy.snapshot import Escalation, Signal, Snapshot, Stamps, TargetKey
+from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising
+from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, TargetKey
 from riskladder.policy.trail import record_undone
 from riskladder.workloads import deployment
 from riskladder.workloads.facts import Workload
@@ -73,9 +73,9 @@ class Reconciler:
         """
         self._client = client
         self._metrics = metrics
-        self._instance = instance
         self._observe_only = observe_only
         self.store = Store(self._enqueue)
+        self._trail = TrailWriter(client, instance=instance, stored=self.store.put)
         self.scheduler: Scheduler[Key, tuple[Snapshot, Plan]] = Scheduler(
             decide=self._decide, contain=self._contain, trail=self._write
         )
@@ -294,8 +294,9 @@ class Reconciler:
             if isinstance(key, LadderKey):
                 await self._write_ladder(key)
                 return
-            await self._write_deleted(key)
-            await self._write_undone(key)
+            if not self._observe_only:
+                await self._write_deleted(key)
+                await self._write_undone(key)
             snapshot = self._snapshot(key)
             plan = decide(snapshot, utcnow())
             if plan.urgent:
@@ -307,9 +308,10 @@ class Reconciler:
                 log.info("would write", target=tuple(key), escalations=len(plan.escalations), signals=len(plan.signals))
                 return
             for update in plan.escalations:
-                await self._write_escalation(snapshot, update)
-            for signal in plan.signals:
-                await self._write_signal(snapshot, signal)
+                await self._write_escalation(update)
+            for change in plan.signals:
+                await self._trail.signal(change)
+                self.store.remember(key, change.signal.name, change.signal.uid, None)
             if plan.has_trail:
                 self.scheduler.add(key)
             else:
@@ -321,7 +323,7 @@ class Reconciler:
             message = "the Escalation was deleted while it was open; its records stay"
             entry = Entry(Reason.ESCALATION_DELETED, "deleted", utcnow(), message, on=(On.TARGET,), warning=True)
             try:
-                await self._write_entries(self._snapshot(key), escalation, (entry,))
+                await self._trail.entries(escalation, (entry,))
             except (Forbidden, NotFound) as error:  # its namespace is going, too
                 log.warning("deletion not recorded", escalation=escalation.name, error=str(error))
 
@@ -335,45 +337,16 @@ class Reconciler:
             if update is None and escalation is not None:
                 return  # the first trail comes before this one
             if update is not None:
-                await self._write_escalation(snapshot, update)
+                await self._write_escalation(update)
             pending.pop(0)
         self._undone.pop(key, None)
 
-    async def _write_escalation(self, snapshot: Snapshot, update: EscalationUpdate) -> None:
-        escalation = update.escalation
-        if update.labels:
-            stored = await self._client.merge_patch(
-                resources.ESCALATIONS,
-                escalation.namespace,
-                escalation.name,
-                {"metadata": {"labels": dict(update.labels)}},
-            )
-            self.store.put(resources.ESCALATIONS, stored)
-        head = await self._write_entries(snapshot, escalation, update.entries)
-        status = update.status.model_copy(update={"ledger": head or LedgerHead(sequence=0, hash="0" * 64)})
-        await self._write_status(
-            resources.ESCALATIONS, escalation.namespace, escalation.name, escalation.uid, status.to_api()
-        )
-
-    async def _write_entries(
-        self, snapshot: Snapshot, escalation: Escalation, entries: tuple[Entry, ...]
-    ) -> LedgerHead | None:
-        """Records, then Events; the head of the chain afterwards."""
-        head = escalation.status.ledger
-        for entry in entries:
-            if entry.recorded:
-                key = f"{escalation.uid}/{entry.key}"  # a later escalation of the same name continues the chain
-                detail = {**entry.detail, "message": entry.message}
-                record = ledger.Record(str(entry.event), key, entry.at, entry.actor, detail)
-                head = await ledger.append(self._client, escalation.namespace, escalation.name, head, record)
-        await self._write_events(snapshot, entries, escalation=escalation)
-        return head
-
-    async def _write_signal(self, snapshot: Snapshot, update: SignalUpdate) -> None:
-        signal = update.signal
-        await self._write_events(snapshot, update.entries, signal=signal, escalation=snapshot.open)
-        await self._write_status(resources.SIGNALS, signal.namespace, signal.name, signal.uid, update.status.to_api())
-        self.store.remember(snapshot.key, signal.name, signal.uid, None)
+    async def _write_escalation(self, update: EscalationUpdate) -> None:
+        try:
+            await self._trail.escalation(update)
+        except (Refused, Conflict):
+            await self._refresh(resources.ESCALATIONS, update.escalation.namespace, update.escalation.name)
+            raise
 
     async def _write_ladder(self, key: LadderKey) -> None:
         entry = self.store.ladders.get((key.namespace, key.name))
@@ -395,79 +368,7 @@ class Reconciler:
             self.scheduler.add(key, after=min(max((wake - now).total_seconds(), 1.0), 86400.0))
         if update.status == entry.status or self._observe_only:
             return
-        regarding = ObjectReference(API_VERSION, resources.LADDERS.kind, key.namespace, key.name, entry.ladder.uid)
-        for item in update.entries:
-            await self._write_event(regarding, item, None)
-        await self._write_status(resources.LADDERS, key.namespace, key.name, entry.ladder.uid, update.status.to_api())
-
-    async def _write_status(
-        self, resource: Resource, namespace: str, name: str, uid: str, status: dict[str, Any]
-    ) -> None:
-        """Replace the status of this very object (not of another of the same name)."""
-        patch = [
-            {"op": "test", "path": "/metadata/uid", "value": uid},
-            {"op": "add", "path": "/status", "value": status},
-        ]
-        try:
-            stored = await self._client.request(
-                "PATCH",
-                resource.path(namespace, name, "status"),
-                verb="patch",
-                resource=f"{resource.title}/status",
-                body=patch,
-                content_type="application/json-patch+json",
-                params={"fieldManager": "riskladder"},
-            )
-        except NotFound:
-            return  # deleted meanwhile: nobody is left to tell
-        self.store.put(resource, stored)
-
-    async def _write_events(
-        self,
-        snapshot: Snapshot,
-        entries: tuple[Entry, ...],
-        *,
-        signal: Signal | None = None,
-        escalation: Escalation | None = None,
-    ) -> None:
-        namespace = snapshot.key.namespace
-        about_escalation = (
-            ObjectReference(API_VERSION, resources.ESCALATIONS.kind, namespace, escalation.name, escalation.uid)
-            if escalation
-            else None
-        )
-        for entry in entries:
-            for on in entry.on:
-                if on is On.ESCALATION:
-                    regarding, related = about_escalation, None
-                elif on is On.TARGET and escalation is not None:
-                    target = escalation.spec.target
-                    regarding = ObjectReference(target.api_version, target.kind, namespace, target.name, target.uid)
-                    related = about_escalation
-                elif on is On.SIGNAL and signal is not None:
-                    regarding = ObjectReference(API_VERSION, resources.SIGNALS.kind, namespace, signal.name, signal.uid)
-                    related = about_escalation
-                elif on is On.SIGNAL and escalation is not None:
-                    ref = escalation.spec.signal
-                    regarding = ObjectReference(API_VERSION, resources.SIGNALS.kind, namespace, ref.name, ref.uid)
-                    related = about_escalation
-                else:
-                    continue
-                if regarding is not None:
-                    await self._write_event(regarding, entry, related)
-
-    async def _write_event(self, regarding: ObjectReference, entry: Entry, related: ObjectReference | None) -> None:
-        event = events.event_object(
-            regarding,
-            reason=str(entry.event),
-            key=entry.key,
-            note=entry.message,
-            at=entry.at,
-            warning=entry.warning,
-            instance=self._instance,
-            related=related,
-        )
-        await events.write(self._client, event)
+        await self._trail.ladder(entry.ladder, update)
 
     def _forbidden(self, namespace: str) -> None:
         """A request was refused by RBAC: ask what else is, and let the ladders of the namespace say so."""

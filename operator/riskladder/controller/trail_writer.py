@@ -1,0 +1,141 @@
+"""Writes the trail: records first, then Events, then the status that makes both final.
+
+A crash may come between any two writes. What was written before it is recognised afterwards: a record by its place
+and key, an Event by its name, a status by being equal. So every write is done at least once and counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from riskladder.api.base import API_VERSION
+from riskladder.api.escalation import LedgerHead
+from riskladder.api.record import GENESIS_HASH
+from riskladder.cluster import events, ledger, resources
+from riskladder.cluster.client import FIELD_MANAGER, JSON_PATCH, Client, NotFound, Object
+from riskladder.cluster.events import ObjectReference
+from riskladder.cluster.resources import Resource
+from riskladder.policy.plan import Entry, EscalationUpdate, LadderUpdate, On, SignalUpdate
+from riskladder.policy.snapshot import Escalation, Ladder, Signal
+
+Stored = Callable[[Resource, Object], None]
+"""Told of every object as the API server stored it, so that the caches never lag behind our own writes."""
+
+
+class TrailWriter:
+    """Writes records, Events and statuses of one operator."""
+
+    def __init__(self, client: Client, *, instance: str, stored: Stored) -> None:
+        """Prepare.
+
+        Args:
+            client: Where to write.
+            instance: This process, for Events.
+            stored: Told of what was stored.
+        """
+        self._client = client
+        self._instance = instance
+        self._stored = stored
+
+    async def escalation(self, update: EscalationUpdate) -> None:
+        """Bring an escalation's labels, records, Events and status up to date, in that order.
+
+        Raises:
+            ApiError: A write was refused or not answered; ``Refused`` where somebody else has written the escalation.
+        """
+        escalation = update.escalation
+        version = escalation.resource_version
+        if update.labels:
+            labelled = await self._client.merge_patch(
+                resources.ESCALATIONS,
+                escalation.namespace,
+                escalation.name,
+                {"metadata": {"labels": dict(update.labels), "resourceVersion": version}},
+            )
+            self._stored(resources.ESCALATIONS, labelled)
+            version = labelled["metadata"]["resourceVersion"]
+        head = await self.entries(escalation, update.entries)
+        status = update.status.model_copy(update={"ledger": head or LedgerHead(sequence=0, hash=GENESIS_HASH)})
+        test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+        await self._status(_reference(resources.ESCALATIONS, escalation), status.to_api(), resources.ESCALATIONS, test)
+
+    async def entries(self, escalation: Escalation, entries: tuple[Entry, ...]) -> LedgerHead | None:
+        """Append the records, then write the Events; the head of the chain afterwards."""
+        head = escalation.status.ledger
+        for entry in entries:
+            if entry.recorded:
+                key = f"{escalation.uid}/{entry.key}"  # a later escalation of the same name continues the chain
+                detail = {**entry.detail, "message": entry.message}
+                record = ledger.Record(str(entry.event), key, entry.at, entry.actor, detail)
+                head = await ledger.append(self._client, escalation.namespace, escalation.name, head, record)
+        about = _reference(resources.ESCALATIONS, escalation)
+        for entry in entries:
+            for on in entry.on:
+                await self._event(_regarding(on, escalation), entry, None if on is On.ESCALATION else about)
+        return head
+
+    async def signal(self, update: SignalUpdate) -> None:
+        """Write a signal's Events and status."""
+        about = _reference(resources.SIGNALS, update.signal)
+        for entry in update.entries:
+            await self._event(about, entry, None)
+        await self._status(about, update.status.to_api(), resources.SIGNALS)
+
+    async def ladder(self, ladder: Ladder, update: LadderUpdate) -> None:
+        """Write a ladder's Events and status."""
+        about = _reference(resources.LADDERS, ladder)
+        for entry in update.entries:
+            await self._event(about, entry, None)
+        await self._status(about, update.status.to_api(), resources.LADDERS)
+
+    async def _status(
+        self, about: ObjectReference, status: dict[str, Any], resource: Resource, *tests: dict[str, Any]
+    ) -> None:
+        """Replace the status of this very object (not of another of the same name)."""
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": about.uid},
+            *tests,
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        try:
+            stored = await self._client.request(
+                "PATCH",
+                resource.path(about.namespace, about.name, "status"),
+                verb="patch",
+                resource=f"{resource.title}/status",
+                body=patch,
+                content_type=JSON_PATCH,
+                params={"fieldManager": FIELD_MANAGER},
+            )
+        except NotFound:
+            return  # deleted meanwhile: nobody is left to tell
+        self._stored(resource, stored)
+
+    async def _event(self, regarding: ObjectReference, entry: Entry, related: ObjectReference | None) -> None:
+        event = events.event_object(
+            regarding,
+            reason=str(entry.event),
+            key=entry.key,
+            note=entry.message,
+            at=entry.at,
+            warning=entry.warning,
+            instance=self._instance,
+            related=related,
+        )
+        await events.write(self._client, event)
+
+
+def _reference(resource: Resource, about: Escalation | Signal | Ladder) -> ObjectReference:
+    return ObjectReference(API_VERSION, resource.kind, about.namespace, about.name, about.uid)
+
+
+def _regarding(on: On, escalation: Escalation) -> ObjectReference:
+    """The object an entry of an escalation is about."""
+    if on is On.TARGET:
+        target = escalation.spec.target
+        return ObjectReference(target.api_version, target.kind, escalation.namespace, target.name, target.uid)
+    if on is On.SIGNAL:
+        signal = escalation.spec.signal
+        return ObjectReference(API_VERSION, resources.SIGNALS.kind, escalation.namespace, signal.name, signal.uid)
+    return _reference(resources.ESCALATIONS, escalation)
