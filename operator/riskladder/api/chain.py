@@ -83,6 +83,11 @@ class ChainResult:
     """Sequence of the last noted head that the chain agrees with; 0: none was known, a missing end would not show."""
 
     @property
+    def escalation(self) -> str:
+        """Name of the escalation."""
+        return self.key.escalation
+
+    @property
     def intact(self) -> bool:
         """Whether every record is in its place and unchanged."""
         return not self.error
@@ -109,7 +114,7 @@ def noted_heads(escalations: Iterable[Mapping[str, Any]]) -> dict[ChainKey, list
             continue
         sequence, value = _mapping(ledger).get("sequence"), _mapping(ledger).get("hash")
         if type(sequence) is not int or not isinstance(value, str):
-            raise ValueError(f"escalation {key}: status.ledger is {shown(ledger)}, expected a sequence and a hash")
+            raise ValueError(f"escalation {key}: status.ledger is {_shown(ledger)}, expected a sequence and a hash")
         if sequence > 0:
             heads[key].append(Head(sequence, value))
     return dict(heads)
@@ -170,13 +175,13 @@ def _fault(spec: Mapping[str, Any]) -> str:
     """What is wrong with a record's content by itself: a field of the wrong type, or a hash that is not its own."""
     for field in _TEXTS:
         if not isinstance(spec.get(field), str):
-            return f"{field} is {shown(spec.get(field))}, expected text"
+            return f"{field} is {_shown(spec.get(field))}, expected text"
     if type(spec.get("sequence")) is not int:
-        return f"sequence is {shown(spec.get('sequence'))}, expected an integer"
+        return f"sequence is {_shown(spec.get('sequence'))}, expected an integer"
     for field, value in spec.items():
         plain = all(map(_is_scalar, (*value, *value.values()))) if isinstance(value, Mapping) else _is_scalar(value)
         if not plain:
-            return f"{shown(field)} is {shown(value)}, expected text or a map of texts"
+            return f"{_shown(field)} is {_shown(value)}, expected text or a map of texts"
     try:
         expected = record_hash(spec)
     except (rfc8785.CanonicalizationError, TypeError, ValueError) as error:
@@ -208,7 +213,7 @@ def _verify(key: ChainKey, links: Sequence[_Link], heads: Sequence[Head]) -> Cha
         agreed = sequence if noted[sequence] else agreed
     if places[0]:
         link = places[0][0]
-        fault = link.fault or f"its sequence is {shown(link.spec.get('sequence'))}"
+        fault = link.fault or f"its sequence is {_shown(link.spec.get('sequence'))}"
         return ChainResult(key, last, hashes[-1], f"record {link.name} has no place: {fault}", link.name, agreed)
     beyond = max((h for h in heads if h.sequence > last), default=None)
     if beyond is not None:
@@ -266,3 +271,8 @@ def _text(value: Any) -> str:
 
 def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, (str, int, float))
+
+
+def _shown(value: Any) -> str:
+    """A value for a message; a list or map by its type only, since aliases may have made it too big to write out."""
+    return shown(value) if _is_scalar(value) else f"a {type(value).__name__}"

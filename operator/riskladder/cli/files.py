@@ -179,7 +179,6 @@ for _tag, _pattern, _first in (
     ("int", r"[-+]?(?:0|[1-9][0-9_]*|0b[01][01_]*|0o?[0-7][0-7_]*|0x[0-9a-fA-F][0-9a-fA-F_]*)", "-+0123456789"),
     ("float", r"[-+]?(?:\.[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?", "-+0123456789."),
     ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
-    ("merge", r"<<", "<"),
     ("null", r"~|null|Null|NULL|", "~nN\0"),
 ):
     _Loader.add_implicit_resolver(
@@ -213,7 +212,10 @@ def _yaml(name: str, text: str) -> Iterator[Document]:
 
 
 class _Examination:
-    """Refuses keys given twice, keys that are no text, and aliases that hold themselves or swell beyond measure."""
+    """Refuses keys given twice, keys that are no text, and aliases that hold themselves or swell beyond measure.
+
+    Tells merge keys from keys that are called so.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -239,13 +241,15 @@ class _Examination:
 
     def _keys(self, node: yaml.MappingNode) -> None:
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
                 raise Unreadable(f"{self._name}, line {line}: a key must be text")
             if key.value in seen:
                 raise Unreadable(f"{self._name}, line {line}: key {json.dumps(key.value)} is given twice in one object")
             seen.add(key.value)
+            if key.value == "<<" and not key.style and not isinstance(value, yaml.ScalarNode):
+                key.tag = "tag:yaml.org,2002:merge"  # A merge by its value only: kubectl leaves the text << unquoted.
 
 
 # --- Objects ------------------------------------------------------------------------------------------------------

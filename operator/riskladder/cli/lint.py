@@ -85,6 +85,8 @@ def lint(
             complain(str(error))
             unreadable = True
     findings = list(check(documents, datetime.now(UTC).date()))
+    if not documents and unreadable:
+        raise typer.Exit(COULD_NOT_CHECK)
     checked = len(documents) - sum(f.severity is Severity.NOTE for f in findings)
     if not checked and not unreadable:
         fail(f"{', '.join(paths)}: holds no {', '.join(KINDS)}")

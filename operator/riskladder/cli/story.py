@@ -233,7 +233,8 @@ def clock(at: datetime) -> str:
 
 def span(delta: timedelta) -> str:
     """A time that passed: ``+0.042 s``, ``+2 min 05 s``, ``+1 h 02 min``, ``+3 d 04 h``."""
-    sign, delta = ("-", -delta) if delta < timedelta(0) else ("+", delta)
+    sign = "-" if delta < timedelta(0) else "+"
+    delta = timedelta(milliseconds=round(abs(delta) / timedelta(milliseconds=1)))
     seconds = int(delta.total_seconds())
     if seconds < 60:
         return f"{sign}{delta.total_seconds():.3f} s"

@@ -80,7 +80,7 @@ def _find(export: source.Export, name: str) -> ChainKey:
         where = ", ".join(key.namespace for key in found)
         raise LookupError(f"several namespaces have an escalation {name}: choose with --namespace one of {where}")
     if not found:
-        others = sorted(key.escalation for key in keys)
+        others = sorted({key.escalation for key in keys})
         there = (
             f"there are: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}" if others else "there is none at all"
         )

@@ -83,7 +83,7 @@ NAMESPACED = (
         checked=False,
     ),
 )
-"""In every namespace with a ladder: the ClusterRole, bound cluster-wide or by a RoleBinding in each listed namespace."""
+"""In every namespace with a ladder: the ClusterRole, bound cluster-wide or by a RoleBinding in each of them."""
 
 OWN_NAMESPACE = (
     Grant("coordination.k8s.io", ("leases",), ("create",), "leader election: makes its Lease", checked=False),

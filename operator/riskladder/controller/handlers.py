@@ -25,6 +25,11 @@ WATCHER_TASK = "watcher for "
 """How Kopf names the task of a watcher: it is gone when the watcher has died."""
 
 
+WATCH_SECONDS = 15
+"""For how long the API server keeps one watch open; a bookmark comes just before. A stalled connection is noticed 5 s later:
+by Kopf's own measure, the bookmark of every minute, a breach behind it would go unseen for 70 s."""
+
+
 class _NoDiffs(kopf.DiffBaseStorage):
     """No handler asks what changed, so no copy of any object is made to find out."""
 
@@ -99,6 +104,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.inactivity_timeout = WATCH_SECONDS + 5.0
     settings.queueing.idle_timeout = 1.0
     settings.persistence.diffbase_storage = _NoDiffs()
     return settings

@@ -38,9 +38,12 @@ START_GRACE = 30.0
 """Seconds in which the watchers must come up before the liveness probe fails."""
 
 
-def _ended_by_signal(task: asyncio.Task[Any]) -> bool:
-    """Whether Kopf, which takes signals itself while it starts, has ended without an error."""
-    return task.get_name() == "kopf" and not task.cancelled() and task.exception() is None
+WATCHERS_EVERY = 0.5
+"""Seconds between looks at whether all watchers live."""
+
+
+class WatcherDied(Exception):  # noqa: N818 - reads as a sentence in the log
+    """A watcher ended for good: changes of one resource are no longer seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,29 +138,31 @@ class Operator:
         )
         self._stage = "filling the caches"
         stop_kopf = asyncio.Event()
-        watching = asyncio.create_task(
-            kopf.operator(
-                registry=handlers.registry,
-                settings=kopf_settings(),
-                standalone=True,
-                clusterwide=not self._settings.namespaces,
-                namespaces=self._settings.namespaces,
-                stop_flag=stop_kopf,
-            ),
-            name="kopf",
+        not_of_kopf = asyncio.all_tasks()
+        watchers = await kopf.spawn_tasks(
+            registry=handlers.registry,
+            settings=kopf_settings(),
+            standalone=True,
+            clusterwide=not self._settings.namespaces,
+            namespaces=self._settings.namespaces,
+            stop_flag=stop_kopf,
         )
+        self._catch_signals()  # Kopf has installed its own, which would end it before the pass under way
+        watching = asyncio.create_task(kopf.run_tasks(watchers, ignored=not_of_kopf), name="kopf")
         helpers = [
             asyncio.create_task(self._fill(client, handlers), name="fill"),
             asyncio.create_task(self._resync(client, reconciler), name="resync"),
+            asyncio.create_task(self._guard_watchers(), name="watchers"),
         ]
         if not self._settings.observe_only:
             helpers.append(asyncio.create_task(self._elector.run(), name="elector"))
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        failed: list[asyncio.Task[Any]] = []
         try:
             done, _ = await asyncio.wait({watching, stopping, *helpers}, return_when=asyncio.FIRST_COMPLETED)
             while helpers[0] in done and not (done - {helpers[0]}):
                 done, _ = await asyncio.wait({watching, stopping, *helpers[1:]}, return_when=asyncio.FIRST_COMPLETED)
-            failed = [task for task in done if task not in (stopping, helpers[0]) and not _ended_by_signal(task)]
+            failed = [task for task in done if task not in (stopping, helpers[0])]
             for task in failed:
                 log.error("gave up", task=task.get_name(), error=repr(None if task.cancelled() else task.exception()))
             log.info("stopping", reason="failure" if failed else "signal")
@@ -169,7 +174,7 @@ class Operator:
                 task.cancel()
             stop_kopf.set()
             with contextlib.suppress(Exception, asyncio.CancelledError):
-                await asyncio.wait_for(watching, timeout=5)
+                await asyncio.wait_for(watching, timeout=0.5 if failed else 5)
             await watching_connection.close()
             log.info("stopped")
 
@@ -202,9 +207,21 @@ class Operator:
                     if not [resource for resource in WATCHED if await self._has_any(client, resource)]:
                         handlers.full.set()
         self._stage = ""
-        self._catch_signals()  # Kopf has installed its own meanwhile, which would end it before the pass under way
         log.info("caches full", seconds=round(time.monotonic() - self._started, 3))
         self._steer()
+
+    async def _guard_watchers(self) -> None:
+        """End with an error once a watcher has died, so that a standby, or this process started again, can see.
+
+        Kopf starts no watcher twice, and does not always end by itself without one.
+        """
+        complete = False
+        while True:
+            await asyncio.sleep(WATCHERS_EVERY)
+            alive = watchers_alive()
+            if complete and alive < self._expected_watchers:
+                raise WatcherDied(self._unhealthy())
+            complete = complete or alive >= self._expected_watchers
 
     async def _has_any(self, client: Client, resource: Resource) -> bool:
         for namespace in self._settings.namespaces or (None,):

@@ -96,7 +96,9 @@ class Scheduler(Generic[K, W]):
         self._running: dict[K, asyncio.Task[None]] = {}
         self._again: dict[K, bool] = {}
         self._containing: dict[K, float] = {}
-        self._failures: dict[K, int] = {}
+        self._failures: dict[tuple[K, bool], int] = {}
+        """In a row, by key and whether of its containment or of its trail: a trail that is written proves nothing of the
+        containment."""
         self._count = itertools.count()
         self._kicked = False
         self._stuck_check: asyncio.TimerHandle | None = None
@@ -209,8 +211,9 @@ class Scheduler(Generic[K, W]):
             number = next(self._count)
             self._planned[key] = (number, found.work)
             heapq.heappush(self._heap, (-found.severity, number, key))
-        elif key in self._planned:
-            del self._planned[key]
+        else:
+            self._planned.pop(key, None)
+            self._failures.pop((key, True), None)
 
     def _start(self, key: K, work: Awaitable[None]) -> None:
         async def run() -> None:
@@ -231,7 +234,7 @@ class Scheduler(Generic[K, W]):
         except Exception as error:
             self._failed(key, urgent=True, error=error)
         else:
-            self._failures.pop(key, None)
+            self._failures.pop((key, True), None)
 
     async def _written(self, key: K) -> None:
         try:
@@ -239,10 +242,10 @@ class Scheduler(Generic[K, W]):
         except Exception as error:
             self._failed(key, urgent=False, error=error)
         else:
-            self._failures.pop(key, None)
+            self._failures.pop((key, False), None)
 
     def _failed(self, key: K, *, urgent: bool, error: Exception | None = None) -> None:
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        failures = self._failures[key, urgent] = self._failures.get((key, urgent), 0) + 1
         delay = (self._contain_backoff if urgent else self._trail_backoff).delay(failures)
         delay = max(delay, float(getattr(error, "retry_after", 0.0)))
         if error is not None:

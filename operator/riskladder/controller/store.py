@@ -90,8 +90,8 @@ class Store:
         self._signals: dict[TargetKey, dict[str, SignalEntry]] = defaultdict(dict)
         self._signal_targets: dict[Name, TargetKey] = {}
         self._open: dict[TargetKey, dict[str, Escalation]] = defaultdict(dict)
-        self._escalations: dict[Name, tuple[TargetKey, str, str]] = {}
-        """Target, target uid and ladder of every escalation, open or closed."""
+        self._escalations: dict[Name, tuple[str, TargetKey, str, str]] = {}
+        """uid, target, target uid and ladder of every escalation, open or closed."""
         self._deleted: dict[TargetKey, list[Escalation]] = defaultdict(list)
         """Escalations that somebody deleted while they were open: their chains still lack that fact."""
         self._closed: dict[str, dict[str, str]] = defaultdict(dict)
@@ -117,7 +117,7 @@ class Store:
         self._readers[resource.plural][0](obj)
 
     def drop(self, resource: Resource, obj: Object) -> None:
-        """Forget a deleted object and enqueue what it concerns."""
+        """Forget a deleted object (not another of the same name that is known already) and enqueue what it concerns."""
         self._known[resource.plural].pop(obj["metadata"]["uid"], None)
         self._readers[resource.plural][1](obj)
 
@@ -160,8 +160,10 @@ class Store:
 
     def _drop_ladder(self, obj: Object) -> None:
         name = (obj["metadata"]["namespace"], obj["metadata"]["name"])
-        self.ladders.pop(name, None)
-        self._enqueue_ladder_targets(name)
+        entry = self.ladders.get(name)
+        if entry is not None and entry.ladder.uid == obj["metadata"]["uid"]:
+            del self.ladders[name]
+            self._enqueue_ladder_targets(name)
 
     def _enqueue_ladder_targets(self, name: Name) -> None:
         for key, by_name in self._signals.items():
@@ -199,7 +201,7 @@ class Store:
     def _drop_signal(self, obj: Object) -> None:
         name = (obj["metadata"]["namespace"], obj["metadata"]["name"])
         key = self._signal_targets.get(name)
-        if key is not None:
+        if key is not None and self._signals[key][name[1]].uid == obj["metadata"]["uid"]:
             self._forget_signal(name, key)
             self._enqueue(key, False)
 
@@ -256,7 +258,8 @@ class Store:
             resource_version=metadata["resourceVersion"],
         )
         ladder = LadderKey(metadata["namespace"], spec.ladder.name)
-        self._escalations[(metadata["namespace"], metadata["name"])] = (key, spec.target.uid, spec.ladder.name)
+        name = (metadata["namespace"], metadata["name"])
+        self._escalations[name] = (metadata["uid"], key, spec.target.uid, spec.ladder.name)
         was_open = metadata["name"] in self._open.get(key, {})
         if escalation.is_open:
             self._open[key][metadata["name"]] = escalation
@@ -269,10 +272,11 @@ class Store:
 
     def _drop_escalation(self, obj: Object) -> None:
         metadata = obj["metadata"]
-        known = self._escalations.pop((metadata["namespace"], metadata["name"]), None)
-        if known is None:
+        known = self._escalations.get((metadata["namespace"], metadata["name"]))
+        if known is None or known[0] != metadata["uid"]:
             return
-        key, target_uid, ladder = known
+        del self._escalations[(metadata["namespace"], metadata["name"])]
+        _, key, target_uid, ladder = known
         was_open = self._open.get(key, {}).get(metadata["name"])
         if was_open is not None:
             self._deleted[key].append(was_open)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from riskladder.api.base import GROUP
@@ -189,7 +189,7 @@ def raise_escalation(
     evidence and the act, or where the revision to go back to has gone from the history.
     """
     workload = snapshot.target
-    if workload is None or not may_touch(workload, escalation) or len(escalation.spec.intents) >= MAX_INTENTS:
+    if workload is None or workload.uid != escalation.spec.target.uid or len(escalation.spec.intents) >= MAX_INTENTS:
         return None
     active = active_intent(escalation)
     strength = STRENGTH[active.action] if active else 0
@@ -204,8 +204,12 @@ def raise_escalation(
         intent = intent.model_copy(
             update={"signal": signal_ref(demand.signal), "evidence": take_evidence(workload, now)}
         )
+        ladder = demand.group.ladder
+        if ladder.name != escalation.spec.ladder.name:
+            message = f"{intent.message} (by ladder {ladder.name}, generation {ladder.generation})"
+            intent = intent.model_copy(update={"message": message})
         lock = demand.containment.lock
-    elif active is not None and not is_suspended(snapshot, escalation):
+    elif active is not None and may_act(snapshot, judgement, escalation):
         renewed = _renewed(snapshot, escalation, active, number, now)
         if renewed is None:
             return None
@@ -218,7 +222,10 @@ def raise_escalation(
     rising = Rising(escalation, _labels(escalation.spec.ladder.name, tier, intent, lock=lock), intent)
     if choice.reason is Reason.ALREADY_AT_ZERO:
         return rising, None
-    return rising, Act(intent, intent.action, severity(escalation, intent.tier), choice.revision)
+    act = Act(intent, intent.action, severity(escalation, intent.tier), choice.revision)
+    if demand is None and active is not None and was_applied(snapshot, escalation, active):
+        act = replace(act, again=True, undone_by=_undone_by(workload, active))
+    return rising, act
 
 
 def _renewed(
@@ -226,11 +233,16 @@ def _renewed(
 ) -> tuple[Intent, Choice] | None:
     """The intent in force once more, on fresh evidence, where it can no longer be carried out as it was written."""
     workload = snapshot.target
-    if workload is None or was_applied(snapshot, escalation, active):
+    if workload is None:
         return None
     current = workload.current
+    is_lost = not any(r.hash == active.pod_template_hash for r in workload.revisions)
+    if was_applied(snapshot, escalation, active):
+        undone = not prove(workload, escalation, active).applied
+        if active.action is not ContainmentAction.ROLLBACK or not is_lost or not undone:
+            return None
     if active.action is ContainmentAction.ROLLBACK:
-        if not any(r.hash == active.pod_template_hash for r in workload.revisions):
+        if is_lost:
             message = f"no rollback: revision {active.revision} is no longer in the history"
             choice = Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ROLLBACK_IMPOSSIBLE, message)
         elif current is not None and current.hash not in (
@@ -290,7 +302,8 @@ def quarantined_hash(escalation: Escalation, intent: Intent) -> str:
 def prove(workload: Workload, escalation: Escalation, intent: Intent) -> deployment.Proof:
     """How far the intent has got on the workload as it is now."""
     if intent.action is ContainmentAction.ROLLBACK:
-        return deployment.prove_rolled_back(workload, quarantined=quarantined_hash(escalation, intent))
+        wanted = intent.pod_template_hash or ""
+        return deployment.prove_rolled_back(workload, quarantined=quarantined_hash(escalation, intent), wanted=wanted)
     return deployment.prove_scaled_to_zero(workload)
 
 
@@ -306,6 +319,20 @@ def is_suspended(snapshot: Snapshot, escalation: Escalation) -> bool:
     return ladder is not None and ladder.spec is not None and ladder.spec.suspended
 
 
+def is_demanded_elsewhere(judgement: Judgement, escalation: Escalation) -> bool:
+    """Whether another ladder that governs the target demands a containment, whatever became of this one's."""
+    return any(demand.group.ladder.name != escalation.spec.ladder.name for demand in judgement.demands())
+
+
+def may_act(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) -> bool:
+    """Whether an intent may be carried out: on the very object, for a ladder that governs it and is not suspended."""
+    workload = snapshot.target
+    if workload is None or workload.uid != escalation.spec.target.uid:
+        return False
+    by_its_own = may_touch(workload, escalation) and not is_suspended(snapshot, escalation)
+    return by_its_own or is_demanded_elsewhere(judgement, escalation)
+
+
 def was_applied(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> bool:
     """Whether the intent's write is known to have been accepted, now or in an earlier life of the operator."""
     contained = escalation.status.containment
@@ -314,10 +341,10 @@ def was_applied(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> b
     return snapshot.stamps.get((escalation.uid, intent.id), Stamps()).applied_at is not None
 
 
-def carry_out(snapshot: Snapshot, escalation: Escalation) -> Act | None:
+def carry_out(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) -> Act | None:
     """The write that an open escalation's intent still needs, or needs again because somebody undid it."""
     workload, intent = snapshot.target, active_intent(escalation)
-    if workload is None or intent is None or not may_touch(workload, escalation) or is_suspended(snapshot, escalation):
+    if workload is None or intent is None or not may_act(snapshot, judgement, escalation):
         return None
     if prove(workload, escalation, intent).applied:
         return None
@@ -325,12 +352,16 @@ def carry_out(snapshot: Snapshot, escalation: Escalation) -> Act | None:
     if intent.action is ContainmentAction.ROLLBACK and revision is None:
         return None
     again = was_applied(snapshot, escalation, intent)
-    undone_by = workload.template_set_by if intent.action is ContainmentAction.ROLLBACK else workload.replicas_set_by
     return Act(
         intent=intent,
         action=intent.action,
         tier_rank=severity(escalation, intent.tier),
         revision=revision,
         again=again,
-        undone_by=(undone_by or "unknown") if again else "",
+        undone_by=_undone_by(workload, intent) if again else "",
     )
+
+
+def _undone_by(workload: Workload, intent: Intent) -> str:
+    rollback = intent.action is ContainmentAction.ROLLBACK
+    return (workload.template_set_by if rollback else workload.replicas_set_by) or "unknown"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from riskladder.policy.contain import carry_out, open_escalation, raise_escalation
 from riskladder.policy.judge import Judgement, judge
@@ -10,6 +10,8 @@ from riskladder.policy.plan import EscalationUpdate, Plan, SignalUpdate
 from riskladder.policy.signals import update_signal
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.policy.trail import write_trail
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def decide(snapshot: Snapshot, now: datetime) -> Plan:
@@ -33,7 +35,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         raised = raise_escalation(snapshot, judgement, escalation, now)
         if raised is not None:
             return Plan(rising=raised[0], act=raised[1], wake_at=wake)
-        act = carry_out(snapshot, escalation)
+        act = carry_out(snapshot, judgement, escalation)
         if act is not None:
             return Plan(act=act, wake_at=wake)
     return _trail(snapshot, judgement, escalation, now, wake)
@@ -69,6 +71,8 @@ def _trail(
         changed = update_signal(snapshot, judgement, signal, current, by_uid.get(current.uid) if current else None, now)
         if changed.status != signal.status:
             signals.append(changed)
+    # A stream is taken over before it is let go: killed between the two writes, nobody counts it from one again.
+    signals.sort(key=lambda u: max((o.observed_at for o in u.status.observed), default=_NEVER), reverse=True)
     return Plan(
         escalations=tuple(u for u in updates if u.entries or u.labels or u.status != u.escalation.status),
         signals=tuple(signals),

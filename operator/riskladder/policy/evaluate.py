@@ -164,6 +164,15 @@ def _observed_at(signal: Signal) -> datetime:
     return signal.spec.observed_at
 
 
+def heard(breaches: Iterable[Breach]) -> tuple[Breach, ...]:
+    """The breaches as values alone put them: silence confirms nothing that outlasts it, and forgets no reading."""
+    return tuple(
+        b.model_copy(update={"stale": False, "confirmed": False}) if b.stale else b
+        for b in breaches
+        if b.readings or not b.stale
+    )
+
+
 def _stored_heads(policy: PinnedPolicy, signals: Iterable[Signal]) -> dict[StreamKey, tuple[str, Stream]]:
     """The newest state of each stream among the stored statuses, with the uid of the signal that carries it."""
     heads: dict[StreamKey, tuple[str, Stream]] = {}
@@ -173,7 +182,7 @@ def _stored_heads(policy: PinnedPolicy, signals: Iterable[Signal]) -> dict[Strea
             key = (signal.spec.source, observed.indicator)
             if key in heads and heads[key][1].observed.observed_at >= observed.observed_at:
                 continue
-            breaches = tuple(b for b in signal.carried.breaches if b.indicator == observed.indicator and not b.stale)
+            breaches = tuple(b for b in heard(signal.carried.breaches) if b.indicator == observed.indicator)
             heads[key] = (signal.uid, step(policy, breaches, observed, counted=True))
     return heads
 
@@ -267,16 +276,15 @@ def _verdict(
             changes.append(due)
             continue
         stale.append(indicator)
-        if declared.when_stale and not any(
-            b.tier == declared.when_stale and b.confirmed for b in breaches if b.indicator == indicator
-        ):
-            breaches = [b for b in breaches if not (b.indicator == indicator and b.tier == declared.when_stale)]
+        spoken = next((b for b in breaches if (b.indicator, b.tier) == (indicator, declared.when_stale)), None)
+        if declared.when_stale and not (spoken and spoken.confirmed):
+            breaches = [b for b in breaches if b is not spoken]
             breaches.append(
                 Breach(
                     indicator=indicator,
                     tier=declared.when_stale,
                     value=stream.observed.value,
-                    readings=0,
+                    readings=spoken.readings if spoken else 0,
                     confirmed=True,
                     observed_at=stream.observed.observed_at,
                     stale=True,

@@ -10,7 +10,7 @@ from riskladder.api.escalation import LadderRef, PinnedPolicy
 from riskladder.api.ladder import Governs
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentWhen, Tier
-from riskladder.policy.evaluate import Verdict, evaluate, worst
+from riskladder.policy.evaluate import Verdict, evaluate, heard, worst
 from riskladder.policy.snapshot import Ladder, Signal, Snapshot, is_governed, pin
 
 
@@ -178,5 +178,5 @@ def _keeping(signal: Signal, verdict: Verdict) -> Verdict:
         verdict.reason,
         verdict.message,
         observed=signal.carried.observed,
-        breaches=tuple(b for b in signal.carried.breaches if not b.stale),
+        breaches=heard(signal.carried.breaches),
     )

@@ -68,7 +68,7 @@ def _review(spec: EscalationLadderSpec, today: date) -> Iterator[Advice]:
             yield Advice(
                 "review-overdue",
                 "spec.charter.review",
-                f"the review was due on {due}, {(today - due).days} days ago",
+                f"the review is overdue: it was due on {due}",
                 "review the policy and set lastReviewed",
             )
 

@@ -14,10 +14,11 @@ from riskladder.api.base import format_time
 from riskladder.api.conditions import Conditions
 from riskladder.api.escalation import ContainmentStatus, EscalationStatus, Evidence, Intent, Restore, Rung, Undone
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.signal import Observed
 from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen
 from riskladder.policy import contain, rungs
 from riskladder.policy.contain import LABEL_CONTAINMENT, LABEL_TIER
-from riskladder.policy.evaluate import rank, tier_of
+from riskladder.policy.evaluate import rank, step, tier_of
 from riskladder.policy.judge import Group, Judgement
 from riskladder.policy.plan import Entry, EscalationUpdate, On
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps
@@ -27,6 +28,8 @@ SETTLE = timedelta(seconds=1)
 """How long the trail of a fresh containment waits for its proof, so that both are written at once."""
 
 MAX_UNDONE = 16
+OTHERS = "others"
+"""Stands in the status for all field managers beyond the limit; the records name each."""
 
 
 @dataclass(slots=True)
@@ -54,11 +57,12 @@ def write_trail(
         return settled_at
     conditions = Conditions(escalation.status.conditions, generation=escalation.generation, now=now)
     draft = Draft(escalation, conditions)
-    group = judgement.group(escalation.spec.ladder.name)
+    is_about_target = snapshot.target is None or snapshot.target.uid == escalation.spec.target.uid
+    group = judgement.group(escalation.spec.ladder.name) if is_about_target else None
     tier = rungs.current_tier(escalation, group)
     rung = rungs.enter(escalation, tier, now)
     _opening(draft, tier, rung)
-    containment = _containment(draft, snapshot, tier, now)
+    containment = _containment(draft, snapshot, judgement, tier, now)
     _people(draft, rung.acknowledge_by, rung.decide_by, now)
     is_closed = _closing(draft, snapshot, judgement, tier, now)
     status = EscalationStatus(
@@ -91,7 +95,7 @@ def _settles_at(snapshot: Snapshot, escalation: Escalation, now: datetime) -> da
     if stamps is None or stamps.applied_at is None or (recorded is not None and recorded.intent == intent.id):
         return None
     due = stamps.applied_at + SETTLE
-    if now >= due or contain.prove(snapshot.target, escalation, intent).pods_gone:
+    if not stamps.applied_at <= now < due or contain.prove(snapshot.target, escalation, intent).pods_gone:
         return None
     return due
 
@@ -101,9 +105,10 @@ def _settles_at(snapshot: Snapshot, escalation: Escalation, now: datetime) -> da
 
 def _opening(draft: Draft, tier: str, rung: Rung) -> None:
     escalation, spec = draft.escalation, draft.escalation.spec
+    stood_at = escalation.status.tier
     if draft.is_new:
         at = spec.evidence.taken_at if spec.evidence else spec.signal.observed_at
-        opened_at = spec.intents[0].tier if spec.intents and spec.intents[0].evidence is None else tier
+        opened_at = stood_at = spec.intents[0].tier if spec.intents and spec.intents[0].evidence is None else tier
         draft.entries.append(
             Entry(
                 event=Reason.ESCALATION_OPENED,
@@ -128,14 +133,14 @@ def _opening(draft: Draft, tier: str, rung: Rung) -> None:
                 warning=True,
             )
         )
-    elif escalation.status.tier and rank(spec.policy, tier) > rank(spec.policy, escalation.status.tier):
+    if stood_at and rank(spec.policy, tier) > rank(spec.policy, stood_at):
         draft.entries.append(
             Entry(
                 event=Reason.TIER_RAISED,
                 key=f"tier/{tier}",
                 at=rung.entered_at,
-                message=f"raised from tier {escalation.status.tier} to {tier}",
-                detail={"from": escalation.status.tier, "tier": tier},
+                message=f"raised from tier {stood_at} to {tier}",
+                detail={"from": stood_at, "tier": tier},
                 on=(On.SIGNAL, On.ESCALATION),
                 warning=True,
             )
@@ -170,7 +175,9 @@ def _evidence(evidence: Evidence | None) -> dict[str, str]:
 # --- Containment --------------------------------------------------------------------------------------------------
 
 
-def _containment(draft: Draft, snapshot: Snapshot, tier: str, now: datetime) -> ContainmentStatus | None:
+def _containment(
+    draft: Draft, snapshot: Snapshot, judgement: Judgement, tier: str, now: datetime
+) -> ContainmentStatus | None:
     escalation = draft.escalation
     intent = contain.active_intent(escalation)
     before = escalation.status.containment
@@ -218,7 +225,8 @@ def _containment(draft: Draft, snapshot: Snapshot, tier: str, now: datetime) -> 
         undone=current.undone if current else (),
         restore=(before.restore if before else None) or restore_of(escalation),
     )
-    _contained(draft, snapshot, intent, status, proof, current, now)
+    _contained(draft, intent, status, proof, current, now)
+    _released(draft, snapshot, judgement)
     return status
 
 
@@ -274,7 +282,6 @@ def restore_of(escalation: Escalation) -> Restore | None:
 
 def _contained(
     draft: Draft,
-    snapshot: Snapshot,
     intent: Intent,
     status: ContainmentStatus,
     proof: Proof,
@@ -282,7 +289,7 @@ def _contained(
     now: datetime,
 ) -> None:
     """Conditions and entries of a containment that is intended, applied, proved, or late."""
-    escalation, conditions = draft.escalation, draft.conditions
+    conditions = draft.conditions
     detail = {"intent": str(intent.id), "action": str(intent.action), "tier": intent.tier}
     if intent.message:
         detail["why"] = intent.message
@@ -302,12 +309,11 @@ def _contained(
             )
         )
     proved = Reason.ALREADY_AT_ZERO if intent.reason == Reason.ALREADY_AT_ZERO else _proved(intent)
-    if proof.pods_gone:
-        was_true = conditions.is_true(ConditionType.CONTAINED)
+    if status.pods_gone_at and proof.clear:
         conditions.set(
             ConditionType.CONTAINED, True, proved, f"{_done(intent)}: no ready endpoint and no pod of it is left"
         )
-        if not was_true and (before is None or before.pods_gone_at is None) and status.pods_gone_at:
+        if before is None or before.pods_gone_at is None:
             times = {"appliedAt": status.applied_at, "endpointsEmptyAt": status.endpoints_empty_at}
             draft.entries.append(
                 Entry(
@@ -320,8 +326,12 @@ def _contained(
                     | {"podsGoneAt": format_time(status.pods_gone_at)},
                 )
             )
+    elif status.pods_gone_at:
+        reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_UNDONE
+        conditions.set(ConditionType.CONTAINED, False, reason, f"was proved and is not any more: {proof.left}")
     else:
-        _not_proved(draft, intent, proof, now)
+        was_late = before is not None and _reason(draft) == Reason.CONTAINMENT_LATE
+        _not_proved(draft, intent, proof, now, was_late=was_late)
     holds = conditions.get(ConditionType.CONTAINMENT_HOLDS)
     if proof.applied:
         reason = Reason.CONTAINED_AGAIN if holds is not None and status.undone else Reason.HOLDS
@@ -330,8 +340,14 @@ def _contained(
         conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_UNDONE, f"undone: {proof.left}")
     else:
         conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained yet")
-    if snapshot.target is not None and not contain.may_touch(snapshot.target, escalation):
-        conditions.set(
+
+
+def _released(draft: Draft, snapshot: Snapshot, judgement: Judgement) -> None:
+    escalation = draft.escalation
+    if snapshot.target is None or contain.may_touch(snapshot.target, escalation):
+        return
+    if not contain.is_demanded_elsewhere(judgement, escalation):
+        draft.conditions.set(
             ConditionType.CONTAINMENT_HOLDS,
             False,
             Reason.TARGET_RELEASED,
@@ -339,15 +355,14 @@ def _contained(
         )
 
 
-def _not_proved(draft: Draft, intent: Intent, proof: Proof, now: datetime) -> None:
+def _not_proved(draft: Draft, intent: Intent, proof: Proof, now: datetime, *, was_late: bool) -> None:
     pinned = tier_of(draft.escalation.spec.policy, intent.tier)
     within = pinned.containment.within.delta if pinned and pinned.containment else timedelta(minutes=2)
     late_at = intent.intended_at + within
-    was = _reason(draft)
-    if now >= late_at:
+    if was_late or now >= late_at:
         message = f"not proved within {within}: {proof.left}"
         draft.conditions.set(ConditionType.CONTAINED, False, Reason.CONTAINMENT_LATE, message)
-        if was != Reason.CONTAINMENT_LATE:
+        if not was_late:
             draft.entries.append(
                 Entry(
                     Reason.CONTAINMENT_LATE, f"late/{intent.id}", now, message, {"intent": str(intent.id)}, warning=True
@@ -395,10 +410,9 @@ def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: da
         return None
     counts = {u.field_manager: u for u in before.undone}
     manager = undone_by[:128]
-    if manager not in counts and len(counts) >= MAX_UNDONE:
-        manager = next(iter(counts))
-    count = counts[manager].count + 1 if manager in counts else 1
-    counts[manager] = Undone(at=at, field_manager=manager, count=count)
+    listed = manager if manager in counts or len(counts) < MAX_UNDONE - 1 else OTHERS
+    count = counts[listed].count + 1 if listed in counts else 1
+    counts[listed] = Undone(at=at, field_manager=listed, count=count)
     undone = tuple(sorted(counts.values(), key=lambda u: u.field_manager))
     containment = before.model_copy(update={"undone": undone})
     total = sum(u.count for u in undone)
@@ -449,8 +463,7 @@ def _closing(draft: Draft, snapshot: Snapshot, judgement: Judgement, tier: str, 
     pinned = tier_of(escalation.spec.policy, tier)
     closes = pinned.closes_when if pinned else None
     group = judgement.group(escalation.spec.ladder.name)
-    if closes is not None and closes.cleared and not escalation.spec.intents and _is_clear(group):
-        assert group is not None  # noqa: S101
+    if closes is not None and closes.cleared and not escalation.spec.intents and group and _is_clear(group, escalation):
         since = max((s.status.since for s in group.signals if s.status.since is not None), default=now)
         due = since + closes.for_.delta
         if now >= due and all(s.status.tier in (None, "baseline") for s in group.signals):
@@ -461,8 +474,15 @@ def _closing(draft: Draft, snapshot: Snapshot, judgement: Judgement, tier: str, 
     return False
 
 
-def _is_clear(group: Group | None) -> bool:
-    return group is not None and bool(group.signals) and not group.tier
+def _is_clear(group: Group, escalation: Escalation) -> bool:
+    """Whether all is at baseline, and what had breached was heard of since: deleting a signal clears nothing."""
+    opened = escalation.spec.signal
+    breached: set[str] = set()
+    for reading in opened.readings:
+        value = Observed(indicator=reading.indicator, value=reading.value, observed_at=opened.observed_at)
+        breached.update(breach.indicator for breach in step(escalation.spec.policy, (), value).breaches)
+    heard = [o for s in group.signals for o in group.verdicts[s.uid].observed if o.observed_at > opened.observed_at]
+    return bool(group.signals) and not group.tier and breached <= {o.indicator for o in heard}
 
 
 def _close(draft: Draft, reason: Reason, message: str, now: datetime) -> None:

@@ -192,6 +192,8 @@ class Proof:
     """No EndpointSlice lists a ready pod of what was contained."""
     pods_gone: bool
     """No pod of what was contained may still answer, and the controller has seen the write."""
+    clear: bool
+    """Nothing of what was contained is to be seen, whatever the controller has seen: a proof once given holds on."""
     left: str
     """What is still there, for people."""
 
@@ -203,15 +205,18 @@ def prove_scaled_to_zero(workload: Workload) -> Proof:
     empty = applied and workload.ready_endpoints == 0
     gone = empty and pods == 0 and workload.total_replicas == 0 and workload.observed_generation >= workload.generation
     left = f"{workload.ready_endpoints} ready endpoint(s), {pods} pod(s), {workload.replicas} replica(s) asked for"
-    return Proof(applied, empty, gone, left)
+    return Proof(applied, empty, gone, empty and pods == 0, left)
 
 
-def prove_rolled_back(workload: Workload, *, quarantined: str) -> Proof:
-    """Another template in place, rolled out completely, and no pod of the quarantined revision left."""
+def prove_rolled_back(workload: Workload, *, quarantined: str, wanted: str) -> Proof:
+    """The template gone back to in place, rolled out completely, and no pod of the quarantined revision left.
+
+    Any third template is not that: the quarantined one with another annotation would be a new revision, too.
+    """
     current = workload.current
     bad = {r.digest for r in workload.revisions if r.hash == quarantined}
-    applied = workload.digest not in bad and (current is None or current.hash != quarantined)
+    applied = workload.digest not in bad and (current is None or current.hash == wanted)
     pods = len(workload.active_pods(quarantined))
     gone = applied and pods == 0 and workload.settled
     left = f"{pods} pod(s) of {quarantined}, {workload.updated_replicas} of {workload.replicas} replica(s) updated"
-    return Proof(applied, gone, gone, left)
+    return Proof(applied, gone, gone, applied and pods == 0, left)

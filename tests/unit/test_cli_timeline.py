@@ -1,0 +1,228 @@
+"""`riskladder timeline`."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from riskladder.api.chain import ChainKey
+from riskladder.cli import timeline as command
+from riskladder.cli.main import app
+from riskladder.cli.source import Export
+from riskladder.cli.story import Story, clock, span, tell
+from riskladder.cluster.ledger import Record
+from tests.trails import ESCALATION, NAMESPACE, OPENED, STORY, Document, chain, escalation, listed
+
+KEY = ChainKey(NAMESPACE, ESCALATION)
+HOSTILE = "\x1b[31m[bold]x[/bold] | `code` <script> **b** [a](http://b)\n# end\u202e @all"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["timeline", *map(str, arguments)])
+
+
+def write(file: Path, *objects: Document) -> Path:
+    file.write_text(yaml.safe_dump(listed(*objects)))
+    return file
+
+
+def story(records: list[Document], *escalations: Document) -> Story:
+    return tell(Export(records, list(escalations), None), KEY)
+
+
+def shown(told: Story, width: int) -> str:
+    to = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
+    command.show(to, told)
+    return to.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_story_of_a_breach(tmp_path: Path) -> None:
+    records = chain()
+    result = run(ESCALATION, write(tmp_path / "trail.yaml", *records, escalation(records)))
+    assert (result.exit_code, result.stderr) == (0, "")
+    text = " ".join(result.stdout.split())
+    for part in (
+        f"{NAMESPACE}/{ESCALATION}",
+        "Target Deployment/credit-scorer",
+        "Ladder credit-scoring, generation 3, digest 1b7e5c1b7e5c…",
+        "Tier high",
+        "Opened 2026-11-24T06:00:03.120417Z",
+        "Contained yes, RolledBack: rolled back to revision 3",
+        "Chain verified, 4 records, ends at the noted head",
+        "1 2026-11-24 06:00:03.120 +0.000 s EscalationOpened riskladder Deployment credit-scorer is in tier high",
+        "readings demographic_parity_difference 0.240878, population_stability_index 0.15231 (observed 2026-11-24T06",
+        "evidence 3 replicas, 3 ready, revision 4 (template 6f9c7b5d4), running registry.example/credit-scorer@sha256",
+        "2 2026-11-24 06:00:03.152 +0.032 s ContainmentApplied riskladder rolled back to revision 3 32 ms after",
+        "times intended 06:00:03.120, applied +32 ms",
+        "3 2026-11-24 06:00:03.612 +0.492 s RolledBack",
+        "applied +32 ms, no ready endpoint +53 ms, no pod left +407 ms (492 ms in all)",
+        "4 2026-11-24 08:03:03.120 +2 h 03 min ContainedAgain",
+        "fieldManager kubectl-edit",
+    ):
+        assert part in text
+
+
+def test_records_alone_tell_the_story(tmp_path: Path) -> None:
+    text = run(ESCALATION, write(tmp_path / "trail.yaml", *chain()[:3])).stdout
+    assert "Deployment/credit-scorer" in text
+    assert "yes, RolledBack: proved (as record 3 says)" in text
+    assert "no noted head to compare the end with" in text
+
+
+@pytest.mark.parametrize(
+    ("length", "contained"),
+    [
+        (1, "no containment on record"),
+        (2, "no, ContainmentApplied: applied, not proved yet"),
+        (4, "yes, ContainedAgain"),
+    ],
+)
+def test_contained_state_from_the_records(length: int, contained: str) -> None:
+    assert story(chain()[:length]).contained.startswith(contained)
+
+
+def test_end_of_an_escalation() -> None:
+    closing = Record("Cleared", "closed", OPENED + timedelta(days=3, hours=4), "riskladder", {"message": "at baseline"})
+    told = story(chain([*STORY, closing]))
+    assert told.closed == "2026-11-27T10:00:03.120417Z, Cleared"
+    assert "Closed     2026-11-27T10:00:03.120417Z, Cleared" in shown(told, 80)
+    assert "+3 d 04 h" in shown(told, 80)
+
+
+def test_escalation_without_its_first_record_and_a_drill() -> None:
+    records = chain()
+    exercise = escalation(records)
+    exercise["spec"]["drill"] = True
+    told = story(records[1:], exercise)
+    assert (told.target, told.ladder, told.drill) == ("Deployment/credit-scorer", "credit-scoring", True)
+    assert told.opened == OPENED + timedelta(microseconds=31_883)
+    assert "Tier       high (drill)" in shown(told, 80)
+
+
+def test_broken_chain_is_told_and_marked(tmp_path: Path) -> None:
+    records = chain()
+    records[2]["spec"]["actor"] = "mallory"
+    file = write(tmp_path / "trail.yaml", *records)
+    result = run(ESCALATION, file)
+    assert result.exit_code == 1
+    assert f"BROKEN: record {ESCALATION}-000003 was changed" in result.stdout
+    assert result.stdout.count("not verified") == 2
+    answer = json.loads(run(ESCALATION, file, "-o", "json").stdout)
+    assert [record["verified"] for record in answer["records"]] == [True, True, False, False]
+    assert answer["chain"]["firstBadRecord"] == f"{ESCALATION}-000003"
+    assert run(ESCALATION, file, "-o", "markdown").stdout.count("**(unverified)**") == 2
+
+
+def test_json_has_everything(tmp_path: Path) -> None:
+    records = chain()
+    answer = json.loads(run(ESCALATION, write(tmp_path / "x", *records, escalation(records)), "-o", "json").stdout)
+    assert answer["opened"] == "2026-11-24T06:00:03.120417Z"
+    assert answer["chain"] == {
+        "intact": True,
+        "length": 4,
+        "head": records[-1]["spec"]["hash"],
+        "notedHead": 4,
+        "firstBadRecord": None,
+        "error": None,
+    }
+    second = answer["records"][1]
+    assert (second["sequence"], second["secondsSinceOpening"], second["at"]) == (2, 0.031883, records[1]["spec"]["at"])
+    assert second["detail"] == records[1]["spec"]["detail"]
+
+
+def test_order_is_that_of_the_chain_not_of_the_file() -> None:
+    assert [step.sequence for step in story(chain()[::-1]).steps] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_lines_fit_the_terminal(width: int) -> None:
+    long = Record(
+        "Commented", "c", OPENED, "system:serviceaccount:" + "n" * 80, {"message": "word " * 60, "x": "y" * 300}
+    )
+    text = shown(story(chain([*STORY, long])), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "y" * 40 in text
+
+
+def test_user_text_is_text(tmp_path: Path) -> None:
+    record = Record("Commented", "c", OPENED, HOSTILE, {"message": HOSTILE, HOSTILE: HOSTILE})
+    file = write(tmp_path / "trail.yaml", *chain([record]))
+    text = run(ESCALATION, file).stdout
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert r"\x1b[31m[bold]x[/bold]" in text
+    *_, row = run(ESCALATION, file, "-o", "markdown").stdout.splitlines()
+    assert row.startswith("| 1 | 2026-11-24 06:00:03.120 | +0.000 s | Commented | ")
+    assert row.replace(r"\|", "").count("|") == 7
+    for escaped in (r"\[bold\]", r"\`code\`", "&lt;script&gt;", r"\*\*b\*\*", r"\[a\]\(", r"\# end", "&#64;all"):
+        assert escaped in row
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text(), max_size=3), st.text(min_size=1))
+def test_any_text_gives_one_markdown_row_of_six_cells(detail: dict[str, str], actor: str) -> None:
+    *_, row = command.as_markdown(story(chain([Record("Commented", "c", OPENED, actor, detail)])))
+    assert len(row.splitlines()) == 1
+    assert row.replace("\\\\", "").replace("\\|", "").count("|") == 7
+
+
+def test_unreadable_times_and_fields_do_not_stop_the_story() -> None:
+    records = chain()
+    records[1]["spec"]["at"] = "yesterday"
+    records[2]["spec"]["detail"] = ["x"]
+    del records[3]["spec"]["event"]
+    text = shown(story(records), 80)
+    assert "yesterday  ?" in text
+    assert text.count("not verified") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("none",), f"no record of an escalation none; there are: {ESCALATION}, second"),
+        (("none", "-n", "other"), f"no record of an escalation none in namespace other; there are: {ESCALATION}"),
+        (("none", "-n", "none"), "no record of an escalation none in namespace none; there is none at all"),
+        (
+            (ESCALATION,),
+            f"several namespaces have an escalation {ESCALATION}: choose with --namespace one of models, other",
+        ),
+    ],
+)
+def test_name_must_be_one(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    file = write(tmp_path / "x", *chain(), *chain(namespace="other"), *chain(escalation="second"))
+    result = run(arguments[0], file, *arguments[1:])
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"error: {says}\n")
+
+
+def test_file_that_cannot_be_read(tmp_path: Path) -> None:
+    result = run(ESCALATION, tmp_path / "none")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "cannot be read: No such file or directory" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("delta", "text"),
+    [
+        (timedelta(0), "+0.000 s"),
+        (timedelta(milliseconds=42), "+0.042 s"),
+        (timedelta(milliseconds=-1500), "-1.500 s"),
+        (timedelta(seconds=59.9996), "+1 min 00 s"),
+        (timedelta(minutes=2, seconds=5), "+2 min 05 s"),
+        (timedelta(hours=1, minutes=2), "+1 h 02 min"),
+        (timedelta(days=3, hours=4), "+3 d 04 h"),
+    ],
+)
+def test_spans(delta: timedelta, text: str) -> None:
+    assert span(delta) == text
+
+
+def test_clock_does_not_round_up() -> None:
+    assert clock(datetime(2026, 1, 1, 23, 59, 59, 999_999)) == "23:59:59.999"

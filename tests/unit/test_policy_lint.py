@@ -1,0 +1,232 @@
+"""The advice on policies and signals: each rule once, on the example ladder with one thing changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from riskladder.api.ladder import EscalationLadderSpec
+from riskladder.api.signal import ModelRiskSignalSpec
+from riskladder.api.validation import validate
+from riskladder.cli import files
+from riskladder.policy.lint import Advice, advise_ladder
+from riskladder.policy.lint_signal import advise_signal
+from tests.trails import Document
+
+ROOT = Path(__file__).parents[2]
+LADDER = ROOT / "examples" / "ladders" / "credit-scoring.yaml"
+SIGNAL = ROOT / "examples" / "monitor" / "signal-breach.yaml"
+TODAY = date(2026, 11, 24)
+
+Change = Callable[[Document], Any]
+
+
+def changed(file: Path, *changes: Change) -> Document:
+    document: Document = files.read(str(file))[0].value
+    for change in changes:
+        change(document["spec"])
+    return document
+
+
+def advice(*changes: Change) -> list[Advice]:
+    """What is said about the example ladder once it is changed; it must still be valid."""
+    document = changed(LADDER, *changes)
+    assert validate("EscalationLadder", document, unknown_fields=True) == []
+    return advise_ladder(EscalationLadderSpec.model_validate(document["spec"]), TODAY)
+
+
+def signal_advice(*changes: Change, with_ladder: bool = True) -> list[Advice]:
+    ladder = EscalationLadderSpec.model_validate(changed(LADDER)["spec"]) if with_ladder else None
+    return advise_signal(ModelRiskSignalSpec.model_validate(changed(SIGNAL, *changes)["spec"]), ladder)
+
+
+def test_the_example_needs_no_advice() -> None:
+    assert advice() == []
+    assert signal_advice() == []
+
+
+CASES: list[tuple[str, str, str, Change]] = [
+    ("no-charter", "spec", "nobody answers", lambda s: s.pop("charter")),
+    ("no-review", "spec.charter", "never reviewed", lambda s: s["charter"].pop("review")),
+    (
+        "review-overdue",
+        "spec.charter.review",
+        "it was due on 2026-11-23",
+        lambda s: s["charter"]["review"].update(lastReviewed="2026-08-25"),
+    ),
+    (
+        "review-in-future",
+        "spec.charter.review.lastReviewed",
+        "2026-11-25, which is still to come",
+        lambda s: s["charter"]["review"].update(lastReviewed="2026-11-25"),
+    ),
+    (
+        "stakeholder-unused",
+        "spec.stakeholders[7]",
+        "role privacy is neither told nor asked",
+        lambda s: s["stakeholders"].append({"role": "privacy", "notify": ["exec-mail"]}),
+    ),
+    (
+        "stakeholder-without-channel",
+        "spec.stakeholders[5]",
+        "role security is told through Events only",
+        lambda s: (s["stakeholders"][5].pop("notify"), s["channels"].pop(2)),
+    ),
+    (
+        "channel-unused",
+        "spec.channels[5]",
+        "channel pager reaches nobody",
+        lambda s: s["channels"].append({"name": "pager", "type": "PagerDuty", "secretKey": "x"}),
+    ),
+    (
+        "silence-unnoticed",
+        "spec.indicators[1]",
+        "population_stability_index is never stale",
+        lambda s: s["indicators"][1].pop("staleAfter"),
+    ),
+    (
+        "indicator-unused",
+        "spec.indicators[2]",
+        "auc has no trigger",
+        lambda s: s["indicators"].append({"name": "auc", "staleAfter": "1h"}),
+    ),
+    (
+        "containment-delayed",
+        "spec.tiers[1].triggers[0].readings",
+        "until 3 readings in a row",
+        lambda s: s["tiers"][1]["triggers"][0].update(readings=3),
+    ),
+    ("nobody-notified", "spec.tiers[1]", "contained and nobody is told", lambda s: unnotify(s, 1)),
+    ("nobody-notified", "spec.tiers[0]", "tier moderate: nobody is told", lambda s: unnotify(s, 0)),
+    (
+        "decider-not-told",
+        "spec.tiers[0].decide.quorum[1]",
+        "role legal has to decide and is not told",
+        lambda s: s["tiers"][0]["decide"]["quorum"].append({"role": "legal"}),
+    ),
+    (
+        "decider-told-too-late",
+        "spec.tiers[1].notify[2].after",
+        "role executive is told after 1h and has to decide within 1h",
+        lambda s: s["tiers"][1]["notify"][2].update(after="1h"),
+    ),
+    (
+        "decide-without-acknowledge",
+        "spec.tiers[0]",
+        "shows only after 24h",
+        lambda s: s["tiers"][0].pop("acknowledge"),
+    ),
+    (
+        "no-deadline",
+        "spec.tiers[1]",
+        "nobody has to take notice or to decide",
+        lambda s: [s["tiers"][1].pop(part) for part in ("acknowledge", "decide", "acceptRisk")],
+    ),
+    (
+        "no-decision",
+        "spec.tiers[1]",
+        "nobody is asked for a decision",
+        lambda s: [s["tiers"][1].pop(part) for part in ("decide", "acceptRisk")],
+    ),
+    (
+        "lock-off",
+        "spec.tiers[1].containment.lock",
+        "can undo the containment",
+        lambda s: s["tiers"][1]["containment"].update(lock=False),
+    ),
+    (
+        "rollback-may-stop-the-model",
+        "spec.tiers[1].containment",
+        "becomes ScaleToZero, the default",
+        lambda s: s["tiers"][1]["containment"].pop("ifImpossible"),
+    ),
+    (
+        "if-impossible-unused",
+        "spec.tiers[1].containment.ifImpossible",
+        "ScaleToZero is always possible",
+        lambda s: s["tiers"][1]["containment"].update(action="ScaleToZero"),
+    ),
+    (
+        "closes-when-unused",
+        "spec.tiers[1].closesWhen",
+        "never closes by itself",
+        lambda s: s["tiers"][1].update(closesWhen={"cleared": True}),
+    ),
+]
+
+
+def unnotify(spec: Document, tier: int) -> None:
+    """Nobody is told, while the roles stay in use elsewhere."""
+    other = spec["tiers"][1 - tier]["notify"]
+    known = {entry["role"] for entry in other}
+    other += [entry for entry in spec["tiers"][tier].pop("notify") if entry["role"] not in known]
+
+
+@pytest.mark.parametrize(("rule", "path", "message", "change"), CASES, ids=[case[0] for case in CASES])
+def test_advice(rule: str, path: str, message: str, change: Change) -> None:
+    [found] = advice(change)
+    assert (found.id, found.path) == (rule, path)
+    assert message in found.message
+    assert found.remedy
+
+
+def test_every_rule_has_a_case() -> None:
+    source = Path(advise_ladder.__code__.co_filename).read_text()
+    assert set(re.findall(r'Advice\(\s*"([a-z-]+)"', source)) == {case[0] for case in CASES}
+
+
+def test_review_is_current_on_its_last_day() -> None:
+    assert advice(lambda s: s["charter"]["review"].update(lastReviewed="2026-08-26")) == []
+    assert advice(lambda s: s["charter"]["review"].pop("lastReviewed")) == []
+
+
+def test_containment_that_waits_may_need_several_readings_and_may_close() -> None:
+    def wait(spec: Document) -> None:
+        spec["tiers"][1]["containment"]["when"] = "OnDecision"
+        spec["tiers"][1]["triggers"][0]["readings"] = 3
+        spec["tiers"][1]["closesWhen"] = {"cleared": True}
+
+    assert advice(wait) == []
+
+
+def test_silence_that_raises_a_tier_is_a_use_of_an_indicator() -> None:
+    silent = {"name": "heartbeat", "staleAfter": "1h", "whenStale": "moderate"}
+    assert advice(lambda s: s["indicators"].append(silent)) == []
+
+
+def test_low_tier_without_deadlines_is_fine() -> None:
+    assert advice(lambda s: [s["tiers"][0].pop(p) for p in ("acknowledge", "decide", "onTimeout")]) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "message", "change"),
+    [
+        ("source-untrusted", "spec.source", "does not trust source script", lambda s: s.update(source="script")),
+        (
+            "indicator-unknown",
+            "spec.readings[1].indicator",
+            "has no indicator psi, only demographic_parity_difference, population_stability_index",
+            lambda s: s["readings"][1].update(indicator="psi"),
+        ),
+        (
+            "tier-unknown",
+            "spec.manual.tier",
+            "has no tier severe, only moderate, high",
+            lambda s: (s.pop("readings"), s.update(manual={"tier": "severe", "rationale": "x"})),
+        ),
+    ],
+)
+def test_signal_advice(rule: str, path: str, message: str, change: Change) -> None:
+    [found] = signal_advice(change)
+    assert (found.id, found.path) == (rule, path)
+    assert message in found.message
+
+
+def test_signal_without_its_ladder() -> None:
+    [found] = signal_advice(with_ladder=False)
+    assert (found.id, found.path) == ("ladder-missing", "spec.ladder")
