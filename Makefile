@@ -48,6 +48,7 @@ check: venv ## Format, lint, types, layers, generated files up to date
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports
 	@$(PY) -m riskladder.api.crd crds --check
+	@$(PY) -m riskladder.cluster.manifests manifests/base --check
 	@$(PY) -m riskladder.api.reference docs/reference/api.md --check
 
 .PHONY: format
@@ -56,8 +57,9 @@ format: venv ## Format and fix what can be fixed
 	@$(PY) -m ruff check --fix .
 
 .PHONY: generate
-generate: venv ## Write the CRDs and the API reference from the models
+generate: venv ## Write the CRDs, RBAC rules and API reference from their sources in the code
 	@$(PY) -m riskladder.api.crd crds
+	@$(PY) -m riskladder.cluster.manifests manifests/base
 	@$(PY) -m riskladder.api.reference docs/reference/api.md
 
 .PHONY: bench

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from riskladder.api.base import format_time
-from riskladder.api.chain import verify_chains
+from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, NotFound, Object
 from riskladder.cluster.resources import Resource
@@ -289,8 +289,7 @@ class World:
 
     async def verified(self, escalation: Object) -> list[Object]:
         """The records of an escalation, proved unbroken up to the head in its status."""
-        name, head = escalation["metadata"]["name"], escalation["status"]["ledger"]
-        records = await self.records(name)
-        [result] = verify_chains(records, {name: (head["sequence"], head["hash"])})
+        records = await self.records(escalation["metadata"]["name"])
+        [result] = verify_chains(records, noted_heads([escalation]))
         assert result.intact, result.error
         return records

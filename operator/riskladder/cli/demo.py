@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from riskladder.api.base import format_time
-from riskladder.api.chain import verify_chains
+from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.cli.install import (
     CRDS,
     NAMESPACE,
@@ -299,8 +299,7 @@ class Demo:
         for record in sorted(records, key=lambda r: int(r["spec"]["sequence"])):
             spec = record["spec"]
             _detail(f"{spec['sequence']}  {spec['at'][11:23]}  {spec['event']:19} sha256 {spec['hash'][:16]}…")
-        head = status["ledger"]
-        [result] = verify_chains(records, {name: (head["sequence"], head["hash"])})
+        [result] = verify_chains(records, noted_heads([escalation]))
         if not result.intact:
             raise DemoError(f"the record chain is broken: {result.error}")
         self._say(

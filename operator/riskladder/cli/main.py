@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from typing import Annotated
 
 import typer
@@ -75,7 +77,12 @@ def operator(
     )
 
     async def run() -> int:
-        return await Operator(settings).run()
+        process = Operator(settings)
+        code = await process.run()
+        if process.hangs:  # asyncio.run would wait for it
+            logging.shutdown()
+            os._exit(code)
+        return code
 
     try:
         code = asyncio.run(run())

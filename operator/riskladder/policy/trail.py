@@ -116,6 +116,7 @@ def _opening(draft: Draft, tier: str, rung: Rung) -> None:
                 at=at,
                 message=f"{spec.target.kind} {spec.target.name} is in tier {opened_at}: {_cause(escalation)}",
                 detail={
+                    "namespace": escalation.namespace,
                     "ladder": spec.ladder.name,
                     "ladderUid": spec.ladder.uid,
                     "ladderGeneration": str(spec.ladder.generation),

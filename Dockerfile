@@ -1,0 +1,42 @@
+# syntax=docker/dockerfile:1
+# The operator's image: `docker build --tag ghcr.io/riskladder/riskladder:dev .`
+#
+# Not built here yet, for want of a container engine. Its steps were tried one by one: the installs from the lock files, the
+# wheel, and the operator on a read-only root with all capabilities dropped and a writable directory for temporary files.
+
+FROM python:3.13-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /src
+
+# Dependencies first: they change less often than the code. Every one is pinned by hash.
+COPY requirements.lock requirements-dev.lock ./
+RUN python -m venv /opt/riskladder \
+ && /opt/riskladder/bin/pip install --require-hashes --only-binary=:all: -r requirements.lock
+
+# The build backend too, with the hashes of the development lock file: nothing else of that is needed here.
+RUN awk '/^[^ #]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' requirements-dev.lock \
+      > build.lock \
+ && python -m pip install --require-hashes --only-binary=:all: -r build.lock
+
+COPY pyproject.toml README.md LICENSE ./
+COPY operator/ operator/
+RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
+ && /opt/riskladder/bin/pip install --no-deps --no-index /tmp/wheel/*.whl \
+ && /opt/riskladder/bin/pip check \
+ && /opt/riskladder/bin/pip uninstall --yes pip \
+ && python -m compileall -q /opt/riskladder/lib
+
+# The same base: the virtual environment refers to its interpreter.
+FROM python:3.13-slim
+LABEL org.opencontainers.image.title="riskladder" \
+      org.opencontainers.image.description="A Kubernetes operator that enforces model-risk policy" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /opt/riskladder /opt/riskladder
+# The root may be read-only. /tmp has to be writable only where credentials come from a kubeconfig.
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp
+WORKDIR /
+# A number, so that Kubernetes can tell that it is not root.
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/opt/riskladder/bin/riskladder"]
+CMD ["operator"]
