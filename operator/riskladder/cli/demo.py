@@ -28,23 +28,26 @@ from rich.markup import escape
 from riskladder.api.base import format_time
 from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.cli.install import (
-    CRDS,
     NAMESPACE,
-    DemoError,
-    exists,
+    InstallError,
     install,
-    run_kubectl,
+    kubectl,
     service_account_kubeconfig,
+    uninstall,
 )
 from riskladder.cluster import resources
-from riskladder.cluster.client import ApiError, Client, Object
+from riskladder.cluster.client import ApiError, Client, NotFound, Object
 from riskladder.cluster.connection import ConnectionFailed, connect
 from riskladder.cluster.events import CONTROLLER
 
 MANAGER = "riskladder-demo"
 NAMESPACES = resources.Resource("", "v1", "namespaces", "Namespace")
+CRDS = resources.Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 SERVICES = resources.Resource("", "v1", "services", "Service")
 BY_KIND = {r.kind: r for r in (resources.LADDERS, resources.SIGNALS, resources.DEPLOYMENTS, SERVICES)}
+FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "ResourceQuota")
+"""Kinds that only an operator in pods needs: here it runs as a local process."""
+
 PATIENCE = 60.0
 """Seconds to wait for any one step."""
 
@@ -70,7 +73,7 @@ def demo(
     path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     try:
         asyncio.run(_main(path, checkout, action, yes=yes))
-    except (DemoError, ApiError, ConnectionFailed) as error:
+    except (InstallError, ApiError, ConnectionFailed) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
@@ -88,7 +91,7 @@ async def _main(kubeconfig: str, checkout: Path, action: str, *, yes: bool) -> N
             )
         client = Client(connection)
         namespace = f"riskladder-demo-{secrets.token_hex(3)}"
-        await Demo(client, kubeconfig, checkout, action, namespace).run()
+        await Demo(client, Path(kubeconfig), checkout, action, namespace).run()
     finally:
         await connection.close()
 
@@ -96,7 +99,7 @@ async def _main(kubeconfig: str, checkout: Path, action: str, *, yes: bool) -> N
 class Demo:
     """One run."""
 
-    def __init__(self, client: Client, kubeconfig: str, checkout: Path, action: str, namespace: str) -> None:
+    def __init__(self, client: Client, kubeconfig: Path, checkout: Path, action: str, namespace: str) -> None:
         """Prepare; ``run`` does everything."""
         self._client = client
         self._kubeconfig = kubeconfig
@@ -104,32 +107,41 @@ class Demo:
         self._action = action
         self._namespace = namespace
         self._started = time.monotonic()
+        self._result = ""
 
     async def run(self) -> None:
         """Install, show, and clean up whatever happens."""
-        fresh = not await exists(self._client, CRDS, "escalationladders.riskladder.dev")
-        applied: list[str] = []
+        fresh = not await self._exists(CRDS, "escalationladders.riskladder.dev")
         try:
             self._say("Installing the CRDs, the RBAC rules and the admission policies")
-            applied = await install(self._client, self._checkout / "manifests", self._kubeconfig)
+            await asyncio.to_thread(install, self._kubeconfig, self._checkout, without=FOR_PODS)
             with tempfile.TemporaryDirectory(prefix="riskladder-demo-") as directory:
-                config = await service_account_kubeconfig(
-                    self._client, self._kubeconfig, Path(directory) / "operator.kubeconfig"
+                config = await asyncio.to_thread(
+                    service_account_kubeconfig, self._kubeconfig, Path(directory) / "operator.kubeconfig"
                 )
                 async with self._operator(config, Path(directory) / "operator.log"):
                     await self._show()
         finally:
-            await asyncio.shield(self._clean_up(applied if fresh else []))
+            await asyncio.shield(self._clean_up(fresh))
+        self._say(f"Done. {self._result}", "bold green")
 
-    async def _clean_up(self, applied: list[str]) -> None:
+    async def _clean_up(self, fresh: bool) -> None:
+        """Remove the namespace, and what was installed, unless it had been there before."""
         self._say("Cleaning up")
         with contextlib.suppress(ApiError):
             await self._client.delete(NAMESPACES, None, self._namespace)
-        with contextlib.suppress(DemoError):
+        with contextlib.suppress(InstallError):
             await self._until("the namespace to go", self._is_gone)
-        for name in reversed(applied):
-            with contextlib.suppress(DemoError):
-                await run_kubectl(self._kubeconfig, "delete", "--ignore-not-found", "--wait=false", name)
+        if fresh:
+            with contextlib.suppress(InstallError):
+                await asyncio.to_thread(uninstall, self._kubeconfig, self._checkout)
+
+    async def _exists(self, resource: resources.Resource, name: str) -> bool:
+        try:
+            await self._client.get(resource, None, name)
+        except NotFound:
+            return False
+        return True
 
     def _say(self, text: str, style: str = "bold") -> None:
         clock = f"{time.monotonic() - self._started:6.1f} s"
@@ -151,7 +163,7 @@ class Demo:
 
         async def leads() -> bool:
             if process.returncode is not None:
-                raise DemoError(f"the operator ended with code {process.returncode}: {_text(log)[-2000:]}")
+                raise InstallError(f"the operator ended with code {process.returncode}: {_text(log)[-2000:]}")
             return {"caches full", "leading"} <= _said(log)
 
         try:
@@ -197,8 +209,10 @@ class Demo:
         self._say("A new revision of the model is rolled out: 2026.11.3")
         workload["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/credit-scorer:2026.11.3"
         await self._apply(workload)
-        await run_kubectl(
-            self._kubeconfig, "-n", self._namespace, "rollout", "status", "deployment/credit-scorer", "--timeout=60s"
+        await asyncio.to_thread(
+            kubectl,
+            self._kubeconfig,
+            *("-n", self._namespace, "rollout", "status", "deployment/credit-scorer", "--timeout=60s"),
         )
         await self._until("3 ready endpoints", lambda: self._endpoints(3))
 
@@ -217,6 +231,10 @@ class Demo:
         _milestone("contained", done, contained.at - created)
         left = "no ready endpoint is left" if to_zero else "no ready endpoint of the breached revision is left"
         _milestone("proved", left, emptied.at - created)
+        self._result = (
+            f"The model was contained {contained.at - created:.3f} s after the breach was reported, "
+            f"and that was proved after {emptied.at - created:.3f} s."
+        )
         await self._until("the trail", self._is_proved)
         await self._until("tier high", lambda: self._tier("high"))
 
@@ -226,14 +244,14 @@ class Demo:
         return _image(now) != _image(first)
 
     async def _is_gone(self) -> bool:
-        return not await exists(self._client, NAMESPACES, self._namespace)
+        return not await self._exists(NAMESPACES, self._namespace)
 
     # --- What is there --------------------------------------------------------------------------------------------
 
     def _documents(self, path: str) -> list[Object]:
         file = self._checkout / "examples" / path
         if not file.is_file():
-            raise DemoError(f"{file} is missing: run the demo from a checkout, or give --checkout")
+            raise InstallError(f"{file} is missing: run the demo from a checkout, or give --checkout")
         documents: list[Object] = list(yaml.safe_load_all(file.read_text()))
         for document in documents:
             document["metadata"]["namespace"] = self._namespace
@@ -247,7 +265,7 @@ class Demo:
         deadline = time.monotonic() + patience
         while not await check():
             if time.monotonic() > deadline:
-                raise DemoError(f"waited {patience:g} s in vain for {what}")
+                raise InstallError(f"waited {patience:g} s in vain for {what}")
             await asyncio.sleep(POLL)
 
     async def _ladder_ready(self) -> bool:
@@ -301,7 +319,7 @@ class Demo:
             _detail(f"{spec['sequence']}  {spec['at'][11:23]}  {spec['event']:19} sha256 {spec['hash'][:16]}…")
         [result] = verify_chains(records, noted_heads([escalation]))
         if not result.intact:
-            raise DemoError(f"the record chain is broken: {result.error}")
+            raise InstallError(f"the record chain is broken: {result.error}")
         self._say(
             f"Verified: {result.length} records, unbroken up to the head in the escalation's status", "bold green"
         )

