@@ -1,0 +1,78 @@
+"""Documents that pass, with every optional part that a case needs."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+LADDER = ROOT / "examples" / "ladders" / "credit-scoring.yaml"
+Document = dict[str, Any]
+
+HASH = "ab" * 32
+TIME = "2026-11-24T06:00:00Z"
+
+SIGNAL: Document = {
+    "apiVersion": "riskladder.dev/v1alpha1",
+    "kind": "ModelRiskSignal",
+    "metadata": {"name": "fairness", "namespace": "models"},
+    "spec": {
+        "ladder": "credit-scoring",
+        "target": {"kind": "Deployment", "name": "credit-scorer"},
+        "model": {"name": "credit-scorer", "version": "2026.11.3", "card": "https://models.example/credit"},
+        "source": "fairness-monitor",
+        "observedAt": TIME,
+        "readings": [
+            {"indicator": "demographic_parity_difference", "value": 0.27, "window": "24h", "evidence": "s3://reports/1"}
+        ],
+    },
+}
+
+ESCALATION: Document = {
+    "apiVersion": "riskladder.dev/v1alpha1",
+    "kind": "Escalation",
+    "metadata": {"name": "credit-scorer-1", "namespace": "models"},
+    "spec": {
+        "ladder": {"name": "credit-scoring", "uid": "u1", "generation": 1, "digest": HASH},
+        "policy": {"tiers": [{"name": "high"}]},
+        "target": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "credit-scorer", "uid": "u2"},
+        "model": {"name": "credit-scorer"},
+        "signal": {"name": "fairness", "uid": "u3", "observedAt": TIME},
+        "evidence": {"replicas": 3, "takenAt": TIME},
+        "intents": [
+            {"id": 1, "tier": "high", "action": "ScaleToZero", "reason": "ThresholdBreached", "intendedAt": TIME}
+        ],
+    },
+}
+
+RECORD: Document = {
+    "apiVersion": "riskladder.dev/v1alpha1",
+    "kind": "EscalationRecord",
+    "metadata": {"name": "credit-scorer-1-000001", "namespace": "models"},
+    "spec": {
+        "escalation": "credit-scorer-1",
+        "sequence": 1,
+        "at": TIME,
+        "actor": "system:serviceaccount:riskladder:riskladder",
+        "event": "Opened",
+        "detail": {"tier": "high"},
+        "previousHash": "0" * 64,
+        "hash": HASH,
+    },
+}
+
+DOCUMENTS = {"ModelRiskSignal": SIGNAL, "Escalation": ESCALATION, "EscalationRecord": RECORD}
+
+
+def valid(kind: str) -> Document:
+    """A new document that passes, with every optional part that a case needs."""
+    if kind == "EscalationLadder":
+        document: Document = yaml.safe_load(LADDER.read_text())
+        document["spec"]["indicators"].append({"name": "auc"})
+        for tier, below in zip(document["spec"]["tiers"], (0.7, 0.6), strict=True):
+            tier["triggers"].append({"indicator": "auc", "below": below})
+        return document
+    return copy.deepcopy(DOCUMENTS[kind])

@@ -1,0 +1,65 @@
+"""A real API server, spoken to in raw requests: the texts under test reach it as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubernetes import config
+
+from riskladder.api.base import GROUP, VERSION
+from riskladder.api.kinds import KINDS
+from tests.refusals.documents import Document
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API server said: its status code, and the object or Status."""
+
+    code: int
+    body: Document
+
+    @property
+    def causes(self) -> list[tuple[str, str]]:
+        """The fields it refuses and why."""
+        causes = self.body.get("details", {}).get("causes", ())
+        return [(cause.get("field", ""), cause["message"]) for cause in causes]
+
+
+class Server:
+    """Raw requests: the texts under test reach the API server as they are."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.api = config.new_client_from_config(str(kubeconfig))
+        self.namespace = ""
+
+    def request(self, method: str, path: str, body: Any = None, *, content: str = "application/json") -> Answer:
+        headers = {"Accept": "application/json", "Content-Type": content}
+        headers |= {auth["key"]: auth["value"] for auth in self.api.configuration.auth_settings().values()}
+        text = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
+        url = self.api.configuration.host + path
+        response = self.api.rest_client.pool_manager.request(method, url, body=text, headers=headers)
+        try:
+            return Answer(response.status, json.loads(response.data))
+        except ValueError:
+            return Answer(response.status, {"message": response.data.decode()})
+
+    def path(self, kind: str, name: str = "", query: str = "", subresource: str = "") -> str:
+        parts = [f"/apis/{GROUP}/{VERSION}/namespaces/{self.namespace}/{KINDS[kind].plural}", name, subresource]
+        return "/".join(part for part in parts if part) + (f"?{query}" if query else "")
+
+    def create(self, document: Mapping[str, Any], query: str = "") -> Answer:
+        kind = document["kind"]
+        placed = {**document, "metadata": {**document["metadata"], "namespace": self.namespace}}
+        return self.request("POST", self.path(kind, query=query), placed)
+
+    def apply(self, document: Mapping[str, Any], manager: str, query: str = "") -> Answer:
+        path = self.path(document["kind"], document["metadata"]["name"], f"fieldManager={manager}&{query}")
+        return self.request("PATCH", path, document, content="application/apply-patch+yaml")
+
+    def patch(self, kind: str, name: str, operations: list[Document], subresource: str = "") -> Answer:
+        path = self.path(kind, name, subresource=subresource)
+        return self.request("PATCH", path, operations, content="application/json-patch+json")
