@@ -65,9 +65,10 @@ async def connect(
             k8s_config.load_incluster_config(client_configuration=configuration)
         else:
             await k8s_config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
-    except (k8s_config.ConfigException, OSError, ValueError) as error:
+    except Exception as error:  # the library raises whatever it stumbles on in a file that is no kubeconfig
         source = "the pod's service account" if in_cluster else f"kubeconfig {kubeconfig or 'at its default place'}"
-        raise ConnectionFailed(f"cannot load credentials from {source}: {error}") from error
+        why = " ".join(str(error).split())  # YAML errors have several lines
+        raise ConnectionFailed(f"cannot load credentials from {source}: {why}") from error
 
     async def authenticate(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType

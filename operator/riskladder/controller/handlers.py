@@ -26,8 +26,8 @@ WATCHER_TASK = "watcher for "
 
 
 WATCH_SECONDS = 15
-"""For how long the API server keeps one watch open; a bookmark comes just before. A stalled connection is noticed 5 s later:
-by Kopf's own measure, the bookmark of every minute, a breach behind it would go unseen for 70 s."""
+"""For how long the API server keeps one watch open; a bookmark comes just before. A stalled connection is noticed 5 s
+later: by Kopf's own measure, the bookmark of every minute, a breach behind it would go unseen for 70 s."""
 
 
 class _NoDiffs(kopf.DiffBaseStorage):

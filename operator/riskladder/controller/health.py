@@ -9,6 +9,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from riskladder.controller.metrics import Metrics
 
+LAST_PORT = 65535
+
 Check = Callable[[], str]
 """Says what is wrong, or an empty string."""
 
@@ -33,7 +35,7 @@ async def serve(
         ValueError: The address is not ``HOST:PORT``.
     """
     host, _, port = address.rpartition(":")
-    if not port.isdigit():
+    if not port.isdigit() or int(port) > LAST_PORT:
         raise ValueError(f"--listen: {address!r} is not HOST:PORT, for example 0.0.0.0:8080")
 
     def probe(check: Check) -> Callable[[web.Request], object]:
@@ -54,6 +56,10 @@ async def serve(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, host or "0.0.0.0", int(port))  # noqa: S104 - probes come from the node
-    await site.start()
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise OSError(f"--listen: cannot listen on {address}: {error.strerror or error}") from error
     bound = runner.addresses[0]
     return runner, f"{bound[0]}:{bound[1]}"

@@ -75,6 +75,8 @@ class Operator:
         self._reconciler: Reconciler | None = None
         self._elector: Elector | None = None
         self._stop = asyncio.Event()
+        self.hangs = False
+        """Whether something of Kopf's has not ended with ``run``, and will not."""
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT.
@@ -89,20 +91,22 @@ class Operator:
         self._catch_signals()
         connection = await connect(self._settings.kubeconfig, namespace=self._settings.namespace)
         client = Client(connection, observe=self._metrics.observe_request)
-        runner, bound = await health.serve(
-            self._settings.listen,
-            healthy=self._unhealthy,
-            ready=self._unready,
-            collect=self._collect,
-            metrics=self._metrics,
-        )
-        log.info("started", identity=self._identity, server=connection.server, listen=bound, pid=os.getpid())
         try:
-            if not await self._unless_stopped(self._wait_for_api(client)):
-                return 0
-            return await self._operate(client)
+            runner, bound = await health.serve(
+                self._settings.listen,
+                healthy=self._unhealthy,
+                ready=self._unready,
+                collect=self._collect,
+                metrics=self._metrics,
+            )
+            log.info("started", identity=self._identity, server=connection.server, listen=bound, pid=os.getpid())
+            try:
+                if not await self._unless_stopped(self._wait_for_api(client)):
+                    return 0
+                return await self._operate(client)
+            finally:
+                await runner.cleanup()
         finally:
-            await runner.cleanup()
             await connection.close()
 
     async def _unless_stopped(self, work: object) -> bool:
@@ -173,8 +177,10 @@ class Operator:
             for task in (*helpers, stopping):
                 task.cancel()
             stop_kopf.set()
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                await asyncio.wait_for(watching, timeout=0.5 if failed else 5)
+            # Not wait_for: it waits for a task that does not mind being cancelled, as Kopf does where a watcher failed.
+            ended, _ = await asyncio.wait({watching}, timeout=0.5 if failed else 5)
+            self.hangs = not ended
+            watching.cancel()
             await watching_connection.close()
             log.info("stopped")
 

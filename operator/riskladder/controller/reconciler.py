@@ -104,14 +104,13 @@ class Reconciler:
 
     # --- Deciding -------------------------------------------------------------------------------------------------
 
-    def _snapshot(self, key: TargetKey) -> Snapshot:
-        snapshot = self.store.snapshot(key, self._stamps)
+    def _snapshot(self, key: TargetKey, *, thorough: bool = True) -> Snapshot:
+        snapshot = self.store.snapshot(key, self._stamps, thorough=thorough)
         escalation = snapshot.open
         if escalation is not None and snapshot.target is not None and (intent := contain.active_intent(escalation)):
             self._stamp(snapshot, escalation, intent)
-            snapshot = (
-                self.store.snapshot(key, self._stamps) if (escalation.uid, intent.id) in self._stamps else snapshot
-            )
+            if stamps := self._stamps.get((escalation.uid, intent.id)):
+                snapshot = replace(snapshot, stamps={**snapshot.stamps, (escalation.uid, intent.id): stamps})
         return snapshot
 
     def _stamp(self, snapshot: Snapshot, escalation: Escalation, intent: Intent) -> None:
@@ -143,7 +142,7 @@ class Reconciler:
         if isinstance(key, LadderKey):
             self.scheduler.add(key)
             return None
-        snapshot = self._snapshot(key)
+        snapshot = self._snapshot(key, thorough=False)
         plan = decide(snapshot, utcnow())
         if not plan.urgent:
             if not self._is_under_way(snapshot):
@@ -212,7 +211,7 @@ class Reconciler:
         self.store.put(resources.ESCALATIONS, stored)
         for intent in opening.spec.intents:
             self._observe("intent", intent.action, self._seen.get(key, intent.intended_at), utcnow())
-        return self._stored(key, opening.name)
+        return self.store.escalation(key, opening.name)
 
     async def _raise(self, rising: Rising) -> Escalation | None:
         escalation = rising.escalation
@@ -229,10 +228,7 @@ class Reconciler:
             return None
         self.store.put(resources.ESCALATIONS, stored)
         target = escalation.spec.target
-        return self._stored(TargetKey(escalation.namespace, target.kind, target.name), escalation.name)
-
-    def _stored(self, key: TargetKey, name: str) -> Escalation | None:
-        return next((e for e in self.store.snapshot(key, {}).escalations if e.name == name), None)
+        return self.store.escalation(TargetKey(escalation.namespace, target.kind, target.name), escalation.name)
 
     async def _act(self, key: TargetKey, snapshot: Snapshot, escalation: Escalation, act: Act) -> None:
         """The one write that contains: a compare-and-swap on the workload as it was seen."""
@@ -307,12 +303,15 @@ class Reconciler:
             if self._observe_only:
                 log.info("would write", target=tuple(key), escalations=len(plan.escalations), signals=len(plan.signals))
                 return
+            changes = [change for change in plan.signals if self._trail.takes_status(change.signal)]
+            for change in changes:  # its status may be refused because a newer reading is there: this one has counted
+                self.store.remember(key, change.signal.name, change.signal.uid, change.status)
             for update in plan.escalations:
                 await self._write_escalation(update)
-            for change in plan.signals:
+            for change in changes:
                 await self._trail.signal(change)
                 self.store.remember(key, change.signal.name, change.signal.uid, None)
-            if plan.has_trail:
+            if plan.escalations or changes:
                 self.scheduler.add(key)
             else:
                 self._sleep(key, plan)

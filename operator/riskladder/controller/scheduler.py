@@ -97,8 +97,8 @@ class Scheduler(Generic[K, W]):
         self._again: dict[K, bool] = {}
         self._containing: dict[K, float] = {}
         self._failures: dict[tuple[K, bool], int] = {}
-        """In a row, by key and whether of its containment or of its trail: a trail that is written proves nothing of the
-        containment."""
+        """In a row, by key and whether of its containment or of its trail: that a trail is written proves nothing of
+        the containment."""
         self._count = itertools.count()
         self._kicked = False
         self._stuck_check: asyncio.TimerHandle | None = None

@@ -7,6 +7,7 @@ are kept as compact JSON and parsed when their target is looked at.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections import defaultdict
@@ -25,8 +26,10 @@ from riskladder.api.validation import validate
 from riskladder.cluster import resources
 from riskladder.cluster.resources import WATCHED, Resource
 from riskladder.controller.workload_cache import Name, Object, WorkloadCache
+from riskladder.policy.contain import escalation_name
 from riskladder.policy.snapshot import Escalation, Ladder, Signal, Snapshot, Stamps, TargetKey
 from riskladder.workloads import deployment
+from riskladder.workloads.facts import Workload
 
 
 class LadderKey(NamedTuple):
@@ -35,6 +38,9 @@ class LadderKey(NamedTuple):
     namespace: str
     name: str
 
+
+GONE_LIMIT = 4096
+"""How many deleted objects are remembered: more than can be deleted while a request is under way."""
 
 Key = TargetKey | LadderKey
 Enqueue = Callable[[Key, bool], None]
@@ -86,6 +92,8 @@ class Store:
         self._enqueue = enqueue
         self._known: dict[str, dict[str, tuple[int, str, str]]] = {resource.plural: {} for resource in WATCHED}
         """By resource and uid: version, namespace and name of every cached object."""
+        self._gone: dict[str, None] = {}
+        """uids of the objects deleted last, oldest first."""
         self.ladders: dict[Name, LadderEntry] = {}
         self._signals: dict[TargetKey, dict[str, SignalEntry]] = defaultdict(dict)
         self._signal_targets: dict[Name, TargetKey] = {}
@@ -94,8 +102,8 @@ class Store:
         """uid, target, target uid and ladder of every escalation, open or closed."""
         self._deleted: dict[TargetKey, list[Escalation]] = defaultdict(list)
         """Escalations that somebody deleted while they were open: their chains still lack that fact."""
-        self._closed: dict[str, dict[str, str]] = defaultdict(dict)
-        """By target uid: uid to creation time of its closed escalations."""
+        self._closed: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+        """By target uid: uid to creation time and name of its closed escalations."""
         self.workloads = WorkloadCache(changed=self._workload_changed, moved=self._workload_moved)
         self._readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
             resources.LADDERS.plural: (self._put_ladder, self._drop_ladder),
@@ -111,13 +119,22 @@ class Store:
         metadata, known = obj["metadata"], self._known[resource.plural]
         version = _version(obj)
         before = known.get(metadata["uid"])
-        if before is not None and version <= before[0]:
+        if metadata["uid"] in self._gone or (before is not None and version <= before[0]):
             return
         known[metadata["uid"]] = (version, sys.intern(metadata["namespace"]), metadata["name"])
         self._readers[resource.plural][0](obj)
 
     def drop(self, resource: Resource, obj: Object) -> None:
-        """Forget a deleted object (not another of the same name that is known already) and enqueue what it concerns."""
+        """Forget a deleted object (not another of the same name that is known already) and enqueue what it concerns.
+
+        It is gone for good: the answer to a write that was served before the deletion may still be on its way.
+        """
+        self._gone[obj["metadata"]["uid"]] = None
+        if len(self._gone) > GONE_LIMIT:
+            del self._gone[next(iter(self._gone))]
+        self._forget(resource, obj)
+
+    def _forget(self, resource: Resource, obj: Object) -> None:
         self._known[resource.plural].pop(obj["metadata"]["uid"], None)
         self._readers[resource.plural][1](obj)
 
@@ -132,7 +149,7 @@ class Store:
         """
         for uid, (_, in_namespace, known_name) in list(self._known[resource.plural].items()):
             if uid not in present and namespace in ("", in_namespace) and name in ("", known_name):
-                self.drop(resource, {"metadata": {"uid": uid, "namespace": in_namespace, "name": known_name}})
+                self._forget(resource, {"metadata": {"uid": uid, "namespace": in_namespace, "name": known_name}})
 
     # --- Ladders --------------------------------------------------------------------------------------------------
 
@@ -173,16 +190,18 @@ class Store:
     # --- Signals --------------------------------------------------------------------------------------------------
 
     def _put_signal(self, obj: Object) -> None:
-        metadata, spec = obj["metadata"], obj.get("spec") or {}
+        metadata, stored = obj["metadata"], obj.get("spec") or {}
         name = (metadata["namespace"], metadata["name"])
-        target = spec.get("target") or {}
+        spec = stored if isinstance(stored, Mapping) else {}  # an older schema may have let anything in
+        target = spec.get("target")
+        target = target if isinstance(target, Mapping) else {}
         key = TargetKey(name[0], str(target.get("kind", "")), str(target.get("name", "")))
         old_key = self._signal_targets.get(name)
         before = self._signals[old_key].get(name[1]) if old_key is not None else None
         if old_key is not None and old_key != key:
             self._forget_signal(name, old_key)
             self._enqueue(old_key, True)
-        generation = metadata.get("generation", 0)
+        generation, status = metadata.get("generation", 0), _compact(obj.get("status") or {})
         same = before is not None and before.uid == metadata["uid"] and before.generation == generation
         self._signals[key][name[1]] = SignalEntry(
             uid=metadata["uid"],
@@ -190,10 +209,11 @@ class Store:
             generation=generation,
             target=key,
             ladder=str(spec.get("ladder", "")),
-            spec=before.spec if same and before else _compact(spec),
-            status=_compact(obj.get("status") or {}),
+            spec=before.spec if same and before else _compact(stored),
+            status=status,
             problems=before.problems if same and before else None,
-            pending=before.pending if before is not None and before.uid == metadata["uid"] else None,
+            # A status that somebody has stored meanwhile, another operator perhaps, is newer than what was computed here.
+            pending=before.pending if before and (before.uid, before.status) == (metadata["uid"], status) else None,
         )
         self._signal_targets[name] = key
         self._enqueue(key, not same)
@@ -217,11 +237,9 @@ class Store:
         if entry is not None and entry.uid == uid:
             entry.pending = status
 
-    def _signals_of(self, key: TargetKey) -> Iterator[Signal]:
+    def _signals_of(self, key: TargetKey, *, thorough: bool) -> Iterator[Signal]:
         for name, entry in self._signals.get(key, {}).items():
-            if entry.problems is None:
-                document = {"metadata": {"name": name}, "spec": json.loads(entry.spec)}
-                entry.problems = tuple(str(p) for p in validate(resources.SIGNALS.kind, document))
+            spec = self._spec_of(name, entry, thorough=thorough)
             try:
                 status = SignalStatus.model_validate_json(entry.status)
             except ValidationError:
@@ -232,10 +250,24 @@ class Store:
                 uid=entry.uid,
                 generation=entry.generation,
                 status=status,
-                spec=None if entry.problems else ModelRiskSignalSpec.model_validate_json(entry.spec),
-                problems=entry.problems,
+                spec=spec,
+                problems=entry.problems or (),
                 computed=entry.pending,
+                resource_version=str(entry.version),
             )
+
+    @staticmethod
+    def _spec_of(name: str, entry: SignalEntry, *, thorough: bool) -> ModelRiskSignalSpec | None:
+        """The spec, or nothing where it is wrong; what is wrong is kept, so that nobody has to look twice."""
+        if entry.problems is None:
+            if not thorough:
+                with contextlib.suppress(ValidationError):
+                    spec = ModelRiskSignalSpec.model_validate_json(entry.spec)
+                    if bool(spec.readings) != bool(spec.manual):
+                        return spec
+            document = {"metadata": {"name": name}, "spec": json.loads(entry.spec)}
+            entry.problems = tuple(str(problem) for problem in validate(resources.SIGNALS.kind, document))
+        return None if entry.problems else ModelRiskSignalSpec.model_validate_json(entry.spec)
 
     # --- Escalations ----------------------------------------------------------------------------------------------
 
@@ -265,7 +297,7 @@ class Store:
             self._open[key][metadata["name"]] = escalation
         else:
             self._forget_open(key, metadata["name"])
-            self._closed[spec.target.uid][metadata["uid"]] = metadata.get("creationTimestamp", "")
+            self._closed[spec.target.uid][metadata["uid"]] = (metadata.get("creationTimestamp", ""), metadata["name"])
         if was_open != escalation.is_open:
             self._enqueue(ladder, False)
         self._enqueue(key, False)
@@ -318,26 +350,47 @@ class Store:
 
     # --- Reading --------------------------------------------------------------------------------------------------
 
-    def snapshot(self, key: TargetKey, stamps: Mapping[tuple[str, int], Stamps]) -> Snapshot:
-        """Everything that bears on one target."""
-        signals = tuple(self._signals_of(key))
+    def escalation(self, key: TargetKey, name: str) -> Escalation | None:
+        """An open escalation of a target, by name."""
+        return self._open.get(key, {}).get(name)
+
+    def snapshot(self, key: TargetKey, stamps: Mapping[tuple[str, int], Stamps], *, thorough: bool = True) -> Snapshot:
+        """Everything that bears on one target.
+
+        Args:
+            key: The target.
+            stamps: What the operator has seen of containments.
+            thorough: Hold signals against every rule of the schema, as admission does. Without it, only what a decision
+                needs is checked: the rules take a millisecond that a model may serve in.
+        """
+        signals = tuple(self._signals_of(key, thorough=thorough))
         escalations = tuple(self._open.get(key, {}).values())
         target = self.workloads.get(key)
         names = {s.spec.ladder for s in signals if s.spec} | {e.spec.ladder.name for e in escalations}
         ladders = {
             name: entry.ladder for name in names if (entry := self.ladders.get((key.namespace, name))) is not None
         }
-        closed = self._closed.get(target.uid, {}) if target else {}
         return Snapshot(
             key=key,
             target=target,
             ladders=ladders,
             signals=signals,
             escalations=escalations,
-            last_closed=max(closed, key=lambda uid: (closed[uid], uid), default=""),
+            last_closed=self._last_closed(target) if target else "",
             stamps={k: s for e in escalations for i in e.spec.intents if (s := stamps.get(k := (e.uid, i.id)))},
             supported=key.kind == deployment.KIND,
         )
+
+    def _last_closed(self, target: Workload) -> str:
+        """uid of a target's newest closed escalation.
+
+        Creation times are whole seconds, so several episodes may share one: the last is the one that the name of no
+        other was made from.
+        """
+        closed = self._closed.get(target.uid, {})
+        names = {name for _, name in closed.values()}
+        last = [uid for uid in closed if escalation_name(target.name, target.uid, uid) not in names]
+        return max(last, key=lambda uid: (closed[uid], uid), default="")
 
     def targets(self) -> set[TargetKey]:
         """Every target that some signal or open escalation names."""

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import LedgerHead
 from riskladder.api.record import GENESIS_HASH
 from riskladder.cluster import events, ledger, resources
-from riskladder.cluster.client import FIELD_MANAGER, JSON_PATCH, Client, NotFound, Object
+from riskladder.cluster.client import FIELD_MANAGER, JSON_PATCH, Client, NotFound, Object, Refused
 from riskladder.cluster.events import ObjectReference
 from riskladder.cluster.resources import Resource
 from riskladder.policy.plan import Entry, EscalationUpdate, LadderUpdate, On, SignalUpdate
 from riskladder.policy.snapshot import Escalation, Ladder, Signal
+
+log = structlog.get_logger(__name__)
 
 Stored = Callable[[Resource, Object], None]
 """Told of every object as the API server stored it, so that the caches never lag behind our own writes."""
@@ -37,6 +41,8 @@ class TrailWriter:
         self._client = client
         self._instance = instance
         self._stored = stored
+        self._beyond_status: dict[str, int] = {}
+        """Generation, by uid, of the objects whose stored spec is so wrong that the API server refuses any status."""
 
     async def escalation(self, update: EscalationUpdate) -> None:
         """Bring an escalation's labels, records, Events and status up to date, in that order.
@@ -76,18 +82,57 @@ class TrailWriter:
         return head
 
     async def signal(self, update: SignalUpdate) -> None:
-        """Write a signal's Events and status."""
-        about = _reference(resources.SIGNALS, update.signal)
-        for entry in update.entries:
-            await self._event(about, entry, None)
-        await self._status(about, update.status.to_api(), resources.SIGNALS)
+        """Write a signal's Events and status.
+
+        Raises:
+            ApiError: A write was refused or not answered; ``Refused`` where the signal has changed meanwhile. Its
+                status counts readings: one that another operator has counted must not be lost to a write that is late.
+        """
+        signal = update.signal
+        test = {"op": "test", "path": "/metadata/resourceVersion", "value": signal.resource_version}
+        await self._judged(resources.SIGNALS, signal, update.entries, update.status.to_api(), test)
 
     async def ladder(self, ladder: Ladder, update: LadderUpdate) -> None:
         """Write a ladder's Events and status."""
-        about = _reference(resources.LADDERS, ladder)
-        for entry in update.entries:
+        await self._judged(resources.LADDERS, ladder, update.entries, update.status.to_api())
+
+    def takes_status(self, judged: Signal | Ladder) -> bool:
+        """Whether the API server would store a status of this object, as far as is known."""
+        return self._beyond_status.get(judged.uid) != judged.generation
+
+    async def _judged(
+        self,
+        resource: Resource,
+        judged: Signal | Ladder,
+        entries: tuple[Entry, ...],
+        status: dict[str, Any],
+        *tests: dict[str, Any],
+    ) -> None:
+        """Write the Events and the status of what people wrote.
+
+        The API server lets a status be written beside a spec that breaks a rule of a newer schema, but not beside one
+        on which a rule cannot even be evaluated: then the Event and the log have to do.
+        """
+        if not self.takes_status(judged):
+            return
+        about = _reference(resource, judged)
+        for entry in entries:
             await self._event(about, entry, None)
-        await self._status(about, update.status.to_api(), resources.LADDERS)
+        try:
+            await self._status(about, status, resource, *(tests if judged.spec is not None else ()))
+        except Refused as error:
+            if judged.spec is not None:
+                raise
+            self._beyond_status[judged.uid] = judged.generation
+            problems = list(judged.problems)
+            log.error(
+                "invalid",
+                kind=resource.kind,
+                namespace=judged.namespace,
+                name=judged.name,
+                problems=problems,
+                status_refused=error.message[:300],
+            )
 
     async def _status(
         self, about: ObjectReference, status: dict[str, Any], resource: Resource, *tests: dict[str, Any]

@@ -35,6 +35,8 @@ class WorkloadCache:
         self._revisions: dict[str, dict[str, Revision]] = defaultdict(dict)
         """By Deployment uid, by ReplicaSet uid."""
         self._revision_owner: dict[str, str] = {}
+        self._orphans: dict[str, set[str]] = defaultdict(set)
+        """By Deployment uid: ReplicaSets that are gone and have pods left, which may still answer."""
         self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
         """By ReplicaSet uid, by pod name."""
         self._pod_owner: dict[Name, str] = {}
@@ -81,15 +83,18 @@ class WorkloadCache:
         revision = deployment.read_replicaset(obj)
         self._revisions[owner][revision.uid] = revision
         self._revision_owner[revision.uid] = owner
+        self._orphans.get(owner, set()).discard(revision.uid)
         self._tell(owner)
 
     def _drop_replicaset(self, obj: Object) -> None:
         uid = obj["metadata"]["uid"]
-        owner = self._revision_owner.pop(uid, None)
+        owner = self._revision_owner.get(uid)
         if owner is not None:
             self._revisions[owner].pop(uid, None)
             if not self._revisions[owner]:
                 del self._revisions[owner]
+            self._orphans[owner].add(uid)
+            self._lay_orphan(uid)
             self._tell(owner)
 
     def _put_pod(self, obj: Object) -> None:
@@ -113,6 +118,7 @@ class WorkloadCache:
         else:
             del self._pod_owner[name]
         self._tell(self._revision_owner.get(owner, ""))
+        self._lay_orphan(owner)
 
     def _put_slice(self, obj: Object) -> None:
         metadata = obj["metadata"]
@@ -141,6 +147,7 @@ class WorkloadCache:
                 self._lay_ghost(pod_name)
         for owner in owners:
             self._tell(self._revision_owner.get(owner, ""))
+            self._lay_orphan(owner)
 
     def _lay_ghost(self, name: Name) -> None:
         owner = self._pod_owner.get(name)
@@ -149,6 +156,15 @@ class WorkloadCache:
             self._ghosts[owner].discard(name[1])
             if not self._ghosts[owner]:
                 del self._ghosts[owner]
+
+    def _lay_orphan(self, uid: str) -> None:
+        """Forget a ReplicaSet that is gone once nothing of it is left."""
+        owner = self._revision_owner.get(uid, "")
+        if uid in self._orphans.get(owner, ()) and not self._pods.get(uid) and not self._ghosts.get(uid):
+            del self._revision_owner[uid]
+            self._orphans[owner].discard(uid)
+            if not self._orphans[owner]:
+                del self._orphans[owner]
 
     def _tell(self, deployment_uid: str) -> None:
         name = self._deployment_names.get(deployment_uid)
@@ -161,9 +177,10 @@ class WorkloadCache:
         if base is None:
             return None
         revisions = tuple(self._revisions.get(base.uid, {}).values())
-        pods = tuple(pod for r in revisions for pod in self._pods.get(r.uid, {}).values())
+        owners = (*(r.uid for r in revisions), *self._orphans.get(base.uid, ()))
+        pods = tuple(pod for owner in owners for pod in self._pods.get(owner, {}).values())
         ready = sum((key.namespace, pod.name) in self._ready for pod in pods)
-        ready += sum(len(self._ghosts.get(r.uid, ())) for r in revisions)
+        ready += sum(len(self._ghosts.get(owner, ())) for owner in owners)
         return replace(base, revisions=revisions, pods=pods, ready_endpoints=ready)
 
 

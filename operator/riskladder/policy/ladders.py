@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
 
@@ -42,7 +43,7 @@ def update_ladder(
         ready, reason, message = True, Reason.VALID, "in force"
     was = find(before.conditions, ConditionType.READY)
     if not ready and (was is None or was.reason != reason or was.message != message[:1024]):
-        key = f"ready/{ladder.generation}/{reason}/{len(missing)}"
+        key = f"ready/{ladder.generation}/{reason}/{hashlib.sha256(message.encode()).hexdigest()[:12]}"
         entries.append(Entry(reason, key, now, message, on=(), warning=True, recorded=False))
     conditions.set(ConditionType.READY, ready, reason, message)
     wake = None

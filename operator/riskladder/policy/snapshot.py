@@ -49,6 +49,7 @@ class Signal:
     problems: tuple[str, ...] = ()
     computed: SignalStatus | None = None
     """The status as computed last, where that is not stored yet: what the next reading is counted from."""
+    resource_version: str = ""
 
     @property
     def carried(self) -> SignalStatus:

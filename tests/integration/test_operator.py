@@ -1,0 +1,338 @@
+"""The operator as a process: probes, metrics, arguments, a clean end, and silence when nothing changes.
+
+On a control plane of this module's own, because operators are started and stopped here, and it is paused once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal as signals
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+import tests.integration.test_faults as faults
+from riskladder.cluster import resources
+from riskladder.cluster.client import Client
+from riskladder.cluster.resources import Resource
+from tests.cluster import LocalControlPlane
+from tests.cluster.chaos import Chaos, Write
+from tests.cluster.components import API_SERVER
+from tests.integration.operator_process import ROOT, OperatorProcess
+from tests.integration.test_faults import Start, contained_once, deploy_all, holder, leading, until_stopped
+from tests.integration.world import World, condition, deployment, ladder, signal
+
+plane, account, chief, world, start, chaos = (
+    faults.plane,
+    faults.account,
+    faults.chief,
+    faults.world,
+    faults.start,
+    faults.chaos,
+)
+
+Sample = tuple[str, frozenset[tuple[str, str]]]
+READING = ("get", "list", "watch")
+QUESTIONS = ("selfsubjectaccessreviews.authorization.k8s.io", "leases.coordination.k8s.io")
+"""What is asked or written whether or not anything happens."""
+
+
+def metrics(operator: OperatorProcess) -> dict[Sample, float]:
+    status, text = operator.get("/metrics")
+    assert status == 200
+    families = text_string_to_metric_families(text)
+    return {(s.name, frozenset(s.labels.items())): s.value for f in families for s in f.samples}
+
+
+def value(found: dict[Sample, float], name: str, **labels: str) -> float:
+    return found[name, frozenset(labels.items())]
+
+
+def writes(operator: OperatorProcess) -> dict[tuple[str, str, str], float]:
+    """Every write the operator has tried, but for its Lease, by verb, resource and result."""
+    found: dict[tuple[str, str, str], float] = {}
+    for (name, labels), number in metrics(operator).items():
+        by = dict(labels)
+        if name == "riskladder_api_requests_total" and by["verb"] not in READING and by["resource"] not in QUESTIONS:
+            found[by["verb"], by["resource"], by["result"]] = number
+    return found
+
+
+async def versions(world: World, kinds: Iterable[Resource] = (*resources.OWN, *resources.WATCHED)) -> dict[str, str]:
+    """resourceVersion of everything the operator might write, by uid."""
+    found = {}
+    for resource in {*kinds, resources.EVENTS}:
+        for obj in await world.client.list(resource, world.namespace):
+            found[obj["metadata"]["uid"]] = obj["metadata"]["resourceVersion"]
+    return found
+
+
+# --- 8. Probes, metrics, arguments, the end ---------------------------------------------------------------------------
+
+
+async def test_not_ready_until_the_api_server_answers_and_the_caches_are_full(
+    plane: LocalControlPlane, world: World, start: Start
+) -> None:
+    await world.apply(ladder())
+    plane.pause(API_SERVER)
+    try:
+        ended, waiting = start(), start()
+        for operator in (ended, waiting):
+            status, reason = operator.get("/readyz")
+            assert status == 503
+            assert "API server" in reason
+            assert operator.get("/healthz") == (200, "ok\n")
+        assert ended.stop() == 0, "SIGTERM while it waits"
+    finally:
+        plane.resume(API_SERVER)
+    await leading(waiting)
+    assert waiting.get("/readyz") == (200, "ok\n")
+    assert waiting.get("/healthz") == (200, "ok\n")
+
+
+async def test_metrics_after_a_breach(world: World, start: Start) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer", replicas=2)
+    operator = await leading(start())
+    await world.apply(signal("scorer", "scorer", 0.31))
+    await contained_once(world, ["scorer"])
+    await world.scale("scorer", 1)
+
+    async def undone() -> bool:
+        return bool(condition((await world.escalations())[0], "ContainmentHolds")["reason"] == "ContainedAgain")
+
+    await world.until(undone, "the undoing to be put right")
+    found = metrics(operator)
+    assert value(found, "riskladder_leading") == 1
+    here = {"namespace": world.namespace, "ladder": "credit", "tier": "high"}
+    assert value(found, "riskladder_open_escalations", **here) == 1
+    took = []
+    for stage in ("intent", "applied", "endpoints_empty", "pods_gone"):
+        labels = {"stage": stage, "action": "ScaleToZero"}
+        assert value(found, "riskladder_containment_seconds_count", **labels) >= 1
+        took.append(value(found, "riskladder_containment_seconds_sum", **labels))
+    assert 0 < took[0] < 10
+    requests = {"result": "ok", "verb": "create"}
+    assert value(found, "riskladder_api_requests_total", resource="escalations.riskladder.dev", **requests) == 1
+    assert value(found, "riskladder_api_requests_total", resource="escalationrecords.riskladder.dev", **requests) == 4
+    stops = {"verb": "patch", "resource": "deployments.apps", "result": "ok"}
+    assert value(found, "riskladder_api_requests_total", **stops) == 2
+    undoings = [n for (name, _), n in found.items() if name == "riskladder_containment_undone_total"]
+    assert undoings == [1]
+    for state in ("urgent", "contain", "trail", "later", "running"):
+        assert value(found, "riskladder_queue_depth", state=state) >= 0
+    assert 0 <= value(found, "riskladder_queue_oldest_seconds") < 10
+    for resource in resources.WATCHED:
+        assert 0 <= value(found, "riskladder_watch_age_seconds", resource=resource.title) < 60
+
+
+async def test_sigterm_finishes_the_pass_under_way_and_releases_the_lease(
+    world: World, start: Start, chaos: Chaos, account: Path, tmp_path: Path
+) -> None:
+    await deploy_all(world, ["scorer"])
+    operator = await leading(start(kubeconfig=chaos.kubeconfig(account, tmp_path / "chaos.kubeconfig")))
+    assert await holder(world) != ""
+
+    def stops_the_model(write: Write) -> bool:
+        return write.method == "PATCH" and write.path.endswith("/deployments/scorer")
+
+    chaos.hold = stops_the_model
+    await world.apply(signal("scorer", "scorer", 0.31))
+
+    async def held() -> bool:
+        return bool(chaos.holding)
+
+    await world.until(held, "the write that stops the model")
+    os.kill(operator.pid, signals.SIGTERM)
+    await asyncio.to_thread(operator.wait_for, "stopping", reason="signal")
+    assert (await world.deployment("scorer"))["spec"]["replicas"] == 1
+    chaos.release()
+    assert await asyncio.to_thread(operator.process.wait, 15) == 0
+    assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
+    assert chaos.late == [200]
+    assert operator.entries()[-1]["event"] == "stopped"
+    assert await holder(world) == ""
+
+
+async def test_observe_only_says_what_it_would_do_and_writes_nothing(world: World, start: Start) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer")
+    await world.apply(signal("scorer", "scorer", 0.31))
+    await world.apply(signal("elsewhere", "nothing", 0.31))
+    lease = await world.client.get(resources.LEASES, "riskladder-system", "riskladder")
+    before = await versions(world)
+    operator = start("--observe-only")
+    entry = await asyncio.to_thread(operator.wait_for, "would act")
+    assert entry["target"] == [world.namespace, "Deployment", "scorer"]
+    assert entry["act"] == "ScaleToZero"
+    await asyncio.to_thread(operator.wait_for, "would write", target=[world.namespace, "Deployment", "nothing"])
+    assert operator.get("/readyz") == (200, "ok\n")
+    assert operator.stop() == 0
+    assert await versions(world) == before
+    assert await world.client.get(resources.LEASES, "riskladder-system", "riskladder") == lease
+
+
+async def test_observe_only_tries_no_write(world: World, start: Start) -> None:
+    await deploy_all(world, ["scorer"])
+    operator = start("--observe-only")
+    await asyncio.to_thread(operator.wait_for, "caches full")
+    await world.apply(signal("scorer", "scorer", 0.31))
+    await asyncio.to_thread(operator.wait_for, "would act")
+    assert writes(operator) == {}
+
+
+async def test_namespaces_given_are_the_only_ones(chief: Client, world: World, start: Start) -> None:
+    async with World(chief, f"{world.namespace}-second") as second, World(chief, f"{world.namespace}-out") as outside:
+        for place in (world, second, outside):
+            await deploy_all(place, ["scorer"])
+            await place.apply(signal("early", "scorer", 0.05))
+        given = ["--namespace", world.namespace, "-n", second.namespace, "-n", second.namespace]
+        operator = await leading(start(*given))
+        for place in (outside, world, second):
+            await place.apply(signal("scorer", "scorer", 0.31))
+        for place in (world, second):
+            await until_stopped(place, "scorer", 0, bound=10)
+            await place.signal_says("early", "Ready", "True")
+        assert operator.get("/healthz") == (200, "ok\n")
+        assert operator.get("/readyz") == (200, "ok\n")
+        assert await outside.escalations() == []
+        assert (await outside.deployment("scorer"))["spec"]["replicas"] == 1
+        assert not [s for name in ("early", "scorer") if (s := await outside.signal(name)).get("status")]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "riskladder", "operator", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "operator")},
+    )
+
+
+def one_clear_sentence(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert done.returncode == 2, done.stderr
+    said = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert "Traceback" not in done.stderr
+    assert len(said) == 1, done.stderr
+    assert re.match(r"error: \S", said[0])
+    for part in parts:
+        assert part in said[0], said[0]
+
+
+def test_port_that_is_taken(account: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("--kubeconfig", str(account), "--listen", address)
+    one_clear_sentence(done, "--listen", address, "in use")
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:99999", "no.such.host.invalid:0"]
+)
+def test_address_that_is_none(account: Path, address: str) -> None:
+    one_clear_sentence(run("--kubeconfig", str(account), "--listen", address), "--listen", address)
+
+
+def test_kubeconfig_that_is_not_there_or_none(tmp_path: Path) -> None:
+    missing, empty, garbage, other = (tmp_path / name for name in ("missing", "empty", "garbage", "other"))
+    empty.write_text("")
+    garbage.write_text("{not yaml: [")
+    other.write_text("just: text\n")
+    for file in (missing, empty, garbage, other):
+        one_clear_sentence(run("--kubeconfig", str(file)), str(file))
+
+
+def test_logging_that_is_none(account: Path) -> None:
+    one_clear_sentence(run("--kubeconfig", str(account), "--log-level", "chatty"), "CHATTY")
+    one_clear_sentence(run("--kubeconfig", str(account), "--log-format", "xml"), "--log-format", "xml")
+
+
+# --- 9. Idle ----------------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_but_the_lease_is_written_while_nothing_changes(world: World, start: Start) -> None:
+    await world.apply(ladder())
+    await world.serve("good")
+    await world.serve("bad")
+    operator = await leading(start())
+    healthy = signal("good", "good", 0.05)
+    await world.apply(healthy)
+    await world.tier("good", "baseline")
+    await world.apply(signal("bad", "bad", 0.31))
+    await world.apply(signal("lost", "nothing", 0.31))
+    await world.escalation_says("bad", "Contained", "True", "ScaledToZero")
+    await world.signal_says("lost", "Ready", "False", "TargetNotFound")
+    await world.quiet()
+
+    before, tried, renewed = await versions(world), writes(operator), await renewal(world)
+    ends = asyncio.get_running_loop().time() + 10
+    for _ in range(100):
+        await world.apply(healthy)
+    await asyncio.sleep(ends - asyncio.get_running_loop().time())
+    assert await versions(world) == before
+    assert writes(operator) == tried
+    assert await renewal(world) != renewed
+
+
+async def renewal(world: World) -> str:
+    lease = await world.client.get(resources.LEASES, "riskladder-system", "riskladder")
+    return str(lease["spec"]["renewTime"])
+
+
+# --- 10. Others at work on the target ---------------------------------------------------------------------------------
+
+
+async def test_churn_on_the_targets_by_others_causes_no_write_of_ours(world: World, start: Start) -> None:
+    await world.apply(ladder())
+    await world.serve("good")
+    await world.serve("bad")
+    operator = await leading(start())
+    await world.apply(signal("good", "good", 0.05))
+    await world.tier("good", "baseline")
+    await world.apply(signal("bad", "bad", 0.31))
+    await world.escalation_says("bad", "Contained", "True", "ScaledToZero")
+    await world.quiet()
+
+    ours = (*resources.OWN,)
+    before, tried = await versions(world, ours), writes(operator)
+    for number in range(40):
+        for name in ("good", "bad"):
+            await churn(world, name, number)
+    # Not before the last change has been seen is there anything to be said: a breach of another target comes behind it.
+    await world.apply(deployment("last"))
+    await world.apply(signal("last", "last", 0.05))
+    await world.tier("last", "baseline")
+    after = await versions(world, ours)
+    assert {uid: after[uid] for uid in before} == before
+    new = {k: n - tried.get(k, 0) for k, n in writes(operator).items() if n != tried.get(k, 0)}
+    assert set(new) == {("patch", "modelrisksignals.riskladder.dev/status", "ok")}
+    for name in ("good", "bad"):
+        managers = {m["manager"] for m in (await world.deployment(name))["metadata"]["managedFields"]}
+        assert "rival" in managers
+        assert ("riskladder" in managers) == (name == "bad")
+
+
+async def churn(world: World, name: str, number: int) -> None:
+    """What a controller that is never content does to a workload."""
+    for subresource, body in (
+        (None, {"metadata": {"annotations": {"rival.example/round": str(number)}}}),
+        ("status", {"status": {"conditions": [{"type": "Rival", "status": ("True", "False")[number % 2]}]}}),
+    ):
+        await world.client.request(
+            "PATCH",
+            resources.DEPLOYMENTS.path(world.namespace, name, subresource),
+            verb="patch",
+            resource="deployments.apps",
+            body=body,
+            content_type="application/strategic-merge-patch+json",
+            params={"fieldManager": "rival"},
+        )

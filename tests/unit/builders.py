@@ -1,0 +1,325 @@
+"""Small real objects for unit tests: written as the YAML a user writes, read by the models the operator uses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import yaml
+
+from riskladder.api.base import format_time
+from riskladder.api.chain import digest
+from riskladder.api.conditions import Condition, find
+from riskladder.api.escalation import EscalationStatus, LedgerHead
+from riskladder.api.ladder import EscalationLadderSpec
+from riskladder.api.reasons import ConditionType
+from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
+from riskladder.policy.decide import decide
+from riskladder.policy.plan import Act, Entry, EscalationUpdate, Opening, Plan, Rising
+from riskladder.policy.snapshot import Escalation, Ladder, Signal, Snapshot, Stamps, TargetKey
+from riskladder.workloads import deployment
+from riskladder.workloads.facts import Workload
+
+Document = dict[str, Any]
+Edit = Callable[[Document], object]
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+NAMESPACE = "models"
+KEY = TargetKey(NAMESPACE, "Deployment", "scorer")
+LABELS = {"ladder": "credit"}
+
+LADDER = yaml.safe_load("""
+charter: {owner: model-risk}
+governs: {selector: {matchLabels: {ladder: credit}}}
+stakeholders: [{role: model-risk}, {role: legal}]
+indicators:
+- {name: bias, staleAfter: 24h, whenStale: moderate}
+- {name: drift}
+tiers:
+- name: moderate
+  triggers:
+  - {indicator: bias, above: 0.1, readings: 2, clearsAt: 0.08}
+  - {indicator: drift, above: 0.2}
+  acknowledge: {within: 30m}
+  decide: {within: 24h, quorum: [{role: model-risk}]}
+  closesWhen: {for: 1h}
+- name: high
+  triggers: [{indicator: bias, above: 0.2}]
+  decide: {within: 1h, quorum: [{role: legal}]}
+  containment: {action: ScaleToZero}
+""")
+"""Bias 0.15 twice is moderate, 0.3 is high and contains; drift 0.3 is moderate."""
+
+
+def at(minutes: float = 0, *, seconds: float = 0) -> datetime:
+    """So long after NOW."""
+    return NOW + timedelta(minutes=minutes, seconds=seconds)
+
+
+def edited(document: Document, edit: Edit | None) -> Document:
+    """A copy, changed in place by ``edit``."""
+    document = copy.deepcopy(document)
+    if edit is not None:
+        edit(document)
+    return document
+
+
+def contain_by(action: str, **more: Any) -> Edit:
+    """The edit of a ladder that makes tier high contain so."""
+    return lambda spec: spec["tiers"][1]["containment"].update(action=action, **more)
+
+
+def ladder(edit: Edit | None = None, *, name: str = "credit", generation: int = 1, uid: str = "") -> Ladder:
+    """LADDER, or an edited form of it."""
+    spec = EscalationLadderSpec.model_validate(edited(LADDER, edit))
+    return Ladder(NAMESPACE, name, uid or f"{name}-uid", generation, digest(spec.to_api()), spec)
+
+
+def signal_document(
+    *, at: datetime = NOW, source: str = "monitor", ladder: str = "credit", manual: str = "", **readings: float
+) -> Document:
+    """The spec of a signal."""
+    spec: Document = {"ladder": ladder, "target": {"kind": KEY.kind, "name": KEY.name}, "source": source}
+    spec["observedAt"] = format_time(at)
+    if manual:
+        spec["manual"] = {"tier": manual, "rationale": "it answers nonsense"}
+    else:
+        spec["readings"] = [{"indicator": name, "value": value} for name, value in readings.items()]
+    return spec
+
+
+def signal(
+    name: str = "fairness",
+    *,
+    status: SignalStatus | None = None,
+    generation: int = 1,
+    drill: bool = False,
+    **document: Any,
+) -> Signal:
+    """A signal, by default of bias at NOW; see ``signal_document``."""
+    spec = ModelRiskSignalSpec.model_validate({**signal_document(**document), "drill": drill})
+    return Signal(NAMESPACE, name, f"{name}-uid", generation, status or SignalStatus(), spec)
+
+
+# --- Workloads --------------------------------------------------------------------------------------------------------
+
+
+def template(version: int) -> Document:
+    """The pod template of one version of the model."""
+    containers = [{"name": "server", "image": f"scorer:{version}"}]
+    return {"metadata": {"labels": {"app": "scorer"}}, "spec": {"containers": containers}}
+
+
+def deployment_object(version: int = 2, replicas: int = 3, **metadata: Any) -> Document:
+    """A Deployment that has been rolled out."""
+    about = {"namespace": NAMESPACE, "name": KEY.name, "uid": "target-uid", "resourceVersion": "1", "generation": 1}
+    return {
+        "metadata": {**about, "labels": dict(LABELS), **metadata},
+        "spec": {"replicas": replicas, "template": template(version)},
+        "status": {"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas},
+    }
+
+
+def replicaset_object(version: int, number: int, *, owner: str = "target-uid", replicas: int = 0) -> Document:
+    """The ReplicaSet of one version."""
+    with_hash = template(version)
+    with_hash["metadata"]["labels"] |= {deployment.HASH_LABEL: f"hash{version}"}
+    return {
+        "metadata": {
+            "namespace": NAMESPACE,
+            "name": f"scorer-hash{version}",
+            "uid": f"{owner}/hash{version}",
+            "resourceVersion": "1",
+            "labels": {deployment.HASH_LABEL: f"hash{version}"},
+            "annotations": {deployment.REVISION_ANNOTATION: str(number)},
+            "ownerReferences": [{"kind": "Deployment", "uid": owner, "controller": True}],
+        },
+        "spec": {"template": with_hash},
+        "status": {"replicas": replicas},
+    }
+
+
+def pod_object(name: str, version: int, *, owner: str = "target-uid", phase: str = "Running") -> Document:
+    """A pod of one version."""
+    return {
+        "metadata": {
+            "namespace": NAMESPACE,
+            "name": name,
+            "uid": f"{name}-uid",
+            "resourceVersion": "1",
+            "ownerReferences": [{"kind": "ReplicaSet", "uid": f"{owner}/hash{version}", "controller": True}],
+        },
+        "spec": template(version)["spec"],
+        "status": {"phase": phase, "containerStatuses": [{"name": "server", "imageID": f"scorer@sha256:{version}"}]},
+    }
+
+
+def workload(
+    version: int = 2, replicas: int = 3, *, history: Sequence[int] = (1, 2), pods: int | None = None, **changes: Any
+) -> Workload:
+    """A Deployment of that version with the ReplicaSets of ``history`` (version by version) and its pods."""
+    running = replicas if pods is None else pods
+    facts = deployment.read_deployment(deployment_object(version, replicas))
+    revisions = tuple(deployment.read_replicaset(replicaset_object(v, n)) for n, v in enumerate(history, start=1))
+    joined = replace(
+        facts,
+        revisions=revisions,
+        pods=tuple(deployment.read_pod(pod_object(f"pod-{n}", version)) for n in range(running)),
+        ready_endpoints=running,
+        total_replicas=running,
+        updated_replicas=running,
+        template_since=NOW - timedelta(days=1),
+    )
+    return replace(joined, **changes)
+
+
+# --- A scene: one target whose plans are carried out without a fault --------------------------------------------------
+
+
+@dataclass
+class Scene:
+    """The objects about one target, and what an operator that meets no fault makes of them."""
+
+    signals: Sequence[Signal] = ()
+    target: Workload | None = field(default_factory=workload)
+    ladders: Sequence[Ladder] = field(default_factory=lambda: [ladder()])
+    now: datetime = NOW
+    escalations: list[Escalation] = field(default_factory=list)
+    stamps: dict[tuple[str, int], Stamps] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    """All that has been written to the trail."""
+
+    def snapshot(self) -> Snapshot:
+        """What an operator sees."""
+        closed = [
+            e.uid for e in self.escalations if not e.is_open and self.target and e.spec.target.uid == self.target.uid
+        ]
+        return Snapshot(
+            key=KEY,
+            target=self.target,
+            ladders={item.name: item for item in self.ladders},
+            signals=tuple(self.signals),
+            escalations=tuple(e for e in self.escalations if e.is_open),
+            last_closed=closed[-1] if closed else "",
+            stamps=dict(self.stamps),
+        )
+
+    def plan(self) -> Plan:
+        """What it decides."""
+        return decide(self.snapshot(), self.now)
+
+    def run(self, *, passes: int = 10) -> list[Plan]:
+        """Carry plans out until there is nothing to write; the plans that had something."""
+        done = []
+        for _ in range(passes):
+            plan = self.plan()
+            if not plan.urgent and not plan.has_trail:
+                return done
+            done.append(plan)
+            self.carry_out(plan)
+        raise AssertionError(f"not quiet after {passes} passes: {done[-1]}")
+
+    def carry_out(self, plan: Plan) -> None:
+        """All writes of a plan."""
+        if plan.opening is not None:
+            self.escalations.append(stored(plan.opening, uid=f"esc-{len(self.escalations) + 1}"))
+        if plan.rising is not None:
+            self._replace(risen(plan.rising))
+        if plan.act is not None:
+            self.act(plan.act)
+        for update in plan.escalations:
+            self.entries.extend(update.entries)
+            self._replace(written(update))
+        for update in plan.signals:
+            self.entries.extend(update.entries)
+            mine = {s.name: s for s in self.signals} | {
+                update.signal.name: replace(update.signal, status=update.status)
+            }
+            self.signals = list(mine.values())
+
+    def act(self, act: Act) -> None:
+        """The containment, proved at once."""
+        assert self.target is not None
+        escalation = self.snapshot().open
+        assert escalation is not None
+        self.stamps[(escalation.uid, act.intent.id)] = Stamps(applied_at=self.now)
+        if act.revision is not None:
+            version = int(act.revision.hash.removeprefix("hash"))
+            fresh = workload(version, self.target.replicas)
+            self.target = replace(fresh, revisions=self.target.revisions, generation=self.target.generation)
+        else:
+            self.target = replace(
+                self.target, replicas=0, total_replicas=0, updated_replicas=0, pods=(), ready_endpoints=0
+            )
+
+    def _replace(self, escalation: Escalation) -> None:
+        self.escalations = [escalation if e.uid == escalation.uid else e for e in self.escalations]
+
+    @property
+    def escalation(self) -> Escalation:
+        """The newest escalation."""
+        return self.escalations[-1]
+
+    def events(self) -> list[str]:
+        """Reasons of everything recorded, in order."""
+        return [str(entry.event) for entry in self.entries if entry.recorded]
+
+    def trail(self) -> list[str]:
+        """Keys of everything recorded, in order."""
+        return [entry.key for entry in self.entries if entry.recorded]
+
+    def condition(self, kind: ConditionType) -> Condition:
+        """A condition of the newest escalation."""
+        found = find(self.escalation.status.conditions, kind)
+        assert found is not None, f"{kind} is missing"
+        return found
+
+    def reason(self, kind: ConditionType) -> tuple[str, str]:
+        """Its status and reason."""
+        found = self.condition(kind)
+        return str(found.status), found.reason
+
+
+def contained(*, action: str = "ScaleToZero", **more: object) -> Scene:
+    """A model that is contained, with a complete trail."""
+    scene = Scene([signal(bias=0.3)], ladders=[ladder(contain_by(action, **more))])
+    scene.run()
+    return scene
+
+
+def scaled_by(scene: Scene, replicas: int, manager: str = "hpa") -> None:
+    """Somebody sets the replicas, and pods come up."""
+    assert scene.target is not None
+    fresh = workload(replicas=replicas, uid=scene.target.uid, labels=scene.target.labels)
+    scene.target = replace(fresh, generation=9, observed_generation=9, replicas_set_by=manager)
+
+
+def stored(opening: Opening, uid: str = "esc-1") -> Escalation:
+    """The escalation as it is after the opening has been written."""
+    return Escalation(opening.namespace, opening.name, uid, 1, opening.labels, opening.spec, EscalationStatus())
+
+
+def risen(rising: Rising) -> Escalation:
+    """The escalation as it is after a further intent has been written."""
+    before = rising.escalation
+    spec = before.spec.model_copy(update={"intents": (*before.spec.intents, rising.intent)})
+    labels = {**before.labels, **rising.labels}
+    return replace(before, spec=spec, labels=labels, generation=before.generation + 1)
+
+
+def written(update: EscalationUpdate) -> Escalation:
+    """The escalation as it is after its trail has been written."""
+    before = update.escalation
+    head = before.status.ledger or LedgerHead(sequence=0, hash="0" * 64)
+    head = LedgerHead(sequence=head.sequence + sum(e.recorded for e in update.entries), hash=head.hash)
+    labels: dict[str, str | None] = {**before.labels, **(update.labels or {})}
+    kept = {key: value for key, value in labels.items() if value is not None}
+    return replace(before, status=update.status.model_copy(update={"ledger": head}), labels=kept)
+
+
+def recorded(entries: Iterable[Entry], key: str) -> Entry:
+    """The entry of that key."""
+    return next(entry for entry in entries if entry.key == key)

@@ -1,0 +1,16 @@
+"""How property tests run: few examples and always the same ones by default, many and new ones when asked.
+
+`HYPOTHESIS_PROFILE=thorough` looks for what the default has not found; a failure it prints is reproducible by its blob.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+settings.register_profile("default", deadline=None, derandomize=True, max_examples=30, suppress_health_check=SLOW)
+settings.register_profile("thorough", deadline=None, max_examples=3000, print_blob=True, suppress_health_check=SLOW)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -1,0 +1,280 @@
+"""An API server in memory, two operators on it, and everything that can go wrong between them, one request at a time.
+
+The operators are the real reconciler, cache and policy. Their coroutines stop at every request; the simulation decides
+who goes on, and whether a request is served, refused, or served and its answer lost. Every write is checked as it is
+made (architecture: invariants 2 to 5, 7 and 12), the rest once all faults have ended (1 and 9).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from riskladder.cluster.client import MERGE_PATCH, ApiError, Client, Conflict, NotFound, Refused
+from riskladder.cluster.resources import DEPLOYMENTS, ESCALATIONS, EVENTS, LADDERS, RECORDS, WATCHED, Resource
+from riskladder.controller import reconciler
+from riskladder.controller.metrics import Metrics
+from tests.unit.builders import KEY, NAMESPACE, Document
+
+OPERATOR, RIVAL = "operator", "rival"
+LONG_AGO = "2020-01-01T00:00:00Z"
+
+
+class Server:
+    """Objects by path, with uid, resourceVersion and generation, and the two kinds of patch that the operator uses."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Document] = {}
+        self.writes = 0
+        """Changes made by operators."""
+        self.revision = 0
+        self.acts: Counter[tuple[str, str]] = Counter()
+        """Containment writes by escalation uid and action."""
+        self.gone_back_to: set[tuple[str, str]] = set()
+        """Escalation uid and hash of every template that an operator has put back."""
+        self.disturbed = 0
+        """How often somebody else has written the target."""
+        self.generations: set[tuple[str, int]] = set()
+        """Every uid and generation that a ladder has had."""
+
+    def all(self, resource: Resource) -> list[Document]:
+        prefix = resource.path(NAMESPACE) + "/"
+        return [obj for path, obj in self.objects.items() if path.startswith(prefix)]
+
+    def find(self, resource: Resource, name: str) -> Document | None:
+        return self.objects.get(resource.path(NAMESPACE, name))
+
+    def delete(self, resource: Resource, name: str) -> None:
+        self.revision += self.objects.pop(resource.path(NAMESPACE, name), None) is not None
+
+    def save(self, resource: Resource, obj: Document, by: str = RIVAL) -> Document:
+        """Store a new or changed object, as the API server does."""
+        path = resource.path(NAMESPACE, obj["metadata"]["name"])
+        before = self.objects.get(path)
+        given = {
+            "namespace": NAMESPACE,
+            "uid": f"uid-{self.revision + 1}",
+            "creationTimestamp": LONG_AGO,
+            "generation": 1,
+        }
+        kept = ("uid", "creationTimestamp", "generation", "resourceVersion")
+        metadata = {**given, **obj["metadata"], **({key: before["metadata"][key] for key in kept} if before else {})}
+        if before == {**obj, "metadata": metadata}:
+            return before
+        self.revision += 1
+        metadata["generation"] += before is not None and before.get("spec") != obj.get("spec")
+        metadata["resourceVersion"] = str(self.revision)
+        after = {**obj, "metadata": metadata}
+        if by == OPERATOR:
+            self.writes += 1
+            self._check(resource, before, after)
+        elif resource is DEPLOYMENTS and by == RIVAL:
+            self.disturbed += 1
+        if resource is LADDERS:
+            self.generations.add((metadata["uid"], metadata["generation"]))
+        self.objects[path] = after
+        return after
+
+    def request(self, method: str, path: str, body: Any, content_type: str) -> Document:
+        """What an operator asks for; raises what the client would."""
+        resource, where = _resource(path), path.removesuffix("/status")
+        about: dict[str, Any] = {"verb": method, "resource": resource.title, "where": path}
+        if method == "POST":
+            if f"{path}/{body['metadata']['name']}" in self.objects:
+                raise Conflict(409, "AlreadyExists", "exists", **about)
+            return self.save(resource, json.loads(json.dumps(body)), OPERATOR)
+        if where not in self.objects:
+            raise NotFound(404, "NotFound", "not found", **about)
+        if method == "GET":
+            return self.objects[where]
+        obj = copy.deepcopy(self.objects[where])
+        if content_type == MERGE_PATCH:
+            labels = {**obj["metadata"].get("labels", {}), **body["metadata"]["labels"]}
+            obj["metadata"]["labels"] = {key: value for key, value in labels.items() if value is not None}
+            return self.save(resource, obj, OPERATOR)
+        for step in body:
+            *parents, last = step["path"].split("/")[1:]
+            node = obj
+            for name in parents:
+                node = node[name]
+            if step["op"] == "test" and node.get(last) != step["value"]:
+                raise Refused(422, "Invalid", f"{step['path']} is not {step['value']}", **about)
+            if step["op"] != "test":
+                node[last] = step["value"]
+        if resource is DEPLOYMENTS:
+            self._check_act(obj)
+        return self.save(resource, obj, OPERATOR)
+
+    # --- Checked at every write -----------------------------------------------------------------------------------
+
+    def _check_act(self, after: Document) -> None:
+        """Invariants 2, 3, 5: every act has an intent that stands, is done once, and never lands on what it leaves."""
+        before = self.find(DEPLOYMENTS, KEY.name)
+        assert before is not None
+        goes_back = before["spec"]["template"] != after["spec"]["template"]
+        action = "Rollback" if goes_back else "ScaleToZero"
+        assert goes_back or after["spec"]["replicas"] == 0
+        for escalation in self.all(ESCALATIONS):
+            uid, spec = escalation["metadata"]["uid"], escalation["spec"]
+            fits = [i for i in spec.get("intents", ()) if i["action"] == action]
+            if spec["target"]["uid"] != after["metadata"]["uid"] or not fits:
+                continue
+            for intent in fits:
+                cause = intent.get("signal", spec["signal"])
+                assert cause["uid"].startswith("uid-"), "invariant 2: an act without the signal that caused it"
+                assert (spec["ladder"]["uid"], spec["ladder"]["generation"]) in self.generations, "invariant 2: ladder"
+            if goes_back:
+                landed = hash_of(after["spec"]["template"])
+                aims = [i for i in fits if i["podTemplateHash"] == landed]
+                assert aims, "invariant 2: a rollback to what no intent names"
+                left = {(i.get("evidence") or spec["evidence"])["podTemplateHash"] for i in aims}
+                assert landed not in left, "invariant 5: rolled back to the quarantined revision"
+                self.gone_back_to.add((uid, landed))
+            self.acts[(uid, action)] += 1
+            limit = len(fits) + self.disturbed
+            assert self.acts[(uid, action)] <= limit, "invariant 3: contained twice, and nobody had undone it"
+            return
+        raise AssertionError("invariant 2: an act without an intent")
+
+    def _check(self, resource: Resource, before: Document | None, after: Document) -> None:
+        if resource is RECORDS:
+            keys = [r["spec"]["detail"]["key"] for r in self.all(RECORDS)]
+            assert after["spec"]["detail"]["key"] not in keys, f"invariant 12: {after['spec']} is on record already"
+        if resource is ESCALATIONS:
+            restore = (after.get("status", {}).get("containment") or {}).get("restore")
+            if restore is not None:
+                assert restore["replicas"] > 0, "invariant 4: would restore the contained state"
+                landed = (after["metadata"]["uid"], restore.get("podTemplateHash"))
+                assert landed not in self.gone_back_to, "invariant 4: would restore what was rolled back to"
+
+
+def hash_of(pod_template: Document) -> str:
+    return "hash" + pod_template["spec"]["containers"][0]["image"].rpartition(":")[2]
+
+
+def _resource(path: str) -> Resource:
+    known = {f"/{r.plural}": r for r in (*WATCHED, RECORDS, EVENTS)}
+    return next(r for part, r in known.items() if f"{part}/" in f"{path}/")
+
+
+class _Call:
+    """A request on its way: the coroutine waits here until the simulation answers."""
+
+    def __init__(self, method: str, path: str, body: Any, content_type: str) -> None:
+        self.arguments = (method, path, body, content_type)
+
+    def __await__(self) -> Generator[_Call, Document, Document]:
+        return (yield self)
+
+
+class _Client(Client):
+    def __init__(self) -> None:
+        """No connection."""
+
+    async def request(self, method: str, path: str, **arguments: Any) -> Document:
+        return await _Call(method, path, arguments.get("body"), arguments.get("content_type", ""))
+
+
+class Queue:
+    """In place of the scheduler: says what has to be run next, and nothing runs by itself."""
+
+    def __init__(self, *, decide: Any, contain: Any, trail: Any) -> None:
+        self._decide, self._contain, self._trail = decide, contain, trail
+        self._asked = self._contains = self._backs_off = False
+
+    def add(self, key: object, *, urgent: bool = False, after: float = 0.0) -> None:
+        self._asked |= key == KEY and not after
+
+    def backs_off(self, key: object) -> bool:
+        return self._backs_off
+
+    def failed(self) -> None:
+        """What was run last was refused: a containment gets its trail before the next attempt."""
+        self._backs_off = self._contains
+
+    def next(self) -> Coroutine[Any, Any, None] | None:
+        if self._backs_off and self._contains:
+            self._contains = False
+            return self._trail(KEY)  # type: ignore[no-any-return]
+        self._asked = self._backs_off = self._contains = False
+        found = self._decide(KEY)
+        if found is not None:
+            self._contains = True
+            return self._contain(KEY, found.work)  # type: ignore[no-any-return]
+        return self._trail(KEY) if self._asked else None
+
+
+class Operator:
+    """One process of the operator: its cache is as old as the last delivery, and it can be killed at any request."""
+
+    def __init__(self, server: Server, instance: str) -> None:
+        self._server, self._instance = server, instance
+        self._start()
+
+    def _start(self) -> None:
+        self.reconciler = reconciler.Reconciler(_Client(), _METRICS, instance=self._instance)
+        self.queue: Any = self.reconciler.scheduler
+        self.deliver(*WATCHED)
+        self._run: Coroutine[Any, Any, None] | None = None
+        self._call: _Call | None = None
+
+    def deliver(self, *kinds: Resource) -> None:
+        """The watch catches up."""
+        for resource in kinds:
+            found = self._server.all(resource)
+            for obj in found:
+                self.reconciler.store.put(resource, obj)
+            self.reconciler.store.drop_unless(resource, {obj["metadata"]["uid"] for obj in found})
+
+    def step(self, fault: str = "") -> bool:
+        """One request, or the beginning of a pass up to its first; False where there is nothing to ask for."""
+        if self._run is None:
+            self._run = self.queue.next()
+            if self._run is None:
+                return False
+            self._go_on(None)
+            return self._run is not None
+        if fault != "killed before":
+            answer: Any = None
+            try:
+                if fault == "refused":
+                    raise _unreachable("refused")
+                assert self._call is not None
+                answer = self._server.request(*self._call.arguments)
+                if fault == "answer lost":
+                    raise _unreachable(fault)
+            except ApiError as error:
+                answer = error
+            if fault != "killed after":
+                self._go_on(answer)
+                return True
+        self._run.close()
+        self._start()
+        return True
+
+    def _go_on(self, answer: Any) -> None:
+        assert self._run is not None
+        try:
+            self._call = self._run.throw(answer) if isinstance(answer, Exception) else self._run.send(answer)
+        except StopIteration:
+            self._run = self._call = None
+        except ApiError:
+            self._run = self._call = None
+            self.queue.failed()
+
+    def finish(self) -> None:
+        """Everything it has to do, without faults."""
+        for _ in range(500):
+            if not self.step():
+                return
+        raise AssertionError("never done")
+
+
+def _unreachable(why: str) -> ApiError:
+    return ApiError(0, "Unreachable", why, verb="any", resource="any", where="any")
+
+
+_METRICS = Metrics()

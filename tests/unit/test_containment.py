@@ -1,0 +1,302 @@
+"""Containments after they have been decided: undone, late, proved; and where a rollback goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.signal import LastKnownGood, SignalStatus
+from riskladder.api.tiers import ContainmentAction
+from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.snapshot import Signal
+from riskladder.policy.trail import MAX_UNDONE, SETTLE, record_undone
+from riskladder.workloads.facts import Revision, Workload
+from tests.unit.builders import (
+    NOW,
+    Document,
+    Scene,
+    at,
+    contain_by,
+    contained,
+    ladder,
+    scaled_by,
+    signal,
+    workload,
+    written,
+)
+
+CONTAINED, HOLDS = ConditionType.CONTAINED, ConditionType.CONTAINMENT_HOLDS
+HIGH = signal(bias=0.3)
+
+
+# --- Undone, late, proved ---------------------------------------------------------------------------------------------
+
+
+def test_undone_containment_is_done_again_and_names_who() -> None:
+    scene = contained()
+    scaled_by(scene, 3, "argocd")
+    plan = scene.plan()
+    assert plan.rising is None, "no new intent: it is the same containment"
+    assert plan.act is not None
+    assert (plan.act.again, plan.act.undone_by, plan.act.intent.id) == (True, "argocd", 1)
+    scene.carry_out(plan)
+    for total in (1, 2):
+        update = record_undone(scene.escalation, plan.act.intent, "argocd", at(total))
+        assert update is not None
+        assert [e.key for e in update.entries] == [f"undone/1/{total}"]
+        assert update.entries[0].detail["fieldManager"] == "argocd"
+        scene.escalations = [written(update)]
+    assert scene.reason(HOLDS) == ("True", Reason.CONTAINED_AGAIN)
+    status = scene.escalation.status.containment
+    assert status is not None
+    assert [(u.field_manager, u.count, u.at) for u in status.undone] == [("argocd", 2, at(2))]
+    assert status.restore is not None
+    assert status.restore.replicas == 3
+    scene.run()
+    assert scene.reason(HOLDS) == ("True", Reason.CONTAINED_AGAIN)
+
+
+def test_undoing_by_more_hands_than_are_listed_is_not_laid_on_anybody_else() -> None:
+    scene = contained()
+    intent = scene.escalation.spec.intents[0]
+    for number in range(MAX_UNDONE + 3):
+        update = record_undone(scene.escalation, intent, f"m{number}", at(number))
+        assert update is not None
+        assert update.entries[0].detail["fieldManager"] == f"m{number}"
+        scene.escalations = [written(update)]
+    status = scene.escalation.status.containment
+    assert status is not None
+    assert len(status.undone) == MAX_UNDONE
+    assert sum(u.count for u in status.undone) == MAX_UNDONE + 3
+    assert {u.count for u in status.undone if u.field_manager.startswith("m")} == {1}
+
+
+def unproved() -> Scene:
+    """Applied at NOW, pods still there, recorded so."""
+    scene = Scene([HIGH])
+    scene.carry_out(scene.plan())
+    scene.target = workload(replicas=0, pods=2)
+    scene.now = NOW + SETTLE
+    scene.run()
+    return scene
+
+
+def test_trail_of_a_fresh_containment_settles_first() -> None:
+    scene = Scene([HIGH])
+    scene.carry_out(scene.plan())
+    done, scene.target = scene.target, workload(replicas=0, pods=2)
+    plan = scene.plan()
+    assert (plan.has_trail, plan.urgent, plan.wake_at) == (False, False, NOW + SETTLE)
+    scene.target = done
+    assert scene.plan().has_trail, "proved: nothing to wait for"
+
+
+def test_clock_that_jumped_back_does_not_hold_the_trail() -> None:
+    scene = Scene([HIGH])
+    scene.carry_out(scene.plan())
+    scene.target = workload(replicas=0, pods=2)
+    scene.now = at(-60)
+    assert scene.plan().has_trail
+
+
+def test_containment_not_proved_in_time_is_late_once() -> None:
+    scene = unproved()
+    assert scene.reason(CONTAINED) == ("False", Reason.CONTAINMENT_APPLIED)
+    assert scene.plan().wake_at == at(2)
+    scene.now = at(2)
+    scene.run()
+    assert scene.reason(CONTAINED) == ("False", Reason.CONTAINMENT_LATE)
+    scene.now = at(1)  # a clock that jumps back and forth makes it no second time
+    scene.run()
+    scene.now = at(4)
+    scene.run()
+    assert scene.trail() == ["opened", "applied/1", "late/1"]
+    scene.target = workload(replicas=0, pods=0)
+    scene.run()
+    assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
+    assert scene.trail()[-1] == "contained/1"
+
+
+def test_proved_containment_that_is_undone_is_not_late() -> None:
+    scene = contained()
+    scene.now = at(10)
+    scene.target = workload(replicas=0, pods=2)  # contained again, but the pods that came up are not gone yet
+    scene.run()
+    assert scene.condition(CONTAINED).status == "False"
+    assert scene.condition(CONTAINED).reason != Reason.CONTAINMENT_LATE
+    assert "late/1" not in scene.trail()
+
+
+def test_proof_outlives_a_controller_that_lags_behind_another_edit() -> None:
+    """At zero the template may be edited: until the controller has seen that, nothing about the proof has changed."""
+    scene = contained()
+    assert scene.target is not None
+    scene.now = at(10)
+    scene.target = replace(scene.target, generation=7)
+    scene.run()
+    assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
+
+
+def test_rolled_back_model_that_scales_stays_contained() -> None:
+    scene = contained(action="Rollback")
+    assert scene.target is not None
+    scene.now = at(10)
+    scene.target = replace(scene.target, replicas=5, generation=7, observed_generation=7, total_replicas=4)
+    scene.run()
+    assert scene.reason(CONTAINED) == ("True", Reason.ROLLED_BACK)
+    assert "late/1" not in scene.trail()
+
+
+def test_second_containment_is_proved_on_record_as_well() -> None:
+    """From a rollback in the lower tier to zero in the higher one; the trail of each is written when it is proved."""
+
+    def edit(spec: Document) -> None:
+        spec["tiers"][0]["containment"] = {"action": "Rollback"}
+
+    scene = Scene([signal(drift=0.3)], ladders=[ladder(edit)])
+    scene.run()
+    assert scene.trail() == ["opened", "applied/1", "contained/1"]
+    scene.signals = [*scene.signals, signal("bias", bias=0.3)]
+    scene.run()
+    assert scene.trail()[3:] == ["tier/high", "applied/2", "contained/2"]
+    status = scene.escalation.status.containment
+    assert status is not None
+    assert status.restore is not None
+    assert (status.restore.replicas, status.restore.pod_template_hash) == (3, "hash2"), "what ran before the first act"
+
+
+# --- Rollback: where to, and what if not ------------------------------------------------------------------------------
+
+
+def good(version: int, name: str = "fairness") -> Signal:
+    """A high breach of a model whose version so and so was good."""
+    known = LastKnownGood(revision=str(version), digest=f"hash{version}", since=at(-60))
+    return signal(name, bias=0.3, status=SignalStatus(last_known_good=known))
+
+
+def without_hash(version: int) -> Revision:
+    return replace(workload(history=(version,)).revisions[0], hash="")
+
+
+@pytest.mark.parametrize(
+    ("signals", "history", "version"),
+    [
+        ([HIGH], (1, 2, 3), 2),  # nothing is known to be good: the previous one
+        ([good(1)], (1, 2, 3), 1),  # the last known good one, though it is older
+        ([good(3)], (1, 2, 3), 2),  # never the breached one, whatever was said of it
+        ([good(3), good(1, "b")], (1, 2, 3), 1),
+        ([HIGH], (1, 2, 4, 3), 4),  # the breached one had been deployed again: the one before it
+        ([good(9)], (1, 2, 3), 2),  # what was good has left the history
+    ],
+)
+def test_rollback_goes_to(signals: Sequence[Signal], history: Sequence[int], version: int) -> None:
+    scene = Scene(signals, target=workload(3, history=history), ladders=[ladder(contain_by("Rollback"))])
+    plan = scene.plan()
+    assert plan.act is not None
+    assert plan.act.revision is not None
+    assert (plan.act.action, plan.act.revision.hash) == (ContainmentAction.ROLLBACK, f"hash{version}")
+    assert plan.act.intent.pod_template_hash == f"hash{version}"
+    scene.run()
+    assert scene.reason(CONTAINED) == ("True", Reason.ROLLED_BACK)
+
+
+@pytest.mark.parametrize("if_impossible", ["ScaleToZero", "Isolate"])
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (workload(1, history=(1,)), "no earlier revision"),  # the first, or revisionHistoryLimit: 0
+        (workload(2, history=(1, 2), paused=True), "paused"),
+        (workload(1, history=(1, 2)), "newer"),  # somebody had gone back by hand without a new number
+        (workload(3, history=(1, 2)), "not yet recorded"),  # its ReplicaSet has not been made
+        (workload(2, history=(2,), revisions=(*workload(2, history=(2,)).revisions, without_hash(1))), "no earlier"),
+    ],
+)
+def test_impossible_rollback_scales_to_zero_and_says_why(target: Workload, why: str, if_impossible: str) -> None:
+    scene = Scene([HIGH], target=target, ladders=[ladder(contain_by("Rollback", ifImpossible=if_impossible))])
+    plan = scene.plan()
+    assert plan.act is not None
+    assert (plan.act.action, plan.act.intent.reason) == ("ScaleToZero", Reason.ROLLBACK_IMPOSSIBLE)
+    assert why in plan.act.intent.message
+    assert plan.opening is not None
+    assert plan.opening.labels[LABEL_CONTAINMENT] == "ScaleToZero", "the lock is that of what is really done"
+
+
+@pytest.mark.parametrize("action", ["Fallback", "Isolate"])
+def test_action_that_a_deployment_does_not_have_scales_to_zero(action: str) -> None:
+    plan = Scene([HIGH], ladders=[ladder(contain_by(action))]).plan()
+    assert plan.act is not None
+    assert (plan.act.action, plan.act.intent.reason) == ("ScaleToZero", Reason.ACTION_NOT_SUPPORTED)
+
+
+def test_revision_deployed_between_evidence_and_rollback_is_the_quarantined_one() -> None:
+    scene = Scene([HIGH], ladders=[ladder(contain_by("Rollback"))])
+    scene.carry_out(replace(scene.plan(), act=None))
+    scene.target = workload(3, history=(1, 2, 3))
+    plan = scene.plan()
+    assert plan.rising is not None
+    intent = plan.rising.intent
+    assert (intent.reason, intent.pod_template_hash) == (Reason.EVIDENCE_OUTDATED, "hash1")
+    assert intent.evidence is not None
+    assert intent.evidence.pod_template_hash == "hash3"
+
+
+def test_revision_pruned_before_the_rollback_scales_to_zero() -> None:
+    scene = Scene([HIGH], ladders=[ladder(contain_by("Rollback"))])
+    scene.carry_out(replace(scene.plan(), act=None))
+    scene.target = workload(2, history=(2,))
+    plan = scene.plan()
+    assert plan.rising is not None
+    assert (plan.rising.intent.action, plan.rising.intent.reason) == ("ScaleToZero", Reason.ROLLBACK_IMPOSSIBLE)
+    scene.run()
+    assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
+
+
+def test_rollback_undone_after_its_revision_was_pruned_scales_to_zero() -> None:
+    scene = contained(action="Rollback")
+    scene.target = workload(2, history=(2,), template_set_by="argocd")
+    scene.run()
+    assert scene.target.replicas == 0
+    assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
+    status = scene.escalation.status.containment
+    assert status is not None
+    assert status.restore is not None
+    assert status.restore.pod_template_hash == "hash2"
+
+
+def test_another_template_in_place_of_the_one_gone_back_to_is_undoing_it() -> None:
+    """The breached image with one more annotation is another revision, and not the one gone back to."""
+    scene = contained(action="Rollback")
+    scene.target = workload(3, history=(1, 2, 3), template_set_by="helm")
+    plan = scene.plan()
+    assert plan.act is not None
+    assert plan.act.revision is not None
+    assert (plan.act.again, plan.act.undone_by, plan.act.revision.hash) == (True, "helm", "hash1")
+
+
+def test_known_good_is_the_revision_that_was_read_at_baseline() -> None:
+    scene = Scene([signal(bias=0.01)])
+    scene.run()
+    known = scene.signals[0].status.last_known_good
+    assert known is not None
+    assert (known.digest, known.revision, known.since) == ("hash2", "2", NOW)
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        Scene([signal(bias=0.15)]),  # beyond a threshold, if unconfirmed
+        Scene([signal(bias=0.01), signal("b", source="b", drift=0.3)]),  # another signal is not at baseline
+        Scene([signal(bias=0.01)], target=workload(template_since=at(1))),  # read before it was put in place
+        Scene([signal(bias=0.01)], target=workload(updated_replicas=1)),  # not rolled out
+        Scene([signal(bias=0.01)], target=workload(replicas=0)),
+        Scene([signal(drill=True, bias=0.01)]),
+        Scene([signal(bias=0.01)], now=at(24 * 60)),  # silent
+        Scene([signal(manual="high")]),
+    ],
+)
+def test_revision_is_not_known_to_be_good(scene: Scene) -> None:
+    scene.run()
+    assert [s.status.last_known_good for s in scene.signals] == [None] * len(scene.signals)

@@ -1,0 +1,283 @@
+"""What the documentation says, held against the code: links, examples, commands, metrics, reasons, names of tests."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import pytest
+import typer
+import yaml
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from riskladder.api.base import GROUP
+from riskladder.api.escalation import LedgerHead
+from riskladder.api.kinds import KINDS
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.validation import validate
+from riskladder.cli.main import app
+from riskladder.cluster.ledger import Record, record_object
+from riskladder.controller.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "bench/*.md")
+    for page in ROOT.glob(pattern)
+    if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
+)
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+SHELLS = ("console", "sh", "bash", "shell")
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
+
+
+class Block(NamedTuple):
+    """A fenced block."""
+
+    language: str
+    text: str
+    line: int
+
+
+@cache
+def tokens(page: Path) -> tuple[Token, ...]:
+    return tuple(MarkdownIt("commonmark").enable("table").parse(page.read_text("utf-8")))
+
+
+def blocks(page: Path, *languages: str) -> Iterator[Block]:
+    for token in tokens(page):
+        if token.type == "fence" and token.info.split(" ")[0] in languages:
+            yield Block(token.info, token.content, (token.map or [0])[0] + 1)
+
+
+def spans(page: Path) -> Iterator[str]:
+    """What stands between backticks."""
+    for token in tokens(page):
+        yield from (child.content for child in token.children or () if child.type == "code_inline")
+
+
+def rows(page: Path) -> Iterator[list[str]]:
+    """The cells of every table row, as they are written."""
+    cells: list[str] = []
+    for token, following in zip(tokens(page), tokens(page)[1:], strict=False):
+        if token.type == "tr_open":
+            cells = []
+        elif token.type == "td_open":
+            cells.append(following.content)
+        elif token.type == "tr_close" and cells:
+            yield cells
+
+
+def codes(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+# --- Links ------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def anchors(page: Path) -> frozenset[str]:
+    """The anchors that GitHub makes of the headings."""
+    seen: Counter[str] = Counter()
+    found = set()
+    for token, following in zip(tokens(page), tokens(page)[1:], strict=False):
+        if token.type == "heading_open":
+            text = "".join(child.content for child in following.children or ())
+            slug = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+            found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+            seen[slug] += 1
+    return frozenset(found)
+
+
+def links(page: Path) -> Iterator[str]:
+    for token in tokens(page):
+        for child in token.children or ():
+            if child.type in ("link_open", "image"):
+                yield str(child.attrGet("href") or child.attrGet("src"))
+
+
+@each_page
+def test_every_relative_link_and_anchor_leads_somewhere(page: Path) -> None:
+    broken = []
+    for link in links(page):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = (page.parent / path).resolve() if path else page
+        is_there = target.is_relative_to(ROOT) and target.exists()
+        if not is_there or (anchor and (target.suffix != ".md" or anchor not in anchors(target))):
+            broken.append(link)
+    assert broken == []
+
+
+FILE = re.compile(r"(?:\.ci|api|bench|crds|docs|examples|manifests|operator|tests)/[\w./-]+|Makefile|Dockerfile")
+
+
+@each_page
+def test_every_file_and_test_that_is_named_exists(page: Path) -> None:
+    missing = []
+    for span in spans(page):
+        path, _, test = span.partition("::")
+        if not FILE.fullmatch(path):
+            continue
+        places = (ROOT / path, ROOT / "operator/riskladder" / path, page.parent / path)
+        found = next((place for place in places if place.exists()), None)
+        if found is None or (test and not re.search(rf"def {re.escape(test)}\(", found.read_text("utf-8"))):
+            missing.append(span)
+    assert missing == []
+
+
+# --- Examples ---------------------------------------------------------------------------------------------------------
+
+
+def manifests(page: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for block in blocks(page, "yaml"):
+        if f"apiVersion: {GROUP}/" in block.text:
+            for document in yaml.safe_load_all(block.text):
+                if str((document or {}).get("apiVersion", "")).startswith(f"{GROUP}/"):
+                    yield block.line, document
+
+
+@each_page
+def test_every_example_would_be_taken_by_the_api_server(page: Path) -> None:
+    wrong = []
+    for line, document in manifests(page):
+        assert document["kind"] in KINDS, f"line {line}"
+        wrong += [f"line {line}: {p}" for p in validate(document["kind"], document, unknown_fields=True)]
+    assert wrong == []
+
+
+def test_examples_are_found_at_all() -> None:
+    kinds = {document["kind"] for page in PAGES for _, document in manifests(page)}
+    assert {"EscalationLadder", "ModelRiskSignal"} <= kinds
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------------
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """Every call of riskladder: whole lines of shell blocks, parts of pipelines, and code in the text."""
+    texts = [line for block in blocks(page, *SHELLS) for line in block.text.replace("\\\n", " ").splitlines()]
+    texts += [span for span in spans(page) if span.startswith("riskladder ")]
+    for text in texts:
+        for part in re.split(r"\s\|\s|&&", text.removeprefix("$ ")):
+            try:
+                words = shlex.split(part, comments=True)
+            except ValueError:
+                continue  # a line of output
+            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                words = words[1:]
+            if words[1:3] == ["-m", "riskladder"]:
+                words = ["riskladder", *words[3:]]
+            if words and words[0].rpartition("/")[2] == "riskladder":
+                yield words[1:]
+
+
+@each_page
+def test_every_command_line_has_subcommands_and_options_that_exist(page: Path) -> None:
+    command: Any = typer.main.get_command(app)
+    wrong = []
+    for words in command_lines(page):
+        if not words or words[0] in ("…", "--version", "--help"):
+            continue
+        chosen = command.commands.get(words[0])
+        if chosen is None:
+            wrong.append(f"riskladder {words[0]}")
+            continue
+        known = {option for parameter in chosen.params for option in parameter.opts} | {"-h", "--help"}
+        given = {word.partition("=")[0] for word in words[1:] if re.match(r"--?[a-zA-Z]", word)}
+        wrong += [f"riskladder {words[0]} {option}" for option in sorted(given - known)]
+    assert wrong == []
+
+
+def test_commands_are_found_at_all() -> None:
+    command: Any = typer.main.get_command(app)
+    shown = {words[0] for page in PAGES for words in command_lines(page) if words}
+    assert set(command.commands) <= shown
+
+
+@each_page
+def test_every_make_target_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    texts = [span for span in spans(page) if span.startswith("make")]
+    texts += [line.removeprefix("$ ") for block in blocks(page, *SHELLS) for line in block.text.splitlines()]
+    named = {match[1] for text in texts if (match := re.match(r"make ([a-z-]+)", text))}
+    assert named <= targets
+
+
+# --- Operations -------------------------------------------------------------------------------------------------------
+
+OPERATIONS = ROOT / "docs/operations.md"
+
+
+def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
+    metrics = Metrics()
+    exported = {}
+    for metric in vars(metrics).values():
+        if hasattr(metric, "describe"):
+            [family] = metric.describe()
+            exported[family.name + ("_total" if family.type == "counter" else "")] = list(metric._labelnames)
+    documented = {
+        codes(row[0])[0]: codes(row[2]) for row in rows(OPERATIONS) if codes(row[0])[:1] and "riskladder_" in row[0]
+    }
+    assert documented == exported
+    text = OPERATIONS.read_text("utf-8")
+    known = {name + suffix for name in exported for suffix in ("", "_bucket", "_count", "_sum")}
+    assert set(re.findall(r"riskladder_[a-z_]+", text)) <= known
+
+
+def test_every_option_of_the_operator_is_documented() -> None:
+    command: Any = typer.main.get_command(app)
+    options = {option for parameter in command.commands["operator"].params for option in parameter.opts}
+    documented = {code for row in rows(OPERATIONS) for code in codes(row[0]) if code.startswith("-")}
+    assert documented == options
+
+
+# --- Concepts ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_reason_and_condition_is_explained() -> None:
+    explained = {code for row in rows(ROOT / "docs/concepts.md") for code in codes(row[0])}
+    assert {str(reason) for reason in Reason} - explained == set()
+    assert {str(kind) for kind in ConditionType} - explained == set()
+
+
+# --- The auditor's own verifier ---------------------------------------------------------------------------------------
+
+
+def chain(length: int) -> list[dict[str, Any]]:
+    head, objects = None, []
+    for number in range(length):
+        detail = {"message": f'é\u2028\t"{number}\\', "reading.x": "0.1"}
+        entry = Record("EscalationOpened", f"uid/{number}", datetime(2026, 11, 24, tzinfo=UTC), "riskladder", detail)
+        objects.append(record_object("models", "scorer-1", entry, head))
+        head = LedgerHead(sequence=objects[-1]["spec"]["sequence"], hash=objects[-1]["spec"]["hash"])
+    return objects
+
+
+def run_verifier(objects: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
+    [code] = [b.text for b in blocks(ROOT / "docs/audit.md", "python") if "previousHash" in b.text]
+    export = json.dumps({"items": objects})
+    return subprocess.run([sys.executable, "-c", code], input=export, capture_output=True, text=True, check=False)
+
+
+def test_verifier_of_the_audit_page_agrees_with_the_chain() -> None:
+    objects = chain(4)
+    intact = run_verifier(list(reversed(objects)))
+    assert intact.returncode == 0, intact.stderr
+    assert f"models/scorer-1 4:{objects[-1]['spec']['hash']}" in intact.stdout
+    assert run_verifier(objects[:1] + objects[2:]).returncode != 0
+    objects[1]["spec"]["detail"]["message"] += "."
+    assert run_verifier(objects).returncode != 0

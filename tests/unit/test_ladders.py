@@ -1,0 +1,158 @@
+"""A ladder's status: valid, permitted, reviewed, suspended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from riskladder.api.conditions import find
+from riskladder.api.ladder import EscalationLadderStatus
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.policy.ladders import update_ladder
+from riskladder.policy.plan import LadderUpdate
+from riskladder.policy.snapshot import Ladder, is_governed
+from tests.unit.builders import LADDER, NOW, Document, Edit, at, edited, ladder
+
+CREATED = datetime(2026, 11, 1, 15, 30, tzinfo=UTC)
+
+
+def updated(
+    item: Ladder,
+    before: EscalationLadderStatus | None = None,
+    *,
+    missing: tuple[str, ...] = (),
+    now: datetime = NOW,
+    opened: int = 0,
+) -> tuple[LadderUpdate, datetime | None]:
+    return update_ladder(
+        item,
+        before or EscalationLadderStatus(),
+        created=CREATED,
+        open_escalations=opened,
+        missing=missing,
+        now=now,
+    )
+
+
+def reason(update: LadderUpdate, kind: ConditionType) -> tuple[str, str]:
+    found = find(update.status.conditions, kind)
+    assert found is not None
+    return str(found.status), found.reason
+
+
+def reviewed(every: str, last: str | None = None) -> Ladder:
+    review = {"every": every, **({"lastReviewed": last} if last else {})}
+    return ladder(lambda spec: spec["charter"].update(review=review))
+
+
+def test_valid_ladder_is_in_force() -> None:
+    item = ladder(generation=4)
+    update, wake = updated(item, opened=2)
+    assert reason(update, ConditionType.READY) == ("True", Reason.VALID)
+    assert reason(update, ConditionType.SUSPENDED) == ("False", Reason.ACTIVE)
+    assert reason(update, ConditionType.REVIEW_CURRENT) == ("True", Reason.NO_REVIEW_CADENCE)
+    status = update.status
+    assert (status.observed_generation, status.digest, status.open_escalations) == (4, item.digest, 2)
+    assert (update.entries, wake) == ((), None)
+
+
+def test_nothing_changes_while_nothing_changes() -> None:
+    item = reviewed("90d")
+    status = updated(item)[0].status
+    again, _ = updated(item, status, now=at(999))
+    assert (again.status, again.entries) == (status, ())
+
+
+def test_invalid_ladder_says_what_is_wrong_and_warns_once() -> None:
+    item = replace(ladder(), spec=None, digest="", problems=("spec.tiers: needs at least one", "spec.x: is odd"))
+    update, wake = updated(item)
+    assert reason(update, ConditionType.READY) == ("False", Reason.INVALID)
+    (entry,) = update.entries
+    assert entry.message == "spec.tiers: needs at least one; spec.x: is odd"
+    assert (entry.warning, entry.recorded, wake, update.status.digest) == (True, False, None, None)
+    assert updated(item, update.status, now=at(1))[0].entries == ()
+
+
+def test_missing_permissions_are_named_and_warned_of_again_only_when_others_are_missing() -> None:
+    item = ladder()
+    update, _ = updated(item, missing=("patch deployments", "create events"))
+    assert reason(update, ConditionType.READY) == ("False", Reason.PERMISSION_MISSING)
+    assert update.entries[0].message == "the operator may not create events; patch deployments"
+    assert updated(item, update.status, missing=("create events", "patch deployments"))[0].entries == ()
+    fewer, _ = updated(item, update.status, missing=("create events",))
+    assert len({entry.key for entry in (*update.entries, *fewer.entries)}) == 2
+    granted, _ = updated(item, fewer.status, now=at(1))
+    assert (reason(granted, ConditionType.READY), granted.entries) == (("True", Reason.VALID), ())
+
+
+def test_other_permissions_missing_are_another_warning() -> None:
+    """Events are told apart by their key: as many permissions as before, but not the same ones."""
+    first, _ = updated(ladder(), missing=("create events",))
+    second, _ = updated(ladder(), first.status, missing=("patch deployments",))
+    assert len({entry.key for entry in (*first.entries, *second.entries)}) == 2
+
+
+def test_suspended_ladder_says_so() -> None:
+    update, _ = updated(ladder(lambda spec: spec.update(suspended=True)))
+    assert reason(update, ConditionType.SUSPENDED) == ("True", Reason.SUSPENDED)
+    assert reason(update, ConditionType.READY) == ("True", Reason.VALID)
+
+
+@pytest.mark.parametrize(
+    ("item", "due"),
+    [
+        (reviewed("30d", "2026-11-01"), datetime(2026, 12, 2, tzinfo=UTC)),  # the whole last day is in time
+        (reviewed("12h", "2026-11-24"), datetime(2026, 11, 25, 12, tzinfo=UTC)),
+        (reviewed("30d"), CREATED + timedelta(days=30)),  # never reviewed: from the day it was created
+    ],
+)
+def test_review_is_due_so_long_after_the_last(item: Ladder, due: datetime) -> None:
+    before, wake = updated(item, now=due - timedelta(seconds=1))
+    assert (reason(before, ConditionType.REVIEW_CURRENT), wake) == (("True", Reason.REVIEW_RECENT), due)
+    after, wake = updated(item, before.status, now=due)
+    assert (reason(after, ConditionType.REVIEW_CURRENT), wake) == (("False", Reason.REVIEW_OVERDUE), None)
+    assert reason(after, ConditionType.READY) == ("True", Reason.VALID), "an overdue review puts nothing out of force"
+    again, _ = updated(reviewed("30d", f"{due:%Y-%m-%d}"), after.status, now=due)
+    assert reason(again, ConditionType.REVIEW_CURRENT) == ("True", Reason.REVIEW_RECENT)
+
+
+def selector(**parts: object) -> Edit:
+    return lambda spec: spec["governs"].update(selector=parts)
+
+
+def expression(key: str, operator: str, *values: str) -> Document:
+    return {"key": key, "operator": operator, **({"values": list(values)} if values else {})}
+
+
+@pytest.mark.parametrize(
+    ("edit", "labels", "governed"),
+    [
+        (selector(matchLabels={"a": "1"}), {"a": "1", "b": "2"}, True),
+        (selector(matchLabels={"a": "1"}), {"a": "2"}, False),
+        (selector(matchLabels={"a": "1", "b": "2"}), {"a": "1"}, False),
+        (selector(matchLabels={"a": ""}), {}, False),
+        (selector(matchExpressions=[expression("a", "In", "1", "2")]), {"a": "2"}, True),
+        (selector(matchExpressions=[expression("a", "In", "1", "2")]), {}, False),
+        (selector(matchExpressions=[expression("a", "NotIn", "1")]), {"a": "1"}, False),
+        (selector(matchExpressions=[expression("a", "NotIn", "1")]), {}, True),  # as metav1.LabelSelector has it
+        (selector(matchExpressions=[expression("a", "Exists")]), {"a": ""}, True),
+        (selector(matchExpressions=[expression("a", "Exists")]), {}, False),
+        (selector(matchExpressions=[expression("a", "DoesNotExist")]), {"a": ""}, False),
+        (selector(matchExpressions=[expression("a", "DoesNotExist")]), {}, True),
+        (selector(matchLabels={"a": "1"}, matchExpressions=[expression("b", "Exists")]), {"a": "1"}, False),
+        (selector(), {"a": "1"}, False),  # governs nothing: a ladder is opt-in
+    ],
+)
+def test_labels_opt_in(edit: Edit, labels: dict[str, str], governed: bool) -> None:
+    spec = ladder(edit).spec
+    assert spec is not None
+    assert is_governed(spec.governs, labels) == governed
+
+
+def test_ladder_of_these_tests_is_one_that_the_api_server_takes() -> None:
+    from riskladder.api.validation import validate
+
+    for edit in (None, lambda spec: spec["tiers"][1]["containment"].update(action="Rollback")):
+        assert validate("EscalationLadder", {"metadata": {"name": "credit"}, "spec": edited(LADDER, edit)}) == []
