@@ -562,7 +562,7 @@ async def test_any_write_may_fail_in_any_manner_and_all_is_done_once(
 async def test_reading_replaced_while_its_status_is_on_its_way_has_counted(
     world: World, start: Start, chaos: Chaos, account: Path, tmp_path: Path
 ) -> None:
-    """The status refers to what was replaced meanwhile, so it is refused; what it had accepted must not be forgotten."""
+    """The status is of what was replaced meanwhile, so it is refused; what it had accepted must not be forgotten."""
     await deploy_all(world, ["scorer"])
     await leading(start(kubeconfig=chaos.kubeconfig(account, tmp_path / "chaos.kubeconfig")))
     chaos.hold = lambda write: write.method == "PATCH" and "/modelrisksignals/" in write.path

@@ -65,7 +65,7 @@ def writes(operator: OperatorProcess) -> dict[tuple[str, str, str], float]:
     return found
 
 
-async def versions(world: World, kinds: Iterable[Resource] = (*resources.OWN, *resources.WATCHED)) -> dict[str, str]:
+async def versions(world: World, kinds: Iterable[Resource] = (*resources.OWN, *resources.CACHED)) -> dict[str, str]:
     """resourceVersion of everything the operator might write, by uid."""
     found = {}
     for resource in {*kinds, resources.EVENTS}:
@@ -129,7 +129,7 @@ async def test_metrics_after_a_breach(world: World, start: Start) -> None:
     for state in ("urgent", "contain", "trail", "later", "running"):
         assert value(found, "riskladder_queue_depth", state=state) >= 0
     assert 0 <= value(found, "riskladder_queue_oldest_seconds") < 10
-    for resource in resources.WATCHED:
+    for resource in resources.CACHED:
         assert 0 <= value(found, "riskladder_watch_age_seconds", resource=resource.title) < 60
 
 

@@ -126,12 +126,17 @@ class Server:
                 cause = intent.get("signal", spec["signal"])
                 assert cause["uid"].startswith("uid-"), "invariant 2: an act without the signal that caused it"
                 assert (spec["ladder"]["uid"], spec["ladder"]["generation"]) in self.generations, "invariant 2: ladder"
+            earlier = self.acts[(uid, action)]
+            seen = [intent.get("evidence") or spec["evidence"] for intent in fits]
+            if not earlier and not goes_back:
+                assert before["spec"]["replicas"] in [e["replicas"] for e in seen], "evidence of another state"
             if goes_back:
                 landed = hash_of(after["spec"]["template"])
                 aims = [i for i in fits if i["podTemplateHash"] == landed]
                 assert aims, "invariant 2: a rollback to what no intent names"
                 left = {(i.get("evidence") or spec["evidence"])["podTemplateHash"] for i in aims}
                 assert landed not in left, "invariant 5: rolled back to the quarantined revision"
+                assert earlier or hash_of(before["spec"]["template"]) in left, "evidence of another state"
                 self.gone_back_to.add((uid, landed))
             self.acts[(uid, action)] += 1
             limit = len(fits) + self.disturbed

@@ -13,7 +13,7 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.contain import LABEL_CONTAINMENT
 from riskladder.policy.snapshot import Signal
 from riskladder.policy.trail import MAX_UNDONE, SETTLE, record_undone
-from riskladder.workloads.facts import Revision, Workload
+from riskladder.workloads.facts import OPERATOR, Revision, Workload
 from tests.unit.builders import (
     NOW,
     Document,
@@ -241,6 +241,26 @@ def test_revision_deployed_between_evidence_and_rollback_is_the_quarantined_one(
     assert (intent.reason, intent.pod_template_hash) == (Reason.EVIDENCE_OUTDATED, "hash1")
     assert intent.evidence is not None
     assert intent.evidence.pod_template_hash == "hash3"
+
+
+def test_template_deployed_before_the_rollback_and_not_recorded_yet_is_contained_on_fresh_evidence() -> None:
+    """Whether its controller is slow, down, or kept from it by spec.paused: to wait for it may be to wait for ever."""
+    scene = Scene([HIGH], ladders=[ladder(contain_by("Rollback"))])
+    scene.carry_out(replace(scene.plan(), act=None))
+    scene.target = workload(3, history=(1, 2), template_set_by="helm")
+    plan = scene.plan()
+    assert plan.rising is not None
+    assert (plan.rising.intent.action, plan.rising.intent.reason) == ("ScaleToZero", Reason.EVIDENCE_OUTDATED)
+    assert plan.rising.intent.evidence is not None
+    assert plan.rising.intent.evidence.images[0].image == "scorer:3"
+    scene.run()
+    assert scene.trail() == ["opened", "applied/2", "contained/2"]
+
+
+def test_deleted_replicaset_of_the_rollback_is_made_again_by_its_controller() -> None:
+    scene = contained(action="Rollback")
+    scene.target = workload(1, history=(2,), template_set_by=OPERATOR)
+    assert not scene.plan().urgent
 
 
 def test_revision_pruned_before_the_rollback_scales_to_zero() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskladder.cluster import client
 from riskladder.workloads import deployment
 from riskladder.workloads.deployment import (
     HASH_LABEL,
@@ -24,7 +25,7 @@ from riskladder.workloads.deployment import (
     scale_to_zero,
     template_digest,
 )
-from riskladder.workloads.facts import Image, Revision, Workload
+from riskladder.workloads.facts import OPERATOR, Image, Revision, Workload
 from tests.unit.builders import Document, deployment_object, edited, pod_object, replicaset_object, template, workload
 
 # --- Facts in ---------------------------------------------------------------------------------------------------------
@@ -230,7 +231,8 @@ BAD_POD = read_pod(pod_object("bad", 2))
         (replace(BACK, updated_replicas=1), True, False, True),
         (replace(BACK, total_replicas=4), True, False, True),
         (replace(BACK, generation=9), True, False, True),
-        (workload(3, history=(2, 1)), True, True, True),  # its ReplicaSet is still to be made: no other is in place
+        (workload(3, history=(2, 1)), False, False, False),  # its ReplicaSet is still to be made
+        (workload(1, history=(2,), template_set_by=OPERATOR), True, True, True),  # somebody deleted it: it will be back
         (workload(3, history=(2, 1, 3)), False, False, False),  # a third template is not the one gone back to
         (BACK, True, True, True),
     ],
@@ -241,3 +243,7 @@ def test_rollback_is_proved_when_nothing_of_the_quarantined_revision_is_left(
     proof = prove_rolled_back(target, quarantined="hash2", wanted="hash1")
     assert (proof.applied, proof.pods_gone, proof.clear) == (applied, gone, clear)
     assert proof.endpoints_empty == gone
+
+
+def test_the_operator_knows_its_own_writes() -> None:
+    assert client.FIELD_MANAGER == OPERATOR

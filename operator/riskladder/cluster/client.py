@@ -24,6 +24,15 @@ APPLY_PATCH = "application/apply-patch+yaml"
 REQUEST_TIMEOUT = 10.0
 """Seconds for one request, answer included."""
 
+LIST_TIMEOUT = 60.0
+"""Seconds for one page of a list."""
+
+WATCH_SECONDS = 15
+"""For how long the API server keeps one watch open; a bookmark comes just before."""
+
+STALL_SECONDS = 5.0
+"""How much longer nothing may be heard before a connection counts as stalled: a breach behind it would go unseen."""
+
 
 class ApiError(Exception):
     """The API server refused a request or could not be reached.
@@ -140,16 +149,10 @@ class Client:
         """One object as it is stored now."""
         return await self.request("GET", resource.path(namespace, name), verb="get", resource=resource.title)
 
-    async def list(
-        self,
-        resource: Resource,
-        namespace: str | None = None,
-        *,
-        labels: str = "",
-        limit: int = 0,
-        timeout: float = 60.0,  # noqa: ASYNC109
-    ) -> list[Object]:
-        """All objects (or the first ``limit``), with kind and apiVersion filled in."""
+    async def list_at(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", limit: int = 0
+    ) -> tuple[list[Object], str]:
+        """The objects, and the resourceVersion of the list: where a watch goes on from."""
         items: list[Object] = []
         params: dict[str, str] = {"limit": str(limit or 500)}
         if labels:
@@ -161,29 +164,51 @@ class Client:
                 verb="list",
                 resource=resource.title,
                 params=params,
-                timeout=timeout,
+                timeout=LIST_TIMEOUT,
             )
             items += [{"apiVersion": resource.api_version, "kind": resource.kind, **i} for i in page.get("items") or ()]
-            token = (page.get("metadata") or {}).get("continue")
+            metadata = page.get("metadata") or {}
+            token = metadata.get("continue")
             if not token or limit:
-                return items
+                return items, str(metadata.get("resourceVersion", ""))
             params["continue"] = token
 
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        limit: int = 0,
+    ) -> list[Object]:
+        """All objects (or the first ``limit``), with kind and apiVersion filled in."""
+        items, _ = await self.list_at(resource, namespace, labels=labels, limit=limit)
+        return items
+
     async def watch(
-        self, resource: Resource, namespace: str | None = None, *, fields: str = "", labels: str = ""
+        self, resource: Resource, namespace: str | None = None, *, since: str = ""
     ) -> AsyncIterator[tuple[str, Object]]:
-        """Changes from now on, existing objects first (as ``ADDED``), until the server ends the stream.
+        """Changes until the server ends the stream, which it does every ``WATCH_SECONDS``.
+
+        Args:
+            resource: What to watch.
+            namespace: Where, or everywhere.
+            since: resourceVersion to go on from, bookmarks included; by default existing objects come first, as
+                ``ADDED``.
 
         Raises:
-            ApiError: The API server refused, was not there, or sent an error in the stream.
+            ApiError: The API server refused, was not there, fell silent, or sent an error in the stream.
         """
-        params = {"watch": "true", "allowWatchBookmarks": "false"}
-        if fields:
-            params["fieldSelector"] = fields
-        if labels:
-            params["labelSelector"] = labels
+        params = {"watch": "true"}
+        if since:
+            params |= {
+                "resourceVersion": since,
+                "allowWatchBookmarks": "true",
+                "timeoutSeconds": str(WATCH_SECONDS),
+            }
         where, title = resource.path(namespace), resource.title
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT)
+        silence = WATCH_SECONDS + STALL_SECONDS if since else None
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT, sock_read=silence)
         try:
             async with self._connection.session.get(
                 self._connection.server + where, params=params, timeout=timeout
@@ -206,8 +231,10 @@ class Client:
                                 where=where,
                             )
                         yield event["type"], event["object"]
-        except (aiohttp.ClientError, OSError) as cause:
-            raise ApiError(0, "Unreachable", str(cause), verb="watch", resource=title, where=where) from cause
+        except (aiohttp.ClientError, TimeoutError, OSError) as cause:
+            raise ApiError(
+                0, "Unreachable", str(cause) or repr(cause), verb="watch", resource=title, where=where
+            ) from cause
 
     async def apply(self, resource: Resource, namespace: str | None, body: Object, *, manager: str) -> Object:
         """Server-side apply under a field manager, taking over what others own."""

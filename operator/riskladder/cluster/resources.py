@@ -29,15 +29,18 @@ class Resource:
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """URL path of the collection, one object, or one of its subresources; every part is escaped."""
-        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        path = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         if namespace is not None:
-            parts += ["namespaces", namespace]
-        parts.append(self.plural)
+            path += f"/namespaces/{_escaped(namespace)}"
+        path += f"/{self.plural}"
         if name is not None:
-            parts.append(name)
-        if subresource is not None:
-            parts.append(subresource)
-        return "/" + "/".join(quote(part, safe="") for part in parts)
+            path += f"/{_escaped(name)}"
+        return f"{path}/{_escaped(subresource)}" if subresource is not None else path
+
+
+def _escaped(part: str) -> str:
+    """One segment of a path; the names that Kubernetes allows need nothing done, and that is quicker to see."""
+    return part if part.replace("-", "").replace(".", "").isalnum() and part.isascii() else quote(part, safe="")
 
 
 LADDERS = Resource(GROUP, VERSION, "escalationladders", "EscalationLadder")
@@ -52,4 +55,11 @@ EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 OWN = (LADDERS, SIGNALS, ESCALATIONS, RECORDS)
-WATCHED = (LADDERS, SIGNALS, ESCALATIONS, DEPLOYMENTS, REPLICASETS, PODS, ENDPOINTSLICES)
+WATCHED = (LADDERS, SIGNALS, ESCALATIONS, DEPLOYMENTS)
+"""What decisions are about: followed by Kopf."""
+
+FOLLOWED = (REPLICASETS, PODS, ENDPOINTSLICES)
+"""What belongs to a target and comes in great numbers: followed by informers."""
+
+CACHED = WATCHED + FOLLOWED
+"""All of which the operator keeps a picture."""

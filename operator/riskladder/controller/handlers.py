@@ -15,7 +15,9 @@ from typing import Any
 
 import kopf
 import structlog
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
+from riskladder.cluster.client import STALL_SECONDS, WATCH_SECONDS
 from riskladder.cluster.resources import WATCHED, Resource
 from riskladder.controller.store import Store
 
@@ -23,11 +25,6 @@ log = structlog.get_logger(__name__)
 
 WATCHER_TASK = "watcher for "
 """How Kopf names the task of a watcher: it is gone when the watcher has died."""
-
-
-WATCH_SECONDS = 15
-"""For how long the API server keeps one watch open; a bookmark comes just before. A stalled connection is noticed 5 s
-later: by Kopf's own measure, the bookmark of every minute, a breach behind it would go unseen for 70 s."""
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
@@ -91,6 +88,14 @@ class Handlers:
             )
 
 
+class NoMemories(ResourceMemories):
+    """Kopf keeps some kilobytes for every object it has ever seen; these handlers have no use for any of it."""
+
+    async def recall(self, *arguments: Any, **options: Any) -> ResourceMemory:
+        """A blank memory, forgotten at once."""
+        return await super().recall(*arguments, **{**options, "ephemeral": True})
+
+
 def watchers_alive() -> int:
     """How many of Kopf's watchers are running: a dead one does not come back by itself."""
     return sum(task.get_name().startswith(WATCHER_TASK) for task in asyncio.all_tasks() if not task.done())
@@ -105,7 +110,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
     settings.watching.server_timeout = WATCH_SECONDS
-    settings.watching.inactivity_timeout = WATCH_SECONDS + 5.0
+    settings.watching.inactivity_timeout = WATCH_SECONDS + STALL_SECONDS
     settings.queueing.idle_timeout = 1.0
     settings.persistence.diffbase_storage = _NoDiffs()
     return settings

@@ -19,12 +19,14 @@ import structlog
 from riskladder.api.base import GROUP, VERSION
 from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.connection import connect
+from riskladder.cluster.informer import Informer
 from riskladder.cluster.lease import Elector
-from riskladder.cluster.resources import OWN, WATCHED, Resource
+from riskladder.cluster.resources import CACHED, FOLLOWED, OWN, WATCHED, Resource
 from riskladder.controller import health
-from riskladder.controller.handlers import Handlers, kopf_settings, watchers_alive
+from riskladder.controller.handlers import Handlers, NoMemories, kopf_settings, watchers_alive
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.reconciler import Reconciler
+from riskladder.controller.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +76,7 @@ class Operator:
         self._handlers: Handlers | None = None
         self._reconciler: Reconciler | None = None
         self._elector: Elector | None = None
+        self._informers: list[Informer] = []
         self._stop = asyncio.Event()
         self.hangs = False
         """Whether something of Kopf's has not ended with ``run``, and will not."""
@@ -150,14 +153,17 @@ class Operator:
             clusterwide=not self._settings.namespaces,
             namespaces=self._settings.namespaces,
             stop_flag=stop_kopf,
+            memories=NoMemories(),
         )
         self._catch_signals()  # Kopf has installed its own, which would end it before the pass under way
         watching = asyncio.create_task(kopf.run_tasks(watchers, ignored=not_of_kopf), name="kopf")
+        informers = self._informers = self._follow(client, reconciler.store)
         helpers = [
             asyncio.create_task(self._fill(client, handlers), name="fill"),
             asyncio.create_task(self._resync(client, reconciler), name="resync"),
             asyncio.create_task(self._guard_watchers(), name="watchers"),
         ]
+        helpers += [asyncio.create_task(informer.run(), name="informer") for informer in informers]
         if not self._settings.observe_only:
             helpers.append(asyncio.create_task(self._elector.run(), name="elector"))
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
@@ -212,9 +218,25 @@ class Operator:
                 with contextlib.suppress(ApiError):
                     if not [resource for resource in WATCHED if await self._has_any(client, resource)]:
                         handlers.full.set()
+        await asyncio.gather(*(informer.synced.wait() for informer in self._informers))
         self._stage = ""
         log.info("caches full", seconds=round(time.monotonic() - self._started, 3))
         self._steer()
+
+    def _follow(self, client: Client, store: Store) -> list[Informer]:
+        """Informers of what belongs to the targets."""
+        return [
+            Informer(
+                client,
+                resource,
+                namespace,
+                put=store.put,
+                drop=store.drop,
+                drop_unless=lambda of, present, where: store.drop_unless(of, present, namespace=where),
+            )
+            for resource in FOLLOWED
+            for namespace in self._settings.namespaces or (None,)
+        ]
 
     async def _guard_watchers(self) -> None:
         """End with an error once a watcher has died, so that a standby, or this process started again, can see.
@@ -250,7 +272,7 @@ class Operator:
         while True:
             await asyncio.sleep(RESYNC_EVERY)
             try:
-                for resource in WATCHED:
+                for resource in CACHED:
                     present: set[str] = set()
                     for namespace in self._settings.namespaces or (None,):
                         for obj in await client.list(resource, namespace):
@@ -284,6 +306,8 @@ class Operator:
         now = time.monotonic()
         for resource, heard in self._handlers.heard.items():
             self._metrics.watch_age.labels(resource).set(now - heard)
+        for informer in self._informers:
+            self._metrics.watch_age.labels(informer.resource.title).set(now - informer.heard)
         self._metrics.open_escalations.clear()
         tiers = Counter(
             (e.namespace, e.spec.ladder.name, e.status.tier or "unknown")

@@ -24,7 +24,7 @@ from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
-from riskladder.cluster.resources import WATCHED, Resource
+from riskladder.cluster.resources import CACHED, Resource
 from riskladder.controller.workload_cache import Name, Object, WorkloadCache
 from riskladder.policy.contain import escalation_name
 from riskladder.policy.snapshot import Escalation, Ladder, Signal, Snapshot, Stamps, TargetKey
@@ -90,7 +90,7 @@ class Store:
     def __init__(self, enqueue: Enqueue) -> None:
         """Start empty; ``enqueue`` is told what each change concerns."""
         self._enqueue = enqueue
-        self._known: dict[str, dict[str, tuple[int, str, str]]] = {resource.plural: {} for resource in WATCHED}
+        self._known: dict[str, dict[str, tuple[int, str, str]]] = {resource.plural: {} for resource in CACHED}
         """By resource and uid: version, namespace and name of every cached object."""
         self._gone: dict[str, None] = {}
         """uids of the objects deleted last, oldest first."""
@@ -212,7 +212,7 @@ class Store:
             spec=before.spec if same and before else _compact(stored),
             status=status,
             problems=before.problems if same and before else None,
-            # A status that somebody has stored meanwhile, another operator perhaps, is newer than what was computed here.
+            # A status stored meanwhile, by another operator perhaps, is newer than what was computed here.
             pending=before.pending if before and (before.uid, before.status) == (metadata["uid"], status) else None,
         )
         self._signal_targets[name] = key

@@ -236,29 +236,27 @@ def _renewed(
     if workload is None:
         return None
     current = workload.current
-    is_lost = not any(r.hash == active.pod_template_hash for r in workload.revisions)
-    if was_applied(snapshot, escalation, active):
-        undone = not prove(workload, escalation, active).applied
-        if active.action is not ContainmentAction.ROLLBACK or not is_lost or not undone:
-            return None
-    if active.action is ContainmentAction.ROLLBACK:
+    is_back = active.action is ContainmentAction.ROLLBACK
+    is_lost = is_back and not any(r.hash == active.pod_template_hash for r in workload.revisions)
+    in_force = prove(workload, escalation, active).applied
+    was_done = was_applied(snapshot, escalation, active)
+    if in_force or (was_done and not is_lost):
+        return None
+    if is_back:
+        is_other = current is None or current.hash != quarantined_hash(escalation, active)
+        why = Reason.EVIDENCE_OUTDATED if is_other and not was_done else Reason.ROLLBACK_IMPOSSIBLE
         if is_lost:
             message = f"no rollback: revision {active.revision} is no longer in the history"
-            choice = Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ROLLBACK_IMPOSSIBLE, message)
-        elif current is not None and current.hash not in (
-            active.pod_template_hash,
-            quarantined_hash(escalation, active),
-        ):
+            choice = Choice(ContainmentAction.SCALE_TO_ZERO, why, message)
+        elif is_other:
             found = deployment.rollback_target(
-                workload, quarantined=current.hash, known_good=[active.pod_template_hash or ""]
+                workload, quarantined=current.hash if current else "", known_good=[active.pod_template_hash or ""]
             )
             if isinstance(found, Revision):
-                choice = Choice(
-                    ContainmentAction.ROLLBACK, Reason.EVIDENCE_OUTDATED, "another revision was deployed", found
-                )
+                choice = Choice(ContainmentAction.ROLLBACK, why, "another revision was deployed", found)
             else:
-                message = f"no rollback: {found.why}"
-                choice = Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ROLLBACK_IMPOSSIBLE, message)
+                message = f"another revision was deployed, and no rollback: {found.why}"
+                choice = Choice(ContainmentAction.SCALE_TO_ZERO, why, message)
         else:
             return None
     else:

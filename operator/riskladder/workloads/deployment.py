@@ -13,7 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from riskladder.workloads.facts import Image, JsonPatch, Pod, Revision, Workload
+from riskladder.workloads.facts import OPERATOR, Image, JsonPatch, Pod, Revision, Workload
 
 API_VERSION = "apps/v1"
 KIND = "Deployment"
@@ -211,11 +211,14 @@ def prove_scaled_to_zero(workload: Workload) -> Proof:
 def prove_rolled_back(workload: Workload, *, quarantined: str, wanted: str) -> Proof:
     """The template gone back to in place, rolled out completely, and no pod of the quarantined revision left.
 
-    Any third template is not that: the quarantined one with another annotation would be a new revision, too.
+    Any third template is not that: the quarantined one with another annotation would be a new revision, too. One that
+    its controller has not recorded yet is only where the operator wrote it itself.
     """
     current = workload.current
     bad = {r.digest for r in workload.revisions if r.hash == quarantined}
-    applied = workload.digest not in bad and (current is None or current.hash == wanted)
+    applied = workload.digest not in bad and (
+        current.hash == wanted if current else workload.template_set_by == OPERATOR
+    )
     pods = len(workload.active_pods(quarantined))
     gone = applied and pods == 0 and workload.settled
     left = f"{pods} pod(s) of {quarantined}, {workload.updated_replicas} of {workload.replicas} replica(s) updated"

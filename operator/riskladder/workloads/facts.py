@@ -10,6 +10,9 @@ from typing import Any
 JsonPatch = list[dict[str, Any]]
 """RFC 6902 operations."""
 
+OPERATOR = "riskladder"
+"""Field manager of the operator's own writes, in managedFields."""
+
 
 @dataclass(frozen=True, slots=True)
 class Image:

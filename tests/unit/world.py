@@ -1,0 +1,278 @@
+"""One target and all that can happen to it, on the simulated API server; and what holds when all faults have ended."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+from structlog.testing import capture_logs
+
+from riskladder.api.chain import verify_chains
+from riskladder.cluster.resources import (
+    DEPLOYMENTS,
+    ESCALATIONS,
+    LADDERS,
+    PODS,
+    RECORDS,
+    REPLICASETS,
+    SIGNALS,
+    WATCHED,
+)
+from riskladder.controller import reconciler, store
+from tests.unit.builders import (
+    KEY,
+    LADDER,
+    NOW,
+    Document,
+    contain_by,
+    deployment_object,
+    edited,
+    pod_object,
+    replicaset_object,
+    signal_document,
+    template,
+)
+from tests.unit.simulator import Operator, Queue, Server, hash_of
+
+Step = tuple[Any, ...]
+QUIET_WITHIN = 40
+"""Rounds in which everything must have been done once faults have ended."""
+
+
+def both(spec: Document) -> None:
+    contain_by("ScaleToZero")(spec)
+    spec["tiers"][0]["containment"] = {"action": "Rollback"}
+
+
+POLICIES: dict[str, Callable[[Document], object]] = {
+    "zero": contain_by("ScaleToZero"),
+    "rollback": contain_by("Rollback"),
+    "rollback, then zero": both,
+}
+
+
+class World:
+    """One target, its ladder, its signals, a controller that rolls out, and two operators."""
+
+    def __init__(self, policy: str) -> None:
+        self.now = NOW
+        self.server = Server()
+        self._pods = 0
+        self._ladder = edited(LADDER, POLICIES[policy])
+        self._put_ladder()
+        self.create(2)
+        for number, version in enumerate((1, 2), start=1):
+            self.server.save(REPLICASETS, replicaset_object(version, number, owner=self.target()["metadata"]["uid"]))
+        self.roll_out()
+        self.operators = [Operator(self.server, name) for name in ("one", "two")]
+        self.newest = NOW
+        """The latest observedAt of all."""
+
+    # --- What can happen ------------------------------------------------------------------------------------------
+
+    def read(self, name: str, value: float, minutes: int) -> None:
+        """A monitor reports, late, early or twice."""
+        at = self.now + timedelta(minutes=minutes)
+        self.newest = max(self.newest, at)
+        spec = signal_document(at=at, source="monitor", bias=value)
+        before = self.server.find(SIGNALS, name)
+        self.server.save(SIGNALS, {**(before or {"metadata": {"name": name}}), "spec": spec})
+
+    def operate(self, which: int, requests: int, fault: str = "") -> None:
+        """An operator goes on; a fault strikes the last request."""
+        for number in range(requests):
+            self.operators[which].step(fault if number == requests - 1 else "")
+
+    def keep_up(self, which: int) -> None:
+        """It sees everything and does all it has to, as it does most of the time."""
+        self.operators[which].deliver(*WATCHED)
+        self.operators[which].finish()
+
+    def deliver(self, which: int, kinds: Sequence[Any] = WATCHED) -> None:
+        self.operators[which].deliver(*kinds)
+
+    def scale(self, replicas: int) -> None:
+        """An autoscaler, a person or a sync."""
+        self._change(DEPLOYMENTS, lambda spec: spec.update(replicas=replicas))
+
+    def deploy(self, version: int) -> None:
+        self._change(DEPLOYMENTS, lambda spec: spec.update(template=template(version)))
+
+    def prune(self) -> None:
+        """The history is cut down to the revision in place."""
+        if (target := self.server.find(DEPLOYMENTS, KEY.name)) is not None:
+            keep = hash_of(target["spec"]["template"])
+            for old in self.server.all(REPLICASETS):
+                if not old["metadata"]["name"].endswith(keep):
+                    self.server.delete(REPLICASETS, old["metadata"]["name"])
+
+    def ladder(self, what: str) -> None:
+        match what:
+            case "delete":
+                self.server.delete(LADDERS, "credit")
+                return
+            case "suspend":
+                self._ladder["suspended"] = True
+            case "act":
+                self._ladder["suspended"] = False
+            case "loosen":
+                self._ladder["tiers"][1]["triggers"][0]["above"] = 0.9
+            case "tighten":
+                self._ladder["tiers"][1]["triggers"][0]["above"] = 0.2
+        self._put_ladder()
+
+    def withdraw(self, name: str) -> None:
+        self.server.delete(SIGNALS, name)
+
+    def delete(self) -> None:
+        for resource in (DEPLOYMENTS, REPLICASETS, PODS):
+            for obj in self.server.all(resource):
+                self.server.delete(resource, obj["metadata"]["name"])
+
+    def create(self, version: int) -> None:
+        if self.server.find(DEPLOYMENTS, KEY.name) is None:
+            fresh = deployment_object(version)
+            fresh["metadata"] = {key: fresh["metadata"][key] for key in ("name", "labels")}
+            self.server.save(DEPLOYMENTS, fresh)
+
+    def jump(self, minutes: float) -> None:
+        self.now += timedelta(minutes=minutes)
+
+    def roll_out(self, *, finish: bool = True) -> None:
+        """The Deployment controller makes the ReplicaSet and, when it finishes, nothing but its pods is left."""
+        target = self.server.find(DEPLOYMENTS, KEY.name)
+        if target is None:
+            return
+        uid, version = target["metadata"]["uid"], int(hash_of(target["spec"]["template"]).removeprefix("hash"))
+        annotation = "deployment.kubernetes.io/revision"
+        numbers = {
+            r["metadata"]["name"]: int(r["metadata"]["annotations"][annotation]) for r in self.server.all(REPLICASETS)
+        }
+        newest = max(numbers.values(), default=0)
+        is_newest = newest and numbers.get(f"scorer-hash{version}") == newest
+        number = newest if is_newest else newest + 1
+        self.server.save(REPLICASETS, replicaset_object(version, number, owner=uid))
+        wanted = target["spec"]["replicas"]
+        status = {"observedGeneration": target["metadata"]["generation"], "replicas": wanted, "updatedReplicas": wanted}
+        if not finish:
+            status |= {"replicas": len(self.server.all(PODS)), "updatedReplicas": 0}
+        self.server.save(DEPLOYMENTS, {**target, "status": status}, by="controller")
+        if finish:
+            self._run_pods(uid, version, wanted)
+
+    def _run_pods(self, uid: str, version: int, wanted: int) -> None:
+        owner = f"{uid}/hash{version}"
+        running = self.server.all(PODS)
+        kept = [p for p in running if p["metadata"]["ownerReferences"][0]["uid"] == owner][:wanted]
+        for pod in running:
+            if pod not in kept:
+                self.server.delete(PODS, pod["metadata"]["name"])
+        for _ in range(wanted - len(kept)):
+            self._pods += 1
+            self.server.save(PODS, pod_object(f"pod-{self._pods}", version, owner=uid))
+
+    def _put_ladder(self) -> None:
+        before = self.server.find(LADDERS, "credit") or {"metadata": {"name": "credit"}}
+        self.server.save(LADDERS, {**before, "spec": copy.deepcopy(self._ladder)})
+
+    def _change(self, resource: Any, edit: Callable[[Document], object]) -> None:
+        target = self.server.find(resource, KEY.name)
+        if target is not None:
+            self.server.save(resource, {**target, "spec": edited(target["spec"], edit)})
+
+    def target(self) -> Document:
+        found = self.server.find(DEPLOYMENTS, KEY.name)
+        assert found is not None
+        return found
+
+    def events(self) -> list[str]:
+        """What is on record, in order."""
+        return [record["spec"]["event"] for record in self.server.all(RECORDS)]
+
+    # --- When all faults have ended -------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Everything is delivered and nobody dies: after some rounds nothing is left to write (invariant 9)."""
+        self.now = max(self.now, self.newest)
+        quiet = 0
+        for _ in range(QUIET_WITHIN):
+            before = self.server.revision
+            for operator in self.operators:
+                operator.deliver(*WATCHED)
+                operator.finish()
+                self.roll_out()
+            self.now += timedelta(seconds=2)
+            quiet = quiet + 1 if self.server.revision == before else 0
+            if quiet == 3:
+                return
+        raise AssertionError("invariant 9: it never comes to rest")
+
+    def check(self, *, breached: bool) -> None:
+        """Invariant 1: what stands is contained; and its trail is complete."""
+        target = self.server.find(DEPLOYMENTS, KEY.name)
+        is_open = [e for e in self.server.all(ESCALATIONS) if not condition(e, "Closed").startswith("True")]
+        ours = [e for e in is_open if target and e["spec"]["target"]["uid"] == target["metadata"]["uid"]]
+        suspended = self._ladder.get("suspended", False)
+        if target is not None and breached and not suspended:
+            assert [e for e in ours if e["spec"].get("intents")], "invariant 1: a containing breach stands, no intent"
+        assert len(ours) <= 1, "one open escalation for each target"
+        for escalation in ours:
+            intents = escalation["spec"].get("intents", ())
+            if target is not None and intents and not suspended:
+                self._is_contained(escalation, intents[-1], target)
+        problems = [result.error for result in verify_chains(self.server.all(RECORDS)) if not result.intact]
+        assert not problems
+
+    def _is_contained(self, escalation: Document, intent: Document, target: Document) -> None:
+        if intent["action"] == "Rollback":
+            assert hash_of(target["spec"]["template"]) == intent["podTemplateHash"], "invariant 1: not rolled back"
+        else:
+            assert target["spec"]["replicas"] == 0, "invariant 1: not at zero"
+        assert condition(escalation, "Contained").startswith("True"), "contained, and its status does not say so"
+        uid = escalation["metadata"]["uid"]
+        keys = [r["spec"]["detail"]["key"].removeprefix(f"{uid}/") for r in self.server.all(RECORDS)]
+        assert keys.count("opened") == 1
+        assert f"contained/{intent['id']}" in keys
+        if intent["reason"] != "AlreadyAtZero":
+            assert f"applied/{intent['id']}" in keys
+
+
+def condition(obj: Document, kind: str) -> str:
+    found = [c for c in obj.get("status", {}).get("conditions", ()) if c["type"] == kind]
+    return f"{found[0]['status']} {found[0]['reason']}" if found else ""
+
+
+def simulate(policy: str, steps: Sequence[Step], *, breached: bool, stands: bool = False) -> World:
+    """Let it happen, let all faults end, and check.
+
+    Args:
+        policy: Name of one of POLICIES.
+        steps: What happens: names of methods of World, with their arguments.
+        breached: Whether a containing breach is reported in the end.
+        stands: Whether a containing breach stands anyway.
+    """
+    with (
+        mock.patch.object(reconciler, "Scheduler", Queue),
+        mock.patch.object(reconciler, "utcnow", side_effect=lambda: world.now),
+        mock.patch.object(store, "validate", return_value=[]),
+        capture_logs(),
+    ):
+        world = World(policy)
+        for name, *arguments in steps:
+            getattr(world, name)(*arguments)
+        if breached:
+            world.ladder("act")
+            world.now = max(world.now, world.newest) + timedelta(minutes=1)
+            world.read("a", 0.95, 0)
+            world.create(2)
+        world.settle()
+        world.check(breached=breached or stands)
+        before = world.server.revision
+        for operator in world.operators:  # everything is told once more
+            operator.deliver(*WATCHED)
+            operator.finish()
+        assert world.server.revision == before, "invariant 9: a write, and nothing has changed"
+    return world
