@@ -59,6 +59,16 @@ def test_undone_containment_is_done_again_and_names_who() -> None:
     assert scene.reason(HOLDS) == ("True", Reason.CONTAINED_AGAIN)
 
 
+def test_containment_undone_after_a_restart_is_known_to_have_been_done() -> None:
+    """The stamps of the operator that did it are lost; the status says it."""
+    scene = contained()
+    scene.stamps = {}
+    scaled_by(scene, 5, "hpa")
+    plan = scene.plan()
+    assert plan.act is not None
+    assert (plan.rising, plan.act.again, plan.act.undone_by) == (None, True, "hpa")
+
+
 def test_undoing_by_more_hands_than_are_listed_is_not_laid_on_anybody_else() -> None:
     scene = contained()
     intent = scene.escalation.spec.intents[0]

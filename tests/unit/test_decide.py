@@ -147,6 +147,15 @@ def test_tier_never_falls_by_a_better_reading() -> None:
     assert (scene.escalation.status.tier, scene.escalation.labels[LABEL_TIER]) == ("high", "high")
 
 
+def test_tier_stands_by_its_intent_though_the_label_was_removed_by_hand() -> None:
+    scene = Scene([HIGH])
+    scene.carry_out(scene.plan())
+    scene.signals = []
+    scene.escalations = [replace(scene.escalation, labels={})]
+    scene.run()
+    assert (scene.escalation.status.tier, scene.escalation.labels[LABEL_TIER]) == ("high", "high")
+
+
 def test_tier_reached_before_the_first_trail_is_on_record() -> None:
     """The containing tier is not the worst one: both were entered, so both are recorded."""
 

@@ -196,6 +196,16 @@ def test_rollback_never_lands_on_the_quarantined_revision(
         assert found.why
 
 
+def test_rollback_never_lands_on_the_same_template_under_another_hash() -> None:
+    """After a hash collision two ReplicaSets of one template stand in the history."""
+    target = workload(2, history=(1, 2))
+    twin = replace(target.revisions[1], uid="twin", hash="hash2b", number=1)
+    found = rollback_target(
+        replace(target, revisions=(twin, target.revisions[1])), quarantined="hash2", known_good=["hash2b"]
+    )
+    assert isinstance(found, Impossible)
+
+
 # --- Proof ------------------------------------------------------------------------------------------------------------
 
 ZERO = workload(replicas=0)

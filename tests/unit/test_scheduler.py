@@ -12,58 +12,8 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from riskladder.controller import scheduler as module
-from riskladder.controller.scheduler import Backoff, Scheduler, Urgent
-
-
-class Failure(Exception):  # noqa: N818
-    """What an API server answers."""
-
-    def __init__(self, retry_after: float = 0.0) -> None:
-        super().__init__("no")
-        self.retry_after = retry_after
-
-
-class Work:
-    """Notes what is run; what a key wants contained, what fails and what blocks is set by the test."""
-
-    def __init__(self) -> None:
-        self.wants: dict[str, int] = {}
-        """Severity by key."""
-        self.fails: dict[str, Exception] = {}
-        """By ``contain a``, ``trail a`` or ``decide a``."""
-        self.blocks: dict[str, asyncio.Event] = {}
-        self.log: list[str] = []
-        self.running: list[str] = []
-        self.most_at_once: dict[str, int] = {}
-
-    def decide(self, key: str) -> Urgent[int] | None:
-        if (error := self.fails.get(f"decide {key}")) is not None:
-            raise error
-        return Urgent(self.wants[key], self.wants[key]) if key in self.wants else None
-
-    async def contain(self, key: str, work: int) -> None:
-        self.wants.pop(key, None) if f"contain {key}" not in self.fails else None
-        await self._run("contain", key)
-
-    async def trail(self, key: str) -> None:
-        await self._run("trail", key)
-
-    async def _run(self, what: str, key: str) -> None:
-        self.log.append(f"{what} {key}")
-        self.running.append(key)
-        self.most_at_once[key] = max(self.running.count(key), self.most_at_once.get(key, 0))
-        try:
-            if (event := self.blocks.get(f"{what} {key}")) is not None:
-                await event.wait()
-            await asyncio.sleep(0)
-            if (error := self.fails.get(f"{what} {key}")) is not None:
-                raise error
-        finally:
-            self.running.remove(key)
-
-    def block(self, what: str) -> asyncio.Event:
-        return self.blocks.setdefault(what, asyncio.Event())
-
+from riskladder.controller.scheduler import Backoff, Scheduler
+from tests.unit.fakes import Failure, Work
 
 Make = Callable[..., Scheduler[str, int]]
 
@@ -200,6 +150,20 @@ async def test_asked_for_while_it_runs_a_key_runs_once_more_and_never_twice_at_o
     await idle(scheduler)
     assert work.log == ["trail a", "contain a"], "once, and as urgent as the most urgent of all"
     assert work.most_at_once == {"a": 1}
+
+
+async def test_change_seen_while_its_trail_is_written_is_looked_at_afterwards(make: Make, work: Work) -> None:
+    scheduler = make()
+    done = work.block("trail a")
+    scheduler.activate()
+    scheduler.add("a")
+    await until(lambda: work.running)
+    scheduler.add("a")
+    scheduler.add("b")
+    await until(lambda: "trail b" in work.log)
+    done.set()
+    await idle(scheduler)
+    assert work.log == ["trail a", "trail b", "trail a"]
 
 
 async def test_decision_that_no_longer_wants_it_is_not_carried_out(make: Make, work: Work) -> None:

@@ -19,10 +19,8 @@ from riskladder.cluster.resources import (
     SIGNALS,
     Resource,
 )
-from riskladder.controller.store import Key, LadderKey, Store
+from riskladder.controller.store import LadderKey
 from riskladder.policy.contain import escalation_name
-from riskladder.policy.snapshot import Snapshot
-from riskladder.workloads.facts import Workload
 from tests.unit.builders import (
     KEY,
     LADDER,
@@ -37,49 +35,9 @@ from tests.unit.builders import (
     signal,
     signal_document,
 )
+from tests.unit.fakes import CREATED, Cache
 
-CREATED = "2026-11-24T06:00:00Z"
 LADDER_KEY = LadderKey(NAMESPACE, "credit")
-
-
-class Cache:
-    """A store, what it asked for, and objects in the form of the API server."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Key, bool]] = []
-        self.store = Store(lambda key, urgent: self.asked.append((key, urgent)))
-
-    def put(self, resource: Resource, obj: Document, version: int = 1, **metadata: Any) -> Document:
-        obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version), **metadata}}
-        self.store.put(resource, obj)
-        return obj
-
-    def new(self, resource: Resource, name: str, spec: Document, version: int = 1, **metadata: Any) -> Document:
-        about = {
-            "namespace": NAMESPACE,
-            "name": name,
-            "uid": f"{name}-uid",
-            "generation": 1,
-            "creationTimestamp": CREATED,
-        }
-        return self.put(resource, {"metadata": about, "spec": spec}, version, **metadata)
-
-    def took(self) -> set[tuple[Key, bool]]:
-        """What has been asked for since the last time."""
-        asked, self.asked[:] = set(self.asked), []
-        return asked
-
-    def snapshot(self) -> Snapshot:
-        return self.store.snapshot(KEY, {})
-
-    @property
-    def target(self) -> Workload | None:
-        return self.snapshot().target
-
-    @property
-    def found(self) -> Workload:
-        assert self.target is not None
-        return self.target
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from riskladder.api.chain import verify_chains
 from riskladder.cluster.resources import (
+    CACHED,
     DEPLOYMENTS,
     ESCALATIONS,
     LADDERS,
@@ -19,7 +20,6 @@ from riskladder.cluster.resources import (
     RECORDS,
     REPLICASETS,
     SIGNALS,
-    WATCHED,
 )
 from riskladder.controller import reconciler, store
 from tests.unit.builders import (
@@ -88,10 +88,10 @@ class World:
 
     def keep_up(self, which: int) -> None:
         """It sees everything and does all it has to, as it does most of the time."""
-        self.operators[which].deliver(*WATCHED)
+        self.operators[which].deliver(*CACHED)
         self.operators[which].finish()
 
-    def deliver(self, which: int, kinds: Sequence[Any] = WATCHED) -> None:
+    def deliver(self, which: int, kinds: Sequence[Any] = CACHED) -> None:
         self.operators[which].deliver(*kinds)
 
     def scale(self, replicas: int) -> None:
@@ -201,7 +201,7 @@ class World:
         for _ in range(QUIET_WITHIN):
             before = self.server.revision
             for operator in self.operators:
-                operator.deliver(*WATCHED)
+                operator.deliver(*CACHED)
                 operator.finish()
                 self.roll_out()
             self.now += timedelta(seconds=2)
@@ -272,7 +272,7 @@ def simulate(policy: str, steps: Sequence[Step], *, breached: bool, stands: bool
         world.check(breached=breached or stands)
         before = world.server.revision
         for operator in world.operators:  # everything is told once more
-            operator.deliver(*WATCHED)
+            operator.deliver(*CACHED)
             operator.finish()
         assert world.server.revision == before, "invariant 9: a write, and nothing has changed"
     return world

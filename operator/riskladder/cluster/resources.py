@@ -55,11 +55,11 @@ EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 OWN = (LADDERS, SIGNALS, ESCALATIONS, RECORDS)
-WATCHED = (LADDERS, SIGNALS, ESCALATIONS, DEPLOYMENTS)
-"""What decisions are about: followed by Kopf."""
+WATCHED = (LADDERS, SIGNALS)
+"""What people and monitors write: followed by Kopf."""
 
-FOLLOWED = (REPLICASETS, PODS, ENDPOINTSLICES)
-"""What belongs to a target and comes in great numbers: followed by informers."""
+FOLLOWED = (ESCALATIONS, DEPLOYMENTS, REPLICASETS, PODS, ENDPOINTSLICES)
+"""What changes many times for every breach, mostly by our own writes: followed by informers."""
 
 CACHED = WATCHED + FOLLOWED
 """All of which the operator keeps a picture."""

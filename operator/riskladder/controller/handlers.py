@@ -111,6 +111,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.watching.server_timeout = WATCH_SECONDS
     settings.watching.inactivity_timeout = WATCH_SECONDS + STALL_SECONDS
+    settings.watching.chunk_size = 500
     settings.queueing.idle_timeout = 1.0
     settings.persistence.diffbase_storage = _NoDiffs()
     return settings

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import gc
 import os
 import signal
 import socket
@@ -46,6 +48,13 @@ WATCHERS_EVERY = 0.5
 
 class WatcherDied(Exception):  # noqa: N818 - reads as a sentence in the log
     """A watcher ended for good: changes of one resource are no longer seen."""
+
+
+def _give_memory_back() -> None:
+    """Return what reading the first lists took: they were far larger than what is kept of them."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # not every C library has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +229,7 @@ class Operator:
                         handlers.full.set()
         await asyncio.gather(*(informer.synced.wait() for informer in self._informers))
         self._stage = ""
+        _give_memory_back()
         log.info("caches full", seconds=round(time.monotonic() - self._started, 3))
         self._steer()
 
