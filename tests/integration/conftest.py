@@ -1,4 +1,4 @@
-"""One operator for the session, under the service account and the manifests that users install; a namespace for each test."""
+"""One operator for the session, under the manifests and the service account of users; a namespace for each test."""
 
 from __future__ import annotations
 

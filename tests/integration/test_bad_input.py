@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,8 +33,7 @@ async def test_unknown_indicator_is_named_and_the_other_readings_count(world: Wo
 @pytest.mark.parametrize("raw", ['"NaN"', "1e999", '".inf"', "null"])
 async def test_values_that_are_no_finite_number_are_refused(world: World, raw: str) -> None:
     body = signal("fairness", "scorer", 12345.0)
-    import json  # noqa: PLC0415 - the value must not pass through Python's own idea of a number
-
+    # As text: the value must not pass through Python's own idea of a number.
     text = json.dumps({**body, "metadata": {"name": "fairness"}}).replace("12345.0", raw)
     session = world.client._connection.session
     path = resources.SIGNALS.path(world.namespace)

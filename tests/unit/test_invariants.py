@@ -124,7 +124,6 @@ def test_undone_containment_is_on_record(policy: str) -> None:
     assert world.events() == ["EscalationOpened", "ContainmentApplied", proved, "ContainedAgain"]
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="ledger.append knows its own act only from the head on")
 def test_act_is_on_record_once_though_another_went_before_it_after_a_crash() -> None:
     """Late is recorded, and the operator dies before the status; then it is applied, which comes first next time."""
     steps: list[Step] = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,33 +60,37 @@ def record_object(namespace: str, escalation: str, record: Record, head: LedgerH
 
 
 async def append(
-    client: Client, namespace: str, escalation: str, head: LedgerHead | None, record: Record
-) -> LedgerHead:
-    """Append a record behind the head, exactly once.
+    client: Client, namespace: str, escalation: str, head: LedgerHead | None, records: Iterable[Record]
+) -> LedgerHead | None:
+    """Append records behind the head, each exactly once.
 
-    The name of a record is its place in the chain, so a second writer, or this one after a crash, meets a conflict: the
-    record that stands there is either this very act, which is then done, or another one, behind which it goes.
+    The name of a record is its place in the chain, so a second writer, or this one after a crash, meets a conflict: what
+    stands there is one of these acts, which is then done, or another, behind which they go.
+
+    Returns:
+        The new head.
 
     Raises:
-        ApiError: The API server refused the record or was not there; nothing is known to be appended.
+        ApiError: The API server refused a record or was not there; nothing is known to be appended.
     """
-    while True:
-        body = record_object(namespace, escalation, record, head)
-        try:
-            await client.create(RECORDS, namespace, body)
+    found: set[tuple[str, str]] = set()
+    for record in records:
+        while (record.event, record.key) not in found:
+            body = record_object(namespace, escalation, record, head)
             spec, is_new = body["spec"], True
-        except Conflict:
-            spec, is_new = (await client.get(RECORDS, namespace, body["metadata"]["name"]))["spec"], False
-        head = LedgerHead(sequence=spec["sequence"], hash=spec["hash"])
-        mine = is_new or (spec["event"] == record.event and spec["detail"].get(KEY) == record.key)
-        if mine:
+            try:
+                await client.create(RECORDS, namespace, body)
+            except Conflict:
+                spec, is_new = (await client.get(RECORDS, namespace, body["metadata"]["name"]))["spec"], False
+            head = LedgerHead(sequence=spec["sequence"], hash=spec["hash"])
+            found.add((spec["event"], spec["detail"].get(KEY, "")))
             log.info(
                 "record",
                 namespace=namespace,
                 escalation=escalation,
-                event_reason=record.event,
+                event_reason=spec["event"],
                 sequence=head.sequence,
                 hash=head.hash,
                 adopted=not is_new,
             )
-            return head
+    return head

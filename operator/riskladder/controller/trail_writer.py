@@ -68,13 +68,21 @@ class TrailWriter:
 
     async def entries(self, escalation: Escalation, entries: tuple[Entry, ...]) -> LedgerHead | None:
         """Append the records, then write the Events; the head of the chain afterwards."""
-        head = escalation.status.ledger
-        for entry in entries:
-            if entry.recorded:
-                key = f"{escalation.uid}/{entry.key}"  # a later escalation of the same name continues the chain
-                detail = {**entry.detail, "message": entry.message}
-                record = ledger.Record(str(entry.event), key, entry.at, entry.actor, detail)
-                head = await ledger.append(self._client, escalation.namespace, escalation.name, head, record)
+        # The uid: a later escalation of the same name continues the chain.
+        records = [
+            ledger.Record(
+                event=str(entry.event),
+                key=f"{escalation.uid}/{entry.key}",
+                at=entry.at,
+                actor=entry.actor,
+                detail={**entry.detail, "message": entry.message},
+            )
+            for entry in entries
+            if entry.recorded
+        ]
+        head = await ledger.append(
+            self._client, escalation.namespace, escalation.name, escalation.status.ledger, records
+        )
         about = _reference(resources.ESCALATIONS, escalation)
         for entry in entries:
             for on in entry.on:
