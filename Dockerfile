@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The operator's image: `docker build --tag ghcr.io/riskladder/riskladder:dev .`
+# The operator's image: `docker build --tag riskladder:dev .`
 #
 # Not built here yet, for want of a container engine. Its steps were tried one by one: the installs from the lock files, the
 # wheel, and the operator on a read-only root with all capabilities dropped and a writable directory for temporary files.

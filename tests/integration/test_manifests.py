@@ -181,7 +181,7 @@ def test_image_is_set_in_one_place(rendered: list[Document], tmp_path: Path) -> 
     relative = Path(*[".."] * len(overlay.resolve().relative_to("/").parts)) / ROOT.relative_to("/")
     (overlay / "kustomization.yaml").write_text(
         f"resources: [{relative / 'manifests/overlays/default'}]\n"
-        "images: [{name: ghcr.io/riskladder/riskladder, newName: registry.bank.example/riskladder, newTag: 9.9.9}]\n"
+        "images: [{name: riskladder, newName: registry.bank.example/riskladder, newTag: 9.9.9}]\n"
     )
     images = [
         [c["image"] for c in d["spec"]["template"]["spec"]["containers"]]

@@ -207,7 +207,7 @@ class Demo:
 
     async def _deploy_second_revision(self, workload: Object) -> None:
         self._say("A new revision of the model is rolled out: 2026.11.3")
-        workload["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/credit-scorer:2026.11.3"
+        workload["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "MODEL_VERSION", "value": "2026.11.3"}]
         await self._apply(workload)
         await asyncio.to_thread(
             kubectl,
@@ -241,7 +241,7 @@ class Demo:
     def _is_contained(self, first: Object, now: Object) -> bool:
         if self._action == "ScaleToZero":
             return bool(now["spec"].get("replicas") == 0)
-        return _image(now) != _image(first)
+        return _version(now) != _version(first)
 
     async def _is_gone(self) -> bool:
         return not await self._exists(NAMESPACES, self._namespace)
@@ -359,8 +359,8 @@ def _is_empty(first: Object, now: Object) -> bool:
     return not _ready(first) & _ready(now)
 
 
-def _image(deployment: Object) -> str:
-    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+def _version(deployment: Object) -> str:
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"])
 
 
 def _condition(obj: Object, kind: str) -> bool:

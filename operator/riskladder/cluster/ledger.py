@@ -64,8 +64,8 @@ async def append(
 ) -> LedgerHead | None:
     """Append records behind the head, each exactly once.
 
-    The name of a record is its place in the chain, so a second writer, or this one after a crash, meets a conflict: what
-    stands there is one of these acts, which is then done, or another, behind which they go.
+    The name of a record is its place in the chain, so a second writer, or this one after a crash, meets a conflict:
+    what stands there is one of these acts, which is then done, or another, behind which they go.
 
     Returns:
         The new head.
