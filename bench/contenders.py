@@ -16,7 +16,7 @@ from typing import Self
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-START_DEADLINE = 120.0
+START_DEADLINE = 600.0
 READY_POLL = 0.05
 STOP_GRACE = 20.0
 TICKS = os.sysconf("SC_CLK_TCK")

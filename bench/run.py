@@ -25,7 +25,7 @@ from tests.cluster.install import NAMESPACE, SERVICE_ACCOUNT, install, service_a
 PRIORITY_BREACHES = 5
 """Breaches in each burst of updates."""
 
-STANDING_DEADLINE = 180.0
+STANDING_DEADLINE = 600.0
 USER = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
 
 

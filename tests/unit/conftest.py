@@ -11,6 +11,6 @@ from hypothesis import HealthCheck, settings
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
-settings.register_profile("default", deadline=None, derandomize=True, max_examples=30, suppress_health_check=SLOW)
+settings.register_profile("default", deadline=None, derandomize=True, max_examples=20, suppress_health_check=SLOW)
 settings.register_profile("thorough", deadline=None, max_examples=3000, print_blob=True, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

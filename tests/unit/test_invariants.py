@@ -91,7 +91,7 @@ def last(story: str) -> list[Step]:
 
 @pytest.mark.parametrize(
     ("policy", "story", "fault"),
-    itertools.product(POLICIES, STORY, FAULT) if THOROUGH else FAULTS_OF,
+    list(itertools.product(POLICIES, STORY, FAULT)) if THOROUGH else FAULTS_OF,
 )
 def test_fault_at_every_request(policy: str, story: str, fault: str) -> None:
     for requests in range(2, MOST_REQUESTS):
@@ -100,7 +100,7 @@ def test_fault_at_every_request(policy: str, story: str, fault: str) -> None:
 
 @pytest.mark.parametrize(
     ("policy", "story"),
-    itertools.product(POLICIES, STORY) if THOROUGH else [("rollback", "breach"), ("zero", "undone")],
+    list(itertools.product(POLICIES, STORY)) if THOROUGH else [("rollback", "breach"), ("zero", "undone")],
 )
 def test_second_operator_overtakes_at_every_request(policy: str, story: str) -> None:
     """The first is paused and goes on later, with what it knew."""

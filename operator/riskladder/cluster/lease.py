@@ -17,6 +17,9 @@ import structlog
 from riskladder.cluster.client import ApiError, Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import LEASES
 
+RETRY_AT_ONCE = 0.05
+"""Seconds after which a leader that could not renew tries again: one slow answer must not cost the lead."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -64,16 +67,18 @@ class Elector:
         while True:
             started = time.monotonic()
             try:
-                async with asyncio.timeout(self._duration / 2):
+                async with asyncio.timeout(self._duration / 4):
                     held = await self._try()
             except (ApiError, TimeoutError) as error:
                 log.warning("lease", lease=self._name, error=str(error) or "timed out")
-                held = self.leading and time.monotonic() - self._renewed < self._duration * 0.75
+                held = self.leading and time.monotonic() - self._renewed < self._duration * 0.9
+                delay = RETRY_AT_ONCE if held else self._retry_every
             else:
                 if held:
                     self._renewed = started
+                delay = self._renew_every if held else self._retry_every
             self._set(held)
-            await asyncio.sleep(self._renew_every if self.leading else self._retry_every)
+            await asyncio.sleep(delay)
 
     def _set(self, leading: bool) -> None:
         if leading != self.leading:

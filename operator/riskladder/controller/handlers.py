@@ -1,9 +1,9 @@
-"""Kopf handlers: they feed the caches and enqueue, nothing else.
+"""Kopf handlers: they feed the caches, which enqueue, and do nothing else.
 
-``kopf.index`` is called for every object before any other handler, and ``kopf.on.event`` only after all resources
-have been
-listed: the first gives the caches, the second the moment from which they are full. Nothing is stored in Kopf's own
-    indices, and no handler of this module can fail in a way that Kopf would have to retry.
+Only ``kopf.on.event``: it writes nothing to the objects it sees. ``kopf.index`` would tell when everything has been
+listed, but lets every object wait for every other, which makes a start on a few thousand signals take minutes; the
+caches are filled by a list of our own instead. No handler of this module can fail in a way that Kopf would have to
+retry.
 """
 
 from __future__ import annotations
@@ -44,10 +44,8 @@ class Handlers:
     """The registry of handlers, and what they have noticed."""
 
     def __init__(self, store: Store) -> None:
-        """Register a cache feeder and an event handler for every watched resource."""
+        """Register a handler for every watched resource."""
         self._store = store
-        self.full = asyncio.Event()
-        """Set when every watched resource has been listed."""
         self.heard: dict[str, float] = {resource.title: time.monotonic() for resource in WATCHED}
         """When anything was last heard of a resource (monotonic)."""
         self.registry = kopf.OperatorRegistry()
@@ -61,17 +59,10 @@ class Handlers:
             else (resource.version, resource.plural)
         )
 
-        async def cache(body: Mapping[str, Any], **_: Any) -> None:
-            self.heard[resource.title] = time.monotonic()
-            self._guarded(resource, body, deleted=False)
-
         async def seen(body: Mapping[str, Any], type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf's name
-            self.full.set()
-            if type == "DELETED":
-                self.heard[resource.title] = time.monotonic()
-                self._guarded(resource, body, deleted=True)
+            self.heard[resource.title] = time.monotonic()
+            self._guarded(resource, body, deleted=type == "DELETED")
 
-        kopf.index(*where, id=f"cache-{resource.plural}", registry=self.registry)(cache)
         kopf.on.event(*where, id=f"seen-{resource.plural}", registry=self.registry)(seen)
 
     def _guarded(self, resource: Resource, body: Mapping[str, Any], *, deleted: bool) -> None:

@@ -23,7 +23,7 @@ from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.connection import connect
 from riskladder.cluster.informer import Informer
 from riskladder.cluster.lease import Elector
-from riskladder.cluster.resources import CACHED, FOLLOWED, OWN, WATCHED, Resource
+from riskladder.cluster.resources import FOLLOWED, OWN, WATCHED
 from riskladder.controller import health
 from riskladder.controller.handlers import Handlers, NoMemories, kopf_settings, watchers_alive
 from riskladder.controller.metrics import Metrics
@@ -37,6 +37,9 @@ CRD_RETRY = 2.0
 
 RESYNC_EVERY = 600.0
 """Seconds between comparisons of the caches with fresh lists: what a lost event left behind is put right then."""
+
+FIRST_RESYNC = 15.0
+"""Seconds after the start at which that is done first: Kopf lists later than the caches are filled."""
 
 START_GRACE = 30.0
 """Seconds in which the watchers must come up before the liveness probe fails."""
@@ -168,7 +171,7 @@ class Operator:
         watching = asyncio.create_task(kopf.run_tasks(watchers, ignored=not_of_kopf), name="kopf")
         informers = self._informers = self._follow(client, reconciler.store)
         helpers = [
-            asyncio.create_task(self._fill(client, handlers), name="fill"),
+            asyncio.create_task(self._fill(client, reconciler.store), name="fill"),
             asyncio.create_task(self._resync(client, reconciler), name="resync"),
             asyncio.create_task(self._guard_watchers(), name="watchers"),
         ]
@@ -218,20 +221,34 @@ class Operator:
             log.warning("waiting", reason=self._stage)
             await asyncio.sleep(CRD_RETRY)
 
-    async def _fill(self, client: Client, handlers: Handlers) -> None:
-        """Wait until the caches are full; an empty cluster says so by empty lists."""
-        while not handlers.full.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(handlers.full.wait(), timeout=1.0)
-            if not handlers.full.is_set() and watchers_alive() >= self._expected_watchers:
-                with contextlib.suppress(ApiError):
-                    if not [resource for resource in WATCHED if await self._has_any(client, resource)]:
-                        handlers.full.set()
+    async def _fill(self, client: Client, store: Store) -> None:
+        """Fill the caches: by lists of our own, since nothing tells when Kopf has listed everything."""
+        failures = 0
+        while True:
+            try:
+                await self._list_watched(client, store)
+                break
+            except ApiError as error:
+                failures += 1
+                log.warning("list failed", error=str(error))
+                await asyncio.sleep(min(0.1 * 2**failures, CRD_RETRY))
         await asyncio.gather(*(informer.synced.wait() for informer in self._informers))
+        while watchers_alive() < self._expected_watchers:  # noqa: ASYNC110 - Kopf has no event for it
+            await asyncio.sleep(0.02)
         self._stage = ""
         _give_memory_back()
         log.info("caches full", seconds=round(time.monotonic() - self._started, 3))
         self._steer()
+
+    async def _list_watched(self, client: Client, store: Store) -> None:
+        """Compare what Kopf follows with fresh lists: a deletion whose event was lost is found here."""
+        for resource in WATCHED:
+            for namespace in self._settings.namespaces or (None,):
+                present: set[str] = set()
+                for obj in await client.list(resource, namespace):
+                    present.add(obj["metadata"]["uid"])
+                    store.put(resource, obj)
+                store.drop_unless(resource, present, namespace=namespace or "")
 
     def _follow(self, client: Client, store: Store) -> list[Informer]:
         """Informers of what belongs to the targets."""
@@ -261,12 +278,6 @@ class Operator:
                 raise WatcherDied(self._unhealthy())
             complete = complete or alive >= self._expected_watchers
 
-    async def _has_any(self, client: Client, resource: Resource) -> bool:
-        for namespace in self._settings.namespaces or (None,):
-            if await client.list(resource, namespace, limit=1):
-                return True
-        return False
-
     def _steer(self) -> None:
         """Work while the caches are full and this replica leads."""
         assert self._reconciler is not None  # noqa: S101
@@ -278,17 +289,13 @@ class Operator:
             self._reconciler.scheduler.pause()
 
     async def _resync(self, client: Client, reconciler: Reconciler) -> None:
-        """Compare the caches with fresh lists now and then: a deletion whose event was lost is found here."""
+        """Look at everything again: soon after the start, for what changed between two lists, and now and then."""
+        after = FIRST_RESYNC
         while True:
-            await asyncio.sleep(RESYNC_EVERY)
+            await asyncio.sleep(after)
+            after = RESYNC_EVERY
             try:
-                for resource in CACHED:
-                    present: set[str] = set()
-                    for namespace in self._settings.namespaces or (None,):
-                        for obj in await client.list(resource, namespace):
-                            present.add(obj["metadata"]["uid"])
-                            reconciler.store.put(resource, obj)
-                    reconciler.store.drop_unless(resource, present)
+                await self._list_watched(client, reconciler.store)
                 reconciler.resync()
             except ApiError as error:
                 log.warning("resync failed", error=str(error))

@@ -207,6 +207,8 @@ class Reconciler:
             # Somebody opened it before us, or we did and never heard: it is theirs or ours, but it is this one.
             stored = await self._client.get(resources.ESCALATIONS, opening.namespace, opening.name)
             self.store.put(resources.ESCALATIONS, stored)
+            if not self.store.has_escalation(opening.namespace, opening.name):
+                raise  # written by an operator of another version: not to be asked for over and over at full speed
             return None
         self.store.put(resources.ESCALATIONS, stored)
         for intent in opening.spec.intents:

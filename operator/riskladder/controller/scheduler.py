@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 DECISIONS_AT_ONCE = 20
 """Decisions taken before the event loop gets its turn."""
 
+QUIET, PATIENCE = 0.05, 1.0
+"""Seconds without an urgent key that the trail waits for, since in a storm the next one is on its way; and at most."""
+
 STUCK_AFTER = 2.0
 """Seconds after which a containment under way no longer holds the trail of others back."""
 
@@ -101,7 +104,8 @@ class Scheduler(Generic[K, W]):
         the containment."""
         self._count = itertools.count()
         self._kicked = False
-        self._stuck_check: asyncio.TimerHandle | None = None
+        self._last_urgent = 0.0
+        self._gate_check: asyncio.TimerHandle | None = None
 
     # --- Asking for work ------------------------------------------------------------------------------------------
 
@@ -116,6 +120,7 @@ class Scheduler(Generic[K, W]):
         if urgent or not self.backs_off(key):
             self._cancel_later(key)
         if urgent:
+            self._last_urgent = time.monotonic()
             self._trail.pop(key, None)
             self._urgent.setdefault(key, time.monotonic())
         elif key not in self._urgent:
@@ -140,7 +145,9 @@ class Scheduler(Generic[K, W]):
 
     def _due(self, key: K) -> None:
         _, urgent, _ = self._later.pop(key)
+        last_urgent = self._last_urgent
         self.add(key, urgent=urgent)
+        self._last_urgent = last_urgent  # an attempt that comes back announces no storm
 
     def _cancel_later(self, key: K) -> None:
         before = self._later.pop(key, None)
@@ -269,18 +276,31 @@ class Scheduler(Generic[K, W]):
 
     @property
     def may_write(self) -> bool:
-        """Whether no containment waits or runs anywhere (one that is stuck does not count)."""
+        """Whether no containment waits or runs anywhere (a stuck one does not count), nor is likely to in a moment."""
         if self._urgent or self._planned:
             return False
+        now = time.monotonic()
         newest = max(self._containing.values(), default=None)
-        if newest is None or time.monotonic() - newest > STUCK_AFTER:
-            return True
-        if self._stuck_check is None:
-            self._stuck_check = asyncio.get_running_loop().call_later(STUCK_AFTER, self._check_stuck)
-        return False
+        if newest is not None and now - newest <= STUCK_AFTER:
+            self._look_again(STUCK_AFTER)
+            return False
+        waiting_since = next(iter(self._trail.values()), now)
+        if now - self._last_urgent < QUIET and now - waiting_since < PATIENCE:
+            self._look_again(QUIET)
+            return False
+        return True
 
-    def _check_stuck(self) -> None:
-        self._stuck_check = None
+    def _look_again(self, after: float) -> None:
+        """See then, or earlier if that is planned already, whether the gate has opened by itself."""
+        loop = asyncio.get_running_loop()
+        if self._gate_check is not None:
+            if self._gate_check.when() <= loop.time() + after:
+                return
+            self._gate_check.cancel()
+        self._gate_check = loop.call_later(after, self._gate_opens)
+
+    def _gate_opens(self) -> None:
+        self._gate_check = None
         self._kick()
 
     def depth(self) -> dict[str, int]:

@@ -156,18 +156,12 @@ class Store:
     def _put_ladder(self, obj: Object) -> None:
         metadata = obj["metadata"]
         name = (metadata["namespace"], metadata["name"])
-        problems = tuple(str(p) for p in validate(resources.LADDERS.kind, obj))
-        spec = None if problems else EscalationLadderSpec.model_validate(obj["spec"])
         before = self.ladders.get(name)
-        ladder = Ladder(
-            namespace=name[0],
-            name=name[1],
-            uid=metadata["uid"],
-            generation=metadata.get("generation", 0),
-            digest=digest(spec.to_api()) if spec else "",
-            spec=spec,
-            problems=problems,
-        )
+        version = (metadata["uid"], metadata.get("generation", 0))
+        if before is not None and (before.ladder.uid, before.ladder.generation) == version:
+            ladder = before.ladder
+        else:
+            ladder = _read_ladder(obj)
         self.ladders[name] = LadderEntry(
             ladder, _status(EscalationLadderStatus, obj), _created(metadata), _version(obj)
         )
@@ -324,6 +318,10 @@ class Store:
         if not self._open[key]:
             del self._open[key]
 
+    def has_escalation(self, namespace: str, name: str) -> bool:
+        """Whether an escalation of that name is known, open or closed."""
+        return (namespace, name) in self._escalations
+
     def take_deleted(self, key: TargetKey) -> list[Escalation]:
         """The escalations of a target that were deleted while open, once."""
         return self._deleted.pop(key, [])
@@ -395,6 +393,21 @@ class Store:
     def targets(self) -> set[TargetKey]:
         """Every target that some signal or open escalation names."""
         return set(self._signals) | {key for key, by_name in self._open.items() if by_name}
+
+
+def _read_ladder(obj: Object) -> Ladder:
+    metadata = obj["metadata"]
+    problems = tuple(str(problem) for problem in validate(resources.LADDERS.kind, obj))
+    spec = None if problems else EscalationLadderSpec.model_validate(obj["spec"])
+    return Ladder(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        digest=digest(spec.to_api()) if spec else "",
+        spec=spec,
+        problems=problems,
+    )
 
 
 def _created(metadata: Object) -> datetime:
