@@ -28,7 +28,11 @@ async def make(work: Work) -> AsyncIterator[Make]:
     made: list[Scheduler[str, int]] = []
 
     def build(**options: Any) -> Scheduler[str, int]:
-        fast = {"contain_backoff": Backoff(0.001, 0.002), "trail_backoff": Backoff(0.001, 0.002)}
+        fast: dict[str, Any] = {
+            "quiet": 0.0,
+            "contain_backoff": Backoff(0.001, 0.002),
+            "trail_backoff": Backoff(0.001, 0.002),
+        }
         made.append(Scheduler(decide=work.decide, contain=work.contain, trail=work.trail, **{**fast, **options}))
         return made[-1]
 
@@ -367,3 +371,14 @@ async def test_stop_gives_up_on_what_hangs(make: Make, work: Work) -> None:
     await until(lambda: work.running)
     await scheduler.stop(grace=0.002)
     await until(lambda: not work.running)
+
+
+async def test_trail_waits_for_a_moment_without_urgent_keys(make: Make, work: Work) -> None:
+    scheduler = make(quiet=0.02)
+    scheduler.activate()
+    scheduler.add("written")
+    scheduler.add("stormy", urgent=True)
+    await until(lambda: not scheduler.depth()["urgent"])
+    assert not scheduler.may_write
+    assert "trail written" not in work.log
+    await until(lambda: "trail written" in work.log)

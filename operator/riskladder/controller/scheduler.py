@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 DECISIONS_AT_ONCE = 20
 """Decisions taken before the event loop gets its turn."""
 
-QUIET, PATIENCE = 0.05, 1.0
-"""Seconds without an urgent key that the trail waits for, since in a storm the next one is on its way; and at most."""
+PATIENCE = 1.0
+"""Seconds that a trail waits for a moment of quiet, at most."""
 
 STUCK_AFTER = 2.0
 """Seconds after which a containment under way no longer holds the trail of others back."""
@@ -70,6 +70,7 @@ class Scheduler(Generic[K, W]):
         writers: int = 8,
         contain_backoff: Backoff | None = None,
         trail_backoff: Backoff | None = None,
+        quiet: float = 0.05,
     ) -> None:
         """Prepare; nothing runs before ``activate``.
 
@@ -81,6 +82,7 @@ class Scheduler(Generic[K, W]):
             writers: Trails under way at once.
             contain_backoff: Delays after a failed containment; by default 50 ms to 5 s.
             trail_backoff: Delays after a failed trail; by default 0.5 s to 60 s.
+            quiet: Seconds without an urgent key that the trail waits for: in a storm the next one is on its way.
         """
         self._decide = decide
         self._contain = contain
@@ -104,6 +106,7 @@ class Scheduler(Generic[K, W]):
         the containment."""
         self._count = itertools.count()
         self._kicked = False
+        self._quiet = quiet
         self._last_urgent = 0.0
         self._gate_check: asyncio.TimerHandle | None = None
 
@@ -285,8 +288,8 @@ class Scheduler(Generic[K, W]):
             self._look_again(STUCK_AFTER)
             return False
         waiting_since = next(iter(self._trail.values()), now)
-        if now - self._last_urgent < QUIET and now - waiting_since < PATIENCE:
-            self._look_again(QUIET)
+        if now - self._last_urgent < self._quiet and now - waiting_since < PATIENCE:
+            self._look_again(self._quiet)
             return False
         return True
 
