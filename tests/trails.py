@@ -15,6 +15,7 @@ from riskladder.policy.plan import ACTOR
 Document = dict[str, Any]
 
 NAMESPACE, ESCALATION = "models", "credit-scorer-3f9a1c2b"
+UID = "0f5b1c52-7d0e-4d1c-9b1e-1f6f0f4f8c11"
 OPENED = datetime(2026, 11, 24, 6, 0, 3, 120_417, tzinfo=UTC)
 INTENDED, APPLIED, EMPTY, GONE = (
     f"2026-11-24T06:00:03.{fraction}Z" for fraction in ("120417", "152300", "205000", "612000")
@@ -23,7 +24,7 @@ INTENDED, APPLIED, EMPTY, GONE = (
 STORY: tuple[Record, ...] = (
     Record(
         "EscalationOpened",
-        "opened",
+        f"{UID}/opened",
         OPENED,
         ACTOR,
         {
@@ -50,7 +51,7 @@ STORY: tuple[Record, ...] = (
     ),
     Record(
         "ContainmentApplied",
-        "applied/1",
+        f"{UID}/applied/1",
         OPENED + timedelta(microseconds=31_883),
         ACTOR,
         {
@@ -65,7 +66,7 @@ STORY: tuple[Record, ...] = (
     ),
     Record(
         "RolledBack",
-        "contained/1",
+        f"{UID}/contained/1",
         OPENED + timedelta(microseconds=491_583),
         ACTOR,
         {
@@ -82,7 +83,7 @@ STORY: tuple[Record, ...] = (
     ),
     Record(
         "ContainedAgain",
-        "undone/1/1",
+        f"{UID}/undone/1/1",
         OPENED + timedelta(hours=2, minutes=3),
         ACTOR,
         {

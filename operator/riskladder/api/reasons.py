@@ -73,7 +73,6 @@ class Reason(StrEnum):
     THRESHOLD_BREACHED = "ThresholdBreached"
     SILENCE = "Silence"
     RAISED_BY_HAND = "RaisedByHand"
-    DRILL = "Drill"
 
     # An escalation opens, rises, is contained.
     ESCALATION_OPENED = "EscalationOpened"

@@ -98,7 +98,7 @@ def tell(export: Export, key: ChainKey) -> Story:
     if opened is None:
         opened = min((at for _, s in specs if (at := _time(s.get("at")))), default=None)
     intended = {
-        _detail(s)["intent"]: _detail(s)["intendedAt"] for _, s in specs if {"intent", "intendedAt"} <= set(_detail(s))
+        _act(_detail(s)): _detail(s)["intendedAt"] for _, s in specs if {"intent", "intendedAt"} <= set(_detail(s))
     }
     steps = tuple(_step(sequence, spec, opened, intended, 0 < sequence <= chain.length) for sequence, spec in specs)
     status, spec = _mapping(escalation.get("status")), _mapping(escalation.get("spec"))
@@ -117,7 +117,7 @@ def tell(export: Export, key: ChainKey) -> Story:
 
 
 def _step(
-    sequence: int, spec: Mapping[str, Any], opened: datetime | None, intended: Mapping[str, str], verified: bool
+    sequence: int, spec: Mapping[str, Any], opened: datetime | None, intended: Mapping[_Act, str], verified: bool
 ) -> Step:
     at, detail, event = _time(spec.get("at")), _detail(spec), str(spec.get("event") or "?")
     return Step(
@@ -135,7 +135,7 @@ def _step(
 
 
 def _particulars(
-    event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[str, str]
+    event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[_Act, str]
 ) -> Iterable[Particular]:
     """What is worth a line: readings, evidence, the times of a containment; then whatever else the record holds."""
     told = {MESSAGE, KEY, *_IDENTITIES}
@@ -173,9 +173,9 @@ def _evidence(detail: Mapping[str, str]) -> str:
     return ", ".join(parts)
 
 
-def _times(event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[str, str]) -> str:
+def _times(event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[_Act, str]) -> str:
     """The steps of a containment, each with the time it took after the one before."""
-    start = _time(detail.get("intendedAt") or intended.get(detail.get("intent", "")))
+    start = _time(detail.get("intendedAt") or intended.get(_act(detail)))
     known = {name: _time(detail.get(name)) for name in _STEPS}
     if event == Reason.CONTAINMENT_APPLIED:
         known["appliedAt"] = known["appliedAt"] or at
@@ -213,7 +213,7 @@ def _contained(status: Mapping[str, Any], steps: Sequence[Step]) -> str:
 
 
 def _closed(steps: Sequence[Step]) -> str:
-    last = next((s for s in reversed(steps) if s.detail.get(KEY) == "closed"), None)
+    last = next((s for s in reversed(steps) if s.detail.get(KEY, "").rpartition("/")[2] == "closed"), None)
     return f"{last.at_text}, {last.event}" if last else ""
 
 
@@ -259,6 +259,14 @@ def _time(value: object) -> datetime | None:
 
 def _detail(spec: Mapping[str, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in _mapping(spec.get("detail")).items()}
+
+
+_Act = tuple[str, str]
+"""uid of an escalation, which tells the episodes of one chain apart, and intent."""
+
+
+def _act(detail: Mapping[str, str]) -> _Act:
+    return detail.get(KEY, "").partition("/")[0], detail.get("intent", "")
 
 
 def _key(escalation: Mapping[str, Any]) -> ChainKey:

@@ -297,6 +297,8 @@ class Reconciler:
                 await self._write_undone(key)
             snapshot = self._snapshot(key)
             plan = decide(snapshot, utcnow())
+            if not plan.urgent and not self._is_under_way(snapshot):
+                self._seen.pop(key, None)  # what is undone later is timed from then
             if plan.urgent:
                 if not self.scheduler.backs_off(key):
                     self.scheduler.add(key, urgent=True)
