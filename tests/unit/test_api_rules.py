@@ -203,7 +203,7 @@ def _places(node: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from _places(child, (*here, key))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(st.data())
 def test_validation_never_raises(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(KINDS)))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from riskladder.api.chain import ChainKey, ChainResult, Head, noted_heads, place_of, record_hash, record_name
@@ -291,7 +291,6 @@ def test_rubbish_is_broken_and_never_raises(records: list[Any]) -> None:
 
 
 @given(chains, values)
-@settings(max_examples=50)
 def test_a_stray_beside_an_intact_chain_is_named(records: list[Document], spec: Any) -> None:
     stray = {"metadata": {"name": "stray", "namespace": NAMESPACE}, "spec": {"escalation": ESCALATION, "x": spec}}
     result = check([*records, stray])

@@ -142,7 +142,7 @@ def api_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type
 
     handler = type("OneRecorder", (Recorder,), {"requests": [], "status": 200})
     server = HTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     kubeconfig = tmp_path / "kubeconfig"
     context = {"name": "test", "context": {"cluster": "test", "user": "test"}}

@@ -68,7 +68,7 @@ def uninstall(kubeconfig: Path, checkout: Path, *, overlay: str = DEFAULT_OVERLA
     """Delete all objects of an overlay, the policies first, since they would refuse to let the records go."""
     order = ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy")
     documents = sorted(render(checkout, overlay), key=lambda document: document["kind"] not in order)
-    kubectl(kubeconfig, "delete", "--ignore-not-found", "--wait=false", "-f", "-", given=yaml.safe_dump_all(documents))
+    kubectl(kubeconfig, "delete", "--ignore-not-found", "--timeout=60s", "-f", "-", given=yaml.safe_dump_all(documents))
 
 
 def render(checkout: Path, overlay: str = DEFAULT_OVERLAY) -> list[dict[str, Any]]:
