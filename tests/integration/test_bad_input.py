@@ -55,6 +55,18 @@ async def test_reading_from_the_future_is_not_used_and_says_so(world: World) -> 
     assert event["type"] == "Warning"
 
 
+async def test_corrected_value_with_the_same_time_is_ignored_and_says_so(world: World) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer")
+    at = datetime.now(UTC)
+    await world.apply(signal("fairness", "scorer", 0.05, at=at))
+    await world.tier("fairness", "baseline")
+    await world.apply(signal("fairness", "scorer", 0.31, at=at))
+    said = await world.signal_says("fairness", "Ready", "True", "Accepted")
+    assert f"the new value of {INDICATOR} is ignored" in condition(said, "Ready")["message"]
+    assert await world.escalations() == []
+
+
 async def test_older_reading_is_out_of_order_and_does_not_undo_the_newer_one(world: World) -> None:
     await world.apply(ladder())
     await world.serve("scorer")

@@ -226,3 +226,9 @@ def test_spans(delta: timedelta, text: str) -> None:
 
 def test_clock_does_not_round_up() -> None:
     assert clock(datetime(2026, 1, 1, 23, 59, 59, 999_999)) == "23:59:59.999"
+
+
+def test_deleted_escalation_holds_nothing_any_more(tmp_path: Path) -> None:
+    deleted = Record("EscalationDeleted", "uid/deleted", OPENED, "riskladder", {"message": "deleted while it was open"})
+    text = run(ESCALATION, write(tmp_path / "trail.yaml", *chain((*STORY, deleted)))).stdout
+    assert "no longer held: the Escalation was deleted" in text

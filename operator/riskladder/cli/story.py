@@ -205,7 +205,10 @@ def _contained(status: Mapping[str, Any], steps: Sequence[Step]) -> str:
         if isinstance(condition, Mapping) and condition.get("type") == ConditionType.CONTAINED:
             word = {"True": "yes", "False": "no"}.get(str(condition.get("status")), "unknown")
             return f"{word}, {condition.get('reason')}: {condition.get('message')}"
-    last = next((s for s in reversed(steps) if s.event in _CONTAINMENT), None)
+    told = (*_CONTAINMENT, Reason.ESCALATION_DELETED)
+    last = next((s for s in reversed(steps) if s.event in told), None)
+    if last is not None and last.event == Reason.ESCALATION_DELETED:
+        return f"no longer held: the Escalation was deleted {last.at_text} (as record {last.sequence} says)"
     if last is None:
         return "no containment on record"
     word = "yes" if last.event in (*_PROOFS, Reason.CONTAINED_AGAIN) else "no"

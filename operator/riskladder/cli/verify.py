@@ -72,6 +72,11 @@ def verify(
         )
     if not results and file is not None:
         fail(f"{file}: holds no record" + (f" of namespace {namespace}" if namespace else ""))
+    if not results:
+        where = (
+            f"namespace {export.namespace}: give --namespace or --all-namespaces" if export.namespace else "the cluster"
+        )
+        fail(f"no record in {where}")
     if output is Output.JSON:
         write_json(_as_json(results))
     else:
@@ -120,9 +125,7 @@ def show(to: Console, results: Sequence[ChainResult]) -> None:
 
     broken = sum(not result.intact for result in results)
     total = sum(result.length for result in results)
-    if not results:
-        say("There is no record to check.")
-    elif broken:
+    if broken:
         good = len(results) - broken
         say(f"{count(broken, 'chain')} broken, {good} intact.", "bold red")
     else:

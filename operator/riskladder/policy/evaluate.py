@@ -232,15 +232,20 @@ def _check(
     if unknown:
         message = (
             f"spec.readings: {', '.join(sorted(unknown))} is no indicator of the ladder "
-            f"({', '.join(i.name for i in policy.indicators)}); the other readings were used"
+            f"({', '.join(i.name for i in policy.indicators)})"
         )
+        if len(unknown) < len(spec.readings):
+            message += "; the other readings were used"
         return False, Reason.UNKNOWN_INDICATOR, message[:1024], None
-    return (
-        True,
-        Reason.ACCEPTED,
-        f"{len(spec.readings)} reading(s) of {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} accepted",
-        None,
-    )
+    counted = {o.indicator: o.value for o in last if o.observed_at == spec.observed_at}
+    changed = sorted(r.indicator for r in spec.readings if counted.get(r.indicator, r.value) != r.value)
+    message = f"{len(spec.readings)} reading(s) of {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} accepted"
+    if changed:
+        message = (
+            f"spec.readings: the new value of {', '.join(changed)} is ignored, since a reading counts once: "
+            f"give it a newer spec.observedAt than {spec.observed_at:%Y-%m-%dT%H:%M:%SZ}"
+        )
+    return True, Reason.ACCEPTED, message[:1024], None
 
 
 def _verdict(
