@@ -31,6 +31,7 @@ from riskladder.api.base import (
     WithoutRules,
 )
 from riskladder.api.conditions import Condition
+from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.ladder import (
     MAX_CHANNELS,
     MAX_INDICATORS,
@@ -58,20 +59,7 @@ class NotificationState(StrEnum):
     PENDING = "Pending"
     DELIVERED = "Delivered"
     FAILED = "Failed"
-
-
-class DecisionAction(StrEnum):
-    """What a person may decide (api.md, EscalationDecision)."""
-
-    ACKNOWLEDGE = "Acknowledge"
-    COMMENT = "Comment"
-    CONTAIN = "Contain"
-    ESCALATE = "Escalate"
-    OBJECT = "Object"
-    ACCEPT_RISK = "AcceptRisk"
-    RESUME = "Resume"
-    CLOSE = "Close"
-    REVIEW = "Review"
+    SKIPPED = "Skipped"
 
 
 class LadderRef(Model):
@@ -166,6 +154,7 @@ class Intent(Model):
     signal: Annotated[SignalRef | None, WithoutRules()] = Field(
         None, description="The signal that caused it, if not the one of spec.signal."
     )
+    decision: ObjectName | None = Field(None, description="The EscalationDecision that demands it, if a person did.")
     evidence: Evidence | None = Field(None, description="The workload before it, if not as in spec.evidence.")
     intended_at: Timestamp = Field(description="When it was saved.")
 
@@ -190,38 +179,64 @@ class EscalationSpec(Model):
 
 
 class Rung(Model):
-    """Where on the ladder it stands."""
+    """Where on the ladder it stands. Every deadline is absolute and computed once, on entering."""
 
+    number: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        1, description="How many rungs have been entered so far, this one included. Decisions count on their rung only."
+    )
     tier: DnsLabel = Field(description="The tier.")
     entered_at: Timestamp = Field(description="When it was entered.")
     reason: ReasonWord = Field(description="Why, one word.")
     acknowledge_by: Timestamp | None = Field(None, description="The deadline to acknowledge.")
     decide_by: Timestamp | None = Field(None, description="The deadline to decide.")
+    acknowledge_missed_at: Timestamp | None = Field(
+        None, description="When the deadline to acknowledge was found missed; that has its effect once."
+    )
+    stalled_at: Timestamp | None = Field(
+        None, description="When onTimeout was applied, since nobody acknowledged or decided in time; once for a rung."
+    )
 
 
 class Notification(Model):
-    """One message to one role over one channel."""
+    """One message to one role over one channel. What it says is fixed when it is queued."""
 
     key: Annotated[str, Field(min_length=1, max_length=253)] = Field(
         description="Stable across retries and updates, so that the receiver tells a repetition."
     )
+    rung: Annotated[int, Field(ge=1)] = Field(1, description="The rung it belongs to, by number.")
+    tier: DnsLabel = Field(description="The tier of that rung.")
     role: DnsLabel = Field(description="Who is told.")
-    channel: DnsLabel = Field(description="Over which channel.")
-    state: NotificationState = Field(description="Pending, Delivered, or Failed (given up).")
+    channel: DnsLabel = Field(description="Over which channel; `events` where the role has none: an Event only.")
+    about: ReasonWord = Field(description="What it is about, one word, the same as the reason of its record.")
+    message: Text = Field("", description="What happened, in one line.")
+    at: Timestamp = Field(description="When it was queued.")
+    due_at: Timestamp | None = Field(None, description="The deadline that it speaks of.")
+    state: NotificationState = Field(
+        description="Pending, Delivered, Failed (given up), or Skipped (overtaken before it could be delivered)."
+    )
     attempts: Count = Field(0, description="How often it was tried.")
     last_error: Text = Field("", description="Why the last try failed.")
+    done_at: Timestamp | None = Field(None, description="When it was delivered, given up or skipped.")
 
 
 class CountedDecision(Model):
     """A decision, and whether it counted."""
 
     name: ObjectName = Field(description="Name of the EscalationDecision.")
+    uid: Uid = Field(description="Its uid.")
     action: DecisionAction = Field(description="What was decided.")
     role: DnsLabel = Field(description="In which role.")
     by: Username = Field(description="By whom, as the API server knows them.")
-    at: Timestamp = Field(description="When.")
+    at: Timestamp = Field(description="When it was counted or refused.")
+    rung: Annotated[int, Field(ge=1)] = Field(1, description="On which rung, by number.")
     counted: bool = Field(description="Whether it counted.")
-    refused_because: Text = Field("", description="Why it did not.")
+    reason: ReasonWord = Field(description="Why, one word: the reason of its condition Accepted.")
+    refused_because: Text = Field("", description="Why it did not count.")
+    tier: DnsLabel | None = Field(None, description="For Escalate, the tier.")
+    until: Timestamp | None = Field(None, description="For AcceptRisk, until when.")
+    resolution: Resolution | None = Field(None, description="For Close, the resolution.")
+    containment: ContainmentAction | None = Field(None, description="For Contain, the safe state.")
+    withdraw: bool = Field(False, description="For Object, whether it takes one back.")
 
 
 class Undone(Model):
@@ -256,11 +271,23 @@ class ContainmentStatus(Model):
     restore: Restore | None = Field(None, description="What a Resume brings back.")
 
 
+class ResumeStatus(Model):
+    """The model is brought back, by a counted decision."""
+
+    intent: Annotated[int, Field(ge=1)] = Field(description="The containment that is ended, by the id of its intent.")
+    at: Timestamp = Field(description="When the quorum was met; readings observed earlier no longer contain.")
+    by: Annotated[tuple[Username, ...], Field(max_length=32), ListSet()] = Field((), description="By whom.")
+    applied_at: Timestamp | None = Field(None, description="When what was there had been restored.")
+    watch_until: Timestamp | None = Field(None, description="Until when the model is watched.")
+
+
 class RiskAcceptance(Model):
     """The risk is accepted for a time."""
 
+    tier: DnsLabel = Field(description="Up to which tier; a worse one ends it.")
+    accepted_at: Timestamp = Field(description="When the quorum was met.")
     until: Timestamp = Field(description="Until when; then it reopens.")
-    by: Annotated[tuple[Username, ...], Field(max_length=16), ListSet()] = Field((), description="By whom.")
+    by: Annotated[tuple[Username, ...], Field(max_length=32), ListSet()] = Field((), description="By whom.")
 
 
 class ClockStatus(Model):
@@ -268,8 +295,18 @@ class ClockStatus(Model):
 
     name: DnsLabel = Field(description="The duty.")
     role: DnsLabel = Field(description="Who has to meet it.")
+    started_at: Timestamp = Field(description="From when it counts.")
     due_at: Timestamp = Field(description="Its deadline.")
     met_at: Timestamp | None = Field(None, description="When it was met.")
+
+
+class ReviewStatus(Model):
+    """The after-action review."""
+
+    by: Username = Field(description="By whom.")
+    at: Timestamp = Field(description="When.")
+    policy_updated: bool = Field(description="Whether the policy was, or will be, changed because of it.")
+    satisfaction: Annotated[int, Field(ge=1, le=5)] = Field(description="From 1 to 5.")
 
 
 class LedgerHead(Model):
@@ -296,10 +333,16 @@ class EscalationStatus(Model):
         (), description="What people decided and whether it counted."
     )
     containment: ContainmentStatus | None = Field(None, description="How the containment went.")
+    resume: ResumeStatus | None = Field(None, description="How the model was brought back, the last time.")
     risk_acceptance: RiskAcceptance | None = Field(None, description="The risk is accepted until a date.")
     clocks: Annotated[tuple[ClockStatus, ...], Field(max_length=32), ListMap("name")] = Field(
         (), description="Duties with a deadline."
     )
+    resolution: Resolution | None = Field(None, description="How it ended, if people closed it.")
+    closed_at: Timestamp | None = Field(
+        None, description="When it was closed; readings observed earlier open no further escalation."
+    )
+    review: ReviewStatus | None = Field(None, description="The after-action review.")
     ledger: LedgerHead | None = Field(None, description="The last record of the chain.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
         (), description="Acknowledged, Decided, Contained, ContainmentHolds, Stalled, Closed, ReviewDone."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from riskladder.api.base import Model, Rule
+from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
 from riskladder.api.escalation import EscalationSpec, EscalationStatus
 from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
 from riskladder.api.record import EscalationRecordSpec
@@ -110,6 +111,25 @@ ESCALATION = Kind(
     ),
 )
 
+DECISION = Kind(
+    name="EscalationDecision",
+    plural="escalationdecisions",
+    short_names=("escd",),
+    description="A person's act on an escalation: acknowledge, comment, contain, escalate, object, accept the risk, "
+    "resume, close, review. Who may do what is RBAC, who did it is stamped by the API server, and it never changes.",
+    spec=EscalationDecisionSpec,
+    status=DecisionStatus,
+    columns=(
+        Column("Escalation", ".spec.escalation", description="The escalation."),
+        Column("Action", ".spec.action", description="What was decided."),
+        Column("Role", ".spec.role", description="In which role."),
+        Column("By", ".spec.decidedBy.username", description="By whom."),
+        _condition("Accepted", "Accepted", "Whether it counted."),
+        Column("Reason", '.status.conditions[?(@.type=="Accepted")].reason', description="Why, or why not."),
+        AGE,
+    ),
+)
+
 RECORD = Kind(
     name="EscalationRecord",
     plural="escalationrecords",
@@ -134,5 +154,5 @@ RECORD = Kind(
     ),
 )
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (LADDER, SIGNAL, ESCALATION, RECORD)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (LADDER, SIGNAL, ESCALATION, DECISION, RECORD)}
 """By kind name."""

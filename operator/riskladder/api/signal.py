@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ from riskladder.api.base import (
     Username,
 )
 from riskladder.api.conditions import Condition
+from riskladder.api.tiers import ContainmentAction
 
 MAX_READINGS = 32
 MAX_BREACHES = 256
@@ -76,6 +77,16 @@ class Manual(Model):
 
     tier: DnsLabel = Field(description="The tier to put the model in. Needs the verb raise on a stakeholder role.")
     rationale: Annotated[str, Field(min_length=1, max_length=4096)] = Field(description="Why, for those who are told.")
+    role: DnsLabel | None = Field(
+        None,
+        description="The stakeholder role in which it is raised: needs the verb raise on the virtual resource "
+        "stakeholders.riskladder.dev of that name. Default: none, which needs the verb on every role.",
+    )
+    containment: Literal[ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK] | None = Field(
+        None,
+        description="The stop button: contain at once, so, whatever the tier says. Needs the verb contain as well. "
+        "Default: what the tier says.",
+    )
     raised_by: Username | None = Field(
         None, description="Who raised it: stamped by the API server, whatever the client wrote."
     )

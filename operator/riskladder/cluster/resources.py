@@ -46,6 +46,7 @@ def _escaped(part: str) -> str:
 LADDERS = Resource(GROUP, VERSION, "escalationladders", "EscalationLadder")
 SIGNALS = Resource(GROUP, VERSION, "modelrisksignals", "ModelRiskSignal")
 ESCALATIONS = Resource(GROUP, VERSION, "escalations", "Escalation")
+DECISIONS = Resource(GROUP, VERSION, "escalationdecisions", "EscalationDecision")
 RECORDS = Resource(GROUP, VERSION, "escalationrecords", "EscalationRecord")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
 REPLICASETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
@@ -54,7 +55,7 @@ ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointS
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
-OWN = (LADDERS, SIGNALS, ESCALATIONS, RECORDS)
+OWN = (LADDERS, SIGNALS, ESCALATIONS, DECISIONS, RECORDS)
 WATCHED = (LADDERS, SIGNALS)
 """What people and monitors write: followed by Kopf."""
 

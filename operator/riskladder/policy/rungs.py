@@ -69,6 +69,12 @@ def clocks(escalation: Escalation, tier: str, rung: Rung) -> tuple[ClockStatus, 
     pinned = tier_of(escalation.spec.policy, tier)
     for clock in pinned.clocks if pinned else ():
         running.setdefault(
-            clock.name, ClockStatus(name=clock.name, role=clock.role, due_at=rung.entered_at + clock.within.delta)
+            clock.name,
+            ClockStatus(
+                name=clock.name,
+                role=clock.role,
+                started_at=rung.entered_at,
+                due_at=rung.entered_at + clock.within.delta,
+            ),
         )
     return tuple(sorted(running.values(), key=lambda clock: clock.name))

@@ -1,0 +1,1 @@
+"""Channels: what is told to people, and how it reaches them."""
