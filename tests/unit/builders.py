@@ -13,13 +13,26 @@ import yaml
 from riskladder.api.base import format_time
 from riskladder.api.chain import digest
 from riskladder.api.conditions import Condition, find
+from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
 from riskladder.api.escalation import EscalationStatus, LedgerHead
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.policy.decide import decide
 from riskladder.policy.plan import Act, Entry, EscalationUpdate, Opening, Plan, Rising
-from riskladder.policy.snapshot import Escalation, Ladder, Signal, Snapshot, Stamps, TargetKey
+from riskladder.policy.snapshot import (
+    Decision,
+    Delivery,
+    Escalation,
+    Ladder,
+    Proof,
+    Settled,
+    Signal,
+    Snapshot,
+    Stamps,
+    TargetKey,
+    settled_by,
+)
 from riskladder.workloads import deployment
 from riskladder.workloads.facts import Workload
 
@@ -179,6 +192,13 @@ def workload(
 # --- A scene: one target whose plans are carried out without a fault --------------------------------------------------
 
 
+PROVED = Proof(since=NOW - timedelta(days=1))
+
+
+def _has_mail(escalation: Escalation) -> bool:
+    return any(str(n.state) == "Pending" for n in escalation.status.notifications)
+
+
 @dataclass
 class Scene:
     """The objects about one target, and what an operator that meets no fault makes of them."""
@@ -191,21 +211,81 @@ class Scene:
     stamps: dict[tuple[str, int], Stamps] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     """All that has been written to the trail."""
+    decisions: list[Decision] = field(default_factory=list)
+    proof: Proof = PROVED
+    deliveries: dict[tuple[str, str], Delivery] = field(default_factory=dict)
+    rehearsals: dict[tuple[str, int], tuple[datetime, str]] = field(default_factory=dict)
 
     def snapshot(self) -> Snapshot:
         """What an operator sees."""
-        closed = [
-            e.uid for e in self.escalations if not e.is_open and self.target and e.spec.target.uid == self.target.uid
-        ]
+        over = [e for e in self.escalations if not e.is_open and self.target and e.spec.target.uid == self.target.uid]
+        closed = [e for e in over if not e.spec.drill]
+        last = closed[-1] if closed else None
+        pending = [d for d in self.decisions if find(d.status.conditions, ConditionType.ACCEPTED) is None]
         return Snapshot(
             key=KEY,
             target=self.target,
             ladders={item.name: item for item in self.ladders},
             signals=tuple(self.signals),
-            escalations=tuple(e for e in self.escalations if e.is_open),
-            last_closed=closed[-1] if closed else "",
+            escalations=tuple(e for e in self.escalations if e.is_open or _has_mail(e)),
+            last_closed=last.uid if last else "",
             stamps=dict(self.stamps),
+            settled=settled_by(last) if last else Settled(),
+            closed=frozenset(e.name for e in over),
+            decisions={
+                e.name: tuple(d for d in pending if d.spec.escalation == e.name) for e in self.escalations if e.is_open
+            },
+            proof=self.proof,
+            deliveries=self.deliveries,
+            rehearsals=self.rehearsals,
         )
+
+    def decide(self, action: str, role: str, by: str = "", **more: Any) -> Decision:
+        """Somebody decides on the newest escalation, in that role (as a person of the same name, unless given)."""
+        number = len(self.decisions) + 1
+        spec = {
+            "escalation": self.escalation.name,
+            "action": action,
+            "role": role,
+            "rationale": "I have looked at it",
+            "decidedBy": {"username": by or f"{role}@bank.example"},
+            **{key: value for key, value in more.items() if key not in ("authorized", "created")},
+        }
+        self.decisions.append(
+            Decision(
+                namespace=NAMESPACE,
+                name=f"d{number}",
+                uid=f"d{number}-uid",
+                generation=1,
+                created=more.get("created", self.now.replace(microsecond=0)),
+                spec=EscalationDecisionSpec.model_validate(spec),
+                status=DecisionStatus(),
+                authorized=more.get("authorized", True),
+            )
+        )
+        self.run()
+        return self.decisions[number - 1]
+
+    def verdict(self, decision: Decision) -> tuple[str, str]:
+        """Status and reason of a decision's condition Accepted."""
+        current = next(d for d in self.decisions if d.name == decision.name)
+        found = find(current.status.conditions, ConditionType.ACCEPTED)
+        return (str(found.status), found.reason) if found else ("", "")
+
+    def deliver(self, *channels: str, error: str = "", given_up: bool = False) -> list[str]:
+        """The outbox tries what is pending (over these channels, or all); the keys that it tried."""
+        tried = []
+        for escalation in self.escalations:
+            for n in escalation.status.notifications:
+                if str(n.state) == "Pending" and (not channels or n.channel in channels):
+                    self.deliveries[(escalation.uid, n.key)] = Delivery(n.attempts + 1, self.now, error, given_up)
+                    tried.append(n.key)
+        self.run()
+        return tried
+
+    def pending(self) -> list[str]:
+        """Keys of what is in the outbox of the newest escalation."""
+        return [n.key for n in self.escalation.status.notifications if str(n.state) == "Pending"]
 
     def plan(self) -> Plan:
         """What it decides."""
@@ -233,6 +313,13 @@ class Scene:
         for update in plan.escalations:
             self.entries.extend(update.entries)
             self._replace(written(update))
+        for said in plan.decisions:
+            judged = replace(said.decision, status=said.status)
+            self.decisions = [judged if d.uid == judged.uid else d for d in self.decisions]
+        if plan.restoring is not None:
+            scaled_by(self, plan.restoring.replicas, "riskladder")
+        if plan.rehearsal is not None:
+            self.rehearsals[(plan.rehearsal.escalation.uid, plan.rehearsal.intent.id)] = (self.now, "")
         for update in plan.signals:
             self.entries.extend(update.entries)
             mine = {s.name: s for s in self.signals} | {

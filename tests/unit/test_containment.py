@@ -11,8 +11,9 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import LastKnownGood, SignalStatus
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.progress import MAX_UNDONE, record_undone
 from riskladder.policy.snapshot import Signal
-from riskladder.policy.trail import MAX_UNDONE, SETTLE, record_undone
+from riskladder.policy.trail import SETTLE
 from riskladder.workloads.facts import OPERATOR, Revision, Workload
 from tests.unit.builders import (
     NOW,

@@ -140,6 +140,7 @@ def test_short_names_and_columns_are_those_of_the_contract() -> None:
         "EscalationLadder": ("ladder", "ladders"),
         "ModelRiskSignal": ("mrs", "risksignal"),
         "Escalation": ("esc",),
+        "EscalationDecision": ("escd",),
         "EscalationRecord": ("escr",),
     }
     columns = [column.name.upper() for column in KINDS["Escalation"].columns]

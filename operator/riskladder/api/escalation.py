@@ -16,12 +16,14 @@ from riskladder.api.base import (
     ApiVersion,
     Count,
     DnsLabel,
+    Duration,
     Generation,
     KindName,
     ListMap,
     ListSet,
     Model,
     ObjectName,
+    PositiveDuration,
     Rule,
     Sha256,
     Text,
@@ -79,6 +81,7 @@ class PinnedPolicy(Model):
     trusted_sources: Annotated[tuple[DnsLabel, ...], Field(max_length=MAX_SOURCES), ListSet()] = Field(
         (), description="Sources whose signals count. Empty: every source."
     )
+    drill_within: PositiveDuration = Field(Duration("2h"), description="How long a drill may stay open. Default 2h.")
     stakeholders: Annotated[tuple[Stakeholder, ...], Field(max_length=MAX_STAKEHOLDERS), ListMap("role")] = Field(
         (), description="The roles and how each is reached."
     )
@@ -192,8 +195,14 @@ class Rung(Model):
     acknowledge_missed_at: Timestamp | None = Field(
         None, description="When the deadline to acknowledge was found missed; that has its effect once."
     )
+    decide_missed_at: Timestamp | None = Field(
+        None, description="When the deadline to decide was found missed; that has its effect once."
+    )
     stalled_at: Timestamp | None = Field(
         None, description="When onTimeout was applied, since nobody acknowledged or decided in time; once for a rung."
+    )
+    decided_at: Timestamp | None = Field(
+        None, description="When a quorum decided (AcceptRisk or Resume): nobody is chased any more on this rung."
     )
 
 

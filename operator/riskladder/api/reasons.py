@@ -169,6 +169,7 @@ class Reason(StrEnum):
 
     # A drill.
     DRILL_STARTED = "DrillStarted"
+    REHEARSED = "Rehearsed"
     DRILL_COMPLETED = "DrillCompleted"
     DRILL_EXPIRED = "DrillExpired"
 

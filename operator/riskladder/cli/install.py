@@ -19,6 +19,8 @@ from typing import Any
 import yaml
 
 DEFAULT_OVERLAY = "manifests/overlays/default"
+OVERLAY_BEFORE_1_36 = "manifests/overlays/without-mutating-admission"
+ADMISSION = "admissionregistration.k8s.io"
 NAMESPACE = "riskladder-system"
 SERVICE_ACCOUNT = "riskladder"
 FIELD_MANAGER = "riskladder-install"
@@ -34,7 +36,7 @@ class InstallError(Exception):
     """It could not be installed; the message says why."""
 
 
-def install(kubeconfig: Path, checkout: Path, *, overlay: str = DEFAULT_OVERLAY, without: Collection[str] = ()) -> None:
+def install(kubeconfig: Path, checkout: Path, *, overlay: str | None = None, without: Collection[str] = ()) -> None:
     """Apply an overlay, and return when its kinds are served, its policies in force and its permissions granted.
 
     Idempotent.
@@ -42,13 +44,14 @@ def install(kubeconfig: Path, checkout: Path, *, overlay: str = DEFAULT_OVERLAY,
     Args:
         kubeconfig: A cluster administrator.
         checkout: Where the manifests are.
-        overlay: Directory of a kustomization, relative to the checkout.
+        overlay: Directory of a kustomization, relative to the checkout; by default the one that fits the cluster.
         without: Kinds to leave out, for example Deployment where the operator runs as a local process.
 
     Raises:
         InstallError: It could not be rendered or applied, or took too long to become effective.
     """
-    documents = [document for document in render(checkout, overlay) if document["kind"] not in without]
+    rendered = render(checkout, overlay or fitting_overlay(kubeconfig))
+    documents = [document for document in rendered if document["kind"] not in without]
     kubectl(
         kubeconfig,
         *("apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "-f", "-"),
@@ -61,13 +64,22 @@ def install(kubeconfig: Path, checkout: Path, *, overlay: str = DEFAULT_OVERLAY,
     for definition in definitions:
         _await_served(kubeconfig, definition)
     wait_for_policies(kubeconfig)
+    if any(document["kind"] == "MutatingAdmissionPolicy" for document in documents):
+        _until("the author of a decision is filled in", lambda: _stamps(kubeconfig))
     _until("the service account has its Role", lambda: _may_lead(kubeconfig))
 
 
-def uninstall(kubeconfig: Path, checkout: Path, *, overlay: str = DEFAULT_OVERLAY) -> None:
+def fitting_overlay(kubeconfig: Path) -> str:
+    """The overlay that an API server takes: the default one, or the one without what this server does not know."""
+    served = json.loads(kubectl(kubeconfig, "get", "--raw", f"/apis/{ADMISSION}/v1"))["resources"]
+    known = any(resource["name"] == "mutatingadmissionpolicies" for resource in served)
+    return DEFAULT_OVERLAY if known else OVERLAY_BEFORE_1_36
+
+
+def uninstall(kubeconfig: Path, checkout: Path, *, overlay: str | None = None) -> None:
     """Delete all objects of an overlay, the policies first, since they would refuse to let the records go."""
-    order = ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy")
-    documents = sorted(render(checkout, overlay), key=lambda document: document["kind"] not in order)
+    rendered = render(checkout, overlay or fitting_overlay(kubeconfig))
+    documents = sorted(rendered, key=lambda document: not document["apiVersion"].startswith(f"{ADMISSION}/"))
     kubectl(kubeconfig, "delete", "--ignore-not-found", "--timeout=60s", "-f", "-", given=yaml.safe_dump_all(documents))
 
 
@@ -90,7 +102,7 @@ def wait_for_policies(kubeconfig: Path) -> None:
     labels = {"riskladder.dev/test": name}
     sentinel = [
         {
-            **_object("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", name, labels),
+            **_object(f"{ADMISSION}/v1", "ValidatingAdmissionPolicy", name, labels),
             "spec": {
                 "failurePolicy": "Fail",
                 "matchConstraints": {
@@ -108,7 +120,7 @@ def wait_for_policies(kubeconfig: Path) -> None:
             },
         },
         {
-            **_object("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", name, labels),
+            **_object(f"{ADMISSION}/v1", "ValidatingAdmissionPolicyBinding", name, labels),
             "spec": {"policyName": name, "validationActions": ["Deny"]},
         },
     ]
@@ -214,6 +226,29 @@ def _is_served(kubeconfig: Path, path: str) -> bool:
             raise
         return False
     return True
+
+
+def _stamps(kubeconfig: Path) -> bool:
+    """Whether the API server writes the author of a decision, which is tried without storing one.
+
+    For some seconds after it has got to know a kind, and after each of its starts, it has no schema by which to change
+    an object of that kind, and answers 503.
+    """
+    decision = {
+        **_object("riskladder.dev/v1alpha1", "EscalationDecision", SENTINEL_PREFIX + "identity", {}),
+        "spec": {"escalation": "none", "action": "Comment", "role": "none", "rationale": "Tried by the installation"},
+    }
+    try:
+        answer = kubectl(
+            kubeconfig,
+            *(f"--namespace={NAMESPACE}", "create", "--dry-run=server", "-o", "json", "-f", "-"),
+            given=yaml.safe_dump(decision),
+        )
+    except InstallError as refusal:
+        if "ServiceUnavailable" not in str(refusal) and "spec.decidedBy is missing" not in str(refusal):
+            raise
+        return False
+    return "decidedBy" in json.loads(answer)["spec"]
 
 
 def _may_lead(kubeconfig: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from ipaddress import ip_network
 from typing import Annotated
 
 import typer
@@ -13,6 +14,8 @@ from riskladder import __version__
 from riskladder.cli import logs
 from riskladder.cli.demo import demo
 from riskladder.cli.lint import lint
+from riskladder.cli.options import Kubeconfig
+from riskladder.cli.people.commands import register
 from riskladder.cli.timeline import timeline
 from riskladder.cli.verify import verify
 from riskladder.cluster.connection import ConnectionFailed
@@ -25,11 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Kubeconfig = Annotated[
-    str | None,
-    typer.Option("--kubeconfig", help="Path of a kubeconfig. Default: the pod's service account, else $KUBECONFIG."),
-]
 
 
 def _version(value: bool) -> None:
@@ -61,18 +59,41 @@ def operator(
     listen: Annotated[
         str, typer.Option(help="HOST:PORT of /healthz, /readyz and /metrics; port 0 takes a free one.")
     ] = "0.0.0.0:8080",
+    notify_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Host that notifications may be sent to, or *.example.com; repeatable. Default: PagerDuty's only.",
+            envvar="RISKLADDER_NOTIFY_HOSTS",
+        ),
+    ] = None,
+    notify_network: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Network (CIDR) that notifications may be sent to although it is not public; repeatable.",
+            envvar="RISKLADDER_NOTIFY_NETWORKS",
+        ),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
 ) -> None:
     """Run the operator until SIGTERM."""
     from riskladder.controller.operator import Operator, Settings
+    from riskladder.notify.egress import Egress
 
+    try:
+        networks = tuple(ip_network(network) for network in notify_network or ())
+        Egress(notify_host or (), networks)
+    except ValueError as error:
+        typer.echo(f"error: --notify-host, --notify-network: {error}", err=True)
+        raise typer.Exit(2) from error
     settings = Settings(
         kubeconfig=kubeconfig,
         namespaces=tuple(dict.fromkeys(namespace or ())),
         namespace=own_namespace,
         observe_only=observe_only,
         listen=listen,
+        notify_hosts=tuple(notify_host or ()),
+        notify_networks=networks,
     )
 
     async def run() -> int:
@@ -98,3 +119,4 @@ app.command()(demo)
 app.command()(lint)
 app.command()(timeline)
 app.command()(verify)
+register(app)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import Any, NoReturn
 
 import typer
@@ -11,11 +10,12 @@ from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from riskladder.api.text import plain
+
+__all__ = ["COULD_NOT_CHECK", "complain", "console", "count", "fail", "indented", "plain", "write_json"]
+
 COULD_NOT_CHECK = 2
 """Exit code where the question itself could not be answered: an unreadable file, no permission, no cluster."""
-
-JOINERS = "\u200c\u200d"
-"""Invisible, but part of how some scripts and emoji are written."""
 
 
 def fail(message: str) -> NoReturn:
@@ -37,18 +37,6 @@ def write_json(value: Any) -> None:
 def console() -> Console:
     """The console for stdout as it is now; nothing in what is printed is taken for markup, emoji codes or numbers."""
     return Console(markup=False, emoji=False, highlight=False)
-
-
-def plain(text: str) -> str:
-    r"""User text as it may be shown: control, direction and other invisible characters are escaped (``\x1b``).
-
-    Otherwise a message could move the cursor or reorder what an auditor reads.
-    """
-    return "".join(c if _is_visible(c) else c.encode("unicode_escape").decode() for c in text)
-
-
-def _is_visible(character: str) -> bool:
-    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp") or character in JOINERS
 
 
 def indented(text: Text, by: int) -> RenderableType:

@@ -62,14 +62,14 @@ def from_cluster(kubeconfig: str | None, namespace: str | None, *, everywhere: b
     except (ConnectionFailed, OSError, yaml.YAMLError) as error:
         raise Unavailable(str(error)) from error
     except ApiError as error:
-        raise Unavailable(_explain(error)) from error
+        raise Unavailable(explain(error)) from error
 
 
 async def _fetch(kubeconfig: str | None, namespace: str | None, everywhere: bool) -> Export:
     connection = await connect(kubeconfig, agent="cli")
     try:
         client = Client(connection)
-        where = None if everywhere else namespace or _own_namespace(kubeconfig, connection)
+        where = None if everywhere else namespace or own_namespace(kubeconfig, connection)
         # Escalations first: a head that is older than the records is no contradiction, a newer one would be.
         escalations = await client.list(ESCALATIONS, where)
         return Export(await client.list(RECORDS, where), escalations, where)
@@ -77,14 +77,16 @@ async def _fetch(kubeconfig: str | None, namespace: str | None, everywhere: bool
         await connection.close()
 
 
-def _own_namespace(kubeconfig: str | None, connection: Connection) -> str:
+def own_namespace(kubeconfig: str | None, connection: Connection) -> str:
+    """The namespace of the kubeconfig's context, or of the pod."""
     if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
         return connection.namespace
     _, current = k8s_config.list_kube_config_contexts(kubeconfig)
     return str(current["context"].get("namespace") or "default")
 
 
-def _explain(error: ApiError) -> str:
+def explain(error: ApiError) -> str:
+    """Why the cluster could not be asked, in one sentence."""
     if isinstance(error, Forbidden):
         return f"no permission to {error.verb} {error.resource}: {error.message}"
     if isinstance(error, NotFound):

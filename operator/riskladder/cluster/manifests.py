@@ -16,12 +16,13 @@ from typing import Any
 import yaml
 
 from riskladder.api.crd import run
-from riskladder.cluster.rbac import NAMESPACED, OWN_NAMESPACE, Grant
+from riskladder.cluster.rbac import CLUSTER, NAMESPACED, OWN_NAMESPACE, Grant
 
 FILE = "rbac.yaml"
 HEADER = "# Generated from operator/riskladder/cluster/rbac.py by `make generate`. Do not edit.\n"
 
 NAME = "riskladder"
+POLICIES = "riskladder-policies"
 NAMESPACE = "riskladder-system"
 LABELS = {"app.kubernetes.io/name": "riskladder", "app.kubernetes.io/component": "operator"}
 RBAC = "rbac.authorization.k8s.io"
@@ -31,23 +32,32 @@ SUBJECT = {"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}
 
 def cluster_role() -> str:
     """What the operator needs where models run; nothing until bound, everywhere or in some."""
-    return _role("ClusterRole", None, NAMESPACED)
+    return _role("ClusterRole", NAME, None, NAMESPACED)
+
+
+def policies_role() -> str:
+    """What it needs of the cluster itself: of its own, so that an overlay can bind the other one in some namespaces."""
+    return _role("ClusterRole", POLICIES, None, CLUSTER)
 
 
 def role() -> str:
     """What it needs in its own namespace."""
-    return _role("Role", NAMESPACE, OWN_NAMESPACE)
+    return _role("Role", NAME, NAMESPACE, OWN_NAMESPACE)
 
 
-def bindings() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The ClusterRole in every namespace (an overlay may narrow it down), and the Role in the operator's own."""
-    return _binding("ClusterRoleBinding", None, "ClusterRole"), _binding("RoleBinding", NAMESPACE, "Role")
+def bindings() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The ClusterRole in every namespace (an overlay may narrow it down), that of policies, and the Role."""
+    return (
+        _binding("ClusterRoleBinding", NAME, None, "ClusterRole"),
+        _binding("ClusterRoleBinding", POLICIES, None, "ClusterRole"),
+        _binding("RoleBinding", NAME, NAMESPACE, "Role"),
+    )
 
 
 def text() -> str:
     """The whole file."""
-    everywhere, own = (_dump(binding) for binding in bindings())
-    return HEADER + "---\n".join((cluster_role(), everywhere, role(), own))
+    everywhere, policies, own = (_dump(binding) for binding in bindings())
+    return HEADER + "---\n".join((cluster_role(), everywhere, policies_role(), policies, role(), own))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,8 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     return run({options.directory / FILE: text()}, check=options.check)
 
 
-def _role(kind: str, namespace: str | None, grants: Sequence[Grant]) -> str:
-    head = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": _metadata(namespace)}
+def _role(kind: str, name: str, namespace: str | None, grants: Sequence[Grant]) -> str:
+    head = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": _metadata(name, namespace)}
     return _dump(head) + "rules:\n" + "".join(_rule(grant) for grant in grants)
 
 
@@ -76,18 +86,18 @@ def _rule(grant: Grant) -> str:
     return f"{reason}\n{_dump([grant.to_rule()])}"
 
 
-def _binding(kind: str, namespace: str | None, role_kind: str) -> dict[str, Any]:
+def _binding(kind: str, name: str, namespace: str | None, role_kind: str) -> dict[str, Any]:
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": kind,
-        "metadata": _metadata(namespace),
-        "roleRef": {"apiGroup": RBAC, "kind": role_kind, "name": NAME},
+        "metadata": _metadata(name, namespace),
+        "roleRef": {"apiGroup": RBAC, "kind": role_kind, "name": name},
         "subjects": [SUBJECT],
     }
 
 
-def _metadata(namespace: str | None) -> dict[str, Any]:
-    return {"name": NAME} | ({"namespace": namespace} if namespace else {}) | {"labels": LABELS}
+def _metadata(name: str, namespace: str | None) -> dict[str, Any]:
+    return {"name": name} | ({"namespace": namespace} if namespace else {}) | {"labels": LABELS}
 
 
 class _Dumper(yaml.SafeDumper):

@@ -42,7 +42,7 @@ class Grant:
 NAMESPACED = (
     Grant(
         GROUP,
-        ("escalationladders", "modelrisksignals", "escalations"),
+        ("escalationladders", "modelrisksignals", "escalations", "escalationdecisions"),
         ("get", "list", "watch"),
         "the watchers: every decision is made from these, and nothing of them is kept outside of the API",
     ),
@@ -54,7 +54,7 @@ NAMESPACED = (
     ),
     Grant(
         GROUP,
-        ("escalationladders/status", "modelrisksignals/status", "escalations/status"),
+        ("escalationladders/status", "modelrisksignals/status", "escalations/status", "escalationdecisions/status"),
         ("patch",),
         "the reconciler: writes what it found; what people wrote (spec) stays theirs",
     ),
@@ -63,6 +63,12 @@ NAMESPACED = (
         ("escalationrecords",),
         ("create", "get"),
         "the ledger: appends to the chain, and reads the record that stands in its place after a conflict",
+    ),
+    Grant(
+        "authorization.k8s.io",
+        ("localsubjectaccessreviews",),
+        ("create",),
+        "authority: asks whether who decided still holds the role when the decision is counted",
     ),
     Grant("apps", ("deployments",), ("get", "list", "watch"), "the watchers: the targets, where a ladder governs them"),
     Grant("apps", ("deployments",), ("patch",), "containment: scales to zero and rolls back"),
@@ -97,6 +103,18 @@ OWN_NAMESPACE = (
     ),
 )
 """In the operator's own namespace."""
+
+CLUSTER = (
+    Grant(
+        "admissionregistration.k8s.io",
+        ("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+        ("get",),
+        "authority: sees that the policy which proves decisions is in force; it counts no decision otherwise",
+        names=("riskladder-decisions",),
+        checked=False,
+    ),
+)
+"""Of the cluster, however few namespaces it is bound in: what has no namespace."""
 
 
 class Permissions:

@@ -53,10 +53,11 @@ REPLICASETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
 PODS = Resource("", "v1", "pods", "Pod")
 ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
+SECRETS = Resource("", "v1", "secrets", "Secret")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 OWN = (LADDERS, SIGNALS, ESCALATIONS, DECISIONS, RECORDS)
-WATCHED = (LADDERS, SIGNALS)
+WATCHED = (LADDERS, SIGNALS, DECISIONS)
 """What people and monitors write: followed by Kopf."""
 
 FOLLOWED = (ESCALATIONS, DEPLOYMENTS, REPLICASETS, PODS, ENDPOINTSLICES)

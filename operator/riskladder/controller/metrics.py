@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-STAGES = ("intent", "applied", "endpoints_empty", "pods_gone")
-"""Stages of a containment, each measured from the moment the operator saw the breach."""
+from riskladder.policy.plan import EscalationUpdate
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 class Metrics:
@@ -53,6 +54,48 @@ class Metrics:
             ["field_manager"],
             registry=self.registry,
         )
+
+        self.response = Histogram(
+            "riskladder_response_seconds",
+            "Time from entering the rung (contain: from the intent; resume: from the decision) to each response of "
+            "people: notify, acknowledge, decide, contain, resume.",
+            ["stage", "namespace", "ladder", "tier", "role", "drill"],
+            buckets=(1, 5, 15, MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 4 * HOUR, DAY, 3 * DAY, 7 * DAY),
+            registry=self.registry,
+        )
+        self.trail = Counter(
+            "riskladder_trail_total",
+            "What went on record, by reason: Reminded, Stalled, Held, DecisionRefused, RiskAcceptanceExpired, ...",
+            ["reason", "namespace", "ladder", "tier", "drill"],
+            registry=self.registry,
+        )
+        self.reviews = Counter(
+            "riskladder_reviews_total",
+            "After-action reviews, by whether the policy was changed because of them.",
+            ["namespace", "ladder", "policy_updated"],
+            registry=self.registry,
+        )
+        self.satisfaction = Histogram(
+            "riskladder_review_satisfaction",
+            "Satisfaction with how an escalation went, from 1 to 5, as its review says.",
+            ["namespace", "ladder"],
+            buckets=(1, 2, 3, 4, 5),
+            registry=self.registry,
+        )
+
+    def observe_trail(self, update: EscalationUpdate) -> None:
+        """Count what was written of an escalation."""
+        escalation, status = update.escalation, update.status
+        about = (escalation.namespace, escalation.spec.ladder.name)
+        tier, drill = status.tier or "unknown", str(escalation.spec.drill).lower()
+        for entry in update.entries:
+            self.trail.labels(str(entry.event), *about, tier, drill).inc()
+            if entry.measure is not None:
+                stage, role, seconds = entry.measure
+                self.response.labels(stage, *about, tier, role, drill).observe(max(seconds, 0.0))
+        if status.review is not None and escalation.status.review is None:
+            self.reviews.labels(*about, str(status.review.policy_updated).lower()).inc()
+            self.satisfaction.labels(*about).observe(status.review.satisfaction)
 
     def observe_request(self, verb: str, resource: str, result: str) -> None:
         """Count one request to the API server."""

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 import kopf
@@ -29,6 +30,8 @@ from riskladder.controller.handlers import Handlers, NoMemories, kopf_settings, 
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.reconciler import Reconciler
 from riskladder.controller.store import Store
+from riskladder.notify.courier import Courier
+from riskladder.notify.egress import Egress
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +75,10 @@ class Settings:
     observe_only: bool = False
     listen: str = "0.0.0.0:8080"
     lease: str = "riskladder"
+    notify_hosts: tuple[str, ...] = ()
+    """Hosts that notifications may go to."""
+    notify_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that they may go to although their addresses are not public."""
 
 
 class Operator:
@@ -141,8 +148,13 @@ class Operator:
             loop.add_signal_handler(number, self._stop.set)
 
     async def _operate(self, client: Client) -> int:
+        courier = Courier(Egress(self._settings.notify_hosts, self._settings.notify_networks))
         reconciler = self._reconciler = Reconciler(
-            client, self._metrics, instance=self._identity, observe_only=self._settings.observe_only
+            client,
+            self._metrics,
+            instance=self._identity,
+            courier=courier,
+            observe_only=self._settings.observe_only,
         )
         handlers = self._handlers = Handlers(reconciler.store)
         watching_connection = await connect(self._settings.kubeconfig, agent="operator watching")
@@ -189,6 +201,8 @@ class Operator:
                 log.error("gave up", task=task.get_name(), error=repr(None if task.cancelled() else task.exception()))
             log.info("stopping", reason="failure" if failed else "signal")
             await reconciler.scheduler.stop()
+            if reconciler.outbox is not None:
+                await reconciler.outbox.close()
             await self._elector.release()
             return 1 if failed else 0
         finally:
@@ -283,9 +297,15 @@ class Operator:
         assert self._reconciler is not None  # noqa: S101
         leading = self._elector is not None and self._elector.leading
         self._metrics.leading.set(leading)
+        outbox = self._reconciler.outbox
         if not self._stage and (leading or self._settings.observe_only):
+            if outbox is not None and leading:
+                outbox.activate()
             self._reconciler.scheduler.activate()
+            self._reconciler.resync()
         else:
+            if outbox is not None:
+                outbox.pause()
             self._reconciler.scheduler.pause()
 
     async def _resync(self, client: Client, reconciler: Reconciler) -> None:

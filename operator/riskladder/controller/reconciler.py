@@ -16,21 +16,24 @@ from riskladder.api.escalation import Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import resources
-from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Refused
+from riskladder.cluster.client import FIELD_MANAGER, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.rbac import Permissions
 from riskladder.cluster.resources import Resource
 from riskladder.controller.metrics import Metrics
+from riskladder.controller.outbox import Outbox
+from riskladder.controller.people import People
 from riskladder.controller.scheduler import Scheduler, Urgent
-from riskladder.controller.store import Key, LadderKey, Store
+from riskladder.controller.store import Key, LadderKey, PaperKey, Store
 from riskladder.controller.trail_writer import TrailWriter
+from riskladder.notify.courier import Courier
 from riskladder.policy import contain
-from riskladder.policy.decide import decide, decide_trail
+from riskladder.policy.decide import decide
 from riskladder.policy.ladders import update_ladder
-from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising
-from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, TargetKey
-from riskladder.policy.trail import record_undone
+from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rehearsal, Restoring, Rising
+from riskladder.policy.progress import record_undone
+from riskladder.policy.snapshot import Escalation, Proof, Snapshot, Stamps, TargetKey
 from riskladder.workloads import deployment
-from riskladder.workloads.facts import Workload
+from riskladder.workloads.facts import Revision, Workload
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +42,9 @@ LONGEST_SLEEP = 300.0
 
 PERMISSION_RECHECK = 10.0
 """Seconds between looks at whether a missing permission has been granted."""
+
+PROOF_RECHECK = 300.0
+"""Seconds between looks at whether the admission policy that proves who decided is still in force."""
 
 LADDER_DELAY = 0.5
 """Seconds for which changes of a ladder's status are gathered."""
@@ -62,13 +68,22 @@ class Undone:
 class Reconciler:
     """Executes plans against one API server."""
 
-    def __init__(self, client: Client, metrics: Metrics, *, instance: str, observe_only: bool = False) -> None:
+    def __init__(
+        self,
+        client: Client,
+        metrics: Metrics,
+        *,
+        instance: str,
+        courier: Courier | None = None,
+        observe_only: bool = False,
+    ) -> None:
         """Prepare.
 
         Args:
             client: Where to write.
             metrics: What to count.
             instance: This process, for Events.
+            courier: Sends notifications; without one they stay pending.
             observe_only: Decide and log, write nothing.
         """
         self._client = client
@@ -84,10 +99,18 @@ class Reconciler:
         """When the change that led to a containment was seen."""
         self._undone: dict[TargetKey, list[Undone]] = defaultdict(list)
         self._permissions = Permissions(client)
+        self._people = People(client, self.store, self._trail, observe=metrics.observe_trail, now=utcnow)
+        self.outbox = Outbox(client, courier, self.store, changed=self._told, now=utcnow) if courier else None
+        self._rehearsals: dict[tuple[str, int], tuple[datetime, str]] = {}
+        """What became of the containments of drills as dry runs, until that is written."""
+
+    def _told(self, key: TargetKey | LadderKey) -> None:
+        """A notification was delivered, or was not: the trail says so."""
+        self.scheduler.add(key, after=LADDER_DELAY if isinstance(key, LadderKey) else 0.0)
 
     def _enqueue(self, key: Key, urgent: bool) -> None:
-        if isinstance(key, LadderKey):
-            self.scheduler.add(key, after=LADDER_DELAY)
+        if not isinstance(key, TargetKey):
+            self.scheduler.add(key, after=LADDER_DELAY if isinstance(key, LadderKey) else 0.0)
             return
         if urgent:
             self._seen.setdefault(key, utcnow())
@@ -104,8 +127,13 @@ class Reconciler:
 
     # --- Deciding -------------------------------------------------------------------------------------------------
 
-    def _snapshot(self, key: TargetKey, *, thorough: bool = True) -> Snapshot:
-        snapshot = self.store.snapshot(key, self._stamps, thorough=thorough)
+    def _snapshot(self, key: TargetKey, *, thorough: bool = True, proof: Proof | None = None) -> Snapshot:
+        snapshot = replace(
+            self.store.snapshot(key, self._stamps, thorough=thorough),
+            proof=proof,
+            deliveries=self.outbox.deliveries if self.outbox else {},
+            rehearsals=self._rehearsals,
+        )
         escalation = snapshot.open
         if escalation is not None and snapshot.target is not None and (intent := contain.active_intent(escalation)):
             self._stamp(snapshot, escalation, intent)
@@ -139,7 +167,7 @@ class Reconciler:
         self._metrics.containment.labels(stage, str(action)).observe(max((at - seen).total_seconds(), 0.0))
 
     def _decide(self, key: Key) -> Urgent[tuple[Snapshot, Plan]] | None:
-        if isinstance(key, LadderKey):
+        if not isinstance(key, TargetKey):
             self.scheduler.add(key)
             return None
         snapshot = self._snapshot(key, thorough=False)
@@ -149,7 +177,8 @@ class Reconciler:
                 self._seen.pop(key, None)
             for update in plan.signals:
                 self.store.remember(key, update.signal.name, update.signal.uid, update.status)
-            if plan.has_trail or self._undone.get(key):
+            self._deliver(key)
+            if plan.has_trail or self._undone.get(key) or snapshot.decisions:
                 self.scheduler.add(key)
             else:
                 self._sleep(key, plan)
@@ -238,7 +267,8 @@ class Reconciler:
         assert workload is not None  # noqa: S101
         try:
             if act.action is ContainmentAction.ROLLBACK:
-                patch = await self._rollback_patch(key, workload, act)
+                assert act.revision is not None  # noqa: S101
+                patch = await self._rollback_patch(key, workload, act.revision)
             else:
                 patch = deployment.scale_to_zero(workload)
             stored = await self._client.json_patch(resources.DEPLOYMENTS, key.namespace, key.name, patch)
@@ -264,12 +294,11 @@ class Reconciler:
             self._undone[key].append(Undone(escalation.name, act.intent, act.undone_by, at))
         self.store.put(resources.DEPLOYMENTS, stored)
 
-    async def _rollback_patch(self, key: TargetKey, workload: Workload, act: Act) -> list[dict[str, Any]]:
+    async def _rollback_patch(self, key: TargetKey, workload: Workload, to: Revision) -> list[dict[str, Any]]:
         """The patch, from the templates as they are stored: they are too large to be cached for every workload."""
-        assert act.revision is not None  # noqa: S101
         live = await self._client.get(resources.DEPLOYMENTS, key.namespace, key.name)
-        old = await self._client.get(resources.REPLICASETS, key.namespace, act.revision.name)
-        seen = (workload.uid, workload.digest, act.revision.uid)
+        old = await self._client.get(resources.REPLICASETS, key.namespace, to.name)
+        seen = (workload.uid, workload.digest, to.uid)
         found = (live["metadata"]["uid"], deployment.template_digest(live["spec"]["template"]), old["metadata"]["uid"])
         if found != seen:
             raise Refused(
@@ -292,10 +321,17 @@ class Reconciler:
             if isinstance(key, LadderKey):
                 await self._write_ladder(key)
                 return
+            if isinstance(key, PaperKey):
+                again = None if self._observe_only else await self._people.paper(key)
+                if again is not None:
+                    self.scheduler.add(key, after=again)
+                return
+            proof = None
             if not self._observe_only:
                 await self._write_deleted(key)
                 await self._write_undone(key)
-            snapshot = self._snapshot(key)
+                proof = await self._people.ask(d for ds in self._snapshot(key).decisions.values() for d in ds)
+            snapshot = self._snapshot(key, proof=proof)
             plan = decide(snapshot, utcnow())
             if not plan.urgent and not self._is_under_way(snapshot):
                 self._seen.pop(key, None)  # what is undone later is timed from then
@@ -303,7 +339,7 @@ class Reconciler:
                 if not self.scheduler.backs_off(key):
                     self.scheduler.add(key, urgent=True)
                     return
-                plan = decide_trail(snapshot, utcnow())
+                plan = decide(snapshot, utcnow(), urgent=False)
             if self._observe_only:
                 log.info("would write", target=tuple(key), escalations=len(plan.escalations), signals=len(plan.signals))
                 return
@@ -315,10 +351,62 @@ class Reconciler:
             for change in changes:
                 await self._trail.signal(change)
                 self.store.remember(key, change.signal.name, change.signal.uid, None)
-            if plan.escalations or changes:
+            for decision in plan.decisions:
+                await self._trail.decision(decision)
+            if plan.restoring is not None:
+                await self._restore(key, snapshot, plan.restoring)
+            if plan.rehearsal is not None:
+                await self._rehearse(key, snapshot, plan.rehearsal)
+            self._deliver(key)
+            if plan.escalations or changes or plan.restoring or plan.rehearsal:
                 self.scheduler.add(key)
             else:
                 self._sleep(key, plan)
+
+    def _deliver(self, key: TargetKey) -> None:
+        """Have delivered what is pending."""
+        if self.outbox is not None:
+            for escalation in self.store.mailing(key):
+                self.outbox.consider(escalation)
+
+    async def _restore(self, key: TargetKey, snapshot: Snapshot, restoring: Restoring) -> None:
+        """Bring back what a containment took away: a compare-and-swap on the workload as it was seen."""
+        assert snapshot.target is not None  # noqa: S101
+        patch = deployment.restore_replicas(snapshot.target, restoring.replicas)
+        try:
+            stored = await self._client.json_patch(resources.DEPLOYMENTS, key.namespace, key.name, patch)
+        except (Refused, NotFound):
+            await self._refresh(resources.DEPLOYMENTS, key.namespace, key.name)
+            raise
+        log.info(
+            "restored",
+            namespace=key.namespace,
+            target=f"{key.kind}/{key.name}",
+            escalation=restoring.escalation.name,
+            replicas=restoring.replicas,
+        )
+        self.store.put(resources.DEPLOYMENTS, stored)
+
+    async def _rehearse(self, key: TargetKey, snapshot: Snapshot, rehearsal: Rehearsal) -> None:
+        """The containment of a drill as a dry run: what the API server would have said is the result."""
+        assert snapshot.target is not None  # noqa: S101
+        error, intent = "", rehearsal.intent
+        try:
+            patch = deployment.scale_to_zero(snapshot.target)
+            if intent.action is ContainmentAction.ROLLBACK and rehearsal.revision is not None:
+                patch = await self._rollback_patch(key, snapshot.target, rehearsal.revision)
+            await self._client.request(
+                "PATCH",
+                resources.DEPLOYMENTS.path(key.namespace, key.name),
+                verb="patch",
+                resource=resources.DEPLOYMENTS.title,
+                body=patch,
+                content_type=JSON_PATCH,
+                params={"fieldManager": FIELD_MANAGER, "dryRun": "All"},
+            )
+        except (Refused, NotFound, Forbidden) as problem:
+            error = str(problem)[:500]
+        self._rehearsals[(rehearsal.escalation.uid, intent.id)] = (utcnow(), error)
 
     async def _write_deleted(self, key: TargetKey) -> None:
         """Say in the chain of a deleted escalation that it was deleted; who did it is in the API server's audit log."""
@@ -347,6 +435,7 @@ class Reconciler:
     async def _write_escalation(self, update: EscalationUpdate) -> None:
         try:
             await self._trail.escalation(update)
+            self._metrics.observe_trail(update)
         except (Refused, Conflict):
             await self._refresh(resources.ESCALATIONS, update.escalation.namespace, update.escalation.name)
             raise
@@ -358,6 +447,8 @@ class Reconciler:
         missing = await self._permissions.missing(key.namespace)
         if missing:
             self.scheduler.add(key, after=PERMISSION_RECHECK)
+        proof = await self._people.proof_or_why()
+        self.scheduler.add(key, after=PERMISSION_RECHECK if proof.missing else PROOF_RECHECK)
         now = utcnow()
         update, wake = update_ladder(
             entry.ladder,
@@ -365,6 +456,8 @@ class Reconciler:
             created=entry.created,
             open_escalations=len(self.store.open_escalations((key.namespace, key.name))),
             missing=missing,
+            unproved=proof.missing,
+            unavailable=self.outbox.unavailable.get((key.namespace, key.name)) if self.outbox else None,
             now=now,
         )
         if wake is not None:

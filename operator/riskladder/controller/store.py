@@ -12,24 +12,40 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import structlog
 from pydantic import ValidationError
 
 from riskladder.api.chain import digest
-from riskladder.api.escalation import EscalationSpec, EscalationStatus
+from riskladder.api.conditions import find
+from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
+from riskladder.api.escalation import EscalationSpec, EscalationStatus, NotificationState
 from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
+from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
 from riskladder.cluster.resources import CACHED, Resource
 from riskladder.controller.workload_cache import Name, Object, WorkloadCache
 from riskladder.policy.contain import escalation_name
-from riskladder.policy.snapshot import Escalation, Ladder, Signal, Snapshot, Stamps, TargetKey
+from riskladder.policy.snapshot import (
+    Decision,
+    Escalation,
+    Ladder,
+    Settled,
+    Signal,
+    Snapshot,
+    Stamps,
+    TargetKey,
+    settled_by,
+)
 from riskladder.workloads import deployment
 from riskladder.workloads.facts import Workload
+
+log = structlog.get_logger(__name__)
 
 
 class LadderKey(NamedTuple):
@@ -39,10 +55,19 @@ class LadderKey(NamedTuple):
     name: str
 
 
+class PaperKey(NamedTuple):
+    """Names an escalation that is not open, on which somebody has decided: a review, or an act that comes too late."""
+
+    namespace: str
+    name: str
+    kind: str = "paper"
+    """Tells it from a ladder of the same name: named tuples are compared by their values."""
+
+
 GONE_LIMIT = 4096
 """How many deleted objects are remembered: more than can be deleted while a request is under way."""
 
-Key = TargetKey | LadderKey
+Key = TargetKey | LadderKey | PaperKey
 Enqueue = Callable[[Key, bool], None]
 """Told which key a change concerns, and whether a containment may depend on it."""
 
@@ -74,6 +99,15 @@ class SignalEntry:
     """The status as computed last, while it waits to be written."""
 
 
+class ClosedEntry(NamedTuple):
+    """What is kept of a closed escalation."""
+
+    created: str
+    name: str
+    drill: bool
+    settled: Settled
+
+
 def _version(obj: Object) -> int:
     """resourceVersion as a number: comparable within one resource (Kubernetes 1.35 and later promise it)."""
     text = str(obj["metadata"].get("resourceVersion", "0"))
@@ -98,17 +132,21 @@ class Store:
         self._signals: dict[TargetKey, dict[str, SignalEntry]] = defaultdict(dict)
         self._signal_targets: dict[Name, TargetKey] = {}
         self._open: dict[TargetKey, dict[str, Escalation]] = defaultdict(dict)
+        """The open ones, and those closed ones that have messages to deliver."""
         self._escalations: dict[Name, tuple[str, TargetKey, str, str]] = {}
         """uid, target, target uid and ladder of every escalation, open or closed."""
         self._deleted: dict[TargetKey, list[Escalation]] = defaultdict(list)
         """Escalations that somebody deleted while they were open: their chains still lack that fact."""
-        self._closed: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
-        """By target uid: uid to creation time and name of its closed escalations."""
+        self._closed: dict[str, dict[str, ClosedEntry]] = defaultdict(dict)
+        """By target uid: its closed escalations by uid."""
+        self._decisions: dict[Name, dict[str, Decision]] = defaultdict(dict)
+        """By namespace and escalation: decisions by name, those not judged yet only."""
         self.workloads = WorkloadCache(changed=self._workload_changed, moved=self._workload_moved)
         self._readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
             resources.LADDERS.plural: (self._put_ladder, self._drop_ladder),
             resources.SIGNALS.plural: (self._put_signal, self._drop_signal),
             resources.ESCALATIONS.plural: (self._put_escalation, self._drop_escalation),
+            resources.DECISIONS.plural: (self._put_decision, self._drop_decision),
             **self.workloads.readers,
         }
 
@@ -267,31 +305,29 @@ class Store:
 
     def _put_escalation(self, obj: Object) -> None:
         metadata = obj["metadata"]
-        try:
-            spec = EscalationSpec.model_validate(obj["spec"])
-            status = EscalationStatus.model_validate(obj.get("status") or {})
-        except ValidationError:
+        escalation = read_escalation(obj)
+        if escalation is None:
             return  # written by an operator of another version: left alone, it is its business
+        spec = escalation.spec
         key = TargetKey(metadata["namespace"], spec.target.kind, spec.target.name)
-        escalation = Escalation(
-            namespace=metadata["namespace"],
-            name=metadata["name"],
-            uid=metadata["uid"],
-            generation=metadata.get("generation", 0),
-            labels=dict(metadata.get("labels") or {}),
-            spec=spec,
-            status=status,
-            resource_version=metadata["resourceVersion"],
-        )
         ladder = LadderKey(metadata["namespace"], spec.ladder.name)
         name = (metadata["namespace"], metadata["name"])
         self._escalations[name] = (metadata["uid"], key, spec.target.uid, spec.ladder.name)
-        was_open = metadata["name"] in self._open.get(key, {})
-        if escalation.is_open:
+        before = self._open.get(key, {}).get(metadata["name"])
+        was_open = before is not None and before.is_open
+        if escalation.is_open or _has_mail(escalation):
             self._open[key][metadata["name"]] = escalation
         else:
             self._forget_open(key, metadata["name"])
-            self._closed[spec.target.uid][metadata["uid"]] = (metadata.get("creationTimestamp", ""), metadata["name"])
+        if not escalation.is_open:
+            self._closed[spec.target.uid][metadata["uid"]] = ClosedEntry(
+                metadata.get("creationTimestamp", ""),
+                metadata["name"],
+                spec.drill,
+                settled_by(escalation),
+            )
+            if name in self._decisions:
+                self._enqueue(PaperKey(*name), False)
         if was_open != escalation.is_open:
             self._enqueue(ladder, False)
         self._enqueue(key, False)
@@ -304,7 +340,7 @@ class Store:
         del self._escalations[(metadata["namespace"], metadata["name"])]
         _, key, target_uid, ladder = known
         was_open = self._open.get(key, {}).get(metadata["name"])
-        if was_open is not None:
+        if was_open is not None and was_open.is_open:
             self._deleted[key].append(was_open)
         self._forget_open(key, metadata["name"])
         self._closed[target_uid].pop(metadata["uid"], None)
@@ -332,8 +368,66 @@ class Store:
             e
             for by_name in self._open.values()
             for e in by_name.values()
-            if ladder is None or (e.namespace, e.spec.ladder.name) == ladder
+            if e.is_open and ladder in (None, (e.namespace, e.spec.ladder.name))
         ]
+
+    # --- Decisions ------------------------------------------------------------------------------------------------
+
+    def _put_decision(self, obj: Object) -> None:
+        metadata = obj["metadata"]
+        try:
+            spec = EscalationDecisionSpec.model_validate(obj["spec"])
+            status = DecisionStatus.model_validate(obj.get("status") or {})
+        except ValidationError:
+            log.warning("decision left out", namespace=metadata["namespace"], name=metadata["name"])
+            return
+        name = (metadata["namespace"], spec.escalation)
+        if find(status.conditions, ConditionType.ACCEPTED) is not None:
+            self._forget_decision(name, metadata["name"])
+            return
+        before = self._decisions[name].get(metadata["name"])
+        self._decisions[name][metadata["name"]] = Decision(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=metadata.get("generation", 0),
+            created=_created(metadata),
+            spec=spec,
+            status=status,
+            authorized=before.authorized if before and before.uid == metadata["uid"] else None,
+        )
+        self._enqueue_decided(name)
+
+    def _drop_decision(self, obj: Object) -> None:
+        namespace, gone = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        for name in [n for n, by_name in self._decisions.items() if n[0] == namespace and gone in by_name]:
+            if self._decisions[name][gone].uid == obj["metadata"]["uid"]:
+                self._forget_decision(name, gone)
+
+    def _forget_decision(self, name: Name, decision: str) -> None:
+        self._decisions[name].pop(decision, None)
+        if not self._decisions[name]:
+            del self._decisions[name]
+
+    def _enqueue_decided(self, name: Name) -> None:
+        known = self._escalations.get(name)
+        current = self._open.get(known[1], {}).get(name[1]) if known is not None else None
+        if known is not None and current is not None and current.is_open:
+            self._enqueue(known[1], False)
+        else:
+            self._enqueue(PaperKey(*name), False)
+
+    def undecided(self, namespace: str, escalation: str) -> tuple[Decision, ...]:
+        """The decisions on an escalation that have not been judged, in the order in which they were made."""
+        found = self._decisions.get((namespace, escalation), {}).values()
+        return tuple(sorted(found, key=lambda d: (d.created, d.name)))
+
+    def authorize(self, decision: Decision, allowed: bool) -> None:
+        """Keep what the API server's authorizer says of a decision."""
+        by_name = self._decisions.get((decision.namespace, decision.spec.escalation), {})
+        known = by_name.get(decision.name)
+        if known is not None and known.uid == decision.uid:
+            by_name[decision.name] = replace(known, authorized=allowed)
 
     # --- Workloads ------------------------------------------------------------------------------------------------
 
@@ -351,6 +445,10 @@ class Store:
     def escalation(self, key: TargetKey, name: str) -> Escalation | None:
         """An open escalation of a target, by name."""
         return self._open.get(key, {}).get(name)
+
+    def mailing(self, key: TargetKey) -> list[Escalation]:
+        """The escalations of a target that are open or have messages to deliver."""
+        return list(self._open.get(key, {}).values())
 
     def snapshot(self, key: TargetKey, stamps: Mapping[tuple[str, int], Stamps], *, thorough: bool = True) -> Snapshot:
         """Everything that bears on one target.
@@ -377,7 +475,15 @@ class Store:
             last_closed=self._last_closed(target) if target else "",
             stamps={k: s for e in escalations for i in e.spec.intents if (s := stamps.get(k := (e.uid, i.id)))},
             supported=key.kind == deployment.KIND,
+            settled=self._settled(target) if target else Settled(),
+            closed=frozenset(e.name for e in self._closed.get(target.uid, {}).values()) if target else frozenset(),
+            decisions={e.name: d for e in escalations if e.is_open and (d := self.undecided(key.namespace, e.name))},
         )
+
+    def _settled(self, target: Workload) -> Settled:
+        """What people settled last, and an acceptance of risk that may still run."""
+        found = [e.settled for e in self._closed.get(target.uid, {}).values() if not e.drill and e.settled.closed_at]
+        return max(found, key=lambda s: s.closed_at or _NEVER, default=Settled())
 
     def _last_closed(self, target: Workload) -> str:
         """uid of a target's newest closed escalation.
@@ -385,14 +491,41 @@ class Store:
         Creation times are whole seconds, so several episodes may share one: the last is the one that the name of no
         other was made from.
         """
-        closed = self._closed.get(target.uid, {})
-        names = {name for _, name in closed.values()}
+        closed = {uid: e for uid, e in self._closed.get(target.uid, {}).items() if not e.drill}
+        names = {entry.name for entry in closed.values()}
         last = [uid for uid in closed if escalation_name(target.name, target.uid, uid) not in names]
-        return max(last, key=lambda uid: (closed[uid], uid), default="")
+        return max(last, key=lambda uid: (closed[uid].created, uid), default="")
 
     def targets(self) -> set[TargetKey]:
         """Every target that some signal or open escalation names."""
         return set(self._signals) | {key for key, by_name in self._open.items() if by_name}
+
+
+def read_escalation(obj: Object) -> Escalation | None:
+    """An Escalation as stored, or ``None`` where it does not validate."""
+    metadata = obj["metadata"]
+    try:
+        spec = EscalationSpec.model_validate(obj["spec"])
+        status = EscalationStatus.model_validate(obj.get("status") or {})
+    except ValidationError:
+        return None
+    return Escalation(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        labels=dict(metadata.get("labels") or {}),
+        spec=spec,
+        status=status,
+        resource_version=metadata["resourceVersion"],
+    )
+
+
+def _has_mail(escalation: Escalation) -> bool:
+    return any(n.state is NotificationState.PENDING for n in escalation.status.notifications)
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def _read_ladder(obj: Object) -> Ladder:

@@ -12,14 +12,16 @@ from typing import Any
 import structlog
 
 from riskladder.api.base import API_VERSION
+from riskladder.api.conditions import find
 from riskladder.api.escalation import LedgerHead
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import GENESIS_HASH
 from riskladder.cluster import events, ledger, resources
 from riskladder.cluster.client import FIELD_MANAGER, JSON_PATCH, Client, NotFound, Object, Refused
 from riskladder.cluster.events import ObjectReference
 from riskladder.cluster.resources import Resource
-from riskladder.policy.plan import Entry, EscalationUpdate, LadderUpdate, On, SignalUpdate
-from riskladder.policy.snapshot import Escalation, Ladder, Signal
+from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, LadderUpdate, On, SignalUpdate
+from riskladder.policy.snapshot import Decision, Escalation, Ladder, Signal
 
 log = structlog.get_logger(__name__)
 
@@ -100,6 +102,19 @@ class TrailWriter:
         test = {"op": "test", "path": "/metadata/resourceVersion", "value": signal.resource_version}
         await self._judged(resources.SIGNALS, signal, update.entries, update.status.to_api(), test)
 
+    async def decision(self, update: DecisionUpdate) -> None:
+        """Say on a decision what became of it, and tell by an Event where it was refused."""
+        decision = update.decision
+        about = _reference(resources.DECISIONS, decision)
+        accepted = find(update.status.conditions, ConditionType.ACCEPTED)
+        if accepted is not None and accepted.status != "True":
+            note = f"{decision.spec.action} as {decision.spec.role} was not counted: {accepted.message}"
+            entry = Entry(
+                Reason.DECISION_REFUSED, accepted.reason, accepted.last_transition_time, note, on=(), warning=True
+            )
+            await self._event(about, entry, None)
+        await self._status(about, update.status.to_api(), resources.DECISIONS)
+
     async def ladder(self, ladder: Ladder, update: LadderUpdate) -> None:
         """Write a ladder's Events and status."""
         await self._judged(resources.LADDERS, ladder, update.entries, update.status.to_api())
@@ -179,7 +194,7 @@ class TrailWriter:
         await events.write(self._client, event)
 
 
-def _reference(resource: Resource, about: Escalation | Signal | Ladder) -> ObjectReference:
+def _reference(resource: Resource, about: Escalation | Signal | Ladder | Decision) -> ObjectReference:
     return ObjectReference(API_VERSION, resource.kind, about.namespace, about.name, about.uid)
 
 

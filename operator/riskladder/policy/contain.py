@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from riskladder.api.base import GROUP
-from riskladder.api.escalation import EscalationSpec, Evidence, Image, Intent, SignalRef, TargetIdentity
+from riskladder.api.decision import DecisionAction
+from riskladder.api.escalation import (
+    EscalationSpec,
+    Evidence,
+    Image,
+    Intent,
+    PinnedPolicy,
+    SignalRef,
+    TargetIdentity,
+)
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import Containment, ContainmentAction
+from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, TimeoutAction
 from riskladder.policy.evaluate import rank, tier_of
-from riskladder.policy.judge import Demand, Judgement
+from riskladder.policy.judge import Demand, Group, Judgement
 from riskladder.policy.plan import Act, Opening, Rising
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot, Stamps, is_governed
 from riskladder.workloads import deployment
@@ -22,6 +31,8 @@ LABEL_LADDER = f"{GROUP}/ladder"
 LABEL_TIER = f"{GROUP}/tier"
 LABEL_CONTAINMENT = f"{GROUP}/containment"
 """Switches the containment lock on: admission policies select escalations by it. Its value is the action."""
+
+LABEL_DRILL = f"{GROUP}/drill"
 
 MAX_INTENTS = 16
 NAME_PREFIX_LIMIT = 40
@@ -86,8 +97,22 @@ class Choice:
     revision: Revision | None = None
 
 
-def choose(containment: Containment, workload: Workload, known_good: Iterable[str]) -> Choice:
-    """The containment's action, or its ``ifImpossible`` with the reason."""
+def choose(
+    containment: Containment,
+    workload: Workload,
+    known_good: Iterable[str],
+    *,
+    by: Reason = Reason.THRESHOLD_BREACHED,
+) -> Choice:
+    """The containment's action, or its ``ifImpossible`` with the reason.
+
+    Args:
+        containment: What is demanded.
+        workload: As it is now.
+        known_good: Hashes of the revisions that a Rollback may go back to.
+        by: Why it is demanded, which is the intent's reason where no reading is behind it.
+    """
+    intended = Reason.CONTAINMENT_INTENDED if by is Reason.THRESHOLD_BREACHED else by
     if workload.replicas == 0 and not workload.active_pods():
         return Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ALREADY_AT_ZERO, "it was at zero replicas already")
     if containment.action is ContainmentAction.ROLLBACK:
@@ -95,12 +120,10 @@ def choose(containment: Containment, workload: Workload, known_good: Iterable[st
         found = deployment.rollback_target(workload, quarantined=current.hash if current else "", known_good=known_good)
         if isinstance(found, Revision):
             message = f"roll back from revision {current.number if current else '?'} to {found.number}"
-            return Choice(ContainmentAction.ROLLBACK, Reason.CONTAINMENT_INTENDED, message, found)
+            return Choice(ContainmentAction.ROLLBACK, intended, message, found)
         return Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ROLLBACK_IMPOSSIBLE, f"no rollback: {found.why}")
     if containment.action is ContainmentAction.SCALE_TO_ZERO:
-        return Choice(
-            ContainmentAction.SCALE_TO_ZERO, Reason.CONTAINMENT_INTENDED, f"scale from {workload.replicas} to 0"
-        )
+        return Choice(ContainmentAction.SCALE_TO_ZERO, intended, f"scale from {workload.replicas} to 0")
     return Choice(
         ContainmentAction.SCALE_TO_ZERO,
         Reason.ACTION_NOT_SUPPORTED,
@@ -117,13 +140,11 @@ def known_good(signals: Iterable[Signal]) -> frozenset[str]:
     )
 
 
-def _intent(
-    number: int, demand: Demand, workload: Workload, signals: Iterable[Signal], now: datetime
-) -> tuple[Intent, Choice]:
-    choice = choose(demand.containment, workload, known_good(signals))
-    intent = Intent(
+def intent_of(number: int, tier: str, choice: Choice, now: datetime) -> Intent:
+    """The intent to do what was chosen."""
+    return Intent(
         id=number,
-        tier=demand.tier.name,
+        tier=tier,
         action=choice.action,
         revision=str(choice.revision.number) if choice.revision else None,
         pod_template_hash=choice.revision.hash if choice.revision else None,
@@ -131,7 +152,6 @@ def _intent(
         message=choice.message,
         intended_at=now,
     )
-    return intent, choice
 
 
 def _labels(ladder: str, tier: str, intent: Intent | None, *, lock: bool) -> dict[str, str]:
@@ -144,19 +164,35 @@ def _labels(ladder: str, tier: str, intent: Intent | None, *, lock: bool) -> dic
 def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> tuple[Opening, Act | None] | None:
     """The escalation that a breached target without one needs, with its containment if one is due."""
     workload = snapshot.target
-    breached = [g for g in judgement.groups if g.tier]
+    breached = [g for g in judgement.groups if g.live_tier]
     if workload is None or not breached:
         return None
-    demands = judgement.demands()
-    demand = max(demands, key=lambda d: STRENGTH[d.containment.action], default=None)
-    group = demand.group if demand else max(breached, key=lambda g: rank(g.policy, g.tier))
-    tier = group.tier
+    demand = _strongest(judgement.demands())
+    group = demand.group if demand else max(breached, key=lambda g: rank(g.policy, g.live_tier))
+    tier = group.live_tier
     cause = demand.signal if demand else group.cause(tier)
-    assert cause.spec is not None  # noqa: S101
     intent = choice = None
     if demand is not None:
-        intent, choice = _intent(1, demand, workload, snapshot.signals, now)
-    spec = EscalationSpec(
+        choice = choose(demand.containment, workload, known_good(snapshot.signals), by=demand.reason)
+        intent = intent_of(1, demand.tier.name, choice, now)
+    name = escalation_name(workload.name, workload.uid, snapshot.last_closed)
+    opening = Opening(
+        namespace=snapshot.key.namespace,
+        name=name,
+        labels=_labels(group.ladder.name, tier, intent, lock=demand is not None and demand.containment.lock),
+        spec=opening_spec(workload, group, cause, (intent,) if intent else (), now),
+    )
+    if intent is None or choice is None or choice.reason is Reason.ALREADY_AT_ZERO:
+        return opening, None
+    return opening, Act(intent, intent.action, severity(group.policy, tier), choice.revision)
+
+
+def opening_spec(
+    workload: Workload, group: Group, cause: Signal, intents: tuple[Intent, ...], now: datetime
+) -> EscalationSpec:
+    """What is known and intended at opening."""
+    assert cause.spec is not None  # noqa: S101 - only valid signals cause anything
+    return EscalationSpec(
         ladder=group.ladder,
         policy=group.policy,
         target=TargetIdentity(
@@ -164,20 +200,60 @@ def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> 
         ),
         model=cause.spec.model,
         signal=signal_ref(cause),
-        drill=False,
+        drill=cause.spec.drill,
         evidence=take_evidence(workload, now),
-        intents=(intent,) if intent else (),
+        intents=intents,
     )
-    opening = Opening(
-        namespace=snapshot.key.namespace,
-        name=escalation_name(workload.name, workload.uid, snapshot.last_closed),
-        labels=_labels(group.ladder.name, tier, intent, lock=demand is not None and demand.containment.lock),
-        spec=spec,
-    )
-    if intent is None or choice is None or choice.reason is Reason.ALREADY_AT_ZERO:
-        return opening, None
-    severe = 1000 * rank(group.policy, tier) // max(len(group.policy.tiers), 1)
-    return opening, Act(intent, intent.action, severe, choice.revision)
+
+
+def _strongest(demands: Iterable[Demand]) -> Demand | None:
+    return max(demands, key=lambda d: STRENGTH[d.containment.action], default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A containment that people, or their silence, demand of an open escalation."""
+
+    tier: str
+    containment: Containment
+    reason: Reason
+    message: str
+    decision: str | None = None
+
+
+def calls(escalation: Escalation) -> Iterator[Call]:
+    """What is due on an open escalation beside what its signals demand: by a decision, a deadline, or its rung."""
+    status, policy = escalation.status, escalation.spec.policy
+    rung = status.rung
+    if rung is None:
+        return
+    pinned = tier_of(policy, rung.tier)
+    declared = pinned.containment if pinned else None
+    served = {intent.decision for intent in escalation.spec.intents}
+    for decision in status.decisions:
+        if not decision.counted or decision.action is not DecisionAction.CONTAIN or decision.name in served:
+            continue
+        if _is_resumed_since(escalation, decision.at):
+            continue
+        action = decision.containment or (declared.action if declared else ContainmentAction.SCALE_TO_ZERO)
+        containment = (declared or Containment(action=action)).model_copy(update={"action": action})
+        why = f"decided by {decision.by} as {decision.role}"
+        yield Call(rung.tier, containment, Reason.CONTAINED_BY_HAND, why, decision.name)
+    if declared is None or _is_resumed_since(escalation, rung.entered_at):
+        return
+    if rung.stalled_at is not None and pinned is not None and pinned.on_timeout is TimeoutAction.CONTAIN:
+        yield Call(rung.tier, declared, Reason.INTERIM_CONTAINMENT, "nobody decided in time: contained meanwhile")
+    elif declared.when is ContainmentWhen.IMMEDIATELY and rung.reason in _ENTERED_BY_PEOPLE:
+        yield Call(rung.tier, declared, Reason(rung.reason), f"tier {rung.tier} was entered: {rung.reason}")
+
+
+_ENTERED_BY_PEOPLE = (Reason.STALLED, Reason.ESCALATED_BY_HAND, Reason.CONTAINMENT_LATE)
+"""Why a rung is entered without any reading of its tier."""
+
+
+def _is_resumed_since(escalation: Escalation, at: datetime) -> bool:
+    resume = escalation.status.resume
+    return resume is not None and resume.at >= at
 
 
 def raise_escalation(
@@ -185,30 +261,17 @@ def raise_escalation(
 ) -> tuple[Rising, Act | None] | None:
     """A further intent for an open escalation.
 
-    Needed where a breach now asks for a safer state than the one in force, where the workload has changed between the
-    evidence and the act, or where the revision to go back to has gone from the history.
+    Needed where a breach, a decision or a deadline now asks for a safer state than the one in force, where the workload
+    has changed between the evidence and the act, or where the revision to go back to has gone from the history.
     """
     workload = snapshot.target
     if workload is None or workload.uid != escalation.spec.target.uid or len(escalation.spec.intents) >= MAX_INTENTS:
         return None
     active = active_intent(escalation)
-    strength = STRENGTH[active.action] if active else 0
-    demands = [d for d in judgement.demands() if STRENGTH[d.containment.action] > strength]
-    demand = max(demands, key=lambda d: STRENGTH[d.containment.action], default=None)
-    number = len(escalation.spec.intents) + 1
-    policy = escalation.spec.policy
-    if demand is not None:
-        intent, choice = _intent(number, demand, workload, snapshot.signals, now)
-        if STRENGTH[intent.action] <= strength:
-            return None
-        intent = intent.model_copy(
-            update={"signal": signal_ref(demand.signal), "evidence": take_evidence(workload, now)}
-        )
-        ladder = demand.group.ladder
-        if ladder.name != escalation.spec.ladder.name:
-            message = f"{intent.message} (by ladder {ladder.name}, generation {ladder.generation})"
-            intent = intent.model_copy(update={"message": message})
-        lock = demand.containment.lock
+    number, policy = len(escalation.spec.intents) + 1, escalation.spec.policy
+    found = _further(snapshot, judgement, escalation, active, number, now)
+    if found is not None:
+        intent, choice, lock = found
     elif active is not None and may_act(snapshot, judgement, escalation):
         renewed = _renewed(snapshot, escalation, active, number, now)
         if renewed is None:
@@ -222,10 +285,47 @@ def raise_escalation(
     rising = Rising(escalation, _labels(escalation.spec.ladder.name, tier, intent, lock=lock), intent)
     if choice.reason is Reason.ALREADY_AT_ZERO:
         return rising, None
-    act = Act(intent, intent.action, severity(escalation, intent.tier), choice.revision)
-    if demand is None and active is not None and was_applied(snapshot, escalation, active):
+    act = Act(intent, intent.action, severity(policy, intent.tier), choice.revision)
+    if found is None and active is not None and was_applied(snapshot, escalation, active):
         act = replace(act, again=True, undone_by=_undone_by(workload, active))
     return rising, act
+
+
+def _further(
+    snapshot: Snapshot,
+    judgement: Judgement,
+    escalation: Escalation,
+    active: Intent | None,
+    number: int,
+    now: datetime,
+) -> tuple[Intent, Choice, bool] | None:
+    """The intent for a safer state than the one in force, on fresh evidence, and whether it is locked."""
+    workload = snapshot.target
+    assert workload is not None  # noqa: S101
+    strength = STRENGTH[active.action] if active else 0
+    good = known_good(snapshot.signals)
+    demand = _strongest(d for d in judgement.demands() if STRENGTH[d.containment.action] > strength)
+    if demand is not None:
+        choice = choose(demand.containment, workload, good, by=demand.reason)
+        ladder = demand.group.ladder
+        if ladder.name != escalation.spec.ladder.name:
+            choice = replace(
+                choice, message=f"{choice.message} (by ladder {ladder.name}, generation {ladder.generation})"
+            )
+        intent = intent_of(number, demand.tier.name, choice, now).model_copy(
+            update={"signal": signal_ref(demand.signal), "evidence": take_evidence(workload, now)}
+        )
+        return (intent, choice, demand.containment.lock) if STRENGTH[intent.action] > strength else None
+    due = [c for c in calls(escalation) if STRENGTH[c.containment.action] > strength]
+    if not due or is_suspended(snapshot, escalation) or not may_touch(workload, escalation):
+        return None
+    call = max(due, key=lambda c: STRENGTH[c.containment.action])
+    choice = choose(call.containment, workload, good, by=call.reason)
+    choice = replace(choice, message=f"{choice.message}: {call.message}"[:1024])
+    intent = intent_of(number, call.tier, choice, now).model_copy(
+        update={"decision": call.decision, "evidence": take_evidence(workload, now)}
+    )
+    return (intent, choice, call.containment.lock) if STRENGTH[intent.action] > strength else None
 
 
 def _renewed(
@@ -265,30 +365,24 @@ def _renewed(
             return None
         message = f"replicas had changed from {evidence.replicas} to {workload.replicas} before the act"
         choice = Choice(active.action, Reason.EVIDENCE_OUTDATED, message)
-    intent = Intent(
-        id=number,
-        tier=active.tier,
-        action=choice.action,
-        revision=str(choice.revision.number) if choice.revision else None,
-        pod_template_hash=choice.revision.hash if choice.revision else None,
-        reason=str(choice.reason),
-        message=choice.message,
-        signal=active.signal,
-        evidence=take_evidence(workload, now),
-        intended_at=now,
+    intent = intent_of(number, active.tier, choice, now).model_copy(
+        update={"signal": active.signal, "decision": active.decision, "evidence": take_evidence(workload, now)}
     )
     return intent, choice
 
 
-def severity(escalation: Escalation, tier: str) -> int:
+def severity(policy: PinnedPolicy, tier: str) -> int:
     """Severity of a tier as a share of its ladder, in thousandths, so that long and short ladders compare."""
-    policy = escalation.spec.policy
     return 1000 * rank(policy, tier) // max(len(policy.tiers), 1)
 
 
 def active_intent(escalation: Escalation) -> Intent | None:
-    """The intent that is in force: the last one."""
-    return max(escalation.spec.intents, key=lambda i: i.id, default=None)
+    """The intent that is in force: the last one, unless a counted decision has ended it. A drill forces nothing."""
+    intent = max(escalation.spec.intents, key=lambda i: i.id, default=None)
+    resume = escalation.status.resume
+    if intent is None or escalation.spec.drill or (resume is not None and resume.intent >= intent.id):
+        return None
+    return intent
 
 
 def quarantined_hash(escalation: Escalation, intent: Intent) -> str:
@@ -353,7 +447,7 @@ def carry_out(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) 
     return Act(
         intent=intent,
         action=intent.action,
-        tier_rank=severity(escalation, intent.tier),
+        tier_rank=severity(escalation.spec.policy, intent.tier),
         revision=revision,
         again=again,
         undone_by=_undone_by(workload, intent) if again else "",

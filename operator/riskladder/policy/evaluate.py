@@ -53,11 +53,6 @@ class Verdict:
     next_change: datetime | None = None
     """When the verdict can change without any event: a reading grows stale, or stops lying in the future."""
 
-    @property
-    def has_readings(self) -> bool:
-        """Whether the signal has ever carried an accepted reading."""
-        return bool(self.observed)
-
 
 def rank(policy: PinnedPolicy, tier: str) -> int:
     """Severity of a tier: 0 at baseline (or unknown), then 1 for the lowest tier."""
@@ -193,7 +188,7 @@ def _check(
     """Whether this signal's newest content can be used, as (usable, reason, message, when that may change)."""
     spec = signal.spec
     assert spec is not None  # noqa: S101
-    if policy.trusted_sources and spec.source not in policy.trusted_sources:
+    if spec.manual is None and policy.trusted_sources and spec.source not in policy.trusted_sources:
         trusted = ", ".join(policy.trusted_sources)
         return (
             False,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from riskladder.api.escalation import LadderRef, PinnedPolicy
 from riskladder.api.ladder import Governs
 from riskladder.api.reasons import Reason
+from riskladder.api.signal import Breach
 from riskladder.api.tiers import Containment, ContainmentWhen, Tier
-from riskladder.policy.evaluate import Verdict, evaluate, heard, worst
+from riskladder.policy.evaluate import Verdict, evaluate, heard, rank, tier_of, worst
 from riskladder.policy.snapshot import Ladder, Signal, Snapshot, is_governed, pin
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +29,52 @@ class Group:
     verdicts: Mapping[str, Verdict]
     """By signal uid, drills included."""
 
+    settled: tuple[tuple[datetime, str], ...] = ()
+    """What people have dealt with, by closing the last escalation or by a resume: breaches observed until then, of that
+    tier or a lower one. A worse one that comes to light later has not been."""
+    accepted: str = ""
+    """The tier up to which the risk is accepted now; empty where it is not."""
+
     @property
     def tier(self) -> str:
-        """The worst tier of the counted signals; empty at baseline."""
+        """The worst tier of the counted signals, whether people have dealt with it or not; empty at baseline."""
         return worst(self.policy, (self.verdicts[s.uid].tier for s in self.signals))
 
+    @property
+    def live_tier(self) -> str:
+        """The worst tier that people have neither dealt with nor accepted; empty for none."""
+        return next((tier.name for tier in self.breached()), "")
+
     def breached(self) -> tuple[Tier, ...]:
-        """Every tier that some counted signal has confirmed, worst first."""
-        names: set[str] = set()
-        for signal in self.signals:
-            verdict = self.verdicts[signal.uid]
-            names.update(b.tier for b in verdict.breaches if b.confirmed)
-            if verdict.tier:
-                names.add(verdict.tier)
+        """Every tier that some counted signal has confirmed and people have not dealt with or accepted, worst first."""
+        names = {name for signal in self.signals for name in self._live(signal)}
         return tuple(t for t in reversed(self.policy.tiers) if t.name in names)
+
+    def _live(self, signal: Signal) -> set[str]:
+        """The tiers that one signal has confirmed, without those that are settled or accepted."""
+        verdict = self.verdicts[signal.uid]
+        names = {b.tier for b in verdict.breaches if b.confirmed and self._is_news(b.tier, self._since(b))}
+        if signal.spec is not None and signal.spec.manual is not None and verdict.tier:
+            names |= {verdict.tier} if self._is_news(verdict.tier, signal.spec.observed_at) else set()
+        return {name for name in names if rank(self.policy, name) > rank(self.policy, self.accepted)}
+
+    def _since(self, breach: Breach) -> datetime | None:
+        """From when a breach counts: its last reading, or, for silence, the end of what the ladder allows."""
+        declared = next((i for i in self.policy.indicators if i.name == breach.indicator), None)
+        if breach.stale and breach.observed_at and declared is not None and declared.stale_after is not None:
+            return breach.observed_at + declared.stale_after.delta
+        return breach.observed_at
+
+    def _is_news(self, tier: str, at: datetime | None) -> bool:
+        return not any(
+            (at is None or at <= until) and rank(self.policy, tier) <= rank(self.policy, settled)
+            for until, settled in self.settled
+        )
 
     def cause(self, tier: str) -> Signal:
         """The signal that put the target in that tier: the newest, so that the evidence is what was seen last."""
-        candidates = [
-            s
-            for s in self.signals
-            if self.verdicts[s.uid].tier == tier
-            or any(b.tier == tier and b.confirmed for b in self.verdicts[s.uid].breaches)
-        ]
-        return max(candidates, key=lambda s: (s.spec.observed_at, s.name) if s.spec else (datetime.min, s.name))
+        candidates = [s for s in self.signals if tier in self._live(s)]
+        return max(candidates, key=lambda s: (s.spec.observed_at, s.name) if s.spec else (_NEVER, s.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +85,7 @@ class Demand:
     tier: Tier
     containment: Containment
     signal: Signal
+    reason: Reason = Reason.THRESHOLD_BREACHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +94,8 @@ class Judgement:
 
     groups: tuple[Group, ...]
     verdicts: Mapping[str, Verdict]
+    drills: tuple[Group, ...] = ()
+    """The same for drill signals: each group's signals are the drills of one ladder."""
 
     def group(self, ladder: str) -> Group | None:
         """The group of that ladder."""
@@ -80,15 +108,26 @@ class Judgement:
 
     def demands(self) -> tuple[Demand, ...]:
         """The containments that are due now, the most severe of each ladder."""
-        found = []
-        for group in self.groups:
-            if group.suspended:
-                continue
-            for tier in group.breached():
-                if tier.containment is not None and tier.containment.when is ContainmentWhen.IMMEDIATELY:
-                    found.append(Demand(group, tier, tier.containment, group.cause(tier.name)))
-                    break
-        return tuple(found)
+        return tuple(demand for group in self.groups if not group.suspended for demand in demands_of(group))
+
+
+def demands_of(group: Group) -> Iterator[Demand]:
+    """What the signals of one ladder demand now: its most severe tier that contains at once, and every stop button."""
+    live = group.breached()
+    for tier in live:
+        if tier.containment is not None and tier.containment.when is ContainmentWhen.IMMEDIATELY:
+            yield Demand(group, tier, tier.containment, group.cause(tier.name))
+            break
+    for signal in group.signals:
+        manual = signal.spec.manual if signal.spec else None
+        tier_found = tier_of(group.policy, manual.tier) if manual else None
+        if manual is None or manual.containment is None or tier_found is None or tier_found not in live:
+            continue
+        declared = tier_found.containment or Containment(action=manual.containment)
+        containment = declared.model_copy(
+            update={"action": manual.containment, "when": ContainmentWhen.IMMEDIATELY, "fallback": None}
+        )
+        yield Demand(group, tier_found, containment, signal, Reason.CONTAINED_BY_HAND)
 
 
 def judge(snapshot: Snapshot, now: datetime) -> Judgement:
@@ -105,7 +144,7 @@ def judge(snapshot: Snapshot, now: datetime) -> Judgement:
         else:
             by_ladder.setdefault(signal.spec.ladder, []).append(signal)
 
-    groups = []
+    groups, exercises = [], []
     for name in sorted(by_ladder):
         policy_or_why = _policy(snapshot, name)
         if isinstance(policy_or_why, Verdict):
@@ -116,8 +155,30 @@ def judge(snapshot: Snapshot, now: datetime) -> Judgement:
         drills = tuple(s for s in by_ladder[name] if s.spec and s.spec.drill)
         judged = {**evaluate(policy, counted, now), **evaluate(policy, drills, now)}
         verdicts.update(judged)
-        groups.append(Group(ladder, policy, suspended, counted, judged))
-    return Judgement(tuple(groups), verdicts)
+        groups.append(Group(ladder, policy, suspended, counted, judged, *_settled(snapshot, name, now)))
+        if drills:
+            exercises.append(Group(ladder, policy, suspended, drills, judged))
+    return Judgement(tuple(groups), verdicts, tuple(exercises))
+
+
+def _settled(snapshot: Snapshot, ladder: str, now: datetime) -> tuple[tuple[tuple[datetime, str], ...], str]:
+    """What people have settled about breaches under this ladder, and up to which tier the risk is accepted now.
+
+    An acceptance of risk that outlasts its escalation decides alone, so that what it covered is looked at again when it
+    ends.
+    """
+    escalation, before = snapshot.open, snapshot.settled
+    settled: list[tuple[datetime, str]] = []
+    acceptance = before.acceptance if before.ladder == ladder else None
+    if before.ladder == ladder and before.closed_at is not None and acceptance is None:
+        settled.append((before.closed_at, before.tier))
+    if escalation is not None and escalation.spec.ladder.name == ladder:
+        resume = escalation.status.resume
+        acceptance = escalation.status.risk_acceptance or acceptance
+        if resume is not None:
+            settled.append((resume.at, escalation.status.tier or ""))
+    running = acceptance is not None and now < acceptance.until
+    return tuple(settled), acceptance.tier if acceptance is not None and running else ""
 
 
 def _policy(snapshot: Snapshot, name: str) -> tuple[LadderRef, PinnedPolicy, bool] | Verdict:

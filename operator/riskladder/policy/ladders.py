@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta
 
 from riskladder.api.conditions import Conditions, find
@@ -20,6 +20,8 @@ def update_ladder(
     created: datetime,
     open_escalations: int,
     missing: Iterable[str],
+    unproved: str = "",
+    unavailable: Mapping[str, str] | None = None,
     now: datetime,
 ) -> tuple[LadderUpdate, datetime | None]:
     """The ladder's next status, its Events, and when it changes by itself.
@@ -30,10 +32,14 @@ def update_ladder(
         created: When it was created: the first review counts from there.
         open_escalations: How many escalations are open under it.
         missing: Permissions that the API server has refused the operator in its namespace.
+        unproved: Why no decision counts: what is missing of the admission policy that proves who decided.
+        unavailable: The channels that do not work, and why.
         now: Current time, UTC.
     """
     entries: list[Entry] = []
     conditions = Conditions(before.conditions, generation=ladder.generation, now=now)
+    _decisions_count(conditions, entries, ladder, unproved, now)
+    _channels(conditions, entries, ladder, unavailable or {}, now)
     missing = sorted(missing)
     if ladder.spec is None:
         ready, reason, message = False, Reason.INVALID, "; ".join(ladder.problems)
@@ -63,6 +69,40 @@ def update_ladder(
         conditions=conditions.result(),
     )
     return LadderUpdate(status, tuple(entries)), wake
+
+
+def _decisions_count(
+    conditions: Conditions, entries: list[Entry], ladder: Ladder, unproved: str, now: datetime
+) -> None:
+    was = conditions.get(ConditionType.DECISIONS_COUNT)
+    if not unproved:
+        text = "who decides is proved at admission"
+        conditions.set(ConditionType.DECISIONS_COUNT, True, Reason.IDENTITY_PROVED, text)
+        return
+    message = f"no decision counts: {unproved}"
+    if was is None or was.message != message[:1024]:
+        entries.append(_warning(Reason.POLICY_MISSING, ladder, message, now))
+    conditions.set(ConditionType.DECISIONS_COUNT, False, Reason.POLICY_MISSING, message)
+
+
+def _channels(
+    conditions: Conditions, entries: list[Entry], ladder: Ladder, unavailable: Mapping[str, str], now: datetime
+) -> None:
+    was = conditions.get(ConditionType.CHANNELS_AVAILABLE)
+    if not unavailable:
+        text = "no channel has failed lately"
+        conditions.set(ConditionType.CHANNELS_AVAILABLE, True, Reason.CHANNELS_REACHABLE, text)
+        return
+    message = "; ".join(f"channel {name}: {why}" for name, why in sorted(unavailable.items()))
+    if was is None or was.message != message[:1024]:
+        entries.append(_warning(Reason.CHANNEL_UNAVAILABLE, ladder, message, now))
+    conditions.set(ConditionType.CHANNELS_AVAILABLE, False, Reason.CHANNEL_UNAVAILABLE, message)
+
+
+def _warning(reason: Reason, ladder: Ladder, message: str, now: datetime) -> Entry:
+    """An Event on the ladder, once for each message; what comes back after it was gone is told again."""
+    digest = hashlib.sha256(f"{message}/{now:%Y-%m-%dT%H}".encode()).hexdigest()[:12]
+    return Entry(reason, f"{ladder.generation}/{reason}/{digest}", now, message, on=(), warning=True, recorded=False)
 
 
 def _review(conditions: Conditions, ladder: Ladder, created: datetime, now: datetime) -> datetime | None:

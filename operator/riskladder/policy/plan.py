@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
+from riskladder.api.decision import DecisionStatus
 from riskladder.api.escalation import EscalationSpec, EscalationStatus, Intent
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import SignalStatus
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy.snapshot import Escalation, Signal
+from riskladder.policy.snapshot import Decision, Escalation, Signal
 from riskladder.workloads.facts import Revision
 
 ACTOR = "riskladder"
@@ -62,6 +64,16 @@ class Act:
     """Field manager that did."""
 
 
+class Measure(NamedTuple):
+    """How long something took, for the metrics."""
+
+    stage: str
+    """notify, acknowledge, decide, contain, or resume."""
+    role: str
+    """The role it was waited for; empty for none."""
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One fact for the trail: a record, and an Event on each of the objects named."""
@@ -77,6 +89,8 @@ class Entry:
     warning: bool = False
     recorded: bool = True
     """Whether it is a record, too, or an Event only."""
+    measure: Measure | None = None
+    """What is measured when it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,31 @@ class EscalationUpdate:
     entries: tuple[Entry, ...] = ()
     labels: Mapping[str, str | None] | None = None
     """Labels to change (``None`` removes one), or ``None`` for no change."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionUpdate:
+    """What became of a decision, to be said on the decision itself."""
+
+    decision: Decision
+    status: DecisionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """Bring back what a containment took away: a counted decision ended it."""
+
+    escalation: Escalation
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """The containment of a drill: asked of the API server as a dry run, which proves permission and admission."""
+
+    escalation: Escalation
+    intent: Intent
+    revision: Revision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +155,9 @@ class Plan:
     act: Act | None = None
     escalations: tuple[EscalationUpdate, ...] = ()
     signals: tuple[SignalUpdate, ...] = ()
+    decisions: tuple[DecisionUpdate, ...] = ()
+    restoring: Restoring | None = None
+    rehearsal: Rehearsal | None = None
     wake_at: datetime | None = None
     """When to look again without any event: the next deadline, staleness, or settling time."""
 
@@ -132,4 +174,4 @@ class Plan:
     @property
     def has_trail(self) -> bool:
         """Whether the plan has writes of the second phase."""
-        return bool(self.escalations or self.signals)
+        return bool(self.escalations or self.signals or self.decisions or self.restoring or self.rehearsal)

@@ -1,80 +1,262 @@
-"""Rungs: which tier an escalation stands at, whose move it is, and until when."""
+"""Rungs: which tier an escalation stands at, what a missed deadline does, whose move it is, and until when.
+
+Every deadline is an absolute time, computed once and stored, so that a restart, a failover or a jump of the clock
+neither repeats nor skips one. One that is found missed late has its effect once, and its record says how late.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from riskladder.api.base import format_time
+from riskladder.api.conditions import find
+from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import ClockStatus, Rung
-from riskladder.api.reasons import Reason
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import Tier, TimeoutAction
+from riskladder.policy import telling
 from riskladder.policy.contain import LABEL_TIER
+from riskladder.policy.draft import Draft
 from riskladder.policy.evaluate import rank, tier_of
 from riskladder.policy.judge import Group
+from riskladder.policy.plan import Entry, On
+from riskladder.policy.quorum import close_quorum, tally
 from riskladder.policy.snapshot import Escalation
+
+VOTES = (DecisionAction.ACCEPT_RISK, DecisionAction.CLOSE, DecisionAction.RESUME)
+"""Decisions that need a quorum."""
 
 
 def current_tier(escalation: Escalation, group: Group | None) -> str:
     """The tier it stands at: the worst one reached so far. A better reading never lowers a rung by itself."""
     policy = escalation.spec.policy
-    reached = [escalation.labels.get(LABEL_TIER, ""), escalation.status.tier or "", group.tier if group else ""]
+    reached = [escalation.labels.get(LABEL_TIER, ""), escalation.status.tier or "", group.live_tier if group else ""]
     reached += [intent.tier for intent in escalation.spec.intents]
     return max(reached, key=lambda tier: rank(policy, tier))
 
 
-def enter(escalation: Escalation, tier: str, now: datetime) -> Rung:
-    """The rung of a tier: kept while the tier stays, entered with absolute deadlines when it changes.
-
-    Deadlines are computed once and stored, so that a restart or a clock jump neither repeats nor skips one.
-    """
-    before = escalation.status.rung
-    if before is not None and before.tier == tier:
-        return before
-    pinned = tier_of(escalation.spec.policy, tier)
+def first(escalation: Escalation, tier: str, now: datetime) -> Rung:
+    """The rung that an escalation opens on: its deadlines count from the intent or the evidence, not from the write."""
     intent = next((i for i in escalation.spec.intents if i.tier == tier), None)
-    if intent is not None:
-        entered = intent.intended_at
-    elif before is None and escalation.spec.evidence is not None:
-        entered = escalation.spec.evidence.taken_at
-    else:
-        entered = now
+    evidence = escalation.spec.evidence
+    entered = intent.intended_at if intent else evidence.taken_at if evidence else now
+    return _rung(1, tier_of(escalation.spec.policy, tier), tier, entered, Reason.ESCALATION_OPENED)
+
+
+def _rung(number: int, pinned: Tier | None, tier: str, entered: datetime, reason: Reason) -> Rung:
     return Rung(
+        number=number,
         tier=tier,
         entered_at=entered,
-        reason=str(Reason.ESCALATION_OPENED if before is None else Reason.TIER_RAISED),
+        reason=str(reason),
         acknowledge_by=entered + pinned.acknowledge.within.delta if pinned and pinned.acknowledge else None,
         decide_by=entered + pinned.decide.within.delta if pinned and pinned.decide else None,
     )
 
 
-def waiting_on(escalation: Escalation, tier: str) -> tuple[str, ...]:
-    """The roles whose move it is: the deciders of the rung, or those told on entering it, or the charter's owner."""
-    pinned = tier_of(escalation.spec.policy, tier)
-    if pinned is not None and pinned.decide is not None:
-        return tuple(sorted({member.role for member in pinned.decide.quorum}))
-    if pinned is not None and pinned.notify:
-        return tuple(sorted({notify.role for notify in pinned.notify}))
-    charter = escalation.spec.policy.charter
-    return (charter.owner,) if charter else ()
+def opened_at(escalation: Escalation) -> datetime:
+    """When the escalation was opened: the moment of becoming aware, from which duties count."""
+    evidence = escalation.spec.evidence
+    return evidence.taken_at if evidence is not None else escalation.spec.signal.observed_at
 
 
-def next_deadline(rung: Rung, now: datetime) -> datetime | None:
+def enter(draft: Draft, tier: str) -> None:
+    """Enter the rung that breaches and containments call for, if it is another one."""
+    escalation, rung = draft.escalation, draft.rung
+    last = max(escalation.spec.intents, key=lambda i: i.id, default=None)
+    if rank(draft.policy, tier) > rank(draft.policy, rung.tier):
+        intent = next((i for i in escalation.spec.intents if i.tier == tier), None)
+        move(draft, tier, Reason.TIER_RAISED, at=max(intent.intended_at, rung.entered_at) if intent else None)
+    elif draft.resume is not None and last is not None and draft.is_contained and rung.entered_at <= draft.resume.at:
+        reason = Reason.CONTAINED_BY_HAND if last.decision else Reason.BREACHED_AGAIN
+        move(draft, rung.tier, reason, at=max(last.intended_at, rung.entered_at))
+
+
+def move(draft: Draft, tier: str, reason: Reason, *, at: datetime | None = None) -> None:
+    """Enter a rung: votes, acknowledgements and objections of the one before end with it."""
+    before = draft.rung
+    draft.rung = _rung(before.number + 1, tier_of(draft.policy, tier), tier, at or draft.now, reason)
+    detail = {"from": before.tier, "tier": tier, "rung": str(draft.rung.number), "why": str(reason)}
+    if tier == before.tier:
+        event, key, message = reason, f"rung/{draft.rung.number}", f"tier {tier} was entered again: {reason}"
+    else:
+        event, key, message = Reason.TIER_RAISED, f"tier/{tier}", f"raised from tier {before.tier} to {tier}"
+        message += f": {reason}" if reason is not Reason.TIER_RAISED else ""
+    about = (On.SIGNAL, On.ESCALATION)
+    draft.entries.append(Entry(event, key, draft.rung.entered_at, message, detail, on=about, warning=True))
+    if draft.acceptance is not None and rank(draft.policy, tier) > rank(draft.policy, draft.acceptance.tier):
+        draft.acceptance = None
+        text = f"the risk was accepted for tier {before.tier}; tier {tier} is worse"
+        draft.warn(Reason.RISK_ACCEPTANCE_OVERTAKEN, f"overtaken/{draft.rung.number}", text)
+
+
+# --- Time -------------------------------------------------------------------------------------------------------------
+
+
+def pass_time(draft: Draft) -> None:
+    """Everything that happens by itself because it is late enough."""
+    _start_clocks(draft)
+    if draft.acceptance is not None and not draft.is_accepted:
+        until, draft.acceptance = draft.acceptance.until, None
+        move(draft, draft.rung.tier, Reason.RISK_ACCEPTANCE_EXPIRED)
+        draft.wake.append(until)
+    if draft.is_suspended or draft.is_closed or not draft.waits:
+        return
+    _miss_deadlines(draft)
+    if draft.rung.stalled_at is None and _is_stalled(draft):
+        _stall(draft)
+
+
+def _start_clocks(draft: Draft) -> None:
+    """Start the duties of the tier. One that has started is never moved or removed."""
+    opened = opened_at(draft.escalation)
+    for clock in draft.tier.clocks if draft.tier else ():
+        if clock.name not in draft.clocks:
+            due = opened + clock.within.delta
+            draft.clocks[clock.name] = ClockStatus(name=clock.name, role=clock.role, started_at=opened, due_at=due)
+            message = f"{clock.role} has to meet {clock.name} by {format_time(due)}"
+            draft.note(Reason.CLOCK_STARTED, f"clock/{clock.name}", message, clock=clock.name, dueAt=format_time(due))
+
+
+def _miss_deadlines(draft: Draft) -> None:
+    now, rung = draft.now, draft.rung
+    by = rung.acknowledge_by
+    if by is not None and by <= now and rung.acknowledge_missed_at is None and not draft.answered():
+        draft.rung = draft.rung.model_copy(update={"acknowledge_missed_at": now})
+        message = f"nobody acknowledged by {format_time(by)}{late(by, now)}"
+        draft.warn(Reason.ACKNOWLEDGEMENT_OVERDUE, f"acknowledge/{rung.number}", message, dueAt=format_time(by))
+    by = rung.decide_by
+    if by is not None and by <= now and rung.decide_missed_at is None:
+        draft.rung = draft.rung.model_copy(update={"decide_missed_at": now})
+        message = f"nobody decided by {format_time(by)}{late(by, now)}"
+        draft.warn(Reason.DECISION_OVERDUE, f"decide/{rung.number}", message, dueAt=format_time(by))
+
+
+def last_call(draft: Draft) -> datetime | None:
+    """When the rung stalls for want of an acknowledgement: once the alternates have had as long as those told first."""
+    rung, tier = draft.rung, draft.tier
+    if rung.acknowledge_by is None or tier is None or tier.acknowledge is None:
+        return None
+    has_alternates = any(s.alternates for s in draft.policy.stakeholders if s.role in {n.role for n in tier.notify})
+    return rung.acknowledge_by + (tier.acknowledge.within.delta if has_alternates else timedelta())
+
+
+def _is_stalled(draft: Draft) -> bool:
+    call = last_call(draft)
+    unheard = call is not None and call <= draft.now and not draft.answered()
+    return unheard or draft.rung.decide_missed_at is not None
+
+
+def _stall(draft: Draft) -> None:
+    """Apply onTimeout, once for a rung."""
+    tier, rung = draft.tier, draft.rung
+    action = tier.on_timeout if tier else TimeoutAction.HOLD
+    draft.rung = rung.model_copy(update={"stalled_at": draft.now})
+    what = "nobody decided in time" if rung.decide_missed_at else "nobody acknowledged in time"
+    key, particulars = f"stalled/{rung.number}", {"onTimeout": str(action), "tier": rung.tier}
+    higher = next_tier(draft, rung.tier)
+    if action is TimeoutAction.ESCALATE and higher is not None:
+        draft.warn(Reason.STALLED, key, f"{what}: tier {higher} is entered", **particulars)
+        move(draft, higher, Reason.STALLED)
+    elif action is TimeoutAction.CONTAIN:
+        draft.warn(Reason.INTERIM_CONTAINMENT, key, f"{what}: the model is contained meanwhile", **particulars)
+    else:
+        draft.warn(Reason.HELD, key, f"{what}: it is held as it is, reminded of, and the owner is told", **particulars)
+
+
+def next_tier(draft: Draft, tier: str) -> str | None:
+    """The next worse tier of the ladder."""
+    names = [t.name for t in draft.policy.tiers]
+    return names[names.index(tier) + 1] if tier in names[:-1] else None
+
+
+def late(due: datetime, now: datetime) -> str:
+    """How late something is, in words, where that is worth saying."""
+    seconds = int((now - due).total_seconds())
+    return f" (found {timedelta(seconds=seconds)} late)" if seconds >= 5 else ""
+
+
+# --- Whose move it is -------------------------------------------------------------------------------------------------
+
+
+def waiting_on(draft: Draft) -> tuple[str, ...]:
+    """The roles whose move it is; nobody while a risk is accepted, since then the date is what is waited for."""
+    if draft.is_closed or draft.is_accepted:
+        return ()
+    tier, policy = draft.tier, draft.policy
+    closers = {member.role for member in close_quorum(policy, tier)}
+    if draft.rung.decided_at is not None:
+        return tuple(sorted(closers))
+    answered = draft.answered()
+    told = {t.role for t in telling.told(draft)} or {n.role for n in (tier.notify if tier else ())}
+    if draft.rung.acknowledge_by is not None and not answered and told:
+        return tuple(sorted(told))
+    if tier is not None and tier.decide is not None:
+        votes = [(d.role, d.by) for d in draft.decisions if _is_vote(draft, d.rung) and d.counted and d.action in VOTES]
+        missing = {role for role, _ in tally(policy, tier.decide.quorum, votes).missing}
+        return tuple(sorted(missing or {member.role for member in tier.decide.quorum}))
+    return tuple(sorted((told - answered) or closers))
+
+
+def _is_vote(draft: Draft, rung: int) -> bool:
+    return rung == draft.rung.number
+
+
+def next_deadline(draft: Draft) -> datetime | None:
     """The next time by which somebody must act: the earliest ahead, else the last one missed."""
-    deadlines = sorted(d for d in (rung.acknowledge_by, rung.decide_by) if d is not None)
-    ahead = [d for d in deadlines if d > now]
-    return ahead[0] if ahead else (deadlines[-1] if deadlines else None)
+    if draft.is_closed:
+        return None
+    deadlines: list[datetime | None] = []
+    if draft.is_accepted and draft.acceptance is not None:
+        deadlines.append(draft.acceptance.until)
+    elif draft.rung.decided_at is not None:
+        deadlines.append(draft.resume.watch_until if draft.resume else None)
+    else:
+        if not draft.answered():
+            deadlines += [draft.rung.acknowledge_by, last_call(draft)]
+        deadlines.append(draft.rung.decide_by)
+    given = sorted(d for d in deadlines if d is not None)
+    draft.wake.extend(given)
+    ahead = [d for d in given if d > draft.now]
+    duties = sorted(clock.due_at for clock in draft.clocks.values() if clock.met_at is None)
+    if ahead or given:
+        return ahead[0] if ahead else given[-1]
+    return duties[0] if duties else None
 
 
-def clocks(escalation: Escalation, tier: str, rung: Rung) -> tuple[ClockStatus, ...]:
-    """The regulatory clocks running so far; one that has started is never moved or removed."""
-    running: dict[str, ClockStatus] = {clock.name: clock for clock in escalation.status.clocks}
-    pinned = tier_of(escalation.spec.policy, tier)
-    for clock in pinned.clocks if pinned else ():
-        running.setdefault(
-            clock.name,
-            ClockStatus(
-                name=clock.name,
-                role=clock.role,
-                started_at=rung.entered_at,
-                due_at=rung.entered_at + clock.within.delta,
-            ),
+def say(draft: Draft) -> None:
+    """The conditions that wait for people."""
+    conditions, rung, answered = draft.conditions, draft.rung, draft.answered()
+    if find(conditions.result(), ConditionType.REVIEW_DONE) is None:
+        conditions.set(ConditionType.REVIEW_DONE, False, Reason.NOT_YET, "no review yet")
+    if draft.is_closed and not draft.is_new:
+        if draft.resolution is not None:
+            reason = Reason(draft.resolution.value)
+            conditions.set(ConditionType.DECIDED, True, reason, f"closed as {draft.resolution}")
+        return
+    if answered:
+        conditions.set(
+            ConditionType.ACKNOWLEDGED, True, Reason.ACKNOWLEDGED, f"answered by {', '.join(sorted(answered))}"
         )
-    return tuple(sorted(running.values(), key=lambda clock: clock.name))
+    else:
+        conditions.set(ConditionType.ACKNOWLEDGED, False, Reason.NOT_YET, _due(rung.acknowledge_by))
+    if draft.is_accepted and draft.acceptance is not None:
+        message = f"the risk is accepted until {format_time(draft.acceptance.until)}"
+        conditions.set(ConditionType.DECIDED, True, Reason.RISK_ACCEPTED, message)
+    elif rung.decided_at is not None:
+        conditions.set(ConditionType.DECIDED, True, Reason.RESUMED, "the model is resumed; to close it is next")
+    else:
+        conditions.set(ConditionType.DECIDED, False, Reason.NOT_YET, _due(rung.decide_by))
+    missed = [] if not draft.waits else [rung.decide_by] + ([] if answered else [rung.acknowledge_by])
+    overdue = [by for by in missed if by is not None and by <= draft.now]
+    if overdue:
+        message = f"nobody acted by {format_time(max(overdue))}"
+        conditions.set(ConditionType.STALLED, True, Reason.OVERDUE, message)
+    elif rung.reason == Reason.STALLED and draft.waits:
+        conditions.set(ConditionType.STALLED, True, Reason.STALLED, "this rung was entered since the one below stalled")
+    else:
+        conditions.set(ConditionType.STALLED, False, Reason.ON_TIME, "no deadline has been missed")
+
+
+def _due(by: datetime | None) -> str:
+    return f"due by {format_time(by)}" if by else "no deadline in this tier"

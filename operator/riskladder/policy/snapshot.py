@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from riskladder.api.conditions import is_true
-from riskladder.api.escalation import EscalationSpec, EscalationStatus, PinnedPolicy
+from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
+from riskladder.api.escalation import EscalationSpec, EscalationStatus, PinnedPolicy, RiskAcceptance
 from riskladder.api.ladder import EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
@@ -86,6 +87,65 @@ class Escalation:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """An EscalationDecision as stored, and what the API server's authorizer says of its author now."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created: datetime
+    """Whole seconds, as the API server keeps it."""
+    spec: EscalationDecisionSpec
+    status: DecisionStatus
+    authorized: bool | None = None
+    """Whether the author holds the verb on the role; ``None`` until the authorizer has been asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Whether the admission policy that proves who decided is in force."""
+
+    missing: str = ""
+    """What is missing of it, in one sentence; empty while it is in force."""
+    since: datetime | None = None
+    """Since when it has been in force unchanged: a decision made earlier proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of the attempts to deliver a notification since the operator started."""
+
+    attempts: int
+    """All attempts so far, those of earlier lives included."""
+    at: datetime
+    """When the last one ended."""
+    error: str = ""
+    """Empty: it was delivered."""
+    given_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What people have settled about a target, after they closed its last escalation."""
+
+    closed_at: datetime | None = None
+    """Breaches observed until then, of the tier it stood at or a lower one, have been dealt with."""
+    tier: str = ""
+    acceptance: RiskAcceptance | None = None
+    """A risk acceptance that outlasts the escalation it was given in."""
+    ladder: str = ""
+    """The ladder under which it was."""
+
+
+def settled_by(escalation: Escalation) -> Settled:
+    """What a closed escalation settled: nothing, unless people closed it."""
+    status = escalation.status
+    closed_at = status.closed_at if status.resolution is not None else None
+    return Settled(closed_at, status.tier or "", status.risk_acceptance, escalation.spec.ladder.name)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One target with its signals, ladders and escalations."""
 
@@ -101,11 +161,30 @@ class Snapshot:
     """By escalation uid and intent id."""
     supported: bool = True
     """Whether an adapter exists for the target's kind."""
+    settled: Settled = Settled()
+    closed: frozenset[str] = frozenset()
+    """Names of the closed escalations of this very target."""
+    rehearsals: Mapping[tuple[str, int], tuple[datetime, str]] = field(default_factory=dict)
+    """By escalation uid and intent id: when the containment of a drill was tried as a dry run, and what was refused."""
+    decisions: Mapping[str, tuple[Decision, ...]] = field(default_factory=dict)
+    """By escalation name, in the order in which they were made."""
+    proof: Proof | None = None
+    """``None`` until somebody has looked; nothing is decided about decisions before."""
+    deliveries: Mapping[tuple[str, str], Delivery] = field(default_factory=dict)
+    """By escalation uid and notification key."""
 
     @property
     def open(self) -> Escalation | None:
         """The escalation that binds the target as it is now: open, and of the same uid where the target exists."""
-        candidates = [e for e in self.escalations if e.is_open]
+        return self._open(drill=False)
+
+    @property
+    def drill(self) -> Escalation | None:
+        """The drill that is under way on the target."""
+        return self._open(drill=True)
+
+    def _open(self, *, drill: bool) -> Escalation | None:
+        candidates = [e for e in self.escalations if e.is_open and e.spec.drill is drill]
         if self.target is not None:
             candidates = [e for e in candidates if e.spec.target.uid == self.target.uid]
         return min(candidates, key=lambda e: e.name, default=None)
@@ -121,6 +200,7 @@ def pin(spec: EscalationLadderSpec) -> PinnedPolicy:
         channels=spec.channels,
         indicators=spec.indicators,
         tiers=spec.tiers,
+        drill_within=spec.drill_within,
     )
 
 

@@ -138,6 +138,20 @@ class Impossible:
     why: str
 
 
+def restore_replicas(workload: Workload, replicas: int) -> JsonPatch:
+    """Bring replicas back, if it is still the same object and nobody has asked for any meanwhile.
+
+    Args:
+        workload: As it was seen.
+        replicas: How many to ask for.
+    """
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": workload.uid},
+        {"op": "test", "path": "/spec/replicas", "value": 0},
+        {"op": "replace", "path": "/spec/replicas", "value": replicas},
+    ]
+
+
 def rollback_target(workload: Workload, *, quarantined: str, known_good: Iterable[str]) -> Revision | Impossible:
     """The revision to go back to.
 

@@ -1,0 +1,1 @@
+"""What people do with escalations: look, decide, stop a model, and exercise. Also called ``kubectl riskladder``."""

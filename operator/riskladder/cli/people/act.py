@@ -1,0 +1,231 @@
+"""The decisions that people make on an escalation, one command for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from riskladder.api.decision import DecisionAction, EscalationDecisionSpec, Resolution, ReviewReport
+from riskladder.cli.people.case import Case
+from riskladder.cli.people.desk import Desk, at_desk, end
+from riskladder.cli.people.foresight import foresee
+from riskladder.cli.people.options import How, Name, Rationale, Role, sends
+from riskladder.cli.people.refusals import COULD_NOT_ASK
+from riskladder.cli.people.roles import choose_role
+from riskladder.cli.people.send import described, rationale_of, send_decision
+from riskladder.cli.people.words import listed, parse_until
+from riskladder.cluster.authority import who_am_i
+
+Particulars = Callable[[Case, datetime], Mapping[str, Any]]
+"""What an action needs beside role and rationale; ValueError where it cannot be."""
+
+
+def decide(
+    how: How,
+    name: str,
+    action: DecisionAction,
+    role: str | None,
+    rationale: str | None,
+    particulars: Particulars = lambda case, now: {},
+) -> None:
+    """Make one decision, from the question in which role to the answer of the operator."""
+
+    async def work(desk: Desk) -> None:
+        await decide_at(desk, how, await desk.case(name), action, role, rationale, particulars)
+
+    at_desk(how.kubeconfig, how.namespace, work)
+
+
+async def decide_at(
+    desk: Desk,
+    how: How,
+    case: Case,
+    action: DecisionAction,
+    role: str | None,
+    rationale: str | None,
+    particulars: Particulars = lambda case, now: {},
+) -> None:
+    """The same with an open connection."""
+    now = datetime.now(UTC)
+    try:
+        further = particulars(case, now)
+    except ValueError as error:
+        end(COULD_NOT_ASK, str(error))
+    chosen = await choose_role(desk, role, [action.verb], case.roles)
+    me = await who_am_i(desk.client)
+    try:
+        spec = EscalationDecisionSpec(
+            escalation=case.name,
+            action=action,
+            role=chosen,
+            rationale=rationale_of(rationale),
+            decided_by=me if how.decided_by else None,
+            **further,
+        )
+    except ValidationError as error:
+        end(COULD_NOT_ASK, described(error))
+    await send_decision(desk, how, case, spec, foresee(case, spec, me.username, now))
+
+
+@sends
+def ack(name: Name, how: How, role: Role = None, rationale: Rationale = None) -> None:
+    """Acknowledge: seen, I take it. Reminders to your role stop.
+
+    \b
+    kubectl riskladder ack credit-scorer-3f9a1c2b -m "Looking into it"
+    """
+    decide(how, name, DecisionAction.ACKNOWLEDGE, role, rationale)
+
+
+@sends
+def comment(
+    name: Name,
+    how: How,
+    role: Role = None,
+    rationale: Rationale = None,
+    clock: Annotated[
+        str | None, typer.Option(help="The duty (a clock) that has been met with it.", show_default=False)
+    ] = None,
+) -> None:
+    """Add to the record, and say with --clock that a duty has been met.
+
+    \b
+    kubectl riskladder comment credit-scorer-3f9a1c2b --clock ai-act-art-73 -m "Reported as 2026-0417"
+    """
+    decide(how, name, DecisionAction.COMMENT, role, rationale, lambda case, now: {"clock": clock})
+
+
+@sends
+def escalate(
+    name: Name,
+    how: How,
+    role: Role = None,
+    rationale: Rationale = None,
+    tier: Annotated[
+        str | None, typer.Option(help="The tier to enter. Default: the next higher one.", show_default=False)
+    ] = None,
+) -> None:
+    """Raise it to a higher tier: other people are told, and what that tier demands is done.
+
+    \b
+    kubectl riskladder escalate credit-scorer-3f9a1c2b -m "Complaints from customers"
+    """
+    decide(how, name, DecisionAction.ESCALATE, role, rationale, lambda case, now: {"tier": higher(case, tier)})
+
+
+def higher(case: Case, tier: str | None) -> str:
+    """The tier given, if it is higher than the present one; by default the next.
+
+    Raises:
+        ValueError: There is none, or it is none.
+    """
+    tiers = case.higher_tiers()
+    if not tiers:
+        raise ValueError(f"{case.name} stands at {case.tier} already, the highest tier of its policy")
+    if tier is not None and tier not in tiers:
+        raise ValueError(f"{tier} is no tier above {case.tier}; above it: {listed(tiers)}")
+    return tier or tiers[0]
+
+
+@sends
+def object_(
+    name: Name,
+    how: How,
+    role: Role = None,
+    rationale: Rationale = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back what your role has objected.")] = False,
+) -> None:
+    """Object: nobody can accept the risk or resume the model on this rung until you withdraw it.
+
+    \b
+    kubectl riskladder object credit-scorer-3f9a1c2b -m "The cause is not understood"
+    """
+    decide(how, name, DecisionAction.OBJECT, role, rationale, lambda case, now: {"withdraw": withdraw})
+
+
+@sends
+def accept_risk(
+    name: Name,
+    how: How,
+    until: Annotated[
+        str,
+        typer.Option(
+            help="Until when: a date (2026-12-01: the end of that day), a time (2026-12-01T12:00:00Z), or a duration "
+            "from now (14d)."
+        ),
+    ],
+    role: Role = None,
+    rationale: Rationale = None,
+) -> None:
+    """Agree that the risk is accepted for a time. It then comes back; a worse tier brings it back at once.
+
+    \b
+    kubectl riskladder accept-risk credit-scorer-3f9a1c2b --until 14d -m "Retrained model ships on the 8th"
+    """
+    decide(how, name, DecisionAction.ACCEPT_RISK, role, rationale, lambda case, now: {"until": parse_until(until, now)})
+
+
+@sends
+def resume(name: Name, how: How, role: Role = None, rationale: Rationale = None) -> None:
+    """Agree that a contained model is brought back.
+
+    \b
+    kubectl riskladder resume credit-scorer-3f9a1c2b -m "Fixed and verified on last week's data"
+    """
+    decide(how, name, DecisionAction.RESUME, role, rationale)
+
+
+@sends
+def close(
+    name: Name,
+    how: How,
+    resolution: Annotated[
+        Resolution,
+        typer.Option(
+            help="How it ended: Remediated, FalsePositive, RiskAccepted (while an acceptance runs) or Retired (the "
+            "only one for a model that is still contained).",
+            case_sensitive=False,
+            metavar="Remediated|FalsePositive|RiskAccepted|Retired",
+        ),
+    ],
+    role: Role = None,
+    rationale: Rationale = None,
+) -> None:
+    """Agree that it is over, and how it ended.
+
+    \b
+    kubectl riskladder close credit-scorer-3f9a1c2b --resolution Remediated -m "New model is live and within limits"
+    """
+    decide(how, name, DecisionAction.CLOSE, role, rationale, lambda case, now: {"resolution": resolution})
+
+
+@sends
+def review(
+    name: Name,
+    how: How,
+    policy_updated: Annotated[
+        bool,
+        typer.Option(
+            "--policy-updated/--no-policy-updated",
+            help="Whether the policy was, or will be, changed because of it.",
+        ),
+    ],
+    satisfaction: Annotated[
+        int, typer.Option(help="How it went, from 1 (not at all well) to 5 (entirely).", min=1, max=5)
+    ],
+    lessons: Annotated[str, typer.Option(help="What was learnt.")] = "",
+    role: Role = None,
+    rationale: Rationale = None,
+) -> None:
+    """Put the after-action review on record, once it is closed.
+
+    \b
+    kubectl riskladder review credit-scorer-3f9a1c2b --policy-updated --satisfaction 4 \\
+      --lessons "Two quiet channels" -m "Review of 1 December"
+    """
+    report = ReviewReport(policy_updated=policy_updated, satisfaction=satisfaction, lessons=lessons)
+    decide(how, name, DecisionAction.REVIEW, role, rationale, lambda case, now: {"review": report})

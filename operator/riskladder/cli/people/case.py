@@ -1,0 +1,185 @@
+"""An escalation as people look at it: its object, and the questions that are asked of it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from riskladder.api.base import Timestamp
+from riskladder.api.conditions import Condition, find, is_true
+from riskladder.api.decision import DecisionAction
+from riskladder.api.escalation import (
+    CountedDecision,
+    EscalationSpec,
+    EscalationStatus,
+    Intent,
+    PinnedPolicy,
+    Rung,
+)
+from riskladder.api.reasons import ConditionType
+from riskladder.api.tiers import ContainmentAction, Tier
+from riskladder.policy.contain import LABEL_TIER
+from riskladder.policy.evaluate import rank, tier_of
+from riskladder.policy.quorum import alternates
+
+Object = dict[str, Any]
+
+_TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)
+
+
+class Unreadable(Exception):  # noqa: N818 - reads as a sentence at the call site
+    """The stored object is not one that this version understands."""
+
+
+class Contained(StrEnum):
+    """Whether the model is in its safe state."""
+
+    YES = "yes"
+    NO = "no"
+    IN_PROGRESS = "in progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One escalation."""
+
+    namespace: str
+    name: str
+    opened: datetime
+    spec: EscalationSpec
+    status: EscalationStatus
+    tier: str
+    """The tier it stands at."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still waits for somebody or something."""
+        return not is_true(self.status.conditions, ConditionType.CLOSED)
+
+    @property
+    def policy(self) -> PinnedPolicy:
+        """The policy that it was opened under."""
+        return self.spec.policy
+
+    @property
+    def pinned(self) -> Tier | None:
+        """Its tier as the policy declares it."""
+        return tier_of(self.policy, self.tier)
+
+    @property
+    def rung(self) -> Rung | None:
+        """Its rung, once the operator has written one."""
+        return self.status.rung
+
+    @property
+    def number(self) -> int:
+        """The number of its rung: decisions count on it only."""
+        return self.status.rung.number if self.status.rung else 1
+
+    @property
+    def target(self) -> str:
+        """The workload, as ``Deployment/name``."""
+        return f"{self.spec.target.kind}/{self.spec.target.name}"
+
+    @property
+    def model(self) -> str:
+        """What to call the model in a sentence."""
+        return self.spec.model.name if self.spec.model else self.spec.target.name
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Who owns the model: their agreement never counts."""
+        return self.spec.model.owners if self.spec.model else ()
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles in which somebody can decide."""
+        return tuple(s.role for s in self.policy.stakeholders)
+
+    @property
+    def intent(self) -> Intent | None:
+        """The containment in force, or about to be: the last intent that was not ended by a Resume."""
+        last = max(self.spec.intents, key=lambda i: i.id, default=None)
+        resume = self.status.resume
+        return None if last is None or (resume is not None and resume.intent >= last.id) else last
+
+    @property
+    def contained(self) -> Contained:
+        """Whether the model is in its safe state now; never by a drill, which touches nothing."""
+        if self.intent is None or self.spec.drill:
+            return Contained.NO
+        return Contained.YES if is_true(self.status.conditions, ConditionType.CONTAINED) else Contained.IN_PROGRESS
+
+    @property
+    def due_at(self) -> datetime | None:
+        """The next time at which something happens by itself."""
+        return self.status.next_deadline if self.is_open else None
+
+    @property
+    def action(self) -> ContainmentAction:
+        """The safe state that a Contain without further particulars asks for."""
+        return safe_state(self.pinned)
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """One of its conditions."""
+        return find(self.status.conditions, kind)
+
+    def counted(self, action: DecisionAction) -> tuple[CountedDecision, ...]:
+        """What was decided and counted on this rung."""
+        decisions = self.status.decisions
+        return tuple(d for d in decisions if d.counted and d.action is action and d.rung == self.number)
+
+    def higher_tiers(self) -> tuple[str, ...]:
+        """The tiers above the present one, lowest first."""
+        return tuple(t.name for t in self.policy.tiers if rank(self.policy, t.name) > rank(self.policy, self.tier))
+
+    def objections(self) -> tuple[CountedDecision, ...]:
+        """The objections that stand on this rung: the last word of each role."""
+        last: dict[str, CountedDecision] = {}
+        for decision in sorted(self.counted(DecisionAction.OBJECT), key=lambda d: d.at):
+            last[decision.role] = decision
+        return tuple(d for _, d in sorted(last.items()) if not d.withdraw)
+
+    def or_alternates(self, role: str) -> str:
+        """A role, and who may stand in for it: ``legal (or deputy-counsel)``."""
+        others = alternates(self.policy, role)
+        return f"{role} (or {', '.join(others)})" if others else role
+
+
+def safe_state(tier: Tier | None) -> ContainmentAction:
+    """What a stop button does in a tier: its own action where a person may ask for it, else to zero."""
+    action = tier.containment.action if tier and tier.containment else ContainmentAction.SCALE_TO_ZERO
+    return action if action is ContainmentAction.ROLLBACK else ContainmentAction.SCALE_TO_ZERO
+
+
+def read_case(obj: Object) -> Case:
+    """What an Escalation object says.
+
+    Raises:
+        Unreadable: It does not validate; another version wrote it.
+    """
+    metadata = obj["metadata"]
+    try:
+        spec = EscalationSpec.model_validate(obj["spec"])
+        status = EscalationStatus.model_validate(obj.get("status") or {})
+        opened = _TIME.validate_python(metadata["creationTimestamp"])
+    except (ValidationError, KeyError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": error.args, "msg": "is missing"}
+        where = ".".join(str(part) for part in first["loc"])
+        raise Unreadable(
+            f"escalation {metadata.get('name')} was written by another version of Riskladder: {where}: {first['msg']}"
+        ) from error
+    labels = metadata.get("labels") or {}
+    tier = status.tier or (status.rung.tier if status.rung else "") or labels.get(LABEL_TIER, "")
+    return Case(
+        namespace=metadata.get("namespace", ""),
+        name=metadata["name"],
+        opened=opened,
+        spec=spec,
+        status=status,
+        tier=tier or spec.policy.tiers[0].name,
+    )

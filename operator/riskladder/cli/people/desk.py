@@ -1,0 +1,120 @@
+"""The cluster as these commands need it: one connection, one namespace, and one sentence for all that goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import NoReturn, TypeVar
+
+import typer
+import yaml
+
+from riskladder.cli.output import complain, fail
+from riskladder.cli.people.case import Case, Object, Unreadable, read_case
+from riskladder.cli.people.refusals import COULD_NOT_ASK, refusal
+from riskladder.cli.source import explain, own_namespace
+from riskladder.cluster.client import ApiError, Client, NotFound
+from riskladder.cluster.connection import Connection, ConnectionFailed, connect
+from riskladder.cluster.resources import ESCALATIONS, Resource
+
+T = TypeVar("T")
+
+FIELD_MANAGER = "kubectl-riskladder"
+"""How managedFields name what people write with these commands; never the operator's own name."""
+
+POLL_FIRST, POLL_LONGEST = 0.1, 1.0
+"""Seconds between two looks at an object that is waited for: short at first, then longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """An open connection and the namespace that is meant."""
+
+    connection: Connection
+    client: Client
+    namespace: str
+
+    async def case(self, name: str) -> Case:
+        """An escalation by name; ends the command where there is none."""
+        try:
+            return read_case(await self.client.get(ESCALATIONS, self.namespace, name))
+        except NotFound as error:
+            if f'"{name}" not found' not in error.message:
+                raise  # not the object is missing, but its kind
+            there = [c.name for c in await self.cases() if c.is_open]
+            known = f"open there: {', '.join(there[:5])}{' …' if len(there) > 5 else ''}" if there else "none is open"
+            fail(f"there is no escalation {name} in namespace {self.namespace}; {known}")
+        except Unreadable as error:
+            fail(str(error))
+
+    async def cases(self, *, everywhere: bool = False, quiet: bool = False) -> list[Case]:
+        """All escalations; those of another version are left out, and named on stderr unless ``quiet``."""
+        found = []
+        for obj in await self.client.list(ESCALATIONS, None if everywhere else self.namespace):
+            try:
+                found.append(read_case(obj))
+            except Unreadable as error:
+                if not quiet:
+                    complain(str(error))
+        return found
+
+    async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
+        """Create an object, or ask the API server whether it would take it; ends the command where it is refused."""
+        params = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
+        try:
+            return await self.client.request(
+                "POST",
+                resource.path(self.namespace),
+                verb="create",
+                resource=resource.title,
+                body=body,
+                params=params,
+            )
+        except ApiError as error:
+            end(*refusal(error, self.namespace))
+
+    async def until(self, look: Callable[[], Awaitable[T | None]], deadline: float) -> T | None:
+        """Look again and again until there is something to see, or ``deadline`` (of ``time.monotonic``) has passed.
+
+        What was sent stays sent: a cluster that does not answer for a moment is asked again.
+        """
+        pause = POLL_FIRST
+        while True:
+            found = None
+            try:
+                found = await look()
+            except ApiError as error:
+                if 0 < error.status < 500 and error.status != 429:
+                    raise
+            left = deadline - time.monotonic()
+            if found is not None or left <= 0:
+                return found
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 1.3, POLL_LONGEST)
+
+
+def end(code: int, message: str) -> NoReturn:
+    """Say in one sentence why it ends here."""
+    complain(message)
+    raise typer.Exit(code)
+
+
+def at_desk(kubeconfig: str | None, namespace: str | None, work: Callable[[Desk], Awaitable[T]]) -> T:
+    """Do some work with an open connection; whatever goes wrong is one sentence and exit code 2."""
+    try:
+        return asyncio.run(_run(kubeconfig, namespace, work))
+    except (ConnectionFailed, OSError, yaml.YAMLError) as error:
+        end(COULD_NOT_ASK, str(error))
+    except ApiError as error:
+        end(COULD_NOT_ASK, explain(error))
+
+
+async def _run(kubeconfig: str | None, namespace: str | None, work: Callable[[Desk], Awaitable[T]]) -> T:
+    connection = await connect(kubeconfig, agent="cli")
+    try:
+        where = namespace or own_namespace(kubeconfig, connection)
+        return await work(Desk(connection, Client(connection), where))
+    finally:
+        await connection.close()

@@ -1,0 +1,67 @@
+"""The objects that people send. Pure, but for the random end of a name."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+
+from riskladder.api.base import format_time
+from riskladder.api.decision import EscalationDecisionSpec
+from riskladder.api.signal import Manual, TargetRef
+from riskladder.cli.people.case import Object
+from riskladder.cluster.resources import DECISIONS, SIGNALS
+
+LONGEST_PREFIX = 58
+"""What the API server keeps of a generateName: 63 less the five characters that it adds."""
+
+MANUAL_SOURCE = "manual"
+"""The source of what people raise."""
+
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""As the API server's own random names: no vowels, no words."""
+
+
+def prefix(name: str, word: str) -> str:
+    """``<name>-<word>-``, the name cut so that everything stays a valid name."""
+    end = f"-{word}-"
+    return name[: LONGEST_PREFIX - len(end)].rstrip("-.") + end
+
+
+def drawn(start: str) -> str:
+    """A prefix with a random end."""
+    return start + "".join(secrets.choice(_ALPHABET) for _ in range(5))
+
+
+def decision_manifest(namespace: str, spec: EscalationDecisionSpec, *, named: bool = False) -> Object:
+    """An EscalationDecision; ``named`` where it is applied from a file, which needs a name that stays."""
+    start = prefix(spec.escalation, spec.action.verb)
+    content = spec.to_api()
+    if not spec.withdraw:
+        content.pop("withdraw", None)
+    if spec.decided_by is not None:
+        content["decidedBy"] = {key: value for key, value in content["decidedBy"].items() if value}
+    return {
+        "apiVersion": DECISIONS.api_version,
+        "kind": DECISIONS.kind,
+        "metadata": {"namespace": namespace} | ({"name": drawn(start)} if named else {"generateName": start}),
+        "spec": content,
+    }
+
+
+def signal_manifest(
+    namespace: str, ladder: str, target: TargetRef, manual: Manual, now: datetime, *, drill: bool = False
+) -> Object:
+    """A ModelRiskSignal that a person raises: the stop button, or a drill."""
+    spec = {
+        "ladder": ladder,
+        "target": {"kind": target.kind, "name": target.name},
+        "source": MANUAL_SOURCE,
+        "observedAt": format_time(now),
+        "manual": manual.to_api(),
+    }
+    return {
+        "apiVersion": SIGNALS.api_version,
+        "kind": SIGNALS.kind,
+        "metadata": {"namespace": namespace, "name": drawn(prefix(target.name, "drill" if drill else "stop"))},
+        "spec": spec | ({"drill": True} if drill else {}),
+    }

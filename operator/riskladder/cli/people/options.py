@@ -1,0 +1,105 @@
+"""Options that these commands share, so that they are called and explained alike."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from riskladder.cli.options import Kubeconfig
+from riskladder.cli.people import complete
+
+LOOK, DECIDE, EXERCISE = "Look", "Decide", "Stop and exercise"
+"""The headings under which ``--help`` lists the commands."""
+
+
+class Form(StrEnum):
+    """How the result of sending something is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Name = Annotated[
+    str, typer.Argument(help="Name of the Escalation.", show_default=False, autocompletion=complete.escalations)
+]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace. Default: the context's own.")]
+Role = Annotated[
+    str | None,
+    typer.Option(
+        help="The stakeholder role in which you act. Default: the only one that you may use.",
+        autocompletion=complete.roles,
+        show_default=False,
+    ),
+]
+Rationale = Annotated[
+    str | None,
+    typer.Option("--rationale", "-m", help="Why; goes on record. Asked for on a terminal.", show_default=False),
+]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show it again whenever something changes, until Ctrl-C.")]
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How something is sent."""
+
+    namespace: str | None = None
+    kubeconfig: str | None = None
+    yes: bool = False
+    wait: bool = True
+    timeout: float = 30.0
+    dry_run: bool = False
+    decided_by: bool = True
+    output: Form = Form.TABLE
+
+
+_SHARED = {
+    "namespace": Namespace,
+    "kubeconfig": Kubeconfig,
+    "yes": Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")],
+    "wait": Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer, or only send.")],
+    "timeout": Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=0, metavar="SECONDS")],
+    "dry_run": Annotated[
+        bool, typer.Option("--dry-run", help="Ask the API server whether it would take it; nothing is stored.")
+    ],
+    "decided_by": Annotated[
+        bool,
+        typer.Option(
+            "--decided-by/--no-decided-by",
+            help="Write your identity into it. Leave it out if somebody else will apply the manifest, or the API "
+            "server fills it in.",
+        ),
+    ],
+    "output": Annotated[
+        Form,
+        typer.Option(
+            "--output", "-o", help="table for people, json for programs; yaml prints the manifest and sends nothing."
+        ),
+    ],
+}
+
+
+def sends(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all the options of ``How``; it gets them as its argument ``how``."""
+    signature = inspect.signature(command, eval_str=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    own = [p.replace(kind=keyword) for p in signature.parameters.values() if p.name != "how"]
+    defaults = How()
+    shared = [
+        inspect.Parameter(name, keyword, default=getattr(defaults, name), annotation=annotation)
+        for name, annotation in _SHARED.items()
+    ]
+
+    @functools.wraps(command)
+    def with_options(**given: object) -> None:
+        how = {name: given.pop(name) for name in _SHARED}
+        command(how=How(**how), **given)  # type: ignore[arg-type]
+
+    with_options.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+    return with_options

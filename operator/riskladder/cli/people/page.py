@@ -1,0 +1,252 @@
+"""One page about one escalation, for people. Pure: a page is headings with lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from riskladder.api.conditions import ConditionStatus
+from riskladder.api.decision import DecisionAction
+from riskladder.api.escalation import Notification, NotificationState
+from riskladder.api.reasons import ConditionType
+from riskladder.cli.output import plain
+from riskladder.cli.people.agreement import Agreement, agreements
+from riskladder.cli.people.case import Case, Contained
+from riskladder.cli.people.choices import Choice
+from riskladder.cli.people.words import deadline, length, listed, past
+
+OPTIONS = "Options for you"
+_WORST = ("late", "failed", "refused", "NOT ")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and its lines: each a label, which may be empty, and a text."""
+
+    heading: str
+    lines: tuple[tuple[str, str], ...]
+
+
+def sections(case: Case, choices: Sequence[Choice], now: datetime) -> tuple[Section, ...]:
+    """Everything worth knowing; what there is nothing to say about is left out."""
+    parts = (
+        ("What it is about", _facts(case)),
+        ("Where it stands", _rung(case, now)),
+        ("People", _people(case, now)),
+        ("Containment", _containment(case, now)),
+        ("Decisions", _decisions(case, now)),
+        ("Agreement", (_agreement(case, a) for a in agreements(case)) if case.is_open else ()),
+        ("Duties", _clocks(case, now)),
+        (OPTIONS, _choices(choices)),
+    )
+    found = [Section(heading, tuple(lines)) for heading, lines in parts]
+    return tuple(section for section in found if section.lines)
+
+
+def page(case: Case, choices: Sequence[Choice], now: datetime) -> RenderableType:
+    """The page as it is shown."""
+    title = Text(plain(f"{case.namespace}/{case.name}"), "bold")
+    if case.spec.drill:
+        title.append("  DRILL: the model is not touched", "bold yellow")
+    blocks: list[RenderableType] = [title]
+    found = sections(case, choices, now)
+    labels = [label for section in found if section.heading != OPTIONS for label, _ in section.lines]
+    widest = min(max((len(plain(label)) for label in labels), default=0) + 2, 28)
+    for section in found:
+        blocks.append(Text(f"\n{section.heading}", "bold cyan"))
+        if section.heading == OPTIONS:
+            blocks += [part for label, text in section.lines for part in _option(label, text)]
+            continue
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", min_width=widest, max_width=28, overflow="fold")
+        grid.add_column(overflow="fold")
+        for label, text in section.lines:
+            grid.add_row(Text("  " + plain(label)), Text(plain(text), _style(text)))
+        blocks.append(grid)
+    return Group(*blocks)
+
+
+def _option(label: str, command: str) -> Iterator[Text]:
+    """A command is never wrapped, so that it can be copied."""
+    yield Text(f"  {plain(label)}", "dim")
+    yield Text(f"    {plain(command)}", no_wrap=True, overflow="ignore")
+
+
+def _style(text: str) -> str:
+    return "red" if any(word in text for word in _WORST) else ""
+
+
+# --- Sections -----------------------------------------------------------------------------------------------------
+
+
+def _facts(case: Case) -> Iterator[tuple[str, str]]:
+    model = case.spec.model
+    if model is not None:
+        yield "Model", model.name + (f", version {model.version}" if model.version else "")
+        for label, value in (("Owners", ", ".join(model.owners)), ("Card", model.card), ("Lineage", model.lineage)):
+            if value:
+                yield label, value
+    yield "Target", case.target
+    yield "Ladder", f"{case.spec.ladder.name} (generation {case.spec.ladder.generation})"
+    yield "Tier", case.tier
+    manual = case.spec.signal.manual
+    if manual is not None:
+        role = f" as {manual.role}" if manual.role else ""
+        yield "Raised by", f"{manual.raised_by or 'somebody'}{role}: {manual.rationale}"
+    for reading in case.spec.signal.readings:
+        yield "Reading", f"{reading.indicator} = {reading.value:g}{_thresholds(case, reading.indicator)}"
+    for remedy in case.pinned.remedies if case.pinned else ():
+        yield "To try", remedy
+
+
+def _thresholds(case: Case, indicator: str) -> str:
+    limits = [
+        f"{tier.name} {'above' if trigger.above is not None else 'below'} "
+        f"{trigger.above if trigger.above is not None else trigger.below:g}"
+        for tier in case.policy.tiers
+        for trigger in tier.triggers
+        if trigger.indicator == indicator
+    ]
+    return f" ({', '.join(limits)})" if limits else ""
+
+
+def _rung(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
+    yield "Opened", past(case.opened, now)
+    if case.status.closed_at is not None or not case.is_open:
+        how = f" as {case.status.resolution}" if case.status.resolution else ""
+        closed = case.condition(ConditionType.CLOSED)
+        at = case.status.closed_at or (closed.last_transition_time if closed else None)
+        yield "Closed", (past(at, now) if at else "yes") + how
+        if case.status.review is not None:
+            review = case.status.review
+            policy = "policy changed" if review.policy_updated else "policy not changed"
+            yield "Review", f"{past(review.at, now)} by {review.by}: {policy}, satisfaction {review.satisfaction} of 5"
+        elif closed is not None:
+            yield "Review", "not yet"
+        return
+    rung = case.rung
+    if rung is not None:
+        yield "Rung", f"{rung.number}, tier {rung.tier}, since {past(rung.entered_at, now)} ({rung.reason})"
+        done = case.condition(ConditionType.ACKNOWLEDGED)
+        is_acknowledged = done is not None and done.status is ConditionStatus.TRUE
+        if rung.acknowledge_by is not None:
+            yield "Acknowledge by", _deadline(rung.acknowledge_by, now, "acknowledged" if is_acknowledged else "")
+        if rung.decide_by is not None:
+            yield "Decide by", _deadline(rung.decide_by, now, "decided" if rung.decided_at else "")
+        if rung.stalled_at is not None:
+            yield "Stalled", f"{past(rung.stalled_at, now)}: nobody acknowledged or decided in time"
+    yield "Whose move", listed(map(case.or_alternates, case.status.waiting_on)) or "nobody's"
+    if case.due_at is not None:
+        yield "Next", deadline(case.due_at, now)
+    acceptance = case.status.risk_acceptance
+    if acceptance is not None:
+        until = deadline(acceptance.until, now)
+        yield "Risk accepted", f"up to tier {acceptance.tier} until {until}, by {listed(acceptance.by)}"
+
+
+def _deadline(at: datetime, now: datetime, done: str) -> str:
+    return f"{done}; it was due {past(at, now) if at <= now else deadline(at, now)}" if done else deadline(at, now)
+
+
+def _people(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
+    for role in dict.fromkeys(n.role for n in case.status.notifications):
+        told = sorted((n for n in case.status.notifications if n.role == role), key=lambda n: n.at)
+        for number, notification in enumerate(told[-3:]):
+            yield role if number == 0 else "", _told(notification, now)
+        if len(told) > 3:
+            yield "", f"and {len(told) - 3} earlier"
+    for decision in case.counted(DecisionAction.ACKNOWLEDGE):
+        yield decision.role, f"acknowledged by {decision.by}, {past(decision.at, now)}"
+
+
+def _told(notification: Notification, now: datetime) -> str:
+    when = past(notification.done_at or notification.at, now)
+    tries = f" after {notification.attempts} attempts" if notification.attempts > 1 else ""
+    error = f": {notification.last_error}" if notification.last_error else ""
+    what = {
+        NotificationState.DELIVERED: f"told over {notification.channel}, delivered {when}{tries}",
+        NotificationState.PENDING: f"on its way over {notification.channel}, queued {when}{tries}{error}",
+        NotificationState.FAILED: f"NOT told over {notification.channel}, failed {when}{tries}{error}",
+        NotificationState.SKIPPED: f"not told over {notification.channel}: overtaken {when}",
+    }[notification.state]
+    return f"{what} ({notification.about})"
+
+
+def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
+    status = case.status.containment
+    if not case.spec.intents and status is None:
+        return
+    yield "Contained", _contained(case)
+    if status is not None:
+        back = f" to revision {status.revision}" if status.revision else ""
+        yield "Action", f"{status.action}{back}, intended {past(status.intended_at, now)}"
+        for label, at in (
+            ("Applied", status.applied_at),
+            ("No ready endpoint", status.endpoints_empty_at),
+            ("No pod left", status.pods_gone_at),
+        ):
+            if at is not None:
+                yield label, f"{length_exact(status.intended_at, at)} after the intent"
+        for undone in status.undone:
+            times = "" if undone.count == 1 else f", {undone.count} times"
+            yield "Undone by", f"{undone.field_manager}{times}, last {past(undone.at, now)}"
+    resume = case.status.resume
+    if resume is not None:
+        how = f"restored {past(resume.applied_at, now)}" if resume.applied_at else "being restored"
+        watched = f"; watched until {deadline(resume.watch_until, now)}" if resume.watch_until else ""
+        yield "Resumed", f"by {listed(resume.by)}, {past(resume.at, now)}; {how}{watched}"
+
+
+def _contained(case: Case) -> str:
+    found = case.condition(ConditionType.CONTAINED)
+    said = f" ({found.reason})" if found is not None and case.contained is not Contained.NO else ""
+    holds = case.condition(ConditionType.CONTAINMENT_HOLDS)
+    undone = holds is not None and holds.status is ConditionStatus.FALSE and case.intent is not None
+    return f"{case.contained}{said}" + (f"; NOT held now: {holds.message or holds.reason}" if undone and holds else "")
+
+
+def length_exact(start: datetime, end: datetime) -> str:
+    """A short span to the millisecond, a longer one as people say it."""
+    seconds = (end - start).total_seconds()
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 60 else length(end - start)
+
+
+def _decisions(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
+    for decision in sorted(case.status.decisions, key=lambda d: d.at):
+        more = [decision.tier, decision.resolution, decision.containment]
+        particulars = [str(text) for text in more if text]
+        particulars += [f"until {deadline(decision.until, now)}"] if decision.until else []
+        particulars += ["withdraws"] if decision.withdraw else []
+        what = f"{decision.by} as {decision.role}" + (f", {', '.join(particulars)}" if particulars else "")
+        verdict = "" if decision.counted else f"; refused ({decision.reason}): {decision.refused_because}"
+        rung = f", rung {decision.rung}" if decision.rung != case.number else ""
+        yield str(decision.action), f"{what}, {past(decision.at, now)}{rung}{verdict}"
+
+
+def _agreement(case: Case, found: Agreement) -> tuple[str, str]:
+    label = f"{found.action}" + (f" ({found.resolution})" if found.resolution else "")
+    if not found.needed:
+        return label, "the policy names nobody who may decide that"
+    seated = [f"{person} for {role}" for role, person in found.tally.filled]
+    text = f"{found.given} of {found.needed}" + (f": {listed(seated)}" if seated else "")
+    text += f"; still needed: {found.missing(case)}" if found.tally.missing else "; enough"
+    objections = case.objections() if found.action is not DecisionAction.CLOSE else ()
+    return label, text + (f"; blocked by the objection of {listed(d.role for d in objections)}" if objections else "")
+
+
+def _clocks(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
+    for clock in case.status.clocks:
+        if clock.met_at is not None:
+            yield clock.name, f"{clock.role}: met {past(clock.met_at, now)}"
+        else:
+            yield clock.name, f"{clock.role}: due {deadline(clock.due_at, now)}"
+
+
+def _choices(choices: Iterable[Choice]) -> Iterator[tuple[str, str]]:
+    for choice in choices:
+        yield choice.what, choice.command

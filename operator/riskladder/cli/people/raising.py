@@ -1,0 +1,127 @@
+"""Raising something by hand: for which workload, under which ladder, in which tier. The choices are pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from riskladder.api.ladder import EscalationLadderSpec
+from riskladder.api.signal import TargetRef
+from riskladder.api.tiers import ContainmentAction, Tier
+from riskladder.cli.people.case import Object, safe_state
+from riskladder.cli.people.desk import Desk, end
+from riskladder.cli.people.refusals import COULD_NOT_ASK
+from riskladder.cli.people.words import listed
+from riskladder.cluster.client import NotFound
+from riskladder.cluster.resources import DEPLOYMENTS, LADDERS
+from riskladder.policy.snapshot import is_governed
+
+_KINDS = dict.fromkeys(("deployment", "deployments", "deploy", "deployment.apps"), DEPLOYMENTS.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """A ladder that may be chosen."""
+
+    name: str
+    spec: EscalationLadderSpec
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles in which somebody can raise something."""
+        return tuple(s.role for s in self.spec.stakeholders)
+
+    def tier(self, name: str | None) -> Tier:
+        """The tier of that name, or the one that a person means who names none.
+
+        Raises:
+            ValueError: It has no such tier.
+        """
+        if name is None:
+            return default_tier(self.spec.tiers)
+        found = next((t for t in self.spec.tiers if t.name == name), None)
+        if found is None:
+            raise ValueError(f"ladder {self.name} has no tier {name}, only {listed(t.name for t in self.spec.tiers)}")
+        return found
+
+
+def parse_target(text: str) -> TargetRef:
+    """``deployment/NAME``.
+
+    Raises:
+        ValueError: It is not, or of a kind that cannot be contained.
+    """
+    kind, _, name = text.partition("/")
+    if not name:
+        raise ValueError(f"{text!r} names no workload: expected deployment/NAME")
+    if kind.lower() not in _KINDS:
+        raise ValueError(f"{text}: {kind} is not supported, only deployment/NAME")
+    try:
+        return TargetRef(kind=_KINDS[kind.lower()], name=name)
+    except ValidationError as error:
+        raise ValueError(f"{name!r} is no name of a Deployment") from error
+
+
+def default_tier(tiers: Iterable[Tier]) -> Tier:
+    """The lowest tier that contains and says who brings the model back, else the highest."""
+    found = list(tiers)
+    ready = (t for t in found if t.containment is not None and (t.resume is not None or t.decide is not None))
+    return next(ready, found[-1])
+
+
+def action_of(tier: Tier, given: ContainmentAction | None) -> ContainmentAction:
+    """The safe state that is asked for."""
+    return given or safe_state(tier)
+
+
+def choose_ladder(objects: Iterable[Object], labels: Mapping[str, str], given: str | None, target: str) -> Ladder:
+    """The ladder given, else the only one that governs a workload of these labels.
+
+    Raises:
+        ValueError: There is none, or several, or the one given does not govern it.
+    """
+    found: dict[str, Ladder] = {}
+    broken: dict[str, str] = {}
+    for obj in objects:
+        name = str(obj["metadata"]["name"])
+        try:
+            found[name] = Ladder(name, EscalationLadderSpec.model_validate(obj.get("spec") or {}))
+        except ValidationError as error:
+            broken[name] = f"{'.'.join(str(p) for p in error.errors()[0]['loc'])}: {error.errors()[0]['msg']}"
+    fitting = {name: ladder for name, ladder in found.items() if is_governed(ladder.spec.governs, labels)}
+    if given is not None:
+        if given in broken:
+            raise ValueError(f"ladder {given} is not valid: {broken[given]}")
+        if given not in found:
+            raise ValueError(f"there is no ladder {given}; there are: {listed(sorted(found)) or 'none'}")
+        if given not in fitting:
+            raise ValueError(f"ladder {given} does not govern {target}: its labels do not match spec.governs.selector")
+        return found[given]
+    if len(fitting) == 1:
+        return next(iter(fitting.values()))
+    if not fitting:
+        there = f"; ladders there: {listed(sorted(found))}" if found else "; there is no ladder at all"
+        raise ValueError(f"no ladder of the namespace governs {target}: its labels match none{there}")
+    raise ValueError(f"several ladders govern {target}: choose with --ladder one of {listed(sorted(fitting), 'or')}")
+
+
+async def workload(desk: Desk, target: TargetRef) -> Object:
+    """The workload as it is; ends the command where there is none."""
+    try:
+        return await desk.client.get(DEPLOYMENTS, desk.namespace, target.name)
+    except NotFound:
+        end(COULD_NOT_ASK, f"there is no {target.kind} {target.name} in namespace {desk.namespace}")
+
+
+async def ladder_for(desk: Desk, obj: Object, given: str | None, target: TargetRef) -> Ladder:
+    """The ladder under which to raise it; ends the command where that is not clear."""
+    labels: dict[str, Any] = obj["metadata"].get("labels") or {}
+    try:
+        return choose_ladder(
+            await desk.client.list(LADDERS, desk.namespace), labels, given, f"{target.kind}/{target.name}"
+        )
+    except ValueError as error:
+        end(COULD_NOT_ASK, str(error))

@@ -1,0 +1,186 @@
+"""Sending what a person has decided: said first, confirmed, sent, and the answer waited for."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.text import Text
+
+from riskladder.api.conditions import Condition, ConditionStatus, find
+from riskladder.api.decision import DecisionAction, DecisionStatus, EscalationDecisionSpec
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.cli.output import complain, console, plain, write_json
+from riskladder.cli.people.case import Case, Contained, Object
+from riskladder.cli.people.desk import Desk, end
+from riskladder.cli.people.foresight import Foresight
+from riskladder.cli.people.manifests import decision_manifest
+from riskladder.cli.people.options import Form, How
+from riskladder.cli.people.refusals import COULD_NOT_ASK, REFUSED, UNANSWERED
+from riskladder.cli.people.words import PROGRAM, took
+from riskladder.cluster.client import Forbidden, NotFound
+from riskladder.cluster.resources import DECISIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of it."""
+
+    code: int
+    sentence: str
+    facts: dict[str, Any]
+
+
+def say(how: How, text: str, style: str = "") -> None:
+    """A sentence for people: on stdout, or on stderr where stdout is for programs."""
+    if how.output is Form.TABLE:
+        to = console()
+        to.print(Text(plain(text), style), soft_wrap=not to.is_terminal)
+    else:
+        typer.echo(plain(text), err=True)
+
+
+def rationale_of(given: str | None) -> str:
+    """Why; asked for on a terminal, else required."""
+    text = given
+    if text is None and sys.stdin.isatty():
+        text = str(typer.prompt("Why? It goes on record", err=True))
+    if not text or not text.strip():
+        end(COULD_NOT_ASK, "say why with --rationale (-m): it goes on record")
+    return text.strip()
+
+
+def described(error: ValidationError) -> str:
+    """The first thing that is wrong with what somebody has given."""
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+
+
+def manifest_only(how: How, manifest: Object) -> bool:
+    """Print the manifest where that is all that was asked for."""
+    if how.output is not Form.YAML:
+        return False
+    text = json.dumps(manifest, ensure_ascii=False)
+    typer.echo(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=plain(text) == text), nl=False)
+    return True
+
+
+def confirm(how: How, foresight: Foresight) -> None:
+    """Say what will happen, and ask on a terminal whether it is meant."""
+    say(how, foresight.sentence)
+    for doubt in foresight.doubts:
+        say(how, f"As things stand it will be refused: {doubt}.", "yellow")
+    if not how.yes and not how.dry_run and sys.stdin.isatty():
+        typer.confirm("Go on?", abort=True, err=True)
+
+
+def finish(how: How, result: Result) -> None:
+    """Say what became of it, and end with its exit code."""
+    if how.output is Form.JSON:
+        write_json(result.facts)
+    if result.code in (0, UNANSWERED):
+        say(how, result.sentence, "bold green" if result.code == 0 else "yellow")
+    else:
+        complain(result.sentence)
+    if result.code:
+        raise typer.Exit(result.code)
+
+
+async def send_decision(desk: Desk, how: How, case: Case, spec: EscalationDecisionSpec, foresight: Foresight) -> None:
+    """Everything from the first sentence to the last."""
+    manifest = decision_manifest(case.namespace, spec, named=how.output is Form.YAML)
+    if manifest_only(how, manifest):
+        return
+    confirm(how, foresight)
+    started = time.monotonic()
+    stored = await desk.create(DECISIONS, manifest, dry_run=how.dry_run)
+    name = str(stored["metadata"]["name"])
+    facts: dict[str, Any] = {
+        "namespace": case.namespace,
+        "escalation": case.name,
+        "decision": None if how.dry_run else name,
+        "action": str(spec.action),
+        "role": spec.role,
+    }
+    if how.dry_run:
+        sentence = "The API server would take it; nothing was sent. Whether it counts is decided when it is."
+        finish(how, Result(0, sentence, facts | {"dryRun": True}))
+        return
+    if not how.wait:
+        finish(how, Result(0, f"Sent as {name}.", facts))
+        return
+    deadline = started + how.timeout
+    result = judged(case, name, await _answer(desk, name, deadline), how.timeout)
+    facts |= result.facts
+    if result.code == 0 and spec.action is DecisionAction.CONTAIN and not case.spec.drill:
+        result = await until_contained(desk, case.name, started, deadline)
+        facts |= result.facts
+    finish(how, Result(result.code, result.sentence, facts))
+
+
+async def _answer(desk: Desk, name: str, deadline: float) -> Condition | None:
+    async def look() -> Condition | None:
+        try:
+            status = (await desk.client.get(DECISIONS, desk.namespace, name)).get("status") or {}
+        except NotFound:
+            end(COULD_NOT_ASK, f"decision {name} was deleted before it was answered")
+        except Forbidden:
+            end(UNANSWERED, f"sent as {name}, but you may not read decisions, so the answer cannot be shown")
+        found = find(DecisionStatus.model_validate(status).conditions, ConditionType.ACCEPTED)
+        return None if found is None or found.status is ConditionStatus.UNKNOWN else found
+
+    return await desk.until(look, deadline)
+
+
+def judged(case: Case, name: str, accepted: Condition | None, timeout: float) -> Result:
+    """The answer as a sentence."""
+    if accepted is None:
+        sentence = (
+            f"Sent as {name}, and not answered within {timeout:g} s: does the operator run? It is answered as soon as "
+            f"it does: {PROGRAM} show {case.name} -n {case.namespace}"
+        )
+        return Result(UNANSWERED, sentence, {"accepted": None, "reason": None, "message": sentence})
+    facts = {
+        "accepted": accepted.status is ConditionStatus.TRUE,
+        "reason": accepted.reason,
+        "message": accepted.message,
+    }
+    if accepted.status is not ConditionStatus.TRUE:
+        return Result(REFUSED, f"not accepted ({accepted.reason}): {accepted.message or 'no reason was given'}", facts)
+    short = "it counts, and with it enough have agreed" if accepted.reason == Reason.QUORUM_MET else "it counts"
+    return Result(0, f"Accepted: {accepted.message or short}{'' if accepted.message.endswith('.') else '.'}", facts)
+
+
+async def until_contained(desk: Desk, name: str, started: float, deadline: float) -> Result:
+    """Wait for the proof that an escalation's model is in its safe state."""
+
+    async def look() -> Case | None:
+        case = await desk.case(name)
+        return case if case.contained is Contained.YES else None
+
+    case = await desk.until(look, deadline)
+    seconds = time.monotonic() - started
+    if case is None:
+        sentence = (
+            f"Accepted, and not proved yet after {took(seconds)} that the model is contained: {PROGRAM} show {name} -n "
+            f"{desk.namespace} --watch"
+        )
+        return Result(UNANSWERED, sentence, {"contained": False, "message": sentence})
+    return contained_result(case, seconds)
+
+
+def contained_result(case: Case, seconds: float) -> Result:
+    """The model is in its safe state, and that is proved."""
+    found = case.condition(ConditionType.CONTAINED)
+    said = f" ({found.message})" if found and found.message else ""
+    sentence = (
+        f"{case.target} is contained, proved {took(seconds)} after it was sent{said}. {PROGRAM} show {case.name} -n "
+        f"{case.namespace}"
+    )
+    return Result(0, sentence, {"contained": True, "seconds": round(seconds, 3), "escalation": case.name})

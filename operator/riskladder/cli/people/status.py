@@ -1,0 +1,100 @@
+"""``status``: what is open, and whose move it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from riskladder.api.base import format_time
+from riskladder.cli.options import Kubeconfig, Output, OutputOption
+from riskladder.cli.output import count, fail, plain
+from riskladder.cli.people.case import Case, Contained
+from riskladder.cli.people.desk import Desk
+from riskladder.cli.people.options import Namespace, Watch
+from riskladder.cli.people.watching import show
+from riskladder.cli.people.words import due, length
+
+_STYLES = {Contained.YES: "green", Contained.IN_PROGRESS: "yellow", Contained.NO: ""}
+
+
+def status(
+    namespace: Namespace = None,
+    everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")] = False,
+    watch: Watch = False,
+    kubeconfig: Kubeconfig = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show the open escalations, and whose move it is. What is due first comes first.
+
+    \b
+    kubectl riskladder status --all-namespaces
+    """
+    if everywhere and namespace:
+        fail("give either --namespace or --all-namespaces")
+
+    async def look(desk: Desk) -> tuple[str, list[Case]]:
+        cases = await desk.cases(everywhere=everywhere)
+        return ("the cluster" if everywhere else f"namespace {desk.namespace}"), in_order(c for c in cases if c.is_open)
+
+    show(
+        kubeconfig,
+        namespace,
+        look,
+        page=lambda found: table(found[1], found[0], datetime.now(UTC), everywhere=everywhere),
+        facts=lambda found: {"escalations": [as_json(case) for case in found[1]]},
+        output=output,
+        watch=watch,
+        everywhere=everywhere,
+    )
+
+
+def in_order(cases: Iterable[Case]) -> list[Case]:
+    """What is due first, then what has waited longest."""
+    never = datetime.max.replace(tzinfo=UTC)
+    return sorted(cases, key=lambda case: (case.due_at or never, case.opened, case.namespace, case.name))
+
+
+def table(cases: Sequence[Case], where: str, now: datetime, *, everywhere: bool = False) -> RenderableType:
+    """One line for each."""
+    if not cases:
+        return Text(f"No escalation is open in {plain(where)}.")
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    headings = ("NAMESPACE",) * everywhere + ("NAME", "TIER", "TARGET", "CONTAINED", "WHOSE MOVE", "DUE", "AGE")
+    for heading in headings:
+        grid.add_column(heading, overflow="fold")
+    for case in cases:
+        late = case.due_at is not None and case.due_at <= now
+        cells = [Text(plain(case.namespace))] * everywhere + [
+            Text(plain(case.name), "bold"),
+            Text(plain(case.tier) + (" (drill)" if case.spec.drill else "")),
+            Text(plain(case.target)),
+            Text(case.contained, _STYLES[case.contained]),
+            Text(plain(", ".join(case.status.waiting_on)) or "nobody"),
+            Text(due(case.due_at, now) if case.due_at else "-", "bold red" if late else ""),
+            Text(length(now - case.opened)),
+        ]
+        grid.add_row(*cells)
+    drills = sum(case.spec.drill for case in cases)
+    note = f", {count(drills, 'drill')} among them" if drills else ""
+    return Group(grid, Text(f"\n{count(len(cases), 'escalation')} open{note}.", "dim"))
+
+
+def as_json(case: Case) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "namespace": case.namespace,
+        "name": case.name,
+        "tier": case.tier,
+        "drill": case.spec.drill,
+        "target": {"kind": case.spec.target.kind, "name": case.spec.target.name},
+        "contained": str(case.contained),
+        "waitingOn": list(case.status.waiting_on),
+        "dueAt": format_time(case.due_at) if case.due_at else None,
+        "openedAt": format_time(case.opened),
+    }

@@ -1,0 +1,181 @@
+"""``contain``: the stop button, for an open escalation or for a workload that has none yet; and ``drill``."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import typer
+
+from riskladder.api.conditions import Condition
+from riskladder.api.decision import RAISE_VERB, DecisionAction
+from riskladder.api.signal import TargetRef
+from riskladder.api.tiers import ContainmentAction, Tier
+from riskladder.cli.people import complete
+from riskladder.cli.people.act import decide_at
+from riskladder.cli.people.by_hand import is_done, manual, open_for, refused, target_of, tier_of
+from riskladder.cli.people.case import Case, Contained
+from riskladder.cli.people.desk import Desk, at_desk, end
+from riskladder.cli.people.foresight import Foresight, safe
+from riskladder.cli.people.manifests import signal_manifest
+from riskladder.cli.people.options import How, Rationale, Role, sends
+from riskladder.cli.people.raising import Ladder, action_of, ladder_for, workload
+from riskladder.cli.people.refusals import COULD_NOT_ASK, REFUSED, UNANSWERED
+from riskladder.cli.people.send import (
+    Result,
+    confirm,
+    contained_result,
+    finish,
+    manifest_only,
+)
+from riskladder.cli.people.words import PROGRAM, listed, took
+from riskladder.cluster.resources import SIGNALS
+from riskladder.policy.quorum import resume_quorum
+
+Safe = Literal[ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK]
+
+LadderName = Annotated[
+    str | None,
+    typer.Option(
+        help="The ladder. Default: the only one that governs the workload.",
+        autocompletion=complete.ladders,
+        show_default=False,
+    ),
+]
+
+
+@sends
+def contain(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the Escalation, or the workload as deployment/NAME.",
+            show_default=False,
+            autocompletion=complete.escalations,
+        ),
+    ],
+    how: How,
+    role: Role = None,
+    rationale: Rationale = None,
+    action: Annotated[
+        str | None,
+        typer.Option(help="ScaleToZero or Rollback. Default: the tier's, else ScaleToZero.", show_default=False),
+    ] = None,
+    ladder: LadderName = None,
+    tier: Annotated[
+        str | None,
+        typer.Option(
+            help="The tier to put the model in. Default: the lowest that contains and says who resumes it, else the "
+            "highest.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """The stop button: take the model to a safe state now, and say how long it took.
+
+    For an open escalation this is a decision. For deployment/NAME it is the same
+    if the workload has one; else a signal is raised by hand, which opens one.
+
+    \b
+    kubectl riskladder contain deployment/credit-scorer -m "It rejects everybody over 60"
+    """
+    wanted = _action(action)
+
+    async def work(desk: Desk) -> None:
+        found: Case | None = None
+        target: TargetRef | None = None
+        if "/" in name:
+            target = target_of(name)
+            obj = await workload(desk, target)
+            found = await open_for(desk, obj["metadata"]["uid"])
+        else:
+            found = await desk.case(name)
+        if found is not None:
+            if ladder is not None or tier is not None:
+                end(COULD_NOT_ASK, f"{found.name} is open and has its ladder and tier: leave out --ladder and --tier")
+            particulars: dict[str, Any] = {"containment": wanted}
+            await decide_at(desk, how, found, DecisionAction.CONTAIN, role, rationale, lambda case, now: particulars)
+        elif target is not None:
+            chosen = await ladder_for(desk, obj, ladder, target)
+            await _stop(desk, how, target, obj["metadata"]["uid"], chosen, tier, role, rationale, wanted)
+
+    at_desk(how.kubeconfig, how.namespace, work)
+
+
+def _action(text: str | None) -> Safe | None:
+    known: dict[str, Safe] = {a.lower(): a for a in (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK)}
+    if text is not None and text.lower() not in known:
+        end(COULD_NOT_ASK, f"--action {text}: expected ScaleToZero or Rollback")
+    return None if text is None else known[text.lower()]
+
+
+async def _stop(
+    desk: Desk,
+    how: How,
+    target: TargetRef,
+    uid: str,
+    ladder: Ladder,
+    tier_name: str | None,
+    role: str | None,
+    rationale: str | None,
+    wanted: ContainmentAction | None,
+) -> None:
+    tier = tier_of(ladder, tier_name)
+    action = action_of(tier, wanted)
+    verbs = [RAISE_VERB, DecisionAction.CONTAIN.verb]
+    raised = await manual(desk, how, ladder, tier, verbs, role, rationale, action)
+    manifest = signal_manifest(desk.namespace, ladder.name, target, raised, datetime.now(UTC))
+    if manifest_only(how, manifest):
+        return
+    confirm(how, Foresight(stop_sentence(target, ladder, tier, action, raised.role or "")))
+    started = time.monotonic()
+    await desk.create(SIGNALS, manifest, dry_run=how.dry_run)
+    signal = manifest["metadata"]["name"]
+    facts = {"namespace": desk.namespace, "signal": signal, "ladder": ladder.name, "tier": tier.name}
+    if is_done(how, facts):
+        return
+    opened: Case | None = None
+
+    async def look() -> Case | Condition | None:
+        nonlocal opened
+        opened = await open_for(desk, uid)
+        if opened is not None:
+            return opened if opened.contained is Contained.YES else None
+        return await refused(desk, signal)
+
+    found: Case | Condition | None = await desk.until(look, started + how.timeout)
+    finish(how, _stopped(desk, signal, facts, opened, found, time.monotonic() - started))
+
+
+def _stopped(
+    desk: Desk, signal: str, facts: dict[str, Any], opened: Case | None, found: Case | Condition | None, seconds: float
+) -> Result:
+    if isinstance(found, Condition):
+        sentence = f"the signal is not used ({found.reason}): {found.message}"
+        return Result(REFUSED, sentence, facts | {"contained": False, "reason": found.reason, "message": found.message})
+    if found is not None:
+        result = contained_result(found, seconds)
+        return Result(result.code, result.sentence, facts | result.facts)
+    if opened is None:
+        sentence = f"Sent as signal {signal}, and nothing has come of it after {took(seconds)}: does the operator run?"
+        return Result(UNANSWERED, sentence, facts | {"contained": False, "message": sentence})
+    sentence = (
+        f"Escalation {opened.name} is open; not proved yet after {took(seconds)} that the model is contained: "
+        f"{PROGRAM} show {opened.name} -n {desk.namespace} --watch"
+    )
+    return Result(UNANSWERED, sentence, facts | {"contained": False, "escalation": opened.name, "message": sentence})
+
+
+def stop_sentence(target: TargetRef, ladder: Ladder, tier: Tier, action: ContainmentAction, role: str) -> str:
+    """What the stop button does."""
+    lock = tier.containment.lock if tier.containment else True
+    seats = resume_quorum(tier)
+    who = listed(member.role if member.count == 1 else f"{member.count} × {member.role}" for member in seats)
+    told = listed(n.role for n in tier.notify)
+    return (
+        f"You stop the model, as {role}: {safe(action, f'{target.kind}/{target.name}', lock=lock)} at once"
+        + (f", until {who} agree to resume it" if who else "")
+        + f". An escalation opens under ladder {ladder.name} in tier {tier.name}"
+        + (f"; told: {told}." if told else ".")
+    )

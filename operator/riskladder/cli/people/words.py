@@ -1,0 +1,97 @@
+"""Times and lists as people say them. Pure: the present time and the time zone are passed in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+from riskladder.api.base import DURATION_PATTERN, RFC3339_PATTERN, Duration, format_time
+
+PROGRAM = "kubectl riskladder"
+"""How the texts call this program."""
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def length(delta: timedelta) -> str:
+    """A span in its two largest units: ``45 s``, ``12 min``, ``3 h 20 min``, ``5 d 2 h``."""
+    seconds = max(int(delta.total_seconds()), 0)
+    parts: list[str] = []
+    for unit, size in _UNITS:
+        number, seconds = divmod(seconds, size)
+        if number and (unit != "s" or not parts):
+            parts.append(f"{number} {unit}")
+        elif parts:
+            break
+        if len(parts) == 2 or (parts and unit == "min"):
+            break
+    return " ".join(parts) or "0 s"
+
+
+def due(at: datetime, now: datetime) -> str:
+    """``in 12 min``, ``now``, or ``8 min late``."""
+    if at > now:
+        return f"in {length(at - now)}"
+    return f"{length(now - at)} late" if now - at >= timedelta(seconds=1) else "now"
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """``8 min ago``, or ``in 3 s`` where clocks differ."""
+    return f"{length(now - at)} ago" if at <= now else f"in {length(at - now)}"
+
+
+def local(at: datetime, zone: tzinfo | None = None) -> str:
+    """The time where the reader is, to the second, with the name of the zone."""
+    return at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def deadline(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
+    """``2026-11-24 13:00:00 CET (in 12 min)``."""
+    return f"{local(at, zone)} ({due(at, now)})"
+
+
+def past(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
+    """``2026-11-24 13:00:00 CET (12 min ago)``."""
+    return f"{local(at, zone)} ({ago(at, now)})"
+
+
+def took(seconds: float) -> str:
+    """How long something took, as a person would say it: ``0.8 s``, ``12 s``, ``2 min``."""
+    return f"{seconds:.1f} s" if seconds < 10 else length(timedelta(seconds=seconds))
+
+
+def listed(items: Iterable[str], last: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    found = list(items)
+    if len(found) < 2:
+        return "".join(found)
+    return f"{', '.join(found[:-1])} {last} {found[-1]}"
+
+
+def parse_until(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
+    """A date (the end of that day, local time), an RFC 3339 time, or a duration from now.
+
+    Raises:
+        ValueError: It is none of these, or past.
+    """
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        try:
+            day = date.fromisoformat(text)
+        except ValueError as error:
+            raise ValueError(f"{text} is no date: {error}") from error
+        at = datetime.combine(day, time(23, 59, 59)).replace(tzinfo=zone).astimezone(UTC)
+    elif re.fullmatch(RFC3339_PATTERN, text):
+        try:
+            at = datetime.fromisoformat(text).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{text} is no time: {error}") from error
+    elif text and re.fullmatch(DURATION_PATTERN, text):
+        at = (now + Duration(text).delta).astimezone(UTC).replace(microsecond=0)
+    else:
+        raise ValueError(
+            f"{text!r} is not a date such as 2026-12-01, a time such as 2026-12-01T12:00:00Z, or a duration such as 14d"
+        )
+    if at <= now:
+        raise ValueError(f"{text} is past: it is {format_time(now.replace(microsecond=0))}")
+    return at

@@ -1,0 +1,259 @@
+"""The outbox: delivers what ``status.notifications`` of open and closed escalations says is pending.
+
+Every message has a task of its own, so that one that hangs delays no other, and no containment: nothing waits for
+it. What became of an attempt is kept here until the trail has written it; a crash in between repeats the message with
+the same key and the same words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from riskladder.api.escalation import Notification, NotificationState
+from riskladder.api.ladder import Channel, ChannelType
+from riskladder.cluster.client import ApiError, Client, NotFound
+from riskladder.cluster.resources import SECRETS
+from riskladder.controller.store import LadderKey, Store
+from riskladder.notify.courier import Courier
+from riskladder.notify.errors import Undeliverable
+from riskladder.notify.notice import Notice, compose
+from riskladder.policy.snapshot import Delivery, Escalation, TargetKey
+from riskladder.policy.telling import EVENTS, UNREACHABLE_AFTER
+
+log = structlog.get_logger(__name__)
+
+SECRET = "riskladder-channels"  # noqa: S105 - the name of a Secret
+"""The one Secret that is read, in the namespace of the ladder."""
+
+SECRET_FOR = 15.0
+"""Seconds for which the content of a Secret is believed."""
+
+FIRST_RETRY, LAST_RETRY = 2.0, 300.0
+"""Seconds to wait after the first failed attempt, and at most; each wait is twice the one before."""
+
+MOST_ATTEMPTS = 12
+"""Attempts before a message is given up: about half an hour."""
+
+KEEP_FIRING = 240.0
+"""Seconds between repetitions of an alert that still waits: Alertmanager forgets what nobody repeats."""
+
+
+class Outbox:
+    """Delivers notifications while this replica leads."""
+
+    def __init__(
+        self,
+        client: Client,
+        courier: Courier,
+        store: Store,
+        *,
+        changed: Callable[[TargetKey | LadderKey], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        """Prepare; nothing is sent before ``activate``.
+
+        Args:
+            client: Reads the Secret.
+            courier: Sends.
+            store: Says whether a message is still worth sending.
+            changed: Told of the key whose trail has something new.
+            now: The current time, UTC.
+        """
+        self._client = client
+        self._courier = courier
+        self._store = store
+        self._changed = changed
+        self._now = now
+        self._active = False
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._secrets: dict[str, tuple[float, dict[str, str]]] = {}
+        self._failures: dict[tuple[str, str, str], int] = {}
+        """In a row, by namespace, ladder and channel."""
+        self.deliveries: dict[tuple[str, str], Delivery] = {}
+        """By escalation uid and notification key: what the trail has not written yet."""
+        self.unavailable: dict[tuple[str, str], dict[str, str]] = {}
+        """By namespace and ladder: the channels that do not work, and why."""
+
+    def activate(self) -> None:
+        """Begin to deliver."""
+        self._active = True
+
+    def pause(self) -> None:
+        """Stop: another replica delivers from now on."""
+        self._active = False
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+
+    async def close(self) -> None:
+        """Stop, and give up connections."""
+        tasks = list(self._tasks.values())
+        self.pause()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._courier.close()
+
+    def consider(self, escalation: Escalation) -> None:
+        """Deliver what is pending, and forget what has been written."""
+        if not self._active:
+            return
+        for notification in escalation.status.notifications:
+            place = (escalation.uid, notification.key)
+            known = self.deliveries.get(place)
+            if known is not None and notification.attempts >= known.attempts:
+                del self.deliveries[place]
+            if notification.state is NotificationState.PENDING and place not in self._tasks:
+                if known is None or not (known.given_up or not known.error):
+                    self._start(place, self._deliver(escalation, notification))
+            elif self._keeps_firing(escalation, notification) and place not in self._tasks:
+                self._start(place, self._repeat(escalation, notification))
+
+    def _start(self, place: tuple[str, str], work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._tasks[place] = task
+        task.add_done_callback(lambda _: self._tasks.pop(place, None) if self._tasks.get(place) is task else None)
+
+    # --- One message ----------------------------------------------------------------------------------------------
+
+    async def _deliver(self, escalation: Escalation, notification: Notification) -> None:
+        """Try until it is delivered, given up, or not worth it any more."""
+        key = _target(escalation)
+        attempts = notification.attempts
+        while True:
+            attempts += 1
+            error, permanent, wait = await self._attempt(escalation, notification)
+            given_up = bool(error) and (permanent or attempts >= MOST_ATTEMPTS)
+            place = (escalation.uid, notification.key)
+            self.deliveries[place] = Delivery(attempts, self._now(), error, given_up)
+            self._note(escalation, notification.channel, error, permanent)
+            self._changed(key)
+            if not error or given_up:
+                return
+            ceiling = min(LAST_RETRY, FIRST_RETRY * 2.0 ** (attempts - 1))
+            await asyncio.sleep(max(ceiling * (0.5 + random.random() / 2), wait))  # noqa: S311 - jitter, not a secret
+            stored = self._stored(escalation, notification)
+            if stored is None or stored.state is not NotificationState.PENDING:
+                return
+
+    async def _attempt(self, escalation: Escalation, notification: Notification) -> tuple[str, bool, float]:
+        """Send it once: the error or nothing, whether trying again is of no use, and how long to wait at least."""
+        channel = _channel(escalation, notification)
+        if channel is None:
+            return f"the ladder has no channel {notification.channel}", True, 0.0
+        try:
+            credential = await self._credential(escalation.namespace, channel)
+            await self._courier.send(channel, credential, _notice(escalation, notification), attempted_at=self._now())
+        except Undeliverable as error:
+            return str(error) or "not delivered", error.permanent, error.retry_after
+        except ApiError as error:
+            return f"the Secret {SECRET} could not be read: {error}", False, 0.0
+        except Exception as error:
+            log.exception("notification failed", escalation=escalation.name, key=notification.key)
+            return f"{type(error).__name__} while sending", False, 0.0
+        log.info(
+            "notified",
+            namespace=escalation.namespace,
+            escalation=escalation.name,
+            role=notification.role,
+            channel=notification.channel,
+            key=notification.key,
+        )
+        return "", False, 0.0
+
+    async def _credential(self, namespace: str, channel: Channel) -> str | None:
+        if channel.secret_key is None:
+            return None
+        return (await self.secret(namespace)).get(channel.secret_key)
+
+    async def secret(self, namespace: str) -> dict[str, str]:
+        """What the Secret of a namespace holds, as text; empty where there is none.
+
+        Raises:
+            ApiError: It could not be read.
+        """
+        known = self._secrets.get(namespace)
+        if known is not None and time.monotonic() - known[0] < SECRET_FOR:
+            return known[1]
+        try:
+            stored = await self._client.get(SECRETS, namespace, SECRET)
+        except NotFound:
+            stored = {}
+        values: dict[str, str] = {}
+        for name, encoded in (stored.get("data") or {}).items():
+            with contextlib.suppress(ValueError):  # not text: no channel can use it
+                values[name] = base64.b64decode(encoded).decode().strip()
+        self._secrets[namespace] = (time.monotonic(), values)
+        return values
+
+    def _stored(self, escalation: Escalation, notification: Notification) -> Notification | None:
+        """The notification as it stands in the cache now."""
+        current = self._store.escalation(_target(escalation), escalation.name)
+        if current is None:
+            return None
+        return next((n for n in current.status.notifications if n.key == notification.key), None)
+
+    # --- Alerts that have to be repeated --------------------------------------------------------------------------
+
+    def _keeps_firing(self, escalation: Escalation, notification: Notification) -> bool:
+        """Whether it is an alert that was raised on the rung in force and still waits for somebody."""
+        if notification.state is not NotificationState.DELIVERED or notification.channel == EVENTS:
+            return False
+        channel = _channel(escalation, notification)
+        if channel is None or channel.type is not ChannelType.ALERTMANAGER:
+            return False
+        status = escalation.status
+        newest = max(
+            (n for n in status.notifications if (n.role, n.channel) == (notification.role, notification.channel)),
+            key=lambda n: n.at,
+        )
+        return newest.key == notification.key and _notice(escalation, notification).status == "firing"
+
+    async def _repeat(self, escalation: Escalation, notification: Notification) -> None:
+        while True:
+            await asyncio.sleep(KEEP_FIRING)
+            current = self._store.escalation(_target(escalation), escalation.name)
+            if current is None or not self._keeps_firing(current, notification):
+                return
+            error, permanent, _ = await self._attempt(current, notification)
+            self._note(current, notification.channel, error, permanent)
+
+    # --- Channels -------------------------------------------------------------------------------------------------
+
+    def _note(self, escalation: Escalation, channel: str, error: str, permanent: bool) -> None:
+        """Keep count of a channel, and let the ladder say when it stops working, and when it works again."""
+        ladder = (escalation.namespace, escalation.spec.ladder.name)
+        failures = self._failures[(*ladder, channel)] = self._failures.get((*ladder, channel), 0) + 1 if error else 0
+        known = self.unavailable.setdefault(ladder, {})
+        was = channel in known
+        if not error:
+            known.pop(channel, None)
+        elif permanent or failures >= UNREACHABLE_AFTER:
+            known[channel] = error
+        if was != (channel in known):
+            self._changed(LadderKey(*ladder))
+
+
+def _target(escalation: Escalation) -> TargetKey:
+    target = escalation.spec.target
+    return TargetKey(escalation.namespace, target.kind, target.name)
+
+
+def _channel(escalation: Escalation, notification: Notification) -> Channel | None:
+    return next((c for c in escalation.spec.policy.channels if c.name == notification.channel), None)
+
+
+def _notice(escalation: Escalation, notification: Notification) -> Notice:
+    return compose(
+        namespace=escalation.namespace,
+        name=escalation.name,
+        uid=escalation.uid,
+        spec=escalation.spec,
+        notification=notification,
+    )

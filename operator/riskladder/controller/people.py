@@ -1,0 +1,133 @@
+"""What the API server is asked before a decision counts, and decisions on escalations that are not open any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+import structlog
+
+from riskladder.api.reasons import Reason
+from riskladder.cluster import authority, resources
+from riskladder.cluster.client import ApiError, Client, NotFound
+from riskladder.controller.store import PaperKey, Store, read_escalation
+from riskladder.controller.trail_writer import TrailWriter
+from riskladder.policy.decisions import said
+from riskladder.policy.plan import EscalationUpdate
+from riskladder.policy.snapshot import Decision, Proof
+from riskladder.policy.trail import after_close
+
+log = structlog.get_logger(__name__)
+
+CACHES_CATCH_UP = timedelta(seconds=5)
+"""How long after a decision its escalation may still be on its way into the caches."""
+
+LOOK_AGAIN = 1.0
+"""Seconds between looks meanwhile."""
+
+
+class People:
+    """Identity and authority, asked afresh whenever something is about to count."""
+
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        trail: TrailWriter,
+        *,
+        observe: Callable[[EscalationUpdate], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            client: Where to ask.
+            store: Holds the decisions that have not been judged.
+            trail: Writes what became of them.
+            observe: Told of every update that was written.
+            now: The current time, UTC.
+        """
+        self._observe = observe
+        self._client = client
+        self._store = store
+        self._trail = trail
+        self._now = now
+
+    async def proof(self) -> Proof:
+        """Whether the admission policy that proves who decided is in force, as the API server says now.
+
+        Raises:
+            ApiError: It could not be asked.
+        """
+        found = await authority.proof(self._client)
+        return Proof(found.missing, found.since)
+
+    async def ask(self, decisions: Iterable[Decision]) -> Proof | None:
+        """Ask about the authors of decisions; ``None`` where there is nothing to ask about.
+
+        Raises:
+            ApiError: The API server could not be asked: the decisions wait.
+        """
+        found = list(decisions)
+        if not found:
+            return None
+        proof = await self.proof()
+        await asyncio.gather(*(self._ask(decision) for decision in found))
+        return proof
+
+    async def _ask(self, decision: Decision) -> None:
+        spec = decision.spec
+        allowed = spec.decided_by is not None and await authority.may(
+            self._client, decision.namespace, spec.decided_by, spec.action.verb, spec.role
+        )
+        self._store.authorize(decision, allowed)
+
+    async def paper(self, key: PaperKey) -> float | None:
+        """Judge what was decided on an escalation that is not open: a review, or what comes too late.
+
+        Returns:
+            Seconds after which to look again, where the caches may be behind.
+
+        Raises:
+            ApiError: A request was refused or not answered.
+        """
+        pending = self._store.undecided(key.namespace, key.name)
+        if not pending:
+            return None
+        try:
+            stored = await self._client.get(resources.ESCALATIONS, key.namespace, key.name)
+        except NotFound:
+            return await self._not_found(pending)
+        escalation = read_escalation(stored)
+        if escalation is None or escalation.is_open:
+            self._store.put(resources.ESCALATIONS, stored)
+            return LOOK_AGAIN
+        proof = await self.ask(pending)
+        known = self._store.undecided(key.namespace, key.name)
+        trail = after_close(escalation, known, proof, self._now())
+        if trail.update.entries or trail.update.status != escalation.status:
+            await self._trail.escalation(trail.update)
+            self._observe(trail.update)
+        for update in trail.decisions:
+            await self._trail.decision(update)
+        return None
+
+    async def _not_found(self, pending: Iterable[Decision]) -> float | None:
+        again = None
+        for decision in pending:
+            if self._now() - decision.created < CACHES_CATCH_UP:
+                again = LOOK_AGAIN
+                continue
+            name = decision.spec.escalation
+            message = f"spec.escalation: there is no Escalation {name} in namespace {decision.namespace}"
+            reason = Reason.ESCALATION_NOT_FOUND
+            await self._trail.decision(said(decision, reason, message, self._now(), counted=False))
+        return again
+
+    async def proof_or_why(self) -> Proof:
+        """The same for a ladder's condition: that it could not be asked is an answer, too."""
+        try:
+            return await self.proof()
+        except ApiError as error:
+            return Proof(f"the API server could not be asked: {error}")

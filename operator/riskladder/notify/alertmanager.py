@@ -1,0 +1,87 @@
+"""An alert for Prometheus Alertmanager, API v2: one for each escalation and role, firing until it is resolved."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+
+from riskladder.api.base import format_time
+from riskladder.notify.egress import Egress
+from riskladder.notify.http import TOTAL_SECONDS, post
+from riskladder.notify.notice import Notice
+from riskladder.notify.render import Form, body, subject
+
+ALERT_NAME = "RiskladderEscalation"
+PATH = "/api/v2/alerts"
+
+
+async def send(
+    session: aiohttp.ClientSession,
+    egress: Egress,
+    url: str,
+    token: str | None,
+    notice: Notice,
+    *,
+    ends_at: datetime,
+    timeout: float = TOTAL_SECONDS,  # noqa: ASYNC109
+) -> None:
+    """Send the alert; sent again, it is the same alert with a new end.
+
+    Args:
+        session: Where requests go out.
+        egress: What may be reached.
+        url: Base of the Alertmanager, with or without ``/api/v2/alerts``.
+        token: Bearer token, if it wants one.
+        notice: What to say.
+        ends_at: For one that fires, when it lapses by itself; for one that is resolved, now.
+        timeout: Seconds.
+
+    Raises:
+        Undeliverable: Not sent, or not taken.
+    """
+    base = url.rstrip("/")
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    await post(
+        session,
+        egress,
+        base if base.endswith(PATH) else base + PATH,
+        body=json.dumps([to_alert(notice, ends_at)]).encode(),
+        headers=headers,
+        timeout=timeout,
+        secrets=(token,) if token else (),
+    )
+
+
+def to_alert(notice: Notice, ends_at: datetime) -> dict[str, Any]:
+    """The alert. Labels are its identity, so they hold only what never changes for one escalation and role."""
+    labels = {
+        "alertname": ALERT_NAME,
+        "namespace": notice.namespace,
+        "escalation": notice.escalation,
+        "uid": notice.uid,
+        "ladder": notice.ladder,
+        "role": notice.role,
+        "drill": "true" if notice.drill else "false",
+    }
+    annotations = {
+        "summary": subject(notice),
+        "description": body(notice, Form.TEXT),
+        "commands": "\n".join(option.command for option in notice.options),
+        "tier": notice.tier,
+        "severity": notice.severity.value,
+        "status": notice.status.value,
+        "about": notice.about,
+        "deadline": notice.deadline,
+        "key": notice.key,
+    }
+    return {
+        "labels": labels,
+        "annotations": {name: text for name, text in annotations.items() if text},
+        "startsAt": format_time(min(notice.at, ends_at)),
+        "endsAt": format_time(ends_at),
+    }

@@ -1,0 +1,121 @@
+"""The courier: takes each notice to its channel, a few at a time, so that no channel holds up another."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from riskladder.api.ladder import Channel, ChannelType
+from riskladder.notify import alertmanager, apprise_channel, pagerduty, webhook
+from riskladder.notify.egress import Egress
+from riskladder.notify.errors import Undeliverable
+from riskladder.notify.http import TOTAL_SECONDS, open_session
+from riskladder.notify.notice import Notice, Status
+
+SECRET_NAME = "riskladder-channels"  # noqa: S105 - the name of the Secret
+NEEDS_CREDENTIAL = frozenset({ChannelType.APPRISE, ChannelType.PAGERDUTY, ChannelType.WEBHOOK})
+
+ALERT_LIFETIME = timedelta(days=7)
+"""After so long without a new message an alert lapses; sooner, Alertmanager would call resolved what is not."""
+
+
+class Courier:
+    """Delivers notices. One for the whole operator; close it at the end."""
+
+    def __init__(
+        self,
+        egress: Egress,
+        *,
+        timeout: float = TOTAL_SECONDS,
+        at_once: int = 8,
+        pagerduty_url: str | None = None,
+    ) -> None:
+        """Take the settings; no connection is opened yet.
+
+        Args:
+            egress: What may be reached.
+            timeout: Seconds for one exchange.
+            at_once: The most messages in delivery at one time; one host gets at most a quarter of them.
+            pagerduty_url: Another server that speaks PagerDuty's API. Default: PagerDuty's own.
+        """
+        self._egress = egress
+        self._timeout = timeout
+        self._pagerduty_url = pagerduty_url
+        self._total = asyncio.Semaphore(at_once)
+        self._for_one_host = max(1, at_once // 4)
+        self._hosts: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(
+        self,
+        channel: Channel,
+        credential: str | None,
+        notice: Notice,
+        *,
+        attempted_at: datetime,
+        ends_at: datetime | None = None,
+    ) -> None:
+        """Deliver a notice over a channel.
+
+        Args:
+            channel: The way.
+            credential: The value of the channel's key in the Secret, white space around it ignored; None if absent.
+            notice: What to say.
+            attempted_at: When this attempt is made.
+            ends_at: When a firing alert lapses in Alertmanager. Default: ``ALERT_LIFETIME`` after the attempt.
+
+        Raises:
+            Undeliverable: It was not delivered.
+        """
+        credential = credential.strip() if credential else None
+        if not credential and (channel.type in NEEDS_CREDENTIAL or channel.secret_key):
+            raise Undeliverable(f"key {channel.secret_key} is not in Secret {SECRET_NAME}", permanent=True)
+        async with self._turn(_host(channel, credential)):
+            await self._deliver(channel, credential or "", notice, attempted_at, ends_at)
+
+    async def _deliver(
+        self, channel: Channel, credential: str, notice: Notice, attempted_at: datetime, ends_at: datetime | None
+    ) -> None:
+        egress, timeout, url = self._egress, self._timeout, channel.url or ""
+        if channel.type is ChannelType.APPRISE:
+            await apprise_channel.send(egress, credential, notice, timeout=timeout)
+            return
+        session = self._session = self._session or open_session(egress)
+        if channel.type is ChannelType.PAGERDUTY:
+            await pagerduty.send(session, egress, credential, notice, base_url=self._pagerduty_url, timeout=timeout)
+        elif channel.type is ChannelType.WEBHOOK:
+            await webhook.send(session, egress, url, credential, notice, attempted_at=attempted_at, timeout=timeout)
+        else:
+            ends = attempted_at if notice.status is Status.RESOLVED else ends_at or attempted_at + ALERT_LIFETIME
+            await alertmanager.send(session, egress, url, credential or None, notice, ends_at=ends, timeout=timeout)
+
+    @asynccontextmanager
+    async def _turn(self, host: str) -> AsyncIterator[None]:
+        # The host first: those that wait for one that hangs must hold no place of the others.
+        turn = self._hosts.setdefault(host, asyncio.Semaphore(self._for_one_host))
+        async with turn, self._total:
+            yield
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+def _host(channel: Channel, credential: str | None) -> str:
+    """What shares a queue: the host, or the service with what stands for a host in an Apprise URL."""
+    if channel.type is ChannelType.PAGERDUTY:
+        return "pagerduty"
+    text = credential if channel.type is ChannelType.APPRISE else channel.url
+    try:
+        parts = urlsplit(text or "")
+        return f"{parts.scheme}://{parts.hostname}" if channel.type is ChannelType.APPRISE else str(parts.hostname)
+    except ValueError:
+        return channel.type.value

@@ -1,0 +1,256 @@
+"""One message: every fact of it, composed from what the escalation pinned and from the queued notification alone.
+
+There is no clock here, so a message that is sent again under the same key is the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic.alias_generators import to_camel
+
+from riskladder.api.base import format_time
+from riskladder.api.escalation import EscalationSpec, Notification
+from riskladder.api.reasons import Reason
+from riskladder.api.signal import Reading
+from riskladder.api.tiers import Tier, Trigger
+from riskladder.notify.options import Option, options
+
+
+class Status(StrEnum):
+    """What a receiver that keeps incidents should make of it."""
+
+    FIRING = "firing"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class Severity(StrEnum):
+    """How grave it is: the position of the tier, counted from the top of the ladder."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+RESOLVED = frozenset(
+    {
+        Reason.REMEDIATED,
+        Reason.FALSE_POSITIVE,
+        Reason.RISK_ACCEPTED,
+        Reason.RETIRED,
+        Reason.CLEARED,
+        Reason.TARGET_RECREATED,
+        Reason.RESUMED,
+        Reason.DRILL_COMPLETED,
+        Reason.DRILL_EXPIRED,
+    }
+)
+"""The reasons after which nobody is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One reading, and the threshold of the highest tier that it is beyond; no threshold where it is beyond none."""
+
+    indicator: str
+    description: str
+    value: float
+    side: str
+    """``above``, ``below``, or empty."""
+    threshold: float | None
+    tier: str
+    """The tier of that threshold, or empty."""
+    sample_size: int | None
+    window: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a person raised in place of readings."""
+
+    tier: str
+    rationale: str
+    raised_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where to find more. Shown, never fetched."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Every fact of one message to one role. Text may be hostile: renderings escape it."""
+
+    key: str
+    dedup: str
+    """``<namespace>/<escalation>/<role>/<uid>``: one incident for each escalation and role."""
+    status: Status
+    severity: Severity
+    drill: bool
+    headline: str
+    """What happened and what was done, in one line."""
+    about: str
+    at: datetime
+    namespace: str
+    escalation: str
+    uid: str
+    ladder: str
+    tier: str
+    role: str
+    target: str
+    """``Kind/name``."""
+    model: str
+    model_version: str
+    observed_at: datetime
+    readings: tuple[Measurement, ...]
+    judgement: Judgement | None
+    remedies: tuple[str, ...]
+    options: tuple[Option, ...]
+    due_at: datetime | None
+    deadline: str
+    """``by 2026-11-24 13:00 UTC, in 59 minutes`` (of ``at``), or empty."""
+    references: tuple[Reference, ...]
+
+    @property
+    def severity_and_tier(self) -> str:
+        """For titles: ``critical, tier high``."""
+        return f"{self.severity}, tier {self.tier}"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON types, camelCase, times in RFC 3339; what does not apply is absent."""
+        value: dict[str, Any] = _json(dataclasses.asdict(self))
+        return value
+
+
+def compose(*, namespace: str, name: str, uid: str, spec: EscalationSpec, notification: Notification) -> Notice:
+    """The message that a notification stands for.
+
+    Args:
+        namespace: Of the escalation.
+        name: Of the escalation.
+        uid: Of the escalation.
+        spec: What it pinned. Of it only parts that never change are read: not the intents.
+        notification: The queued notification; its state, attempts and errors are not read.
+    """
+    tiers = spec.policy.tiers
+    position = next((i for i, tier in enumerate(tiers) if tier.name == notification.tier), None)
+    status = _status(notification.about)
+    model, manual = spec.model, spec.signal.manual
+    readings = tuple(_measurement(spec, reading) for reading in spec.signal.readings)
+    references = [
+        *([Reference("model card", model.card)] if model and model.card else ()),
+        *([Reference("lineage", model.lineage)] if model and model.lineage else ()),
+        *(Reference(f"evidence of {r.indicator}", r.evidence) for r in readings if r.evidence),
+    ]
+    return Notice(
+        key=notification.key,
+        dedup=f"{namespace}/{name}/{notification.role}/{uid}",
+        status=status,
+        severity=_severity(tiers, position),
+        drill=spec.drill,
+        headline=notification.message or notification.about,
+        about=notification.about,
+        at=notification.at,
+        namespace=namespace,
+        escalation=name,
+        uid=uid,
+        ladder=spec.ladder.name,
+        tier=notification.tier,
+        role=notification.role,
+        target=f"{spec.target.kind}/{spec.target.name}",
+        model=model.name if model else "",
+        model_version=(model.version or "") if model else "",
+        observed_at=spec.signal.observed_at,
+        readings=readings,
+        judgement=Judgement(manual.tier, manual.rationale, manual.raised_by or "") if manual else None,
+        remedies=tiers[position].remedies if position is not None and status is not Status.RESOLVED else (),
+        options=options(namespace, name, spec, notification, str(status)),
+        due_at=notification.due_at,
+        deadline=_deadline(notification),
+        references=tuple(references),
+    )
+
+
+def _status(about: str) -> Status:
+    if about in RESOLVED:
+        return Status.RESOLVED
+    return Status.ACKNOWLEDGED if about == Reason.ACKNOWLEDGED else Status.FIRING
+
+
+def _severity(tiers: tuple[Tier, ...], position: int | None) -> Severity:
+    if position is None:
+        return Severity.INFO
+    from_top = (Severity.CRITICAL, Severity.ERROR, Severity.WARNING, Severity.INFO)
+    return from_top[min(len(tiers) - 1 - position, len(from_top) - 1)]
+
+
+def _measurement(spec: EscalationSpec, reading: Reading) -> Measurement:
+    beyond = next(
+        (
+            (tier.name, trigger)
+            for tier in reversed(spec.policy.tiers)
+            for trigger in tier.triggers
+            if trigger.indicator == reading.indicator and _is_beyond(trigger, reading.value)
+        ),
+        None,
+    )
+    trigger = beyond[1] if beyond else None
+    side = "" if trigger is None else "above" if trigger.above is not None else "below"
+    return Measurement(
+        indicator=reading.indicator,
+        description=next((i.description for i in spec.policy.indicators if i.name == reading.indicator), ""),
+        value=reading.value,
+        side=side,
+        threshold=None if trigger is None else trigger.above if side == "above" else trigger.below,
+        tier=beyond[0] if beyond else "",
+        sample_size=reading.sample_size,
+        window=reading.window or "",
+        evidence=reading.evidence or "",
+    )
+
+
+def _is_beyond(trigger: Trigger, value: float) -> bool:
+    return (trigger.above is not None and value > trigger.above) or (
+        trigger.below is not None and value < trigger.below
+    )
+
+
+def _deadline(notification: Notification) -> str:
+    due = notification.due_at
+    if due is None:
+        return ""
+    seconds = (due - notification.at).total_seconds()
+    # Cut to the minute, never rounded up: who acts by the time shown is never late.
+    return f"by {due:%Y-%m-%d %H:%M} UTC, {_span(seconds)}"
+
+
+def _span(seconds: float) -> str:
+    minutes = int(abs(seconds) // 60)
+    if minutes == 0:
+        return "now" if seconds <= 0 else "in less than a minute"
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    counts = [(days, "day"), (hours, "hour"), (minutes, "minute")]
+    first = next(i for i, (number, _) in enumerate(counts) if number)
+    words = [f"{n} {unit}" + ("s" if n != 1 else "") for n, unit in counts[first : first + 2] if n]
+    return f"in {' '.join(words)}" if seconds > 0 else f"{' '.join(words)} ago"
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {to_camel(k): _json(v) for k, v in value.items() if v not in (None, "", (), [])}
+    if isinstance(value, (list, tuple)):
+        return [_json(item) for item in value]
+    if isinstance(value, datetime):
+        return format_time(value)
+    return str(value) if isinstance(value, str) else value

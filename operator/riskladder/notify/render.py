@@ -1,0 +1,175 @@
+"""The forms of a message: plain text, Slack's mrkdwn and HTML for mail, from one set of templates.
+
+Every value that a template prints is escaped unless a filter of this module made it, so no template can forget to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import PackageLoader, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
+
+from riskladder.api.text import one_line
+from riskladder.notify.notice import Notice
+
+MAX_SUBJECT = 200
+"""Characters. Longer subjects are cut by some service or other."""
+
+URL_SAFE = "!#$%&()+,/:;=?@~"
+"""What stays as it is in a URL; the rest is percent-encoded."""
+
+
+class Form(StrEnum):
+    """The forms."""
+
+    TEXT = "text"
+    CHAT = "chat"
+    """Plain text for services that read markup or mentions into it."""
+    SLACK = "slack"
+    HTML = "html"
+
+
+_TEMPLATES = {Form.TEXT: "text.j2", Form.CHAT: "text.j2", Form.SLACK: "slack.j2", Form.HTML: "mail.html.j2"}
+
+
+class Meant(str):
+    """Markup of ours, or text that has been made safe already."""
+
+    __slots__ = ()
+
+
+def subject(notice: Notice, form: Form = Form.TEXT) -> str:
+    """The title that goes with a form: one line of at most ``MAX_SUBJECT`` characters, without markup of ours.
+
+    It is neither HTML nor mrkdwn: mail takes it as it is, and Slack's plugin escapes it.
+    """
+    readable = Form.CHAT if form in (Form.CHAT, Form.SLACK) else Form.TEXT
+    return one_line(_environment(readable).get_template("subject.j2").render(n=notice), MAX_SUBJECT)
+
+
+def body(notice: Notice, form: Form) -> str:
+    """The message in one of the forms."""
+    return _environment(form).get_template(_TEMPLATES[form]).render(n=notice)
+
+
+@cache
+def _environment(form: Form) -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        loader=PackageLoader("riskladder.notify", "templates"),
+        autoescape=form is Form.HTML,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+        finalize=_FINALIZE[form],
+    )
+    environment.filters.update(utc=_utc, number=_number, code=_CODE[form], link=_LINK[form])
+    return environment
+
+
+def _utc(value: datetime) -> str:
+    return f"{value:%Y-%m-%d %H:%M} UTC"
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _plain(value: object) -> str:
+    """For text, and below HTML's own escaping."""
+    return value if isinstance(value, Markup) else one_line(str(value))
+
+
+def _literal(text: str) -> str:
+    """Text in which no chat service finds formatting, a mention or a link.
+
+    Few of them have an escape for it that all others leave alone, so the characters are exchanged for ones that look
+    alike. Quotes and lists need the start of a line, which no value has.
+    """
+    text = one_line(text).translate(_LOOKALIKES)
+    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", "ˍ", text)
+    text = re.sub(r"(?<![A-Za-z0-9])[@#](?=\S)", lambda m: "＠" if m[0] == "@" else "＃", text)
+    return text.replace("://", ":∕∕")
+
+
+_LOOKALIKES = {ord("*"): "∗", ord("~"): "∼", ord("`"): "ˋ", ord("|"): "∣"}
+_CHAT_BRACKETS = {ord("<"): "‹", ord(">"): "›", ord("["): "［", ord("]"): "］"}
+
+
+def _chat(value: object) -> str:
+    return value if isinstance(value, Meant) else _literal(str(value)).translate(_CHAT_BRACKETS)
+
+
+def _mrkdwn(value: object) -> str:
+    return value if isinstance(value, Meant) else _slack_escaped(_literal(str(value)))
+
+
+def _slack_escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _text_code(text: str) -> str:
+    return text
+
+
+def _slack_code(text: str) -> str:
+    """A name or command as it stands: between backticks nothing is formatted."""
+    return Meant(f"`{_slack_escaped(one_line(text).replace('`', 'ˋ'))}`")
+
+
+def _html_code(text: str) -> str:
+    return Markup("<code>{}</code>").format(one_line(text))
+
+
+def _text_link(url: str) -> str:
+    return url
+
+
+def _chat_link(url: str) -> str:
+    return Meant(_encoded(url)) if _is_web(url) else url
+
+
+def _slack_link(url: str) -> str:
+    # No label: what is shown is where it leads.
+    return Meant(f"<{_encoded(url).replace('&', '&amp;')}>") if _is_web(url) else _slack_code(url)
+
+
+def _html_link(url: str) -> str:
+    return Markup('<a href="{0}">{0}</a>').format(_encoded(url)) if _is_web(url) else _html_code(url)
+
+
+def _is_web(url: str) -> bool:
+    return re.match(r"(?i)https?://", url) is not None
+
+
+def _encoded(url: str) -> str:
+    return quote(url, safe=URL_SAFE)
+
+
+_Filter = Callable[[str], str]
+_FINALIZE: dict[Form, Callable[[Any], str]] = {
+    Form.TEXT: _plain,
+    Form.CHAT: _chat,
+    Form.SLACK: _mrkdwn,
+    Form.HTML: _plain,
+}
+_CODE: dict[Form, _Filter] = {
+    Form.TEXT: _text_code,
+    Form.CHAT: _text_code,
+    Form.SLACK: _slack_code,
+    Form.HTML: _html_code,
+}
+_LINK: dict[Form, _Filter] = {
+    Form.TEXT: _text_link,
+    Form.CHAT: _chat_link,
+    Form.SLACK: _slack_link,
+    Form.HTML: _html_link,
+}

@@ -1,0 +1,250 @@
+"""Decisions: each is counted or refused (refusals.py says why), and takes effect once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from riskladder.api.base import format_time
+from riskladder.api.conditions import Conditions, find
+from riskladder.api.decision import DecisionAction, DecisionStatus
+from riskladder.api.escalation import CountedDecision, ResumeStatus, ReviewStatus, RiskAcceptance
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.policy import rungs
+from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.draft import Draft
+from riskladder.policy.plan import DecisionUpdate, Entry, Measure, On
+from riskladder.policy.quorum import Tally, tally, votes_for
+from riskladder.policy.refusals import COMMON, QUORUMS, RULES, Refusal, by, refuse
+from riskladder.policy.snapshot import Decision
+
+# --- Judging ----------------------------------------------------------------------------------------------------------
+
+
+def is_judged(draft: Draft, decision: Decision) -> bool:
+    """Whether the escalation has counted or refused this very decision."""
+    return any(d.name == decision.name and d.uid == decision.uid for d in draft.decisions)
+
+
+def judge_all(draft: Draft) -> tuple[DecisionUpdate, ...]:
+    """Count or refuse what has been decided, in the order in which it was; what to say on each decision."""
+    found = draft.snapshot.decisions.get(draft.escalation.name, ())
+    updates = []
+    for decision in sorted(found, key=lambda d: (d.created, d.name)):
+        if find(decision.status.conditions, ConditionType.ACCEPTED) is not None:
+            continue
+        if not is_judged(draft, decision):
+            if draft.snapshot.proof is None or decision.authorized is None:
+                continue  # the authorizer has not answered yet
+            known = any(d.name == decision.name for d in draft.decisions)
+            refusal = refuse(draft, decision, (*COMMON, *RULES[decision.spec.action]))
+            if known and refusal is not None:
+                updates.append(said(decision, refusal.reason, refusal.message, draft.now, counted=False))
+                continue
+            _take(draft, decision, refusal)
+        judged = next(d for d in draft.decisions if d.name == decision.name)
+        message = judged.refused_because or _praise(judged)
+        updates.append(said(decision, Reason(judged.reason), message, draft.now, counted=judged.counted))
+    return tuple(updates)
+
+
+def said(decision: Decision, reason: Reason, message: str, now: datetime, *, counted: bool) -> DecisionUpdate:
+    """The status of a decision that was judged."""
+    conditions = Conditions(decision.status.conditions, generation=decision.generation, now=now)
+    conditions.set(ConditionType.ACCEPTED, counted, reason, message)
+    status = DecisionStatus(observed_generation=decision.generation, conditions=conditions.result())
+    return DecisionUpdate(decision, status)
+
+
+def _praise(judged: CountedDecision) -> str:
+    return f"{judged.action} was counted for {judged.role}" + (
+        ": the quorum is met" if judged.reason == Reason.QUORUM_MET else ""
+    )
+
+
+def entry_of(decision: Decision, event: Reason, message: str, now: datetime, refusal: Refusal | None = None) -> Entry:
+    """The record of a decision, in the name of whoever made it."""
+    spec = decision.spec
+    given = {
+        "decision": decision.name,
+        "decisionUid": decision.uid,
+        "action": str(spec.action),
+        "role": spec.role,
+        "rationale": spec.rationale,
+        "decidedAt": format_time(decision.created),
+        "tier": spec.tier,
+        "until": format_time(spec.until) if spec.until else None,
+        "containment": spec.containment,
+        "resolution": spec.resolution,
+        "clock": spec.clock,
+        "refusedBecause": refusal.reason if refusal else None,
+    }
+    if spec.review is not None:
+        given |= {
+            "policyUpdated": str(spec.review.policy_updated).lower(),
+            "satisfaction": str(spec.review.satisfaction),
+            "lessons": spec.review.lessons,
+        }
+    detail = {key: str(value) for key, value in given.items() if value}
+    key = f"decision/{decision.uid}"
+    return Entry(event, key, now, message[:1024], detail, actor=by(decision), warning=refusal is not None)
+
+
+def _take(draft: Draft, decision: Decision, refusal: Refusal | None) -> None:
+    """Put a decision on the list, counted or refused, and let it have its effect."""
+    spec, now = decision.spec, draft.now
+    reason = refusal.reason if refusal else _EVENTS.get(spec.action, Reason.COUNTED)
+    if spec.action is DecisionAction.OBJECT and spec.withdraw and refusal is None:
+        reason = Reason.OBJECTION_WITHDRAWN
+    counted = CountedDecision(
+        name=decision.name,
+        uid=decision.uid,
+        action=spec.action,
+        role=spec.role,
+        by=by(decision),
+        at=now,
+        rung=draft.rung.number,
+        counted=refusal is None,
+        reason=str(reason),
+        refused_because=refusal.message[:1024] if refusal else "",
+        tier=spec.tier,
+        until=spec.until,
+        resolution=spec.resolution,
+        containment=spec.containment,
+        withdraw=spec.withdraw,
+    )
+    text = f"{by(decision)} as {spec.role}: {spec.action}"
+    if refusal is not None:
+        draft.decisions.append(counted)
+        draft.entries.append(
+            entry_of(decision, Reason.DECISION_REFUSED, f"{text} refused: {refusal.message}", now, refusal)
+        )
+        return
+    entry = entry_of(decision, reason, text, now)
+    if spec.role not in draft.answered() and spec.action is not DecisionAction.COMMENT:
+        entry = replace(entry, measure=_measure(draft, "acknowledge", spec.role))
+    draft.entries.append(entry)
+    draft.decisions.append(counted)
+    _EFFECTS[spec.action](draft, decision)
+
+
+def _measure(draft: Draft, stage: str, role: str) -> Measure:
+    return Measure(stage, role, max((draft.now - draft.rung.entered_at).total_seconds(), 0.0))
+
+
+# --- Effects ----------------------------------------------------------------------------------------------------------
+
+
+def _nothing(draft: Draft, decision: Decision) -> None:
+    """It is on record, and what follows from it is derived from that."""
+
+
+def _comment(draft: Draft, decision: Decision) -> None:
+    clock = draft.clocks.get(decision.spec.clock or "")
+    if clock is None or clock.met_at is not None:
+        return
+    draft.clocks[clock.name] = clock.model_copy(update={"met_at": draft.now})
+    message = f"{by(decision)} met {clock.name}{rungs.late(clock.due_at, draft.now)}"
+    draft.note(Reason.CLOCK_MET, f"met/{clock.name}", message, clock=clock.name, dueAt=format_time(clock.due_at))
+
+
+def _escalate(draft: Draft, decision: Decision) -> None:
+    rungs.move(draft, decision.spec.tier or draft.rung.tier, Reason.ESCALATED_BY_HAND)
+
+
+def _review(draft: Draft, decision: Decision) -> None:
+    report = decision.spec.review
+    if report is None:
+        return
+    draft.review = ReviewStatus(
+        by=by(decision), at=draft.now, policy_updated=report.policy_updated, satisfaction=report.satisfaction
+    )
+    draft.conditions.set(ConditionType.REVIEW_DONE, True, Reason.REVIEWED, f"reviewed by {by(decision)}")
+
+
+def _vote(draft: Draft, decision: Decision) -> Tally | None:
+    """The tally where this vote met the quorum, which then goes on the vote as its reason."""
+    spec = decision.spec
+    votes = votes_for(draft.decisions, spec.action, draft.rung.number, spec.resolution)
+    found = tally(draft.policy, QUORUMS[spec.action](draft), [(v.role, v.by) for v in votes])
+    if not found.met:
+        return None
+    draft.decisions[-1] = draft.decisions[-1].model_copy(update={"reason": str(Reason.QUORUM_MET)})
+    return found
+
+
+def _accept_risk(draft: Draft, decision: Decision) -> None:
+    found = _vote(draft, decision)
+    if found is None:
+        return
+    votes = votes_for(draft.decisions, DecisionAction.ACCEPT_RISK, draft.rung.number)
+    until = min(v.until for v in votes if v.until is not None)
+    draft.acceptance = RiskAcceptance(tier=draft.rung.tier, accepted_at=draft.now, until=until, by=found.people)
+    message = f"the risk of tier {draft.rung.tier} is accepted until {format_time(until)} by {', '.join(found.people)}"
+    _decided(draft, Reason.RISK_ACCEPTED, f"accepted/{draft.rung.number}", message)
+
+
+def _resume(draft: Draft, decision: Decision) -> None:
+    found = _vote(draft, decision)
+    if found is None:
+        return
+    tier = draft.tier
+    watch = tier.resume.watch_for if tier and tier.resume else None
+    draft.resume = ResumeStatus(
+        intent=max((intent.id for intent in draft.escalation.spec.intents), default=1),
+        at=draft.now,
+        by=found.people,
+        watch_until=draft.now + watch.delta if watch else None,
+    )
+    watched = f", and is watched until {format_time(draft.resume.watch_until)}" if draft.resume.watch_until else ""
+    _decided(draft, Reason.RESUMED, f"resumed/{draft.rung.number}", f"resumed by {', '.join(found.people)}{watched}")
+
+
+def _decided(draft: Draft, event: Reason, key: str, message: str) -> None:
+    draft.rung = draft.rung.model_copy(update={"decided_at": draft.now})
+    draft.entries.append(
+        Entry(event, key, draft.now, message, {"tier": draft.rung.tier}, measure=_measure(draft, "decide", ""))
+    )
+
+
+def _close(draft: Draft, decision: Decision) -> None:
+    found = _vote(draft, decision)
+    if found is None or decision.spec.resolution is None:
+        return
+    draft.resolution = decision.spec.resolution
+    message = f"closed as {draft.resolution} by {', '.join(found.people)}"
+    close(draft, Reason(draft.resolution.value), message)
+
+
+def close(draft: Draft, reason: Reason, message: str) -> None:
+    """End the escalation: nothing is held any more."""
+    draft.closed_at = draft.now
+    draft.conditions.set(ConditionType.CLOSED, True, reason, message)
+    measure = _measure(draft, "decide", "") if draft.resolution and draft.rung.decided_at is None else None
+    draft.entries.append(Entry(reason, "closed", draft.now, message, on=(On.ESCALATION, On.SIGNAL), measure=measure))
+    if LABEL_CONTAINMENT in draft.escalation.labels:
+        draft.labels[LABEL_CONTAINMENT] = None
+
+
+_EVENTS = {
+    DecisionAction.ACKNOWLEDGE: Reason.ACKNOWLEDGED,
+    DecisionAction.COMMENT: Reason.COMMENTED,
+    DecisionAction.CONTAIN: Reason.CONTAINED_BY_HAND,
+    DecisionAction.ESCALATE: Reason.ESCALATED_BY_HAND,
+    DecisionAction.OBJECT: Reason.OBJECTED,
+    DecisionAction.REVIEW: Reason.REVIEWED,
+}
+"""The reason of a decision that one person takes alone; a vote is Counted, and QuorumMet where it decides."""
+
+_EFFECTS: dict[DecisionAction, Callable[[Draft, Decision], None]] = {
+    DecisionAction.ACKNOWLEDGE: _nothing,
+    DecisionAction.COMMENT: _comment,
+    DecisionAction.CONTAIN: _nothing,
+    DecisionAction.ESCALATE: _escalate,
+    DecisionAction.OBJECT: _nothing,
+    DecisionAction.ACCEPT_RISK: _accept_risk,
+    DecisionAction.RESUME: _resume,
+    DecisionAction.CLOSE: _close,
+    DecisionAction.REVIEW: _review,
+}

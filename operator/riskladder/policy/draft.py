@@ -1,0 +1,167 @@
+"""The working set of one trail: an escalation's next status in the making, and what the change is worth telling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from riskladder.api.conditions import Conditions
+from riskladder.api.decision import DecisionAction, Resolution
+from riskladder.api.escalation import (
+    ClockStatus,
+    ContainmentStatus,
+    CountedDecision,
+    EscalationStatus,
+    Notification,
+    PinnedPolicy,
+    ResumeStatus,
+    ReviewStatus,
+    RiskAcceptance,
+    Rung,
+)
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import Tier
+from riskladder.policy.evaluate import tier_of
+from riskladder.policy.judge import Group, Judgement
+from riskladder.policy.plan import Entry
+from riskladder.policy.snapshot import Escalation, Snapshot
+
+
+def group_of(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) -> Group | None:
+    """The signals that bear on an escalation, where the target is still the same object."""
+    if snapshot.target is not None and snapshot.target.uid != escalation.spec.target.uid:
+        return None
+    groups = judgement.drills if escalation.spec.drill else judgement.groups
+    return next((g for g in groups if g.ladder.name == escalation.spec.ladder.name), None)
+
+
+@dataclass(slots=True)
+class Draft:
+    """An escalation's next status in the making. Steps change it in turn; the last reads it off."""
+
+    snapshot: Snapshot
+    judgement: Judgement
+    escalation: Escalation
+    now: datetime
+    conditions: Conditions
+    rung: Rung
+    notifications: dict[str, Notification]
+    decisions: list[CountedDecision]
+    clocks: dict[str, ClockStatus]
+    containment: ContainmentStatus | None
+    resume: ResumeStatus | None
+    acceptance: RiskAcceptance | None
+    resolution: Resolution | None
+    closed_at: datetime | None
+    review: ReviewStatus | None
+    entries: list[Entry] = field(default_factory=list)
+    wake: list[datetime] = field(default_factory=list)
+    labels: dict[str, str | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, judgement: Judgement, escalation: Escalation, rung: Rung, now: datetime) -> Draft:
+        """Start from what is stored."""
+        status = escalation.status
+        return cls(
+            snapshot=snapshot,
+            judgement=judgement,
+            escalation=escalation,
+            now=now,
+            conditions=Conditions(status.conditions, generation=escalation.generation, now=now),
+            rung=rung,
+            notifications={n.key: n for n in status.notifications},
+            decisions=list(status.decisions),
+            clocks={clock.name: clock for clock in status.clocks},
+            containment=status.containment,
+            resume=status.resume,
+            acceptance=status.risk_acceptance,
+            resolution=status.resolution,
+            closed_at=status.closed_at,
+            review=status.review,
+        )
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has been recorded of it yet."""
+        return self.escalation.status.ledger is None
+
+    @property
+    def policy(self) -> PinnedPolicy:
+        """The policy it runs under."""
+        return self.escalation.spec.policy
+
+    @property
+    def tier(self) -> Tier | None:
+        """The tier of its rung."""
+        return tier_of(self.policy, self.rung.tier)
+
+    @property
+    def group(self) -> Group | None:
+        """The signals that bear on it, where the target is still the same object."""
+        return group_of(self.snapshot, self.judgement, self.escalation)
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the ladder, as it is now, acts on nothing. A deleted ladder suspends nothing."""
+        ladder = self.snapshot.ladders.get(self.escalation.spec.ladder.name)
+        return ladder is not None and ladder.spec is not None and ladder.spec.suspended
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the risk is accepted now."""
+        return self.acceptance is not None and self.now < self.acceptance.until
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is over."""
+        return self.conditions.is_true(ConditionType.CLOSED)
+
+    @property
+    def is_contained(self) -> bool:
+        """Whether a containment is in force, or about to be."""
+        intents = self.escalation.spec.intents
+        last = max((intent.id for intent in intents), default=0)
+        return last > (self.resume.intent if self.resume else 0) and not self.escalation.spec.drill
+
+    @property
+    def waits(self) -> bool:
+        """Whether people are waited for on this rung: it is open, undecided, and not accepted."""
+        return not self.is_closed and not self.is_accepted and self.rung.decided_at is None
+
+    def answered(self) -> set[str]:
+        """The roles that have answered on this rung: whatever was counted of them there, a mere comment excepted."""
+        return {
+            d.role
+            for d in self.decisions
+            if d.counted and d.rung == self.rung.number and d.action is not DecisionAction.COMMENT
+        }
+
+    def note(self, event: Reason, key: str, message: str, **particulars: str) -> None:
+        """Add an entry about the escalation: a record and an Event; particulars go into the record's detail."""
+        self.entries.append(Entry(event, key, self.now, message, {k: v for k, v in particulars.items() if v}))
+
+    def warn(self, event: Reason, key: str, message: str, **particulars: str) -> None:
+        """The same as a Warning."""
+        self.note(event, key, message, **particulars)
+        self.entries[-1] = replace(self.entries[-1], warning=True)
+
+    def status(self, *, waiting_on: tuple[str, ...], next_deadline: datetime | None) -> EscalationStatus:
+        """The status as it should be."""
+        return EscalationStatus(
+            observed_generation=self.escalation.generation,
+            tier=self.rung.tier,
+            rung=self.rung,
+            waiting_on=waiting_on,
+            next_deadline=next_deadline,
+            notifications=tuple(self.notifications.values()),
+            decisions=tuple(self.decisions),
+            containment=self.containment,
+            resume=self.resume,
+            risk_acceptance=self.acceptance,
+            clocks=tuple(sorted(self.clocks.values(), key=lambda clock: clock.name)),
+            resolution=self.resolution,
+            closed_at=self.closed_at,
+            review=self.review,
+            ledger=self.escalation.status.ledger,
+            conditions=self.conditions.result(),
+        )

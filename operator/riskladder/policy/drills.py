@@ -1,0 +1,136 @@
+"""Drills: the real ladder, deadlines and people, with a containment that is only rehearsed (article: drills, training).
+
+A drill is an escalation of its own, marked as such, beside a real one if need be. Its containment is asked of the API
+server as a dry run, which proves permission and admission and changes nothing; no lock is set. It is closed when its
+rung has been answered, or when the time that the ladder gives to a drill is over, with a result on record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+from riskladder.api.base import format_time
+from riskladder.api.escalation import ContainmentStatus, Intent
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import ContainmentWhen
+from riskladder.policy import contain, rungs
+from riskladder.policy.decisions import close
+from riskladder.policy.draft import Draft
+from riskladder.policy.judge import Judgement
+from riskladder.policy.plan import Entry, On, Opening, Rehearsal
+from riskladder.policy.snapshot import Escalation, Signal, Snapshot
+from riskladder.policy.telling import EVENTS
+
+
+def drill_name(target_name: str, target_uid: str, signal: Signal) -> str:
+    """Name of the drill that a signal starts: one for each observedAt, however often it is seen."""
+    observed = signal.spec.observed_at if signal.spec else None
+    digest = hashlib.sha256(f"drill/{target_uid}/{signal.uid}/{observed}".encode()).hexdigest()[:10]
+    return f"{target_name[: contain.NAME_PREFIX_LIMIT - 6].replace('.', '-').rstrip('-')}-drill-{digest}"
+
+
+def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Opening | None:
+    """The drill that a drill signal asks for, unless one is under way or it has had its drill."""
+    workload = snapshot.target
+    if workload is None or snapshot.drill is not None:
+        return None
+    for group in judgement.drills:
+        tier = next(iter(group.breached()), None)
+        if tier is None or group.suspended:
+            continue
+        signal = group.cause(tier.name)
+        name = drill_name(workload.name, workload.uid, signal)
+        if name in snapshot.closed:
+            continue
+        intents: tuple[Intent, ...] = ()
+        if tier.containment is not None and tier.containment.when is ContainmentWhen.IMMEDIATELY:
+            choice = contain.choose(tier.containment, workload, contain.known_good(snapshot.signals))
+            intents = (contain.intent_of(1, tier.name, choice, now),)
+        labels = {contain.LABEL_LADDER: group.ladder.name, contain.LABEL_TIER: tier.name, contain.LABEL_DRILL: "true"}
+        spec = contain.opening_spec(workload, group, signal, intents, now)
+        return Opening(snapshot.key.namespace, name, labels, spec)
+    return None
+
+
+def rehearsal(snapshot: Snapshot, escalation: Escalation) -> Rehearsal | None:
+    """The containment of a drill that has not been tried yet."""
+    intent = next(iter(escalation.spec.intents), None)
+    workload = snapshot.target
+    if not escalation.spec.drill or intent is None or workload is None or escalation.status.containment is not None:
+        return None
+    if (escalation.uid, intent.id) in snapshot.rehearsals or not contain.may_touch(workload, escalation):
+        return None
+    revision = next((r for r in workload.revisions if r.hash == intent.pod_template_hash), None)
+    return Rehearsal(escalation, intent, revision)
+
+
+def follow(draft: Draft) -> None:
+    """Take in the rehearsal, and end the drill when it has been answered or has lasted long enough."""
+    escalation = draft.escalation
+    if not escalation.spec.drill:
+        return
+    _rehearsed(draft)
+    within = draft.policy.drill_within
+    over_at = rungs.opened_at(escalation) + within.delta
+    draft.wake.append(over_at)
+    tier = draft.tier
+    needs_decision = tier is not None and tier.decide is not None
+    answered = draft.rung.decided_at is not None or (bool(draft.answered()) and not needs_decision)
+    if answered:
+        _end(draft, Reason.DRILL_COMPLETED, f"the rung of tier {draft.rung.tier} was answered")
+    elif draft.now >= over_at:
+        _end(draft, Reason.DRILL_EXPIRED, f"not answered within {within}")
+
+
+def _rehearsed(draft: Draft) -> None:
+    intent = next(iter(draft.escalation.spec.intents), None)
+    found = draft.snapshot.rehearsals.get((draft.escalation.uid, intent.id)) if intent else None
+    conditions = draft.conditions
+    conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained")
+    if draft.containment is not None:
+        return
+    if intent is None or found is None:
+        conditions.set(ConditionType.CONTAINED, False, Reason.DRILL_STARTED, "a drill touches nothing")
+        return
+    at, error = found
+    draft.containment = ContainmentStatus(
+        intent=intent.id,
+        action=intent.action,
+        revision=intent.revision,
+        intended_at=intent.intended_at,
+        applied_at=None if error else at,
+    )
+    message = f"{intent.action} as a dry run: {error or 'permitted and admitted'}; nothing was changed"
+    detail = {"action": str(intent.action)}
+    key = f"rehearsed/{intent.id}"
+    draft.entries.append(Entry(Reason.REHEARSED, key, at, message, detail, warning=bool(error)))
+    conditions.set(ConditionType.CONTAINED, False, Reason.REHEARSED, message)
+
+
+def result(draft: Draft) -> dict[str, str]:
+    """Who was told, who answered after how long, and what failed: the particulars of the drill's last record."""
+    told: dict[str, datetime] = {}
+    failed: set[str] = set()
+    for n in draft.notifications.values():
+        told[n.role] = min(told.get(n.role, n.at), n.at)
+        if n.channel != EVENTS and str(n.state) == "Failed":
+            failed.add(n.channel)
+    found = {}
+    for role, at in sorted(told.items())[:24]:
+        first = min((d.at for d in draft.decisions if d.counted and d.role == role), default=None)
+        found[f"role.{role}"] = f"answered after {round((first - at).total_seconds())} s" if first else "never answered"
+    containment = draft.containment
+    found["containment"] = "none" if containment is None else "permitted" if containment.applied_at else "failed"
+    found["channelsFailed"] = ", ".join(sorted(failed)) or "none"
+    found["openedAt"] = format_time(rungs.opened_at(draft.escalation))
+    return found
+
+
+def _end(draft: Draft, reason: Reason, message: str) -> None:
+    found = result(draft)
+    missing = sum(text == "never answered" for text in found.values())
+    draft.entries.append(
+        Entry(reason, "drill", draft.now, f"{message}; {missing} role(s) never answered", found, on=(On.ESCALATION,))
+    )
+    close(draft, reason, message)

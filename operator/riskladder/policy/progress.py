@@ -1,0 +1,321 @@
+"""How a containment goes: intended, applied, proved, held, undone, ended; each stage with its time and its entry."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from riskladder.api.base import format_time
+from riskladder.api.conditions import Conditions
+from riskladder.api.escalation import ContainmentStatus, Evidence, Intent, Restore, Undone
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import ContainmentAction, ContainmentWhen
+from riskladder.policy import contain, rungs
+from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.draft import Draft
+from riskladder.policy.evaluate import tier_of
+from riskladder.policy.plan import Entry, EscalationUpdate, Measure, On, Restoring
+from riskladder.policy.snapshot import Escalation, Snapshot, Stamps
+from riskladder.workloads.deployment import Proof
+
+MAX_UNDONE = 16
+OTHERS = "others"
+"""Stands in the status for all field managers beyond the limit; the records name each."""
+
+
+def follow(draft: Draft) -> None:
+    """Say how the containment stands, and note every stage that is new."""
+    escalation, snapshot, now = draft.escalation, draft.snapshot, draft.now
+    intent = contain.active_intent(escalation)
+    before = draft.containment
+    if intent is None or (draft.resume is not None and draft.resume.intent >= intent.id):
+        _not_contained(draft)
+        return
+    workload = snapshot.target
+    if workload is None:
+        _target_deleted(draft, intent)
+        return
+    if workload.uid != escalation.spec.target.uid:
+        return
+
+    proof = contain.prove(workload, escalation, intent)
+    stamps = snapshot.stamps.get((escalation.uid, intent.id), Stamps())
+    current = before if before is not None and before.intent == intent.id else None
+    at_zero = intent.reason == Reason.ALREADY_AT_ZERO
+    is_same_episode = before is not None and before.intent > (draft.resume.intent if draft.resume else 0)
+    status = ContainmentStatus(
+        intent=intent.id,
+        action=intent.action,
+        revision=intent.revision,
+        intended_at=intent.intended_at,
+        applied_at=(current.applied_at if current else None)
+        or (stamps.applied_at or _managed_at(snapshot, intent, now) if proof.applied and not at_zero else None),
+        endpoints_empty_at=(current.endpoints_empty_at if current else None)
+        or ((stamps.endpoints_empty_at or now) if proof.endpoints_empty else None),
+        pods_gone_at=(current.pods_gone_at if current else None)
+        or ((stamps.pods_gone_at or now) if proof.pods_gone else None),
+        undone=current.undone if current else (),
+        restore=(before.restore if before and is_same_episode else None) or restore_of(escalation),
+    )
+    _contained(draft, intent, status, proof, current, now)
+    _released(draft)
+    draft.containment = status
+
+
+def _target_deleted(draft: Draft, intent: Intent) -> None:
+    target = draft.escalation.spec.target
+    if not draft.conditions.is_true(ConditionType.CONTAINED) or _reason(draft) != Reason.TARGET_DELETED:
+        message = f"{target.kind} {target.name} was deleted: nothing is left to contain"
+        draft.warn(Reason.TARGET_DELETED, f"deleted/{intent.id}", message, intent=str(intent.id))
+    draft.conditions.set(
+        ConditionType.CONTAINED, True, Reason.TARGET_DELETED, "the target was deleted: nothing is left to contain"
+    )
+
+
+def resume(draft: Draft) -> None:
+    """Note that what a counted decision brings back is back, once it is."""
+    ended, workload = draft.resume, draft.snapshot.target
+    if ended is None or ended.applied_at is not None or workload is None or draft.escalation.spec.drill:
+        return
+    if draft.escalation.status.resume is None or workload.uid != draft.escalation.spec.target.uid:
+        return
+    if replicas_to_restore(draft.escalation) and workload.replicas == 0:
+        return
+    draft.resume = ended.model_copy(update={"applied_at": draft.now})
+    message = f"restored: {workload.replicas} replica(s) asked for, the lock is lifted"
+    measure = Measure("resume", "", (draft.now - ended.at).total_seconds())
+    key = f"restored/{ended.intent}"
+    draft.entries.append(
+        Entry(Reason.RESTORED, key, draft.now, message, {"intent": str(ended.intent)}, on=(On.TARGET,), measure=measure)
+    )
+
+
+def restoring(snapshot: Snapshot) -> Restoring | None:
+    """The write that brings back what a containment took away, once the lock is off and the decision is on record."""
+    escalation, workload = snapshot.open, snapshot.target
+    if escalation is None or workload is None or LABEL_CONTAINMENT in escalation.labels:
+        return None
+    ended = escalation.status.resume
+    if ended is None or ended.applied_at is not None or contain.active_intent(escalation) is not None:
+        return None
+    replicas = replicas_to_restore(escalation)
+    if not replicas or workload.replicas != 0 or not contain.may_touch(workload, escalation):
+        return None
+    return Restoring(escalation, replicas)
+
+
+def replicas_to_restore(escalation: Escalation) -> int:
+    """How many replicas a resume that was decided has to ask for; 0 where the replicas were never taken away."""
+    ended, containment = escalation.status.resume, escalation.status.containment
+    if ended is None or containment is None or containment.intent != ended.intent:
+        return 0
+    if containment.action is not ContainmentAction.SCALE_TO_ZERO or containment.restore is None:
+        return 0
+    return containment.restore.replicas or 0
+
+
+def _reason(draft: Draft) -> str:
+    found = draft.conditions.get(ConditionType.CONTAINED)
+    return found.reason if found else ""
+
+
+def _not_contained(draft: Draft) -> None:
+    containment = draft.tier.containment if draft.tier else None
+    if draft.resume is not None:
+        reason, message = Reason.RESUMED, f"resumed by {', '.join(draft.resume.by)}"
+    elif draft.escalation.spec.drill:
+        return  # drills.py says how its rehearsal went
+    elif containment is None:
+        reason, message = Reason.CONTAINMENT_NOT_REQUIRED, f"tier {draft.rung.tier} has no containment"
+    elif draft.is_suspended:
+        reason, message = Reason.LADDER_SUSPENDED, "the ladder is suspended: it acts on nothing"
+    elif containment.when is ContainmentWhen.ON_DECISION:
+        reason, message = Reason.AWAITING_DECISION, f"{containment.action} waits for a decision"
+    elif containment.when is ContainmentWhen.ON_TIMEOUT:
+        reason, message = Reason.AWAITING_TIMEOUT, f"{containment.action} waits for the deadline"
+    else:
+        reason, message = Reason.NOT_CONTAINED, f"{containment.action} is not under way"
+    draft.conditions.set(ConditionType.CONTAINED, False, reason, message)
+    nothing = Reason.RESUMED if draft.resume is not None else Reason.NOT_CONTAINED
+    draft.conditions.set(ConditionType.CONTAINMENT_HOLDS, None, nothing, "nothing is contained")
+
+
+def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:
+    """When the write was made, from managedFields (whole seconds), where the operator's own stamp was lost."""
+    workload = snapshot.target
+    text = ""
+    if workload is not None:
+        rollback = intent.action is ContainmentAction.ROLLBACK
+        text = workload.template_set_at if rollback else workload.replicas_set_at
+    if not text:
+        return now
+    return max(datetime.fromisoformat(text), intent.intended_at)
+
+
+def restore_of(escalation: Escalation) -> Restore | None:
+    """What a Resume has to bring back: the state before the first act, never a contained one.
+
+    The evidence of the earliest intent counts, since a later one was taken on a workload that was contained already; an
+    intent renewed on fresh evidence replaces those before it, which were never carried out.
+    """
+    evidence: Evidence | None = None
+    ended = escalation.status.resume.intent if escalation.status.resume else 0
+    for intent in sorted(escalation.spec.intents, key=lambda i: i.id, reverse=True):
+        if intent.id <= ended:
+            break
+        evidence = intent.evidence or escalation.spec.evidence
+        if intent.reason == Reason.EVIDENCE_OUTDATED:
+            break
+    if evidence is None or not evidence.replicas:
+        return None
+    return Restore(replicas=evidence.replicas, revision=evidence.revision, pod_template_hash=evidence.pod_template_hash)
+
+
+def _contained(
+    draft: Draft,
+    intent: Intent,
+    status: ContainmentStatus,
+    proof: Proof,
+    before: ContainmentStatus | None,
+    now: datetime,
+) -> None:
+    """Conditions and entries of a containment that is intended, applied, proved, or late."""
+    conditions = draft.conditions
+    detail = {"intent": str(intent.id), "action": str(intent.action), "tier": intent.tier}
+    if intent.message:
+        detail["why"] = intent.message
+    if intent.revision:
+        detail |= {"revision": intent.revision, "podTemplateHash": intent.pod_template_hash or ""}
+    if status.applied_at and (before is None or before.applied_at is None):
+        took = _milliseconds(intent.intended_at, status.applied_at)
+        draft.entries.append(
+            Entry(
+                event=Reason.CONTAINMENT_APPLIED,
+                key=f"applied/{intent.id}",
+                at=status.applied_at,
+                message=f"{_done(intent)} {took} ms after the intent ({intent.message})",
+                detail=detail | {"intendedAt": format_time(intent.intended_at)},
+                on=(On.TARGET,),
+                warning=True,
+            )
+        )
+    proved = Reason.ALREADY_AT_ZERO if intent.reason == Reason.ALREADY_AT_ZERO else _proved(intent)
+    if status.pods_gone_at and proof.clear:
+        conditions.set(
+            ConditionType.CONTAINED, True, proved, f"{_done(intent)}: no ready endpoint and no pod of it is left"
+        )
+        if before is None or before.pods_gone_at is None:
+            times = {"appliedAt": status.applied_at, "endpointsEmptyAt": status.endpoints_empty_at}
+            draft.entries.append(
+                Entry(
+                    event=proved,
+                    key=f"contained/{intent.id}",
+                    at=status.pods_gone_at,
+                    message=f"{_done(intent)}: proved, no ready endpoint and no pod of it is left",
+                    detail=detail
+                    | {key: format_time(at) for key, at in times.items() if at}
+                    | {"podsGoneAt": format_time(status.pods_gone_at)},
+                    measure=Measure("contain", "", (status.pods_gone_at - intent.intended_at).total_seconds()),
+                )
+            )
+    elif status.pods_gone_at:
+        reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_UNDONE
+        conditions.set(ConditionType.CONTAINED, False, reason, f"was proved and is not any more: {proof.left}")
+    else:
+        was_late = before is not None and _reason(draft) == Reason.CONTAINMENT_LATE
+        _not_proved(draft, intent, proof, now, was_late=was_late)
+    holds = conditions.get(ConditionType.CONTAINMENT_HOLDS)
+    if proof.applied:
+        reason = Reason.CONTAINED_AGAIN if holds is not None and status.undone else Reason.HOLDS
+        conditions.set(ConditionType.CONTAINMENT_HOLDS, True, reason, _holds_message(status))
+    elif status.applied_at:
+        conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_UNDONE, f"undone: {proof.left}")
+    else:
+        conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained yet")
+
+
+def _released(draft: Draft) -> None:
+    workload, escalation = draft.snapshot.target, draft.escalation
+    if workload is None or contain.may_touch(workload, escalation):
+        return
+    if not contain.is_demanded_elsewhere(draft.judgement, escalation):
+        draft.conditions.set(
+            ConditionType.CONTAINMENT_HOLDS,
+            False,
+            Reason.TARGET_RELEASED,
+            "the target no longer carries the labels that put it under the ladder: it is not touched any more",
+        )
+
+
+def _not_proved(draft: Draft, intent: Intent, proof: Proof, now: datetime, *, was_late: bool) -> None:
+    pinned = tier_of(draft.policy, intent.tier)
+    within = pinned.containment.within.delta if pinned and pinned.containment else timedelta(minutes=2)
+    late_at = intent.intended_at + within
+    if was_late or now >= late_at:
+        message = f"not proved within {within}: {proof.left}"
+        draft.conditions.set(ConditionType.CONTAINED, False, Reason.CONTAINMENT_LATE, message)
+        if not was_late:
+            draft.warn(Reason.CONTAINMENT_LATE, f"late/{intent.id}", message, intent=str(intent.id))
+            higher = rungs.next_tier(draft, draft.rung.tier)
+            if higher is not None:
+                rungs.move(draft, higher, Reason.CONTAINMENT_LATE)
+        return
+    draft.wake.append(late_at)
+    if proof.applied:
+        draft.conditions.set(
+            ConditionType.CONTAINED, False, Reason.CONTAINMENT_APPLIED, f"{_done(intent)}; still there: {proof.left}"
+        )
+    else:
+        draft.conditions.set(
+            ConditionType.CONTAINED, False, Reason.CONTAINMENT_INTENDED, f"intended, not applied yet: {proof.left}"
+        )
+
+
+def _proved(intent: Intent) -> Reason:
+    return Reason.ROLLED_BACK if intent.action is ContainmentAction.ROLLBACK else Reason.SCALED_TO_ZERO
+
+
+def _done(intent: Intent) -> str:
+    if intent.action is ContainmentAction.ROLLBACK:
+        return f"rolled back to revision {intent.revision}"
+    return "scaled to zero"
+
+
+def _holds_message(status: ContainmentStatus) -> str:
+    if not status.undone:
+        return "nobody has undone it"
+    last = max(status.undone, key=lambda u: u.at)
+    return (
+        f"undone {sum(u.count for u in status.undone)} time(s), last by {last.field_manager}; contained again each time"
+    )
+
+
+def _milliseconds(start: datetime, end: datetime) -> int:
+    return round((end - start).total_seconds() * 1000)
+
+
+def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: datetime) -> EscalationUpdate | None:
+    """The status and entry after a containment was undone by somebody and put right again."""
+    before = escalation.status.containment
+    if before is None or before.intent != intent.id:
+        return None
+    counts = {u.field_manager: u for u in before.undone}
+    manager = undone_by[:128]
+    listed = manager if manager in counts or len(counts) < MAX_UNDONE - 1 else OTHERS
+    count = counts[listed].count + 1 if listed in counts else 1
+    counts[listed] = Undone(at=at, field_manager=listed, count=count)
+    undone = tuple(sorted(counts.values(), key=lambda u: u.field_manager))
+    containment = before.model_copy(update={"undone": undone})
+    total = sum(u.count for u in undone)
+    conditions = Conditions(escalation.status.conditions, generation=escalation.generation, now=at)
+    conditions.set(ConditionType.CONTAINMENT_HOLDS, True, Reason.CONTAINED_AGAIN, _holds_message(containment))
+    entry = Entry(
+        event=Reason.CONTAINED_AGAIN,
+        key=f"undone/{intent.id}/{total}",
+        at=at,
+        message=f"{manager} undid the containment ({total} time(s) in all); {_done(intent)} again",
+        detail={"intent": str(intent.id), "fieldManager": manager, "count": str(total)},
+        on=(On.ESCALATION, On.TARGET),
+        warning=True,
+    )
+    status = escalation.status.model_copy(update={"containment": containment, "conditions": conditions.result()})
+    return EscalationUpdate(escalation, status, (entry,))

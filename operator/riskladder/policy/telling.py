@@ -1,0 +1,341 @@
+"""Telling people: who is told on a rung, who is reminded, who stands in, and what became of each message.
+
+The outbox is ``status.notifications``. A message is fixed when it is queued: its key, what it says, the deadline it
+speaks of. It is delivered at least once, and a receiver tells a repetition by the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from riskladder.api.base import format_time
+from riskladder.api.escalation import Notification, NotificationState
+from riskladder.api.ladder import ChannelType
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.policy.draft import Draft
+from riskladder.policy.plan import Entry, Measure
+from riskladder.policy.quorum import alternates, close_quorum
+
+EVENTS = "events"
+"""Stands for the channel of a role that has none: it is told through Events, which are on record at once."""
+
+UNREACHABLE_AFTER = 3
+"""Failed attempts after which a channel no longer counts as a way to reach a role."""
+
+OUTBOX_LIMIT = 400
+"""Notifications kept of earlier rungs and reminders; the records keep them all."""
+
+DEFAULT_REMINDER = timedelta(hours=1)
+"""How often those are reminded who have missed the deadline to decide, where the tier does not say."""
+
+INCIDENTS = (ChannelType.PAGERDUTY, ChannelType.ALERTMANAGER)
+"""Channels that keep an incident open until they are told that somebody has taken it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A role that is told on this rung."""
+
+    role: str
+    since: datetime
+    stands_for: str = ""
+    """The role in whose place, for an alternate."""
+
+
+def told(draft: Draft) -> list[Told]:
+    """Who has to have been told by now, in order; alternates follow where nobody answers for a role."""
+    found: dict[str, Told] = {}
+    for role, due, stands_for in _schedule(draft):
+        if due <= draft.now:
+            found.setdefault(role, Told(role, due, stands_for))
+    return list(found.values())
+
+
+def _schedule(draft: Draft) -> list[tuple[str, datetime, str]]:
+    """Role, when it is told, and for whom it stands in."""
+    tier, rung = draft.tier, draft.rung
+    if tier is None:
+        return []
+    answered = draft.answered()
+    schedule = [(n.role, rung.entered_at + n.after.delta, "") for n in tier.notify]
+    for role, due, _ in list(schedule):
+        others = alternates(draft.policy, role)
+        if role in answered or answered & set(others):
+            continue
+        if _is_unreachable(draft, role):
+            schedule += [(other, draft.now, role) for other in others]
+        elif tier.acknowledge is not None:
+            schedule += [(other, due + tier.acknowledge.within.delta, role) for other in others]
+    return schedule
+
+
+def _is_unreachable(draft: Draft, role: str) -> bool:
+    """Whether no channel of the role has carried the first message of this rung."""
+    prefix = f"{draft.rung.number}/{role}/told/"
+    sent = [n for n in draft.notifications.values() if n.key.startswith(prefix)]
+    return bool(sent) and all(
+        n.state is NotificationState.FAILED
+        or (n.state is NotificationState.PENDING and n.attempts >= UNREACHABLE_AFTER)
+        for n in sent
+    )
+
+
+def queue(draft: Draft) -> None:
+    """Queue what has to be said now, once each, and drop what has been overtaken."""
+    if draft.is_suspended:
+        return
+    if draft.waits:
+        _tell(draft)
+        _remind(draft)
+        _tell_owner(draft)
+    _acknowledge_incidents(draft)
+    _say_it_is_over(draft)
+    if not draft.is_closed:
+        _remind_of_clocks(draft)
+    _skip_overtaken(draft)
+    _trim(draft)
+
+
+def _tell(draft: Draft) -> None:
+    summary = summarise(draft)
+    for role, due, stands_for in _schedule(draft):
+        if due > draft.now:
+            draft.wake.append(due)
+        elif stands_for:
+            message = f"You stand in for {stands_for}, who has not answered: {summary}"
+            _put(draft, f"{draft.rung.number}/{role}/for-{stands_for}", role, Reason.ALTERNATES_NOTIFIED, message)
+        else:
+            _put(draft, f"{draft.rung.number}/{role}/told", role, Reason.NOTIFIED, summary, since=due)
+
+
+def _remind(draft: Draft) -> None:
+    """Remind those who were told and have not answered; after the deadline to decide, those who have not decided."""
+    tier, rung, now = draft.tier, draft.rung, draft.now
+    if tier is None:
+        return
+    every = tier.acknowledge.remind_every.delta if tier.acknowledge and tier.acknowledge.remind_every else None
+    answered = draft.answered()
+    due: dict[str, datetime] = {}
+    if every is not None:
+        for person in told(draft):
+            covered = {person.role, person.stands_for, *alternates(draft.policy, person.role)}
+            if not answered & covered:
+                due[person.role] = _first_told(draft, person)
+    if rung.decide_missed_at is not None and tier.decide is not None:
+        voted = {d.role for d in draft.decisions if d.counted and d.rung == rung.number}
+        for member in tier.decide.quorum:
+            if not voted & {member.role, *alternates(draft.policy, member.role)}:
+                due.setdefault(member.role, rung.decide_missed_at)
+    step = every or DEFAULT_REMINDER
+    for role, since in due.items():
+        number = int((now - since) / step)
+        draft.wake.append(since + (number + 1) * step)
+        if number >= 1:
+            message = f"Reminder {number}, {role} has not answered: {summarise(draft)}"
+            _put(draft, f"{rung.number}/{role}/remind-{number}", role, Reason.REMINDED, message)
+
+
+def _first_told(draft: Draft, person: Told) -> datetime:
+    prefix = f"{draft.rung.number}/{person.role}/"
+    return min((n.at for n in draft.notifications.values() if n.key.startswith(prefix)), default=person.since)
+
+
+def _tell_owner(draft: Draft) -> None:
+    """A rung that stalled is told to the charter's owner, and so is a decision that is overdue after that."""
+    charter, rung = draft.policy.charter, draft.rung
+    owner = charter.owner if charter else next((m.role for m in close_quorum(draft.policy, draft.tier)), None)
+    if owner is None:
+        return
+    for at, what in ((rung.stalled_at, "stalled"), (rung.decide_missed_at, "decision-overdue")):
+        if at is not None:
+            message = f"Nobody has acted in time: {summarise(draft)}"
+            _put(draft, f"{rung.number}/{owner}/{what}", owner, Reason.HELD, message)
+
+
+def _acknowledge_incidents(draft: Draft) -> None:
+    """Where a role's message opened an incident, say there that somebody has taken it."""
+    answered = draft.answered()
+    types = {c.name: c.type for c in draft.policy.channels}
+    pairs = {(n.role, n.channel) for n in draft.notifications.values() if n.rung == draft.rung.number}
+    for role, channel in sorted(pairs):
+        takers = answered & {role, *alternates(draft.policy, role)}
+        if takers and types.get(channel) in INCIDENTS:
+            message = f"Taken by {', '.join(sorted(takers))}: {what(draft)}, tier {draft.rung.tier}"
+            key = f"{draft.rung.number}/{role}/acknowledged"
+            _put(draft, key, role, Reason.ACKNOWLEDGED, message, only=channel)
+
+
+def _say_it_is_over(draft: Draft) -> None:
+    """Whoever was told of it is told how it went on, over the same channel."""
+    closed = draft.conditions.get(ConditionType.CLOSED)
+    if draft.is_closed and closed is not None:
+        about, key, message = Reason(closed.reason), "closed", f"Closed: {what(draft)}: {closed.message}"
+    elif draft.rung.decided_at is not None and draft.is_accepted and draft.acceptance is not None:
+        about, key = Reason.RISK_ACCEPTED, f"accepted-{draft.rung.number}"
+        message = f"The risk is accepted until {format_time(draft.acceptance.until)}: {what(draft)}"
+    elif draft.rung.decided_at is not None and draft.resume is not None:
+        about, key, message = Reason.RESUMED, f"resumed-{draft.rung.number}", f"The model is resumed: {what(draft)}"
+    else:
+        return
+    pairs = {(n.role, n.channel) for n in draft.notifications.values() if n.channel != EVENTS}
+    for role, channel in sorted(pairs):
+        _put(draft, f"{key}/{role}", role, about, message, only=channel)
+
+
+def _remind_of_clocks(draft: Draft) -> None:
+    """A duty is reminded of at half time, a day before, and when it is overdue: whatever of that is latest, once."""
+    for clock in draft.clocks.values():
+        if clock.met_at is not None:
+            continue
+        half = clock.started_at + (clock.due_at - clock.started_at) / 2
+        stages = [("half", half), ("day", clock.due_at - timedelta(days=1)), ("overdue", clock.due_at)]
+        passed = [stage for stage, at in stages if half <= at <= draft.now]
+        draft.wake.extend(at for _, at in stages if at > draft.now)
+        if not passed:
+            continue
+        overdue = passed[-1] == "overdue"
+        event = Reason.CLOCK_OVERDUE if overdue else Reason.CLOCK_REMINDED
+        message = f"{clock.name} {'was' if overdue else 'is'} due by {format_time(clock.due_at)}: {what(draft)}"
+        _put(draft, f"clock/{clock.name}/{passed[-1]}", clock.role, event, message, due=clock.due_at)
+
+
+def what(draft: Draft) -> str:
+    """The model and its workload, in a few words."""
+    spec = draft.escalation.spec
+    target = f"{spec.target.kind} {spec.target.name}"
+    return f"{spec.model.name} ({target})" if spec.model else target
+
+
+def summarise(draft: Draft) -> str:
+    """What happened and what was done about it, in one line."""
+    signal = draft.escalation.spec.signal
+    if signal.manual is not None:
+        cause = f"raised by {signal.manual.raised_by or 'hand'}: {signal.manual.rationale}"
+    else:
+        cause = ", ".join(f"{r.indicator} is {r.value:g}" for r in signal.readings[:4])
+    contained = draft.conditions.get(ConditionType.CONTAINED)
+    done = f". Contained: {'yes' if contained.status == 'True' else 'no'}, {contained.message}" if contained else ""
+    return f"{what(draft)} is in tier {draft.rung.tier}: {cause}{done}"[:900]
+
+
+def _put(
+    draft: Draft,
+    prefix: str,
+    role: str,
+    about: Reason,
+    message: str,
+    *,
+    due: datetime | None = None,
+    since: datetime | None = None,
+    only: str = "",
+) -> None:
+    """Queue a message to each channel of a role, unless it has been queued before."""
+    channels = next((s.notify for s in draft.policy.stakeholders if s.role == role), ()) or (EVENTS,)
+    for channel in (only,) if only else channels:
+        key = f"{prefix}/{channel}"
+        if key in draft.notifications:
+            continue
+        notification = Notification(
+            key=key,
+            rung=draft.rung.number,
+            tier=draft.rung.tier,
+            role=role,
+            channel=channel,
+            about=str(about),
+            message=message[:1024],
+            at=draft.now,
+            due_at=due
+            or next((d for d in (draft.rung.acknowledge_by, draft.rung.decide_by) if d and d > draft.now), None),
+            state=NotificationState.PENDING,
+        )
+        if channel == EVENTS:
+            notification = _delivered(draft, notification, draft.now, since or draft.now)
+        draft.notifications[key] = notification
+
+
+# --- What became of them ----------------------------------------------------------------------------------------------
+
+
+def absorb(draft: Draft) -> None:
+    """Take in what the attempts to deliver have come to."""
+    for key, notification in list(draft.notifications.items()):
+        delivery = draft.snapshot.deliveries.get((draft.escalation.uid, key))
+        open_states = (NotificationState.PENDING, NotificationState.SKIPPED)
+        if delivery is None or notification.state not in open_states or delivery.attempts <= notification.attempts:
+            continue
+        tried = notification.model_copy(update={"attempts": delivery.attempts, "last_error": delivery.error[:1024]})
+        if not delivery.error:
+            tried = _delivered(draft, tried, delivery.at, notification.at)
+        elif delivery.given_up and notification.state is NotificationState.PENDING:
+            tried = tried.model_copy(update={"state": NotificationState.FAILED, "done_at": delivery.at})
+            message = f"{notification.role} could not be told over {notification.channel}: {delivery.error}"
+            draft.warn(Reason.NOTIFICATION_FAILED, f"failed/{key}", message, **_particulars(tried))
+        draft.notifications[key] = tried
+
+
+def _delivered(draft: Draft, notification: Notification, at: datetime, since: datetime) -> Notification:
+    about = Reason(notification.about)
+    is_telling = about in (Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.CLOCK_REMINDED, Reason.CLOCK_OVERDUE)
+    draft.entries.append(
+        Entry(
+            event=about if is_telling else Reason.NOTIFIED,
+            key=f"told/{notification.key}",
+            at=at,
+            message=f"{notification.role} was told over {notification.channel}: {notification.message}"[:1024],
+            detail=_particulars(notification),
+            measure=Measure("notify", notification.role, (at - since).total_seconds()),
+        )
+    )
+    return notification.model_copy(update={"state": NotificationState.DELIVERED, "done_at": at})
+
+
+def _particulars(notification: Notification) -> dict[str, str]:
+    return {
+        "notification": notification.key,
+        "about": notification.about,
+        "role": notification.role,
+        "channel": notification.channel,
+        "attempts": str(notification.attempts),
+    }
+
+
+def _skip_overtaken(draft: Draft) -> None:
+    """Drop what is not worth delivering any more: of an earlier rung, answered meanwhile, or followed by another."""
+    answered = draft.answered()
+    newest = _newest_reminders(draft.notifications.values())
+    chasing = (Reason.NOTIFIED, Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.HELD)
+    for key, notification in draft.notifications.items():
+        if notification.state is not NotificationState.PENDING or notification.about not in chasing:
+            continue
+        is_reminder = notification.about == Reason.REMINDED
+        overtaken = (
+            notification.rung < draft.rung.number
+            or not draft.waits
+            or (is_reminder and (notification.role in answered or key not in newest))
+        )
+        if overtaken:
+            update = {"state": NotificationState.SKIPPED, "done_at": draft.now}
+            draft.notifications[key] = notification.model_copy(update=update)
+
+
+def _newest_reminders(notifications: Iterable[Notification]) -> set[str]:
+    newest: dict[tuple[str, str], Notification] = {}
+    for notification in notifications:
+        place = (notification.role, notification.channel)
+        if notification.about == Reason.REMINDED and (place not in newest or notification.at >= newest[place].at):
+            newest[place] = notification
+    return {n.key for n in newest.values()}
+
+
+def _trim(draft: Draft) -> None:
+    """Forget what is done and needed no more: reminders that others have followed, then whatever is oldest."""
+    newest = _newest_reminders(draft.notifications.values())
+    done = [k for k, n in draft.notifications.items() if n.state is not NotificationState.PENDING]
+    for key in done:
+        if draft.notifications[key].about == Reason.REMINDED and key not in newest:
+            del draft.notifications[key]
+    earlier = [k for k in done if k in draft.notifications and draft.notifications[k].rung < draft.rung.number]
+    for key in earlier[: max(len(draft.notifications) - OUTBOX_LIMIT, 0)]:
+        del draft.notifications[key]

@@ -1,0 +1,508 @@
+"""People: who is told and when, what a missed deadline does, what counts as a decision, and how it all ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import yaml
+
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import ContainmentAction
+from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.snapshot import Proof
+from riskladder.policy.trail import after_close
+from tests.unit.builders import NOW, Document, Scene, at, edited, ladder, scaled_by, signal
+
+LADDER = yaml.safe_load("""
+charter: {owner: model-risk}
+governs: {selector: {matchLabels: {ladder: credit}}}
+stakeholders:
+- {role: model-risk, notify: [risk]}
+- {role: data-science, notify: [chat], alternates: [ml-platform]}
+- {role: ml-platform, notify: [chat]}
+- {role: legal, notify: [pager, mail], alternates: [deputy]}
+- {role: deputy, notify: [pager]}
+- {role: executive, notify: [mail]}
+channels:
+- {name: risk, type: Webhook, url: "https://hooks.example/risk", secretKey: risk}
+- {name: chat, type: Apprise, secretKey: chat}
+- {name: mail, type: Apprise, secretKey: mail}
+- {name: pager, type: PagerDuty, secretKey: pager}
+indicators:
+- {name: bias}
+- {name: drift}
+tiers:
+- name: moderate
+  triggers: [{indicator: bias, above: 0.1}, {indicator: drift, above: 0.2}]
+  notify: [{role: data-science}, {role: model-risk, after: 10m}]
+  acknowledge: {within: 30m, remindEvery: 10m}
+  decide: {within: 24h, quorum: [{role: model-risk}]}
+  onTimeout: Escalate
+  acceptRisk: {atMost: 30d}
+  closesWhen: {for: 1h}
+- name: high
+  triggers: [{indicator: bias, above: 0.2}]
+  notify: [{role: legal}, {role: executive, after: 5m}]
+  acknowledge: {within: 10m, remindEvery: 5m}
+  decide: {within: 1h, quorum: [{role: legal}, {role: executive}]}
+  onTimeout: Hold
+  containment: {action: ScaleToZero}
+  acceptRisk: {atMost: 30d}
+  resume: {quorum: [{role: legal}, {role: model-risk}], watchFor: 1h}
+  clocks: [{name: art-73, within: 15d, role: legal}]
+""")
+MODERATE, HIGH = {"drift": 0.3}, {"bias": 0.3}
+
+
+def scene(
+    *, edit: Callable[[Document], object] | None = None, owners: tuple[str, ...] = (), **readings: float
+) -> Scene:
+    """An escalation that has just been opened."""
+    document = edited(LADDER, edit)
+    made = ladder(lambda spec: (spec.clear(), spec.update(document)))
+    cause = signal(**readings)
+    if owners:
+        assert cause.spec is not None
+        info = {"name": "credit", "owners": owners}
+        from dataclasses import replace
+
+        from riskladder.api.signal import ModelInfo
+
+        cause = replace(cause, spec=cause.spec.model_copy(update={"model": ModelInfo.model_validate(info)}))
+    found = Scene([cause], ladders=[made])
+    found.run()
+    return found
+
+
+def later(found: Scene, minutes: float) -> Scene:
+    """So long after the breach, with everything written that is due by then."""
+    found.now = at(minutes)
+    found.run()
+    return found
+
+
+# --- Telling ----------------------------------------------------------------------------------------------------------
+
+
+def test_roles_are_told_in_order_and_with_their_delays() -> None:
+    found = scene(**MODERATE)
+    assert found.pending() == ["1/data-science/told/chat"]
+    assert found.plan().wake_at == at(10)
+    later(found, 9.9)
+    assert found.pending() == ["1/data-science/told/chat"]
+    later(found, 10)
+    assert "1/model-risk/told/risk" in found.pending()
+
+
+def test_notification_is_on_record_once_it_is_delivered() -> None:
+    found = scene(**MODERATE)
+    found.deliver(error="connection refused")
+    [told] = found.escalation.status.notifications
+    assert (told.attempts, told.last_error, str(told.state)) == (1, "connection refused", "Pending")
+    assert Reason.NOTIFIED not in found.events()
+    found.deliver()
+    [told] = found.escalation.status.notifications
+    assert (told.attempts, told.last_error, str(told.state)) == (2, "", "Delivered")
+    assert found.events().count(Reason.NOTIFIED) == 1
+
+
+def test_reminders_stop_when_the_role_has_answered() -> None:
+    found = scene(**MODERATE)
+    found.deliver()
+    later(found, 10)
+    assert "1/data-science/remind-1/chat" in found.pending()
+    found.deliver()
+    found.decide("Acknowledge", "data-science")
+    later(found, 45)
+    assert not [key for key in found.pending() if key.startswith("1/data-science/remind")]
+
+
+def test_late_reminder_is_sent_once_not_once_for_each_that_was_missed() -> None:
+    found = scene(**MODERATE)
+    found.deliver()
+    later(found, 29)
+    assert [k for k in found.pending() if "remind" in k] == [
+        "1/data-science/remind-2/chat",
+        "1/model-risk/remind-1/risk",
+    ] or [k for k in found.pending() if "remind" in k] == ["1/data-science/remind-2/chat"]
+
+
+def test_alternates_are_told_when_nobody_acknowledges_and_act_for_the_role() -> None:
+    found = scene(**MODERATE)
+    found.deliver()
+    later(found, 30)
+    assert "1/ml-platform/for-data-science/chat" in found.pending()
+    assert Reason.ACKNOWLEDGEMENT_OVERDUE in found.events()
+    found.deliver()
+    found.decide("Acknowledge", "ml-platform")
+    assert found.reason(ConditionType.ACKNOWLEDGED) == ("True", Reason.ACKNOWLEDGED)
+    later(found, 50)
+    assert not [k for k in found.pending() if k.startswith("1/data-science/remind")]
+
+
+def test_dead_channel_falls_through_to_the_alternates() -> None:
+    found = scene(**HIGH)
+    assert {"1/legal/told/pager", "1/legal/told/mail"} <= set(found.pending())
+    for _ in range(3):
+        found.deliver("pager", error="timeout")
+    assert "1/deputy/for-legal/pager" not in found.pending(), "the other channel may still carry it"
+    found.deliver("mail", error="no such host", given_up=True)
+    assert "1/deputy/for-legal/pager" in found.pending()
+    assert Reason.NOTIFICATION_FAILED in found.events()
+
+
+def test_role_without_channel_is_told_through_events() -> None:
+    found = scene(edit=lambda spec: spec["stakeholders"][1].pop("notify"), **MODERATE)
+    [told] = found.escalation.status.notifications
+    assert (told.channel, str(told.state)) == ("events", "Delivered")
+
+
+def test_higher_rung_tells_its_own_people_and_drops_what_was_not_delivered() -> None:
+    found = scene(**MODERATE)
+    found.signals = [signal(at=at(5), status=found.signals[0].status, **HIGH)]
+    later(found, 5)
+    states = {n.key: str(n.state) for n in found.escalation.status.notifications}
+    assert states["1/data-science/told/chat"] == "Skipped"
+    assert states["2/legal/told/pager"] == "Pending"
+
+
+def test_incident_channels_hear_that_somebody_has_taken_it_and_all_that_it_is_over() -> None:
+    found = scene(**HIGH)
+    found.deliver()
+    found.decide("Acknowledge", "deputy")
+    assert found.deliver() == ["1/legal/acknowledged/pager"]
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    assert set(found.pending()) == {"resumed-1/legal/pager", "resumed-1/legal/mail"}
+
+
+# --- Deadlines --------------------------------------------------------------------------------------------------------
+
+
+def test_rung_that_nobody_answers_escalates_and_contains() -> None:
+    found = scene(**MODERATE)
+    later(found, 30)
+    assert found.escalation.status.tier == "moderate", "the alternates have had no time yet"
+    later(found, 60)
+    rung = found.escalation.status.rung
+    assert rung is not None
+    assert (rung.tier, rung.reason, rung.number, rung.entered_at) == ("high", Reason.STALLED, 2, at(60))
+    assert found.target is not None
+    assert found.target.replicas == 0, "the tier that was entered contains at once"
+    assert found.reason(ConditionType.STALLED)[0] == "True"
+
+
+def test_missed_decision_escalates_though_somebody_acknowledged() -> None:
+    found = scene(**MODERATE)
+    found.decide("Acknowledge", "data-science")
+    later(found, 24 * 60 - 1)
+    assert found.escalation.status.tier == "moderate"
+    later(found, 24 * 60)
+    assert found.escalation.status.tier == "high"
+    assert Reason.DECISION_OVERDUE in found.events()
+
+
+def test_deadline_found_late_has_its_effect_once_and_says_how_late() -> None:
+    found = scene(**MODERATE)
+    later(found, 24 * 60 + 90)
+    message = next(e.message for e in found.entries if e.event is Reason.DECISION_OVERDUE)
+    assert "1:30:00 late" in message
+    later(found, 24 * 60 + 91)
+    assert found.events().count(Reason.STALLED) == 1
+
+
+def test_hold_keeps_reminding_and_tells_the_owner() -> None:
+    found = scene(**HIGH)
+    found.deliver()
+    found.decide("Acknowledge", "legal")
+    later(found, 60)
+    assert {"1/model-risk/stalled/risk", "1/model-risk/decision-overdue/risk"} <= set(found.pending())
+    found.deliver()
+    later(found, 66)
+    assert "1/executive/remind-1/mail" in found.pending()
+    assert (
+        not [k for k in found.pending() if k.startswith("1/legal/remind")] or "1/legal/remind-1/mail" in found.pending()
+    )
+    assert found.escalation.status.next_deadline == at(60)
+
+
+def test_interim_containment_at_the_deadline() -> None:
+    def edit(spec: Document) -> None:
+        spec["tiers"][1] |= {"onTimeout": "Contain", "containment": {"when": "OnTimeout", "action": "ScaleToZero"}}
+
+    found = scene(edit=edit, **HIGH)
+    assert found.target is not None
+    assert found.target.replicas == 3
+    later(found, 60)
+    assert found.target.replicas == 0
+    [intent] = found.escalation.spec.intents
+    assert intent.reason == Reason.INTERIM_CONTAINMENT
+
+
+def test_containment_that_is_not_proved_in_time_enters_the_next_rung() -> None:
+    def edit(spec: Document) -> None:
+        spec["tiers"][0]["containment"] = {"action": "Rollback"}
+
+    found = scene(edit=edit)
+    found.signals = [signal(**MODERATE)]
+    plan = found.plan()
+    assert plan.opening is not None
+    found.carry_out(plan)
+    assert found.target is not None
+    scaled_by(found, 3)
+    found.now = at(3)
+    for _ in range(3):
+        plan = found.plan()
+        if plan.act is not None:
+            from riskladder.policy.decide import decide
+
+            plan = decide(found.snapshot(), found.now, urgent=False)
+        found.carry_out(plan)
+    assert found.escalation.status.tier == "high"
+
+
+# --- Decisions --------------------------------------------------------------------------------------------------------
+
+
+def test_quorum_resumes_exactly_what_was_there_and_lifts_the_lock() -> None:
+    found = scene(**HIGH)
+    assert found.target is not None
+    assert found.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero"
+    first = found.decide("Resume", "legal")
+    assert found.verdict(first) == ("True", Reason.COUNTED)
+    assert found.target.replicas == 0
+    second = found.decide("Resume", "model-risk")
+    assert found.verdict(second) == ("True", Reason.QUORUM_MET)
+    assert found.target.replicas == 3
+    assert LABEL_CONTAINMENT not in found.escalation.labels
+    assert found.reason(ConditionType.CONTAINED) == ("False", Reason.RESUMED)
+    status = found.escalation.status
+    assert status.resume is not None
+    assert status.resume.applied_at is not None
+    assert status.waiting_on == ("executive", "legal"), "to close it is theirs"
+    assert found.events().count(Reason.RESUMED) == found.events().count(Reason.RESTORED) == 1
+
+
+def test_resumed_model_is_contained_again_when_a_later_reading_breaches() -> None:
+    found = scene(**HIGH)
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    found.signals = [signal(at=at(20), status=found.signals[0].status, **HIGH)]
+    later(found, 20)
+    assert found.target is not None
+    assert found.target.replicas == 0
+    rung = found.escalation.status.rung
+    assert rung is not None
+    assert (rung.number, rung.reason) == (2, Reason.BREACHED_AGAIN)
+    assert found.escalation.status.containment is not None
+    assert found.escalation.status.containment.restore is not None
+    assert found.escalation.status.containment.restore.replicas == 3
+    third = found.decide("Resume", "legal")
+    assert found.verdict(third) == ("True", Reason.COUNTED), "the votes of the first time are used up"
+    assert found.target.replicas == 0
+
+
+def test_accepted_risk_is_quiet_until_its_date_and_reopens() -> None:
+    found = scene(**MODERATE)
+    found.deliver()
+    accepted = found.decide("AcceptRisk", "model-risk", until="2026-12-01T00:00:00Z")
+    assert found.verdict(accepted) == ("True", Reason.QUORUM_MET)
+    later(found, 48 * 60)
+    assert found.escalation.status.tier == "moderate"
+    assert found.escalation.status.waiting_on == ()
+    found.now = NOW + timedelta(days=7)
+    found.run()
+    rung = found.escalation.status.rung
+    assert rung is not None
+    assert (rung.number, rung.reason) == (2, Reason.RISK_ACCEPTANCE_EXPIRED)
+    assert "2/data-science/told/chat" in found.pending()
+
+
+def test_worse_tier_ends_an_acceptance() -> None:
+    found = scene(**MODERATE)
+    found.decide("AcceptRisk", "model-risk", until="2026-12-01T00:00:00Z")
+    found.signals = [signal(at=at(20), status=found.signals[0].status, **HIGH)]
+    later(found, 20)
+    assert found.escalation.status.tier == "high"
+    assert found.escalation.status.risk_acceptance is None
+    assert Reason.RISK_ACCEPTANCE_OVERTAKEN in found.events()
+
+
+def test_closed_escalation_is_not_opened_again_by_what_was_known() -> None:
+    found = scene(**MODERATE)
+    closed = found.decide("Close", "model-risk", resolution="FalsePositive")
+    assert found.verdict(closed) == ("True", Reason.QUORUM_MET)
+    assert found.reason(ConditionType.CLOSED) == ("True", Reason.FALSE_POSITIVE)
+    later(found, 60)
+    assert len(found.escalations) == 1
+    found.signals = [signal(at=at(61), status=found.signals[0].status, **MODERATE)]
+    later(found, 61)
+    assert len(found.escalations) == 2
+
+
+def test_stop_button_contains_whatever_the_tier_says() -> None:
+    found = scene(**MODERATE)
+    assert found.target is not None
+    decision = found.decide("Contain", "data-science")
+    assert found.verdict(decision) == ("True", Reason.CONTAINED_BY_HAND)
+    assert found.target.replicas == 0
+    [intent] = found.escalation.spec.intents
+    assert (intent.reason, intent.decision, intent.action) == (
+        Reason.CONTAINED_BY_HAND,
+        decision.name,
+        ContainmentAction.SCALE_TO_ZERO,
+    )
+
+
+def test_stop_button_without_any_breach() -> None:
+    from dataclasses import replace
+
+    from riskladder.api.signal import Manual
+
+    quiet = signal(bias=0.01)
+    stop = signal("stop", source="manual", manual="high")
+    assert stop.spec is not None
+    manual = Manual.model_validate({"tier": "moderate", "rationale": "smells", "containment": "ScaleToZero"})
+    stop = replace(stop, spec=stop.spec.model_copy(update={"manual": manual}))
+    found = Scene([quiet, stop], ladders=[ladder(lambda spec: (spec.clear(), spec.update(LADDER)))])
+    found.run()
+    assert found.target is not None
+    assert found.target.replicas == 0
+    assert found.escalation.status.tier == "moderate"
+
+
+def test_objection_blocks_until_it_is_withdrawn() -> None:
+    found = scene(**HIGH)
+    found.decide("Object", "legal")
+    blocked = found.decide("Resume", "model-risk")
+    assert found.verdict(blocked) == ("False", Reason.OBJECTION_STANDS)
+    assert found.verdict(found.decide("Object", "executive", withdraw=True)) == ("False", Reason.NOTHING_TO_WITHDRAW)
+    found.decide("Object", "legal", withdraw=True)
+    assert found.verdict(found.decide("Resume", "model-risk")) == ("True", Reason.COUNTED)
+
+
+def test_comment_meets_a_clock_and_lets_it_be_closed() -> None:
+    found = scene(**HIGH)
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    early = found.decide("Close", "legal", resolution="Remediated")
+    assert found.verdict(early) == ("False", Reason.CLOCK_RUNNING)
+    found.decide("Comment", "legal", clock="art-73")
+    [clock] = found.escalation.status.clocks
+    assert clock.met_at == NOW
+    found.decide("Close", "legal", resolution="Remediated")
+    found.decide("Close", "executive", resolution="Remediated")
+    assert not found.escalation.is_open
+
+
+def test_clock_is_reminded_of_at_half_time_a_day_before_and_when_overdue() -> None:
+    found = scene(**HIGH)
+    found.decide("AcceptRisk", "legal", until="2026-12-20T00:00:00Z")
+    found.decide("AcceptRisk", "executive", until="2026-12-20T00:00:00Z")
+    keys = []
+    for days in (7.4, 7.5, 13.9, 14, 15):
+        later(found, days * 24 * 60)
+        keys += [key for key in found.deliver() if key.startswith("clock/") and key.endswith("mail")]
+    assert keys == [f"clock/art-73/{stage}/mail" for stage in ("half", "day", "overdue")]
+
+
+@pytest.mark.parametrize(
+    ("action", "role", "more", "reason"),
+    [
+        ("Acknowledge", "janitor", {}, Reason.UNKNOWN_ROLE),
+        ("Acknowledge", "legal", {"authorized": False}, Reason.NOT_AUTHORIZED),
+        ("Escalate", "legal", {"tier": "moderate"}, Reason.TIER_NOT_HIGHER),
+        ("Escalate", "legal", {"tier": "nonsense"}, Reason.UNKNOWN_TIER),
+        ("Resume", "executive", {}, Reason.NOT_IN_QUORUM),
+        ("Resume", "legal", {"by": "ana"}, Reason.MODEL_OWNER),
+        ("Close", "legal", {"resolution": "Remediated"}, Reason.STILL_CONTAINED),
+        ("Close", "legal", {"resolution": "Retired"}, Reason.CLOCK_RUNNING),
+        ("AcceptRisk", "legal", {"until": "2027-12-01T00:00:00Z"}, Reason.NOT_ACCEPTABLE),
+        ("AcceptRisk", "legal", {"until": "2026-11-23T00:00:00Z"}, Reason.NOT_ACCEPTABLE),
+        ("AcceptRisk", "legal", {"until": "2026-12-01T00:00:00Z", "created": at(-1)}, Reason.RUNG_CHANGED),
+        ("AcceptRisk", "data-science", {"until": "2026-12-01T00:00:00Z"}, Reason.NOT_IN_QUORUM),
+        ("Object", "data-science", {}, Reason.NOT_IN_QUORUM),
+        ("Comment", "legal", {"clock": "other"}, Reason.UNKNOWN_CLOCK),
+        ("Review", "model-risk", {"review": {"policyUpdated": True, "satisfaction": 4}}, Reason.ESCALATION_OPEN),
+    ],
+)
+def test_refused(action: str, role: str, more: dict[str, Any], reason: Reason) -> None:
+    found = scene(owners=("ana",), **HIGH)
+    decision = found.decide(action, role, **more)
+    assert found.verdict(decision) == ("False", reason)
+    assert [e.detail["refusedBecause"] for e in found.entries if e.event is Reason.DECISION_REFUSED] == [reason]
+
+
+def test_one_person_counts_once_for_a_quorum() -> None:
+    found = scene(**HIGH)
+    found.decide("Resume", "legal", by="eve")
+    again = found.decide("Resume", "model-risk", by="eve")
+    assert found.verdict(again) == ("False", Reason.ALREADY_COUNTED)
+
+
+@pytest.mark.parametrize("proof", [Proof("there is no policy"), Proof(since=NOW), Proof(since=at(1))])
+def test_nothing_counts_that_is_not_proved(proof: Proof) -> None:
+    found = scene(**HIGH)
+    found.proof = proof
+    decision = found.decide("Contain", "legal")
+    assert found.verdict(decision) == ("False", Reason.NOT_PROVED)
+
+
+def test_review_comes_after_the_close_and_from_the_owner() -> None:
+    found = scene(**MODERATE)
+    found.decide("Close", "model-risk", resolution="Remediated")
+    report = {"policyUpdated": True, "satisfaction": 4, "lessons": "look earlier"}
+    for role, reason in (("data-science", Reason.NOT_IN_QUORUM), ("model-risk", Reason.REVIEWED)):
+        decision = found.decide("Review", role, review=report)
+        trail = after_close(found.escalation, (decision,), found.proof, found.now)
+        assert trail.decisions[0].status.conditions[0].reason == reason
+    assert trail.update.status.review is not None
+    assert trail.update.status.review.satisfaction == 4
+    late = found.decide("Resume", "model-risk")
+    trail = after_close(found.escalation, (late,), found.proof, found.now)
+    assert trail.decisions[0].status.conditions[0].reason == Reason.ESCALATION_CLOSED
+
+
+# --- Drills -----------------------------------------------------------------------------------------------------------
+
+
+def test_drill_touches_nothing_and_has_a_result() -> None:
+    document = edited(LADDER, None)
+    found = Scene([signal(drill=True, **HIGH)], ladders=[ladder(lambda spec: (spec.clear(), spec.update(document)))])
+    found.run()
+    assert found.target is not None
+    assert found.target.replicas == 3
+    assert LABEL_CONTAINMENT not in found.escalation.labels
+    assert found.reason(ConditionType.CONTAINED) == ("False", Reason.REHEARSED)
+    assert "1/legal/told/pager" in found.pending()
+    found.deliver()
+    later(found, 5)
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    assert found.reason(ConditionType.CLOSED) == ("True", Reason.DRILL_COMPLETED)
+    result = next(e.detail for e in found.entries if e.event is Reason.DRILL_COMPLETED)
+    assert result["role.legal"] == "answered after 300 s"
+    assert result["containment"] == "permitted"
+    later(found, 10)
+    assert len(found.escalations) == 1, "a signal has its drill once"
+
+
+def test_drill_that_nobody_answers_ends_by_itself() -> None:
+    document = edited(LADDER, lambda spec: spec.update(drillWithin="45m"))
+    found = Scene([signal(drill=True, **HIGH)], ladders=[ladder(lambda spec: (spec.clear(), spec.update(document)))])
+    found.run()
+    later(found, 45)
+    assert found.reason(ConditionType.CLOSED) == ("True", Reason.DRILL_EXPIRED)
+
+
+def test_drill_beside_a_real_escalation_disturbs_nothing() -> None:
+    found = scene(**HIGH)
+    found.signals = [*found.signals, signal("drill", source="other", drill=True, **HIGH)]
+    found.run()
+    assert len(found.escalations) == 2
+    assert found.target is not None
+    assert found.target.replicas == 0
+    assert found.escalations[0].labels[LABEL_CONTAINMENT] == "ScaleToZero"
