@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.cluster.base import ClusterError, Progress
 from tests.cluster.gotool import environment, find_go
-from tests.cluster.versions import ALL, KUBERNETES, KWOK, Module, digest
+from tests.cluster.versions import ALERTMANAGER, ALL, KUBERNETES, KWOK, Module, digest
 
 RECIPE = "1"
 """Raise it when the way of building changes: the cache is keyed by it."""
@@ -58,6 +58,25 @@ def ensure_binaries(progress: Progress = print_progress) -> Path:
         if not (home / "bin").is_dir():
             _build(home, progress)
     return home / "bin"
+
+
+def ensure_alertmanager(progress: Progress = print_progress) -> Path:
+    """The Alertmanager program, built on the first call; about a minute. Raises ClusterError if the build fails."""
+    root = cache_directory() / "alertmanager"
+    home = root / f"{ALERTMANAGER.version}-{digest(RECIPE, modules=(ALERTMANAGER,))}"
+    program = home / "alertmanager"
+    if program.is_file():
+        return program
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(cache_directory() / "alertmanager.lock", progress):
+        if not program.is_file():
+            partial = home.with_name(home.name + ".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            go = find_go(cache_directory(), progress)
+            _compile(go, ALERTMANAGER, partial, home.with_name(home.name + ".log"), progress)
+            partial.rename(home)
+    return program
 
 
 def _build(home: Path, progress: Progress) -> None:
@@ -154,7 +173,7 @@ def _locked(file: Path, progress: Progress) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("another process is building the control plane: waiting for it")
+            progress("another process is building: waiting for it")
             started = last = time.monotonic()
             while True:
                 try:

@@ -32,7 +32,7 @@ __all__ = [
 ROOT = Path(__file__).parents[2]
 
 
-def install(kubeconfig: Path, overlay: str = DEFAULT_OVERLAY) -> None:
+def install(kubeconfig: Path, overlay: str | None = None) -> None:
     """Apply an overlay of this checkout; see `riskladder.cli.install.install`."""
     product.install(kubeconfig, ROOT, overlay=overlay)
 

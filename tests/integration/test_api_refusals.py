@@ -276,6 +276,29 @@ def test_record_is_immutable(server: Server, operation: Document) -> None:
     assert cause[1].endswith("a record is immutable: append another record instead")
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "replace", "path": "/spec/action", "value": "Comment"},
+        {"op": "replace", "path": "/spec/rationale", "value": "Not seen"},
+        {"op": "replace", "path": "/spec/decidedBy", "value": {"username": "ana"}},
+        {"op": "remove", "path": "/spec/decidedBy"},
+    ],
+    ids=lambda operation: f"{operation['op']}-{operation['path']}",
+)
+def test_decision_is_immutable(server: Server, operation: Document) -> None:
+    document = valid("EscalationDecision")
+    # Where the policies are installed, they write it; either way it is the caller.
+    document["spec"]["decidedBy"] = server.caller()
+    answer = server.create(document)
+    assert answer.code == 201, answer.body["message"]
+    answer = server.patch("EscalationDecision", document["metadata"]["name"], [operation])
+    assert answer.code == 422
+    (cause,) = answer.causes
+    assert cause[0] == "spec"
+    assert cause[1].endswith("a decision is immutable: to change your mind, create another one")
+
+
 def test_record_of_the_same_sequence_is_a_conflict(server: Server) -> None:
     assert server.create(DOCUMENTS["EscalationRecord"]).code == 201
     assert server.create(DOCUMENTS["EscalationRecord"]).code == 409

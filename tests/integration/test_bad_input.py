@@ -172,14 +172,18 @@ async def test_suspended_ladder_evaluates_and_acts_on_nothing_until_it_is_not(wo
     await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
 
 
-async def test_drill_signal_acts_on_nothing(world: World) -> None:
+async def test_drill_signal_touches_nothing(world: World) -> None:
     await world.apply(ladder())
-    await world.serve("scorer")
+    before = await world.serve("scorer")
     await world.apply(signal("drill", "scorer", 0.5, drill=True))
+    drill = await world.escalation_says("scorer", "Contained", "False", "Rehearsed")
+    assert "permitted and admitted" in condition(drill, "Contained")["message"]
+    assert drill["metadata"]["labels"]["riskladder.dev/drill"] == "true"
+    assert "riskladder.dev/containment" not in drill["metadata"]["labels"]
+    after = await world.deployment("scorer")
+    assert after["spec"] == before["spec"]
     drilled = await world.signal_says("drill", "Breached", "True")
     assert "drill" in condition(drilled, "Breached")["message"]
-    assert await world.escalations() == []
-    assert (await world.deployment("scorer"))["spec"]["replicas"] == 1
 
 
 async def test_signal_applied_again_unchanged_a_hundred_times_changes_nothing(world: World) -> None:

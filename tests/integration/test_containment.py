@@ -7,7 +7,8 @@ from tests.integration.world import World, condition, deployment, ladder, signal
 
 
 def events_of(records: list[dict[str, object]]) -> list[object]:
-    return [r["spec"]["event"] for r in records]  # type: ignore[index]
+    """What happened to the model; that people were told of it is another story."""
+    return [r["spec"]["event"] for r in records if r["spec"]["event"] != "Notified"]  # type: ignore[index]
 
 
 async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: World) -> None:
@@ -47,6 +48,7 @@ async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: Worl
         ("Escalation", "EscalationOpened"),
         ("Deployment", "ContainmentApplied"),
         ("Escalation", "ScaledToZero"),
+        ("Escalation", "Notified"),
     }
 
 

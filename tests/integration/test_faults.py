@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 
-from riskladder.api.chain import verify_chains
+from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Client, Object, Refused
 from riskladder.cluster.connection import connect
@@ -173,18 +173,19 @@ async def contained_once(world: World, names: Sequence[str], *, patience: float 
     assert Counter(e["spec"]["target"]["name"] for e in found) == Counter(names), "one escalation each"
     assert all(len(e["spec"]["intents"]) == 1 for e in found), "one intent each"
     records = await world.client.list(resources.RECORDS, world.namespace)
-    heads = {e["metadata"]["name"]: (e["status"]["ledger"]["sequence"], e["status"]["ledger"]["hash"]) for e in found}
-    results = verify_chains(records, heads)
+    results = verify_chains(records, noted_heads(found))
     assert len(results) == len(names)
     assert [r.error for r in results if not r.intact] == []
     written = Counter((r["spec"]["escalation"], r["spec"]["event"]) for r in records)
-    assert written == Counter((name, event) for name in heads for event in CONTAINED), "every record once"
+    told = {key: number for key, number in written.items() if key[1] == "Notified"}
+    names_of = [e["metadata"]["name"] for e in found]
+    assert written == Counter((name, event) for name in names_of for event in CONTAINED) + Counter(told)
     keys = Counter((r["spec"]["escalation"], r["spec"]["detail"]["key"]) for r in records)
-    assert max(keys.values()) == 1
+    assert set(keys.values()) == {1}, "every record once"
     events = Counter((e["regarding"]["kind"], e["regarding"]["name"], e["reason"]) for e in await world.events())
     expected = {("ModelRiskSignal", name, "EscalationOpened") for name in names}
     expected |= {("Deployment", name, "ContainmentApplied") for name in names}
-    expected |= {("Escalation", name, reason) for name in heads for reason in ("EscalationOpened", "ScaledToZero")}
+    expected |= {("Escalation", name, reason) for name in names_of for reason in ("EscalationOpened", "ScaledToZero")}
     assert {e for e in events if e in expected} == expected, "every Event"
     assert [e for e, times in events.items() if times > 1] == [], "no Event twice"
     for name in names:
@@ -675,7 +676,8 @@ async def test_missing_permission_is_named_stops_nobody_else_and_heals(
             assert found["status"] == "False"
             assert f"patch deployments.apps in namespace {world.namespace}" in found["message"]
             escalation = await world.escalation_says("scorer", "Contained", "False", "ContainmentIntended")
-            assert [r["spec"]["event"] for r in await world.verified(escalation)] == ["EscalationOpened"]
+            events = [r["spec"]["event"] for r in await world.verified(escalation)]
+            assert events == ["EscalationOpened", "Notified"]
             assert (await world.deployment("scorer"))["spec"]["replicas"] == 1
             await granted.ladder_ready()
         finally:

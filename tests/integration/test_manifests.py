@@ -16,19 +16,20 @@ import yaml
 from kubernetes import client, config
 
 from riskladder.cluster import manifests
-from riskladder.cluster.rbac import NAMESPACED, OWN_NAMESPACE, Grant
+from riskladder.cluster.rbac import CLUSTER, NAMESPACED, OWN_NAMESPACE, Grant
 from tests.cluster import ControlPlane
 from tests.cluster.install import FIELD_MANAGER, NAMESPACE, ROOT, kubectl, render, service_account_kubeconfig
 from tests.refusals import DOCUMENTS, Document
 
-OVERLAYS = ("default", "development", "namespaced")
-POLICIES = {"riskladder-records", "riskladder-sources", "riskladder-writes"}
+OVERLAYS = ("default", "development", "namespaced", "without-mutating-admission")
+POLICIES = {f"riskladder-{name}" for name in ("decisions", "raise", "records", "sources", "writes")}
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:riskladder"
 DEADLINE_SECONDS = 60.0
 
 GROUP = "riskladder.dev"
 PLURALS = {
     "Escalation": "escalations",
+    "EscalationDecision": "escalationdecisions",
     "EscalationLadder": "escalationladders",
     "EscalationRecord": "escalationrecords",
     "ModelRiskSignal": "modelrisksignals",
@@ -168,11 +169,17 @@ def test_overlay_is_accepted_without_a_warning(installed: ControlPlane, namespac
 
 def test_namespaced_overlay_binds_in_its_namespace_only() -> None:
     documents = render("manifests/overlays/namespaced")
-    assert not [d for d in documents if d["kind"] == "ClusterRoleBinding"]
+    everywhere = [d["roleRef"]["name"] for d in documents if d["kind"] == "ClusterRoleBinding"]
+    assert everywhere == ["riskladder-policies"]
     bindings = {d["metadata"]["namespace"]: d["roleRef"]["kind"] for d in documents if d["kind"] == "RoleBinding"}
     assert bindings == {"models": "ClusterRole", NAMESPACE: "Role"}
     (deployment,) = (d for d in documents if d["kind"] == "Deployment")
     assert "--namespace=models" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_overlay_for_older_clusters_differs_in_the_mutating_policy_only(rendered: list[Document]) -> None:
+    lacking = [d for d in rendered if d not in render("manifests/overlays/without-mutating-admission")]
+    assert {d["kind"] for d in lacking} == {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"}
 
 
 def test_image_is_set_in_one_place(rendered: list[Document], tmp_path: Path) -> None:
@@ -193,6 +200,7 @@ def test_image_is_set_in_one_place(rendered: list[Document], tmp_path: Path) -> 
 
 def test_roles_are_the_table_of_grants(rendered: list[Document], capsys: pytest.CaptureFixture[str]) -> None:
     assert rules(rendered, "ClusterRole", "riskladder") == [grant.to_rule() for grant in NAMESPACED]
+    assert rules(rendered, "ClusterRole", "riskladder-policies") == [grant.to_rule() for grant in CLUSTER]
     assert rules(rendered, "Role", "riskladder") == [grant.to_rule() for grant in OWN_NAMESPACE]
     assert manifests.main([str(ROOT / "manifests" / "base"), "--check"]) == 0, capsys.readouterr().err
 
@@ -201,7 +209,7 @@ def test_generator_notices_an_edit_and_gives_every_reason(tmp_path: Path) -> Non
     assert manifests.main([str(tmp_path)]) == 0
     file = tmp_path / manifests.FILE
     text = " ".join(line.removeprefix("# ") for line in file.read_text().splitlines())
-    assert [grant.why for grant in (*NAMESPACED, *OWN_NAMESPACE) if grant.why not in text] == []
+    assert [grant.why for grant in (*NAMESPACED, *CLUSTER, *OWN_NAMESPACE) if grant.why not in text] == []
     file.write_text(file.read_text().replace("[create, get]", "[create, get, delete]"))
     assert manifests.main([str(tmp_path), "--check"]) == 1
 
@@ -210,7 +218,8 @@ def test_no_role_has_a_wildcard_or_a_way_to_more(rendered: list[Document]) -> No
     every = [rule for d in rendered if d["kind"] in ("ClusterRole", "Role") for rule in d["rules"]]
     words = {word for rule in every for key in ("apiGroups", "resources", "verbs") for word in rule[key]}
     assert words.isdisjoint({"*", "escalate", "bind", "impersonate"})
-    own = rules(rendered, "ClusterRole", "riskladder") + rules(rendered, "Role", "riskladder")
+    roles = (("ClusterRole", "riskladder"), ("ClusterRole", "riskladder-policies"), ("Role", "riskladder"))
+    own = [rule for kind, name in roles for rule in rules(rendered, kind, name)]
     assert {verb for rule in own for verb in rule["verbs"]}.isdisjoint({"delete", "deletecollection"})
     assert [r["resourceNames"] for r in own if "secrets" in r["resources"]] == [["riskladder-channels"]]
 
@@ -229,7 +238,7 @@ def asked(grants: tuple[Grant, ...]) -> list[tuple[str, str, str, str]]:
 
 
 def test_operator_may_do_what_it_says_it_needs(operator_account: Caller, namespace: str) -> None:
-    for where, grants in ((namespace, NAMESPACED), (NAMESPACE, OWN_NAMESPACE)):
+    for where, grants in ((namespace, NAMESPACED), (NAMESPACE, OWN_NAMESPACE), ("", CLUSTER)):
         refused = [q for q in asked(grants) if not operator_account.may(q[0], q[1], where, group=q[2], name=q[3])]
         assert refused == []
 
@@ -255,6 +264,12 @@ def test_operator_may_do_what_it_says_it_needs(operator_account: Caller, namespa
         ("patch", "events", "events.k8s.io"),
         ("patch", "rolebindings", "rbac.authorization.k8s.io"),
         ("delete", "validatingadmissionpolicybindings", "admissionregistration.k8s.io"),
+        ("list", "validatingadmissionpolicies", "admissionregistration.k8s.io"),
+        ("create", "subjectaccessreviews", "authorization.k8s.io"),
+        ("create", "escalationdecisions", GROUP),
+        ("patch", "escalationdecisions", GROUP),
+        ("delete", "escalationdecisions", GROUP),
+        ("acknowledge", "stakeholders", GROUP),
         ("patch", "customresourcedefinitions", "apiextensions.k8s.io"),
         ("patch", "escalationladders", GROUP),
         ("create", "modelrisksignals", GROUP),
@@ -491,12 +506,15 @@ def test_monitor_reports_as_itself_only(admin: Caller, monitor: Caller, namespac
     assert monitor.merge(namespace, drift, {"metadata": {"labels": {"team": "risk"}}}).code == 200
 
 
-def test_person_who_may_edit_still_needs_to_be_the_source(admin: Caller, namespace: str) -> None:
+def test_person_who_may_edit_still_needs_to_be_the_source_or_hold_a_role(admin: Caller, namespace: str) -> None:
     ana = bind(admin, namespace, "edit")
     signal = reported_by("fairness-monitor")
     signal["spec"]["manual"] = {"tier": "high", "rationale": "A customer complained"}
     del signal["spec"]["readings"]
     eventually("ana may edit", lambda: ana.may("create", "modelrisksignals", namespace, group=GROUP))
+    assert ana.create(namespace, signal).is_refused_by("riskladder-raise", "may not raise without a role")
+    del signal["spec"]["manual"]
+    signal["spec"]["readings"] = reported_by("fairness-monitor")["spec"]["readings"]
     assert ana.create(namespace, signal).is_refused_by("riskladder-sources", "may not report as source")
 
 
@@ -541,6 +559,9 @@ def test_usual_roles_include_the_kinds(admin: Caller, namespace: str, role: str,
     eventually(f"{role} is complete", lambda: verbs("modelrisksignals") == READ | written)
     assert verbs("escalationladders") == READ | written
     assert verbs("escalations") == verbs("escalationrecords") == READ
-    for resource in ("escalationladders/status", "modelrisksignals/status", "escalations/status"):
-        assert verbs(resource) == set()
+    # Whoever holds a stakeholder role may create them with it; nobody changes or deletes one.
+    assert verbs("escalationdecisions") == READ | (written & {"create"})
+    for kind in ("escalationladders", "modelrisksignals", "escalations", "escalationdecisions"):
+        assert verbs(f"{kind}/status") == set()
+    assert not person.may("acknowledge", "stakeholders", namespace, name="legal", group=GROUP)
     assert not person.may("report", "sources", namespace, name="fairness-monitor", group=GROUP)

@@ -7,6 +7,7 @@ CEL and must say the same in both places; cases of STRUCTURE are refused by Open
 from __future__ import annotations
 
 from tests.refusals.case import Case, put
+from tests.refusals.decision_rules import DECISION_RULES
 from tests.refusals.documents import DOCUMENTS, HASH, LADDER, ROOT, TIME, Document, valid
 from tests.refusals.ladder_rules import LADDER_RULES
 from tests.refusals.other_rules import OTHER_RULES
@@ -27,4 +28,4 @@ __all__ = [
     "valid",
 ]
 
-RULES = (*LADDER_RULES, *TIER_RULES, *OTHER_RULES)
+RULES = (*LADDER_RULES, *TIER_RULES, *DECISION_RULES, *OTHER_RULES)

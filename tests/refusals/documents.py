@@ -64,7 +64,24 @@ RECORD: Document = {
     },
 }
 
-DOCUMENTS = {"ModelRiskSignal": SIGNAL, "Escalation": ESCALATION, "EscalationRecord": RECORD}
+DECISION: Document = {
+    "apiVersion": "riskladder.dev/v1alpha1",
+    "kind": "EscalationDecision",
+    "metadata": {"name": "credit-scorer-1-legal", "namespace": "models"},
+    "spec": {
+        "escalation": "credit-scorer-1",
+        "action": "Acknowledge",
+        "role": "legal",
+        "rationale": "Seen, counsel is on it",
+    },
+}
+
+DOCUMENTS = {
+    "ModelRiskSignal": SIGNAL,
+    "Escalation": ESCALATION,
+    "EscalationRecord": RECORD,
+    "EscalationDecision": DECISION,
+}
 
 
 def valid(kind: str) -> Document:

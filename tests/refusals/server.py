@@ -56,6 +56,14 @@ class Server:
         except ValueError:
             return Answer(response.status, {"message": response.data.decode()})
 
+    def caller(self) -> Document:
+        """Whom the API server takes us for, as spec.decidedBy of a decision has it."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        user = self.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review).body["status"][
+            "userInfo"
+        ]
+        return {key: user[key] for key in ("username", "uid", "groups") if key in user}
+
     def path(self, kind: str, name: str = "", query: str = "", subresource: str = "") -> str:
         parts = [f"/apis/{GROUP}/{VERSION}/namespaces/{self.namespace}/{KINDS[kind].plural}", name, subresource]
         return "/".join(part for part in parts if part) + (f"?{query}" if query else "")

@@ -139,6 +139,31 @@ STRUCTURE = (
         "should be at least 1 chars long",
     ),
     Case(
+        "action_in_lower_case",
+        "EscalationDecision",
+        put("action", "acknowledge"),
+        "spec.action",
+        'found "acknowledge", expected one of Acknowledge, Comment, Contain, Escalate, Object, AcceptRisk, Resume, '
+        "Close, Review",
+        'Unsupported value: "acknowledge"',
+    ),
+    Case(
+        "decided_without_a_reason",
+        "EscalationDecision",
+        put("rationale", ""),
+        "spec.rationale",
+        'found "", expected at least 1 character',
+        "should be at least 1 chars long",
+    ),
+    Case(
+        "more_than_satisfied",
+        "EscalationDecision",
+        both(put("action", "Review"), put("review", {"policyUpdated": True, "satisfaction": 6})),
+        "spec.review.satisfaction",
+        "found 6, expected at most 5",
+        "should be less than or equal to 5",
+    ),
+    Case(
         "hash_not_hex",
         "EscalationRecord",
         put("hash", "Z" * 64),

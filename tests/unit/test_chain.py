@@ -304,11 +304,3 @@ def test_swollen_content_is_refused_before_it_is_hashed() -> None:
     records = chain()
     records[0]["spec"]["extra"] = bomb
     assert_first_bad(check(records), 1)
-
-
-def test_head_by_plain_name_is_that_of_the_chain_wherever_it_is() -> None:
-    records = chain()
-    fitting = {ESCALATION: (4, records[-1]["spec"]["hash"])}
-    assert [(r.escalation, r.noted) for r in verify(records, fitting)] == [(ESCALATION, 4)]
-    assert [r.record for r in verify(records[:2], fitting)] == [named(3)]
-    assert [r.key for r in verify([], fitting)] == [ChainKey("", ESCALATION)]

@@ -170,7 +170,7 @@ def test_examples_are_found_at_all() -> None:
 def command_lines(page: Path) -> Iterator[list[str]]:
     """Every call of riskladder: whole lines of shell blocks, parts of pipelines, and code in the text."""
     texts = [line for block in blocks(page, *SHELLS) for line in block.text.replace("\\\n", " ").splitlines()]
-    texts += [span for span in spans(page) if span.startswith("riskladder ")]
+    texts += [span for span in spans(page) if span.startswith(("riskladder ", "kubectl riskladder "))]
     for text in texts:
         for part in re.split(r"\s\|\s|&&", text.removeprefix("$ ")):
             try:
@@ -178,6 +178,8 @@ def command_lines(page: Path) -> Iterator[list[str]]:
             except ValueError:
                 continue  # a line of output
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                words = words[1:]
+            if words[:2] == ["kubectl", "riskladder"]:
                 words = words[1:]
             if words[1:3] == ["-m", "riskladder"]:
                 words = ["riskladder", *words[3:]]
@@ -196,7 +198,8 @@ def test_every_command_line_has_subcommands_and_options_that_exist(page: Path) -
         if chosen is None:
             wrong.append(f"riskladder {words[0]}")
             continue
-        known = {option for parameter in chosen.params for option in parameter.opts} | {"-h", "--help"}
+        known = {option for parameter in chosen.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        known |= {"-h", "--help"}
         given = {word.partition("=")[0] for word in words[1:] if re.match(r"--?[a-zA-Z]", word)}
         wrong += [f"riskladder {words[0]} {option}" for option in sorted(given - known)]
     assert wrong == []

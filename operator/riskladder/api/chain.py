@@ -13,7 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import rfc8785
 
@@ -122,14 +122,14 @@ def noted_heads(escalations: Iterable[Mapping[str, Any]]) -> dict[ChainKey, list
 
 def verify_chains(
     records: Iterable[Mapping[str, Any]],
-    heads: Mapping[ChainKey, Sequence[Head]] | Mapping[str, tuple[int, str]] | None = None,
+    heads: Mapping[ChainKey, Sequence[Head]] | None = None,
 ) -> list[ChainResult]:
     """Check the chains of all escalations among the records.
 
     Args:
         records: EscalationRecord objects in any order: a record's place is its sequence, not where it stands in a file.
         heads: Where known, heads noted elsewhere, to show a missing end or a chain written anew. A chain of which only
-            a head is known is reported as missing. A plain name means the chain of that name in whatever namespace.
+            a head is known is reported as missing.
 
     Returns:
         One result for each chain, sorted by namespace and escalation. Nothing raises on bad records.
@@ -138,13 +138,7 @@ def verify_chains(
     for record in records:
         link = _Link.of(record)
         chains[link.key].append(link)
-    noted: dict[ChainKey, Sequence[Head]] = {}
-    for key, given in (heads or {}).items():
-        if isinstance(key, ChainKey):
-            noted[key] = cast("Sequence[Head]", given)
-        else:
-            for same in [k for k in chains if k.escalation == key] or [ChainKey("", key)]:
-                noted[same] = [Head(*cast("tuple[int, str]", given))]
+    noted = heads or {}
     return [_verify(key, chains.get(key, []), noted.get(key, ())) for key in sorted({*chains, *noted})]
 
 

@@ -65,7 +65,10 @@ def install(kubeconfig: Path, checkout: Path, *, overlay: str | None = None, wit
         _await_served(kubeconfig, definition)
     wait_for_policies(kubeconfig)
     if any(document["kind"] == "MutatingAdmissionPolicy" for document in documents):
-        _until("the author of a decision is filled in", lambda: _stamps(kubeconfig))
+        what = (
+            f"the author of a decision is filled in; where mutating policies are turned off, take {OVERLAY_BEFORE_1_36}"
+        )
+        _until(what, lambda: _stamps(kubeconfig))
     _until("the service account has its Role", lambda: _may_lead(kubeconfig))
 
 

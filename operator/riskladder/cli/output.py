@@ -30,8 +30,11 @@ def complain(message: str) -> None:
 
 
 def write_json(value: Any) -> None:
-    """Write one JSON document to stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Write one JSON document to stdout; invisible characters are escaped, as JSON has it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if plain(text.replace("\n", " ")) != text.replace("\n", " "):  # outside of strings there are only line ends
+        text = "".join(c if c == "\n" or plain(c) == c else json.dumps(c)[1:-1] for c in text)
+    typer.echo(text)
 
 
 def console() -> Console:

@@ -13,7 +13,7 @@ from riskladder.notify.apprise_worker import check_url, secret_parts
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable, scrub
 from riskladder.notify.http import TOTAL_SECONDS
-from riskladder.notify.notice import Notice
+from riskladder.notify.notice import Notice, Severity, Status
 from riskladder.notify.render import body, subject
 
 WORKER = "riskladder.notify.apprise_worker"
@@ -45,6 +45,7 @@ async def send(
         "url": secret,
         "title": subject(notice, service.form),
         "body": body(notice, service.form),
+        "type": _type(notice),
         "hosts": egress.hosts,
         "networks": [str(network) for network in egress.networks],
     }
@@ -77,6 +78,13 @@ async def send(
     if not delivered:
         # The child has taken out secrets already, where it quotes the plugin; this holds whatever it says.
         raise Undeliverable(scrub(str(message), [secret, *_longest(secret)]), permanent=bool(permanent))
+
+
+def _type(notice: Notice) -> str:
+    """In Apprise's words, which services show as a colour."""
+    if notice.status is not Status.FIRING:
+        return "success" if notice.status is Status.RESOLVED else "info"
+    return "failure" if notice.severity in (Severity.ERROR, Severity.CRITICAL) else "warning"
 
 
 def _longest(secret: str) -> list[str]:

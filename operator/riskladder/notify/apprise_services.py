@@ -1,7 +1,8 @@
 """The services that are reached through Apprise: those that send a message to people, and nothing else.
 
 Left out on purpose is whatever sends to any URL (json, xml, form, apprise), writes to the machine (syslog, dbus, file),
-or runs something. Each service names its plugin, so no other plugin of Apprise is ever loaded.
+or runs something; and Opsgenie, whose plugin keeps state between messages and without it reports success and sends
+nothing. Each service names its plugin, so no other plugin of Apprise is ever loaded.
 """
 
 from __future__ import annotations
@@ -46,15 +47,12 @@ SERVICES: dict[str, Service] = {
     "workflows": _WORKFLOWS,
     "discord": Service("apprise.plugins.discord", "NotifyDiscord", hosts=("discord.com",), form=Form.CHAT),
     "tgram": Service("apprise.plugins.telegram", "NotifyTelegram", hosts=("api.telegram.org",), form=Form.CHAT),
-    "opsgenie": Service(
-        "apprise.plugins.opsgenie", "NotifyOpsgenie", hosts=("api.opsgenie.com", "api.eu.opsgenie.com")
-    ),
     "gchat": Service("apprise.plugins.google_chat", "NotifyGoogleChat", hosts=("chat.googleapis.com",), form=Form.CHAT),
     "wxteams": _WEBEX,
     "webex": _WEBEX,
-    "pover": Service("apprise.plugins.pushover", "NotifyPushover", hosts=("api.pushover.net",)),
-    "twilio": Service("apprise.plugins.twilio", "NotifyTwilio", hosts=("api.twilio.com",)),
-    "sns": Service("apprise.plugins.sns", "NotifySNS", hosts=("*.amazonaws.com",)),
+    "pover": Service("apprise.plugins.pushover", "NotifyPushover", hosts=("api.pushover.net",), form=Form.SHORT),
+    "twilio": Service("apprise.plugins.twilio", "NotifyTwilio", hosts=("api.twilio.com",), form=Form.SHORT),
+    "sns": Service("apprise.plugins.sns", "NotifySNS", hosts=("*.amazonaws.com",), form=Form.SHORT),
     "ses": Service("apprise.plugins.ses", "NotifySES", hosts=("*.amazonaws.com",), form=Form.HTML),
     "zulip": Service("apprise.plugins.zulip", "NotifyZulip", hosts=("*.zulipchat.com",), form=Form.CHAT),
     "gotify": _GOTIFY,
@@ -73,7 +71,7 @@ SERVICES: dict[str, Service] = {
 # fmt: off
 PARAMETERS = frozenset(
     (
-        "apikey", "avatar", "bcc", "blocks", "botname", "cc", "channel", "channels", "cto", "e2ee", "email",
+        "apikey", "avatar", "bcc", "botname", "cc", "channel", "channels", "cto", "e2ee", "email",
         "entity", "from", "id", "image", "key", "mode", "msgtype", "name", "pass", "path", "port", "preview",
         "priority", "region", "reply", "route", "rto", "sid", "sig", "signature", "silent", "smtp", "sound", "tags",
         "team", "thread", "threadkey", "to", "token", "topic", "tts", "user", "v", "ver", "version", "webhook",

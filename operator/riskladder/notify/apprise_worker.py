@@ -82,7 +82,8 @@ def deliver(order: dict[str, Any]) -> None:
     """Send one message.
 
     Args:
-        order: ``url`` (the secret Apprise URL), ``title``, ``body``, and of the guard ``hosts`` and ``networks``.
+        order: ``url`` (the secret Apprise URL), ``title``, ``body``, ``type`` (Apprise's word for how grave it is), and
+            of the guard ``hosts`` and ``networks``.
 
     Raises:
         Undeliverable: The URL or its host is refused, or the service did not take the message.
@@ -94,7 +95,7 @@ def deliver(order: dict[str, Any]) -> None:
     confine(egress, service.hosts, refusals)
     log = _Log()
     plugin = _plugin(service, url)
-    sent = _send(plugin, service, order["title"], order["body"])
+    sent = _send(plugin, service, order)
     if sent:
         return
     if refusals:
@@ -160,6 +161,8 @@ def _plugin(service: Service, url: str) -> Any:
         app_id="Riskladder",
         app_desc="Riskladder",
         app_url="",
+        image_url_mask="",  # No pictures from elsewhere, which would tell their host who reads.
+        image_url_logo="",
     )
     results = plugin_class.parse_url(url)
     if not results:
@@ -171,16 +174,20 @@ def _plugin(service: Service, url: str) -> Any:
         raise Undeliverable(f"the Apprise URL is no valid {_scheme(url)} URL", permanent=True) from None
 
 
-def _send(plugin: Any, service: Service, title: str, body: str) -> bool:
-    from apprise import Apprise, NotifyFormat
+def _send(plugin: Any, service: Service, order: dict[str, Any]) -> bool:
+    from apprise import Apprise, NotifyFormat, NotifyType, OverflowMode
+
+    message = {"title": order["title"], "body": order["body"], "notify_type": NotifyType(order["type"])}
 
     if service.form is Form.SLACK:
         # Straight to the plugin: the framework would take Slack's own markup for Markdown and escape it again.
-        return bool(plugin.send(body=body, title=title, body_format=NotifyFormat.MARKDOWN, body_passthrough=False))
+        return bool(plugin.send(**message, body_format=NotifyFormat.MARKDOWN, body_passthrough=False))
+    if service.form is not Form.SHORT:
+        plugin.overflow_mode = OverflowMode.SPLIT  # A service with a limit gets two messages, not a refused one.
     outer = Apprise(asset=plugin.asset)
     outer.add(plugin)
     form = NotifyFormat.HTML if service.form is Form.HTML else NotifyFormat.TEXT
-    return bool(outer.notify(body=body, title=title, body_format=form))
+    return bool(outer.notify(**message, body_format=form))
 
 
 def confine(egress: Egress, service_hosts: tuple[str, ...], refusals: list[Undeliverable]) -> None:

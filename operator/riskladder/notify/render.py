@@ -33,11 +33,19 @@ class Form(StrEnum):
     TEXT = "text"
     CHAT = "chat"
     """Plain text for services that read markup or mentions into it."""
+    SHORT = "short"
+    """What goes with the subject where every character counts: text messages to phones."""
     SLACK = "slack"
     HTML = "html"
 
 
-_TEMPLATES = {Form.TEXT: "text.j2", Form.CHAT: "text.j2", Form.SLACK: "slack.j2", Form.HTML: "mail.html.j2"}
+_TEMPLATES = {
+    Form.TEXT: "text.j2",
+    Form.CHAT: "text.j2",
+    Form.SHORT: "short.j2",
+    Form.SLACK: "slack.j2",
+    Form.HTML: "mail.html.j2",
+}
 
 
 class Meant(str):
@@ -57,7 +65,7 @@ def subject(notice: Notice, form: Form = Form.TEXT) -> str:
 
 def body(notice: Notice, form: Form) -> str:
     """The message in one of the forms."""
-    return _environment(form).get_template(_TEMPLATES[form]).render(n=notice)
+    return _environment(form).get_template(_TEMPLATES[form]).render(n=notice).strip("\n")
 
 
 @cache
@@ -157,18 +165,21 @@ def _encoded(url: str) -> str:
 _Filter = Callable[[str], str]
 _FINALIZE: dict[Form, Callable[[Any], str]] = {
     Form.TEXT: _plain,
+    Form.SHORT: _plain,
     Form.CHAT: _chat,
     Form.SLACK: _mrkdwn,
     Form.HTML: _plain,
 }
 _CODE: dict[Form, _Filter] = {
     Form.TEXT: _text_code,
+    Form.SHORT: _text_code,
     Form.CHAT: _text_code,
     Form.SLACK: _slack_code,
     Form.HTML: _html_code,
 }
 _LINK: dict[Form, _Filter] = {
     Form.TEXT: _text_link,
+    Form.SHORT: _text_link,
     Form.CHAT: _chat_link,
     Form.SLACK: _slack_link,
     Form.HTML: _html_link,

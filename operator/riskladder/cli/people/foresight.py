@@ -167,7 +167,6 @@ def _restored(case: Case) -> str:
     containment, evidence = case.status.containment, case.spec.evidence
     restore = containment.restore if containment else None
     action = containment.action if containment else (case.intent.action if case.intent else None)
-    steps = case.pinned.resume.steps if case.pinned and case.pinned.resume else ()
     if action is ContainmentAction.ROLLBACK:
         revision = (restore.revision if restore else None) or (evidence.revision if evidence else None)
         text = f"revision {revision} is put back in place" if revision else "the former revision is put back in place"
@@ -176,8 +175,6 @@ def _restored(case: Case) -> str:
         if replicas is None and evidence is not None:
             replicas = evidence.replicas
         text = f"replicas go back to {replicas}" if replicas is not None else "its replicas come back"
-        if len(steps) > 1:
-            text += f" in steps of {listed(steps)},"
     return f"{text} and the lock is lifted"
 
 

@@ -18,7 +18,7 @@ from riskladder.cli.output import plain
 from riskladder.cli.people.agreement import Agreement, agreements
 from riskladder.cli.people.case import Case, Contained
 from riskladder.cli.people.choices import Choice
-from riskladder.cli.people.words import deadline, length, listed, past
+from riskladder.cli.people.words import deadline, length, listed, local, past
 
 OPTIONS = "Options for you"
 _WORST = ("late", "failed", "refused", "NOT ")
@@ -150,7 +150,7 @@ def _rung(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
 
 
 def _deadline(at: datetime, now: datetime, done: str) -> str:
-    return f"{done}; it was due {past(at, now) if at <= now else deadline(at, now)}" if done else deadline(at, now)
+    return f"{done}; the deadline {'is' if at > now else 'was'} {local(at)}" if done else deadline(at, now)
 
 
 def _people(case: Case, now: datetime) -> Iterator[tuple[str, str]]:

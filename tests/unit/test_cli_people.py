@@ -1,0 +1,464 @@
+"""The commands for people, as far as they are pure: words, roles, what will happen, what somebody may do."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from riskladder.api.base import DNS_SUBDOMAIN_PATTERN
+from riskladder.api.conditions import Condition
+from riskladder.api.decision import DecidedBy, DecisionAction, EscalationDecisionSpec
+from riskladder.api.ladder import EscalationLadderSpec
+from riskladder.api.signal import Manual, TargetRef
+from riskladder.api.validation import validate
+from riskladder.cli.people import raising, words
+from riskladder.cli.people.act import higher
+from riskladder.cli.people.case import Case, Contained, Unreadable, read_case
+from riskladder.cli.people.choices import choices
+from riskladder.cli.people.foresight import Foresight, foresee
+from riskladder.cli.people.manifests import decision_manifest, prefix, signal_manifest
+from riskladder.cli.people.refusals import refusal
+from riskladder.cli.people.roles import usable
+from riskladder.cli.people.send import judged
+from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, Refused
+from tests.people import LADDER, NAME, NAMESPACE, NOW, at, condition, decided, escalation
+
+VIENNA = timezone(timedelta(hours=1), "CET")
+
+
+def case(*arguments: Any, **changes: Any) -> Case:
+    return read_case(escalation(*arguments, **changes))
+
+
+def foreseen(subject: Case, action: str, role: str = "legal", person: str = "ann", **more: Any) -> Foresight:
+    spec = EscalationDecisionSpec.model_validate(
+        {"escalation": NAME, "action": action, "role": role, "rationale": "because", **more}
+    )
+    return foresee(subject, spec, person, NOW)
+
+
+# --- Words --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-60, "1 min late"),
+        (-0.5, "now"),
+        (0.4, "in 0 s"),
+        (45, "in 45 s"),
+        (12 * 60 + 59, "in 12 min"),
+        (3 * 3600 + 20 * 60, "in 3 h 20 min"),
+        (3600, "in 1 h"),
+        (24 * 3600 + 59, "in 1 d"),
+        (5 * 86400 + 2 * 3600 + 60, "in 5 d 2 h"),
+        (-8 * 60, "8 min late"),
+    ],
+)
+def test_deadlines_are_told_as_people_do(seconds: float, text: str) -> None:
+    assert words.due(NOW + timedelta(seconds=seconds), NOW) == text
+
+
+def test_times_are_local_and_relative() -> None:
+    assert words.deadline(NOW, NOW - timedelta(minutes=3), VIENNA) == "2026-11-24 07:20:03 CET (in 3 min)"
+    assert words.past(NOW, NOW + timedelta(seconds=3), VIENNA) == "2026-11-24 07:20:03 CET (3 s ago)"
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-12-01", "2026-12-01T22:59:59+00:00"),
+        ("2026-12-01T12:00:00Z", "2026-12-01T12:00:00+00:00"),
+        ("2026-12-01T12:00:00+01:00", "2026-12-01T11:00:00+00:00"),
+        ("14d", "2026-12-08T06:20:03+00:00"),
+        ("1h30m", "2026-11-24T07:50:03+00:00"),
+    ],
+)
+def test_until_is_a_date_a_time_or_a_duration(text: str, at: str) -> None:
+    assert words.parse_until(text, NOW, VIENNA) == datetime.fromisoformat(at)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is not a date"),
+        ("soon", "is not a date"),
+        ("2026-11-23", "is past"),
+        ("0d", "is past"),
+        ("2026-02-30", "is no date"),
+        ("2026-13-01T00:00:00Z", "is no time"),
+        ("2026-12-01T12:00:00", "is not a date"),
+    ],
+)
+def test_until_that_is_none(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        words.parse_until(text, NOW, VIENNA)
+
+
+def test_lists() -> None:
+    assert [words.listed("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+
+
+# --- An escalation ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_contained() -> None:
+    assert case().contained is Contained.YES
+    assert case(contained=False).contained is Contained.NO
+    assert case(conditions=[condition("Contained", False, "ContainmentApplied")]).contained is Contained.IN_PROGRESS
+    raw = escalation()
+    raw["spec"]["drill"] = True
+    assert read_case(raw).contained is Contained.NO
+    resumed = case(resume={"intent": 1, "at": at(5), "by": ["ann"]})
+    assert (resumed.contained, resumed.intent) == (Contained.NO, None)
+
+
+def test_objections_stand_until_their_role_withdraws() -> None:
+    first, back = decided("Object", "legal", "ann"), decided("Object", "legal", "bob", minutes=6, withdraw=True)
+    other = decided("Object", "executive", "eve", rung=2)
+    assert [d.role for d in case(decisions=[first, other]).objections()] == ["legal"]
+    assert case(decisions=[first, back]).objections() == ()
+
+
+def test_object_of_another_version() -> None:
+    broken = escalation()
+    broken["spec"]["policy"]["tiers"] = []
+    with pytest.raises(Unreadable, match=rf"{NAME} was written by another version.*policy\.tiers"):
+        read_case(broken)
+
+
+# --- Roles --------------------------------------------------------------------------------------------------------
+
+
+def test_role_needs_every_verb() -> None:
+    allowed = {("raise", "legal"), ("contain", "legal"), ("raise", "security")}
+    assert usable(allowed, ["raise", "contain"], ["security", "legal"]) == ("legal",)
+    assert usable(allowed, ["raise"], ["security", "legal"]) == ("security", "legal")
+
+
+# --- What will happen ---------------------------------------------------------------------------------------------
+
+
+def test_last_agreement_to_resume() -> None:
+    subject = case(decisions=[decided("Resume", "model-risk", "max")])
+    told_first = foreseen(subject, "Resume")
+    assert told_first.doubts == ()
+    assert told_first.sentence == (
+        "You agree, as legal, that credit-scorer is resumed. 1 of 2 needed agreements so far; with yours 2 of 2: "
+        "replicas go back to 3 and the lock is lifted."
+    )
+
+
+def test_first_agreement_says_who_is_still_needed() -> None:
+    assert foreseen(case(), "Resume", "deputy-counsel").sentence.endswith(
+        "0 of 2 needed agreements so far; with yours 1 of 2. Still needed: model-risk."
+    )
+    assert foreseen(case(), "Resume", "model-risk").sentence.endswith("Still needed: legal (or deputy-counsel).")
+
+
+def test_rollback_is_undone_by_putting_the_revision_back() -> None:
+    raw = escalation(decisions=[decided("Resume", "model-risk", "max")])
+    raw["status"]["containment"] |= {"action": "Rollback", "restore": {"revision": "7"}}
+    assert "revision 7 is put back in place and the lock is lifted" in foreseen(read_case(raw), "Resume").sentence
+
+
+def test_votes_of_other_rungs_do_not_count() -> None:
+    subject = case(decisions=[decided("Resume", "model-risk", "max", rung=2)])
+    assert "0 of 2 needed" in foreseen(subject, "Resume").sentence
+
+
+def test_close_needs_the_same_resolution() -> None:
+    subject = case(contained=False, decisions=[decided("Close", "executive", "eve", resolution="FalsePositive")])
+    assert "with yours 1 of 2" in foreseen(subject, "Close", resolution="Remediated").sentence
+    agreed = foreseen(subject, "Close", resolution="FalsePositive")
+    assert agreed.sentence.endswith("with yours 2 of 2: it is over and nothing is held any more.")
+
+
+def test_each_action_says_what_it_does() -> None:
+    subject = case("moderate", contained=False, clocks=[clock()])
+    says = {
+        "Acknowledge": "reminders to legal stop",
+        "Comment": "goes on record, as legal.",
+        "Contain": "Deployment/credit-scorer is scaled to zero and locked at once",
+        "Object": "nobody can accept the risk",
+    }
+    for action, text in says.items():
+        assert text in foreseen(subject, action).sentence
+    assert "the duty ai-act-art-73, due" in foreseen(subject, "Comment", clock="ai-act-art-73").sentence
+    assert foreseen(subject, "Escalate", tier="high").sentence == (
+        f"You raise {NAME}, as legal, from tier moderate to high: legal and security are told, and "
+        "Deployment/credit-scorer is rolled back to its last good revision and locked at once."
+    )
+    until = foreseen(case(), "AcceptRisk", until=at(60 * 24)).sentence
+    assert "the risk of credit-scorer in tier high is accepted until" in until
+    closed = case(conditions=[condition("Closed", True, "Remediated")])
+    review = foreseen(closed, "Review", "model-risk", review={"policyUpdated": True, "satisfaction": 4})
+    assert review == Foresight(
+        f"Your review of {NAME} goes on record, as model-risk: the policy is changed because of it, "
+        "satisfaction 4 of 5."
+    )
+    drill = escalation()
+    drill["spec"]["drill"] = True
+    assert foreseen(read_case(drill), "Contain").sentence.endswith("This is a drill: the model itself is not touched.")
+
+
+def clock(**more: Any) -> dict[str, Any]:
+    return {"name": "ai-act-art-73", "role": "legal", "startedAt": at(), "dueAt": at(60 * 24 * 15), **more}
+
+
+RESUME_BY_ANN = decided("Resume", "legal", "ann")
+OBJECTION = decided("Object", "executive", "eve")
+
+
+@pytest.mark.parametrize(
+    ("changes", "action", "more", "says"),
+    [
+        ({}, "Resume", {"person": "olga"}, "you own the model"),
+        ({}, "Resume", {"role": "security"}, "security is not asked for this, only legal (or deputy-counsel) and"),
+        ({"decisions": [RESUME_BY_ANN]}, "Resume", {}, "you have agreed already"),
+        ({"decisions": [OBJECTION]}, "Resume", {}, "the objection of executive stands"),
+        ({"contained": False}, "Resume", {}, "nothing is contained"),
+        ({}, "Close", {"resolution": "Remediated"}, "is still contained"),
+        ({"contained": False}, "Close", {"resolution": "RiskAccepted"}, "no acceptance of the risk is running"),
+        ({"contained": False, "clocks": [clock()]}, "Close", {"resolution": "Remediated"}, "has not been met"),
+        ({"tier": "moderate"}, "AcceptRisk", {"role": "model-risk", "until": at(60)}, "cannot be accepted"),
+        ({}, "AcceptRisk", {"until": at(60 * 24 * 31)}, "for 30d at most"),
+        ({}, "Object", {"withdraw": True}, "legal has no objection that stands"),
+        ({}, "Object", {"role": "security"}, "has nothing to object to"),
+        ({}, "Comment", {"clock": "gdpr"}, "no clock gdpr is running; running: none"),
+        ({}, "Review", {"review": {"policyUpdated": True, "satisfaction": 4}}, "it is still open"),
+        (
+            {"conditions": [condition("Closed", True, "Cleared")]},
+            "Review",
+            {"review": {"policyUpdated": True, "satisfaction": 4}},
+            "legal does not answer for the policy; that is model-risk",
+        ),
+        ({"conditions": [condition("Closed", True, "Cleared")]}, "Acknowledge", {}, "it is closed already"),
+    ],
+)
+def test_what_will_be_refused_is_said_before(
+    changes: dict[str, Any], action: str, more: dict[str, Any], says: str
+) -> None:
+    doubts = foreseen(case(**changes), action, **more).doubts
+    assert any(says in doubt for doubt in doubts), doubts
+
+
+def test_who_raised_it_does_not_accept_it() -> None:
+    raw = escalation()
+    raw["spec"]["signal"] |= {"readings": [], "manual": {"tier": "high", "rationale": "x", "raisedBy": "ann"}}
+    assert (
+        "you raised it, and accepting the risk is for others"
+        in foreseen(read_case(raw), "AcceptRisk", until=at(60)).doubts
+    )
+
+
+def test_next_higher_tier() -> None:
+    low, top = case("moderate", contained=False), case()
+    assert (higher(low, None), higher(low, "high")) == ("high", "high")
+    with pytest.raises(ValueError, match="moderate is no tier above moderate; above it: high"):
+        higher(low, "moderate")
+    with pytest.raises(ValueError, match="the highest tier"):
+        higher(top, None)
+
+
+# --- Options for you ----------------------------------------------------------------------------------------------
+
+
+def test_options_are_those_of_the_role_that_make_sense() -> None:
+    everything = {(action.verb, role) for action in DecisionAction for role in ("legal", "security")}
+    commands = [c.command for c in choices(case(clocks=[clock()]), everything, "ann")]
+    place = f"{NAME} -n {NAMESPACE} --role"
+    assert commands == [
+        f"kubectl riskladder ack {place} legal -m '…'",
+        f"kubectl riskladder ack {place} security -m '…'",
+        f"kubectl riskladder resume {place} legal -m '…'",
+        f"kubectl riskladder accept-risk {place} legal --until 30d -m '…'",
+        f"kubectl riskladder close {place} legal --resolution Retired -m '…'",
+        f"kubectl riskladder object {place} legal -m '…'",
+        f"kubectl riskladder comment {place} legal --clock ai-act-art-73 -m '…'",
+        f"kubectl riskladder comment {place} security --clock ai-act-art-73 -m '…'",
+    ]
+    assert choices(case(), set(), "ann") == ()
+
+
+def test_options_of_owners_and_of_those_who_have_agreed() -> None:
+    everything = {(action.verb, "legal") for action in DecisionAction}
+    owner = {c.action for c in choices(case(), everything, "olga")}
+    assert owner == {"Acknowledge", "Object", "Comment"}
+    has_decided = [RESUME_BY_ANN, decided("Acknowledge", "legal", "bob")]
+    left = {c.action for c in choices(case(decisions=has_decided), everything, "ann")}
+    assert not {"Resume", "Acknowledge"} & left
+    objecting = choices(case(decisions=[decided("Object", "legal", "bob")]), everything, "ann")
+    assert [c.command for c in objecting if c.action == "Object"] == [
+        f"kubectl riskladder object {NAME} -n {NAMESPACE} --role legal --withdraw -m '…'"
+    ]
+
+
+def test_options_after_the_close() -> None:
+    everything = {(action.verb, "legal") for action in DecisionAction}
+    closed = case(conditions=[condition("Closed", True, "Remediated")])
+    assert [c.action for c in choices(closed, everything, "ann")] == ["Comment"]
+    owner = {(action.verb, "model-risk") for action in DecisionAction}
+    assert [c.action for c in choices(closed, owner, "max")] == ["Review", "Comment"]
+
+
+# --- What is sent -------------------------------------------------------------------------------------------------
+
+
+@given(st.from_regex(DNS_SUBDOMAIN_PATTERN, fullmatch=True).filter(lambda n: len(n) <= 253), st.sampled_from("ab"))
+def test_names_stay_valid_whatever_the_escalation_is_called(name: str, word: str) -> None:
+    start = prefix(name, f"acceptrisk{word}")
+    assert len(start) <= 58
+    assert start.endswith(f"-acceptrisk{word}-")
+    assert re.fullmatch(DNS_SUBDOMAIN_PATTERN, start + "x7k2p")
+
+
+def test_decision_is_what_the_schema_takes() -> None:
+    me = DecidedBy(username="ann", groups=("system:authenticated",))
+    spec = EscalationDecisionSpec(
+        escalation=NAME, action=DecisionAction.RESUME, role="legal", rationale="fixed", decided_by=me
+    )
+    manifest = decision_manifest(NAMESPACE, spec)
+    assert manifest["metadata"] == {"namespace": NAMESPACE, "generateName": f"{NAME}-resume-"}
+    assert manifest["spec"] == {
+        "escalation": NAME,
+        "action": "Resume",
+        "role": "legal",
+        "rationale": "fixed",
+        "decidedBy": {"username": "ann", "groups": ["system:authenticated"]},
+    }
+    named = decision_manifest(NAMESPACE, spec, named=True)
+    assert re.fullmatch(rf"{NAME}-resume-[a-z0-9]{{5}}", named["metadata"]["name"])
+    assert list(validate("EscalationDecision", named, unknown_fields=True)) == []
+
+
+def test_signal_is_what_the_schema_takes() -> None:
+    raised = Manual.model_validate({"tier": "high", "rationale": "wrong", "role": "legal", "containment": "Rollback"})
+    target = TargetRef(kind="Deployment", name="credit-scorer")
+    stop = signal_manifest(NAMESPACE, "credit-scoring", target, raised, NOW)
+    assert re.fullmatch(r"credit-scorer-stop-[a-z0-9]{5}", stop["metadata"]["name"])
+    assert (stop["spec"]["source"], stop["spec"]["observedAt"]) == ("manual", "2026-11-24T06:20:03Z")
+    drill = signal_manifest(NAMESPACE, "credit-scoring", target, raised, NOW, drill=True)
+    assert drill["spec"]["drill"] is True
+    for manifest in (stop, drill):
+        assert list(validate("ModelRiskSignal", manifest, unknown_fields=True)) == []
+
+
+# --- The stop button ----------------------------------------------------------------------------------------------
+
+
+def ladder(name: str, labels: dict[str, str], **changes: Any) -> dict[str, Any]:
+    spec = {**LADDER["spec"], "governs": {"selector": {"matchLabels": labels}}, **changes}
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def test_ladder_is_the_only_one_that_governs() -> None:
+    ladders = [ladder("credit", {"a": "1"}), ladder("other", {"a": "2"}), ladder("broken", {"a": "1"}, tiers=[])]
+
+    def choose(labels: dict[str, str], given: str | None = None) -> str:
+        return raising.choose_ladder(ladders, labels, given, "Deployment/x").name
+
+    assert choose({"a": "1"}) == choose({"a": "1"}, "credit") == "credit"
+    for labels, name, says in (
+        ({}, None, "no ladder of the namespace governs Deployment/x: its labels match none; ladders there: credit"),
+        ({"a": "2"}, "credit", "does not govern Deployment/x"),
+        ({"a": "1"}, "none", "there is no ladder none; there are: credit and other"),
+        ({"a": "1"}, "broken", "is not valid: tiers"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(says)):
+            choose(labels, name)
+    ladders.append(ladder("second", {"a": "1"}))
+    with pytest.raises(ValueError, match="choose with --ladder one of credit or second"):
+        choose({"a": "1"})
+
+
+def test_tier_is_the_lowest_that_contains_and_says_who_resumes() -> None:
+    spec = EscalationLadderSpec.model_validate(LADDER["spec"])
+    assert raising.default_tier(spec.tiers).name == "high"
+    assert raising.default_tier(spec.tiers[:1]).name == "moderate"
+    found = raising.Ladder("credit", spec)
+    assert (found.tier("moderate").name, raising.action_of(found.tier(None), None)) == ("moderate", "Rollback")
+    assert raising.action_of(found.tier("moderate"), None) == "ScaleToZero"
+    with pytest.raises(ValueError, match="has no tier top, only moderate and high"):
+        found.tier("top")
+
+
+def test_targets() -> None:
+    assert raising.parse_target("deploy/x") == TargetRef(kind="Deployment", name="x")
+    for text, says in (("x/", "names no workload"), ("pod/x", "pod is not supported"), ("deploy/X!", "no name")):
+        with pytest.raises(ValueError, match=says):
+            raising.parse_target(text)
+
+
+# --- Answers ------------------------------------------------------------------------------------------------------
+
+HOW_ASKED = {"verb": "create", "resource": "escalationdecisions.riskladder.dev", "where": "/x"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (
+            Forbidden(
+                403,
+                "Forbidden",
+                'escalationdecisions.riskladder.dev "x-1" is forbidden: ValidatingAdmissionPolicy '
+                "'riskladder-decisions' with binding 'decisions' denied request: ann may not resume as legal",
+                **HOW_ASKED,
+            ),
+            1,
+            "refused: ann may not resume as legal",
+        ),
+        (
+            Forbidden(
+                403,
+                "Forbidden",
+                'escalationdecisions.riskladder.dev is forbidden: User "ann" cannot create resource '
+                '"escalationdecisions" in API group "riskladder.dev" in the namespace "models"',
+                **HOW_ASKED,
+            ),
+            1,
+            "ann may not create escalationdecisions in namespace models: ask an administrator for the role that "
+            "allows it",
+        ),
+        (
+            Refused(
+                422,
+                "Invalid",
+                'EscalationDecision.riskladder.dev "x-1" is invalid: spec.until: Required value: action AcceptRisk '
+                "needs until",
+                **HOW_ASKED,
+            ),
+            1,
+            "refused: spec.until: Required value: action AcceptRisk needs until",
+        ),
+        (Conflict(409, "AlreadyExists", "x", **HOW_ASKED), 2, "somebody was faster"),
+        (NotFound(404, "NotFound", 'namespaces "models" not found', **HOW_ASKED), 2, "there is no namespace models"),
+        (NotFound(404, "NotFound", "404 page not found", **HOW_ASKED), 2, "install Riskladder's CRDs first"),
+        (ApiError(0, "Unreachable", "refused", **HOW_ASKED), 2, "the cluster does not answer: refused"),
+    ],
+)
+def test_refusals_are_sentences(error: ApiError, code: int, says: str) -> None:
+    found = refusal(error, NAMESPACE)
+    assert found[0] == code
+    assert says in found[1]
+
+
+def test_verdicts_are_sentences() -> None:
+    def verdict(status: bool, reason: str, message: str = "") -> tuple[int, str]:
+        found = judged(case(), "d-1", Condition.model_validate(condition("Accepted", status, reason, message)), 30)
+        return found.code, found.sentence
+
+    assert verdict(True, "Counted") == (0, "Accepted: it counts.")
+    assert verdict(True, "QuorumMet") == (0, "Accepted: it counts, and with it enough have agreed.")
+    assert verdict(True, "QuorumMet", "Resume was counted for legal: the quorum is met")[1] == (
+        "Accepted: Resume was counted for legal: the quorum is met."
+    )
+    assert verdict(False, "ModelOwner", "ann owns the model") == (1, "not accepted (ModelOwner): ann owns the model")
+    silent = judged(case(), "d-1", None, 30)
+    assert (silent.code, "not answered within 30 s: does the operator run?" in silent.sentence) == (3, True)

@@ -1,0 +1,286 @@
+"""What `status` and `show` look like, and what the commands say where there is no cluster to ask."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+from typer.testing import CliRunner, Result
+
+from riskladder.api.reasons import Reason
+from riskladder.cli.main import app
+from riskladder.cli.output import write_json
+from riskladder.cli.people import complete
+from riskladder.cli.people.case import Case, read_case
+from riskladder.cli.people.choices import choices
+from riskladder.cli.people.page import page
+from riskladder.cli.people.show import View, facts
+from riskladder.cli.people.status import as_json, in_order, table
+from tests.people import NAME, NAMESPACE, NOW, ROOT, at, condition, decided, escalation, told
+
+HOSTILE = "\x1b[31m[bold]x[/bold]\u202e"
+EVERYTHING = {(verb, "legal") for verb in ("acknowledge", "resume", "comment")}
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+def text(renderable: RenderableType, width: int = 160) -> str:
+    to = Console(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
+    to.print(renderable)
+    found: str = to.file.getvalue()  # type: ignore[attr-defined]
+    return found
+
+
+def lines(renderable: RenderableType) -> list[str]:
+    return [" ".join(line.split()) for line in text(renderable).splitlines()]
+
+
+def named(name: str, **changes: Any) -> Case:
+    raw = escalation(**changes)
+    raw["metadata"]["name"] = name
+    return read_case(raw)
+
+
+# --- status -------------------------------------------------------------------------------------------------------
+
+
+def test_status_is_one_line_each_and_what_is_due_first_comes_first() -> None:
+    late, soon, never = (
+        named("late", nextDeadline=at(12)),
+        named("soon", contained=False, tier="moderate", waitingOn=[]),
+        named("never", nextDeadline=None, conditions=[]),
+    )
+    assert [case.name for case in in_order([never, soon, late])] == ["late", "soon", "never"]
+    assert lines(table([late, soon, never], "namespace models", NOW)) == [
+        "NAME TIER TARGET CONTAINED WHOSE MOVE DUE AGE",
+        "late high Deployment/credit-scorer yes executive, legal 8 min late 20 min",
+        "soon moderate Deployment/credit-scorer no nobody in 40 min 20 min",
+        "never high Deployment/credit-scorer in progress executive, legal - 20 min",
+        "",
+        "3 escalations open.",
+    ]
+    assert lines(table([late], "the cluster", NOW, everywhere=True))[1].startswith("models late high")
+    assert lines(table([], "namespace models", NOW)) == ["No escalation is open in namespace models."]
+
+
+def test_drills_are_marked() -> None:
+    raw = escalation()
+    raw["spec"]["drill"] = True
+    shown = lines(table([read_case(raw)], "x", NOW))
+    assert "high (drill)" in shown[1]
+    assert shown[-1] == "1 escalation open, 1 drill among them."
+    assert "DRILL: the model is not touched" in text(page(read_case(raw), (), NOW))
+
+
+def test_status_for_programs() -> None:
+    assert as_json(read_case(escalation())) == {
+        "namespace": NAMESPACE,
+        "name": NAME,
+        "tier": "high",
+        "drill": False,
+        "target": {"kind": "Deployment", "name": "credit-scorer"},
+        "contained": "yes",
+        "waitingOn": ["executive", "legal"],
+        "dueAt": at(60),
+        "openedAt": at(),
+    }
+
+
+# --- show ---------------------------------------------------------------------------------------------------------
+
+
+def full() -> Case:
+    return read_case(
+        escalation(
+            notifications=[
+                told("legal", "legal-pager"),
+                told("security", "soc-pager", "Failed", attempts=5, lastError="HTTP 503"),
+                told("executive", "exec-mail", "Pending", doneAt=None),
+            ],
+            decisions=[
+                decided("Acknowledge", "legal", "ann", minutes=4),
+                decided("Resume", "model-risk", "max"),
+                decided(
+                    "Resume", "legal", "olga", counted=False, reason="ModelOwner", refusedBecause="olga owns the model"
+                ),
+            ],
+            clocks=[
+                {"name": "ai-act-art-73", "role": "legal", "startedAt": at(), "dueAt": at(60 * 24 * 15)},
+                {"name": "gdpr", "role": "legal", "startedAt": at(), "dueAt": at(60), "metAt": at(10)},
+            ],
+        )
+    )
+
+
+def test_page_says_everything() -> None:
+    subject = full()
+    shown = lines(page(subject, choices(subject, EVERYTHING, "ann"), NOW))
+    for line in (
+        "models/credit-scorer-3f9a1c2b",
+        "Model credit-scorer, version 2026.11.3",
+        "Reading demographic_parity_difference = 0.27 (moderate above 0.1, high above 0.2)",
+        "Rung 1, tier high, since 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
+        "Acknowledge by 2026-11-24 06:10:03 UTC (10 min late)",
+        "Decide by 2026-11-24 07:00:03 UTC (in 40 min)",
+        "Whose move executive and legal (or deputy-counsel)",
+        "legal told over legal-pager, delivered 2026-11-24 06:00:04 UTC (19 min ago) (EscalationOpened)",
+        "security NOT told over soc-pager, failed 2026-11-24 06:00:04 UTC (19 min ago) after 5 attempts: HTTP 503 "
+        "(EscalationOpened)",
+        "executive on its way over exec-mail, queued 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
+        "legal acknowledged by ann, 2026-11-24 06:04:03 UTC (16 min ago)",
+        "Contained yes (ScaledToZero)",
+        "Applied 32 ms after the intent",
+        "Resume max as model-risk, 2026-11-24 06:05:03 UTC (15 min ago)",
+        "Resume olga as legal, 2026-11-24 06:05:03 UTC (15 min ago); refused (ModelOwner): olga owns the model",
+        "Resume 1 of 2: max for model-risk; still needed: legal (or deputy-counsel)",
+        "AcceptRisk 0 of 2; still needed: legal (or deputy-counsel) and executive",
+        "Close 0 of 2; still needed: legal (or deputy-counsel) and executive",
+        "ai-act-art-73 legal: due 2026-12-09 06:00:03 UTC (in 14 d 23 h)",
+        "gdpr legal: met 2026-11-24 06:10:03 UTC (10 min ago)",
+    ):
+        assert line in shown
+    assert f"kubectl riskladder resume {NAME} -n models --role legal -m '…'" in text(
+        page(subject, choices(subject, EVERYTHING, "ann"), NOW)
+    )
+
+
+def test_page_after_resume_acceptance_and_close() -> None:
+    resumed = read_case(
+        escalation(
+            resume={"intent": 1, "at": at(10), "by": ["ann", "max"], "appliedAt": at(11), "watchUntil": at(71)},
+            riskAcceptance={"tier": "high", "acceptedAt": at(12), "until": at(60 * 24), "by": ["ann"]},
+        )
+    )
+    shown = "\n".join(lines(page(resumed, (), NOW)))
+    assert "Resumed by ann and max, 2026-11-24 06:10:03 UTC (10 min ago); restored" in shown
+    assert "Risk accepted up to tier high until 2026-11-25 06:00:03 UTC (in 23 h 40 min), by ann" in shown
+    closed = read_case(
+        escalation(
+            conditions=[condition("Closed", True, "Remediated")],
+            resolution="Remediated",
+            closedAt=at(15),
+            review={"by": "ann", "at": at(16), "policyUpdated": True, "satisfaction": 4},
+        )
+    )
+    shown = "\n".join(lines(page(closed, (), NOW)))
+    assert "Closed 2026-11-24 06:15:03 UTC (5 min ago) as Remediated" in shown
+    assert "by ann: policy changed, satisfaction 4 of 5" in shown
+    assert "Agreement" not in shown
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_no_text_of_others_breaks_out_of_the_page(width: int) -> None:
+    raw = escalation()
+    raw["spec"]["signal"] |= {"readings": [], "manual": {"tier": "high", "rationale": HOSTILE, "raisedBy": HOSTILE}}
+    raw["spec"]["model"]["name"] = HOSTILE
+    raw["status"]["notifications"] = [told("legal", "legal-pager", "Failed", lastError=HOSTILE)]
+    raw["status"]["decisions"] = [
+        decided("Comment", "legal", "x", counted=False, refusedBecause=HOSTILE) | {"by": HOSTILE}
+    ]
+    shown = text(page(read_case(raw), (), NOW), width)
+    assert not {"\x1b", "\u202e"} & set(shown)
+    assert max(map(len, shown.splitlines())) <= width
+    assert "[bold]x" in "".join(shown.split())
+
+
+def test_page_for_programs_is_json() -> None:
+    subject = full()
+    found = json.loads(json.dumps(facts(View(subject, choices(subject, EVERYTHING, "ann")))))
+    assert [option["action"] for option in found["options"]] == ["Resume", "Comment"]
+    [resume] = [a for a in found["agreement"] if a["action"] == "Resume"]
+    assert resume == {
+        "action": "Resume",
+        "resolution": None,
+        "needed": 2,
+        "given": 1,
+        "by": [{"role": "model-risk", "person": "max"}],
+        "missing": [{"role": "legal", "count": 1}],
+    }
+
+
+def test_json_is_safe_to_show(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"text": f"{HOSTILE}\x9b2J\U000e0041 äß — 日本"}
+    write_json(value)
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == value
+    assert not set("\x1b\x9b\u202e\U000e0041") & set(shown)
+    assert "äß — 日本" in shown
+
+
+def test_ages_grow() -> None:
+    shown = lines(table([read_case(escalation())], "x", NOW + timedelta(days=3)))
+    assert shown[1].endswith("2 d 23 h late 3 d")
+
+
+# --- Without a cluster --------------------------------------------------------------------------------------------
+
+
+def run(*arguments: str, **options: Any) -> Result:
+    return CliRunner().invoke(app, arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["status", "-A", "-n", "x"], "give either --namespace or --all-namespaces"),
+        (["accept-risk", "x", "-m", "y"], "--until"),
+        (["close", "x", "-m", "y"], "--resolution"),
+        (["close", "x", "-m", "y", "--resolution", "Won"], "Won"),
+        (["review", "x", "-m", "y", "--policy-updated", "--satisfaction", "6"], "less than or equal to 5"),
+        (["contain", "x", "-m", "y", "--action", "Isolate"], "expected ScaleToZero or Rollback"),
+        (["ack"], "Missing argument"),
+    ],
+)
+def test_wrong_use_is_exit_code_2(arguments: list[str], says: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["status"], ["show", "x"], ["ack", "x", "-m", "y"], ["contain", "deployment/x", "-m", "y"]],
+)
+def test_no_cluster_is_exit_code_2_and_one_sentence(arguments: list[str], tmp_path: Path) -> None:
+    result = run(*arguments, "--kubeconfig", str(tmp_path / "none"))
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("error: cannot load credentials from kubeconfig")
+
+
+COMMANDS = ("status", "show", "ack", "comment", "contain", "escalate", "object", "accept-risk", "resume", "close")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "review", "drill"])
+def test_help_has_an_example(command: str) -> None:
+    result = run(command, "--help", env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert f"kubectl riskladder {command} " in result.stdout
+
+
+def test_every_reason_for_a_refusal_is_explained_to_people() -> None:
+    reasons = list(Reason)
+    refusals = reasons[reasons.index(Reason.NOT_PROVED) : reasons.index(Reason.TOO_MANY_DECISIONS) + 1]
+    explained = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "deciding.md").read_text("utf-8"), re.MULTILINE)
+    assert explained == [str(reason) for reason in refusals]
+
+
+def test_completion_is_silent_without_a_cluster(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    class Context:
+        args: list[str] = []  # noqa: RUF012
+        params = {"kubeconfig": str(tmp_path / "none"), "namespace": None}  # noqa: RUF012
+
+    for names in (complete.escalations, complete.roles, complete.ladders):
+        assert names(Context(), "") == []  # type: ignore[arg-type]
+    assert capfd.readouterr() == ("", "")

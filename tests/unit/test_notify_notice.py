@@ -1,0 +1,173 @@
+"""What a message says, and that it says the same whenever it is sent again."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from riskladder.api.reasons import Reason
+from riskladder.notify.notice import Severity, Status, compose
+from tests.unit.notify_support import NOW, SPEC, notice, notification, spec
+
+
+def words(**changes: Any) -> list[str]:
+    return [option.command.split()[2] for option in notice(**changes).options]
+
+
+@pytest.mark.parametrize(
+    ("about", "status"),
+    [
+        (Reason.ESCALATION_OPENED, Status.FIRING),
+        (Reason.REMINDED, Status.FIRING),
+        (Reason.STALLED, Status.FIRING),
+        (Reason.ACKNOWLEDGED, Status.ACKNOWLEDGED),
+        (Reason.REMEDIATED, Status.RESOLVED),
+        (Reason.FALSE_POSITIVE, Status.RESOLVED),
+        (Reason.RISK_ACCEPTED, Status.RESOLVED),
+        (Reason.RETIRED, Status.RESOLVED),
+        (Reason.CLEARED, Status.RESOLVED),
+        (Reason.TARGET_RECREATED, Status.RESOLVED),
+        (Reason.RESUMED, Status.RESOLVED),
+        (Reason.DRILL_COMPLETED, Status.RESOLVED),
+        (Reason.DRILL_EXPIRED, Status.RESOLVED),
+    ],
+)
+def test_status_follows_from_what_it_is_about(about: Reason, status: Status) -> None:
+    assert notice(about=about.value).status is status
+
+
+@pytest.mark.parametrize(
+    ("tier", "severity"),
+    [("critical", "critical"), ("high", "error"), ("moderate", "warning"), ("baseline", "info")],
+)
+def test_severity_is_counted_from_the_top_of_the_ladder(tier: str, severity: str) -> None:
+    assert notice(tier=tier).severity is Severity(severity)
+
+
+def test_fourth_tier_from_the_top_and_those_below_it_are_info() -> None:
+    policy = {"tiers": [{"name": name} for name in "abcde"]}
+    found = [notice({"policy": policy}, tier=name).severity.value for name in "abcde"]
+    assert found == ["info", "info", "warning", "error", "critical"]
+
+
+def test_reading_has_the_threshold_of_the_highest_tier_that_it_is_beyond() -> None:
+    parity, auc = notice().readings
+    assert (parity.side, parity.threshold, parity.tier) == ("above", 0.2, "high")
+    assert (auc.side, auc.threshold, auc.tier) == ("", None, "")
+    assert parity.description == "Difference of approval rates between groups"
+    low = {**SPEC["signal"], "readings": [{"indicator": "auc", "value": 0.79}]}
+    assert notice({"signal": low}).readings[0].threshold == 0.8
+    edge = {**SPEC["signal"], "readings": [{"indicator": "auc", "value": 0.8}]}
+    assert notice({"signal": edge}).readings[0].threshold is None
+
+
+def test_a_judgement_takes_the_place_of_readings() -> None:
+    manual = {"tier": "high", "rationale": "it answers nonsense", "raisedBy": "anna@example.com"}
+    signal = {"name": "s", "uid": "u", "observedAt": "2026-11-24T12:00:00Z", "manual": manual}
+    found = notice({"signal": signal})
+    assert found.readings == ()
+    assert found.judgement is not None
+    assert (found.judgement.rationale, found.judgement.raised_by) == ("it answers nonsense", "anna@example.com")
+
+
+@pytest.mark.parametrize(
+    ("after", "text"),
+    [
+        (timedelta(minutes=59, seconds=59), "in 59 minutes"),
+        (timedelta(hours=1), "in 1 hour"),
+        (timedelta(hours=4, minutes=1), "in 4 hours 1 minute"),
+        (timedelta(days=15), "in 15 days"),
+        (timedelta(days=1, hours=2, minutes=3), "in 1 day 2 hours"),
+        (timedelta(seconds=20), "in less than a minute"),
+        (timedelta(0), "now"),
+        (timedelta(minutes=-5), "5 minutes ago"),
+    ],
+)
+def test_deadline_is_given_in_utc_and_from_when_it_was_queued(after: timedelta, text: str) -> None:
+    due = NOW + after
+    assert notice(due_at=due).deadline == f"by {due:%Y-%m-%d %H:%M} UTC, {text}"
+    assert notice(due_at=None).deadline == ""
+
+
+def test_options_of_a_contained_model() -> None:
+    found = notice().options
+    assert [o.command for o in found] == [
+        "kubectl riskladder ack credit-scorer-3f9a1c2b -n models --role legal --rationale '…'",
+        "kubectl riskladder accept-risk credit-scorer-3f9a1c2b -n models --role legal --until 7d --rationale '…'",
+        "kubectl riskladder resume credit-scorer-3f9a1c2b -n models --role legal --rationale '…'",
+        "kubectl riskladder escalate credit-scorer-3f9a1c2b -n models --role legal --tier critical --rationale '…'",
+        "kubectl riskladder object credit-scorer-3f9a1c2b -n models --role legal --rationale '…'",
+        "kubectl riskladder close credit-scorer-3f9a1c2b -n models --role legal --resolution Retired --rationale '…'",
+        "kubectl riskladder show credit-scorer-3f9a1c2b -n models",
+    ]
+    who = [o.who for o in found]
+    assert who[0] == "anyone with the verb acknowledge on legal"
+    assert who[1] == "1 x legal and 1 x executive"
+    assert who[2] == "1 x legal and 1 x executive and 2 x model-risk"
+
+
+def test_options_of_a_running_model() -> None:
+    assert words(tier="moderate") == [
+        "ack",
+        "contain",
+        "accept-risk",
+        "escalate",
+        "object",
+        "close",
+        "close",
+        "close",
+        "show",
+    ]
+
+
+def test_options_at_the_top_acknowledged_and_at_the_end() -> None:
+    assert words(tier="critical") == ["ack", "resume", "object", "close", "show"]
+    assert "ack" not in words(about="Acknowledged")
+    assert words(about="Remediated") == ["show"]
+
+
+def test_a_role_outside_the_quorum_is_shown_whom_to_ask() -> None:
+    accept = next(o for o in notice(tier="moderate").options if " accept-risk " in o.command)
+    assert accept.who == "1 x model-risk"
+    assert "--role model-risk " in accept.command
+    deputy = next(o for o in notice(role="deputy").options if " resume " in o.command)
+    assert "--role deputy " in deputy.command
+
+
+def test_drill_holds_nothing_back() -> None:
+    assert "resume" not in words(spec_changes={"drill": True})
+
+
+def test_without_a_quorum_the_owner_of_the_charter_closes() -> None:
+    tiers = [{"name": "only", "notify": [{"role": "legal"}]}]
+    owner = notice({"policy": {"tiers": tiers, "charter": {"owner": "model-risk"}}}, tier="only")
+    assert next(o.who for o in owner.options if " close " in o.command) == "1 x model-risk"
+    first_told = notice({"policy": {"tiers": tiers}}, tier="only")
+    assert next(o.who for o in first_told.options if " close " in o.command) == "1 x legal"
+
+
+def test_one_incident_for_each_escalation_and_role() -> None:
+    assert notice().dedup == "models/credit-scorer-3f9a1c2b/legal/0c5d3e4f-uid"
+    assert notice(key="other", tier="critical").dedup == notice().dedup
+    assert notice(role="executive").dedup != notice().dedup
+
+
+def test_composed_again_it_is_the_same_byte_for_byte() -> None:
+    first, again = notice().to_json(), notice().to_json()
+    assert json.dumps(first) == json.dumps(again)
+    tried = notification(state="Failed", attempts=7, last_error="timed out", done_at=NOW)
+    later = spec().model_copy(update={"intents": ()})
+    about = {"namespace": "models", "name": "credit-scorer-3f9a1c2b", "uid": "0c5d3e4f-uid"}
+    assert compose(**about, spec=later, notification=tried) == notice()  # type: ignore[arg-type]
+
+
+def test_json_has_no_empty_fields_and_is_json() -> None:
+    bare = notice({"model": None}, due_at=None).to_json()
+    assert "model" not in bare
+    assert "deadline" not in bare
+    assert json.loads(json.dumps(bare)) == bare
+    assert bare["readings"][0]["sampleSize"] == 5000
+    assert bare["at"] == "2026-11-24T12:00:20Z"
