@@ -22,7 +22,7 @@ from tests.cluster.install import FIELD_MANAGER, NAMESPACE, ROOT, kubectl, rende
 from tests.refusals import DOCUMENTS, Document
 
 OVERLAYS = ("default", "development", "namespaced", "without-mutating-admission")
-POLICIES = {f"riskladder-{name}" for name in ("decisions", "raise", "records", "sources", "writes")}
+POLICIES = {f"riskladder-{name}" for name in ("decisions", "lock", "raise", "records", "sources", "writes")}
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:riskladder"
 DEADLINE_SECONDS = 60.0
 

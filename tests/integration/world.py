@@ -25,8 +25,11 @@ PATIENCE = 20.0
 T = TypeVar("T")
 
 
-def ladder(name: str = LADDER, action: str = "ScaleToZero", **changes: Any) -> Object:
-    """A ladder with a moderate tier above 0.10 (two readings) and a containing tier above 0.20."""
+def ladder(name: str = LADDER, action: str = "ScaleToZero", *, lock: bool = False, **changes: Any) -> Object:
+    """A ladder with a moderate tier above 0.10 (two readings) and a containing tier above 0.20.
+
+    Without a lock, unless asked for, so that rivals can undo what it contains.
+    """
     spec: Object = {
         "governs": {"selector": {"matchLabels": {LABEL: name}}},
         "stakeholders": [{"role": "legal"}, {"role": "data-science"}],
@@ -43,7 +46,7 @@ def ladder(name: str = LADDER, action: str = "ScaleToZero", **changes: Any) -> O
                 "triggers": [{"indicator": INDICATOR, "above": 0.20}],
                 "notify": [{"role": "legal"}],
                 "decide": {"within": "1h", "quorum": [{"role": "legal"}]},
-                "containment": {"action": action},
+                "containment": {"action": action, "lock": lock},
             },
         ],
     }

@@ -15,6 +15,7 @@ ON_ESCALATION = {
     ConditionType.DECIDED,
     ConditionType.CONTAINED,
     ConditionType.CONTAINMENT_HOLDS,
+    ConditionType.LOCKED,
     ConditionType.STALLED,
     ConditionType.CLOSED,
     ConditionType.REVIEW_DONE,

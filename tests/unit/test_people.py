@@ -14,7 +14,7 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.contain import LABEL_CONTAINMENT
 from riskladder.policy.snapshot import Proof
 from riskladder.policy.trail import after_close
-from tests.unit.builders import NOW, Document, Scene, at, edited, ladder, scaled_by, signal
+from tests.unit.builders import NOW, Document, Scene, at, edited, ladder, scaled_by, signal, workload
 
 LADDER = yaml.safe_load("""
 charter: {owner: model-risk}
@@ -355,6 +355,19 @@ def test_stop_button_contains_whatever_the_tier_says() -> None:
         decision.name,
         ContainmentAction.SCALE_TO_ZERO,
     )
+
+
+def test_model_stopped_by_hand_is_stopped_again_when_it_is_deleted_and_created() -> None:
+    found = scene(**MODERATE)
+    found.decide("Contain", "data-science")
+    found.signals = []
+    found.target = workload(uid="another-uid")
+    found.run()
+    assert found.target.replicas == 0
+    assert [e.is_open for e in found.escalations] == [False, True]
+    [intent] = found.escalation.spec.intents
+    assert intent.reason == Reason.TARGET_RECREATED
+    assert found.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero"
 
 
 def test_stop_button_without_any_breach() -> None:

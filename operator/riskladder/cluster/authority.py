@@ -109,6 +109,34 @@ def _times(obj: Object) -> list[datetime]:
     return [datetime.fromisoformat(time) for time in (metadata["creationTimestamp"], *fields) if time]
 
 
+LOCK = "riskladder-lock"
+"""Name of the policy that holds a contained workload, and of its binding."""
+
+
+async def lock_missing(client: Client) -> str:
+    """What stands against the policy riskladder-lock, in one sentence; empty while it is in force.
+
+    Raises:
+        ApiError: The API server could not be asked.
+    """
+    try:
+        await client.get(POLICIES, None, LOCK)
+        spec = (await client.get(BINDINGS, None, LOCK)).get("spec") or {}
+    except NotFound as error:
+        kind = BINDINGS.kind if error.resource == BINDINGS.title else POLICIES.kind
+        return f"there is no {kind} {LOCK}"
+    except Forbidden as error:
+        return (
+            f"the operator may not {error.verb} {error.resource} {LOCK}, so that it cannot see whether it is in force"
+        )
+    if spec.get("policyName") != LOCK or "Deny" not in (spec.get("validationActions") or ()):
+        return f"the {BINDINGS.kind} {LOCK} binds another policy, or denies nothing"
+    match = spec.get("matchResources") or {}
+    if what := "resourceRules" if match.get("resourceRules") else _narrowed(match):
+        return f"the {BINDINGS.kind} {LOCK} has {what} in matchResources, which may exempt somebody"
+    return ""
+
+
 async def may(client: Client, namespace: str, who: DecidedBy, verb: str, role: str) -> bool:
     """Whether somebody holds a role now, in a namespace (LocalSubjectAccessReview).
 

@@ -109,8 +109,9 @@ CLUSTER = (
         "admissionregistration.k8s.io",
         ("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
         ("get",),
-        "authority: sees that the policy which proves decisions is in force; it counts no decision otherwise",
-        names=("riskladder-decisions",),
+        "authority: sees that the policy which proves decisions is in force, since it counts no decision otherwise, "
+        "and that the one which holds a contained workload is",
+        names=("riskladder-decisions", "riskladder-lock"),
         checked=False,
     ),
 )

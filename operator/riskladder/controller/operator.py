@@ -48,6 +48,9 @@ START_GRACE = 30.0
 """Seconds in which the watchers must come up before the liveness probe fails."""
 
 
+LOCK_EVERY, LOCK_EVERY_IDLE = 2.0, 20.0
+"""Seconds between looks at the policy that holds a contained workload, while one is contained and otherwise."""
+
 WATCHERS_EVERY = 0.5
 """Seconds between looks at whether all watchers live."""
 
@@ -186,6 +189,7 @@ class Operator:
             asyncio.create_task(self._fill(client, reconciler.store), name="fill"),
             asyncio.create_task(self._resync(client, reconciler), name="resync"),
             asyncio.create_task(self._guard_watchers(), name="watchers"),
+            asyncio.create_task(self._watch_lock(reconciler), name="lock"),
         ]
         helpers += [asyncio.create_task(informer.run(), name="informer") for informer in informers]
         if not self._settings.observe_only:
@@ -291,6 +295,16 @@ class Operator:
             if complete and alive < self._expected_watchers:
                 raise WatcherDied(self._unhealthy())
             complete = complete or alive >= self._expected_watchers
+
+    async def _watch_lock(self, reconciler: Reconciler) -> None:
+        """Look at the admission policy that holds what is contained: often while something is."""
+        while True:
+            contained = False
+            try:
+                contained = await reconciler.look_at_lock()
+            except ApiError as error:
+                log.warning("lock not seen", error=str(error))
+            await asyncio.sleep(LOCK_EVERY if contained else LOCK_EVERY_IDLE)
 
     def _steer(self) -> None:
         """Work while the caches are full and this replica leads."""

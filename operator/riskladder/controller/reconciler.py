@@ -15,7 +15,7 @@ from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
-from riskladder.cluster import resources
+from riskladder.cluster import authority, resources
 from riskladder.cluster.client import FIELD_MANAGER, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.rbac import Permissions
 from riskladder.cluster.resources import Resource
@@ -101,6 +101,7 @@ class Reconciler:
         self._permissions = Permissions(client)
         self._people = People(client, self.store, self._trail, observe=metrics.observe_trail, now=utcnow)
         self.outbox = Outbox(client, courier, self.store, changed=self._told, now=utcnow) if courier else None
+        self._lock: str | None = None
         self._rehearsals: dict[tuple[str, int], tuple[datetime, str]] = {}
         """What became of the containments of drills as dry runs, until that is written."""
 
@@ -125,6 +126,20 @@ class Reconciler:
         for namespace, name in self.store.ladders:
             self.scheduler.add(LadderKey(namespace, name))
 
+    async def look_at_lock(self) -> bool:
+        """See whether admission holds what is contained; whether anything is.
+
+        Raises:
+            ApiError: The API server could not be asked.
+        """
+        before, self._lock = self._lock, await authority.lock_missing(self._client)
+        contained = [e for e in self.store.open_escalations() if contain.active_intent(e) is not None]
+        if before != self._lock:
+            for escalation in contained:
+                target = escalation.spec.target
+                self.scheduler.add(TargetKey(escalation.namespace, target.kind, target.name))
+        return bool(contained)
+
     # --- Deciding -------------------------------------------------------------------------------------------------
 
     def _snapshot(self, key: TargetKey, *, thorough: bool = True, proof: Proof | None = None) -> Snapshot:
@@ -133,6 +148,7 @@ class Reconciler:
             proof=proof,
             deliveries=self.outbox.deliveries if self.outbox else {},
             rehearsals=self._rehearsals,
+            lock=self._lock,
         )
         escalation = snapshot.open
         if escalation is not None and snapshot.target is not None and (intent := contain.active_intent(escalation)):

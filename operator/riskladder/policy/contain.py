@@ -165,8 +165,10 @@ def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> 
     """The escalation that a breached target without one needs, with its containment if one is due."""
     workload = snapshot.target
     breached = [g for g in judgement.groups if g.live_tier]
-    if workload is None or not breached:
+    if workload is None:
         return None
+    if not breached:
+        return _inherit(snapshot, workload, now)
     demand = _strongest(judgement.demands())
     group = demand.group if demand else max(breached, key=lambda g: rank(g.policy, g.live_tier))
     tier = group.live_tier
@@ -185,6 +187,37 @@ def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> 
     if intent is None or choice is None or choice.reason is Reason.ALREADY_AT_ZERO:
         return opening, None
     return opening, Act(intent, intent.action, severity(group.policy, tier), choice.revision)
+
+
+def _inherit(snapshot: Snapshot, workload: Workload, now: datetime) -> tuple[Opening, Act | None] | None:
+    """A contained workload that was deleted and created again is contained again, whatever had contained it.
+
+    A breach that stands sees to that by itself; a containment by people or by their silence has to be passed on.
+    """
+    for before in snapshot.escalations:
+        intent = active_intent(before) if before.is_open and before.spec.target.uid != workload.uid else None
+        governs = before.spec.policy.governs
+        if intent is None or is_suspended(snapshot, before) or governs is None:
+            continue
+        if not is_governed(governs, workload.labels):
+            continue
+        pinned = tier_of(before.spec.policy, intent.tier)
+        declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
+        containment = declared.model_copy(update={"action": intent.action})
+        choice = choose(containment, workload, (), by=Reason.TARGET_RECREATED)
+        renewed = intent_of(1, intent.tier, choice, now)
+        target = before.spec.target.model_copy(update={"uid": workload.uid})
+        update = {"target": target, "evidence": take_evidence(workload, now), "intents": (renewed,)}
+        opening = Opening(
+            namespace=snapshot.key.namespace,
+            name=escalation_name(workload.name, workload.uid, snapshot.last_closed),
+            labels=_labels(before.spec.ladder.name, intent.tier, renewed, lock=is_locked(snapshot, before, intent)),
+            spec=before.spec.model_copy(update=update),
+        )
+        is_done = choice.reason is Reason.ALREADY_AT_ZERO
+        severe = severity(before.spec.policy, intent.tier)
+        return opening, None if is_done else Act(renewed, renewed.action, severe, choice.revision)
+    return None
 
 
 def opening_spec(
@@ -383,6 +416,17 @@ def active_intent(escalation: Escalation) -> Intent | None:
     if intent is None or escalation.spec.drill or (resume is not None and resume.intent >= intent.id):
         return None
     return intent
+
+
+def is_locked(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> bool:
+    """Whether the containment is to be held by admission: as pinned, unless the ladder has dropped the lock since."""
+    pinned = tier_of(escalation.spec.policy, intent.tier)
+    wanted = pinned is None or pinned.containment is None or pinned.containment.lock
+    ladder = snapshot.ladders.get(escalation.spec.ladder.name)
+    if ladder is None or ladder.spec is None or ladder.uid != escalation.spec.ladder.uid:
+        return wanted
+    now = next((t for t in ladder.spec.tiers if t.name == intent.tier), None)
+    return wanted and (now is None or now.containment is None or now.containment.lock)
 
 
 def quarantined_hash(escalation: Escalation, intent: Intent) -> str:

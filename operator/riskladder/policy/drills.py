@@ -88,6 +88,7 @@ def _rehearsed(draft: Draft) -> None:
     found = draft.snapshot.rehearsals.get((draft.escalation.uid, intent.id)) if intent else None
     conditions = draft.conditions
     conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained")
+    conditions.set(ConditionType.LOCKED, False, Reason.NOT_CONTAINED, "nothing is contained")
     if draft.containment is not None:
         return
     if intent is None or found is None:

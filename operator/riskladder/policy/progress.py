@@ -58,7 +58,36 @@ def follow(draft: Draft) -> None:
     )
     _contained(draft, intent, status, proof, current, now)
     _released(draft)
+    _hold(draft, intent)
     draft.containment = status
+
+
+def _hold(draft: Draft, intent: Intent) -> None:
+    """Keep the label that switches the lock on or off as the ladder wants it, and say whether admission holds it."""
+    wanted = contain.is_locked(draft.snapshot, draft.escalation, intent)
+    label = draft.escalation.labels.get(LABEL_CONTAINMENT)
+    if wanted and label != str(intent.action):
+        draft.labels[LABEL_CONTAINMENT] = str(intent.action)
+    elif not wanted and label is not None:
+        draft.labels[LABEL_CONTAINMENT] = None
+    conditions, missing = draft.conditions, draft.snapshot.lock
+    was = conditions.get(ConditionType.LOCKED)
+    if not wanted:
+        message = "the ladder wants no lock: what is undone is put right and recorded"
+        conditions.set(ConditionType.LOCKED, False, Reason.LOCK_NOT_WANTED, message)
+    elif missing is None:
+        if was is None:
+            conditions.set(ConditionType.LOCKED, None, Reason.NOT_YET, "nobody has looked yet")
+    elif missing:
+        if was is None or was.reason != Reason.LOCK_MISSING:
+            key = f"unlocked/{intent.id}/{format_time(draft.now)}"
+            draft.warn(Reason.LOCK_MISSING, key, f"admission does not hold the containment: {missing}")
+        conditions.set(ConditionType.LOCKED, False, Reason.LOCK_MISSING, f"admission does not hold it: {missing}")
+    else:
+        if was is not None and was.reason == Reason.LOCK_MISSING:
+            key = f"locked/{intent.id}/{format_time(draft.now)}"
+            draft.note(Reason.LOCK_RESTORED, key, "admission holds the containment again")
+        conditions.set(ConditionType.LOCKED, True, Reason.LOCKED, "admission refuses to undo the containment")
 
 
 def _target_deleted(draft: Draft, intent: Intent) -> None:
@@ -137,6 +166,7 @@ def _not_contained(draft: Draft) -> None:
     draft.conditions.set(ConditionType.CONTAINED, False, reason, message)
     nothing = Reason.RESUMED if draft.resume is not None else Reason.NOT_CONTAINED
     draft.conditions.set(ConditionType.CONTAINMENT_HOLDS, None, nothing, "nothing is contained")
+    draft.conditions.set(ConditionType.LOCKED, False, nothing, "nothing is contained")
 
 
 def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:

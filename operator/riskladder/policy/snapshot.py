@@ -170,6 +170,9 @@ class Snapshot:
     """By escalation name, in the order in which they were made."""
     proof: Proof | None = None
     """``None`` until somebody has looked; nothing is decided about decisions before."""
+    lock: str | None = None
+    """What is missing of the admission policy that holds a contained workload; empty while it is in force, ``None``
+    until somebody has looked."""
     deliveries: Mapping[tuple[str, str], Delivery] = field(default_factory=dict)
     """By escalation uid and notification key."""
 
