@@ -143,19 +143,28 @@ async def test_alert_fires_once_rises_and_is_resolved(url: str, receiver: Peer) 
     assert alert["annotations"]["description"].startswith("demographic_parity_difference is 0.31")
     assert datetime.fromisoformat(alert["startsAt"]) == at
 
-    # The same again, as after a lost answer; then a reminder and a higher tier: one alert all along, no new message.
+    # The same again, as after a lost answer; then a reminder: one alert all along, no new message.
     await deliver(url, notice(at=at), notice(key="reminder", about="Reminded", at=datetime.now(UTC)))
-    await deliver(url, notice(key="rung-2", tier="critical", about="TierRaised", at=datetime.now(UTC)))
     await asyncio.sleep(QUIET)
     assert len(told(receiver)) == 1
-    [stored] = await alerts(url)
-    assert stored["annotations"]["tier"] == "critical"
-    assert stored["status"]["state"] == "active"
-    assert datetime.fromisoformat(stored["startsAt"]) == at
 
-    await deliver(url, notice(key="closed", about="Remediated", at=datetime.now(UTC), message="Closed as Remediated"))
-    await until(lambda: len(told(receiver)) > 1)
-    [_, (status, alert)] = told(receiver)
+    # A higher tier is an alert of another severity, so that routes apply to it; that of the rung that was left ends.
+    left = notice(key="left", about="RungLeft", at=datetime.now(UTC))
+    await deliver(url, left, notice(key="rung-2", tier="critical", at=datetime.now(UTC)))
+    await until(lambda: len(told(receiver)) > 2)
+    assert sorted((status, a["labels"]["severity"]) for status, a in told(receiver)[1:]) == [
+        ("firing", "critical"),
+        ("resolved", "error"),
+    ]
+    [stored] = await alerts(url)
+    assert stored["status"]["state"] == "active"
+
+    over = notice(
+        key="closed", tier="critical", about="Remediated", at=datetime.now(UTC), message="Closed as Remediated"
+    )
+    await deliver(url, over)
+    await until(lambda: len(told(receiver)) > 3)
+    status, alert = told(receiver)[-1]
     assert status == "resolved"
     assert alert["labels"] == stored["labels"]
     assert alert["annotations"]["summary"].endswith("Closed as Remediated")

@@ -331,3 +331,31 @@ def test_known_good_is_the_revision_that_was_read_at_baseline() -> None:
 def test_revision_is_not_known_to_be_good(scene: Scene) -> None:
     scene.run()
     assert [s.status.last_known_good for s in scene.signals] == [None] * len(scene.signals)
+
+
+def test_lasting_fight_enters_the_next_rung_and_is_told_on_the_first_and_every_tenth() -> None:
+    def edit(spec: Document) -> None:
+        spec["tiers"][0] |= {"containment": {"action": "ScaleToZero"}, "notify": [{"role": "model-risk"}]}
+
+    scene = Scene([signal(drift=0.3)], ladders=[ladder(edit)])
+    scene.run()
+    assert scene.escalation.status.tier == "moderate"
+    told = []
+    for number in range(1, 11):
+        scene.now = at(seconds=number)
+        scaled_by(scene, 3, "argocd")
+        plan = scene.plan()
+        assert plan.act is not None
+        scene.carry_out(plan)
+        update = record_undone(scene.escalation, plan.act.intent, "argocd", scene.now)
+        assert update is not None
+        scene.escalations = [written(update)]
+        scene.run()
+        told.append(sum("undone-" in n.key for n in scene.escalation.status.notifications))
+    assert told[:9] == [1] * 9, "the first, and not each of those that follow"
+    rung = scene.escalation.status.rung
+    assert rung is not None
+    assert (rung.tier, rung.reason) == ("high", Reason.CONTESTED)
+    assert scene.events().count(Reason.CONTESTED) == 1
+    since = scene.condition(HOLDS).last_transition_time
+    assert since == at(seconds=10), "the last time it was broken"

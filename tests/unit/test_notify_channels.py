@@ -24,7 +24,9 @@ from riskladder.notify import alertmanager, pagerduty, webhook
 from riskladder.notify.courier import ALERT_LIFETIME, Courier
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import MAX_MESSAGE, Undeliverable
+from riskladder.notify.forms import Form
 from riskladder.notify.notice import Notice
+from riskladder.notify.render import body
 from tests.unit.notify_support import HERE, LOOPBACK, NOW, Answer, Got, Peer, answering, hanging, notice
 
 KEY = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -98,7 +100,9 @@ async def test_verification_of_the_documentation_works(secret: str) -> None:
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 - our own page
     got = await one_webhook(secret)
-    assert names["verify"](secret, got.body, got.headers)["data"] == notice().to_json()
+    assert names["verify"](secret, got.body, got.headers)["data"] == notice().to_json() | {
+        "text": body(notice(), Form.TEXT)
+    }
     with pytest.raises(WebhookVerificationError):
         names["verify"](secret, got.body + b" ", got.headers)
 
@@ -120,7 +124,7 @@ async def test_webhook_is_a_cloudevent_with_every_fact() -> None:
     assert event.get_source() == "/namespaces/models/escalations/credit-scorer-3f9a1c2b"
     assert event.get_id() == "rung-1.high.legal.legal-pager/0c5d3e4f-uid"
     assert event.get_time() == NOW
-    assert event.get_data() == notice().to_json()
+    assert event.get_data() == notice().to_json() | {"text": body(notice(), Form.TEXT)}
     assert json.loads(got.body)["specversion"] == "1.0"
 
 
@@ -332,11 +336,13 @@ async def one_alert(message: Notice, **how: Any) -> tuple[Got, dict[str, Any]]:
     return got, alert
 
 
-async def test_alert_keeps_its_labels_whatever_happens() -> None:
+async def test_alert_keeps_its_labels_while_the_tier_stays() -> None:
     _, opened = await one_alert(notice())
-    _, risen = await one_alert(notice(tier="critical", about="TierRaised", key="k2", at=NOW + timedelta(hours=1)))
-    _, over = await one_alert(notice(about="Remediated"))
-    assert opened["labels"] == risen["labels"] == over["labels"]
+    _, reminded = await one_alert(notice(about="Reminded", key="k2", at=NOW + timedelta(hours=1)))
+    _, risen = await one_alert(notice(tier="critical", key="k3", at=NOW + timedelta(hours=1)))
+    _, left = await one_alert(notice(about="RungLeft"))
+    assert opened["labels"] == reminded["labels"] == left["labels"]
+    assert left["annotations"]["status"] == "resolved"
     assert opened["labels"] == {
         "alertname": "RiskladderEscalation",
         "namespace": "models",
@@ -344,9 +350,11 @@ async def test_alert_keeps_its_labels_whatever_happens() -> None:
         "uid": "0c5d3e4f-uid",
         "ladder": "credit",
         "role": "legal",
+        "tier": "high",
+        "severity": "error",
         "drill": "false",
     }
-    assert (opened["annotations"]["tier"], risen["annotations"]["tier"]) == ("high", "critical")
+    assert (risen["labels"]["tier"], risen["labels"]["severity"]) == ("critical", "critical")
     assert opened["annotations"]["commands"].splitlines() == [option.command for option in notice().options]
     assert "generatorURL" not in opened
 

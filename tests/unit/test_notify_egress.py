@@ -9,9 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from riskladder.notify.egress import Egress, PinnedResolver
+from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.http import open_session, post
+from riskladder.notify.resolver import PinnedResolver
 from tests.unit.notify_support import LOOPBACK, Peer
 
 ANYWHERE = Egress(["*.example.com", "hooks.example.org"], [])

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskladder.notify.forms import Form
 from riskladder.notify.notice import Judgement, Notice
-from riskladder.notify.render import MAX_SUBJECT, Form, body, subject
+from riskladder.notify.render import MAX_SUBJECT, body, subject
 from tests.unit.notify_support import notice
 
 EXPECTED = Path(__file__).parent / "notify_expected"

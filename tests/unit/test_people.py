@@ -169,6 +169,19 @@ def test_higher_rung_tells_its_own_people_and_drops_what_was_not_delivered() -> 
     assert states["2/legal/told/pager"] == "Pending"
 
 
+def test_alert_of_a_rung_that_was_left_is_resolved() -> None:
+    def edit(spec: Document) -> None:
+        spec["channels"][1] = {"name": "chat", "type": "Alertmanager", "url": "http://alertmanager.example:9093"}
+
+    found = scene(edit=edit, **MODERATE)
+    found.deliver()
+    found.signals = [signal(at=at(5), status=found.signals[0].status, **HIGH)]
+    later(found, 5)
+    assert "1/data-science/left/chat" in found.pending()
+    [left] = [n for n in found.escalation.status.notifications if n.about == Reason.RUNG_LEFT]
+    assert (left.rung, left.tier) == (1, "moderate")
+
+
 def test_incident_channels_hear_that_somebody_has_taken_it_and_all_that_it_is_over() -> None:
     found = scene(**HIGH)
     found.deliver()

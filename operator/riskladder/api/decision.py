@@ -85,8 +85,9 @@ class EscalationDecisionSpec(Model):
     action: DecisionAction = Field(
         description="What is decided. Acknowledge: seen, I take it; reminders to the role stop. Comment: adds to the "
         "record. Contain: the model is taken to a safe state now, whatever the tier says. Escalate: a higher tier is "
-        "entered. Object: AcceptRisk and Resume are blocked on this rung. AcceptRisk: quiet until a date. Resume: the "
-        "model is brought back. Close: it is over. Review: what was learnt, after the close."
+        "entered. Object: AcceptRisk and Resume are blocked on this rung. AcceptRisk: quiet until a date; what is "
+        "contained stays so. Resume: the model is brought back. Close: it is over. Review: what was learnt, after the "
+        "close."
     )
     role: DnsLabel = Field(
         description="The stakeholder role in which it is decided. Needs the verb of that name (the action in lower "
@@ -107,7 +108,9 @@ class EscalationDecisionSpec(Model):
         "only one for a model that is still contained).",
     )
     review: ReviewReport | None = Field(None, description="For Review: what was learnt.")
-    clock: DnsLabel | None = Field(None, description="For Comment: the clock (a duty) that has been met with it.")
+    clock: DnsLabel | None = Field(
+        None, description="For Comment: the clock (a duty) that is met, which is said with it."
+    )
     withdraw: bool = Field(False, description="For Object: true takes back what this role has objected.")
     decided_by: DecidedBy | None = Field(
         None,

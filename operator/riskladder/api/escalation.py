@@ -256,6 +256,14 @@ class Undone(Model):
     count: Annotated[int, Field(ge=1)] = Field(1, description="How often.")
 
 
+class Contest(Model):
+    """A tug of war over the containment: undone and put right, again and again."""
+
+    since: Timestamp = Field(description="When the present minute of it began.")
+    count: Annotated[int, Field(ge=1)] = Field(1, description="How often it was undone in that minute.")
+    raised: bool = Field(False, description="Whether the next rung was entered because of it.")
+
+
 class Restore(Model):
     """What a Resume brings back."""
 
@@ -277,6 +285,7 @@ class ContainmentStatus(Model):
     undone: Annotated[tuple[Undone, ...], Field(max_length=16), ListMap("fieldManager")] = Field(
         (), description="Who undid it, when, and how often; it was put back each time."
     )
+    contest: Contest | None = Field(None, description="How often it was undone of late.")
     restore: Restore | None = Field(None, description="What a Resume brings back.")
 
 

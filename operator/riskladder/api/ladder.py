@@ -120,7 +120,8 @@ class Charter(Model):
     """Who answers for the ladder, for what, and how it is kept current."""
 
     owner: DnsLabel = Field(
-        description="The stakeholder role that answers for the policy: it is told when a rung stalls, and it reviews."
+        description="The stakeholder role that answers for the policy: it is told when nobody acted in time and the "
+        "tier is not left for the next one, and it reviews."
     )
     scope: Text = Field("", description="What the policy covers, for readers.")
     policy_url: HttpUrl | None = Field(None, description="Where the written policy is found (http or https).")
@@ -168,10 +169,14 @@ class Stakeholder(Model):
 
     role: DnsLabel = Field(description="Name of the role, for example legal.")
     notify: Annotated[tuple[DnsLabel, ...], Field(max_length=8), ListSet()] = Field(
-        (), description="Channels of this ladder that reach it; all are used. None: it is told through Events only."
+        (),
+        description="Channels of this ladder that reach it; all are used at once. None: it is told through Events "
+        "only. Where none works, its alternates are told.",
     )
     alternates: Annotated[tuple[DnsLabel, ...], Field(max_length=8), ListSet()] = Field(
-        (), description="Roles told in its place when it does not answer in time; they count towards its quorum."
+        (),
+        description="Roles told in its place when it does not answer in time (acknowledge.within) or cannot be "
+        "reached. They answer for it, and count towards its quorum at any time.",
     )
     seats: Annotated[int, Field(ge=1, le=1000)] = Field(
         1,
@@ -221,7 +226,11 @@ class EscalationLadderSpec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = ladder_rules.LADDER
 
-    suspended: bool = Field(False, description="True: evaluate and record, act on nothing. Default false.")
+    suspended: bool = Field(
+        False,
+        description="True: evaluate and record; contain nothing, tell nobody, let no deadline have its effect. "
+        "Decisions still count, and a Resume restores. Default false.",
+    )
     charter: Charter | None = Field(None, description="Who answers for the ladder and how it is kept current.")
     governs: Governs = Field(description="What the ladder may touch, by label and in its own namespace only.")
     trusted_sources: Annotated[tuple[DnsLabel, ...], Field(max_length=MAX_SOURCES), ListSet()] = Field(
@@ -251,5 +260,5 @@ class EscalationLadderStatus(Model):
     digest: Sha256 | None = Field(None, description="SHA-256 of the spec; escalations are pinned to it.")
     open_escalations: Count = Field(0, description="How many escalations are open under this ladder.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
-        (), description="Ready, ReviewCurrent, Suspended."
+        (), description="Ready, ReviewCurrent, ChannelsAvailable, DecisionsCount, Suspended."
     )

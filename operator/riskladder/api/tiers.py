@@ -94,7 +94,8 @@ class Notify(Model):
     role: DnsLabel = Field(description="The stakeholder role to tell, over its channels.")
     after: Duration = Field(
         Duration("0s"),
-        description="How long after the tier was entered, unless it has closed by then. Default 0s: now.",
+        description="How long after the tier was entered, unless it was decided, closed or left by then. Default 0s: "
+        "now.",
     )
 
 
@@ -104,11 +105,14 @@ class Acknowledge(Model):
     rules: ClassVar[tuple[Rule, ...]] = tier_rules.ACKNOWLEDGE
 
     within: PositiveDuration = Field(
-        description="Time from entering the tier to the first acknowledgement. Missed: alternates are told, and "
-        "onTimeout applies."
+        description="Time from entering the tier to the first answer of any role. A role that has not answered so "
+        "long after it was told: its alternates are told. Nobody at all: onTimeout applies; where alternates were "
+        "told, after the same time once more."
     )
     remind_every: PositiveDuration | None = Field(
-        None, description="How often to remind until then; no longer than within. Default: no reminders."
+        None,
+        description="How often to remind each role that was told, until it or an alternate has answered; no longer "
+        "than within. Default: no reminders.",
     )
 
 
@@ -136,11 +140,12 @@ class Decide(Model):
     """The deadline by which the quorum must have decided."""
 
     within: PositiveDuration = Field(
-        description="Time from entering the tier to a decision by the quorum. Missed: onTimeout applies."
+        description="Time from entering the tier to a decision: the risk is accepted, the model resumed, or it is "
+        "closed. Missed: onTimeout applies, unless it has before."
     )
     quorum: Quorum = Field(
-        description="Who must agree to accept the risk or to close. Every entry must be met. An owner of the model "
-        "never counts."
+        description="Who must agree to accept the risk or to close, and to resume where resume is not given. Every "
+        "entry must be met. An owner of the model never counts."
     )
 
 
@@ -149,8 +154,8 @@ class ClosesWhen(Model):
 
     cleared: bool = Field(
         True,
-        description="Close when every breach has cleared and nothing is contained. Default true. False: only "
-        "people close it.",
+        description="Close when every breach has cleared, nothing was ever contained and no clock runs. Default true. "
+        "False: only people close it.",
     )
     for_: Duration = Field(
         Duration("0s"), alias="for", description="How long the breaches must have stayed cleared first. Default 0s."
@@ -191,26 +196,28 @@ class Containment(Model):
     when: ContainmentWhen = Field(
         ContainmentWhen.IMMEDIATELY,
         description="Immediately (default): as soon as the tier is entered, before anyone is asked; evidence is saved "
-        "first. OnDecision: when someone with authority decides Contain; needs decide. OnTimeout: when a deadline of "
-        "the tier is missed; needs onTimeout: Contain.",
+        "first. OnDecision: when someone with authority decides Contain; needs decide. OnTimeout: when onTimeout "
+        "applies; needs onTimeout: Contain. A person may always contain sooner.",
     )
     action: ContainmentAction = Field(
         description="The safe state. ScaleToZero: no replica is left. Rollback: back to the last revision known to be "
-        "good. Fallback: traffic goes to what fallback names. Isolate: pods keep running and no traffic reaches them."
+        "good. Fallback: traffic goes to what fallback names. Isolate: pods keep running and no traffic reaches them. "
+        "Fallback and Isolate are not carried out yet: the workload is scaled to zero."
     )
     if_impossible: Literal[ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE] = Field(
         ContainmentAction.SCALE_TO_ZERO,
         description="What to do instead where the action cannot be done, for example a Rollback with no known good "
-        "revision. ScaleToZero (default) or Isolate: both always can.",
+        "revision. ScaleToZero (default) or Isolate, which is not carried out yet: the workload is scaled to zero.",
     )
     fallback: Fallback | None = Field(
-        None, description="Where traffic goes. Required by action Fallback, unused by the others."
+        None,
+        description="Where traffic goes. Required by action Fallback, unused by the others. Validated, not yet used.",
     )
     lock: bool = Field(
         True,
         description="Admission refuses to undo the containment (raising replicas, changing the pod template), also to "
-        "administrators and autoscalers, until a counted decision. Default true. False: undoing it is only recorded, "
-        "and put back.",
+        "administrators and autoscalers, until a counted decision (Resume or Close). Default true. False, also where "
+        "the ladder is changed to it later: undoing it is only recorded, and put back.",
     )
     within: PositiveDuration = Field(
         Duration("2m"),
@@ -218,7 +225,9 @@ class Containment(Model):
         "Not proved by then: the next tier is entered. Default 2m.",
     )
     also_suspend: Annotated[tuple[SuspendedWorkload, ...], Field(max_length=16), ListMap("kind", "name")] = Field(
-        (), description="Workloads to suspend beside the model, for example the retraining CronJob or data collection."
+        (),
+        description="Workloads to suspend beside the model, for example the retraining CronJob or data collection. "
+        "Validated, not yet carried out.",
     )
 
 
@@ -226,7 +235,8 @@ class AcceptRisk(Model):
     """Permission to accept the risk for a limited time."""
 
     at_most: PositiveDuration = Field(
-        description="The longest time a risk may be accepted for. It then reopens; a worse tier reopens it at once."
+        description="The longest time a risk may be accepted for. The tier is then entered again; a worse tier ends "
+        "the acceptance at once."
     )
 
 
@@ -244,13 +254,13 @@ class Resume(Model):
     )
     watch_for: PositiveDuration | None = Field(
         None,
-        description="How long the model is watched after it is restored, and after each step: a breach in that time "
-        "contains it again. Default: not watched longer than any other model.",
+        description="How long the model is watched after it is resumed: shown as the next deadline. A later reading "
+        "that breaches contains it again, in that time and after it. Default: no such time is shown.",
     )
     steps: Annotated[tuple[StepPercent, ...], Field(max_length=10), AtomicList()] = Field(
         (),
         description="Shares of the former replicas to restore one after the other, strictly growing and ending with "
-        "100%, for example [10%, 50%, 100%]. Default: all at once.",
+        "100%, for example [10%, 50%, 100%]. Validated, not yet carried out: all are restored at once.",
     )
 
 
@@ -259,10 +269,13 @@ class Clock(Model):
 
     name: DnsLabel = Field(description="Name of the duty, for example ai-act-art-73.")
     within: PositiveDuration = Field(
-        description="Time from entering the tier (awareness) to the duty being met, for example 15d, 10d or 2d under "
-        "Article 73 of the EU AI Act."
+        description="Time from the opening of the escalation (awareness) to the duty being met, for example 15d, 10d "
+        "or 2d under Article 73 of the EU AI Act."
     )
-    role: DnsLabel = Field(description="The stakeholder role that has to meet it and is reminded of it.")
+    role: DnsLabel = Field(
+        description="The stakeholder role that has to meet it and is reminded of it: at half time, a day before, and "
+        "when it is overdue."
+    )
 
 
 class Tier(Model):
@@ -281,13 +294,15 @@ class Tier(Model):
         (), description="What to try, proposed to those who are told."
     )
     acknowledge: Acknowledge | None = Field(
-        None, description="By when someone must have taken it. Default: nobody need."
+        None, description="By when somebody must have answered. Default: nobody need."
     )
     decide: Decide | None = Field(None, description="By when who must have decided. Default: no decision is asked for.")
     on_timeout: TimeoutAction = Field(
         TimeoutAction.HOLD,
-        description="What a missed deadline (acknowledge or decide) does. Escalate: the next tier is entered. Contain: "
-        "the containment of this tier is carried out. Hold (default): keep reminding and tell the charter's owner.",
+        description="What a missed deadline (acknowledge or decide) does, once each time the tier is entered. "
+        "Escalate: the next tier is entered; in the highest one as Hold. Contain: the containment of this tier is "
+        "carried out, and the charter's owner is told. Hold (default): the model is left as it is, and the charter's "
+        "owner is told.",
     )
     closes_when: ClosesWhen | None = Field(
         None, description="When the escalation closes by itself. Default: only people close it."
@@ -302,8 +317,11 @@ class Tier(Model):
         None, description="Whether the quorum of decide may accept the risk, and for how long. Default: it may not."
     )
     resume: Resume | None = Field(
-        None, description="Who may bring a contained model back. Default: the quorum of decide, all at once."
+        None,
+        description="Who may bring a contained model back. Default: the quorum of decide; nobody where there is none.",
     )
     clocks: Annotated[tuple[Clock, ...], Field(max_length=16), ListMap("name")] = Field(
-        (), description="Duties with a deadline that start when the tier is entered."
+        (),
+        description="Duties with a deadline. They start when the tier is entered, and count from the opening of the "
+        "escalation.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,10 @@ PERMISSION_RECHECK = 10.0
 
 PROOF_RECHECK = 300.0
 """Seconds between looks at whether the admission policy that proves who decided is still in force."""
+
+FIGHT_FREE, FIGHT_LONGEST, FIGHT_MEMORY = 3, 15.0, 60.0
+"""How often within FIGHT_MEMORY seconds a containment is put right at once; then each wait is twice the one before, up
+to FIGHT_LONGEST seconds."""
 
 LADDER_DELAY = 0.5
 """Seconds for which changes of a ladder's status are gathered."""
@@ -102,6 +107,8 @@ class Reconciler:
         self._people = People(client, self.store, self._trail, observe=metrics.observe_trail, now=utcnow)
         self.outbox = Outbox(client, courier, self.store, changed=self._told, now=utcnow) if courier else None
         self._lock: str | None = None
+        self._fights: dict[TargetKey, list[float]] = {}
+        """When containments were put right of late (monotonic)."""
         self._rehearsals: dict[tuple[str, int], tuple[datetime, str]] = {}
         """What became of the containments of drills as dry runs, until that is written."""
 
@@ -199,8 +206,20 @@ class Reconciler:
             else:
                 self._sleep(key, plan)
             return None
+        if plan.act is not None and plan.act.again and (wait := self._patience(key)) > 0:
+            self.scheduler.add(key, urgent=True, after=wait)
+            self.scheduler.add(key)
+            return None
         severity = plan.act.tier_rank if plan.act else 0
         return Urgent((snapshot, plan), severity)
+
+    def _patience(self, key: TargetKey) -> float:
+        """Seconds to wait before a containment that is undone over and over is put right again: it never gives up."""
+        now = time.monotonic()
+        fight = self._fights[key] = [at for at in self._fights.get(key, ()) if now - at < FIGHT_MEMORY]
+        if len(fight) < FIGHT_FREE:
+            return 0.0
+        return fight[-1] + min(0.5 * 2.0 ** (len(fight) - FIGHT_FREE), FIGHT_LONGEST) - now
 
     def _is_under_way(self, snapshot: Snapshot) -> bool:
         """Whether a containment has been applied and is not proved yet."""
@@ -308,6 +327,7 @@ class Reconciler:
         if act.again:
             self._metrics.undone.labels(act.undone_by).inc()
             self._undone[key].append(Undone(escalation.name, act.intent, act.undone_by, at))
+            self._fights.setdefault(key, []).append(time.monotonic())
         self.store.put(resources.DEPLOYMENTS, stored)
 
     async def _rollback_patch(self, key: TargetKey, workload: Workload, to: Revision) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""An alert for Prometheus Alertmanager, API v2: one for each escalation and role, firing until it is resolved."""
+"""An alert for Prometheus Alertmanager, API v2: one for each escalation, role and tier, firing until resolved."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import aiohttp
 
 from riskladder.api.base import format_time
 from riskladder.notify.egress import Egress
+from riskladder.notify.forms import Form
 from riskladder.notify.http import TOTAL_SECONDS, post
 from riskladder.notify.notice import Notice
-from riskladder.notify.render import Form, body, subject
+from riskladder.notify.render import body, subject
 
 ALERT_NAME = "RiskladderEscalation"
 PATH = "/api/v2/alerts"
@@ -58,7 +59,10 @@ async def send(
 
 
 def to_alert(notice: Notice, ends_at: datetime) -> dict[str, Any]:
-    """The alert. Labels are its identity, so they hold only what never changes for one escalation and role."""
+    """The alert. Labels are its identity and what routes go by, so a rung is an alert of its own for each role.
+
+    Entering a higher tier raises another alert, of another severity, and resolves this one (``RungLeft``).
+    """
     labels = {
         "alertname": ALERT_NAME,
         "namespace": notice.namespace,
@@ -66,14 +70,14 @@ def to_alert(notice: Notice, ends_at: datetime) -> dict[str, Any]:
         "uid": notice.uid,
         "ladder": notice.ladder,
         "role": notice.role,
+        "tier": notice.tier,
+        "severity": notice.severity.value,
         "drill": "true" if notice.drill else "false",
     }
     annotations = {
         "summary": subject(notice),
         "description": body(notice, Form.TEXT),
         "commands": "\n".join(option.command for option in notice.options),
-        "tier": notice.tier,
-        "severity": notice.severity.value,
         "status": notice.status.value,
         "about": notice.about,
         "deadline": notice.deadline,

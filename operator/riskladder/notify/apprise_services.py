@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from riskladder.notify.render import Form
+from riskladder.notify.forms import Form
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Apprise and its plugins are much code that was not written with a cluster's inner network in mind. So they run here, in
 a process that lives for one message, is killed at the timeout, and can do little else: it connects only to addresses
-that the guard permits, opens no files but those of Python and the system's own, and starts no programs.
+that the guard permits, opens no files but those of Python and the system's own, and starts no programs. It imports
+little, since several may run at one time.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ from urllib.parse import unquote
 
 from riskladder.notify.apprise_services import PARAMETERS, SERVICES, Service
 from riskladder.notify.egress import Egress, normal, parse_address, refused_address
-from riskladder.notify.errors import Undeliverable, scrub
-from riskladder.notify.http import TRANSIENT
-from riskladder.notify.render import Form
+from riskladder.notify.errors import TRANSIENT, Undeliverable, scrub
+from riskladder.notify.forms import Form
 
 SYSTEM_FILES = (
     "/dev/null",
@@ -57,6 +57,9 @@ FORBIDDEN = frozenset(
     }
 )
 """Audit events of what sending a message never needs."""
+
+SECONDS_BETWEEN_REQUESTS = 0.2
+"""Apprise's own is up to 5.5 s between any two requests, so that a service with a login would never be told in time."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 
@@ -169,9 +172,11 @@ def _plugin(service: Service, url: str) -> Any:
         raise Undeliverable(f"the Apprise URL is no valid {_scheme(url)} URL", permanent=True)
     _check_parameters(results)
     try:
-        return plugin_class(**{**results, "asset": asset})
+        plugin = plugin_class(**{**results, "asset": asset})
     except TypeError:  # How Apprise says that a part is missing or malformed.
         raise Undeliverable(f"the Apprise URL is no valid {_scheme(url)} URL", permanent=True) from None
+    plugin.request_rate_per_sec = SECONDS_BETWEEN_REQUESTS
+    return plugin
 
 
 def _send(plugin: Any, service: Service, order: dict[str, Any]) -> bool:

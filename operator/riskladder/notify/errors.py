@@ -14,6 +14,10 @@ MIN_SECRET_PART = 4
 """Shorter pieces of a secret are no secret, and taking them out would make a message unreadable."""
 
 
+TRANSIENT = frozenset({408, 425, 429})
+"""The client errors that may pass by themselves."""
+
+
 class Undeliverable(Exception):  # noqa: N818 - says what the message is
     """A message was not delivered.
 

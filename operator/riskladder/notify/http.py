@@ -10,8 +10,9 @@ from http import HTTPStatus
 
 import aiohttp
 
-from riskladder.notify.egress import Egress, PinnedResolver
-from riskladder.notify.errors import Undeliverable, scrub
+from riskladder.notify.egress import Egress
+from riskladder.notify.errors import TRANSIENT, Undeliverable, scrub
+from riskladder.notify.resolver import PinnedResolver
 
 CONNECT_SECONDS = 5.0
 """For the look-up of the name and the connection."""
@@ -24,9 +25,6 @@ LONGEST_WAIT = 3600.0
 
 MAX_ANSWER = 2000
 """Bytes of an answer that are read at all."""
-
-TRANSIENT = frozenset({408, 425, 429})
-"""The client errors that may pass by themselves."""
 
 
 def open_session(egress: Egress) -> aiohttp.ClientSession:

@@ -49,6 +49,7 @@ RESOLVED = frozenset(
         Reason.RESUMED,
         Reason.DRILL_COMPLETED,
         Reason.DRILL_EXPIRED,
+        Reason.RUNG_LEFT,
     }
 )
 """The reasons after which nobody is waited for."""
@@ -121,11 +122,6 @@ class Notice:
     deadline: str
     """``by 2026-11-24 13:00 UTC, in 59 minutes`` (of ``at``), or empty."""
     references: tuple[Reference, ...]
-
-    @property
-    def severity_and_tier(self) -> str:
-        """For titles: ``critical, tier high``."""
-        return f"{self.severity}, tier {self.tier}"
 
     def to_json(self) -> dict[str, Any]:
         """JSON types, camelCase, times in RFC 3339; what does not apply is absent."""

@@ -13,9 +13,10 @@ from riskladder.api.base import format_time
 from riskladder.api.text import one_line
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
+from riskladder.notify.forms import Form
 from riskladder.notify.http import TOTAL_SECONDS, post
 from riskladder.notify.notice import Notice, Status
-from riskladder.notify.render import Form, body, subject
+from riskladder.notify.render import body, subject
 
 US = "https://events.pagerduty.com"
 EU = "https://events.eu.pagerduty.com"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from enum import StrEnum
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from riskladder.api.text import one_line
+from riskladder.notify.forms import Form
 from riskladder.notify.notice import Notice
 
 MAX_SUBJECT = 200
@@ -25,18 +25,6 @@ MAX_SUBJECT = 200
 
 URL_SAFE = "!#$%&()+,/:;=?@~"
 """What stays as it is in a URL; the rest is percent-encoded."""
-
-
-class Form(StrEnum):
-    """The forms."""
-
-    TEXT = "text"
-    CHAT = "chat"
-    """Plain text for services that read markup or mentions into it."""
-    SHORT = "short"
-    """What goes with the subject where every character counts: text messages to phones."""
-    SLACK = "slack"
-    HTML = "html"
 
 
 _TEMPLATES = {

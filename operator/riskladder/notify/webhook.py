@@ -13,9 +13,10 @@ from standardwebhooks import Webhook
 
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
+from riskladder.notify.forms import Form
 from riskladder.notify.http import TOTAL_SECONDS, post
 from riskladder.notify.notice import Notice
-from riskladder.notify.render import subject
+from riskladder.notify.render import body, subject
 
 EVENT_TYPE = "dev.riskladder.notification.v1"
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how a secret starts, not one
@@ -53,7 +54,7 @@ async def send(
 
 
 def to_event(notice: Notice) -> CloudEvent:
-    """The CloudEvent of a notice: the same on every attempt."""
+    """The CloudEvent of a notice, facts and text: the same on every attempt."""
     return CloudEvent(
         attributes={
             "specversion": "1.0",
@@ -64,7 +65,7 @@ def to_event(notice: Notice) -> CloudEvent:
             "subject": subject(notice),
             "datacontenttype": "application/json",
         },
-        data=notice.to_json(),
+        data=notice.to_json() | {"text": body(notice, Form.TEXT)},
     )
 
 

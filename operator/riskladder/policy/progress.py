@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
 from riskladder.api.conditions import Conditions
-from riskladder.api.escalation import ContainmentStatus, Evidence, Intent, Restore, Undone
+from riskladder.api.escalation import ContainmentStatus, Contest, Evidence, Intent, Restore, Undone
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen
 from riskladder.policy import contain, rungs
@@ -16,6 +16,9 @@ from riskladder.policy.evaluate import tier_of
 from riskladder.policy.plan import Entry, EscalationUpdate, Measure, On, Restoring
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps
 from riskladder.workloads.deployment import Proof
+
+FIGHT, FIGHT_WITHIN = 10, timedelta(minutes=1)
+"""So many undoings in such a time are a fight that the operator does not settle."""
 
 MAX_UNDONE = 16
 OTHERS = "others"
@@ -54,12 +57,30 @@ def follow(draft: Draft) -> None:
         pods_gone_at=(current.pods_gone_at if current else None)
         or ((stamps.pods_gone_at or now) if proof.pods_gone else None),
         undone=current.undone if current else (),
+        contest=current.contest if current else None,
         restore=(before.restore if before and is_same_episode else None) or restore_of(escalation),
     )
     _contained(draft, intent, status, proof, current, now)
     _released(draft)
     _hold(draft, intent)
     draft.containment = status
+    _settle_fight(draft)
+
+
+def _settle_fight(draft: Draft) -> None:
+    """A lasting fight over the containment enters the next rung, since people must settle it."""
+    containment = draft.containment
+    contest = containment.contest if containment else None
+    if containment is None or contest is None or contest.raised or contest.count < FIGHT:
+        return
+    contest = contest.model_copy(update={"raised": True})
+    draft.containment = containment.model_copy(update={"contest": contest})
+    key = f"contested/{containment.intent}/{format_time(contest.since)}"
+    message = f"undone {contest.count} times within a minute: people must settle it"
+    draft.warn(Reason.CONTESTED, key, message, count=str(contest.count))
+    higher = rungs.next_tier(draft, draft.rung.tier)
+    if higher is not None:
+        rungs.move(draft, higher, Reason.CONTESTED)
 
 
 def _hold(draft: Draft, intent: Intent) -> None:
@@ -334,9 +355,16 @@ def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: da
     count = counts[listed].count + 1 if listed in counts else 1
     counts[listed] = Undone(at=at, field_manager=listed, count=count)
     undone = tuple(sorted(counts.values(), key=lambda u: u.field_manager))
-    containment = before.model_copy(update={"undone": undone})
+    contest = before.contest
+    if contest is None or at - contest.since > FIGHT_WITHIN:
+        contest = Contest(since=at)
+    else:
+        contest = contest.model_copy(update={"count": contest.count + 1})
+    containment = before.model_copy(update={"undone": undone, "contest": contest})
     total = sum(u.count for u in undone)
     conditions = Conditions(escalation.status.conditions, generation=escalation.generation, now=at)
+    # False and then True: the time of the transition shows when it was broken last.
+    conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_UNDONE, f"undone by {manager}")
     conditions.set(ConditionType.CONTAINMENT_HOLDS, True, Reason.CONTAINED_AGAIN, _holds_message(containment))
     entry = Entry(
         event=Reason.CONTAINED_AGAIN,

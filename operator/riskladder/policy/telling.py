@@ -90,7 +90,9 @@ def queue(draft: Draft) -> None:
         _tell(draft)
         _remind(draft)
         _tell_owner(draft)
+    _tell_of_undoing(draft)
     _acknowledge_incidents(draft)
+    _resolve_left_rungs(draft)
     _say_it_is_over(draft)
     if not draft.is_closed:
         _remind_of_clocks(draft)
@@ -154,6 +156,20 @@ def _tell_owner(draft: Draft) -> None:
             _put(draft, f"{rung.number}/{owner}/{what}", owner, Reason.HELD, message)
 
 
+def _tell_of_undoing(draft: Draft) -> None:
+    """Whoever was told of the rung is told that somebody undoes the containment: the first time, and every tenth."""
+    containment = draft.containment
+    total = sum(u.count for u in containment.undone) if containment else 0
+    if containment is None or not total or not draft.is_contained:
+        return
+    milestone = total // 10 * 10 or 1
+    last = max(containment.undone, key=lambda u: u.at)
+    message = f"{last.field_manager} undid the containment ({milestone} so far); done again: {summarise(draft)}"
+    for person in told(draft):
+        key = f"{draft.rung.number}/{person.role}/undone-{containment.intent}-{milestone}"
+        _put(draft, key, person.role, Reason.CONTAINED_AGAIN, message)
+
+
 def _acknowledge_incidents(draft: Draft) -> None:
     """Where a role's message opened an incident, say there that somebody has taken it."""
     answered = draft.answered()
@@ -165,6 +181,21 @@ def _acknowledge_incidents(draft: Draft) -> None:
             message = f"Taken by {', '.join(sorted(takers))}: {what(draft)}, tier {draft.rung.tier}"
             key = f"{draft.rung.number}/{role}/acknowledged"
             _put(draft, key, role, Reason.ACKNOWLEDGED, message, only=channel)
+
+
+def _resolve_left_rungs(draft: Draft) -> None:
+    """An alert has the tier in its labels: that of a rung that was left is resolved, since a higher one fires now."""
+    types = {c.name: c.type for c in draft.policy.channels}
+    for notification in list(draft.notifications.values()):
+        is_alert = types.get(notification.channel) is ChannelType.ALERTMANAGER
+        is_left = notification.rung < draft.rung.number and notification.tier != draft.rung.tier
+        if is_alert and is_left and notification.state is NotificationState.DELIVERED:
+            key = f"{notification.rung}/{notification.role}/left/{notification.channel}"
+            if key not in draft.notifications:
+                message = f"Tier {notification.tier} was left for {draft.rung.tier}: {what(draft)}"
+                update = {"key": key, "about": str(Reason.RUNG_LEFT), "message": message[:1024], "at": draft.now}
+                update |= {"state": NotificationState.PENDING, "attempts": 0, "done_at": None, "due_at": None}
+                draft.notifications[key] = notification.model_copy(update=update)
 
 
 def _say_it_is_over(draft: Draft) -> None:
