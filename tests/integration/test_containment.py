@@ -12,7 +12,7 @@ def events_of(records: list[dict[str, object]]) -> list[object]:
 
 
 async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: World) -> None:
-    await world.apply(ladder())
+    await world.apply(ladder(lock=True))
     await world.serve("scorer", replicas=3)
     assert (await world.known_good("fairness", "scorer"))["revision"] == "1"
     good = await world.signal("fairness")
@@ -145,7 +145,7 @@ async def test_rollback_that_is_impossible_scales_to_zero_and_says_why(world: Wo
 
 
 async def test_target_already_at_zero_is_contained_with_nothing_to_restore(world: World) -> None:
-    await world.apply(ladder())
+    await world.apply(ladder(lock=True))
     await world.apply(deployment("scorer", replicas=0))
     await world.apply(signal("fairness", "scorer", 0.31))
     escalation = await world.escalation_says("scorer", "Contained", "True", "AlreadyAtZero")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 import yaml
 
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.signal import Manual, ModelInfo
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.decide import decide
 from riskladder.policy.snapshot import Proof
 from riskladder.policy.trail import after_close
 from tests.unit.builders import NOW, Document, Scene, at, edited, ladder, scaled_by, signal, workload
@@ -67,10 +70,6 @@ def scene(
     if owners:
         assert cause.spec is not None
         info = {"name": "credit", "owners": owners}
-        from dataclasses import replace
-
-        from riskladder.api.signal import ModelInfo
-
         cause = replace(cause, spec=cause.spec.model_copy(update={"model": ModelInfo.model_validate(info)}))
     found = Scene([cause], ladders=[made])
     found.run()
@@ -270,8 +269,6 @@ def test_containment_that_is_not_proved_in_time_enters_the_next_rung() -> None:
     for _ in range(3):
         plan = found.plan()
         if plan.act is not None:
-            from riskladder.policy.decide import decide
-
             plan = decide(found.snapshot(), found.now, urgent=False)
         found.carry_out(plan)
     assert found.escalation.status.tier == "high"
@@ -384,10 +381,6 @@ def test_model_stopped_by_hand_is_stopped_again_when_it_is_deleted_and_created()
 
 
 def test_stop_button_without_any_breach() -> None:
-    from dataclasses import replace
-
-    from riskladder.api.signal import Manual
-
     quiet = signal(bias=0.01)
     stop = signal("stop", source="manual", manual="high")
     assert stop.spec is not None
@@ -398,6 +391,18 @@ def test_stop_button_without_any_breach() -> None:
     assert found.target is not None
     assert found.target.replicas == 0
     assert found.escalation.status.tier == "moderate"
+
+
+def test_stop_button_works_while_the_risk_is_accepted() -> None:
+    found = scene(**MODERATE)
+    found.decide("AcceptRisk", "model-risk", until="2026-12-01T00:00:00Z")
+    stop = signal("stop", source="manual", manual="moderate", at=at(5))
+    assert stop.spec is not None
+    manual = Manual.model_validate({"tier": "moderate", "rationale": "smells", "containment": "ScaleToZero"})
+    found.signals = [*found.signals, replace(stop, spec=stop.spec.model_copy(update={"manual": manual}))]
+    later(found, 5)
+    assert found.target is not None
+    assert found.target.replicas == 0
 
 
 def test_objection_blocks_until_it_is_withdrawn() -> None:
@@ -514,6 +519,16 @@ def test_drill_touches_nothing_and_has_a_result() -> None:
     assert result["containment"] == "permitted"
     later(found, 10)
     assert len(found.escalations) == 1, "a signal has its drill once"
+
+
+def test_drill_that_people_close_has_a_result_too() -> None:
+    document = edited(LADDER, lambda spec: spec["tiers"][1].pop("clocks"))
+    found = Scene([signal(drill=True, **HIGH)], ladders=[ladder(lambda spec: (spec.clear(), spec.update(document)))])
+    found.run()
+    found.decide("Close", "legal", resolution="FalsePositive")
+    found.decide("Close", "executive", resolution="FalsePositive")
+    assert found.reason(ConditionType.CLOSED) == ("True", Reason.FALSE_POSITIVE)
+    assert found.events().count(Reason.DRILL_COMPLETED) == 1
 
 
 def test_drill_that_nobody_answers_ends_by_itself() -> None:

@@ -12,7 +12,7 @@ import base64
 import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 import structlog
@@ -114,6 +114,15 @@ class Outbox:
                     self._start(place, self._deliver(escalation, notification))
             elif self._keeps_firing(escalation, notification) and place not in self._tasks:
                 self._start(place, self._repeat(escalation, notification))
+
+    def forget(self, known: Collection[str]) -> None:
+        """Drop what belongs to escalations that are gone.
+
+        Args:
+            known: uids of those that are not.
+        """
+        for place in [place for place in self.deliveries if place[0] not in known]:
+            del self.deliveries[place]
 
     def _start(self, place: tuple[str, str], work: object) -> None:
         task = asyncio.ensure_future(work)  # type: ignore[call-overload]

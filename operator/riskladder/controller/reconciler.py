@@ -128,6 +128,9 @@ class Reconciler:
         """Look at everything again: what an event should have said and did not."""
         open_uids = {escalation.uid for escalation in self.store.open_escalations()}
         self._stamps = {key: stamps for key, stamps in self._stamps.items() if key[0] in open_uids}
+        self._rehearsals = {key: found for key, found in self._rehearsals.items() if key[0] in open_uids}
+        if self.outbox is not None:
+            self.outbox.forget(open_uids | {e.uid for key in self.store.targets() for e in self.store.mailing(key)})
         for key in self.store.targets():
             self.scheduler.add(key)
         for namespace, name in self.store.ladders:

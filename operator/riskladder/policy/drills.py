@@ -128,10 +128,19 @@ def result(draft: Draft) -> dict[str, str]:
     return found
 
 
+def conclude(draft: Draft) -> None:
+    """The result of a drill that people have closed themselves."""
+    if draft.escalation.spec.drill:
+        _report(draft, Reason.DRILL_COMPLETED, f"closed as {draft.resolution}")
+
+
 def _end(draft: Draft, reason: Reason, message: str) -> None:
+    _report(draft, reason, message)
+    close(draft, reason, message)
+
+
+def _report(draft: Draft, reason: Reason, message: str) -> None:
     found = result(draft)
     missing = sum(text == "never answered" for text in found.values())
-    draft.entries.append(
-        Entry(reason, "drill", draft.now, f"{message}; {missing} role(s) never answered", found, on=(On.ESCALATION,))
-    )
-    close(draft, reason, message)
+    text = f"{message}; {missing} role(s) never answered"
+    draft.entries.append(Entry(reason, "drill", draft.now, text, found, on=(On.ESCALATION,)))

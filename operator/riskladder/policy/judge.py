@@ -54,9 +54,13 @@ class Group:
         """The tiers that one signal has confirmed, without those that are settled or accepted."""
         verdict = self.verdicts[signal.uid]
         names = {b.tier for b in verdict.breaches if b.confirmed and self._is_news(b.tier, self._since(b))}
+        stops: set[str] = set()
         if signal.spec is not None and signal.spec.manual is not None and verdict.tier:
-            names |= {verdict.tier} if self._is_news(verdict.tier, signal.spec.observed_at) else set()
-        return {name for name in names if rank(self.policy, name) > rank(self.policy, self.accepted)}
+            raised = {verdict.tier} if self._is_news(verdict.tier, signal.spec.observed_at) else set()
+            names |= raised
+            stops = raised if signal.spec.manual.containment is not None else set()
+        # The stop button works while a risk is accepted, too.
+        return {name for name in names if rank(self.policy, name) > rank(self.policy, self.accepted)} | stops
 
     def _since(self, breach: Breach) -> datetime | None:
         """From when a breach counts: its last reading, or, for silence, the end of what the ladder allows."""

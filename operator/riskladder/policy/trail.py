@@ -43,7 +43,10 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
         return settled_at
     draft = _begin(snapshot, judgement, escalation, now)
     telling.absorb(draft)
+    was_open = not draft.is_closed
     judged = decisions.judge_all(draft)
+    if draft.is_closed and was_open:
+        drills.conclude(draft)
     if not draft.is_closed:
         rungs.pass_time(draft)
         progress.follow(draft)
