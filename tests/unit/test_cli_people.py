@@ -150,7 +150,7 @@ def test_last_agreement_to_resume() -> None:
     assert told_first.doubts == ()
     assert told_first.sentence == (
         "You agree, as legal, that credit-scorer is resumed. 1 of 2 needed agreements so far; with yours 2 of 2: "
-        "replicas go back to 3 and the lock is lifted."
+        "replicas go back to 3, in steps of 10%, 50%, 100% with a reading at baseline between them, and the lock is lifted."
     )
 
 
@@ -161,10 +161,11 @@ def test_first_agreement_says_who_is_still_needed() -> None:
     assert foreseen(case(), "Resume", "model-risk").sentence.endswith("Still needed: legal (or deputy-counsel).")
 
 
-def test_rollback_is_undone_by_putting_the_revision_back() -> None:
+def test_after_a_rollback_only_the_lock_goes() -> None:
     raw = escalation(decisions=[decided("Resume", "model-risk", "max")])
-    raw["status"]["containment"] |= {"action": "Rollback", "restore": {"revision": "7"}}
-    assert "revision 7 is put back in place and the lock is lifted" in foreseen(read_case(raw), "Resume").sentence
+    raw["status"]["containment"] |= {"action": "Rollback", "revision": "3", "restore": {"revision": "4"}}
+    says = "the lock is lifted; revision 3 serves on until another is rolled out"
+    assert says in foreseen(read_case(raw), "Resume").sentence
 
 
 def test_votes_of_other_rungs_do_not_count() -> None:

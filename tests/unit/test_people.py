@@ -296,6 +296,47 @@ def test_quorum_resumes_exactly_what_was_there_and_lifts_the_lock() -> None:
     assert found.events().count(Reason.RESUMED) == found.events().count(Reason.RESTORED) == 1
 
 
+def in_steps(*shares: str) -> Callable[[Document], object]:
+    return lambda spec: spec["tiers"][1]["resume"].update(steps=list(shares))
+
+
+def test_resume_in_steps_waits_for_a_fresh_reading_at_baseline_between_them() -> None:
+    found = scene(edit=in_steps("10%", "50%", "100%"), **HIGH)
+    assert found.target is not None
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    assert found.target.replicas == 1, "10 % of 3, rounded up"
+    later(found, 59)
+    found.signals = [signal(at=at(30), status=found.signals[0].status, bias=0.01)]
+    found.run()
+    assert found.target.replicas == 1, "it is still watched"
+    later(found, 60)
+    assert found.target.replicas == 2
+    later(found, 200)
+    assert found.target.replicas == 2, "no reading was observed since"
+    early = found.decide("Close", "legal", resolution="Remediated")
+    assert found.verdict(early) == ("False", Reason.STILL_CONTAINED)
+    found.signals = [signal(at=at(201), status=found.signals[0].status, bias=0.01)]
+    later(found, 201)
+    assert found.target.replicas == 3
+    assert found.events().count(Reason.RESTORED) == 3
+    assert found.escalation.status.resume is not None
+    assert found.escalation.status.resume.applied_at == at(201)
+
+
+def test_breach_between_steps_contains_again() -> None:
+    found = scene(edit=in_steps("50%", "100%"), **HIGH)
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    found.signals = [signal(at=at(30), status=found.signals[0].status, **HIGH)]
+    later(found, 30)
+    assert found.target is not None
+    assert found.target.replicas == 0
+    assert found.escalation.status.containment is not None
+    assert found.escalation.status.containment.restore is not None
+    assert found.escalation.status.containment.restore.replicas == 3, "what was there at first, not one step of it"
+
+
 def test_resumed_model_is_contained_again_when_a_later_reading_breaches() -> None:
     found = scene(**HIGH)
     found.decide("Resume", "legal")

@@ -14,6 +14,7 @@ from pydantic import Field
 from riskladder.api import escalation_rules
 from riskladder.api.base import (
     ApiVersion,
+    AtomicList,
     Count,
     DnsLabel,
     Duration,
@@ -295,8 +296,15 @@ class ResumeStatus(Model):
     intent: Annotated[int, Field(ge=1)] = Field(description="The containment that is ended, by the id of its intent.")
     at: Timestamp = Field(description="When the quorum was met; readings observed earlier no longer contain.")
     by: Annotated[tuple[Username, ...], Field(max_length=32), ListSet()] = Field((), description="By whom.")
-    applied_at: Timestamp | None = Field(None, description="When what was there had been restored.")
-    watch_until: Timestamp | None = Field(None, description="Until when the model is watched.")
+    steps: Annotated[tuple[Count, ...], Field(max_length=10), AtomicList()] = Field(
+        (), description="Replicas to ask for, one step after the other; none where replicas were never taken away."
+    )
+    done: Count = Field(0, description="How many of the steps have been carried out.")
+    step_at: Timestamp | None = Field(
+        None, description="When the last step was carried out; the next needs a later reading at baseline."
+    )
+    applied_at: Timestamp | None = Field(None, description="When all of what was there had been restored.")
+    watch_until: Timestamp | None = Field(None, description="Until when the model is watched, after the last step.")
 
 
 class RiskAcceptance(Model):

@@ -88,7 +88,7 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
         escalations=changed_escalations,
         signals=tuple(signals),
         decisions=tuple(judged),
-        restoring=restoring(snapshot) if not changed_escalations else None,
+        restoring=restoring(snapshot, judgement, now) if not changed_escalations else None,
         rehearsal=rehearsal(snapshot, drill) if drill is not None and not changed_escalations else None,
         wake_at=min(wakes, default=None),
     )

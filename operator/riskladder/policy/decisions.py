@@ -11,7 +11,7 @@ from riskladder.api.conditions import Conditions, find
 from riskladder.api.decision import DecisionAction, DecisionStatus
 from riskladder.api.escalation import CountedDecision, ResumeStatus, ReviewStatus, RiskAcceptance
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.policy import rungs
+from riskladder.policy import progress, rungs
 from riskladder.policy.contain import LABEL_CONTAINMENT
 from riskladder.policy.draft import Draft
 from riskladder.policy.plan import DecisionUpdate, Entry, Measure, On
@@ -189,16 +189,14 @@ def _resume(draft: Draft, decision: Decision) -> None:
     found = _vote(draft, decision)
     if found is None:
         return
-    tier = draft.tier
-    watch = tier.resume.watch_for if tier and tier.resume else None
     draft.resume = ResumeStatus(
         intent=max((intent.id for intent in draft.escalation.spec.intents), default=1),
         at=draft.now,
         by=found.people,
-        watch_until=draft.now + watch.delta if watch else None,
+        steps=progress.steps(draft),
     )
-    watched = f", and is watched until {format_time(draft.resume.watch_until)}" if draft.resume.watch_until else ""
-    _decided(draft, Reason.RESUMED, f"resumed/{draft.rung.number}", f"resumed by {', '.join(found.people)}{watched}")
+    in_steps = f", in steps of {', '.join(map(str, draft.resume.steps))} replica(s)" if draft.resume.steps else ""
+    _decided(draft, Reason.RESUMED, f"resumed/{draft.rung.number}", f"resumed by {', '.join(found.people)}{in_steps}")
 
 
 def _decided(draft: Draft, event: Reason, key: str, message: str) -> None:

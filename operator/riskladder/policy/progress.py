@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
-from riskladder.api.conditions import Conditions
-from riskladder.api.escalation import ContainmentStatus, Contest, Evidence, Intent, Restore, Undone
+from riskladder.api.conditions import Condition, Conditions
+from riskladder.api.escalation import ContainmentStatus, Contest, Evidence, Intent, Restore, ResumeStatus, Undone
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen
 from riskladder.policy import contain, rungs
 from riskladder.policy.contain import LABEL_CONTAINMENT
-from riskladder.policy.draft import Draft
+from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.evaluate import tier_of
+from riskladder.policy.judge import Group, Judgement
 from riskladder.policy.plan import Entry, EscalationUpdate, Measure, On, Restoring
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps
 from riskladder.workloads.deployment import Proof
@@ -44,7 +46,9 @@ def follow(draft: Draft) -> None:
     stamps = snapshot.stamps.get((escalation.uid, intent.id), Stamps())
     current = before if before is not None and before.intent == intent.id else None
     at_zero = intent.reason == Reason.ALREADY_AT_ZERO
-    is_same_episode = before is not None and before.intent > (draft.resume.intent if draft.resume else 0)
+    # What was there before the first act; one step of a resume that was broken off is not that.
+    ended = draft.resume
+    is_same_episode = before is not None and (ended is None or ended.applied_at is None or before.intent > ended.intent)
     status = ContainmentStatus(
         intent=intent.id,
         action=intent.action,
@@ -101,14 +105,19 @@ def _hold(draft: Draft, intent: Intent) -> None:
             conditions.set(ConditionType.LOCKED, None, Reason.NOT_YET, "nobody has looked yet")
     elif missing:
         if was is None or was.reason != Reason.LOCK_MISSING:
-            key = f"unlocked/{intent.id}/{format_time(draft.now)}"
+            key = f"unlocked/{intent.id}/{_since(was)}"
             draft.warn(Reason.LOCK_MISSING, key, f"admission does not hold the containment: {missing}")
         conditions.set(ConditionType.LOCKED, False, Reason.LOCK_MISSING, f"admission does not hold it: {missing}")
     else:
         if was is not None and was.reason == Reason.LOCK_MISSING:
-            key = f"locked/{intent.id}/{format_time(draft.now)}"
+            key = f"locked/{intent.id}/{_since(was)}"
             draft.note(Reason.LOCK_RESTORED, key, "admission holds the containment again")
         conditions.set(ConditionType.LOCKED, True, Reason.LOCKED, "admission refuses to undo the containment")
+
+
+def _since(condition: Condition | None) -> str:
+    """Tells one change of a condition from the next, also when it is written again after a crash."""
+    return format_time(condition.last_transition_time) if condition else "first"
 
 
 def _target_deleted(draft: Draft, intent: Intent) -> None:
@@ -121,25 +130,63 @@ def _target_deleted(draft: Draft, intent: Intent) -> None:
     )
 
 
+# --- Bringing it back -------------------------------------------------------------------------------------------------
+
+
+def steps(draft: Draft) -> tuple[int, ...]:
+    """Replicas to ask for, step by step (``resume.steps``): none where the replicas were never taken away."""
+    containment = draft.containment
+    restore = containment.restore if containment is not None else None
+    if containment is None or containment.action is not ContainmentAction.SCALE_TO_ZERO or restore is None:
+        return ()
+    resume = draft.tier.resume if draft.tier else None
+    shares = [int(step.removesuffix("%")) for step in (resume.steps if resume else ())] or [100]
+    wanted = [max(math.ceil((restore.replicas or 0) * share / 100), 1) for share in shares]
+    return tuple(dict.fromkeys(wanted)) if restore.replicas else ()
+
+
 def resume(draft: Draft) -> None:
-    """Note that what a counted decision brings back is back, once it is."""
+    """Note every step of what a counted decision brings back, once it is carried out."""
     ended, workload = draft.resume, draft.snapshot.target
     if ended is None or ended.applied_at is not None or workload is None or draft.escalation.spec.drill:
         return
     if draft.escalation.status.resume is None or workload.uid != draft.escalation.spec.target.uid:
         return
-    if replicas_to_restore(draft.escalation) and workload.replicas == 0:
-        return
-    draft.resume = ended.model_copy(update={"applied_at": draft.now})
-    message = f"restored: {workload.replicas} replica(s) asked for, the lock is lifted"
-    measure = Measure("resume", "", (draft.now - ended.at).total_seconds())
-    key = f"restored/{ended.intent}"
-    draft.entries.append(
-        Entry(Reason.RESTORED, key, draft.now, message, {"intent": str(ended.intent)}, on=(On.TARGET,), measure=measure)
-    )
+    if ended.done < len(ended.steps):
+        if ended.watch_until is not None:
+            draft.wake.append(ended.watch_until)
+        if workload.replicas < ended.steps[ended.done] or not _next_step_is_due(draft.group, ended, draft.now):
+            return
+    watch = draft.tier.resume.watch_for if draft.tier and draft.tier.resume else None
+    done = min(ended.done + 1, len(ended.steps))
+    update = {"done": done, "step_at": draft.now, "watch_until": draft.now + watch.delta if watch else None}
+    if done == len(ended.steps):
+        update["applied_at"] = draft.now
+    draft.resume = ended.model_copy(update=update)
+    of = f" (step {done} of {len(ended.steps)})" if len(ended.steps) > 1 else ""
+    message = f"restored{of}: {workload.replicas} replica(s) asked for, the lock is lifted"
+    measure = Measure("resume", "", (draft.now - ended.at).total_seconds()) if "applied_at" in update else None
+    key = f"restored/{ended.intent}/{done}"
+    detail = {"intent": str(ended.intent), "replicas": str(workload.replicas)}
+    draft.entries.append(Entry(Reason.RESTORED, key, draft.now, message, detail, on=(On.TARGET,), measure=measure))
 
 
-def restoring(snapshot: Snapshot) -> Restoring | None:
+def _next_step_is_due(group: Group | None, ended: ResumeStatus, now: datetime) -> bool:
+    """The first step at once; each other one after the watch, on a reading at baseline that was observed since.
+
+    A model that no monitor reports on has no reading to wait for.
+    """
+    if ended.done == 0 or ended.step_at is None:
+        return True
+    if ended.watch_until is not None and now < ended.watch_until:
+        return False
+    if group is None or not any(s.spec and s.spec.readings for s in group.signals):
+        return True
+    observed = [o.observed_at for s in group.signals for o in group.verdicts[s.uid].observed]
+    return not group.live_tier and max(observed, default=ended.at) > ended.step_at
+
+
+def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restoring | None:
     """The write that brings back what a containment took away, once the lock is off and the decision is on record."""
     escalation, workload = snapshot.open, snapshot.target
     if escalation is None or workload is None or LABEL_CONTAINMENT in escalation.labels:
@@ -147,20 +194,12 @@ def restoring(snapshot: Snapshot) -> Restoring | None:
     ended = escalation.status.resume
     if ended is None or ended.applied_at is not None or contain.active_intent(escalation) is not None:
         return None
-    replicas = replicas_to_restore(escalation)
-    if not replicas or workload.replicas != 0 or not contain.may_touch(workload, escalation):
+    if ended.done >= len(ended.steps) or not contain.may_touch(workload, escalation):
         return None
-    return Restoring(escalation, replicas)
-
-
-def replicas_to_restore(escalation: Escalation) -> int:
-    """How many replicas a resume that was decided has to ask for; 0 where the replicas were never taken away."""
-    ended, containment = escalation.status.resume, escalation.status.containment
-    if ended is None or containment is None or containment.intent != ended.intent:
-        return 0
-    if containment.action is not ContainmentAction.SCALE_TO_ZERO or containment.restore is None:
-        return 0
-    return containment.restore.replicas or 0
+    wanted = ended.steps[ended.done]
+    if workload.replicas >= wanted or not _next_step_is_due(group_of(snapshot, judgement, escalation), ended, now):
+        return None
+    return Restoring(escalation, wanted)
 
 
 def _reason(draft: Draft) -> str:
@@ -171,7 +210,7 @@ def _reason(draft: Draft) -> str:
 def _not_contained(draft: Draft) -> None:
     containment = draft.tier.containment if draft.tier else None
     if draft.resume is not None:
-        reason, message = Reason.RESUMED, f"resumed by {', '.join(draft.resume.by)}"
+        reason, message = Reason.RESUMED, f"resumed by {', '.join(draft.resume.by)}{_on_the_way(draft.resume)}"
     elif draft.escalation.spec.drill:
         return  # drills.py says how its rehearsal went
     elif containment is None:
@@ -188,6 +227,14 @@ def _not_contained(draft: Draft) -> None:
     nothing = Reason.RESUMED if draft.resume is not None else Reason.NOT_CONTAINED
     draft.conditions.set(ConditionType.CONTAINMENT_HOLDS, None, nothing, "nothing is contained")
     draft.conditions.set(ConditionType.LOCKED, False, nothing, "nothing is contained")
+
+
+def _on_the_way(resume: ResumeStatus) -> str:
+    """Where a resume in steps stands."""
+    if resume.applied_at is not None or len(resume.steps) < 2:
+        return ""
+    waits = " once a reading observed since is at baseline" if resume.done else ""
+    return f"; step {resume.done} of {len(resume.steps)}, next to {resume.steps[resume.done]} replica(s){waits}"
 
 
 def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:

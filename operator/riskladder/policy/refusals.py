@@ -195,6 +195,10 @@ def _can_be_closed(draft: Draft, decision: Decision) -> Refusal | None:
     if draft.is_contained and resolution is not Resolution.RETIRED:
         message = "the model is contained: resume it first, or close with resolution Retired"
         return Refusal(Reason.STILL_CONTAINED, message)
+    if draft.resume is not None and draft.resume.applied_at is None and not draft.escalation.spec.drill:
+        return Refusal(
+            Reason.STILL_CONTAINED, "the model is still being brought back, step by step: close it after that"
+        )
     if resolution is Resolution.RISK_ACCEPTED and not draft.is_accepted:
         return Refusal(Reason.NO_ACCEPTANCE, "no acceptance of the risk is running: AcceptRisk comes first")
     running = [c.name for c in draft.clocks.values() if c.met_at is None]

@@ -139,7 +139,7 @@ class Impossible:
 
 
 def restore_replicas(workload: Workload, replicas: int) -> JsonPatch:
-    """Bring replicas back, if it is still the same object and nobody has asked for any meanwhile.
+    """Bring replicas back, if it is still the same object and nobody has asked for others meanwhile.
 
     Args:
         workload: As it was seen.
@@ -147,7 +147,7 @@ def restore_replicas(workload: Workload, replicas: int) -> JsonPatch:
     """
     return [
         {"op": "test", "path": "/metadata/uid", "value": workload.uid},
-        {"op": "test", "path": "/spec/replicas", "value": 0},
+        {"op": "test", "path": "/spec/replicas", "value": workload.replicas},
         {"op": "replace", "path": "/spec/replicas", "value": replicas},
     ]
 

@@ -168,13 +168,15 @@ def _restored(case: Case) -> str:
     restore = containment.restore if containment else None
     action = containment.action if containment else (case.intent.action if case.intent else None)
     if action is ContainmentAction.ROLLBACK:
-        revision = (restore.revision if restore else None) or (evidence.revision if evidence else None)
-        text = f"revision {revision} is put back in place" if revision else "the former revision is put back in place"
-    else:
-        replicas = restore.replicas if restore and restore.replicas is not None else None
-        if replicas is None and evidence is not None:
-            replicas = evidence.replicas
-        text = f"replicas go back to {replicas}" if replicas is not None else "its replicas come back"
+        now = f"revision {containment.revision}" if containment and containment.revision else "the revision in place"
+        return f"the lock is lifted; {now} serves on until another is rolled out"
+    replicas = restore.replicas if restore and restore.replicas is not None else None
+    if replicas is None and evidence is not None:
+        replicas = evidence.replicas
+    text = f"replicas go back to {replicas}" if replicas is not None else "its replicas come back"
+    resume = case.pinned.resume if case.pinned else None
+    if resume is not None and len(resume.steps) > 1:
+        text += f", in steps of {', '.join(resume.steps)} with a reading at baseline between them,"
     return f"{text} and the lock is lifted"
 
 
