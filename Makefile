@@ -26,11 +26,11 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 venv: $(VENV)/.ready ## Make the virtual environment from the lock file
 
 .PHONY: demo
-demo: venv ## A breach scales a real Deployment to zero: watch it happen
+demo: venv ## A breach scales a real Deployment to zero, people are told and bring it back: watch it happen
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo
 
 .PHONY: demo-rollback
-demo-rollback: venv ## A breach rolls a real Deployment back to its last known good revision
+demo-rollback: venv ## A breach rolls a real Deployment back, until people let another revision in
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo --action Rollback
 
 .PHONY: test

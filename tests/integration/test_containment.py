@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from riskladder.cluster import resources
+from riskladder.cluster.client import Object
 from tests.integration.world import World, condition, deployment, ladder, signal
 
 
@@ -263,3 +264,33 @@ async def test_model_is_brought_back_by_hand_after_its_readings_have_cleared(wor
     await world.ready("scorer", 2)
     await world.quiet()
     assert (await world.deployment("scorer"))["spec"]["replicas"] == 2
+
+
+async def test_what_runs_beside_the_model_is_suspended_with_it_and_again(world: World) -> None:
+    def cronjob(name: str, **spec: object) -> Object:
+        job = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i:1"}]}}}
+        body = {"schedule": "0 3 * * *", "jobTemplate": {"spec": job}, **spec}
+        return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name}, "spec": body}
+
+    cronjobs = resources.SUSPENDABLE["CronJob"]
+    await world.client.create(cronjobs, world.namespace, cronjob("retrain"))
+    await world.client.create(cronjobs, world.namespace, cronjob("asleep", suspend=True))
+    body = ladder()
+    beside = [{"kind": "CronJob", "name": name} for name in ("retrain", "asleep", "missing")]
+    body["spec"]["tiers"][1]["containment"]["alsoSuspend"] = beside
+    await world.apply(body)
+    await world.serve("scorer")
+    await world.apply(signal("fairness", "scorer", 0.31))
+
+    async def done() -> dict[str, Object] | None:
+        found = (await world.escalations("scorer"))[0].get("status", {}).get("containment", {}).get("beside", ())
+        by_name = {b["name"]: b for b in found}
+        return by_name if by_name.get("retrain", {}).get("suspendedAt") else None
+
+    await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    by_name = await world.until(done, "the retraining to be suspended")
+    assert (await world.get(cronjobs, "retrain"))["spec"]["suspend"] is True
+    assert by_name["asleep"]["was"] is True
+    assert "not found" in by_name["missing"]["problem"]
+    records = [r["spec"]["event"] for r in await world.verified((await world.escalations("scorer"))[0])]
+    assert {"AlsoSuspended", "NotSuspended"} <= set(records)

@@ -38,7 +38,18 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Verified: 3 records" in done.stdout
+    for part in (
+        "legal is told",
+        "verified its signature",
+        "refused: ",
+        "Accepted: Acknowledge was counted for legal.",
+        "error: not accepted (ModelOwner)",
+        "Accepted: Resume was counted for model-risk: the quorum is met.",
+        "back in service",
+        "closed as Remediated by ann, eve",
+        "Verified: 21 records",
+    ):
+        assert part in done.stdout
     assert "Done. The model was contained" in done.stdout
     left = kubectl(plane.kubeconfig, "get", "namespaces,customresourcedefinitions", "-o", "name")
     assert "riskladder-demo" not in left

@@ -35,6 +35,7 @@ from riskladder.policy.snapshot import (
 )
 from riskladder.workloads import deployment
 from riskladder.workloads.facts import Workload
+from riskladder.workloads.suspend import Beside
 
 Document = dict[str, Any]
 Edit = Callable[[Document], object]
@@ -215,6 +216,9 @@ class Scene:
     proof: Proof = PROVED
     deliveries: dict[tuple[str, str], Delivery] = field(default_factory=dict)
     rehearsals: dict[tuple[str, int], tuple[datetime, str]] = field(default_factory=dict)
+    beside: dict[tuple[str, str], Beside] = field(default_factory=dict)
+    switched: list[tuple[str, bool]] = field(default_factory=list)
+    """What was suspended or let run again beside the model, in order."""
 
     def snapshot(self) -> Snapshot:
         """What an operator sees."""
@@ -238,6 +242,7 @@ class Scene:
             proof=self.proof,
             deliveries=self.deliveries,
             rehearsals=self.rehearsals,
+            beside=self.beside,
         )
 
     def decide(self, action: str, role: str, by: str = "", **more: Any) -> Decision:
@@ -318,6 +323,10 @@ class Scene:
             self.decisions = [judged if d.uid == judged.uid else d for d in self.decisions]
         if plan.restoring is not None:
             scaled_by(self, plan.restoring.replicas, "riskladder")
+        for switch in plan.switches:
+            seen = switch.seen
+            self.beside[seen.kind, seen.name] = replace(seen, suspended=switch.suspend)
+            self.switched.append((seen.name, switch.suspend))
         if plan.rehearsal is not None:
             self.rehearsals[(plan.rehearsal.escalation.uid, plan.rehearsal.intent.id)] = (self.now, "")
         for update in plan.signals:

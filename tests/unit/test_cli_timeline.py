@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from riskladder.api.base import format_time
 from riskladder.api.chain import ChainKey
 from riskladder.cli import timeline as command
 from riskladder.cli.main import app
 from riskladder.cli.source import Export
 from riskladder.cli.story import Story, clock, span, tell
 from riskladder.cluster.ledger import Record
-from tests.trails import ESCALATION, NAMESPACE, OPENED, STORY, Document, chain, escalation, listed
+from tests.trails import ESCALATION, NAMESPACE, OPENED, STORY, UID, Document, chain, escalation, listed
 
 KEY = ChainKey(NAMESPACE, ESCALATION)
 HOSTILE = "\x1b[31m[bold]x[/bold] | `code` <script> **b** [a](http://b)\n# end\u202e @all"
@@ -232,3 +233,235 @@ def test_deleted_escalation_holds_nothing_any_more(tmp_path: Path) -> None:
     deleted = Record("EscalationDeleted", "uid/deleted", OPENED, "riskladder", {"message": "deleted while it was open"})
     text = run(ESCALATION, write(tmp_path / "trail.yaml", *chain((*STORY, deleted)))).stdout
     assert "no longer held: the Escalation was deleted" in text
+
+
+# --- People -----------------------------------------------------------------------------------------------------------
+
+HEAD = "credit-scorer is in tier high: demographic_parity_difference is 0.24"
+
+
+def later(event: str, key: str, minutes: float, actor: str = "riskladder", **detail: str) -> Record:
+    return Record(event, f"{UID}/{key}", OPENED + timedelta(minutes=minutes), actor, detail)
+
+
+def told_to(role: str, event: str = "Notified", attempts: str = "1", about: str = "") -> Record:
+    detail = {
+        "notification": f"1/{role}/told/pager",
+        "about": about or event,
+        "role": role,
+        "channel": "pager",
+        "attempts": attempts,
+        "message": f"{role} was told over pager: {HEAD}",
+    }
+    return later(event, f"told/1/{role}/told/pager", 1, **detail)
+
+
+def decided(event: str, actor: str, role: str, action: str, minutes: float = 20, **more: str) -> Record:
+    refused = f" refused: {more.pop('because')}" if "because" in more else ""
+    detail = {
+        "decision": f"d-{actor}-{action.lower()}",
+        "decisionUid": f"u-{actor}-{action}",
+        "action": action,
+        "role": role,
+        "rationale": f"{actor} has a reason",
+        "decidedAt": format_time((OPENED + timedelta(minutes=minutes)).replace(microsecond=0)),
+        "message": f"{actor} as {role}: {action}{refused}",
+        **more,
+    }
+    return later(event, f"decision/{detail['decisionUid']}", minutes, actor, **detail)
+
+
+PEOPLE = (
+    *STORY[:3],
+    told_to("legal"),
+    told_to("model-risk", attempts="3"),
+    decided("Acknowledged", "ann", "legal", "Acknowledge", 5),
+    later(
+        "Held", "stalled/1", 10, message="nobody decided in time: it is held as it is", onTimeout="Hold", tier="high"
+    ),
+    decided(
+        "DecisionRefused",
+        "olga",
+        "model-risk",
+        "Resume",
+        refusedBecause="ModelOwner",
+        because="olga owns the model: an owner has no say in Resume",
+    ),
+    decided("Counted", "ann", "legal", "Resume"),
+    decided("Counted", "max", "model-risk", "Resume", 21),
+    later("Resumed", "resumed/1", 21, message="resumed by ann, max", tier="high"),
+    later("Restored", "restored/1", 21.1, message="restored: 3 replica(s) asked for, the lock is lifted", intent="1"),
+    decided("Counted", "ann", "legal", "Close", 30, resolution="Remediated"),
+    decided("Counted", "max", "legal", "Close", 30, resolution="FalsePositive"),
+    decided("Counted", "eve", "executive", "Close", 31, resolution="Remediated"),
+    later("Remediated", "closed", 31, message="closed as Remediated by ann, eve"),
+    told_to("legal", about="Remediated"),
+    decided(
+        "Reviewed",
+        "max",
+        "model-risk",
+        "Review",
+        60,
+        policyUpdated="true",
+        satisfaction="4",
+        lessons="Two quiet channels",
+    ),
+)
+
+
+def particulars(told: Story, sequence: int) -> dict[str, str]:
+    step = next(step for step in told.steps if step.sequence == sequence)
+    return {particular.heading: particular.text for particular in step.particulars}
+
+
+def test_story_of_people() -> None:
+    told = story(chain(PEOPLE))
+    assert told.closed == "2026-11-24T06:31:03.120417Z, Remediated"
+    assert told.contained == "no, Restored: brought back (as record 12 says)"
+    assert (told.tier, told.drill, told.result) == ("high", False, None)
+    assert particulars(told, 6) == {"why": "ann has a reason", "decision": "d-ann-acknowledge"}
+    assert particulars(told, 7) == {"detail": "onTimeout Hold, tier high"}
+    assert particulars(told, 8) == {
+        "refused": "ModelOwner",
+        "why": "olga has a reason",
+        "decision": "d-olga-resume",
+    }
+    assert particulars(told, 11) == {
+        "agreed": "ann as legal (record 9) and max as model-risk (record 10)",
+        "detail": "tier high",
+    }
+    assert particulars(told, 13)["asked for"] == "resolution Remediated"
+    assert particulars(told, 16) == {"agreed": "ann as legal (record 13) and eve as executive (record 15)"}
+    assert particulars(told, 18)["review"] == "the policy is changed, satisfaction 4 of 5"
+    assert particulars(told, 18)["lessons"] == "Two quiet channels"
+
+
+def test_words_of_a_message_are_told_once() -> None:
+    told = story(chain(PEOPLE))
+    first, second, last = (next(step for step in told.steps if step.sequence == number) for number in (4, 5, 17))
+    assert first.says == first.message == f"legal was told over pager: {HEAD}"
+    assert second.says == "model-risk was told over pager: the words of record 4"
+    assert second.message.endswith(HEAD)
+    assert last.says == "legal was told over pager: the words of record 4"
+    assert [particulars(told, number) for number in (4, 5, 17)] == [
+        {},
+        {"about": "3 attempts"},
+        {"about": "Remediated"},
+    ]
+    records = command.as_json(told)["records"]
+    assert isinstance(records, list)
+    assert records[4]["message"] == second.message
+
+
+def test_people_are_seen_on_the_page_and_in_the_report() -> None:
+    told = story(chain(PEOPLE))
+    text = " ".join(shown(told, 120).split())
+    for part in (
+        "DecisionRefused olga olga as model-risk: Resume refused: olga owns the model",
+        "refused ModelOwner",
+        "why olga has a reason",
+        "Resumed riskladder resumed by ann, max agreed ann as legal (record 9) and max as model-risk (record 10)",
+    ):
+        assert part in text
+    report = "\n".join(command.as_markdown(told))
+    assert "*refused:* ModelOwner<br>*why:* olga has a reason" in report
+    assert "Result of the drill" not in report
+
+
+def test_votes_of_another_rung_are_not_those_of_a_resume() -> None:
+    raised = later("TierRaised", "tier/critical", 20, message="raised", rung="2", tier="critical")
+    records = [
+        *STORY,
+        decided("Counted", "ann", "legal", "Resume", 19),
+        raised,
+        decided("Counted", "max", "model-risk", "Resume", 21),
+        later("Resumed", "resumed/2", 22, message="resumed by max"),
+    ]
+    told = story(chain(records))
+    assert particulars(told, 8)["agreed"] == "max as model-risk (record 7)"
+
+
+def test_what_a_refused_decision_asked_for_is_not_what_is() -> None:
+    refused = decided(
+        "DecisionRefused", "eve", "executive", "Escalate", tier="critical", because="no", refusedBecause="X"
+    )
+    told = story(chain([*STORY, refused]))
+    assert told.tier == "high"
+    assert particulars(told, 5)["asked for"] == "tier critical"
+
+
+def test_decision_that_waited_for_the_operator_says_when_it_was_made() -> None:
+    waited = decided("Acknowledged", "ann", "legal", "Acknowledge", decidedAt="2026-11-24T06:00:00Z")
+    assert particulars(story(chain([waited])), 1)["decision"] == "d-ann-acknowledge, decided 2026-11-24T06:00:00Z"
+
+
+# --- Drills -----------------------------------------------------------------------------------------------------------
+
+DRILL = (
+    Record("DrillStarted", f"{UID}/opened", OPENED, "riskladder", dict(STORY[0].detail)),
+    later(
+        "Rehearsed",
+        "rehearsed/1",
+        0.1,
+        action="ScaleToZero",
+        message="ScaleToZero as a dry run: permitted and admitted; nothing was changed",
+    ),
+    decided("Acknowledged", "ann", "legal", "Acknowledge", 5),
+    Record(
+        "DrillCompleted",
+        f"{UID}/drill",
+        OPENED + timedelta(minutes=13),
+        "riskladder",
+        {
+            "role.legal": "answered after 754 s",
+            "role.security": "never answered",
+            "containment": "permitted",
+            "channelsFailed": "soc-pager",
+            "openedAt": format_time(OPENED),
+            "message": "the rung of tier high was answered; 1 role(s) never answered",
+        },
+    ),
+    later("DrillCompleted", "closed", 13, message="the rung of tier high was answered"),
+)
+
+
+def test_result_of_a_drill() -> None:
+    told = story(chain(DRILL))
+    assert told.drill
+    assert (told.opened, told.target, told.tier) == (OPENED, "Deployment/credit-scorer", "high")
+    assert told.contained == "no, Rehearsed: a drill touches nothing (as record 2 says)"
+    assert told.closed == "2026-11-24T06:13:03.120417Z, DrillCompleted"
+    assert particulars(told, 4) == {}
+    assert told.result is not None
+    assert told.result.answers == (("legal", "answered after 12 min"), ("security", "never answered"))
+    text = shown(told, 80)
+    assert "Tier       high (drill)" in text
+    assert [line.split("  ")[0].strip() for line in text.splitlines()[-5:]] == [
+        "Result of the drill",
+        "legal",
+        "security",
+        "containment (dry run)",
+        "channels that failed",
+    ]
+    assert command.as_json(told)["drillResult"] == {
+        "answers": {"legal": "answered after 12 min", "security": "never answered"},
+        "neverAnswered": 1,
+        "containment": "permitted",
+        "channelsFailed": "soc-pager",
+    }
+    *_, last = command.as_markdown(told)
+    assert last == "| channels that failed | soc-pager |"
+
+
+def test_drill_under_way_has_no_result() -> None:
+    told = story(chain(DRILL[:3]))
+    assert (told.drill, told.result, told.closed) == (True, None, "")
+    assert "Result of the drill" not in shown(told, 80)
+
+
+@pytest.mark.parametrize("answer", ["answered after x s", "answered after 9999999999999 s", "", "answered after  s"])
+def test_answers_of_a_drill_that_nobody_wrote_are_shown_as_they_are(answer: str) -> None:
+    odd = Record("DrillExpired", "drill", OPENED, "riskladder", {"role.legal": answer, "containment": "none"})
+    told = story(chain([odd]))
+    assert told.result is not None
+    assert told.result.answers == (("legal", answer),)

@@ -194,13 +194,15 @@ def test_every_command_line_has_subcommands_and_options_that_exist(page: Path) -
     for words in command_lines(page):
         if not words or words[0] in ("…", "--version", "--help"):
             continue
-        chosen = command.commands.get(words[0])
+        chosen, rest = command.commands.get(words[0]), words[1:]
+        if chosen is not None and hasattr(chosen, "commands") and rest:
+            chosen, rest = chosen.commands.get(rest[0]), rest[1:]
         if chosen is None:
-            wrong.append(f"riskladder {words[0]}")
+            wrong.append(f"riskladder {' '.join(words[:2])}")
             continue
         known = {option for parameter in chosen.params for option in (*parameter.opts, *parameter.secondary_opts)}
         known |= {"-h", "--help"}
-        given = {word.partition("=")[0] for word in words[1:] if re.match(r"--?[a-zA-Z]", word)}
+        given = {word.partition("=")[0] for word in rest if re.match(r"--?[a-zA-Z]", word)}
         wrong += [f"riskladder {words[0]} {option}" for option in sorted(given - known)]
     assert wrong == []
 

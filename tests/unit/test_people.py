@@ -17,6 +17,7 @@ from riskladder.policy.contain import LABEL_CONTAINMENT
 from riskladder.policy.decide import decide
 from riskladder.policy.snapshot import Proof
 from riskladder.policy.trail import after_close
+from riskladder.workloads.suspend import Beside
 from tests.unit.builders import NOW, Document, Scene, at, edited, ladder, scaled_by, signal, workload
 
 LADDER = yaml.safe_load("""
@@ -231,7 +232,8 @@ def test_hold_keeps_reminding_and_tells_the_owner() -> None:
     found.deliver()
     found.decide("Acknowledge", "legal")
     later(found, 60)
-    assert {"1/model-risk/stalled/risk", "1/model-risk/decision-overdue/risk"} <= set(found.pending())
+    assert "1/model-risk/stalled/risk" in found.pending()
+    assert "1/model-risk/decision-overdue/risk" not in found.pending(), "the same thing at the same time"
     found.deliver()
     later(found, 66)
     assert "1/executive/remind-1/mail" in found.pending()
@@ -408,10 +410,11 @@ def test_stop_button_contains_whatever_the_tier_says() -> None:
     )
 
 
-def test_model_stopped_by_hand_is_stopped_again_when_it_is_deleted_and_created() -> None:
+@pytest.mark.parametrize("lesser_breach_stands", [False, True])
+def test_model_stopped_by_hand_is_stopped_again_when_it_is_deleted_and_created(lesser_breach_stands: bool) -> None:
     found = scene(**MODERATE)
     found.decide("Contain", "data-science")
-    found.signals = []
+    found.signals = list(found.signals) if lesser_breach_stands else []
     found.target = workload(uid="another-uid")
     found.run()
     assert found.target.replicas == 0
@@ -523,6 +526,59 @@ def test_nothing_counts_that_is_not_proved(proof: Proof) -> None:
     assert found.verdict(decision) == ("False", Reason.NOT_PROVED)
 
 
+def test_decision_beyond_the_limit_replaces_what_is_idle_and_still_counts() -> None:
+    found = scene(**HIGH)
+    for _ in range(258):
+        found.decide("Comment", "legal")
+    assert len(found.escalation.status.decisions) == 256
+    found.decide("Resume", "legal")
+    assert found.verdict(found.decide("Resume", "model-risk")) == ("True", Reason.QUORUM_MET)
+
+
+def test_acknowledging_is_no_vote_so_the_role_is_reminded_after_the_deadline_to_decide() -> None:
+    found = scene(**HIGH)
+    found.deliver()
+    found.decide("Acknowledge", "legal")
+    later(found, 60)
+    found.deliver()
+    later(found, 66)
+    assert "1/legal/undecided-1/mail" in found.pending()
+
+
+def test_breach_after_a_resume_in_a_tier_that_waits_for_a_decision_tells_people_again() -> None:
+    found = scene(edit=lambda spec: spec["tiers"][1]["containment"].update(when="OnDecision"), **HIGH)
+    found.decide("Contain", "legal")
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    found.signals = [signal(at=at(20), status=found.signals[0].status, **HIGH)]
+    later(found, 20)
+    rung = found.escalation.status.rung
+    assert rung is not None
+    assert (rung.number, rung.reason) == (2, Reason.BREACHED_AGAIN)
+    assert "2/legal/told/pager" in found.pending()
+
+
+def test_acceptance_ends_with_a_close_that_is_not_about_it() -> None:
+    found = scene(**MODERATE)
+    found.decide("AcceptRisk", "model-risk", until="2026-12-01T00:00:00Z")
+    found.decide("Close", "model-risk", resolution="Remediated")
+    found.now = NOW + timedelta(days=8)
+    found.run()
+    assert len(found.escalations) == 1
+
+
+def test_acceptance_outlasts_a_close_that_rests_on_it() -> None:
+    found = scene(**MODERATE)
+    found.decide("AcceptRisk", "model-risk", until="2026-12-01T00:00:00Z")
+    found.decide("Close", "model-risk", resolution="RiskAccepted")
+    found.signals = [signal(at=at(20), status=found.signals[0].status, **MODERATE)]
+    later(found, 20)
+    assert len(found.escalations) == 1
+    found.now = NOW + timedelta(days=8)
+    found.run()
+    assert len(found.escalations) == 2
+
+
 def test_review_comes_after_the_close_and_from_the_owner() -> None:
     found = scene(**MODERATE)
     found.decide("Close", "model-risk", resolution="Remediated")
@@ -536,6 +592,46 @@ def test_review_comes_after_the_close_and_from_the_owner() -> None:
     late = found.decide("Resume", "model-risk")
     trail = after_close(found.escalation, (late,), found.proof, found.now)
     assert trail.decisions[0].status.conditions[0].reason == Reason.ESCALATION_CLOSED
+
+
+# --- What is suspended beside the model -------------------------------------------------------------------------------
+
+
+def with_cronjobs(*names: str) -> Callable[[Document], object]:
+    return lambda spec: spec["tiers"][1]["containment"].update(
+        alsoSuspend=[{"kind": "CronJob", "name": name} for name in names]
+    )
+
+
+def cronjob(name: str, *, suspended: bool = False, problem: str = "") -> Beside:
+    return Beside("CronJob", name, "" if problem else f"{name}-uid", suspended, True, problem)
+
+
+def look(found: Scene, *seen: Beside) -> None:
+    """The operator looks at what is beside the model, and writes what is due."""
+    found.beside = {(b.kind, b.name): b for b in seen}
+    found.run()
+
+
+def test_what_runs_beside_the_model_is_suspended_and_runs_again_after_a_resume() -> None:
+    found = scene(edit=with_cronjobs("retrain", "collect", "asleep"), **HIGH)
+    look(found, cronjob("retrain"), cronjob("collect", problem="not found"), cronjob("asleep", suspended=True))
+    assert found.switched == [("retrain", True)]
+    assert found.beside["CronJob", "retrain"].suspended
+    status = found.escalation.status.containment
+    assert status is not None
+    by_name = {b.name: b for b in status.beside}
+    assert by_name["retrain"].suspended_at is not None
+    assert by_name["asleep"].was
+    assert by_name["collect"].problem == "not found"
+    assert found.events().count(Reason.NOT_SUSPENDED) == 1
+    found.beside["CronJob", "retrain"] = cronjob("retrain")
+    later(found, 1)
+    assert found.switched == [("retrain", True)] * 2, "somebody let it run: suspended again"
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    assert found.switched[2:] == [("retrain", False)], "what was asleep before stays so"
+    assert found.events().count(Reason.ALSO_RESUMED) == 1
 
 
 # --- Drills -----------------------------------------------------------------------------------------------------------

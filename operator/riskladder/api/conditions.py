@@ -61,15 +61,17 @@ class Conditions:
             generation: The ``metadata.generation`` that the observations are about.
             now: The time to give a condition whose status changes, in UTC.
         """
-        self._by_type = {condition.type: condition for condition in existing}
+        self._stored = {condition.type: condition for condition in existing}
+        self._by_type = dict(self._stored)
         self._generation = generation
         self._now = now.replace(microsecond=0)
 
     def set(self, kind: ConditionType, status: bool | None, reason: Reason, message: str = "") -> None:
         """Record an observation; ``None`` is Unknown."""
         value = {True: ConditionStatus.TRUE, False: ConditionStatus.FALSE, None: ConditionStatus.UNKNOWN}[status]
-        before = self._by_type.get(kind)
-        since = before.last_transition_time if before is not None and before.status == value else self._now
+        # Against what is stored first: what is set twice in one pass has not changed in between.
+        before = [c for c in (self._stored.get(kind), self._by_type.get(kind)) if c is not None and c.status == value]
+        since = before[0].last_transition_time if before else self._now
         if len(message) > MESSAGE_LIMIT:
             message = message[: MESSAGE_LIMIT - 1] + "…"
         self._by_type[kind] = Condition(

@@ -6,6 +6,7 @@ happened is in the records (record.py).
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -181,6 +182,12 @@ class EscalationSpec(Model):
         "to a containing tier adds one, in the same write as the lock label.",
     )
 
+    def signal_at(self, at: datetime) -> SignalRef:
+        """The signal that had been acted on by then: of the last intent that names one, else the one it opened with."""
+        acted = [i for i in self.intents if i.signal is not None and i.intended_at <= at]
+        last = max(acted, key=lambda i: i.id, default=None)
+        return last.signal if last is not None and last.signal is not None else self.signal
+
 
 class Rung(Model):
     """Where on the ladder it stands. Every deadline is absolute and computed once, on entering."""
@@ -273,6 +280,18 @@ class Restore(Model):
     pod_template_hash: RevisionText | None = Field(None, description="Hash of the pod template.")
 
 
+class SuspendedStatus(Model):
+    """A workload that is suspended beside the model."""
+
+    kind: KindName = Field(description="Its kind.")
+    name: ObjectName = Field(description="Its name.")
+    uid: Annotated[str, Field(max_length=128)] = Field("", description="Its uid; empty where it was not found.")
+    was: bool = Field(False, description="Whether it was suspended before: then a Resume leaves it so.")
+    suspended_at: Timestamp | None = Field(None, description="When it was seen suspended.")
+    resumed_at: Timestamp | None = Field(None, description="When it was seen running again, after a Resume.")
+    problem: Text = Field("", description="Why it could not be suspended or resumed.")
+
+
 class ContainmentStatus(Model):
     """How the containment went, each step with its time."""
 
@@ -287,6 +306,9 @@ class ContainmentStatus(Model):
         (), description="Who undid it, when, and how often; it was put back each time."
     )
     contest: Contest | None = Field(None, description="How often it was undone of late.")
+    beside: Annotated[tuple[SuspendedStatus, ...], Field(max_length=16), ListMap("kind", "name")] = Field(
+        (), description="What is suspended beside the model (alsoSuspend), as it was before."
+    )
     restore: Restore | None = Field(None, description="What a Resume brings back.")
 
 
@@ -351,7 +373,9 @@ class EscalationStatus(Model):
     waiting_on: Annotated[tuple[DnsLabel, ...], Field(max_length=MAX_STAKEHOLDERS), ListSet()] = Field(
         (), description="The roles that have to act now."
     )
-    next_deadline: Timestamp | None = Field(None, description="The next time at which something happens by itself.")
+    next_deadline: Timestamp | None = Field(
+        None, description="The next time by which they have to act, or the last one that was missed."
+    )
     notifications: Annotated[tuple[Notification, ...], Field(max_length=512), ListMap("key")] = Field(
         (), description="Who was told, over which channel, and how far it got."
     )
@@ -361,7 +385,7 @@ class EscalationStatus(Model):
     containment: ContainmentStatus | None = Field(None, description="How the containment went.")
     resume: ResumeStatus | None = Field(None, description="How the model was brought back, the last time.")
     risk_acceptance: RiskAcceptance | None = Field(None, description="The risk is accepted until a date.")
-    clocks: Annotated[tuple[ClockStatus, ...], Field(max_length=32), ListMap("name")] = Field(
+    clocks: Annotated[tuple[ClockStatus, ...], Field(max_length=128), ListMap("name")] = Field(
         (), description="Duties with a deadline."
     )
     resolution: Resolution | None = Field(None, description="How it ended, if people closed it.")
@@ -371,5 +395,5 @@ class EscalationStatus(Model):
     review: ReviewStatus | None = Field(None, description="The after-action review.")
     ledger: LedgerHead | None = Field(None, description="The last record of the chain.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
-        (), description="Acknowledged, Decided, Contained, ContainmentHolds, Stalled, Closed, ReviewDone."
+        (), description="Acknowledged, Decided, Contained, ContainmentHolds, Locked, Stalled, Closed, ReviewDone."
     )

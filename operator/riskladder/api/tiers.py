@@ -226,8 +226,8 @@ class Containment(Model):
     )
     also_suspend: Annotated[tuple[SuspendedWorkload, ...], Field(max_length=16), ListMap("kind", "name")] = Field(
         (),
-        description="Workloads to suspend beside the model, for example the retraining CronJob or data collection. "
-        "Validated, not yet carried out.",
+        description="Workloads to suspend beside the model (spec.suspend of a CronJob, Job or Argo CronWorkflow), for "
+        "example retraining or data collection. Looked at every minute; what ran before runs again after a Resume.",
     )
 
 
@@ -254,13 +254,14 @@ class Resume(Model):
     )
     watch_for: PositiveDuration | None = Field(
         None,
-        description="How long the model is watched after it is resumed: shown as the next deadline. A later reading "
-        "that breaches contains it again, in that time and after it. Default: no such time is shown.",
+        description="How long the model is watched after each step of a Resume: the next step waits for the end of it. "
+        "A later reading that breaches contains it again, in that time and after it. Default: no such time.",
     )
     steps: Annotated[tuple[StepPercent, ...], Field(max_length=10), AtomicList()] = Field(
         (),
         description="Shares of the former replicas to restore one after the other, strictly growing and ending with "
-        "100%, for example [10%, 50%, 100%]. Validated, not yet carried out: all are restored at once.",
+        "100%, for example [10%, 50%, 100%]; rounded up. Each but the first waits for watchFor, and for a reading at "
+        "baseline that was observed since the one before. Default: all at once.",
     )
 
 

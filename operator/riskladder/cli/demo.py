@@ -1,8 +1,9 @@
-"""``riskladder demo``: a breach stops a real Deployment, while you watch.
+"""``riskladder demo``: a breach stops a real Deployment, people are told, and decide; while you watch.
 
 Everything is real: the manifests of the checkout are applied, the operator runs as its own process under its own
-service account, the readings are those that the example monitor computed, and the times are measured here, by a
-client that watches.
+service account, the readings are those that the example monitor computed, messages go over HTTP to a receiver that
+checks their signature, people decide with the commands that they have, and the times are measured here, by a client
+that watches.
 """
 
 from __future__ import annotations
@@ -15,18 +16,23 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import yaml
-from rich.console import Console
 from rich.markup import escape
 
 from riskladder.api.base import format_time
 from riskladder.api.chain import noted_heads, verify_chains
+from riskladder.api.decision import DecisionAction, Resolution
+from riskladder.api.reasons import Reason
+from riskladder.cli import demo_people as cast
+from riskladder.cli.demo_inbox import HOST, NETWORK, Inbox
+from riskladder.cli.demo_people import Act, People
+from riskladder.cli.demo_stage import PATIENCE, Stage
 from riskladder.cli.install import (
     NAMESPACE,
     InstallError,
@@ -44,19 +50,18 @@ MANAGER = "riskladder-demo"
 NAMESPACES = resources.Resource("", "v1", "namespaces", "Namespace")
 CRDS = resources.Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 SERVICES = resources.Resource("", "v1", "services", "Service")
-BY_KIND = {r.kind: r for r in (resources.LADDERS, resources.SIGNALS, resources.DEPLOYMENTS, SERVICES)}
+BY_KIND = {
+    r.kind: r for r in (resources.LADDERS, resources.SIGNALS, resources.DEPLOYMENTS, SERVICES, resources.SECRETS)
+}
 FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "ResourceQuota")
 """Kinds that only an operator in pods needs: here it runs as a local process."""
 
-PATIENCE = 60.0
-"""Seconds to wait for any one step."""
+LADDER = "credit-scoring"
+LOCK = "riskladder-lock"
+"""Name of the admission policy that holds a contained workload, and of its binding."""
 
-POLL = 0.05
-"""Seconds between two looks at something that has no watch."""
-
-INDENT = " " * 10
-
-console = Console(highlight=False)
+REVISIONS = ("2026.11.3", "2026.11.4")
+"""Those that a demo of Rollback rolls out beside the first: the one that breaches, and its correction."""
 
 
 def demo(
@@ -106,7 +111,11 @@ class Demo:
         self._checkout = checkout
         self._action = action
         self._namespace = namespace
-        self._started = time.monotonic()
+        self._stage = Stage()
+        self._say, self._detail, self._until = self._stage.say, self._stage.detail, self._stage.until
+        self._people = People(self._stage, client, kubeconfig, checkout, namespace)
+        self._inbox = Inbox()
+        self._breached_at = 0.0
         self._result = ""
 
     async def run(self) -> None:
@@ -119,7 +128,7 @@ class Demo:
                 config = await asyncio.to_thread(
                     service_account_kubeconfig, self._kubeconfig, Path(directory) / "operator.kubeconfig"
                 )
-                async with self._operator(config, Path(directory) / "operator.log"):
+                async with self._operator(config, Path(directory) / "operator.log"), self._inbox:
                     await self._show()
         finally:
             await asyncio.shield(self._clean_up(fresh))
@@ -143,10 +152,6 @@ class Demo:
             return False
         return True
 
-    def _say(self, text: str, style: str = "bold") -> None:
-        clock = f"{time.monotonic() - self._started:6.1f} s"
-        console.print(f"[dim]{clock}[/dim]  [{style}]{escape(text)}[/{style}]", soft_wrap=True)
-
     @contextlib.asynccontextmanager
     async def _operator(self, config: Path, log: Path) -> AsyncIterator[None]:
         """The operator as its own process under its own service account."""
@@ -154,7 +159,7 @@ class Demo:
         with log.open("wb") as stream:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "riskladder", "operator", "--kubeconfig", str(config)),
-                *("--listen", "127.0.0.1:0"),
+                *("--listen", "127.0.0.1:0", "--notify-host", HOST, "--notify-network", NETWORK),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -187,27 +192,39 @@ class Demo:
             )
         )
         ladder[0]["spec"]["tiers"][-1]["containment"]["action"] = self._action
+        cast.told_by(ladder[0], self._inbox)
+        for signal_ in (baseline[0], breach[0]):
+            signal_["spec"]["model"]["owners"] = [cast.OWNER.name]
         await self._client.create(NAMESPACES, None, {"metadata": {"name": self._namespace}})
-        self._say(f"Applying ladder credit-scoring and Deployment credit-scorer (3 replicas) in {self._namespace}")
+        self._say(f"Applying ladder {LADDER} and Deployment credit-scorer (3 replicas) in {self._namespace}")
+        await self._apply(self._inbox.secret_manifest())
+        await self._people.admit(MANAGER)
         for document in (*ladder, *workload):
             await self._apply(document)
         await self._until("the ladder to be Ready", self._ladder_ready)
         await self._until("3 ready endpoints", lambda: self._endpoints(3))
-        self._say("A monitor reports at baseline: " + _readings(baseline[0]))
-        baseline[0]["spec"]["observedAt"] = format_time(datetime.now(UTC))
-        await self._apply(baseline[0])
-        await self._until("tier baseline", lambda: self._tier("baseline"))
-        _detail("signal tier: [green]baseline[/green]; nothing is written beyond its status")
+        await self._people.until_they_count(LADDER)
+        await self._measure("A monitor reports at baseline", baseline[0], "baseline")
+        self._detail("signal tier: [green]baseline[/green]; nothing is written beyond its status")
         if self._action == "Rollback":
-            await self._deploy_second_revision(workload[0])
+            self._say(f"A new revision of the model is rolled out: {REVISIONS[0]}")
+            await self._deploy(workload[0], REVISIONS[0])
         breach[0]["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
         self._say("The monitor reports a breach: " + _readings(breach[0]))
         await self._breach(breach[0])
-        await self._report()
+        name = await self._report_containment()
+        await self._show_people(name, baseline[0], workload[0])
+        await self._report(name)
 
-    async def _deploy_second_revision(self, workload: Object) -> None:
-        self._say("A new revision of the model is rolled out: 2026.11.3")
-        workload["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "MODEL_VERSION", "value": "2026.11.3"}]
+    async def _measure(self, what: str, document: Object, tier: str) -> None:
+        """Let the monitor report, and wait until the operator has read it."""
+        self._say(f"{what}: {_readings(document)}")
+        document["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
+        await self._apply(document)
+        await self._until(f"tier {tier}", lambda: self._tier(tier))
+
+    async def _deploy(self, workload: Object, revision: str) -> None:
+        workload["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "MODEL_VERSION", "value": revision}]
         await self._apply(workload)
         await asyncio.to_thread(
             kubectl,
@@ -224,16 +241,16 @@ class Demo:
             tasks.create_task(emptied.watch(self._client, resources.ENDPOINTSLICES, self._namespace))
             await contained.open.wait()
             await emptied.open.wait()
-            created = time.monotonic()
+            created = self._breached_at = time.monotonic()
             await self._apply(signal_)
         to_zero = self._action == "ScaleToZero"
         done = "replicas 0" if to_zero else "the last good revision is in place"
-        _milestone("contained", done, contained.at - created)
+        self._milestone("contained", done, contained.at - created)
         left = "no ready endpoint is left" if to_zero else "no ready endpoint of the breached revision is left"
-        _milestone("proved", left, emptied.at - created)
+        self._milestone("proved", left, emptied.at - created)
         self._result = (
             f"The model was contained {contained.at - created:.3f} s after the breach was reported, "
-            f"and that was proved after {emptied.at - created:.3f} s."
+            f"and that was proved after {emptied.at - created:.3f} s. Two people brought it back."
         )
         await self._until("the trail", self._is_proved)
         await self._until("tier high", lambda: self._tier("high"))
@@ -242,6 +259,11 @@ class Demo:
         if self._action == "ScaleToZero":
             return bool(now["spec"].get("replicas") == 0)
         return _version(now) != _version(first)
+
+    def _milestone(self, word: str, what: str, seconds: float) -> None:
+        self._detail(
+            f"[bold red]{word}[/bold red]: {what}, [bold]{seconds * 1000:.0f} ms[/bold] after the signal was sent"
+        )
 
     async def _is_gone(self) -> bool:
         return not await self._exists(NAMESPACES, self._namespace)
@@ -261,15 +283,8 @@ class Demo:
     async def _apply(self, document: Object) -> Object:
         return await self._client.apply(BY_KIND[document["kind"]], self._namespace, document, manager=MANAGER)
 
-    async def _until(self, what: str, check: Callable[[], Awaitable[bool]], patience: float = PATIENCE) -> None:
-        deadline = time.monotonic() + patience
-        while not await check():
-            if time.monotonic() > deadline:
-                raise InstallError(f"waited {patience:g} s in vain for {what}")
-            await asyncio.sleep(POLL)
-
     async def _ladder_ready(self) -> bool:
-        return _condition(await self._client.get(resources.LADDERS, self._namespace, "credit-scoring"), "Ready")
+        return _condition(await self._client.get(resources.LADDERS, self._namespace, LADDER), "Ready")
 
     async def _endpoints(self, number: int) -> bool:
         slices = await self._client.list(resources.ENDPOINTSLICES, self._namespace)
@@ -289,34 +304,129 @@ class Demo:
         escalation = await self._escalation()
         return escalation is not None and _condition(escalation, "Contained")
 
-    async def _report(self) -> None:
-        """Print the trail: the same that stays after any breach."""
+    async def _report_containment(self) -> str:
+        """Say what was done, and what Events say of it; the name of the escalation."""
         escalation = await self._escalation()
         assert escalation is not None  # noqa: S101 - it is contained, so it is there
-        name, status = escalation["metadata"]["name"], escalation["status"]
-        _detail(f"tier: [bold red]{status['tier']}[/bold red]; escalation: [bold]{name}[/bold]")
-        _detail(f"waiting on {', '.join(status['waitingOn'])} until {status['nextDeadline']}")
+        name, status = str(escalation["metadata"]["name"]), escalation["status"]
+        self._detail(f"tier: [bold red]{status['tier']}[/bold red]; escalation: [bold]{name}[/bold]")
+        self._detail(f"waiting on {', '.join(status['waitingOn'])} until {status['nextDeadline']}")
         if self._action == "Rollback":
             before, now = escalation["spec"]["evidence"], status["containment"]
-            _detail(f"rolled back from revision {before['revision']} to revision {now['revision']}")
+            self._detail(f"rolled back from revision {before['revision']} to revision {now['revision']}")
         self._say("Events")
         events = await self._client.list(resources.EVENTS, self._namespace)
-        ours = [e for e in events if e.get("reportingController") == CONTROLLER]
+        ours = [e for e in events if e.get("reportingController") == CONTROLLER and e["reason"] != Reason.NOTIFIED]
         for event in sorted(ours, key=lambda e: str(e["eventTime"])):
             about = event["regarding"]
-            _detail(
+            self._detail(
                 f"{event['eventTime'][11:23]}  {event['type']:7}  [bold]{event['reason']}[/bold] on {about['kind']}"
             )
-            _detail(f"  [dim]{escape(event['note'])}[/dim]")
-        self._say("Conditions of the escalation")
-        for condition in status["conditions"]:
-            facts = f"{condition['type']:17} {condition['status']:6} {condition['reason']:13}"
-            _detail(f"{facts} [dim]{escape(condition['message'])}[/dim]")
-        self._say("The record chain")
+            self._detail(f"  [dim]{escape(event['note'])}[/dim]")
+        return name
+
+    # --- People ---------------------------------------------------------------------------------------------------
+
+    async def _show_people(self, name: str, baseline: Object, workload: Object) -> None:
+        """They are told, and bring the model back."""
+        people, ann, eve, max_, olga = self._people, cast.LEGAL, cast.EXECUTIVE, cast.MODEL_RISK, cast.OWNER
+        await self._show_message(ann.role)
+        await self._show_lock()
+        self._say(f"{_who(ann)} acknowledges, so that nobody is reminded")
+        await people.decide(ann, Act(DecisionAction.ACKNOWLEDGE, "Looking into it", "ack"), name)
+        self._say(f"{_who(olga)} owns the model, and wants it back")
+        wish = Act(DecisionAction.RESUME, "It is fine", "resume")
+        await people.decide(olga, wish, name, refused=True)
+        await self._measure("The cause is removed. The monitor reports", baseline, "baseline")
+        self._detail("good readings bring nothing back by themselves: that is for people")
+        agreed = Act(DecisionAction.RESUME, "Retrained and measured", "resume")
+        self._say(f"{_who(ann)} agrees to bring it back: one of two who are needed")
+        await people.decide(ann, agreed, name)
+        self._say(f"{_who(max_)} agrees as well: two of two")
+        await people.decide(max_, agreed, name)
+        await self._show_resumed(workload)
+        self._say(f"{_who(ann)} and {_who(eve)} agree that it is over")
+        over = Act(DecisionAction.CLOSE, "Corrected, back within limits", "close", Resolution.REMEDIATED)
+        await people.decide(ann, over, name)
+        await people.decide(eve, over, name)
+        if await self._inbox.message(ann.role, Reason.REMEDIATED, PATIENCE) is None:
+            raise InstallError("nobody was told of the end")
+        await self._until("everybody to have been told of the end", self._all_is_told)
+
+    async def _show_message(self, role: str) -> None:
+        message = await self._inbox.message(role, Reason.NOTIFIED, PATIENCE)
+        if message is None:
+            raise InstallError(f"{role} was not told within {PATIENCE:g} s")
+        took = (message.at - self._breached_at) * 1000
+        self._say(f"{role} is told {took:.0f} ms after the signal was sent; so are the other roles of the tier")
+        self._stage.quote("A webhook of this demo got it, and verified its signature", message.data["text"])
+
+    async def _show_lock(self) -> None:
+        """An administrator cannot undo it in passing."""
+        self._say("An administrator tries to undo it")
+        command: tuple[str, ...] = ("scale", "deployment/credit-scorer", "--replicas=3")
+        if self._action == "Rollback":
+            command = ("set", "env", "deployment/credit-scorer", f"MODEL_VERSION={REVISIONS[0]}")
+        self._detail(f"[dim]admin $[/dim] kubectl {' '.join(command)}")
+        try:
+            await asyncio.to_thread(kubectl, self._kubeconfig, "-n", self._namespace, *command)
+        except InstallError as refusal:
+            _, denied, why = str(refusal).partition(f"'{LOCK}' denied request: ")
+            if not denied:
+                raise
+            self._detail(f"  [red]refused: {escape(why.strip())}[/red]")
+        else:
+            self._detail("  taken: the lock is not in force on this API server. The operator puts it right, on record")
+            await self._until("the model to be contained again", self._is_contained_now)
+
+    async def _show_resumed(self, workload: Object) -> None:
+        """The lock is off: the replicas come back, or the corrected revision may be rolled out."""
+        since = time.monotonic()
+        await self._until("the lock to be lifted", self._is_unlocked)
+        if self._action == "Rollback":
+            self._detail(f"the lock is lifted; the corrected revision {REVISIONS[1]} is rolled out")
+            await self._deploy(workload, REVISIONS[1])
+            self._detail(f"[bold green]back in service[/bold green]: 3 ready endpoints of {REVISIONS[1]}")
+            return
+        await self._until("3 ready endpoints", lambda: self._endpoints(3))
+        took = (time.monotonic() - since) * 1000
+        self._detail(
+            f"[bold green]back in service[/bold green]: the lock is lifted, 3 ready endpoints, {took:.0f} ms later"
+        )
+
+    async def _is_contained_now(self) -> bool:
+        deployment = await self._client.get(resources.DEPLOYMENTS, self._namespace, "credit-scorer")
+        if self._action == "ScaleToZero":
+            return deployment["spec"].get("replicas") == 0 and await self._is_proved()
+        return _version(deployment) != REVISIONS[0] and await self._is_proved()
+
+    async def _is_unlocked(self) -> bool:
+        escalation = await self._escalation()
+        return escalation is not None and bool((escalation["status"].get("resume") or {}).get("appliedAt"))
+
+    async def _all_is_told(self) -> bool:
+        escalation = await self._escalation()
+        messages = escalation["status"].get("notifications") or () if escalation else ()
+        return all(message["state"] != "Pending" for message in messages)
+
+    # --- The end --------------------------------------------------------------------------------------------------
+
+    async def _report(self, name: str) -> None:
+        """Print the trail: the same that stays after any breach."""
+        escalation = await self._client.get(resources.ESCALATIONS, self._namespace, name)
         records = await self._client.list(resources.RECORDS, self._namespace)
+        self._say("Conditions of the escalation")
+        for condition in escalation["status"]["conditions"]:
+            facts = f"{condition['type']:17} {condition['status']:7} {condition['reason']:13}"
+            self._detail(f"{facts} [dim]{escape(condition['message'])}[/dim]")
+        self._say("The record chain: what happened, who did it, and a hash over it and all before")
         for record in sorted(records, key=lambda r: int(r["spec"]["sequence"])):
             spec = record["spec"]
-            _detail(f"{spec['sequence']}  {spec['at'][11:23]}  {spec['event']:19} sha256 {spec['hash'][:16]}…")
+            who, what = escape(spec["actor"]), escape(_summary(spec["event"], spec["detail"]))
+            self._detail(
+                f"{spec['sequence']:2}  {spec['at'][11:23]}  {spec['event']:18}  {who:10}  {what:22}  "
+                f"[dim]sha256 {spec['hash'][:16]}…[/dim]"
+            )
         [result] = verify_chains(records, noted_heads([escalation]))
         if not result.intact:
             raise InstallError(f"the record chain is broken: {result.error}")
@@ -347,12 +457,17 @@ class Milestone:
                 return
 
 
-def _detail(markup: str) -> None:
-    console.print(INDENT + markup, soft_wrap=True)
+def _who(person: cast.Person) -> str:
+    return f"{person.name.capitalize()} ({person.role})"
 
 
-def _milestone(word: str, what: str, seconds: float) -> None:
-    _detail(f"[bold red]{word}[/bold red]: {what}, [bold]{seconds * 1000:.0f} ms[/bold] after the signal was sent")
+def _summary(event: str, detail: dict[str, str]) -> str:
+    """What one line has room for."""
+    if event == Reason.NOTIFIED:
+        return f"{detail['role']}: {detail['about']}"
+    if "decision" in detail:
+        return f"{detail['action']} as {detail['role']}"
+    return ""
 
 
 def _is_empty(first: Object, now: Object) -> bool:

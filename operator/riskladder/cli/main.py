@@ -14,7 +14,8 @@ from riskladder import __version__
 from riskladder.cli import logs
 from riskladder.cli.demo import demo
 from riskladder.cli.lint import lint
-from riskladder.cli.options import Kubeconfig
+from riskladder.cli.notify import notify
+from riskladder.cli.options import Kubeconfig, NotifyHost, NotifyNetwork
 from riskladder.cli.people.commands import register
 from riskladder.cli.timeline import timeline
 from riskladder.cli.verify import verify
@@ -59,20 +60,8 @@ def operator(
     listen: Annotated[
         str, typer.Option(help="HOST:PORT of /healthz, /readyz and /metrics; port 0 takes a free one.")
     ] = "0.0.0.0:8080",
-    notify_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Host that notifications may be sent to, or *.example.com; repeatable. Default: PagerDuty's only.",
-            envvar="RISKLADDER_NOTIFY_HOSTS",
-        ),
-    ] = None,
-    notify_network: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Network (CIDR) that notifications may be sent to although it is not public; repeatable.",
-            envvar="RISKLADDER_NOTIFY_NETWORKS",
-        ),
-    ] = None,
+    notify_host: NotifyHost = None,
+    notify_network: NotifyNetwork = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
 ) -> None:
@@ -119,4 +108,5 @@ app.command()(demo)
 app.command()(lint)
 app.command()(timeline)
 app.command()(verify)
+app.add_typer(notify)
 register(app)

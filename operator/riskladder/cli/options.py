@@ -23,3 +23,17 @@ Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Only this namespace. Live: default the context's own.")
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table for people, json for programs.")]
+NotifyHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Host that notifications may be sent to, or *.example.com; repeatable. Default: PagerDuty's only.",
+        envvar="RISKLADDER_NOTIFY_HOSTS",
+    ),
+]
+NotifyNetwork = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Network (CIDR) that notifications may be sent to although it is not public; repeatable.",
+        envvar="RISKLADDER_NOTIFY_NETWORKS",
+    ),
+]

@@ -13,6 +13,7 @@ from riskladder.api.base import Timestamp, format_time
 from riskladder.api.chain import ChainKey, ChainResult, noted_heads, place_of, verify_chains
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.cli.output import count
+from riskladder.cli.people.words import length, listed
 from riskladder.cli.source import Export
 
 MESSAGE, KEY = "message", "key"
@@ -24,6 +25,9 @@ _CONTAINMENT: Mapping[str, str] = {
     Reason.CONTAINMENT_LATE: "not proved in time",
     Reason.CONTAINED_AGAIN: "undone by somebody and put back",
     Reason.TARGET_DELETED: "the target was deleted",
+    Reason.RESUMED: "people have agreed to bring it back",
+    Reason.RESTORED: "brought back",
+    Reason.REHEARSED: "a drill touches nothing",
     **dict.fromkeys(_PROOFS, "proved"),
 }
 _STEPS = {"appliedAt": "applied", "endpointsEmptyAt": "no ready endpoint", "podsGoneAt": "no pod left"}
@@ -31,6 +35,26 @@ _EVIDENCE = ("replicas", "readyEndpoints", "revision", "podTemplateHash", "image
 _IN_HEADER = ("ladder", "ladderGeneration", "target")
 _IDENTITIES = ("ladderUid", "ladderDigest", "targetUid", "signalUid")
 """Told in full by the JSON output only."""
+
+_OPENINGS = (Reason.ESCALATION_OPENED, Reason.DRILL_STARTED)
+_ENDS_OF_A_DRILL = (Reason.DRILL_COMPLETED, Reason.DRILL_EXPIRED)
+_ROLE = "role."
+"""Before a role, in the detail of a drill's result."""
+_NEVER = "never answered"
+
+_MESSAGE = ("notification", "about", "role", "channel", "attempts")
+_DECISION = (
+    *("decision", "decisionUid", "action", "role", "rationale", "decidedAt", "tier", "until", "containment"),
+    *("resolution", "clock", "refusedBecause", "policyUpdated", "satisfaction", "lessons"),
+)
+_VOTES_FOR: Mapping[str, tuple[str, str]] = {
+    Reason.RISK_ACCEPTED: ("AcceptRisk", ""),
+    Reason.RESUMED: ("Resume", ""),
+    Reason.REMEDIATED: ("Close", "Remediated"),
+    Reason.FALSE_POSITIVE: ("Close", "FalsePositive"),
+    Reason.RETIRED: ("Close", "Retired"),
+}
+"""What several have agreed on, by action and resolution."""
 
 _TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)
 
@@ -56,10 +80,28 @@ class Step:
     event: str
     actor: str
     message: str
+    says: str
+    """The message for people: without the words of a notification that others have got before."""
     particulars: tuple[Particular, ...]
     detail: Mapping[str, str]
     verified: bool
     """Whether the chain is intact up to here."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrillResult:
+    """What a drill has shown, by its last record."""
+
+    answers: tuple[tuple[str, str], ...]
+    """Role, and after how long it answered."""
+    containment: str
+    """``permitted``, ``failed`` or ``none``."""
+    channels_failed: str
+
+    @property
+    def never_answered(self) -> int:
+        """How many roles have not answered at all."""
+        return sum(answer == _NEVER for _, answer in self.answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +117,8 @@ class Story:
     closed: str
     contained: str
     drill: bool
+    result: DrillResult | None
+    """Of a drill that is over."""
     steps: tuple[Step, ...]
 
 
@@ -94,13 +138,15 @@ def tell(export: Export, key: ChainKey) -> Story:
     specs = [(sequence, _mapping(export.records[i].get("spec"))) for sequence, i in mine]
     escalation = next((e for e in export.escalations if _key(e) == key), {})
 
-    opened = _time(next((s.get("at") for _, s in specs if s.get("event") == Reason.ESCALATION_OPENED), None))
+    opened = _time(next((s.get("at") for _, s in specs if s.get("event") in _OPENINGS), None))
     if opened is None:
         opened = min((at for _, s in specs if (at := _time(s.get("at")))), default=None)
     intended = {
         _act(_detail(s)): _detail(s)["intendedAt"] for _, s in specs if {"intent", "intendedAt"} <= set(_detail(s))
     }
-    steps = tuple(_step(sequence, spec, opened, intended, 0 < sequence <= chain.length) for sequence, spec in specs)
+    steps: list[Step] = []
+    for sequence, spec in specs:
+        steps.append(_step(sequence, spec, opened, intended, steps, 0 < sequence <= chain.length))
     status, spec = _mapping(escalation.get("status")), _mapping(escalation.get("spec"))
     return Story(
         key=key,
@@ -111,13 +157,19 @@ def tell(export: Export, key: ChainKey) -> Story:
         opened=opened,
         closed=_closed(steps),
         contained=_contained(status, steps),
-        drill=spec.get("drill") is True,
-        steps=steps,
+        drill=spec.get("drill") is True or any(step.event == Reason.DRILL_STARTED for step in steps),
+        result=_result(steps),
+        steps=tuple(steps),
     )
 
 
 def _step(
-    sequence: int, spec: Mapping[str, Any], opened: datetime | None, intended: Mapping[_Act, str], verified: bool
+    sequence: int,
+    spec: Mapping[str, Any],
+    opened: datetime | None,
+    intended: Mapping[_Act, str],
+    before: Sequence[Step],
+    verified: bool,
 ) -> Step:
     at, detail, event = _time(spec.get("at")), _detail(spec), str(spec.get("event") or "?")
     return Step(
@@ -128,14 +180,33 @@ def _step(
         event=event,
         actor=str(spec.get("actor") or "?"),
         message=detail.get(MESSAGE, ""),
-        particulars=tuple(_particulars(event, at, detail, intended)),
+        says=_says(detail, before),
+        particulars=tuple(_particulars(event, at, detail, intended, before)),
         detail=detail,
         verified=verified,
     )
 
 
+def _says(detail: Mapping[str, str], before: Sequence[Step]) -> str:
+    message = detail.get(MESSAGE, "")
+    words = _told(detail)
+    if not words:
+        return message
+    first = next((s.sequence for s in before if _told(s.detail) == words), None)
+    return f"{message[: -len(words)]}the words of record {first}" if first else message
+
+
+def _told(detail: Mapping[str, str]) -> str:
+    """The words of a notification that arrived, behind who was told over which channel."""
+    if "notification" not in detail:
+        return ""
+    head = f"{detail.get('role')} was told over {detail.get('channel')}: "
+    message = detail.get(MESSAGE, "")
+    return message.removeprefix(head) if message.startswith(head) else ""
+
+
 def _particulars(
-    event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[_Act, str]
+    event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[_Act, str], before: Sequence[Step]
 ) -> Iterable[Particular]:
     """What is worth a line: readings, evidence, the times of a containment; then whatever else the record holds."""
     told = {MESSAGE, KEY, *_IDENTITIES}
@@ -145,16 +216,67 @@ def _particulars(
         observed = f" (observed {detail['observedAt']})" if "observedAt" in detail else ""
         told.add("observedAt")
         yield Particular("readings", ", ".join(f"{name} {value}" for name, value in readings.items()) + observed)
-    if event == Reason.ESCALATION_OPENED:
+    if event in _OPENINGS:
         told |= {*_EVIDENCE, *_IN_HEADER}
-    if event == Reason.ESCALATION_OPENED and (evidence := _evidence(detail)):
+    if event in _OPENINGS and (evidence := _evidence(detail)):
         yield Particular("evidence", evidence)
     if times := _times(event, at, detail, intended):
         told |= {"intendedAt", *_STEPS}
         yield Particular("times", times)
+    if "decision" in detail:
+        told |= set(_DECISION)
+        yield from _decision(at, detail)
+    elif "notification" in detail:
+        told |= set(_MESSAGE)
+        yield from _notification(event, detail)
+    elif event in _VOTES_FOR and (votes := _votes(event, detail, before)):
+        yield Particular("agreed", votes)
+    if event in _ENDS_OF_A_DRILL and "containment" in detail:
+        told |= {"containment", "channelsFailed", "openedAt", *(k for k in detail if k.startswith(_ROLE))}
     rest = {k: v for k, v in detail.items() if k not in told and v}
     if rest:
         yield Particular("detail", ", ".join(f"{name} {value}" for name, value in rest.items()))
+
+
+def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Particular]:
+    """Why somebody decided so, for how long and how, or why it does not count."""
+    if "refusedBecause" in detail:
+        yield Particular("refused", detail["refusedBecause"])
+    if rationale := detail.get("rationale"):
+        yield Particular("why", rationale)
+    asked = ("tier", "until", "containment", "resolution", "clock")
+    if given := [f"{name} {detail[name]}" for name in asked if detail.get(name)]:
+        yield Particular("asked for", ", ".join(given))
+    if "satisfaction" in detail:
+        policy = "is changed" if detail.get("policyUpdated") == "true" else "stays as it is"
+        yield Particular("review", f"the policy {policy}, satisfaction {detail['satisfaction']} of 5")
+    if lessons := detail.get("lessons"):
+        yield Particular("lessons", lessons)
+    made = _time(detail.get("decidedAt"))
+    late = at is not None and made is not None and at - made >= timedelta(seconds=5)
+    waited = f", decided {detail['decidedAt']}" if late else ""
+    yield Particular("decision", f"{detail['decision']}{waited}")
+
+
+def _notification(event: str, detail: Mapping[str, str]) -> Iterable[Particular]:
+    """What a message was about, where the event does not say so, and how often it was tried."""
+    about, attempts = detail.get("about", ""), detail.get("attempts", "1")
+    tried = f"{attempts} attempts" if attempts not in ("0", "1") else ""
+    if parts := [part for part in (about if about != event else "", tried) if part]:
+        yield Particular("about", ", ".join(parts))
+
+
+def _votes(event: str, detail: Mapping[str, str], before: Sequence[Step]) -> str:
+    """The counted votes that a joint decision is made of: those of the same rung."""
+    wanted, episode = _VOTES_FOR[event], _act(detail)[0]
+    found: list[str] = []
+    for step in reversed(before):
+        if "rung" in step.detail or step.event == event or _act(step.detail)[0] != episode:
+            break
+        vote = (step.detail.get("action", ""), step.detail.get("resolution", ""))
+        if step.event == Reason.COUNTED and vote == wanted:
+            found.append(f"{step.actor} as {step.detail.get('role')} (record {step.sequence})")
+    return listed(reversed(found))
 
 
 def _evidence(detail: Mapping[str, str]) -> str:
@@ -220,8 +342,34 @@ def _closed(steps: Sequence[Step]) -> str:
     return f"{last.at_text}, {last.event}" if last else ""
 
 
+def _result(steps: Sequence[Step]) -> DrillResult | None:
+    last = next((s for s in reversed(steps) if s.event in _ENDS_OF_A_DRILL and "containment" in s.detail), None)
+    if last is None:
+        return None
+    roles = {k.removeprefix(_ROLE): v for k, v in last.detail.items() if k.startswith(_ROLE)}
+    return DrillResult(
+        answers=tuple((role, _readable(answer)) for role, answer in sorted(roles.items())),
+        containment=last.detail["containment"],
+        channels_failed=last.detail.get("channelsFailed", "none"),
+    )
+
+
+def _readable(answer: str) -> str:
+    """``answered after 754 s`` as ``answered after 12 min``."""
+    head, seconds = "answered after ", answer.removeprefix("answered after ").removesuffix(" s")
+    return (
+        head + length(timedelta(seconds=int(seconds))) if answer == f"{head}{seconds} s" and _small(seconds) else answer
+    )
+
+
+def _small(number: str) -> bool:
+    return number.isascii() and number.isdecimal() and len(number) < 10
+
+
 def _latest(steps: Sequence[Step], name: str) -> str:
-    return next((s.detail[name] for s in reversed(steps) if name in s.detail), "")
+    """What a record said of it last; what a decision asked for is not yet so."""
+    found = (s.detail[name] for s in reversed(steps) if name in s.detail and "decision" not in s.detail)
+    return next(found, "")
 
 
 def _target(spec: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -15,10 +15,29 @@ from rich.text import Text
 
 from riskladder.api.base import format_time
 from riskladder.api.chain import ChainKey, place_of
+from riskladder.api.reasons import Reason
 from riskladder.cli import files, source
 from riskladder.cli.options import Kubeconfig, Namespace
 from riskladder.cli.output import console, count, fail, plain, write_json
-from riskladder.cli.story import Step, Story, clock, span, tell
+from riskladder.cli.story import DrillResult, Step, Story, clock, span, tell
+
+_STYLES: Mapping[str, str] = {
+    **dict.fromkeys((Reason.DECISION_REFUSED, Reason.OBJECTED, Reason.NOTIFICATION_FAILED), "bold yellow"),
+    **dict.fromkeys(
+        (
+            Reason.STALLED,
+            Reason.HELD,
+            Reason.ACKNOWLEDGEMENT_OVERDUE,
+            Reason.DECISION_OVERDUE,
+            Reason.CLOCK_OVERDUE,
+            Reason.CONTAINMENT_LATE,
+        ),
+        "bold red",
+    ),
+}
+"""Events that stand out: what was refused, objected to or did not arrive, and what is late."""
+
+_BAD = ("never answered", "failed")
 
 BROKEN = 1
 """Exit code where the chain is broken: the story is told all the same, and marked."""
@@ -104,6 +123,9 @@ def show(to: Console, story: Story) -> None:
     to.print(grid)
     to.print()
     to.print(_blocks(story))
+    if story.result is not None:
+        to.print()
+        to.print(_result_table(story.result))
 
 
 def _header(story: Story) -> Iterator[tuple[str, str]]:
@@ -115,6 +137,24 @@ def _header(story: Story) -> Iterator[tuple[str, str]]:
         yield "Closed", story.closed
     yield "Contained", story.contained
     yield "Chain", _chain(story)
+
+
+def _result_rows(result: DrillResult) -> Iterator[tuple[str, str]]:
+    """The result of a drill, role by role, then what else was tried."""
+    yield from result.answers
+    yield "containment (dry run)", result.containment
+    yield "channels that failed", result.channels_failed
+
+
+def _result_table(result: DrillResult) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title="Result of the drill", title_justify="left")
+    table.title_style = "bold"
+    table.show_header = False
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for what, how in _result_rows(result):
+        table.add_row(Text(plain(what)), Text(plain(how), "red" if how in _BAD else ""))
+    return table
 
 
 def _chain(story: Story) -> str:
@@ -133,13 +173,13 @@ def _blocks(story: Story) -> Table:
     grid.add_column(overflow="fold")
     widest = max((len(plain(step.event)) for step in story.steps), default=0)
     for step in story.steps:
-        event = Text(f"{plain(step.event):<{widest}}", "bold")
-        head = Text("  ").join([_at(step), Text(f"{_since(step):<11}"), event, Text(plain(step.actor))])
+        event = Text(f"{plain(step.event):<{widest}}", _STYLES.get(step.event, "bold"))
+        head = Text("  ").join([_at(step), Text(f"{_since(step):<12}"), event, Text(plain(step.actor))])
         lines = (
             [head] if step.verified else [head, Text("not verified: the chain is broken before or here", "bold red")]
         )
-        if step.message:
-            lines.append(Text(plain(step.message)))
+        if step.says:
+            lines.append(Text(plain(step.says)))
         lines += [Text.assemble((f"{p.heading} ", "cyan"), (plain(p.text), "dim")) for p in step.particulars]
         grid.add_row(str(step.sequence or "?"), Text("\n").join(lines))
     return grid
@@ -168,6 +208,7 @@ def as_json(story: Story) -> dict[str, object]:
         "ladder": story.ladder,
         "tier": story.tier,
         "drill": story.drill,
+        "drillResult": _json_result(story.result),
         "opened": _json_time(story.opened),
         "closed": story.closed or None,
         "contained": story.contained,
@@ -195,6 +236,17 @@ def as_json(story: Story) -> dict[str, object]:
     }
 
 
+def _json_result(result: DrillResult | None) -> dict[str, object] | None:
+    if result is None:
+        return None
+    return {
+        "answers": dict(result.answers),
+        "neverAnswered": result.never_answered,
+        "containment": result.containment,
+        "channelsFailed": result.channels_failed,
+    }
+
+
 def _json_time(at: datetime | None) -> str | None:
     return format_time(at) if at else None
 
@@ -209,12 +261,16 @@ def as_markdown(story: Story) -> Iterator[str]:
     yield "| # | At (UTC) | Since | Event | Actor | What happened |"
     yield "| ---: | --- | ---: | --- | --- | --- |"
     for step in story.steps:
-        what = [_md(step.message)] if step.message else []
+        what = [_md(step.says)] if step.says else []
         what += [f"*{p.heading}:* {_md(p.text)}" for p in step.particulars]
         at = f"{step.at:%Y-%m-%d} {clock(step.at)}" if step.at else _md(step.at_text)
         event = _md(step.event) + ("" if step.verified else " **(unverified)**")
         cells = (str(step.sequence or "?"), at, _since(step), event, _md(step.actor), "<br>".join(what))
         yield "| " + " | ".join(cells) + " |"
+    if story.result is not None:
+        yield from ("", "### Result of the drill", "", "| Who or what | Result |", "| --- | --- |")
+        for what_, how in _result_rows(story.result):
+            yield f"| {_md(what_)} | {_md(how)} |"
 
 
 def _md(text: str) -> str:

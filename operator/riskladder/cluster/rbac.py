@@ -79,6 +79,13 @@ NAMESPACED = (
     Grant(
         "discovery.k8s.io", ("endpointslices",), ("list", "watch"), "the trail: proof that nothing is served any more"
     ),
+    Grant(
+        "batch",
+        ("cronjobs", "jobs"),
+        ("get", "patch"),
+        "alsoSuspend: suspends what a tier names beside the model, and lets it run again",
+        checked=False,
+    ),
     Grant("events.k8s.io", ("events",), ("create",), "the trail: Events on ladders, signals, escalations and targets"),
     Grant(
         "",

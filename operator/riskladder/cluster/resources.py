@@ -56,6 +56,13 @@ EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
+SUSPENDABLE = {
+    "CronJob": Resource("batch", "v1", "cronjobs", "CronJob"),
+    "Job": Resource("batch", "v1", "jobs", "Job"),
+    "CronWorkflow": Resource("argoproj.io", "v1alpha1", "cronworkflows", "CronWorkflow"),
+}
+"""What can be suspended beside a model, by kind."""
+
 OWN = (LADDERS, SIGNALS, ESCALATIONS, DECISIONS, RECORDS)
 WATCHED = (LADDERS, SIGNALS, DECISIONS)
 """What people and monitors write: followed by Kopf."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,24 +17,23 @@ from riskladder.api.escalation import Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import authority, resources
-from riskladder.cluster.client import FIELD_MANAGER, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Refused
+from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.rbac import Permissions
-from riskladder.cluster.resources import Resource
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.store import Key, LadderKey, PaperKey, Store
 from riskladder.controller.trail_writer import TrailWriter
+from riskladder.controller.workload_writer import WorkloadWriter
 from riskladder.notify.courier import Courier
 from riskladder.policy import contain
 from riskladder.policy.decide import decide
 from riskladder.policy.ladders import update_ladder
-from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rehearsal, Restoring, Rising
+from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising
 from riskladder.policy.progress import record_undone
 from riskladder.policy.snapshot import Escalation, Proof, Snapshot, Stamps, TargetKey
-from riskladder.workloads import deployment
-from riskladder.workloads.facts import Revision, Workload
+from riskladder.workloads.suspend import Beside
 
 log = structlog.get_logger(__name__)
 
@@ -103,6 +102,7 @@ class Reconciler:
         self._seen: dict[TargetKey, datetime] = {}
         """When the change that led to a containment was seen."""
         self._undone: dict[TargetKey, list[Undone]] = defaultdict(list)
+        self._workloads = WorkloadWriter(client, self.store)
         self._permissions = Permissions(client)
         self._people = People(client, self.store, self._trail, observe=metrics.observe_trail, now=utcnow)
         self.outbox = Outbox(client, courier, self.store, changed=self._told, now=utcnow) if courier else None
@@ -152,13 +152,21 @@ class Reconciler:
 
     # --- Deciding -------------------------------------------------------------------------------------------------
 
-    def _snapshot(self, key: TargetKey, *, thorough: bool = True, proof: Proof | None = None) -> Snapshot:
+    def _snapshot(
+        self,
+        key: TargetKey,
+        *,
+        thorough: bool = True,
+        proof: Proof | None = None,
+        beside: Mapping[tuple[str, str], Beside] | None = None,
+    ) -> Snapshot:
         snapshot = replace(
             self.store.snapshot(key, self._stamps, thorough=thorough),
             proof=proof,
             deliveries=self.outbox.deliveries if self.outbox else {},
             rehearsals=self._rehearsals,
             lock=self._lock,
+            beside=beside or {},
         )
         escalation = snapshot.open
         if escalation is not None and snapshot.target is not None and (intent := contain.active_intent(escalation)):
@@ -293,7 +301,7 @@ class Reconciler:
         try:
             stored = await self._client.json_patch(resources.ESCALATIONS, escalation.namespace, escalation.name, patch)
         except Refused:
-            await self._refresh(resources.ESCALATIONS, escalation.namespace, escalation.name)
+            await self._workloads.refresh(resources.ESCALATIONS, escalation.namespace, escalation.name)
             return None
         self.store.put(resources.ESCALATIONS, stored)
         target = escalation.spec.target
@@ -301,18 +309,8 @@ class Reconciler:
 
     async def _act(self, key: TargetKey, snapshot: Snapshot, escalation: Escalation, act: Act) -> None:
         """The one write that contains: a compare-and-swap on the workload as it was seen."""
-        workload = snapshot.target
-        assert workload is not None  # noqa: S101
-        try:
-            if act.action is ContainmentAction.ROLLBACK:
-                assert act.revision is not None  # noqa: S101
-                patch = await self._rollback_patch(key, workload, act.revision)
-            else:
-                patch = deployment.scale_to_zero(workload)
-            stored = await self._client.json_patch(resources.DEPLOYMENTS, key.namespace, key.name, patch)
-        except (Refused, NotFound):
-            await self._refresh(resources.DEPLOYMENTS, key.namespace, key.name)
-            raise
+        assert snapshot.target is not None  # noqa: S101
+        await self._workloads.contain(key, snapshot.target, act)
         at = utcnow()
         stamp = (escalation.uid, act.intent.id)
         before = self._stamps.get(stamp)
@@ -331,26 +329,6 @@ class Reconciler:
             self._metrics.undone.labels(act.undone_by).inc()
             self._undone[key].append(Undone(escalation.name, act.intent, act.undone_by, at))
             self._fights.setdefault(key, []).append(time.monotonic())
-        self.store.put(resources.DEPLOYMENTS, stored)
-
-    async def _rollback_patch(self, key: TargetKey, workload: Workload, to: Revision) -> list[dict[str, Any]]:
-        """The patch, from the templates as they are stored: they are too large to be cached for every workload."""
-        live = await self._client.get(resources.DEPLOYMENTS, key.namespace, key.name)
-        old = await self._client.get(resources.REPLICASETS, key.namespace, to.name)
-        seen = (workload.uid, workload.digest, to.uid)
-        found = (live["metadata"]["uid"], deployment.template_digest(live["spec"]["template"]), old["metadata"]["uid"])
-        if found != seen:
-            raise Refused(
-                422, "Changed", "changed since it was seen", verb="get", resource="deployments.apps", where=key.name
-            )
-        return deployment.roll_back(live, old)
-
-    async def _refresh(self, resource: Resource, namespace: str, name: str) -> None:
-        """Replace what is cached by what is stored: the cache was behind."""
-        try:
-            self.store.put(resource, await self._client.get(resource, namespace, name))
-        except NotFound:
-            self.store.drop_unless(resource, (), namespace=namespace, name=name)
 
     # --- The trail ------------------------------------------------------------------------------------------------
 
@@ -370,7 +348,8 @@ class Reconciler:
                 await self._write_deleted(key)
                 await self._write_undone(key)
                 proof = await self._people.ask(d for ds in self._snapshot(key).decisions.values() for d in ds)
-            snapshot = self._snapshot(key, proof=proof)
+            beside = {} if self._observe_only else await self._workloads.look_beside(key, self._snapshot(key).open)
+            snapshot = self._snapshot(key, proof=proof, beside=beside)
             plan = decide(snapshot, utcnow())
             if not plan.urgent and not self._is_under_way(snapshot):
                 self._seen.pop(key, None)  # what is undone later is timed from then
@@ -393,11 +372,14 @@ class Reconciler:
             for decision in plan.decisions:
                 await self._trail.decision(decision)
             if plan.restoring is not None:
-                await self._restore(key, snapshot, plan.restoring)
+                await self._workloads.restore(key, snapshot, plan.restoring)
+            for switch in plan.switches:
+                await self._workloads.switch(key, switch)
             if plan.rehearsal is not None:
-                await self._rehearse(key, snapshot, plan.rehearsal)
+                error = await self._workloads.rehearse(key, snapshot, plan.rehearsal)
+                self._rehearsals[(plan.rehearsal.escalation.uid, plan.rehearsal.intent.id)] = (utcnow(), error)
             self._deliver(key)
-            if plan.escalations or changes or plan.restoring or plan.rehearsal:
+            if plan.escalations or changes or plan.restoring or plan.switches or plan.rehearsal:
                 self.scheduler.add(key)
             else:
                 self._sleep(key, plan)
@@ -407,45 +389,6 @@ class Reconciler:
         if self.outbox is not None:
             for escalation in self.store.mailing(key):
                 self.outbox.consider(escalation)
-
-    async def _restore(self, key: TargetKey, snapshot: Snapshot, restoring: Restoring) -> None:
-        """Bring back what a containment took away: a compare-and-swap on the workload as it was seen."""
-        assert snapshot.target is not None  # noqa: S101
-        patch = deployment.restore_replicas(snapshot.target, restoring.replicas)
-        try:
-            stored = await self._client.json_patch(resources.DEPLOYMENTS, key.namespace, key.name, patch)
-        except (Refused, NotFound):
-            await self._refresh(resources.DEPLOYMENTS, key.namespace, key.name)
-            raise
-        log.info(
-            "restored",
-            namespace=key.namespace,
-            target=f"{key.kind}/{key.name}",
-            escalation=restoring.escalation.name,
-            replicas=restoring.replicas,
-        )
-        self.store.put(resources.DEPLOYMENTS, stored)
-
-    async def _rehearse(self, key: TargetKey, snapshot: Snapshot, rehearsal: Rehearsal) -> None:
-        """The containment of a drill as a dry run: what the API server would have said is the result."""
-        assert snapshot.target is not None  # noqa: S101
-        error, intent = "", rehearsal.intent
-        try:
-            patch = deployment.scale_to_zero(snapshot.target)
-            if intent.action is ContainmentAction.ROLLBACK and rehearsal.revision is not None:
-                patch = await self._rollback_patch(key, snapshot.target, rehearsal.revision)
-            await self._client.request(
-                "PATCH",
-                resources.DEPLOYMENTS.path(key.namespace, key.name),
-                verb="patch",
-                resource=resources.DEPLOYMENTS.title,
-                body=patch,
-                content_type=JSON_PATCH,
-                params={"fieldManager": FIELD_MANAGER, "dryRun": "All"},
-            )
-        except (Refused, NotFound, Forbidden) as problem:
-            error = str(problem)[:500]
-        self._rehearsals[(rehearsal.escalation.uid, intent.id)] = (utcnow(), error)
 
     async def _write_deleted(self, key: TargetKey) -> None:
         """Say in the chain of a deleted escalation that it was deleted; who did it is in the API server's audit log."""
@@ -476,7 +419,7 @@ class Reconciler:
             await self._trail.escalation(update)
             self._metrics.observe_trail(update)
         except (Refused, Conflict):
-            await self._refresh(resources.ESCALATIONS, update.escalation.namespace, update.escalation.name)
+            await self._workloads.refresh(resources.ESCALATIONS, update.escalation.namespace, update.escalation.name)
             raise
 
     async def _write_ladder(self, key: LadderKey) -> None:

@@ -47,14 +47,15 @@ class TrailWriter:
         """Generation, by uid, of the objects whose stored spec is so wrong that the API server refuses any status."""
 
     async def escalation(self, update: EscalationUpdate) -> None:
-        """Bring an escalation's labels, records, Events and status up to date, in that order.
+        """Bring an escalation's records, Events, labels and status up to date, in that order.
 
         Raises:
             ApiError: A write was refused or not answered; ``Refused`` where somebody else has written the escalation.
         """
         escalation = update.escalation
         version = escalation.resource_version
-        if update.labels:
+        head = await self.entries(escalation, update.entries)
+        if update.labels:  # after the records: a lock is lifted by what is on record
             labelled = await self._client.merge_patch(
                 resources.ESCALATIONS,
                 escalation.namespace,
@@ -63,7 +64,6 @@ class TrailWriter:
             )
             self._stored(resources.ESCALATIONS, labelled)
             version = labelled["metadata"]["resourceVersion"]
-        head = await self.entries(escalation, update.entries)
         status = update.status.model_copy(update={"ledger": head or LedgerHead(sequence=0, hash=GENESIS_HASH)})
         test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
         await self._status(_reference(resources.ESCALATIONS, escalation), status.to_api(), resources.ESCALATIONS, test)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import email.utils
 import json
+import os
+import ssl
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -100,7 +102,10 @@ def _why(cause: Exception) -> str:
     if isinstance(cause, aiohttp.ClientConnectorDNSError):
         return "its name does not resolve"
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return (cause.os_error.strerror or type(cause.os_error).__name__).lower()
+        error = cause.os_error
+        if isinstance(error, ssl.SSLError) or not error.errno:
+            return (error.strerror or type(error).__name__).lower()
+        return os.strerror(error.errno).lower()
     if isinstance(cause, aiohttp.ServerDisconnectedError):
         return "it closed the connection without an answer"
     if isinstance(cause, aiohttp.ClientResponseError):

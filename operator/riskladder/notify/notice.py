@@ -136,14 +136,16 @@ def compose(*, namespace: str, name: str, uid: str, spec: EscalationSpec, notifi
         namespace: Of the escalation.
         name: Of the escalation.
         uid: Of the escalation.
-        spec: What it pinned. Of it only parts that never change are read: not the intents.
+        spec: What it pinned. Of it only parts that never change are read: of the intents, which grow, those that were
+            there when the notification was queued.
         notification: The queued notification; its state, attempts and errors are not read.
     """
     tiers = spec.policy.tiers
     position = next((i for i, tier in enumerate(tiers) if tier.name == notification.tier), None)
     status = _status(notification.about)
-    model, manual = spec.model, spec.signal.manual
-    readings = tuple(_measurement(spec, reading) for reading in spec.signal.readings)
+    signal = spec.signal_at(notification.at)
+    model, manual = spec.model, signal.manual
+    readings = tuple(_measurement(spec, reading) for reading in signal.readings)
     references = [
         *([Reference("model card", model.card)] if model and model.card else ()),
         *([Reference("lineage", model.lineage)] if model and model.lineage else ()),
@@ -167,7 +169,7 @@ def compose(*, namespace: str, name: str, uid: str, spec: EscalationSpec, notifi
         target=f"{spec.target.kind}/{spec.target.name}",
         model=model.name if model else "",
         model_version=(model.version or "") if model else "",
-        observed_at=spec.signal.observed_at,
+        observed_at=signal.observed_at,
         readings=readings,
         judgement=Judgement(manual.tier, manual.rationale, manual.raised_by or "") if manual else None,
         remedies=tiers[position].remedies if position is not None and status is not Status.RESOLVED else (),

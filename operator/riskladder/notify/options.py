@@ -101,7 +101,7 @@ def describe_quorum(quorum: Quorum) -> str:
 def _is_held(spec: EscalationSpec, notification: Notification, tier: Tier | None) -> bool:
     if spec.drill:
         return False  # Its containment is a dry run: there is nothing to bring back.
-    manual = spec.signal.manual
+    manual = spec.signal_at(notification.at).manual
     if notification.about in CONTAINED or (manual is not None and manual.containment is not None):
         return True
     containment = tier.containment if tier is not None else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from riskladder.api.base import GROUP
 from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import (
+    CountedDecision,
     EscalationSpec,
     Evidence,
     Image,
@@ -167,9 +168,10 @@ def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> 
     breached = [g for g in judgement.groups if g.live_tier]
     if workload is None:
         return None
-    if not breached:
-        return _inherit(snapshot, workload, now)
     demand = _strongest(judgement.demands())
+    inherited = _inherit(snapshot, workload, now) if demand is None else None
+    if inherited is not None or not breached:
+        return inherited
     group = demand.group if demand else max(breached, key=lambda g: rank(g.policy, g.live_tier))
     tier = group.live_tier
     cause = demand.signal if demand else group.cause(tier)
@@ -263,10 +265,8 @@ def calls(escalation: Escalation) -> Iterator[Call]:
     pinned = tier_of(policy, rung.tier)
     declared = pinned.containment if pinned else None
     served = {intent.decision for intent in escalation.spec.intents}
-    for decision in status.decisions:
+    for decision in _since_the_last_resume(status.decisions):
         if not decision.counted or decision.action is not DecisionAction.CONTAIN or decision.name in served:
-            continue
-        if _is_resumed_since(escalation, decision.at):
             continue
         action = decision.containment or (declared.action if declared else ContainmentAction.SCALE_TO_ZERO)
         containment = (declared or Containment(action=action)).model_copy(update={"action": action})
@@ -282,6 +282,12 @@ def calls(escalation: Escalation) -> Iterator[Call]:
 
 _ENTERED_BY_PEOPLE = (Reason.STALLED, Reason.ESCALATED_BY_HAND, Reason.CONTAINMENT_LATE)
 """Why a rung is entered without any reading of its tier."""
+
+
+def _since_the_last_resume(decisions: Sequence[CountedDecision]) -> Sequence[CountedDecision]:
+    """What was decided after it, by order: what is judged in one pass has one time."""
+    met = [n for n, d in enumerate(decisions) if d.action is DecisionAction.RESUME and d.reason == Reason.QUORUM_MET]
+    return decisions[met[-1] + 1 :] if met else decisions
 
 
 def _is_resumed_since(escalation: Escalation, at: datetime) -> bool:

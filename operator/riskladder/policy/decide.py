@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from riskladder.policy.beside import switches
 from riskladder.policy.contain import carry_out, open_escalation, raise_escalation
 from riskladder.policy.drills import open_drill, rehearsal
 from riskladder.policy.judge import Judgement, judge
@@ -89,6 +90,7 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
         signals=tuple(signals),
         decisions=tuple(judged),
         restoring=restoring(snapshot, judgement, now) if not changed_escalations else None,
+        switches=tuple(switches(snapshot, now)) if not changed_escalations else (),
         rehearsal=rehearsal(snapshot, drill) if drill is not None and not changed_escalations else None,
         wake_at=min(wakes, default=None),
     )

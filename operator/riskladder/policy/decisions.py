@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,6 +18,10 @@ from riskladder.policy.plan import DecisionUpdate, Entry, Measure, On
 from riskladder.policy.quorum import Tally, tally, votes_for
 from riskladder.policy.refusals import COMMON, QUORUMS, RULES, Refusal, by, refuse
 from riskladder.policy.snapshot import Decision
+
+MAX_DECISIONS = 256
+"""Decisions kept in the status."""
+
 
 # --- Judging ----------------------------------------------------------------------------------------------------------
 
@@ -42,11 +46,29 @@ def judge_all(draft: Draft) -> tuple[DecisionUpdate, ...]:
             if known and refusal is not None:
                 updates.append(said(decision, refusal.reason, refusal.message, draft.now, counted=False))
                 continue
+            if not _make_room(draft):
+                message = f"the escalation has {MAX_DECISIONS} decisions already"
+                updates.append(said(decision, Reason.TOO_MANY_DECISIONS, message, draft.now, counted=False))
+                continue
             _take(draft, decision, refusal)
         judged = next(d for d in draft.decisions if d.name == decision.name)
         message = judged.refused_because or _praise(judged)
         updates.append(said(decision, Reason(judged.reason), message, draft.now, counted=judged.counted))
     return tuple(updates)
+
+
+def _make_room(draft: Draft) -> bool:
+    """Keep the list within its limit: what was refused or only said goes first, then what is of earlier rungs.
+
+    All of it stays in the records.
+    """
+    if len(draft.decisions) < MAX_DECISIONS:
+        return True
+    idle = next((d for d in draft.decisions if not d.counted or d.action is DecisionAction.COMMENT), None)
+    oldest = idle or next((d for d in draft.decisions if d.rung < draft.rung.number), None)
+    if oldest is not None:
+        draft.decisions.remove(oldest)
+    return oldest is not None
 
 
 def said(decision: Decision, reason: Reason, message: str, now: datetime, *, counted: bool) -> DecisionUpdate:
@@ -215,12 +237,13 @@ def _close(draft: Draft, decision: Decision) -> None:
     close(draft, Reason(draft.resolution.value), message)
 
 
-def close(draft: Draft, reason: Reason, message: str) -> None:
+def close(draft: Draft, reason: Reason, message: str, detail: Mapping[str, str] | None = None) -> None:
     """End the escalation: nothing is held any more."""
     draft.closed_at = draft.now
     draft.conditions.set(ConditionType.CLOSED, True, reason, message)
     measure = _measure(draft, "decide", "") if draft.resolution and draft.rung.decided_at is None else None
-    draft.entries.append(Entry(reason, "closed", draft.now, message, on=(On.ESCALATION, On.SIGNAL), measure=measure))
+    about = (On.ESCALATION, On.SIGNAL)
+    draft.entries.append(Entry(reason, "closed", draft.now, message, dict(detail or {}), on=about, measure=measure))
     if LABEL_CONTAINMENT in draft.escalation.labels:
         draft.labels[LABEL_CONTAINMENT] = None
 

@@ -18,7 +18,7 @@ from riskladder.policy import contain, rungs
 from riskladder.policy.decisions import close
 from riskladder.policy.draft import Draft
 from riskladder.policy.judge import Judgement
-from riskladder.policy.plan import Entry, On, Opening, Rehearsal
+from riskladder.policy.plan import Entry, Opening, Rehearsal
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot
 from riskladder.policy.telling import EVENTS
 
@@ -131,16 +131,15 @@ def result(draft: Draft) -> dict[str, str]:
 def conclude(draft: Draft) -> None:
     """The result of a drill that people have closed themselves."""
     if draft.escalation.spec.drill:
-        _report(draft, Reason.DRILL_COMPLETED, f"closed as {draft.resolution}")
+        text, detail = _report(draft, f"closed as {draft.resolution}")
+        draft.entries.append(Entry(Reason.DRILL_COMPLETED, "drill", draft.now, text, detail))
 
 
 def _end(draft: Draft, reason: Reason, message: str) -> None:
-    _report(draft, reason, message)
-    close(draft, reason, message)
+    close(draft, reason, *_report(draft, message))
 
 
-def _report(draft: Draft, reason: Reason, message: str) -> None:
+def _report(draft: Draft, message: str) -> tuple[str, dict[str, str]]:
     found = result(draft)
     missing = sum(text == "never answered" for text in found.values())
-    text = f"{message}; {missing} role(s) never answered"
-    draft.entries.append(Entry(reason, "drill", draft.now, text, found, on=(On.ESCALATION,)))
+    return f"{message}; {missing} role(s) never answered", found

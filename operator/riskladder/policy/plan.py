@@ -16,6 +16,7 @@ from riskladder.api.signal import SignalStatus
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.snapshot import Decision, Escalation, Signal
 from riskladder.workloads.facts import Revision
+from riskladder.workloads.suspend import Beside
 
 ACTOR = "riskladder"
 """The operator, as an actor in records."""
@@ -121,6 +122,15 @@ class Restoring:
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """Suspend a workload beside the model, or let it run again."""
+
+    escalation: Escalation
+    seen: Beside
+    suspend: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Rehearsal:
     """The containment of a drill: asked of the API server as a dry run, which proves permission and admission."""
 
@@ -157,6 +167,7 @@ class Plan:
     signals: tuple[SignalUpdate, ...] = ()
     decisions: tuple[DecisionUpdate, ...] = ()
     restoring: Restoring | None = None
+    switches: tuple[Switch, ...] = ()
     rehearsal: Rehearsal | None = None
     wake_at: datetime | None = None
     """When to look again without any event: the next deadline, staleness, or settling time."""
@@ -174,4 +185,5 @@ class Plan:
     @property
     def has_trail(self) -> bool:
         """Whether the plan has writes of the second phase."""
-        return bool(self.escalations or self.signals or self.decisions or self.restoring or self.rehearsal)
+        further = self.restoring or self.switches or self.rehearsal
+        return bool(self.escalations or self.signals or self.decisions or further)

@@ -7,7 +7,16 @@ from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
 from riskladder.api.conditions import Condition, Conditions
-from riskladder.api.escalation import ContainmentStatus, Contest, Evidence, Intent, Restore, ResumeStatus, Undone
+from riskladder.api.escalation import (
+    ContainmentStatus,
+    Contest,
+    Evidence,
+    Intent,
+    Restore,
+    ResumeStatus,
+    SignalRef,
+    Undone,
+)
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen
 from riskladder.policy import contain, rungs
@@ -62,6 +71,7 @@ def follow(draft: Draft) -> None:
         or ((stamps.pods_gone_at or now) if proof.pods_gone else None),
         undone=current.undone if current else (),
         contest=current.contest if current else None,
+        beside=before.beside if before and is_same_episode else (),
         restore=(before.restore if before and is_same_episode else None) or restore_of(escalation),
     )
     _contained(draft, intent, status, proof, current, now)
@@ -155,7 +165,9 @@ def resume(draft: Draft) -> None:
     if ended.done < len(ended.steps):
         if ended.watch_until is not None:
             draft.wake.append(ended.watch_until)
-        if workload.replicas < ended.steps[ended.done] or not _next_step_is_due(draft.group, ended, draft.now):
+        if workload.replicas < ended.steps[ended.done] or not _next_step_is_due(
+            draft.group, draft.escalation.spec.signal, ended, draft.now
+        ):
             return
     watch = draft.tier.resume.watch_for if draft.tier and draft.tier.resume else None
     done = min(ended.done + 1, len(ended.steps))
@@ -171,10 +183,11 @@ def resume(draft: Draft) -> None:
     draft.entries.append(Entry(Reason.RESTORED, key, draft.now, message, detail, on=(On.TARGET,), measure=measure))
 
 
-def _next_step_is_due(group: Group | None, ended: ResumeStatus, now: datetime) -> bool:
-    """The first step at once; each other one after the watch, on a reading at baseline that was observed since.
+def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatus, now: datetime) -> bool:
+    """The first step at once; each other one after the watch, on readings at baseline that were observed since.
 
-    A model that no monitor reports on has no reading to wait for.
+    Of every indicator, that is, that was read when the escalation was opened. A model that no monitor reports on has
+    no reading to wait for.
     """
     if ended.done == 0 or ended.step_at is None:
         return True
@@ -182,8 +195,11 @@ def _next_step_is_due(group: Group | None, ended: ResumeStatus, now: datetime) -
         return False
     if group is None or not any(s.spec and s.spec.readings for s in group.signals):
         return True
-    observed = [o.observed_at for s in group.signals for o in group.verdicts[s.uid].observed]
-    return not group.live_tier and max(observed, default=ended.at) > ended.step_at
+    newest: dict[str, datetime] = {}
+    for observed in (o for s in group.signals for o in group.verdicts[s.uid].observed):
+        newest[observed.indicator] = max(observed.observed_at, newest.get(observed.indicator, observed.observed_at))
+    asked = [newest.get(r.indicator, ended.at) for r in opened.readings] or [max(newest.values(), default=ended.at)]
+    return not group.live_tier and min(asked) > ended.step_at
 
 
 def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restoring | None:
@@ -196,8 +212,11 @@ def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restor
         return None
     if ended.done >= len(ended.steps) or not contain.may_touch(workload, escalation):
         return None
+    if contain.is_suspended(snapshot, escalation):
+        return None
     wanted = ended.steps[ended.done]
-    if workload.replicas >= wanted or not _next_step_is_due(group_of(snapshot, judgement, escalation), ended, now):
+    group = group_of(snapshot, judgement, escalation)
+    if workload.replicas >= wanted or not _next_step_is_due(group, escalation.spec.signal, ended, now):
         return None
     return Restoring(escalation, wanted)
 
@@ -409,9 +428,10 @@ def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: da
         contest = contest.model_copy(update={"count": contest.count + 1})
     containment = before.model_copy(update={"undone": undone, "contest": contest})
     total = sum(u.count for u in undone)
-    conditions = Conditions(escalation.status.conditions, generation=escalation.generation, now=at)
     # False and then True: the time of the transition shows when it was broken last.
-    conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_UNDONE, f"undone by {manager}")
+    broken = Conditions(escalation.status.conditions, generation=escalation.generation, now=at)
+    broken.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_UNDONE, f"undone by {manager}")
+    conditions = Conditions(broken.result(), generation=escalation.generation, now=at)
     conditions.set(ConditionType.CONTAINMENT_HOLDS, True, Reason.CONTAINED_AGAIN, _holds_message(containment))
     entry = Entry(
         event=Reason.CONTAINED_AGAIN,

@@ -9,6 +9,9 @@ from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.escalation import CountedDecision, PinnedPolicy
 from riskladder.api.tiers import Quorum, QuorumMember, Tier
 
+VOTES = (DecisionAction.ACCEPT_RISK, DecisionAction.CLOSE, DecisionAction.RESUME)
+"""Decisions that need a quorum."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:

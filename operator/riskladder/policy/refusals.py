@@ -13,12 +13,11 @@ from riskladder.api.base import format_time
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Quorum, QuorumMember
+from riskladder.policy.contain import may_touch
 from riskladder.policy.draft import Draft
 from riskladder.policy.evaluate import rank
 from riskladder.policy.quorum import close_quorum, may_sit, resume_quorum, votes_for
 from riskladder.policy.snapshot import Decision
-
-MAX_DECISIONS = 256
 
 OWNERS_NEVER = (DecisionAction.ACCEPT_RISK, DecisionAction.RESUME, DecisionAction.CLOSE)
 """What an owner of the model never has a say in."""
@@ -41,8 +40,6 @@ def _is_new(draft: Draft, decision: Decision) -> Refusal | None:
     known = next((d for d in draft.decisions if d.name == decision.name), None)
     if known is not None and known.uid != decision.uid:
         return Refusal(Reason.ALREADY_COUNTED, f"a decision named {decision.name} was judged before: use another name")
-    if len(draft.decisions) >= MAX_DECISIONS:
-        return Refusal(Reason.TOO_MANY_DECISIONS, f"the escalation has {MAX_DECISIONS} decisions already")
     return None
 
 
@@ -135,6 +132,14 @@ def _has_not_voted(draft: Draft, decision: Decision) -> Refusal | None:
     return None
 
 
+def _is_not_met(draft: Draft, decision: Decision) -> Refusal | None:
+    """A quorum is met once on a rung: whoever comes after that has nothing left to decide."""
+    action, number = decision.spec.action, draft.rung.number
+    if any((d.action, d.rung, d.reason) == (action, number, Reason.QUORUM_MET) for d in draft.decisions):
+        return Refusal(Reason.ALREADY_COUNTED, f"the quorum for {action} has been met on this rung already")
+    return None
+
+
 def objections(draft: Draft) -> set[str]:
     """The roles whose objection stands on this rung."""
     standing: set[str] = set()
@@ -190,12 +195,20 @@ def _is_contained(draft: Draft, decision: Decision) -> Refusal | None:
     return Refusal(Reason.NOTHING_TO_RESUME, "no containment is in force")
 
 
+def _is_coming_back(draft: Draft) -> bool:
+    """Whether a resume is still being carried out; it never is on a target that is gone, or not ours to touch."""
+    ended, workload, escalation = draft.resume, draft.snapshot.target, draft.escalation
+    if ended is None or ended.applied_at is not None or escalation.spec.drill or workload is None:
+        return False
+    return may_touch(workload, escalation)
+
+
 def _can_be_closed(draft: Draft, decision: Decision) -> Refusal | None:
     resolution = decision.spec.resolution
     if draft.is_contained and resolution is not Resolution.RETIRED:
         message = "the model is contained: resume it first, or close with resolution Retired"
         return Refusal(Reason.STILL_CONTAINED, message)
-    if draft.resume is not None and draft.resume.applied_at is None and not draft.escalation.spec.drill:
+    if _is_coming_back(draft) and resolution is not Resolution.RETIRED:
         return Refusal(
             Reason.STILL_CONTAINED, "the model is still being brought back, step by step: close it after that"
         )
@@ -210,8 +223,13 @@ def _can_be_closed(draft: Draft, decision: Decision) -> Refusal | None:
 
 def _knows_clock(draft: Draft, decision: Decision) -> Refusal | None:
     clock = decision.spec.clock
-    if clock is None or clock in draft.clocks:
+    if clock is None:
         return None
+    if clock in draft.clocks:
+        role = draft.clocks[clock].role
+        if may_sit(draft.policy, (QuorumMember(role=role),), decision.spec.role):
+            return None
+        return Refusal(Reason.NOT_IN_QUORUM, f"to meet {clock} is for {role}, and this is {decision.spec.role}")
     running = ", ".join(sorted(draft.clocks)) or "none"
     return Refusal(Reason.UNKNOWN_CLOCK, f"spec.clock: {clock} is no clock of the escalation ({running})")
 
@@ -266,8 +284,16 @@ RULES: dict[DecisionAction, tuple[Rule, ...]] = {
         _has_seat(_decide_quorum),
         _nobody_objects,
         _has_not_voted,
+        _is_not_met,
     ),
-    DecisionAction.RESUME: (*_VOTE, _is_contained, _has_seat(_resume_quorum), _nobody_objects, _has_not_voted),
+    DecisionAction.RESUME: (
+        *_VOTE,
+        _is_contained,
+        _has_seat(_resume_quorum),
+        _nobody_objects,
+        _has_not_voted,
+        _is_not_met,
+    ),
     DecisionAction.CLOSE: (*_VOTE, _can_be_closed, _has_seat(_close_quorum), _has_not_voted),
     DecisionAction.REVIEW: (_is_over, _answers_for_the_ladder),
 }

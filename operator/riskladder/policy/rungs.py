@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
 from riskladder.api.conditions import find
-from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import ClockStatus, Rung
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier, TimeoutAction
@@ -20,17 +19,16 @@ from riskladder.policy.draft import Draft
 from riskladder.policy.evaluate import rank, tier_of
 from riskladder.policy.judge import Group
 from riskladder.policy.plan import Entry, On
-from riskladder.policy.quorum import close_quorum, tally
+from riskladder.policy.quorum import VOTES, close_quorum, tally
 from riskladder.policy.snapshot import Escalation
-
-VOTES = (DecisionAction.ACCEPT_RISK, DecisionAction.CLOSE, DecisionAction.RESUME)
-"""Decisions that need a quorum."""
 
 
 def current_tier(escalation: Escalation, group: Group | None) -> str:
     """The tier it stands at: the worst one reached so far. A better reading never lowers a rung by itself."""
     policy = escalation.spec.policy
-    reached = [escalation.labels.get(LABEL_TIER, ""), escalation.status.tier or "", group.live_tier if group else ""]
+    # The label is the tier it was opened at. Later it follows the status, and may be ahead of that after a crash.
+    stored = escalation.status.tier or escalation.labels.get(LABEL_TIER, "")
+    reached = [stored, group.live_tier if group else ""]
     reached += [intent.tier for intent in escalation.spec.intents]
     return max(reached, key=lambda tier: rank(policy, tier))
 
@@ -69,7 +67,11 @@ def enter(draft: Draft, tier: str) -> None:
         move(draft, tier, Reason.TIER_RAISED, at=max(intent.intended_at, rung.entered_at) if intent else None)
     elif draft.resume is not None and last is not None and draft.is_contained and rung.entered_at <= draft.resume.at:
         reason = Reason.CONTAINED_BY_HAND if last.decision else Reason.BREACHED_AGAIN
-        move(draft, rung.tier, reason, at=max(last.intended_at, rung.entered_at))
+        # After the resume by any clock: another replica's may be behind, and the rung is entered once.
+        after = draft.resume.at + timedelta(microseconds=1)
+        move(draft, rung.tier, reason, at=max(last.intended_at, rung.entered_at, after))
+    elif draft.resume is not None and rung.entered_at <= draft.resume.at and draft.group and draft.group.live_tier:
+        move(draft, rung.tier, Reason.BREACHED_AGAIN)  # what a resume brought back breaches, and nothing contains it
 
 
 def move(draft: Draft, tier: str, reason: Reason, *, at: datetime | None = None) -> None:

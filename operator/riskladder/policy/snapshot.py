@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from riskladder.api.conditions import is_true
-from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
+from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec, Resolution
 from riskladder.api.escalation import EscalationSpec, EscalationStatus, PinnedPolicy, RiskAcceptance
 from riskladder.api.ladder import EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.workloads.facts import Workload
+from riskladder.workloads.suspend import Beside
 
 
 class TargetKey(NamedTuple):
@@ -142,7 +143,8 @@ def settled_by(escalation: Escalation) -> Settled:
     """What a closed escalation settled: nothing, unless people closed it."""
     status = escalation.status
     closed_at = status.closed_at if status.resolution is not None else None
-    return Settled(closed_at, status.tier or "", status.risk_acceptance, escalation.spec.ladder.name)
+    accepted = status.risk_acceptance if status.resolution is Resolution.RISK_ACCEPTED else None
+    return Settled(closed_at, status.tier or "", accepted, escalation.spec.ladder.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,8 @@ class Snapshot:
     """By escalation name, in the order in which they were made."""
     proof: Proof | None = None
     """``None`` until somebody has looked; nothing is decided about decisions before."""
+    beside: Mapping[tuple[str, str], Beside] = field(default_factory=dict)
+    """By kind and name: what belongs to the containment beside the model, if somebody has looked."""
     lock: str | None = None
     """What is missing of the admission policy that holds a contained workload; empty while it is in force, ``None``
     until somebody has looked."""

@@ -14,9 +14,10 @@ from riskladder.api.base import format_time
 from riskladder.api.escalation import Notification, NotificationState
 from riskladder.api.ladder import ChannelType
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.signal import Manual, Reading
 from riskladder.policy.draft import Draft
 from riskladder.policy.plan import Entry, Measure
-from riskladder.policy.quorum import alternates, close_quorum
+from riskladder.policy.quorum import VOTES, alternates, close_quorum
 
 EVENTS = "events"
 """Stands for the channel of a role that has none: it is told through Events, which are on record at once."""
@@ -26,6 +27,9 @@ UNREACHABLE_AFTER = 3
 
 OUTBOX_LIMIT = 400
 """Notifications kept of earlier rungs and reminders; the records keep them all."""
+
+MOST_NOTIFICATIONS = 500
+"""No ladder that anybody could answer needs more; the status has room for 512."""
 
 DEFAULT_REMINDER = timedelta(hours=1)
 """How often those are reminded who have missed the deadline to decide, where the tier does not say."""
@@ -113,35 +117,45 @@ def _tell(draft: Draft) -> None:
 
 
 def _remind(draft: Draft) -> None:
-    """Remind those who were told and have not answered; after the deadline to decide, those who have not decided."""
-    tier, rung, now = draft.tier, draft.rung, draft.now
-    if tier is None:
-        return
-    every = tier.acknowledge.remind_every.delta if tier.acknowledge and tier.acknowledge.remind_every else None
-    answered = draft.answered()
-    due: dict[str, datetime] = {}
-    if every is not None:
-        for person in told(draft):
-            covered = {person.role, person.stands_for, *alternates(draft.policy, person.role)}
-            if not answered & covered:
-                due[person.role] = _first_told(draft, person)
-    if rung.decide_missed_at is not None and tier.decide is not None:
-        voted = {d.role for d in draft.decisions if d.counted and d.rung == rung.number}
-        for member in tier.decide.quorum:
-            if not voted & {member.role, *alternates(draft.policy, member.role)}:
-                due.setdefault(member.role, rung.decide_missed_at)
-    step = every or DEFAULT_REMINDER
-    for role, since in due.items():
-        number = int((now - since) / step)
+    """Remind those who owe an answer, at the latest time that is due; one that was missed is not made up for."""
+    step = _remind_every(draft) or DEFAULT_REMINDER
+    for role, (kind, since) in _owing(draft).items():
+        number = int((draft.now - since) / step)
         draft.wake.append(since + (number + 1) * step)
         if number >= 1:
             message = f"Reminder {number}, {role} has not answered: {summarise(draft)}"
-            _put(draft, f"{rung.number}/{role}/remind-{number}", role, Reason.REMINDED, message)
+            _put(draft, f"{draft.rung.number}/{role}/{kind}-{number}", role, Reason.REMINDED, message)
+
+
+def _remind_every(draft: Draft) -> timedelta | None:
+    acknowledge = draft.tier.acknowledge if draft.tier else None
+    return acknowledge.remind_every.delta if acknowledge and acknowledge.remind_every else None
+
+
+def _owing(draft: Draft) -> dict[str, tuple[str, datetime]]:
+    """The roles that owe an answer: which reminder is for them, and from when it counts.
+
+    Those who were told and have not answered; after the deadline to decide, those who have not decided.
+    """
+    tier, rung, answered = draft.tier, draft.rung, draft.answered()
+    owing: dict[str, tuple[str, datetime]] = {}
+    if tier is None or not draft.waits:
+        return owing
+    for person in told(draft) if _remind_every(draft) is not None else ():
+        if not answered & {person.role, person.stands_for, *alternates(draft.policy, person.role)}:
+            owing[person.role] = ("remind", _first_told(draft, person))
+    if rung.decide_missed_at is not None and tier.decide is not None:
+        voted = {d.role for d in draft.decisions if d.counted and d.rung == rung.number and d.action in VOTES}
+        for member in tier.decide.quorum:
+            if not voted & {member.role, *alternates(draft.policy, member.role)}:
+                owing.setdefault(member.role, ("undecided", rung.decide_missed_at))
+    return owing
 
 
 def _first_told(draft: Draft, person: Told) -> datetime:
     prefix = f"{draft.rung.number}/{person.role}/"
-    return min((n.at for n in draft.notifications.values() if n.key.startswith(prefix)), default=person.since)
+    found = [n for n in draft.notifications.values() if n.key.startswith(prefix) and n.about != Reason.REMINDED]
+    return min((n.at for n in found), default=person.since)
 
 
 def _tell_owner(draft: Draft) -> None:
@@ -150,7 +164,8 @@ def _tell_owner(draft: Draft) -> None:
     owner = charter.owner if charter else next((m.role for m in close_quorum(draft.policy, draft.tier)), None)
     if owner is None:
         return
-    for at, what in ((rung.stalled_at, "stalled"), (rung.decide_missed_at, "decision-overdue")):
+    overdue = rung.decide_missed_at if rung.decide_missed_at != rung.stalled_at else None
+    for at, what in ((rung.stalled_at, "stalled"), (overdue, "decision-overdue")):
         if at is not None:
             message = f"Nobody has acted in time: {summarise(draft)}"
             _put(draft, f"{rung.number}/{owner}/{what}", owner, Reason.HELD, message)
@@ -165,9 +180,11 @@ def _tell_of_undoing(draft: Draft) -> None:
     milestone = total // 10 * 10 or 1
     last = max(containment.undone, key=lambda u: u.at)
     message = f"{last.field_manager} undid the containment ({milestone} so far); done again: {summarise(draft)}"
+    heard = {n.role for n in draft.notifications.values() if n.rung == draft.rung.number}
     for person in told(draft):
-        key = f"{draft.rung.number}/{person.role}/undone-{containment.intent}-{milestone}"
-        _put(draft, key, person.role, Reason.CONTAINED_AGAIN, message)
+        if person.role in heard:  # whoever comes later was not told, where people have decided meanwhile
+            key = f"{draft.rung.number}/{person.role}/undone-{containment.intent}-{milestone}"
+            _put(draft, key, person.role, Reason.CONTAINED_AGAIN, message)
 
 
 def _acknowledge_incidents(draft: Draft) -> None:
@@ -203,11 +220,11 @@ def _say_it_is_over(draft: Draft) -> None:
     closed = draft.conditions.get(ConditionType.CLOSED)
     if draft.is_closed and closed is not None:
         about, key, message = Reason(closed.reason), "closed", f"Closed: {what(draft)}: {closed.message}"
+    elif draft.rung.decided_at is not None and draft.resume is not None and draft.resume.at == draft.rung.decided_at:
+        about, key, message = Reason.RESUMED, f"resumed-{draft.rung.number}", f"The model is resumed: {what(draft)}"
     elif draft.rung.decided_at is not None and draft.is_accepted and draft.acceptance is not None:
         about, key = Reason.RISK_ACCEPTED, f"accepted-{draft.rung.number}"
         message = f"The risk is accepted until {format_time(draft.acceptance.until)}: {what(draft)}"
-    elif draft.rung.decided_at is not None and draft.resume is not None:
-        about, key, message = Reason.RESUMED, f"resumed-{draft.rung.number}", f"The model is resumed: {what(draft)}"
     else:
         return
     pairs = {(n.role, n.channel) for n in draft.notifications.values() if n.channel != EVENTS}
@@ -241,14 +258,25 @@ def what(draft: Draft) -> str:
 
 def summarise(draft: Draft) -> str:
     """What happened and what was done about it, in one line."""
-    signal = draft.escalation.spec.signal
-    if signal.manual is not None:
-        cause = f"raised by {signal.manual.raised_by or 'hand'}: {signal.manual.rationale}"
+    manual, readings = _cause(draft)
+    if manual is not None:
+        cause = f"raised by {manual.raised_by or 'hand'}: {manual.rationale}"
     else:
-        cause = ", ".join(f"{r.indicator} is {r.value:g}" for r in signal.readings[:4])
+        cause = ", ".join(f"{r.indicator} is {r.value:g}" for r in readings[:4])
     contained = draft.conditions.get(ConditionType.CONTAINED)
     done = f". Contained: {'yes' if contained.status == 'True' else 'no'}, {contained.message}" if contained else ""
     return f"{what(draft)} is in tier {draft.rung.tier}: {cause}{done}"[:900]
+
+
+def _cause(draft: Draft) -> tuple[Manual | None, tuple[Reading, ...]]:
+    """What put the model in the tier of its rung, as it reads now; what was acted on last where nothing does now."""
+    group, tier = draft.group, draft.rung.tier
+    if group is not None and any(t.name == tier for t in group.breached()):
+        found = group.cause(tier).spec
+        if found is not None:
+            return found.manual, found.readings
+    signal = draft.escalation.spec.signal_at(draft.now)
+    return signal.manual, signal.readings
 
 
 def _put(
@@ -266,7 +294,7 @@ def _put(
     channels = next((s.notify for s in draft.policy.stakeholders if s.role == role), ()) or (EVENTS,)
     for channel in (only,) if only else channels:
         key = f"{prefix}/{channel}"
-        if key in draft.notifications:
+        if key in draft.notifications or len(draft.notifications) >= MOST_NOTIFICATIONS:
             continue
         notification = Notification(
             key=key,
@@ -334,7 +362,7 @@ def _particulars(notification: Notification) -> dict[str, str]:
 
 def _skip_overtaken(draft: Draft) -> None:
     """Drop what is not worth delivering any more: of an earlier rung, answered meanwhile, or followed by another."""
-    answered = draft.answered()
+    owing = _owing(draft)
     newest = _newest_reminders(draft.notifications.values())
     chasing = (Reason.NOTIFIED, Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.HELD)
     for key, notification in draft.notifications.items():
@@ -344,7 +372,7 @@ def _skip_overtaken(draft: Draft) -> None:
         overtaken = (
             notification.rung < draft.rung.number
             or not draft.waits
-            or (is_reminder and (notification.role in answered or key not in newest))
+            or (is_reminder and (notification.role not in owing or key not in newest))
         )
         if overtaken:
             update = {"state": NotificationState.SKIPPED, "done_at": draft.now}

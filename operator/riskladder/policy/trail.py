@@ -14,7 +14,7 @@ from riskladder.api.base import format_time
 from riskladder.api.escalation import Evidence
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Observed
-from riskladder.policy import contain, decisions, drills, progress, rungs, telling
+from riskladder.policy import beside, contain, decisions, drills, progress, rungs, telling
 from riskladder.policy.contain import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.evaluate import step
@@ -51,12 +51,13 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
         rungs.pass_time(draft)
         progress.follow(draft)
         progress.resume(draft)
+        beside.follow(draft)
         drills.follow(draft)
         _close_what_is_over(draft)
     rungs.say(draft)
     telling.queue(draft)
     status = draft.status(waiting_on=rungs.waiting_on(draft), next_deadline=rungs.next_deadline(draft))
-    if escalation.labels.get(LABEL_TIER) != draft.rung.tier:
+    if escalation.labels.get(LABEL_TIER) != draft.rung.tier and not draft.is_new:
         draft.labels[LABEL_TIER] = draft.rung.tier
     if draft.resume is not None and not draft.is_contained and LABEL_CONTAINMENT in escalation.labels:
         draft.labels[LABEL_CONTAINMENT] = None
@@ -131,6 +132,7 @@ def _open(draft: Draft) -> None:
                 "signalUid": spec.signal.uid,
                 "observedAt": format_time(spec.signal.observed_at),
                 "tier": tier,
+                **_judgement(escalation),
                 **_readings(escalation),
                 **_evidence(spec.evidence),
             },
@@ -146,6 +148,15 @@ def _cause(escalation: Escalation) -> str:
         return f"raised by hand in signal {signal.name}"
     values = ", ".join(f"{r.indicator}={r.value:g}" for r in signal.readings)
     return f"signal {signal.name} reads {values}" if values else f"signal {signal.name}"
+
+
+def _judgement(escalation: Escalation) -> dict[str, str]:
+    """Who raised it, in which role and why, where a person did."""
+    manual = escalation.spec.signal.manual
+    if manual is None:
+        return {}
+    found = {"raisedBy": manual.raised_by, "role": manual.role, "rationale": manual.rationale}
+    return {key: value for key, value in found.items() if value}
 
 
 def _readings(escalation: Escalation) -> dict[str, str]:

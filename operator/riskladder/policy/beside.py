@@ -1,0 +1,95 @@
+"""The halt of what runs beside a model: data collection, retraining (``alsoSuspend``).
+
+It is no part of containing the model, and never delays that. What a workload was like before goes on record first;
+only then is it suspended. It is looked at again every minute, and suspended again where somebody let it run. A resume
+that is complete lets run what ran before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from riskladder.api.escalation import SuspendedStatus
+from riskladder.api.reasons import Reason
+from riskladder.policy import contain
+from riskladder.policy.draft import Draft
+from riskladder.policy.evaluate import tier_of
+from riskladder.policy.plan import Switch
+from riskladder.policy.snapshot import Escalation, Snapshot
+from riskladder.workloads.suspend import Beside
+
+LOOK_EVERY = timedelta(minutes=1)
+"""Between looks at what is suspended: nothing of it is watched."""
+
+
+def wanted(escalation: Escalation) -> tuple[tuple[str, str], ...]:
+    """Kind and name of all that belongs to the escalation's containment: what has to be looked at."""
+    containment = escalation.status.containment
+    if escalation.spec.drill or containment is None or not escalation.is_open:
+        return ()
+    intent = contain.active_intent(escalation)
+    found = {(b.kind, b.name) for b in containment.beside if b.resumed_at is None}
+    pinned = tier_of(escalation.spec.policy, intent.tier) if intent else None
+    if pinned is not None and pinned.containment is not None:
+        found |= {(s.kind, s.name) for s in pinned.containment.also_suspend}
+    return tuple(sorted(found))
+
+
+def follow(draft: Draft) -> None:
+    """Note how each workload was before, that it is suspended, and that it runs again."""
+    containment = draft.containment
+    if containment is None or draft.escalation.spec.drill:
+        return
+    listed = {(b.kind, b.name): b for b in containment.beside}
+    for place, seen in draft.snapshot.beside.items():
+        if place in wanted(draft.escalation):
+            listed[place] = _noted(draft, listed.get(place), seen)
+    beside = tuple(listed[place] for place in sorted(listed))
+    if beside != containment.beside:
+        draft.containment = containment.model_copy(update={"beside": beside})
+    if any(b.resumed_at is None for b in beside) or wanted(draft.escalation):
+        draft.wake.append(draft.now + LOOK_EVERY)
+
+
+def _noted(draft: Draft, before: SuspendedStatus | None, seen: Beside) -> SuspendedStatus:
+    what, now = f"{seen.kind} {seen.name}", draft.now
+    entry = before or SuspendedStatus(kind=seen.kind, name=seen.name, uid=seen.uid, was=seen.suspended)
+    if seen.problem:
+        if entry.problem != seen.problem[:1024]:
+            draft.warn(Reason.NOT_SUSPENDED, f"beside/{what}/{entry.problem[:40]}", f"{what}: {seen.problem}")
+        return entry.model_copy(update={"problem": seen.problem[:1024]})
+    update: dict[str, object] = {"problem": "", "uid": entry.uid or seen.uid}
+    if draft.is_contained and seen.suspended and entry.suspended_at is None:
+        update["suspended_at"] = now
+        was = " (it was before)" if entry.was else ""
+        draft.note(Reason.ALSO_SUSPENDED, f"suspended/{what}", f"{what} is suspended beside the model{was}")
+    if _is_resumed(draft.escalation) and not draft.is_contained and (entry.was or not seen.suspended):
+        update["resumed_at"] = now
+        if not entry.was:
+            draft.note(Reason.ALSO_RESUMED, f"resumed/{what}", f"{what} runs again")
+    return entry.model_copy(update=update)
+
+
+def _is_resumed(escalation: Escalation) -> bool:
+    resume = escalation.status.resume
+    return resume is not None and resume.applied_at is not None
+
+
+def switches(snapshot: Snapshot, now: datetime) -> Iterator[Switch]:
+    """The writes that are due, for what is on record as it was before."""
+    escalation, workload = snapshot.open, snapshot.target
+    containment = escalation.status.containment if escalation else None
+    if escalation is None or containment is None or contain.is_suspended(snapshot, escalation):
+        return
+    if workload is not None and not contain.may_touch(workload, escalation):
+        return
+    active = contain.active_intent(escalation) is not None
+    for entry in containment.beside:
+        seen = snapshot.beside.get((entry.kind, entry.name))
+        if seen is None or not seen.uid or seen.problem:
+            continue
+        if active and not seen.suspended:
+            yield Switch(escalation, seen, suspend=True)
+        elif not active and _is_resumed(escalation) and seen.suspended and not entry.was and not entry.resumed_at:
+            yield Switch(escalation, seen, suspend=False)

@@ -1,0 +1,687 @@
+"""The human ladder on a real API server, with a real operator, real webhooks and people of the example's roles.
+
+On a control plane of this module's own: the operator needs options, is killed, and loses its admission policy once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from riskladder.api.base import format_time
+from riskladder.cluster import authority, resources
+from riskladder.cluster.authority import POLICIES
+from riskladder.cluster.client import Client, Forbidden, Object, Refused
+from riskladder.cluster.connection import connect
+from tests.cluster import LocalControlPlane, resolve
+from tests.cluster.install import install, service_account_kubeconfig
+from tests.integration import people
+from tests.integration.people import (
+    HOST,
+    MODEL,
+    OWNER,
+    PEOPLE,
+    Lives,
+    Message,
+    Place,
+    Receivers,
+    closed_port,
+    containing,
+    human_ladder,
+    quorum,
+    tier,
+)
+from tests.integration.test_operator import metrics
+from tests.integration.world import LADDER, condition, deployment, signal
+
+LABEL_CONTAINMENT = "riskladder.dev/containment"
+
+
+@pytest.fixture(scope="module")
+def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
+    if resolve(request.config.getoption("--cluster")) != "local":
+        pytest.skip("operators with options of their own, and receivers on this machine: needs --cluster=local")
+    with LocalControlPlane() as plane:
+        install(plane.kubeconfig)
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def account(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig of the operator's service account."""
+    return service_account_kubeconfig(plane.kubeconfig, tmp_path_factory.mktemp("account") / "operator.kubeconfig")
+
+
+@pytest.fixture(scope="module")
+async def chief(plane: LocalControlPlane) -> AsyncIterator[Client]:
+    """An administrator."""
+    connection = await connect(str(plane.kubeconfig), namespace="riskladder-system", agent="tests")
+    yield Client(connection)
+    await connection.close()
+
+
+@pytest.fixture(scope="module")
+async def receivers() -> AsyncIterator[Receivers]:
+    async with Receivers() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+async def persons(plane: LocalControlPlane) -> AsyncIterator[dict[str, Client]]:
+    """Everybody's own client."""
+    async with AsyncExitStack() as stack:
+        yield {
+            name: await stack.enter_async_context(people.impersonated(plane.kubeconfig, name, role))
+            for name, role in PEOPLE.items()
+        }
+
+
+@pytest.fixture
+async def place(chief: Client, persons: dict[str, Client], receivers: Receivers) -> AsyncIterator[Place]:
+    """A fresh namespace with its people; without an operator."""
+    async with Place(chief, f"story-{uuid.uuid4().hex[:8]}", persons, receivers) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def operator(account: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
+    """An operator that may reach the receivers."""
+    with Lives(account, tmp_path_factory.mktemp("log")) as lives:
+        yield lives
+
+
+# --- 1. The story -----------------------------------------------------------------------------------------------------
+
+
+async def test_story_from_the_first_reading_to_the_review(place: Place, operator: Lives) -> None:
+    remedies = ["Re-run the fairness suite on the last 7 days"]
+    duty = {"name": "art-73", "within": "15d", "role": "legal"}
+    await place.apply(
+        human_ladder(
+            place.receivers,
+            tier("moderate", 0.10, "data-science", acknowledge={"within": "30m"}, remedies=remedies),
+            containing("high", 0.20, "legal", "executive", clocks=[duty]),
+        )
+    )
+    await place.ladder_ready()
+    await place.serve("scorer", replicas=3)
+
+    # A moderate breach: told, and taken.
+    await place.apply(signal("fairness", "scorer", 0.14, model=MODEL))
+    told = await place.received("Notified", "data-science")
+    escalation = (await place.escalation("scorer"))["metadata"]
+    name, uid = escalation["name"], escalation["uid"]
+    assert told.channel == "data-science"
+    assert told.event["type"] == "dev.riskladder.notification.v1"
+    assert told.event["source"] == f"/namespaces/{place.namespace}/escalations/{name}"
+    assert told.event["id"] == told.identity == f"1/data-science/told/data-science/{uid}"
+    data = told.data
+    assert (data["status"], data["tier"], data["target"], data["drill"]) == (
+        "firing",
+        "moderate",
+        "Deployment/scorer",
+        False,
+    )
+    assert data["headline"].startswith(
+        "credit-scorer (Deployment scorer) is in tier moderate: demographic_parity_difference is 0.14. Contained: no"
+    )
+    [reading] = data["readings"]
+    assert {k: reading[k] for k in ("value", "threshold", "side", "tier")} == {
+        "value": 0.14,
+        "threshold": 0.1,
+        "side": "above",
+        "tier": "moderate",
+    }
+    assert data["remedies"] == remedies
+    assert data["deadline"].endswith("in 29 minutes")
+    commands = [option["command"] for option in data["options"]]
+    assert f"kubectl riskladder ack {name} -n {place.namespace} --role data-science --rationale '…'" in commands
+    assert await place.counted("dan", "Acknowledge", name) == "Acknowledged"
+    stands = await place.escalation_says("scorer", "Acknowledged", "True")
+    assert condition(stands, "Contained")["reason"] == "ContainmentNotRequired"
+
+    # A worse one: contained at once, and others are told on a new rung.
+    await place.apply(signal("fairness", "scorer", 0.27, model=MODEL))
+    for role in ("legal", "executive"):
+        said = (await place.received("Notified", role)).data
+        assert (said["tier"], said["key"]) == ("high", f"2/{role}/told/{role}")
+        assert said["headline"].startswith(
+            "credit-scorer (Deployment scorer) is in tier high: demographic_parity_difference is 0.27. Contained: "
+        )
+        [reading] = said["readings"]
+        assert (reading["value"], reading["tier"]) == (0.27, "high")
+    stands = await place.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    assert stands["metadata"]["labels"][LABEL_CONTAINMENT] == "ScaleToZero"
+    assert stands["status"]["rung"]["number"] == 2
+    assert await place.endpoints("scorer") == set()
+
+    # Who has no say.
+    assert await place.refused(OWNER, "Resume", name) == "ModelOwner"
+    with pytest.raises(Forbidden, match='dan may not resume as "data-science"'):
+        await place.decide("dan", "Resume", name)
+    forged = await place.decide(
+        "eve", "Object", name, decidedBy={"username": "ann", "uid": "u-0", "groups": ["legal", "system:masters"]}
+    )
+    assert forged["spec"]["decidedBy"]["username"] == "eve"
+    assert forged["spec"]["decidedBy"]["groups"] == ["executive", "system:authenticated"]
+    assert await place.answered(forged) == ("True", "Objected")
+
+    # An objection blocks until it is withdrawn; then the quorum resumes.
+    assert await place.refused("ann", "Resume", name) == "ObjectionStands"
+    assert await place.counted("eve", "Object", name, withdraw=True) == "ObjectionWithdrawn"
+    assert await place.counted("ann", "Resume", name) == "Counted"
+    assert (await place.deployment("scorer"))["spec"]["replicas"] == 0
+    assert await place.counted("max", "Resume", name) == "QuorumMet"
+    await place.ready("scorer", 3)
+    for role in ("data-science", "legal", "executive"):
+        said = (await place.received("Resumed", role)).data
+        assert (said["status"], said["headline"]) == (
+            "resolved",
+            "The model is resumed: credit-scorer (Deployment scorer)",
+        )
+    await place.recorded(name, "Restored")
+    stands = await place.escalation("scorer")
+    assert LABEL_CONTAINMENT not in stands["metadata"]["labels"]
+    assert stands["status"]["resume"]["by"] == ["ann", "max"]
+
+    # The duty, the end, and what was learnt.
+    assert await place.refused("ann", "Close", name, resolution="Remediated") == "ClockRunning"
+    assert await place.counted("ann", "Comment", name, clock="art-73") == "Commented"
+    assert await place.counted("ann", "Close", name, resolution="Remediated") == "Counted"
+    assert await place.counted("eve", "Close", name, resolution="Remediated") == "QuorumMet"
+    for role in ("data-science", "legal", "executive"):
+        assert (await place.received("Remediated", role)).data["status"] == "resolved"
+    with pytest.raises(Forbidden, match='ann may not review as "legal"'):
+        await place.decide("ann", "Review", name, review={"policyUpdated": True, "satisfaction": 4})
+    review = {"policyUpdated": True, "satisfaction": 4, "lessons": "ask earlier"}
+    assert await place.counted("max", "Review", name, review=review) == "Reviewed"
+    assert await place.refused("eve", "Close", name, resolution="Remediated") == "EscalationClosed"
+
+    # The reading still stands; it is settled.
+    await place.quiet()
+    stands = await place.escalation("scorer")
+    assert condition(stands, "Closed")["reason"] == "Remediated"
+    assert condition(stands, "ReviewDone")["status"] == "True"
+    assert (await place.deployment("scorer"))["spec"]["replicas"] == 3
+    assert {n["state"] for n in stands["status"]["notifications"]} == {"Delivered"}
+    assert Counter(m.key for m in place.messages()) == Counter(
+        f"{what}/{role}"
+        for what in (
+            *("1/data-science/told", "2/legal/told", "2/executive/told"),
+            *(f"{end}/{role}" for end in ("resumed-2", "closed") for role in ("data-science", "executive", "legal")),
+        )
+        for role in [what.split("/")[1]]
+    ), "everybody once"
+    records = await place.verified(stands)
+    assert [r["spec"]["event"] for r in records] == [
+        *("EscalationOpened", "Notified", "Acknowledged"),
+        *("TierRaised", "ClockStarted", "ContainmentApplied", "ScaledToZero", "Notified", "Notified"),
+        *("DecisionRefused", "Objected", "DecisionRefused", "ObjectionWithdrawn"),
+        *("Counted", "Counted", "Resumed", "Notified", "Notified", "Notified", "Restored"),
+        *("DecisionRefused", "Commented", "ClockMet", "Counted", "Counted", "Remediated"),
+        *("Notified", "Notified", "Notified", "Reviewed", "DecisionRefused"),
+    ]
+    assert [r["spec"]["actor"] for r in records if r["spec"]["event"] == "Counted"] == ["ann", "max", "ann", "eve"]
+    assert_said_once(records, await place.events())
+    assert_measured(operator, place.namespace)
+
+
+def assert_said_once(records: list[Object], events: list[Object]) -> None:
+    """Every record is there once, and has one Event of the same reason, on the escalation or its target."""
+    assert set(Counter(r["spec"]["detail"]["key"] for r in records).values()) == {1}
+    said = Counter(e["reason"] for e in events if e["regarding"]["kind"] in ("Escalation", "Deployment"))
+    assert said == Counter(r["spec"]["event"] for r in records)
+
+
+def assert_measured(operator: Lives, namespace: str) -> None:
+    """The metrics have how long people took, and what went on record."""
+    found: dict[str, Counter[str]] = {
+        "riskladder_response_seconds_count": Counter(),
+        "riskladder_trail_total": Counter(),
+    }
+    for (name, labels), number in metrics(operator.process).items():
+        about = dict(labels)
+        if about.get("namespace") == namespace and name in found:
+            assert about["ladder"] == LADDER
+            assert about["drill"] == "false"
+            found[name][about.get("stage") or about["reason"]] += int(number)
+    responses, trail = found.values()
+    assert responses == {"notify": 9, "acknowledge": 4, "decide": 1, "contain": 1, "resume": 1}
+    assert trail["Notified"] == 9
+    assert trail["DecisionRefused"] == 4
+    assert trail["Reviewed"] == trail["Resumed"] == trail["Remediated"] == 1
+
+
+# --- 2. Deadlines -----------------------------------------------------------------------------------------------------
+
+
+async def test_missed_deadlines_remind_tell_alternates_enter_the_next_rung_and_hold(
+    place: Place, operator: Lives
+) -> None:
+    await place.apply(
+        human_ladder(
+            place.receivers,
+            tier(
+                *("moderate", 0.10, "data-science"),
+                acknowledge={"within": "2s", "remindEvery": "1s"},
+                onTimeout="Escalate",
+            ),
+            containing("high", 0.20, "legal", "executive", decide={"within": "2s", "quorum": quorum("legal")}),
+            alternates={"data-science": ["security"]},
+        )
+    )
+    await place.ladder_ready()
+    await place.apply(deployment("scorer", replicas=2))
+    await place.apply(signal("fairness", "scorer", 0.14, model=MODEL))
+    stands_in = await place.received("AlternatesNotified", "security")
+    assert stands_in.data["headline"].startswith("You stand in for data-science, who has not answered: credit-scorer")
+    await place.received("Notified", "executive")
+    await place.replicas_are("scorer", 0)
+    held = await place.received("Held", "model-risk")
+    assert held.data["headline"].startswith(
+        "Nobody has acted in time: credit-scorer (Deployment scorer) is in tier high"
+    )
+    await place.quiet()
+
+    keys = place.keys()
+    reminders = [key for key in keys if "/remind-" in key]
+    assert keys[:2] == ["1/data-science/told/data-science", "1/data-science/remind-1/data-science"]
+    first, last = keys.index(stands_in.key), keys.index("2/legal/told/legal")
+    assert all(key.startswith("1/") for key in keys[:last]), keys
+    assert 1 < first < last, keys
+    assert keys[-1] == held.key == "2/model-risk/stalled/model-risk"
+    assert set(keys) - set(reminders) == {
+        *("1/data-science/told/data-science", "1/security/for-data-science/security"),
+        *("2/legal/told/legal", "2/executive/told/executive", "2/model-risk/stalled/model-risk"),
+    }
+    assert Counter(m.key for m in place.messages()) == Counter(keys), "everything once"
+    for role in ("data-science", "security"):
+        mine = [int(key.split("remind-")[1].split("/")[0]) for key in reminders if f"/{role}/" in key]
+        assert mine == sorted(mine)
+    stands = await place.escalation_says("scorer", "Stalled", "True", "Overdue")
+    assert stands["status"]["rung"]["reason"] == "Stalled"
+    assert stands["status"]["waitingOn"] == ["legal"]
+    records = await place.verified(stands)
+    events = [r["spec"]["event"] for r in records]
+    order = [
+        *("EscalationOpened", "Notified", "Reminded", "AcknowledgementOverdue", "AlternatesNotified", "Stalled"),
+        *("TierRaised", "ContainmentApplied", "DecisionOverdue", "Held"),
+    ]
+    assert [events.index(event) for event in order] == sorted(events.index(event) for event in order), events
+    once = Counter(event for event in events if event not in ("Notified", "Reminded"))
+    assert set(once.values()) == {1}, once
+    assert_said_once(records, await place.events())
+
+
+# --- 3. Killed --------------------------------------------------------------------------------------------------------
+
+
+async def test_killed_between_all_steps_it_skips_repeats_and_counts_nothing_twice(
+    place: Place, operator: Lives
+) -> None:
+    receivers = place.receivers
+
+    def dies_of(about: str) -> None:
+        """Kill the operator when the first message of that reason has come in, before it is answered."""
+
+        def check(message: Message) -> None:
+            if (message.data["namespace"], message.about) == (place.namespace, about):
+                receivers.on_message = None
+                operator.kill()
+
+        receivers.on_message = check
+
+    async def dead() -> bool:
+        return operator.process.process.poll() is not None
+
+    await place.apply(human_ladder(receivers, containing("high", 0.20, "legal", "executive")))
+    await place.ladder_ready()
+    await place.serve("scorer", replicas=2)
+    dies_of("Notified")
+    await place.apply(signal("fairness", "scorer", 0.27, model=MODEL))
+    await place.until(dead, "the operator to die while it tells")
+    name = (await place.escalation("scorer"))["metadata"]["name"]
+    await operator.start()
+    await place.received("Notified", "legal")
+    await place.received("Notified", "executive")
+
+    await place.decide("ann", "Acknowledge", name)
+    await place.recorded(name, "Acknowledged")
+    operator.kill()
+    first = await place.decide("ann", "Resume", name)
+    await operator.start()
+    await place.recorded(name, "Counted")
+    operator.kill()
+    await operator.start()
+    assert await place.answered(first) == ("True", "Counted")
+    assert (await place.deployment("scorer"))["spec"]["replicas"] == 0
+
+    dies_of("Resumed")
+    await place.decide("max", "Resume", name)
+    await place.until(dead, "the operator to die while it tells that the model is resumed")
+    again = await place.decide("max", "Resume", name)
+    await operator.start()
+    assert await place.answered(again) == ("False", "NothingToResume")
+    await place.ready("scorer", 2)
+    await place.recorded(name, "Restored")
+    operator.kill()
+    await place.decide("ann", "Close", name, resolution="Remediated")
+    await place.decide("eve", "Close", name, resolution="Remediated")
+    await operator.start()
+    await place.recorded(name, "Remediated")
+    operator.kill()
+    await operator.start()
+    for role in ("legal", "executive"):
+        await place.received("Remediated", role)
+    await place.quiet()
+
+    stands = await place.escalation("scorer")
+    assert {n["state"] for n in stands["status"]["notifications"]} == {"Delivered"}
+    bodies: dict[str, set[tuple[str, bytes]]] = {}
+    for message in place.messages():
+        bodies.setdefault(message.key, set()).add((message.identity, message.body))
+    ways = [f"{way}/{role}/{{}}{role}" for way in ("1", "resumed-1", "closed") for role in ("legal", "executive")]
+    assert set(bodies) == {way.format("told/" if way.startswith("1/") else "") for way in ways}
+    assert all(len(found) == 1 for found in bodies.values()), "the same words, whenever it was sent again"
+    assert len(place.messages()) > len(bodies), "it died before it could note that it had told"
+    assert [(d["by"], d["action"], d["reason"]) for d in stands["status"]["decisions"]] == [
+        ("ann", "Acknowledge", "Acknowledged"),
+        ("ann", "Resume", "Counted"),
+        ("max", "Resume", "QuorumMet"),
+        ("max", "Resume", "NothingToResume"),
+        ("ann", "Close", "Counted"),
+        ("eve", "Close", "QuorumMet"),
+    ]
+    records = await place.verified(stands)
+    assert Counter(r["spec"]["event"] for r in records) == {
+        "EscalationOpened": 1,
+        "ContainmentApplied": 1,
+        "ScaledToZero": 1,
+        "Notified": 6,
+        "Acknowledged": 1,
+        "Counted": 4,
+        "DecisionRefused": 1,
+        "Resumed": 1,
+        "Restored": 1,
+        "Remediated": 1,
+    }
+    assert_said_once(records, await place.events())
+
+
+# --- 4. Channels that do not work -------------------------------------------------------------------------------------
+
+
+async def test_receiver_that_never_answers_delays_nobody_else(place: Place, operator: Lives) -> None:
+    hanging = place.receivers.hanging
+    place.receivers.hangs.add("legal")
+    try:
+        await place.apply(human_ladder(place.receivers, containing("high", 0.20, "legal", "executive")))
+        await place.ladder_ready()
+        await place.apply(deployment("first", replicas=2))
+        await place.apply(deployment("second", replicas=2))
+        await place.apply(signal("first", "first", 0.27))
+        await place.received("Notified", "executive")
+        assert hanging == ["legal"]
+        await place.apply(signal("second", "second", 0.27))
+        await place.escalation_says("second", "Contained", "True", "ScaledToZero")
+        assert "legal" in hanging
+        assert place.keys() == ["1/executive/told/executive"]
+    finally:
+        place.receivers.hangs.clear()
+
+
+async def test_channel_that_is_dead_is_named_its_role_has_alternates_and_it_may_come_back(
+    place: Place, operator: Lives
+) -> None:
+    port = await closed_port()
+    await place.apply(
+        human_ladder(
+            place.receivers,
+            containing("high", 0.20, "legal", "executive"),
+            alternates={"legal": ["security"]},
+            urls={"legal": f"http://{HOST}:{port}/legal"},
+        )
+    )
+    await place.ladder_ready()
+    await place.apply(deployment("first"))
+    await place.apply(deployment("second"))
+    await place.apply(signal("first", "first", 0.27))
+    found = await place.ladder_says("ChannelsAvailable", "False", "ChannelUnavailable")
+    assert found["message"] == f"channel legal: {HOST} could not be reached: connection refused"
+    await place.received("AlternatesNotified", "security")
+    [event] = [e for e in await place.events(LADDER) if e["reason"] == "ChannelUnavailable"]
+    assert event["type"] == "Warning"
+    async with Receivers(port) as revived:
+        await place.apply(signal("second", "second", 0.27))
+        await place.ladder_says("ChannelsAvailable", "True", "ChannelsReachable")
+        assert "1/legal/told/legal" in revived.keys(place.namespace)
+
+
+# --- 6. An accepted risk ----------------------------------------------------------------------------------------------
+
+
+async def test_accepted_risk_is_quiet_until_its_date_and_a_worse_reading_ends_it(place: Place, operator: Lives) -> None:
+    await place.apply(
+        human_ladder(
+            place.receivers,
+            tier(
+                *("moderate", 0.10, "data-science"),
+                acknowledge={"within": "1h", "remindEvery": "1s"},
+                decide={"within": "2h", "quorum": quorum("legal")},
+                acceptRisk={"atMost": "1h"},
+            ),
+            containing("high", 0.20, "legal"),
+        )
+    )
+    await place.ladder_ready()
+    await place.apply(deployment("scorer", replicas=2))
+    await place.apply(signal("fairness", "scorer", 0.14, model=MODEL))
+    await place.received("Notified", "data-science")
+    name = (await place.escalation("scorer"))["metadata"]["name"]
+    until = format_time(datetime.now(UTC) + timedelta(seconds=4))
+    assert await place.counted("ann", "AcceptRisk", name, until=until) == "QuorumMet"
+    await place.received("RiskAccepted", "data-science")
+    stands = await place.escalation_says("scorer", "Decided", "True", "RiskAccepted")
+    assert "waitingOn" not in stands["status"] or stands["status"]["waitingOn"] == []
+    assert stands["status"]["riskAcceptance"]["by"] == ["ann"]
+
+    stands = await place.on_rung("scorer", 2)
+    assert stands["status"]["rung"]["reason"] == "RiskAcceptanceExpired"
+    assert stands["status"]["rung"]["enteredAt"] >= stands["status"]["decisions"][0]["until"]
+    assert (await place.received("Notified", "data-science", 2)).key == "2/data-science/told/data-science"
+    keys = place.keys()
+    quiet = keys[
+        keys.index("accepted-1/data-science/data-science") + 1 : keys.index("2/data-science/told/data-science")
+    ]
+    assert quiet == []
+
+    until = format_time(datetime.now(UTC) + timedelta(minutes=30))
+    assert await place.counted("ann", "AcceptRisk", name, until=until) == "QuorumMet"
+    await place.apply(signal("fairness", "scorer", 0.27, model=MODEL))
+    await place.replicas_are("scorer", 0)
+    await place.received("Notified", "legal")
+    stands = await place.on_rung("scorer", 3)
+    assert (stands["status"]["tier"], stands["status"].get("riskAcceptance")) == ("high", None)
+    await place.recorded(name, "RiskAcceptanceOvertaken")
+    await place.verified(await place.escalation("scorer"))
+
+
+# --- 7. The stop button -----------------------------------------------------------------------------------------------
+
+
+async def test_stop_button_contains_a_healthy_model_for_those_who_may_press_it(place: Place, operator: Lives) -> None:
+    await place.apply(
+        human_ladder(place.receivers, tier("moderate", 0.10, "data-science"), containing("high", 0.20, "legal"))
+    )
+    await place.ladder_ready()
+    await place.apply(deployment("scorer", replicas=2))
+    await place.apply(signal("fairness", "scorer", 0.05))
+    await place.tier("fairness", "baseline")
+    await place.may("dan", {"resources": ["modelrisksignals"], "verbs": ["create"]})
+
+    for person, role, refusal in (
+        ("sam", "legal", 'sam may not raise as "legal"'),
+        ("dan", "data-science", 'dan may not raise as "data-science"'),
+        ("eve", "executive", 'cannot create resource "modelrisksignals"'),
+    ):
+        with pytest.raises(Forbidden, match=refusal):
+            await place.stop(person, "scorer", role=role)
+    await place.may("dan", {"resources": ["stakeholders"], "resourceNames": ["data-science"], "verbs": ["raise"]})
+    with pytest.raises(Forbidden, match='dan may not contain as "data-science"'):
+        await place.stop("dan", "scorer")
+    assert await place.escalations() == []
+
+    pressed = await place.stop("sam", "scorer", raisedBy="ann")
+    assert pressed["spec"]["manual"]["raisedBy"] == "sam"
+    await place.replicas_are("scorer", 0)
+    told = await place.received("Notified", "data-science")
+    assert "is in tier moderate: raised by sam: it rejects everybody. Contained: " in told.data["headline"]
+    assert told.data["judgement"]["raisedBy"] == "sam"
+    stands = await place.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    assert stands["spec"]["signal"]["manual"]["raisedBy"] == "sam"
+    assert stands["spec"]["intents"][0]["reason"] == "ContainedByHand"
+    [opened, *_] = await place.verified(stands)
+    assert opened["spec"]["detail"]["raisedBy"] == "sam"
+
+
+# --- 8. Drills --------------------------------------------------------------------------------------------------------
+
+
+async def test_drill_is_marked_changes_nothing_counts_decisions_and_ends_with_a_result(
+    place: Place, operator: Lives
+) -> None:
+    await place.apply(human_ladder(place.receivers, containing("high", 0.20, "legal", "executive")))
+    await place.ladder_ready()
+    before = await place.serve("scorer", replicas=2)
+    await place.drill("ann", "scorer")
+    for role in ("legal", "executive"):
+        told = await place.received("Notified", role)
+        assert told.data["drill"] is True
+        assert told.event["subject"].startswith("DRILL [riskladder] high: ")
+    stands = await place.escalation_says("scorer", "Contained", "False", "Rehearsed")
+    name = stands["metadata"]["name"]
+    assert stands["metadata"]["labels"]["riskladder.dev/drill"] == "true"
+    assert LABEL_CONTAINMENT not in stands["metadata"]["labels"]
+    assert await place.counted("ann", "Acknowledge", name) == "Acknowledged"
+    assert await place.refused(OWNER, "Close", name, resolution="FalsePositive") == "NotInQuorum"
+    assert await place.counted("ann", "Resume", name) == "Counted"
+    assert await place.counted("max", "Resume", name) == "QuorumMet"
+    stands = await place.escalation_says("scorer", "Closed", "True", "DrillCompleted")
+    for role in ("legal", "executive"):
+        assert (
+            (await place.received("DrillCompleted", role)).event["subject"].startswith("DRILL [riskladder] resolved, ")
+        )
+    await place.quiet()
+
+    after = await place.deployment("scorer")
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+    assert {m["manager"] for m in after["metadata"]["managedFields"]} == {
+        m["manager"] for m in before["metadata"]["managedFields"]
+    }
+    assert len(await place.endpoints("scorer")) == 2
+    records = await place.verified(await place.escalation("scorer"))
+    [rehearsed] = [r["spec"] for r in records if r["spec"]["event"] == "Rehearsed"]
+    assert rehearsed["detail"]["message"].startswith(
+        "ScaleToZero as a dry run: permitted and admitted; nothing was changed"
+    )
+    [result] = [r["spec"]["detail"] for r in records if r["spec"]["event"] == "DrillCompleted"]
+    assert result["role.legal"].startswith("answered after ")
+    assert result["role.executive"] == "never answered"
+    assert (result["containment"], result["channelsFailed"]) == ("permitted", "none")
+    assert_said_once(records, await place.events())
+
+
+async def test_drill_reports_a_containment_that_would_be_refused(place: Place, operator: Lives) -> None:
+    await place.apply(human_ladder(place.receivers, containing("high", 0.20, "legal"), drillWithin="3s"))
+    await place.ladder_ready()
+    await place.apply(deployment("scorer", replicas=2))
+    async with never_at_zero(place):
+        await place.drill("ann", "scorer")
+        stands = await place.escalation_says("scorer", "Closed", "True", "DrillExpired")
+    name = stands["metadata"]["name"]
+    rehearsed = (await place.recorded(name, "Rehearsed"))["spec"]
+    assert "this model is never at zero" in rehearsed["detail"]["message"]
+    [event] = [e for e in await place.events(name) if e["reason"] == "Rehearsed"]
+    assert event["type"] == "Warning"
+    [result] = [r["spec"]["detail"] for r in await place.records(name) if r["spec"]["event"] == "DrillExpired"]
+    assert result["containment"] == "failed"
+    assert result["role.legal"] == "never answered"
+
+
+@asynccontextmanager
+async def never_at_zero(place: Place) -> AsyncIterator[None]:
+    """Admission that refuses to scale to zero in this namespace."""
+    name = f"never-at-zero-{place.namespace}"
+    rule = {"apiGroups": ["apps"], "apiVersions": ["*"], "resources": ["deployments"], "operations": ["UPDATE"]}
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": place.namespace}}
+    policy = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "object.spec.replicas > 0", "message": "this model is never at zero"}],
+    }
+    binding = {
+        "policyName": name,
+        "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": selector},
+    }
+    dry = Client(place.client._connection, dry_run=True)
+
+    async def refuses() -> bool:
+        try:
+            await dry.merge_patch(resources.DEPLOYMENTS, place.namespace, "scorer", {"spec": {"replicas": 0}})
+        except Refused:
+            return True
+        return False
+
+    await place.client.create(POLICIES, None, {"metadata": {"name": name}, "spec": policy})
+    await place.client.create(authority.BINDINGS, None, {"metadata": {"name": name}, "spec": binding})
+    try:
+        await place.until(refuses, "the policy to be in force")
+        yield
+    finally:
+        await place.client.delete(authority.BINDINGS, None, name)
+        await place.client.delete(POLICIES, None, name)
+
+
+# --- 5. Without proof -------------------------------------------------------------------------------------------------
+
+
+async def test_without_the_admission_policy_no_decision_counts_and_the_ladder_says_so(
+    place: Place, operator: Lives
+) -> None:
+    await place.apply(human_ladder(place.receivers, containing("high", 0.20, "legal")))
+    await place.ladder_says("DecisionsCount", "True", "IdentityProved")
+    await place.apply(deployment("scorer", replicas=2))
+    await place.apply(signal("fairness", "scorer", 0.27))
+    await place.received("Notified", "legal")
+    name = (await place.escalation("scorer"))["metadata"]["name"]
+    async with unbound(place):
+        assert await place.refused("ann", "Acknowledge", name) == "NotProved"
+        found = await place.ladder_says("DecisionsCount", "False", "PolicyMissing")
+        assert "there is no ValidatingAdmissionPolicyBinding riskladder-decisions" in found["message"]
+        [event] = [e for e in await place.events(LADDER) if e["reason"] == "PolicyMissing"]
+        assert event["type"] == "Warning"
+        # Anybody can write one in any role now, and it counts as little.
+        assert await place.answered(await place.admitted("dan", "Resume", name, role="legal")) == ("False", "NotProved")
+    stands = await place.escalation("scorer")
+    assert [(d["by"], d["counted"]) for d in stands["status"]["decisions"]] == [("ann", False), ("dan", False)]
+    assert (await place.deployment("scorer"))["spec"]["replicas"] == 0
+    await place.decisions_count()
+    assert await place.counted("ann", "Acknowledge", name) == "Acknowledged"
+
+
+@asynccontextmanager
+async def unbound(place: Place) -> AsyncIterator[None]:
+    """The admission policy that proves who decides is not in force."""
+    before = await place.client.get(authority.BINDINGS, None, authority.POLICY)
+    await place.client.delete(authority.BINDINGS, None, authority.POLICY)
+    try:
+        yield
+    finally:
+        metadata = {key: before["metadata"][key] for key in ("name", "labels")}
+        await place.client.create(authority.BINDINGS, None, {"metadata": metadata, "spec": before["spec"]})
