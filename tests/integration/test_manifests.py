@@ -259,7 +259,7 @@ def test_operator_may_do_what_it_says_it_needs(operator_account: Caller, namespa
         ("update", "deployments", "apps"),
         ("patch", "statefulsets", "apps"),
         ("patch", "replicasets", "apps"),
-        ("patch", "cronjobs", "batch"),
+        ("delete", "cronjobs", "batch"),
         ("get", "leases", "coordination.k8s.io"),
         ("patch", "events", "events.k8s.io"),
         ("patch", "rolebindings", "rbac.authorization.k8s.io"),

@@ -109,6 +109,7 @@ async def test_metrics_after_a_breach(world: World, start: Start) -> None:
         return bool(condition((await world.escalations())[0], "ContainmentHolds")["reason"] == "ContainedAgain")
 
     await world.until(undone, "the undoing to be put right")
+    await world.quiet()
     found = metrics(operator)
     assert value(found, "riskladder_leading") == 1
     here = {"namespace": world.namespace, "ladder": "credit", "tier": "high"}
@@ -121,7 +122,7 @@ async def test_metrics_after_a_breach(world: World, start: Start) -> None:
     assert 0 < took[0] < 10
     requests = {"result": "ok", "verb": "create"}
     assert value(found, "riskladder_api_requests_total", resource="escalations.riskladder.dev", **requests) == 1
-    assert value(found, "riskladder_api_requests_total", resource="escalationrecords.riskladder.dev", **requests) == 5
+    assert value(found, "riskladder_api_requests_total", resource="escalationrecords.riskladder.dev", **requests) == 6
     stops = {"verb": "patch", "resource": "deployments.apps", "result": "ok"}
     assert value(found, "riskladder_api_requests_total", **stops) == 2
     undoings = [n for (name, _), n in found.items() if name == "riskladder_containment_undone_total"]
