@@ -100,6 +100,7 @@ class Receivers:
         """The channels whose receiver accepts and never answers."""
         self.on_message: Callable[[Message], None] | None = None
         """Called with each message before it is answered."""
+        self._released = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         application = web.Application()
@@ -111,7 +112,14 @@ class Receivers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.release()
         await self._runner.cleanup()
+
+    def release(self) -> None:
+        """Nothing hangs any more."""
+        self.hangs.clear()
+        self._released.set()
+        self._released = asyncio.Event()
 
     def url(self, channel: str) -> str:
         return f"http://{HOST}:{self.port}/{channel}"
@@ -126,9 +134,10 @@ class Receivers:
         if channel in self.hangs:
             self.hanging.append(channel)
             try:
-                await asyncio.sleep(60)
+                await asyncio.wait_for(self._released.wait(), 60)
             finally:
                 self.hanging.remove(channel)
+            return web.Response(status=503)
         self.messages.append(message)
         if self.on_message is not None:
             self.on_message(message)
@@ -159,8 +168,8 @@ class Lives:
     """An operator that is killed now and then, and started again: another process, the same place."""
 
     def __init__(self, kubeconfig: Path, directory: Path) -> None:
-        self._make = lambda: OperatorProcess(kubeconfig, directory, *NOTIFY)
-        self.process = self._make()
+        self._place = (kubeconfig, directory)
+        self.process = OperatorProcess(kubeconfig, directory, *NOTIFY)
 
     def __enter__(self) -> Self:
         self.process.start().wait_until_leading()
@@ -169,12 +178,15 @@ class Lives:
     def __exit__(self, *_: object) -> None:
         self.process.stop()
 
+    @property
+    def alive(self) -> bool:
+        return self.process.process.poll() is None
+
     def kill(self) -> None:
         self.process.kill()
 
     async def start(self) -> None:
-        self.process = self._make()
-        self.process.start()
+        self.process = OperatorProcess(*self._place, *NOTIFY).start()
         await asyncio.to_thread(self.process.wait_until_leading)
 
 

@@ -90,10 +90,18 @@ async def place(chief: Client, persons: dict[str, Client], receivers: Receivers)
 
 
 @pytest.fixture(scope="module")
-def operator(account: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
+def lives(account: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
     """An operator that may reach the receivers."""
     with Lives(account, tmp_path_factory.mktemp("log")) as lives:
         yield lives
+
+
+@pytest.fixture
+async def operator(lives: Lives) -> Lives:
+    """The same, alive whatever a test before this one did to it."""
+    if not lives.alive:
+        await lives.start()
+    return lives
 
 
 # --- 1. The story -----------------------------------------------------------------------------------------------------
@@ -219,14 +227,24 @@ async def test_story_from_the_first_reading_to_the_review(place: Place, operator
         for role in [what.split("/")[1]]
     ), "everybody once"
     records = await place.verified(stands)
-    assert [r["spec"]["event"] for r in records] == [
-        *("EscalationOpened", "Notified", "Acknowledged"),
-        *("TierRaised", "ClockStarted", "ContainmentApplied", "ScaledToZero", "Notified", "Notified"),
-        *("DecisionRefused", "Objected", "DecisionRefused", "ObjectionWithdrawn"),
-        *("Counted", "Counted", "Resumed", "Notified", "Notified", "Notified", "Restored"),
-        *("DecisionRefused", "Commented", "ClockMet", "Counted", "Counted", "Remediated"),
-        *("Notified", "Notified", "Notified", "Reviewed", "DecisionRefused"),
+    events = [r["spec"]["event"] for r in records]
+    assert events.count("Notified") == 9
+    assert [event for event in events if event not in ("Notified", "Restored")] == [
+        *("EscalationOpened", "Acknowledged"),
+        *("TierRaised", "ClockStarted", "ContainmentApplied", "ScaledToZero"),
+        *("DecisionRefused", "Objected", "DecisionRefused", "ObjectionWithdrawn", "Counted", "Counted", "Resumed"),
+        *(
+            "DecisionRefused",
+            "Commented",
+            "ClockMet",
+            "Counted",
+            "Counted",
+            "Remediated",
+            "Reviewed",
+            "DecisionRefused",
+        ),
     ]
+    assert events.index("Resumed") < events.index("Restored") < events.index("Commented")
     assert [r["spec"]["actor"] for r in records if r["spec"]["event"] == "Counted"] == ["ann", "max", "ann", "eve"]
     assert_said_once(records, await place.events())
     assert_measured(operator, place.namespace)
@@ -291,10 +309,10 @@ async def test_missed_deadlines_remind_tell_alternates_enter_the_next_rung_and_h
 
     keys = place.keys()
     reminders = [key for key in keys if "/remind-" in key]
-    assert keys[:2] == ["1/data-science/told/data-science", "1/data-science/remind-1/data-science"]
     first, last = keys.index(stands_in.key), keys.index("2/legal/told/legal")
-    assert all(key.startswith("1/") for key in keys[:last]), keys
-    assert 1 < first < last, keys
+    assert keys[0] == "1/data-science/told/data-science"
+    assert 0 < first < last, keys
+    assert any(key.startswith("1/data-science/remind-") for key in keys[:last]), keys
     assert keys[-1] == held.key == "2/model-risk/stalled/model-risk"
     assert set(keys) - set(reminders) == {
         *("1/data-science/told/data-science", "1/security/for-data-science/security"),
@@ -310,7 +328,7 @@ async def test_missed_deadlines_remind_tell_alternates_enter_the_next_rung_and_h
     records = await place.verified(stands)
     events = [r["spec"]["event"] for r in records]
     order = [
-        *("EscalationOpened", "Notified", "Reminded", "AcknowledgementOverdue", "AlternatesNotified", "Stalled"),
+        *("EscalationOpened", "Notified", "AcknowledgementOverdue", "AlternatesNotified", "Stalled"),
         *("TierRaised", "ContainmentApplied", "DecisionOverdue", "Held"),
     ]
     assert [events.index(event) for event in order] == sorted(events.index(event) for event in order), events
@@ -338,7 +356,7 @@ async def test_killed_between_all_steps_it_skips_repeats_and_counts_nothing_twic
         receivers.on_message = check
 
     async def dead() -> bool:
-        return operator.process.process.poll() is not None
+        return not operator.alive
 
     await place.apply(human_ladder(receivers, containing("high", 0.20, "legal", "executive")))
     await place.ladder_ready()
@@ -433,7 +451,7 @@ async def test_receiver_that_never_answers_delays_nobody_else(place: Place, oper
         assert "legal" in hanging
         assert place.keys() == ["1/executive/told/executive"]
     finally:
-        place.receivers.hangs.clear()
+        place.receivers.release()
 
 
 async def test_channel_that_is_dead_is_named_its_role_has_alternates_and_it_may_come_back(
@@ -484,7 +502,7 @@ async def test_accepted_risk_is_quiet_until_its_date_and_a_worse_reading_ends_it
     await place.apply(signal("fairness", "scorer", 0.14, model=MODEL))
     await place.received("Notified", "data-science")
     name = (await place.escalation("scorer"))["metadata"]["name"]
-    until = format_time(datetime.now(UTC) + timedelta(seconds=4))
+    until = format_time(datetime.now(UTC) + timedelta(seconds=5))
     assert await place.counted("ann", "AcceptRisk", name, until=until) == "QuorumMet"
     await place.received("RiskAccepted", "data-science")
     stands = await place.escalation_says("scorer", "Decided", "True", "RiskAccepted")

@@ -140,6 +140,12 @@ CASES: list[tuple[str, str, str, Change]] = [
         lambda s: s["tiers"][1]["containment"].update(lock=False),
     ),
     (
+        "cannot-suspend",
+        "spec.tiers[1].containment.alsoSuspend[0]",
+        "a Deployment cannot be suspended",
+        lambda s: s["tiers"][1]["containment"].update(alsoSuspend=[{"kind": "Deployment", "name": "collector"}]),
+    ),
+    (
         "rollback-may-stop-the-model",
         "spec.tiers[1].containment",
         "becomes ScaleToZero, the default",

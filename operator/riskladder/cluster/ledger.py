@@ -59,21 +59,32 @@ def record_object(namespace: str, escalation: str, record: Record, head: LedgerH
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of an append."""
+
+    head: LedgerHead | None
+    """The new head."""
+    others: tuple[Object, ...] = ()
+    """Specs of the records that stood behind the old head and are none of those asked for: of a writer that was killed
+    before it had written the status that goes with them."""
+
+
 async def append(
     client: Client, namespace: str, escalation: str, head: LedgerHead | None, records: Iterable[Record]
-) -> LedgerHead | None:
+) -> Appended:
     """Append records behind the head, each exactly once.
 
     The name of a record is its place in the chain, so a second writer, or this one after a crash, meets a conflict:
     what stands there is one of these acts, which is then done, or another, behind which they go.
 
-    Returns:
-        The new head.
-
     Raises:
         ApiError: The API server refused a record or was not there; nothing is known to be appended.
     """
+    records = list(records)
+    wanted = {(record.event, record.key) for record in records}
     found: set[tuple[str, str]] = set()
+    others: list[Object] = []
     for record in records:
         while (record.event, record.key) not in found:
             body = record_object(namespace, escalation, record, head)
@@ -83,7 +94,10 @@ async def append(
             except Conflict:
                 spec, is_new = (await client.get(RECORDS, namespace, body["metadata"]["name"]))["spec"], False
             head = LedgerHead(sequence=spec["sequence"], hash=spec["hash"])
-            found.add((spec["event"], spec["detail"].get(KEY, "")))
+            act = (spec["event"], spec["detail"].get(KEY, ""))
+            found.add(act)
+            if act not in wanted:
+                others.append(spec)
             log.info(
                 "record",
                 namespace=namespace,
@@ -93,4 +107,4 @@ async def append(
                 hash=head.hash,
                 adopted=not is_new,
             )
-    return head
+    return Appended(head, tuple(others))

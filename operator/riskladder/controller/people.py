@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
@@ -22,6 +23,9 @@ log = structlog.get_logger(__name__)
 
 CACHES_CATCH_UP = timedelta(seconds=5)
 """How long after a decision its escalation may still be on its way into the caches."""
+
+PROOF_FOR = 5.0
+"""Seconds for which all ladders share one look at the admission policy."""
 
 LOOK_AGAIN = 1.0
 """Seconds between looks meanwhile."""
@@ -49,6 +53,7 @@ class People:
             now: The current time, UTC.
         """
         self._observe = observe
+        self._known: tuple[float, Proof] | None = None
         self._client = client
         self._store = store
         self._trail = trail
@@ -126,8 +131,13 @@ class People:
         return again
 
     async def proof_or_why(self) -> Proof:
-        """The same for a ladder's condition: that it could not be asked is an answer, too."""
+        """The same for the conditions of ladders, some seconds old: that it could not be asked is an answer, too."""
+        known = self._known
+        if known is not None and time.monotonic() - known[0] < PROOF_FOR:
+            return known[1]
         try:
-            return await self.proof()
+            found = await self.proof()
         except ApiError as error:
-            return Proof(f"the API server could not be asked: {error}")
+            found = Proof(f"the API server could not be asked: {error}")
+        self._known = (time.monotonic(), found)
+        return found

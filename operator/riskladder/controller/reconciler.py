@@ -43,7 +43,7 @@ LONGEST_SLEEP = 300.0
 PERMISSION_RECHECK = 10.0
 """Seconds between looks at whether a missing permission has been granted."""
 
-PROOF_RECHECK = 300.0
+PROOF_RECHECK = 60.0
 """Seconds between looks at whether the admission policy that proves who decided is still in force."""
 
 FIGHT_FREE, FIGHT_LONGEST, FIGHT_MEMORY = 3, 15.0, 60.0
@@ -346,7 +346,6 @@ class Reconciler:
             proof = None
             if not self._observe_only:
                 await self._write_deleted(key)
-                await self._write_undone(key)
                 proof = await self._people.ask(d for ds in self._snapshot(key).decisions.values() for d in ds)
             beside = {} if self._observe_only else await self._workloads.look_beside(key, self._snapshot(key).open)
             snapshot = self._snapshot(key, proof=proof, beside=beside)
@@ -366,6 +365,8 @@ class Reconciler:
                 self.store.remember(key, change.signal.name, change.signal.uid, change.status)
             for update in plan.escalations:
                 await self._write_escalation(update)
+            if not plan.escalations:  # what a crash left half written comes first: this would go on record behind it
+                await self._write_undone(key)
             for change in changes:
                 await self._trail.signal(change)
                 self.store.remember(key, change.signal.name, change.signal.uid, None)

@@ -20,6 +20,7 @@ from riskladder.cluster import events, ledger, resources
 from riskladder.cluster.client import FIELD_MANAGER, JSON_PATCH, Client, NotFound, Object, Refused
 from riskladder.cluster.events import ObjectReference
 from riskladder.cluster.resources import Resource
+from riskladder.policy import telling
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, LadderUpdate, On, SignalUpdate
 from riskladder.policy.snapshot import Decision, Escalation, Ladder, Signal
 
@@ -54,7 +55,7 @@ class TrailWriter:
         """
         escalation = update.escalation
         version = escalation.resource_version
-        head = await self.entries(escalation, update.entries)
+        written = await self.entries(escalation, update.entries)
         if update.labels:  # after the records: a lock is lifted by what is on record
             labelled = await self._client.merge_patch(
                 resources.ESCALATIONS,
@@ -64,12 +65,15 @@ class TrailWriter:
             )
             self._stored(resources.ESCALATIONS, labelled)
             version = labelled["metadata"]["resourceVersion"]
-        status = update.status.model_copy(update={"ledger": head or LedgerHead(sequence=0, hash=GENESIS_HASH)})
+        status, recalled = telling.recall(update.status, escalation.uid, written.others)
+        for entry in recalled:
+            await self._event(_reference(resources.ESCALATIONS, escalation), entry, None)
+        status = status.model_copy(update={"ledger": written.head or LedgerHead(sequence=0, hash=GENESIS_HASH)})
         test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
         await self._status(_reference(resources.ESCALATIONS, escalation), status.to_api(), resources.ESCALATIONS, test)
 
-    async def entries(self, escalation: Escalation, entries: tuple[Entry, ...]) -> LedgerHead | None:
-        """Append the records, then write the Events; the head of the chain afterwards."""
+    async def entries(self, escalation: Escalation, entries: tuple[Entry, ...]) -> ledger.Appended:
+        """Append the records, then write the Events; what became of the append."""
         # The uid: a later escalation of the same name continues the chain.
         records = [
             ledger.Record(
@@ -82,14 +86,14 @@ class TrailWriter:
             for entry in entries
             if entry.recorded
         ]
-        head = await ledger.append(
+        written = await ledger.append(
             self._client, escalation.namespace, escalation.name, escalation.status.ledger, records
         )
         about = _reference(resources.ESCALATIONS, escalation)
         for entry in entries:
             for on in entry.on:
                 await self._event(_regarding(on, escalation), entry, None if on is On.ESCALATION else about)
-        return head
+        return written
 
     async def signal(self, update: SignalUpdate) -> None:
         """Write a signal's Events and status.

@@ -33,7 +33,7 @@ class Courier:
         egress: Egress,
         *,
         timeout: float = TOTAL_SECONDS,
-        at_once: int = 8,
+        at_once: int = 16,
         pagerduty_url: str | None = None,
     ) -> None:
         """Take the settings; no connection is opened yet.
@@ -41,14 +41,14 @@ class Courier:
         Args:
             egress: What may be reached.
             timeout: Seconds for one exchange.
-            at_once: The most messages in delivery at one time; one host gets at most a quarter of them.
+            at_once: The most messages in delivery at one time; one host gets at most an eighth of them.
             pagerduty_url: Another server that speaks PagerDuty's API. Default: PagerDuty's own.
         """
         self._egress = egress
         self._timeout = timeout
         self._pagerduty_url = pagerduty_url
         self._total = asyncio.Semaphore(at_once)
-        self._for_one_host = max(1, at_once // 4)
+        self._for_one_host = max(1, at_once // 8)
         self._hosts: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
         self._session: aiohttp.ClientSession | None = None
 
@@ -110,12 +110,13 @@ class Courier:
 
 
 def _host(channel: Channel, credential: str | None) -> str:
-    """What shares a queue: the host, or the service with what stands for a host in an Apprise URL."""
+    """What shares a queue: the host and port, or the service with what stands for a host in an Apprise URL."""
     if channel.type is ChannelType.PAGERDUTY:
         return "pagerduty"
     text = credential if channel.type is ChannelType.APPRISE else channel.url
     try:
         parts = urlsplit(text or "")
-        return f"{parts.scheme}://{parts.hostname}" if channel.type is ChannelType.APPRISE else str(parts.hostname)
+        where = f"{parts.scheme}://{parts.hostname}"
+        return where if channel.type is ChannelType.APPRISE else f"{where}:{parts.port or ''}"
     except ValueError:
         return channel.type.value

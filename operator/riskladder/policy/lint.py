@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, QuorumMember, Tier
+from riskladder.workloads import suspend
 
 
 class Advice(NamedTuple):
@@ -234,6 +235,18 @@ def _lock_off(spec: EscalationLadderSpec) -> Iterator[Advice]:
             )
 
 
+def _cannot_suspend(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    for path, _, containment in _containments(spec):
+        for index, beside in enumerate(containment.also_suspend):
+            if beside.kind not in suspend.KINDS:
+                yield Advice(
+                    "cannot-suspend",
+                    f"{path}.alsoSuspend[{index}]",
+                    f"a {beside.kind} cannot be suspended: {beside.name} goes on",
+                    f"name one of {', '.join(suspend.KINDS)}",
+                )
+
+
 def _if_impossible(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, _, containment in _containments(spec):
         given = "if_impossible" in containment.model_fields_set
@@ -295,6 +308,7 @@ RULES: tuple[Callable[[EscalationLadderSpec], Iterator[Advice]], ...] = (
     _told_too_late,
     _deadlines,
     _lock_off,
+    _cannot_suspend,
     _if_impossible,
     _closes_when_unused,
 )

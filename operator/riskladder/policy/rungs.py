@@ -67,11 +67,15 @@ def enter(draft: Draft, tier: str) -> None:
         move(draft, tier, Reason.TIER_RAISED, at=max(intent.intended_at, rung.entered_at) if intent else None)
     elif draft.resume is not None and last is not None and draft.is_contained and rung.entered_at <= draft.resume.at:
         reason = Reason.CONTAINED_BY_HAND if last.decision else Reason.BREACHED_AGAIN
-        # After the resume by any clock: another replica's may be behind, and the rung is entered once.
-        after = draft.resume.at + timedelta(microseconds=1)
-        move(draft, rung.tier, reason, at=max(last.intended_at, rung.entered_at, after))
+        move(draft, rung.tier, reason, at=max(last.intended_at, rung.entered_at, _just_after(draft.resume.at)))
     elif draft.resume is not None and rung.entered_at <= draft.resume.at and draft.group and draft.group.live_tier:
-        move(draft, rung.tier, Reason.BREACHED_AGAIN)  # what a resume brought back breaches, and nothing contains it
+        # What a resume brought back breaches, and nothing contains it.
+        move(draft, rung.tier, Reason.BREACHED_AGAIN, at=max(draft.now, _just_after(draft.resume.at)))
+
+
+def _just_after(at: datetime) -> datetime:
+    """After it by any clock: another replica's may be behind, and a rung is entered once."""
+    return at + timedelta(microseconds=1)
 
 
 def move(draft: Draft, tier: str, reason: Reason, *, at: datetime | None = None) -> None:

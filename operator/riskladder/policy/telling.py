@@ -6,12 +6,13 @@ speaks of. It is delivered at least once, and a receiver tells a repetition by t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from riskladder.api.base import format_time
-from riskladder.api.escalation import Notification, NotificationState
+from riskladder.api.escalation import EscalationStatus, Notification, NotificationState
 from riskladder.api.ladder import ChannelType
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Manual, Reading
@@ -348,6 +349,38 @@ def _delivered(draft: Draft, notification: Notification, at: datetime, since: da
         )
     )
     return notification.model_copy(update={"state": NotificationState.DELIVERED, "done_at": at})
+
+
+def recall(
+    status: EscalationStatus, uid: str, records: Iterable[Mapping[str, Any]]
+) -> tuple[EscalationStatus, tuple[Entry, ...]]:
+    """The status with what records say of messages, and the Events of it: an operator was killed in between.
+
+    Without it a message that is delivered once more would go on record once more.
+
+    Args:
+        status: About to be written.
+        uid: Of the escalation.
+        records: Specs of records that nothing in the status accounts for.
+    """
+    notifications = {n.key: n for n in status.notifications}
+    entries = []
+    for record in records:
+        detail, at = record["detail"], datetime.fromisoformat(record["at"])
+        act = str(detail.get("key", "")).removeprefix(f"{uid}/")
+        state = _STATES.get(act.partition("/")[0])
+        found = notifications.get(act.partition("/")[2])
+        if state is None or found is None or found.state is state:
+            continue
+        attempts = max(found.attempts, int(detail.get("attempts", 0)))
+        notifications[found.key] = found.model_copy(update={"state": state, "attempts": attempts, "done_at": at})
+        event = Reason(record["event"])
+        entries.append(Entry(event, act, at, detail.get("message", ""), warning=state is NotificationState.FAILED))
+    return status.model_copy(update={"notifications": tuple(notifications.values())}), tuple(entries)
+
+
+_STATES = {"told": NotificationState.DELIVERED, "failed": NotificationState.FAILED}
+"""What the key of a record begins with, and what it says of the message that the rest of the key names."""
 
 
 def _particulars(notification: Notification) -> dict[str, str]:
