@@ -18,13 +18,13 @@ from riskladder.api.decision import DecisionAction, DecisionStatus, EscalationDe
 from riskladder.api.escalation import CountedDecision, EscalationStatus, Intent, Rung
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
-from riskladder.api.tiers import ContainmentAction, Quorum, Tier
+from riskladder.api.tiers import ContainmentAction, Quorum, QuorumMember, Tier
 from riskladder.policy import contain
 from riskladder.policy.decide import decide
 from riskladder.policy.evaluate import rank
 from riskladder.policy.plan import Act, DecisionUpdate, EscalationUpdate, Plan
 from riskladder.policy.progress import record_undone
-from riskladder.policy.snapshot import Decision, Escalation, Proof, Signal, Stamps
+from riskladder.policy.snapshot import Decision, Delivery, Escalation, Proof, Signal, Stamps
 from riskladder.policy.trail import SETTLE, after_close
 from tests.unit.builders import LABELS, NAMESPACE, PROVED, Document, Scene, scaled_by, signal_document, workload
 
@@ -112,8 +112,6 @@ class Story(Scene):
 
     def attempt(self, *, error: str, given_up: bool, channels: Sequence[str]) -> None:
         """The outbox tries what is pending."""
-        from riskladder.policy.snapshot import Delivery
-
         for escalation in self.escalations:
             for n in escalation.status.notifications:
                 if str(n.state) == "Pending" and n.channel in channels:
@@ -331,6 +329,8 @@ class Story(Scene):
         """Nothing is due before the time at which the policy wants to look again, unless it acts on nothing."""
         if any(item.spec is not None and item.spec.suspended for item in self.ladders):
             return
+        if wake is not None and wake - self.now < timedelta(milliseconds=1):
+            return
         at = self.now + (timedelta(days=40) if wake is None else (wake - self.now) * 0.6)
         early = decide(self.snapshot(), at)
         assert not early.urgent, f"due before {wake}, when somebody looks: {early}"
@@ -381,7 +381,7 @@ class Story(Scene):
             return next(e for e in self.escalations if e.uid == uid)
 
         earlier = len(self.escalations) - 1 - self.escalations.index(current())
-        status, policy = current().status, current().spec.policy
+        policy = current().spec.policy
         standing = {d.role for d in current().status.decisions if d.counted and d.action is DecisionAction.OBJECT}
         for role in standing:
             self.say("Object", role, "eve", withdraw=True, earlier=earlier)
@@ -459,8 +459,6 @@ def quorum_of(escalation: Escalation, name: str, action: DecisionAction) -> Quor
         return decides
     if action is DecisionAction.RESUME:
         return resumes or decides
-    from riskladder.api.tiers import QuorumMember
-
     fallback = (
         policy.charter.owner if policy.charter else tier.notify[0].role if tier.notify else policy.stakeholders[0].role
     )

@@ -2,7 +2,8 @@
 
 The operators are the real reconciler, cache and policy. Their coroutines stop at every request; the simulation decides
 who goes on, and whether a request is served, refused, or served and its answer lost. Every write is checked as it is
-made (architecture: invariants 2 to 5, 7 and 12), the rest once all faults have ended (1 and 9).
+made (architecture: invariants 2 to 7 and 12), the rest once all faults have ended (1 and 9). People decide meanwhile:
+the server says who they are and which role they hold, as long as the admission policy that proves it is there.
 """
 
 from __future__ import annotations
@@ -11,18 +12,39 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Coroutine, Generator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from riskladder.cluster.authority import BINDINGS, POLICIES, POLICY
 from riskladder.cluster.client import MERGE_PATCH, ApiError, Client, Conflict, NotFound, Refused
-from riskladder.cluster.resources import CACHED, DEPLOYMENTS, ESCALATIONS, EVENTS, LADDERS, RECORDS, Resource
+from riskladder.cluster.resources import (
+    CACHED,
+    DECISIONS,
+    DEPLOYMENTS,
+    ESCALATIONS,
+    EVENTS,
+    LADDERS,
+    RECORDS,
+    Resource,
+)
 from riskladder.controller import reconciler
 from riskladder.controller.metrics import Metrics
+from riskladder.controller.store import PaperKey
 from tests.unit.builders import KEY, NAMESPACE, Document
 
 OPERATOR, RIVAL = "operator", "rival"
-MOST_REQUESTS = 100
+MOST_REQUESTS = 300
 """Of one operator that nobody disturbs, until it has nothing to do: far fewer are needed."""
 LONG_AGO = "2020-01-01T00:00:00Z"
+ROOT = Path(__file__).parents[2]
+ADMISSION = {
+    document["kind"]: document
+    for document in yaml.safe_load_all((ROOT / "manifests/policies/decisions.yaml").read_text())
+}
+"""The policy that proves who decided and its binding, as they are installed."""
 
 
 class Server:
@@ -35,8 +57,17 @@ class Server:
         self.revision = 0
         self.acts: Counter[tuple[str, str]] = Counter()
         """Containment writes by escalation uid and action."""
-        self.gone_back_to: set[tuple[str, str]] = set()
-        """Escalation uid and hash of every template that an operator has put back."""
+        self.gone_back_to: set[tuple[str, int, str]] = set()
+        """Escalation uid, intent that was resumed last, and hash of every template that an operator has put back."""
+        self.admission: dict[str, Document] = {}
+        """By resource: what proves who decides, while it is there."""
+        self.barred: set[str] = set()
+        """Who holds no role any more."""
+        self.revoked = False
+        """Whether a proof or an authority was taken away: who goes on after a crash may then refuse what was counted."""
+        self.proved: set[str] = set()
+        """uids of the decisions that were made while the policy was there."""
+        self.put_policy(LONG_AGO)
         self.disturbed = 0
         """How often somebody else has written the target."""
         self.generations: set[tuple[str, int]] = set()
@@ -80,8 +111,36 @@ class Server:
         self.objects[path] = after
         return after
 
+    def put_policy(self, since: str) -> None:
+        """The policy that proves who decides is put in force."""
+        for resource in (POLICIES, BINDINGS):
+            obj = copy.deepcopy(ADMISSION[resource.kind])
+            obj["metadata"] |= {"creationTimestamp": since, "generation": 1}
+            self.admission[resource.title] = obj | {"status": {"observedGeneration": 1}}
+
+    def decide(self, name: str, spec: Document, who: str, at: str) -> None:
+        """Somebody creates a decision: who they are is stamped by the policy, or claimed where that is away."""
+        given = {"name": name, "creationTimestamp": at}
+        made = self.save(DECISIONS, {"metadata": given, "spec": spec | {"decidedBy": {"username": who}}})
+        if self.admission:
+            self.proved.add(made["metadata"]["uid"])
+
+    def _asked(self, path: str, body: Any, about: dict[str, Any]) -> Document | None:
+        """Answers to what is no object of ours: the policy itself, and who may do what."""
+        if path.endswith("/localsubjectaccessreviews"):
+            return {"status": {"allowed": body["spec"]["user"] not in self.barred}}
+        for resource in (POLICIES, BINDINGS):
+            if path == resource.path(None, POLICY):
+                if resource.title not in self.admission:
+                    raise NotFound(404, "NotFound", "not found", **about | {"resource": resource.title})
+                return self.admission[resource.title]
+        return None
+
     def request(self, method: str, path: str, body: Any, content_type: str) -> Document:
         """What an operator asks for; raises what the client would."""
+        answer = self._asked(path, body, {"verb": method, "resource": "any", "where": path})
+        if answer is not None:
+            return answer
         resource, where = _resource(path), path.removesuffix("/status")
         about: dict[str, Any] = {"verb": method, "resource": resource.title, "where": path}
         if method == "POST":
@@ -117,9 +176,12 @@ class Server:
         before = self.find(DEPLOYMENTS, KEY.name)
         assert before is not None
         goes_back = before["spec"]["template"] != after["spec"]["template"]
+        if not goes_back and after["spec"]["replicas"] > before["spec"]["replicas"]:
+            self._check_restored(after)
+            return
         action = "Rollback" if goes_back else "ScaleToZero"
         assert goes_back or after["spec"]["replicas"] == 0
-        for escalation in self.all(ESCALATIONS):
+        for escalation in sorted(self.all(ESCALATIONS), key=lambda e: bool(e.get("status", {}).get("closedAt"))):
             uid, spec = escalation["metadata"]["uid"], escalation["spec"]
             fits = [i for i in spec.get("intents", ()) if i["action"] == action]
             if spec["target"]["uid"] != after["metadata"]["uid"] or not fits:
@@ -139,27 +201,51 @@ class Server:
                 left = {(i.get("evidence") or spec["evidence"])["podTemplateHash"] for i in aims}
                 assert landed not in left, "invariant 5: rolled back to the quarantined revision"
                 assert earlier or hash_of(before["spec"]["template"]) in left, "evidence of another state"
-                self.gone_back_to.add((uid, landed))
+                self.gone_back_to.add((uid, resumed(escalation), landed))
             self.acts[(uid, action)] += 1
             limit = len(fits) + self.disturbed
             assert self.acts[(uid, action)] <= limit, "invariant 3: contained twice, and nobody had undone it"
             return
         raise AssertionError("invariant 2: an act without an intent")
 
+    def _check_restored(self, after: Document) -> None:
+        """Invariant 6: nothing is brought back without a quorum of people whom the server knows."""
+        ours = [e for e in self.all(ESCALATIONS) if e["spec"]["target"]["uid"] == after["metadata"]["uid"]]
+        ended = [e for e in ours if resumed(e) and resumed(e) == max(i["id"] for i in e["spec"]["intents"])]
+        assert ended, "invariant 6: restored without a decision"
+        for escalation in ended:
+            decisions = [d for d in escalation["status"]["decisions"] if d["counted"] and d["action"] == "Resume"]
+            met = next(d for d in reversed(decisions) if d["reason"] == "QuorumMet")
+            votes = [d for d in decisions if d["rung"] == met["rung"]]
+            assert {d["role"] for d in votes} == {"legal", "model-risk"}, "invariant 6: restored by too few"
+            assert len({d["by"] for d in votes}) >= 2, "invariant 6: restored by one person"
+            assert {d["uid"] for d in votes} <= self.proved, "invariant 6: restored by somebody who proved nothing"
+            steps = escalation["status"]["resume"].get("steps", ())
+            assert after["spec"]["replicas"] in steps, "invariant 6: restored to another number"
+
     def _check(self, resource: Resource, before: Document | None, after: Document) -> None:
         if resource is RECORDS:
-            keys = [r["spec"]["detail"]["key"] for r in self.all(RECORDS)]
-            assert after["spec"]["detail"]["key"] not in keys, f"invariant 12: {after['spec']} is on record already"
+            key = after["spec"]["detail"]["key"]
+            same = [r["spec"]["event"] for r in self.all(RECORDS) if r["spec"]["detail"]["key"] == key]
+            if "/decision/" in key and self.revoked:
+                same = [event for event in same if event == after["spec"]["event"]]
+            assert not same, f"invariant 12: {after['spec']} is on record already"
         if resource is ESCALATIONS:
             restore = (after.get("status", {}).get("containment") or {}).get("restore")
             if restore is not None:
                 assert restore["replicas"] > 0, "invariant 4: would restore the contained state"
-                landed = (after["metadata"]["uid"], restore.get("podTemplateHash"))
+                landed = (after["metadata"]["uid"], resumed(after), restore.get("podTemplateHash"))
                 assert landed not in self.gone_back_to, "invariant 4: would restore what was rolled back to"
 
 
 def hash_of(pod_template: Document) -> str:
     return "hash" + pod_template["spec"]["containers"][0]["image"].rpartition(":")[2]
+
+
+def resumed(escalation: Document) -> int:
+    """The last intent that people have ended, by id; 0 for none."""
+    resume = escalation.get("status", {}).get("resume") or {}
+    return int(resume.get("intent", 0))
 
 
 def _resource(path: str) -> Resource:
@@ -191,9 +277,22 @@ class Queue:
     def __init__(self, *, decide: Any, contain: Any, trail: Any) -> None:
         self._decide, self._contain, self._trail = decide, contain, trail
         self._asked = self._contains = self._backs_off = False
+        self._papers: list[PaperKey] = []
+        self._later: list[PaperKey] = []
+        self._slept_at: datetime | None = None
+        """When it went to sleep until a later time: no sooner is anything to be done by itself."""
 
     def add(self, key: object, *, urgent: bool = False, after: float = 0.0) -> None:
-        self._asked |= key == KEY and not after
+        if isinstance(key, PaperKey):
+            (self._later if after else self._papers).append(key)
+        elif key == KEY:
+            self._asked |= not after
+            self._slept_at = reconciler.utcnow() if after else None
+
+    def wake(self) -> None:
+        """Time has passed, or something was delivered."""
+        self._papers += self._later
+        self._later, self._slept_at = [], None
 
     def backs_off(self, key: object) -> bool:
         return self._backs_off
@@ -206,12 +305,16 @@ class Queue:
         if self._backs_off and self._contains:
             self._contains = False
             return self._trail(KEY)  # type: ignore[no-any-return]
+        sleeps = self._slept_at == reconciler.utcnow() and not self._asked
         self._asked = self._backs_off = self._contains = False
-        found = self._decide(KEY)
+        found = self._decide(KEY) if not sleeps else None
         if found is not None:
             self._contains = True
             return self._contain(KEY, found.work)  # type: ignore[no-any-return]
-        return self._trail(KEY) if self._asked else None
+        if self._asked:
+            self._asked = False
+            return self._trail(KEY)  # type: ignore[no-any-return]
+        return self._trail(self._papers.pop()) if self._papers else None
 
 
 class Operator:
@@ -235,6 +338,7 @@ class Operator:
             for obj in found:
                 self.reconciler.store.put(resource, obj)
             self.reconciler.store.drop_unless(resource, {obj["metadata"]["uid"] for obj in found})
+        self.queue.wake()
 
     def step(self, fault: str = "") -> bool:
         """One request, or the beginning of a pass up to its first; False where there is nothing to ask for."""

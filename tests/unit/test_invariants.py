@@ -37,12 +37,30 @@ STEPS = st.one_of(
     st.tuples(st.just("ladder"), st.sampled_from(["suspend", "act", "loosen", "tighten", "delete"])),
     st.sampled_from([("roll_out",), ("delete",), ("create", 1), ("create", 2), ("prune",), ("withdraw", "a")]),
 )
+PEOPLE = st.one_of(
+    st.tuples(
+        st.just("vote"),
+        st.sampled_from(["ann", "ben", "cat"]),
+        st.sampled_from(["Acknowledge", "AcceptRisk", "Contain", "Object", "Resume", "Resume"]),
+        st.sampled_from(["legal", "model-risk"]),
+    ),
+    st.tuples(st.just("agree"), st.sampled_from(["Resume", "Resume", "AcceptRisk"])),
+    st.just(("agree", "Close", {"resolution": "Retired"})),
+    st.just(("vote", "ann", "Escalate", "legal", {"tier": "high"})),
+    st.sampled_from([("prove", True), ("prove", False), ("bar", "cat")]),
+)
 STORIES = st.lists(STEPS, min_size=8, max_size=30)
+DECIDED = st.lists(st.one_of(STEPS, PEOPLE), min_size=8, max_size=30)
 
 
 @given(st.sampled_from(sorted(POLICIES)), STORIES, st.booleans())
 def test_invariants_hold_whatever_happens(policy: str, steps: list[Step], breached: bool) -> None:
     simulate(policy, steps, breached=breached)
+
+
+@given(st.sampled_from(sorted(POLICIES)), DECIDED, st.booleans())
+def test_invariants_hold_whatever_people_decide(policy: str, steps: list[Step], breached: bool) -> None:
+    simulate(policy, [("read", "a", 0.95, 0), ("keep_up", 0), ("jump", 1.0), *steps], breached=breached)
 
 
 # --- The same faults, at every request of a story ---------------------------------------------------------------------
@@ -115,6 +133,59 @@ def test_change_at_every_request(policy: str, change: Step) -> None:
     for requests in range(1, MOST_REQUESTS if THOROUGH else 7):
         steps: list[Step] = [*last("breach"), ("operate", 0, requests), change, ("operate", 0, 9)]
         simulate(policy, steps, breached=False, stands=requests > 1)
+
+
+RESUMED: list[Step] = [
+    *BREACH,
+    ("keep_up", 0),
+    ("roll_out",),
+    ("keep_up", 0),
+    ("jump", 1.0),
+    ("vote", "cat", "Acknowledge", "legal"),
+    ("agree", "Resume"),
+    ("deliver", 0),
+]
+BY_HAND: list[Step] = [
+    ("read", "a", 0.15, 0),
+    ("keep_up", 0),
+    ("jump", 1.0),
+    ("read", "a", 0.15, 0),
+    ("keep_up", 0),
+    ("jump", 1.0),
+    ("vote", "ann", "Escalate", "legal", {"tier": "high"}),
+    ("vote", "ben", "Contain", "model-risk"),
+    ("deliver", 0),
+]
+ENDED: list[Step] = [*RESUMED[:-1], ("keep_up", 0), ("agree", "Close", {"resolution": "Remediated"}), ("deliver", 0)]
+DECISIONS: dict[str, list[Step]] = {"resumed": RESUMED, "by hand": BY_HAND, "ended": ENDED}
+MOST_DECIDED = 30
+"""Requests of one operator that judges, records, answers and carries out what was decided, roughly."""
+
+
+@pytest.mark.parametrize(
+    ("policy", "story", "fault"),
+    list(itertools.product(POLICIES, DECISIONS, FAULT))
+    if THOROUGH
+    else [("zero", "resumed", "killed after"), ("zero", "by hand", "killed before")],
+)
+def test_fault_at_every_request_while_people_decide(policy: str, story: str, fault: str) -> None:
+    """The other operator takes over from whatever the first has left behind."""
+    for requests in range(2, MOST_DECIDED, 1 if THOROUGH else 2):
+        steps: list[Step] = [*DECISIONS[story], ("operate", 0, requests, fault), ("keep_up", 1)]
+        world = simulate(policy, steps, breached=False)
+        if story == "resumed" and policy == "zero":
+            assert world.target()["spec"]["replicas"] == 3, f"not brought back, after {requests} requests"
+        if story == "by hand" and policy == "zero":
+            assert world.target()["spec"]["replicas"] == 0, f"not contained, after {requests} requests"
+
+
+@pytest.mark.parametrize("policy", POLICIES if THOROUGH else ["zero"])
+def test_vote_that_arrives_at_every_request_counts_once(policy: str) -> None:
+    for requests in range(1, MOST_DECIDED, 1 if THOROUGH else 4):
+        early: list[Step] = [*RESUMED[:-2], ("vote", "ann", "Resume", "legal"), ("deliver", 0)]
+        late: list[Step] = [("operate", 0, requests), ("vote", "ben", "Resume", "model-risk"), ("keep_up", 1)]
+        world = simulate(policy, [*early, *late, ("operate", 0, 9)], breached=False)
+        assert world.events().count("Resumed") == world.events().count("Restored") == 1
 
 
 @pytest.mark.parametrize("policy", ["zero", "rollback"])

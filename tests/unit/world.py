@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 from structlog.testing import capture_logs
 
+from riskladder.api.base import format_time
 from riskladder.api.chain import verify_chains
 from riskladder.cluster.resources import (
     CACHED,
+    DECISIONS,
     DEPLOYMENTS,
     ESCALATIONS,
     LADDERS,
@@ -21,7 +24,7 @@ from riskladder.cluster.resources import (
     REPLICASETS,
     SIGNALS,
 )
-from riskladder.controller import reconciler, store
+from riskladder.controller import people, reconciler, store
 from tests.unit.builders import (
     KEY,
     LADDER,
@@ -35,7 +38,7 @@ from tests.unit.builders import (
     signal_document,
     template,
 )
-from tests.unit.simulator import Operator, Queue, Server, hash_of
+from tests.unit.simulator import Operator, Queue, Server, hash_of, resumed
 
 Step = tuple[Any, ...]
 QUIET_WITHIN = 40
@@ -45,6 +48,12 @@ QUIET_WITHIN = 40
 def both(spec: Document) -> None:
     contain_by("ScaleToZero")(spec)
     spec["tiers"][0]["containment"] = {"action": "Rollback"}
+
+
+def with_people(spec: Document) -> None:
+    """Two have to agree to bring the model back; the risk may be accepted."""
+    for tier in spec["tiers"]:
+        tier |= {"resume": {"quorum": [{"role": "legal"}, {"role": "model-risk"}]}, "acceptRisk": {"atMost": "2h"}}
 
 
 POLICIES: dict[str, Callable[[Document], object]] = {
@@ -61,7 +70,8 @@ class World:
         self.now = NOW
         self.server = Server()
         self._pods = 0
-        self._ladder = edited(LADDER, POLICIES[policy])
+        self._ladder = edited(edited(LADDER, POLICIES[policy]), with_people)
+        self.votes = 0
         self._put_ladder()
         self.create(2)
         for number, version in enumerate((1, 2), start=1):
@@ -70,6 +80,8 @@ class World:
         self.operators = [Operator(self.server, name) for name in ("one", "two")]
         self.newest = NOW
         """The latest observedAt of all."""
+        self.latest = NOW
+        """The latest that the clock has said."""
 
     # --- What can happen ------------------------------------------------------------------------------------------
 
@@ -124,6 +136,35 @@ class World:
                 self._ladder["tiers"][1]["triggers"][0]["above"] = 0.2
         self._put_ladder()
 
+    def vote(self, who: str, action: str, role: str, **more: Any) -> None:
+        """Somebody decides on the newest escalation."""
+        found = self.server.all(ESCALATIONS)
+        if found:
+            self.votes += 1
+            name = found[-1]["metadata"]["name"]
+            spec = {"escalation": name, "action": action, "role": role, "rationale": "I have looked at it", **more}
+            if action == "AcceptRisk":
+                spec["until"] = format_time((self.now + timedelta(hours=1)).replace(microsecond=0))
+            self.server.decide(f"d{self.votes}", spec, who, format_time(self.now.replace(microsecond=0)))
+
+    def agree(self, action: str, **more: Any) -> None:
+        """Both roles are of one mind."""
+        self.vote("ann", action, "legal", **more)
+        self.vote("ben", action, "model-risk", **more)
+
+    def prove(self, on: bool) -> None:
+        """The policy that proves who decides goes, or is put in force from now on."""
+        if on and not self.server.admission:
+            self.server.put_policy(format_time(self.now.replace(microsecond=0)))
+        elif not on:
+            self.server.admission.clear()
+            self.server.revoked = True
+
+    def bar(self, who: str) -> None:
+        """Somebody loses every role."""
+        self.server.barred.add(who)
+        self.server.revoked = True
+
     def withdraw(self, name: str) -> None:
         self.server.delete(SIGNALS, name)
 
@@ -140,6 +181,7 @@ class World:
 
     def jump(self, minutes: float) -> None:
         self.now += timedelta(minutes=minutes)
+        self.latest = max(self.latest, self.now)
 
     def roll_out(self, *, finish: bool = True) -> None:
         """The Deployment controller makes the ReplicaSet and, when it finishes, nothing but its pods is left."""
@@ -216,15 +258,39 @@ class World:
         is_open = [e for e in self.server.all(ESCALATIONS) if not condition(e, "Closed").startswith("True")]
         ours = [e for e in is_open if target and e["spec"]["target"]["uid"] == target["metadata"]["uid"]]
         suspended = self._ladder.get("suspended", False)
-        if target is not None and breached and not suspended:
+        until = [e.get("status", {}).get("riskAcceptance", {}).get("until", "") for e in self.server.all(ESCALATIONS)]
+        accepted = max(until, default="") > format_time(self.now)
+        if target is not None and breached and not suspended and not accepted:
             assert [e for e in ours if e["spec"].get("intents")], "invariant 1: a containing breach stands, no intent"
         assert len(ours) <= 1, "one open escalation for each target"
         for escalation in ours:
             intents = escalation["spec"].get("intents", ())
-            if target is not None and intents and not suspended:
+            if target is None or not intents or suspended:
+                continue
+            if intents[-1]["id"] > resumed(escalation):
                 self._is_contained(escalation, intents[-1], target)
+            else:
+                assert escalation["status"]["resume"].get("appliedAt"), "resumed, and never restored"
+                assert condition(escalation, "Contained").startswith("False")
+        self._is_judged()
         problems = [result.error for result in verify_chains(self.server.all(RECORDS)) if not result.intact]
         assert not problems
+
+    def _is_judged(self) -> None:
+        """Every decision was judged, is on record once, and says what its escalation and the record say."""
+        escalations = {e["metadata"]["name"]: e for e in self.server.all(ESCALATIONS)}
+        records = [r["spec"] for r in self.server.all(RECORDS)]
+        for decision in self.server.all(DECISIONS):
+            uid, about = decision["metadata"]["uid"], escalations[decision["spec"]["escalation"]]
+            said = condition(decision, "Accepted")
+            assert said, f"never judged: {decision['spec']}"
+            key = f"{about['metadata']['uid']}/decision/{uid}"
+            mine = [record["event"] for record in records if record["detail"]["key"] == key]
+            listed = [d for d in about["status"]["decisions"] if d["uid"] == uid]
+            most = 2 if self.server.revoked else 1
+            assert len(listed) == 1 <= len(mine) <= most, f"on record as {mine}, listed as {listed}"
+            assert said.startswith("True") == listed[0]["counted"] == (mine[-1] != "DecisionRefused")
+            assert not listed[0]["counted"] or uid in self.server.proved, "counted, and nothing proves who decided"
 
     def _is_contained(self, escalation: Document, intent: Document, target: Document) -> None:
         if intent["action"] == "Rollback":
@@ -238,6 +304,15 @@ class World:
         assert f"contained/{intent['id']}" in keys
         if intent["reason"] != "AlreadyAtZero":
             assert f"applied/{intent['id']}" in keys
+
+
+async def _one_after_the_other(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+    """In place of asyncio.gather: nothing runs beside anything."""
+    try:
+        return [await part for part in work]
+    finally:
+        for part in work:
+            part.close()
 
 
 def condition(obj: Document, kind: str) -> str:
@@ -258,11 +333,16 @@ def simulate(policy: str, steps: Sequence[Step], *, breached: bool, stands: bool
         mock.patch.object(reconciler, "Scheduler", Queue),
         mock.patch.object(reconciler, "utcnow", side_effect=lambda: world.now),
         mock.patch.object(store, "validate", return_value=[]),
+        mock.patch.object(people, "asyncio", SimpleNamespace(gather=_one_after_the_other)),
         capture_logs(),
     ):
         world = World(policy)
         for name, *arguments in steps:
-            getattr(world, name)(*arguments)
+            more = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
+            getattr(world, name)(*arguments, **more)
+        if world.votes:
+            world.now = max(world.now, world.latest)
+            world.settle()  # what was decided is judged before anything more is known
         if breached:
             world.ladder("act")
             world.now = max(world.now, world.newest) + timedelta(minutes=1)
