@@ -150,7 +150,8 @@ def test_last_agreement_to_resume() -> None:
     assert told_first.doubts == ()
     assert told_first.sentence == (
         "You agree, as legal, that credit-scorer is resumed. 1 of 2 needed agreements so far; with yours 2 of 2: "
-        "replicas go back to 3, in steps of 10%, 50%, 100% with a reading at baseline between them, and the lock is lifted."
+        "replicas go back to 3, in steps of 10%, 50%, 100% with a reading at baseline between them, and the lock is "
+        "lifted."
     )
 
 

@@ -239,6 +239,7 @@ def say(draft: Draft) -> None:
         if draft.resolution is not None:
             reason = Reason(draft.resolution.value)
             conditions.set(ConditionType.DECIDED, True, reason, f"closed as {draft.resolution}")
+        conditions.set(ConditionType.STALLED, False, Reason.ON_TIME, "closed: nobody is waited for")
         return
     if answered:
         conditions.set(
