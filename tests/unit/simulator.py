@@ -64,7 +64,7 @@ class Server:
         self.barred: set[str] = set()
         """Who holds no role any more."""
         self.revoked = False
-        """Whether a proof or an authority was taken away: who goes on after a crash may then refuse what was counted."""
+        """Whether a proof or an authority was taken away: after a crash, what was counted may then be refused."""
         self.proved: set[str] = set()
         """uids of the decisions that were made while the policy was there."""
         self.put_policy(LONG_AGO)

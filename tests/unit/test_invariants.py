@@ -50,7 +50,10 @@ PEOPLE = st.one_of(
     st.sampled_from([("prove", True), ("prove", False), ("bar", "cat")]),
 )
 STORIES = st.lists(STEPS, min_size=8, max_size=30)
-DECIDED = st.lists(st.one_of(STEPS, PEOPLE), min_size=8, max_size=30)
+ACTING = STEPS.filter(lambda step: step not in (("ladder", "suspend"), ("delete",)))
+"""A ladder that is suspended after a crash leaves a record that nothing accounts for, and so does an operator that has
+not seen that the target is deleted: what is written then may be written again later."""
+DECIDED = st.lists(st.one_of(ACTING, PEOPLE), min_size=8, max_size=30)
 
 
 @given(st.sampled_from(sorted(POLICIES)), STORIES, st.booleans())
@@ -211,3 +214,10 @@ def test_act_is_on_record_once_though_another_went_before_it_after_a_crash() -> 
         ("operate", 0, 9),
     ]
     simulate("zero", steps, breached=True)
+
+
+def test_act_that_somebody_else_put_on_record_is_not_recorded_again() -> None:
+    """The second operator writes something else behind the first one's records before it comes to the same act."""
+    read: Step = ("read", "a", 0.95, 0)
+    contained: list[Step] = [read, ("keep_up", 0), ("jump", 1.0), *[("keep_up", 0)] * 3, ("jump", 1.0)]
+    simulate("rollback", [*contained, ("delete",), read, ("keep_up", 1), ("operate", 0, 9, "")], breached=False)

@@ -44,6 +44,9 @@ class TrailWriter:
         self._client = client
         self._instance = instance
         self._stored = stored
+        self._left_behind: dict[str, frozenset[str]] = {}
+        """By escalation uid: keys of records that a killed operator had written without the status that goes with them,
+        and behind which others have been written since: those acts are on record, however late their status comes."""
         self._beyond_status: dict[str, int] = {}
         """Generation, by uid, of the objects whose stored spec is so wrong that the API server refuses any status."""
 
@@ -75,6 +78,7 @@ class TrailWriter:
     async def entries(self, escalation: Escalation, entries: tuple[Entry, ...]) -> ledger.Appended:
         """Append the records, then write the Events; what became of the append."""
         # The uid: a later escalation of the same name continues the chain.
+        left_behind = self._left_behind.get(escalation.uid, frozenset())
         records = [
             ledger.Record(
                 event=str(entry.event),
@@ -84,11 +88,14 @@ class TrailWriter:
                 detail={**entry.detail, "message": entry.message},
             )
             for entry in entries
-            if entry.recorded
+            if entry.recorded and f"{escalation.uid}/{entry.key}" not in left_behind
         ]
         written = await ledger.append(
             self._client, escalation.namespace, escalation.name, escalation.status.ledger, records
         )
+        if written.others:
+            keys = (str(other["detail"].get(ledger.KEY, "")) for other in written.others)
+            self._left_behind[escalation.uid] = left_behind.union(keys)
         about = _reference(resources.ESCALATIONS, escalation)
         for entry in entries:
             for on in entry.on:
