@@ -34,7 +34,7 @@ MUTATING_BINDINGS = Resource(
 UNSTAMPED = "riskladder.dev/test-without-identity"
 DEADLINE_SECONDS = 30.0
 
-ROLES = ("legal", "executive", "security", "model-risk", "data-science")
+ROLES = ("legal", "executive", "security", "model-risk", "data-science", "deputy-counsel", "ml-platform")
 VERBS = (*(action.verb for action in DecisionAction), RAISE_VERB)
 HELD = {
     "legal": {"acknowledge", "comment", "contain", "raise", "object", "acceptrisk", "resume", "close"},
@@ -42,6 +42,8 @@ HELD = {
     "security": {"acknowledge", "comment", "contain", "raise", "escalate"},
     "model-risk": {*VERBS},
     "data-science": {"acknowledge", "comment", "escalate"},
+    "deputy-counsel": {"acknowledge", "comment", "contain", "raise", "object", "acceptrisk", "resume", "close"},
+    "ml-platform": {"acknowledge", "comment", "escalate"},
 }
 
 As = Callable[..., Awaitable[Client]]

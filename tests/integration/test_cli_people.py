@@ -73,9 +73,10 @@ class Place:
     def list(self, resource: Resource) -> list[Object]:
         return on(self.plane, lambda c: c.list(resource, self.namespace))
 
-    def escalate(self, name: str = people.NAME, uid: str = "", **changes: Any) -> str:
-        """Write an escalation as the operator does."""
+    def escalate(self, name: str = people.NAME, uid: str = "", signal: str = "u3", **changes: Any) -> str:
+        """Write an escalation as the operator does, opened by the signal of this uid."""
         raw = people.escalation(**changes)
+        raw["spec"]["signal"]["uid"] = signal
         raw["metadata"] = {"name": name, "labels": raw["metadata"]["labels"]}
         raw["spec"]["target"]["uid"] = uid or "u2"
         status = raw.pop("status")
@@ -323,6 +324,28 @@ def test_nobody_answers(place: Place) -> None:
     assert f"Sent as {name}-acknowledge-" in sent.stdout
 
 
+def test_impersonation_is_honoured(place: Place, tmp_path: Path) -> None:
+    name = place.escalate()
+    place.person("ann", "legal")
+    config = yaml.safe_load(place.plane.kubeconfig.read_text())
+    config["users"][0]["user"] |= {"as": "ann", "as-groups": ["staff"]}
+    config["contexts"].append(config["contexts"][0] | {"name": "other"})
+    impersonating = tmp_path / "config"
+    impersonating.write_text(yaml.safe_dump(config))
+    for kubeconfig, options in (
+        (impersonating, ["--context", "other"]),
+        (None, ["--as", "ann", "--as-group", "staff"]),
+    ):
+        result = place.run("ack", name, "-m", "seen", "--no-wait", *options, kubeconfig=kubeconfig)
+        assert result.exit_code == 0, result.output
+        refused = place.run("ack", name, "-m", "x", "--role", "security", *options, kubeconfig=kubeconfig)
+        assert (refused.exit_code, "ann may not acknowledge" in refused.stderr) == (1, True), refused.output
+    found = [decision["spec"]["decidedBy"] for decision in place.list(resources.DECISIONS)]
+    assert [(by["username"], "staff" in by["groups"]) for by in found] == [("ann", True)] * 2
+    shown = place.run("show", name, "-o", "json", kubeconfig=impersonating)
+    assert {option["role"] for option in json.loads(shown.stdout)["options"]} == {"legal"}
+
+
 def test_people_are_asked_on_a_terminal(place: Place) -> None:
     name = place.escalate()
     ann = place.person("ann", "legal")
@@ -457,9 +480,10 @@ def test_stop_button_without_an_escalation_raises_a_signal(place: Place) -> None
     ann = place.person("ann", "legal")
 
     def act(where: Place) -> bool:
-        if not where.list(resources.SIGNALS):
+        sent = where.list(resources.SIGNALS)
+        if not sent:
             return False
-        where.escalate("opened-1", uid=uid)
+        where.escalate("opened-1", uid=uid, signal=sent[0]["metadata"]["uid"])
         return True
 
     with place.operator(act):
@@ -481,20 +505,27 @@ def test_stop_button_without_an_escalation_raises_a_signal(place: Place) -> None
 
 
 def test_stop_button_with_an_escalation_is_a_decision(place: Place) -> None:
-    name = place.escalate(uid=model(place), contained=False)
+    name = place.escalate(uid=model(place))
+    rolled_back = people.escalation()["status"]["containment"] | {"action": "Rollback", "revision": "2"}
+    place.write(resources.ESCALATIONS, name, {"containment": rolled_back})
     ann = place.person("ann", "legal")
     counted = place.answers(True, "Counted", "Contain was counted for legal")
 
     def act(where: Place) -> bool:
         if not counted(where):
             return False
-        intent = people.escalation()["spec"]["intents"][0]
+        time.sleep(1)  # what was proved before is no proof of what is asked for now
+        [decision] = where.list(resources.DECISIONS)
+        raw = people.escalation()
+        first = raw["spec"]["intents"][0]
+        second = first | {"id": 2, "decision": decision["metadata"]["name"]}
 
         async def contain(client: Client) -> None:
-            await client.merge_patch(resources.ESCALATIONS, where.namespace, name, {"spec": {"intents": [intent]}})
+            intents = {"spec": {"intents": [first, second]}}
+            await client.merge_patch(resources.ESCALATIONS, where.namespace, name, intents)
 
         on(where.plane, contain, OPERATOR)
-        where.write(resources.ESCALATIONS, name, {"conditions": [people.condition("Contained", True, "ScaledToZero")]})
+        where.write(resources.ESCALATIONS, name, {"containment": raw["status"]["containment"] | {"intent": 2}})
         return True
 
     with place.operator(act):
@@ -504,6 +535,8 @@ def test_stop_button_with_an_escalation_is_a_decision(place: Place) -> None:
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
     assert (answer["accepted"], answer["contained"], answer["escalation"]) == (True, True, name)
+    assert (answer["already"], answer["intent"]) == (False, 2)
+    assert answer["seconds"] > 1
     assert place.list(resources.SIGNALS) == []
 
 
@@ -619,6 +652,14 @@ def test_stopped_and_brought_back_with_the_real_operator(place: Place) -> None:
     )
     assert stopped.exit_code == 0, stopped.stderr
     name = json.loads(stopped.stdout)["escalation"]
+    again = place.run("contain", name, "-m", "still", "-o", "json", kubeconfig=ann)
+    answer = json.loads(again.stdout)
+    assert (again.exit_code, answer["contained"], answer["already"], answer["intent"]) == (0, True, True, 1), (
+        again.output
+    )
+    assert "is contained already, by ScaleToZero intended" in again.stderr
+    shown = " ".join(place.run("show", name, kubeconfig=ann).stdout.split())
+    assert "“still”" in shown
     acknowledged = place.run("ack", name, "-m", "mine", kubeconfig=ann)
     assert acknowledged.exit_code == 0, acknowledged.output
     for kubeconfig, code, says in (

@@ -31,6 +31,7 @@ from riskladder.policy.snapshot import (
     Snapshot,
     Stamps,
     TargetKey,
+    breached_by,
     settled_by,
 )
 from riskladder.workloads import deployment
@@ -236,6 +237,7 @@ class Scene:
             stamps=dict(self.stamps),
             settled=settled_by(last) if last else Settled(),
             closed=frozenset(e.name for e in over),
+            breached=frozenset(h for e in over for h in breached_by(e)),
             decisions={
                 e.name: tuple(d for d in pending if d.spec.escalation == e.name) for e in self.escalations if e.is_open
             },

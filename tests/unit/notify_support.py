@@ -78,8 +78,9 @@ def notification(**changes: Any) -> Notification:
         "tier": "high",
         "role": "legal",
         "channel": "legal-pager",
-        "about": "EscalationOpened",
-        "message": "demographic_parity_difference is 0.31, above 0.2: credit-scorer is being scaled to zero",
+        "about": "Notified",
+        "message": "credit-scorer (Deployment credit-scorer) is in tier high: demographic_parity_difference is 0.31, "
+        "auc is 0.83. Contained: yes, scaled to zero: no ready endpoint and no pod of it is left",
         "at": NOW,
         "due_at": NOW + timedelta(minutes=59, seconds=50),
         "state": NotificationState.PENDING,

@@ -282,6 +282,9 @@ class Queue:
         self._slept_at: datetime | None = None
         """When it went to sleep until a later time: no sooner is anything to be done by itself."""
 
+    contending = 0
+    """Nothing else is waited for here."""
+
     def add(self, key: object, *, urgent: bool = False, after: float = 0.0) -> None:
         if isinstance(key, PaperKey):
             (self._later if after else self._papers).append(key)

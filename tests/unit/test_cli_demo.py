@@ -32,11 +32,11 @@ async def test_what_the_operator_sends_is_taken_once() -> None:
         credential = inbox.secret_manifest()["stringData"][KEY]
         for _ in range(2):
             await courier.send(channel, credential, notice(), attempted_at=datetime.now(UTC))
-        message = await inbox.message("legal", "EscalationOpened", 1)
-        assert await inbox.message("executive", "EscalationOpened", 0.01) is None
+        message = await inbox.message("legal", Reason.NOTIFIED, 1)
+        assert await inbox.message("executive", Reason.NOTIFIED, 0.01) is None
     await courier.close()
     assert message is not None
-    assert message.data["text"].startswith("demographic_parity_difference is 0.31")
+    assert message.data["text"].startswith("credit-scorer (Deployment credit-scorer) is in tier high: ")
 
 
 async def test_what_others_send_is_not_taken() -> None:

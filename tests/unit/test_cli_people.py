@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,8 +17,9 @@ from riskladder.api.conditions import Condition
 from riskladder.api.decision import DecidedBy, DecisionAction, EscalationDecisionSpec
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.signal import Manual, TargetRef
+from riskladder.api.tiers import ContainmentAction
 from riskladder.api.validation import validate
-from riskladder.cli.people import raising, words
+from riskladder.cli.people import desk, raising, words
 from riskladder.cli.people.act import higher
 from riskladder.cli.people.case import Case, Contained, Unreadable, read_case
 from riskladder.cli.people.choices import choices
@@ -24,8 +27,9 @@ from riskladder.cli.people.foresight import Foresight, foresee
 from riskladder.cli.people.manifests import decision_manifest, prefix, signal_manifest
 from riskladder.cli.people.refusals import refusal
 from riskladder.cli.people.roles import usable
-from riskladder.cli.people.send import judged
+from riskladder.cli.people.send import Order, contained_result, judged
 from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, Refused
+from riskladder.cluster.resources import DECISIONS
 from tests.people import LADDER, NAME, NAMESPACE, NOW, at, condition, decided, escalation
 
 VIENNA = timezone(timedelta(hours=1), "CET")
@@ -52,7 +56,11 @@ def foreseen(subject: Case, action: str, role: str = "legal", person: str = "ann
         (-0.5, "now"),
         (0.4, "in 0 s"),
         (45, "in 45 s"),
-        (12 * 60 + 59, "in 12 min"),
+        (12 * 60 + 59, "in 13 min"),
+        (3599.6, "in 1 h"),
+        (59.6, "in 1 min"),
+        (86399, "in 1 d"),
+        (7 * 86400 - 1, "in 7 d"),
         (3 * 3600 + 20 * 60, "in 3 h 20 min"),
         (3600, "in 1 h"),
         (24 * 3600 + 59, "in 1 d"),
@@ -464,3 +472,94 @@ def test_verdicts_are_sentences() -> None:
     assert verdict(False, "ModelOwner", "ann owns the model") == (1, "not accepted (ModelOwner): ann owns the model")
     silent = judged(case(), "d-1", None, 30)
     assert (silent.code, "not answered within 30 s: does the operator run?" in silent.sentence) == (3, True)
+
+
+def test_closing_is_refused_for_the_first_reason_of_the_operator() -> None:
+    clock = {"name": "art-73", "role": "legal", "startedAt": at(), "dueAt": at(60)}
+    assert foreseen(case(clocks=[clock]), "Close", resolution="Remediated").doubts == (
+        "Deployment/credit-scorer is still contained: resume it first, or close as Retired",
+    )
+    assert foreseen(case(clocks=[clock]), "Close", resolution="Retired").doubts == (
+        "art-73 has not been met: comment with --clock first",
+    )
+    coming = case(resume={"intent": 1, "at": at(5), "by": ["ann"], "steps": [1, 3], "done": 1})
+    [doubt] = foreseen(coming, "Close", resolution="Remediated").doubts
+    assert "step by step" in doubt
+    assert foreseen(coming, "Close", resolution="Retired").doubts == ()
+
+
+def test_an_api_server_that_is_not_ready_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["not found. There can be a delay", "not found. There can be a delay", ""]
+    monkeypatch.setattr(desk, "AGAIN_AFTER", 0.0)
+
+    class Starting:
+        async def request(self, *arguments: Any, **more: Any) -> dict[str, Any]:
+            if message := answers.pop(0):
+                raise ApiError(503, "ServiceUnavailable", message, verb="create", resource="x", where="y")
+            return {"created": True}
+
+    at_it = desk.Desk(None, Starting(), NAMESPACE)  # type: ignore[arg-type]
+    assert asyncio.run(at_it.create(DECISIONS, {})) == {"created": True}
+    answers[:] = ["overloaded"]
+    with pytest.raises(typer.Exit):
+        asyncio.run(at_it.create(DECISIONS, {}))
+
+
+def test_alternates_are_listed_once() -> None:
+    assert case(waitingOn=["deputy-counsel", "legal"]).waiting_on == ("legal",)
+    assert case(waitingOn=["deputy-counsel"]).waiting_on == ("deputy-counsel",)
+
+
+# --- What a stop button waits for ---------------------------------------------------------------------------------
+
+
+def stopping(*intents: dict[str, Any], done: int, action: str = "ScaleToZero", **changes: Any) -> Case:
+    """An escalation with these intents, of which ``done`` is the last that is proved."""
+    raw = escalation(**changes)
+    raw["spec"]["intents"] = [raw["spec"]["intents"][0] | {"id": n, **more} for n, more in enumerate(intents, 1)]
+    raw["status"]["containment"] |= {"intent": done, "action": action}
+    return read_case(raw)
+
+
+ZERO = ContainmentAction.SCALE_TO_ZERO
+ROLLED_BACK = {"action": "Rollback", "revision": "2"}
+
+
+def test_proof_of_an_older_containment_is_none() -> None:
+    order = Order(ZERO, decision="stop-1")
+    before = stopping(ROLLED_BACK, done=1, action="Rollback")
+    assert (order.intent(before), order.proved(before)) == (None, None)
+    saved = stopping(ROLLED_BACK, {"decision": "stop-1"}, done=1, action="Rollback")
+    assert order.intent(saved) is not None
+    assert order.proved(saved) is None
+    done = stopping(ROLLED_BACK, {"decision": "stop-1"}, done=2)
+    assert order.proved(done) == order.intent(done)
+    assert contained_result(done, order, 0.4).sentence.startswith(
+        "Deployment/credit-scorer is contained, proved 0.4 s after it was sent."
+    )
+
+
+def test_a_signal_is_known_by_its_uid() -> None:
+    by_signal = {"name": "stop", "uid": "u9", "observedAt": at()}
+    risen = stopping({}, {"signal": by_signal}, done=2)
+    assert [Order(ZERO, signal=uid).intent(risen) for uid in ("u3", "u9", "u8", "")] == [
+        risen.spec.intents[0],
+        risen.spec.intents[1],
+        None,
+        None,
+    ]
+    by_hand = stopping({"decision": "d"}, done=1)
+    assert Order(ZERO, signal="u3").intent(by_hand) is None
+
+
+def test_what_is_as_safe_already_is_said_to_be() -> None:
+    order = Order(ZERO, decision="stop-1")
+    already = stopping({}, done=1)
+    assert order.proved(already) is not None
+    result = contained_result(already, order, 0.4)
+    assert result.facts == {"contained": True, "seconds": 0.4, "escalation": NAME, "already": True, "intent": 1}
+    assert "is contained already, by ScaleToZero intended" in result.sentence
+    undone = [condition("Contained", True, "x"), condition("ContainmentHolds", False, "Undone")]
+    assert order.proved(stopping({}, done=1, conditions=undone)) is None
+    resumed = stopping({}, done=1, resume={"intent": 1, "at": at(5), "by": ["ann"]})
+    assert order.proved(resumed) is None

@@ -135,8 +135,8 @@ def test_page_says_everything() -> None:
         "Acknowledge by 2026-11-24 06:10:03 UTC (10 min late)",
         "Decide by 2026-11-24 07:00:03 UTC (in 40 min)",
         "Whose move executive and legal (or deputy-counsel)",
-        "legal told over legal-pager, delivered 2026-11-24 06:00:04 UTC (19 min ago) (EscalationOpened)",
-        "security NOT told over soc-pager, failed 2026-11-24 06:00:04 UTC (19 min ago) after 5 attempts: HTTP 503 "
+        "legal told over legal-pager, delivered 2026-11-24 06:00:04 UTC (20 min ago) (EscalationOpened)",
+        "security NOT told over soc-pager, failed 2026-11-24 06:00:04 UTC (20 min ago) after 5 attempts: HTTP 503 "
         "(EscalationOpened)",
         "executive on its way over exec-mail, queued 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
         "legal acknowledged by ann, 2026-11-24 06:04:03 UTC (16 min ago)",
@@ -147,13 +147,35 @@ def test_page_says_everything() -> None:
         "Resume 1 of 2: max for model-risk; still needed: legal (or deputy-counsel)",
         "AcceptRisk 0 of 2; still needed: legal (or deputy-counsel) and executive",
         "Close 0 of 2; still needed: legal (or deputy-counsel) and executive",
-        "ai-act-art-73 legal: due 2026-12-09 06:00:03 UTC (in 14 d 23 h)",
+        "ai-act-art-73 legal: due 2026-12-09 06:00:03 UTC (in 15 d)",
         "gdpr legal: met 2026-11-24 06:10:03 UTC (10 min ago)",
     ):
         assert line in shown
     assert f"kubectl riskladder resume {NAME} -n models --role legal -m '…'" in text(
         page(subject, choices(subject, EVERYTHING, "ann"), NOW)
     )
+
+
+def test_page_shows_what_put_it_in_its_tier_and_why_people_decided() -> None:
+    raw = escalation(decisions=[decided("Comment", "legal", "ann")])
+    risen: dict[str, Any] = {"name": "fairness", "uid": "u3", "observedAt": at(10)}
+    risen["readings"] = [{"indicator": "demographic_parity_difference", "value": 0.31}]
+    raw["spec"]["signal"]["readings"][0]["value"] = 0.12
+    raw["spec"]["intents"][0] |= {"signal": risen, "intendedAt": at(11)}
+    raw["status"]["rung"] |= {"number": 2, "enteredAt": at(11)}
+    subject, name = read_case(raw), raw["status"]["decisions"][0]["name"]
+    found = text(page(subject, (), NOW, {name: "two complaints\nso far"}), width=300)
+    shown = [" ".join(line.split()) for line in found.splitlines()]
+    limits = "(moderate above 0.1, high above 0.2)"
+    assert (
+        f"Reading demographic_parity_difference = 0.12 {limits}, observed 2026-11-24 05:59:03 UTC (21 min ago), which "
+        "opened it"
+    ) in shown
+    assert (
+        f"Reading demographic_parity_difference = 0.31 {limits}, observed 2026-11-24 06:10:03 UTC (10 min ago), which "
+        "put it in tier high"
+    ) in shown
+    assert "“two complaints so far”" in shown
 
 
 def test_page_after_resume_acceptance_and_close() -> None:
@@ -178,6 +200,33 @@ def test_page_after_resume_acceptance_and_close() -> None:
     assert "Closed 2026-11-24 06:15:03 UTC (5 min ago) as Remediated" in shown
     assert "by ann: policy changed, satisfaction 4 of 5" in shown
     assert "Agreement" not in shown
+
+
+def test_page_of_a_rollback_and_of_a_drill() -> None:
+    raw = escalation(resume={"intent": 1, "at": at(10), "by": ["ann"]})
+    raw["spec"]["intents"][0] |= {"action": "Rollback", "revision": "3"}
+    raw["status"]["containment"] |= {"action": "Rollback", "revision": "3"}
+    shown = lines(page(read_case(raw), (), NOW))
+    assert "No pod left of revision 4, which was taken out of service: 600 ms after the intent" in shown
+    raw["spec"]["drill"] = True
+    shown = lines(page(read_case(raw), (), NOW))
+    assert "Applied 32 ms after the intent, as a dry run: nothing was changed" in shown
+    assert "being restored" not in "".join(shown)
+
+
+def test_page_of_a_closed_one_says_how_it_ended() -> None:
+    agreed = [
+        decided("Close", role, by, resolution="Remediated") for role, by in (("legal", "ann"), ("executive", "eve"))
+    ]
+    closed = [condition("Closed", True, "Remediated")]
+    subject = read_case(escalation(conditions=closed, resolution="Remediated", closedAt=at(15), decisions=agreed))
+    assert "Closed 2026-11-24 06:15:03 UTC (5 min ago) as Remediated, by ann and eve" in lines(page(subject, (), NOW))
+
+
+def test_options_say_what_an_objection_blocks() -> None:
+    subject = read_case(escalation(decisions=[decided("Object", "executive", "eve")]))
+    [resume, _] = [c for c in choices(subject, EVERYTHING, "ann") if c.action != "Acknowledge"]
+    assert resume.what.endswith("(refused while the objection of executive stands)")
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
@@ -237,7 +286,10 @@ def run(*arguments: str, **options: Any) -> Result:
         (["status", "-A", "-n", "x"], "give either --namespace or --all-namespaces"),
         (["accept-risk", "x", "-m", "y"], "--until"),
         (["close", "x", "-m", "y"], "--resolution"),
-        (["close", "x", "-m", "y", "--resolution", "Won"], "Won"),
+        (
+            ["close", "x", "-m", "y", "--resolution", "Won"],
+            "expected Remediated, FalsePositive, RiskAccepted or Retired",
+        ),
         (["review", "x", "-m", "y", "--policy-updated", "--satisfaction", "6"], "less than or equal to 5"),
         (["contain", "x", "-m", "y", "--action", "Isolate"], "expected ScaleToZero or Rollback"),
         (["ack"], "Missing argument"),

@@ -433,7 +433,7 @@ def test_result_of_a_drill() -> None:
     assert told.closed == "2026-11-24T06:13:03.120417Z, DrillCompleted"
     assert particulars(told, 4) == {}
     assert told.result is not None
-    assert told.result.answers == (("legal", "answered after 12 min"), ("security", "never answered"))
+    assert told.result.answers == (("legal", "answered after 13 min"), ("security", "never answered"))
     text = shown(told, 80)
     assert "Tier       high (drill)" in text
     assert [line.split("  ")[0].strip() for line in text.splitlines()[-5:]] == [
@@ -444,7 +444,7 @@ def test_result_of_a_drill() -> None:
         "channels that failed",
     ]
     assert command.as_json(told)["drillResult"] == {
-        "answers": {"legal": "answered after 12 min", "security": "never answered"},
+        "answers": {"legal": "answered after 13 min", "security": "never answered"},
         "neverAnswered": 1,
         "containment": "permitted",
         "channelsFailed": "soc-pager",

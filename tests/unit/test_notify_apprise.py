@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from email.header import decode_header, make_header
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ async def test_mail_arrives_as_html_and_as_text(smtp: tuple[int, Mailbox]) -> No
     await courier.send(channel, f"mailto://localhost:{port}{MAIL}\n", notice(), attempted_at=NOW)
     await courier.close()
     [mail] = mailbox.got
-    assert mail["Subject"] == subject(notice())
+    assert str(make_header(decode_header(mail["Subject"]))) == subject(notice())
     assert (mail["From"], mail["To"]) == ("risk@example.com", "legal@example.com")
     assert part(mail, "text/html").splitlines() == body(notice(), Form.HTML).splitlines()
     text = part(mail, "text/plain")

@@ -64,7 +64,8 @@ def test_every_fact_is_in_every_form(form: Form) -> None:
 
 def test_subject_is_one_short_line() -> None:
     assert subject(notice()) == (
-        "[riskladder] high: demographic_parity_difference is 0.31, above 0.2: credit-scorer is being scaled to zero"
+        "[riskladder] high: credit-scorer (Deployment credit-scorer) is in tier high: demographic_parity_difference is "
+        "0.31, auc is 0.83. Contained: yes, scaled to zero: no ready endpoint and no pod of it is …"
     )
     assert (
         subject(notice(about="Remediated", message="Closed.\nIt is over"))

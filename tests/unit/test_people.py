@@ -594,6 +594,77 @@ def test_review_comes_after_the_close_and_from_the_owner() -> None:
     assert trail.decisions[0].status.conditions[0].reason == Reason.ESCALATION_CLOSED
 
 
+def test_lock_of_a_storm_comes_with_the_trail() -> None:
+    found = Scene([signal(**HIGH)], ladders=[ladder(lambda spec: (spec.clear(), spec.update(LADDER)))])
+    plan = decide(replace(found.snapshot(), storm=True), found.now)
+    assert plan.opening is not None
+    assert LABEL_CONTAINMENT not in plan.opening.labels
+    found.carry_out(plan)
+    found.run()
+    assert found.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero"
+
+
+def test_rollback_never_goes_back_to_what_an_escalation_was_about() -> None:
+    found = scene(edit=lambda spec: spec["tiers"][1]["containment"].update(action="Rollback"), **HIGH)
+    assert found.target is not None
+    assert found.target.current is not None
+    assert found.target.current.hash == "hash1"
+    for role in ("legal", "model-risk"):
+        found.decide("Resume", role)
+    found.decide("Comment", "legal", clock="art-73")
+    for role in ("legal", "executive"):
+        found.decide("Close", role, resolution="Remediated")
+    assert not found.escalation.is_open
+    # As the Deployment's controller numbers them: what was gone back to is the newest now, what breached comes before.
+    numbers = {"hash1": 3, "hash2": 2}
+    revisions = tuple(replace(r, number=numbers[r.hash]) for r in found.target.revisions)
+    found.target = replace(found.target, revisions=revisions)
+    found.signals = [signal(at=at(30), status=found.signals[0].status, **HIGH)]
+    later(found, 30)
+    assert found.escalation.spec.intents[0].action is ContainmentAction.SCALE_TO_ZERO
+    assert "breached before" in found.escalation.spec.intents[0].message
+
+
+def test_replicas_of_a_resume_that_was_broken_off_come_back_after_a_rollback_too() -> None:
+    def edit(spec: Document) -> None:
+        spec["tiers"][1]["resume"].update(steps=["10%", "100%"])
+
+    found = scene(edit=edit, **HIGH)
+    for role in ("legal", "model-risk"):
+        found.decide("Resume", role)
+    assert found.target is not None
+    assert found.target.replicas == 1
+    found.decide("Contain", "legal", containment="Rollback")
+    assert found.escalation.spec.intents[-1].action is ContainmentAction.ROLLBACK
+    for role in ("legal", "model-risk"):
+        found.decide("Resume", role)
+    assert found.escalation.status.resume is not None
+    assert found.escalation.status.resume.steps == (1, 3)
+
+
+def test_record_of_a_higher_tier_names_the_reading_that_raised_it() -> None:
+    found = scene(**MODERATE)
+    found.signals = [signal(at=at(5), status=found.signals[0].status, **HIGH)]
+    later(found, 5)
+    raised = next(e for e in found.entries if e.key == "tier/high")
+    assert (raised.detail["signal"], raised.detail["reading.bias"]) == ("fairness", "0.3")
+    assert "bias=0.3" in raised.message
+
+
+def test_silence_is_called_by_its_name() -> None:
+    def edit(spec: Document) -> None:
+        spec["indicators"][0] |= {"staleAfter": "1h", "whenStale": "moderate"}
+
+    document = edited(LADDER, edit)
+    found = Scene([signal(bias=0.01)], ladders=[ladder(lambda spec: (spec.clear(), spec.update(document)))])
+    found.run()
+    later(found, 61)
+    assert "nothing has been heard of bias since" in found.entries[0].message or any(
+        "nothing has been heard of bias since" in e.message for e in found.entries
+    )
+    assert "nothing has been heard of bias" in found.escalation.status.notifications[0].message
+
+
 # --- What is suspended beside the model -------------------------------------------------------------------------------
 
 

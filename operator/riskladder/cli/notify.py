@@ -30,6 +30,7 @@ from riskladder.cli.people.options import Namespace
 from riskladder.cli.people.send import described
 from riskladder.cli.people.words import listed
 from riskladder.cluster.client import NotFound
+from riskladder.cluster.connection import Access
 from riskladder.cluster.resources import LADDERS, SECRETS
 from riskladder.notify.courier import SECRET_NAME, Courier
 from riskladder.notify.egress import Egress
@@ -126,7 +127,7 @@ def try_channels(
         notices = Notices(desk.namespace, ladder)
         return desk.namespace, await send_all(found, values, notices, egress, timeout)
 
-    where, outcomes = at_desk(kubeconfig, namespace, work)
+    where, outcomes = at_desk(Access(kubeconfig), namespace, work)
     if output is Output.JSON:
         write_json(as_json(outcomes, where, ladder))
     else:
@@ -304,7 +305,8 @@ def show(outcomes: Iterable[Outcome], namespace: str, ladder: str) -> None:
         to.print(
             Text(
                 "The operator sends from its pod, where another network and its own options --notify-host and "
-                f"--notify-network hold. To try it from there, add these to:\n{command}",
+                "--notify-network hold. To try it from there, add the options that the operator was given to this:"
+                f"\n{command}",
                 "dim",
             ),
             soft_wrap=not to.is_terminal,

@@ -17,7 +17,10 @@ class Output(StrEnum):
 
 Kubeconfig = Annotated[
     str | None,
-    typer.Option("--kubeconfig", help="Path of a kubeconfig. Default: the pod's service account, else $KUBECONFIG."),
+    typer.Option(
+        "--kubeconfig",
+        help="Path of a kubeconfig. Default: in a pod its service account, else $KUBECONFIG, else ~/.kube/config.",
+    ),
 ]
 Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Only this namespace. Live: default the context's own.")

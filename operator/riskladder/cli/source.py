@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from kubernetes.aio import config as k8s_config
 from riskladder.api.base import GROUP
 from riskladder.cli import files
 from riskladder.cluster.client import ApiError, Client, Forbidden, NotFound, Object
-from riskladder.cluster.connection import Connection, ConnectionFailed, connect
+from riskladder.cluster.connection import Access, Connection, ConnectionFailed, connect
 from riskladder.cluster.resources import ESCALATIONS, RECORDS, Resource
 
 
@@ -69,7 +68,7 @@ async def _fetch(kubeconfig: str | None, namespace: str | None, everywhere: bool
     connection = await connect(kubeconfig, agent="cli")
     try:
         client = Client(connection)
-        where = None if everywhere else namespace or own_namespace(kubeconfig, connection)
+        where = None if everywhere else namespace or own_namespace(Access(kubeconfig), connection)
         # Escalations first: a head that is older than the records is no contradiction, a newer one would be.
         escalations = await client.list(ESCALATIONS, where)
         return Export(await client.list(RECORDS, where), escalations, where)
@@ -77,11 +76,13 @@ async def _fetch(kubeconfig: str | None, namespace: str | None, everywhere: bool
         await connection.close()
 
 
-def own_namespace(kubeconfig: str | None, connection: Connection) -> str:
+def own_namespace(access: Access, connection: Connection) -> str:
     """The namespace of the kubeconfig's context, or of the pod."""
-    if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+    if access.is_in_cluster:
         return connection.namespace
-    _, current = k8s_config.list_kube_config_contexts(kubeconfig)
+    contexts, current = k8s_config.list_kube_config_contexts(access.kubeconfig)
+    if access.context is not None:
+        current = next(context for context in contexts if context["name"] == access.context)
     return str(current["context"].get("namespace") or "default")
 
 

@@ -4,14 +4,20 @@ Credentials come from the Kubernetes client library (kubeconfig with tokens, cer
 service account of the pod, re-read as it rotates). Requests go through plain aiohttp, which takes a third of the
 library's CPU time a
 call: the two writes of a containment are the reason this operator exists.
+
+The library reads a kubeconfig without its impersonation (``as`` and what belongs to it), which would silently act as
+whoever stands behind it: it is read here, and goes with every request of the session, of Kopf's too.
 """
 
 from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from kubernetes.aio import client as k8s
@@ -30,6 +36,24 @@ class ConnectionFailed(Exception):  # noqa: N818 - reads as a sentence at the ca
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Which credentials to use, and as whom: what kubectl calls --kubeconfig, --context, --as and --as-group."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    """Name of a context of the kubeconfig; by default its current one."""
+    user: str = ""
+    """Whom to impersonate, in place of whom the kubeconfig names."""
+    groups: tuple[str, ...] = ()
+    """As a member of which groups."""
+
+    @property
+    def is_in_cluster(self) -> bool:
+        """Whether it is the service account of the pod."""
+        return self.kubeconfig is None and self.context is None and "KUBERNETES_SERVICE_HOST" in os.environ
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """An open session with the API server."""
 
@@ -45,26 +69,32 @@ class Connection:
 
 
 async def connect(
-    kubeconfig: str | None = None, *, namespace: str | None = None, agent: str = "operator"
+    access: Access | str | None = None, *, namespace: str | None = None, agent: str = "operator"
 ) -> Connection:
     """Open a session with the API server.
 
     Args:
-        kubeconfig: Path of a kubeconfig; by default the pod's service account, else ``$KUBECONFIG`` or
-            ``~/.kube/config``.
+        access: Which credentials, or the path of a kubeconfig; by default the pod's service account, else
+            ``$KUBECONFIG`` or ``~/.kube/config``.
         namespace: The operator's own namespace; by default the pod's, else ``riskladder-system``.
         agent: Last part of the User-Agent, so that audit logs tell the operator from its command line.
 
     Raises:
         ConnectionFailed: The credentials are missing or unusable.
     """
+    wanted = access if isinstance(access, Access) else Access(access)
+    kubeconfig, in_cluster = wanted.kubeconfig, wanted.is_in_cluster
     configuration = k8s.Configuration()
-    in_cluster = kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ
+    own: Mapping[str, Any] = {}
     try:
         if in_cluster:
             k8s_config.load_incluster_config(client_configuration=configuration)
         else:
-            await k8s_config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+            loader = await k8s_config.load_kube_config(
+                config_file=kubeconfig, context=wanted.context, client_configuration=configuration
+            )
+            own = loader._user.value if loader._user is not None else {}
+        impersonation = list(impersonating(own, wanted))
     except Exception as error:  # the library raises whatever it stumbles on in a file that is no kubeconfig
         source = "the pod's service account" if in_cluster else f"kubeconfig {kubeconfig or 'at its default place'}"
         why = " ".join(str(error).split())  # YAML errors have several lines
@@ -82,10 +112,44 @@ async def connect(
         middlewares=(authenticate,),
         headers={"User-Agent": f"riskladder/{__version__} {agent}", "Accept": "application/json"},
     )
+    for header, value in impersonation:
+        session.headers.add(header, value)
     if namespace is None:
         pod = IN_CLUSTER_NAMESPACE
         namespace = pod.read_text().strip() if in_cluster and pod.exists() else "riskladder-system"
     return Connection(server=configuration.host.rstrip("/"), session=session, namespace=namespace)
+
+
+def impersonating(own: Mapping[str, Any], access: Access) -> Iterator[tuple[str, str]]:
+    """The headers that impersonate somebody, as pairs: one of them may come several times.
+
+    Args:
+        own: The user of a kubeconfig.
+        access: What was asked for beside it. Another user is another person, so that nothing of the kubeconfig's is
+            kept; groups alone take the place of the kubeconfig's groups.
+
+    Raises:
+        ValueError: Groups or particulars of nobody, or what no header can carry.
+    """
+    user = access.user or str(own.get("as") or "")
+    kept: Mapping[str, Any] = {} if access.user else own
+    groups = access.groups or kept.get("as-groups") or ()
+    uid = kept.get("as-uid") or ""
+    extra = kept.get("as-user-extra") or {}
+    if isinstance(groups, str) or not isinstance(extra, Mapping) or any(isinstance(v, str) for v in extra.values()):
+        raise ValueError("as-groups must be a list, and as-user-extra a map of lists")
+    if not user:
+        if groups or uid or extra:
+            raise ValueError("it impersonates groups, a uid or further particulars, but no user: say whom with --as")
+        return
+    pairs = [("User", user), *(("Group", group) for group in groups)]
+    pairs += [("Uid", uid)] if uid else []
+    pairs += [(f"Extra-{quote(str(key), safe='')}", value) for key, values in extra.items() for value in values or ()]
+    for name, value in pairs:
+        text = str(value)
+        if any(ord(character) < 32 or ord(character) == 127 for character in text):
+            raise ValueError(f"{text!r} cannot be impersonated")
+        yield f"Impersonate-{name}", text
 
 
 def _tls(configuration: k8s.Configuration) -> ssl.SSLContext:

@@ -78,6 +78,7 @@ class People:
         if not found:
             return None
         proof = await self.proof()
+        self._known = (time.monotonic(), proof)
         await asyncio.gather(*(self._ask(decision) for decision in found))
         return proof
 

@@ -46,6 +46,9 @@ PERMISSION_RECHECK = 10.0
 PROOF_RECHECK = 60.0
 """Seconds between looks at whether the admission policy that proves who decided is still in force."""
 
+STORM = 4
+"""Targets waiting for a containment at one time, beyond which their locks come with their trails."""
+
 FIGHT_FREE, FIGHT_LONGEST, FIGHT_MEMORY = 3, 15.0, 60.0
 """How often within FIGHT_MEMORY seconds a containment is put right at once; then each wait is twice the one before, up
 to FIGHT_LONGEST seconds."""
@@ -165,6 +168,7 @@ class Reconciler:
             proof=proof,
             deliveries=self.outbox.deliveries if self.outbox else {},
             rehearsals=self._rehearsals,
+            storm=self.scheduler.contending > STORM,
             lock=self._lock,
             beside=beside or {},
         )
@@ -347,6 +351,8 @@ class Reconciler:
             if not self._observe_only:
                 await self._write_deleted(key)
                 proof = await self._people.ask(d for ds in self._snapshot(key).decisions.values() for d in ds)
+            if proof is not None and proof.missing:
+                self._tell_ladders(key.namespace)
             beside = {} if self._observe_only else await self._workloads.look_beside(key, self._snapshot(key).open)
             snapshot = self._snapshot(key, proof=proof, beside=beside)
             plan = decide(snapshot, utcnow())
@@ -452,6 +458,10 @@ class Reconciler:
     def _forbidden(self, namespace: str) -> None:
         """A request was refused by RBAC: ask what else is, and let the ladders of the namespace say so."""
         self._permissions.forget(namespace)
+        self._tell_ladders(namespace)
+
+    def _tell_ladders(self, namespace: str) -> None:
+        """Let the ladders of a namespace say what has come to light."""
         for ladder_namespace, name in self.store.ladders:
             if ladder_namespace == namespace:
                 self.scheduler.add(LadderKey(namespace, name), after=LADDER_DELAY)

@@ -306,6 +306,11 @@ class Scheduler(Generic[K, W]):
         self._gate_check = None
         self._kick()
 
+    @property
+    def contending(self) -> int:
+        """Keys that wait to be decided or contained, or are being contained."""
+        return len(self._urgent) + len(self._planned) + len(self._containing)
+
     def depth(self) -> dict[str, int]:
         """Keys waiting, by kind."""
         return {

@@ -40,6 +40,7 @@ from riskladder.policy.snapshot import (
     Snapshot,
     Stamps,
     TargetKey,
+    breached_by,
     settled_by,
 )
 from riskladder.workloads import deployment
@@ -106,6 +107,7 @@ class ClosedEntry(NamedTuple):
     name: str
     drill: bool
     settled: Settled
+    breached: frozenset[str]
 
 
 def _version(obj: Object) -> int:
@@ -325,6 +327,7 @@ class Store:
                 metadata["name"],
                 spec.drill,
                 settled_by(escalation),
+                breached_by(escalation),
             )
             if name in self._decisions:
                 self._enqueue(PaperKey(*name), False)
@@ -476,6 +479,9 @@ class Store:
             stamps={k: s for e in escalations for i in e.spec.intents if (s := stamps.get(k := (e.uid, i.id)))},
             supported=key.kind == deployment.KIND,
             settled=self._settled(target) if target else Settled(),
+            breached=frozenset(h for e in self._closed.get(target.uid, {}).values() for h in e.breached)
+            if target
+            else frozenset(),
             closed=frozenset(e.name for e in self._closed.get(target.uid, {}).values()) if target else frozenset(),
             decisions={e.name: d for e in escalations if e.is_open and (d := self.undecided(key.namespace, e.name))},
         )

@@ -103,6 +103,7 @@ def choose(
     workload: Workload,
     known_good: Iterable[str],
     *,
+    breached: Iterable[str] = (),
     by: Reason = Reason.THRESHOLD_BREACHED,
 ) -> Choice:
     """The containment's action, or its ``ifImpossible`` with the reason.
@@ -111,6 +112,7 @@ def choose(
         containment: What is demanded.
         workload: As it is now.
         known_good: Hashes of the revisions that a Rollback may go back to.
+        breached: Hashes of the revisions that an escalation was about.
         by: Why it is demanded, which is the intent's reason where no reading is behind it.
     """
     intended = Reason.CONTAINMENT_INTENDED if by is Reason.THRESHOLD_BREACHED else by
@@ -118,7 +120,9 @@ def choose(
         return Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ALREADY_AT_ZERO, "it was at zero replicas already")
     if containment.action is ContainmentAction.ROLLBACK:
         current = workload.current
-        found = deployment.rollback_target(workload, quarantined=current.hash if current else "", known_good=known_good)
+        found = deployment.rollback_target(
+            workload, quarantined=current.hash if current else "", known_good=known_good, breached=breached
+        )
         if isinstance(found, Revision):
             message = f"roll back from revision {current.number if current else '?'} to {found.number}"
             return Choice(ContainmentAction.ROLLBACK, intended, message, found)
@@ -155,6 +159,15 @@ def intent_of(number: int, tier: str, choice: Choice, now: datetime) -> Intent:
     )
 
 
+def _locks(snapshot: Snapshot, wanted: bool) -> bool:
+    """Whether the lock is switched on in the very write that saves the intent.
+
+    The API server holds every write on a workload against each lock of its namespace, which takes it some 0.3 ms for
+    each: in a storm of breaches that would slow down the containments themselves. Then the lock comes with the trail.
+    """
+    return wanted and not snapshot.storm
+
+
 def _labels(ladder: str, tier: str, intent: Intent | None, *, lock: bool) -> dict[str, str]:
     labels = {LABEL_LADDER: ladder, LABEL_TIER: tier}
     if intent is not None and lock:
@@ -177,13 +190,16 @@ def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> 
     cause = demand.signal if demand else group.cause(tier)
     intent = choice = None
     if demand is not None:
-        choice = choose(demand.containment, workload, known_good(snapshot.signals), by=demand.reason)
+        bad = snapshot.breached
+        choice = choose(demand.containment, workload, known_good(snapshot.signals), breached=bad, by=demand.reason)
         intent = intent_of(1, demand.tier.name, choice, now)
     name = escalation_name(workload.name, workload.uid, snapshot.last_closed)
     opening = Opening(
         namespace=snapshot.key.namespace,
         name=name,
-        labels=_labels(group.ladder.name, tier, intent, lock=demand is not None and demand.containment.lock),
+        labels=_labels(
+            group.ladder.name, tier, intent, lock=_locks(snapshot, demand is not None and demand.containment.lock)
+        ),
         spec=opening_spec(workload, group, cause, (intent,) if intent else (), now),
     )
     if intent is None or choice is None or choice.reason is Reason.ALREADY_AT_ZERO:
@@ -213,7 +229,12 @@ def _inherit(snapshot: Snapshot, workload: Workload, now: datetime) -> tuple[Ope
         opening = Opening(
             namespace=snapshot.key.namespace,
             name=escalation_name(workload.name, workload.uid, snapshot.last_closed),
-            labels=_labels(before.spec.ladder.name, intent.tier, renewed, lock=is_locked(snapshot, before, intent)),
+            labels=_labels(
+                before.spec.ladder.name,
+                intent.tier,
+                renewed,
+                lock=_locks(snapshot, is_locked(snapshot, before, intent)),
+            ),
             spec=before.spec.model_copy(update=update),
         )
         is_done = choice.reason is Reason.ALREADY_AT_ZERO
@@ -321,7 +342,8 @@ def raise_escalation(
     else:
         return None
     tier = max((escalation.labels.get(LABEL_TIER, ""), intent.tier), key=lambda name: rank(policy, name))
-    rising = Rising(escalation, _labels(escalation.spec.ladder.name, tier, intent, lock=lock), intent)
+    labels = _labels(escalation.spec.ladder.name, tier, intent, lock=_locks(snapshot, lock))
+    rising = Rising(escalation, labels, intent)
     if choice.reason is Reason.ALREADY_AT_ZERO:
         return rising, None
     act = Act(intent, intent.action, severity(policy, intent.tier), choice.revision)
@@ -345,7 +367,7 @@ def _further(
     good = known_good(snapshot.signals)
     demand = _strongest(d for d in judgement.demands() if STRENGTH[d.containment.action] > strength)
     if demand is not None:
-        choice = choose(demand.containment, workload, good, by=demand.reason)
+        choice = choose(demand.containment, workload, good, breached=snapshot.breached, by=demand.reason)
         ladder = demand.group.ladder
         if ladder.name != escalation.spec.ladder.name:
             choice = replace(
@@ -359,7 +381,7 @@ def _further(
     if not due or is_suspended(snapshot, escalation) or not may_touch(workload, escalation):
         return None
     call = max(due, key=lambda c: STRENGTH[c.containment.action])
-    choice = choose(call.containment, workload, good, by=call.reason)
+    choice = choose(call.containment, workload, good, breached=snapshot.breached, by=call.reason)
     choice = replace(choice, message=f"{choice.message}: {call.message}"[:1024])
     intent = intent_of(number, call.tier, choice, now).model_copy(
         update={"decision": call.decision, "evidence": take_evidence(workload, now)}

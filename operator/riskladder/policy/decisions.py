@@ -217,7 +217,9 @@ def _resume(draft: Draft, decision: Decision) -> None:
         by=found.people,
         steps=progress.steps(draft),
     )
-    in_steps = f", in steps of {', '.join(map(str, draft.resume.steps))} replica(s)" if draft.resume.steps else ""
+    in_steps = (
+        f", in steps of {', '.join(map(str, draft.resume.steps))} replica(s)" if len(draft.resume.steps) > 1 else ""
+    )
     _decided(draft, Reason.RESUMED, f"resumed/{draft.rung.number}", f"resumed by {', '.join(found.people)}{in_steps}")
 
 

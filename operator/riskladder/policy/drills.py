@@ -45,7 +45,9 @@ def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Openi
             continue
         intents: tuple[Intent, ...] = ()
         if tier.containment is not None and tier.containment.when is ContainmentWhen.IMMEDIATELY:
-            choice = contain.choose(tier.containment, workload, contain.known_good(snapshot.signals))
+            choice = contain.choose(
+                tier.containment, workload, contain.known_good(snapshot.signals), breached=snapshot.breached
+            )
             intents = (contain.intent_of(1, tier.name, choice, now),)
         labels = {contain.LABEL_LADDER: group.ladder.name, contain.LABEL_TIER: tier.name, contain.LABEL_DRILL: "true"}
         spec = contain.opening_spec(workload, group, signal, intents, now)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from riskladder.api.base import format_time
 from riskladder.api.escalation import LadderRef, PinnedPolicy
 from riskladder.api.ladder import Governs
 from riskladder.api.reasons import Reason
@@ -74,6 +75,17 @@ class Group:
             (at is None or at <= until) and rank(self.policy, tier) <= rank(self.policy, settled)
             for until, settled in self.settled
         )
+
+    def silence(self, tier: str) -> str:
+        """What has not been heard of, in words, where silence and no value put the target in that tier; else empty."""
+        if not any(t.name == tier for t in self.breached()):
+            return ""
+        breaches = [b for b in self.verdicts[self.cause(tier).uid].breaches if b.confirmed and b.tier == tier]
+        if not breaches or not all(b.stale for b in breaches):
+            return ""
+        names = ", ".join(b.indicator for b in breaches)
+        since = min((b.observed_at for b in breaches if b.observed_at), default=None)
+        return f"nothing has been heard of {names}" + (f" since {format_time(since)}" if since else "")
 
     def cause(self, tier: str) -> Signal:
         """The signal that put the target in that tier: the newest, so that the evidence is what was seen last."""

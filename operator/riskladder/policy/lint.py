@@ -166,13 +166,17 @@ def _nobody_notified(spec: EscalationLadderSpec) -> Iterator[Advice]:
 def _deciders_not_told(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, tier in _tiers(spec):
         told = {notify.role for notify in tier.notify}
-        for index, member in enumerate(_deciders(tier) if told else ()):
-            if member.role not in told:
+        asked = {f"decide.quorum[{index}]": member.role for index, member in enumerate(_deciders(tier))}
+        if tier.resume is not None:
+            asked |= {f"resume.quorum[{index}]": member.role for index, member in enumerate(tier.resume.quorum)}
+        for where, role in asked.items() if told else ():
+            if role not in told:
+                told.add(role)  # once is enough
                 yield Advice(
                     "decider-not-told",
-                    f"{path}.decide.quorum[{index}]",
-                    f"tier {tier.name}: role {member.role} has to decide and is not told",
-                    f"add {{role: {member.role}}} to notify",
+                    f"{path}.{where}",
+                    f"tier {tier.name}: role {role} has to decide and is not told",
+                    f"add {{role: {role}}} to notify",
                 )
 
 

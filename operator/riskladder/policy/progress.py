@@ -147,7 +147,10 @@ def steps(draft: Draft) -> tuple[int, ...]:
     """Replicas to ask for, step by step (``resume.steps``): none where the replicas were never taken away."""
     containment = draft.containment
     restore = containment.restore if containment is not None else None
-    if containment is None or containment.action is not ContainmentAction.SCALE_TO_ZERO or restore is None:
+    if containment is None or restore is None:
+        return ()
+    broken_off = draft.resume is not None and draft.resume.applied_at is None
+    if containment.action is not ContainmentAction.SCALE_TO_ZERO and not broken_off:
         return ()
     resume = draft.tier.resume if draft.tier else None
     shares = [int(step.removesuffix("%")) for step in (resume.steps if resume else ())] or [100]
@@ -317,9 +320,7 @@ def _contained(
         )
     proved = Reason.ALREADY_AT_ZERO if intent.reason == Reason.ALREADY_AT_ZERO else _proved(intent)
     if status.pods_gone_at and proof.clear:
-        conditions.set(
-            ConditionType.CONTAINED, True, proved, f"{_done(intent)}: no ready endpoint and no pod of it is left"
-        )
+        conditions.set(ConditionType.CONTAINED, True, proved, f"{_done(intent)}: {_gone(intent)}")
         if before is None or before.pods_gone_at is None:
             times = {"appliedAt": status.applied_at, "endpointsEmptyAt": status.endpoints_empty_at}
             draft.entries.append(
@@ -327,7 +328,7 @@ def _contained(
                     event=proved,
                     key=f"contained/{intent.id}",
                     at=status.pods_gone_at,
-                    message=f"{_done(intent)}: proved, no ready endpoint and no pod of it is left",
+                    message=f"{_done(intent)}: proved, {_gone(intent)}",
                     detail=detail
                     | {key: format_time(at) for key, at in times.items() if at}
                     | {"podsGoneAt": format_time(status.pods_gone_at)},
@@ -395,6 +396,12 @@ def _done(intent: Intent) -> str:
     if intent.action is ContainmentAction.ROLLBACK:
         return f"rolled back to revision {intent.revision}"
     return "scaled to zero"
+
+
+def _gone(intent: Intent) -> str:
+    if intent.action is ContainmentAction.ROLLBACK:
+        return "no pod of the revision before it is left"
+    return "no ready endpoint and no pod of it is left"
 
 
 def _holds_message(status: ContainmentStatus) -> str:

@@ -60,8 +60,10 @@ def is_proved(draft: Draft, decision: Decision) -> Refusal | None:
             Reason.NOT_PROVED, "spec.decidedBy is missing: it was made while no admission policy was in force"
         )
     if proof.since is not None and decision.created <= proof.since:
-        message = f"made at {format_time(decision.created)}, not after the admission policy was put in force or changed"
-        return Refusal(Reason.NOT_PROVED, f"{message} ({format_time(proof.since)}): create it again")
+        message = (
+            f"made at {format_time(decision.created)}; what proves who decided holds since {format_time(proof.since)}"
+        )
+        return Refusal(Reason.NOT_PROVED, f"{message}, some seconds after the policy was applied: create it again")
     return None
 
 

@@ -6,6 +6,7 @@ neither repeats nor skips one. One that is found missed late has its effect once
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
@@ -64,7 +65,8 @@ def enter(draft: Draft, tier: str) -> None:
     last = max(escalation.spec.intents, key=lambda i: i.id, default=None)
     if rank(draft.policy, tier) > rank(draft.policy, rung.tier):
         intent = next((i for i in escalation.spec.intents if i.tier == tier), None)
-        move(draft, tier, Reason.TIER_RAISED, at=max(intent.intended_at, rung.entered_at) if intent else None)
+        at = max(intent.intended_at, rung.entered_at) if intent else None
+        move(draft, tier, Reason.TIER_RAISED, at=at, cause=_cause(draft, tier))
     elif draft.resume is not None and last is not None and draft.is_contained and rung.entered_at <= draft.resume.at:
         reason = Reason.CONTAINED_BY_HAND if last.decision else Reason.BREACHED_AGAIN
         move(draft, rung.tier, reason, at=max(last.intended_at, rung.entered_at, _just_after(draft.resume.at)))
@@ -73,21 +75,53 @@ def enter(draft: Draft, tier: str) -> None:
         move(draft, rung.tier, Reason.BREACHED_AGAIN, at=max(draft.now, _just_after(draft.resume.at)))
 
 
+def _cause(draft: Draft, tier: str) -> dict[str, str]:
+    """What put the target in that tier, for the record: the signal that reads so now, or that was acted on."""
+    group = draft.group
+    if group is not None and any(t.name == tier for t in group.breached()):
+        signal = group.cause(tier)
+        name, spec = signal.name, signal.spec
+        manual, readings, at = (spec.manual, spec.readings, spec.observed_at) if spec else (None, (), draft.now)
+    else:
+        acted = draft.escalation.spec.signal_at(draft.now)
+        name, manual, readings, at = acted.name, acted.manual, acted.readings, acted.observed_at
+    found = {"signal": name, "observedAt": format_time(at)} | {
+        f"reading.{r.indicator}": repr(r.value) for r in readings[:8]
+    }
+    silence = group.silence(tier) if group is not None else ""
+    found |= {"silence": silence} if silence else {}
+    return found | ({"raisedBy": manual.raised_by or "", "rationale": manual.rationale} if manual else {})
+
+
+def _reads(cause: Mapping[str, str]) -> str:
+    if cause.get("silence"):
+        return f": {cause['silence']}"
+    values = ", ".join(f"{k.removeprefix('reading.')}={v}" for k, v in cause.items() if k.startswith("reading."))
+    return f": signal {cause['signal']} reads {values}" if values else ""
+
+
 def _just_after(at: datetime) -> datetime:
     """After it by any clock: another replica's may be behind, and a rung is entered once."""
     return at + timedelta(microseconds=1)
 
 
-def move(draft: Draft, tier: str, reason: Reason, *, at: datetime | None = None) -> None:
+def move(
+    draft: Draft,
+    tier: str,
+    reason: Reason,
+    *,
+    at: datetime | None = None,
+    cause: Mapping[str, str] | None = None,
+) -> None:
     """Enter a rung: votes, acknowledgements and objections of the one before end with it."""
     before = draft.rung
     draft.rung = _rung(before.number + 1, tier_of(draft.policy, tier), tier, at or draft.now, reason)
-    detail = {"from": before.tier, "tier": tier, "rung": str(draft.rung.number), "why": str(reason)}
+    detail = {"from": before.tier, "tier": tier, "rung": str(draft.rung.number), "why": str(reason), **(cause or {})}
     if tier == before.tier:
         event, key, message = reason, f"rung/{draft.rung.number}", f"tier {tier} was entered again: {reason}"
     else:
         event, key, message = Reason.TIER_RAISED, f"tier/{tier}", f"raised from tier {before.tier} to {tier}"
-        message += f": {reason}" if reason is not Reason.TIER_RAISED else ""
+        message += f": {reason}" if reason is not Reason.TIER_RAISED else _reads(cause or {})
     about = (On.SIGNAL, On.ESCALATION)
     draft.entries.append(Entry(event, key, draft.rung.entered_at, message, detail, on=about, warning=True))
     if draft.acceptance is not None and rank(draft.policy, tier) > rank(draft.policy, draft.acceptance.tier):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from riskladder.api.base import format_time
 from riskladder.api.conditions import Conditions, find
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import LastKnownGood, SignalStatus
@@ -49,6 +50,9 @@ def update_signal(
     _breached(conditions, signal, verdict)
     joined = _joined(signal, verdict, escalation)
     _contained(conditions, joined, update)
+    if joined is None and verdict.tier and (closed_at := snapshot.settled.closed_at):
+        message = f"no escalation is open: it was observed before the last one was closed, at {format_time(closed_at)}"
+        conditions.set(ConditionType.CONTAINED, False, Reason.NOT_CONTAINED, message)
 
     tier = verdict.tier or (BASELINE if verdict.usable else None)
     since = signal.carried.since if signal.carried.tier == tier and signal.carried.since else (now if tier else None)

@@ -147,6 +147,14 @@ def settled_by(escalation: Escalation) -> Settled:
     return Settled(closed_at, status.tier or "", accepted, escalation.spec.ladder.name)
 
 
+def breached_by(escalation: Escalation) -> frozenset[str]:
+    """Hashes of the pod templates that an escalation was about; none where it was a false alarm, or a drill."""
+    if escalation.spec.drill or escalation.status.resolution is Resolution.FALSE_POSITIVE:
+        return frozenset()
+    taken = (escalation.spec.evidence, *(intent.evidence for intent in escalation.spec.intents))
+    return frozenset(evidence.pod_template_hash for evidence in taken if evidence and evidence.pod_template_hash)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One target with its signals, ladders and escalations."""
@@ -174,6 +182,10 @@ class Snapshot:
     """``None`` until somebody has looked; nothing is decided about decisions before."""
     beside: Mapping[tuple[str, str], Beside] = field(default_factory=dict)
     """By kind and name: what belongs to the containment beside the model, if somebody has looked."""
+    breached: frozenset[str] = frozenset()
+    """Hashes of the pod templates that an escalation of this very target was about, false alarms left out."""
+    storm: bool = False
+    """Whether many containments are waiting: what can come later does."""
     lock: str | None = None
     """What is missing of the admission policy that holds a contained workload; empty while it is in force, ``None``
     until somebody has looked."""

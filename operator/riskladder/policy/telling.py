@@ -260,7 +260,10 @@ def what(draft: Draft) -> str:
 def summarise(draft: Draft) -> str:
     """What happened and what was done about it, in one line."""
     manual, readings = _cause(draft)
-    if manual is not None:
+    silence = draft.group.silence(draft.rung.tier) if draft.group else ""
+    if silence:
+        cause = silence
+    elif manual is not None:
         cause = f"raised by {manual.raised_by or 'hand'}: {manual.rationale}"
     else:
         cause = ", ".join(f"{r.indicator} is {r.value:g}" for r in readings[:4])

@@ -119,7 +119,7 @@ def _open(draft: Draft) -> None:
             event=Reason.DRILL_STARTED if spec.drill else Reason.ESCALATION_OPENED,
             key="opened",
             at=rungs.opened_at(escalation),
-            message=f"{spec.target.kind} {spec.target.name} {what} {tier}: {_cause(escalation)}",
+            message=f"{spec.target.kind} {spec.target.name} {what} {tier}: {_cause(draft)}",
             detail={
                 "namespace": escalation.namespace,
                 "ladder": spec.ladder.name,
@@ -142,8 +142,11 @@ def _open(draft: Draft) -> None:
     )
 
 
-def _cause(escalation: Escalation) -> str:
-    signal = escalation.spec.signal
+def _cause(draft: Draft) -> str:
+    signal = draft.escalation.spec.signal
+    silence = draft.group.silence(draft.rung.tier) if draft.group else ""
+    if silence:
+        return f"{silence} (signal {signal.name})"
     if signal.manual is not None:
         return f"raised by hand in signal {signal.name}"
     values = ", ".join(f"{r.indicator}={r.value:g}" for r in signal.readings)

@@ -152,7 +152,9 @@ def restore_replicas(workload: Workload, replicas: int) -> JsonPatch:
     ]
 
 
-def rollback_target(workload: Workload, *, quarantined: str, known_good: Iterable[str]) -> Revision | Impossible:
+def rollback_target(
+    workload: Workload, *, quarantined: str, known_good: Iterable[str], breached: Iterable[str] = ()
+) -> Revision | Impossible:
     """The revision to go back to.
 
     The newest revision whose hash was live while readings were at baseline, else the newest one before the quarantined
@@ -162,6 +164,7 @@ def rollback_target(workload: Workload, *, quarantined: str, known_good: Iterabl
         workload: The workload with its history.
         quarantined: ``pod-template-hash`` of the breached revision.
         known_good: Hashes that were live while readings were at baseline.
+        breached: Hashes that an escalation was about: none of them is gone back to, unless it is known to be good.
     """
     if workload.paused:
         return Impossible("the Deployment is paused, so its controller would not roll anything out")
@@ -174,10 +177,14 @@ def rollback_target(workload: Workload, *, quarantined: str, known_good: Iterabl
     known = [r for r in others if r.hash in good]
     if known:
         return max(known, key=lambda r: r.number)
-    breached = next((r.number for r in workload.revisions if r.hash == quarantined), None)
-    previous = [r for r in others if breached is None or r.number < breached]
+    number = next((r.number for r in workload.revisions if r.hash == quarantined), None)
+    previous = [r for r in others if number is None or r.number < number]
     if not previous:
         return Impossible("every other revision is newer than the breached one")
+    bad = set(breached)
+    previous = [r for r in previous if r.hash not in bad]
+    if not previous:
+        return Impossible("every earlier revision has breached before")
     return max(previous, key=lambda r: r.number)
 
 

@@ -37,7 +37,7 @@ def decide(
     async def work(desk: Desk) -> None:
         await decide_at(desk, how, await desk.case(name), action, role, rationale, particulars)
 
-    at_desk(how.kubeconfig, how.namespace, work)
+    at_desk(how.access, how.namespace, work)
 
 
 async def decide_at(
@@ -184,11 +184,11 @@ def close(
     name: Name,
     how: How,
     resolution: Annotated[
-        Resolution,
+        str,
         typer.Option(
             help="How it ended: Remediated, FalsePositive, RiskAccepted (while an acceptance runs) or Retired (the "
             "only one for a model that is still contained).",
-            case_sensitive=False,
+            autocompletion=lambda: [str(known) for known in Resolution],
             metavar="Remediated|FalsePositive|RiskAccepted|Retired",
         ),
     ],
@@ -200,7 +200,16 @@ def close(
     \b
     kubectl riskladder close credit-scorer-3f9a1c2b --resolution Remediated -m "New model is live and within limits"
     """
-    decide(how, name, DecisionAction.CLOSE, role, rationale, lambda case, now: {"resolution": resolution})
+    meant = resolution_of(resolution)
+    decide(how, name, DecisionAction.CLOSE, role, rationale, lambda case, now: {"resolution": meant})
+
+
+def resolution_of(text: str) -> Resolution:
+    """The resolution of that name, in whatever case; ends the command where there is none."""
+    found = next((known for known in Resolution if known.lower() == text.lower()), None)
+    if found is None:
+        end(COULD_NOT_ASK, f"--resolution {text}: expected {listed(Resolution, 'or')}")
+    return found
 
 
 @sends

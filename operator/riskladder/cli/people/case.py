@@ -144,6 +144,15 @@ class Case:
             last[decision.role] = decision
         return tuple(d for _, d in sorted(last.items()) if not d.withdraw)
 
+    @property
+    def waiting_on(self) -> tuple[str, ...]:
+        """The roles that have to act now, without those that are asked only as an alternate of another one."""
+        asked = self.status.waiting_on
+        return tuple(r for r in asked if not any(self._only_stands_in(r, other) for other in asked if other != r))
+
+    def _only_stands_in(self, role: str, other: str) -> bool:
+        return role in alternates(self.policy, other) and other not in alternates(self.policy, role)
+
     def or_alternates(self, role: str) -> str:
         """A role, and who may stand in for it: ``legal (or deputy-counsel)``."""
         others = alternates(self.policy, role)

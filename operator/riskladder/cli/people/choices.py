@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from riskladder.api.decision import DecisionAction
 from riskladder.cli.people.agreement import JOINT, may_object, may_review, may_sit
 from riskladder.cli.people.case import Case, Contained
-from riskladder.cli.people.words import PROGRAM
+from riskladder.cli.people.words import PROGRAM, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,9 @@ def choices(case: Case, allowed: Iterable[tuple[str, str]], person: str) -> tupl
 
 def _choices(case: Case, allowed: frozenset[tuple[str, str]], person: str) -> Iterator[Choice]:
     objecting = {decision.role for decision in case.objections()}
-    for action, (arguments, what) in sensible(case).items():
+    blocked = f" (refused while the objection of {listed(sorted(objecting))} stands)" if objecting else ""
+    for action, (arguments, does) in sensible(case).items():
+        what = does + (blocked if action in (DecisionAction.ACCEPT_RISK, DecisionAction.RESUME) else "")
         if action in JOINT and (person in case.owners or any(d.by == person for d in case.counted(action))):
             continue
         for role in case.roles:

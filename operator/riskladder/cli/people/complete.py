@@ -12,7 +12,7 @@ import typer
 from riskladder.cli.people.case import Unreadable, read_case
 from riskladder.cli.source import own_namespace
 from riskladder.cluster.client import Client
-from riskladder.cluster.connection import connect
+from riskladder.cluster.connection import Access, connect
 from riskladder.cluster.resources import ESCALATIONS, LADDERS
 
 PATIENCE = 2.0
@@ -58,11 +58,17 @@ def roles(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _quietly(ctx: typer.Context, incomplete: str, look: Look) -> list[str]:
     async def run() -> Iterable[str]:
-        kubeconfig = ctx.params.get("kubeconfig")
+        given = ctx.params
+        access = Access(
+            given.get("kubeconfig"),
+            given.get("context"),
+            given.get("as_user") or "",
+            tuple(given.get("as_group") or ()),
+        )
         async with asyncio.timeout(PATIENCE):
-            connection = await connect(kubeconfig, agent="completion")
+            connection = await connect(access, agent="completion")
             try:
-                namespace = ctx.params.get("namespace") or own_namespace(kubeconfig, connection)
+                namespace = given.get("namespace") or own_namespace(access, connection)
                 return await look(Client(connection), namespace)
             finally:
                 await connection.close()

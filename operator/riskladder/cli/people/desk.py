@@ -16,13 +16,19 @@ from riskladder.cli.people.case import Case, Object, Unreadable, read_case
 from riskladder.cli.people.refusals import COULD_NOT_ASK, refusal
 from riskladder.cli.source import explain, own_namespace
 from riskladder.cluster.client import ApiError, Client, NotFound
-from riskladder.cluster.connection import Connection, ConnectionFailed, connect
+from riskladder.cluster.connection import Access, Connection, ConnectionFailed, connect
 from riskladder.cluster.resources import ESCALATIONS, Resource
 
 T = TypeVar("T")
 
 FIELD_MANAGER = "kubectl-riskladder"
 """How managedFields name what people write with these commands; never the operator's own name."""
+
+NOT_YET = "There can be a delay"
+"""What an API server says (503) that has not got the schema of a kind yet; nothing was stored then."""
+
+AGAIN_AFTER, PATIENCE = 0.25, 15.0
+"""Seconds between two attempts then, and for how long; about four seconds were measured."""
 
 POLL_FIRST, POLL_LONGEST = 0.1, 1.0
 """Seconds between two looks at an object that is waited for: short at first, then longer."""
@@ -61,19 +67,26 @@ class Desk:
         return found
 
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
-        """Create an object, or ask the API server whether it would take it; ends the command where it is refused."""
+        """Create an object, or ask the API server whether it would take it; ends the command where it is refused.
+
+        One that has just started, or has just learnt the kinds, refuses it for some seconds, and is asked again.
+        """
         params = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
-        try:
-            return await self.client.request(
-                "POST",
-                resource.path(self.namespace),
-                verb="create",
-                resource=resource.title,
-                body=body,
-                params=params,
-            )
-        except ApiError as error:
-            end(*refusal(error, self.namespace))
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return await self.client.request(
+                    "POST",
+                    resource.path(self.namespace),
+                    verb="create",
+                    resource=resource.title,
+                    body=body,
+                    params=params,
+                )
+            except ApiError as error:
+                if error.status != 503 or NOT_YET not in error.message or time.monotonic() > deadline:
+                    end(*refusal(error, self.namespace))
+            await asyncio.sleep(AGAIN_AFTER)
 
     async def until(self, look: Callable[[], Awaitable[T | None]], deadline: float) -> T | None:
         """Look again and again until there is something to see, or ``deadline`` (of ``time.monotonic``) has passed.
@@ -101,20 +114,20 @@ def end(code: int, message: str) -> NoReturn:
     raise typer.Exit(code)
 
 
-def at_desk(kubeconfig: str | None, namespace: str | None, work: Callable[[Desk], Awaitable[T]]) -> T:
+def at_desk(access: Access, namespace: str | None, work: Callable[[Desk], Awaitable[T]]) -> T:
     """Do some work with an open connection; whatever goes wrong is one sentence and exit code 2."""
     try:
-        return asyncio.run(_run(kubeconfig, namespace, work))
+        return asyncio.run(_run(access, namespace, work))
     except (ConnectionFailed, OSError, yaml.YAMLError) as error:
         end(COULD_NOT_ASK, str(error))
     except ApiError as error:
         end(COULD_NOT_ASK, explain(error))
 
 
-async def _run(kubeconfig: str | None, namespace: str | None, work: Callable[[Desk], Awaitable[T]]) -> T:
-    connection = await connect(kubeconfig, agent="cli")
+async def _run(access: Access, namespace: str | None, work: Callable[[Desk], Awaitable[T]]) -> T:
+    connection = await connect(access, agent="cli")
     try:
-        where = namespace or own_namespace(kubeconfig, connection)
+        where = namespace or own_namespace(access, connection)
         return await work(Desk(connection, Client(connection), where))
     finally:
         await connection.close()

@@ -85,7 +85,7 @@ def drill(
         found: Case | Condition | None = await desk.until(look, started + how.timeout)
         finish(how, _begun(desk, signal, facts, found, time.monotonic() - started))
 
-    at_desk(how.kubeconfig, how.namespace, work)
+    at_desk(how.access, how.namespace, work)
 
 
 def _begun(desk: Desk, signal: str, facts: dict[str, Any], found: Case | Condition | None, seconds: float) -> Result:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from riskladder.api.decision import DecisionAction, EscalationDecisionSpec, Resolution
-from riskladder.api.reasons import ConditionType
-from riskladder.api.tiers import ContainmentAction, ContainmentWhen
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import ContainmentAction, ContainmentWhen, QuorumMember
 from riskladder.cli.people.agreement import JOINT, agreement, may_object, may_review, may_sit, seats_of
 from riskladder.cli.people.case import Case, Contained
 from riskladder.cli.people.words import deadline, listed, local
@@ -44,7 +45,7 @@ def foresee(case: Case, decision: EscalationDecisionSpec, person: str, now: date
         sentence = effects[decision.action](case, decision, now)
     if case.spec.drill:
         sentence += " This is a drill: the model itself is not touched."
-    return Foresight(sentence, tuple(_doubts(case, decision, person, now)))
+    return Foresight(sentence, tuple(islice(_doubts(case, decision, person, now), 1)))
 
 
 # --- What each does -----------------------------------------------------------------------------------------------
@@ -137,7 +138,10 @@ def _joint(case: Case, decision: EscalationDecisionSpec, person: str, now: datet
         return f"{text} The policy of tier {case.tier} names nobody who may decide that."
     counted = f"{before.given} of {before.needed} needed agreements so far"
     if after.given == before.given:
-        return f"{text} {counted}; yours adds none. Still needed: {before.missing(case)}."
+        missing = before.missing(case)
+        return f"{text} {counted}; yours adds none. " + (
+            f"Still needed: {missing}." if missing else "Enough agree already."
+        )
     with_yours = f"{counted}; with yours {after.given} of {after.needed}"
     if after.tally.met:
         return f"{text} {with_yours}: {_outcome(case, decision)}."
@@ -184,48 +188,79 @@ def _restored(case: Case) -> str:
 
 
 def _doubts(case: Case, decision: EscalationDecisionSpec, person: str, now: datetime) -> Iterator[str]:
+    """In the order of the operator's rules (policy/refusals.py), which gives the first reason that it finds."""
     action = decision.action
-    if action is DecisionAction.REVIEW and case.is_open:
-        yield "it is still open, and a review comes after the close"
-    if action is DecisionAction.REVIEW and not may_review(case, decision.role):
-        owner = case.policy.charter.owner if case.policy.charter else ""
-        yield f"{decision.role} does not answer for the policy; that is {case.or_alternates(owner)}"
     if action not in (DecisionAction.REVIEW, DecisionAction.COMMENT) and not case.is_open:
         yield "it is closed already"
-    if action in JOINT:
-        yield from _joint_doubts(case, decision, person)
+    if action in JOINT and person in case.owners:
+        yield "you own the model, and its owners never count for this"
     if action is DecisionAction.ACCEPT_RISK:
         yield from _acceptance_doubts(case, decision, person, now)
-    if action is DecisionAction.RESUME and case.intent is None and not case.spec.drill:
+    elif action is DecisionAction.RESUME and case.intent is None and not case.spec.drill:
         yield "nothing is contained, so there is nothing to resume"
-    if action is DecisionAction.CLOSE:
-        running = listed(c.name for c in case.status.clocks if c.met_at is None)
-        if running and decision.resolution is not Resolution.FALSE_POSITIVE:
-            yield f"{running} has not been met: comment with --clock first"
-        if case.contained is not Contained.NO and decision.resolution is not Resolution.RETIRED:
-            yield f"{case.target} is still contained: resume it first, or close as Retired"
-        if decision.resolution is Resolution.RISK_ACCEPTED and case.status.risk_acceptance is None:
-            yield "no acceptance of the risk is running: decide accept-risk first"
-    if action is DecisionAction.OBJECT and not may_object(case, decision.role):
-        yield f"{decision.role} is asked neither to accept the risk nor to resume, and so has nothing to object to"
-    if decision.withdraw and decision.role not in {d.role for d in case.objections()}:
-        yield f"{decision.role} has no objection that stands"
-    if decision.clock is not None and decision.clock not in {c.name for c in case.status.clocks}:
-        running = listed(c.name for c in case.status.clocks) or "none"
-        yield f"no clock {decision.clock} is running; running: {running}"
+    elif action is DecisionAction.CLOSE:
+        yield from _closing_doubts(case, decision)
+    elif action is DecisionAction.OBJECT:
+        yield from _objection_doubts(case, decision)
+    elif action is DecisionAction.COMMENT:
+        yield from _clock_doubts(case, decision)
+    elif action is DecisionAction.REVIEW:
+        yield from _review_doubts(case, decision)
+    if action in JOINT:
+        yield from _joint_doubts(case, decision, person)
 
 
 def _joint_doubts(case: Case, decision: EscalationDecisionSpec, person: str) -> Iterator[str]:
     action = decision.action
-    if person in case.owners:
-        yield "you own the model, and its owners never count for this"
     if not may_sit(case, action, decision.role):
         asked = listed(case.or_alternates(m.role) for m in seats_of(case, action))
         yield f"{decision.role} is not asked for this" + (f", only {asked}" if asked else "")
-    if any(d.by == person and d.resolution == decision.resolution for d in case.counted(action)):
-        yield "you have agreed already, and everybody counts once"
     if action is not DecisionAction.CLOSE and (objections := case.objections()):
         yield f"the objection of {listed(d.role for d in objections)} stands and has to be withdrawn first"
+    if any(d.by == person and d.resolution == decision.resolution for d in case.counted(action)):
+        yield "you have agreed already, and everybody counts once"
+    if action is not DecisionAction.CLOSE and any(d.reason == Reason.QUORUM_MET for d in case.counted(action)):
+        yield "enough have agreed to it already on this rung"
+
+
+def _closing_doubts(case: Case, decision: EscalationDecisionSpec) -> Iterator[str]:
+    resume = case.status.resume
+    is_retired = decision.resolution is Resolution.RETIRED
+    if case.contained is not Contained.NO and not is_retired:
+        yield f"{case.target} is still contained: resume it first, or close as Retired"
+    if resume is not None and resume.applied_at is None and not case.spec.drill and not is_retired:
+        yield f"{case.target} is still being brought back, step by step: close it after that"
+    if decision.resolution is Resolution.RISK_ACCEPTED and case.status.risk_acceptance is None:
+        yield "no acceptance of the risk is running: decide accept-risk first"
+    running = listed(sorted(c.name for c in case.status.clocks if c.met_at is None))
+    if running and decision.resolution is not Resolution.FALSE_POSITIVE:
+        yield f"{running} has not been met: comment with --clock first"
+
+
+def _objection_doubts(case: Case, decision: EscalationDecisionSpec) -> Iterator[str]:
+    if not may_object(case, decision.role):
+        yield f"{decision.role} is asked neither to accept the risk nor to resume, and so has nothing to object to"
+    if decision.withdraw and decision.role not in {d.role for d in case.objections()}:
+        yield f"{decision.role} has no objection that stands"
+
+
+def _clock_doubts(case: Case, decision: EscalationDecisionSpec) -> Iterator[str]:
+    if decision.clock is None:
+        return
+    clock = next((c for c in case.status.clocks if c.name == decision.clock), None)
+    if clock is None:
+        running = listed(c.name for c in case.status.clocks) or "none"
+        yield f"no clock {decision.clock} is running; running: {running}"
+    elif not quorum.may_sit(case.policy, (QuorumMember(role=clock.role),), decision.role):
+        yield f"to meet {clock.name} is for {case.or_alternates(clock.role)}"
+
+
+def _review_doubts(case: Case, decision: EscalationDecisionSpec) -> Iterator[str]:
+    if case.is_open:
+        yield "it is still open, and a review comes after the close"
+    if not may_review(case, decision.role):
+        owner = case.policy.charter.owner if case.policy.charter else ""
+        yield f"{decision.role} does not answer for the policy; that is {case.or_alternates(owner)}"
 
 
 def _acceptance_doubts(case: Case, decision: EscalationDecisionSpec, person: str, now: datetime) -> Iterator[str]:

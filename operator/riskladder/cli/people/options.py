@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from riskladder.cli.options import Kubeconfig
 from riskladder.cli.people import complete
+from riskladder.cluster.connection import Access
 
 LOOK, DECIDE, EXERCISE = "Look", "Decide", "Stop and exercise"
 """The headings under which ``--help`` lists the commands."""
@@ -30,6 +30,27 @@ Name = Annotated[
     str, typer.Argument(help="Name of the Escalation.", show_default=False, autocompletion=complete.escalations)
 ]
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace. Default: the context's own.")]
+Kubeconfig = Annotated[
+    str | None,
+    typer.Option(
+        "--kubeconfig",
+        help="Path of a kubeconfig. Default: $KUBECONFIG, else ~/.kube/config (in a pod: its service account).",
+    ),
+]
+Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig. Default: its current one.")]
+As = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        help="Impersonate this user, as kubectl --as does; RBAC says who may.",
+        show_default=False,
+        metavar="USER",
+    ),
+]
+AsGroup = Annotated[
+    list[str] | None,
+    typer.Option("--as-group", help="As a member of this group; repeatable.", show_default=False, metavar="GROUP"),
+]
 Role = Annotated[
     str | None,
     typer.Option(
@@ -45,12 +66,22 @@ Rationale = Annotated[
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show it again whenever something changes, until Ctrl-C.")]
 
 
+def access_of(
+    kubeconfig: str | None, context: str | None, as_user: str | None, as_group: Sequence[str] | None
+) -> Access:
+    """Which credentials these options mean."""
+    return Access(kubeconfig, context, as_user or "", tuple(as_group or ()))
+
+
 @dataclass(frozen=True, slots=True)
 class How:
     """How something is sent."""
 
     namespace: str | None = None
     kubeconfig: str | None = None
+    context: str | None = None
+    as_user: str | None = None
+    as_group: Sequence[str] | None = None
     yes: bool = False
     wait: bool = True
     timeout: float = 30.0
@@ -58,10 +89,18 @@ class How:
     decided_by: bool = True
     output: Form = Form.TABLE
 
+    @property
+    def access(self) -> Access:
+        """With which credentials."""
+        return access_of(self.kubeconfig, self.context, self.as_user, self.as_group)
+
 
 _SHARED = {
     "namespace": Namespace,
     "kubeconfig": Kubeconfig,
+    "context": Context,
+    "as_user": As,
+    "as_group": AsGroup,
     "yes": Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")],
     "wait": Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer, or only send.")],
     "timeout": Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=0, metavar="SECONDS")],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,10 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from riskladder.api.conditions import ConditionStatus
+from riskladder.api.conditions import Condition, ConditionStatus
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import Notification, NotificationState
+from riskladder.api.escalation import Notification, NotificationState, SignalRef
 from riskladder.api.reasons import ConditionType
+from riskladder.api.tiers import ContainmentAction
 from riskladder.cli.output import plain
 from riskladder.cli.people.agreement import Agreement, agreements
 from riskladder.cli.people.case import Case, Contained
@@ -21,6 +22,7 @@ from riskladder.cli.people.choices import Choice
 from riskladder.cli.people.words import deadline, length, listed, local, past
 
 OPTIONS = "Options for you"
+_NONE: Mapping[str, str] = {}
 _WORST = ("late", "failed", "refused", "NOT ")
 
 
@@ -32,14 +34,16 @@ class Section:
     lines: tuple[tuple[str, str], ...]
 
 
-def sections(case: Case, choices: Sequence[Choice], now: datetime) -> tuple[Section, ...]:
+def sections(
+    case: Case, choices: Sequence[Choice], now: datetime, rationales: Mapping[str, str] = _NONE
+) -> tuple[Section, ...]:
     """Everything worth knowing; what there is nothing to say about is left out."""
     parts = (
-        ("What it is about", _facts(case)),
+        ("What it is about", _facts(case, now)),
         ("Where it stands", _rung(case, now)),
         ("People", _people(case, now)),
         ("Containment", _containment(case, now)),
-        ("Decisions", _decisions(case, now)),
+        ("Decisions", _decisions(case, now, rationales)),
         ("Agreement", (_agreement(case, a) for a in agreements(case)) if case.is_open else ()),
         ("Duties", _clocks(case, now)),
         (OPTIONS, _choices(choices)),
@@ -48,13 +52,13 @@ def sections(case: Case, choices: Sequence[Choice], now: datetime) -> tuple[Sect
     return tuple(section for section in found if section.lines)
 
 
-def page(case: Case, choices: Sequence[Choice], now: datetime) -> RenderableType:
-    """The page as it is shown."""
+def page(case: Case, choices: Sequence[Choice], now: datetime, rationales: Mapping[str, str] = _NONE) -> RenderableType:
+    """The page as it is shown; ``rationales`` say, by name of the decision, why people decided so."""
     title = Text(plain(f"{case.namespace}/{case.name}"), "bold")
     if case.spec.drill:
         title.append("  DRILL: the model is not touched", "bold yellow")
     blocks: list[RenderableType] = [title]
-    found = sections(case, choices, now)
+    found = sections(case, choices, now, rationales)
     labels = [label for section in found if section.heading != OPTIONS for label, _ in section.lines]
     widest = min(max((len(plain(label)) for label in labels), default=0) + 2, 28)
     for section in found:
@@ -84,7 +88,7 @@ def _style(text: str) -> str:
 # --- Sections -----------------------------------------------------------------------------------------------------
 
 
-def _facts(case: Case) -> Iterator[tuple[str, str]]:
+def _facts(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
     model = case.spec.model
     if model is not None:
         yield "Model", model.name + (f", version {model.version}" if model.version else "")
@@ -94,14 +98,34 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
     yield "Target", case.target
     yield "Ladder", f"{case.spec.ladder.name} (generation {case.spec.ladder.generation})"
     yield "Tier", case.tier
-    manual = case.spec.signal.manual
-    if manual is not None:
-        role = f" as {manual.role}" if manual.role else ""
-        yield "Raised by", f"{manual.raised_by or 'somebody'}{role}: {manual.rationale}"
-    for reading in case.spec.signal.readings:
-        yield "Reading", f"{reading.indicator} = {reading.value:g}{_thresholds(case, reading.indicator)}"
+    signals = _signals(case)
+    for signal, tier in signals:
+        yield from _cause(case, signal, tier, now if len(signals) > 1 else None)
     for remedy in case.pinned.remedies if case.pinned else ():
         yield "To try", remedy
+
+
+def _signals(case: Case) -> list[tuple[SignalRef, str]]:
+    """The signals that were acted on, in order, each with what it did: the opening one, then those of the intents."""
+    found = [(case.spec.signal, "which opened it")]
+    rung = case.rung
+    last = case.spec.signal_at(rung.entered_at) if rung is not None else None
+    for intent in case.spec.intents:
+        if intent.signal is not None and intent.signal not in [signal for signal, _ in found]:
+            put = rung is not None and intent.signal == last and intent.tier == rung.tier
+            found.append((intent.signal, f"which put it in tier {intent.tier}" if put else f"in tier {intent.tier}"))
+    return found
+
+
+def _cause(case: Case, signal: SignalRef, what: str, now: datetime | None) -> Iterator[tuple[str, str]]:
+    """What a signal says; with ``now``, also when it was observed and what it did."""
+    when = f", observed {past(signal.observed_at, now)}, {what}" if now is not None else ""
+    manual = signal.manual
+    if manual is not None:
+        role = f" as {manual.role}" if manual.role else ""
+        yield "Raised by", f"{manual.raised_by or 'somebody'}{role}{when}: {manual.rationale}"
+    for reading in signal.readings:
+        yield "Reading", f"{reading.indicator} = {reading.value:g}{_thresholds(case, reading.indicator)}{when}"
 
 
 def _thresholds(case: Case, indicator: str) -> str:
@@ -118,8 +142,8 @@ def _thresholds(case: Case, indicator: str) -> str:
 def _rung(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
     yield "Opened", past(case.opened, now)
     if case.status.closed_at is not None or not case.is_open:
-        how = f" as {case.status.resolution}" if case.status.resolution else ""
         closed = case.condition(ConditionType.CLOSED)
+        how = _ending(case, closed)
         at = case.status.closed_at or (closed.last_transition_time if closed else None)
         yield "Closed", (past(at, now) if at else "yes") + how
         if case.status.review is not None:
@@ -140,13 +164,24 @@ def _rung(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
             yield "Decide by", _deadline(rung.decide_by, now, "decided" if rung.decided_at else "")
         if rung.stalled_at is not None:
             yield "Stalled", f"{past(rung.stalled_at, now)}: nobody acknowledged or decided in time"
-    yield "Whose move", listed(map(case.or_alternates, case.status.waiting_on)) or "nobody's"
+    yield "Whose move", listed(map(case.or_alternates, case.waiting_on)) or "nobody's"
     if case.due_at is not None:
         yield "Next", deadline(case.due_at, now)
     acceptance = case.status.risk_acceptance
     if acceptance is not None:
         until = deadline(acceptance.until, now)
         yield "Risk accepted", f"up to tier {acceptance.tier} until {until}, by {listed(acceptance.by)}"
+
+
+def _ending(case: Case, closed: Condition | None) -> str:
+    """How it ended, and by whom."""
+    resolution = case.status.resolution
+    if resolution is not None:
+        agreed = [d.by for d in case.counted(DecisionAction.CLOSE) if d.resolution == resolution]
+        return f" as {resolution}" + (f", by {listed(dict.fromkeys(agreed))}" if agreed else "")
+    if closed is None:
+        return ""
+    return f" by itself ({closed.reason})" + (f": {closed.message}" if closed.message else "")
 
 
 def _deadline(at: datetime, now: datetime, done: str) -> str:
@@ -185,24 +220,37 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
     if status is not None:
         back = f" to revision {status.revision}" if status.revision else ""
         yield "Action", f"{status.action}{back}, intended {past(status.intended_at, now)}"
-        for label, at in (
-            ("Applied", status.applied_at),
-            ("No ready endpoint", status.endpoints_empty_at),
-            ("No pod left", status.pods_gone_at),
+        what = _out_of_service(case, status.intent) if status.action is ContainmentAction.ROLLBACK else ""
+        for label, at, of in (
+            ("Applied", status.applied_at, ""),
+            ("No ready endpoint", status.endpoints_empty_at, what),
+            ("No pod left", status.pods_gone_at, what),
         ):
             if at is not None:
-                yield label, f"{length_exact(status.intended_at, at)} after the intent"
+                dry = ", as a dry run: nothing was changed" if case.spec.drill else ""
+                yield label, f"{of}{length_exact(status.intended_at, at)} after the intent{dry}"
         for undone in status.undone:
             times = "" if undone.count == 1 else f", {undone.count} times"
             yield "Undone by", f"{undone.field_manager}{times}, last {past(undone.at, now)}"
     resume = case.status.resume
     if resume is not None:
         how = f"restored {past(resume.applied_at, now)}" if resume.applied_at else "being restored"
+        how = "a drill: there is nothing to restore" if case.spec.drill else how
         watched = f"; watched until {deadline(resume.watch_until, now)}" if resume.watch_until else ""
         yield "Resumed", f"by {listed(resume.by)}, {past(resume.at, now)}; {how}{watched}"
 
 
+def _out_of_service(case: Case, number: int) -> str:
+    """Of which revision nothing is left after a rollback."""
+    intent = next((i for i in case.spec.intents if i.id == number), None)
+    evidence = (intent.evidence if intent else None) or case.spec.evidence
+    revision = f"revision {evidence.revision}" if evidence and evidence.revision else "the revision"
+    return f"of {revision}, which was taken out of service: "
+
+
 def _contained(case: Case) -> str:
+    if case.spec.drill:
+        return "no: a drill does not touch the model"
     found = case.condition(ConditionType.CONTAINED)
     said = f" ({found.reason})" if found is not None and case.contained is not Contained.NO else ""
     holds = case.condition(ConditionType.CONTAINMENT_HOLDS)
@@ -216,7 +264,7 @@ def length_exact(start: datetime, end: datetime) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 60 else length(end - start)
 
 
-def _decisions(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
+def _decisions(case: Case, now: datetime, rationales: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for decision in sorted(case.status.decisions, key=lambda d: d.at):
         more = [decision.tier, decision.resolution, decision.containment]
         particulars = [str(text) for text in more if text]
@@ -226,6 +274,8 @@ def _decisions(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
         verdict = "" if decision.counted else f"; refused ({decision.reason}): {decision.refused_because}"
         rung = f", rung {decision.rung}" if decision.rung != case.number else ""
         yield str(decision.action), f"{what}, {past(decision.at, now)}{rung}{verdict}"
+        if why := " ".join(rationales.get(decision.name, "").split()):
+            yield "", f"“{why}”"
 
 
 def _agreement(case: Case, found: Agreement) -> tuple[str, str]:

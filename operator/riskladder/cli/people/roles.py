@@ -28,7 +28,7 @@ async def choose_role(desk: Desk, given: str | None, verbs: Sequence[str], roles
         end(
             REFUSED,
             f"you may not {words} in any role of this policy ({', '.join(roles) or 'it has none'}): that needs the "
-            f"verb {words} on stakeholders.riskladder.dev in namespace {desk.namespace}",
+            f"verb{'s' if len(verbs) > 1 else ''} {words} on stakeholders.riskladder.dev in namespace {desk.namespace}",
         )
     if len(found) > 1:
         end(COULD_NOT_ASK, f"you may {words} as {listed(found, 'or')}: choose with --role")

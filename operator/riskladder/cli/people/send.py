@@ -15,7 +15,9 @@ from rich.text import Text
 
 from riskladder.api.conditions import Condition, ConditionStatus, find
 from riskladder.api.decision import DecisionAction, DecisionStatus, EscalationDecisionSpec
+from riskladder.api.escalation import Intent
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import ContainmentAction
 from riskladder.cli.output import complain, console, plain, write_json
 from riskladder.cli.people.case import Case, Contained, Object
 from riskladder.cli.people.desk import Desk, end
@@ -23,9 +25,10 @@ from riskladder.cli.people.foresight import Foresight
 from riskladder.cli.people.manifests import decision_manifest
 from riskladder.cli.people.options import Form, How
 from riskladder.cli.people.refusals import COULD_NOT_ASK, REFUSED, UNANSWERED
-from riskladder.cli.people.words import PROGRAM, took
+from riskladder.cli.people.words import PROGRAM, local, took
 from riskladder.cluster.client import Forbidden, NotFound
 from riskladder.cluster.resources import DECISIONS
+from riskladder.policy.contain import STRENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,10 @@ async def send_decision(desk: Desk, how: How, case: Case, spec: EscalationDecisi
     result = judged(case, name, await _answer(desk, name, deadline), how.timeout)
     facts |= result.facts
     if result.code == 0 and spec.action is DecisionAction.CONTAIN and not case.spec.drill:
-        result = await until_contained(desk, case.name, started, deadline)
+        declared = case.pinned.containment if case.pinned else None
+        default = declared.action if declared else ContainmentAction.SCALE_TO_ZERO
+        order = Order(spec.containment or default, decision=name)
+        result = await until_contained(desk, case.name, order, started, deadline)
         facts |= result.facts
     finish(how, Result(result.code, result.sentence, facts))
 
@@ -157,12 +163,49 @@ def judged(case: Case, name: str, accepted: Condition | None, timeout: float) ->
     return Result(0, f"Accepted: {accepted.message or short}{'' if accepted.message.endswith('.') else '.'}", facts)
 
 
-async def until_contained(desk: Desk, name: str, started: float, deadline: float) -> Result:
-    """Wait for the proof that an escalation's model is in its safe state."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What somebody has asked for, and which intents of the operator come of it."""
+
+    action: ContainmentAction
+    """The safe state asked for."""
+    decision: str = ""
+    """Name of the decision that asks for it."""
+    signal: str = ""
+    """uid of the signal that asks for it."""
+
+    def intent(self, case: Case) -> Intent | None:
+        """The last intent that was made because of it."""
+        return max(filter(lambda i: self._is_own(case, i), case.spec.intents), key=lambda i: i.id, default=None)
+
+    def _is_own(self, case: Case, intent: Intent) -> bool:
+        if self.decision and intent.decision == self.decision:
+            return True
+        opened = case.spec.signal if intent.id == 1 and intent.decision is None else None
+        cause = intent.signal or opened
+        return bool(self.signal) and cause is not None and cause.uid == self.signal
+
+    def proved(self, case: Case) -> Intent | None:
+        """The intent in force, once it is proved and as safe as what was asked for; what was proved before is not it.
+
+        Where no intent was made because of the order, the state in force must be as safe already, and hold.
+        """
+        last, status = case.intent, case.status.containment
+        if last is None or status is None or status.intent != last.id or case.contained is not Contained.YES:
+            return None
+        if self.intent(case) is not None:
+            return last
+        holds = case.condition(ConditionType.CONTAINMENT_HOLDS)
+        is_undone = holds is not None and holds.status is ConditionStatus.FALSE
+        return last if STRENGTH[status.action] >= STRENGTH[self.action] and not is_undone else None
+
+
+async def until_contained(desk: Desk, name: str, order: Order, started: float, deadline: float) -> Result:
+    """Wait for the proof that an escalation's model is in the safe state that was asked for."""
 
     async def look() -> Case | None:
         case = await desk.case(name)
-        return case if case.contained is Contained.YES else None
+        return case if order.proved(case) is not None else None
 
     case = await desk.until(look, deadline)
     seconds = time.monotonic() - started
@@ -172,15 +215,21 @@ async def until_contained(desk: Desk, name: str, started: float, deadline: float
             f"{desk.namespace} --watch"
         )
         return Result(UNANSWERED, sentence, {"contained": False, "message": sentence})
-    return contained_result(case, seconds)
+    return contained_result(case, order, seconds)
 
 
-def contained_result(case: Case, seconds: float) -> Result:
+def contained_result(case: Case, order: Order, seconds: float) -> Result:
     """The model is in its safe state, and that is proved."""
     found = case.condition(ConditionType.CONTAINED)
     said = f" ({found.message})" if found and found.message else ""
-    sentence = (
-        f"{case.target} is contained, proved {took(seconds)} after it was sent{said}. {PROGRAM} show {case.name} -n "
-        f"{case.namespace}"
-    )
-    return Result(0, sentence, {"contained": True, "seconds": round(seconds, 3), "escalation": case.name})
+    proved, is_new = order.proved(case), order.intent(case) is not None
+    facts: dict[str, Any] = {"contained": True, "seconds": round(seconds, 3), "escalation": case.name}
+    facts |= {"already": not is_new, "intent": proved.id if proved else None}
+    if is_new or proved is None:
+        sentence = f"{case.target} is contained, proved {took(seconds)} after it was sent{said}."
+    else:
+        sentence = (
+            f"{case.target} is contained already, by {proved.action} intended {local(proved.intended_at)}{said}: that "
+            "is as safe as what you ask for, so nothing further is done."
+        )
+    return Result(0, f"{sentence} {PROGRAM} show {case.name} -n {case.namespace}", facts)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from riskladder.cli.options import Kubeconfig, Output, OutputOption
+from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.people import watching
 from riskladder.cli.people.agreement import agreements
 from riskladder.cli.people.case import Case
 from riskladder.cli.people.choices import Choice, choices, sensible
 from riskladder.cli.people.desk import Desk
-from riskladder.cli.people.options import Name, Namespace, Watch
+from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Name, Namespace, Watch, access_of
 from riskladder.cli.people.page import page
 from riskladder.cli.people.status import as_json
 from riskladder.cluster.authority import may_i, who_am_i
 from riskladder.cluster.client import ApiError
+from riskladder.cluster.resources import DECISIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class View:
 
     case: Case
     choices: tuple[Choice, ...]
+    rationales: Mapping[str, str] = field(default_factory=dict)
+    """Why people decided so, by the name of the decision; of those only that are still there."""
 
 
 def show(
@@ -33,6 +36,9 @@ def show(
     namespace: Namespace = None,
     watch: Watch = False,
     kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    as_user: As = None,
+    as_group: AsGroup = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show one escalation on one page: why, since when, who was told, who decided, and your options.
@@ -41,10 +47,10 @@ def show(
     kubectl riskladder show credit-scorer-3f9a1c2b --watch
     """
     watching.show(
-        kubeconfig,
+        access_of(kubeconfig, context, as_user, as_group),
         namespace,
         lambda desk: view(desk, name),
-        page=lambda found: page(found.case, found.choices, datetime.now(UTC)),
+        page=lambda found: page(found.case, found.choices, datetime.now(UTC), found.rationales),
         facts=facts,
         output=output,
         watch=watch,
@@ -56,12 +62,29 @@ async def view(desk: Desk, name: str) -> View:
     """The escalation, and what the caller may do; nothing where the API server does not answer that."""
     case = await desk.case(name)
     verbs = [action.verb for action in sensible(case)]
+    rationales = await _rationales(desk, case)
     try:
         me = await who_am_i(desk.client)
         allowed = await may_i(desk.client, desk.namespace, verbs, case.roles)
     except ApiError:
-        return View(case, ())
-    return View(case, choices(case, allowed, me.username))
+        return View(case, (), rationales)
+    return View(case, choices(case, allowed, me.username), rationales)
+
+
+async def _rationales(desk: Desk, case: Case) -> dict[str, str]:
+    """Why people decided so; nothing where decisions may not be read, or are gone."""
+    judged = {decision.uid for decision in case.status.decisions}
+    if not judged:
+        return {}
+    try:
+        found = await desk.client.list(DECISIONS, case.namespace)
+    except ApiError:
+        return {}
+    return {
+        str(obj["metadata"]["name"]): str((obj.get("spec") or {}).get("rationale") or "")
+        for obj in found
+        if obj["metadata"].get("uid") in judged
+    }
 
 
 def facts(view: View) -> dict[str, Any]:
@@ -72,6 +95,7 @@ def facts(view: View) -> dict[str, Any]:
         "spec": case.spec.to_api(),
         "status": case.status.to_api(),
         "agreement": list(_agreements(case)),
+        "rationales": dict(view.rationales),
         "objections": [decision.role for decision in case.objections()],
         "options": [
             {"action": str(c.action), "role": c.role, "command": c.command, "what": c.what} for c in view.choices

@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from riskladder.api.base import format_time
-from riskladder.cli.options import Kubeconfig, Output, OutputOption
+from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import count, fail, plain
 from riskladder.cli.people.case import Case, Contained
 from riskladder.cli.people.desk import Desk
-from riskladder.cli.people.options import Namespace, Watch
+from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Namespace, Watch, access_of
 from riskladder.cli.people.watching import show
 from riskladder.cli.people.words import due, length
 
@@ -28,6 +28,9 @@ def status(
     everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")] = False,
     watch: Watch = False,
     kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    as_user: As = None,
+    as_group: AsGroup = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show the open escalations, and whose move it is. What is due first comes first.
@@ -43,7 +46,7 @@ def status(
         return ("the cluster" if everywhere else f"namespace {desk.namespace}"), in_order(c for c in cases if c.is_open)
 
     show(
-        kubeconfig,
+        access_of(kubeconfig, context, as_user, as_group),
         namespace,
         look,
         page=lambda found: table(found[1], found[0], datetime.now(UTC), everywhere=everywhere),
@@ -75,7 +78,7 @@ def table(cases: Sequence[Case], where: str, now: datetime, *, everywhere: bool 
             Text(plain(case.tier) + (" (drill)" if case.spec.drill else "")),
             Text(plain(case.target)),
             Text(case.contained, _STYLES[case.contained]),
-            Text(plain(", ".join(case.status.waiting_on)) or "nobody"),
+            Text(plain(", ".join(case.waiting_on)) or "nobody"),
             Text(due(case.due_at, now) if case.due_at else "-", "bold red" if late else ""),
             Text(length(now - case.opened)),
         ]

@@ -15,7 +15,7 @@ from riskladder.api.tiers import ContainmentAction, Tier
 from riskladder.cli.people import complete
 from riskladder.cli.people.act import decide_at
 from riskladder.cli.people.by_hand import is_done, manual, open_for, refused, target_of, tier_of
-from riskladder.cli.people.case import Case, Contained
+from riskladder.cli.people.case import Case
 from riskladder.cli.people.desk import Desk, at_desk, end
 from riskladder.cli.people.foresight import Foresight, safe
 from riskladder.cli.people.manifests import signal_manifest
@@ -23,6 +23,7 @@ from riskladder.cli.people.options import How, Rationale, Role, sends
 from riskladder.cli.people.raising import Ladder, action_of, ladder_for, workload
 from riskladder.cli.people.refusals import COULD_NOT_ASK, REFUSED, UNANSWERED
 from riskladder.cli.people.send import (
+    Order,
     Result,
     confirm,
     contained_result,
@@ -100,7 +101,7 @@ def contain(
             chosen = await ladder_for(desk, obj, ladder, target)
             await _stop(desk, how, target, obj["metadata"]["uid"], chosen, tier, role, rationale, wanted)
 
-    at_desk(how.kubeconfig, how.namespace, work)
+    at_desk(how.access, how.namespace, work)
 
 
 def _action(text: str | None) -> Safe | None:
@@ -130,35 +131,37 @@ async def _stop(
         return
     confirm(how, Foresight(stop_sentence(target, ladder, tier, action, raised.role or "")))
     started = time.monotonic()
-    await desk.create(SIGNALS, manifest, dry_run=how.dry_run)
+    stored = await desk.create(SIGNALS, manifest, dry_run=how.dry_run)
     signal = manifest["metadata"]["name"]
     facts = {"namespace": desk.namespace, "signal": signal, "ladder": ladder.name, "tier": tier.name}
     if is_done(how, facts):
         return
     opened: Case | None = None
+    order = Order(action, signal=str(stored["metadata"]["uid"]))
 
     async def look() -> Case | Condition | None:
         nonlocal opened
         opened = await open_for(desk, uid)
         if opened is not None:
-            return opened if opened.contained is Contained.YES else None
+            return opened if order.proved(opened) is not None else None
         return await refused(desk, signal)
 
     found: Case | Condition | None = await desk.until(look, started + how.timeout)
-    finish(how, _stopped(desk, signal, facts, opened, found, time.monotonic() - started))
+    finish(how, _stopped(desk, order, facts, opened, found, time.monotonic() - started))
 
 
 def _stopped(
-    desk: Desk, signal: str, facts: dict[str, Any], opened: Case | None, found: Case | Condition | None, seconds: float
+    desk: Desk, order: Order, facts: dict[str, Any], opened: Case | None, found: Case | Condition | None, seconds: float
 ) -> Result:
     if isinstance(found, Condition):
         sentence = f"the signal is not used ({found.reason}): {found.message}"
         return Result(REFUSED, sentence, facts | {"contained": False, "reason": found.reason, "message": found.message})
     if found is not None:
-        result = contained_result(found, seconds)
+        result = contained_result(found, order, seconds)
         return Result(result.code, result.sentence, facts | result.facts)
     if opened is None:
-        sentence = f"Sent as signal {signal}, and nothing has come of it after {took(seconds)}: does the operator run?"
+        sent, waited = f"Sent as signal {facts['signal']}", took(seconds)
+        sentence = f"{sent}, and nothing has come of it after {waited}: does the operator run?"
         return Result(UNANSWERED, sentence, facts | {"contained": False, "message": sentence})
     sentence = (
         f"Escalation {opened.name} is open; not proved yet after {took(seconds)} that the model is contained: "

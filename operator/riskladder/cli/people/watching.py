@@ -15,6 +15,7 @@ from riskladder.cli.output import complain, console, write_json
 from riskladder.cli.people.desk import Desk, at_desk
 from riskladder.cli.source import explain
 from riskladder.cluster.client import ApiError
+from riskladder.cluster.connection import Access
 from riskladder.cluster.resources import ESCALATIONS
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ WIDE = 1000
 
 
 def show(
-    kubeconfig: str | None,
+    access: Access,
     namespace: str | None,
     look: Callable[[Desk], Awaitable[T]],
     *,
@@ -84,7 +85,7 @@ def show(
             await asyncio.sleep(LOOK_AT_MOST_EVERY)
 
     try:
-        at_desk(kubeconfig, namespace, work)
+        at_desk(access, namespace, work)
     except KeyboardInterrupt:
         if not watch:
             raise

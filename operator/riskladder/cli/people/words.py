@@ -12,20 +12,22 @@ PROGRAM = "kubectl riskladder"
 """How the texts call this program."""
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_ROUNDED = ((1, 60), (60, 86_400), (3_600, None))
+"""To how many seconds a span is rounded, and below which length."""
 
 
 def length(delta: timedelta) -> str:
-    """A span in its two largest units: ``45 s``, ``12 min``, ``3 h 20 min``, ``5 d 2 h``."""
-    seconds = max(int(delta.total_seconds()), 0)
-    parts: list[str] = []
+    """A span in its two largest units, rounded: ``45 s``, ``12 min``, ``3 h 20 min``, ``5 d 2 h``."""
+    seconds = max(delta.total_seconds(), 0.0)
+    for finest, limit in _ROUNDED:
+        whole = int(seconds / finest + 0.5) * finest
+        if limit is None or whole < limit:
+            break
+    parts = []
     for unit, size in _UNITS:
-        number, seconds = divmod(seconds, size)
-        if number and (unit != "s" or not parts):
+        number, whole = divmod(whole, size)
+        if number:
             parts.append(f"{number} {unit}")
-        elif parts:
-            break
-        if len(parts) == 2 or (parts and unit == "min"):
-            break
     return " ".join(parts) or "0 s"
 
 
