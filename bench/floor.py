@@ -17,6 +17,7 @@ import aiohttp
 
 from riskladder.cluster.connection import Connection, connect
 from riskladder.cluster.resources import DEPLOYMENTS, ESCALATIONS, SIGNALS
+from riskladder.policy.contain import LABEL_CONTAINMENT
 
 WRITERS = 16
 """Breaches served at once, as many as the operator serves."""
@@ -93,7 +94,8 @@ class Floor:
             "metadata": {
                 "namespace": self._namespace,
                 "name": f"{name}-floor",
-                "labels": template["metadata"]["labels"],
+                # Without the lock: the API server would hold each of the bare writes against all of them.
+                "labels": {k: v for k, v in template["metadata"]["labels"].items() if k != LABEL_CONTAINMENT},
             },
             "spec": {**template["spec"], "signal": reference, "target": target},
         }
