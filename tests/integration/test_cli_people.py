@@ -599,7 +599,10 @@ def test_drill_begins(place: Place) -> None:
         )
     said = " ".join(result.stdout.split())
     assert result.exit_code == 0, result.stderr
-    assert "legal, security and executive will be told, marked as a drill, and the model is not touched" in said
+    assert (
+        "legal, security, executive and model-risk will be told, marked as a drill, and the model is not touched"
+        in said
+    )
     assert (
         f"The drill has begun as drill-1. Follow it with: kubectl riskladder show drill-1 -n {place.namespace}" in said
     )
