@@ -10,7 +10,7 @@ import pytest
 
 from riskladder.cluster.client import Client
 from riskladder.cluster.connection import connect
-from tests.cluster import ControlPlane
+from tests.cluster import ControlPlane, LocalControlPlane, resolve
 from tests.cluster.install import install, service_account_kubeconfig
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import World
@@ -51,3 +51,19 @@ async def world(admin: Client, operator: OperatorProcess) -> AsyncIterator[World
     del operator
     async with World(admin, f"test-{uuid.uuid4().hex[:8]}") as fresh:
         yield fresh
+
+
+@pytest.fixture(scope="module")
+def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
+    """A control plane of the module's own, installed, for what would disturb other tests."""
+    if resolve(request.config.getoption("--cluster")) != "local":
+        pytest.skip("starts, kills or reaches parts of a control plane of its own: needs --cluster=local")
+    with LocalControlPlane() as plane:
+        install(plane.kubeconfig)
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def account(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig of the operator's service account, there."""
+    return service_account_kubeconfig(plane.kubeconfig, tmp_path_factory.mktemp("account") / "operator.kubeconfig")

@@ -26,10 +26,10 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Client, Object, Refused
 from riskladder.cluster.connection import connect
 from riskladder.cluster.resources import Resource
-from tests.cluster import LocalControlPlane, resolve
+from tests.cluster import LocalControlPlane
 from tests.cluster.chaos import Chaos, Fault, Write
 from tests.cluster.components import API_SERVER, ETCD
-from tests.cluster.install import install, kubectl, service_account_kubeconfig
+from tests.cluster.install import install, kubectl
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import World, condition, deployment, ladder, signal
 
@@ -50,21 +50,6 @@ class Patient(Client):
                 if error.status not in (0, 403, 429, 500, 503) or time.monotonic() > deadline:
                     raise
             await asyncio.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
-    if resolve(request.config.getoption("--cluster")) != "local":
-        pytest.skip("kills and restarts parts of the control plane: needs --cluster=local")
-    with LocalControlPlane() as plane:
-        install(plane.kubeconfig)
-        yield plane
-
-
-@pytest.fixture(scope="module")
-def account(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kubeconfig of the operator's service account."""
-    return service_account_kubeconfig(plane.kubeconfig, tmp_path_factory.mktemp("account") / "operator.kubeconfig")
 
 
 @pytest.fixture(scope="module")

@@ -29,14 +29,7 @@ from tests.integration.operator_process import ROOT, OperatorProcess
 from tests.integration.test_faults import Start, contained_once, deploy_all, holder, leading, until_stopped
 from tests.integration.world import World, condition, deployment, ladder, signal
 
-plane, account, chief, world, start, chaos = (
-    faults.plane,
-    faults.account,
-    faults.chief,
-    faults.world,
-    faults.start,
-    faults.chaos,
-)
+chief, world, start, chaos = faults.chief, faults.world, faults.start, faults.chaos
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 READING = ("get", "list", "watch")

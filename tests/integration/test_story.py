@@ -19,8 +19,7 @@ from riskladder.cluster import authority, resources
 from riskladder.cluster.authority import POLICIES
 from riskladder.cluster.client import Client, Forbidden, Object, Refused
 from riskladder.cluster.connection import connect
-from tests.cluster import LocalControlPlane, resolve
-from tests.cluster.install import install, service_account_kubeconfig
+from tests.cluster import LocalControlPlane
 from tests.integration import people
 from tests.integration.people import (
     HOST,
@@ -41,21 +40,6 @@ from tests.integration.test_operator import metrics
 from tests.integration.world import LADDER, condition, deployment, signal
 
 LABEL_CONTAINMENT = "riskladder.dev/containment"
-
-
-@pytest.fixture(scope="module")
-def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
-    if resolve(request.config.getoption("--cluster")) != "local":
-        pytest.skip("operators with options of their own, and receivers on this machine: needs --cluster=local")
-    with LocalControlPlane() as plane:
-        install(plane.kubeconfig)
-        yield plane
-
-
-@pytest.fixture(scope="module")
-def account(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kubeconfig of the operator's service account."""
-    return service_account_kubeconfig(plane.kubeconfig, tmp_path_factory.mktemp("account") / "operator.kubeconfig")
 
 
 @pytest.fixture(scope="module")

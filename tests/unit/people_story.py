@@ -320,7 +320,7 @@ class Story(Scene):
     def _goes_on(self, escalation: Escalation, plan: Plan) -> None:
         status = escalation.status
         assert status.waiting_on or status.next_deadline, "a dead end: nobody is waited for, and no time"
-        suspended = contain.is_suspended(self.snapshot(), escalation)
+        suspended = self.snapshot().is_suspended(escalation.spec.ladder.name)
         if status.next_deadline is not None and status.next_deadline > self.now and not suspended:
             assert plan.wake_at is not None, "nobody will look when the deadline is there"
             assert plan.wake_at <= status.next_deadline
@@ -341,7 +341,7 @@ class Story(Scene):
         snapshot = self.snapshot()
         if intent is None or self.target is None or not contain.may_touch(self.target, escalation):
             return
-        if contain.is_suspended(snapshot, escalation):
+        if snapshot.is_suspended(escalation.spec.ladder.name):
             return
         proof = contain.prove(self.target, escalation, intent)
         assert proof.applied, f"contained by intent {intent.id}, and not held: {proof.left}"
@@ -353,7 +353,7 @@ class Story(Scene):
         after = decisions[resumed[-1] + 1 :] if resumed else decisions
         pressed = [d for d in after if d.counted and d.action is DecisionAction.CONTAIN]
         free = self.target is not None and contain.may_touch(self.target, escalation)
-        suspended = contain.is_suspended(self.snapshot(), escalation)
+        suspended = self.snapshot().is_suspended(escalation.spec.ladder.name)
         full = len(escalation.spec.intents) == 16
         if pressed and free and not suspended and not full and not escalation.spec.drill:
             assert contain.active_intent(escalation) is not None, f"{pressed} contained nothing"

@@ -347,14 +347,17 @@ class Reconciler:
                 if again is not None:
                     self.scheduler.add(key, after=again)
                 return
-            proof = None
             if not self._observe_only:
                 await self._write_deleted(key)
-                proof = await self._people.ask(d for ds in self._snapshot(key).decisions.values() for d in ds)
+            snapshot = self._snapshot(key)
+            proof, beside = None, {}
+            if not self._observe_only:
+                proof = await self._people.ask(d for ds in snapshot.decisions.values() for d in ds)
+                beside = await self._workloads.look_beside(key, snapshot.open)
             if proof is not None and proof.missing:
                 self._tell_ladders(key.namespace)
-            beside = {} if self._observe_only else await self._workloads.look_beside(key, self._snapshot(key).open)
-            snapshot = self._snapshot(key, proof=proof, beside=beside)
+            if proof is not None or beside:  # what was asked may have taken a while
+                snapshot = self._snapshot(key, proof=proof, beside=beside)
             plan = decide(snapshot, utcnow())
             if not plan.urgent and not self._is_under_way(snapshot):
                 self._seen.pop(key, None)  # what is undone later is timed from then

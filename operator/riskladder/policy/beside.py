@@ -41,14 +41,14 @@ def follow(draft: Draft) -> None:
     containment = draft.containment
     if containment is None or draft.escalation.spec.drill:
         return
-    listed = {(b.kind, b.name): b for b in containment.beside}
+    listed, places = {(b.kind, b.name): b for b in containment.beside}, wanted(draft.escalation)
     for place, seen in draft.snapshot.beside.items():
-        if place in wanted(draft.escalation):
+        if place in places:
             listed[place] = _noted(draft, listed.get(place), seen)
     beside = tuple(listed[place] for place in sorted(listed))
     if beside != containment.beside:
         draft.containment = containment.model_copy(update={"beside": beside})
-    if any(b.resumed_at is None for b in beside) or wanted(draft.escalation):
+    if any(b.resumed_at is None for b in beside) or places:
         draft.wake.append(draft.now + LOOK_EVERY)
 
 
@@ -80,7 +80,7 @@ def switches(snapshot: Snapshot, now: datetime) -> Iterator[Switch]:
     """The writes that are due, for what is on record as it was before."""
     escalation, workload = snapshot.open, snapshot.target
     containment = escalation.status.containment if escalation else None
-    if escalation is None or containment is None or contain.is_suspended(snapshot, escalation):
+    if escalation is None or containment is None or snapshot.is_suspended(escalation.spec.ladder.name):
         return
     if workload is not None and not contain.may_touch(workload, escalation):
         return

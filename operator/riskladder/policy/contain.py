@@ -215,7 +215,7 @@ def _inherit(snapshot: Snapshot, workload: Workload, now: datetime) -> tuple[Ope
     for before in snapshot.escalations:
         intent = active_intent(before) if before.is_open and before.spec.target.uid != workload.uid else None
         governs = before.spec.policy.governs
-        if intent is None or is_suspended(snapshot, before) or governs is None:
+        if intent is None or snapshot.is_suspended(before.spec.ladder.name) or governs is None:
             continue
         if not is_governed(governs, workload.labels):
             continue
@@ -378,7 +378,7 @@ def _further(
         )
         return (intent, choice, demand.containment.lock) if STRENGTH[intent.action] > strength else None
     due = [c for c in calls(escalation) if STRENGTH[c.containment.action] > strength]
-    if not due or is_suspended(snapshot, escalation) or not may_touch(workload, escalation):
+    if not due or snapshot.is_suspended(escalation.spec.ladder.name) or not may_touch(workload, escalation):
         return None
     call = max(due, key=lambda c: STRENGTH[c.containment.action])
     choice = choose(call.containment, workload, good, breached=snapshot.breached, by=call.reason)
@@ -477,12 +477,6 @@ def may_touch(workload: Workload, escalation: Escalation) -> bool:
     return workload.uid == escalation.spec.target.uid and governs is not None and is_governed(governs, workload.labels)
 
 
-def is_suspended(snapshot: Snapshot, escalation: Escalation) -> bool:
-    """Whether the ladder, as it is now, acts on nothing. A deleted ladder suspends nothing."""
-    ladder = snapshot.ladders.get(escalation.spec.ladder.name)
-    return ladder is not None and ladder.spec is not None and ladder.spec.suspended
-
-
 def is_demanded_elsewhere(judgement: Judgement, escalation: Escalation) -> bool:
     """Whether another ladder that governs the target demands a containment, whatever became of this one's."""
     return any(demand.group.ladder.name != escalation.spec.ladder.name for demand in judgement.demands())
@@ -493,7 +487,7 @@ def may_act(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) ->
     workload = snapshot.target
     if workload is None or workload.uid != escalation.spec.target.uid:
         return False
-    by_its_own = may_touch(workload, escalation) and not is_suspended(snapshot, escalation)
+    by_its_own = may_touch(workload, escalation) and not snapshot.is_suspended(escalation.spec.ladder.name)
     return by_its_own or is_demanded_elsewhere(judgement, escalation)
 
 

@@ -18,12 +18,15 @@ from riskladder.api.escalation import (
     ReviewStatus,
     RiskAcceptance,
     Rung,
+    SignalRef,
 )
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier
+from riskladder.policy.contain import signal_ref
 from riskladder.policy.evaluate import tier_of
 from riskladder.policy.judge import Group, Judgement
 from riskladder.policy.plan import Entry
+from riskladder.policy.quorum import VOTES
 from riskladder.policy.snapshot import Escalation, Snapshot
 
 
@@ -102,9 +105,8 @@ class Draft:
 
     @property
     def is_suspended(self) -> bool:
-        """Whether the ladder, as it is now, acts on nothing. A deleted ladder suspends nothing."""
-        ladder = self.snapshot.ladders.get(self.escalation.spec.ladder.name)
-        return ladder is not None and ladder.spec is not None and ladder.spec.suspended
+        """Whether the ladder, as it is now, acts on nothing."""
+        return self.snapshot.is_suspended(self.escalation.spec.ladder.name)
 
     @property
     def is_accepted(self) -> bool:
@@ -135,6 +137,17 @@ class Draft:
             for d in self.decisions
             if d.counted and d.rung == self.rung.number and d.action is not DecisionAction.COMMENT
         }
+
+    def votes(self) -> list[CountedDecision]:
+        """The votes that were counted on this rung, for whatever needs a quorum."""
+        return [d for d in self.decisions if d.counted and d.rung == self.rung.number and d.action in VOTES]
+
+    def cause(self, tier: str) -> SignalRef:
+        """The signal that puts the target in that tier, as it reads now; what was acted on last where none does now."""
+        group = self.group
+        if group is not None and any(t.name == tier for t in group.breached()):
+            return signal_ref(group.cause(tier))
+        return self.escalation.spec.signal_at(self.now)
 
     def note(self, event: Reason, key: str, message: str, **particulars: str) -> None:
         """Add an entry about the escalation: a record and an Event; particulars go into the record's detail."""

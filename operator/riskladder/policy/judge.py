@@ -13,7 +13,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.signal import Breach
 from riskladder.api.tiers import Containment, ContainmentWhen, Tier
 from riskladder.policy.evaluate import Verdict, evaluate, heard, rank, tier_of, worst
-from riskladder.policy.snapshot import Ladder, Signal, Snapshot, is_governed, pin
+from riskladder.policy.snapshot import Signal, Snapshot, is_governed, pin
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -203,7 +203,7 @@ def _policy(snapshot: Snapshot, name: str) -> tuple[LadderRef, PinnedPolicy, boo
     ladder = snapshot.ladders.get(name)
     escalation = snapshot.open
     if escalation is not None and escalation.spec.ladder.name == name:
-        found = (escalation.spec.ladder, escalation.spec.policy, _is_suspended(ladder))
+        found = (escalation.spec.ladder, escalation.spec.policy, snapshot.is_suspended(name))
     elif ladder is None:
         return Verdict(
             False, Reason.LADDER_NOT_FOUND, f"spec.ladder: no EscalationLadder {name} in namespace {key.namespace}"
@@ -234,10 +234,6 @@ def _policy(snapshot: Snapshot, name: str) -> tuple[LadderRef, PinnedPolicy, boo
             f"(spec.governs.selector: {_selector_text(governs)})",
         )
     return found
-
-
-def _is_suspended(ladder: Ladder | None) -> bool:
-    return ladder is not None and ladder.spec is not None and ladder.spec.suspended
 
 
 def _selector_text(governs: Governs | None) -> str:

@@ -215,7 +215,7 @@ def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restor
         return None
     if ended.done >= len(ended.steps) or not contain.may_touch(workload, escalation):
         return None
-    if contain.is_suspended(snapshot, escalation):
+    if snapshot.is_suspended(escalation.spec.ladder.name):
         return None
     wanted = ended.steps[ended.done]
     group = group_of(snapshot, judgement, escalation)

@@ -20,7 +20,7 @@ from riskladder.policy.draft import Draft
 from riskladder.policy.evaluate import rank, tier_of
 from riskladder.policy.judge import Group
 from riskladder.policy.plan import Entry, On
-from riskladder.policy.quorum import VOTES, close_quorum, tally
+from riskladder.policy.quorum import close_quorum, tally
 from riskladder.policy.snapshot import Escalation
 
 
@@ -77,19 +77,12 @@ def enter(draft: Draft, tier: str) -> None:
 
 def _cause(draft: Draft, tier: str) -> dict[str, str]:
     """What put the target in that tier, for the record: the signal that reads so now, or that was acted on."""
-    group = draft.group
-    if group is not None and any(t.name == tier for t in group.breached()):
-        signal = group.cause(tier)
-        name, spec = signal.name, signal.spec
-        manual, readings, at = (spec.manual, spec.readings, spec.observed_at) if spec else (None, (), draft.now)
-    else:
-        acted = draft.escalation.spec.signal_at(draft.now)
-        name, manual, readings, at = acted.name, acted.manual, acted.readings, acted.observed_at
-    found = {"signal": name, "observedAt": format_time(at)} | {
-        f"reading.{r.indicator}": repr(r.value) for r in readings[:8]
-    }
+    group, signal = draft.group, draft.cause(tier)
+    found = {"signal": signal.name, "observedAt": format_time(signal.observed_at)}
+    found |= {f"reading.{r.indicator}": repr(r.value) for r in signal.readings[:8]}
     silence = group.silence(tier) if group is not None else ""
     found |= {"silence": silence} if silence else {}
+    manual = signal.manual
     return found | ({"raisedBy": manual.raised_by or "", "rationale": manual.rationale} if manual else {})
 
 
@@ -232,14 +225,10 @@ def waiting_on(draft: Draft) -> tuple[str, ...]:
     if draft.rung.acknowledge_by is not None and not answered and told:
         return tuple(sorted(told))
     if tier is not None and tier.decide is not None:
-        votes = [(d.role, d.by) for d in draft.decisions if _is_vote(draft, d.rung) and d.counted and d.action in VOTES]
+        votes = [(d.role, d.by) for d in draft.votes()]
         missing = {role for role, _ in tally(policy, tier.decide.quorum, votes).missing}
         return tuple(sorted(missing or {member.role for member in tier.decide.quorum}))
     return tuple(sorted((told - answered) or closers))
-
-
-def _is_vote(draft: Draft, rung: int) -> bool:
-    return rung == draft.rung.number
 
 
 def next_deadline(draft: Draft) -> datetime | None:

@@ -192,6 +192,11 @@ class Snapshot:
     deliveries: Mapping[tuple[str, str], Delivery] = field(default_factory=dict)
     """By escalation uid and notification key."""
 
+    def is_suspended(self, ladder: str) -> bool:
+        """Whether the ladder of that name, as it is now, acts on nothing. A deleted ladder suspends nothing."""
+        found = self.ladders.get(ladder)
+        return found is not None and found.spec is not None and found.spec.suspended
+
     @property
     def open(self) -> Escalation | None:
         """The escalation that binds the target as it is now: open, and of the same uid where the target exists."""

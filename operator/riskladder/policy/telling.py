@@ -15,10 +15,9 @@ from riskladder.api.base import format_time
 from riskladder.api.escalation import EscalationStatus, Notification, NotificationState
 from riskladder.api.ladder import ChannelType
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.signal import Manual, Reading
 from riskladder.policy.draft import Draft
 from riskladder.policy.plan import Entry, Measure
-from riskladder.policy.quorum import VOTES, alternates, close_quorum
+from riskladder.policy.quorum import alternates, close_quorum
 
 EVENTS = "events"
 """Stands for the channel of a role that has none: it is told through Events, which are on record at once."""
@@ -146,7 +145,7 @@ def _owing(draft: Draft) -> dict[str, tuple[str, datetime]]:
         if not answered & {person.role, person.stands_for, *alternates(draft.policy, person.role)}:
             owing[person.role] = ("remind", _first_told(draft, person))
     if rung.decide_missed_at is not None and tier.decide is not None:
-        voted = {d.role for d in draft.decisions if d.counted and d.rung == rung.number and d.action in VOTES}
+        voted = {vote.role for vote in draft.votes()}
         for member in tier.decide.quorum:
             if not voted & {member.role, *alternates(draft.policy, member.role)}:
                 owing.setdefault(member.role, ("undecided", rung.decide_missed_at))
@@ -259,28 +258,17 @@ def what(draft: Draft) -> str:
 
 def summarise(draft: Draft) -> str:
     """What happened and what was done about it, in one line."""
-    manual, readings = _cause(draft)
+    signal = draft.cause(draft.rung.tier)
     silence = draft.group.silence(draft.rung.tier) if draft.group else ""
     if silence:
         cause = silence
-    elif manual is not None:
-        cause = f"raised by {manual.raised_by or 'hand'}: {manual.rationale}"
+    elif signal.manual is not None:
+        cause = f"raised by {signal.manual.raised_by or 'hand'}: {signal.manual.rationale}"
     else:
-        cause = ", ".join(f"{r.indicator} is {r.value:g}" for r in readings[:4])
+        cause = ", ".join(f"{r.indicator} is {r.value:g}" for r in signal.readings[:4])
     contained = draft.conditions.get(ConditionType.CONTAINED)
     done = f". Contained: {'yes' if contained.status == 'True' else 'no'}, {contained.message}" if contained else ""
     return f"{what(draft)} is in tier {draft.rung.tier}: {cause}{done}"[:900]
-
-
-def _cause(draft: Draft) -> tuple[Manual | None, tuple[Reading, ...]]:
-    """What put the model in the tier of its rung, as it reads now; what was acted on last where nothing does now."""
-    group, tier = draft.group, draft.rung.tier
-    if group is not None and any(t.name == tier for t in group.breached()):
-        found = group.cause(tier).spec
-        if found is not None:
-            return found.manual, found.readings
-    signal = draft.escalation.spec.signal_at(draft.now)
-    return signal.manual, signal.readings
 
 
 def _put(
