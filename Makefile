@@ -33,6 +33,10 @@ demo: venv ## A breach scales a real Deployment to zero, people are told and bri
 demo-rollback: venv ## A breach rolls a real Deployment back, until people let another revision in
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo --action Rollback
 
+.PHONY: demo-lock
+demo-lock: venv ## Everybody pulls at a contained model, the lock is broken and put back: watch it hold
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo --lock
+
 .PHONY: test
 test: venv ## Unit, property and integration tests on a real control plane
 	@$(PY) -m pytest --cluster=$(CLUSTER) $(ARGS)
@@ -48,7 +52,7 @@ check: venv ## Format, lint, types, layers, generated files up to date
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports
 	@$(PY) -m riskladder.api.crd crds --check
-	@$(PY) -m riskladder.cluster.manifests manifests/base --check
+	@$(PY) -m riskladder.cluster.manifests manifests --check
 	@$(PY) -m riskladder.api.reference docs/reference/api.md --check
 
 .PHONY: format
@@ -57,9 +61,9 @@ format: venv ## Format and fix what can be fixed
 	@$(PY) -m ruff check --fix .
 
 .PHONY: generate
-generate: venv ## Write the CRDs, RBAC rules and API reference from their sources in the code
+generate: venv ## Write the CRDs, RBAC rules, lock, components and API reference from their sources in the code
 	@$(PY) -m riskladder.api.crd crds
-	@$(PY) -m riskladder.cluster.manifests manifests/base
+	@$(PY) -m riskladder.cluster.manifests manifests
 	@$(PY) -m riskladder.api.reference docs/reference/api.md
 
 .PHONY: bench

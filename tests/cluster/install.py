@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ __all__ = [
 ROOT = Path(__file__).parents[2]
 
 
-def install(kubeconfig: Path, overlay: str | None = None) -> None:
-    """Apply an overlay of this checkout; see `riskladder.cli.install.install`."""
-    product.install(kubeconfig, ROOT, overlay=overlay)
+def install(kubeconfig: Path, overlay: str | None = None, components: Sequence[str] = ()) -> None:
+    """Apply an overlay of this checkout, and components; see `riskladder.cli.install.install`."""
+    product.install(kubeconfig, ROOT, overlay=overlay, components=components)
 
 
-def render(overlay: str = DEFAULT_OVERLAY) -> list[dict[str, Any]]:
-    """The objects of an overlay of this checkout."""
-    return product.render(ROOT, overlay)
+def render(overlay: str = DEFAULT_OVERLAY, components: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The objects of an overlay of this checkout, and of components."""
+    return product.render(ROOT, overlay, components)

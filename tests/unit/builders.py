@@ -35,7 +35,9 @@ from riskladder.policy.snapshot import (
     settled_by,
 )
 from riskladder.workloads import deployment
+from riskladder.workloads.deployment import DEPLOYMENT
 from riskladder.workloads.facts import Workload
+from riskladder.workloads.replicas import read_pod
 from riskladder.workloads.suspend import Beside
 
 Document = dict[str, Any]
@@ -177,12 +179,12 @@ def workload(
 ) -> Workload:
     """A Deployment of that version with the ReplicaSets of ``history`` (version by version) and its pods."""
     running = replicas if pods is None else pods
-    facts = deployment.read_deployment(deployment_object(version, replicas))
+    facts = DEPLOYMENT.read(deployment_object(version, replicas))
     revisions = tuple(deployment.read_replicaset(replicaset_object(v, n)) for n, v in enumerate(history, start=1))
     joined = replace(
         facts,
         revisions=revisions,
-        pods=tuple(deployment.read_pod(pod_object(f"pod-{n}", version)) for n in range(running)),
+        pods=tuple(read_pod(pod_object(f"pod-{n}", version)) for n in range(running)),
         ready_endpoints=running,
         total_replicas=running,
         updated_replicas=running,

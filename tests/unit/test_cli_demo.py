@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
 
 import aiohttp
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from riskladder.api.ladder import Channel, EscalationLadderSpec
 from riskladder.api.reasons import Reason
 from riskladder.api.validation import validate
+from riskladder.cli import demo_lock
 from riskladder.cli.demo_inbox import HOST, KEY, NETWORK, Inbox
+from riskladder.cli.demo_lock import Rivals
 from riskladder.cli.demo_people import PEOPLE, told_by
 from riskladder.cli.demo_stage import Stage
+from riskladder.cli.install import InstallError
+from riskladder.cli.main import app
+from riskladder.cluster.authority import LOCK
+from riskladder.cluster.client import Client, NotFound, Object
+from riskladder.cluster.resources import Resource
 from riskladder.notify.courier import Courier
 from riskladder.notify.egress import Egress, IPNetwork
 from riskladder.policy.quorum import resume_quorum
@@ -69,10 +80,15 @@ def test_ladder_of_the_demo_is_valid_and_asks_those_who_play() -> None:
     assert not spec.tiers[-1].clocks
 
 
-def test_text_of_others_is_quoted_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = Stage()
-    written = io.StringIO()
+def staged(monkeypatch: pytest.MonkeyPatch) -> tuple[Stage, io.StringIO]:
+    """A stage, and what is written on it."""
+    stage, written = Stage(), io.StringIO()
     monkeypatch.setattr(stage, "_console", Console(file=written, width=40, highlight=False))
+    return stage, written
+
+
+def test_text_of_others_is_quoted_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, written = staged(monkeypatch)
     stage.quote("title", "one [bold]line[/bold] \x1b[31m" + "x" * 60 + "\n\nlast")
     assert written.getvalue().splitlines() == [
         "          ╭─ title",
@@ -81,3 +97,123 @@ def test_text_of_others_is_quoted_as_text(monkeypatch: pytest.MonkeyPatch) -> No
         "          │ last",
         "          ╰─",
     ]
+
+
+async def test_what_takes_long_is_said_to_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("riskladder.cli.demo_stage.BEAT", 0.01)
+    stage, lines, before = Stage(), asyncio.Queue[str](), asyncio.all_tasks()
+    monkeypatch.setattr(stage, "detail", lines.put_nowait)
+    async with stage.progress("cooking [tea]"):
+        assert await lines.get() == "[dim]… cooking \\[tea], 0 s so far[/dim]"
+        await lines.get()
+    assert asyncio.all_tasks() <= before, "nothing is said afterwards"
+
+
+# --- The lock ---------------------------------------------------------------------------------------------------------
+
+DENIED = (
+    'Error from server (Forbidden): deployments.apps "credit-scorer" is forbidden: ValidatingAdmissionPolicy '
+    "'riskladder-lock' with binding 'riskladder-lock' denied request: "
+)
+REASON = "Deployment credit-scorer cannot have more than 0 replicas, and 3 are asked for: it is held by Escalation x"
+ADVICE = "It is brought back by a decision: kubectl riskladder show x -n models says whose it is"
+
+
+class Cluster:
+    """What the lock's part of the demo asks for: its binding, the contained models, and kubectl."""
+
+    def __init__(self, *, held: str = "models") -> None:
+        self.binding: dict[str, Any] | None = {"metadata": {"name": LOCK, "uid": "1"}, "spec": {"a": 1}}
+        self.held = held
+        self.commands: list[str] = []
+        self.answer: str | InstallError = ""
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        if self.binding is None:
+            raise NotFound(404, "NotFound", "", verb="get", resource=resource.title, where=name)
+        return self.binding
+
+    async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+        self.binding = body
+        return body
+
+    async def list(self, resource: Resource, namespace: str | None = None, *, labels: str = "") -> list[Object]:
+        assert labels == demo_lock.LABEL
+        return [{"metadata": {"namespace": self.held, "name": "x"}}]
+
+    def kubectl(self, kubeconfig: Path, *arguments: str, given: str | None = None) -> str:
+        self.commands.append(" ".join(arguments))
+        if isinstance(self.answer, InstallError):
+            raise self.answer
+        return self.answer
+
+
+def rivals(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> tuple[Rivals, io.StringIO]:
+    stage, written = staged(monkeypatch)
+    monkeypatch.setattr(demo_lock, "kubectl", cluster.kubectl)
+    return Rivals(stage, cast("Client", cluster), Path("admin.kubeconfig"), Path(), "models"), written
+
+
+@pytest.mark.parametrize(
+    ("tell", "expected"),
+    [
+        (str, f"{DENIED}{REASON} (tier high). {ADVICE}"),
+        (demo_lock.reason_of, f"refused: {REASON} (tier high). {ADVICE}"),
+        (demo_lock.briefly, f"refused: {REASON} (tier high)"),
+    ],
+)
+async def test_refusal_is_shown_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], str], expected: str
+) -> None:
+    cluster = Cluster()
+    command = "-n models scale deployment/credit-scorer --replicas=3"
+    cluster.answer = InstallError(f"kubectl {command}: {DENIED}{REASON} (tier high). {ADVICE}")
+    those, written = rivals(monkeypatch, cluster)
+    assert not await those.attempt(*demo_lock.SCALE, tell=tell)
+    assert cluster.commands == [command]
+    assert written.getvalue().splitlines() == [
+        "          admin $ kubectl scale deployment/credit-scorer --replicas=3",
+        f"            {expected}",
+    ]
+
+
+async def test_what_is_taken_is_shown_and_what_fails_otherwise_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster()
+    cluster.answer = "deployment.apps/[b]scaled[/b]\n"
+    those, written = rivals(monkeypatch, cluster)
+    assert await those.attempt("scale", who="gitops", shown="kubectl [x]")
+    assert written.getvalue().splitlines() == [
+        "          gitops $ kubectl [x]",
+        "            deployment.apps/[b]scaled[/b]",
+    ]
+    cluster.answer = InstallError("kubectl scale: connection refused")
+    with pytest.raises(InstallError, match="connection refused"):
+        await those.attempt("scale")
+
+
+async def test_lock_that_holds_others_is_not_broken_for_a_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(held="production")
+    those, written = rivals(monkeypatch, cluster)
+    await those.break_glass("x")
+    assert cluster.commands == []
+    assert "left out: it holds 1 other model(s) on this cluster" in written.getvalue()
+
+
+async def test_lock_is_put_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster()
+    those, _ = rivals(monkeypatch, cluster)
+
+    def broken(kubeconfig: Path, *arguments: str, given: str | None = None) -> str:
+        cluster.binding = None
+        raise InstallError("kubectl: interrupted")
+
+    monkeypatch.setattr(demo_lock, "kubectl", broken)
+    with pytest.raises(InstallError, match="interrupted"):
+        await those.break_glass("x")
+    assert cluster.binding == {"metadata": {"name": LOCK}, "spec": {"a": 1}}
+
+
+def test_lock_is_shown_on_a_model_that_was_scaled_to_zero() -> None:
+    result = CliRunner().invoke(app, ["demo", "--lock", "--action", "Rollback"])
+    assert result.exit_code == 2
+    assert "--lock is about a model that was scaled to zero" in result.output

@@ -12,28 +12,18 @@ from hypothesis import strategies as st
 
 from riskladder.cluster import client
 from riskladder.workloads import deployment
-from riskladder.workloads.deployment import (
-    HASH_LABEL,
-    Impossible,
-    prove_rolled_back,
-    prove_scaled_to_zero,
-    read_deployment,
-    read_pod,
-    read_replicaset,
-    roll_back,
-    rollback_target,
-    scale_to_zero,
-    template_digest,
-)
+from riskladder.workloads.deployment import DEPLOYMENT, HASH_LABEL, read_replicaset
 from riskladder.workloads.facts import OPERATOR, Image, Revision, Workload
+from riskladder.workloads.replicas import read_pod, running_images, template_digest
+from riskladder.workloads.runtime import Impossible, Write
 from tests.unit.builders import Document, deployment_object, edited, pod_object, replicaset_object, template, workload
 
 # --- Facts in ---------------------------------------------------------------------------------------------------------
 
 
 def test_template_of_a_replicaset_has_the_digest_of_its_deployments() -> None:
-    assert read_replicaset(replicaset_object(2, 7)).digest == read_deployment(deployment_object(2)).digest
-    assert read_replicaset(replicaset_object(1, 7)).digest != read_deployment(deployment_object(2)).digest
+    assert read_replicaset(replicaset_object(2, 7)).digest == DEPLOYMENT.read(deployment_object(2)).digest
+    assert read_replicaset(replicaset_object(1, 7)).digest != DEPLOYMENT.read(deployment_object(2)).digest
 
 
 @pytest.mark.parametrize(
@@ -73,7 +63,7 @@ def test_deployment_is_read_whole() -> None:
     obj = deployment_object(2, 3, generation=5)
     obj["spec"]["paused"] = True
     obj["status"] |= {"observedGeneration": 4, "replicas": 4, "updatedReplicas": 2}
-    facts = read_deployment(obj)
+    facts = DEPLOYMENT.read(obj)
     assert (facts.replicas, facts.total_replicas, facts.updated_replicas) == (3, 4, 2)
     assert (facts.generation, facts.observed_generation, facts.paused, facts.settled) == (5, 4, True, False)
     assert (facts.uid, facts.labels, facts.declared_images) == (
@@ -86,7 +76,7 @@ def test_deployment_is_read_whole() -> None:
 def test_deployment_without_status_or_replicas_has_the_defaults_of_the_api() -> None:
     obj = deployment_object()
     del obj["status"], obj["spec"]["replicas"]
-    facts = read_deployment(obj)
+    facts = DEPLOYMENT.read(obj)
     assert (facts.replicas, facts.total_replicas, facts.observed_generation) == (1, 0, 0)
 
 
@@ -113,8 +103,8 @@ def test_pod_is_active_until_it_has_ended_and_its_owner_is_its_controller() -> N
 
 
 def test_images_are_those_that_run_else_those_that_are_declared() -> None:
-    assert deployment.running_images(workload(2)) == (Image("server", "scorer:2", "scorer@sha256:2"),)
-    assert deployment.running_images(workload(2, replicas=0)) == (Image("server", "scorer:2"),)
+    assert running_images(workload(2)) == (Image("server", "scorer:2", "scorer@sha256:2"),)
+    assert running_images(workload(2, replicas=0)) == (Image("server", "scorer:2"),)
 
 
 def managed(manager: str, time: str, *fields: str, under: str = "f:spec") -> Document:
@@ -142,7 +132,7 @@ def managed(manager: str, time: str, *fields: str, under: str = "f:spec") -> Doc
 def test_last_writer_is_the_newest_owner_of_the_field(
     entries: Sequence[Document], replicas_by: str, template_by: str
 ) -> None:
-    facts = read_deployment(deployment_object(managedFields=entries))
+    facts = DEPLOYMENT.read(deployment_object(managedFields=entries))
     assert (facts.replicas_set_by, facts.template_set_by) == (replicas_by, template_by)
     times = {entry["manager"]: entry.get("time", "") for entry in entries} | {"": ""}
     assert (facts.replicas_set_at, facts.template_set_at) == (times[replicas_by], times[template_by])
@@ -152,16 +142,17 @@ def test_last_writer_is_the_newest_owner_of_the_field(
 
 
 def test_scaling_to_zero_is_a_compare_and_swap() -> None:
-    assert scale_to_zero(workload(replicas=7)) == [
+    patch = [
         {"op": "test", "path": "/metadata/uid", "value": "target-uid"},
         {"op": "test", "path": "/spec/replicas", "value": 7},
         {"op": "replace", "path": "/spec/replicas", "value": 0},
     ]
+    assert DEPLOYMENT.stop(workload(replicas=7)) == Write(patch)
 
 
 def test_rolling_back_puts_the_old_template_in_place_of_the_one_that_was_read() -> None:
     live, old = deployment_object(2), replicaset_object(1, 1)
-    patch = roll_back(live, old)
+    patch = DEPLOYMENT.roll_back(live, old, read_replicaset(old)).patch
     assert [step["op"] for step in patch] == ["test", "test", "replace"]
     assert patch[0] == {"op": "test", "path": "/metadata/uid", "value": "target-uid"}
     assert patch[1] == {"op": "test", "path": "/spec/template", "value": template(2)}
@@ -170,9 +161,9 @@ def test_rolling_back_puts_the_old_template_in_place_of_the_one_that_was_read() 
 
 
 def test_rolled_back_deployment_is_at_the_revision_of_the_replicaset() -> None:
-    live = deployment_object(2)
-    live["spec"]["template"] = roll_back(live, replicaset_object(1, 1))[2]["value"]
-    assert read_deployment(live).digest == read_replicaset(replicaset_object(1, 1)).digest
+    live, back = deployment_object(2), replicaset_object(1, 1)
+    live["spec"]["template"] = DEPLOYMENT.roll_back(live, back, read_replicaset(back)).patch[2]["value"]
+    assert DEPLOYMENT.read(live).digest == read_replicaset(replicaset_object(1, 1)).digest
 
 
 @given(
@@ -185,7 +176,7 @@ def test_rollback_never_lands_on_the_quarantined_revision(
     current: int, history: list[int], good: set[str], paused: bool
 ) -> None:
     target = workload(current, history=history[:4], paused=paused)
-    found = rollback_target(target, quarantined=f"hash{current}", known_good=good)
+    found = DEPLOYMENT.rollback_target(target, quarantined=f"hash{current}", known_good=good)
     if isinstance(found, Revision):
         assert found.hash != f"hash{current}"
         assert found.digest != target.digest
@@ -200,8 +191,8 @@ def test_rollback_never_lands_on_the_same_template_under_another_hash() -> None:
     """After a hash collision two ReplicaSets of one template stand in the history."""
     target = workload(2, history=(1, 2))
     twin = replace(target.revisions[1], uid="twin", hash="hash2b", number=1)
-    found = rollback_target(
-        replace(target, revisions=(twin, target.revisions[1])), quarantined="hash2", known_good=["hash2b"]
+    found = DEPLOYMENT.rollback_target(
+        replace(target, revisions=(twin, target.revisions[1])), quarantined="hash2", known_good={"hash2b"}
     )
     assert isinstance(found, Impossible)
 
@@ -224,7 +215,7 @@ ZERO = workload(replicas=0)
     ],
 )
 def test_zero_is_proved_step_by_step(target: Workload, applied: bool, empty: bool, gone: bool, clear: bool) -> None:
-    proof = prove_scaled_to_zero(target)
+    proof = DEPLOYMENT.prove_stopped(target)
     assert (proof.applied, proof.endpoints_empty, proof.pods_gone, proof.clear) == (applied, empty, gone, clear)
 
 
@@ -250,7 +241,7 @@ BAD_POD = read_pod(pod_object("bad", 2))
 def test_rollback_is_proved_when_nothing_of_the_quarantined_revision_is_left(
     target: Workload, applied: bool, gone: bool, clear: bool
 ) -> None:
-    proof = prove_rolled_back(target, quarantined="hash2", wanted="hash1")
+    proof = DEPLOYMENT.prove_rolled_back(target, quarantined="hash2", wanted="hash1")
     assert (proof.applied, proof.pods_gone, proof.clear) == (applied, gone, clear)
     assert proof.endpoints_empty == gone
 

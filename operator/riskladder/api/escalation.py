@@ -129,16 +129,35 @@ class Image(Model):
     )
 
 
+class SavedField(Model):
+    """A field that a containment changes, as it was before."""
+
+    path: Annotated[str, Field(min_length=1, max_length=512)] = Field(
+        description="Where it is, as a JSON Pointer (RFC 6901)."
+    )
+    value: Annotated[str, Field(max_length=16384)] | None = Field(
+        None, description="What it was, as JSON; absent where the field was not there."
+    )
+
+
+SavedFields = Annotated[tuple[SavedField, ...], Field(max_length=16), ListMap("path")]
+
+
 class Evidence(Model):
     """The workload as it was before anything was touched."""
 
-    replicas: Count | None = Field(None, description="Replicas asked for: what a Resume restores.")
+    replicas: Count | None = Field(
+        None,
+        description="Replicas asked for: what a Resume restores. Of a runtime that has a switch instead, 1 or 0 for on "
+        "or off.",
+    )
     revision: RevisionText | None = Field(None, description="Revision of the workload.")
     pod_template_hash: RevisionText | None = Field(None, description="Hash of its pod template.")
     images: Annotated[tuple[Image, ...], Field(max_length=32), ListMap("container")] = Field(
         (), description="What its containers ran."
     )
     ready_endpoints: Count | None = Field(None, description="Ready endpoints that served traffic.")
+    fields: SavedFields = Field((), description="What a containment changes beside the replicas, as it was.")
     taken_at: Timestamp = Field(description="When this was read.")
 
 
@@ -278,6 +297,7 @@ class Restore(Model):
     replicas: Count | None = Field(None, description="Replicas.")
     revision: RevisionText | None = Field(None, description="Revision.")
     pod_template_hash: RevisionText | None = Field(None, description="Hash of the pod template.")
+    fields: SavedFields = Field((), description="Further fields, as they were.")
 
 
 class SuspendedStatus(Model):

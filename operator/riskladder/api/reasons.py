@@ -101,6 +101,7 @@ class Reason(StrEnum):
     ALREADY_AT_ZERO = "AlreadyAtZero"
     ROLLBACK_IMPOSSIBLE = "RollbackImpossible"
     ACTION_NOT_SUPPORTED = "ActionNotSupported"
+    CONTAINMENT_IMPOSSIBLE = "ContainmentImpossible"
     EVIDENCE_OUTDATED = "EvidenceOutdated"
     CONTAINMENT_LATE = "ContainmentLate"
     CONTAINMENT_UNDONE = "ContainmentUndone"

@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -31,8 +31,9 @@ from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.reasons import Reason
 from riskladder.cli import demo_people as cast
 from riskladder.cli.demo_inbox import HOST, NETWORK, Inbox
+from riskladder.cli.demo_lock import Rivals
 from riskladder.cli.demo_people import Act, People
-from riskladder.cli.demo_stage import PATIENCE, Stage
+from riskladder.cli.demo_stage import PATIENCE, Milestone, Stage
 from riskladder.cli.install import (
     NAMESPACE,
     InstallError,
@@ -57,8 +58,6 @@ FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "Re
 """Kinds that only an operator in pods needs: here it runs as a local process."""
 
 LADDER = "credit-scoring"
-LOCK = "riskladder-lock"
-"""Name of the admission policy that holds a contained workload, and of its binding."""
 
 REVISIONS = ("2026.11.3", "2026.11.4")
 """Those that a demo of Rollback rolls out beside the first: the one that breaches, and its correction."""
@@ -71,13 +70,18 @@ def demo(
     ] = None,
     checkout: Annotated[Path, typer.Option(help="Where manifests/ and examples/ are.")] = Path(),
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before using a cluster that is not local.")] = False,
+    lock: Annotated[
+        bool, typer.Option("--lock", help="Show who pulls at a contained model, and what holds it.")
+    ] = False,
 ) -> None:
     """Show a breach stopping a real model, end to end."""
     if action not in ("ScaleToZero", "Rollback"):
         raise typer.BadParameter(f"{action!r} is not an action of the demo: ScaleToZero or Rollback")
+    if lock and action != "ScaleToZero":
+        raise typer.BadParameter("--lock is about a model that was scaled to zero: leave --action out")
     path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     try:
-        asyncio.run(_main(path, checkout, action, yes=yes))
+        asyncio.run(_main(path, checkout, action, yes=yes, lock=lock))
     except (InstallError, ApiError, ConnectionFailed) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
@@ -86,7 +90,7 @@ def demo(
         raise typer.Exit(130) from error
 
 
-async def _main(kubeconfig: str, checkout: Path, action: str, *, yes: bool) -> None:
+async def _main(kubeconfig: str, checkout: Path, action: str, *, yes: bool, lock: bool) -> None:
     connection = await connect(kubeconfig, namespace=NAMESPACE, agent="demo")
     try:
         host = connection.server.split("//")[-1].rsplit(":", 1)[0]
@@ -96,7 +100,7 @@ async def _main(kubeconfig: str, checkout: Path, action: str, *, yes: bool) -> N
             )
         client = Client(connection)
         namespace = f"riskladder-demo-{secrets.token_hex(3)}"
-        await Demo(client, Path(kubeconfig), checkout, action, namespace).run()
+        await Demo(client, Path(kubeconfig), checkout, action, namespace, lock=lock).run()
     finally:
         await connection.close()
 
@@ -104,7 +108,9 @@ async def _main(kubeconfig: str, checkout: Path, action: str, *, yes: bool) -> N
 class Demo:
     """One run."""
 
-    def __init__(self, client: Client, kubeconfig: Path, checkout: Path, action: str, namespace: str) -> None:
+    def __init__(
+        self, client: Client, kubeconfig: Path, checkout: Path, action: str, namespace: str, *, lock: bool = False
+    ) -> None:
         """Prepare; ``run`` does everything."""
         self._client = client
         self._kubeconfig = kubeconfig
@@ -114,6 +120,8 @@ class Demo:
         self._stage = Stage()
         self._say, self._detail, self._until = self._stage.say, self._stage.detail, self._stage.until
         self._people = People(self._stage, client, kubeconfig, checkout, namespace)
+        self._rivals = Rivals(self._stage, client, kubeconfig, checkout, namespace)
+        self._lock = lock
         self._inbox = Inbox()
         self._breached_at = 0.0
         self._result = ""
@@ -123,7 +131,8 @@ class Demo:
         fresh = not await self._exists(CRDS, "escalationladders.riskladder.dev")
         try:
             self._say("Installing the CRDs, the RBAC rules and the admission policies")
-            await asyncio.to_thread(install, self._kubeconfig, self._checkout, without=FOR_PODS)
+            async with self._stage.progress("installing"):
+                await asyncio.to_thread(install, self._kubeconfig, self._checkout, without=FOR_PODS)
             with tempfile.TemporaryDirectory(prefix="riskladder-demo-") as directory:
                 config = await asyncio.to_thread(
                     service_account_kubeconfig, self._kubeconfig, Path(directory) / "operator.kubeconfig"
@@ -142,8 +151,9 @@ class Demo:
         with contextlib.suppress(InstallError):
             await self._until("the namespace to go", self._is_gone)
         if fresh:
-            with contextlib.suppress(InstallError):
-                await asyncio.to_thread(uninstall, self._kubeconfig, self._checkout)
+            async with self._stage.progress("removing what was installed"):
+                with contextlib.suppress(InstallError):
+                    await asyncio.to_thread(uninstall, self._kubeconfig, self._checkout)
 
     async def _exists(self, resource: resources.Resource, name: str) -> bool:
         try:
@@ -209,10 +219,16 @@ class Demo:
         if self._action == "Rollback":
             self._say(f"A new revision of the model is rolled out: {REVISIONS[0]}")
             await self._deploy(workload[0], REVISIONS[0])
+        if self._lock:
+            await self._rivals.autoscale()
         breach[0]["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
         self._say("The monitor reports a breach: " + _readings(breach[0]))
         await self._breach(breach[0])
         name = await self._report_containment()
+        if self._lock:
+            await self._show_rivals(name, baseline[0], workload[0])
+            return
+        await self._report_events()
         await self._show_people(name, baseline[0], workload[0])
         await self._report(name)
 
@@ -305,7 +321,7 @@ class Demo:
         return escalation is not None and _condition(escalation, "Contained")
 
     async def _report_containment(self) -> str:
-        """Say what was done, and what Events say of it; the name of the escalation."""
+        """Say what was done; the name of the escalation."""
         escalation = await self._escalation()
         assert escalation is not None  # noqa: S101 - it is contained, so it is there
         name, status = str(escalation["metadata"]["name"]), escalation["status"]
@@ -314,6 +330,10 @@ class Demo:
         if self._action == "Rollback":
             before, now = escalation["spec"]["evidence"], status["containment"]
             self._detail(f"rolled back from revision {before['revision']} to revision {now['revision']}")
+        return name
+
+    async def _report_events(self) -> None:
+        """What Events say of it."""
         self._say("Events")
         events = await self._client.list(resources.EVENTS, self._namespace)
         ours = [e for e in events if e.get("reportingController") == CONTROLLER and e["reason"] != Reason.NOTIFIED]
@@ -323,7 +343,6 @@ class Demo:
                 f"{event['eventTime'][11:23]}  {event['type']:7}  [bold]{event['reason']}[/bold] on {about['kind']}"
             )
             self._detail(f"  [dim]{escape(event['note'])}[/dim]")
-        return name
 
     # --- People ---------------------------------------------------------------------------------------------------
 
@@ -367,15 +386,7 @@ class Demo:
         command: tuple[str, ...] = ("scale", "deployment/credit-scorer", "--replicas=3")
         if self._action == "Rollback":
             command = ("set", "env", "deployment/credit-scorer", f"MODEL_VERSION={REVISIONS[0]}")
-        self._detail(f"[dim]admin $[/dim] kubectl {' '.join(command)}")
-        try:
-            await asyncio.to_thread(kubectl, self._kubeconfig, "-n", self._namespace, *command)
-        except InstallError as refusal:
-            _, denied, why = str(refusal).partition(f"'{LOCK}' denied request: ")
-            if not denied:
-                raise
-            self._detail(f"  [red]refused: {escape(why.strip())}[/red]")
-        else:
+        if await self._rivals.attempt(*command):
             self._detail("  taken: the lock is not in force on this API server. The operator puts it right, on record")
             await self._until("the model to be contained again", self._is_contained_now)
 
@@ -409,52 +420,58 @@ class Demo:
         messages = escalation["status"].get("notifications") or () if escalation else ()
         return all(message["state"] != "Pending" for message in messages)
 
+    # --- Everybody pulls at it ------------------------------------------------------------------------------------
+
+    async def _show_rivals(self, first: str, baseline: Object, workload: Object) -> None:
+        """The lock holds the model against everybody, until the people whose decision it is bring it back."""
+        rivals, people, ann, max_ = self._rivals, self._people, cast.LEGAL, cast.MODEL_RISK
+        await rivals.pull(workload)
+        await rivals.see_autoscaler()
+        await rivals.break_glass(first)
+        second = await rivals.recreate(workload)
+        await self._measure("The cause is removed. The monitor reports", baseline, "baseline")
+        self._say(f"{_who(ann)} and {_who(max_)} decide that the model is brought back")
+        agreed = Act(DecisionAction.RESUME, "Retrained and measured", "resume")
+        await people.decide(ann, agreed, second)
+        await people.decide(max_, agreed, second)
+        await rivals.serve(workload)
+        await self._until("3 ready endpoints", lambda: self._endpoints(3))
+        self._detail("  [bold green]back in service[/bold green]: 3 ready endpoints")
+        for name in (first, second):
+            await self._verify(name, f" of {name}")
+
     # --- The end --------------------------------------------------------------------------------------------------
 
     async def _report(self, name: str) -> None:
         """Print the trail: the same that stays after any breach."""
         escalation = await self._client.get(resources.ESCALATIONS, self._namespace, name)
-        records = await self._client.list(resources.RECORDS, self._namespace)
         self._say("Conditions of the escalation")
         for condition in escalation["status"]["conditions"]:
             facts = f"{condition['type']:17} {condition['status']:7} {condition['reason']:13}"
             self._detail(f"{facts} [dim]{escape(condition['message'])}[/dim]")
+        records = await self._records(name)
         self._say("The record chain: what happened, who did it, and a hash over it and all before")
-        for record in sorted(records, key=lambda r: int(r["spec"]["sequence"])):
+        for record in records:
             spec = record["spec"]
             who, what = escape(spec["actor"]), escape(_summary(spec["event"], spec["detail"]))
             self._detail(
                 f"{spec['sequence']:2}  {spec['at'][11:23]}  {spec['event']:18}  {who:10}  {what:22}  "
                 f"[dim]sha256 {spec['hash'][:16]}…[/dim]"
             )
-        [result] = verify_chains(records, noted_heads([escalation]))
+        await self._verify(name)
+
+    async def _records(self, name: str) -> list[Object]:
+        found = await self._client.list(resources.RECORDS, self._namespace)
+        return sorted((r for r in found if r["spec"]["escalation"] == name), key=lambda r: int(r["spec"]["sequence"]))
+
+    async def _verify(self, name: str, of: str = "") -> None:
+        """Verify the record chain of an escalation."""
+        escalation = await self._client.get(resources.ESCALATIONS, self._namespace, name)
+        [result] = verify_chains(await self._records(name), noted_heads([escalation]))
         if not result.intact:
             raise InstallError(f"the record chain is broken: {result.error}")
-        self._say(
-            f"Verified: {result.length} records, unbroken up to the head in the escalation's status", "bold green"
-        )
-
-
-class Milestone:
-    """When a watched object is first seen in some state, by the monotonic clock."""
-
-    def __init__(self, reached: Callable[[Object, Object], bool]) -> None:
-        """Compare each version of the object with the first one seen."""
-        self._reached = reached
-        self.open = asyncio.Event()
-        """Set when the watch is open and the object as it stands has been seen."""
-        self.at = 0.0
-
-    async def watch(self, client: Client, resource: resources.Resource, namespace: str) -> None:
-        """Watch the one object of the namespace until the state is reached."""
-        first: Object | None = None
-        async for _, obj in client.watch(resource, namespace):
-            if first is None:
-                first = obj
-                self.open.set()
-            elif self._reached(first, obj):
-                self.at = time.monotonic()
-                return
+        what = f"{result.length} records{of}, unbroken up to the head in the escalation's status"
+        self._say(f"Verified: {what}", "bold green")
 
 
 def _who(person: cast.Person) -> str:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from rich.console import Console
 from rich.markup import escape
 
 from riskladder.cli.install import InstallError
 from riskladder.cli.output import plain
+from riskladder.cluster.client import Client, Object
+from riskladder.cluster.resources import Resource
 
 PATIENCE = 60.0
 """Seconds to wait for any one step."""
 
 POLL = 0.05
 """Seconds between two looks at something that has no watch."""
+
+BEAT = 3.0
+"""Seconds after which something that is still under way is said to be."""
 
 INDENT = " " * 10
 
@@ -52,7 +59,51 @@ class Stage:
             InstallError: It did not become so in time.
         """
         deadline = time.monotonic() + patience
-        while not await check():
-            if time.monotonic() > deadline:
-                raise InstallError(f"waited {patience:g} s in vain for {what}")
-            await asyncio.sleep(POLL)
+        async with self.progress(f"waiting for {what}"):
+            while not await check():
+                if time.monotonic() > deadline:
+                    raise InstallError(f"waited {patience:g} s in vain for {what}")
+                await asyncio.sleep(POLL)
+
+    @contextlib.asynccontextmanager
+    async def progress(self, what: str) -> AsyncIterator[None]:
+        """Say that something is still under way, should it take long: a spinner, or lines if it is no terminal."""
+
+        async def say() -> None:
+            await asyncio.sleep(BEAT)
+            if self._console.is_terminal:
+                with self._console.status(f"[dim]{escape(what)} …[/dim]"):
+                    await asyncio.Event().wait()
+            for beats in itertools.count(1):
+                self.detail(f"[dim]… {escape(what)}, {beats * BEAT:.0f} s so far[/dim]")
+                await asyncio.sleep(BEAT)
+
+        saying = asyncio.create_task(say())
+        try:
+            yield
+        finally:
+            saying.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await saying
+
+
+class Milestone:
+    """When a watched object is first seen in some state, by the monotonic clock."""
+
+    def __init__(self, reached: Callable[[Object, Object], bool]) -> None:
+        """Compare each version of the object with the first one seen."""
+        self._reached = reached
+        self.open = asyncio.Event()
+        """Set when the watch is open and the object as it stands has been seen."""
+        self.at = 0.0
+
+    async def watch(self, client: Client, resource: Resource, namespace: str) -> None:
+        """Watch the one object of the namespace until the state is reached."""
+        first: Object | None = None
+        async for _, obj in client.watch(resource, namespace):
+            if first is None:
+                first = obj
+                self.open.set()
+            elif self._reached(first, obj):
+                self.at = time.monotonic()
+                return

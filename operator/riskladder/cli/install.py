@@ -7,12 +7,14 @@ same admission policies.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import yaml
 
 DEFAULT_OVERLAY = "manifests/overlays/default"
 OVERLAY_BEFORE_1_36 = "manifests/overlays/without-mutating-admission"
+COMPONENTS = "manifests/components"
 ADMISSION = "admissionregistration.k8s.io"
 NAMESPACE = "riskladder-system"
 SERVICE_ACCOUNT = "riskladder"
@@ -36,7 +39,14 @@ class InstallError(Exception):
     """It could not be installed; the message says why."""
 
 
-def install(kubeconfig: Path, checkout: Path, *, overlay: str | None = None, without: Collection[str] = ()) -> None:
+def install(
+    kubeconfig: Path,
+    checkout: Path,
+    *,
+    overlay: str | None = None,
+    components: Sequence[str] = (),
+    without: Collection[str] = (),
+) -> None:
     """Apply an overlay, and return when its kinds are served, its policies in force and its permissions granted.
 
     Idempotent.
@@ -45,12 +55,13 @@ def install(kubeconfig: Path, checkout: Path, *, overlay: str | None = None, wit
         kubeconfig: A cluster administrator.
         checkout: Where the manifests are.
         overlay: Directory of a kustomization, relative to the checkout; by default the one that fits the cluster.
+        components: Names of the components to add.
         without: Kinds to leave out, for example Deployment where the operator runs as a local process.
 
     Raises:
         InstallError: It could not be rendered or applied, or took too long to become effective.
     """
-    rendered = render(checkout, overlay or fitting_overlay(kubeconfig))
+    rendered = render(checkout, overlay or fitting_overlay(kubeconfig), components)
     documents = [document for document in rendered if document["kind"] not in without]
     kubectl(
         kubeconfig,
@@ -86,12 +97,22 @@ def uninstall(kubeconfig: Path, checkout: Path, *, overlay: str | None = None) -
     kubectl(kubeconfig, "delete", "--ignore-not-found", "--timeout=60s", "-f", "-", given=yaml.safe_dump_all(documents))
 
 
-def render(checkout: Path, overlay: str = DEFAULT_OVERLAY) -> list[dict[str, Any]]:
-    """The objects of an overlay, as `kubectl kustomize` builds them."""
-    directory = checkout / overlay
-    if not directory.is_dir():
-        raise InstallError(f"{directory} is missing: run it from a checkout, or give --checkout")
-    return [document for document in yaml.safe_load_all(kubectl(None, "kustomize", str(directory))) if document]
+def render(checkout: Path, overlay: str = DEFAULT_OVERLAY, components: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The objects of an overlay and of components, as `kubectl kustomize` builds them."""
+    wanted = [checkout / overlay, *(checkout / COMPONENTS / component for component in components)]
+    for directory in wanted:
+        if not directory.is_dir():
+            raise InstallError(f"{directory} is missing: run it from a checkout, or give --checkout")
+    with tempfile.TemporaryDirectory() as scratch:
+        first, *rest = (os.path.relpath(directory, Path(scratch).resolve()) for directory in wanted)
+        kustomization = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [first],
+            "components": rest,
+        }
+        (Path(scratch) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        return [document for document in yaml.safe_load_all(kubectl(None, "kustomize", scratch)) if document]
 
 
 def wait_for_policies(kubeconfig: Path) -> None:

@@ -15,7 +15,7 @@ from riskladder.cli import logs
 from riskladder.cli.demo import demo
 from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
-from riskladder.cli.options import Kubeconfig, NotifyHost, NotifyNetwork
+from riskladder.cli.options import Enable, Kubeconfig, NotifyHost, NotifyNetwork
 from riskladder.cli.people.commands import register
 from riskladder.cli.timeline import timeline
 from riskladder.cli.verify import verify
@@ -62,18 +62,25 @@ def operator(
     ] = "0.0.0.0:8080",
     notify_host: NotifyHost = None,
     notify_network: NotifyNetwork = None,
+    enable: Enable = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
 ) -> None:
     """Run the operator until SIGTERM."""
     from riskladder.controller.operator import Operator, Settings
     from riskladder.notify.egress import Egress
+    from riskladder.workloads.registry import Runtimes
 
     try:
         networks = tuple(ip_network(network) for network in notify_network or ())
         Egress(notify_host or (), networks)
     except ValueError as error:
         typer.echo(f"error: --notify-host, --notify-network: {error}", err=True)
+        raise typer.Exit(2) from error
+    try:
+        runtimes = Runtimes(enable or ())
+    except ValueError as error:
+        typer.echo(f"error: --enable: {error}", err=True)
         raise typer.Exit(2) from error
     settings = Settings(
         kubeconfig=kubeconfig,
@@ -83,6 +90,7 @@ def operator(
         listen=listen,
         notify_hosts=tuple(notify_host or ()),
         notify_networks=networks,
+        runtimes=runtimes,
     )
 
     async def run() -> int:

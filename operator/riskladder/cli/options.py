@@ -40,3 +40,11 @@ NotifyNetwork = Annotated[
         envvar="RISKLADDER_NOTIFY_NETWORKS",
     ),
 ]
+Enable = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A serving runtime beside Deployments and StatefulSets; repeatable. Its component in manifests/components "
+        "gives this option, and grants what it needs.",
+        envvar="RISKLADDER_ENABLE",
+    ),
+]

@@ -279,9 +279,11 @@ class Client:
             timeout=timeout,
         )
 
-    async def json_patch(self, resource: Resource, namespace: str, name: str, patch: Sequence[Object]) -> Object:
+    async def json_patch(
+        self, resource: Resource, namespace: str, name: str, patch: Sequence[Object], *, subresource: str | None = None
+    ) -> Object:
         """RFC 6902 patch; ``Refused`` where one of its tests fails."""
-        return await self._patch(resource, namespace, name, patch, JSON_PATCH)
+        return await self._patch(resource, namespace, name, patch, JSON_PATCH, subresource)
 
     async def merge_patch(
         self, resource: Resource, namespace: str, name: str, patch: Object, *, subresource: str | None = None

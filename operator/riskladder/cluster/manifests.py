@@ -1,4 +1,7 @@
-"""The operator's RBAC objects, from its table of grants: `python -m riskladder.cluster.manifests DIR [--check]`.
+"""Manifests that follow from the code: `python -m riskladder.cluster.manifests DIR [--check]`.
+
+The operator's RBAC objects come from its table of grants, the containment lock and the components of the optional
+runtimes from their adapters.
 
 Written by hand, a role grows apart from what the code asks for: too little and it fails at night, too much and nobody
 can say why. The reason of each grant goes into the file as a comment, where a reviewer of the manifests sees it.
@@ -7,6 +10,7 @@ can say why. The reason of each grant goes into the file as a comment, where a r
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -16,10 +20,11 @@ from typing import Any
 import yaml
 
 from riskladder.api.crd import run
-from riskladder.cluster.rbac import CLUSTER, NAMESPACED, OWN_NAMESPACE, Grant
+from riskladder.cluster import lock
+from riskladder.cluster.rbac import CLUSTER, NAMESPACED, OWN_NAMESPACE, Grant, granted_for
+from riskladder.workloads.registry import OPTIONAL
 
-FILE = "rbac.yaml"
-HEADER = "# Generated from operator/riskladder/cluster/rbac.py by `make generate`. Do not edit.\n"
+HEADER = "# Generated from operator/riskladder/{source} by `make generate`. Do not edit.\n"
 
 NAME = "riskladder"
 POLICIES = "riskladder-policies"
@@ -54,19 +59,61 @@ def bindings() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     )
 
 
-def text() -> str:
-    """The whole file."""
+def rbac() -> str:
+    """The RBAC objects of every installation."""
     everywhere, policies, own = (_dump(binding) for binding in bindings())
-    return HEADER + "---\n".join((cluster_role(), everywhere, policies_role(), policies, role(), own))
+    return HEADER.format(source="cluster/rbac.py") + "---\n".join(
+        (cluster_role(), everywhere, policies_role(), policies, role(), own)
+    )
+
+
+def component(name: str, options: Sequence[str], grants: Sequence[Grant], about: str) -> str:
+    """What turns an option of the operator on, and grants what it needs, on top of any overlay."""
+    role = "".join(f"    - op: add\n      path: /rules/-\n      value: {json.dumps(g.to_rule())}\n" for g in grants)
+    args = "".join(
+        f"    - op: add\n      path: /spec/template/spec/containers/0/args/-\n      value: {json.dumps(option)}\n"
+        for option in options
+    )
+    reasons = "".join(f"# - {', '.join(g.verbs)} {', '.join(g.resources)}: {g.why}\n" for g in grants)
+    head = textwrap.fill(about, width=WIDTH, initial_indent="# ", subsequent_indent="# ")
+    return (
+        f"{HEADER.format(source='workloads')}#\n{head}\n#\n{reasons}"
+        "apiVersion: kustomize.config.k8s.io/v1alpha1\n"
+        "kind: Component\n"
+        "patches:\n"
+        f"- target: {{kind: ClusterRole, name: {NAME}}}\n"
+        f"  patch: |-\n{role}"
+        f"- target: {{kind: Deployment, name: {NAME}}}\n"
+        f"  patch: |-\n{args}"
+    )
+
+
+def components() -> dict[str, str]:
+    """The kustomize components of the optional runtimes, by name: one may serve several kinds."""
+    found = {}
+    for name in sorted({runtime.component for runtime in OPTIONAL}):
+        served = [runtime for runtime in OPTIONAL if runtime.component == name]
+        grants = tuple(dict.fromkeys(grant for runtime in served for grant in granted_for(runtime)))
+        kinds = " and ".join(f"{runtime.resource.kind} ({runtime.resource.api_version})" for runtime in served)
+        found[name] = component(name, [f"--enable={name}"], grants, f"Targets of kind {kinds}: see docs/runtimes.md.")
+    return found
+
+
+def files(directory: Path) -> dict[Path, str]:
+    """Every generated file, by where it goes under the directory of the manifests."""
+    return {
+        directory / "base" / "rbac.yaml": rbac(),
+        directory / "policies" / "lock.yaml": HEADER.format(source="cluster/lock.py") + lock.policy(),
+    } | {directory / "components" / name / "kustomization.yaml": text for name, text in components().items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the module."""
     parser = argparse.ArgumentParser(prog="python -m riskladder.cluster.manifests", description=__doc__)
-    parser.add_argument("directory", type=Path, help=f"where {FILE} is kept")
+    parser.add_argument("directory", type=Path, help="where the manifests are")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the file is out of date")
     options = parser.parse_args(arguments)
-    return run({options.directory / FILE: text()}, check=options.check)
+    return run(files(options.directory), check=options.check)
 
 
 def _role(kind: str, name: str, namespace: str | None, grants: Sequence[Grant]) -> str:

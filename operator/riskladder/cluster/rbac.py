@@ -14,6 +14,7 @@ from typing import Any
 
 from riskladder.api.base import GROUP
 from riskladder.cluster.client import Client
+from riskladder.workloads.runtime import Runtime
 
 CHECK_EVERY = 300.0
 """Seconds for which a complete set of permissions is believed."""
@@ -70,10 +71,18 @@ NAMESPACED = (
         ("create",),
         "authority: asks whether who decided still holds the role when the decision is counted",
     ),
-    Grant("apps", ("deployments",), ("get", "list", "watch"), "the watchers: the targets, where a ladder governs them"),
-    Grant("apps", ("deployments",), ("patch",), "containment: scales to zero and rolls back"),
     Grant(
-        "apps", ("replicasets",), ("get", "list", "watch"), "containment: the revisions that a rollback can go back to"
+        "apps",
+        ("deployments", "statefulsets"),
+        ("get", "list", "watch"),
+        "the watchers: the targets, where a ladder governs them",
+    ),
+    Grant("apps", ("deployments", "statefulsets"), ("patch",), "containment: scales to zero and rolls back"),
+    Grant(
+        "apps",
+        ("replicasets", "controllerrevisions"),
+        ("get", "list", "watch"),
+        "containment: the revisions that a rollback can go back to",
     ),
     Grant("", ("pods",), ("list", "watch"), "the trail: evidence of what ran, and proof that it is gone"),
     Grant(
@@ -125,12 +134,18 @@ CLUSTER = (
 """Of the cluster, however few namespaces it is bound in: what has no namespace."""
 
 
+def granted_for(runtime: Runtime) -> tuple[Grant, ...]:
+    """What an optional runtime needs beyond that, in the same namespaces."""
+    return tuple(Grant(p.group, p.resources, p.verbs, p.why) for p in runtime.permissions)
+
+
 class Permissions:
     """Asks the API server what the operator may not do (SelfSubjectAccessReview, which is allowed to everybody)."""
 
-    def __init__(self, client: Client) -> None:
-        """Ask through this client."""
+    def __init__(self, client: Client, runtimes: Iterable[Runtime] = ()) -> None:
+        """Ask through this client, about what is always needed and what these runtimes need."""
         self._client = client
+        self._checks = _checks((*NAMESPACED, *(grant for runtime in runtimes for grant in granted_for(runtime))))
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
 
     def forget(self, namespace: str) -> None:
@@ -143,7 +158,7 @@ class Permissions:
         if known is not None and not known[1] and time.monotonic() - known[0] < CHECK_EVERY:
             return known[1]
         missing = []
-        for group, resource, verb in _checks(NAMESPACED):
+        for group, resource, verb in self._checks:
             plural, _, subresource = resource.partition("/")
             answer = await self._client.request(
                 "POST",

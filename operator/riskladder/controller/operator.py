@@ -12,7 +12,7 @@ import socket
 import time
 import uuid
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
@@ -24,7 +24,7 @@ from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.connection import connect
 from riskladder.cluster.informer import Informer
 from riskladder.cluster.lease import Elector
-from riskladder.cluster.resources import FOLLOWED, OWN, WATCHED
+from riskladder.cluster.resources import OWN, WATCHED, followed
 from riskladder.controller import health
 from riskladder.controller.handlers import Handlers, NoMemories, kopf_settings, watchers_alive
 from riskladder.controller.metrics import Metrics
@@ -32,6 +32,7 @@ from riskladder.controller.reconciler import Reconciler
 from riskladder.controller.store import Store
 from riskladder.notify.courier import Courier
 from riskladder.notify.egress import Egress
+from riskladder.workloads.registry import Runtimes
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +83,8 @@ class Settings:
     """Hosts that notifications may go to."""
     notify_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks that they may go to although their addresses are not public."""
+    runtimes: Runtimes = field(default_factory=Runtimes)
+    """The kinds of workloads that may be targets."""
 
 
 class Operator:
@@ -158,6 +161,7 @@ class Operator:
             instance=self._identity,
             courier=courier,
             observe_only=self._settings.observe_only,
+            runtimes=self._settings.runtimes,
         )
         handlers = self._handlers = Handlers(reconciler.store)
         watching_connection = await connect(self._settings.kubeconfig, agent="operator watching")
@@ -279,7 +283,7 @@ class Operator:
                 drop=store.drop,
                 drop_unless=lambda of, present, where: store.drop_unless(of, present, namespace=where),
             )
-            for resource in FOLLOWED
+            for resource in followed(self._settings.runtimes)
             for namespace in self._settings.namespaces or (None,)
         ]
 

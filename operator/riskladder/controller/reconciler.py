@@ -25,7 +25,7 @@ from riskladder.controller.people import People
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.store import Key, LadderKey, PaperKey, Store
 from riskladder.controller.trail_writer import TrailWriter
-from riskladder.controller.workload_writer import WorkloadWriter
+from riskladder.controller.workload_writer import NotContainable, WorkloadWriter
 from riskladder.notify.courier import Courier
 from riskladder.policy import contain
 from riskladder.policy.decide import decide
@@ -33,6 +33,7 @@ from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising
 from riskladder.policy.progress import record_undone
 from riskladder.policy.snapshot import Escalation, Proof, Snapshot, Stamps, TargetKey
+from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.suspend import Beside
 
 log = structlog.get_logger(__name__)
@@ -83,6 +84,7 @@ class Reconciler:
         instance: str,
         courier: Courier | None = None,
         observe_only: bool = False,
+        runtimes: Runtimes | None = None,
     ) -> None:
         """Prepare.
 
@@ -92,11 +94,12 @@ class Reconciler:
             instance: This process, for Events.
             courier: Sends notifications; without one they stay pending.
             observe_only: Decide and log, write nothing.
+            runtimes: The kinds of workloads that may be targets; by default those that are always dealt with.
         """
         self._client = client
         self._metrics = metrics
         self._observe_only = observe_only
-        self.store = Store(self._enqueue)
+        self.store = Store(self._enqueue, runtimes)
         self._trail = TrailWriter(client, instance=instance, stored=self.store.put)
         self.scheduler: Scheduler[Key, tuple[Snapshot, Plan]] = Scheduler(
             decide=self._decide, contain=self._contain, trail=self._write
@@ -106,7 +109,9 @@ class Reconciler:
         """When the change that led to a containment was seen."""
         self._undone: dict[TargetKey, list[Undone]] = defaultdict(list)
         self._workloads = WorkloadWriter(client, self.store)
-        self._permissions = Permissions(client)
+        self._obstacles: dict[TargetKey, str] = {}
+        """Why a target could not be contained the last time, where trying again at once is of no use."""
+        self._permissions = Permissions(client, self.store.runtimes)
         self._people = People(client, self.store, self._trail, observe=metrics.observe_trail, now=utcnow)
         self.outbox = Outbox(client, courier, self.store, changed=self._told, now=utcnow) if courier else None
         self._lock: str | None = None
@@ -170,6 +175,7 @@ class Reconciler:
             rehearsals=self._rehearsals,
             storm=self.scheduler.contending > STORM,
             lock=self._lock,
+            obstacle=self._obstacles.get(key, ""),
             beside=beside or {},
         )
         escalation = snapshot.open
@@ -314,7 +320,12 @@ class Reconciler:
     async def _act(self, key: TargetKey, snapshot: Snapshot, escalation: Escalation, act: Act) -> None:
         """The one write that contains: a compare-and-swap on the workload as it was seen."""
         assert snapshot.target is not None  # noqa: S101
-        await self._workloads.contain(key, snapshot.target, act)
+        try:
+            await self._workloads.contain(key, snapshot.target, act)
+        except (NotContainable, Forbidden) as error:
+            self._obstacles[key] = str(error)[:1024]
+            raise
+        self._obstacles.pop(key, None)
         at = utcnow()
         stamp = (escalation.uid, act.intent.id)
         before = self._stamps.get(stamp)

@@ -28,7 +28,7 @@ from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
-from riskladder.cluster.resources import CACHED, Resource
+from riskladder.cluster.resources import WATCHED, Resource, followed
 from riskladder.controller.workload_cache import Name, Object, WorkloadCache
 from riskladder.policy.contain import escalation_name
 from riskladder.policy.snapshot import (
@@ -43,8 +43,8 @@ from riskladder.policy.snapshot import (
     breached_by,
     settled_by,
 )
-from riskladder.workloads import deployment
 from riskladder.workloads.facts import Workload
+from riskladder.workloads.registry import Runtimes
 
 log = structlog.get_logger(__name__)
 
@@ -123,10 +123,18 @@ def _compact(value: Any) -> bytes:
 class Store:
     """All cached objects of the cluster, or of the namespaces the operator was given."""
 
-    def __init__(self, enqueue: Enqueue) -> None:
-        """Start empty; ``enqueue`` is told what each change concerns."""
+    def __init__(self, enqueue: Enqueue, runtimes: Runtimes | None = None) -> None:
+        """Start empty.
+
+        Args:
+            enqueue: Told what each change concerns.
+            runtimes: The kinds of workloads that may be targets; by default those that are always dealt with.
+        """
         self._enqueue = enqueue
-        self._known: dict[str, dict[str, tuple[int, str, str]]] = {resource.plural: {} for resource in CACHED}
+        self.runtimes = runtimes or Runtimes()
+        """The kinds of workloads that may be targets."""
+        cached = (*WATCHED, *followed(self.runtimes))
+        self._known: dict[str, dict[str, tuple[int, str, str]]] = {resource.title: {} for resource in cached}
         """By resource and uid: version, namespace and name of every cached object."""
         self._gone: dict[str, None] = {}
         """uids of the objects deleted last, oldest first."""
@@ -143,12 +151,12 @@ class Store:
         """By target uid: its closed escalations by uid."""
         self._decisions: dict[Name, dict[str, Decision]] = defaultdict(dict)
         """By namespace and escalation: decisions by name, those not judged yet only."""
-        self.workloads = WorkloadCache(changed=self._workload_changed, moved=self._workload_moved)
+        self.workloads = WorkloadCache(self.runtimes, changed=self._workload_changed, moved=self._workload_moved)
         self._readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
-            resources.LADDERS.plural: (self._put_ladder, self._drop_ladder),
-            resources.SIGNALS.plural: (self._put_signal, self._drop_signal),
-            resources.ESCALATIONS.plural: (self._put_escalation, self._drop_escalation),
-            resources.DECISIONS.plural: (self._put_decision, self._drop_decision),
+            resources.LADDERS.title: (self._put_ladder, self._drop_ladder),
+            resources.SIGNALS.title: (self._put_signal, self._drop_signal),
+            resources.ESCALATIONS.title: (self._put_escalation, self._drop_escalation),
+            resources.DECISIONS.title: (self._put_decision, self._drop_decision),
             **self.workloads.readers,
         }
 
@@ -156,13 +164,13 @@ class Store:
 
     def put(self, resource: Resource, obj: Object) -> None:
         """Take in an object, unless what is cached is as new, and enqueue what it concerns."""
-        metadata, known = obj["metadata"], self._known[resource.plural]
+        metadata, known = obj["metadata"], self._known[resource.title]
         version = _version(obj)
         before = known.get(metadata["uid"])
         if metadata["uid"] in self._gone or (before is not None and version <= before[0]):
             return
         known[metadata["uid"]] = (version, sys.intern(metadata["namespace"]), metadata["name"])
-        self._readers[resource.plural][0](obj)
+        self._readers[resource.title][0](obj)
 
     def drop(self, resource: Resource, obj: Object) -> None:
         """Forget a deleted object (not another of the same name that is known already) and enqueue what it concerns.
@@ -175,8 +183,8 @@ class Store:
         self._forget(resource, obj)
 
     def _forget(self, resource: Resource, obj: Object) -> None:
-        self._known[resource.plural].pop(obj["metadata"]["uid"], None)
-        self._readers[resource.plural][1](obj)
+        self._known[resource.title].pop(obj["metadata"]["uid"], None)
+        self._readers[resource.title][1](obj)
 
     def drop_unless(self, resource: Resource, present: Collection[str], *, namespace: str = "", name: str = "") -> None:
         """Forget what a fresh look no longer finds: deletions whose event was never delivered.
@@ -187,7 +195,7 @@ class Store:
             namespace: Only objects of this namespace, or of all.
             name: Only objects of this name, or of all.
         """
-        for uid, (_, in_namespace, known_name) in list(self._known[resource.plural].items()):
+        for uid, (_, in_namespace, known_name) in list(self._known[resource.title].items()):
             if uid not in present and namespace in ("", in_namespace) and name in ("", known_name):
                 self._forget(resource, {"metadata": {"uid": uid, "namespace": in_namespace, "name": known_name}})
 
@@ -477,7 +485,7 @@ class Store:
             escalations=escalations,
             last_closed=self._last_closed(target) if target else "",
             stamps={k: s for e in escalations for i in e.spec.intents if (s := stamps.get(k := (e.uid, i.id)))},
-            supported=key.kind == deployment.KIND,
+            unsupported=self.runtimes.unsupported(key.kind),
             settled=self._settled(target) if target else Settled(),
             breached=frozenset(h for e in self._closed.get(target.uid, {}).values() for h in e.breached)
             if target

@@ -1,17 +1,21 @@
-"""The cache of serving workloads: Deployments joined with their ReplicaSets, pods and ready endpoints."""
+"""The cache of serving workloads: each joined with its history, its pods and their ready endpoints."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from riskladder.cluster import resources
 from riskladder.policy.snapshot import TargetKey
-from riskladder.workloads import deployment
+from riskladder.workloads import deployment, statefulset
 from riskladder.workloads.facts import Pod, Revision, Workload
+from riskladder.workloads.registry import Runtimes
+from riskladder.workloads.replicas import controller_uid, read_pod
+from riskladder.workloads.runtime import Runtime
 
 Object = Mapping[str, Any]
 Name = tuple[str, str]
@@ -19,74 +23,109 @@ Name = tuple[str, str]
 
 
 class WorkloadCache:
-    """Deployments and what belongs to them, each cut down to the facts that decisions need."""
+    """Workloads and what belongs to them, each cut down to the facts that decisions need.
 
-    def __init__(self, *, changed: Callable[[TargetKey, bool], None], moved: Callable[[TargetKey], None]) -> None:
+    Pods belong to a workload by who controls them: the workload itself, or a revision of it. Where a runtime tells its
+    pods by their labels instead, the pods of the namespace are gone through, and their labels are kept.
+    """
+
+    def __init__(
+        self,
+        runtimes: Runtimes,
+        *,
+        changed: Callable[[TargetKey, bool], None],
+        moved: Callable[[TargetKey], None],
+    ) -> None:
         """Start empty.
 
         Args:
-            changed: Told of a Deployment, and whether its spec, labels or identity changed (or only its status).
-            moved: Told of a Deployment some of whose ReplicaSets, pods or endpoints changed.
+            runtimes: The kinds of workloads.
+            changed: Told of a workload, and whether its spec, labels or identity changed (or only its status).
+            moved: Told of a workload some of whose revisions, pods or endpoints changed.
         """
+        self._runtimes = runtimes
         self._changed = changed
         self._moved = moved
-        self._deployments: dict[Name, Workload] = {}
-        self._deployment_names: dict[str, Name] = {}
+        self._workloads: dict[TargetKey, Workload] = {}
+        self._keys: dict[str, TargetKey] = {}
+        """By uid of the workload."""
         self._revisions: dict[str, dict[str, Revision]] = defaultdict(dict)
-        """By Deployment uid, by ReplicaSet uid."""
+        """By uid of the workload, by uid of the revision."""
         self._revision_owner: dict[str, str] = {}
         self._orphans: dict[str, set[str]] = defaultdict(set)
-        """By Deployment uid: ReplicaSets that are gone and have pods left, which may still answer."""
+        """By uid of the workload: revisions that are gone and have pods left, which may still answer."""
         self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
-        """By ReplicaSet uid, by pod name."""
+        """By uid of the controller (or by namespace where there is none), by name of the pod."""
         self._pod_owner: dict[Name, str] = {}
-        self._ghosts: dict[str, set[str]] = defaultdict(set)
-        """By ReplicaSet uid: pods that are gone but that some slice still lists as ready."""
+        self._ghosts: dict[str, dict[str, Pod]] = defaultdict(dict)
+        """By the same: pods that are gone but that some slice still lists as ready."""
         self._ready_in_slice: dict[Name, frozenset[str]] = {}
         self._ready: Counter[Name] = Counter()
         """How many slices list a pod as ready."""
+        self._by_labels: dict[str, dict[TargetKey, Mapping[str, str]]] = defaultdict(dict)
+        """By namespace: the workloads whose pods are told by their labels."""
+        self._owning = {r.resource.kind for r in runtimes if r.history == deployment.REPLICASETS}
         self.readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
-            resources.DEPLOYMENTS.plural: (self._put_deployment, self._drop_deployment),
-            resources.REPLICASETS.plural: (self._put_replicaset, self._drop_replicaset),
-            resources.PODS.plural: (self._put_pod, self._drop_pod),
-            resources.ENDPOINTSLICES.plural: (self._put_slice, self._drop_slice),
+            resources.REPLICASETS.title: (self._put_replicaset, self._drop_revision),
+            resources.CONTROLLERREVISIONS.title: (self._put_controllerrevision, self._drop_revision),
+            resources.PODS.title: (self._put_pod, self._drop_pod),
+            resources.ENDPOINTSLICES.title: (self._put_slice, self._drop_slice),
         }
         """By resource: how to take an object in, and how to forget it."""
+        for runtime in runtimes:
+            self.readers[runtime.resource.title] = (
+                partial(self._put_workload, runtime),
+                partial(self._drop_workload, runtime),
+            )
 
-    def _put_deployment(self, obj: Object) -> None:
-        workload = deployment.read_deployment(obj)
-        name = (workload.namespace, workload.name)
-        before = self._deployments.get(name)
+    # --- Workloads and their history ------------------------------------------------------------------------------
+
+    def _put_workload(self, runtime: Runtime, obj: Object) -> None:
+        workload = runtime.read(obj)
+        key = TargetKey(workload.namespace, workload.kind, workload.name)
+        before = self._workloads.get(key)
         workload = replace(workload, template_since=_template_since(workload, before, obj))
-        self._deployments[name] = workload
-        self._deployment_names[workload.uid] = name
-        key = TargetKey(workload.namespace, deployment.KIND, workload.name)
-        changed = before is None or (before.uid, before.generation, before.labels) != (
+        self._workloads[key] = workload
+        self._keys[workload.uid] = key
+        if workload.pod_labels is not None:
+            self._by_labels[key.namespace][key] = workload.pod_labels
+        changed = before is None or (before.uid, before.generation, before.labels, before.replicas) != (
             workload.uid,
             workload.generation,
             workload.labels,
+            workload.replicas,
         )
         self._changed(key, changed)
 
-    def _drop_deployment(self, obj: Object) -> None:
+    def _drop_workload(self, runtime: Runtime, obj: Object) -> None:
         metadata = obj["metadata"]
-        name = (metadata["namespace"], metadata["name"])
-        self._deployment_names.pop(metadata["uid"], None)
-        if name in self._deployments and self._deployments[name].uid == metadata["uid"]:
-            del self._deployments[name]
-            self._changed(TargetKey(name[0], deployment.KIND, name[1]), False)
+        key = TargetKey(metadata["namespace"], runtime.resource.kind, metadata["name"])
+        self._keys.pop(metadata["uid"], None)
+        if key in self._workloads and self._workloads[key].uid == metadata["uid"]:
+            del self._workloads[key]
+            self._by_labels[key.namespace].pop(key, None)
+            if not self._by_labels[key.namespace]:
+                del self._by_labels[key.namespace]
+            self._changed(key, False)
 
     def _put_replicaset(self, obj: Object) -> None:
-        owner = deployment.controller_uid(obj["metadata"], deployment.KIND)
-        if not owner:
-            return
-        revision = deployment.read_replicaset(obj)
+        owner = controller_uid(obj["metadata"], self._owning)
+        if owner:
+            self._put_revision(owner, deployment.read_replicaset(obj))
+
+    def _put_controllerrevision(self, obj: Object) -> None:
+        owner = controller_uid(obj["metadata"], (statefulset.STATEFULSET.resource.kind,))
+        revision = statefulset.read_controllerrevision(obj) if owner else None
+        if revision is not None:
+            self._put_revision(owner, revision)
+
+    def _put_revision(self, owner: str, revision: Revision) -> None:
         self._revisions[owner][revision.uid] = revision
         self._revision_owner[revision.uid] = owner
         self._orphans.get(owner, set()).discard(revision.uid)
         self._tell(owner)
 
-    def _drop_replicaset(self, obj: Object) -> None:
+    def _drop_revision(self, obj: Object) -> None:
         uid = obj["metadata"]["uid"]
         owner = self._revision_owner.get(uid)
         if owner is not None:
@@ -97,27 +136,31 @@ class WorkloadCache:
             self._lay_orphan(uid)
             self._tell(owner)
 
+    # --- Pods -----------------------------------------------------------------------------------------------------
+
     def _put_pod(self, obj: Object) -> None:
-        pod = deployment.read_pod(obj)
-        if not pod.owner_uid:
+        pod = read_pod(obj, labelled=self._runtimes.by_labels)
+        namespace = obj["metadata"]["namespace"]
+        owner = pod.owner_uid or (f"{namespace}/" if self._runtimes.by_labels else "")
+        if not owner:
             return
-        self._pods[pod.owner_uid][pod.name] = pod
-        self._pod_owner[(obj["metadata"]["namespace"], pod.name)] = pod.owner_uid
-        self._tell(self._revision_owner.get(pod.owner_uid, ""))
+        self._pods[owner][pod.name] = pod
+        self._pod_owner[(namespace, pod.name)] = owner
+        self._tell_of(namespace, owner, pod)
 
     def _drop_pod(self, obj: Object) -> None:
         name = (obj["metadata"]["namespace"], obj["metadata"]["name"])
         owner = self._pod_owner.get(name)
         if owner is None:
             return
-        self._pods[owner].pop(name[1], None)
+        pod = self._pods[owner].pop(name[1], None)
         if not self._pods[owner]:
             del self._pods[owner]
-        if name in self._ready:  # it counts as an endpoint until the slice is corrected
-            self._ghosts[owner].add(name[1])
+        if pod is not None and name in self._ready:  # it counts as an endpoint until the slice is corrected
+            self._ghosts[owner][name[1]] = pod
         else:
             del self._pod_owner[name]
-        self._tell(self._revision_owner.get(owner, ""))
+        self._tell_of(name[0], owner, pod)
         self._lay_orphan(owner)
 
     def _put_slice(self, obj: Object) -> None:
@@ -137,28 +180,33 @@ class WorkloadCache:
         before = self._ready_in_slice.pop(name, frozenset())
         if ready:
             self._ready_in_slice[name] = ready
-        owners = set()
+        concerned = {}
         for pod in before ^ ready:
             pod_name = (name[0], pod)
-            owners.add(self._pod_owner.get(pod_name, ""))
+            owner = self._pod_owner.get(pod_name, "")
+            concerned[owner, pod] = self._pods.get(owner, {}).get(pod) or self._ghosts.get(owner, {}).get(pod)
             self._ready[pod_name] += 1 if pod in ready else -1
             if self._ready[pod_name] <= 0:
                 del self._ready[pod_name]
                 self._lay_ghost(pod_name)
+        owners = set()
+        for (owner, _), facts in concerned.items():
+            if owner not in owners or self._by_labels:
+                self._tell_of(name[0], owner, facts)
+            owners.add(owner)
         for owner in owners:
-            self._tell(self._revision_owner.get(owner, ""))
             self._lay_orphan(owner)
 
     def _lay_ghost(self, name: Name) -> None:
         owner = self._pod_owner.get(name)
         if owner is not None and name[1] in self._ghosts.get(owner, ()):
             del self._pod_owner[name]
-            self._ghosts[owner].discard(name[1])
+            del self._ghosts[owner][name[1]]
             if not self._ghosts[owner]:
                 del self._ghosts[owner]
 
     def _lay_orphan(self, uid: str) -> None:
-        """Forget a ReplicaSet that is gone once nothing of it is left."""
+        """Forget a revision that is gone once nothing of it is left."""
         owner = self._revision_owner.get(uid, "")
         if uid in self._orphans.get(owner, ()) and not self._pods.get(uid) and not self._ghosts.get(uid):
             del self._revision_owner[uid]
@@ -166,22 +214,48 @@ class WorkloadCache:
             if not self._orphans[owner]:
                 del self._orphans[owner]
 
-    def _tell(self, deployment_uid: str) -> None:
-        name = self._deployment_names.get(deployment_uid)
-        if name is not None:
-            self._moved(TargetKey(name[0], deployment.KIND, name[1]))
+    # --- Telling and reading --------------------------------------------------------------------------------------
+
+    def _tell_of(self, namespace: str, owner: str, pod: Pod | None) -> None:
+        """Tell of a pod: to the workload that controls it, directly or by a revision, and to those that select it."""
+        self._tell(self._revision_owner.get(owner, owner))
+        if pod is not None:
+            for key, labels in self._by_labels.get(namespace, {}).items():
+                if labels.items() <= pod.labels.items():
+                    self._moved(key)
+
+    def _tell(self, uid: str) -> None:
+        key = self._keys.get(uid)
+        if key is not None:
+            self._moved(key)
 
     def get(self, key: TargetKey) -> Workload | None:
         """A workload joined with its history, pods and endpoints."""
-        base = self._deployments.get((key.namespace, key.name)) if key.kind == deployment.KIND else None
+        base = self._workloads.get(key)
         if base is None:
             return None
         revisions = tuple(self._revisions.get(base.uid, {}).values())
-        owners = (*(r.uid for r in revisions), *self._orphans.get(base.uid, ()))
-        pods = tuple(pod for owner in owners for pod in self._pods.get(owner, {}).values())
-        ready = sum((key.namespace, pod.name) in self._ready for pod in pods)
-        ready += sum(len(self._ghosts.get(owner, ())) for owner in owners)
+        if base.pod_labels is not None:
+            pods, ghosts = self._selected(key.namespace, base.pod_labels)
+        else:
+            owners = (base.uid, *(r.uid for r in revisions), *self._orphans.get(base.uid, ()))
+            pods = tuple(pod for owner in owners for pod in self._pods.get(owner, {}).values())
+            ghosts = sum(len(self._ghosts.get(owner, ())) for owner in owners)
+        ready = sum((key.namespace, pod.name) in self._ready for pod in pods) + ghosts
         return replace(base, revisions=revisions, pods=pods, ready_endpoints=ready)
+
+    def _selected(self, namespace: str, labels: Mapping[str, str]) -> tuple[tuple[Pod, ...], int]:
+        """The pods of a namespace with these labels, and how many are gone that some slice still lists as ready."""
+        if not labels:
+            return (), 0
+
+        def matching(by_owner: Mapping[str, Mapping[str, Pod]]) -> Iterator[Pod]:
+            for (where, name), owner in self._pod_owner.items():
+                pod = by_owner.get(owner, {}).get(name) if where == namespace else None
+                if pod is not None and labels.items() <= pod.labels.items():
+                    yield pod
+
+        return tuple(matching(self._pods)), sum(1 for _ in matching(self._ghosts))
 
 
 def _template_since(workload: Workload, before: Workload | None, obj: Object) -> datetime:

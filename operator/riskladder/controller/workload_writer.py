@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
@@ -16,14 +15,22 @@ from riskladder.controller.store import Store
 from riskladder.policy import beside
 from riskladder.policy.plan import Act, Rehearsal, Restoring, Switch
 from riskladder.policy.snapshot import Escalation, Snapshot, TargetKey
-from riskladder.workloads import deployment, suspend
+from riskladder.workloads import suspend
 from riskladder.workloads.facts import Revision, Workload
+from riskladder.workloads.runtime import Impossible, Write
 from riskladder.workloads.suspend import Beside
 
 log = structlog.get_logger(__name__)
 
 PROBLEM_FOR = 50.0
 """Seconds after which what could not be switched is tried again."""
+
+
+class NotContainable(Exception):  # noqa: N818 - says what became of it
+    """The kind of workload, or the version of it, cannot be taken to that safe state; the message says why."""
+
+    retry_after = 60.0
+    """Seconds after which it is tried again."""
 
 
 class WorkloadWriter:
@@ -41,40 +48,58 @@ class WorkloadWriter:
 
         Raises:
             ApiError: It was refused or not answered; ``Refused`` where the workload is not as it was seen.
+            NotContainable: It cannot be done, or the API server dropped what was written.
         """
-        try:
-            if act.action is ContainmentAction.ROLLBACK:
-                assert act.revision is not None  # noqa: S101
-                patch = await self._rollback_patch(key, workload, act.revision)
-            else:
-                patch = deployment.scale_to_zero(workload)
-            stored = await self._client.json_patch(resources.DEPLOYMENTS, key.namespace, key.name, patch)
-        except (Refused, NotFound):
-            await self.refresh(resources.DEPLOYMENTS, key.namespace, key.name)
-            raise
-        self._store.put(resources.DEPLOYMENTS, stored)
+        write = await self._write_of(key, workload, act.action, act.revision)
+        stored = await self._patch(key, workload, write)
+        if act.action is ContainmentAction.SCALE_TO_ZERO and stored.replicas > 0:
+            raise NotContainable(f"{key.kind} {key.name}: what stops it was not kept: its CRD has no such field")
 
-    async def _rollback_patch(self, key: TargetKey, workload: Workload, to: Revision) -> list[dict[str, Any]]:
-        """The patch, from the templates as they are stored: they are too large to be cached for every workload."""
-        live = await self._client.get(resources.DEPLOYMENTS, key.namespace, key.name)
-        old = await self._client.get(resources.REPLICASETS, key.namespace, to.name)
-        seen = (workload.uid, workload.digest, to.uid)
-        found = (live["metadata"]["uid"], deployment.template_digest(live["spec"]["template"]), old["metadata"]["uid"])
+    async def _write_of(
+        self, key: TargetKey, workload: Workload, action: ContainmentAction, revision: Revision | None
+    ) -> Write:
+        """The PATCH that brings a safe state about."""
+        if action is ContainmentAction.ROLLBACK:
+            assert revision is not None  # noqa: S101
+            return await self._rollback(key, workload, revision)
+        write = workload.runtime.stop(workload)
+        if isinstance(write, Impossible):
+            raise NotContainable(f"{key.kind} {key.name} cannot be stopped: {write.why}")
+        return write
+
+    async def _patch(self, key: TargetKey, workload: Workload, write: Write) -> Workload:
+        """Write on a workload, and keep the cache as new as that; the workload as it is stored then."""
+        resource = workload.runtime.resource
+        try:
+            stored = await self._client.json_patch(
+                resource, key.namespace, key.name, write.patch, subresource=write.subresource
+            )
+            if write.subresource is not None:  # what comes back is the subresource alone
+                stored = await self._client.get(resource, key.namespace, key.name)
+        except (Refused, NotFound):
+            await self.refresh(resource, key.namespace, key.name)
+            raise
+        self._store.put(resource, stored)
+        return workload.runtime.read(stored)
+
+    async def _rollback(self, key: TargetKey, workload: Workload, to: Revision) -> Write:
+        """The patch, from the objects as they are stored: they are too large to be cached for every workload."""
+        runtime = workload.runtime
+        live = await self._client.get(runtime.resource, key.namespace, key.name)
+        old = await self._client.get(runtime.history, key.namespace, to.name) if runtime.history else None
+        seen = (workload.uid, workload.digest, to.uid if old else "")
+        found = (live["metadata"]["uid"], runtime.read(live).digest, old["metadata"]["uid"] if old else "")
         if found != seen:
             raise Refused(
-                422, "Changed", "changed since it was seen", verb="get", resource="deployments.apps", where=key.name
+                422, "Changed", "changed since it was seen", verb="get", resource=runtime.resource.title, where=key.name
             )
-        return deployment.roll_back(live, old)
+        return runtime.roll_back(live, old, to)
 
     async def restore(self, key: TargetKey, snapshot: Snapshot, restoring: Restoring) -> None:
         """Bring back what a containment took away: a compare-and-swap on the workload as it was seen."""
         assert snapshot.target is not None  # noqa: S101
-        patch = deployment.restore_replicas(snapshot.target, restoring.replicas)
-        try:
-            stored = await self._client.json_patch(resources.DEPLOYMENTS, key.namespace, key.name, patch)
-        except (Refused, NotFound):
-            await self.refresh(resources.DEPLOYMENTS, key.namespace, key.name)
-            raise
+        write = snapshot.target.runtime.restore(snapshot.target, restoring.replicas, restoring.fields)
+        await self._patch(key, snapshot.target, write)
         log.info(
             "restored",
             namespace=key.namespace,
@@ -82,28 +107,27 @@ class WorkloadWriter:
             escalation=restoring.escalation.name,
             replicas=restoring.replicas,
         )
-        self._store.put(resources.DEPLOYMENTS, stored)
 
     async def rehearse(self, key: TargetKey, snapshot: Snapshot, rehearsal: Rehearsal) -> str:
         """The containment of a drill as a dry run: what the API server refuses, or nothing."""
         assert snapshot.target is not None  # noqa: S101
-        error, intent = "", rehearsal.intent
+        resource, action = snapshot.target.runtime.resource, rehearsal.intent.action
+        if rehearsal.revision is None:
+            action = ContainmentAction.SCALE_TO_ZERO
         try:
-            patch = deployment.scale_to_zero(snapshot.target)
-            if intent.action is ContainmentAction.ROLLBACK and rehearsal.revision is not None:
-                patch = await self._rollback_patch(key, snapshot.target, rehearsal.revision)
+            write = await self._write_of(key, snapshot.target, action, rehearsal.revision)
             await self._client.request(
                 "PATCH",
-                resources.DEPLOYMENTS.path(key.namespace, key.name),
+                resource.path(key.namespace, key.name, write.subresource),
                 verb="patch",
-                resource=resources.DEPLOYMENTS.title,
-                body=patch,
+                resource=resource.title,
+                body=write.patch,
                 content_type=JSON_PATCH,
                 params={"fieldManager": FIELD_MANAGER, "dryRun": "All"},
             )
-        except (Refused, NotFound, Forbidden) as problem:
-            error = str(problem)[:500]
-        return error
+        except (Refused, NotFound, Forbidden, NotContainable) as problem:
+            return str(problem)[:500]
+        return ""
 
     async def look_beside(self, key: TargetKey, escalation: Escalation | None) -> dict[tuple[str, str], Beside]:
         """See what belongs to a containment beside the model; nothing of it is watched."""

@@ -16,6 +16,7 @@ from riskladder.api.escalation import (
     Image,
     Intent,
     PinnedPolicy,
+    SavedField,
     SignalRef,
     TargetIdentity,
 )
@@ -25,8 +26,9 @@ from riskladder.policy.evaluate import rank, tier_of
 from riskladder.policy.judge import Demand, Group, Judgement
 from riskladder.policy.plan import Act, Opening, Rising
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot, Stamps, is_governed
-from riskladder.workloads import deployment
 from riskladder.workloads.facts import Revision, Workload
+from riskladder.workloads.replicas import running_images
+from riskladder.workloads.runtime import Proof
 
 LABEL_LADDER = f"{GROUP}/ladder"
 LABEL_TIER = f"{GROUP}/tier"
@@ -62,7 +64,7 @@ def take_evidence(workload: Workload, now: datetime) -> Evidence:
     """The workload as it is, before anything is touched."""
     current = workload.current
     images: dict[str, Image] = {}
-    for image in deployment.running_images(workload):
+    for image in running_images(workload):
         images.setdefault(
             image.container, Image(container=image.container, image=image.image, image_id=image.image_id or None)
         )
@@ -72,6 +74,7 @@ def take_evidence(workload: Workload, now: datetime) -> Evidence:
         pod_template_hash=current.hash if current else None,
         images=tuple(list(images.values())[:32]),
         ready_endpoints=workload.ready_endpoints,
+        fields=tuple(SavedField(path=path, value=value) for path, value in sorted(workload.fields.items())),
         taken_at=now,
     )
 
@@ -120,15 +123,18 @@ def choose(
         return Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ALREADY_AT_ZERO, "it was at zero replicas already")
     if containment.action is ContainmentAction.ROLLBACK:
         current = workload.current
-        found = deployment.rollback_target(
-            workload, quarantined=current.hash if current else "", known_good=known_good, breached=breached
+        found = workload.runtime.rollback_target(
+            workload,
+            quarantined=current.hash if current else "",
+            known_good=frozenset(known_good),
+            breached=frozenset(breached),
         )
         if isinstance(found, Revision):
             message = f"roll back from revision {current.number if current else '?'} to {found.number}"
             return Choice(ContainmentAction.ROLLBACK, intended, message, found)
         return Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ROLLBACK_IMPOSSIBLE, f"no rollback: {found.why}")
     if containment.action is ContainmentAction.SCALE_TO_ZERO:
-        return Choice(ContainmentAction.SCALE_TO_ZERO, intended, f"scale from {workload.replicas} to 0")
+        return Choice(ContainmentAction.SCALE_TO_ZERO, intended, workload.runtime.stopping(workload))
     return Choice(
         ContainmentAction.SCALE_TO_ZERO,
         Reason.ACTION_NOT_SUPPORTED,
@@ -410,8 +416,8 @@ def _renewed(
             message = f"no rollback: revision {active.revision} is no longer in the history"
             choice = Choice(ContainmentAction.SCALE_TO_ZERO, why, message)
         elif is_other:
-            found = deployment.rollback_target(
-                workload, quarantined=current.hash if current else "", known_good=[active.pod_template_hash or ""]
+            found = workload.runtime.rollback_target(
+                workload, quarantined=current.hash if current else "", known_good={active.pod_template_hash or ""}
             )
             if isinstance(found, Revision):
                 choice = Choice(ContainmentAction.ROLLBACK, why, "another revision was deployed", found)
@@ -463,12 +469,13 @@ def quarantined_hash(escalation: Escalation, intent: Intent) -> str:
     return (evidence.pod_template_hash or "") if evidence else ""
 
 
-def prove(workload: Workload, escalation: Escalation, intent: Intent) -> deployment.Proof:
+def prove(workload: Workload, escalation: Escalation, intent: Intent) -> Proof:
     """How far the intent has got on the workload as it is now."""
     if intent.action is ContainmentAction.ROLLBACK:
         wanted = intent.pod_template_hash or ""
-        return deployment.prove_rolled_back(workload, quarantined=quarantined_hash(escalation, intent), wanted=wanted)
-    return deployment.prove_scaled_to_zero(workload)
+        quarantined = quarantined_hash(escalation, intent)
+        return workload.runtime.prove_rolled_back(workload, quarantined=quarantined, wanted=wanted)
+    return workload.runtime.prove_stopped(workload)
 
 
 def may_touch(workload: Workload, escalation: Escalation) -> bool:

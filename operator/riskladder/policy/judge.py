@@ -215,12 +215,8 @@ def _policy(snapshot: Snapshot, name: str) -> tuple[LadderRef, PinnedPolicy, boo
     else:
         reference = LadderRef(name=name, uid=ladder.uid, generation=ladder.generation, digest=ladder.digest)
         found = (reference, pin(ladder.spec), ladder.spec.suspended)
-    if not snapshot.supported:
-        return Verdict(
-            False,
-            Reason.TARGET_NOT_SUPPORTED,
-            f"spec.target.kind: {key.kind} is not supported by this operator (Deployment is)",
-        )
+    if snapshot.unsupported:
+        return Verdict(False, Reason.TARGET_NOT_SUPPORTED, f"spec.target.kind: {snapshot.unsupported}")
     if snapshot.target is None:
         return Verdict(
             False, Reason.TARGET_NOT_FOUND, f"spec.target: no {key.kind} {key.name} in namespace {key.namespace}"

@@ -119,6 +119,8 @@ class Restoring:
 
     escalation: Escalation
     replicas: int
+    fields: Mapping[str, str | None] = field(default_factory=dict)
+    """Further fields as they were: JSON by JSON Pointer, ``None`` where it was absent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from riskladder.policy.evaluate import tier_of
 from riskladder.policy.judge import Group, Judgement
 from riskladder.policy.plan import Entry, EscalationUpdate, Measure, On, Restoring
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps
-from riskladder.workloads.deployment import Proof
+from riskladder.workloads.runtime import Proof
 
 FIGHT, FIGHT_WITHIN = 10, timedelta(minutes=1)
 """So many undoings in such a time are a fight that the operator does not settle."""
@@ -221,7 +221,9 @@ def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restor
     group = group_of(snapshot, judgement, escalation)
     if workload.replicas >= wanted or not _next_step_is_due(group, escalation.spec.signal, ended, now):
         return None
-    return Restoring(escalation, wanted)
+    containment = escalation.status.containment
+    saved = containment.restore.fields if containment and containment.restore else ()
+    return Restoring(escalation, wanted, {field.path: field.value for field in saved})
 
 
 def _reason(draft: Draft) -> str:
@@ -287,7 +289,12 @@ def restore_of(escalation: Escalation) -> Restore | None:
             break
     if evidence is None or not evidence.replicas:
         return None
-    return Restore(replicas=evidence.replicas, revision=evidence.revision, pod_template_hash=evidence.pod_template_hash)
+    return Restore(
+        replicas=evidence.replicas,
+        revision=evidence.revision,
+        pod_template_hash=evidence.pod_template_hash,
+        fields=evidence.fields,
+    )
 
 
 def _contained(
@@ -369,7 +376,7 @@ def _not_proved(draft: Draft, intent: Intent, proof: Proof, now: datetime, *, wa
     within = pinned.containment.within.delta if pinned and pinned.containment else timedelta(minutes=2)
     late_at = intent.intended_at + within
     if was_late or now >= late_at:
-        message = f"not proved within {within}: {proof.left}"
+        message = f"not proved within {within}: {_in_the_way(draft, proof)}"
         draft.conditions.set(ConditionType.CONTAINED, False, Reason.CONTAINMENT_LATE, message)
         if not was_late:
             draft.warn(Reason.CONTAINMENT_LATE, f"late/{intent.id}", message, intent=str(intent.id))
@@ -382,10 +389,20 @@ def _not_proved(draft: Draft, intent: Intent, proof: Proof, now: datetime, *, wa
         draft.conditions.set(
             ConditionType.CONTAINED, False, Reason.CONTAINMENT_APPLIED, f"{_done(intent)}; still there: {proof.left}"
         )
+    elif draft.snapshot.obstacle:
+        message = f"not contained: {_in_the_way(draft, proof)}"
+        if _reason(draft) != Reason.CONTAINMENT_IMPOSSIBLE:
+            draft.warn(Reason.CONTAINMENT_IMPOSSIBLE, f"impossible/{intent.id}", message, intent=str(intent.id))
+        draft.conditions.set(ConditionType.CONTAINED, False, Reason.CONTAINMENT_IMPOSSIBLE, message)
     else:
         draft.conditions.set(
             ConditionType.CONTAINED, False, Reason.CONTAINMENT_INTENDED, f"intended, not applied yet: {proof.left}"
         )
+
+
+def _in_the_way(draft: Draft, proof: Proof) -> str:
+    """What is still there, and why it could not be stopped, if that is known."""
+    return f"{draft.snapshot.obstacle}; still there: {proof.left}" if draft.snapshot.obstacle else proof.left
 
 
 def _proved(intent: Intent) -> Reason:

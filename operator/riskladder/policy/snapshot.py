@@ -169,8 +169,8 @@ class Snapshot:
     """uid of the newest closed escalation of this very target (same uid), or empty."""
     stamps: Mapping[tuple[str, int], Stamps] = field(default_factory=dict)
     """By escalation uid and intent id."""
-    supported: bool = True
-    """Whether an adapter exists for the target's kind."""
+    unsupported: str = ""
+    """Why the target's kind is not dealt with; empty where it is."""
     settled: Settled = Settled()
     closed: frozenset[str] = frozenset()
     """Names of the closed escalations of this very target."""
@@ -180,6 +180,8 @@ class Snapshot:
     """By escalation name, in the order in which they were made."""
     proof: Proof | None = None
     """``None`` until somebody has looked; nothing is decided about decisions before."""
+    obstacle: str = ""
+    """Why it could not be contained the last time, where trying again at once is of no use."""
     beside: Mapping[tuple[str, str], Beside] = field(default_factory=dict)
     """By kind and name: what belongs to the containment beside the model, if somebody has looked."""
     breached: frozenset[str] = frozenset()

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from riskladder.workloads.runtime import Runtime
 
 JsonPatch = list[dict[str, Any]]
 """RFC 6902 operations."""
@@ -29,22 +32,26 @@ class Pod:
 
     name: str
     owner_uid: str
-    """uid of the ReplicaSet that owns it."""
+    """uid of what controls it: a ReplicaSet, a StatefulSet."""
     active: bool
     """Not yet Succeeded or Failed: its containers may still answer, also while it terminates."""
     images: tuple[Image, ...] = ()
+    revision: str = ""
+    """``controller-revision-hash``, where its owner has ControllerRevisions."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Its labels, where some runtime tells its pods by them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One entry of a workload's history (for a Deployment, a ReplicaSet)."""
+    """One entry of a workload's history (a ReplicaSet, a ControllerRevision)."""
 
     name: str
     uid: str
     number: int
-    """``deployment.kubernetes.io/revision``; it changes when a revision is deployed again."""
+    """Its place in the history; it changes when a revision is deployed again."""
     hash: str
-    """``pod-template-hash``: the same template keeps it for ever, so it names the revision."""
+    """``pod-template-hash`` and the like: the same template keeps it for ever, so it names the revision."""
     digest: str
     """Digest of the pod template without that label: equal templates, equal digests."""
     replicas: int
@@ -55,6 +62,8 @@ class Revision:
 class Workload:
     """A serving workload and what belongs to it."""
 
+    runtime: Runtime
+    """How workloads of its kind are dealt with."""
     api_version: str
     kind: str
     namespace: str
@@ -65,7 +74,7 @@ class Workload:
     observed_generation: int
     labels: Mapping[str, str]
     replicas: int
-    """Desired replicas (``spec.replicas``, 1 where it is absent)."""
+    """Desired replicas; of a runtime that has a switch instead, 1 while it is on and 0 while it is off."""
     updated_replicas: int
     """Replicas of the current template, from its status."""
     total_replicas: int
@@ -88,6 +97,14 @@ class Workload:
     """Pods of this workload that some EndpointSlice lists as ready."""
     declared_images: tuple[Image, ...] = field(default=())
     """Images of the current template: evidence where no pod runs."""
+    fields: Mapping[str, str | None] = field(default_factory=dict)
+    """What a stop overwrites beside the replicas, as it is now: JSON by JSON Pointer, ``None`` where it is absent."""
+    pod_labels: Mapping[str, str] | None = None
+    """The labels of its pods, where they are not told by who owns them."""
+    no_rollback: str = ""
+    """Why it cannot be rolled back as it is, for people."""
+    no_stop: str = ""
+    """Why it cannot be stopped, for people."""
 
     @property
     def current(self) -> Revision | None:
@@ -108,4 +125,6 @@ class Workload:
         if revision_hash is None:
             return tuple(pod for pod in self.pods if pod.active)
         owners = {r.uid for r in self.revisions if r.hash == revision_hash}
-        return tuple(pod for pod in self.pods if pod.active and pod.owner_uid in owners)
+        return tuple(
+            pod for pod in self.pods if pod.active and (pod.owner_uid in owners or pod.revision == revision_hash)
+        )

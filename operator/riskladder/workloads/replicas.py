@@ -1,0 +1,233 @@
+"""What runtimes with replicas and a pod template do alike.
+
+Source of the mechanics: the Deployment controller's own rollback (``kubectl rollout undo``), which puts the pod
+template of an old ReplicaSet back without its ``pod-template-hash`` label.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from copy import deepcopy
+from typing import Any, ClassVar
+
+from riskladder.api.resource import Resource
+from riskladder.workloads.facts import OPERATOR, Image, Pod, Revision, Workload
+from riskladder.workloads.runtime import Impossible, Object, Permission, Proof, Write
+
+HASH_LABELS = ("pod-template-hash", "rollouts-pod-template-hash")
+"""What controllers add to the labels of a pod template, to tell its pods from those of another."""
+
+OWNERS = ("ReplicaSet", "StatefulSet")
+"""What controls the pods of serving workloads."""
+
+REVISION_LABEL = "controller-revision-hash"
+"""Names the revision that a StatefulSet's pod is of."""
+
+
+# --- Facts in -----------------------------------------------------------------------------------------------------
+
+
+def template_digest(template: Mapping[str, Any]) -> str:
+    """Digest of a pod template without its hash label, so that it can be compared across owners."""
+    return hashlib.sha256(json.dumps(_without_hash(template), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _without_hash(template: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = dict(template.get("metadata") or {})
+    metadata.pop("creationTimestamp", None)
+    labels = {key: value for key, value in (metadata.pop("labels", None) or {}).items() if key not in HASH_LABELS}
+    if labels:
+        metadata["labels"] = labels
+    rest = {key: value for key, value in template.items() if key != "$patch"}
+    return {**rest, "metadata": metadata}
+
+
+def declared_images(template: Mapping[str, Any]) -> tuple[Image, ...]:
+    """The images of a pod template."""
+    containers = (template.get("spec") or {}).get("containers") or ()
+    return tuple(Image(c["name"], c.get("image", "")) for c in containers)
+
+
+def read_pod(obj: Object, *, labelled: bool = False) -> Pod:
+    """The facts of a pod: what runs in it and whether it may still answer.
+
+    Args:
+        obj: As stored.
+        labelled: Keep its labels, for runtimes whose pods are told by them.
+    """
+    metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
+    ids = {s["name"]: s.get("imageID", "") for s in status.get("containerStatuses") or ()}
+    labels = metadata.get("labels") or {}
+    return Pod(
+        name=metadata["name"],
+        owner_uid=controller_uid(metadata, OWNERS),
+        active=status.get("phase") not in ("Succeeded", "Failed"),
+        images=tuple(Image(c["name"], c.get("image", ""), ids.get(c["name"], "")) for c in spec.get("containers", ())),
+        revision=labels.get(REVISION_LABEL, ""),
+        labels=dict(labels) if labelled else {},
+    )
+
+
+def controller_uid(metadata: Mapping[str, Any], kinds: Collection[str]) -> str:
+    """uid of the controlling owner of one of those kinds, or an empty string."""
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller") and owner.get("kind") in kinds:
+            return str(owner["uid"])
+    return ""
+
+
+def last_writer(metadata: Mapping[str, Any], *path: str, under: str = "f:spec") -> tuple[str, str]:
+    """Field manager and time of the newest managedFields entry that owns ``under`` + path."""
+    newest = ("", "")
+    for entry in metadata.get("managedFields") or ():
+        fields: Any = (entry.get("fieldsV1") or {}).get(under)
+        for part in path:
+            fields = fields.get(part) if isinstance(fields, dict) else None
+        if fields is not None and entry.get("time", "") >= newest[1]:
+            newest = (str(entry.get("manager", "")), str(entry.get("time", "")))
+    return newest
+
+
+def running_images(workload: Workload) -> tuple[Image, ...]:
+    """Each distinct container, image and imageID that runs now, or what the template declares where nothing runs."""
+    seen = {image: None for pod in workload.active_pods() for image in pod.images}
+    return tuple(seen) or workload.declared_images
+
+
+# --- The runtime --------------------------------------------------------------------------------------------------
+
+
+class Replicas:
+    """A kind with ``spec.replicas``; with ``spec.template`` and a history, where it says so."""
+
+    resource: ClassVar[Resource]
+    component: str = ""
+    history: Resource | None = None
+    by_labels: bool = False
+    is_switch: bool = False
+    permissions: tuple[Permission, ...] = ()
+    level = "object.spec.?replicas.orValue(1)"
+    content = "object.spec.template"
+
+    def read(self, obj: Object) -> Workload:
+        """The facts of a stored object; history, pods and endpoints are joined by the cache."""
+        metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
+        template = spec.get("template") or {}
+        scaled = last_writer(metadata, "f:replicas")
+        templated = last_writer(metadata, "f:template")
+        return Workload(
+            runtime=self,
+            api_version=self.resource.api_version,
+            kind=self.resource.kind,
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+            generation=metadata.get("generation", 0),
+            observed_generation=int(status.get("observedGeneration") or 0),
+            labels=dict(metadata.get("labels") or {}),
+            replicas=spec.get("replicas", 1),
+            updated_replicas=status.get("updatedReplicas", 0),
+            total_replicas=status.get("replicas", 0),
+            paused=bool(spec.get("paused", False)),
+            digest=template_digest(template),
+            replicas_set_by=scaled[0],
+            replicas_set_at=scaled[1],
+            template_set_by=templated[0],
+            template_set_at=templated[1],
+            declared_images=declared_images(template),
+        )
+
+    def stop(self, workload: Workload) -> Write | Impossible:
+        """Replicas to zero, only if this is still the object and the number that was seen (a compare-and-swap)."""
+        return self.restore(workload, 0, {})
+
+    def stopping(self, workload: Workload) -> str:
+        """What ``stop`` does, for people."""
+        return f"scale from {workload.replicas} to 0"
+
+    def restore(self, workload: Workload, replicas: int, fields: Mapping[str, str | None]) -> Write:
+        """Bring replicas back, if it is still the same object and nobody has asked for others meanwhile."""
+        return Write(
+            [
+                {"op": "test", "path": "/metadata/uid", "value": workload.uid},
+                {"op": "test", "path": "/spec/replicas", "value": workload.replicas},
+                {"op": "replace", "path": "/spec/replicas", "value": replicas},
+            ]
+        )
+
+    def rollback_target(
+        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
+    ) -> Revision | Impossible:
+        """The revision to go back to.
+
+        The newest revision whose hash was live while readings were at baseline, else the newest one before the
+        quarantined one; never the quarantined one itself.
+        """
+        if workload.paused:
+            return Impossible(f"the {workload.kind} is paused, so its controller would not roll anything out")
+        if not quarantined:
+            return Impossible("its controller has not yet recorded the current template as a revision")
+        others = [r for r in workload.revisions if r.hash and r.hash != quarantined and r.digest != workload.digest]
+        if not others:
+            return Impossible("it has no earlier revision: this is its first, or revisionHistoryLimit is 0")
+        known = [r for r in others if r.hash in known_good]
+        if known:
+            return max(known, key=lambda r: r.number)
+        number = next((r.number for r in workload.revisions if r.hash == quarantined), None)
+        previous = [r for r in others if number is None or r.number < number]
+        if not previous:
+            return Impossible("every other revision is newer than the breached one")
+        previous = [r for r in previous if r.hash not in breached]
+        if not previous:
+            return Impossible("every earlier revision has breached before")
+        return max(previous, key=lambda r: r.number)
+
+    def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
+        """The old template put back, only if the workload is still the object and template that was read."""
+        assert old is not None  # noqa: S101
+        template = deepcopy(dict(self.template_of(old)))
+        template.pop("$patch", None)
+        labels = template.get("metadata", {}).get("labels", {})
+        for label in HASH_LABELS:
+            labels.pop(label, None)
+        return Write(
+            [
+                {"op": "test", "path": "/metadata/uid", "value": live["metadata"]["uid"]},
+                {"op": "test", "path": "/spec/template", "value": live["spec"]["template"]},
+                {"op": "replace", "path": "/spec/template", "value": template},
+            ]
+        )
+
+    def template_of(self, old: Object) -> Mapping[str, Any]:
+        """The pod template that an object of the history holds."""
+        template: Mapping[str, Any] = old["spec"]["template"]
+        return template
+
+    def prove_stopped(self, workload: Workload) -> Proof:
+        """Zero replicas asked for, no ready endpoint, no pod left."""
+        applied = workload.replicas == 0
+        pods = len(workload.active_pods())
+        empty = applied and workload.ready_endpoints == 0
+        seen = workload.observed_generation >= workload.generation
+        gone = empty and pods == 0 and workload.total_replicas == 0 and seen
+        left = f"{workload.ready_endpoints} ready endpoint(s), {pods} pod(s), {workload.replicas} replica(s) asked for"
+        return Proof(applied, empty, gone, empty and pods == 0, left)
+
+    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Proof:
+        """The template gone back to in place, rolled out completely, and no pod of the quarantined revision left.
+
+        Any third template is not that: the quarantined one with another annotation would be a new revision, too. One
+        that its controller has not recorded yet is only where the operator wrote it itself.
+        """
+        current = workload.current
+        bad = {r.digest for r in workload.revisions if r.hash == quarantined}
+        applied = workload.digest not in bad and (
+            current.hash == wanted if current else workload.template_set_by == OPERATOR
+        )
+        pods = len(workload.active_pods(quarantined))
+        gone = applied and pods == 0 and workload.settled
+        left = f"{pods} pod(s) of {quarantined}, {workload.updated_replicas} of {workload.replicas} replica(s) updated"
+        return Proof(applied, gone, gone, applied and pods == 0, left)

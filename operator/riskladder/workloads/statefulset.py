@@ -1,0 +1,70 @@
+"""StatefulSets: their history is their ControllerRevisions.
+
+Source of the mechanics: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/ (update strategies,
+revision history).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from riskladder.api.resource import Resource
+from riskladder.workloads.facts import Revision, Workload
+from riskladder.workloads.replicas import REVISION_LABEL, Replicas, template_digest
+from riskladder.workloads.runtime import Impossible, Object
+
+CONTROLLERREVISIONS = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
+
+
+class StatefulSetRuntime(Replicas):
+    """apps/v1 StatefulSet."""
+
+    resource = Resource("apps", "v1", "statefulsets", "StatefulSet")
+    history = CONTROLLERREVISIONS
+
+    def read(self, obj: Object) -> Workload:
+        """The facts; an update strategy that replaces no pods by itself is a reason against a rollback."""
+        return replace(super().read(obj), no_rollback=_no_rollback(obj["spec"].get("updateStrategy") or {}))
+
+    def rollback_target(
+        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
+    ) -> Revision | Impossible:
+        """As of every workload with a history, unless its update strategy would leave breached pods running."""
+        if workload.no_rollback:
+            return Impossible(workload.no_rollback)
+        return super().rollback_target(workload, quarantined=quarantined, known_good=known_good, breached=breached)
+
+    def template_of(self, old: Object) -> Mapping[str, Any]:
+        """The pod template that a ControllerRevision holds."""
+        template: Mapping[str, Any] = old["data"]["spec"]["template"]
+        return template
+
+
+def _no_rollback(strategy: Mapping[str, Any]) -> str:
+    if strategy.get("type") == "OnDelete":
+        return "its update strategy is OnDelete: pods of the breached revision would stay until somebody deletes them"
+    partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
+    if partition:
+        return f"its update strategy has partition {partition}: pods of a lower ordinal would stay as they are"
+    return ""
+
+
+STATEFULSET = StatefulSetRuntime()
+
+
+def read_controllerrevision(obj: Object) -> Revision | None:
+    """The facts of a ControllerRevision as a revision of its owner; ``None`` where it holds no pod template."""
+    metadata = obj["metadata"]
+    template = ((obj.get("data") or {}).get("spec") or {}).get("template")
+    if template is None:
+        return None
+    return Revision(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        number=obj.get("revision", 0),
+        hash=(metadata.get("labels") or {}).get(REVISION_LABEL) or metadata["name"],
+        digest=template_digest(template),
+        replicas=0,
+    )

@@ -1,0 +1,495 @@
+"""A soak: five rivals pull at ten contained models for a minute, once against the lock and once without it.
+
+Nothing is sampled: every version of every Deployment and EndpointSlice is looked at, as the API server sent it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import pytest
+
+from riskladder.cli.install import InstallError
+from riskladder.cluster import resources
+from riskladder.cluster.client import (
+    APPLY_PATCH,
+    FIELD_MANAGER,
+    JSON,
+    ApiError,
+    Client,
+    Conflict,
+    NotFound,
+    Object,
+)
+from riskladder.cluster.resources import Resource
+from tests.cluster import ControlPlane
+from tests.cluster.install import kubectl
+from tests.integration.people import impersonated
+from tests.integration.world import World, condition, deployment, ladder, signal
+
+SECONDS = float(os.environ.get("RISKLADDER_SOAK_SECONDS", "55"))
+"""For how long the rivals pull: no less than 50, since the waits before ten undoings are put right take 46 alone."""
+
+TARGETS = tuple(f"scorer-{letter}" for letter in "abcdefghij")
+RECREATED = TARGETS[-2:]
+"""Those that are deleted and created again while there is no lock: each new object is another escalation."""
+
+HPAS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+HPA = "kube-controller-manager"
+"""The field manager of every HorizontalPodAutoscaler."""
+
+MASTERS = "system:masters"
+HELD = " is contained by Escalation scorer-"
+PATIENCE = 40.0
+"""Seconds to wait for the end: the operator waits up to 15 s before it puts right what was undone often."""
+
+
+# --- What is seen -----------------------------------------------------------------------------------------------------
+
+
+class Film:
+    """Every version of every object of one kind in a namespace, without a gap."""
+
+    def __init__(self, world: World, resource: Resource) -> None:
+        self._world, self._resource = world, resource
+        self.frames: list[tuple[str, Object]] = []
+        """What happened (``ADDED``, ``MODIFIED``, ``DELETED``), and the object."""
+
+    async def __aenter__(self) -> Self:
+        found, since = await self._world.client.list_at(self._resource, self._world.namespace)
+        self.frames += [("ADDED", obj) for obj in found]
+        self._task = asyncio.create_task(self._roll(since))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _roll(self, since: str) -> None:
+        """Each watch goes on behind what the one before has seen; one that cannot ends the film with an error."""
+        while True:
+            try:
+                async for what, obj in self._world.client.watch(self._resource, self._world.namespace, since=since):
+                    since = str(obj["metadata"]["resourceVersion"])
+                    if what != "BOOKMARK":
+                        self.frames.append((what, obj))
+            except ApiError as error:
+                if error.status:
+                    raise
+
+    async def caught_up(self) -> int:
+        """Wait until all that is stored now has been seen; how many frames that takes."""
+        stored = await self._world.client.list(self._resource, self._world.namespace)
+        wanted = {o["metadata"]["uid"]: int(o["metadata"]["resourceVersion"]) for o in stored}
+
+        async def check() -> bool:
+            if self._task.done():
+                self._task.result()
+            seen = {o["metadata"]["uid"]: int(o["metadata"]["resourceVersion"]) for _, o in self.frames}
+            return all(seen.get(uid, 0) >= version for uid, version in wanted.items())
+
+        await self._world.until(check, f"all {self._resource.plural} to have been seen")
+        return len(self.frames)
+
+
+def ready(slice_: Object) -> set[str]:
+    """The endpoints that are ready; what is not said counts as ready, as for kube-proxy."""
+    return {
+        str(address)
+        for endpoint in slice_.get("endpoints") or ()
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+        for address in endpoint["addresses"]
+    }
+
+
+def runs(obj: Object) -> bool:
+    """Whether a Deployment asks for replicas, or an EndpointSlice has a ready endpoint."""
+    return bool(obj["spec"]["replicas"] if "spec" in obj else ready(obj))
+
+
+def owners_of_replicas(obj: Object) -> set[str]:
+    """The field managers of spec.replicas."""
+    return {
+        str(entry["manager"])
+        for entry in obj["metadata"]["managedFields"]
+        if "f:replicas" in (entry["fieldsV1"].get("f:spec") or {})
+    }
+
+
+@dataclass(slots=True)
+class Spell:
+    """For how long one Deployment had replicas: from a write that gave it some to the one that took them away."""
+
+    raised_by: set[str]
+    managers: set[str] = field(default_factory=set)
+    """All who owned the replicas at some time of it."""
+    ended_by: set[str] = field(default_factory=set)
+    """Empty: it has not ended, or the Deployment was deleted."""
+
+
+def spells(film: Film) -> dict[str, list[Spell]]:
+    """By uid of the Deployment, in order."""
+    found: dict[str, list[Spell]] = defaultdict(list)
+    running: dict[str, Spell] = {}
+    for what, obj in film.frames:
+        uid, owners = obj["metadata"]["uid"], owners_of_replicas(obj)
+        if what == "DELETED":
+            running.pop(uid, None)
+        elif obj["spec"]["replicas"]:
+            if uid not in running:
+                running[uid] = Spell(raised_by=owners)
+                found[uid].append(running[uid])
+            running[uid].managers |= owners
+        elif uid in running:
+            running.pop(uid).ended_by = owners
+    return found
+
+
+# --- Who pulls --------------------------------------------------------------------------------------------------------
+
+
+async def outcome(attempt: Awaitable[object]) -> str:
+    """What became of an attempt: taken, refused by the lock, or missed, since somebody else had come before."""
+    try:
+        await attempt
+    except (ApiError, InstallError) as error:
+        said = str(error)
+        if HELD in said:
+            return "refused"
+        if isinstance(error, NotFound | Conflict) or "(NotFound)" in said or "(Conflict)" in said:
+            return "missed"
+        raise
+    return "taken"
+
+
+class Rival(ABC):
+    """Somebody who wants the models to run, and has every right to but for the lock."""
+
+    user: ClassVar[str]
+    manager: ClassVar[str]
+    """By which managedFields, and so the operator, name them."""
+    at_once: ClassVar[int] = len(TARGETS)
+    """How many models they try to raise in one turn."""
+
+    def __init__(
+        self, kubeconfig: Path, client: Client, world: World, targets: Sequence[str] = TARGETS, every: float = 1.0
+    ) -> None:
+        self._kubeconfig, self._client, self._world = kubeconfig, client, world
+        self.targets, self.every = tuple(targets), every
+        self.tally = Counter[str]()
+
+    @abstractmethod
+    async def pull(self, target: str) -> object:
+        """One attempt."""
+
+    async def turn(self) -> None:
+        """One attempt at each of the models whose turn it is."""
+        now, later = self.targets[: self.at_once], self.targets[self.at_once :]
+        for target in now:
+            self.tally[await outcome(self.pull(target))] += 1
+        self.targets = (*later, *now)
+
+    async def go_on(self, stop: asyncio.Event) -> None:
+        """Pull over and over until told to stop."""
+        while not stop.is_set():
+            await self.turn()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self.every)
+
+    async def write(
+        self, method: str, target: str, body: Object, *, of: str | None = None, kind: str = JSON, **params: str
+    ) -> Object:
+        """A write on a Deployment under the rival's own field manager."""
+        return await self._client.request(
+            method,
+            resources.DEPLOYMENTS.path(self._world.namespace, target if method != "POST" else None, of),
+            verb=method.lower(),
+            resource=resources.DEPLOYMENTS.title,
+            body=body,
+            content_type=kind,
+            params={"fieldManager": self.manager, **params},
+        )
+
+
+class Admin(Rival):
+    """``kubectl scale`` by a cluster admin, one model at a time."""
+
+    user = "rita"
+    manager = "kubectl"
+    at_once = 1
+
+    async def pull(self, target: str) -> object:
+        return await asyncio.to_thread(
+            kubectl,
+            self._kubeconfig,
+            *(f"--as={self.user}", f"--as-group={MASTERS}", "-n", self._world.namespace),
+            *("scale", f"deployment/{target}", "--replicas=1"),
+        )
+
+
+class GitOps(Rival):
+    """A controller that applies its manifest again and again, server-side and with force."""
+
+    user = "system:serviceaccount:gitops:applier"
+    manager = "gitops"
+
+    async def pull(self, target: str) -> object:
+        manifest = deployment(target, replicas=1)
+        return await self.write("PATCH", target, manifest, kind=APPLY_PATCH, force="true")
+
+
+class Updater(Rival):
+    """A client that reads, changes and replaces: in one turn Deployments, in the next their /scale."""
+
+    user = "uma"
+    manager = "updater"
+
+    async def pull(self, target: str) -> object:
+        part = "scale" if self.tally.total() // len(TARGETS) % 2 else None
+        path = resources.DEPLOYMENTS.path(self._world.namespace, target, part)
+        found = await self._client.request("GET", path, verb="get", resource=resources.DEPLOYMENTS.title)
+        found["spec"]["replicas"] = 1
+        return await self.write("PUT", target, found, of=part)
+
+
+class Recreator(Rival):
+    """Deletes a model and creates it anew, one at a time. What is refused is tried in another way."""
+
+    user = "rex"
+    manager = "recreator"
+    at_once = 1
+
+    async def pull(self, target: str) -> object:
+        await self._client.delete(resources.DEPLOYMENTS, self._world.namespace, target)
+        self.tally["deleted"] += 1
+        created = await outcome(self.write("POST", target, deployment(target, replicas=1)))
+        if created != "refused":
+            return created
+        self.tally[created] += 1
+        await self.write("POST", target, deployment(target, replicas=0))
+        edit = {"spec": {"replicas": 1}}
+        return await self.write("PATCH", target, edit, kind="application/strategic-merge-patch+json")
+
+
+async def autoscale(world: World) -> None:
+    """The fifth rival is a controller of Kubernetes: one HorizontalPodAutoscaler for each model."""
+    for name in TARGETS:
+        target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+        spec = {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 4}
+        await world.client.create(HPAS, world.namespace, {"metadata": {"name": name}, "spec": spec})
+
+
+@asynccontextmanager
+async def rivals(plane: ControlPlane, world: World, *, recreated: Sequence[str]) -> AsyncIterator[list[Rival]]:
+    """All of them but the autoscaler, each with a connection and a user of their own."""
+    async with AsyncExitStack() as stack:
+
+        async def one(rival: type[Rival], **options: Any) -> Rival:
+            client = await stack.enter_async_context(impersonated(plane.kubeconfig, rival.user, MASTERS))
+            return rival(plane.kubeconfig, client, world, **options)
+
+        yield [
+            await one(Admin, every=0.3),
+            await one(GitOps),
+            await one(Updater),
+            await one(Recreator, targets=recreated, every=SECONDS / (2 * len(recreated))),
+        ]
+
+
+@asynccontextmanager
+async def pulling(group: Iterable[Rival]) -> AsyncIterator[None]:
+    """All pull at once, for as long as the soak takes and until the block has ended."""
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        for rival in group:
+            tasks.create_task(rival.go_on(stop))
+        await asyncio.sleep(SECONDS)
+        yield
+        stop.set()
+
+
+# --- The models -------------------------------------------------------------------------------------------------------
+
+
+def three_tiers(*, lock: bool) -> Object:
+    """A ladder with a tier above the one that contains, for a fight to enter."""
+    body = ladder(lock=lock)
+    critical = {
+        "name": "critical",
+        "triggers": [{"indicator": "demographic_parity_difference", "above": 0.5}],
+        "notify": [{"role": "legal"}],
+        "decide": {"within": "1h", "quorum": [{"role": "legal"}]},
+        "containment": {"action": "ScaleToZero", "lock": lock},
+    }
+    body["spec"]["tiers"].append(critical)
+    return body
+
+
+async def contain_all(world: World, *, lock: bool) -> None:
+    """Ten models that serve, then breach, are contained, and proved to be."""
+    await world.apply(three_tiers(lock=lock))
+    await asyncio.gather(*(world.serve(name) for name in TARGETS))
+    await autoscale(world)
+    await asyncio.gather(*(world.apply(signal(name, name, 0.31)) for name in TARGETS))
+    for name in TARGETS:
+        await world.escalation_says(name, "Contained", "True", "ScaledToZero")
+        await world.escalation_says(name, "Locked", str(lock), "Locked" if lock else "LockNotWanted")
+
+
+async def all_contained(world: World) -> dict[str, Object]:
+    """Wait until every model is contained, at one look; the open escalation of each."""
+
+    async def check() -> dict[str, Object] | None:
+        workloads = await world.client.list(resources.DEPLOYMENTS, world.namespace)
+        slices = await world.client.list(resources.ENDPOINTSLICES, world.namespace)
+        still = [w for w in workloads if w["spec"]["replicas"]] + [s for s in slices if ready(s)]
+        if still or {w["metadata"]["name"] for w in workloads} != set(TARGETS):
+            return None
+        current = {w["metadata"]["uid"]: w["metadata"]["name"] for w in workloads}
+        held = {
+            current[e["spec"]["target"]["uid"]]: e
+            for e in await world.escalations()
+            if e["spec"]["target"]["uid"] in current
+            and condition(e, "Closed")["status"] == "False"
+            and condition(e, "Contained")["status"] == "True"
+            and condition(e, "ContainmentHolds")["status"] == "True"
+        }
+        return held if set(held) == set(TARGETS) else None
+
+    found = await world.until(check, "every model to be contained", PATIENCE)
+    await world.quiet()
+    return {name: await world.get(resources.ESCALATIONS, e["metadata"]["name"]) for name, e in found.items()}
+
+
+async def trails(world: World) -> Mapping[str, list[Object]]:
+    """The records of all escalations, each chain verified, by the uid of the Deployment that they are about."""
+    found = await world.escalations()
+    return {e["spec"]["target"]["uid"]: await world.verified(e) for e in found}
+
+
+def events(records: Iterable[Object], *wanted: str) -> Iterator[dict[str, Any]]:
+    """The particulars of those records."""
+    return (r["spec"]["detail"] for r in records if r["spec"]["event"] in wanted)
+
+
+# --- The soak ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(120 + 2 * SECONDS)
+async def test_no_rival_gets_anything_past_the_lock(world: World, installed: ControlPlane) -> None:
+    async with (
+        Film(world, resources.DEPLOYMENTS) as workloads,
+        Film(world, resources.ENDPOINTSLICES) as endpoints,
+        rivals(installed, world, recreated=TARGETS) as group,
+    ):
+        await contain_all(world, lock=True)
+        films = [(workloads, await workloads.caught_up()), (endpoints, await endpoints.caught_up())]
+        async with pulling(group):
+            pass
+        held = await all_contained(world)
+        await workloads.caught_up()
+        await endpoints.caught_up()
+
+    for film, contained in films:
+        assert any(runs(obj) for _, obj in film.frames[:contained])
+        assert [obj for _, obj in film.frames[contained:] if runs(obj)] == []
+    for rival in group:
+        assert rival.tally["refused"] > len(TARGETS), (rival.manager, rival.tally)
+        assert rival.tally["taken"] == 0, (rival.manager, rival.tally)
+    assert group[-1].tally["deleted"] >= len(TARGETS), group[-1].tally
+    for name in TARGETS:
+        scaling = condition(await world.get(HPAS, name), "ScalingActive")
+        assert (scaling["status"], scaling["reason"]) == ("False", "ScalingDisabled"), "it leaves what is at zero alone"
+
+    for escalation in held.values():
+        assert condition(escalation, "Locked")["reason"] == "Locked"
+        assert condition(escalation, "ContainmentHolds")["reason"] == "Holds"
+        assert not escalation["status"]["containment"].get("undone")
+    written = await trails(world)
+    assert list(events(itertools.chain(*written.values()), "ContainedAgain", "Contested")) == []
+    assert sum(len(list(events(records, "TargetRecreated"))) for records in written.values()) == len(written) - 10
+
+
+@pytest.mark.timeout(120 + 2 * SECONDS)
+async def test_without_a_lock_whatever_is_undone_is_contained_again(world: World, installed: ControlPlane) -> None:
+    async with Film(world, resources.DEPLOYMENTS) as workloads:
+        await contain_all(world, lock=False)
+        async with rivals(installed, world, recreated=RECREATED) as group:
+            await _each_alone(world, group)
+            async with pulling(group):
+                await _fights_are_for_people(world)
+        held = await all_contained(world)
+        await workloads.caught_up()
+
+    written, shown = await trails(world), spells(workloads)
+    named: set[str] = set()
+    for uid, records in written.items():
+        # Each spell was ended by the operator, but for that in which its Deployment was deleted; the first one by the
+        # containment itself, each other by one that names a field manager who had a hand in it.
+        ended = [spell for spell in shown[uid] if spell.ended_by]
+        assert all(spell.ended_by == {FIELD_MANAGER} for spell in ended)
+        again = [detail["fieldManager"] for detail in events(records, "ContainedAgain")]
+        assert len(again) == max(len(ended) - 1, 0), (uid, again, ended)
+        assert all(name in spell.managers for name, spell in zip(again, ended[1:], strict=True)), (again, ended)
+        named.update(again)
+    raised = {name for uid in written for spell in shown[uid][1:] for name in spell.raised_by}
+    assert raised <= named, "whoever gets through is named"
+    assert {rival.manager for rival in group[:-1]} | {HPA} <= named
+    assert sum(len(list(events(records, "TargetRecreated"))) for records in written.values()) == len(written) - 10
+
+    for name, escalation in held.items():
+        records = written[escalation["spec"]["target"]["uid"]]
+        undone = {u["fieldManager"]: u["count"] for u in escalation["status"]["containment"].get("undone") or ()}
+        assert undone == Counter(detail["fieldManager"] for detail in events(records, "ContainedAgain"))
+        if name in RECREATED:
+            continue
+        assert len(shown[escalation["spec"]["target"]["uid"]][-1].ended_by) == 1, "the last one has been ended, too"
+        contested, *_ = events(records, "Contested")
+        [raising] = events(records, "TierRaised")
+        assert int(contested["count"]) >= 10
+        assert (raising["from"], raising["tier"], raising["why"]) == ("high", "critical", "Contested")
+        assert escalation["status"]["rung"]["tier"] == "critical"
+
+
+async def _fights_are_for_people(world: World) -> None:
+    """Wait until the fight over every model that stays the same object has entered the next rung."""
+
+    async def check() -> bool:
+        found = [e for e in await world.escalations() if e["spec"]["target"]["name"] not in RECREATED]
+        return all(e["status"]["rung"]["reason"] == "Contested" for e in found)
+
+    await world.until(check, "every fight to be for people")
+
+
+async def _each_alone(world: World, group: Sequence[Rival]) -> None:
+    """Every rival undoes the containment of a model of their own, and is named for it before all pull at once."""
+
+    async def alone(rival: Rival, target: str) -> None:
+        await rival.pull(target)
+
+        async def is_named() -> bool:
+            [escalation] = await world.escalations(target)
+            undone = escalation["status"]["containment"].get("undone") or ()
+            return [(u["fieldManager"], u["count"]) for u in undone] == [(rival.manager, 1)]
+
+        await world.until(is_named, f"{rival.user} to be named as {rival.manager}")
+
+    *others, recreator = group
+    async with asyncio.TaskGroup() as tasks:
+        for rival, target in zip(others, TARGETS, strict=False):
+            tasks.create_task(alone(rival, target))
+        tasks.create_task(recreator.turn())
+    await world.escalation_says(RECREATED[0], "Closed", "True", "TargetRecreated")
