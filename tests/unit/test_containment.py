@@ -11,6 +11,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import LastKnownGood, SignalStatus
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.decide import decide
 from riskladder.policy.progress import MAX_UNDONE, record_undone
 from riskladder.policy.snapshot import Signal
 from riskladder.policy.trail import SETTLE
@@ -359,3 +360,58 @@ def test_lasting_fight_enters_the_next_rung_and_is_told_on_the_first_and_every_t
     assert scene.events().count(Reason.CONTESTED) == 1
     since = scene.condition(HOLDS).last_transition_time
     assert since == at(seconds=10), "the last time it was broken"
+
+
+def test_slow_fight_that_the_longer_waits_stretch_is_settled_by_people_too() -> None:
+    scene = contained()
+    intent = scene.escalation.spec.intents[0]
+    for number in range(10):
+        update = record_undone(scene.escalation, intent, "gitops", at(seconds=15 * number))
+        assert update is not None
+        scene.escalations = [written(update)]
+    scene.now = at(seconds=140)
+    scene.run()
+    assert scene.events().count(Reason.CONTESTED) == 1
+    update = record_undone(scene.escalation, intent, "gitops", at(10))
+    assert update is not None
+    assert update.status.containment is not None
+    assert update.status.containment.contest is not None
+    assert update.status.containment.contest.count == 1, "there was peace meanwhile: another fight"
+
+
+def test_model_that_was_at_zero_and_is_raised_has_been_undone() -> None:
+    scene = Scene([HIGH], target=workload(replicas=0))
+    scene.run()
+    assert scene.reason(CONTAINED) == ("True", Reason.ALREADY_AT_ZERO)
+    scaled_by(scene, 5, "rival")
+    plan = scene.plan()
+    assert plan.rising is None, "not on fresh evidence: the 5 of a rival are nothing to be restored"
+    assert plan.act is not None
+    assert (plan.act.again, plan.act.undone_by) == (True, "rival")
+    scene.carry_out(plan)
+    update = record_undone(scene.escalation, plan.act.intent, "rival", scene.now)
+    assert update is not None
+    assert update.entries[0].event is Reason.CONTAINED_AGAIN
+
+
+def test_lock_passes_to_the_next_escalation_of_a_recreated_target_also_in_a_storm() -> None:
+    scene = contained()
+    assert scene.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero"
+    scene.target = workload(uid="another-uid", replicas=0, template_set_by="kubectl-create")
+    plan = decide(replace(scene.snapshot(), storm=True), scene.now)
+    assert plan.opening is not None
+    assert plan.opening.labels[LABEL_CONTAINMENT] == "ScaleToZero"
+
+
+def test_recreated_with_no_replicas_it_is_still_known_what_to_bring_back() -> None:
+    scene = contained()
+    scene.signals = []
+    scene.target = workload(uid="another-uid", replicas=0, template_set_by="kubectl-create")
+    scene.run()
+    [intent] = scene.escalation.spec.intents
+    assert (intent.reason, scene.escalation.spec.target.uid) == (Reason.ALREADY_AT_ZERO, "another-uid")
+    assert "created again by kubectl-create" in intent.message
+    status = scene.escalation.status.containment
+    assert status is not None
+    assert status.restore is not None
+    assert status.restore.replicas == 3

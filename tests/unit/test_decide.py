@@ -269,18 +269,6 @@ def test_model_at_zero_already_is_left_alone_with_nothing_to_restore() -> None:
     assert scene.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero", "and nobody may raise it"
 
 
-def test_model_raised_from_zero_is_contained_on_fresh_evidence() -> None:
-    scene = Scene([HIGH], target=workload(replicas=0))
-    scene.run()
-    scaled_by(scene, 2)
-    scene.run()
-    assert scene.target is not None
-    assert scene.target.replicas == 0
-    status = scene.escalation.status.containment
-    assert status is not None
-    assert (status.intent, status.restore and status.restore.replicas) == (2, 2)
-
-
 def test_replicas_changed_between_evidence_and_act_are_evidence_again() -> None:
     scene = Scene([HIGH])
     scene.carry_out(replace(scene.plan(), act=None))

@@ -286,8 +286,8 @@ class Undone(Model):
 class Contest(Model):
     """A tug of war over the containment: undone and put right, again and again."""
 
-    since: Timestamp = Field(description="When the present minute of it began.")
-    count: Annotated[int, Field(ge=1)] = Field(1, description="How often it was undone in that minute.")
+    since: Timestamp = Field(description="When it began; a minute of peace ends it.")
+    count: Annotated[int, Field(ge=1)] = Field(1, description="How often it was undone since.")
     raised: bool = Field(False, description="Whether the next rung was entered because of it.")
 
 

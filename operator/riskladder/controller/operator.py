@@ -308,7 +308,12 @@ class Operator:
                 contained = await reconciler.look_at_lock()
             except ApiError as error:
                 log.warning("lock not seen", error=str(error))
-            await asyncio.sleep(LOCK_EVERY if contained else LOCK_EVERY_IDLE)
+            if contained:
+                await asyncio.sleep(LOCK_EVERY)
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reconciler.lock_matters.wait(), LOCK_EVERY_IDLE)
+            reconciler.lock_matters.clear()
 
     def _steer(self) -> None:
         """Work while the caches are full and this replica leads."""

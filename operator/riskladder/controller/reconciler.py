@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -115,6 +116,8 @@ class Reconciler:
         self._people = People(client, self.store, self._trail, observe=metrics.observe_trail, now=utcnow)
         self.outbox = Outbox(client, courier, self.store, changed=self._told, now=utcnow) if courier else None
         self._lock: str | None = None
+        self.lock_matters = asyncio.Event()
+        """Set when something has been contained: from then on the lock has to be looked at often."""
         self._fights: dict[TargetKey, list[float]] = {}
         """When containments were put right of late (monotonic)."""
         self._rehearsals: dict[tuple[str, int], tuple[datetime, str]] = {}
@@ -326,6 +329,7 @@ class Reconciler:
             self._obstacles[key] = str(error)[:1024]
             raise
         self._obstacles.pop(key, None)
+        self.lock_matters.set()
         at = utcnow()
         stamp = (escalation.uid, act.intent.id)
         before = self._stamps.get(stamp)

@@ -169,9 +169,11 @@ def _locks(snapshot: Snapshot, wanted: bool) -> bool:
     """Whether the lock is switched on in the very write that saves the intent.
 
     The API server holds every write on a workload against each lock of its namespace, which takes it some 0.3 ms for
-    each: in a storm of breaches that would slow down the containments themselves. Then the lock comes with the trail.
+    each: in a storm of breaches that would slow down the containments themselves. Then the lock comes with the trail,
+    except where it is there already and only passes from one escalation of the target to the next.
     """
-    return wanted and not snapshot.storm
+    is_held = any(e.is_open and LABEL_CONTAINMENT in e.labels for e in snapshot.escalations)
+    return wanted and (is_held or not snapshot.storm)
 
 
 def _labels(ladder: str, tier: str, intent: Intent | None, *, lock: bool) -> dict[str, str]:
@@ -229,9 +231,14 @@ def _inherit(snapshot: Snapshot, workload: Workload, now: datetime) -> tuple[Ope
         declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
         containment = declared.model_copy(update={"action": intent.action})
         choice = choose(containment, workload, (), by=Reason.TARGET_RECREATED)
-        renewed = intent_of(1, intent.tier, choice, now)
+        who = f"; created again by {workload.template_set_by or 'unknown'}"
+        renewed = intent_of(1, intent.tier, replace(choice, message=choice.message + who), now)
         target = before.spec.target.model_copy(update={"uid": workload.uid})
-        update = {"target": target, "evidence": take_evidence(workload, now), "intents": (renewed,)}
+        evidence, known = take_evidence(workload, now), before.status.containment
+        if not workload.replicas and known is not None and known.restore is not None:
+            # The lock lets it be created with none only: what it had before is what a Resume brings back.
+            evidence = evidence.model_copy(update={"replicas": known.restore.replicas})
+        update = {"target": target, "evidence": evidence, "intents": (renewed,)}
         opening = Opening(
             namespace=snapshot.key.namespace,
             name=escalation_name(workload.name, workload.uid, snapshot.last_closed),
@@ -501,8 +508,11 @@ def may_act(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) ->
 def was_applied(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> bool:
     """Whether the intent's write is known to have been accepted, now or in an earlier life of the operator."""
     contained = escalation.status.containment
-    if contained is not None and contained.intent == intent.id and contained.applied_at is not None:
-        return True
+    at_zero = intent.reason == Reason.ALREADY_AT_ZERO
+    if contained is not None and contained.intent == intent.id:
+        at = contained.pods_gone_at if at_zero else contained.applied_at  # what was at zero needed no write
+        if at is not None:
+            return True
     return snapshot.stamps.get((escalation.uid, intent.id), Stamps()).applied_at is not None
 
 

@@ -29,7 +29,7 @@ from riskladder.policy.snapshot import Escalation, Snapshot, Stamps
 from riskladder.workloads.runtime import Proof
 
 FIGHT, FIGHT_WITHIN = 10, timedelta(minutes=1)
-"""So many undoings in such a time are a fight that the operator does not settle."""
+"""So many undoings, none so long after the one before, are a fight that the operator does not settle."""
 
 MAX_UNDONE = 16
 OTHERS = "others"
@@ -90,7 +90,7 @@ def _settle_fight(draft: Draft) -> None:
     contest = contest.model_copy(update={"raised": True})
     draft.containment = containment.model_copy(update={"contest": contest})
     key = f"contested/{containment.intent}/{format_time(contest.since)}"
-    message = f"undone {contest.count} times within a minute: people must settle it"
+    message = f"undone {contest.count} times without a minute of peace: people must settle it"
     draft.warn(Reason.CONTESTED, key, message, count=str(contest.count))
     higher = rungs.next_tier(draft, draft.rung.tier)
     if higher is not None:
@@ -446,7 +446,9 @@ def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: da
     counts[listed] = Undone(at=at, field_manager=listed, count=count)
     undone = tuple(sorted(counts.values(), key=lambda u: u.field_manager))
     contest = before.contest
-    if contest is None or at - contest.since > FIGHT_WITHIN:
+    last = max((u.at for u in before.undone), default=at)
+    # One that has not been settled goes on until a minute of peace: the longer waits of the operator do not end it.
+    if contest is None or at - (contest.since if contest.raised else last) > FIGHT_WITHIN:
         contest = Contest(since=at)
     else:
         contest = contest.model_copy(update={"count": contest.count + 1})

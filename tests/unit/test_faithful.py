@@ -1,0 +1,135 @@
+"""Faithful restore, for every runtime: contain then restore is the identity on what Riskladder touches.
+
+And nothing else is changed, also where others change other fields meanwhile.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jsonpatch
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from riskladder.workloads.deployment import DEPLOYMENT
+from riskladder.workloads.facts import JsonPatch
+from riskladder.workloads.registry import ALWAYS, OPTIONAL
+from riskladder.workloads.runtime import Runtime, Write
+from riskladder.workloads.statefulset import STATEFULSET
+from tests.unit.builders import Document
+
+words = st.text("abcdef", min_size=1, max_size=4)
+labels = st.dictionaries(words, words, max_size=3)
+replicas = st.integers(1, 50)
+
+
+def document(kind: Runtime, spec: st.SearchStrategy[Document], annotations: st.SearchStrategy[Any]) -> Any:
+    """Stored objects of a kind: with and without annotations, and whatever else people write."""
+    return st.fixed_dictionaries(
+        {
+            "apiVersion": st.just(kind.resource.api_version),
+            "kind": st.just(kind.resource.kind),
+            "metadata": st.builds(
+                lambda labels, annotations: {
+                    "namespace": "models",
+                    "name": "scorer",
+                    "uid": "target-uid",
+                    "resourceVersion": "7",
+                    "generation": 3,
+                    "creationTimestamp": "2026-11-24T12:00:00Z",
+                    "labels": labels,
+                    **({"annotations": annotations} if annotations is not None else {}),
+                },
+                labels,
+                annotations,
+            ),
+            "spec": spec,
+        }
+    )
+
+
+def templated() -> st.SearchStrategy[Document]:
+    return st.builds(
+        lambda n, pods, image, more: {
+            "replicas": n,
+            "selector": {"matchLabels": {"app": "scorer"}},
+            "template": {
+                "metadata": {"labels": {"app": "scorer", **pods}},
+                "spec": {"containers": [{"name": "model", "image": image}]},
+            },
+            **more,
+        },
+        replicas,
+        labels,
+        words,
+        st.fixed_dictionaries({}, optional={"minReadySeconds": st.integers(0, 9), "revisionHistoryLimit": replicas}),
+    )
+
+
+plain_annotations = st.none() | labels
+
+STORED: dict[str, Any] = {
+    "Deployment": document(DEPLOYMENT, templated(), plain_annotations),
+    "StatefulSet": document(STATEFULSET, templated(), plain_annotations),
+}
+"""By kind: objects as they are stored while they run."""
+
+RUNTIMES = {runtime.resource.kind: runtime for runtime in (*ALWAYS, *OPTIONAL)}
+
+
+def test_every_runtime_is_tried() -> None:
+    assert set(STORED) == set(RUNTIMES)
+
+
+def written(stored: Document, write: object) -> Document:
+    """The object after a write, as the API server would store it."""
+    assert isinstance(write, Write), write
+    patch: JsonPatch = write.patch
+    after: Document = jsonpatch.apply_patch(stored, patch)
+    return after
+
+
+def pull(stored: Document) -> Document:
+    """What somebody else changes meanwhile, that is none of our business."""
+    changed = copy.deepcopy(stored)
+    changed["metadata"]["labels"]["team"] = "fairness"
+    changed["metadata"].setdefault("annotations", {})["note"] = "looked at"
+    return changed
+
+
+@pytest.mark.parametrize("kind", sorted(RUNTIMES))
+@given(data=st.data(), disturbed=st.booleans())
+def test_contain_then_restore_is_the_identity(kind: str, data: st.DataObject, disturbed: bool) -> None:
+    runtime, before = RUNTIMES[kind], data.draw(STORED[kind])
+    meddle: Callable[[Document], Document] = pull if disturbed else copy.deepcopy
+    facts = runtime.read(before)
+    assert facts.replicas > 0
+    contained = written(before, runtime.stop(facts))
+    assert runtime.read(contained).replicas == 0
+    assert runtime.prove_stopped(runtime.read(contained)).applied
+    assert contained["spec"].get("template") == before["spec"].get("template"), "a stop leaves the model as it is"
+    saved = json.loads(json.dumps(dict(facts.fields)))
+    restored = written(meddle(contained), runtime.restore(runtime.read(meddle(contained)), facts.replicas, saved))
+    assert _plain(restored) == _plain(meddle(before))
+
+
+@pytest.mark.parametrize("kind", sorted(RUNTIMES))
+@given(data=st.data())
+def test_another_object_of_the_same_name_is_not_stopped(kind: str, data: st.DataObject) -> None:
+    runtime, before = RUNTIMES[kind], data.draw(STORED[kind])
+    write = runtime.stop(runtime.read(before))
+    assert isinstance(write, Write)
+    other = copy.deepcopy(before)
+    other["metadata"]["uid"] = "another"
+    with pytest.raises(jsonpatch.JsonPatchTestFailed):
+        jsonpatch.apply_patch(other, write.patch)
+
+
+def _plain(stored: Document) -> Document:
+    """An empty map of annotations is as good as none."""
+    metadata = {key: value for key, value in stored["metadata"].items() if key != "annotations" or value}
+    return {**stored, "metadata": metadata}
