@@ -54,7 +54,7 @@ def ensure_binaries(progress: Progress = print_progress) -> Path:
     if (home / "bin").is_dir():
         return home / "bin"
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(home.with_name(home.name + ".lock"), progress):
+    with locked(home.with_name(home.name + ".lock"), progress):
         if not (home / "bin").is_dir():
             _build(home, progress)
     return home / "bin"
@@ -68,13 +68,13 @@ def ensure_alertmanager(progress: Progress = print_progress) -> Path:
     if program.is_file():
         return program
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(cache_directory() / "alertmanager.lock", progress):
+    with locked(cache_directory() / "alertmanager.lock", progress):
         if not program.is_file():
             partial = home.with_name(home.name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             go = find_go(cache_directory(), progress)
-            _compile(go, ALERTMANAGER, partial, home.with_name(home.name + ".log"), progress)
+            compile_program(go, ALERTMANAGER, partial, home.with_name(home.name + ".log"), progress)
             partial.rename(home)
     return program
 
@@ -87,13 +87,13 @@ def _build(home: Path, progress: Progress) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "bin").mkdir(parents=True)
     for module in ALL:
-        _compile(go, module, partial / "bin", home.with_name(f"{home.name}.{module.directory}.log"), progress)
+        compile_program(go, module, partial / "bin", home.with_name(f"{home.name}.{module.directory}.log"), progress)
     _copy_stages(go, partial / "stages")
     partial.rename(home)  # Atomic: nobody ever sees half a directory.
     progress(f"control plane built in {time.monotonic() - started:.0f} s")
 
 
-def _compile(go: str, module: Module, target: Path, log: Path, progress: Progress) -> None:
+def compile_program(go: str, module: Module, target: Path, log: Path, progress: Progress) -> None:
     # One program is named here, since etcd's package is called "server"; several take their names in the directory.
     output = target / module.programs[0][0] if len(module.programs) == 1 else f"{target}/"
     command = [go, "build", "-v", "-trimpath", f"-ldflags={_ldflags(module)}", "-o", str(output)]
@@ -168,7 +168,7 @@ def _copy_stages(go: str, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(file: Path, progress: Progress) -> Iterator[None]:
+def locked(file: Path, progress: Progress) -> Iterator[None]:
     with file.open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -25,14 +25,14 @@ from typing import Any, Protocol, Self
 import yaml
 
 from tests.cluster.base import ClusterError, Progress
-from tests.cluster.build import _compile, _locked, cache_directory, print_progress
+from tests.cluster.build import compile_program, locked, cache_directory, print_progress
 from tests.cluster.certs import CertificateAuthority
 from tests.cluster.gotool import environment, find_go
 from tests.cluster.install import FIELD_MANAGER, InstallError, kubectl
 from tests.cluster.ports import HOST, Ports
 from tests.cluster.process import Component, Spawner
 from tests.cluster.rest import Rest
-from tests.cluster.versions import MODULES, Module, digest
+from tests.cluster.versions import KEDA, MODULES, ROLLOUTS, Module, digest
 
 RECIPE = "1"
 """Raise it when the way of reading or building changes: the cache is keyed by it."""
@@ -416,7 +416,7 @@ def _unpacked(project: str, progress: Progress) -> Path:
     home = root / f"{project}-{source.version}-{key}"
     if not home.is_dir():
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / "lock", progress):
+        with locked(root / "lock", progress):
             if not home.is_dir():
                 _write(home, source.read(progress))
     return home
@@ -433,13 +433,6 @@ def _write(home: Path, definitions: Iterable[tuple[str, Definition]]) -> None:
 
 # Controllers
 
-ROLLOUTS = Module(
-    "rollouts",
-    "github.com/argoproj/argo-rollouts",
-    (("rollouts-controller", "github.com/argoproj/argo-rollouts/cmd/rollouts-controller"),),
-)
-KEDA = Module("keda", "github.com/kedacore/keda/v2", (("keda-operator", "github.com/kedacore/keda/v2/cmd/operator"),))
-
 
 def ensure_controller(module: Module, progress: Progress = print_progress) -> Path:
     """The program of a controller, built on the first call; some minutes. Raises ClusterError if the build fails."""
@@ -448,14 +441,14 @@ def ensure_controller(module: Module, progress: Progress = print_progress) -> Pa
     program = home / module.names
     if not program.is_file():
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / f"{module.names}.lock", progress):
+        with locked(root / f"{module.names}.lock", progress):
             if not program.is_file():
                 partial = home.with_name(home.name + ".partial")
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir()
-                with _locked(root / "lock", progress):
+                with locked(root / "lock", progress):
                     go = find_go(cache_directory(), progress)
-                _compile(go, module, partial, home.with_name(home.name + ".log"), progress)
+                compile_program(go, module, partial, home.with_name(home.name + ".log"), progress)
                 partial.rename(home)
     return program
 
