@@ -25,7 +25,7 @@ from typing import Any, Protocol, Self
 import yaml
 
 from tests.cluster.base import ClusterError, Progress
-from tests.cluster.build import compile_program, locked, cache_directory, print_progress
+from tests.cluster.build import cache_directory, compile_program, locked, print_progress
 from tests.cluster.certs import CertificateAuthority
 from tests.cluster.gotool import environment, find_go
 from tests.cluster.install import FIELD_MANAGER, InstallError, kubectl
