@@ -624,7 +624,7 @@ async def set_rules(client: Client, rules: list[Object]) -> None:
 
 
 async def grant_patching_deployments(world: World) -> None:
-    rule = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["patch"]}
+    rule = {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["patch"]}
     await world.client.create(ROLES, world.namespace, {"metadata": {"name": "patch"}, "rules": [rule]})
     account = {"kind": "ServiceAccount", "name": "riskladder", "namespace": "riskladder-system"}
     reference = {"apiGroup": ROLES.group, "kind": "Role", "name": "patch"}
@@ -636,7 +636,7 @@ async def test_missing_permission_is_named_stops_nobody_else_and_heals(
     chief: Client, world: World, start: Start
 ) -> None:
     before = (await chief.request("GET", CLUSTER_ROLE, verb="get", resource="clusterroles"))["rules"]
-    without = [r for r in before if not (r["resources"] == ["deployments"] and r["verbs"] == ["patch"])]
+    without = [r for r in before if not ("deployments" in r["resources"] and r["verbs"] == ["patch"])]
     assert len(without) == len(before) - 1
     async with World(chief, f"{world.namespace}-granted") as granted:
         await grant_patching_deployments(granted)
@@ -660,9 +660,10 @@ async def test_missing_permission_is_named_stops_nobody_else_and_heals(
             found = await world.until(named, "the ladder to say which permission is missing")
             assert found["status"] == "False"
             assert f"patch deployments.apps in namespace {world.namespace}" in found["message"]
-            escalation = await world.escalation_says("scorer", "Contained", "False", "ContainmentIntended")
+            escalation = await world.escalation_says("scorer", "Contained", "False", "ContainmentImpossible")
+            assert 'cannot patch resource "deployments"' in condition(escalation, "Contained")["message"]
             events = [r["spec"]["event"] for r in await world.verified(escalation)]
-            assert events == ["EscalationOpened", "Notified"]
+            assert sorted(events) == ["ContainmentImpossible", "EscalationOpened", "Notified"]
             assert (await world.deployment("scorer"))["spec"]["replicas"] == 1
             await granted.ladder_ready()
         finally:
