@@ -79,7 +79,8 @@ def test_every_list_is_bounded_and_says_how_it_merges() -> None:
             assert node["maxItems"] > 0, path
             assert node[LIST_TYPE] in {"map", "set", "atomic"}, path
             for key in node.get(LIST_MAP_KEYS, ()):
-                assert key in node["items"]["required"], f"{path}: {key}"
+                is_given = key in node["items"]["required"] or "default" in node["items"]["properties"][key]
+                assert is_given, f"{path}: {key}"
         if isinstance(node.get("additionalProperties"), dict):
             assert node["maxProperties"] > 0, path
 

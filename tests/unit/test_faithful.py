@@ -15,10 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskladder.workloads.argo import ROLLOUT
 from riskladder.workloads.deployment import DEPLOYMENT
 from riskladder.workloads.facts import JsonPatch
+from riskladder.workloads.kserve import INFERENCESERVICE, LLMINFERENCESERVICE, STOP
+from riskladder.workloads.ray import RAYCLUSTER, RAYSERVICE
 from riskladder.workloads.registry import ALWAYS, OPTIONAL
 from riskladder.workloads.runtime import Runtime, Write
+from riskladder.workloads.scalable import Scalable, parse
+from riskladder.workloads.seldon import SELDON_MODEL
 from riskladder.workloads.statefulset import STATEFULSET
 from tests.unit.builders import Document
 
@@ -70,15 +75,99 @@ def templated() -> st.SearchStrategy[Document]:
     )
 
 
+def seldon_model() -> st.SearchStrategy[Document]:
+    return st.fixed_dictionaries(
+        {"storageUri": words.map("gs://models/{}".format)},
+        optional={
+            "replicas": replicas,
+            "minReplicas": st.integers(0, 60),
+            "maxReplicas": replicas,
+            "requirements": st.lists(words, max_size=2),
+        },
+    )
+
+
+def ray_cluster() -> st.SearchStrategy[Document]:
+    head = words.map(lambda image: {"template": {"spec": {"containers": [{"name": "ray-head", "image": image}]}}})
+    return st.fixed_dictionaries({"headGroupSpec": head}, optional={"suspend": st.just(False), "rayVersion": words})
+
+
+def ray_service() -> st.SearchStrategy[Document]:
+    return st.fixed_dictionaries(
+        {"rayClusterConfig": ray_cluster()}, optional={"suspend": st.just(False), "serveConfigV2": words}
+    )
+
+
+def rollout() -> st.SearchStrategy[Document]:
+    """Specs of Rollouts, with every strategy."""
+    seconds = st.integers(0, 90)
+    canary = st.fixed_dictionaries(
+        {},
+        optional={
+            "trafficRouting": st.just({"nginx": {"stableIngress": "scorer"}}),
+            "abortScaleDownDelaySeconds": seconds,
+            "scaleDownDelayRevisionLimit": st.integers(0, 3),
+        },
+    )
+    blue_green = st.fixed_dictionaries(
+        {"activeService": words},
+        optional={
+            "previewReplicaCount": replicas,
+            "abortScaleDownDelaySeconds": seconds,
+            "autoPromotionEnabled": st.booleans(),
+        },
+    )
+    strategy = canary.map(lambda found: {"canary": found}) | blue_green.map(lambda found: {"blueGreen": found})
+    more = st.fixed_dictionaries({"strategy": strategy}, optional={"paused": st.booleans()})
+    return st.builds(lambda spec, found: {**spec, **found}, templated(), more)
+
+
+SCORER = Scalable(parse("example.dev/v1/scorers=Scorer"))
+"""A kind that the settings allow."""
+
 plain_annotations = st.none() | labels
+
+
+def switched() -> st.SearchStrategy[Any]:
+    """Annotations with or without the one that stops KServe's kinds."""
+    switch = st.sampled_from(["false", "False", "", "no", "true", "True"])
+    return plain_annotations | st.builds(lambda found, value: {**found, STOP: value}, labels, switch)
+
+
+def predicted() -> st.SearchStrategy[Document]:
+    """Specs of InferenceServices, whose components may overrule the annotation."""
+    component = st.builds(
+        lambda image, annotations: {
+            "containers": [{"name": "kserve-container", "image": image}],
+            **({"annotations": annotations} if annotations is not None else {}),
+        },
+        words,
+        switched(),
+    )
+    canaries = st.lists(component.map(lambda predictor: {"predictor": predictor}), max_size=2)
+    return st.fixed_dictionaries(
+        {"predictor": component}, optional={"transformer": component, "explainer": component, "canary": canaries}
+    )
+
+
+def _runs(runtime: Runtime) -> Callable[[Document], bool]:
+    return lambda stored: runtime.read(stored).replicas > 0
+
 
 STORED: dict[str, Any] = {
     "Deployment": document(DEPLOYMENT, templated(), plain_annotations),
     "StatefulSet": document(STATEFULSET, templated(), plain_annotations),
+    "InferenceService": document(INFERENCESERVICE, predicted(), switched()).filter(_runs(INFERENCESERVICE)),
+    "LLMInferenceService": document(LLMINFERENCESERVICE, templated(), switched()).filter(_runs(LLMINFERENCESERVICE)),
+    "Model": document(SELDON_MODEL, seldon_model(), plain_annotations),
+    "RayCluster": document(RAYCLUSTER, ray_cluster(), plain_annotations),
+    "RayService": document(RAYSERVICE, ray_service(), plain_annotations),
+    "Rollout": document(ROLLOUT, rollout(), plain_annotations),
+    "Scorer": document(SCORER, templated(), plain_annotations),
 }
 """By kind: objects as they are stored while they run."""
 
-RUNTIMES = {runtime.resource.kind: runtime for runtime in (*ALWAYS, *OPTIONAL)}
+RUNTIMES = {runtime.resource.kind: runtime for runtime in (*ALWAYS, *OPTIONAL, SCORER)}
 
 
 def test_every_runtime_is_tried() -> None:
@@ -89,8 +178,17 @@ def written(stored: Document, write: object) -> Document:
     """The object after a write, as the API server would store it."""
     assert isinstance(write, Write), write
     patch: JsonPatch = write.patch
+    if write.subresource == "scale":
+        scale = jsonpatch.apply_patch(scale_of(stored), patch)
+        return {**stored, "spec": {**stored["spec"], "replicas": scale["spec"].get("replicas", 0)}}
     after: Document = jsonpatch.apply_patch(stored, patch)
     return after
+
+
+def scale_of(stored: Document) -> Document:
+    """The Scale of an object: it leaves zero out."""
+    asked = stored["spec"]["replicas"]
+    return {"metadata": {"uid": stored["metadata"]["uid"]}, "spec": {"replicas": asked} if asked else {}}
 
 
 def pull(stored: Document) -> Document:
@@ -126,7 +224,7 @@ def test_another_object_of_the_same_name_is_not_stopped(kind: str, data: st.Data
     other = copy.deepcopy(before)
     other["metadata"]["uid"] = "another"
     with pytest.raises(jsonpatch.JsonPatchTestFailed):
-        jsonpatch.apply_patch(other, write.patch)
+        written(other, write)
 
 
 def _plain(stored: Document) -> Document:

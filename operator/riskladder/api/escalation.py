@@ -21,6 +21,7 @@ from riskladder.api.base import (
     Duration,
     Generation,
     KindName,
+    LabelValue,
     ListMap,
     ListSet,
     Model,
@@ -52,6 +53,11 @@ from riskladder.api.signal import MAX_READINGS, Manual, ModelInfo, Reading
 from riskladder.api.tiers import ContainmentAction, Tier
 
 MAX_INTENTS = 16
+MAX_SAVED = 16384
+"""Characters of one field that a containment overwrites."""
+
+MAX_BESIDE = 32
+"""What a tier names beside the model, and as much that is found."""
 
 RevisionText = Annotated[str, Field(max_length=253)]
 ReasonWord = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
@@ -135,12 +141,20 @@ class SavedField(Model):
     path: Annotated[str, Field(min_length=1, max_length=512)] = Field(
         description="Where it is, as a JSON Pointer (RFC 6901)."
     )
-    value: Annotated[str, Field(max_length=16384)] | None = Field(
+    on: Annotated[str, Field(max_length=317)] = Field(
+        "", description="The object it is on, as Kind/name in the same namespace. Empty (default): the workload."
+    )
+    value: Annotated[str, Field(max_length=MAX_SAVED)] | None = Field(
         None, description="What it was, as JSON; absent where the field was not there."
+    )
+    instead: Annotated[str, Field(max_length=2048)] | None = Field(
+        None,
+        description="Of another object, what was put there, as JSON: the selector, or the one backend. It is given "
+        "back only where that still stands.",
     )
 
 
-SavedFields = Annotated[tuple[SavedField, ...], Field(max_length=16), ListMap("path")]
+SavedFields = Annotated[tuple[SavedField, ...], Field(max_length=16), ListMap("path", "on")]
 
 
 class Evidence(Model):
@@ -161,6 +175,17 @@ class Evidence(Model):
     taken_at: Timestamp = Field(description="When this was read.")
 
 
+class Through(Model):
+    """The object beside the workload that a Fallback or an Isolate acts on, and what is put there."""
+
+    kind: KindName = Field(description="Service, HTTPRoute or NetworkPolicy.")
+    name: ObjectName = Field(description="Its name, in the workload's namespace.")
+    selector: Annotated[dict[str, LabelValue], Field(max_length=16)] | None = Field(
+        None, description="Of a Service, the labels of the pods that serve instead."
+    )
+    backend: ObjectName | None = Field(None, description="Of an HTTPRoute, the Service that serves instead.")
+
+
 class Intent(Model):
     """An act that is about to be done, saved before it is done. Never changed, at most one act for each."""
 
@@ -172,6 +197,9 @@ class Intent(Model):
     revision: RevisionText | None = Field(None, description="For a Rollback, the revision to go back to.")
     pod_template_hash: RevisionText | None = Field(
         None, description="For a Rollback, the hash of that revision's pod template: it stays when the number changes."
+    )
+    through: Through | None = Field(
+        None, description="For a Fallback or an Isolate, what it acts on in place of the workload."
     )
     reason: ReasonWord = Field(description="Why, one word, the same as the reason of its Event.")
     message: Text = Field("", description="The same for people: for example why a Rollback was impossible.")
@@ -307,6 +335,10 @@ class SuspendedStatus(Model):
     name: ObjectName = Field(description="Its name.")
     uid: Annotated[str, Field(max_length=128)] = Field("", description="Its uid; empty where it was not found.")
     was: bool = Field(False, description="Whether it was suspended before: then a Resume leaves it so.")
+    value: Text | None = Field(
+        None,
+        description="Of a ScaledObject, the annotation that pauses it as it was before; absent where there was none.",
+    )
     suspended_at: Timestamp | None = Field(None, description="When it was seen suspended.")
     resumed_at: Timestamp | None = Field(None, description="When it was seen running again, after a Resume.")
     problem: Text = Field("", description="Why it could not be suspended or resumed.")
@@ -321,13 +353,17 @@ class ContainmentStatus(Model):
     intended_at: Timestamp = Field(description="When the intent was saved.")
     applied_at: Timestamp | None = Field(None, description="When the API server acknowledged the change.")
     endpoints_empty_at: Timestamp | None = Field(None, description="When no ready endpoint was left: proof.")
-    pods_gone_at: Timestamp | None = Field(None, description="When the last contained pod was gone.")
+    pods_gone_at: Timestamp | None = Field(
+        None,
+        description="When the last contained pod was gone. The pods of a Fallback and of an Isolate keep running: when "
+        "the fallback served, and when no NetworkPolicy allowed them anything.",
+    )
     undone: Annotated[tuple[Undone, ...], Field(max_length=16), ListMap("fieldManager")] = Field(
         (), description="Who undid it, when, and how often; it was put back each time."
     )
     contest: Contest | None = Field(None, description="How often it was undone of late.")
-    beside: Annotated[tuple[SuspendedStatus, ...], Field(max_length=16), ListMap("kind", "name")] = Field(
-        (), description="What is suspended beside the model (alsoSuspend), as it was before."
+    beside: Annotated[tuple[SuspendedStatus, ...], Field(max_length=MAX_BESIDE), ListMap("kind", "name")] = Field(
+        (), description="What is suspended beside the model (alsoSuspend, and what scales it), as it was before."
     )
     restore: Restore | None = Field(None, description="What a Resume brings back.")
 
@@ -347,6 +383,9 @@ class ResumeStatus(Model):
     )
     applied_at: Timestamp | None = Field(None, description="When all of what was there had been restored.")
     watch_until: Timestamp | None = Field(None, description="Until when the model is watched, after the last step.")
+    left: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=16), AtomicList()] = Field(
+        (), description="What was not given back, since somebody had changed it while the model was contained."
+    )
 
 
 class RiskAcceptance(Model):

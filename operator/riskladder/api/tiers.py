@@ -201,17 +201,19 @@ class Containment(Model):
     )
     action: ContainmentAction = Field(
         description="The safe state. ScaleToZero: no replica is left. Rollback: back to the last revision known to be "
-        "good. Fallback: traffic goes to what fallback names. Isolate: pods keep running and no traffic reaches them. "
-        "Fallback and Isolate are not carried out yet: the workload is scaled to zero."
+        "good. Fallback: traffic goes to what fallback names. Isolate: pods keep running, and a NetworkPolicy "
+        "lets no traffic in or out. Fallback and Isolate need a component of the operator (docs/runtimes.md): without "
+        "it ifImpossible is done."
     )
     if_impossible: Literal[ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE] = Field(
         ContainmentAction.SCALE_TO_ZERO,
         description="What to do instead where the action cannot be done, for example a Rollback with no known good "
-        "revision. ScaleToZero (default) or Isolate, which is not carried out yet: the workload is scaled to zero.",
+        "revision. ScaleToZero (default) or Isolate; where that cannot be done either, ScaleToZero.",
     )
     fallback: Fallback | None = Field(
         None,
-        description="Where traffic goes. Required by action Fallback, unused by the others. Validated, not yet used.",
+        description="Where traffic goes. Required by action Fallback, unused by the others. Naming the Service or "
+        "HTTPRoute here is what permits Riskladder to change it.",
     )
     lock: bool = Field(
         True,

@@ -15,7 +15,7 @@ from riskladder.cli import logs
 from riskladder.cli.demo import demo
 from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
-from riskladder.cli.options import Enable, Kubeconfig, NotifyHost, NotifyNetwork
+from riskladder.cli.options import Enable, Kubeconfig, NotifyHost, NotifyNetwork, Scalable
 from riskladder.cli.people.commands import register
 from riskladder.cli.timeline import timeline
 from riskladder.cli.verify import verify
@@ -63,6 +63,7 @@ def operator(
     notify_host: NotifyHost = None,
     notify_network: NotifyNetwork = None,
     enable: Enable = None,
+    scalable: Scalable = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
 ) -> None:
@@ -78,9 +79,14 @@ def operator(
         typer.echo(f"error: --notify-host, --notify-network: {error}", err=True)
         raise typer.Exit(2) from error
     try:
-        runtimes = Runtimes(enable or ())
+        Runtimes(enable or ())
     except ValueError as error:
         typer.echo(f"error: --enable: {error}", err=True)
+        raise typer.Exit(2) from error
+    try:
+        runtimes = Runtimes(enable or (), scalable or ())
+    except ValueError as error:
+        typer.echo(f"error: --scalable: {error}", err=True)
         raise typer.Exit(2) from error
     settings = Settings(
         kubeconfig=kubeconfig,

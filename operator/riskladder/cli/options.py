@@ -48,3 +48,12 @@ Enable = Annotated[
         envvar="RISKLADDER_ENABLE",
     ),
 ]
+Scalable = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GROUP/VERSION/PLURAL=KIND",
+        help="A further kind of target, known by its scale subresource alone; repeatable. Grant what it needs as in "
+        "examples/scalable.",
+        envvar="RISKLADDER_SCALABLE",
+    ),
+]

@@ -19,7 +19,7 @@ from riskladder.cli.source import Export
 MESSAGE, KEY = "message", "key"
 """Entries of a record's detail that every record has: the sentence for people, and what identifies the act."""
 
-_PROOFS = (Reason.SCALED_TO_ZERO, Reason.ROLLED_BACK, Reason.ALREADY_AT_ZERO)
+_PROOFS = (Reason.SCALED_TO_ZERO, Reason.ROLLED_BACK, Reason.FELL_BACK, Reason.ISOLATED, Reason.ALREADY_AT_ZERO)
 _CONTAINMENT: Mapping[str, str] = {
     Reason.CONTAINMENT_APPLIED: "applied, not proved yet",
     Reason.CONTAINMENT_LATE: "not proved in time",

@@ -15,13 +15,16 @@ from collections.abc import Callable, Collection
 
 import structlog
 
-from riskladder.cluster.client import ApiError, Client, Object
+from riskladder.cluster.client import ApiError, Client, NotFound, Object
 from riskladder.cluster.resources import Resource
 
 log = structlog.get_logger(__name__)
 
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0
 """Seconds to wait after the first failure in a row, and at most."""
+
+NOT_SERVED = 3
+"""After so many answers in a row that there is no such kind, it is believed: an API server that starts may say so."""
 
 
 class Informer:
@@ -36,6 +39,7 @@ class Informer:
         put: Callable[[Resource, Object], None],
         drop: Callable[[Resource, Object], None],
         drop_unless: Callable[[Resource, Collection[str], str], None],
+        optional: bool = False,
     ) -> None:
         """Prepare.
 
@@ -46,6 +50,7 @@ class Informer:
             put: Told of every object as it is now.
             drop: Told of every object that was deleted.
             drop_unless: Told of the uids that a fresh list found, and the namespace (empty for all).
+            optional: Its CustomResourceDefinition may be missing: then there is nothing of it, until it is installed.
         """
         self._client = client
         self.resource = resource
@@ -54,8 +59,10 @@ class Informer:
         self._put = put
         self._drop = drop
         self._drop_unless = drop_unless
+        self._optional = optional
+        self._missing = False
         self.synced = asyncio.Event()
-        """Set when the resource has been listed once."""
+        """Set when the resource has been listed once, or is not served and need not be."""
         self.heard = time.monotonic()
         """When anything was last heard of it (monotonic)."""
 
@@ -69,14 +76,30 @@ class Informer:
                 while True:
                     version = await self._follow(version)
             except ApiError as error:
-                if error.status != 410:  # Gone is no failure: the version was too old, and is listed anew
-                    log.warning("watch failed", resource=self.resource.title, error=str(error))
                 failures += 1
+                if self._optional and isinstance(error, NotFound):
+                    if failures >= NOT_SERVED:
+                        self._not_served()
+                elif error.status != 410:  # Gone is no failure: the version was too old, and is listed anew
+                    log.warning("watch failed", resource=self.resource.title, error=str(error))
                 ceiling = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(failures, 10))
                 await asyncio.sleep(ceiling * (0.5 + random.random() / 2))  # noqa: S311 - jitter, not a secret
 
+    def _not_served(self) -> None:
+        """There is no such kind, so there is no object of it; it is asked for again every few seconds."""
+        if not self._missing:
+            self._missing = True
+            why = f"{self.resource.api_version} {self.resource.kind} is not installed: it is taken up once it is"
+            log.warning("kind missing", resource=self.resource.title, error=why)
+            self._drop_unless(self.resource, (), self._namespace or "")
+        self.heard = time.monotonic()
+        self.synced.set()
+
     async def _list(self) -> str:
         items, version = await self._client.list_at(self.resource, self._namespace)
+        if self._missing:
+            self._missing = False
+            log.info("kind installed", resource=self.resource.title)
         for item in items:
             self._guarded(self._put, item)
         self._drop_unless(self.resource, {item["metadata"]["uid"] for item in items}, self._namespace or "")

@@ -7,11 +7,19 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable
 
+from riskladder.workloads.around import NETWORKPOLICIES, RESOURCES
 from riskladder.workloads.registry import ALWAYS, OPTIONAL
 from riskladder.workloads.runtime import Runtime
 
 KNOWN = (*ALWAYS, *OPTIONAL)
 WIDTH = 118
+
+SAME = (
+    "request.operation == 'DELETE' ? variables.plural != 'networkpolicies' "
+    ": variables.plural == 'services' ? object.spec.?selector == oldObject.spec.?selector "
+    ": variables.plural == 'httproutes' ? object.spec.?rules == oldObject.spec.?rules : object.spec == oldObject.spec"
+)
+"""Whether what contains a model from beside it stays as it is."""
 
 POLICY = """\
 # The containment lock: what the operator has taken to a safe state stays there until people decide, whoever pulls at
@@ -25,6 +33,11 @@ POLICY = """\
 #   same name can only be created stopped.
 # - Rollback: nobody but the operator changes what was rolled back (the pod template). Nobody creates a workload of the
 #   same name.
+#
+# - Fallback: nobody but the operator changes the selector of the Service, or the rules of the HTTPRoute, by which its
+#   traffic goes elsewhere.
+# - Isolate: nobody but the operator changes or deletes the NetworkPolicy that isolates it. The workload itself is free
+#   under both.
 #
 # That holds for cluster admins, autoscalers, GitOps controllers and `kubectl rollout undo`. Status, deletion and
 # everything else about the workload are not its business, nor are workloads in namespaces without such an Escalation.
@@ -59,6 +72,9 @@ spec:
   - name: kinds
     expression: >-
 %(kinds)s
+  - name: throughs
+    expression: >-
+%(throughs)s
   - name: plural
     expression: request.resource.resource
   - name: isTarget  # a kind that is not listed is known by the usual plural of its name
@@ -68,6 +84,19 @@ spec:
       : variables.plural in [params.spec.target.kind.lowerAscii() + 's', params.spec.target.kind.lowerAscii() + 'es'])
   - name: action
     expression: params.metadata.labels['riskladder.dev/containment']
+  - name: through  # what a Fallback or an Isolate acts on, in place of the workload: kind and name
+    expression: >-
+      size(params.spec.?intents.orValue([])) == 0 ? ['', ''] : [
+      params.spec.intents[size(params.spec.intents) - 1].?through.?kind.orValue(''),
+      params.spec.intents[size(params.spec.intents) - 1].?through.?name.orValue('')]
+  - name: isThrough
+    expression: >-
+      variables.action in ['Fallback', 'Isolate'] && oldObject != null
+      && variables.through[1] == oldObject.metadata.name && variables.plural in variables.throughs
+      && variables.throughs[variables.plural] == variables.through[0]
+  - name: isAsBefore
+    expression: >-
+%(same)s
   - name: isScale
     expression: has(request.subResource) && request.subResource == 'scale'
   - name: isSwitch
@@ -92,7 +121,7 @@ spec:
       kubectl riskladder show ' + params.metadata.name + ' -n ' + request.namespace + ' says whose it is'
   validations:
   - expression: >-
-      !variables.isTarget || variables.action == 'Rollback' || variables.level <= variables.before
+      !variables.isTarget || variables.action != 'ScaleToZero' || variables.level <= variables.before
     messageExpression: >-
       params.spec.target.kind + ' ' + request.name + (variables.isSwitch ? ' cannot be started: it'
       : ' cannot have more than ' + string(variables.before) + ' replicas, and ' + string(variables.level)
@@ -103,6 +132,14 @@ spec:
     messageExpression: >-
       'the pod template of ' + params.spec.target.kind + ' ' + request.name + ' cannot be changed, nor the workload
       created again: it' + variables.advice
+    reason: Forbidden
+  - expression: >-
+      !variables.isThrough || namespaceObject.metadata.?deletionTimestamp.hasValue() || variables.isAsBefore
+    messageExpression: >-
+      (request.operation == 'DELETE' ? variables.through[0] + ' ' + variables.through[1] + ' cannot be deleted: '
+      : 'the ' + {'Service': 'selector', 'HTTPRoute': 'rules', 'NetworkPolicy': 'spec'}[variables.through[0]] + ' of '
+      + variables.through[0] + ' ' + variables.through[1] + ' cannot be changed: ')
+      + params.spec.target.kind + ' ' + params.spec.target.name + variables.advice
     reason: Forbidden
 ---
 apiVersion: admissionregistration.k8s.io/v1
@@ -131,6 +168,8 @@ def policy() -> str:
     return POLICY % {
         "rules": "\n".join(_rules()),
         "kinds": _folded(json.dumps(kinds).replace('"', "'")),
+        "throughs": _folded(json.dumps({r.plural: kind for kind, r in RESOURCES.items()}).replace('"', "'")),
+        "same": _folded(SAME),
         "switches": _folded(f"variables.plural in {json.dumps(switches)}".replace('"', "'")),
         "level": _folded(level),
         "before": _folded(level.replace("object.", "oldObject.")),
@@ -152,6 +191,12 @@ def _rules() -> list[str]:
         f"      resources: [{', '.join(plurals)}]\n"
         "      operations: [CREATE, UPDATE]"
         for group, plurals in groups.items()
+    ] + [
+        f"    - apiGroups: [{json.dumps(resource.group) if not resource.group else resource.group}]\n"
+        '      apiVersions: ["*"]\n'
+        f"      resources: [{resource.plural}]\n"
+        f"      operations: [UPDATE{', DELETE' if resource is NETWORKPOLICIES else ''}]"
+        for resource in RESOURCES.values()
     ]
 
 

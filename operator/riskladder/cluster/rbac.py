@@ -2,7 +2,8 @@
 against it.
 
 Each rule says who needs it and why, so that a reviewer can strike one out and know what is lost. No wildcard, no
-``delete`` of anything, and of Secrets only the one that holds the channels' credentials.
+``delete`` of anything (component isolate may delete its NetworkPolicies), and of Secrets only the one that holds the
+channels' credentials.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from riskladder.api.base import GROUP
 from riskladder.cluster.client import Client
 from riskladder.workloads.runtime import Runtime
+from riskladder.workloads.suspend import Companion
 
 CHECK_EVERY = 300.0
 """Seconds for which a complete set of permissions is believed."""
@@ -134,15 +136,15 @@ CLUSTER = (
 """Of the cluster, however few namespaces it is bound in: what has no namespace."""
 
 
-def granted_for(runtime: Runtime) -> tuple[Grant, ...]:
-    """What an optional runtime needs beyond that, in the same namespaces."""
+def granted_for(runtime: Runtime | Companion) -> tuple[Grant, ...]:
+    """What an optional runtime, or companion of models, needs beyond that, in the same namespaces."""
     return tuple(Grant(p.group, p.resources, p.verbs, p.why) for p in runtime.permissions)
 
 
 class Permissions:
     """Asks the API server what the operator may not do (SelfSubjectAccessReview, which is allowed to everybody)."""
 
-    def __init__(self, client: Client, runtimes: Iterable[Runtime] = ()) -> None:
+    def __init__(self, client: Client, runtimes: Iterable[Runtime | Companion] = ()) -> None:
         """Ask through this client, about what is always needed and what these runtimes need."""
         self._client = client
         self._checks = _checks((*NAMESPACED, *(grant for runtime in runtimes for grant in granted_for(runtime))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from riskladder.api.base import GROUP, VERSION
 from riskladder.api.resource import Resource as Resource
-from riskladder.workloads import deployment, statefulset
+from riskladder.workloads import deployment, keda, statefulset, suspend
 from riskladder.workloads.registry import Runtimes
 
 LADDERS = Resource(GROUP, VERSION, "escalationladders", "EscalationLadder")
@@ -21,11 +21,7 @@ EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
-SUSPENDABLE = {
-    "CronJob": Resource("batch", "v1", "cronjobs", "CronJob"),
-    "Job": Resource("batch", "v1", "jobs", "Job"),
-    "CronWorkflow": Resource("argoproj.io", "v1alpha1", "cronworkflows", "CronWorkflow"),
-}
+SUSPENDABLE = {resource.kind: resource for resource in (*suspend.SWITCHED, keda.SCALEDOBJECTS)}
 """What can be suspended beside a model, by kind."""
 
 OWN = (LADDERS, SIGNALS, ESCALATIONS, DECISIONS, RECORDS)

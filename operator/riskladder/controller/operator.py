@@ -24,7 +24,7 @@ from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.connection import connect
 from riskladder.cluster.informer import Informer
 from riskladder.cluster.lease import Elector
-from riskladder.cluster.resources import OWN, WATCHED, followed
+from riskladder.cluster.resources import CACHED, OWN, WATCHED, followed
 from riskladder.controller import health
 from riskladder.controller.handlers import Handlers, NoMemories, kopf_settings, watchers_alive
 from riskladder.controller.metrics import Metrics
@@ -282,6 +282,7 @@ class Operator:
                 put=store.put,
                 drop=store.drop,
                 drop_unless=lambda of, present, where: store.drop_unless(of, present, namespace=where),
+                optional=resource not in CACHED,
             )
             for resource in followed(self._settings.runtimes)
             for namespace in self._settings.namespaces or (None,)

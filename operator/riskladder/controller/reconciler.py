@@ -31,7 +31,7 @@ from riskladder.notify.courier import Courier
 from riskladder.policy import contain
 from riskladder.policy.decide import decide
 from riskladder.policy.ladders import update_ladder
-from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising
+from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising, Settlement
 from riskladder.policy.progress import record_undone
 from riskladder.policy.snapshot import Escalation, Proof, Snapshot, Stamps, TargetKey
 from riskladder.workloads.registry import Runtimes
@@ -112,7 +112,9 @@ class Reconciler:
         self._workloads = WorkloadWriter(client, self.store)
         self._obstacles: dict[TargetKey, str] = {}
         """Why a target could not be contained the last time, where trying again at once is of no use."""
-        self._permissions = Permissions(client, self.store.runtimes)
+        self._permissions = Permissions(
+            client, (*self.store.runtimes, *self.store.runtimes.companions, *self.store.runtimes.means)
+        )
         self._people = People(client, self.store, self._trail, observe=metrics.observe_trail, now=utcnow)
         self.outbox = Outbox(client, courier, self.store, changed=self._told, now=utcnow) if courier else None
         self._lock: str | None = None
@@ -180,6 +182,7 @@ class Reconciler:
             lock=self._lock,
             obstacle=self._obstacles.get(key, ""),
             beside=beside or {},
+            seeks=self._workloads.seeks,
         )
         escalation = snapshot.open
         if escalation is not None and snapshot.target is not None and (intent := contain.active_intent(escalation)):
@@ -324,9 +327,12 @@ class Reconciler:
         """The one write that contains: a compare-and-swap on the workload as it was seen."""
         assert snapshot.target is not None  # noqa: S101
         try:
-            await self._workloads.contain(key, snapshot.target, act)
+            if act.intent.through is not None:
+                await self._workloads.contain_around(key, snapshot.target, escalation, act)
+            else:
+                await self._workloads.contain(key, snapshot.target, act)
         except (NotContainable, Forbidden) as error:
-            self._obstacles[key] = str(error)[:1024]
+            self._obstacles[key] = (error.message if isinstance(error, Forbidden) else str(error))[:1000]
             raise
         self._obstacles.pop(key, None)
         self.lock_matters.set()
@@ -387,6 +393,7 @@ class Reconciler:
             changes = [change for change in plan.signals if self._trail.takes_status(change.signal)]
             for change in changes:  # its status may be refused because a newer reading is there: this one has counted
                 self.store.remember(key, change.signal.name, change.signal.uid, change.status)
+            settled_again = await self._settle(key, snapshot, plan.settlement) if plan.settlement else None
             for update in plan.escalations:
                 await self._write_escalation(update)
             if not plan.escalations:  # what a crash left half written comes first: this would go on record behind it
@@ -398,16 +405,29 @@ class Reconciler:
                 await self._trail.decision(decision)
             if plan.restoring is not None:
                 await self._workloads.restore(key, snapshot, plan.restoring)
+            for lifting in plan.liftings:
+                await self._workloads.lift(key, lifting)
             for switch in plan.switches:
                 await self._workloads.switch(key, switch)
             if plan.rehearsal is not None:
                 error = await self._workloads.rehearse(key, snapshot, plan.rehearsal)
                 self._rehearsals[(plan.rehearsal.escalation.uid, plan.rehearsal.intent.id)] = (utcnow(), error)
             self._deliver(key)
-            if plan.escalations or changes or plan.restoring or plan.switches or plan.rehearsal:
+            if plan.escalations or changes or plan.restoring or plan.liftings or plan.switches or plan.rehearsal:
                 self.scheduler.add(key)
+            elif settled_again is not None:
+                self.scheduler.add(key, after=settled_again)
             else:
                 self._sleep(key, plan)
+
+    async def _settle(self, key: TargetKey, snapshot: Snapshot, settlement: Settlement) -> float:
+        """The second write of a containment; seconds after which to look again. The trail does not wait for a right."""
+        try:
+            return await self._workloads.settle(key, snapshot, settlement)
+        except Forbidden as error:
+            self._forbidden(key.namespace)
+            log.warning("not settled", namespace=key.namespace, target=f"{key.kind}/{key.name}", error=str(error))
+            return PERMISSION_RECHECK
 
     def _deliver(self, key: TargetKey) -> None:
         """Have delivered what is pending."""

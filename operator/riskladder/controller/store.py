@@ -22,15 +22,16 @@ from pydantic import ValidationError
 from riskladder.api.chain import digest
 from riskladder.api.conditions import find
 from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
-from riskladder.api.escalation import EscalationSpec, EscalationStatus, NotificationState
+from riskladder.api.escalation import EscalationSpec, EscalationStatus, NotificationState, Through
 from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
 from riskladder.cluster.resources import WATCHED, Resource, followed
+from riskladder.controller.around_cache import AroundCache
 from riskladder.controller.workload_cache import Name, Object, WorkloadCache
-from riskladder.policy.contain import escalation_name
+from riskladder.policy.contain import active_intent, escalation_name
 from riskladder.policy.snapshot import (
     Decision,
     Escalation,
@@ -43,6 +44,7 @@ from riskladder.policy.snapshot import (
     breached_by,
     settled_by,
 )
+from riskladder.workloads.around import NETWORKPOLICIES
 from riskladder.workloads.facts import Workload
 from riskladder.workloads.registry import Runtimes
 
@@ -151,13 +153,17 @@ class Store:
         """By target uid: its closed escalations by uid."""
         self._decisions: dict[Name, dict[str, Decision]] = defaultdict(dict)
         """By namespace and escalation: decisions by name, those not judged yet only."""
-        self.workloads = WorkloadCache(self.runtimes, changed=self._workload_changed, moved=self._workload_moved)
+        self.workloads = WorkloadCache(
+            self.runtimes, changed=self._workload_changed, moved=self._workload_moved, served=self._served
+        )
+        self.around = AroundCache(self.runtimes.changes, changed=self._around_changed)
         self._readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
             resources.LADDERS.title: (self._put_ladder, self._drop_ladder),
             resources.SIGNALS.title: (self._put_signal, self._drop_signal),
             resources.ESCALATIONS.title: (self._put_escalation, self._drop_escalation),
             resources.DECISIONS.title: (self._put_decision, self._drop_decision),
             **self.workloads.readers,
+            **self.around.readers,
         }
 
     # --- Feeding --------------------------------------------------------------------------------------------------
@@ -451,6 +457,39 @@ class Store:
         if any(e.spec.intents for e in self._open.get(key, {}).values()):
             self._enqueue(key, False)
 
+    # --- What is around them --------------------------------------------------------------------------------------
+
+    def _around_changed(self, namespace: str, kind: str, name: str, content: bool) -> None:
+        """A policy of others matters to whatever is isolated, a Service or a route to what goes through it."""
+        for key, escalation, through in self._ways(namespace):
+            if (through.kind, through.name) == (kind, name):
+                self._enqueue(key, content and escalation.is_open)
+            elif through.kind == kind == NETWORKPOLICIES.kind or through.backend == name:
+                self._enqueue(key, False)
+
+    def _served(self, namespace: str, service: str) -> None:
+        for key, _, through in self._ways(namespace):
+            if service in (through.name, through.backend):
+                self._enqueue(key, False)
+
+    def _ways(self, namespace: str) -> Iterator[tuple[TargetKey, Escalation, Through]]:
+        """What the open escalations of a namespace act on beside their targets."""
+        for key, by_name in list(self._open.items()):
+            for escalation in by_name.values() if key.namespace == namespace else ():
+                for intent in escalation.spec.intents:
+                    if intent.through is not None and not escalation.spec.drill:
+                        yield key, escalation, intent.through
+
+    def _taken(self, key: TargetKey) -> dict[tuple[str, str], str]:
+        """What escalations of other targets act on, until it is given back."""
+        found = {}
+        for other, escalation, through in self._ways(key.namespace):
+            resume = escalation.status.resume
+            is_back = resume is not None and resume.applied_at is not None and active_intent(escalation) is None
+            if other != key and escalation.is_open and not is_back:
+                found[(through.kind, through.name)] = f"{other.kind} {other.name} (Escalation {escalation.name})"
+        return found
+
     # --- Reading --------------------------------------------------------------------------------------------------
 
     def escalation(self, key: TargetKey, name: str) -> Escalation | None:
@@ -473,6 +512,9 @@ class Store:
         signals = tuple(self._signals_of(key, thorough=thorough))
         escalations = tuple(self._open.get(key, {}).values())
         target = self.workloads.get(key)
+        if target is not None and self.around.enabled:
+            around = self.around.get(key.namespace, self.workloads.serving(key.namespace), self._taken(key))
+            target = replace(target, around=around)
         names = {s.spec.ladder for s in signals if s.spec} | {e.spec.ladder.name for e in escalations}
         ladders = {
             name: entry.ladder for name in names if (entry := self.ladders.get((key.namespace, name))) is not None

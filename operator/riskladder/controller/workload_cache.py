@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,13 +11,16 @@ from typing import Any
 
 from riskladder.cluster import resources
 from riskladder.policy.snapshot import TargetKey
-from riskladder.workloads import deployment, statefulset
+from riskladder.workloads import argo, deployment, ray, statefulset
 from riskladder.workloads.facts import Pod, Revision, Workload
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.replicas import controller_uid, read_pod
 from riskladder.workloads.runtime import Runtime
 
 Object = Mapping[str, Any]
+SERVICE_NAME = "kubernetes.io/service-name"
+"""The label of an EndpointSlice that names its Service."""
+
 Name = tuple[str, str]
 """Namespace and name."""
 
@@ -35,6 +38,7 @@ class WorkloadCache:
         *,
         changed: Callable[[TargetKey, bool], None],
         moved: Callable[[TargetKey], None],
+        served: Callable[[str, str], None] = lambda namespace, service: None,
     ) -> None:
         """Start empty.
 
@@ -42,10 +46,15 @@ class WorkloadCache:
             runtimes: The kinds of workloads.
             changed: Told of a workload, and whether its spec, labels or identity changed (or only its status).
             moved: Told of a workload some of whose revisions, pods or endpoints changed.
+            served: Told of the namespace and name of a Service whose endpoints changed.
         """
         self._runtimes = runtimes
         self._changed = changed
         self._moved = moved
+        self._served = served
+        self._labelled = runtimes.by_labels or bool(runtimes.changes)
+        self._services: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        """By namespace and Service: names of its slices, where traffic may be sent elsewhere."""
         self._workloads: dict[TargetKey, Workload] = {}
         self._keys: dict[str, TargetKey] = {}
         """By uid of the workload."""
@@ -77,6 +86,15 @@ class WorkloadCache:
                 partial(self._put_workload, runtime),
                 partial(self._drop_workload, runtime),
             )
+        self._between: set[str] = set()
+        """Kinds that stand between a workload and its pods, and may be targets themselves."""
+        if any(runtime.history == ray.RAYCLUSTERS for runtime in runtimes):
+            self._between.add(ray.RAYCLUSTERS.kind)
+            put, drop = self.readers.get(ray.RAYCLUSTERS.title, (_nothing, _nothing))
+            self.readers[ray.RAYCLUSTERS.title] = (
+                partial(_each, (put, self._put_raycluster)),
+                partial(_each, (drop, self._drop_revision)),
+            )
 
     # --- Workloads and their history ------------------------------------------------------------------------------
 
@@ -85,6 +103,8 @@ class WorkloadCache:
         key = TargetKey(workload.namespace, workload.kind, workload.name)
         before = self._workloads.get(key)
         workload = replace(workload, template_since=_template_since(workload, before, obj))
+        if before is not None and not workload.current_hash and _same_template(before, workload):
+            workload = replace(workload, current_hash=before.current_hash)  # until its controller has seen the rest
         self._workloads[key] = workload
         self._keys[workload.uid] = key
         if workload.pod_labels is not None:
@@ -111,13 +131,19 @@ class WorkloadCache:
     def _put_replicaset(self, obj: Object) -> None:
         owner = controller_uid(obj["metadata"], self._owning)
         if owner:
-            self._put_revision(owner, deployment.read_replicaset(obj))
+            is_rollout = controller_uid(obj["metadata"], (argo.ROLLOUT.resource.kind,)) == owner
+            self._put_revision(owner, argo.read_revision(obj) if is_rollout else deployment.read_replicaset(obj))
 
     def _put_controllerrevision(self, obj: Object) -> None:
         owner = controller_uid(obj["metadata"], (statefulset.STATEFULSET.resource.kind,))
         revision = statefulset.read_controllerrevision(obj) if owner else None
         if revision is not None:
             self._put_revision(owner, revision)
+
+    def _put_raycluster(self, obj: Object) -> None:
+        owner = controller_uid(obj["metadata"], (ray.RAYSERVICES.kind,))
+        if owner:
+            self._put_revision(owner, ray.read_owned(obj))
 
     def _put_revision(self, owner: str, revision: Revision) -> None:
         self._revisions[owner][revision.uid] = revision
@@ -139,9 +165,10 @@ class WorkloadCache:
     # --- Pods -----------------------------------------------------------------------------------------------------
 
     def _put_pod(self, obj: Object) -> None:
-        pod = read_pod(obj, labelled=self._runtimes.by_labels)
+        pod = read_pod(obj, labelled=self._labelled)
         namespace = obj["metadata"]["namespace"]
-        owner = pod.owner_uid or (f"{namespace}/" if self._runtimes.by_labels else "")
+        owner = pod.owner_uid or controller_uid(obj["metadata"], self._between)
+        owner = owner or (f"{namespace}/" if self._runtimes.by_labels else "")
         if not owner:
             return
         self._pods[owner][pod.name] = pod
@@ -171,10 +198,29 @@ class WorkloadCache:
             if (endpoint.get("targetRef") or {}).get("kind") == "Pod"
             and (endpoint.get("conditions") or {}).get("ready") is not False
         )
+        service = (metadata.get("labels") or {}).get(SERVICE_NAME)
+        if service and self._runtimes.changes:
+            self._services[metadata["namespace"]][service].add(metadata["name"])
         self._set_slice((metadata["namespace"], metadata["name"]), ready)
+        if service and self._runtimes.changes:
+            self._served(metadata["namespace"], service)
 
     def _drop_slice(self, obj: Object) -> None:
-        self._set_slice((obj["metadata"]["namespace"], obj["metadata"]["name"]), frozenset())
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        self._set_slice((namespace, name), frozenset())
+        for service, slices in list(self._services.get(namespace, {}).items()):
+            if name in slices:
+                slices.discard(name)
+                if not slices:
+                    del self._services[namespace][service]
+                self._served(namespace, service)
+
+    def serving(self, namespace: str) -> dict[str, frozenset[str]]:
+        """By Service of a namespace: the pods that its slices list as ready."""
+        return {
+            service: frozenset(pod for name in slices for pod in self._ready_in_slice.get((namespace, name), ()))
+            for service, slices in self._services.get(namespace, {}).items()
+        }
 
     def _set_slice(self, name: Name, ready: frozenset[str]) -> None:
         before = self._ready_in_slice.pop(name, frozenset())
@@ -230,11 +276,11 @@ class WorkloadCache:
             self._moved(key)
 
     def get(self, key: TargetKey) -> Workload | None:
-        """A workload joined with its history, pods and endpoints."""
+        """A workload joined with its history (unless it tells its revisions itself), pods and endpoints."""
         base = self._workloads.get(key)
         if base is None:
             return None
-        revisions = tuple(self._revisions.get(base.uid, {}).values())
+        revisions = base.revisions or tuple(self._revisions.get(base.uid, {}).values())
         if base.pod_labels is not None:
             pods, ghosts = self._selected(key.namespace, base.pod_labels)
         else:
@@ -258,13 +304,26 @@ class WorkloadCache:
         return tuple(matching(self._pods)), sum(1 for _ in matching(self._ghosts))
 
 
+def _each(readers: Iterable[Callable[[Object], None]], obj: Object) -> None:
+    for reader in readers:
+        reader(obj)
+
+
+def _nothing(obj: Object) -> None:
+    del obj
+
+
+def _same_template(before: Workload, workload: Workload) -> bool:
+    return before.uid == workload.uid and before.digest == workload.digest
+
+
 def _template_since(workload: Workload, before: Workload | None, obj: Object) -> datetime:
     """From when on the pod template has certainly been in place.
 
     The API server keeps the time of the write to the second only, cut off, so one second later it is certain; where the
     change was seen as it happened, this clock is finer.
     """
-    if before is not None and before.uid == workload.uid and before.digest == workload.digest and before.template_since:
+    if before is not None and _same_template(before, workload) and before.template_since:
         return before.template_since
     written = workload.template_set_at or obj["metadata"]["creationTimestamp"]
     return min(datetime.now(UTC), datetime.fromisoformat(written) + timedelta(seconds=1))

@@ -9,13 +9,15 @@ import structlog
 
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import resources
-from riskladder.cluster.client import FIELD_MANAGER, JSON_PATCH, Client, Forbidden, NotFound, Refused
+from riskladder.cluster.client import FIELD_MANAGER, JSON, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.resources import Resource
 from riskladder.controller.store import Store
 from riskladder.policy import beside
-from riskladder.policy.plan import Act, Rehearsal, Restoring, Switch
+from riskladder.policy.contain import outside
+from riskladder.policy.plan import Act, Lifting, Rehearsal, Restoring, Settlement, Switch
 from riskladder.policy.snapshot import Escalation, Snapshot, TargetKey
-from riskladder.workloads import suspend
+from riskladder.workloads import keda, suspend
+from riskladder.workloads.around import Outside
 from riskladder.workloads.facts import Revision, Workload
 from riskladder.workloads.runtime import Impossible, Write
 from riskladder.workloads.suspend import Beside
@@ -24,6 +26,9 @@ log = structlog.get_logger(__name__)
 
 PROBLEM_FOR = 50.0
 """Seconds after which what could not be switched is tried again."""
+
+SETTLE_EVERY = 2.0
+"""Seconds between two second writes of a containment of one workload."""
 
 
 class NotContainable(Exception):  # noqa: N818 - says what became of it
@@ -42,6 +47,10 @@ class WorkloadWriter:
         self._store = store
         self._problems: dict[tuple[str, str, str], tuple[float, str]] = {}
         """By namespace, kind and name: when and why a workload beside a model could not be switched."""
+        self._settled: dict[TargetKey, float] = {}
+        """When the second write of a containment was made last (monotonic)."""
+        self.seeks = keda.KEDA in store.runtimes.companions
+        """Whether what scales a model is looked for."""
 
     async def contain(self, key: TargetKey, workload: Workload, act: Act) -> None:
         """The one write that contains.
@@ -54,6 +63,58 @@ class WorkloadWriter:
         stored = await self._patch(key, workload, write)
         if act.action is ContainmentAction.SCALE_TO_ZERO and stored.replicas > 0:
             raise NotContainable(f"{key.kind} {key.name}: what stops it was not kept: its CRD has no such field")
+
+    async def contain_around(self, key: TargetKey, workload: Workload, escalation: Escalation, act: Act) -> None:
+        """The one write that contains without touching the workload.
+
+        Raises:
+            ApiError: It was refused or not answered; ``Refused`` where the object is not as it was seen.
+            NotContainable: It cannot be done.
+        """
+        write = outside(workload, escalation, act.intent)
+        if isinstance(write, Impossible):
+            raise NotContainable(f"{key.kind} {key.name}: {write.why}")
+        await self._outside(key, write)
+
+    async def lift(self, key: TargetKey, lifting: Lifting) -> None:
+        """Give back what was overwritten of another object. Where it has changed meanwhile, it is looked at again."""
+        write = lifting.write
+        try:
+            await self._outside(key, write)
+        except (Refused, NotFound, Conflict):
+            return
+        log.info(
+            "given back",
+            namespace=key.namespace,
+            target=f"{key.kind}/{key.name}",
+            escalation=lifting.escalation.name,
+            by=f"{write.verb} {write.resource.kind}/{write.name}",
+        )
+
+    async def _outside(self, key: TargetKey, write: Outside, *, dry_run: bool = False) -> None:
+        """Write on an object that is not the target, and keep the cache as new as that."""
+        method = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}[write.verb]
+        try:
+            stored = await self._client.request(
+                method,
+                write.resource.path(key.namespace, None if write.verb == "create" else write.name),
+                verb=write.verb,
+                resource=write.resource.title,
+                body=write.body,
+                params={"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {}),
+                content_type=JSON_PATCH if write.verb == "patch" else JSON,
+            )
+        except (Refused, NotFound, Conflict):
+            if not dry_run:
+                await self.refresh(write.resource, key.namespace, write.name)
+            raise
+        if dry_run:
+            return
+        if write.verb == "delete":
+            uid = write.body["preconditions"]["uid"]
+            self._store.drop(write.resource, {"metadata": {"uid": uid, "namespace": key.namespace, "name": write.name}})
+        else:
+            self._store.put(write.resource, stored)
 
     async def _write_of(
         self, key: TargetKey, workload: Workload, action: ContainmentAction, revision: Revision | None
@@ -76,8 +137,10 @@ class WorkloadWriter:
             )
             if write.subresource is not None:  # what comes back is the subresource alone
                 stored = await self._client.get(resource, key.namespace, key.name)
-        except (Refused, NotFound):
-            await self.refresh(resource, key.namespace, key.name)
+        except (Refused, NotFound) as error:
+            is_there = await self.refresh(resource, key.namespace, key.name)
+            if is_there and write.subresource is not None and isinstance(error, NotFound):
+                raise NotContainable(f"{key.kind} {key.name} has no {write.subresource}: {error}") from error
             raise
         self._store.put(resource, stored)
         return workload.runtime.read(stored)
@@ -108,9 +171,39 @@ class WorkloadWriter:
             replicas=restoring.replicas,
         )
 
+    async def settle(self, key: TargetKey, snapshot: Snapshot, settlement: Settlement) -> float:
+        """The second write of a containment; seconds after which to look again, where it has just been made.
+
+        Raises:
+            ApiError: It was refused or not answered; ``Refused`` where the workload is not as it was seen.
+        """
+        assert snapshot.target is not None  # noqa: S101
+        wait = self._settled.get(key, -SETTLE_EVERY) + SETTLE_EVERY - time.monotonic()
+        if wait > 0:  # it was not kept, or somebody takes it back over and over
+            return wait
+        await self._patch(key, snapshot.target, settlement.write)
+        self._settled[key] = time.monotonic()
+        log.info(
+            "settled",
+            namespace=key.namespace,
+            target=f"{key.kind}/{key.name}",
+            escalation=settlement.escalation.name,
+            told=[step["path"] for step in settlement.write.patch if step["op"] != "test"],
+        )
+        return 0.0
+
     async def rehearse(self, key: TargetKey, snapshot: Snapshot, rehearsal: Rehearsal) -> str:
         """The containment of a drill as a dry run: what the API server refuses, or nothing."""
         assert snapshot.target is not None  # noqa: S101
+        if rehearsal.intent.through is not None:
+            write_or_why = outside(snapshot.target, rehearsal.escalation, rehearsal.intent)
+            if isinstance(write_or_why, Impossible):
+                return write_or_why.why[:500]
+            try:
+                await self._outside(key, write_or_why, dry_run=True)
+            except (Refused, NotFound, Forbidden, Conflict) as problem:
+                return str(problem)[:500]
+            return ""
         resource, action = snapshot.target.runtime.resource, rehearsal.intent.action
         if rehearsal.revision is None:
             action = ContainmentAction.SCALE_TO_ZERO
@@ -131,27 +224,58 @@ class WorkloadWriter:
 
     async def look_beside(self, key: TargetKey, escalation: Escalation | None) -> dict[tuple[str, str], Beside]:
         """See what belongs to a containment beside the model; nothing of it is watched."""
-        found = {}
+        found = await self._look_for_scalers(key, escalation) if escalation else {}
         for kind, name in beside.wanted(escalation) if escalation else ():
-            failed_at, problem = self._problems.get((key.namespace, kind, name), (0.0, ""))
-            problem = problem if time.monotonic() - failed_at < PROBLEM_FOR else ""
+            if (kind, name) in found:
+                continue
+            problem = self._problem(key.namespace, kind, name)
             resource = resources.SUSPENDABLE.get(kind)
             if resource is None:
                 kinds = ", ".join(resources.SUSPENDABLE)
                 found[kind, name] = Beside(kind, name, problem=f"a {kind} cannot be suspended ({kinds} can)")
                 continue
             try:
-                seen = suspend.read(kind, await self._client.get(resource, key.namespace, name))
+                obj = await self._client.get(resource, key.namespace, name)
             except (NotFound, Forbidden) as error:
                 found[kind, name] = Beside(kind, name, problem=str(error)[:500])
             else:
-                found[kind, name] = replace(seen, problem=problem)
+                seen = keda.read(obj) if resource is keda.SCALEDOBJECTS else suspend.read(kind, obj)
+                found[kind, name] = replace(seen, problem=seen.problem or problem)
         return found
+
+    async def _look_for_scalers(self, key: TargetKey, escalation: Escalation) -> dict[tuple[str, str], Beside]:
+        """The ScaledObjects that scale a target which has to stay at zero: no policy names them."""
+        runtime = self._store.runtimes.by_kind.get(key.kind)
+        if runtime is None or not self.seeks or not beside.sought(escalation):
+            return {}
+        resource, found = keda.SCALEDOBJECTS, {}
+        try:
+            listed = await self._client.list(resource, key.namespace)
+        except NotFound:  # KEDA is not installed (yet)
+            return {}
+        except Forbidden as error:
+            place = (resource.kind, key.name)
+            return {place: Beside(*place, problem=str(error)[:500], found=True)}
+        for obj in listed:
+            if keda.scales(obj, runtime.resource, key.name):
+                seen = keda.read(obj, found=True)
+                place = (seen.kind, seen.name)
+                problem = seen.problem or self._problem(key.namespace, *place)
+                found[place] = replace(seen, problem=problem)
+        return found
+
+    def _problem(self, namespace: str, kind: str, name: str) -> str:
+        """Why it could not be switched of late."""
+        failed_at, problem = self._problems.get((namespace, kind, name), (0.0, ""))
+        return problem if time.monotonic() - failed_at < PROBLEM_FOR else ""
 
     async def switch(self, key: TargetKey, switch: Switch) -> None:
         """Suspend a workload, or let it run again: a compare-and-swap, as everything."""
         kind, name = switch.seen.kind, switch.seen.name
-        patch = suspend.switch(switch.seen, suspend=switch.suspend)
+        if kind == keda.SCALEDOBJECTS.kind:
+            patch = keda.switch(switch.seen, suspend=switch.suspend, value=switch.value)
+        else:
+            patch = suspend.switch(switch.seen, suspend=switch.suspend)
         place = (key.namespace, kind, name)
         try:
             await self._client.json_patch(resources.SUSPENDABLE[kind], key.namespace, name, patch)
@@ -163,9 +287,11 @@ class WorkloadWriter:
         self._problems.pop(place, None)
         log.info("switched", namespace=key.namespace, kind=kind, name=name, suspend=switch.suspend)
 
-    async def refresh(self, resource: Resource, namespace: str, name: str) -> None:
-        """Replace what is cached by what is stored: the cache was behind."""
+    async def refresh(self, resource: Resource, namespace: str, name: str) -> bool:
+        """Replace what is cached by what is stored: the cache was behind. Whether it is there."""
         try:
             self._store.put(resource, await self._client.get(resource, namespace, name))
         except NotFound:
             self._store.drop_unless(resource, (), namespace=namespace, name=name)
+            return False
+        return True

@@ -21,6 +21,8 @@ CONTAINED = frozenset(
         Reason.INTERIM_CONTAINMENT,
         Reason.SCALED_TO_ZERO,
         Reason.ROLLED_BACK,
+        Reason.FELL_BACK,
+        Reason.ISOLATED,
         Reason.ALREADY_AT_ZERO,
         Reason.BREACHED_AGAIN,
     }

@@ -1,8 +1,10 @@
-"""The halt of what runs beside a model: data collection, retraining (``alsoSuspend``).
+"""The halt of what runs beside a model: data collection, retraining (``alsoSuspend``), and what scales the model.
 
 It is no part of containing the model, and never delays that. What a workload was like before goes on record first;
 only then is it suspended. It is looked at again every minute, and suspended again where somebody let it run. A resume
 that is complete lets run what ran before.
+
+What scales the model (KEDA's ScaledObjects) is named by no policy: it is looked for while the model is scaled to zero.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from riskladder.api.escalation import SuspendedStatus
+from riskladder.api.escalation import MAX_BESIDE, SuspendedStatus
 from riskladder.api.reasons import Reason
+from riskladder.api.tiers import ContainmentAction
 from riskladder.policy import contain
 from riskladder.policy.draft import Draft
 from riskladder.policy.evaluate import tier_of
@@ -36,6 +39,20 @@ def wanted(escalation: Escalation) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found))
 
 
+def sought(escalation: Escalation) -> bool:
+    """Whether what scales the model has to be looked for: while it is at zero, and has to stay there.
+
+    Not beside a Rollback: a ScaledObject that is paused at zero would stop the revision that was gone back to.
+    """
+    intent = contain.active_intent(escalation)
+    return (
+        intent is not None
+        and intent.action is ContainmentAction.SCALE_TO_ZERO
+        and escalation.is_open
+        and escalation.status.containment is not None
+    )
+
+
 def follow(draft: Draft) -> None:
     """Note how each workload was before, that it is suspended, and that it runs again."""
     containment = draft.containment
@@ -43,23 +60,27 @@ def follow(draft: Draft) -> None:
         return
     listed, places = {(b.kind, b.name): b for b in containment.beside}, wanted(draft.escalation)
     for place, seen in draft.snapshot.beside.items():
-        if place in places:
+        if place in places or (seen.found and draft.is_contained and len(listed) < MAX_BESIDE):
             listed[place] = _noted(draft, listed.get(place), seen)
     beside = tuple(listed[place] for place in sorted(listed))
     if beside != containment.beside:
         draft.containment = containment.model_copy(update={"beside": beside})
-    if any(b.resumed_at is None for b in beside) or places:
+    seeks = draft.snapshot.seeks and draft.is_contained and sought(draft.escalation)
+    if any(b.resumed_at is None for b in beside) or places or seeks:
         draft.wake.append(draft.now + LOOK_EVERY)
 
 
 def _noted(draft: Draft, before: SuspendedStatus | None, seen: Beside) -> SuspendedStatus:
     what, now = f"{seen.kind} {seen.name}", draft.now
-    entry = before or SuspendedStatus(kind=seen.kind, name=seen.name, uid=seen.uid, was=seen.suspended)
+    first = SuspendedStatus(kind=seen.kind, name=seen.name, uid=seen.uid, was=seen.suspended, value=seen.value)
+    entry = before or first
     if seen.problem:
         if entry.problem != seen.problem[:1024]:
             draft.warn(Reason.NOT_SUSPENDED, f"beside/{what}/{entry.problem[:40]}", f"{what}: {seen.problem}")
         return entry.model_copy(update={"problem": seen.problem[:1024]})
-    update: dict[str, object] = {"problem": "", "uid": entry.uid or seen.uid}
+    if not entry.uid:  # it was not to be seen before, so how it is now is how it was
+        entry = first
+    update: dict[str, object] = {"problem": ""}
     if draft.is_contained and seen.suspended and entry.suspended_at is None:
         update["suspended_at"] = now
         was = " (it was before)" if entry.was else ""
@@ -92,4 +113,4 @@ def switches(snapshot: Snapshot, now: datetime) -> Iterator[Switch]:
         if active and not seen.suspended:
             yield Switch(escalation, seen, suspend=True)
         elif not active and _is_resumed(escalation) and seen.suspended and not entry.was and not entry.resumed_at:
-            yield Switch(escalation, seen, suspend=False)
+            yield Switch(escalation, seen, suspend=False, value=entry.value)

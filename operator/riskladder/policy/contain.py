@@ -19,16 +19,19 @@ from riskladder.api.escalation import (
     SavedField,
     SignalRef,
     TargetIdentity,
+    Through,
 )
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, TimeoutAction
+from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
 from riskladder.policy.evaluate import rank, tier_of
 from riskladder.policy.judge import Demand, Group, Judgement
-from riskladder.policy.plan import Act, Opening, Rising
+from riskladder.policy.plan import Act, Opening, Rising, Settlement
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot, Stamps, is_governed
+from riskladder.workloads import around, isolation, traffic
+from riskladder.workloads.around import NETWORKPOLICIES, Left, Outside, Unsupported, Waits, Way
 from riskladder.workloads.facts import Revision, Workload
 from riskladder.workloads.replicas import running_images
-from riskladder.workloads.runtime import Proof
+from riskladder.workloads.runtime import Impossible, Proof, Settling
 
 LABEL_LADDER = f"{GROUP}/ladder"
 LABEL_TIER = f"{GROUP}/tier"
@@ -60,8 +63,14 @@ def escalation_name(target_name: str, target_uid: str, last_closed: str) -> str:
     return f"{target_name[:NAME_PREFIX_LIMIT].replace('.', '-').rstrip('-')}-{digest}"
 
 
-def take_evidence(workload: Workload, now: datetime) -> Evidence:
-    """The workload as it is, before anything is touched."""
+def take_evidence(workload: Workload, now: datetime, saved: Sequence[SavedField] = ()) -> Evidence:
+    """The workload as it is, before anything is touched.
+
+    Args:
+        workload: As it is now.
+        now: The time.
+        saved: What is overwritten of other objects.
+    """
     current = workload.current
     images: dict[str, Image] = {}
     for image in running_images(workload):
@@ -74,7 +83,7 @@ def take_evidence(workload: Workload, now: datetime) -> Evidence:
         pod_template_hash=current.hash if current else None,
         images=tuple(list(images.values())[:32]),
         ready_endpoints=workload.ready_endpoints,
-        fields=tuple(SavedField(path=path, value=value) for path, value in sorted(workload.fields.items())),
+        fields=(*(SavedField(path=path, value=value) for path, value in sorted(workload.fields.items())), *saved),
         taken_at=now,
     )
 
@@ -99,6 +108,10 @@ class Choice:
     reason: Reason
     message: str
     revision: Revision | None = None
+    through: Through | None = None
+    """What is acted on in place of the workload."""
+    saved: tuple[SavedField, ...] = ()
+    """What is overwritten of that, as it was."""
 
 
 def choose(
@@ -108,6 +121,7 @@ def choose(
     *,
     breached: Iterable[str] = (),
     by: Reason = Reason.THRESHOLD_BREACHED,
+    escalation: str = "drill",
 ) -> Choice:
     """The containment's action, or its ``ifImpossible`` with the reason.
 
@@ -117,6 +131,7 @@ def choose(
         known_good: Hashes of the revisions that a Rollback may go back to.
         breached: Hashes of the revisions that an escalation was about.
         by: Why it is demanded, which is the intent's reason where no reading is behind it.
+        escalation: Name of the escalation, after which a NetworkPolicy of its own is named.
     """
     intended = Reason.CONTAINMENT_INTENDED if by is Reason.THRESHOLD_BREACHED else by
     if workload.replicas == 0 and not workload.active_pods():
@@ -132,14 +147,33 @@ def choose(
         if isinstance(found, Revision):
             message = f"roll back from revision {current.number if current else '?'} to {found.number}"
             return Choice(ContainmentAction.ROLLBACK, intended, message, found)
-        return Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ROLLBACK_IMPOSSIBLE, f"no rollback: {found.why}")
+        return _instead(containment, workload, Reason.ROLLBACK_IMPOSSIBLE, f"no rollback: {found.why}", escalation)
     if containment.action is ContainmentAction.SCALE_TO_ZERO:
         return Choice(ContainmentAction.SCALE_TO_ZERO, intended, workload.runtime.stopping(workload))
-    return Choice(
-        ContainmentAction.SCALE_TO_ZERO,
-        Reason.ACTION_NOT_SUPPORTED,
-        f"{containment.action} is not supported for a {workload.kind}: scale to zero instead",
-    )
+    if containment.action is ContainmentAction.FALLBACK:
+        way, reason = traffic.choose(workload, containment.fallback), Reason.FALLBACK_IMPOSSIBLE
+    else:
+        way, reason = isolation.choose(workload, escalation), Reason.ISOLATE_IMPOSSIBLE
+    if isinstance(way, Way):
+        return _by_way(containment.action, intended, way, way.message)
+    reason = Reason.ACTION_NOT_SUPPORTED if isinstance(way, Unsupported) else reason
+    return _instead(containment, workload, reason, f"no {containment.action}: {way.why}", escalation)
+
+
+def _by_way(action: ContainmentAction, reason: Reason, way: Way, message: str) -> Choice:
+    return Choice(action, reason, message[:1024], through=way.through, saved=(way.saved,))
+
+
+def _instead(containment: Containment, workload: Workload, reason: Reason, why: str, escalation: str) -> Choice:
+    """What ``ifImpossible`` says; where that is impossible, too, the stop."""
+    if ContainmentAction.ISOLATE in (containment.action, containment.if_impossible):
+        if containment.action is ContainmentAction.ISOLATE:
+            return Choice(ContainmentAction.SCALE_TO_ZERO, reason, why[:1024])
+        way = isolation.choose(workload, escalation)
+        if isinstance(way, Way):
+            return _by_way(ContainmentAction.ISOLATE, reason, way, f"{why}; {way.message}")
+        why = f"{why}; nor can it be isolated: {way.why}"
+    return Choice(ContainmentAction.SCALE_TO_ZERO, reason, why[:1024])
 
 
 def known_good(signals: Iterable[Signal]) -> frozenset[str]:
@@ -159,6 +193,7 @@ def intent_of(number: int, tier: str, choice: Choice, now: datetime) -> Intent:
         action=choice.action,
         revision=str(choice.revision.number) if choice.revision else None,
         pod_template_hash=choice.revision.hash if choice.revision else None,
+        through=choice.through,
         reason=str(choice.reason),
         message=choice.message,
         intended_at=now,
@@ -197,18 +232,21 @@ def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> 
     tier = group.live_tier
     cause = demand.signal if demand else group.cause(tier)
     intent = choice = None
-    if demand is not None:
-        bad = snapshot.breached
-        choice = choose(demand.containment, workload, known_good(snapshot.signals), breached=bad, by=demand.reason)
-        intent = intent_of(1, demand.tier.name, choice, now)
     name = escalation_name(workload.name, workload.uid, snapshot.last_closed)
+    if demand is not None:
+        bad, good = snapshot.breached, known_good(snapshot.signals)
+        choice = choose(demand.containment, workload, good, breached=bad, by=demand.reason, escalation=name)
+        choice = _carried_on(snapshot, workload, choice)
+        intent = intent_of(1, demand.tier.name, choice, now)
     opening = Opening(
         namespace=snapshot.key.namespace,
         name=name,
         labels=_labels(
             group.ladder.name, tier, intent, lock=_locks(snapshot, demand is not None and demand.containment.lock)
         ),
-        spec=opening_spec(workload, group, cause, (intent,) if intent else (), now),
+        spec=opening_spec(
+            workload, group, cause, (intent,) if intent else (), now, saved=choice.saved if choice else ()
+        ),
     )
     if intent is None or choice is None or choice.reason is Reason.ALREADY_AT_ZERO:
         return opening, None
@@ -230,18 +268,20 @@ def _inherit(snapshot: Snapshot, workload: Workload, now: datetime) -> tuple[Ope
         pinned = tier_of(before.spec.policy, intent.tier)
         declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
         containment = declared.model_copy(update={"action": intent.action})
-        choice = choose(containment, workload, (), by=Reason.TARGET_RECREATED)
+        name = escalation_name(workload.name, workload.uid, snapshot.last_closed)
+        choice = choose(containment, workload, (), by=Reason.TARGET_RECREATED, escalation=name)
+        choice = _carried_on(snapshot, workload, choice)
         who = f"; created again by {workload.template_set_by or 'unknown'}"
         renewed = intent_of(1, intent.tier, replace(choice, message=choice.message + who), now)
         target = before.spec.target.model_copy(update={"uid": workload.uid})
-        evidence, known = take_evidence(workload, now), before.status.containment
+        evidence, known = take_evidence(workload, now, choice.saved), before.status.containment
         if not workload.replicas and known is not None and known.restore is not None:
             # The lock lets it be created with none only: what it had before is what a Resume brings back.
             evidence = evidence.model_copy(update={"replicas": known.restore.replicas})
         update = {"target": target, "evidence": evidence, "intents": (renewed,)}
         opening = Opening(
             namespace=snapshot.key.namespace,
-            name=escalation_name(workload.name, workload.uid, snapshot.last_closed),
+            name=name,
             labels=_labels(
                 before.spec.ladder.name,
                 intent.tier,
@@ -256,8 +296,43 @@ def _inherit(snapshot: Snapshot, workload: Workload, now: datetime) -> tuple[Ope
     return None
 
 
+def _carried_on(snapshot: Snapshot, workload: Workload, choice: Choice) -> Choice:
+    """With what had been overwritten of other objects before, and has not been given back.
+
+    For a workload of that name, of which this one takes the place; or for this one, by a Resume that was broken off.
+
+    What stands there now is the contained state, and never the one to restore.
+    """
+    saved = {(field.on, field.path): field for field in choice.saved}
+    through = choice.through
+    for before in snapshot.escalations:
+        containment = before.status.containment
+        if not before.is_open or before.spec.drill or containment is None or containment.restore is None:
+            continue
+        is_same, resume = before.spec.target.uid == workload.uid, before.status.resume
+        if not active_intent(before) and (not is_same or resume is None or resume.applied_at is not None):
+            continue
+        for field in containment.restore.fields:
+            if field.on and (not is_same or (field.on, field.path) in saved):
+                saved[(field.on, field.path)] = field
+                kind, _, name = field.on.partition("/")
+                if through is not None and through.kind == kind == NETWORKPOLICIES.kind:
+                    through = Through(kind=kind, name=name)
+    if through is not None and through.kind == NETWORKPOLICIES.kind:
+        saved = {
+            key: f for key, f in saved.items() if not key[0].startswith(through.kind) or key[0] == around.title(through)
+        }
+    return replace(choice, through=through, saved=tuple(saved.values()))
+
+
 def opening_spec(
-    workload: Workload, group: Group, cause: Signal, intents: tuple[Intent, ...], now: datetime
+    workload: Workload,
+    group: Group,
+    cause: Signal,
+    intents: tuple[Intent, ...],
+    now: datetime,
+    *,
+    saved: Sequence[SavedField] = (),
 ) -> EscalationSpec:
     """What is known and intended at opening."""
     assert cause.spec is not None  # noqa: S101 - only valid signals cause anything
@@ -270,7 +345,7 @@ def opening_spec(
         model=cause.spec.model,
         signal=signal_ref(cause),
         drill=cause.spec.drill,
-        evidence=take_evidence(workload, now),
+        evidence=take_evidence(workload, now, saved),
         intents=intents,
     )
 
@@ -380,24 +455,35 @@ def _further(
     good = known_good(snapshot.signals)
     demand = _strongest(d for d in judgement.demands() if STRENGTH[d.containment.action] > strength)
     if demand is not None:
-        choice = choose(demand.containment, workload, good, breached=snapshot.breached, by=demand.reason)
+        choice = choose(
+            demand.containment,
+            workload,
+            good,
+            breached=snapshot.breached,
+            by=demand.reason,
+            escalation=escalation.name,
+        )
+        choice = _carried_on(snapshot, workload, choice)
         ladder = demand.group.ladder
         if ladder.name != escalation.spec.ladder.name:
             choice = replace(
                 choice, message=f"{choice.message} (by ladder {ladder.name}, generation {ladder.generation})"
             )
         intent = intent_of(number, demand.tier.name, choice, now).model_copy(
-            update={"signal": signal_ref(demand.signal), "evidence": take_evidence(workload, now)}
+            update={"signal": signal_ref(demand.signal), "evidence": take_evidence(workload, now, choice.saved)}
         )
         return (intent, choice, demand.containment.lock) if STRENGTH[intent.action] > strength else None
     due = [c for c in calls(escalation) if STRENGTH[c.containment.action] > strength]
     if not due or snapshot.is_suspended(escalation.spec.ladder.name) or not may_touch(workload, escalation):
         return None
     call = max(due, key=lambda c: STRENGTH[c.containment.action])
-    choice = choose(call.containment, workload, good, breached=snapshot.breached, by=call.reason)
+    choice = choose(
+        call.containment, workload, good, breached=snapshot.breached, by=call.reason, escalation=escalation.name
+    )
+    choice = _carried_on(snapshot, workload, choice)
     choice = replace(choice, message=f"{choice.message}: {call.message}"[:1024])
     intent = intent_of(number, call.tier, choice, now).model_copy(
-        update={"decision": call.decision, "evidence": take_evidence(workload, now)}
+        update={"decision": call.decision, "evidence": take_evidence(workload, now, choice.saved)}
     )
     return (intent, choice, call.containment.lock) if STRENGTH[intent.action] > strength else None
 
@@ -414,9 +500,14 @@ def _renewed(
     is_lost = is_back and not any(r.hash == active.pod_template_hash for r in workload.revisions)
     in_force = prove(workload, escalation, active).applied
     was_done = was_applied(snapshot, escalation, active)
-    if in_force or (was_done and not is_lost):
+    if active.through is not None:
+        renewed = None if in_force else _another_way(workload, escalation, active, was_done=was_done)
+        if renewed is None:
+            return None
+        choice = renewed
+    elif in_force or (was_done and not is_lost):
         return None
-    if is_back:
+    elif is_back:
         is_other = current is None or current.hash != quarantined_hash(escalation, active)
         why = Reason.EVIDENCE_OUTDATED if is_other and not was_done else Reason.ROLLBACK_IMPOSSIBLE
         if is_lost:
@@ -440,9 +531,38 @@ def _renewed(
         message = f"replicas had changed from {evidence.replicas} to {workload.replicas} before the act"
         choice = Choice(active.action, Reason.EVIDENCE_OUTDATED, message)
     intent = intent_of(number, active.tier, choice, now).model_copy(
-        update={"signal": active.signal, "decision": active.decision, "evidence": take_evidence(workload, now)}
+        update={
+            "signal": active.signal,
+            "decision": active.decision,
+            "evidence": take_evidence(workload, now, choice.saved),
+        }
     )
     return intent, choice
+
+
+def _another_way(workload: Workload, escalation: Escalation, active: Intent, *, was_done: bool) -> Choice | None:
+    """What is done where a Service or HTTPRoute is gone, or has changed between the evidence and the act."""
+    through = active.through
+    assert through is not None  # noqa: S101
+    if through.kind == NETWORKPOLICIES.kind or isinstance(around.reach(workload, through.kind), Impossible):
+        return None
+    pinned = tier_of(escalation.spec.policy, active.tier)
+    declared = (pinned.containment if pinned else None) or Containment(action=active.action)
+    if why := traffic.usable(workload, through):
+        return _instead(declared, workload, Reason.FALLBACK_IMPOSSIBLE, f"no Fallback any more: {why}", escalation.name)
+    evidence = active.evidence or escalation.spec.evidence
+    saved = next((f for f in evidence.fields if f.on == around.title(through)), None) if evidence else None
+    way = traffic.choose(workload, _fallback_of(through))
+    if was_done or not isinstance(way, Way) or saved is None or saved.value == way.saved.value:
+        return None
+    message = f"{through.kind} {through.name} had changed before the act; {way.message}"
+    return _by_way(active.action, Reason.EVIDENCE_OUTDATED, way, message)
+
+
+def _fallback_of(through: Through) -> Fallback:
+    if through.backend is not None:
+        return Fallback(http_route=through.name, backend=through.backend)
+    return Fallback(service=through.name, selector=through.selector)
 
 
 def severity(policy: PinnedPolicy, tier: str) -> int:
@@ -478,6 +598,10 @@ def quarantined_hash(escalation: Escalation, intent: Intent) -> str:
 
 def prove(workload: Workload, escalation: Escalation, intent: Intent) -> Proof:
     """How far the intent has got on the workload as it is now."""
+    if intent.through is not None:
+        if intent.through.kind == NETWORKPOLICIES.kind:
+            return isolation.prove(workload, intent.through)
+        return traffic.prove(workload, intent.through)
     if intent.action is ContainmentAction.ROLLBACK:
         wanted = intent.pod_template_hash or ""
         quarantined = quarantined_hash(escalation, intent)
@@ -537,6 +661,64 @@ def carry_out(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) 
     )
 
 
+def settle(snapshot: Snapshot, judgement: Judgement) -> Settlement | None:
+    """The second write that a containment needs with some runtimes, until it is proved.
+
+    Afterwards, too, where somebody takes it back for the breached revision; another one may be prepared meanwhile.
+    """
+    escalation, workload = snapshot.open, snapshot.target
+    intent = active_intent(escalation) if escalation else None
+    if escalation is None or workload is None or intent is None or not isinstance(workload.runtime, Settling):
+        return None
+    if intent.through is not None:
+        return None
+    proof, known = prove(workload, escalation, intent), escalation.status.containment
+    is_proved = known is not None and known.intent == intent.id and known.pods_gone_at is not None
+    is_other = workload.current_hash != quarantined_hash(escalation, intent)
+    if not proof.applied or (is_proved and proof.clear and is_other) or not may_act(snapshot, judgement, escalation):
+        return None
+    if intent.action not in (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK):
+        return None
+    back = intent.action is ContainmentAction.ROLLBACK
+    write = workload.runtime.settle(workload, intent.pod_template_hash if back else None)
+    return Settlement(escalation, write) if write is not None else None
+
+
 def _undone_by(workload: Workload, intent: Intent) -> str:
+    if intent.through is not None:
+        found = around.seen(workload, intent.through)
+        return (found.set_by if found else "") or "unknown"  # a deletion leaves no name
     rollback = intent.action is ContainmentAction.ROLLBACK
     return (workload.template_set_by if rollback else workload.replicas_set_by) or "unknown"
+
+
+# --- Around the workload ----------------------------------------------------------------------------------------------
+
+
+def outside(workload: Workload, escalation: Escalation, intent: Intent) -> Outside | Impossible:
+    """The write that carries out an intent which does not act on the workload itself."""
+    through = intent.through
+    assert through is not None  # noqa: S101
+    if through.kind != NETWORKPOLICIES.kind:
+        return traffic.divert(workload, through)
+    labels = {LABEL_LADDER: escalation.spec.ladder.name, isolation.LABEL_ESCALATION: escalation.name}
+    return isolation.isolate(workload, through, labels, escalation.uid)
+
+
+def back(workload: Workload, escalation: Escalation) -> dict[str, Outside | Left | Waits | None]:
+    """By ``Kind/name``: how what was overwritten of other objects is given back, or that it has been."""
+    containment = escalation.status.containment
+    restore, resume = containment.restore if containment else None, escalation.status.resume
+    asked = workload.replicas or (resume is not None and resume.steps)
+    found: dict[str, Outside | Left | Waits | None] = {}
+    for field in restore.fields if restore else ():
+        if not field.on:
+            continue
+        kind, _, name = field.on.partition("/")
+        if kind == NETWORKPOLICIES.kind:
+            found[field.on] = isolation.give_back(workload, Through(kind=kind, name=name))
+            continue
+        found[field.on] = traffic.give_back(workload, field)
+        if isinstance(found[field.on], Outside) and asked and not any(p.ready for p in workload.pods):
+            found[field.on] = Waits(f"{field.on} is given back once a pod of the {workload.kind} is ready")
+    return found

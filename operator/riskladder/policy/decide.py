@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from riskladder.policy.beside import switches
-from riskladder.policy.contain import carry_out, open_escalation, raise_escalation
+from riskladder.policy.contain import carry_out, open_escalation, raise_escalation, settle
 from riskladder.policy.drills import open_drill, rehearsal
 from riskladder.policy.judge import Judgement, judge
 from riskladder.policy.plan import DecisionUpdate, EscalationUpdate, Plan, SignalUpdate
-from riskladder.policy.progress import restoring
+from riskladder.policy.progress import liftings, restoring
 from riskladder.policy.signals import update_signal
 from riskladder.policy.snapshot import Snapshot
 from riskladder.policy.trail import write_trail
@@ -70,7 +70,7 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
     for escalation in snapshot.escalations:
         written = write_trail(snapshot, judgement, escalation, now)
         if isinstance(written, datetime):
-            return Plan(wake_at=min([*wakes, written]))
+            return Plan(settlement=settle(snapshot, judgement), wake_at=min([*wakes, written]))
         if written.wake_at is not None:
             wakes.append(written.wake_at)
         updates.append(written.update)
@@ -89,7 +89,9 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
         escalations=changed_escalations,
         signals=tuple(signals),
         decisions=tuple(judged),
+        settlement=settle(snapshot, judgement),
         restoring=restoring(snapshot, judgement, now) if not changed_escalations else None,
+        liftings=liftings(snapshot) if not changed_escalations else (),
         switches=tuple(switches(snapshot, now)) if not changed_escalations else (),
         rehearsal=rehearsal(snapshot, drill) if drill is not None and not changed_escalations else None,
         wake_at=min(wakes, default=None),

@@ -15,7 +15,9 @@ from riskladder.api.reasons import Reason
 from riskladder.api.signal import SignalStatus
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.snapshot import Decision, Escalation, Signal
+from riskladder.workloads.around import Outside
 from riskladder.workloads.facts import Revision
+from riskladder.workloads.runtime import Write
 from riskladder.workloads.suspend import Beside
 
 ACTOR = "riskladder"
@@ -124,12 +126,30 @@ class Restoring:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifting:
+    """Give back what was overwritten of an object that is not the workload."""
+
+    escalation: Escalation
+    write: Outside
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The second write of a containment, where its runtime needs one."""
+
+    escalation: Escalation
+    write: Write
+
+
+@dataclass(frozen=True, slots=True)
 class Switch:
     """Suspend a workload beside the model, or let it run again."""
 
     escalation: Escalation
     seen: Beside
     suspend: bool
+    value: str | None = None
+    """What stood where it is suspended, before: that is given back, where it is no switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +188,9 @@ class Plan:
     escalations: tuple[EscalationUpdate, ...] = ()
     signals: tuple[SignalUpdate, ...] = ()
     decisions: tuple[DecisionUpdate, ...] = ()
+    settlement: Settlement | None = None
     restoring: Restoring | None = None
+    liftings: tuple[Lifting, ...] = ()
     switches: tuple[Switch, ...] = ()
     rehearsal: Rehearsal | None = None
     wake_at: datetime | None = None
@@ -187,5 +209,5 @@ class Plan:
     @property
     def has_trail(self) -> bool:
         """Whether the plan has writes of the second phase."""
-        further = self.restoring or self.switches or self.rehearsal
+        further = self.settlement or self.restoring or self.liftings or self.switches or self.rehearsal
         return bool(self.escalations or self.signals or self.decisions or further)

@@ -24,8 +24,11 @@ from riskladder.policy.contain import LABEL_CONTAINMENT
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.evaluate import tier_of
 from riskladder.policy.judge import Group, Judgement
-from riskladder.policy.plan import Entry, EscalationUpdate, Measure, On, Restoring
+from riskladder.policy.plan import Entry, EscalationUpdate, Lifting, Measure, On, Restoring
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps
+from riskladder.workloads import traffic
+from riskladder.workloads.around import Left, Outside, Waits, seen
+from riskladder.workloads.facts import Workload
 from riskladder.workloads.runtime import Proof
 
 FIGHT, FIGHT_WITHIN = 10, timedelta(minutes=1)
@@ -72,7 +75,7 @@ def follow(draft: Draft) -> None:
         undone=current.undone if current else (),
         contest=current.contest if current else None,
         beside=before.beside if before and is_same_episode else (),
-        restore=(before.restore if before and is_same_episode else None) or restore_of(escalation),
+        restore=_with_others(escalation, _kept(escalation, before if is_same_episode else None)),
     )
     _contained(draft, intent, status, proof, current, now)
     _released(draft)
@@ -165,6 +168,12 @@ def resume(draft: Draft) -> None:
         return
     if draft.escalation.status.resume is None or workload.uid != draft.escalation.spec.target.uid:
         return
+    left: list[str] = []
+    if ended.done == 0:
+        others = contain.back(workload, draft.escalation)
+        if any(isinstance(found, (Outside, Waits)) for found in others.values()):
+            return
+        left = [found.why[:512] for found in others.values() if isinstance(found, Left)]
     if ended.done < len(ended.steps):
         if ended.watch_until is not None:
             draft.wake.append(ended.watch_until)
@@ -174,7 +183,15 @@ def resume(draft: Draft) -> None:
             return
     watch = draft.tier.resume.watch_for if draft.tier and draft.tier.resume else None
     done = min(ended.done + 1, len(ended.steps))
-    update = {"done": done, "step_at": draft.now, "watch_until": draft.now + watch.delta if watch else None}
+    update: dict[str, object] = {
+        "done": done,
+        "step_at": draft.now,
+        "watch_until": draft.now + watch.delta if watch else None,
+    }
+    for why in left:
+        draft.warn(Reason.NOT_RESTORED, f"not-restored/{ended.intent}/{why[:60]}", why, intent=str(ended.intent))
+    if left:
+        update["left"] = tuple(left)
     if done == len(ended.steps):
         update["applied_at"] = draft.now
     draft.resume = ended.model_copy(update=update)
@@ -184,6 +201,8 @@ def resume(draft: Draft) -> None:
     key = f"restored/{ended.intent}/{done}"
     detail = {"intent": str(ended.intent), "replicas": str(workload.replicas)}
     draft.entries.append(Entry(Reason.RESTORED, key, draft.now, message, detail, on=(On.TARGET,), measure=measure))
+    if left:
+        _not_contained(draft)  # says so, too
 
 
 def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatus, now: datetime) -> bool:
@@ -223,7 +242,21 @@ def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restor
         return None
     containment = escalation.status.containment
     saved = containment.restore.fields if containment and containment.restore else ()
-    return Restoring(escalation, wanted, {field.path: field.value for field in saved})
+    return Restoring(escalation, wanted, {field.path: field.value for field in saved if not field.on})
+
+
+def liftings(snapshot: Snapshot) -> tuple[Lifting, ...]:
+    """The writes that give back what was overwritten of other objects, with the first step of a Resume."""
+    escalation, workload = snapshot.open, snapshot.target
+    if escalation is None or workload is None or LABEL_CONTAINMENT in escalation.labels:
+        return ()
+    ended = escalation.status.resume
+    if ended is None or ended.applied_at is not None or ended.done or contain.active_intent(escalation) is not None:
+        return ()
+    if not contain.may_touch(workload, escalation) or snapshot.is_suspended(escalation.spec.ladder.name):
+        return ()
+    found = contain.back(workload, escalation).values()
+    return tuple(Lifting(escalation, write) for write in found if isinstance(write, Outside))
 
 
 def _reason(draft: Draft) -> str:
@@ -234,7 +267,9 @@ def _reason(draft: Draft) -> str:
 def _not_contained(draft: Draft) -> None:
     containment = draft.tier.containment if draft.tier else None
     if draft.resume is not None:
-        reason, message = Reason.RESUMED, f"resumed by {', '.join(draft.resume.by)}{_on_the_way(draft.resume)}"
+        waiting = _waiting(draft)
+        message = f"resumed by {', '.join(draft.resume.by)}{_on_the_way(draft.resume)}{waiting}"
+        reason = Reason.RESUMED
     elif draft.escalation.spec.drill:
         return  # drills.py says how its rehearsal went
     elif containment is None:
@@ -253,6 +288,17 @@ def _not_contained(draft: Draft) -> None:
     draft.conditions.set(ConditionType.LOCKED, False, nothing, "nothing is contained")
 
 
+def _waiting(draft: Draft) -> str:
+    """What is not given back yet, or was left as somebody else has made it."""
+    ended, workload = draft.resume, draft.snapshot.target
+    if ended is None or workload is None or draft.escalation.spec.drill:
+        return ""
+    if ended.applied_at is not None or ended.done:
+        return "".join(f"; {why}" for why in ended.left)
+    found = contain.back(workload, draft.escalation).values()
+    return "".join(f"; {it.why}" for it in found if isinstance(it, Waits))
+
+
 def _on_the_way(resume: ResumeStatus) -> str:
     """Where a resume in steps stands."""
     if resume.applied_at is not None or len(resume.steps) < 2:
@@ -265,7 +311,10 @@ def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:
     """When the write was made, from managedFields (whole seconds), where the operator's own stamp was lost."""
     workload = snapshot.target
     text = ""
-    if workload is not None:
+    if workload is not None and intent.through is not None:
+        found = seen(workload, intent.through)
+        text = found.set_at if found else ""
+    elif workload is not None:
         rollback = intent.action is ContainmentAction.ROLLBACK
         text = workload.template_set_at if rollback else workload.replicas_set_at
     if not text:
@@ -284,6 +333,8 @@ def restore_of(escalation: Escalation) -> Restore | None:
     for intent in sorted(escalation.spec.intents, key=lambda i: i.id, reverse=True):
         if intent.id <= ended:
             break
+        if evidence is not None and intent.through is not None:
+            continue  # it did not touch the workload, which has had its own way since
         evidence = intent.evidence or escalation.spec.evidence
         if intent.reason == Reason.EVIDENCE_OUTDATED:
             break
@@ -293,8 +344,35 @@ def restore_of(escalation: Escalation) -> Restore | None:
         replicas=evidence.replicas,
         revision=evidence.revision,
         pod_template_hash=evidence.pod_template_hash,
-        fields=evidence.fields,
+        fields=tuple(field for field in evidence.fields if not field.on),
     )
+
+
+def _kept(escalation: Escalation, before: ContainmentStatus | None) -> Restore | None:
+    """What there is to bring back of the workload: as before, unless only what is around it was changed so far."""
+    ended = escalation.status.resume
+    broken_off = ended is not None and ended.applied_at is None
+    touched = [i for i in escalation.spec.intents if before and i.id == before.intent and i.through is None]
+    kept = before.restore if before is not None and (touched or broken_off) else None
+    fresh = kept or restore_of(escalation)
+    others = tuple(f for f in (before.restore.fields if before and before.restore else ()) if f.on)
+    if fresh is None:
+        return Restore(fields=others) if others else None
+    return fresh.model_copy(update={"fields": (*(f for f in fresh.fields if not f.on), *others)})
+
+
+def _with_others(escalation: Escalation, restore: Restore | None) -> Restore | None:
+    """With what the intents since the last Resume overwrite of other objects, as it was before the first of them."""
+    ended = escalation.status.resume.intent if escalation.status.resume else 0
+    found = {(f.on, f.path): f for f in (restore.fields if restore else ())}
+    for intent in escalation.spec.intents:
+        evidence = (intent.evidence or escalation.spec.evidence) if intent.id > ended else None
+        fresh = {(f.on, f.path): f for f in (evidence.fields if evidence else ()) if f.on}
+        found = {**found, **fresh} if intent.reason == Reason.EVIDENCE_OUTDATED else {**fresh, **found}
+    fields = tuple(found.values())
+    if not fields or (restore is not None and fields == restore.fields):
+        return restore
+    return (restore or Restore()).model_copy(update={"fields": fields})
 
 
 def _contained(
@@ -325,9 +403,10 @@ def _contained(
                 warning=True,
             )
         )
+    target = draft.snapshot.target
     proved = Reason.ALREADY_AT_ZERO if intent.reason == Reason.ALREADY_AT_ZERO else _proved(intent)
     if status.pods_gone_at and proof.clear:
-        conditions.set(ConditionType.CONTAINED, True, proved, f"{_done(intent)}: {_gone(intent)}")
+        conditions.set(ConditionType.CONTAINED, True, proved, f"{_done(intent)}: {_gone(intent, target)}")
         if before is None or before.pods_gone_at is None:
             times = {"appliedAt": status.applied_at, "endpointsEmptyAt": status.endpoints_empty_at}
             draft.entries.append(
@@ -335,8 +414,9 @@ def _contained(
                     event=proved,
                     key=f"contained/{intent.id}",
                     at=status.pods_gone_at,
-                    message=f"{_done(intent)}: proved, {_gone(intent)}",
+                    message=f"{_done(intent)}: proved, {_gone(intent, target)}",
                     detail=detail
+                    | ({"told": ", ".join(sorted(target.told))} if target and target.told else {})
                     | {key: format_time(at) for key, at in times.items() if at}
                     | {"podsGoneAt": format_time(status.pods_gone_at)},
                     measure=Measure("contain", "", (status.pods_gone_at - intent.intended_at).total_seconds()),
@@ -406,16 +486,35 @@ def _in_the_way(draft: Draft, proof: Proof) -> str:
 
 
 def _proved(intent: Intent) -> Reason:
-    return Reason.ROLLED_BACK if intent.action is ContainmentAction.ROLLBACK else Reason.SCALED_TO_ZERO
+    return _PROVED[intent.action]
+
+
+_PROVED = {
+    ContainmentAction.ROLLBACK: Reason.ROLLED_BACK,
+    ContainmentAction.FALLBACK: Reason.FELL_BACK,
+    ContainmentAction.ISOLATE: Reason.ISOLATED,
+    ContainmentAction.SCALE_TO_ZERO: Reason.SCALED_TO_ZERO,
+}
 
 
 def _done(intent: Intent) -> str:
+    if intent.through is not None and intent.action is ContainmentAction.ISOLATE:
+        return f"isolated by NetworkPolicy {intent.through.name}"
+    if intent.through is not None:
+        return traffic.done(intent.through)
     if intent.action is ContainmentAction.ROLLBACK:
         return f"rolled back to revision {intent.revision}"
     return "scaled to zero"
 
 
-def _gone(intent: Intent) -> str:
+def _gone(intent: Intent, workload: Workload | None = None) -> str:
+    if intent.through is not None and intent.action is ContainmentAction.ISOLATE:
+        return "its pods run, and no NetworkPolicy of the namespace allows them anything"
+    if intent.through is not None:
+        elsewhere = workload.ready_endpoints if workload is not None else 0
+        where = f"; other Services still list {elsewhere} of its endpoints as ready" if elsewhere else ""
+        service = intent.through.backend or intent.through.name
+        return f"Service {service} lists no ready pod of it, and the fallback has served{where}"
     if intent.action is ContainmentAction.ROLLBACK:
         return "no pod of the revision before it is left"
     return "no ready endpoint and no pod of it is left"

@@ -184,6 +184,8 @@ class Snapshot:
     """Why it could not be contained the last time, where trying again at once is of no use."""
     beside: Mapping[tuple[str, str], Beside] = field(default_factory=dict)
     """By kind and name: what belongs to the containment beside the model, if somebody has looked."""
+    seeks: bool = False
+    """Whether what scales the model is looked for: it may be put beside it at any time."""
     breached: frozenset[str] = frozenset()
     """Hashes of the pod templates that an escalation of this very target was about, false alarms left out."""
     storm: bool = False

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import Revision
-from riskladder.workloads.replicas import Replicas, template_digest
+from riskladder.workloads.replicas import HASH_LABELS, Replicas, template_digest
 from riskladder.workloads.runtime import Object
 
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
+REVISION_ANNOTATIONS = (REVISION_ANNOTATION, "rollout.argoproj.io/revision")
+"""Of whatever makes ReplicaSets: Deployments, and Argo's Rollouts."""
+
 HASH_LABEL = "pod-template-hash"
 REPLICASETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
 
@@ -25,12 +28,13 @@ DEPLOYMENT = DeploymentRuntime()
 def read_replicaset(obj: Object) -> Revision:
     """The facts of a ReplicaSet as a revision of its owner."""
     metadata, spec = obj["metadata"], obj["spec"]
-    number = (metadata.get("annotations") or {}).get(REVISION_ANNOTATION, "0")
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    number = next((annotations[key] for key in REVISION_ANNOTATIONS if key in annotations), "0")
     return Revision(
         name=metadata["name"],
         uid=metadata["uid"],
         number=int(number) if number.isdigit() else 0,
-        hash=(metadata.get("labels") or {}).get(HASH_LABEL, ""),
+        hash=next((labels[key] for key in HASH_LABELS if key in labels), ""),
         digest=template_digest(spec["template"]),
         replicas=(obj.get("status") or {}).get("replicas", 0),
     )

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from riskladder.workloads.around import Around
     from riskladder.workloads.runtime import Runtime
 
 JsonPatch = list[dict[str, Any]]
@@ -40,6 +41,8 @@ class Pod:
     """``controller-revision-hash``, where its owner has ControllerRevisions."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Its labels, where some runtime tells its pods by them."""
+    ready: bool = False
+    """Whether it says that it is ready to serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,12 @@ class Workload:
     paused: bool
     digest: str
     """Digest of the current pod template."""
+    current_hash: str = ""
+    """Hash of the current template's revision by the word of its controller, where templates alone do not tell."""
+    fallback: str = ""
+    """Hash of the stable revision, while another one is rolled out step by step."""
+    told: frozenset[str] = frozenset()
+    """What its controller has been told in the status, by people or by the operator: to abort an update, say."""
     replicas_set_by: str = ""
     """Field manager that last wrote the replicas, from managedFields."""
     template_set_by: str = ""
@@ -106,10 +115,18 @@ class Workload:
     no_stop: str = ""
     """Why it cannot be stopped, for people."""
 
+    selector: Mapping[str, Any] | None = None
+    """The ``metav1.LabelSelector`` of its pods, where it has one."""
+    template_labels: Mapping[str, str] = field(default_factory=dict)
+    """The labels that its current template gives to pods."""
+    around: Around | None = None
+    """What traffic passes on its way to its pods, where the operator may change that."""
+
     @property
     def current(self) -> Revision | None:
         """The revision of the current template, or ``None`` before its controller has made one."""
-        return next((r for r in self.revisions if r.digest == self.digest), None)
+        same = next((r for r in self.revisions if r.digest == self.digest), None)
+        return same or next((r for r in self.revisions if r.hash and r.hash == self.current_hash), None)
 
     @property
     def settled(self) -> bool:
@@ -118,6 +135,7 @@ class Workload:
             self.observed_generation >= self.generation
             and self.updated_replicas == self.replicas
             and self.total_replicas == self.replicas
+            and not self.fallback
         )
 
     def active_pods(self, revision_hash: str | None = None) -> tuple[Pod, ...]:

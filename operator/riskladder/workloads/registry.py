@@ -5,35 +5,63 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
+from riskladder.api.base import GROUP
 from riskladder.api.resource import Resource
+from riskladder.workloads.argo import ROLLOUT
+from riskladder.workloads.around import COMPONENTS, RESOURCES
 from riskladder.workloads.deployment import DEPLOYMENT
+from riskladder.workloads.isolation import ISOLATE
+from riskladder.workloads.keda import KEDA
+from riskladder.workloads.kserve import INFERENCESERVICE, LLMINFERENCESERVICE
+from riskladder.workloads.ray import RAYCLUSTER, RAYSERVICE
 from riskladder.workloads.runtime import Runtime
+from riskladder.workloads.scalable import Scalable, parse
+from riskladder.workloads.seldon import SELDON_MODEL
 from riskladder.workloads.statefulset import STATEFULSET
+from riskladder.workloads.suspend import ARGO_WORKFLOWS, Companion
+from riskladder.workloads.traffic import FALLBACK, FALLBACK_HTTPROUTE
 
 ALWAYS: tuple[Runtime, ...] = (DEPLOYMENT, STATEFULSET)
 """Part of Kubernetes itself."""
 
-OPTIONAL: tuple[Runtime, ...] = ()
+OPTIONAL: tuple[Runtime, ...] = (INFERENCESERVICE, LLMINFERENCESERVICE, SELDON_MODEL, RAYCLUSTER, RAYSERVICE, ROLLOUT)
 """Enabled by name, as an installation grants what each needs."""
+
+COMPANIONS: tuple[Companion, ...] = (ARGO_WORKFLOWS, KEDA)
+"""What is halted beside a model, enabled in the same way."""
+
+MEANS: tuple[Companion, ...] = (FALLBACK, FALLBACK_HTTPROUTE, ISOLATE)
+"""What is done around a model in place of stopping it, enabled in the same way."""
+
+NOT_SERVING = frozenset({"endpointslices.discovery.k8s.io", "replicasets.apps", "controllerrevisions.apps"})
+"""What is followed as a part of other workloads, by ``Resource.title``."""
 
 
 class Runtimes:
     """The adapters in use, by the kind of workload."""
 
-    def __init__(self, enabled: Iterable[str] = ()) -> None:
+    def __init__(self, enabled: Iterable[str] = (), scalable: Iterable[str] = ()) -> None:
         """Take what is always there, and what is enabled.
 
         Args:
             enabled: Names of components.
+            scalable: Further kinds that have a scale, as ``GROUP/VERSION/PLURAL=KIND``.
 
         Raises:
-            ValueError: There is no such component.
+            ValueError: There is no such component, or a kind is no such kind.
         """
         names = dict.fromkeys(enabled)
-        known = {runtime.component for runtime in OPTIONAL}
+        known = {runtime.component for runtime in OPTIONAL} | {c.component for c in (*COMPANIONS, *MEANS)}
         if unknown := sorted(set(names) - known):
             raise ValueError(f"{', '.join(unknown)}: not one of {', '.join(sorted(known))}")
-        chosen = (*ALWAYS, *(runtime for runtime in OPTIONAL if runtime.component in names))
+        allowed = _scalable(scalable)
+        chosen = (*ALWAYS, *(runtime for runtime in OPTIONAL if runtime.component in names), *allowed)
+        self.companions = tuple(companion for companion in COMPANIONS if companion.component in names)
+        """What is halted beside a model, beyond what always may be."""
+        self.means = tuple(means for means in MEANS if means.component in names)
+        """What may be done around a model."""
+        self.changes = frozenset(kind for kind, component in COMPONENTS.items() if component in names)
+        """The kinds that are changed for that."""
         self.by_kind: Mapping[str, Runtime] = MappingProxyType({r.resource.kind: r for r in chosen})
         """By the kind of their workloads."""
 
@@ -50,7 +78,8 @@ class Runtimes:
     def followed(self) -> tuple[Resource, ...]:
         """What has to be watched for them: the workloads, and the objects that hold their history."""
         histories = (runtime.history for runtime in self if runtime.history is not None)
-        return tuple(dict.fromkeys((*(runtime.resource for runtime in self), *histories)))
+        around = (resource for kind, resource in RESOURCES.items() if kind in self.changes)
+        return tuple(dict.fromkeys((*(runtime.resource for runtime in self), *histories, *around)))
 
     def unsupported(self, kind: str) -> str:
         """Why a target of that kind is not dealt with; empty where it is."""
@@ -59,3 +88,28 @@ class Runtimes:
         component = next((r.component for r in OPTIONAL if r.resource.kind == kind), "")
         hint = f"; --enable {component} turns it on" if component else ""
         return f"{kind} is not supported by this operator ({', '.join(sorted(self.by_kind))} are){hint}"
+
+
+def _scalable(texts: Iterable[str]) -> tuple[Scalable, ...]:
+    """Adapters of kinds that the settings allow: each of them once, and none that is dealt with otherwise.
+
+    Raises:
+        ValueError: What is wrong, in one line.
+    """
+    kinds = {runtime.resource.kind: _by(runtime) for runtime in (*ALWAYS, *OPTIONAL)}
+    plurals = {runtime.resource.plural: _by(runtime) for runtime in (*ALWAYS, *OPTIONAL)}  # the lock goes by these
+    found = []
+    for text in texts:
+        resource = parse(text)
+        if resource.group == GROUP or resource.title in NOT_SERVING:
+            raise ValueError(f"{text}: {resource.title} are no workloads that serve")
+        for name, found_by in ((resource.kind, kinds), (resource.plural, plurals)):
+            if name in found_by:
+                raise ValueError(f"{text}: {name} is dealt with already, by {found_by[name]}")
+            found_by[name] = text
+        found.append(Scalable(resource))
+    return tuple(found)
+
+
+def _by(runtime: Runtime) -> str:
+    return f"--enable {runtime.component}" if runtime.component else "every operator"

@@ -67,6 +67,7 @@ def read_pod(obj: Object, *, labelled: bool = False) -> Pod:
         images=tuple(Image(c["name"], c.get("image", ""), ids.get(c["name"], "")) for c in spec.get("containers", ())),
         revision=labels.get(REVISION_LABEL, ""),
         labels=dict(labels) if labelled else {},
+        ready=any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or ()),
     )
 
 
@@ -138,6 +139,8 @@ class Replicas:
             template_set_by=templated[0],
             template_set_at=templated[1],
             declared_images=declared_images(template),
+            selector=spec.get("selector") if isinstance(spec.get("selector"), Mapping) else None,
+            template_labels=dict((template.get("metadata") or {}).get("labels") or {}),
         )
 
     def stop(self, workload: Workload) -> Write | Impossible:

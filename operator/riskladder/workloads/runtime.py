@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import JsonPatch, Revision, Workload
@@ -56,6 +56,19 @@ class Permission:
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     why: str
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A runtime where a containment takes a second write, after the one that contains, before it can be proved."""
+
+    def settle(self, workload: Workload, wanted: str | None) -> Write | None:
+        """What is still to be told to its controller, if anything, and if the time has come.
+
+        Args:
+            workload: As it was seen, contained.
+            wanted: Hash of the revision that was gone back to; ``None`` for a stop.
+        """
 
 
 class Runtime(Protocol):

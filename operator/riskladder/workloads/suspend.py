@@ -1,4 +1,8 @@
-"""What is suspended beside a model: kinds with ``spec.suspend`` (batch/v1 CronJob and Job, Argo CronWorkflow)."""
+"""What is suspended beside a model: kinds with ``spec.suspend`` (batch/v1 CronJob and Job, Argo CronWorkflow).
+
+What that does, by their documentation: a CronJob and a CronWorkflow start nothing new, and what they have started goes
+on; a Job has its pods terminated, and starts them afresh once it runs again.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from riskladder.api.resource import Resource
 from riskladder.workloads.facts import JsonPatch
-
-KINDS = ("CronJob", "Job", "CronWorkflow")
-"""The kinds that can be suspended."""
+from riskladder.workloads.runtime import Permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +24,62 @@ class Beside:
     uid: str = ""
     suspended: bool = False
     is_stated: bool = False
-    """Whether ``spec.suspend`` is written out: a JSON Patch cannot replace what is not there."""
+    """Whether what suspends it is written out: a JSON Patch cannot replace what is not there."""
     problem: str = ""
     """Why it could not be seen, or be changed the last time."""
+    value: str | None = None
+    """What stands where it is suspended, where that is no switch; ``None`` where nothing does."""
+    resource_version: str = ""
+    found: bool = False
+    """Whether it scales the model, as was found by looking; no policy has to name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """What an optional component lets be suspended beside a model."""
+
+    component: str
+    """Its name, and that of ``--enable``."""
+    permissions: tuple[Permission, ...]
+    about: str
+    """What is suspended, for people."""
+
+
+CRONJOBS = Resource("batch", "v1", "cronjobs", "CronJob")
+JOBS = Resource("batch", "v1", "jobs", "Job")
+CRONWORKFLOWS = Resource("argoproj.io", "v1alpha1", "cronworkflows", "CronWorkflow")
+
+SWITCHED = (CRONJOBS, JOBS, CRONWORKFLOWS)
+"""What has ``spec.suspend``."""
+
+KINDS = (*(resource.kind for resource in SWITCHED), "ScaledObject")
+"""The kinds that can be suspended."""
+
+ARGO_WORKFLOWS = Companion(
+    "argo-workflows",
+    (
+        Permission(
+            CRONWORKFLOWS.group,
+            (CRONWORKFLOWS.plural,),
+            ("get", "patch"),
+            "alsoSuspend: suspends the CronWorkflows that a tier names beside the model, and lets them run again",
+        ),
+    ),
+    "CronWorkflows (argoproj.io/v1alpha1) that a tier names in alsoSuspend",
+)
 
 
 def read(kind: str, obj: Mapping[str, Any]) -> Beside:
     """The facts of a stored object."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
-    return Beside(kind, metadata["name"], metadata["uid"], bool(spec.get("suspend")), "suspend" in spec)
+    return Beside(
+        kind,
+        metadata["name"],
+        metadata["uid"],
+        bool(spec.get("suspend")),
+        "suspend" in spec,
+        resource_version=metadata.get("resourceVersion", ""),
+    )
 
 
 def switch(seen: Beside, *, suspend: bool) -> JsonPatch:

@@ -1,0 +1,70 @@
+"""The cache of what traffic passes on its way to models: Services, HTTPRoutes and NetworkPolicies, where enabled."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from riskladder.workloads.around import HTTPROUTES, NETWORKPOLICIES, RESOURCES, SERVICES, Around, Outlet
+from riskladder.workloads.isolation import read_policy
+from riskladder.workloads.traffic import read_route, read_service
+
+Object = Mapping[str, Any]
+READ = {SERVICES.kind: read_service, HTTPROUTES.kind: read_route, NETWORKPOLICIES.kind: read_policy}
+
+
+class AroundCache:
+    """Each object cut down to the facts that decisions need, by namespace."""
+
+    def __init__(self, enabled: frozenset[str], *, changed: Callable[[str, str, str, bool], None]) -> None:
+        """Start empty.
+
+        Args:
+            enabled: The kinds that may be changed, which are watched.
+            changed: Told of namespace, kind and name, and whether what is changed of it changed (or only its status).
+        """
+        self.enabled = enabled
+        """The kinds that are watched."""
+        self._changed = changed
+        self._outlets: dict[str, dict[tuple[str, str], Outlet]] = defaultdict(dict)
+        self.readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
+            RESOURCES[kind].title: (partial(self._put, kind), partial(self._drop, kind)) for kind in enabled
+        }
+        """By resource: how to take an object in, and how to forget it."""
+
+    def _put(self, kind: str, obj: Object) -> None:
+        namespace, outlet = obj["metadata"]["namespace"], READ[kind](obj)
+        before = self._outlets[namespace].get((kind, outlet.name))
+        # A snapshot that was taken of the namespace stays as it was taken.
+        self._outlets[namespace] = {**self._outlets[namespace], (kind, outlet.name): outlet}
+        same = before is not None and (before.uid, before.content) == (outlet.uid, outlet.content)
+        self._changed(namespace, kind, outlet.name, not same)
+
+    def _drop(self, kind: str, obj: Object) -> None:
+        metadata = obj["metadata"]
+        namespace, place = metadata["namespace"], (kind, metadata["name"])
+        known = self._outlets[namespace].get(place)
+        if known is None or known.uid != metadata["uid"]:
+            return
+        left = {key: outlet for key, outlet in self._outlets[namespace].items() if key != place}
+        if left:
+            self._outlets[namespace] = left
+        else:
+            del self._outlets[namespace]
+        self._changed(namespace, kind, metadata["name"], True)
+
+    def get(
+        self, namespace: str, serving: Mapping[str, frozenset[str]], taken: Mapping[tuple[str, str], str]
+    ) -> Around | None:
+        """All of a namespace; nothing where none of it may be changed.
+
+        Args:
+            namespace: Where.
+            serving: By Service: the pods that are ready behind it.
+            taken: By kind and name: what an open escalation of another target goes through.
+        """
+        if not self.enabled:
+            return None
+        return Around(self.enabled, self._outlets.get(namespace, {}), serving, taken)

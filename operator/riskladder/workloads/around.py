@@ -1,0 +1,139 @@
+"""What traffic passes on its way to a workload: plain facts of Services, HTTPRoutes and NetworkPolicies, and writes on
+them. They are no targets: a ladder names the first two itself, and the third is the operator's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from riskladder.api.escalation import SavedField, Through
+from riskladder.api.resource import Resource
+from riskladder.workloads.facts import Workload
+from riskladder.workloads.runtime import Impossible
+
+SERVICES = Resource("", "v1", "services", "Service")
+HTTPROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
+NETWORKPOLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+
+COMPONENTS = {SERVICES.kind: "fallback", HTTPROUTES.kind: "fallback-httproute", NETWORKPOLICIES.kind: "isolate"}
+"""The component that lets the operator change each kind."""
+
+RESOURCES = {resource.kind: resource for resource in (SERVICES, HTTPROUTES, NETWORKPOLICIES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """One such object, as it was seen last."""
+
+    kind: str
+    name: str
+    uid: str
+    resource_version: str
+    content: Any
+    """What is changed of it: the selector, the rules, the spec; ``None`` where there is none."""
+    set_by: str = ""
+    """Field manager that last wrote that."""
+    set_at: str = ""
+    problem: str = ""
+    """Why it cannot be used, or what has not taken effect yet, for people."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """All of it in one namespace."""
+
+    enabled: frozenset[str] = frozenset()
+    """The kinds that the operator may change."""
+    outlets: Mapping[tuple[str, str], Outlet] = field(default_factory=dict)
+    """By kind and name."""
+    serving: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By Service: the pods that its EndpointSlices list as ready."""
+    taken: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """By kind and name: what an open escalation of another target goes through, and which that is."""
+
+    def of(self, kind: str) -> tuple[Outlet, ...]:
+        """All of a kind."""
+        return tuple(outlet for (of, _), outlet in self.outlets.items() if of == kind)
+
+
+class Unsupported(Impossible):
+    """The operator has not been allowed to; the reason says how it would be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """One write on such an object."""
+
+    resource: Resource
+    name: str
+    verb: Literal["create", "patch", "delete"]
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A safe state that can be brought about, and what it overwrites, as it was."""
+
+    through: Through
+    saved: SavedField
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Not given back: somebody has changed it while it was Riskladder's."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Not to be given back yet."""
+
+    why: str
+
+
+def reach(workload: Workload, kind: str) -> Around | Unsupported:
+    """What is around a workload, if the operator may change that kind of it."""
+    if workload.around is None or kind not in workload.around.enabled:
+        return Unsupported(f"this operator changes no {kind}; --enable {COMPONENTS[kind]} turns it on")
+    return workload.around
+
+
+def title(through: Through) -> str:
+    """``Kind/name``, as ``SavedField.on`` has it."""
+    return f"{through.kind}/{through.name}"
+
+
+def seen(workload: Workload, through: Through) -> Outlet | None:
+    """The object, where it is there."""
+    return workload.around.outlets.get((through.kind, through.name)) if workload.around else None
+
+
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a ``metav1.LabelSelector`` selects what carries these labels; an empty one selects everything."""
+    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    for requirement in selector.get("matchExpressions") or ():
+        value, values = labels.get(requirement["key"]), requirement.get("values") or ()
+        matched = {
+            "In": value in values,
+            "NotIn": value not in values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }
+        if not matched[requirement["operator"]]:
+            return False
+    return True
+
+
+def labels_of(workload: Workload) -> Iterable[Mapping[str, str]]:
+    """The labels of its pods: of those that run, and of those to come."""
+    if workload.template_labels:
+        yield workload.template_labels
+    elif workload.pod_labels:
+        yield workload.pod_labels
+    yield from (pod.labels for pod in workload.pods if pod.active and pod.labels)

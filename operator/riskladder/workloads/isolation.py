@@ -1,0 +1,182 @@
+"""Isolate: a NetworkPolicy of the operator's own lets nothing in to the pods of a model, and nothing out.
+
+Source: networking.k8s.io/v1 NetworkPolicy. Policies add up: what one of them allows, no other takes away. A policy that
+selects pods and has no rules for a direction allows nothing in that direction. Whether the network plugin of a cluster
+enforces them is not to be seen through the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from riskladder.api.base import API_VERSION, GROUP
+from riskladder.api.escalation import SavedField, Through
+from riskladder.workloads.around import (
+    NETWORKPOLICIES,
+    Around,
+    Left,
+    Outlet,
+    Outside,
+    Waits,
+    Way,
+    labels_of,
+    reach,
+    seen,
+    selects,
+    title,
+)
+from riskladder.workloads.facts import OPERATOR, Workload
+from riskladder.workloads.replicas import last_writer
+from riskladder.workloads.runtime import Impossible, Object, Permission, Proof
+from riskladder.workloads.suspend import Companion
+
+LABEL_LADDER = f"{GROUP}/ladder"
+LABEL_ESCALATION = f"{GROUP}/escalation"
+BOTH = ("Ingress", "Egress")
+
+ISOLATE = Companion(
+    "isolate",
+    (
+        Permission(
+            NETWORKPOLICIES.group,
+            (NETWORKPOLICIES.plural,),
+            ("get", "list", "watch", "create", "patch", "delete"),
+            "Isolate: makes the NetworkPolicy that lets nothing in or out, puts it right, deletes it after a Resume, "
+            "and sees those of others, since they add up",
+        ),
+    ),
+    "Action Isolate by a NetworkPolicy",
+)
+
+
+def policy_name(escalation: str) -> str:
+    """Name of the policy: the same for everyone who would make it."""
+    return f"riskladder-{escalation}"
+
+
+def read_policy(obj: Object) -> Outlet:
+    """The facts of a NetworkPolicy."""
+    metadata = obj["metadata"]
+    # Fields have several owners, and times are whole seconds: who wrote it beside the operator has changed it.
+    others = [e for e in metadata.get("managedFields") or () if e.get("manager") != OPERATOR]
+    by, at = last_writer({"managedFields": others})[0], last_writer(metadata)[1]
+    return Outlet(
+        NETWORKPOLICIES.kind,
+        metadata["name"],
+        metadata["uid"],
+        metadata.get("resourceVersion", ""),
+        obj.get("spec") or {},
+        by,
+        at,
+        labels=dict(metadata.get("labels") or {}),
+    )
+
+
+def pod_selector(workload: Workload) -> Mapping[str, Any] | None:
+    """The selector of its pods; never one that selects everything."""
+    if workload.selector and (workload.selector.get("matchLabels") or workload.selector.get("matchExpressions")):
+        return workload.selector
+    return {"matchLabels": dict(workload.pod_labels)} if workload.pod_labels else None
+
+
+def choose(workload: Workload, escalation: str) -> Way | Impossible:
+    """The policy that isolates its pods, or why none can."""
+    around = reach(workload, NETWORKPOLICIES.kind)
+    if isinstance(around, Impossible):
+        return around
+    through = Through(kind=NETWORKPOLICIES.kind, name=policy_name(escalation))
+    if pod_selector(workload) is None:
+        return Impossible(f"nothing tells the pods of the {workload.kind} by their labels")
+    found = seen(workload, through)
+    if found is not None and LABEL_ESCALATION not in found.labels:
+        return Impossible(f"there is a NetworkPolicy {through.name} already, of somebody else")
+    if others := allowing(workload, around, through.name):
+        return Impossible(f"{others}: policies add up")
+    saved = SavedField(path="/spec", on=title(through), value=None)
+    return Way(through, saved, "let nothing in to its pods and nothing out")
+
+
+def allowing(workload: Workload, around: Around, own: str) -> str:
+    """Which other policies let something in to its pods, or out; nothing where none does."""
+    labels = list(labels_of(workload))
+    found = []
+    for policy in around.of(NETWORKPOLICIES.kind):
+        spec = policy.content
+        types = spec.get("policyTypes") or BOTH
+        open_ways = [way for way in BOTH if way in types and spec.get(way.lower())]
+        selector = spec.get("podSelector") or {}
+        if policy.name != own and open_ways and any(selects(selector, of) for of in labels):
+            found.append(f"NetworkPolicy {policy.name} allows {' and '.join(way.lower() for way in open_ways)}")
+    return ", ".join(sorted(found))
+
+
+def in_place(workload: Workload, found: Outlet | None) -> bool:
+    """Whether the policy is there, and as it was made."""
+    if found is None:
+        return False
+    spec = found.content
+    is_closed = set(spec.get("policyTypes") or ()) == set(BOTH) and not spec.get("ingress") and not spec.get("egress")
+    return is_closed and spec.get("podSelector") == pod_selector(workload)
+
+
+def isolate(workload: Workload, through: Through, labels: Mapping[str, str], owner: str) -> Outside | Impossible:
+    """The write that makes the policy, or puts it right.
+
+    Args:
+        workload: Whose pods are isolated.
+        through: Names the policy.
+        labels: For the policy: its ladder and its escalation.
+        owner: uid of the Escalation, with which it goes.
+    """
+    around, selector = reach(workload, through.kind), pod_selector(workload)
+    if isinstance(around, Impossible):
+        return around
+    if selector is None:
+        return Impossible(f"nothing tells the pods of the {workload.kind} by their labels")
+    spec = {"podSelector": selector, "policyTypes": list(BOTH)}
+    found = seen(workload, through)
+    if found is None:
+        reference = {"apiVersion": API_VERSION, "kind": "Escalation", "name": labels[LABEL_ESCALATION], "uid": owner}
+        metadata = {
+            "name": through.name,
+            "namespace": workload.namespace,
+            "labels": dict(labels),
+            "ownerReferences": [reference],
+        }
+        kind = {"apiVersion": NETWORKPOLICIES.api_version, "kind": NETWORKPOLICIES.kind}
+        return Outside(NETWORKPOLICIES, through.name, "create", {**kind, "metadata": metadata, "spec": spec})
+    patch = [
+        {"op": "test", "path": "/metadata/uid", "value": found.uid},
+        {"op": "test", "path": "/spec", "value": found.content},
+        {"op": "replace", "path": "/spec", "value": spec},
+    ]
+    return Outside(NETWORKPOLICIES, through.name, "patch", patch)
+
+
+def prove(workload: Workload, through: Through) -> Proof:
+    """The policy is in place, and no other one allows anything. The pods keep running."""
+    around = reach(workload, through.kind)
+    if isinstance(around, Impossible):
+        return Proof(False, False, False, False, around.why)
+    applied = in_place(workload, seen(workload, through))
+    others = allowing(workload, around, through.name)
+    isolated = applied and not others
+    left = others or ("" if applied else f"NetworkPolicy {through.name} is not in place")
+    return Proof(applied, isolated, isolated, isolated, left)
+
+
+def give_back(workload: Workload, through: Through) -> Outside | Left | Waits | None:
+    """The deletion of the policy; nothing where it is gone."""
+    around, found = reach(workload, through.kind), seen(workload, through)
+    if isinstance(around, Impossible):
+        return Waits(f"{title(through)}: {around.why}")
+    if found is None:
+        return None
+    if LABEL_ESCALATION not in found.labels or not in_place(workload, found):
+        by = found.set_by or "somebody"
+        return Left(
+            f"NetworkPolicy {through.name} was changed by {by} while the model was contained: it stays as it is"
+        )
+    preconditions = {"uid": found.uid, "resourceVersion": found.resource_version}
+    return Outside(NETWORKPOLICIES, through.name, "delete", {"preconditions": preconditions})

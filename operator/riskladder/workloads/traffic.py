@@ -1,0 +1,317 @@
+"""Fallback: the traffic to a model goes elsewhere, by the selector of a Service or the backends of an HTTPRoute.
+
+Sources: ``Service.spec.selector`` (core/v1) is followed by the EndpointSlice controller, whose slices carry
+``kubernetes.io/service-name``. ``HTTPRoute.spec.rules[].backendRefs`` (gateway.networking.k8s.io/v1): a rule that has
+none, a redirect for example, sends nothing to a model; ``status.parents[]`` says with ``Accepted`` and its
+``observedGeneration`` what a Gateway has taken over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from riskladder.api.escalation import MAX_SAVED, SavedField, Through
+from riskladder.api.tiers import Fallback
+from riskladder.workloads.around import (
+    HTTPROUTES,
+    RESOURCES,
+    SERVICES,
+    Left,
+    Outlet,
+    Outside,
+    Waits,
+    Way,
+    labels_of,
+    reach,
+    seen,
+    title,
+)
+from riskladder.workloads.facts import JsonPatch, Workload
+from riskladder.workloads.replicas import last_writer
+from riskladder.workloads.runtime import Impossible, Object, Permission, Proof
+from riskladder.workloads.suspend import Companion
+
+PATHS = {SERVICES.kind: "/spec/selector", HTTPROUTES.kind: "/spec/rules"}
+"""What is changed of each kind."""
+
+Rules = Sequence[Mapping[str, Any]]
+
+FALLBACK = Companion(
+    "fallback",
+    (
+        Permission(
+            SERVICES.group,
+            (SERVICES.plural,),
+            ("get", "list", "watch", "patch"),
+            "Fallback: sends the traffic of a Service that a ladder names to the pods it names, and gives it back",
+        ),
+    ),
+    "Action Fallback by the selector of a Service",
+)
+FALLBACK_HTTPROUTE = Companion(
+    "fallback-httproute",
+    (
+        Permission(
+            HTTPROUTES.group,
+            (HTTPROUTES.plural,),
+            ("get", "list", "watch", "patch"),
+            "Fallback: sends the traffic of an HTTPRoute that a ladder names to the Service it names, and back",
+        ),
+    ),
+    "Action Fallback by the backends of an HTTPRoute (gateway.networking.k8s.io/v1)",
+)
+
+
+# --- Facts in ---------------------------------------------------------------------------------------------------------
+
+
+def read_service(obj: Object) -> Outlet:
+    """The facts of a Service."""
+    metadata, spec = obj["metadata"], obj.get("spec") or {}
+    by, at = last_writer(metadata, "f:selector")
+    problem = "it is of type ExternalName, which has no endpoints" if spec.get("type") == "ExternalName" else ""
+    return Outlet(
+        SERVICES.kind,
+        metadata["name"],
+        metadata["uid"],
+        metadata.get("resourceVersion", ""),
+        spec.get("selector") or None,
+        by,
+        at,
+        problem,
+    )
+
+
+def read_route(obj: Object) -> Outlet:
+    """The facts of an HTTPRoute; what its Gateways have not taken over yet is its problem."""
+    metadata, spec = obj["metadata"], obj.get("spec") or {}
+    by, at = last_writer(metadata, "f:rules")
+    waiting = [
+        str((parent.get("parentRef") or {}).get("name", ""))
+        for parent in (obj.get("status") or {}).get("parents") or ()
+        if not _accepted(parent, metadata.get("generation", 0))
+    ]
+    return Outlet(
+        HTTPROUTES.kind,
+        metadata["name"],
+        metadata["uid"],
+        metadata.get("resourceVersion", ""),
+        spec.get("rules") or None,
+        by,
+        at,
+        f"not accepted as it is now by {', '.join(waiting)}" if waiting else "",
+    )
+
+
+def _accepted(parent: Mapping[str, Any], generation: int) -> bool:
+    return any(
+        c.get("type") == "Accepted" and c.get("status") == "True" and c.get("observedGeneration", 0) >= generation
+        for c in parent.get("conditions") or ()
+    )
+
+
+# --- The rules of a route ---------------------------------------------------------------------------------------------
+
+
+def diverted(rules: Rules, backend: str) -> list[dict[str, Any]]:
+    """Every rule that sends traffic anywhere sends all of it to the backend; the rest of it stays as it is.
+
+    The port is that of the backend it takes the place of: a reference to a Service needs one.
+    """
+    found = []
+    for rule in rules:
+        changed, references = deepcopy(dict(rule)), rule.get("backendRefs") or ()
+        if references:
+            port = next((r["port"] for r in references if r.get("port")), None)
+            only = {"group": "", "kind": "Service", "name": backend, "weight": 1}
+            changed["backendRefs"] = [only | ({"port": port} if port else {})]
+        found.append(changed)
+    return found
+
+
+def is_diverted(rules: Rules, backend: str) -> bool:
+    """Whether no rule sends anything to another backend."""
+    return all(
+        (r.get("group", ""), r.get("kind", "Service"), r["name"]) == ("", "Service", backend)
+        and "namespace" not in r
+        and r.get("weight", 1) > 0
+        for rule in rules
+        for r in rule.get("backendRefs") or ()
+    )
+
+
+def undiverted(rules: Rules, before: Rules, backend: str) -> list[dict[str, Any]] | None:
+    """The rules with their backends as they were; ``None`` where somebody has changed the backends meanwhile.
+
+    Whatever else was changed of a rule meanwhile stays.
+    """
+    ours = diverted(before, backend)
+    if [r.get("backendRefs") for r in rules] != [r.get("backendRefs") for r in ours]:
+        return None
+    found = []
+    for now, then in zip(rules, before, strict=True):
+        changed = deepcopy(dict(now))
+        if then.get("backendRefs"):
+            changed["backendRefs"] = deepcopy(then["backendRefs"])
+        found.append(changed)
+    return found
+
+
+# --- The act ----------------------------------------------------------------------------------------------------------
+
+
+def choose(workload: Workload, fallback: Fallback | None) -> Way | Impossible:
+    """Where the traffic can be sent, or why it cannot."""
+    if fallback is None:
+        unsupported = reach(workload, SERVICES.kind)
+        return unsupported if isinstance(unsupported, Impossible) else Impossible("no fallback is named")
+    if fallback.service is not None:
+        through = Through(kind=SERVICES.kind, name=fallback.service, selector=dict(fallback.selector or {}))
+    else:
+        through = Through(kind=HTTPROUTES.kind, name=fallback.http_route or "", backend=fallback.backend)
+    around = reach(workload, through.kind)
+    if isinstance(around, Impossible):
+        return around
+    if taken := around.taken.get((through.kind, through.name)):
+        return Impossible(f"{through.kind} {through.name} is diverted already, for {taken}")
+    why = usable(workload, through)
+    found = seen(workload, through)
+    if why or found is None:
+        return Impossible(why)
+    if why := _leads_back(workload, through, found):
+        return Impossible(why)
+    text = json.dumps(found.content, sort_keys=True, separators=(",", ":"))
+    if len(text) > MAX_SAVED:
+        return Impossible(f"what is overwritten of {through.kind} {through.name} is too long to be saved: {len(text)}")
+    instead = json.dumps(through.selector if through.backend is None else through.backend, sort_keys=True)
+    saved = SavedField(path=PATHS[through.kind], on=title(through), value=text, instead=instead)
+    return Way(through, saved, f"send {_goes(through)}")
+
+
+def usable(workload: Workload, through: Through) -> str:
+    """Why the Service or HTTPRoute cannot be used, or nothing."""
+    found = seen(workload, through)
+    if found is None:
+        return f"there is no {through.kind} {through.name}"
+    if through.kind == SERVICES.kind:
+        if found.problem:
+            return f"Service {through.name}: {found.problem}"
+        return "" if found.content else f"Service {through.name} has no selector: its endpoints are somebody else's"
+    if not any(rule.get("backendRefs") for rule in found.content or ()):
+        return f"no rule of HTTPRoute {through.name} has a backend"
+    return ""
+
+
+def _leads_back(workload: Workload, through: Through, found: Outlet) -> str:
+    """Why traffic would still reach the workload, or does not come this way."""
+    pods = {pod.name for pod in workload.pods}
+    if through.kind == HTTPROUTES.kind:
+        served = workload.around.serving.get(through.backend or "", frozenset()) if workload.around else frozenset()
+        return f"Service {through.backend} leads to pods of the {workload.kind} itself" if served & pods else ""
+    wanted, labels = (through.selector or {}).items(), list(labels_of(workload))
+    if any(wanted <= of.items() for of in labels):
+        return f"the fallback's selector selects pods of the {workload.kind} itself"
+    is_there = found.content == through.selector or any(found.content.items() <= of.items() for of in labels)
+    return "" if is_there or not labels else f"Service {through.name} does not select the pods of the {workload.kind}"
+
+
+def _goes(through: Through) -> str:
+    to = ",".join(f"{key}={value}" for key, value in sorted((through.selector or {}).items()))
+    return f"traffic of {through.kind} {through.name} to {f'Service {through.backend}' if through.backend else to}"
+
+
+def done(through: Through) -> str:
+    """What was done, for people."""
+    return _goes(through).replace(" to ", " goes to ", 1)
+
+
+def divert(workload: Workload, through: Through) -> Outside | Impossible:
+    """The write that sends traffic elsewhere, only if the object is as it was seen (a compare-and-swap)."""
+    around = reach(workload, through.kind)
+    if isinstance(around, Impossible):
+        return around
+    found = seen(workload, through)
+    if why := usable(workload, through):
+        return Impossible(why)
+    assert found is not None  # noqa: S101
+    return _patch(found, _wanted(found, through))
+
+
+def _wanted(found: Outlet, through: Through) -> Any:
+    if through.kind == SERVICES.kind:
+        return dict(through.selector or {})
+    return diverted(found.content, through.backend or "")
+
+
+def _patch(found: Outlet, content: Any) -> Outside:
+    path = PATHS[found.kind]
+    patch: JsonPatch = [
+        {"op": "test", "path": "/metadata/uid", "value": found.uid},
+        {"op": "test", "path": path, "value": found.content},
+        {"op": "replace", "path": path, "value": content},
+    ]
+    return Outside(RESOURCES[found.kind], found.name, "patch", patch)
+
+
+def in_place(found: Outlet | None, through: Through) -> bool:
+    """Whether traffic is sent elsewhere."""
+    if found is None or not found.content:
+        return False
+    if through.kind == SERVICES.kind:
+        return bool(found.content == through.selector)
+    return is_diverted(found.content, through.backend or "")
+
+
+def prove(workload: Workload, through: Through) -> Proof:
+    """Sent elsewhere, no pod of the workload listed as ready there, and somebody else serves."""
+    around, found = reach(workload, through.kind), seen(workload, through)
+    if isinstance(around, Impossible):
+        return Proof(False, False, False, False, around.why)
+    if found is None:
+        return Proof(False, False, False, False, f"there is no {through.kind} {through.name}")
+    applied, service = in_place(found, through), through.backend or through.name
+    ready = around.serving.get(service, frozenset())
+    mine = ready & {pod.name for pod in workload.pods}
+    taken_over = through.kind == SERVICES.kind or not found.problem
+    empty = applied and not mine and taken_over
+    others = len(ready - mine)
+    left = f"{len(mine)} ready endpoint(s) of it and {others} of the fallback in Service {service}"
+    if not applied:
+        left = f"{through.kind} {through.name} does not send all traffic to the fallback; {left}"
+    elif not taken_over:
+        left = f"HTTPRoute {through.name} is {found.problem}; {left}"
+    return Proof(applied, empty, empty and others > 0, empty, left)
+
+
+def _through_of(saved: SavedField) -> Through:
+    kind, _, name = saved.on.partition("/")
+    instead = json.loads(saved.instead or "null")
+    if kind == SERVICES.kind:
+        return Through(kind=kind, name=name, selector=instead)
+    return Through(kind=kind, name=name, backend=instead)
+
+
+def give_back(workload: Workload, saved: SavedField) -> Outside | Left | Waits | None:
+    """The write that sends traffic back; nothing where it is as it was before."""
+    through = _through_of(saved)
+    around, found = reach(workload, through.kind), seen(workload, through)
+    what = f"{through.kind} {through.name}"
+    if isinstance(around, Impossible):
+        return Waits(f"{what}: {around.why}")
+    if found is None:
+        return Left(f"{what} is no longer there")
+    before = json.loads(saved.value or "null")
+    if found.content == before:
+        return None
+    by = found.set_by or "somebody"
+    changed = Left(f"{what} was changed by {by} while the model was contained: it stays as it is")
+    if through.kind == SERVICES.kind:
+        return _patch(found, before) if found.content == through.selector else changed
+    rules = undiverted(found.content or (), before, through.backend or "")
+    if rules is not None:
+        return _patch(found, rules) if rules != found.content else None
+    is_back = [r.get("backendRefs") for r in found.content or ()] == [r.get("backendRefs") for r in before]
+    return None if is_back else changed

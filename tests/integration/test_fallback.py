@@ -1,0 +1,245 @@
+"""Fallback on a real control plane: traffic goes elsewhere, is held there, and comes back exactly as it was.
+
+EndpointSlices are those of the real controller. No Gateway controller runs: of HTTPRoutes, what is stored is proved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from riskladder.cluster import resources
+from riskladder.cluster.client import Forbidden, NotFound, Object
+from riskladder.workloads.around import HTTPROUTES, SERVICES
+from tests.cluster import LocalControlPlane
+from tests.cluster.peers import crds
+from tests.integration.runtimes import HELD, Place, place
+from tests.integration.world import LADDER, condition, deployment, ladder
+
+RULES = {"app": "rules"}
+BY_SERVICE = {"service": "scorer", "selector": RULES}
+BY_ROUTE = {"httpRoute": "scorer", "backend": "rules"}
+
+
+@pytest.fixture(scope="module")
+async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+    """One operator for the module."""
+    async with place(
+        plane,
+        tmp_path_factory.mktemp("fallback"),
+        resources.DEPLOYMENTS,
+        components=["fallback", "fallback-httproute"],
+        crds=crds("gateway-api", "HTTPRoute"),
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """A namespace of the test's own."""
+    name = f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}"
+    async with Place(home.client, name, home.resource, home.operator) as own:
+        yield own
+
+
+def falling_back(to: Object, *, lock: bool = True, **more: Any) -> Object:
+    """A ladder whose tier high falls back, and whose tier severe stops the model."""
+    body = ladder(lock=lock)
+    high = body["spec"]["tiers"][1]
+    high["containment"] = {"action": "Fallback", "fallback": to, "lock": lock, **more}
+    severe = {
+        "name": "severe",
+        "triggers": [{"indicator": "demographic_parity_difference", "above": 0.4}],
+        "decide": high["decide"],
+        "containment": {"action": "ScaleToZero", "lock": lock},
+    }
+    body["spec"]["tiers"].append(severe)
+    return body
+
+
+async def serve(scene: Place) -> None:
+    """The model behind its Service, and the rules that may take its place."""
+    await scene.serve("scorer", replicas=2)
+    await scene.apply(deployment("rules", label=None))
+    await scene.service("rules", RULES)
+    await scene.served("rules", 1)
+
+
+async def selector(scene: Place) -> Object:
+    found: Object = (await scene.get(SERVICES, "scorer"))["spec"]["selector"]
+    return found
+
+
+async def test_traffic_goes_elsewhere_is_held_there_and_comes_back(scene: Place) -> None:
+    await scene.apply(falling_back(BY_SERVICE))
+    await serve(scene)
+    await scene.client.merge_patch(
+        SERVICES, scene.namespace, "scorer", {"spec": {"selector": {"app": "scorer"}, "sessionAffinity": "ClientIP"}}
+    )
+    escalation = await scene.breach("scorer", "FellBack")
+    assert await selector(scene) == RULES
+    assert {name.partition("-")[0] for name in await scene.endpoints("scorer")} == {"rules"}
+    assert len(await scene.pods("app=scorer")) == 2, "the model keeps running"
+    intent = escalation["spec"]["intents"][0]
+    assert intent["through"] == {"kind": "Service", "name": "scorer", "selector": RULES}
+    [saved] = escalation["spec"]["evidence"]["fields"]
+    assert (saved["on"], saved["path"], saved["value"]) == ("Service/scorer", "/spec/selector", '{"app":"scorer"}')
+    status = escalation["status"]["containment"]
+    assert intent["intendedAt"] <= status["appliedAt"] <= status["endpointsEmptyAt"] <= status["podsGoneAt"]
+    assert "traffic of Service scorer goes to app=rules" in condition(escalation, "Contained")["message"]
+
+    await scene.escalation_says("scorer", "Locked", "True")
+    with pytest.raises(Forbidden, match=f"the selector of Service scorer cannot be changed: Deployment scorer {HELD}"):
+        await scene.client.merge_patch(SERVICES, scene.namespace, "scorer", {"spec": {"selector": {"app": "scorer"}}})
+    await scene.client.merge_patch(SERVICES, scene.namespace, "scorer", {"spec": {"sessionAffinity": "None"}})
+    await scene.scale("scorer", 3)
+    await scene.client.merge_patch(SERVICES, scene.namespace, "rules", {"spec": {"sessionAffinity": "ClientIP"}})
+
+    await scene.resume(escalation)
+    assert await selector(scene) == {"app": "scorer"}
+    assert (await scene.get(SERVICES, "scorer"))["spec"]["sessionAffinity"] == "None", "what others changed stays"
+    await scene.served("scorer", 3)
+    await scene.verified(await scene.escalation_says("scorer", "Contained", "False", "Resumed"))
+
+
+async def test_changed_back_without_a_lock_it_is_put_right_and_named(scene: Place) -> None:
+    await scene.apply(falling_back(BY_SERVICE, lock=False))
+    await serve(scene)
+    await scene.breach("scorer", "FellBack")
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "scorer"}}
+    await scene.apply({**body, "spec": {"selector": {"app": "scorer"}, "ports": [{"port": 80}]}}, manager="argocd")
+
+    async def again() -> Object | None:
+        found = (await scene.escalations("scorer"))[0]
+        return found if (found["status"]["containment"] or {}).get("undone") else None
+
+    escalation = await scene.until(again, "the undoing to be noted")
+    assert [u["fieldManager"] for u in escalation["status"]["containment"]["undone"]] == ["argocd"]
+    await scene.until(lambda: _is(scene, RULES), "the diversion to be back")
+    await scene.escalation_says("scorer", "Contained", "True", "FellBack")
+    await scene.quiet()
+
+
+async def _is(scene: Place, wanted: Object) -> bool:
+    found = await selector(scene)
+    return {k: v for k, v in found.items() if v is not None} == wanted
+
+
+async def test_stopped_over_it_both_come_back(scene: Place) -> None:
+    await scene.apply(falling_back(BY_SERVICE))
+    await serve(scene)
+    await scene.breach("scorer", "FellBack")
+    await scene.scale("scorer", 3)
+    await scene.served("rules", 1)
+    await scene.read_risk("scorer", 0.5)
+    escalation = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    assert await selector(scene) == RULES
+    restored = await scene.resume(escalation)
+    assert (await scene.deployment("scorer"))["spec"]["replicas"] == 3
+    assert await selector(scene) == {"app": "scorer"}
+    assert restored["status"]["resume"].get("left", []) == []
+    await scene.served("scorer", 3)
+    await scene.quiet()
+
+
+async def test_changed_by_somebody_meanwhile_it_is_left_and_said(scene: Place) -> None:
+    await scene.apply(falling_back(BY_SERVICE, lock=False))
+    await serve(scene)
+    await scene.breach("scorer", "FellBack")
+    await scene.read_risk("scorer", 0.5)
+    escalation = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    await scene.client.merge_patch(SERVICES, scene.namespace, "scorer", {"spec": {"selector": {"app": "third"}}})
+    restored = await scene.resume(escalation)
+    assert await selector(scene) == {"app": "third"}
+    assert "Service scorer was changed by" in restored["status"]["resume"]["left"][0]
+    assert "Service scorer was changed by" in condition(restored, "Contained")["message"]
+    events = [r["spec"]["event"] for r in await scene.records(escalation["metadata"]["name"])]
+    assert "NotRestored" in events
+
+
+@pytest.mark.parametrize(
+    ("to", "why"),
+    [
+        ({"service": "absent", "selector": RULES}, "there is no Service absent"),
+        ({"service": "scorer", "selector": {"app": "scorer"}}, "selects pods of the Deployment itself"),
+        ({"service": "rules", "selector": {"app": "third"}}, "does not select the pods of the Deployment"),
+        ({"httpRoute": "absent", "backend": "rules"}, "there is no HTTPRoute absent"),
+    ],
+)
+async def test_where_it_cannot_be_done_the_model_is_stopped(scene: Place, to: Object, why: str) -> None:
+    await scene.apply(falling_back(to))
+    await serve(scene)
+    intent = (await scene.breach("scorer"))["spec"]["intents"][0]
+    assert (intent["action"], intent["reason"]) == ("ScaleToZero", "FallbackImpossible")
+    assert why in intent["message"]
+
+
+async def test_service_deleted_meanwhile_the_model_is_stopped(scene: Place) -> None:
+    await scene.apply(falling_back(BY_SERVICE))
+    await serve(scene)
+    await scene.breach("scorer", "FellBack")
+    await scene.client.delete(SERVICES, scene.namespace, "scorer")
+    escalation = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    assert escalation["spec"]["intents"][-1]["reason"] == "FallbackImpossible"
+
+
+async def test_route_sends_everything_elsewhere_and_comes_back(scene: Place) -> None:
+    await scene.apply(falling_back(BY_ROUTE))
+    await serve(scene)
+    await scene.service("scorer-canary", {"app": "scorer"})
+    rules = [
+        {
+            "matches": [{"path": {"type": "PathPrefix", "value": "/score"}}],
+            "backendRefs": [
+                {"name": "scorer", "port": 80, "weight": 9},
+                {
+                    "name": "scorer-canary",
+                    "port": 80,
+                    "weight": 1,
+                    "filters": [
+                        {
+                            "type": "RequestHeaderModifier",
+                            "requestHeaderModifier": {"set": [{"name": "a", "value": "b"}]},
+                        }
+                    ],
+                },
+            ],
+        },
+        {
+            "matches": [{"path": {"type": "Exact", "value": "/old"}}],
+            "filters": [{"type": "RequestRedirect", "requestRedirect": {"hostname": "new.example"}}],
+        },
+    ]
+    head = {"apiVersion": HTTPROUTES.api_version, "kind": HTTPROUTES.kind, "metadata": {"name": "scorer"}}
+    spec = {"parentRefs": [{"name": "gateway"}], "rules": rules}
+    made = await scene.client.apply(HTTPROUTES, scene.namespace, {**head, "spec": spec}, manager="tests")
+    before = made["spec"]["rules"]
+    escalation = await scene.breach("scorer", "FellBack")
+    live = (await scene.get(HTTPROUTES, "scorer"))["spec"]["rules"]
+    assert [[ref["name"] for ref in rule.get("backendRefs", ())] for rule in live] == [["rules"], []]
+    assert [{**rule, "backendRefs": None} for rule in live] == [{**rule, "backendRefs": None} for rule in before]
+    await scene.escalation_says("scorer", "Locked", "True")
+    with pytest.raises(Forbidden, match=f"the rules of HTTPRoute scorer cannot be changed: Deployment scorer {HELD}"):
+        await scene.client.apply(HTTPROUTES, scene.namespace, {**head, "spec": spec}, manager="argocd")
+    await scene.client.merge_patch(HTTPROUTES, scene.namespace, "scorer", {"spec": {"hostnames": ["a.example"]}})
+    await scene.resume(escalation)
+    live = await scene.get(HTTPROUTES, "scorer")
+    assert live["spec"]["rules"] == before
+    assert live["spec"]["hostnames"] == ["a.example"]
+    await scene.verified(await scene.escalation_says("scorer", "Contained", "False", "Resumed"))
+
+
+async def test_drill_is_rehearsed_as_a_dry_run(scene: Place) -> None:
+    await scene.apply(falling_back(BY_SERVICE))
+    await serve(scene)
+    body = {"ladder": LADDER, "target": {"kind": "Deployment", "name": "scorer"}, "source": "fairness-monitor"}
+    body |= {"drill": True, "readings": [{"indicator": "demographic_parity_difference", "value": 0.3}]}
+    head = {"apiVersion": resources.SIGNALS.api_version, "kind": resources.SIGNALS.kind, "metadata": {"name": "drill"}}
+    await scene.apply({**head, "spec": {**body, "observedAt": "2026-11-24T06:00:00Z"}})
+    escalation = await scene.escalation_says("scorer", "Contained", "False", "Rehearsed")
+    assert "Fallback as a dry run: permitted and admitted" in condition(escalation, "Contained")["message"]
+    assert await selector(scene) == {"app": "scorer"}
+    with pytest.raises(NotFound):
+        await scene.get(SERVICES, "absent")

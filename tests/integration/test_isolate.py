@@ -1,0 +1,181 @@
+"""Isolate on a real control plane: a NetworkPolicy of the operator's own, held, put right, and gone after a Resume.
+
+No network plugin runs there: what is proved is what a plugin is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from riskladder.cluster import resources
+from riskladder.cluster.client import Forbidden, NotFound, Object
+from riskladder.workloads.around import NETWORKPOLICIES
+from tests.cluster import LocalControlPlane
+from tests.integration.runtimes import HELD, Place, place
+from tests.integration.world import condition, ladder
+
+
+@pytest.fixture(scope="module")
+async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+    """One operator for the module."""
+    directory = tmp_path_factory.mktemp("isolate")
+    async with place(plane, directory, resources.DEPLOYMENTS, components=["isolate"]) as made:
+        yield made
+
+
+@pytest.fixture
+async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """A namespace of the test's own."""
+    name = f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}"
+    async with Place(home.client, name, home.resource, home.operator) as own:
+        yield own
+
+
+async def policies(scene: Place) -> list[Object]:
+    """What the operator has made."""
+    found = await scene.client.list(NETWORKPOLICIES, scene.namespace)
+    return [p for p in found if p["metadata"]["name"].startswith("riskladder-")]
+
+
+async def allow(scene: Place, name: str, selector: Object, **spec: Any) -> None:
+    """A NetworkPolicy of somebody else."""
+    head = {"apiVersion": NETWORKPOLICIES.api_version, "kind": NETWORKPOLICIES.kind, "metadata": {"name": name}}
+    body = {**head, "spec": {"podSelector": selector, "policyTypes": ["Ingress"], **spec}}
+    await scene.client.apply(NETWORKPOLICIES, scene.namespace, body, manager="tests")
+
+
+async def test_isolated_held_and_given_back(scene: Place) -> None:
+    await scene.apply(ladder(action="Isolate", lock=True))
+    await scene.serve("scorer", replicas=2)
+    await allow(scene, "default-deny", {})
+    await allow(scene, "of-others", {"matchLabels": {"app": "other"}}, ingress=[{}])
+    escalation = await scene.breach("scorer", "Isolated")
+    name, uid = escalation["metadata"]["name"], escalation["metadata"]["uid"]
+    [policy] = await policies(scene)
+    assert policy["metadata"]["name"] == f"riskladder-{name}"
+    assert policy["metadata"]["labels"] == {"riskladder.dev/ladder": "credit", "riskladder.dev/escalation": name}
+    assert [o["uid"] for o in policy["metadata"]["ownerReferences"]] == [uid]
+    assert policy["spec"] == {
+        "podSelector": {"matchLabels": {"app": "scorer"}},
+        "policyTypes": ["Ingress", "Egress"],
+    }
+    assert len(await scene.pods("app=scorer")) == 2, "the model keeps running"
+    assert escalation["spec"]["intents"][0]["through"] == {"kind": "NetworkPolicy", "name": f"riskladder-{name}"}
+    message = condition(escalation, "Contained")["message"]
+    assert message == (
+        f"isolated by NetworkPolicy riskladder-{name}: its pods run, and no NetworkPolicy of the namespace allows them "
+        "anything"
+    )
+    await scene.escalation_says("scorer", "Locked", "True")
+    path = policy["metadata"]["name"]
+    with pytest.raises(
+        Forbidden, match=f"the spec of NetworkPolicy {path} cannot be changed: Deployment scorer {HELD}"
+    ):
+        await scene.client.merge_patch(NETWORKPOLICIES, scene.namespace, path, {"spec": {"ingress": [{}]}})
+    with pytest.raises(Forbidden, match=f"NetworkPolicy {path} cannot be deleted: Deployment scorer {HELD}"):
+        await scene.client.delete(NETWORKPOLICIES, scene.namespace, path)
+    with pytest.raises(Forbidden, match=HELD):
+        await scene.client.request(
+            "DELETE", NETWORKPOLICIES.path(scene.namespace), verb="delete", resource=NETWORKPOLICIES.title
+        )
+    assert [p["metadata"]["name"] for p in await scene.client.list(NETWORKPOLICIES, scene.namespace)] == [path]
+
+    await scene.resume(escalation)
+    assert await policies(scene) == []
+    await scene.verified(await scene.escalation_says("scorer", "Contained", "False", "Resumed"))
+
+
+async def test_changed_or_deleted_without_a_lock_it_is_put_right(scene: Place) -> None:
+    await scene.apply(ladder(action="Isolate"))
+    await scene.serve("scorer")
+    name = f"riskladder-{(await scene.breach('scorer', 'Isolated'))['metadata']['name']}"
+
+    async def closed() -> bool:
+        [policy] = await policies(scene)
+        return "ingress" not in policy["spec"] and policy["metadata"]["name"] == name
+
+    async def undone(number: int) -> None:
+        async def check() -> bool:
+            [found] = await scene.escalations("scorer")
+            return sum(u["count"] for u in found["status"]["containment"].get("undone", ())) == number
+
+        await scene.until(check, f"{number} undoings to be noted")
+
+    head = {"apiVersion": NETWORKPOLICIES.api_version, "kind": NETWORKPOLICIES.kind, "metadata": {"name": name}}
+    spec = {"podSelector": {"matchLabels": {"app": "scorer"}}, "policyTypes": ["Ingress"], "ingress": [{}]}
+    await scene.client.apply(NETWORKPOLICIES, scene.namespace, {**head, "spec": spec}, manager="argocd")
+    await undone(1)
+    assert await closed()
+    await scene.client.delete(NETWORKPOLICIES, scene.namespace, name)
+    await undone(2)
+    assert await closed()
+    escalation = await scene.escalation_says("scorer", "Contained", "True", "Isolated")
+    who = {u["fieldManager"]: u["count"] for u in escalation["status"]["containment"]["undone"]}
+    assert who == {"argocd": 1, "unknown": 1}
+    await scene.quiet()
+
+
+async def test_another_policy_that_allows_something_is_named(scene: Place) -> None:
+    await scene.apply(ladder(action="Isolate"))
+    await scene.serve("scorer")
+    await scene.breach("scorer", "Isolated")
+    await allow(scene, "backdoor", {"matchExpressions": [{"key": "app", "operator": "Exists"}]}, ingress=[{}])
+    escalation = await scene.escalation_says("scorer", "Contained", "False", "ContainmentApplied")
+    assert "NetworkPolicy backdoor allows ingress" in condition(escalation, "Contained")["message"]
+    await scene.client.delete(NETWORKPOLICIES, scene.namespace, "backdoor")
+    await scene.escalation_says("scorer", "Contained", "True", "Isolated")
+    await scene.quiet()
+
+
+async def test_where_policies_add_up_the_model_is_stopped(scene: Place) -> None:
+    await scene.apply(ladder(action="Isolate"))
+    await scene.serve("scorer")
+    await allow(scene, "open", {}, egress=[{}], policyTypes=["Egress"])
+    escalation = await scene.breach("scorer")
+    [intent] = escalation["spec"]["intents"]
+    assert (intent["action"], intent["reason"]) == ("ScaleToZero", "IsolateImpossible")
+    assert "NetworkPolicy open allows egress: policies add up" in intent["message"]
+    assert await policies(scene) == []
+
+
+async def test_if_impossible_isolates(scene: Place) -> None:
+    body = ladder(action="Rollback")
+    body["spec"]["tiers"][1]["containment"]["ifImpossible"] = "Isolate"
+    await scene.apply(body)
+    await scene.serve("scorer")
+    escalation = await scene.breach("scorer", "Isolated")
+    [intent] = escalation["spec"]["intents"]
+    assert (intent["action"], intent["reason"]) == ("Isolate", "RollbackImpossible")
+    assert len(await policies(scene)) == 1
+
+
+async def test_fallback_that_is_not_enabled_isolates_where_the_tier_says_so(scene: Place) -> None:
+    body = ladder()
+    fallback = {"service": "scorer", "selector": {"app": "rules"}}
+    body["spec"]["tiers"][1]["containment"] = {"action": "Fallback", "fallback": fallback, "ifImpossible": "Isolate"}
+    await scene.apply(body)
+    await scene.serve("scorer")
+    escalation = await scene.breach("scorer", "Isolated")
+    assert "--enable fallback turns it on" in escalation["spec"]["intents"][0]["message"]
+
+
+async def test_policy_goes_with_its_escalation(scene: Place) -> None:
+    await scene.apply(ladder(action="Isolate"))
+    await scene.serve("scorer")
+    escalation = await scene.breach("scorer", "Isolated")
+    [before] = await policies(scene)
+    await scene.client.delete(resources.SIGNALS, scene.namespace, "fairness")
+    await scene.quiet()
+    await scene.client.delete(resources.ESCALATIONS, scene.namespace, escalation["metadata"]["name"])
+
+    async def gone() -> bool:
+        try:
+            await scene.get(NETWORKPOLICIES, before["metadata"]["name"])
+        except NotFound:
+            return True
+        return False
+
+    await scene.until(gone, "the policy to go with its escalation", patience=90)  # the collector learns of new kinds

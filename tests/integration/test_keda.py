@@ -1,0 +1,265 @@
+"""Autoscalers of a contained model: the real HorizontalPodAutoscaler controller, and the real KEDA operator."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from riskladder.cluster import resources
+from riskladder.cluster.client import Object
+from riskladder.cluster.resources import Resource
+from riskladder.workloads.keda import ANNOTATION, SCALEDOBJECTS
+from tests.cluster import LocalControlPlane
+from tests.cluster.peers import KedaOperator, install_crds
+from tests.conftest import progress
+from tests.integration.runtimes import Place, place
+from tests.integration.world import condition, deployment, ladder
+
+pytestmark = pytest.mark.timeout(3600)  # The first run builds KEDA.
+
+HPAS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+PATIENCE = 60.0
+"""Seconds: the controller of HorizontalPodAutoscalers looks every 15."""
+
+
+@pytest.fixture(scope="module")
+async def home(
+    plane: LocalControlPlane, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Place]:
+    """One operator for the module, and KEDA."""
+    show, directory = progress(request.config), tmp_path_factory.mktemp("keda")
+    install_crds(plane.kubeconfig, "keda", *KedaOperator.KINDS, progress=show)
+    async with place(plane, directory, resources.DEPLOYMENTS, components=["keda"]) as made:
+        with KedaOperator(plane.kubeconfig, directory, show):
+            yield made
+
+
+@pytest.fixture
+async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """A namespace of the test's own."""
+    async with Place(
+        home.client, f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}", home.resource, home.operator
+    ) as own:
+        yield own
+
+
+def scaler(minimum: int = 2, annotations: Object | None = None, target: str = "scorer") -> Object:
+    """A ScaledObject that is active all the time, and looked at every second."""
+    trigger = {"timezone": "UTC", "start": "0 0 1 1 *", "end": "59 23 31 12 *", "desiredReplicas": str(minimum)}
+    return {
+        "apiVersion": SCALEDOBJECTS.api_version,
+        "kind": SCALEDOBJECTS.kind,
+        "metadata": {"name": target, **({"annotations": annotations} if annotations is not None else {})},
+        "spec": {
+            "scaleTargetRef": {"name": target},
+            "pollingInterval": 1,
+            "cooldownPeriod": 1,
+            "minReplicaCount": 0,
+            "maxReplicaCount": 5,
+            "triggers": [{"type": "cron", "metadata": trigger}],
+        },
+    }
+
+
+async def served(scene: Place, number: int) -> None:
+    """Wait until it is scaled, which its autoscaler does in its own time."""
+
+    async def check() -> bool:
+        return len(await scene.endpoints("scorer")) == number
+
+    await scene.until(check, f"{number} ready endpoints", PATIENCE)
+
+
+def condition_of(obj: Object, kind: str) -> Any:
+    return condition(obj, kind)["status"], condition(obj, kind).get("reason")
+
+
+# --- HorizontalPodAutoscaler ------------------------------------------------------------------------------------------
+
+
+async def test_autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume(scene: Place) -> None:
+    await scene.apply(ladder(lock=True))
+    await scene.serve("scorer")
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "scorer"},
+        "minReplicas": 2,
+        "maxReplicas": 5,
+        "metrics": [
+            {
+                "type": "Resource",
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+            }
+        ],
+    }
+    body = {"apiVersion": HPAS.api_version, "kind": HPAS.kind, "metadata": {"name": "scorer"}, "spec": spec}
+    made = await scene.client.create(HPAS, scene.namespace, body)
+    await served(scene, 2)  # it asks for its minimum
+    escalation = await scene.breach("scorer")
+
+    async def disabled() -> Object | None:
+        found = await scene.get(HPAS, "scorer")
+        return found if condition_of(found, "ScalingActive") == ("False", "ScalingDisabled") else None
+
+    found = await scene.until(disabled, "it to be disabled", PATIENCE)
+    assert found["spec"] == made["spec"]
+    await scene.resume(escalation)
+    await served(scene, 2)
+    await scene.scale("scorer", 1)
+    await served(scene, 2)  # it is at work again
+    found = await scene.get(HPAS, "scorer")
+    assert found["spec"] == made["spec"]
+    assert {m["manager"] for m in found["metadata"]["managedFields"] if m.get("subresource") != "status"} == {
+        "riskladder"  # of this test's client, which created it
+    }
+
+    async def looks_at_metrics() -> bool:
+        """Where there are none, that is what it says; it is not disabled."""
+        return condition_of(await scene.get(HPAS, "scorer"), "ScalingActive") == ("False", "FailedGetResourceMetric")
+
+    await scene.until(looks_at_metrics, "it to look at metrics again", PATIENCE)
+
+
+# --- KEDA -------------------------------------------------------------------------------------------------------------
+
+
+async def paused(scene: Place, name: str = "scorer") -> Object:
+    """The ScaledObject, once KEDA says that it is paused at zero."""
+
+    async def check() -> Object | None:
+        found = await scene.get(SCALEDOBJECTS, name)
+        is_paused = condition_of(found, "Paused")[0] == "True" and found["status"].get("pausedReplicaCount") == 0
+        return found if is_paused else None
+
+    return await scene.until(check, f"ScaledObject {name} to be paused", PATIENCE)
+
+
+async def given_back(scene: Place, name: str = "scorer") -> Object:
+    """What is on record about the ScaledObject, once it is given back."""
+
+    async def check() -> Object | None:
+        found = (await scene.escalations("scorer"))[0]["status"]["containment"].get("beside", ())
+        return next((b for b in found if b["name"] == name and b.get("resumedAt")), None)
+
+    return await scene.until(check, f"ScaledObject {name} to be given back")
+
+
+async def polls(scene: Place, name: str = "other") -> None:
+    """Wait until KEDA has raised another Deployment from zero: until then it would have raised the contained one."""
+    await scene.apply(deployment(name, replicas=0))
+    await scene.client.create(SCALEDOBJECTS, scene.namespace, scaler(2, target=name))
+
+    async def raised() -> bool:
+        return bool((await scene.deployment(name))["spec"]["replicas"])
+
+    await scene.until(raised, "KEDA to raise another Deployment from zero", PATIENCE)
+
+
+@pytest.mark.parametrize("lock", [True, False], ids=["locked", "unlocked"])
+async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: Place, lock: bool) -> None:
+    await scene.apply(ladder(lock=lock))
+    await scene.serve("scorer")
+    made = await scene.client.create(SCALEDOBJECTS, scene.namespace, scaler(2))
+    await served(scene, 1)
+
+    async def active() -> bool:
+        return condition_of(await scene.get(SCALEDOBJECTS, "scorer"), "Active")[0] == "True"
+
+    await scene.until(active, "KEDA to be at work", PATIENCE)
+    before = (await scene.deployment("scorer"))["spec"]["replicas"]
+    escalation = await scene.breach("scorer")
+    held = await paused(scene)
+    assert held["metadata"]["annotations"] == {ANNOTATION: "0"}
+    await polls(scene)
+    assert (await scene.deployment("scorer"))["spec"]["replicas"] == 0
+    contained = (await scene.escalations("scorer"))[0]["status"]["containment"]
+    [beside] = contained["beside"]
+    assert (beside["kind"], beside["name"], beside["suspendedAt"] != "") == ("ScaledObject", "scorer", True)
+    assert "value" not in beside
+    undone = [u["count"] for u in contained.get("undone", ())]
+    assert sum(undone) <= 1, "not more often than in the moment before it was paused"
+
+    await scene.resume(escalation)
+    restored = (await scene.escalations("scorer"))[0]["status"]
+    assert restored["containment"]["restore"]["replicas"] == before
+    back = await given_back(scene)
+    assert back["resumedAt"] >= restored["resume"]["appliedAt"]
+    found = await scene.get(SCALEDOBJECTS, "scorer")
+    assert not found["metadata"].get("annotations")
+    assert found["spec"] == held["spec"]
+    assert made["spec"]["scaleTargetRef"] == found["spec"]["scaleTargetRef"]
+    await scene.scale("scorer", 0)
+    await scene.until(lambda: _raised(scene), "KEDA to raise it from zero again", PATIENCE)
+    events = [r["spec"]["event"] for r in await scene.verified((await scene.escalations("scorer"))[0])]
+    assert events.index("Restored") < events.index("AlsoResumed")
+
+
+async def _raised(scene: Place) -> bool:
+    return bool((await scene.deployment("scorer"))["spec"]["replicas"])
+
+
+async def test_keda_raises_from_zero_what_is_not_paused(scene: Place) -> None:
+    """What the pause is for."""
+    await polls(scene)
+
+
+@pytest.mark.parametrize("value", ["0", "3"])
+async def test_what_was_paused_before_is_given_back_as_it_was(scene: Place, value: str) -> None:
+    await scene.apply(ladder())
+    await scene.serve("scorer")
+    annotations = {ANNOTATION: value, "team": "fairness"}
+    if value == "0":  # KEDA would stop the model that is to be contained: it is paused while nothing else runs
+        await scene.breach("scorer")
+        await scene.quiet()  # it is found although nothing else happens
+        await scene.client.create(SCALEDOBJECTS, scene.namespace, scaler(2, annotations))
+    else:
+        await scene.client.create(SCALEDOBJECTS, scene.namespace, scaler(2, annotations))
+        await served(scene, 3)
+        await scene.breach("scorer")
+
+    async def noted() -> Object | None:
+        found = (await scene.escalations("scorer"))[0]["status"]["containment"].get("beside", ())
+        return next((b for b in found if b.get("suspendedAt")), None)
+
+    entry = await scene.until(noted, "it to be on record", 90)
+    assert (entry.get("was", False), entry["value"]) == (value == "0", value)
+    await paused(scene)
+    await scene.resume((await scene.escalations("scorer"))[0])
+    await given_back(scene)
+    assert (await scene.get(SCALEDOBJECTS, "scorer"))["metadata"]["annotations"] == annotations
+
+
+async def test_somebody_who_unpauses_it_is_answered_within_a_minute(scene: Place) -> None:
+    await scene.apply(ladder(lock=True))
+    await scene.serve("scorer")
+    await scene.client.create(SCALEDOBJECTS, scene.namespace, scaler(2))
+    await scene.breach("scorer")
+    await paused(scene)
+    await scene.quiet()
+    unpaused = {"metadata": {"annotations": {ANNOTATION: None}}}
+    await scene.client.merge_patch(SCALEDOBJECTS, scene.namespace, "scorer", unpaused)
+
+    async def again() -> bool:
+        found = await scene.get(SCALEDOBJECTS, "scorer")
+        return bool((found["metadata"].get("annotations") or {}).get(ANNOTATION) == "0")
+
+    await scene.until(again, "it to be paused again", 70)
+    assert (await scene.deployment("scorer"))["spec"]["replicas"] == 0, "the lock has held it meanwhile"
+
+
+async def test_beside_a_rollback_nothing_is_paused(scene: Place) -> None:
+    await scene.apply(ladder(action="Rollback"))
+    await scene.serve("scorer")
+    await scene.known_good("fairness", "scorer")
+    await scene.client.create(SCALEDOBJECTS, scene.namespace, scaler(1))
+    await scene.client.merge_patch(
+        resources.DEPLOYMENTS,
+        scene.namespace,
+        "scorer",
+        {"spec": {"template": {"spec": {"containers": [{"name": "model", "image": "registry.example/model:2"}]}}}},
+    )
+    await scene.ready("scorer", 1)
+    await scene.breach("scorer", "RolledBack")
+    await scene.quiet()
+    assert not (await scene.get(SCALEDOBJECTS, "scorer"))["metadata"].get("annotations")

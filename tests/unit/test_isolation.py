@@ -1,0 +1,368 @@
+"""Isolate, and both that and Fallback from the breach to the Resume, with a model around which things are changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import jsonpatch
+import pytest
+
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.policy import contain
+from riskladder.policy.judge import judge
+from riskladder.policy.plan import Plan
+from riskladder.workloads.around import NETWORKPOLICIES, SERVICES, Around, Left, Outlet, Outside, Unsupported, Way
+from riskladder.workloads.isolation import (
+    LABEL_ESCALATION,
+    allowing,
+    choose,
+    give_back,
+    isolate,
+    pod_selector,
+    prove,
+    read_policy,
+)
+from riskladder.workloads.runtime import Impossible
+from riskladder.workloads.traffic import read_service
+from tests.unit.builders import Document, Scene, at, contain_by, ladder, scaled_by, signal, workload
+
+CONTAINED = ConditionType.CONTAINED
+SELECTOR = {"matchLabels": {"app": "scorer"}}
+RULES = {"app": "rules"}
+
+
+def policy(name: str = "riskladder-drill", *, ours: bool = True, **spec: Any) -> Document:
+    labels = {LABEL_ESCALATION: "drill"} if ours else {}
+    about = {"namespace": "models", "name": name, "uid": f"{name}-uid", "resourceVersion": "3", "labels": labels}
+    return {"metadata": about, "spec": {"podSelector": SELECTOR, "policyTypes": ["Ingress", "Egress"], **spec}}
+
+
+def around(*objects: Document, **more: Any) -> Around:
+    found = [read_policy(o) if "podSelector" in o["spec"] else read_service(o) for o in objects]
+    return Around(frozenset({NETWORKPOLICIES.kind, SERVICES.kind}), {(o.kind, o.name): o for o in found}, **more)
+
+
+def scorer(*objects: Document, **more: Any) -> Any:
+    return workload(selector=SELECTOR, around=around(*objects), **more)
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        ({"policyTypes": ["Ingress"]}, ""),  # denies
+        ({"policyTypes": ["Ingress"], "ingress": [{}]}, "NetworkPolicy other allows ingress"),
+        ({"ingress": [{}], "egress": [{}]}, "NetworkPolicy other allows ingress and egress"),
+        ({"policyTypes": ["Ingress"], "egress": [{}]}, ""),  # rules of a direction it is not about
+        ({"ingress": [{}], "podSelector": {}}, "NetworkPolicy other allows ingress"),
+        ({"ingress": [{}], "podSelector": {"matchLabels": {"app": "other"}}}, ""),
+    ],
+)
+def test_policies_add_up(other: Document, found: str) -> None:
+    target = scorer(policy("other", ours=False, **other))
+    assert allowing(target, target.around, "riskladder-drill") == found
+    chosen = choose(target, "drill")
+    assert isinstance(chosen, Impossible if found else Way)
+
+
+def test_what_cannot_be_isolated() -> None:
+    assert isinstance(choose(workload(), "drill"), Unsupported)
+    nameless = choose(replace(scorer(), selector=None), "drill")
+    assert isinstance(nameless, Impossible)
+    taken = choose(scorer(policy(ours=False)), "drill")
+    assert isinstance(taken, Impossible)
+    assert "of somebody else" in taken.why
+
+
+def test_pods_are_told_by_the_selector_or_by_their_labels() -> None:
+    assert pod_selector(scorer()) == SELECTOR
+    assert pod_selector(replace(scorer(), selector={}, pod_labels={"a": "b"})) == {"matchLabels": {"a": "b"}}
+    assert pod_selector(replace(scorer(), selector={})) is None, "an empty selector would isolate a whole namespace"
+
+
+def test_policy_is_made_put_right_and_deleted() -> None:
+    found = choose(scorer(), "drill")
+    assert isinstance(found, Way)
+    labels = {"riskladder.dev/ladder": "credit", LABEL_ESCALATION: "drill"}
+    made = isolate(scorer(), found.through, labels, "escalation-uid")
+    assert isinstance(made, Outside)
+    assert (made.verb, made.name) == ("create", "riskladder-drill")
+    assert made.body["spec"] == policy()["spec"]
+    assert made.body["metadata"]["labels"] == labels
+    assert made.body["metadata"]["ownerReferences"][0]["uid"] == "escalation-uid"
+    assert prove(scorer(policy()), found.through).pods_gone
+    for change in ({"ingress": [{}]}, {"policyTypes": ["Ingress"]}, {"podSelector": {"matchLabels": {"app": "x"}}}):
+        changed = policy(**change)
+        assert not prove(scorer(changed), found.through).applied
+        right = isolate(scorer(changed), found.through, labels, "escalation-uid")
+        assert isinstance(right, Outside)
+        assert jsonpatch.apply_patch(changed, json.loads(json.dumps(right.body))) == policy()
+        assert isinstance(give_back(scorer(changed), found.through), Left)
+    back = give_back(scorer(policy()), found.through)
+    assert back == Outside(
+        NETWORKPOLICIES,
+        "riskladder-drill",
+        "delete",
+        {"preconditions": {"uid": "riskladder-drill-uid", "resourceVersion": "3"}},
+    )
+    assert give_back(scorer(), found.through) is None
+
+
+# --- From the breach to the Resume ------------------------------------------------------------------------------------
+
+
+class Street(Scene):
+    """A scene with objects around the model; writes on them are carried out."""
+
+    def carry_out(self, plan: Plan) -> None:
+        kept = self.target
+        super().carry_out(plan)
+        if plan.restoring is not None and self.target and kept:
+            self.target = replace(self.target, around=kept.around, selector=kept.selector)
+        for lifting in plan.liftings:
+            self.write(lifting.write)
+
+    def act(self, act: Any) -> None:
+        if act.intent.through is None:
+            kept = self.target
+            super().act(act)
+            if self.target and kept:
+                self.target = replace(self.target, around=kept.around, selector=kept.selector)
+            return
+        escalation = self.snapshot().open
+        assert escalation is not None
+        assert self.target is not None
+        write = contain.outside(self.target, escalation, act.intent)
+        assert isinstance(write, Outside), write
+        self.write(write)
+
+    def write(self, write: Outside) -> None:
+        assert self.target is not None
+        assert self.target.around is not None
+        place, outlets = (write.resource.kind, write.name), dict(self.target.around.outlets)
+        if write.verb == "create":
+            body = write.body | {"metadata": {**write.body["metadata"], "uid": "p", "resourceVersion": "1"}}
+            outlets[place] = read_policy(body)
+        elif write.verb == "delete":
+            del outlets[place]
+        else:
+            outlets[place] = replace(outlets[place], content=write.body[-1]["value"], set_by="riskladder")
+        serving = {"scorer": frozenset({"rules-0"} if self.selects(outlets) == RULES else {"pod-0"})}
+        self.target = replace(self.target, around=replace(self.target.around, outlets=outlets, serving=serving))
+
+    @staticmethod
+    def selects(outlets: Any) -> Any:
+        found = outlets.get(("Service", "scorer"))
+        return found.content if found else None
+
+    @property
+    def selector(self) -> Any:
+        assert self.target is not None
+        assert self.target.around is not None
+        return self.selects(self.target.around.outlets)
+
+    @property
+    def policies(self) -> tuple[Outlet, ...]:
+        assert self.target is not None
+        assert self.target.around is not None
+        return self.target.around.of("NetworkPolicy")
+
+    def change(self, outlet: Outlet) -> None:
+        assert self.target is not None
+        assert self.target.around is not None
+        outlets = {**self.target.around.outlets, (outlet.kind, outlet.name): outlet}
+        self.target = replace(self.target, around=replace(self.target.around, outlets=outlets))
+
+    def ready(self) -> None:
+        """Pods of the model are ready again."""
+        assert self.target is not None
+        self.target = replace(self.target, pods=tuple(replace(p, ready=True) for p in self.target.pods))
+
+
+SERVICE = {
+    "metadata": {"namespace": "models", "name": "scorer", "uid": "service-uid", "resourceVersion": "1"},
+    "spec": {"selector": {"app": "scorer"}},
+}
+
+
+def street(action: str, bias: float = 0.3, **more: Any) -> Street:
+    fallback = {"fallback": {"service": "scorer", "selector": RULES}} if action == "Fallback" else {}
+    target = workload(selector=SELECTOR, around=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
+
+    def edit(spec: Document) -> None:
+        contain_by(action, **fallback, **more)(spec)
+        severe = {"name": "severe", "triggers": [{"indicator": "bias", "above": 0.5}]}
+        severe |= {"decide": spec["tiers"][1]["decide"], "containment": {"action": "ScaleToZero"}}
+        spec["tiers"].append(severe)
+
+    scene = Street([signal(bias=bias)], target=target, ladders=[ladder(edit)])
+    scene.run()
+    scene.ready()
+    return scene
+
+
+@pytest.mark.parametrize(("action", "reason"), [("Fallback", Reason.FELL_BACK), ("Isolate", Reason.ISOLATED)])
+def test_contained_and_given_back(action: str, reason: Reason) -> None:
+    scene = street(action)
+    assert scene.target is not None
+    assert scene.reason(CONTAINED) == ("True", reason)
+    assert scene.target.replicas == 3, "the model keeps running"
+    assert scene.trail() == ["opened", "applied/1", "contained/1"]
+    assert scene.escalation.labels[contain.LABEL_CONTAINMENT] == action
+    scene.decide("Resume", "legal")
+    resume = scene.escalation.status.resume
+    assert resume is not None
+    assert resume.applied_at is not None
+    assert resume.left == ()
+    assert scene.selector == {"app": "scorer"}
+    assert scene.policies == ()
+    assert scene.trail()[-1] == "restored/1/0"
+
+
+def test_undone_it_is_put_right_and_named() -> None:
+    scene = street("Fallback")
+    scene.change(replace(read_service(SERVICE), set_by="argocd"))
+    plan = scene.plan()
+    assert plan.act is not None
+    assert (plan.act.again, plan.act.undone_by) == (True, "argocd")
+    scene.run()
+    assert scene.selector == RULES
+
+
+def test_stop_over_a_fallback_gives_back_both() -> None:
+    scene = street("Fallback")
+    scaled_around(scene, 5)
+    scene.signals = [signal(bias=0.6, at=at(1))]
+    scene.now = at(1)
+    scene.run()
+    assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
+    assert scene.selector == RULES, "traffic stays with the fallback"
+    scene.now = at(2)
+    scene.decide("Resume", "legal")
+    assert scene.target is not None
+    assert scene.target.replicas == 5, "as it was before the stop, not before the fallback"
+    resume = scene.escalation.status.resume
+    assert resume is not None
+    assert resume.applied_at is None, "no pod is ready: the fallback goes on serving"
+    assert "once a pod of the Deployment is ready" in scene.condition(CONTAINED).message
+    scene.ready()
+    scene.run()
+    assert scene.selector == {"app": "scorer"}
+    resume = scene.escalation.status.resume
+    assert resume is not None
+    assert resume.applied_at is not None
+
+
+def scaled_around(scene: Street, replicas: int) -> None:
+    assert scene.target is not None
+    kept = scene.target
+    scaled_by(scene, replicas)
+    scene.target = replace(scene.target, around=kept.around, selector=kept.selector)
+    scene.ready()
+
+
+def test_changed_while_it_was_stopped_it_is_left_and_on_record() -> None:
+    scene = street("Fallback")
+    scene.signals = [signal(bias=0.6, at=at(1))]
+    scene.now = at(1)
+    scene.run()
+    third = read_service({**SERVICE, "spec": {"selector": {"app": "third"}}})
+    scene.change(replace(third, set_by="helm"))
+    scene.now = at(2)
+    scene.decide("Resume", "legal")
+    scene.ready()
+    scene.run()
+    assert scene.selector == {"app": "third"}
+    assert Reason.NOT_RESTORED in scene.events()
+    assert "changed by helm" in scene.condition(CONTAINED).message
+
+
+def test_service_changed_between_evidence_and_act_is_saved_anew() -> None:
+    target = workload(selector=SELECTOR, around=around(SERVICE))
+    fallback = {"service": "scorer", "selector": RULES}
+    scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Fallback", fallback=fallback))])
+    scene.carry_out(replace(scene.plan(), act=None))
+    scene.change(read_service({**SERVICE, "spec": {"selector": {"app": "scorer", "track": "stable"}}}))
+    assert scene.target is not None
+    scene.target = replace(scene.target, template_labels={"app": "scorer", "track": "stable"})
+    plan = scene.plan()
+    assert plan.rising is not None
+    intent = plan.rising.intent
+    assert (intent.action, intent.reason) == ("Fallback", Reason.EVIDENCE_OUTDATED)
+    scene.run()
+    status = scene.escalation.status.containment
+    assert status is not None
+    assert status.restore is not None
+    assert [f.value for f in status.restore.fields] == ['{"app":"scorer","track":"stable"}']
+
+
+def test_service_that_is_gone_stops_the_model() -> None:
+    scene = street("Fallback")
+    assert scene.target is not None
+    assert scene.target.around is not None
+    scene.target = replace(scene.target, around=replace(scene.target.around, outlets={}))
+    scene.run()
+    assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
+    assert scene.escalation.spec.intents[-1].reason == Reason.FALLBACK_IMPOSSIBLE
+
+
+@pytest.mark.parametrize("action", ["Fallback", "Isolate"])
+def test_model_created_again_is_contained_with_what_stood_there_first(action: str) -> None:
+    scene = street(action)
+    assert scene.target is not None
+    name = scene.escalation.spec.intents[0].through
+    scene.target = replace(scene.target, uid="another-uid")
+    scene.run()
+    scene.ready()
+    intent = scene.escalation.spec.intents[0]
+    assert scene.escalation.spec.target.uid == "another-uid"
+    assert intent.through == name
+    scene.decide("Resume", "legal")
+    assert scene.selector == {"app": "scorer"}, "never the contained state"
+    assert scene.policies == ()
+
+
+def test_nothing_is_written_once_it_is_given_back() -> None:
+    scene = street("Fallback")
+    scene.decide("Resume", "legal")
+    assert scene.selector == {"app": "scorer"}
+    assert scene.run() == [], "nothing more is written"
+
+
+def test_if_impossible_isolate() -> None:
+    scene = street("Rollback", ifImpossible="Isolate")
+    assert scene.reason(CONTAINED)[1] == Reason.ROLLED_BACK
+    target = workload(1, history=(1,), selector=SELECTOR, around=around(SERVICE))
+    scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Rollback", ifImpossible="Isolate"))])
+    scene.run()
+    assert scene.reason(CONTAINED) == ("True", Reason.ISOLATED)
+    assert scene.escalation.spec.intents[0].reason == Reason.ROLLBACK_IMPOSSIBLE
+
+
+def test_contained_again_before_a_resume_has_given_it_back_the_first_state_is_restored() -> None:
+    scene = street("Fallback")
+    assert scene.target is not None
+    scene.target = replace(scene.target, pods=tuple(replace(p, ready=False) for p in scene.target.pods))
+    scene.now = at(1)
+    scene.decide("Resume", "legal")
+    resume = scene.escalation.status.resume
+    assert resume is not None
+    assert resume.applied_at is None, "no pod is ready"
+    scene.now = at(2)
+    scene.signals = [signal(bias=0.35, at=at(2))]
+    scene.run()
+    assert scene.reason(CONTAINED) == ("True", Reason.FELL_BACK)
+    again = scene.escalation.spec.intents[-1]
+    assert again.id == 2
+    assert again.evidence is not None
+    assert [f.value for f in again.evidence.fields] == ['{"app":"scorer"}'], "never the contained state"
+    scene.ready()
+    scene.now = at(3)
+    scene.decide("Resume", "legal")
+    assert scene.selector == {"app": "scorer"}
+
+
+def test_a_runtime_that_settles_a_stop_settles_nothing_here() -> None:
+    scene = street("Fallback")
+    assert contain.settle(scene.snapshot(), judge(scene.snapshot(), scene.now)) is None
