@@ -137,7 +137,7 @@ async def test_full_manifest_is_refused_while_a_rollback_holds(
     git = Git(installed, world, way)
     await contained(git, manifest(1), action="Rollback", replicas=1)
     said = await git.refused(manifest(1, "registry.example/model:2"))
-    assert "the pod template of Deployment scorer cannot be changed, nor the workload created again: it" in said
+    assert "what Deployment scorer serves cannot be changed, nor the workload created again: it" in said
     assert HELD in said
     # What Git says of the revision that runs is no change, and replicas are free.
     await git.apply(manifest(2, "registry.example/model:1"))

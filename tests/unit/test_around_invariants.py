@@ -65,7 +65,7 @@ class AroundWorld(World):
     """Its model is behind a Service, whose slices list what it selects."""
 
     def __init__(self, policy: str) -> None:
-        with mock.patch.object(world, "Operator", lambda *_: None):
+        with mock.patch.object(world, "Operator"):
             super().__init__(policy)
         about = {"name": "scorer", "namespace": NAMESPACE}
         self.server.save(SERVICES, {"metadata": about, "spec": {"selector": dict(MODEL)}})

@@ -366,3 +366,21 @@ def test_contained_again_before_a_resume_has_given_it_back_the_first_state_is_re
 def test_a_runtime_that_settles_a_stop_settles_nothing_here() -> None:
     scene = street("Fallback")
     assert contain.settle(scene.snapshot(), judge(scene.snapshot(), scene.now)) is None
+
+
+@pytest.mark.parametrize("action", ["Fallback", "ScaleToZero"])
+def test_resumed_before_the_first_trail_it_is_given_back_all_the_same(action: str) -> None:
+    target = workload(selector=SELECTOR, around=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
+    fallback = {"fallback": {"service": "scorer", "selector": RULES}} if action == "Fallback" else {}
+    scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by(action, **fallback))])
+    scene.carry_out(scene.plan())
+    scene.ready()
+    scene.now = at(1)
+    scene.decide("Resume", "legal")
+    scene.ready()
+    scene.run()
+    assert scene.target is not None
+    assert (scene.target.replicas, scene.selector) == (3, {"app": "scorer"})
+    resume = scene.escalation.status.resume
+    assert resume is not None
+    assert resume.applied_at is not None

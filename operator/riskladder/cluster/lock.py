@@ -130,8 +130,8 @@ spec:
   - expression: >-
       !variables.isTarget || variables.action != 'Rollback' || variables.isScale || variables.isSameContent
     messageExpression: >-
-      'the pod template of ' + params.spec.target.kind + ' ' + request.name + ' cannot be changed, nor the workload
-      created again: it' + variables.advice
+      'what ' + params.spec.target.kind + ' ' + request.name + ' serves cannot be changed, nor the workload created
+      again: it' + variables.advice
     reason: Forbidden
   - expression: >-
       !variables.isThrough || namespaceObject.metadata.?deletionTimestamp.hasValue() || variables.isAsBefore

@@ -148,6 +148,7 @@ def _target_deleted(draft: Draft, intent: Intent) -> None:
 
 def steps(draft: Draft) -> tuple[int, ...]:
     """Replicas to ask for, step by step (``resume.steps``): none where the replicas were never taken away."""
+    _take_note(draft)
     containment = draft.containment
     restore = containment.restore if containment is not None else None
     if containment is None or restore is None:
@@ -159,6 +160,22 @@ def steps(draft: Draft) -> tuple[int, ...]:
     shares = [int(step.removesuffix("%")) for step in (resume.steps if resume else ())] or [100]
     wanted = [max(math.ceil((restore.replicas or 0) * share / 100), 1) for share in shares]
     return tuple(dict.fromkeys(wanted)) if restore.replicas else ()
+
+
+def _take_note(draft: Draft) -> None:
+    """What there is to bring back, where people decide before the first trail of the containment has been written."""
+    intent, before, ended = contain.active_intent(draft.escalation), draft.containment, draft.resume
+    if intent is None or (before is not None and before.intent == intent.id):
+        return
+    is_same_episode = before is not None and (ended is None or ended.applied_at is None or before.intent > ended.intent)
+    draft.containment = ContainmentStatus(
+        intent=intent.id,
+        action=intent.action,
+        revision=intent.revision,
+        intended_at=intent.intended_at,
+        beside=before.beside if before and is_same_episode else (),
+        restore=_with_others(draft.escalation, _kept(draft.escalation, before if is_same_episode else None)),
+    )
 
 
 def resume(draft: Draft) -> None:
@@ -406,7 +423,7 @@ def _contained(
     target = draft.snapshot.target
     proved = Reason.ALREADY_AT_ZERO if intent.reason == Reason.ALREADY_AT_ZERO else _proved(intent)
     if status.pods_gone_at and proof.clear:
-        conditions.set(ConditionType.CONTAINED, True, proved, f"{_done(intent)}: {_gone(intent, target)}")
+        conditions.set(ConditionType.CONTAINED, True, proved, f"{_done(intent)}: {proof.shown or _gone(intent, target)}")
         if before is None or before.pods_gone_at is None:
             times = {"appliedAt": status.applied_at, "endpointsEmptyAt": status.endpoints_empty_at}
             draft.entries.append(
@@ -414,7 +431,7 @@ def _contained(
                     event=proved,
                     key=f"contained/{intent.id}",
                     at=status.pods_gone_at,
-                    message=f"{_done(intent)}: proved, {_gone(intent, target)}",
+                    message=f"{_done(intent)}: proved, {proof.shown or _gone(intent, target)}",
                     detail=detail
                     | ({"told": ", ".join(sorted(target.told))} if target and target.told else {})
                     | {key: format_time(at) for key, at in times.items() if at}

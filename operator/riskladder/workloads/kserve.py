@@ -348,7 +348,8 @@ class InferenceServiceRuntime(KServe):
         gone = clear and good == 100
         left = f"{bad} % of requests to {quarantined or 'the revision before'}, {good} % to {wanted}"
         left += f", and {quarantined} has an address of its own" if quarantined in workload.tagged else ""
-        return Proof(applied, gone, gone, clear, left)
+        shown = f"{wanted} gets all requests; pods of the revision before it may stay, without any"
+        return Proof(applied, gone, gone, clear, left, shown)
 
 
 class LLMInferenceServiceRuntime(KServe):

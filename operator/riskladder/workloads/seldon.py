@@ -179,7 +179,8 @@ class SeldonModelRuntime(Replicas):
         empty = applied and workload.updated_replicas == 0
         clear = empty and workload.total_replicas == 0
         gone = clear and workload.observed_generation >= workload.generation
-        return Proof(applied, empty, gone, clear, _left(workload))
+        shown = "its status has no replica of it, loaded or being loaded (it has no pods of its own)"
+        return Proof(applied, empty, gone, clear, _left(workload), shown)
 
     def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Proof:
         """The storageUri gone back to in place, and by the status all replicas available, and not since before that."""
@@ -187,7 +188,8 @@ class SeldonModelRuntime(Replicas):
         applied = current is not None and current.hash == wanted != quarantined
         gone = applied and workload.settled
         clear = applied and workload.observed_generation >= workload.generation
-        return Proof(applied, gone, gone, clear, _left(workload))
+        shown = "by its status all replicas are of the storageUri gone back to"
+        return Proof(applied, gone, gone, clear, _left(workload), shown)
 
 
 SELDON_MODEL = SeldonModelRuntime()
