@@ -10,6 +10,7 @@ import jsonpatch
 import pytest
 
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import Tier
 from riskladder.policy import contain
 from riskladder.policy.judge import judge
 from riskladder.policy.plan import Plan
@@ -384,3 +385,30 @@ def test_resumed_before_the_first_trail_it_is_given_back_all_the_same(action: st
     resume = scene.escalation.status.resume
     assert resume is not None
     assert resume.applied_at is not None
+
+
+def test_in_steps_the_diversion_is_lifted_with_the_first() -> None:
+    scene = street("Fallback")
+    [before] = scene.ladders
+    assert before.spec is not None
+    tiers = list(before.spec.tiers)
+    resume = {"quorum": [{"role": "legal"}], "steps": ["34%", "100%"]}
+    tiers[-1] = Tier.model_validate({**tiers[-1].to_api(), "resume": resume})
+    fresh = replace(before, spec=before.spec.model_copy(update={"tiers": tuple(tiers)}))
+    scene = Street([signal(bias=0.3)], target=scene.target, ladders=[fresh])
+    scene.change(read_service(SERVICE))
+    scene.run()
+    scene.now = at(1)
+    scene.signals = [signal(bias=0.6, at=at(1))]
+    scene.run()
+    scene.now = at(2)
+    scene.decide("Resume", "legal")
+    scene.ready()
+    scene.run()
+    ended = scene.escalation.status.resume
+    assert ended is not None
+    assert (ended.steps, ended.done, ended.applied_at) == ((2, 3), 1, None)
+    assert scene.selector == {"app": "scorer"}
+    scene.change(read_service({**SERVICE, "spec": {"selector": RULES}}))
+    scene.run()
+    assert scene.selector == RULES, "from then on it is nobody's business but theirs"

@@ -265,7 +265,7 @@ def _if_impossible(spec: EscalationLadderSpec) -> Iterator[Advice]:
             yield Advice(
                 "if-impossible-unused",
                 f"{path}.ifImpossible",
-                "a model can always be scaled to zero: ifImpossible has no effect"
+                "ScaleToZero is always possible: ifImpossible has no effect"
                 if containment.action is ContainmentAction.SCALE_TO_ZERO
                 else "what cannot be isolated is scaled to zero: ifImpossible has no effect",
                 "remove it",

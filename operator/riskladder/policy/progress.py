@@ -423,7 +423,8 @@ def _contained(
     target = draft.snapshot.target
     proved = Reason.ALREADY_AT_ZERO if intent.reason == Reason.ALREADY_AT_ZERO else _proved(intent)
     if status.pods_gone_at and proof.clear:
-        conditions.set(ConditionType.CONTAINED, True, proved, f"{_done(intent)}: {proof.shown or _gone(intent, target)}")
+        shown = proof.shown or _gone(intent, target)
+        conditions.set(ConditionType.CONTAINED, True, proved, f"{_done(intent)}: {shown}")
         if before is None or before.pods_gone_at is None:
             times = {"appliedAt": status.applied_at, "endpointsEmptyAt": status.endpoints_empty_at}
             draft.entries.append(
@@ -431,7 +432,7 @@ def _contained(
                     event=proved,
                     key=f"contained/{intent.id}",
                     at=status.pods_gone_at,
-                    message=f"{_done(intent)}: proved, {proof.shown or _gone(intent, target)}",
+                    message=f"{_done(intent)}: proved, {shown}",
                     detail=detail
                     | ({"told": ", ".join(sorted(target.told))} if target and target.told else {})
                     | {key: format_time(at) for key, at in times.items() if at}
