@@ -340,3 +340,9 @@ def test_who_goes_through_it_is_told_of_a_change_and_others_find_it_taken() -> N
     assert mine is not None
     assert mine.around is not None
     assert mine.around.taken == {}
+
+
+def test_longest_selector_that_a_ladder_may_name_can_be_saved() -> None:
+    longest = {f"{'a' * 253}/{n:063}": "x" * 63 for n in range(16)}
+    saved = way(service(), Fallback(service="scorer", selector=longest)).saved
+    assert json.loads(saved.instead or "") == longest

@@ -147,14 +147,14 @@ class SavedField(Model):
     value: Annotated[str, Field(max_length=MAX_SAVED)] | None = Field(
         None, description="What it was, as JSON; absent where the field was not there."
     )
-    instead: Annotated[str, Field(max_length=2048)] | None = Field(
+    instead: Annotated[str, Field(max_length=8192)] | None = Field(
         None,
         description="Of another object, what was put there, as JSON: the selector, or the one backend. It is given "
         "back only where that still stands.",
     )
 
 
-SavedFields = Annotated[tuple[SavedField, ...], Field(max_length=16), ListMap("path", "on")]
+SavedFields = Annotated[tuple[SavedField, ...], Field(max_length=20), ListMap("path", "on")]
 
 
 class Evidence(Model):
