@@ -159,7 +159,7 @@ async def test_fallback_that_is_not_enabled_isolates_where_the_tier_says_so(scen
     await scene.apply(body)
     await scene.serve("scorer")
     escalation = await scene.breach("scorer", "Isolated")
-    assert "--enable fallback turns it on" in escalation["spec"]["intents"][0]["message"]
+    assert "component fallback turns that on" in escalation["spec"]["intents"][0]["message"]
 
 
 async def test_policy_goes_with_its_escalation(scene: Place) -> None:

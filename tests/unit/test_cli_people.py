@@ -400,7 +400,10 @@ def test_tier_is_the_lowest_that_contains_and_says_who_resumes() -> None:
 
 def test_targets() -> None:
     assert raising.parse_target("deploy/x") == TargetRef(kind="Deployment", name="x")
-    for text, says in (("x/", "names no workload"), ("pod/x", "pod is not supported"), ("deploy/X!", "no name")):
+    assert raising.parse_target("sts/x") == TargetRef(kind="StatefulSet", name="x")
+    assert raising.parse_target("rollouts.argoproj.io/x") == TargetRef(kind="Rollout", name="x")
+    assert raising.parse_target("isvc/x") == TargetRef(kind="InferenceService", name="x")
+    for text, says in (("x/", "names no workload"), ("pod/x", "pod is not a kind of workload"), ("sts/X!", "no name")):
         with pytest.raises(ValueError, match=says):
             raising.parse_target(text)
 

@@ -116,7 +116,7 @@ def test_component_that_is_not_enabled_is_named(to: Fallback, component: str) ->
     for target in (workload(), workload(around=Around())):
         found = choose(target, to)
         assert isinstance(found, Unsupported)
-        assert f"--enable {component} turns it on" in found.why
+        assert f"component {component} turns that on" in found.why
 
 
 # --- Proof ------------------------------------------------------------------------------------------------------------

@@ -217,13 +217,14 @@ class Containment(Model):
     )
     lock: bool = Field(
         True,
-        description="Admission refuses to undo the containment (raising replicas, changing the pod template), also to "
+        description="Admission refuses to undo the containment (raising replicas, changing what is served, or where "
+        "traffic was sent), also to "
         "administrators and autoscalers, until a counted decision (Resume or Close). Default true. False, also where "
         "the ladder is changed to it later: undoing it is only recorded, and put back.",
     )
     within: PositiveDuration = Field(
         Duration("2m"),
-        description="Time from the intent to proof that it took effect (no ready endpoint of the contained revision). "
+        description="Time from the intent to proof that it took effect (for ScaleToZero no ready endpoint and no pod). "
         "Not proved by then: the next tier is entered. Default 2m.",
     )
     also_suspend: Annotated[tuple[SuspendedWorkload, ...], Field(max_length=16), ListMap("kind", "name")] = Field(

@@ -43,8 +43,8 @@ NotifyNetwork = Annotated[
 Enable = Annotated[
     list[str] | None,
     typer.Option(
-        help="A serving runtime beside Deployments and StatefulSets; repeatable. Its component in manifests/components "
-        "gives this option, and grants what it needs.",
+        help="A component of manifests/components: a serving runtime beside Deployments and StatefulSets, or a "
+        "safe state other than off; repeatable. The component gives this option, and grants what it needs.",
         envvar="RISKLADDER_ENABLE",
     ),
 ]

@@ -99,7 +99,7 @@ class Waits:
 def reach(workload: Workload, kind: str) -> Around | Unsupported:
     """What is around a workload, if the operator may change that kind of it."""
     if workload.around is None or kind not in workload.around.enabled:
-        return Unsupported(f"this operator changes no {kind}; --enable {COMPONENTS[kind]} turns it on")
+        return Unsupported(f"this operator changes no {kind}; its component {COMPONENTS[kind]} turns that on")
     return workload.around
 
 

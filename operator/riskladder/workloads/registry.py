@@ -86,7 +86,9 @@ class Runtimes:
         if kind in self.by_kind:
             return ""
         component = next((r.component for r in OPTIONAL if r.resource.kind == kind), "")
-        hint = f"; --enable {component} turns it on" if component else ""
+        hint = (
+            f"; its component {component} turns it on (--enable={component}, and what that grants)" if component else ""
+        )
         return f"{kind} is not supported by this operator ({', '.join(sorted(self.by_kind))} are){hint}"
 
 

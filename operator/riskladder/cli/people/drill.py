@@ -32,7 +32,7 @@ def drill(
     ],
     how: How,
     target: Annotated[
-        str, typer.Option("--target", "--model", help="The workload, as deployment/NAME.", show_default=False)
+        str, typer.Option("--target", "--model", help="The workload, for example deployment/NAME.", show_default=False)
     ],
     role: Role = None,
     rationale: Rationale = None,

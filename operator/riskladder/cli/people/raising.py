@@ -16,10 +16,19 @@ from riskladder.cli.people.desk import Desk, end
 from riskladder.cli.people.refusals import COULD_NOT_ASK
 from riskladder.cli.people.words import listed
 from riskladder.cluster.client import NotFound
-from riskladder.cluster.resources import DEPLOYMENTS, LADDERS
+from riskladder.cluster.resources import LADDERS
 from riskladder.policy.snapshot import is_governed
+from riskladder.workloads.registry import ALWAYS, OPTIONAL
 
-_KINDS = dict.fromkeys(("deployment", "deployments", "deploy", "deployment.apps"), DEPLOYMENTS.kind)
+_SHORT = {"deploy": "Deployment", "sts": "StatefulSet", "ro": "Rollout", "isvc": "InferenceService"}
+"""Short names that the kinds have with kubectl, too."""
+
+_RESOURCES = {runtime.resource.kind: runtime.resource for runtime in (*ALWAYS, *OPTIONAL)}
+_KINDS = _SHORT | {
+    name: resource.kind
+    for resource in _RESOURCES.values()
+    for name in (resource.kind.lower(), resource.plural, resource.title, f"{resource.kind.lower()}.{resource.group}")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +58,21 @@ class Ladder:
 
 
 def parse_target(text: str) -> TargetRef:
-    """``deployment/NAME``.
+    """``deployment/NAME``, ``statefulset/NAME``, or another kind of serving runtime.
 
     Raises:
         ValueError: It is not, or of a kind that cannot be contained.
     """
     kind, _, name = text.partition("/")
     if not name:
-        raise ValueError(f"{text!r} names no workload: expected deployment/NAME")
+        raise ValueError(f"{text!r} names no workload: expected KIND/NAME, for example deployment/NAME")
     if kind.lower() not in _KINDS:
-        raise ValueError(f"{text}: {kind} is not supported, only deployment/NAME")
+        known = ", ".join(sorted(kind.lower() for kind in _RESOURCES))
+        raise ValueError(f"{text}: {kind} is not a kind of workload that is known here ({known})")
     try:
         return TargetRef(kind=_KINDS[kind.lower()], name=name)
     except ValidationError as error:
-        raise ValueError(f"{name!r} is no name of a Deployment") from error
+        raise ValueError(f"{name!r} is no name of a {_KINDS[kind.lower()]}") from error
 
 
 def default_tier(tiers: Iterable[Tier]) -> Tier:
@@ -111,7 +121,7 @@ def choose_ladder(objects: Iterable[Object], labels: Mapping[str, str], given: s
 async def workload(desk: Desk, target: TargetRef) -> Object:
     """The workload as it is; ends the command where there is none."""
     try:
-        return await desk.client.get(DEPLOYMENTS, desk.namespace, target.name)
+        return await desk.client.get(_RESOURCES[target.kind], desk.namespace, target.name)
     except NotFound:
         end(COULD_NOT_ASK, f"there is no {target.kind} {target.name} in namespace {desk.namespace}")
 

@@ -51,7 +51,7 @@ def contain(
     name: Annotated[
         str,
         typer.Argument(
-            help="Name of the Escalation, or the workload as deployment/NAME.",
+            help="Name of the Escalation, or the workload, for example deployment/NAME.",
             show_default=False,
             autocompletion=complete.escalations,
         ),
@@ -75,7 +75,7 @@ def contain(
 ) -> None:
     """The stop button: take the model to a safe state now, and say how long it took.
 
-    For an open escalation this is a decision. For deployment/NAME it is the same
+    For an open escalation this is a decision. For a workload, such as deployment/NAME, it is the same
     if the workload has one; else a signal is raised by hand, which opens one.
 
     \b
