@@ -565,7 +565,7 @@ def test_stop_button_that_cannot_be_pressed(place: Place) -> None:
     place.create(resources.DEPLOYMENTS, deployment("free", label=None))
     for arguments, code, says in (
         (["contain", "deployment/free"], 2, "no ladder of the namespace governs Deployment/free"),
-        (["contain", "cronjob/x"], 2, "cronjob is not supported"),
+        (["contain", "cronjob/x"], 2, "cronjob is not a kind of workload that is known here"),
         (["contain", "deployment/credit-scorer", "--tier", "top"], 2, "has no tier top, only moderate and high"),
         (["contain", "deployment/credit-scorer", "--ladder", "x"], 2, "there is no ladder x"),
         (["drill", "x", "--target", "deployment/credit-scorer"], 2, "there is no ladder x"),

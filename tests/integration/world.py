@@ -214,7 +214,7 @@ class World:
         while True:
             try:
                 found = await check()
-            except NotFound:
+            except (NotFound, LookupError):  # the object, or what is looked for in it, is not there yet
                 found = None
             if found:
                 return found
