@@ -20,7 +20,7 @@ from riskladder.workloads.deployment import DEPLOYMENT
 from riskladder.workloads.facts import JsonPatch
 from riskladder.workloads.kserve import INFERENCESERVICE, LLMINFERENCESERVICE, STOP
 from riskladder.workloads.ray import RAYCLUSTER, RAYSERVICE
-from riskladder.workloads.registry import ALWAYS, OPTIONAL
+from riskladder.workloads.registry import KNOWN
 from riskladder.workloads.runtime import Runtime, Write
 from riskladder.workloads.scalable import Scalable, parse
 from riskladder.workloads.seldon import SELDON_MODEL
@@ -167,7 +167,7 @@ STORED: dict[str, Any] = {
 }
 """By kind: objects as they are stored while they run."""
 
-RUNTIMES = {runtime.resource.kind: runtime for runtime in (*ALWAYS, *OPTIONAL, SCORER)}
+RUNTIMES = {runtime.resource.kind: runtime for runtime in (*KNOWN, SCORER)}
 
 
 def test_every_runtime_is_tried() -> None:

@@ -8,10 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from riskladder.workloads.around import NETWORKPOLICIES, RESOURCES
-from riskladder.workloads.registry import ALWAYS, OPTIONAL
+from riskladder.workloads.registry import ALWAYS, KNOWN
 from riskladder.workloads.runtime import Runtime
 
-KNOWN = (*ALWAYS, *OPTIONAL)
 WIDTH = 118
 
 SAME = (

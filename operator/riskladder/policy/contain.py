@@ -670,14 +670,12 @@ def settle(snapshot: Snapshot, judgement: Judgement) -> Settlement | None:
     intent = active_intent(escalation) if escalation else None
     if escalation is None or workload is None or intent is None or not isinstance(workload.runtime, Settling):
         return None
-    if intent.through is not None:
+    if intent.action not in (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK):
         return None
     proof, known = prove(workload, escalation, intent), escalation.status.containment
     is_proved = known is not None and known.intent == intent.id and known.pods_gone_at is not None
     is_other = workload.current_hash != quarantined_hash(escalation, intent)
     if not proof.applied or (is_proved and proof.clear and is_other) or not may_act(snapshot, judgement, escalation):
-        return None
-    if intent.action not in (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK):
         return None
     back = intent.action is ContainmentAction.ROLLBACK
     write = workload.runtime.settle(workload, intent.pod_template_hash if back else None)

@@ -14,6 +14,7 @@ from riskladder.api.ladder import EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.workloads.facts import Workload
+from riskladder.workloads.labels import matches
 from riskladder.workloads.suspend import Beside
 
 
@@ -240,19 +241,5 @@ def is_governed(governs: Governs, labels: Mapping[str, str]) -> bool:
     selector = governs.selector
     if not selector.match_labels and not selector.match_expressions:
         return False
-    if any(labels.get(key) != value for key, value in selector.match_labels.items()):
-        return False
-    for requirement in selector.match_expressions:
-        value = labels.get(requirement.key)
-        match str(requirement.operator):
-            case "In":
-                matched = value in requirement.values
-            case "NotIn":
-                matched = value not in requirement.values
-            case "Exists":
-                matched = value is not None
-            case _:
-                matched = value is None
-        if not matched:
-            return False
-    return True
+    expressions = ((r.key, str(r.operator), r.values) for r in selector.match_expressions)
+    return matches(labels, selector.match_labels, expressions)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from riskladder.api.escalation import SavedField, Through
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import Workload
+from riskladder.workloads.labels import matches
 from riskladder.workloads.runtime import Impossible
 
 SERVICES = Resource("", "v1", "services", "Service")
@@ -115,19 +116,12 @@ def seen(workload: Workload, through: Through) -> Outlet | None:
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a ``metav1.LabelSelector`` selects what carries these labels; an empty one selects everything."""
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    for requirement in selector.get("matchExpressions") or ():
-        value, values = labels.get(requirement["key"]), requirement.get("values") or ()
-        matched = {
-            "In": value in values,
-            "NotIn": value not in values,
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }
-        if not matched[requirement["operator"]]:
-            return False
-    return True
+    requirements = selector.get("matchExpressions") or ()
+    return matches(
+        labels,
+        selector.get("matchLabels") or {},
+        ((r["key"], r["operator"], r.get("values") or ()) for r in requirements),
+    )
 
 
 def labels_of(workload: Workload) -> Iterable[Mapping[str, str]]:

@@ -27,6 +27,9 @@ ALWAYS: tuple[Runtime, ...] = (DEPLOYMENT, STATEFULSET)
 OPTIONAL: tuple[Runtime, ...] = (INFERENCESERVICE, LLMINFERENCESERVICE, SELDON_MODEL, RAYCLUSTER, RAYSERVICE, ROLLOUT)
 """Enabled by name, as an installation grants what each needs."""
 
+KNOWN = (*ALWAYS, *OPTIONAL)
+"""Every kind that has an adapter of its own."""
+
 COMPANIONS: tuple[Companion, ...] = (ARGO_WORKFLOWS, KEDA)
 """What is halted beside a model, enabled in the same way."""
 
@@ -98,8 +101,8 @@ def _scalable(texts: Iterable[str]) -> tuple[Scalable, ...]:
     Raises:
         ValueError: What is wrong, in one line.
     """
-    kinds = {runtime.resource.kind: _by(runtime) for runtime in (*ALWAYS, *OPTIONAL)}
-    plurals = {runtime.resource.plural: _by(runtime) for runtime in (*ALWAYS, *OPTIONAL)}  # the lock goes by these
+    kinds = {runtime.resource.kind: _by(runtime) for runtime in KNOWN}
+    plurals = {runtime.resource.plural: _by(runtime) for runtime in KNOWN}  # the lock goes by these
     found = []
     for text in texts:
         resource = parse(text)

@@ -1,0 +1,32 @@
+"""Label selectors, with the semantics of ``metav1.LabelSelector``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+
+def matches(
+    labels: Mapping[str, str], equal: Mapping[str, str], expressions: Iterable[tuple[str, str, Collection[str]]]
+) -> bool:
+    """Whether labels meet a selector, every part of it; one without parts is met by all.
+
+    Args:
+        labels: Of an object.
+        equal: ``matchLabels``.
+        expressions: ``matchExpressions``: key, operator (In, NotIn, Exists or DoesNotExist) and values.
+    """
+    if any(labels.get(key) != value for key, value in equal.items()):
+        return False
+    return all(_meets(labels.get(key), operator, values) for key, operator, values in expressions)
+
+
+def _meets(value: str | None, operator: str, values: Collection[str]) -> bool:
+    match operator:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case _:
+            return value is None
