@@ -28,7 +28,6 @@ from riskladder.policy.plan import Entry, EscalationUpdate, Lifting, Measure, On
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps
 from riskladder.workloads import traffic
 from riskladder.workloads.around import Left, Outside, Waits, seen
-from riskladder.workloads.facts import Workload
 from riskladder.workloads.runtime import Proof
 
 FIGHT, FIGHT_WITHIN = 10, timedelta(minutes=1)
@@ -423,8 +422,7 @@ def _contained(
     target = draft.snapshot.target
     proved = Reason.ALREADY_AT_ZERO if intent.reason == Reason.ALREADY_AT_ZERO else _proved(intent)
     if status.pods_gone_at and proof.clear:
-        shown = proof.shown or _gone(intent, target)
-        conditions.set(ConditionType.CONTAINED, True, proved, f"{_done(intent)}: {shown}")
+        conditions.set(ConditionType.CONTAINED, True, proved, f"{_done(intent)}: {proof.shown}")
         if before is None or before.pods_gone_at is None:
             times = {"appliedAt": status.applied_at, "endpointsEmptyAt": status.endpoints_empty_at}
             draft.entries.append(
@@ -432,7 +430,7 @@ def _contained(
                     event=proved,
                     key=f"contained/{intent.id}",
                     at=status.pods_gone_at,
-                    message=f"{_done(intent)}: proved, {shown}",
+                    message=f"{_done(intent)}: proved, {proof.shown}",
                     detail=detail
                     | ({"told": ", ".join(sorted(target.told))} if target and target.told else {})
                     | {key: format_time(at) for key, at in times.items() if at}
@@ -523,19 +521,6 @@ def _done(intent: Intent) -> str:
     if intent.action is ContainmentAction.ROLLBACK:
         return f"rolled back to revision {intent.revision}"
     return "scaled to zero"
-
-
-def _gone(intent: Intent, workload: Workload | None = None) -> str:
-    if intent.through is not None and intent.action is ContainmentAction.ISOLATE:
-        return "its pods run, and no NetworkPolicy of the namespace allows them anything"
-    if intent.through is not None:
-        elsewhere = workload.ready_endpoints if workload is not None else 0
-        where = f"; other Services still list {elsewhere} of its endpoints as ready" if elsewhere else ""
-        service = intent.through.backend or intent.through.name
-        return f"Service {service} lists no ready pod of it, and the fallback has served{where}"
-    if intent.action is ContainmentAction.ROLLBACK:
-        return "no pod of the revision before it is left"
-    return "no ready endpoint and no pod of it is left"
 
 
 def _holds_message(status: ContainmentStatus) -> str:

@@ -163,7 +163,8 @@ def prove(workload: Workload, through: Through) -> Proof:
     others = allowing(workload, around, through.name)
     isolated = applied and not others
     left = others or ("" if applied else f"NetworkPolicy {through.name} is not in place")
-    return Proof(applied, isolated, isolated, isolated, left)
+    shown = "its pods run, and no NetworkPolicy of the namespace allows them anything"
+    return Proof(applied, isolated, isolated, isolated, left, shown)
 
 
 def give_back(workload: Workload, through: Through) -> Outside | Left | Waits | None:

@@ -233,4 +233,5 @@ class Replicas:
         pods = len(workload.active_pods(quarantined))
         gone = applied and pods == 0 and workload.settled
         left = f"{pods} pod(s) of {quarantined}, {workload.updated_replicas} of {workload.replicas} replica(s) updated"
-        return Proof(applied, gone, gone, applied and pods == 0, left)
+        shown = "no pod of the revision before it is left"
+        return Proof(applied, gone, gone, applied and pods == 0, left, shown)

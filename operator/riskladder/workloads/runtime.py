@@ -46,8 +46,8 @@ class Proof:
     """Nothing of what was contained is to be seen, whatever the controller has seen: a proof once given holds on."""
     left: str
     """What is still there, for people."""
-    shown: str = ""
-    """What shows that nothing is left, for people; empty: that there is no ready endpoint and no pod."""
+    shown: str = "no ready endpoint and no pod of it is left"
+    """What shows that nothing is left, for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,7 +283,10 @@ def prove(workload: Workload, through: Through) -> Proof:
         left = f"{through.kind} {through.name} does not send all traffic to the fallback; {left}"
     elif not taken_over:
         left = f"HTTPRoute {through.name} is {found.problem}; {left}"
-    return Proof(applied, empty, empty and others > 0, empty, left)
+    listed = workload.ready_endpoints
+    elsewhere = f"; other Services still list {listed} of its endpoints as ready" if listed else ""
+    shown = f"Service {service} lists no ready pod of it, and the fallback has served{elsewhere}"
+    return Proof(applied, empty, empty and others > 0, empty, left, shown)
 
 
 def _through_of(saved: SavedField) -> Through:
