@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import Image, JsonPatch, Revision, Workload
-from riskladder.workloads.replicas import last_writer, template_digest
+from riskladder.workloads.replicas import NoRollback, identity, last_writer, prove_gone, template_digest
 from riskladder.workloads.runtime import Impossible, Object, Permission, Proof, Write
 
 GROUP = "serving.kserve.io"
@@ -60,7 +60,7 @@ class Service(Workload):
     """The newest revision is to get no request: its canary is 0 %."""
 
 
-class KServe:
+class KServe(NoRollback):
     """What both kinds do alike."""
 
     resource: ClassVar[Resource]
@@ -69,7 +69,7 @@ class KServe:
     by_labels = True
     is_switch = True
     level: str = f"(object.metadata.?annotations[?'{STOP}'].orValue('false').lowerAscii() == 'true' ? 0 : 1)"
-    content: str = ""
+    no_history = "KServe keeps no revisions of an {kind}"
 
     @property
     def permissions(self) -> tuple[Permission, ...]:
@@ -95,16 +95,8 @@ class KServe:
         templated = self._template_writer(metadata)
         annotations = metadata.get("annotations") or {}
         return Service(
-            runtime=self,
-            api_version=self.resource.api_version,
-            kind=self.resource.kind,
-            namespace=metadata["namespace"],
-            name=metadata["name"],
-            uid=metadata["uid"],
-            resource_version=metadata["resourceVersion"],
-            generation=metadata.get("generation", 0),
+            **identity(self, obj),
             observed_generation=metadata.get("generation", 0),
-            labels=dict(metadata.get("labels") or {}),
             replicas=int(is_on),
             paused=False,
             digest=template_digest({"spec": spec}),
@@ -197,33 +189,14 @@ class KServe:
         nothing before its controller has taken away what would start one. What it says alone proves nothing at all.
         """
         assert isinstance(workload, Service)  # noqa: S101
-        applied = workload.replicas == 0
-        pods = len(workload.active_pods())
-        empty = applied and workload.ready_endpoints == 0
-        clear = empty and pods == 0
-        left = f"{workload.ready_endpoints} ready endpoint(s), {pods} pod(s)"
-        if not applied:
-            left += f", not stopped by the annotation {STOP}"
+        more = ""
+        if workload.replicas:
+            more = f"not stopped by the annotation {STOP}"
         elif not workload.has_stopped:
-            left += ", KServe has not said that it is stopped"
-            left += f" (its annotation {FROZEN} says to leave it alone)" if workload.is_frozen else ""
-        return Proof(applied, empty, clear and workload.has_stopped, clear, left)
-
-    # --- Rolling back ---
-
-    def rollback_target(
-        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
-    ) -> Revision | Impossible:
-        """There is none."""
-        return Impossible(f"KServe keeps no revisions of an {workload.kind}")
-
-    def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
-        """Never asked for."""
-        raise NotImplementedError
-
-    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Proof:
-        """Nothing of the kind has happened."""
-        return Proof(False, False, False, False, f"KServe keeps no revisions of an {workload.kind}")
+            more = "KServe has not said that it is stopped"
+            more += f" (its annotation {FROZEN} says to leave it alone)" if workload.is_frozen else ""
+        proof = prove_gone(workload, more)
+        return replace(proof, pods_gone=proof.pods_gone and workload.has_stopped)
 
 
 class InferenceServiceRuntime(KServe):

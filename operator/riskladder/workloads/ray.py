@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import Image, JsonPatch, Revision, Workload
-from riskladder.workloads.replicas import Replicas, declared_images, last_writer
+from riskladder.workloads.replicas import NoRollback, Replicas, declared_images, last_writer, prove_gone
 from riskladder.workloads.runtime import Impossible, Object, Permission, Proof, Write
 
 RAYCLUSTERS = Resource("ray.io", "v1", "rayclusters", "RayCluster")
@@ -35,13 +35,13 @@ CLUSTER_LABEL = "ray.io/cluster"
 SWITCH = "/spec/suspend"
 
 
-class Suspendable(Replicas):
+class Suspendable(NoRollback, Replicas):
     """A kind of ray.io with ``spec.suspend``, and no place that keeps an earlier spec."""
 
     component = COMPONENT
     is_switch = True
     level = "(object.spec.?suspend.orValue(false) ? 0 : 1)"
-    content = ""
+    no_history = "no earlier spec of a {kind} is kept anywhere, so there is none to go back to"
     suspended_type: ClassVar[str]
     """The condition that is True once it is suspended."""
 
@@ -101,16 +101,6 @@ class Suspendable(Replicas):
             patch.append({"op": "remove", "path": SWITCH})
         return Write(patch)
 
-    def rollback_target(
-        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
-    ) -> Revision | Impossible:
-        """None: the spec before is kept nowhere."""
-        return Impossible(f"no earlier spec of a {workload.kind} is kept anywhere, so there is none to go back to")
-
-    def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
-        """Never called, since there is no target."""
-        raise NotImplementedError
-
 
 class RayClusterRuntime(Suspendable):
     """ray.io/v1 RayCluster."""
@@ -131,12 +121,7 @@ class RayClusterRuntime(Suspendable):
 
     def prove_stopped(self, workload: Workload) -> Proof:
         """Suspended, no ready endpoint, no pod left."""
-        applied, pods = workload.replicas == 0, len(workload.active_pods())
-        empty = applied and workload.ready_endpoints == 0
-        gone = empty and pods == 0 and workload.observed_generation >= workload.generation
-        switch = "spec.suspend is true" if applied else "spec.suspend is not true"
-        left = f"{workload.ready_endpoints} ready endpoint(s), {pods} pod(s), {switch}"
-        return Proof(applied, empty, gone, empty and pods == 0, left)
+        return prove_gone(workload, "spec.suspend is not true" if workload.replicas else "spec.suspend is true")
 
 
 class RayServiceRuntime(Suspendable):
@@ -162,13 +147,10 @@ class RayServiceRuntime(Suspendable):
 
     def prove_stopped(self, workload: Workload) -> Proof:
         """Suspended, no ready endpoint, no pod and no RayCluster left, which could make pods again."""
-        applied, pods, clusters = workload.replicas == 0, len(workload.active_pods()), len(workload.revisions)
-        empty = applied and workload.ready_endpoints == 0
-        clear = empty and pods == 0 and clusters == 0
-        gone = clear and workload.observed_generation >= workload.generation
-        switch = "spec.suspend is true" if applied else "spec.suspend is not true (KubeRay has it from v1.7.0 on)"
-        left = f"{workload.ready_endpoints} ready endpoint(s), {pods} pod(s), {clusters} RayCluster(s), {switch}"
-        return Proof(applied, empty, gone, clear, left)
+        clusters, is_on = len(workload.revisions), workload.replicas > 0
+        switch = "spec.suspend is not true (KubeRay has it from v1.7.0 on)" if is_on else "spec.suspend is true"
+        proof = prove_gone(workload, f"{clusters} RayCluster(s), {switch}")
+        return replace(proof, pods_gone=False, clear=False) if clusters else proof
 
 
 RAYCLUSTER = RayClusterRuntime()

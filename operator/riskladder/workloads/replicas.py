@@ -10,11 +10,11 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from copy import deepcopy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import OPERATOR, Image, Pod, Revision, Workload
-from riskladder.workloads.runtime import Impossible, Object, Permission, Proof, Write
+from riskladder.workloads.runtime import Impossible, Object, Permission, Proof, Runtime, Write
 
 HASH_LABELS = ("pod-template-hash", "rollouts-pod-template-hash")
 """What controllers add to the labels of a pod template, to tell its pods from those of another."""
@@ -97,7 +97,76 @@ def running_images(workload: Workload) -> tuple[Image, ...]:
     return tuple(seen) or workload.declared_images
 
 
+class Identity(TypedDict):
+    """The facts that say which object a workload is, for every kind alike."""
+
+    runtime: Runtime
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    labels: Mapping[str, str]
+
+
+def identity(runtime: Runtime, obj: Object) -> Identity:
+    """Which object it is."""
+    metadata = obj["metadata"]
+    return Identity(
+        runtime=runtime,
+        api_version=runtime.resource.api_version,
+        kind=runtime.resource.kind,
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        generation=metadata.get("generation", 0),
+        labels=dict(metadata.get("labels") or {}),
+    )
+
+
+def prove_gone(workload: Workload, more: str | None = None, *, told: bool = True) -> Proof:
+    """Nothing asked for, no ready endpoint, no pod left, and its controller has seen that.
+
+    Args:
+        workload: As it is now.
+        more: What else is said of what is left; by default how many replicas are asked for.
+        told: Whether it is known which pods are its own.
+    """
+    applied, pods = workload.replicas == 0, len(workload.active_pods())
+    empty = applied and told and workload.ready_endpoints == 0
+    seen = workload.observed_generation >= workload.generation
+    gone = empty and pods == 0 and workload.total_replicas == 0 and seen
+    more = f"{workload.replicas} replica(s) asked for" if more is None else more
+    left = f"{workload.ready_endpoints} ready endpoint(s), {pods} pod(s)" + (f", {more}" if more else "")
+    return Proof(applied, empty, gone, empty and pods == 0, left)
+
+
 # --- The runtime --------------------------------------------------------------------------------------------------
+
+
+class NoRollback:
+    """A kind of which no earlier revision can be gone back to."""
+
+    content: str = ""
+    no_history: ClassVar[str]
+    """Why, for people; ``{kind}`` stands for the kind."""
+
+    def rollback_target(
+        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
+    ) -> Revision | Impossible:
+        """There is none."""
+        return Impossible(self.no_history.format(kind=workload.kind))
+
+    def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
+        """Never asked for, since there is no target."""
+        raise NotImplementedError
+
+    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Proof:
+        """Nothing of the kind has happened."""
+        return Proof(False, False, False, False, self.no_history.format(kind=workload.kind))
 
 
 class Replicas:
@@ -119,16 +188,8 @@ class Replicas:
         scaled = last_writer(metadata, "f:replicas")
         templated = last_writer(metadata, "f:template")
         return Workload(
-            runtime=self,
-            api_version=self.resource.api_version,
-            kind=self.resource.kind,
-            namespace=metadata["namespace"],
-            name=metadata["name"],
-            uid=metadata["uid"],
-            resource_version=metadata["resourceVersion"],
-            generation=metadata.get("generation", 0),
+            **identity(self, obj),
             observed_generation=int(status.get("observedGeneration") or 0),
-            labels=dict(metadata.get("labels") or {}),
             replicas=spec.get("replicas", 1),
             updated_replicas=status.get("updatedReplicas", 0),
             total_replicas=status.get("replicas", 0),
@@ -211,13 +272,7 @@ class Replicas:
 
     def prove_stopped(self, workload: Workload) -> Proof:
         """Zero replicas asked for, no ready endpoint, no pod left."""
-        applied = workload.replicas == 0
-        pods = len(workload.active_pods())
-        empty = applied and workload.ready_endpoints == 0
-        seen = workload.observed_generation >= workload.generation
-        gone = empty and pods == 0 and workload.total_replicas == 0 and seen
-        left = f"{workload.ready_endpoints} ready endpoint(s), {pods} pod(s), {workload.replicas} replica(s) asked for"
-        return Proof(applied, empty, gone, empty and pods == 0, left)
+        return prove_gone(workload)
 
     def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Proof:
         """The template gone back to in place, rolled out completely, and no pod of the quarantined revision left.

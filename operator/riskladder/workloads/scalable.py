@@ -9,11 +9,12 @@ Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/cust
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.facts import JsonPatch, Revision, Workload
-from riskladder.workloads.replicas import last_writer
+from riskladder.workloads.facts import JsonPatch, Workload
+from riskladder.workloads.replicas import NoRollback, identity, last_writer, prove_gone
 from riskladder.workloads.runtime import Impossible, Object, Permission, Proof, Write
 
 FORM = "GROUP/VERSION/PLURAL=KIND"
@@ -53,7 +54,7 @@ def equalities(selector: str) -> dict[str, str] | None:
     return found
 
 
-class Scalable:
+class Scalable(NoRollback):
     """One kind with a scale subresource."""
 
     component = ""
@@ -61,7 +62,7 @@ class Scalable:
     by_labels = True
     level = "object.spec.?replicas.orValue(1)"
     is_switch = False
-    content = ""
+    no_history = "a {kind} is known by its scale alone, which has no revisions"
 
     def __init__(self, resource: Resource) -> None:
         """Deal with this kind."""
@@ -82,16 +83,8 @@ class Scalable:
         selector = status.get("selector")
         total = _number(status.get("replicas"), 0)
         return Workload(
-            runtime=self,
-            api_version=self.resource.api_version,
-            kind=self.resource.kind,
-            namespace=metadata["namespace"],
-            name=metadata["name"],
-            uid=metadata["uid"],
-            resource_version=metadata["resourceVersion"],
-            generation=generation,
+            **identity(self, obj),
             observed_generation=_number(status.get("observedGeneration"), generation),
-            labels=dict(metadata.get("labels") or {}),
             replicas=stated if stated >= 0 else 1,
             updated_replicas=total,
             total_replicas=total,
@@ -124,29 +117,10 @@ class Scalable:
         ]
         return Write(patch, subresource="scale")
 
-    def rollback_target(
-        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
-    ) -> Revision | Impossible:
-        """None: nothing is known of its revisions."""
-        return Impossible(f"a {self.resource.kind} is known by its scale alone, which has no revisions")
-
-    def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
-        """Never asked for, as there is no revision."""
-        raise NotImplementedError
-
     def prove_stopped(self, workload: Workload) -> Proof:
         """Zero replicas asked for, and no pod left of those that its selector names; without one there is no proof."""
-        applied = workload.replicas == 0
-        pods, told = len(workload.active_pods()), workload.pod_labels is not None
-        empty = applied and told and workload.ready_endpoints == 0
-        seen = workload.observed_generation >= workload.generation
-        gone = empty and pods == 0 and workload.total_replicas == 0 and seen
-        left = f"{workload.ready_endpoints} ready endpoint(s), {pods} pod(s), {workload.replicas} replica(s) asked for"
-        return Proof(applied, empty, gone, empty and pods == 0, left if told else f"{_UNPROVED}; {left}")
-
-    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Proof:
-        """Never: it cannot be rolled back."""
-        return Proof(False, False, False, False, "it cannot be rolled back")
+        proof = prove_gone(workload, told=workload.pod_labels is not None)
+        return proof if workload.pod_labels is not None else replace(proof, left=f"{_UNPROVED}; {proof.left}")
 
 
 def _number(value: object, otherwise: int) -> int:
