@@ -65,9 +65,10 @@ class WorkloadCache:
         """By uid of the workload: revisions that are gone and have pods left, which may still answer."""
         self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
         """By uid of the controller (or by namespace where there is none), by name of the pod."""
-        self._pod_owner: dict[Name, str] = {}
         self._ghosts: dict[str, dict[str, Pod]] = defaultdict(dict)
         """By the same: pods that are gone but that some slice still lists as ready."""
+        self._pod_owner: dict[str, dict[str, str]] = defaultdict(dict)
+        """By namespace, by name of the pod: under what it is kept."""
         self._ready_in_slice: dict[Name, frozenset[str]] = {}
         self._ready: Counter[Name] = Counter()
         """How many slices list a pod as ready."""
@@ -172,13 +173,13 @@ class WorkloadCache:
         if not owner:
             return
         self._pods[owner][pod.name] = pod
-        self._pod_owner[(namespace, pod.name)] = owner
+        self._pod_owner[namespace][pod.name] = owner
         self._tell_of(namespace, owner, pod)
 
     def _drop_pod(self, obj: Object) -> None:
         name = (obj["metadata"]["namespace"], obj["metadata"]["name"])
-        owner = self._pod_owner.get(name)
-        if owner is None:
+        owner = self._owner_of(name)
+        if not owner:
             return
         pod = self._pods[owner].pop(name[1], None)
         if not self._pods[owner]:
@@ -186,7 +187,7 @@ class WorkloadCache:
         if pod is not None and name in self._ready:  # it counts as an endpoint until the slice is corrected
             self._ghosts[owner][name[1]] = pod
         else:
-            del self._pod_owner[name]
+            self._forget_owner(name)
         self._tell_of(name[0], owner, pod)
         self._lay_orphan(owner)
 
@@ -229,7 +230,7 @@ class WorkloadCache:
         concerned = {}
         for pod in before ^ ready:
             pod_name = (name[0], pod)
-            owner = self._pod_owner.get(pod_name, "")
+            owner = self._owner_of(pod_name)
             concerned[owner, pod] = self._pods.get(owner, {}).get(pod) or self._ghosts.get(owner, {}).get(pod)
             self._ready[pod_name] += 1 if pod in ready else -1
             if self._ready[pod_name] <= 0:
@@ -244,12 +245,21 @@ class WorkloadCache:
             self._lay_orphan(owner)
 
     def _lay_ghost(self, name: Name) -> None:
-        owner = self._pod_owner.get(name)
-        if owner is not None and name[1] in self._ghosts.get(owner, ()):
-            del self._pod_owner[name]
+        owner = self._owner_of(name)
+        if name[1] in self._ghosts.get(owner, ()):
+            self._forget_owner(name)
             del self._ghosts[owner][name[1]]
             if not self._ghosts[owner]:
                 del self._ghosts[owner]
+
+    def _owner_of(self, name: Name) -> str:
+        """Under what a pod is kept; empty where it is not."""
+        return self._pod_owner.get(name[0], {}).get(name[1], "")
+
+    def _forget_owner(self, name: Name) -> None:
+        del self._pod_owner[name[0]][name[1]]
+        if not self._pod_owner[name[0]]:
+            del self._pod_owner[name[0]]
 
     def _lay_orphan(self, uid: str) -> None:
         """Forget a revision that is gone once nothing of it is left."""
@@ -296,8 +306,8 @@ class WorkloadCache:
             return (), 0
 
         def matching(by_owner: Mapping[str, Mapping[str, Pod]]) -> Iterator[Pod]:
-            for (where, name), owner in self._pod_owner.items():
-                pod = by_owner.get(owner, {}).get(name) if where == namespace else None
+            for name, owner in self._pod_owner.get(namespace, {}).items():
+                pod = by_owner.get(owner, {}).get(name)
                 if pod is not None and labels.items() <= pod.labels.items():
                     yield pod
 

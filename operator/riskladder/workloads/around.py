@@ -12,7 +12,7 @@ from riskladder.api.escalation import SavedField, Through
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import Workload
 from riskladder.workloads.labels import matches
-from riskladder.workloads.runtime import Impossible
+from riskladder.workloads.runtime import Impossible, Object
 
 SERVICES = Resource("", "v1", "services", "Service")
 HTTPROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
@@ -40,6 +40,30 @@ class Outlet:
     problem: str = ""
     """Why it cannot be used, or what has not taken effect yet, for people."""
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, kind: str, obj: Object, content: Any, by: tuple[str, str], problem: str = "") -> Outlet:
+        """One, as it is stored.
+
+        Args:
+            kind: Its kind.
+            obj: The object.
+            content: What is changed of it.
+            by: Who last wrote that, and when.
+            problem: Why it cannot be used, or what has not taken effect yet.
+        """
+        metadata = obj["metadata"]
+        return cls(
+            kind=kind,
+            name=metadata["name"],
+            uid=metadata["uid"],
+            resource_version=metadata.get("resourceVersion", ""),
+            content=content,
+            set_by=by[0],
+            set_at=by[1],
+            problem=problem,
+            labels=dict(metadata.get("labels") or {}),
+        )
 
 
 @dataclass(frozen=True, slots=True)

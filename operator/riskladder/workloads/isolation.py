@@ -60,17 +60,8 @@ def read_policy(obj: Object) -> Outlet:
     metadata = obj["metadata"]
     # Fields have several owners, and times are whole seconds: who wrote it beside the operator has changed it.
     others = [e for e in metadata.get("managedFields") or () if e.get("manager") != OPERATOR]
-    by, at = last_writer({"managedFields": others})[0], last_writer(metadata)[1]
-    return Outlet(
-        NETWORKPOLICIES.kind,
-        metadata["name"],
-        metadata["uid"],
-        metadata.get("resourceVersion", ""),
-        obj.get("spec") or {},
-        by,
-        at,
-        labels=dict(metadata.get("labels") or {}),
-    )
+    by = last_writer({"managedFields": others})[0], last_writer(metadata)[1]
+    return Outlet.read(NETWORKPOLICIES.kind, obj, obj.get("spec") or {}, by)
 
 
 def pod_selector(workload: Workload) -> Mapping[str, Any] | None:

@@ -70,40 +70,22 @@ FALLBACK_HTTPROUTE = Companion(
 
 def read_service(obj: Object) -> Outlet:
     """The facts of a Service."""
-    metadata, spec = obj["metadata"], obj.get("spec") or {}
-    by, at = last_writer(metadata, "f:selector")
+    spec = obj.get("spec") or {}
     problem = "it is of type ExternalName, which has no endpoints" if spec.get("type") == "ExternalName" else ""
-    return Outlet(
-        SERVICES.kind,
-        metadata["name"],
-        metadata["uid"],
-        metadata.get("resourceVersion", ""),
-        spec.get("selector") or None,
-        by,
-        at,
-        problem,
-    )
+    by = last_writer(obj["metadata"], "f:selector")
+    return Outlet.read(SERVICES.kind, obj, spec.get("selector") or None, by, problem)
 
 
 def read_route(obj: Object) -> Outlet:
     """The facts of an HTTPRoute; what its Gateways have not taken over yet is its problem."""
-    metadata, spec = obj["metadata"], obj.get("spec") or {}
-    by, at = last_writer(metadata, "f:rules")
+    metadata, rules = obj["metadata"], (obj.get("spec") or {}).get("rules") or None
     waiting = [
         str((parent.get("parentRef") or {}).get("name", ""))
         for parent in (obj.get("status") or {}).get("parents") or ()
         if not _accepted(parent, metadata.get("generation", 0))
     ]
-    return Outlet(
-        HTTPROUTES.kind,
-        metadata["name"],
-        metadata["uid"],
-        metadata.get("resourceVersion", ""),
-        spec.get("rules") or None,
-        by,
-        at,
-        f"not accepted as it is now by {', '.join(waiting)}" if waiting else "",
-    )
+    problem = f"not accepted as it is now by {', '.join(waiting)}" if waiting else ""
+    return Outlet.read(HTTPROUTES.kind, obj, rules, last_writer(metadata, "f:rules"), problem)
 
 
 def _accepted(parent: Mapping[str, Any], generation: int) -> bool:
