@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -378,8 +378,14 @@ def version(project: str) -> str:
 
 
 def install_crds(kubeconfig: Path, project: str, *kinds: str, progress: Progress = print_progress) -> None:
-    """Apply the definitions, and return when their kinds are served. Idempotent."""
-    definitions = crds(project, *kinds, progress=progress)
+    """Apply the definitions of a project, and return when their kinds are served. Idempotent."""
+    install_definitions(kubeconfig, crds(project, *kinds, progress=progress))
+
+
+def install_definitions(kubeconfig: Path, definitions: Sequence[Definition]) -> None:
+    """Apply definitions, and return when their kinds are served. Idempotent."""
+    if not definitions:
+        return
     apply = ("apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "-f", "-")
     kubectl(kubeconfig, *apply, given="\n---\n".join(map(json.dumps, definitions)))
     for definition in definitions:

@@ -13,6 +13,7 @@ from riskladder.cluster.connection import connect
 from tests.cluster import ControlPlane, LocalControlPlane, resolve
 from tests.cluster.install import install, service_account_kubeconfig
 from tests.integration.operator_process import OperatorProcess
+from tests.integration.runtimes import Place
 from tests.integration.world import World
 
 
@@ -67,3 +68,10 @@ def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
 def account(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A kubeconfig of the operator's service account, there."""
     return service_account_kubeconfig(plane.kubeconfig, tmp_path_factory.mktemp("account") / "operator.kubeconfig")
+
+
+@pytest.fixture
+async def scene(home: Place) -> AsyncIterator[Place]:
+    """A namespace of the test's own, in modules about a kind of target: their ``home`` is the operator at work."""
+    async with home.another() as own:
+        yield own

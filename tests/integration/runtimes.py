@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from riskladder.cluster.client import Client, Forbidden, Object
 from riskladder.cluster.connection import connect
 from tests.cluster import LocalControlPlane
 from tests.cluster.install import install, service_account_kubeconfig
+from tests.cluster.peers import install_definitions
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import LABEL, LADDER, World, condition, signal
 
@@ -27,6 +29,10 @@ class Place(World):
         super().__init__(client, namespace)
         self.resource = resource
         self.operator = operator
+
+    def another(self) -> Place:
+        """A namespace of its own, for the same operator and kind of target."""
+        return Place(self.client, f"{self.namespace}-{uuid.uuid4().hex[:6]}", self.resource, self.operator)
 
     # --- Doing ---
 
@@ -100,6 +106,15 @@ class Place(World):
             return error.message
         raise AssertionError(f"{self.resource.kind} {name} could be changed: {patch}")
 
+    async def undone(self, target: str) -> Object:
+        """Wait until somebody has undone its containment, and that is noted; the escalation."""
+
+        async def noted() -> Object | None:
+            found = (await self.escalations(target))[0]
+            return found if (found["status"]["containment"] or {}).get("undone") else None
+
+        return await self.until(noted, "the undoing to be noted")
+
     # --- Reading ---
 
     async def target(self, name: str) -> Object:
@@ -147,10 +162,8 @@ async def place(
     connection = await connect(str(plane.kubeconfig), namespace="riskladder-system", agent="tests")
     client = Client(connection)
     try:
-        for crd in crds:
-            await client.apply(CRDS, None, crd, manager="tests")
+        await asyncio.to_thread(install_definitions, plane.kubeconfig, crds)
         install(plane.kubeconfig, components=components)
-        await established(client, crds)
         account = service_account_kubeconfig(plane.kubeconfig, directory / "operator.kubeconfig")
         enabled = [f"--enable={component}" for component in components]
         with OperatorProcess(account, directory, *enabled, *options) as operator:
@@ -159,18 +172,3 @@ async def place(
                 yield made
     finally:
         await connection.close()
-
-
-async def established(client: Client, crds: Sequence[Object]) -> None:
-    """Wait until kinds are served."""
-    waiting = World(client, "default")
-    for crd in crds:
-
-        async def check(crd: Object = crd) -> bool:
-            found = await client.get(CRDS, None, crd["metadata"]["name"])
-            spec = crd["spec"]
-            version = next(v["name"] for v in spec["versions"] if v["served"])
-            listed = Resource(spec["group"], version, spec["names"]["plural"], spec["names"]["kind"])
-            return condition(found, "Established")["status"] == "True" and (await client.list(listed, "default")) == []
-
-        await waiting.until(check, f"{crd['metadata']['name']} to be served")

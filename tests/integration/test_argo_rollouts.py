@@ -11,7 +11,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Object
 from riskladder.workloads.argo import ROLLOUT
 from tests.cluster import LocalControlPlane
-from tests.cluster.peers import RolloutsController, crds, install_crds
+from tests.cluster.peers import RolloutsController, install_crds
 from tests.conftest import progress
 from tests.integration.runtimes import HELD, Place, place
 from tests.integration.world import ladder
@@ -29,18 +29,9 @@ async def home(
     """One operator and one Rollouts controller for the module."""
     show, directory = progress(request.config), tmp_path_factory.mktemp("argo")
     install_crds(plane.kubeconfig, "argo-rollouts", *RolloutsController.KINDS, progress=show)
-    definitions = [d for d in crds("argo-rollouts", "Rollout") if d["spec"]["names"]["kind"] == "Rollout"]
     with RolloutsController(plane.kubeconfig, directory, show):
-        async with place(plane, directory, ROLLOUT.resource, components=["argo-rollouts"], crds=definitions) as made:
+        async with place(plane, directory, ROLLOUT.resource, components=["argo-rollouts"]) as made:
             yield made
-
-
-@pytest.fixture
-async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    """A namespace of the test's own."""
-    name = f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}"
-    async with Place(home.client, name, home.resource, home.operator) as own:
-        yield own
 
 
 PAUSE: Object = {"pause": {}}
@@ -289,10 +280,6 @@ async def test_scaled_up_without_a_lock_it_is_contained_again_and_named(scene: P
     await scene.breach("scorer")
     await scene.put("scorer", spec(), manager="rival")
 
-    async def again() -> Object | None:
-        found = (await scene.escalations("scorer"))[0]
-        return found if (found["status"]["containment"] or {}).get("undone") else None
-
-    escalation = await scene.until(again, "the undoing to be noted")
+    escalation = await scene.undone("scorer")
     assert [u["fieldManager"] for u in escalation["status"]["containment"]["undone"]] == ["rival"]
     assert (await scene.target("scorer"))["spec"]["replicas"] == 0

@@ -28,15 +28,6 @@ async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-@pytest.fixture
-async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    """A namespace of the test's own."""
-    async with Place(
-        home.client, f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}", home.resource, home.operator
-    ) as own:
-        yield own
-
-
 def naming(*beside: tuple[str, str]) -> Object:
     """A ladder that suspends these beside the model."""
     body = ladder()

@@ -36,14 +36,6 @@ async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-@pytest.fixture
-async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    """A namespace of the test's own."""
-    name = f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}"
-    async with Place(home.client, name, home.resource, home.operator) as own:
-        yield own
-
-
 def falling_back(to: Object, *, lock: bool = True, **more: Any) -> Object:
     """A ladder whose tier high falls back, and whose tier severe stops the model."""
     body = ladder(lock=lock)
@@ -111,11 +103,7 @@ async def test_changed_back_without_a_lock_it_is_put_right_and_named(scene: Plac
     body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "scorer"}}
     await scene.apply({**body, "spec": {"selector": {"app": "scorer"}, "ports": [{"port": 80}]}}, manager="argocd")
 
-    async def again() -> Object | None:
-        found = (await scene.escalations("scorer"))[0]
-        return found if (found["status"]["containment"] or {}).get("undone") else None
-
-    escalation = await scene.until(again, "the undoing to be noted")
+    escalation = await scene.undone("scorer")
     assert [u["fieldManager"] for u in escalation["status"]["containment"]["undone"]] == ["argocd"]
     await scene.until(lambda: _is(scene, RULES), "the diversion to be back")
     await scene.escalation_says("scorer", "Contained", "True", "FellBack")

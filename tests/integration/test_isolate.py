@@ -26,14 +26,6 @@ async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-@pytest.fixture
-async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    """A namespace of the test's own."""
-    name = f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}"
-    async with Place(home.client, name, home.resource, home.operator) as own:
-        yield own
-
-
 async def policies(scene: Place) -> list[Object]:
     """What the operator has made."""
     found = await scene.client.list(NETWORKPOLICIES, scene.namespace)

@@ -36,15 +36,6 @@ async def home(
             yield made
 
 
-@pytest.fixture
-async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    """A namespace of the test's own."""
-    async with Place(
-        home.client, f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}", home.resource, home.operator
-    ) as own:
-        yield own
-
-
 def scaler(minimum: int = 2, annotations: Object | None = None, target: str = "scorer") -> Object:
     """A ScaledObject that is active all the time, and looked at every second."""
     trigger = {"timezone": "UTC", "start": "0 0 1 1 *", "end": "59 23 31 12 *", "desiredReplicas": str(minimum)}

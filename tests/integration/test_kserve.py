@@ -35,15 +35,6 @@ async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-@pytest.fixture
-async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    """A namespace of the test's own."""
-    async with Place(
-        home.client, f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}", home.resource, home.operator
-    ) as own:
-        yield own
-
-
 def spec(kind: str = "InferenceService", **predictor: Any) -> Object:
     if kind == "LLMInferenceService":
         return {
@@ -254,11 +245,7 @@ async def test_undone_without_a_lock_it_is_stopped_again(
             params={"fieldManager": "rival"},
         )
 
-        async def again() -> Object | None:
-            found = (await scene.escalations("scorer"))[0]
-            return found if (found["status"]["containment"] or {}).get("undone") else None
-
-        escalation = await scene.until(again, "the undoing to be noted")
+        escalation = await scene.undone("scorer")
         assert [u["fieldManager"] for u in escalation["status"]["containment"]["undone"]] == [named]
         assert await annotated(scene) == "true"
 
@@ -346,11 +333,7 @@ async def test_rollback_undone_without_a_lock_is_put_right(scene: Place) -> None
     await scene.escalation_says("scorer", "Contained", "True", "RolledBack")
     await scene.put("scorer", spec(canaryTrafficPercent=50), manager="rival")
 
-    async def again() -> Object | None:
-        found = (await scene.escalations("scorer"))[0]
-        return found if (found["status"]["containment"] or {}).get("undone") else None
-
-    escalation = await scene.until(again, "the undoing to be noted")
+    escalation = await scene.undone("scorer")
     assert [u["fieldManager"] for u in escalation["status"]["containment"]["undone"]] == ["rival"]
     assert (await scene.target("scorer"))["spec"]["predictor"]["canaryTrafficPercent"] == 0
 

@@ -33,15 +33,6 @@ async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-@pytest.fixture
-async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    """A namespace of the test's own."""
-    async with Place(
-        home.client, f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}", home.resource, home.operator
-    ) as own:
-        yield own
-
-
 # --- What KubeRay would do --------------------------------------------------------------------------------------------
 
 
@@ -155,11 +146,7 @@ async def test_cluster_started_without_a_lock_is_suspended_again(scene: Place) -
     await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     await scene.client.merge_patch(scene.resource, scene.namespace, "scorer", {"spec": {"suspend": False}})
 
-    async def again() -> Object | None:
-        found = (await scene.escalations("scorer"))[0]
-        return found if (found["status"]["containment"] or {}).get("undone") else None
-
-    escalation = await scene.until(again, "the undoing to be noted")
+    escalation = await scene.undone("scorer")
     assert saved(escalation["status"]["containment"]["restore"]) == {"/spec/suspend": None}
     assert (await scene.target("scorer"))["spec"]["suspend"] is True
 

@@ -16,8 +16,9 @@ from riskladder.cluster.connection import connect
 from riskladder.workloads.scalable import Scalable, parse
 from tests.cluster import LocalControlPlane
 from tests.cluster.install import install, service_account_kubeconfig
+from tests.cluster.peers import install_definitions
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.runtimes import CRDS, HELD, Place, established
+from tests.integration.runtimes import CRDS, HELD, Place
 from tests.integration.world import condition, deployment, ladder
 
 SCORER = parse("example.dev/v1/scorers=Scorer")
@@ -106,17 +107,16 @@ async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+async def scene(home: Place, plane: LocalControlPlane) -> AsyncIterator[Place]:
     """A namespace of the test's own, where the kind is served."""
-    await home.client.apply(CRDS, None, crd(), manager="tests")
-    await established(home.client, [crd()])
-    async with Place(
-        home.client, f"test-scalable-{abs(hash(request.node.name)) % 10**6}", SCORER, home.operator
-    ) as own:
+    await asyncio.to_thread(install_definitions, plane.kubeconfig, [crd()])
+    async with home.another() as own:
         yield own
 
 
-async def test_kind_that_is_not_installed_holds_nobody_up_and_is_taken_up_later(home: Place) -> None:
+async def test_kind_that_is_not_installed_holds_nobody_up_and_is_taken_up_later(
+    home: Place, plane: LocalControlPlane
+) -> None:
     said = home.operator.wait_for("kind missing", resource="scorers.example.dev")
     assert said["error"] == "example.dev/v1 Scorer is not installed: it is taken up once it is"
     await home.apply(ladder())
@@ -126,8 +126,7 @@ async def test_kind_that_is_not_installed_holds_nobody_up_and_is_taken_up_later(
     )
     other = Place(home.client, home.namespace, resources.DEPLOYMENTS, home.operator)
     await other.breach("other")
-    await home.client.apply(CRDS, None, crd(), manager="tests")
-    await established(home.client, [crd()])
+    await asyncio.to_thread(install_definitions, plane.kubeconfig, [crd()])
     home.operator.wait_for("kind installed", resource="scorers.example.dev")
     assert len([e for e in home.operator.entries() if e["event"] == "kind missing"]) == 1
 
@@ -175,11 +174,7 @@ async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> N
         three = {"spec": {"replicas": 3}}
         await scene.client.merge_patch(SCORER, scene.namespace, "scorer", three, subresource="scale")
 
-        async def again() -> Object | None:
-            found = (await scene.escalations("scorer"))[0]
-            return found if (found["status"]["containment"] or {}).get("undone") else None
-
-        await scene.until(again, "the undoing to be noted")
+        await scene.undone("scorer")
         assert (await scene.target("scorer"))["spec"]["replicas"] == 0
 
 

@@ -26,15 +26,6 @@ async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-@pytest.fixture
-async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    """A namespace of the test's own."""
-    async with Place(
-        home.client, f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}", home.resource, home.operator
-    ) as own:
-        yield own
-
-
 def spec(uri: str = "gs://models/iris/1", *, replicas: int | None = 3, **more: object) -> Object:
     return {
         "storageUri": uri,
@@ -159,11 +150,7 @@ async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> N
     await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     await scene.client.merge_patch(MODELS, scene.namespace, "scorer", {"spec": {"replicas": 2}}, subresource="scale")
 
-    async def again() -> Object | None:
-        found = (await scene.escalations("scorer"))[0]
-        return found if (found["status"]["containment"] or {}).get("undone") else None
-
-    await scene.until(again, "the undoing to be noted")
+    await scene.undone("scorer")
     assert (await scene.target("scorer"))["spec"]["replicas"] == 0
 
 

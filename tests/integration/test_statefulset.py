@@ -20,15 +20,6 @@ async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-@pytest.fixture
-async def scene(home: Place, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    """A namespace of the test's own."""
-    async with Place(
-        home.client, f"{home.namespace}-{abs(hash(request.node.name)) % 10**6}", home.resource, home.operator
-    ) as own:
-        yield own
-
-
 def spec(image: str = "registry.example/model:1", replicas: int = 2, **more: object) -> Object:
     return {
         "replicas": replicas,
@@ -125,10 +116,6 @@ async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> N
     await scene.breach("scorer")
     await scene.put("scorer", spec(), manager="rival")
 
-    async def again() -> Object | None:
-        found = (await scene.escalations("scorer"))[0]
-        return found if (found["status"]["containment"] or {}).get("undone") else None
-
-    escalation = await scene.until(again, "the undoing to be noted")
+    escalation = await scene.undone("scorer")
     assert [u["fieldManager"] for u in escalation["status"]["containment"]["undone"]] == ["rival"]
     assert (await scene.target("scorer"))["spec"]["replicas"] == 0
