@@ -21,7 +21,7 @@ import yaml
 
 from riskladder.api.crd import run
 from riskladder.cluster import lock
-from riskladder.cluster.rbac import CLUSTER, NAMESPACED, OWN_NAMESPACE, Grant, granted_for
+from riskladder.cluster.rbac import CLUSTER, NAMESPACED, OWN_NAMESPACE, Grant
 from riskladder.workloads.registry import COMPANIONS, MEANS, OPTIONAL
 
 HEADER = "# Generated from operator/riskladder/{source} by `make generate`. Do not edit.\n"
@@ -93,12 +93,12 @@ def components() -> dict[str, str]:
     found = {}
     for name in sorted({runtime.component for runtime in OPTIONAL}):
         served = [runtime for runtime in OPTIONAL if runtime.component == name]
-        grants = tuple(dict.fromkeys(grant for runtime in served for grant in granted_for(runtime)))
+        grants = tuple(dict.fromkeys(grant for runtime in served for grant in runtime.permissions))
         kinds = " and ".join(f"{runtime.resource.kind} ({runtime.resource.api_version})" for runtime in served)
         found[name] = component(name, [f"--enable={name}"], grants, f"Targets of kind {kinds}: see docs/runtimes.md.")
     for beside in (*COMPANIONS, *MEANS):
         about, name = f"{beside.about}: see docs/runtimes.md.", beside.component
-        found[name] = component(name, [f"--enable={name}"], granted_for(beside), about)
+        found[name] = component(name, [f"--enable={name}"], beside.permissions, about)
     return found
 
 

@@ -10,36 +10,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
 from riskladder.api.base import GROUP
 from riskladder.cluster.client import Client
+from riskladder.workloads.grant import Grant as Grant
 from riskladder.workloads.runtime import Runtime
 from riskladder.workloads.suspend import Companion
 
 CHECK_EVERY = 300.0
 """Seconds for which a complete set of permissions is believed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """One RBAC rule and its reason."""
-
-    group: str
-    resources: tuple[str, ...]
-    verbs: tuple[str, ...]
-    why: str
-    names: tuple[str, ...] = ()
-    checked: bool = True
-    """Whether a ladder reports it as missing."""
-
-    def to_rule(self) -> dict[str, Any]:
-        """``rbac/v1.PolicyRule``."""
-        rule: dict[str, Any] = {"apiGroups": [self.group], "resources": list(self.resources)}
-        if self.names:
-            rule["resourceNames"] = list(self.names)
-        return rule | {"verbs": list(self.verbs)}
 
 
 NAMESPACED = (
@@ -136,18 +115,13 @@ CLUSTER = (
 """Of the cluster, however few namespaces it is bound in: what has no namespace."""
 
 
-def granted_for(runtime: Runtime | Companion) -> tuple[Grant, ...]:
-    """What an optional runtime, or companion of models, needs beyond that, in the same namespaces."""
-    return tuple(Grant(p.group, p.resources, p.verbs, p.why) for p in runtime.permissions)
-
-
 class Permissions:
     """Asks the API server what the operator may not do (SelfSubjectAccessReview, which is allowed to everybody)."""
 
     def __init__(self, client: Client, runtimes: Iterable[Runtime | Companion] = ()) -> None:
         """Ask through this client, about what is always needed and what these runtimes need."""
         self._client = client
-        self._checks = _checks((*NAMESPACED, *(grant for runtime in runtimes for grant in granted_for(runtime))))
+        self._checks = _checks((*NAMESPACED, *(grant for runtime in runtimes for grant in runtime.permissions)))
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
 
     def forget(self, namespace: str) -> None:

@@ -24,8 +24,9 @@ from typing import Any
 from riskladder.api.resource import Resource
 from riskladder.workloads.deployment import REPLICASETS, read_replicaset
 from riskladder.workloads.facts import JsonPatch, Revision, Workload
+from riskladder.workloads.grant import Grant
 from riskladder.workloads.replicas import Replicas, template_digest
-from riskladder.workloads.runtime import Impossible, Object, Permission, Write
+from riskladder.workloads.runtime import Impossible, Object, Write
 
 HASH_LABEL = "rollouts-pod-template-hash"
 INJECTED_METADATA = "rollout.argoproj.io/ephemeral-metadata"
@@ -58,14 +59,14 @@ class RolloutRuntime(Replicas):
     history = REPLICASETS
     content = "object.spec.?template"
     permissions = (
-        Permission(
+        Grant(
             "argoproj.io",
             ("rollouts",),
             ("get", "list", "watch"),
             "the watchers: the targets, where a ladder governs them",
         ),
-        Permission("argoproj.io", ("rollouts",), ("patch",), "containment: scales to zero and rolls back"),
-        Permission(
+        Grant("argoproj.io", ("rollouts",), ("patch",), "containment: scales to zero and rolls back"),
+        Grant(
             "argoproj.io",
             ("rollouts/status",),
             ("patch",),

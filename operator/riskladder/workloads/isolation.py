@@ -27,8 +27,9 @@ from riskladder.workloads.around import (
     title,
 )
 from riskladder.workloads.facts import OPERATOR, Workload
+from riskladder.workloads.grant import Grant
 from riskladder.workloads.replicas import last_writer
-from riskladder.workloads.runtime import Impossible, Object, Permission, Proof
+from riskladder.workloads.runtime import Impossible, Object, Proof
 from riskladder.workloads.suspend import Companion
 
 LABEL_LADDER = f"{GROUP}/ladder"
@@ -38,7 +39,7 @@ BOTH = ("Ingress", "Egress")
 ISOLATE = Companion(
     "isolate",
     (
-        Permission(
+        Grant(
             NETWORKPOLICIES.group,
             (NETWORKPOLICIES.plural,),
             ("get", "list", "watch", "create", "patch", "delete"),

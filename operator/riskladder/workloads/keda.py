@@ -16,7 +16,7 @@ from typing import Any
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import JsonPatch
-from riskladder.workloads.runtime import Permission
+from riskladder.workloads.grant import Grant
 from riskladder.workloads.suspend import Beside, Companion
 
 SCALEDOBJECTS = Resource("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")
@@ -28,7 +28,7 @@ LONGEST = 1024
 KEDA = Companion(
     "keda",
     (
-        Permission(
+        Grant(
             SCALEDOBJECTS.group,
             (SCALEDOBJECTS.plural,),
             ("get", "list", "patch"),

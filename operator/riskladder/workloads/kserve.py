@@ -23,8 +23,9 @@ from typing import Any, ClassVar
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import Image, JsonPatch, Revision, Workload
+from riskladder.workloads.grant import Grant
 from riskladder.workloads.replicas import NoRollback, identity, last_writer, prove_gone, template_digest
-from riskladder.workloads.runtime import Impossible, Object, Permission, Proof, Write
+from riskladder.workloads.runtime import Impossible, Object, Proof, Write
 
 GROUP = "serving.kserve.io"
 STOP = f"{GROUP}/stop"
@@ -72,12 +73,12 @@ class KServe(NoRollback):
     no_history = "KServe keeps no revisions of an {kind}"
 
     @property
-    def permissions(self) -> tuple[Permission, ...]:
+    def permissions(self) -> tuple[Grant, ...]:
         """Read it, and set its annotation."""
         plural, kind = self.resource.plural, self.resource.kind
         return (
-            Permission(GROUP, (plural,), ("get", "list", "watch"), f"the watchers: targets of kind {kind}"),
-            Permission(GROUP, (plural,), ("patch",), f"containment: the annotation that stops an {kind}{self._more}"),
+            Grant(GROUP, (plural,), ("get", "list", "watch"), f"the watchers: targets of kind {kind}"),
+            Grant(GROUP, (plural,), ("patch",), f"containment: the annotation that stops an {kind}{self._more}"),
         )
 
     _more: ClassVar[str] = ""

@@ -22,8 +22,9 @@ from typing import Any, ClassVar
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import Image, JsonPatch, Revision, Workload
+from riskladder.workloads.grant import Grant
 from riskladder.workloads.replicas import NoRollback, Replicas, declared_images, last_writer, prove_gone
-from riskladder.workloads.runtime import Impossible, Object, Permission, Proof, Write
+from riskladder.workloads.runtime import Impossible, Object, Proof, Write
 
 RAYCLUSTERS = Resource("ray.io", "v1", "rayclusters", "RayCluster")
 RAYSERVICES = Resource("ray.io", "v1", "rayservices", "RayService")
@@ -109,10 +110,8 @@ class RayClusterRuntime(Suspendable):
     by_labels = True
     suspended_type = "RayClusterSuspended"
     permissions = (
-        Permission(
-            "ray.io", ("rayclusters",), ("get", "list", "watch"), "the watchers: the targets, and what serves them"
-        ),
-        Permission("ray.io", ("rayclusters",), ("patch",), "containment: spec.suspend, and back"),
+        Grant("ray.io", ("rayclusters",), ("get", "list", "watch"), "the watchers: the targets, and what serves them"),
+        Grant("ray.io", ("rayclusters",), ("patch",), "containment: spec.suspend, and back"),
     )
 
     def read(self, obj: Object) -> Workload:
@@ -131,8 +130,8 @@ class RayServiceRuntime(Suspendable):
     history = RAYCLUSTERS
     suspended_type = "Suspended"
     permissions = (
-        Permission("ray.io", ("rayservices",), ("get", "list", "watch"), "the watchers: the targets"),
-        Permission("ray.io", ("rayservices",), ("patch",), "containment: spec.suspend, where the CRD has it, and back"),
+        Grant("ray.io", ("rayservices",), ("get", "list", "watch"), "the watchers: the targets"),
+        Grant("ray.io", ("rayservices",), ("patch",), "containment: spec.suspend, where the CRD has it, and back"),
     )
 
     def cluster_spec(self, spec: Mapping[str, Any]) -> Mapping[str, Any]:

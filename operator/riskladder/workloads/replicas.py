@@ -14,7 +14,8 @@ from typing import Any, ClassVar, TypedDict
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import OPERATOR, Image, Pod, Revision, Workload
-from riskladder.workloads.runtime import Impossible, Object, Permission, Proof, Runtime, Write
+from riskladder.workloads.grant import Grant
+from riskladder.workloads.runtime import Impossible, Object, Proof, Runtime, Write
 
 HASH_LABELS = ("pod-template-hash", "rollouts-pod-template-hash")
 """What controllers add to the labels of a pod template, to tell its pods from those of another."""
@@ -177,7 +178,7 @@ class Replicas:
     history: Resource | None = None
     by_labels: bool = False
     is_switch: bool = False
-    permissions: tuple[Permission, ...] = ()
+    permissions: tuple[Grant, ...] = ()
     level = "object.spec.?replicas.orValue(1)"
     content = "object.spec.template"
 

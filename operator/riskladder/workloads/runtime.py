@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import JsonPatch, Revision, Workload
+from riskladder.workloads.grant import Grant
 
 Object = Mapping[str, Any]
 """An object as the API server stores it."""
@@ -50,16 +51,6 @@ class Proof:
     """What shows that nothing is left, for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
-    """One RBAC rule that an adapter needs, and why."""
-
-    group: str
-    resources: tuple[str, ...]
-    verbs: tuple[str, ...]
-    why: str
-
-
 @runtime_checkable
 class Settling(Protocol):
     """A runtime where a containment takes a second write, after the one that contains, before it can be proved."""
@@ -93,7 +84,7 @@ class Runtime(Protocol):
         """Whether its pods are told by their labels (``Workload.pod_labels``), not by who controls them."""
 
     @property
-    def permissions(self) -> tuple[Permission, ...]:
+    def permissions(self) -> tuple[Grant, ...]:
         """What the operator must be allowed for it, beyond what it always is."""
 
     @property

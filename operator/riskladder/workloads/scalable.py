@@ -14,8 +14,9 @@ from dataclasses import replace
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import JsonPatch, Workload
+from riskladder.workloads.grant import Grant
 from riskladder.workloads.replicas import NoRollback, identity, last_writer, prove_gone
-from riskladder.workloads.runtime import Impossible, Object, Permission, Proof, Write
+from riskladder.workloads.runtime import Impossible, Object, Proof, Write
 
 FORM = "GROUP/VERSION/PLURAL=KIND"
 EXAMPLE = "example.dev/v1/scorers=Scorer"
@@ -68,8 +69,8 @@ class Scalable(NoRollback):
         """Deal with this kind."""
         self.resource = resource
         self.permissions = (
-            Permission(resource.group, (resource.plural,), ("get", "list", "watch"), "--scalable: the targets"),
-            Permission(resource.group, (f"{resource.plural}/scale",), ("patch",), "--scalable: scales to zero"),
+            Grant(resource.group, (resource.plural,), ("get", "list", "watch"), "--scalable: the targets"),
+            Grant(resource.group, (f"{resource.plural}/scale",), ("patch",), "--scalable: scales to zero"),
         )
 
     def read(self, obj: Object) -> Workload:

@@ -22,8 +22,9 @@ from typing import Any
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import JsonPatch, Revision, Workload
+from riskladder.workloads.grant import Grant
 from riskladder.workloads.replicas import Replicas, last_writer
-from riskladder.workloads.runtime import Impossible, Object, Permission, Proof, Write
+from riskladder.workloads.runtime import Impossible, Object, Proof, Write
 
 MODELS = Resource("mlops.seldon.io", "v1alpha1", "models", "Model")
 
@@ -62,8 +63,8 @@ class SeldonModelRuntime(Replicas):
     resource = MODELS
     component = "seldon"
     permissions = (
-        Permission("mlops.seldon.io", ("models",), ("get", "list", "watch"), "the watchers: the targets"),
-        Permission("mlops.seldon.io", ("models",), ("patch",), "containment: replicas, minReplicas and storageUri"),
+        Grant("mlops.seldon.io", ("models",), ("get", "list", "watch"), "the watchers: the targets"),
+        Grant("mlops.seldon.io", ("models",), ("patch",), "containment: replicas, minReplicas and storageUri"),
     )
     level = (
         "(object.spec.?replicas.orValue(1) > object.spec.?minReplicas.orValue(0) "

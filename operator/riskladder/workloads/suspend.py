@@ -12,7 +12,7 @@ from typing import Any
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.facts import JsonPatch
-from riskladder.workloads.runtime import Permission
+from riskladder.workloads.grant import Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Companion:
 
     component: str
     """Its name, and that of ``--enable``."""
-    permissions: tuple[Permission, ...]
+    permissions: tuple[Grant, ...]
     about: str
     """What is suspended, for people."""
 
@@ -58,7 +58,7 @@ KINDS = (*(resource.kind for resource in SWITCHED), "ScaledObject")
 ARGO_WORKFLOWS = Companion(
     "argo-workflows",
     (
-        Permission(
+        Grant(
             CRONWORKFLOWS.group,
             (CRONWORKFLOWS.plural,),
             ("get", "patch"),

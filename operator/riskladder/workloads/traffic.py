@@ -30,8 +30,9 @@ from riskladder.workloads.around import (
     title,
 )
 from riskladder.workloads.facts import JsonPatch, Workload
+from riskladder.workloads.grant import Grant
 from riskladder.workloads.replicas import last_writer
-from riskladder.workloads.runtime import Impossible, Object, Permission, Proof
+from riskladder.workloads.runtime import Impossible, Object, Proof
 from riskladder.workloads.suspend import Companion
 
 PATHS = {SERVICES.kind: "/spec/selector", HTTPROUTES.kind: "/spec/rules"}
@@ -42,7 +43,7 @@ Rules = Sequence[Mapping[str, Any]]
 FALLBACK = Companion(
     "fallback",
     (
-        Permission(
+        Grant(
             SERVICES.group,
             (SERVICES.plural,),
             ("get", "list", "watch", "patch"),
@@ -54,7 +55,7 @@ FALLBACK = Companion(
 FALLBACK_HTTPROUTE = Companion(
     "fallback-httproute",
     (
-        Permission(
+        Grant(
             HTTPROUTES.group,
             (HTTPROUTES.plural,),
             ("get", "list", "watch", "patch"),
