@@ -16,7 +16,7 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Riskladder needs Python 3.11 or newer: set PYTHON=/path/to/python3" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Riskladder needs Python 3.11 or newer, $$($(PYTHON) --version 2>&1) found: set PYTHON=/path/to/python3" >&2; exit 2; }
-	@echo "==> Making the virtual environment in $(VENV)"
+	@echo "==> Making the virtual environment in $(VENV): once, about a minute"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --require-hashes --disable-pip-version-check -r requirements-dev.lock
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check --editable .
