@@ -1,17 +1,19 @@
 # syntax=docker/dockerfile:1
-# The operator's image: `docker build --tag riskladder:dev .`
+# The operator's image: `docker build --tag riskladder:dev .`, or the same with buildah or podman.
 #
-# Not built here yet, for want of a container engine. Its steps were tried one by one: the installs from the lock files, the
-# wheel, and the operator on a read-only root with all capabilities dropped and a writable directory for temporary files.
+# The base is any image with Python 3.13 at /usr/local/bin/python or on PATH. For a release, pin it by digest:
+# `--build-arg BASE=python:3.13-slim@sha256:…`.
+ARG BASE=python:3.13-slim
 
-FROM python:3.13-slim AS build
+FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 
 # Dependencies first: they change less often than the code. Every one is pinned by hash.
 COPY requirements.lock requirements-dev.lock ./
 RUN python -m venv /opt/riskladder \
- && /opt/riskladder/bin/pip install --require-hashes --only-binary=:all: -r requirements.lock
+ && /opt/riskladder/bin/pip install --require-hashes --only-binary=:all: --no-compile -r requirements.lock \
+ && python -m compileall -q /opt/riskladder/lib
 
 # The build backend too, with the hashes of the development lock file: nothing else of that is needed here.
 RUN awk '/^[^ #]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' requirements-dev.lock \
@@ -27,10 +29,19 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . 
  && python -m compileall -q /opt/riskladder/lib
 
 # The same base: the virtual environment refers to its interpreter.
-FROM python:3.13-slim
+FROM ${BASE}
+ARG BASE
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=unknown
 LABEL org.opencontainers.image.title="riskladder" \
       org.opencontainers.image.description="A Kubernetes operator that enforces model-risk policy" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.vendor="Riskladder" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.base.name="${BASE}"
 COPY --from=build /opt/riskladder /opt/riskladder
 # The root may be read-only. /tmp has to be writable only where credentials come from a kubeconfig.
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp

@@ -68,7 +68,11 @@ generate: venv ## Write the CRDs, RBAC rules, lock, components and API reference
 
 .PHONY: bench
 bench: venv ## How fast, against a floor, in one run
-	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m bench $(ARGS)
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER:auto=local) -- $(PY) -m bench $(ARGS)
+
+.PHONY: bench-node
+bench-node: venv ## What a client sees of a containment on a real node: when it gets its last answer
+	@$(PY) -m bench.node $(ARGS)
 
 .PHONY: lock
 lock: venv ## Pin every dependency by hash

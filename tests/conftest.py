@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster import KINDS, ControlPlane, open_cluster, resolve
+from tests.cluster import KINDS, ControlPlane, control_plane_kind, open_cluster, resolve
 from tests.cluster.base import Progress
 from tests.cluster.build import ensure_binaries, print_progress
+from tests.cluster.node import ensure_node
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--cluster",
         choices=KINDS,
         default="auto",
-        help="where integration tests run: local processes, kind, the current kubeconfig context, or what fits (auto)",
+        help="where tests run: local processes, a real node, kind, the current kubeconfig context, or what fits (auto)",
     )
 
 
@@ -34,16 +35,22 @@ def progress(config: pytest.Config) -> Progress:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test: a cold build takes minutes, which is not to count towards the timeout of a test."""
-    needed = any("integration" in item.path.parts for item in session.items)
     config = session.config
-    if needed and not config.option.collectonly and resolve(config.getoption("--cluster")) == "local":
+    parts = {part for item in session.items for part in item.path.relative_to(config.rootpath).parts}
+    if config.option.collectonly or not parts & {"integration", "node"}:
+        return
+    kind = resolve(config.getoption("--cluster"))
+    if control_plane_kind(kind) == "local":
         ensure_binaries(progress(config))
+    if kind == "node" and "node" in parts:
+        ensure_node(progress(config))
 
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """A running control plane, stopped after the last test."""
-    plane = open_cluster(request.config.getoption("--cluster"), progress(request.config))
+    kind = control_plane_kind(request.config.getoption("--cluster"))
+    plane = open_cluster(kind, progress(request.config))
     try:
         yield plane
     finally:

@@ -1,4 +1,4 @@
-"""`python -m tests.cluster build | run [--cluster KIND] -- CMD… | shell [--cluster KIND]`."""
+"""`python -m tests.cluster build [--cluster KIND] | run [--cluster KIND] -- CMD… | shell [--cluster KIND]`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import sys
 import threading
 from types import FrameType
 
-from tests.cluster import KINDS, ClusterError, ControlPlane, open_cluster
+from tests.cluster import KINDS, ClusterError, ControlPlane, open_cluster, resolve
 from tests.cluster.build import ensure_binaries, print_progress
+from tests.cluster.host import why_not
+from tests.cluster.images import MODEL
 
 COMMAND_NOT_FOUND = 127
 
@@ -23,8 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _end)
     try:
         if options.action == "build":
-            print(ensure_binaries())
-            return 0
+            return _build(resolve(options.cluster))
+        if options.cluster == "auto":
+            options.cluster = resolve("auto")
+            _explain(options.cluster)
         plane = open_cluster(options.cluster, print_progress)
         try:
             if options.action == "shell":
@@ -43,11 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description="Kubernetes control planes for tests.")
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("build", help="build the local control plane into the cache, and print where it is")
+    build = actions.add_parser("build", help="build what a cluster is made of into the cache, and print where it is")
     run = actions.add_parser("run", help="run a command with KUBECONFIG set to a cluster of its own")
     shell = actions.add_parser("shell", help="start a cluster, print its KUBECONFIG, and keep it until Ctrl-C")
-    for action in (run, shell):
-        action.add_argument("--cluster", choices=KINDS, default="auto", help="where it runs (default: %(default)s)")
+    for action in (build, run, shell):
+        kind = "local" if action is build else "auto"
+        action.add_argument("--cluster", choices=KINDS, default=kind, help="where it runs (default: %(default)s)")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD…", help="the command and its arguments")
     options = parser.parse_args(arguments)
     if options.action == "run":
@@ -57,9 +62,25 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
+def _build(kind: str) -> int:
+    print(ensure_binaries())
+    if kind == "node":
+        from tests.cluster.node import ensure_node
+
+        for part in ensure_node(print_progress):
+            print(part)
+    return 0
+
+
+def _explain(kind: str) -> None:
+    """Say which kind was chosen, and what a better one would take."""
+    if kind == "local" and (reason := why_not()):
+        print_progress(f"simulated nodes: pods become Ready at once, and no container runs. {reason}")
+
+
 def _run(command: list[str], plane: ControlPlane) -> int:
     try:
-        child = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(plane.kubeconfig)})
+        child = subprocess.Popen(command, env=os.environ | _environment(plane))
     except OSError as error:
         print(f"error: {shlex.join(command)} could not be started: {error}", file=sys.stderr)
         return COMMAND_NOT_FOUND
@@ -73,6 +94,14 @@ def _run(command: list[str], plane: ControlPlane) -> int:
     signal.signal(signal.SIGTERM, forward)
     code = child.wait()
     return code if code >= 0 else 128 - code
+
+
+def _environment(plane: ControlPlane) -> dict[str, str]:
+    """Return the variables that tell a command where it runs, and which image of a model server can be had there."""
+    found = {"KUBECONFIG": str(plane.kubeconfig)}
+    if plane.name == "node":
+        found["RISKLADDER_MODEL_IMAGE"] = MODEL.rpartition("/")[2]
+    return found
 
 
 def _shell(plane: ControlPlane) -> int:

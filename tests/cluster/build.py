@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.cluster.base import ClusterError, Progress
 from tests.cluster.gotool import environment, find_go
-from tests.cluster.versions import ALERTMANAGER, ALL, KUBERNETES, KWOK, Module, digest
+from tests.cluster.versions import ALL, KUBERNETES, KWOK, Module, digest
 
 RECIPE = "1"
 """Raise it when the way of building changes: the cache is keyed by it."""
@@ -60,23 +60,26 @@ def ensure_binaries(progress: Progress = print_progress) -> Path:
     return home / "bin"
 
 
-def ensure_alertmanager(progress: Progress = print_progress) -> Path:
-    """The Alertmanager program, built on the first call; about a minute. Raises ClusterError if the build fails."""
-    root = cache_directory() / "alertmanager"
-    home = root / f"{ALERTMANAGER.version}-{digest(RECIPE, modules=(ALERTMANAGER,))}"
-    program = home / "alertmanager"
-    if program.is_file():
-        return program
-    root.mkdir(parents=True, exist_ok=True)
-    with locked(cache_directory() / "alertmanager.lock", progress):
-        if not program.is_file():
-            partial = home.with_name(home.name + ".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            go = find_go(cache_directory(), progress)
-            compile_program(go, ALERTMANAGER, partial, home.with_name(home.name + ".log"), progress)
-            partial.rename(home)
-    return program
+def ensure_programs(module: Module, progress: Progress = print_progress) -> Path:
+    """The directory with the programs of a module, built on the first call; some minutes.
+
+    Safe to call from several processes at once: one builds, the others wait for it. Raises ClusterError with the tail
+    of the log if a build fails.
+    """
+    root = cache_directory() / "programs"
+    home = root / f"{module.directory}-{module.version}-{digest(RECIPE, modules=(module,))}"
+    if not home.is_dir():
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root / f"{module.directory}.lock", progress):
+            if not home.is_dir():
+                partial = home.with_name(home.name + ".partial")
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir()
+                with locked(root / "go.lock", progress):
+                    go = find_go(cache_directory(), progress)
+                compile_program(go, module, partial, home.with_name(home.name + ".log"), progress)
+                partial.rename(home)
+    return home
 
 
 def _build(home: Path, progress: Progress) -> None:
@@ -141,7 +144,7 @@ def _wait(process: subprocess.Popen[bytes], module: Module, log: Path, progress:
 def _ldflags(module: Module) -> str:
     """Strip debug data, and stamp the version: a build from a module has no git tag to read it from."""
     flags = ["-s", "-w"]
-    if module is KUBERNETES:
+    if module.upstream == KUBERNETES.upstream:
         major, minor, _ = module.version.removeprefix("v").split(".")
         stamp = {"gitVersion": module.version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
         flags += [f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamp.items()]

@@ -19,6 +19,9 @@ USERS = {CONTROLLER_MANAGER: "system:kube-controller-manager", SCHEDULER: "syste
 """The identities that the default RBAC roles are bound to. kwok acts as an administrator."""
 
 SERVICE_RANGE = "10.96.0.0/16"
+API_SERVICE_IP = "10.96.0.1"
+"""Of the Service `kubernetes`: the first address of the range."""
+
 POD_RANGE = "10.128.0.0/9"
 """Both hold tens of thousands of addresses and do not overlap: a burst test makes thousands of pods and Services."""
 
@@ -27,6 +30,9 @@ QPS, BURST = 1000, 2000
 rather than on anything under test."""
 
 WORKERS = 10
+
+FAKE = "kwok.x-k8s.io/node"
+"""Annotation of the nodes that kwok plays, and their taint beside a real node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,10 @@ def api_server(binary: Path, layout: Layout, at: Addresses, *, audit: bool, extr
         f"--service-cluster-ip-range={SERVICE_RANGE}",
         "--authorization-mode=Node,RBAC",
         "--allow-privileged=true",
+        # The address it would announce for pods is the loopback one. A real node announces one that pods can reach.
         "--endpoint-reconciler-type=none",
+        f"--kubelet-client-certificate={layout.admin_pem}",
+        f"--kubelet-client-key={layout.admin_pem}",
     ]
     if audit:
         # A rotation in the middle of a test would hide requests from it: none before 10 GB.
@@ -202,7 +211,7 @@ def kwok(binary: Path, layout: Layout, at: Addresses, stages: Sequence[Path]) ->
     return [
         str(binary),
         f"--kubeconfig={layout.kubeconfig(KWOK)}",
-        "--manage-all-nodes=true",
+        f"--manage-nodes-with-annotation-selector={FAKE}=fake",
         f"--cidr={POD_RANGE}",
         f"--node-ip={HOST}",
         f"--server-address={HOST}:{at.kwok}",
@@ -211,8 +220,11 @@ def kwok(binary: Path, layout: Layout, at: Addresses, stages: Sequence[Path]) ->
     ]
 
 
-def node(name: str) -> dict[str, Any]:
-    """A fake node with the labels that a kubelet would set, and room for a large model."""
+def node(name: str, *, tainted: bool = False) -> dict[str, Any]:
+    """A fake node with the labels that a kubelet would set, and room for a large model.
+
+    `tainted`: only for pods that tolerate fake nodes, where there is a real one for all others.
+    """
     room = {"cpu": "256", "memory": "2Ti", "pods": "10000", "nvidia.com/gpu": "64"}
     return {
         "apiVersion": "v1",
@@ -225,8 +237,9 @@ def node(name: str) -> dict[str, Any]:
                 "kubernetes.io/arch": "amd64",
                 "type": "kwok",
             },
-            "annotations": {"kwok.x-k8s.io/node": "fake"},
+            "annotations": {FAKE: "fake"},
         },
+        "spec": {"taints": [{"key": FAKE, "value": "fake", "effect": "NoSchedule"}] if tainted else []},
         "status": {"allocatable": room, "capacity": room},
     }
 

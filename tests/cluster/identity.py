@@ -18,15 +18,17 @@ ADMIN, ADMIN_GROUP = "admin", "system:masters"
 class Identities:
     """Writes the certificates, keys and kubeconfigs of one plane into its layout."""
 
-    def __init__(self, layout: Layout, server: str) -> None:
+    def __init__(self, layout: Layout, server: str, hosts: Iterable[str] = ()) -> None:
+        """`hosts`: further names and addresses by which the API server is reached."""
         self._layout = layout
         self._server = server
+        self._hosts = (HOST, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", *hosts)
         self._authority = CertificateAuthority()
 
     def write(self) -> None:
         """Everything that the components need before they start."""
         pki = self._layout.pki
-        serving = self._authority.server("kube-apiserver", [HOST, "localhost", "kubernetes", "kubernetes.default.svc"])
+        serving = self._authority.server("kube-apiserver", self._hosts)
         self._layout.ca.write_bytes(self._authority.certificate)
         (pki / "server.crt").write_bytes(serving.certificate)
         (pki / "server.key").write_bytes(serving.key)

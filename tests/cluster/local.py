@@ -46,16 +46,21 @@ class LocalControlPlane:
         fsync: bool = True,
         audit: bool = False,
         api_server_args: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+        taint_fakes: bool = False,
         progress: Progress = silent,
     ) -> None:
         """Nothing is started or created before `start`.
 
         `nodes`: how many fake nodes. `fsync`: False makes etcd faster, and unsafe if the machine dies.
         `audit`: write every request, as metadata, to `audit_log`. `api_server_args`: further kube-apiserver flags.
+        `hosts`: further names and addresses for its certificate. `taint_fakes`: keep pods off the fake nodes unless
+        they tolerate them.
         """
         self.version = KUBERNETES.version
         self._nodes = [f"node-{number}" for number in range(nodes)]
         self._fsync, self._audit, self._api_server_args = fsync, audit, tuple(api_server_args)
+        self._hosts, self._taint_fakes = tuple(hosts), taint_fakes
         self._progress = progress
         self._scratch: Scratch | None = None
         self._ports: Ports | None = None
@@ -195,7 +200,7 @@ class LocalControlPlane:
         atexit.register(self.stop)
         self._layout.make()
         components.write_policies(self._layout)
-        self._identities = Identities(self._layout, self.server)
+        self._identities = Identities(self._layout, self.server, self._hosts)
         self._identities.write()
         self._components = {name: self._make(name, command) for name, command in self._commands(binaries).items()}
         self._progress(f"starting Kubernetes {self.version} at {self.server}")
@@ -239,9 +244,9 @@ class LocalControlPlane:
         self.wait_healthy(name)
 
     def _create_nodes(self) -> None:
-        rest = self._admin()
+        rest = self.rest()
         for name in self._nodes:
-            status, body = rest.call("POST", "/api/v1/nodes", components.node(name))
+            status, body = rest.call("POST", "/api/v1/nodes", components.node(name, tainted=self._taint_fakes))
             if status != 201:
                 raise ClusterError(f"node {name} could not be created: {status} {body.decode(errors='replace')}")
 
@@ -249,16 +254,17 @@ class LocalControlPlane:
         """All nodes are Ready and without taints: until the controller manager removes these, no pod is scheduled."""
         nodes = self._get("nodes")
         return nodes is not None and all(
-            not node["spec"].get("taints")
+            all(taint["key"] == components.FAKE for taint in node["spec"].get("taints") or ())
             and any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
             for node in nodes["items"]
         )
 
-    def _admin(self) -> Rest:
+    def rest(self) -> Rest:
+        """Plain requests as an administrator."""
         return Rest(self.server, ca=self.ca_file, certificate=self._layout.admin_pem)
 
     def _get(self, path: str) -> Any:
-        return self._admin().get(f"/api/v1/{path}")
+        return self.rest().get(f"/api/v1/{path}")
 
     def _wait(self, what: str, condition: Callable[[], object], timeout: float = START_DEADLINE_SECONDS) -> None:
         """Poll a condition, and notice at once when a component dies meanwhile."""

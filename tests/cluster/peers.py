@@ -25,14 +25,14 @@ from typing import Any, Protocol, Self
 import yaml
 
 from tests.cluster.base import ClusterError, Progress
-from tests.cluster.build import cache_directory, compile_program, locked, print_progress
+from tests.cluster.build import cache_directory, ensure_programs, locked, print_progress
 from tests.cluster.certs import CertificateAuthority
 from tests.cluster.gotool import environment, find_go
 from tests.cluster.install import FIELD_MANAGER, InstallError, kubectl
 from tests.cluster.ports import HOST, Ports
 from tests.cluster.process import Component, Spawner
 from tests.cluster.rest import Rest
-from tests.cluster.versions import KEDA, MODULES, ROLLOUTS, Module, digest
+from tests.cluster.versions import KEDA, MODULES, ROLLOUTS
 
 RECIPE = "1"
 """Raise it when the way of reading or building changes: the cache is keyed by it."""
@@ -440,25 +440,6 @@ def _write(home: Path, definitions: Iterable[tuple[str, Definition]]) -> None:
 # Controllers
 
 
-def ensure_controller(module: Module, progress: Progress = print_progress) -> Path:
-    """The program of a controller, built on the first call; some minutes. Raises ClusterError if the build fails."""
-    root = cache_directory() / "peers"
-    home = root / f"{module.names}-{module.version}-{digest(RECIPE, modules=(module,))}"
-    program = home / module.names
-    if not program.is_file():
-        root.mkdir(parents=True, exist_ok=True)
-        with locked(root / f"{module.names}.lock", progress):
-            if not program.is_file():
-                partial = home.with_name(home.name + ".partial")
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir()
-                with locked(root / "lock", progress):
-                    go = find_go(cache_directory(), progress)
-                compile_program(go, module, partial, home.with_name(home.name + ".log"), progress)
-                partial.rename(home)
-    return program
-
-
 class Controller:
     """A controller as a child process on free ports of the loopback address; a context manager.
 
@@ -535,7 +516,7 @@ class RolloutsController(Controller):
 
     def __init__(self, kubeconfig: Path, directory: Path, progress: Progress = print_progress) -> None:
         super().__init__("rollouts-controller", directory)
-        self._program = ensure_controller(ROLLOUTS, progress)
+        self._program = ensure_programs(ROLLOUTS, progress) / "rollouts-controller"
         self._kubeconfig = kubeconfig
 
     def command(self) -> tuple[list[str], str]:
@@ -567,7 +548,7 @@ class KedaOperator(Controller):
 
     def __init__(self, kubeconfig: Path, directory: Path, progress: Progress = print_progress) -> None:
         super().__init__("keda-operator", directory)
-        self._program = ensure_controller(KEDA, progress)
+        self._program = ensure_programs(KEDA, progress) / "keda-operator"
         self._kubeconfig = kubeconfig
 
     def command(self) -> tuple[list[str], str]:

@@ -60,8 +60,23 @@ ROLLOUTS = Module(
     "github.com/argoproj/argo-rollouts",
     (("rollouts-controller", "github.com/argoproj/argo-rollouts/cmd/rollouts-controller"),),
 )
+NODE = Module(
+    "node",
+    "k8s.io/kubernetes",
+    tuple((name, f"k8s.io/kubernetes/cmd/{name}") for name in ("kubelet", "kube-proxy")),
+)
+"""What a real node runs, in a module of its own, so that the control plane is not built again for it."""
+
+KUBE_ROUTER = Module(
+    "kube-router",
+    "github.com/cloudnativelabs/kube-router/v2",
+    (("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),),
+)
+"""Enforces NetworkPolicies on a real node. kube-network-policies would be smaller, but takes nftables with `queue`,
+which not every kernel has."""
+
 KEDA = Module("keda", "github.com/kedacore/keda/v2", (("keda-operator", "github.com/kedacore/keda/v2/cmd/operator"),))
-PEERS = (ALERTMANAGER, ROLLOUTS, KEDA)
+PEERS = (ALERTMANAGER, ROLLOUTS, KEDA, NODE, KUBE_ROUTER)
 """Built only for the tests that need them."""
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from riskladder.cluster.client import Client
 from riskladder.cluster.connection import connect
-from tests.cluster import ControlPlane, LocalControlPlane, resolve
+from tests.cluster import ControlPlane, LocalControlPlane, control_plane_kind
 from tests.cluster.install import install, service_account_kubeconfig
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.runtimes import Place
@@ -57,7 +57,7 @@ async def world(admin: Client, operator: OperatorProcess) -> AsyncIterator[World
 @pytest.fixture(scope="module")
 def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
     """A control plane of the module's own, installed, for what would disturb other tests."""
-    if resolve(request.config.getoption("--cluster")) != "local":
+    if control_plane_kind(request.config.getoption("--cluster")) != "local":
         pytest.skip("starts, kills or reaches parts of a control plane of its own: needs --cluster=local")
     with LocalControlPlane() as plane:
         install(plane.kubeconfig)

@@ -16,9 +16,10 @@ import pytest
 from riskladder.api.ladder import Channel
 from riskladder.notify.courier import Courier
 from riskladder.notify.notice import Notice
-from tests.cluster.build import ensure_alertmanager
+from tests.cluster.build import ensure_programs
 from tests.cluster.ports import HOST, Ports
 from tests.cluster.process import Component, Spawner
+from tests.cluster.versions import ALERTMANAGER
 from tests.conftest import progress
 from tests.unit.notify_support import HERE, Peer, answering, notice
 
@@ -47,7 +48,7 @@ QUIET = 2.0
 
 @pytest.fixture(scope="module")
 def program(request: pytest.FixtureRequest) -> Path:
-    return ensure_alertmanager(progress(request.config))
+    return ensure_programs(ALERTMANAGER, progress(request.config)) / "alertmanager"
 
 
 @pytest.fixture(scope="module")

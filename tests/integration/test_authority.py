@@ -23,7 +23,7 @@ from riskladder.cluster.authority import BINDINGS, POLICIES, POLICY, may, may_i,
 from riskladder.cluster.client import ApiError, Client, Forbidden, NotFound, Object, Refused
 from riskladder.cluster.connection import connect
 from riskladder.cluster.resources import Resource
-from tests.cluster import ControlPlane, LocalControlPlane, resolve
+from tests.cluster import ControlPlane, LocalControlPlane, control_plane_kind
 from tests.cluster.install import DEFAULT_OVERLAY, ROOT, install, kubectl
 from tests.integration.world import NAMESPACES
 from tests.refusals import valid
@@ -535,7 +535,7 @@ async def in_force(client: Client) -> bool:
 @pytest.fixture(scope="module")
 def plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """Of its own: no other test is to meet a policy that is away. It has no mutating policies, as before 1.36."""
-    kind = resolve(request.config.getoption("--cluster"))
+    kind = control_plane_kind(request.config.getoption("--cluster"))
     if kind != "local":
         pytest.skip(f"needs a control plane of its own, and --cluster={kind} has one for everybody")
     with LocalControlPlane(nodes=1, api_server_args=["--feature-gates=MutatingAdmissionPolicy=false"]) as own:

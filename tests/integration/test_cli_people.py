@@ -30,7 +30,7 @@ from riskladder.cluster.client import Client, Object
 from riskladder.cluster.connection import connect
 from riskladder.cluster.resources import Resource
 from tests import people
-from tests.cluster import LocalControlPlane, resolve
+from tests.cluster import LocalControlPlane, control_plane_kind
 from tests.cluster.install import install, service_account_kubeconfig
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import NAMESPACES, deployment
@@ -198,7 +198,7 @@ def on_terminal(place: Place, *arguments: str, kubeconfig: Path | None = None) -
 @pytest.fixture(scope="module")
 def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
     """One of this module's own: an operator at work would answer before the tests do."""
-    if resolve(request.config.getoption("--cluster")) != "local":
+    if control_plane_kind(request.config.getoption("--cluster")) != "local":
         pytest.skip("plays the operator, and needs certificates for anybody: needs --cluster=local")
     with LocalControlPlane() as plane:
         install(plane.kubeconfig)

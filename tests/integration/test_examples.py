@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import ControlPlane, LocalControlPlane, resolve
+from tests.cluster import ControlPlane, LocalControlPlane, control_plane_kind
 from tests.cluster.install import ROOT, install, kubectl
 
 EVERY = sorted([*(ROOT / "examples").rglob("*.yaml"), *(ROOT / "docs" / "examples").rglob("*.yaml")])
@@ -21,7 +21,7 @@ EXAMPLES = [path for path in EVERY if path.name != "kustomization.yaml"]
 @pytest.fixture(scope="module")
 def plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """A control plane of its own: the demo's operator must lead, and leaves nothing behind."""
-    kind = resolve(request.config.getoption("--cluster"))
+    kind = control_plane_kind(request.config.getoption("--cluster"))
     if kind != "local":
         pytest.skip(f"needs a control plane of its own, and --cluster={kind} has one for everybody")
     with LocalControlPlane() as own:

@@ -185,6 +185,8 @@ class Operator:
             namespaces=self._settings.namespaces,
             stop_flag=stop_kopf,
             memories=NoMemories(),
+            # Its own guess needs a user name, which the user id of a container has not. Kopf exports no type for it.
+            identity=self._identity,  # type: ignore[arg-type]
         )
         self._catch_signals()  # Kopf has installed its own, which would end it before the pass under way
         watching = asyncio.create_task(kopf.run_tasks(watchers, ignored=not_of_kopf), name="kopf")

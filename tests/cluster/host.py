@@ -1,0 +1,140 @@
+"""What this machine must have for a real Kubernetes node, and what is missing, in one sentence.
+
+`python -m tests.cluster.host` prints the names of the Debian packages that are missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+CNI_PLUGINS = Path("/usr/lib/cni")
+CGROUPS = Path("/sys/fs/cgroup")
+CGROUP_PREFIX = "riskladder-node-"
+
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "buildah": ("buildah",),
+    "busybox-static": ("busybox",),
+    "containerd": ("containerd", "ctr"),
+    "containernetworking-plugins": (str(CNI_PLUGINS / "ptp"), str(CNI_PLUGINS / "portmap")),
+    "debian-archive-keyring": ("/usr/share/keyrings/debian-archive-keyring.gpg",),
+    "iproute2": ("ip",),
+    "ipset": ("ipset",),
+    "iptables": ("iptables",),
+    "mmdebstrap": ("mmdebstrap",),
+    "mount": ("mount",),
+    "nftables": ("nft",),
+    "runc": ("runc",),
+    "util-linux": ("unshare", "nsenter"),
+}
+"""Debian packages, each with the programs or files that are needed from it."""
+
+INSTALL = "apt-get install --no-install-recommends"
+ELSEWHERE = "choose CLUSTER=local, which needs none of this"
+REMOVE_SECONDS = 10.0
+
+
+def why_not() -> str:
+    """Return why no real node can run on this machine, as one sentence with the remedy, or "" if one can."""
+    if sys.platform != "linux" or "debian" not in _os_release().get("ID", ""):
+        found = _os_release().get("PRETTY_NAME", sys.platform)
+        return f"A real node needs Debian, and this is {found}: {ELSEWHERE}."
+    if os.geteuid() != 0:
+        return (
+            f"A real node needs root, for namespaces, mounts and cgroups, and this is uid {os.geteuid()}: {ELSEWHERE}."
+        )
+    if missing := missing_packages():
+        return f"A real node needs Debian packages that are missing: {INSTALL} {' '.join(missing)}"
+    if refusal := _unshare_refused():
+        return f"A real node needs namespaces of its own, and unshare is refused ({refusal}): {ELSEWHERE}."
+    if not any(os.access(directory, os.W_OK) for directory in _hierarchies()):
+        return f"A real node needs cgroups that it can write, and {CGROUPS} is read-only: {ELSEWHERE}."
+    return ""
+
+
+def missing_packages() -> list[str]:
+    """Return the Debian packages of which something that a node needs is not here."""
+    return [
+        package
+        for package, needed in PACKAGES.items()
+        if not all(Path(part).exists() if part.startswith("/") else shutil.which(part) for part in needed)
+    ]
+
+
+def make_cgroup(name: str) -> None:
+    """Create a cgroup for a node in every hierarchy, in which its kubelet makes its own."""
+    for hierarchy in _hierarchies():
+        directory = hierarchy / name
+        directory.mkdir(exist_ok=True)
+        for file in ("cpuset.cpus", "cpuset.mems"):  # Version 1 begins with none at all, which nothing can run on.
+            if (directory / file).exists() and (hierarchy / file).exists():
+                (directory / file).write_text((hierarchy / file).read_text())
+    if _is_unified():
+        controllers = (CGROUPS / "cgroup.controllers").read_text().split()
+        (CGROUPS / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+
+
+def remove_cgroup(name: str) -> bool:
+    """Remove a node's cgroups, whose processes have just been killed. Return whether all of them are gone."""
+    deadline = time.monotonic() + REMOVE_SECONDS
+    while not (
+        gone := all(
+            [_remove_tree(directory) for directory in CGROUPS.glob(f"*/{name}")] + [_remove_tree(CGROUPS / name)]
+        )
+    ):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    return gone
+
+
+def cgroups() -> set[str]:
+    """Return the names of the cgroups that nodes have made here, whether they run or were killed."""
+    return {path.name for pattern in ("", "*/") for path in CGROUPS.glob(f"{pattern}{CGROUP_PREFIX}*")}
+
+
+def _remove_tree(directory: Path) -> bool:
+    for path, _, _ in os.walk(directory, topdown=False):
+        try:
+            Path(path).rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:  # A process in it has not quite ended.
+            return False
+    return True
+
+
+def _hierarchies() -> Iterator[Path]:
+    if _is_unified():
+        yield CGROUPS
+        return
+    for directory in sorted(CGROUPS.glob("*/")):
+        if (directory / "cgroup.procs").exists() and directory.name != "unified" and not directory.is_symlink():
+            yield directory
+
+
+def _is_unified() -> bool:
+    return (CGROUPS / "cgroup.controllers").exists()
+
+
+def _os_release() -> dict[str, str]:
+    file = Path("/etc/os-release")
+    if not file.exists():
+        return {}
+    pairs = (line.partition("=") for line in file.read_text().splitlines() if "=" in line)
+    return {key: value.strip("\"'") for key, _, value in pairs}
+
+
+def _unshare_refused() -> str:
+    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
+
+
+if __name__ == "__main__":
+    print(" ".join(missing_packages()))

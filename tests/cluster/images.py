@@ -1,0 +1,335 @@
+"""Container images from Debian packages and the Dockerfile of this checkout, without any image registry.
+
+buildah builds them, as root, in a mount namespace of its own, since it leaves mounts behind. containerd's directory
+with all of them unpacked is made once, so that a node that starts need not import them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from riskladder import __version__
+from tests.cluster.base import ClusterError, Progress
+from tests.cluster.build import HEARTBEAT_SECONDS, cache_directory, locked, print_progress, tail
+from tests.cluster.host import why_not
+
+ROOT = Path(__file__).parents[2]
+SOURCES = Path(__file__).with_suffix("")
+RECIPE = "1"
+"""Raise it when the way of building changes: the cache is keyed by it."""
+
+SUITE = "trixie"
+"""Debian 13, whose Python is 3.13."""
+
+REGISTRY = "docker.io/library"
+"""What container engines put before a name without a registry. Nothing is fetched from there."""
+
+BASE = f"{REGISTRY}/python:3.13-slim"
+OPERATOR = f"{REGISTRY}/riskladder:{__version__}"
+NEXT_VERSION = "0.1.1-next"
+"""The version of a second image of the operator, for the test of an upgrade: the same but for its labels."""
+
+OPERATOR_NEXT = f"{REGISTRY}/riskladder:{NEXT_VERSION}"
+OPERATOR_DEV = f"{REGISTRY}/riskladder:dev"
+"""Another name of the first one, which the overlay for development asks for."""
+
+MODEL, BUSYBOX, PAUSE = (f"{REGISTRY}/{name}" for name in ("model:1", "busybox:1.37", "pause:1"))
+
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+BUSYBOX_APPLETS = ("cat", "env", "id", "ls", "nc", "ps", "sh", "sleep", "wget")
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An image as a file that containerd imports."""
+
+    reference: str
+    file: Path
+
+
+def ensure_images(progress: Progress = print_progress) -> Path:
+    """Return containerd's directory with every image unpacked, built on the first call; about two minutes.
+
+    Only what has changed is built again: a changed operator takes some fifteen seconds. Safe to call from several
+    processes at once. Raises ClusterError with the end of the log if something cannot be built.
+    """
+    if reason := why_not():
+        raise ClusterError(reason)
+    home = cache_directory() / "node"
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home / "images.lock", progress):
+        builder = Builder(home, progress)
+        archives = builder.archives()
+        return _template(home, archives, progress)
+
+
+def image_sizes() -> dict[str, int]:
+    """Return the size of the operator's image in bytes: `unpacked`, and `compressed` as a registry keeps it."""
+    layout = json.loads((cache_directory() / "node" / "operator-size.json").read_text())
+    return {str(name): int(size) for name, size in layout.items()}
+
+
+def archive_of(version: str) -> Path:
+    """Return the archive of the operator's image of a version, which `ensure_images` has built."""
+    [found] = (cache_directory() / "node" / "images").glob(f"riskladder-{version}-????????????.tar")
+    return found
+
+
+class Builder:
+    """Builds into one storage of buildah's, below the cache."""
+
+    def __init__(self, home: Path, progress: Progress) -> None:
+        self._home = home
+        self._progress = progress
+        (home / "images").mkdir(exist_ok=True)
+
+    def archives(self) -> list[Archive]:
+        """Return all images as archives, oldest part of the recipe first; build what is missing."""
+        rootfs = self._rootfs()
+        base = self._image(BASE, SOURCES / "base", RECIPE, rootfs.name, extra=[rootfs])
+        busybox = self._image(BUSYBOX, SOURCES / "small", RECIPE, str(Path("/bin/busybox").stat().st_mtime))
+        pause = self._image(PAUSE, SOURCES / "pause", RECIPE, busybox.file.name)
+        model = self._image(MODEL, SOURCES / "model", RECIPE, base.file.name)
+        operator = self._image(
+            *(OPERATOR, ROOT, RECIPE, base.file.name),
+            inputs=[ROOT / "Dockerfile", *_context_files()],
+            arguments={"VERSION": __version__},
+        )
+        following = self._image(OPERATOR_NEXT, SOURCES / "next", RECIPE, operator.file.name)
+        keep = {archive.file for archive in (base, busybox, pause, model, operator, following)}
+        for stale in set((self._home / "images").glob("*.tar")) - keep:
+            stale.unlink()
+        return [busybox, pause, model, operator, following]
+
+    def _rootfs(self) -> Path:
+        file = self._home / f"{SUITE}-{hashlib.sha256(RECIPE.encode()).hexdigest()[:12]}.tar"
+        if not file.is_file():
+            partial = file.with_suffix(".partial")
+            excluded = ("doc", "man", "locale", "info")
+            self._run(
+                f"Debian {SUITE} with Python: root file system (once, about a minute)",
+                [
+                    "mmdebstrap",
+                    "--format=tar",
+                    "--variant=minbase",
+                    "--include=python3,python3-venv,ca-certificates",
+                    *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in excluded),
+                    SUITE,
+                    str(partial),
+                    *_debian_mirror(),
+                ],
+            )
+            partial.rename(file)
+        return file
+
+    def _image(
+        self,
+        reference: str,
+        context: Path,
+        *key: str,
+        inputs: Sequence[Path] = (),
+        extra: Sequence[Path] = (),
+        arguments: dict[str, str] | None = None,
+    ) -> Archive:
+        """Build one image, unless its archive is there, from a Containerfile or the Dockerfile of a directory."""
+        files = inputs or sorted(path for path in context.rglob("*") if path.is_file())
+        name, _, tag = reference.rpartition("/")[2].partition(":")
+        archive = Archive(reference, self._home / "images" / f"{name}-{tag}-{_digest(context, files, key)}.tar")
+        if not archive.file.is_file():
+            with _context(context, extra) as directory:
+                self._build(reference, directory, arguments or {})
+            partial = archive.file.with_suffix(".partial")
+            partial.unlink(missing_ok=True)
+            self._buildah(
+                f"image {name}:{tag}: writing",
+                "push",
+                "--quiet",
+                "--disable-compression",
+                reference,
+                f"oci-archive:{partial}:{reference}",
+            )
+            if reference == OPERATOR:
+                self._measure()
+            partial.rename(archive.file)
+        return archive
+
+    def _build(self, reference: str, directory: Path, arguments: dict[str, str]) -> None:
+        name = reference.rpartition("/")[2]
+        with _pip_configuration() as configuration:
+            self._buildah(
+                f"image {name}: building",
+                "build",
+                "--pull-never",
+                "--isolation=chroot",
+                "--network=host",
+                "--layers",
+                "--format=oci",
+                f"--volume={configuration}:/etc/pip.conf:ro",
+                *([f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"] if CERTIFICATES.exists() else []),
+                *(f"--build-arg={key}={value}" for key, value in arguments.items()),
+                f"--tag={reference}",
+                str(directory),
+            )
+
+    def _measure(self) -> None:
+        """Write down how large the operator's image is: unpacked, and compressed as a registry keeps it."""
+        sizes = {}
+        for name, option in (("unpacked", "--disable-compression"), ("compressed", "--compression-format=gzip")):
+            layout = self._home / "operator-size"
+            shutil.rmtree(layout, ignore_errors=True)
+            self._buildah(
+                f"image of the operator: its size {name}", "push", "--quiet", option, OPERATOR, f"dir:{layout}"
+            )
+            sizes[name] = sum(layer["size"] for layer in json.loads((layout / "manifest.json").read_text())["layers"])
+            shutil.rmtree(layout)
+        (self._home / "operator-size.json").write_text(json.dumps(sizes))
+
+    def _command(self) -> list[str]:
+        return [
+            *("unshare", "--mount", "--propagation", "private", "buildah", "--storage-driver=overlay"),
+            *("--root", str(self._home / "storage"), "--runroot", str(self._home / "storage-run")),
+        ]
+
+    def _buildah(self, what: str, *arguments: str) -> None:
+        self._run(what, [*self._command(), *arguments])
+
+    def _run(self, what: str, command: list[str]) -> None:
+        self._progress(what)
+        run_logged(what, command, self._home / "images.log", self._progress)
+
+
+def run_logged(what: str, command: list[str], log: Path, progress: Progress) -> None:
+    """Run a command with its output in a log, and a sign of life at times. Raises ClusterError with the log's end."""
+    started = time.monotonic()
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            while True:
+                try:
+                    code = process.wait(HEARTBEAT_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    progress(f"{what}: {time.monotonic() - started:.0f} s")
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            process.wait()
+            raise
+    if code != 0:
+        raise ClusterError(f"{what}: {command[0]} failed with exit code {code}. The end of {log}:\n{tail(log)}")
+
+
+def _template(home: Path, archives: Sequence[Archive], progress: Progress) -> Path:
+    """Return containerd's directory with the images of these archives, made if it is not there."""
+    key = hashlib.sha256("\0".join(archive.file.name for archive in archives).encode()).hexdigest()[:12]
+    template = home / f"containerd-{key}"
+    if not template.is_dir():
+        for stale in home.glob("containerd-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        partial = home / "containerd.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        command = [
+            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"),
+            *(
+                "env",
+                f"PYTHONPATH={ROOT}{os.pathsep}{ROOT / 'operator'}",
+                sys.executable,
+                "-m",
+                "tests.cluster.nodeinit",
+            ),
+            *("unpack", str(partial), *(str(archive.file) for archive in archives), f"{OPERATOR}={OPERATOR_DEV}"),
+        ]
+        progress("unpacking the images for containerd")
+        run_logged("unpacking the images", command, home / "template.log", progress)
+        (partial / "containerd").rename(template)
+        shutil.rmtree(partial)
+    return template
+
+
+@contextlib.contextmanager
+def _context(source: Path, extra: Iterable[Path]) -> Iterator[Path]:
+    """Yield the directory to build from: the source itself, or a copy with further files."""
+    if source == ROOT:
+        yield source
+        return
+    directory = cache_directory() / "node" / "context"
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(source, directory)
+    if source.name == "small":
+        _busybox_root(directory / "root")
+    for file in extra:
+        os.link(file, directory / "rootfs.tar")
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def _busybox_root(root: Path) -> None:
+    for name in ("bin", "tmp", "etc"):
+        (root / name).mkdir(parents=True)
+    (root / "tmp").chmod(0o1777)
+    shutil.copy2("/bin/busybox", root / "bin" / "busybox")
+    for applet in BUSYBOX_APPLETS:
+        (root / "bin" / applet).symlink_to("busybox")
+
+
+@contextlib.contextmanager
+def _pip_configuration() -> Iterator[Path]:
+    """Yield a pip.conf for builds: this machine's index and certificates, as its own pip is configured."""
+    asked = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    pairs = (line.partition("=") for line in asked.stdout.splitlines())
+    found = {key.rpartition(".")[2]: value.strip("'\"") for key, _, value in pairs}
+    names = ("index-url", "extra-index-url", "proxy", "timeout")
+    wanted: dict[str, str] = {name: found[name] for name in names if name in found}
+    if CERTIFICATES.exists():
+        wanted["cert"] = str(CERTIFICATES)
+    file = cache_directory() / "node" / "pip.conf"
+    file.touch(mode=0o600)  # An index may have a password in its address.
+    file.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in wanted.items()))
+    try:
+        yield file
+    finally:
+        file.unlink()
+
+
+def _context_files() -> list[Path]:
+    """Return the files that the Dockerfile copies, as .dockerignore lets them through."""
+    patterns = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    files: list[Path] = []
+    for pattern in patterns:
+        path = ROOT / pattern.rstrip("/")
+        inside = path.rglob("*") if path.is_dir() else [path]
+        files += [
+            file for file in inside if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".pyc"
+        ]
+    return sorted(files)
+
+
+def _digest(context: Path, files: Iterable[Path], key: Iterable[str]) -> str:
+    state = hashlib.sha256()
+    for part in key:
+        state.update(part.encode() + b"\0")
+    for file in files:
+        state.update(str(file.relative_to(context)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return state.hexdigest()[:12]
+
+
+def _debian_mirror() -> list[str]:
+    """Return the address of the mirror that apt is configured with, if any; else mmdebstrap takes Debian's own."""
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Label: Debian", "Origin: Debian"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [line for line in asked.stdout.split() if line][:1]

@@ -1,0 +1,301 @@
+"""A control plane with one real node: kubelet, containerd and kube-proxy, and containers that really run.
+
+The control plane is the local one, with all that can be done to it. The node lives in network, mount and PID namespaces
+of its own (`tests.cluster.nodeinit`), joined to the control plane by relays, so that nothing of the machine's network,
+mounts or firewall is touched, and two nodes do not meet. It needs root and Debian (`tests.cluster.host`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.cluster.base import ClusterError, Progress, silent
+from tests.cluster.build import ensure_programs, tail
+from tests.cluster.components import API_SERVICE_IP, SERVICE_RANGE
+from tests.cluster.host import CGROUP_PREFIX, cgroups, make_cgroup, remove_cgroup, why_not
+from tests.cluster.images import ROOT, ensure_images
+from tests.cluster.local import LocalControlPlane
+from tests.cluster.nodeinit import API_PORT, NODE_IP, NODE_NAME, Spec
+from tests.cluster.process import Component, Spawner
+from tests.cluster.scratch import Scratch, is_abandoned, remove_abandoned
+from tests.cluster.versions import KUBE_ROUTER, NODE
+
+START_DEADLINE_SECONDS = 90.0
+POLL_SECONDS = 0.05
+
+EGRESS = {
+    "apiVersion": "apiserver.k8s.io/v1beta1",
+    "kind": "EgressSelectorConfiguration",
+}
+
+IDENTITIES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "kubelet": (f"system:node:{NODE_NAME}", ("system:nodes",)),
+    "kube-proxy": ("system:kube-proxy", ()),
+}
+"""User and groups of each program of the node."""
+
+
+def ensure_node(progress: Progress = silent, *, policies: bool = True) -> tuple[Path, Path, Path | None]:
+    """Return what a node is made of, built on the first call; minutes.
+
+    Returns: the directory of kubelet and kube-proxy, containerd's directory with the images, and, with `policies`, the
+    program that enforces NetworkPolicies. Raises ClusterError, in one sentence where this machine cannot have a node.
+    """
+    if reason := why_not():
+        raise ClusterError(reason)
+    programs = ensure_programs(NODE, progress)
+    router = ensure_programs(KUBE_ROUTER, progress) / "kube-router" if policies else None
+    return programs, ensure_images(progress), router
+
+
+class NodeCluster:
+    """A control plane and a real node; a context manager.
+
+    Everything ends with it, also when this process is killed; what SIGKILL leaves (cgroups and a directory), the next
+    start removes.
+    """
+
+    name = "node"
+
+    def __init__(self, *, fake_nodes: int = 0, policies: bool = False, progress: Progress = silent) -> None:
+        """Nothing is started or created before `start`.
+
+        `fake_nodes`: how many nodes without a kubelet stand beside the real one, for pods that tolerate the taint
+        `kwok.x-k8s.io/node`. `policies`: enforce NetworkPolicies.
+        """
+        self._fake_nodes, self._policies, self._progress = fake_nodes, policies, progress
+        self._plane: LocalControlPlane | None = None
+        self._scratch: Scratch | None = None
+        self._spawner: Spawner | None = None
+        self._init: Component | None = None
+        self._router: Component | None = None
+        self._cgroup = ""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def local(self) -> LocalControlPlane:
+        """The control plane, which can be broken on purpose."""
+        assert self._plane is not None, "not started"
+        return self._plane
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.local.kubeconfig
+
+    @property
+    def directory(self) -> Path:
+        """The files of the node; its logs are in `logs`."""
+        assert self._scratch is not None, "not started"
+        return self._scratch.path
+
+    def start(self) -> Self:
+        """Start everything, and return when the node is Ready. Raises ClusterError naming what failed, and its log."""
+        programs, template, router = ensure_node(self._progress, policies=self._policies)
+        started = time.monotonic()
+        _remove_abandoned()
+        atexit.register(self.stop)
+        try:
+            self._start(programs, template, router)
+        except BaseException:
+            self.stop()
+            raise
+        self._progress(f"the node {NODE_NAME} is Ready, {time.monotonic() - started:.1f} s after the start")
+        return self
+
+    def stop(self) -> None:
+        """End the node, then the control plane, and remove what they left. Idempotent."""
+        atexit.unregister(self.stop)
+        if self._router is not None:
+            self._router.stop(0)
+        if self._init is not None:
+            self._init.kill()  # unshare kills PID 1 of the namespaces, with which the kernel ends all the rest.
+        if self._cgroup and not remove_cgroup(self._cgroup):
+            self._progress(f"cgroups {self._cgroup} are left: the next start removes them")
+        if self._plane is not None:
+            self._plane.stop()
+        if self._spawner is not None:
+            self._spawner.close()
+        if self._scratch is not None:
+            self._scratch.remove()
+        self._plane = self._scratch = self._spawner = self._init = self._router = None
+        self._cgroup = ""
+
+    # The node itself
+
+    def inside(self, *command: str) -> str:
+        """Return what a command prints in the network, mount and PID namespaces of the node.
+
+        Raises ClusterError with its standard error if it fails.
+        """
+        done = subprocess.run(self.entering(*command), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ClusterError(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def entering(self, *command: str) -> list[str]:
+        """Return the command line that runs a command in the namespaces of the node."""
+        return ["nsenter", f"--target={self._pid_of_init()}", "--net", "--mount", "--pid", "--", *command]
+
+    def log(self, program: str) -> Path:
+        """Return the log of containerd, kubelet, kube-proxy or kube-router."""
+        return self.directory / "logs" / f"{program}.log"
+
+    def send_signal(self, program: str, signal: str) -> None:
+        """Send a signal, such as STOP or CONT, to containerd, kubelet, kube-proxy or kube-router."""
+        pids: dict[str, int] = json.loads((self.directory / "pids.json").read_text())
+        self.inside("kill", f"-{signal}", str(pids[program]))
+
+    def _pid_of_init(self) -> int:
+        assert self._init is not None, "not started"
+        pid = self._init.pid
+        if pid is None:
+            raise ClusterError(f"the node has ended: {tail(self._init.log)}")
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if len(children) != 1:
+            raise ClusterError(f"the node has no PID 1: {tail(self._init.log)}")
+        return int(children[0])
+
+    # How it is done
+
+    def _start(self, programs: Path, template: Path, router: Path | None) -> None:
+        self._scratch = Scratch.create()
+        directory = self._scratch.path
+        egress, socket = directory / "egress.json", directory / "egress.sock"
+        egress.write_text(json.dumps(_egress(socket)))
+        self._plane = plane = LocalControlPlane(
+            nodes=self._fake_nodes,
+            taint_fakes=True,
+            hosts=(NODE_IP, API_SERVICE_IP),
+            api_server_args=(
+                f"--egress-selector-config-file={egress}",
+                "--kubelet-preferred-address-types=InternalIP",
+            ),
+            progress=self._progress,
+        )
+        plane.start()
+        self._cgroup = CGROUP_PREFIX + directory.name
+        make_cgroup(self._cgroup)
+        spec = directory / "spec.json"
+        Spec(
+            directory=str(directory),
+            template=str(template),
+            programs=str(programs),
+            api_server_port=int(plane.server.rpartition(":")[2]),
+            kubeconfigs={name: str(plane.kubeconfig_for(*who)) for name, who in IDENTITIES.items()},
+            ca=str(plane.ca_file),
+            egress_socket=str(socket),
+            cgroup=self._cgroup,
+        ).write(spec)
+        self._spawner = Spawner()
+        log = directory / "init.log"
+        self._init = Component("the node", _init_command(spec), log=log, directory=directory, spawner=self._spawner)
+        self._init.start()
+        self._wait("containerd, kubelet and kube-proxy to start", lambda: (directory / "ready").exists())
+        self._announce_api_server()
+        self._wait(f"node {NODE_NAME} to be Ready", self._is_ready)
+        if router is not None:
+            self._enforce_policies(router)
+
+    def _enforce_policies(self, router: Path) -> None:
+        """Start kube-router, which wants its Node to be there, and return when it has taken up its work."""
+        assert self._spawner is not None
+        nsenter, *entering = self.entering(str(router))
+        program = shutil.which(nsenter)
+        assert program is not None
+        command = [
+            *(program, *entering),
+            "--run-firewall=true",
+            "--run-router=false",
+            "--run-service-proxy=false",
+            f"--kubeconfig={self.kubeconfig}",
+            f"--hostname-override={NODE_NAME}",
+            f"--service-cluster-ip-range={SERVICE_RANGE}",
+            "--enable-ipv6=false",
+            "--health-port=0",
+            "--metrics-port=0",
+            "--iptables-sync-period=30s",
+        ]
+        log = self.log("kube-router")
+        self._router = Component("kube-router", command, log=log, directory=self.directory, spawner=self._spawner)
+        self._router.start()
+        self._wait("kube-router to enforce policies", self._enforces)
+
+    def _enforces(self) -> bool:
+        command = self.entering("iptables", "-S", "KUBE-ROUTER-FORWARD")
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def _announce_api_server(self) -> None:
+        """Say where pods reach the API server, as it does itself where it has an address that they can reach."""
+        body = {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [NODE_IP], "conditions": {"ready": True}}],
+            "ports": [{"name": "https", "port": API_PORT, "protocol": "TCP"}],
+        }
+        path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+        status, answer = self.local.rest().call("POST", path, body)
+        if status != 201:
+            raise ClusterError(f"EndpointSlice kubernetes could not be created: {status} {answer.decode()}")
+
+    def _is_ready(self) -> bool:
+        node: Any = self.local.rest().get(f"/api/v1/nodes/{NODE_NAME}")
+        conditions = ((node or {}).get("status") or {}).get("conditions") or ()
+        is_free = node is not None and not node["spec"].get("taints")
+        return is_free and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    def _wait(self, what: str, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + START_DEADLINE_SECONDS
+        essential = [component for component in (self._init, self._router) if component is not None]
+        while not condition():
+            for component in essential:
+                component.check()
+            if time.monotonic() > deadline:
+                logs = "\n".join(f"{name}: {tail(self.log(name), 5)}" for name in ("containerd", "kubelet"))
+                raise ClusterError(f"waited {START_DEADLINE_SECONDS:.0f} s in vain for {what}. {logs}")
+            time.sleep(POLL_SECONDS)
+
+
+def _init_command(spec: Path) -> list[str]:
+    unshare, env = shutil.which("unshare"), shutil.which("env")
+    assert unshare is not None
+    assert env is not None
+    path = f"PYTHONPATH={ROOT}{os.pathsep}{ROOT / 'operator'}"
+    return [
+        *(unshare, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=private"),
+        *(env, path, sys.executable, "-m", "tests.cluster.nodeinit", "run", str(spec)),
+    ]
+
+
+def _egress(socket: Path) -> dict[str, Any]:
+    """Return the configuration by which the API server reaches the node: over a Unix socket, which a path names."""
+    connection = {"proxyProtocol": "HTTPConnect", "transport": {"uds": {"udsName": str(socket)}}}
+    return {**EGRESS, "egressSelections": [{"name": "cluster", "connection": connection}]}
+
+
+def _remove_abandoned() -> None:
+    """Remove what nodes have left whose owners were killed: their directories, and their cgroups."""
+    remove_abandoned()
+    for name in cgroups():
+        if is_abandoned(name.removeprefix(CGROUP_PREFIX)):
+            with contextlib.suppress(OSError):
+                remove_cgroup(name)

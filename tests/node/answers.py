@@ -1,0 +1,364 @@
+"""What a client sees of a containment: when a model that is stopped answers for the last time, beside what is recorded.
+
+The clients run in a pod, so that what enforces NetworkPolicies applies to them; each asks through the model's Service.
+All times are of the same machine's clock, in seconds since the signal was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from riskladder.api.base import format_time
+from riskladder.cluster import resources
+from riskladder.cluster.client import Object
+from riskladder.cluster.resources import Resource
+from riskladder.workloads.around import NETWORKPOLICIES
+from riskladder.workloads.statefulset import STATEFULSET
+from tests.cluster.install import kubectl
+from tests.integration.world import INDICATOR, LABEL, SERVICES, World, signal
+from tests.integration.world import ladder as ladder_of
+
+IMAGE = "model:1"
+PORT = 8000
+KINDS = {"Deployment": resources.DEPLOYMENTS, "StatefulSet": STATEFULSET.resource}
+STOPS = ("ScaleToZero", "Rollback")
+"""Actions that end pods. The pods of Fallback and Isolate go on."""
+
+RULES = "rules"
+"""What answers instead of a model that fell back."""
+
+WATCHED_FOR = 8.0
+"""Seconds for which clients of a model whose pods go on are watched."""
+
+SILENCE = 1.5
+"""Seconds without an answer after which a client's last one was the last."""
+
+PATIENCE = 150.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One model, and what is done to it."""
+
+    action: str
+    kind: str
+    on_term: str
+    """What its server does on SIGTERM: honor, drain or ignore."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.on_term}-{self.kind}".lower()
+
+
+@dataclass(slots=True)
+class Row:
+    """What was seen of one case, in seconds since its signal was sent; None where it did not happen."""
+
+    case: Case
+    written: float | None = None
+    """When a watching client saw the change that contains the model."""
+
+    new: float | None = None
+    """The last answer of a contained pod on a new connection."""
+
+    kept: float | None = None
+    """The last one on a connection that was opened before."""
+
+    goes_on: set[str] = field(default_factory=set)
+    """`new` and `kept`, where the contained pods still answered when the clients were looked at."""
+
+    recorded: dict[str, float] = field(default_factory=dict)
+    """What the escalation's status says: appliedAt, endpointsEmptyAt, podsGoneAt."""
+
+
+class Models:
+    """Models of one namespace, each with a ladder, a Service and clients of its own."""
+
+    def __init__(
+        self, world: World, kubeconfig: Path, cases: Sequence[Case], *, replicas: int, grace: int, pause: float = 0.05
+    ) -> None:
+        """`grace`: seconds that a pod may take to end. `pause`: seconds between two requests of a client."""
+        self._world, self._kubeconfig, self.cases = world, kubeconfig, cases
+        self._replicas, self._grace, self._pause = replicas, grace, pause
+        self._pods: dict[str, dict[str, str]] = {}
+        """By model: the uid of each pod that is to be contained, and what its answers call it."""
+
+        self._watching = 0
+        """How many watches have been opened, and have listed what is there."""
+
+    async def serve(self) -> None:
+        """Have every model answer its clients, on new and on kept connections."""
+        if any(case.action == "Fallback" for case in self.cases):
+            await self._world.apply(_workload("Deployment", RULES, None, replicas=1, grace=1))
+        for case in self.cases:
+            await self._world.apply(self._ladder(case))
+            await self._world.apply(_service(case.name))
+            await self._world.apply(self._workload(case, "1"))
+        for case in self.cases:
+            await self._rolled_out(case)
+        for case in self.cases:
+            await self._world.ladder_ready(case.name)
+        if rolled_back := [case for case in self.cases if case.action == "Rollback"]:
+            for case in rolled_back:
+                await self._world.apply(self._workload(case, "2"))
+            for case in rolled_back:
+                await self._rolled_out(case)
+        for case in self.cases:
+            self._pods[case.name] = await self._world.until(
+                lambda case=case: self._settled(case), f"pods of {case.name}"
+            )
+        await self._start_clients()
+
+    async def contain(self) -> list[Row]:
+        """Have every model breach, and return what its clients saw."""
+        rows = {case.name: Row(case) for case in self.cases}
+        sent: dict[str, float] = {}
+        async with asyncio.TaskGroup() as tasks:
+            written = {case.name: tasks.create_task(self._written(case)) for case in self.cases}
+            await self._world.until(self._all_watch, "the watches to be open")
+            for case in self.cases:
+                body = signal(f"fairness-{case.name}", case.name, 0.31)
+                body["spec"]["ladder"] = case.name
+                body["spec"]["target"]["kind"] = case.kind
+                sent[case.name] = time.time()
+                await self._world.client.create(resources.SIGNALS, self._world.namespace, body)
+        for name, task in written.items():
+            rows[name].written = task.result() - sent[name]
+        await self._ended(max(sent.values()))
+        facts = await self._facts(since=time.time() + SILENCE)
+        for case in self.cases:
+            row = rows[case.name]
+            self._fill(row, sent[case.name], facts)
+            row.recorded = await self._recorded(case, sent[case.name])
+        return list(rows.values())
+
+    # What there is
+
+    def _ladder(self, case: Case) -> Object:
+        body = ladder_of(case.name, case.action, lock=True)
+        if case.action == "Fallback":
+            to = {"service": case.name, "selector": {"app": RULES}}
+            body["spec"]["tiers"][1]["containment"]["fallback"] = to
+        return body
+
+    def _workload(self, case: Case, version: str) -> Object:
+        return _workload(
+            case.kind,
+            case.name,
+            case.name,
+            replicas=self._replicas,
+            grace=self._grace,
+            on_term=case.on_term,
+            version=version,
+        )
+
+    async def _rolled_out(self, case: Case) -> None:
+        what = f"{case.kind.lower()}/{case.name}"
+        await self._kubectl("rollout", "status", what, f"--timeout={PATIENCE:.0f}s")
+
+    async def _settled(self, case: Case) -> dict[str, str] | None:
+        """The model's pods, once none is left of an earlier revision."""
+        pods = await self._world.client.list(resources.PODS, self._world.namespace, labels=f"app={case.name}")
+        if len(pods) != self._replicas or any(pod["metadata"].get("deletionTimestamp") for pod in pods):
+            return None
+        version = "2" if case.action == "Rollback" else "1"
+        return {pod["metadata"]["uid"]: f"{pod['metadata']['name']}@{version}" for pod in pods}
+
+    # Clients
+
+    async def _start_clients(self) -> None:
+        addresses = []
+        for case in self.cases:
+            service = await self._world.get(SERVICES, case.name)
+            addresses.append(f"{case.name}={service['spec']['clusterIP']}:80")
+        await self._world.client.create(resources.PODS, self._world.namespace, _clients(addresses, self._pause))
+        await self._kubectl("wait", "--for=condition=Ready", "pod/clients", "--timeout=60s")
+
+        async def all_answered() -> bool:
+            facts = await self._facts()
+            return all(
+                client["answers"]
+                and (client["kept"] or set(client["pods"]) >= set(self._pods[client["model"]].values()))
+                for client in facts["clients"]
+            )
+
+        await self._world.until(all_answered, "every client to be answered, by every pod", 60.0)
+
+    async def _facts(self, since: float = 0.0) -> dict[str, Any]:
+        """What the clients know, at a time after `since`."""
+        while True:
+            line = await self._kubectl("logs", "clients", "--tail=1")
+            if line.strip() and (facts := json.loads(line))["at"] > since:
+                found: dict[str, Any] = facts
+                return found
+            await asyncio.sleep(0.05)
+
+    def _fill(self, row: Row, sent: float, facts: dict[str, Any]) -> None:
+        contained = self._pods[row.case.name].values()
+        for kept, name in ((False, "new"), (True, "kept")):
+            last = [
+                times[1]
+                for client in facts["clients"]
+                if client["model"] == row.case.name and client["kept"] is kept
+                for pod, times in client["pods"].items()
+                if pod in contained
+            ]
+            setattr(row, name, max(last) - sent)
+            if facts["at"] - max(last) < SILENCE:
+                row.goes_on.add(name)
+
+    # The containment
+
+    async def _all_watch(self) -> bool:
+        return self._watching == len(self.cases)
+
+    async def _written(self, case: Case) -> float:
+        """Return when the write that contains a model is seen."""
+        first: Object | None = None
+        resource = _written_to(case)
+        self._watching += resource is NETWORKPOLICIES  # There is nothing yet that a watch could begin with.
+        async for _, obj in self._world.client.watch(resource, self._world.namespace):
+            if resource is NETWORKPOLICIES:
+                if obj["spec"]["podSelector"].get("matchLabels", {}).get("app") == case.name:
+                    return time.time()
+            elif obj["metadata"]["name"] == case.name:
+                if first is None:
+                    first = obj
+                    self._watching += 1
+                elif _is_contained(case, first, obj):
+                    return time.time()
+        raise AssertionError(f"the watch of {resource.title} ended")
+
+    async def _ended(self, sent: float) -> None:
+        """Wait until the contained pods are gone, or, where they go on, for as long as they are watched."""
+        stops = [case for case in self.cases if case.action in STOPS]
+
+        async def gone() -> bool:
+            pods = await self._world.client.list(resources.PODS, self._world.namespace)
+            left = {pod["metadata"]["uid"] for pod in pods}
+            return not any(left & self._pods[case.name].keys() for case in stops)
+
+        if stops:
+            await self._world.until(gone, "the contained pods to go", PATIENCE)
+        if len(stops) < len(self.cases):
+            await self._facts(since=sent + WATCHED_FOR)
+
+    async def _recorded(self, case: Case, sent: float) -> dict[str, float]:
+        """Return the times that the status of the escalation names, as soon as it has its proof."""
+
+        async def contained() -> Object | None:
+            for escalation in await self._world.escalations(case.name):
+                conditions = escalation["status"].get("conditions") or ()
+                if any(c["type"] == "Contained" and c["status"] == "True" for c in conditions):
+                    found: Object = escalation["status"]["containment"]
+                    return found
+            return None
+
+        status = await self._world.until(contained, f"{case.name} to be Contained", 60.0)
+        names = ("appliedAt", "endpointsEmptyAt", "podsGoneAt")
+        return {name: _seconds(status[name]) - sent for name in names if status.get(name)}
+
+    async def _kubectl(self, *arguments: str) -> str:
+        return await asyncio.to_thread(kubectl, self._kubeconfig, f"--namespace={self._world.namespace}", *arguments)
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """Return the rows as lines of a Markdown table."""
+    head = (
+        "safe state",
+        "kind",
+        "on SIGTERM",
+        "write seen",
+        "last answer, new",
+        "last answer, kept",
+        "record: applied",
+        "record: no ready endpoint",
+        "record: pods gone",
+    )
+    body = [
+        (
+            row.case.action,
+            row.case.kind,
+            row.case.on_term if row.case.action in STOPS else "-",
+            _cell(row.written),
+            "goes on" if "new" in row.goes_on else _cell(row.new),
+            "goes on" if "kept" in row.goes_on else _cell(row.kept),
+            *(_cell(row.recorded.get(name)) for name in ("appliedAt", "endpointsEmptyAt", "podsGoneAt")),
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in (head, *body)) for column in range(len(head))]
+    lines = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *body)]
+    ruler = "-|-".join("-" * width for width in widths)
+    return [f"| {line} |" for line in (lines[0], ruler, *lines[1:])]
+
+
+def _cell(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.2f}"
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _written_to(case: Case) -> Resource:
+    """Return the kind of object that contains a model."""
+    return {"Fallback": SERVICES, "Isolate": NETWORKPOLICIES}.get(case.action) or KINDS[case.kind]
+
+
+def _is_contained(case: Case, first: Object, now: Object) -> bool:
+    if case.action == "Fallback":
+        return bool(now["spec"]["selector"] != first["spec"]["selector"])
+    if case.action == "Rollback":
+        return bool(now["spec"]["template"] != first["spec"]["template"])
+    return bool(now["spec"]["replicas"] == 0)
+
+
+def _workload(
+    kind: str, name: str, ladder: str | None, *, replicas: int, grace: int, on_term: str = "honor", version: str = "1"
+) -> Object:
+    container = {
+        "name": "model",
+        "image": IMAGE,
+        "env": [{"name": "ON_TERM", "value": on_term}, {"name": "MODEL_VERSION", "value": version}],
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
+    }
+    spec: Object = {
+        "replicas": replicas,
+        "selector": {"matchLabels": {"app": name}},
+        "template": {
+            "metadata": {"labels": {"app": name}},
+            "spec": {"terminationGracePeriodSeconds": grace, "containers": [container]},
+        },
+    }
+    if kind == "StatefulSet":
+        spec |= {"serviceName": name, "podManagementPolicy": "OrderedReady"}
+    labels = {LABEL: ladder} if ladder else {}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "labels": labels}, "spec": spec}
+
+
+def _service(name: str) -> Object:
+    spec = {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+def _clients(addresses: list[str], pause: float) -> Object:
+    container = {
+        "name": "clients",
+        "image": IMAGE,
+        "command": ["python3", "/client.py", *addresses],
+        "env": [{"name": "PAUSE_SECONDS", "value": str(pause)}],
+    }
+    spec = {"terminationGracePeriodSeconds": 1, "containers": [container]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "clients"}, "spec": spec}
+
+
+__all__ = ["INDICATOR", "STOPS", "Case", "Models", "Row", "format_time", "table"]
