@@ -6,15 +6,18 @@ On a control plane of this module's own, because operators are started and stopp
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import signal as signals
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+import kopf
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -22,6 +25,7 @@ import tests.integration.test_faults as faults
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client
 from riskladder.cluster.resources import Resource
+from riskladder.controller.operator import Operator, Settings
 from tests.cluster import LocalControlPlane
 from tests.cluster.chaos import Chaos, Write
 from tests.cluster.components import API_SERVER
@@ -251,6 +255,21 @@ def test_logging_that_is_none(account: Path) -> None:
 
 
 # --- 9. Idle ----------------------------------------------------------------------------------------------------------
+
+
+async def test_no_session_is_left_open_where_the_start_fails(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is that fails, and however late: the error is seen, and nothing of ours complains after it."""
+
+    async def fail(**_: object) -> None:
+        raise RuntimeError("no watchers today")
+
+    monkeypatch.setattr(kopf, "spawn_tasks", fail)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ResourceWarning)
+        with pytest.raises(RuntimeError, match="no watchers today"):
+            await Operator(Settings(kubeconfig=str(account), listen="127.0.0.1:0")).run()
+        gc.collect()
+    assert [str(warning.message) for warning in said if "Unclosed" in str(warning.message)] == []
 
 
 async def test_nothing_but_the_lease_is_written_while_nothing_changes(world: World, start: Start) -> None:

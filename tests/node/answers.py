@@ -15,14 +15,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from riskladder.api.base import format_time
 from riskladder.cluster import resources
 from riskladder.cluster.client import Object
 from riskladder.cluster.resources import Resource
 from riskladder.workloads.around import NETWORKPOLICIES
 from riskladder.workloads.statefulset import STATEFULSET
 from tests.cluster.install import kubectl
-from tests.integration.world import INDICATOR, LABEL, SERVICES, World, signal
+from tests.integration.world import LABEL, SERVICES, World, signal
 from tests.integration.world import ladder as ladder_of
 
 IMAGE = "model:1"
@@ -96,18 +95,18 @@ class Models:
     async def serve(self) -> None:
         """Have every model answer its clients, on new and on kept connections."""
         if any(case.action == "Fallback" for case in self.cases):
-            await self._world.apply(_workload("Deployment", RULES, None, replicas=1, grace=1))
+            await self._world.apply(workload("Deployment", RULES, None, replicas=1, grace=1))
         for case in self.cases:
             await self._world.apply(self._ladder(case))
-            await self._world.apply(_service(case.name))
-            await self._world.apply(self._workload(case, "1"))
+            await self._world.apply(service(case.name))
+            await self._world.apply(self._model(case, "1"))
         for case in self.cases:
             await self._rolled_out(case)
         for case in self.cases:
             await self._world.ladder_ready(case.name)
         if rolled_back := [case for case in self.cases if case.action == "Rollback"]:
             for case in rolled_back:
-                await self._world.apply(self._workload(case, "2"))
+                await self._world.apply(self._model(case, "2"))
             for case in rolled_back:
                 await self._rolled_out(case)
         for case in self.cases:
@@ -118,26 +117,45 @@ class Models:
 
     async def contain(self) -> list[Row]:
         """Have every model breach, and return what its clients saw."""
-        rows = {case.name: Row(case) for case in self.cases}
-        sent: dict[str, float] = {}
         async with asyncio.TaskGroup() as tasks:
             written = {case.name: tasks.create_task(self._written(case)) for case in self.cases}
             await self._world.until(self._all_watch, "the watches to be open")
-            for case in self.cases:
-                body = signal(f"fairness-{case.name}", case.name, 0.31)
-                body["spec"]["ladder"] = case.name
-                body["spec"]["target"]["kind"] = case.kind
-                sent[case.name] = time.time()
-                await self._world.client.create(resources.SIGNALS, self._world.namespace, body)
-        for name, task in written.items():
-            rows[name].written = task.result() - sent[name]
+            sent = await self.send()
         await self._ended(max(sent.values()))
-        facts = await self._facts(since=time.time() + SILENCE)
+        rows = self.rows(sent, await self.facts(since=time.time() + SILENCE))
+        for row in rows:
+            name = row.case.name
+            row.written = written[name].result() - sent[name]
+            row.recorded = await self.recorded(row.case, sent[name])
+        return rows
+
+    async def send(self) -> dict[str, float]:
+        """Report a breach of every model. Return when each was sent, in seconds since the epoch."""
+        sent: dict[str, float] = {}
         for case in self.cases:
-            row = rows[case.name]
-            self._fill(row, sent[case.name], facts)
-            row.recorded = await self._recorded(case, sent[case.name])
-        return list(rows.values())
+            body = signal(f"fairness-{case.name}", case.name, 0.31)
+            body["spec"]["ladder"] = case.name
+            body["spec"]["target"]["kind"] = case.kind
+            sent[case.name] = time.time()
+            await self._world.client.create(resources.SIGNALS, self._world.namespace, body)
+        return sent
+
+    def rows(self, sent: dict[str, float], facts: dict[str, Any]) -> list[Row]:
+        """Return what clients saw of each model that was sent a breach."""
+        rows = [Row(case) for case in self.cases]
+        for row in rows:
+            self._fill(row, sent[row.case.name], facts)
+        return rows
+
+    async def until_silent(self) -> dict[str, Any]:
+        """Wait until no client has had an answer for a while. Return what they know."""
+
+        async def silent() -> dict[str, Any] | None:
+            facts = await self.facts(since=time.time())
+            last = [times[1] for client in facts["clients"] for times in client["pods"].values()]
+            return facts if facts["at"] - max(last) > SILENCE else None
+
+        return await self._world.until(silent, "the last answer", PATIENCE)
 
     # What there is
 
@@ -148,8 +166,8 @@ class Models:
             body["spec"]["tiers"][1]["containment"]["fallback"] = to
         return body
 
-    def _workload(self, case: Case, version: str) -> Object:
-        return _workload(
+    def _model(self, case: Case, version: str) -> Object:
+        return workload(
             case.kind,
             case.name,
             case.name,
@@ -161,7 +179,7 @@ class Models:
 
     async def _rolled_out(self, case: Case) -> None:
         what = f"{case.kind.lower()}/{case.name}"
-        await self._kubectl("rollout", "status", what, f"--timeout={PATIENCE:.0f}s")
+        await self.kubectl("rollout", "status", what, f"--timeout={PATIENCE:.0f}s")
 
     async def _settled(self, case: Case) -> dict[str, str] | None:
         """The model's pods, once none is left of an earlier revision."""
@@ -179,10 +197,10 @@ class Models:
             service = await self._world.get(SERVICES, case.name)
             addresses.append(f"{case.name}={service['spec']['clusterIP']}:80")
         await self._world.client.create(resources.PODS, self._world.namespace, _clients(addresses, self._pause))
-        await self._kubectl("wait", "--for=condition=Ready", "pod/clients", "--timeout=60s")
+        await self.kubectl("wait", "--for=condition=Ready", "pod/clients", "--timeout=60s")
 
         async def all_answered() -> bool:
-            facts = await self._facts()
+            facts = await self.facts()
             return all(
                 client["answers"]
                 and (client["kept"] or set(client["pods"]) >= set(self._pods[client["model"]].values()))
@@ -191,10 +209,10 @@ class Models:
 
         await self._world.until(all_answered, "every client to be answered, by every pod", 60.0)
 
-    async def _facts(self, since: float = 0.0) -> dict[str, Any]:
+    async def facts(self, since: float = 0.0) -> dict[str, Any]:
         """What the clients know, at a time after `since`."""
         while True:
-            line = await self._kubectl("logs", "clients", "--tail=1")
+            line = await self.kubectl("logs", "clients", "--tail=1")
             if line.strip() and (facts := json.loads(line))["at"] > since:
                 found: dict[str, Any] = facts
                 return found
@@ -248,9 +266,9 @@ class Models:
         if stops:
             await self._world.until(gone, "the contained pods to go", PATIENCE)
         if len(stops) < len(self.cases):
-            await self._facts(since=sent + WATCHED_FOR)
+            await self.facts(since=sent + WATCHED_FOR)
 
-    async def _recorded(self, case: Case, sent: float) -> dict[str, float]:
+    async def recorded(self, case: Case, sent: float) -> dict[str, float]:
         """Return the times that the status of the escalation names, as soon as it has its proof."""
 
         async def contained() -> Object | None:
@@ -265,7 +283,8 @@ class Models:
         names = ("appliedAt", "endpointsEmptyAt", "podsGoneAt")
         return {name: _seconds(status[name]) - sent for name in names if status.get(name)}
 
-    async def _kubectl(self, *arguments: str) -> str:
+    async def kubectl(self, *arguments: str) -> str:
+        """Return what kubectl prints for the namespace of the models."""
         return await asyncio.to_thread(kubectl, self._kubeconfig, f"--namespace={self._world.namespace}", *arguments)
 
 
@@ -321,7 +340,7 @@ def _is_contained(case: Case, first: Object, now: Object) -> bool:
     return bool(now["spec"]["replicas"] == 0)
 
 
-def _workload(
+def workload(
     kind: str, name: str, ladder: str | None, *, replicas: int, grace: int, on_term: str = "honor", version: str = "1"
 ) -> Object:
     container = {
@@ -345,7 +364,7 @@ def _workload(
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
-def _service(name: str) -> Object:
+def service(name: str) -> Object:
     spec = {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}]}
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
 
@@ -359,6 +378,3 @@ def _clients(addresses: list[str], pause: float) -> Object:
     }
     spec = {"terminationGracePeriodSeconds": 1, "containers": [container]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "clients"}, "spec": spec}
-
-
-__all__ = ["INDICATOR", "STOPS", "Case", "Models", "Row", "format_time", "table"]

@@ -146,6 +146,10 @@ class Demo:
     async def _clean_up(self, fresh: bool) -> None:
         """Remove the namespace, and what was installed, unless it had been there before."""
         self._say("Cleaning up")
+        with contextlib.suppress(InstallError):
+            # With their pods: a namespace with pods that are still ending is not looked at again for many seconds.
+            what = ("delete", "deployments", "--all", "--cascade=foreground", "--timeout=40s")
+            await asyncio.to_thread(kubectl, self._kubeconfig, "-n", self._namespace, *what)
         with contextlib.suppress(ApiError):
             await self._client.delete(NAMESPACES, None, self._namespace)
         with contextlib.suppress(InstallError):

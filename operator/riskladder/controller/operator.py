@@ -21,7 +21,7 @@ import structlog
 
 from riskladder.api.base import GROUP, VERSION
 from riskladder.cluster.client import ApiError, Client, NotFound
-from riskladder.cluster.connection import connect
+from riskladder.cluster.connection import Connection, connect
 from riskladder.cluster.informer import Informer
 from riskladder.cluster.lease import Elector
 from riskladder.cluster.resources import CACHED, OWN, WATCHED, followed
@@ -154,6 +154,15 @@ class Operator:
             loop.add_signal_handler(number, self._stop.set)
 
     async def _operate(self, client: Client) -> int:
+        """Work until the end, with a session of the watchers' own: Kopf closes what it is given when it ends."""
+        kopf_connection = await connect(self._settings.kubeconfig, agent="operator watching")
+        try:
+            return await self._work(client, kopf_connection)
+        finally:
+            await kopf_connection.close()
+            log.info("stopped")
+
+    async def _work(self, client: Client, kopf_connection: Connection) -> int:
         courier = Courier(Egress(self._settings.notify_hosts, self._settings.notify_networks))
         reconciler = self._reconciler = Reconciler(
             client,
@@ -164,12 +173,10 @@ class Operator:
             runtimes=self._settings.runtimes,
         )
         handlers = self._handlers = Handlers(reconciler.store)
-        watching_connection = await connect(self._settings.kubeconfig, agent="operator watching")
 
         @kopf.on.login(id="login", registry=handlers.registry)
         async def login(**_: object) -> kopf.AiohttpSession:
-            # A session of its own: Kopf closes it when it ends, and the pass under way must still be finished.
-            return kopf.AiohttpSession(aiohttp_session=watching_connection.session, server=watching_connection.server)
+            return kopf.AiohttpSession(aiohttp_session=kopf_connection.session, server=kopf_connection.server)
 
         self._elector = Elector(
             client, name=self._settings.lease, identity=self._identity, on_change=lambda _: self._steer()
@@ -223,8 +230,6 @@ class Operator:
             ended, _ = await asyncio.wait({watching}, timeout=0.5 if failed else 5)
             self.hangs = not ended
             watching.cancel()
-            await watching_connection.close()
-            log.info("stopped")
 
     # --- Stages ---------------------------------------------------------------------------------------------------
 
