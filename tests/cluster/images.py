@@ -13,10 +13,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from riskladder import __version__
 from tests.cluster.base import ClusterError, Progress
@@ -73,10 +76,43 @@ def ensure_images(progress: Progress = print_progress) -> Path:
         return _template(home, archives, progress)
 
 
-def image_sizes() -> dict[str, int]:
-    """Return the size of the operator's image in bytes: `unpacked`, and `compressed` as a registry keeps it."""
-    layout = json.loads((cache_directory() / "node" / "operator-size.json").read_text())
-    return {str(name): int(size) for name, size in layout.items()}
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What an archive says of its image."""
+
+    config: dict[str, Any]
+    """User, Entrypoint, Env, Labels and so on, as the OCI image specification has them."""
+
+    unpacked: int
+    """Bytes of the layers."""
+
+    compressed: int
+    """Bytes of the layers as a registry keeps them, and as a node pulls them: with gzip."""
+
+
+def read_image(file: Path) -> Image:
+    """Read an archive of uncompressed layers, as `ensure_images` writes them."""
+    with tarfile.open(file) as archive:
+
+        def blob(digest: str) -> IO[bytes]:
+            member = archive.extractfile(f"blobs/{digest.replace(':', '/')}")
+            assert member is not None, digest
+            return member
+
+        index = archive.extractfile("index.json")
+        assert index is not None
+        manifest = json.load(blob(json.load(index)["manifests"][0]["digest"]))
+        config = json.load(blob(manifest["config"]["digest"]))["config"]
+        unpacked = sum(layer["size"] for layer in manifest["layers"])
+        compressed = sum(_compressed(blob(layer["digest"])) for layer in manifest["layers"])
+    return Image(config, unpacked, compressed)
+
+
+def _compressed(layer: IO[bytes]) -> int:
+    packer, size = zlib.compressobj(wbits=zlib.MAX_WBITS | 16), 0
+    while part := layer.read(1 << 20):
+        size += len(packer.compress(part))
+    return size + len(packer.flush())
 
 
 def archive_of(version: str) -> Path:
@@ -158,8 +194,6 @@ class Builder:
                 reference,
                 f"oci-archive:{partial}:{reference}",
             )
-            if reference == OPERATOR:
-                self._measure()
             partial.rename(archive.file)
         return archive
 
@@ -180,19 +214,6 @@ class Builder:
                 f"--tag={reference}",
                 str(directory),
             )
-
-    def _measure(self) -> None:
-        """Write down how large the operator's image is: unpacked, and compressed as a registry keeps it."""
-        sizes = {}
-        for name, option in (("unpacked", "--disable-compression"), ("compressed", "--compression-format=gzip")):
-            layout = self._home / "operator-size"
-            shutil.rmtree(layout, ignore_errors=True)
-            self._buildah(
-                f"image of the operator: its size {name}", "push", "--quiet", option, OPERATOR, f"dir:{layout}"
-            )
-            sizes[name] = sum(layer["size"] for layer in json.loads((layout / "manifest.json").read_text())["layers"])
-            shutil.rmtree(layout)
-        (self._home / "operator-size.json").write_text(json.dumps(sizes))
 
     def _command(self) -> list[str]:
         return [

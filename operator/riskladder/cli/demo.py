@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,7 @@ from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.reasons import Reason
 from riskladder.cli import demo_people as cast
+from riskladder.cli.demo_client import ON_TERM, ModelClient
 from riskladder.cli.demo_inbox import HOST, NETWORK, Inbox
 from riskladder.cli.demo_lock import Rivals
 from riskladder.cli.demo_people import Act, People
@@ -59,6 +61,9 @@ FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "Re
 
 LADDER = "credit-scoring"
 
+RECORDED = {"appliedAt": "written", "endpointsEmptyAt": "no ready endpoint left", "podsGoneAt": "pods gone"}
+"""Times of a containment in an escalation's status, in words."""
+
 REVISIONS = ("2026.11.3", "2026.11.4")
 """Those that a demo of Rollback rolls out beside the first: the one that breaches, and its correction."""
 
@@ -73,15 +78,30 @@ def demo(
     lock: Annotated[
         bool, typer.Option("--lock", help="Show who pulls at a contained model, and what holds it.")
     ] = False,
+    model_image: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RISKLADDER_MODEL_IMAGE",
+            help="Image of a model server and its client, where containers really run: shows when the client gets its "
+            "last answer. Default: a stand-in that serves nothing.",
+        ),
+    ] = None,
+    on_term: Annotated[
+        str, typer.Option(help="What that model server does on SIGTERM: honor, drain or ignore it.")
+    ] = "honor",
 ) -> None:
     """Show a breach stopping a real model, end to end."""
     if action not in ("ScaleToZero", "Rollback"):
         raise typer.BadParameter(f"{action!r} is not an action of the demo: ScaleToZero or Rollback")
     if lock and action != "ScaleToZero":
         raise typer.BadParameter("--lock is about a model that was scaled to zero: leave --action out")
+    if on_term not in ON_TERM:
+        raise typer.BadParameter(f"--on-term: {on_term!r} is none of {', '.join(ON_TERM)}")
+    if on_term != "honor" and not model_image:
+        raise typer.BadParameter("--on-term needs a model server, so --model-image: make demo CLUSTER=node has one")
     path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     try:
-        asyncio.run(_main(path, checkout, action, yes=yes, lock=lock))
+        asyncio.run(_main(path, checkout, action, yes=yes, lock=lock, model_image=model_image, on_term=on_term))
     except (InstallError, ApiError, ConnectionFailed) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
@@ -90,7 +110,9 @@ def demo(
         raise typer.Exit(130) from error
 
 
-async def _main(kubeconfig: str, checkout: Path, action: str, *, yes: bool, lock: bool) -> None:
+async def _main(
+    kubeconfig: str, checkout: Path, action: str, *, yes: bool, lock: bool, model_image: str | None, on_term: str
+) -> None:
     connection = await connect(kubeconfig, namespace=NAMESPACE, agent="demo")
     try:
         host = connection.server.split("//")[-1].rsplit(":", 1)[0]
@@ -100,28 +122,45 @@ async def _main(kubeconfig: str, checkout: Path, action: str, *, yes: bool, lock
             )
         client = Client(connection)
         namespace = f"riskladder-demo-{secrets.token_hex(3)}"
-        await Demo(client, Path(kubeconfig), checkout, action, namespace, lock=lock).run()
+        options = Options(action=action, lock=lock, model_image=model_image, on_term=on_term)
+        await Demo(client, Path(kubeconfig), checkout, namespace, options).run()
     finally:
         await connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is shown."""
+
+    action: str = "ScaleToZero"
+    lock: bool = False
+    model_image: str | None = None
+    on_term: str = "honor"
 
 
 class Demo:
     """One run."""
 
     def __init__(
-        self, client: Client, kubeconfig: Path, checkout: Path, action: str, namespace: str, *, lock: bool = False
+        self, client: Client, kubeconfig: Path, checkout: Path, namespace: str, options: Options = Options()
     ) -> None:
         """Prepare; ``run`` does everything."""
         self._client = client
         self._kubeconfig = kubeconfig
         self._checkout = checkout
-        self._action = action
+        self._action = options.action
+        self._on_term = options.on_term
         self._namespace = namespace
         self._stage = Stage()
         self._say, self._detail, self._until = self._stage.say, self._stage.detail, self._stage.until
         self._people = People(self._stage, client, kubeconfig, checkout, namespace)
         self._rivals = Rivals(self._stage, client, kubeconfig, checkout, namespace)
-        self._lock = lock
+        self._lock = options.lock
+        self._model_client = (
+            ModelClient(self._stage, client, kubeconfig, namespace, options.model_image)
+            if options.model_image
+            else None
+        )
         self._inbox = Inbox()
         self._breached_at = 0.0
         self._result = ""
@@ -207,6 +246,8 @@ class Demo:
         )
         ladder[0]["spec"]["tiers"][-1]["containment"]["action"] = self._action
         cast.told_by(ladder[0], self._inbox)
+        if self._model_client is not None:
+            self._model_client.serve(workload[0], self._on_term)
         for signal_ in (baseline[0], breach[0]):
             signal_["spec"]["model"]["owners"] = [cast.OWNER.name]
         await self._client.create(NAMESPACES, None, {"metadata": {"name": self._namespace}})
@@ -225,6 +266,8 @@ class Demo:
             await self._deploy(workload[0], REVISIONS[0])
         if self._lock:
             await self._rivals.autoscale()
+        if self._model_client is not None:
+            await self._model_client.start("credit-scorer")
         breach[0]["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
         self._say("The monitor reports a breach: " + _readings(breach[0]))
         await self._breach(breach[0])
@@ -261,7 +304,8 @@ class Demo:
             tasks.create_task(emptied.watch(self._client, resources.ENDPOINTSLICES, self._namespace))
             await contained.open.wait()
             await emptied.open.wait()
-            created = self._breached_at = time.monotonic()
+            created, sent = time.monotonic(), time.time()
+            self._breached_at = created
             await self._apply(signal_)
         to_zero = self._action == "ScaleToZero"
         done = "replicas 0" if to_zero else "the last good revision is in place"
@@ -274,6 +318,26 @@ class Demo:
         )
         await self._until("the trail", self._is_proved)
         await self._until("tier high", lambda: self._tier("high"))
+        if self._model_client is not None:
+            await self._report_last_answer(self._model_client, sent)
+
+    async def _report_last_answer(self, model_client: ModelClient, sent: float) -> None:
+        """Say when the client got its last answer, and what the record says beside it."""
+        version = REVISIONS[0] if self._action == "Rollback" else None
+        last = await model_client.last_answers(sent, version)
+        of = f" of revision {version}" if version else ""
+        for what, at in (("on a new connection", last.new), ("on a kept connection", last.kept)):
+            self._milestone("last answer", f"{what}{of}", at - sent)
+        escalation = await self._escalation()
+        assert escalation is not None  # noqa: S101 - it is contained, so it is there
+        recorded = escalation["status"]["containment"]
+        said = [
+            f"{what} after {datetime.fromisoformat(recorded[name]).timestamp() - sent:.3f} s"
+            for name, what in RECORDED.items()
+            if recorded.get(name)
+        ]
+        self._detail(f"the record says: {', '.join(said)}")
+        self._result += f" Its client got the last answer after {max(last.new, last.kept) - sent:.3f} s."
 
     def _is_contained(self, first: Object, now: Object) -> bool:
         if self._action == "ScaleToZero":
@@ -396,7 +460,7 @@ class Demo:
 
     async def _show_resumed(self, workload: Object) -> None:
         """The lock is off: the replicas come back, or the corrected revision may be rolled out."""
-        since = time.monotonic()
+        since, began = time.monotonic(), time.time()
         await self._until("the lock to be lifted", self._is_unlocked)
         if self._action == "Rollback":
             self._detail(f"the lock is lifted; the corrected revision {REVISIONS[1]} is rolled out")
@@ -408,6 +472,9 @@ class Demo:
         self._detail(
             f"[bold green]back in service[/bold green]: the lock is lifted, 3 ready endpoints, {took:.0f} ms later"
         )
+        if self._model_client is not None:
+            again = await self._model_client.answered_again(began)
+            self._detail(f"the client is answered again, {again:.1f} s after the lock was lifted")
 
     async def _is_contained_now(self) -> bool:
         deployment = await self._client.get(resources.DEPLOYMENTS, self._namespace, "credit-scorer")
