@@ -26,23 +26,23 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 venv: $(VENV)/.ready ## Make the virtual environment from the lock file
 
 .PHONY: demo
-demo: venv ## A breach scales a real Deployment to zero, people are told and bring it back: watch it happen
-	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo
+demo: venv ## A breach scales a model to zero, people bring it back. On a real node, a client shows when it answers last
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo $(ARGS)
 
 .PHONY: demo-rollback
 demo-rollback: venv ## A breach rolls a real Deployment back, until people let another revision in
-	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo --action Rollback
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo --action Rollback $(ARGS)
 
 .PHONY: demo-lock
 demo-lock: venv ## Everybody pulls at a contained model, the lock is broken and put back: watch it hold
-	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo --lock
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo --lock $(ARGS)
 
 .PHONY: test
-test: venv ## Unit, property and integration tests on a real control plane
+test: venv ## Everything: unit and property tests, a real control plane, and a real node where this machine can have one
 	@$(PY) -m pytest --cluster=$(CLUSTER) $(ARGS)
 
 .PHONY: unit
-unit: venv ## Unit and property tests only: seconds, no cluster
+unit: venv ## Unit and property tests only: about a minute, no cluster
 	@$(PY) -m pytest tests/unit $(ARGS)
 
 .PHONY: check

@@ -51,7 +51,7 @@ async def measure(options: argparse.Namespace, node: NodeCluster) -> list[list[R
         client = Client(connection)
         installation = Installation(node, client)
         await installation.use(components=COMPONENTS)
-        wanted = [case for case in cases() if options.only in (None, case.action)]
+        wanted = [case for case in cases() if case.action in (options.only or ACTIONS)]
         found: list[list[Row]] = [[] for _ in wanted]
         for number in range(options.rounds):
             for case, rows in zip(wanted, found, strict=True):
@@ -61,9 +61,8 @@ async def measure(options: argparse.Namespace, node: NodeCluster) -> list[list[R
                         world, node.kubeconfig, [case], replicas=options.replicas, grace=options.grace, pause=PAUSE
                     )
                     await models.serve()
-                    [row] = await models.contain()
-                rows.append(row)
-                print_progress(f"round {number + 1} of {options.rounds}: {' | '.join(table([row])[2].split('|')[1:7])}")
+                    rows += await models.contain()
+                print_progress(f"round {number + 1} of {options.rounds}: {table(rows[-1:])[2]}")
         return found
     finally:
         await connection.close()
@@ -88,7 +87,7 @@ def main() -> int:
     parser.add_argument(
         "--grace", type=int, default=30, help="seconds that a pod may take to end (default: %(default)s)"
     )
-    parser.add_argument("--only", choices=ACTIONS, help="one safe state only")
+    parser.add_argument("--only", choices=ACTIONS, action="append", help="this safe state only; repeatable")
     parser.add_argument("--json", type=Path, help="write every round to this file")
     options = parser.parse_args()
     started = time.monotonic()

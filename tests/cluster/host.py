@@ -34,6 +34,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 """Debian packages, each with the programs or files that are needed from it."""
 
+OS_RELEASE = Path("/etc/os-release")
 INSTALL = "apt-get install --no-install-recommends"
 ELSEWHERE = "choose CLUSTER=local, which needs none of this"
 REMOVE_SECONDS = 10.0
@@ -41,7 +42,7 @@ REMOVE_SECONDS = 10.0
 
 def why_not() -> str:
     """Return why no real node can run on this machine, as one sentence with the remedy, or "" if one can."""
-    if sys.platform != "linux" or "debian" not in _os_release().get("ID", ""):
+    if _os_release().get("ID") != "debian":
         found = _os_release().get("PRETTY_NAME", sys.platform)
         return f"A real node needs Debian, and this is {found}: {ELSEWHERE}."
     if os.geteuid() != 0:
@@ -123,10 +124,9 @@ def _is_unified() -> bool:
 
 
 def _os_release() -> dict[str, str]:
-    file = Path("/etc/os-release")
-    if not file.exists():
+    if not OS_RELEASE.exists():
         return {}
-    pairs = (line.partition("=") for line in file.read_text().splitlines() if "=" in line)
+    pairs = (line.partition("=") for line in OS_RELEASE.read_text().splitlines() if "=" in line)
     return {key: value.strip("\"'") for key, _, value in pairs}
 
 

@@ -111,7 +111,7 @@ class Models:
                 await self._rolled_out(case)
         for case in self.cases:
             self._pods[case.name] = await self._world.until(
-                lambda case=case: self._settled(case), f"pods of {case.name}"
+                lambda case=case: self._settled(case), f"pods of {case.name} alone", PATIENCE
             )
         await self._start_clients()
 
