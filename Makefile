@@ -27,15 +27,15 @@ venv: $(VENV)/.ready ## Make the virtual environment from the lock file
 
 .PHONY: demo
 demo: venv ## A breach scales a model to zero, people bring it back. On a real node, a client shows when it answers last
-	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo $(ARGS)
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo $(ARGS)
 
 .PHONY: demo-rollback
 demo-rollback: venv ## A breach rolls a real Deployment back, until people let another revision in
-	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo --action Rollback $(ARGS)
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo --action Rollback $(ARGS)
 
 .PHONY: demo-lock
 demo-lock: venv ## Everybody pulls at a contained model, the lock is broken and put back: watch it hold
-	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m riskladder demo --lock $(ARGS)
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo --lock $(ARGS)
 
 .PHONY: test
 test: venv ## Everything: unit and property tests, a real control plane, and a real node where this machine can have one

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from riskladder.cli import install as product
-from riskladder.cli.install import (
+from demo import install as product
+from demo.install import (
     DEFAULT_OVERLAY,
     FIELD_MANAGER,
     NAMESPACE,
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def install(kubeconfig: Path, overlay: str | None = None, components: Sequence[str] = ()) -> None:
-    """Apply an overlay of this checkout, and components; see `riskladder.cli.install.install`."""
+    """Apply an overlay of this checkout, and components; see `demo.install.install`."""
     product.install(kubeconfig, ROOT, overlay=overlay, components=components)
 
 

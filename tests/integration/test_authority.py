@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from demo.install import OVERLAY_BEFORE_1_36, fitting_overlay
 from riskladder.api.decision import RAISE_VERB, DecidedBy, DecisionAction
-from riskladder.cli.install import OVERLAY_BEFORE_1_36, fitting_overlay
 from riskladder.cluster import authority, resources
 from riskladder.cluster.authority import BINDINGS, POLICIES, POLICY, may, may_i, proof, who_am_i
 from riskladder.cluster.client import ApiError, Client, Forbidden, NotFound, Object, Refused
@@ -724,7 +724,7 @@ def test_overlay_fits_what_the_api_server_knows(
     monkeypatch: pytest.MonkeyPatch, served: list[str], overlay: str
 ) -> None:
     answer = json.dumps({"resources": [{"name": name} for name in served]})
-    monkeypatch.setattr("riskladder.cli.install.kubectl", lambda *arguments: answer)
+    monkeypatch.setattr("demo.install.kubectl", lambda *arguments: answer)
     assert fitting_overlay(Path("kubeconfig")) == overlay
 
 

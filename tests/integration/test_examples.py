@@ -31,7 +31,7 @@ def plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
 @pytest.mark.parametrize("action", ["ScaleToZero", "Rollback"])
 def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "riskladder", "demo", "--action", action],
+        [sys.executable, "-m", "demo", "--action", action],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(plane.kubeconfig)},
         capture_output=True,

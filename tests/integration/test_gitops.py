@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from demo.install import InstallError
 from riskladder.api.kinds import KINDS
-from riskladder.cli.install import InstallError
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Conflict, Object, Refused
 from tests.cluster import ControlPlane

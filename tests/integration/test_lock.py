@@ -7,7 +7,7 @@ import copy
 
 import pytest
 
-from riskladder.cli.install import InstallError
+from demo.install import InstallError
 from riskladder.cluster import resources
 from riskladder.cluster.authority import BINDINGS, LOCK, lock_missing
 from riskladder.cluster.client import Client, Forbidden, NotFound

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
-from riskladder.cli.install import InstallError
+from demo.install import InstallError
 from riskladder.cluster import resources
 from riskladder.cluster.client import (
     APPLY_PATCH,

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 
-from riskladder.cli import install as product
+from demo import install as product
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
 from tests.cluster.install import NAMESPACE, ROOT, kubectl

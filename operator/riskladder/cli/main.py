@@ -12,7 +12,6 @@ import typer
 
 from riskladder import __version__
 from riskladder.cli import logs
-from riskladder.cli.demo import demo
 from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
 from riskladder.cli.options import Enable, Kubeconfig, NotifyHost, NotifyNetwork, Scalable
@@ -118,7 +117,6 @@ def operator(
     raise typer.Exit(code)
 
 
-app.command()(demo)
 app.command()(lint)
 app.command()(timeline)
 app.command()(verify)

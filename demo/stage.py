@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from rich.console import Console
 from rich.markup import escape
 
-from riskladder.cli.install import InstallError
+from demo.install import InstallError
 from riskladder.cli.output import plain
 from riskladder.cluster.client import Client, Object
 from riskladder.cluster.resources import Resource

@@ -16,10 +16,10 @@ import typer
 import yaml
 from rich.markup import escape
 
+from demo.inbox import Inbox
+from demo.install import InstallError
+from demo.stage import Stage
 from riskladder.api.decision import DecisionAction, Resolution
-from riskladder.cli.demo_inbox import Inbox
-from riskladder.cli.demo_stage import Stage
-from riskladder.cli.install import InstallError
 from riskladder.cli.people.act import decide_at
 from riskladder.cli.people.desk import Desk
 from riskladder.cli.people.options import How

@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 from rich.markup import escape
 
+from demo.install import FIELD_MANAGER, InstallError, kubectl
+from demo.stage import Milestone, Stage
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.cli.demo_stage import Milestone, Stage
-from riskladder.cli.install import FIELD_MANAGER, InstallError, kubectl
 from riskladder.cli.output import plain
 from riskladder.cluster import resources
 from riskladder.cluster.authority import BINDINGS, LOCK

@@ -14,16 +14,16 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from demo import rivals as rivals_of_the_demo
+from demo.__main__ import app
+from demo.inbox import HOST, KEY, NETWORK, Inbox
+from demo.install import InstallError
+from demo.people import PEOPLE, told_by
+from demo.rivals import Rivals
+from demo.stage import Stage
 from riskladder.api.ladder import Channel, EscalationLadderSpec
 from riskladder.api.reasons import Reason
 from riskladder.api.validation import validate
-from riskladder.cli import demo_lock
-from riskladder.cli.demo_inbox import HOST, KEY, NETWORK, Inbox
-from riskladder.cli.demo_lock import Rivals
-from riskladder.cli.demo_people import PEOPLE, told_by
-from riskladder.cli.demo_stage import Stage
-from riskladder.cli.install import InstallError
-from riskladder.cli.main import app
 from riskladder.cluster.authority import LOCK
 from riskladder.cluster.client import Client, NotFound, Object
 from riskladder.cluster.resources import Resource
@@ -100,7 +100,7 @@ def test_text_of_others_is_quoted_as_text(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_what_takes_long_is_said_to_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("riskladder.cli.demo_stage.BEAT", 0.01)
+    monkeypatch.setattr("demo.stage.BEAT", 0.01)
     stage, lines, before = Stage(), asyncio.Queue[str](), asyncio.all_tasks()
     monkeypatch.setattr(stage, "detail", lines.put_nowait)
     async with stage.progress("cooking [tea]"):
@@ -138,7 +138,7 @@ class Cluster:
         return body
 
     async def list(self, resource: Resource, namespace: str | None = None, *, labels: str = "") -> list[Object]:
-        assert labels == demo_lock.LABEL
+        assert labels == rivals_of_the_demo.LABEL
         return [{"metadata": {"namespace": self.held, "name": "x"}}]
 
     def kubectl(self, kubeconfig: Path, *arguments: str, given: str | None = None) -> str:
@@ -150,7 +150,7 @@ class Cluster:
 
 def rivals(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> tuple[Rivals, io.StringIO]:
     stage, written = staged(monkeypatch)
-    monkeypatch.setattr(demo_lock, "kubectl", cluster.kubectl)
+    monkeypatch.setattr(rivals_of_the_demo, "kubectl", cluster.kubectl)
     return Rivals(stage, cast("Client", cluster), Path("admin.kubeconfig"), Path(), "models"), written
 
 
@@ -158,8 +158,8 @@ def rivals(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> tuple[Rivals, i
     ("tell", "expected"),
     [
         (str, f"{DENIED}{REASON} (tier high). {ADVICE}"),
-        (demo_lock.reason_of, f"refused: {REASON} (tier high). {ADVICE}"),
-        (demo_lock.briefly, f"refused: {REASON} (tier high)"),
+        (rivals_of_the_demo.reason_of, f"refused: {REASON} (tier high). {ADVICE}"),
+        (rivals_of_the_demo.briefly, f"refused: {REASON} (tier high)"),
     ],
 )
 async def test_refusal_is_shown_with_its_reason(
@@ -169,7 +169,7 @@ async def test_refusal_is_shown_with_its_reason(
     command = "-n models scale deployment/credit-scorer --replicas=3"
     cluster.answer = InstallError(f"kubectl {command}: {DENIED}{REASON} (tier high). {ADVICE}")
     those, written = rivals(monkeypatch, cluster)
-    assert not await those.attempt(*demo_lock.SCALE, tell=tell)
+    assert not await those.attempt(*rivals_of_the_demo.SCALE, tell=tell)
     assert cluster.commands == [command]
     assert written.getvalue().splitlines() == [
         "          admin $ kubectl scale deployment/credit-scorer --replicas=3",
@@ -207,13 +207,13 @@ async def test_lock_is_put_back_whatever_happens(monkeypatch: pytest.MonkeyPatch
         cluster.binding = None
         raise InstallError("kubectl: interrupted")
 
-    monkeypatch.setattr(demo_lock, "kubectl", broken)
+    monkeypatch.setattr(rivals_of_the_demo, "kubectl", broken)
     with pytest.raises(InstallError, match="interrupted"):
         await those.break_glass("x")
     assert cluster.binding == {"metadata": {"name": LOCK}, "spec": {"a": 1}}
 
 
 def test_lock_is_shown_on_a_model_that_was_scaled_to_zero() -> None:
-    result = CliRunner().invoke(app, ["demo", "--lock", "--action", "Rollback"])
+    result = CliRunner().invoke(app, ["--lock", "--action", "Rollback"])
     assert result.exit_code == 2
     assert "--lock is about a model that was scaled to zero" in result.output

@@ -1,131 +1,36 @@
-"""``riskladder demo``: a breach stops a real Deployment, people are told, and decide; while you watch.
-
-Everything is real: the manifests of the checkout are applied, the operator runs as its own process under its own
-service account, the readings are those that the example monitor computed, messages go over HTTP to a receiver that
-checks their signature, people decide with the commands that they have, and the times are measured here, by a client
-that watches.
-"""
+"""What the demo shows: a breach, the stop, who is notified, who may decide what, and the record of it all."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import secrets
-import signal
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
 
-import typer
-import yaml
 from rich.markup import escape
 
+from demo import people as cast
+from demo.client import ModelClient
+from demo.inbox import Inbox
+from demo.install import InstallError, kubectl
+from demo.people import Act, People
+from demo.rivals import Rivals
+from demo.scene import LADDER, MANAGER, NAMESPACES, Scene, readings, ready, version
+from demo.stage import PATIENCE, Milestone, Stage
 from riskladder.api.base import format_time
 from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.reasons import Reason
-from riskladder.cli import demo_people as cast
-from riskladder.cli.demo_client import ON_TERM, ModelClient
-from riskladder.cli.demo_inbox import HOST, NETWORK, Inbox
-from riskladder.cli.demo_lock import Rivals
-from riskladder.cli.demo_people import Act, People
-from riskladder.cli.demo_stage import PATIENCE, Milestone, Stage
-from riskladder.cli.install import (
-    NAMESPACE,
-    InstallError,
-    install,
-    kubectl,
-    service_account_kubeconfig,
-    uninstall,
-)
 from riskladder.cluster import resources
-from riskladder.cluster.client import ApiError, Client, NotFound, Object
-from riskladder.cluster.connection import ConnectionFailed, connect
+from riskladder.cluster.client import Client, Object
 from riskladder.cluster.events import CONTROLLER
-
-MANAGER = "riskladder-demo"
-NAMESPACES = resources.Resource("", "v1", "namespaces", "Namespace")
-CRDS = resources.Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
-SERVICES = resources.Resource("", "v1", "services", "Service")
-BY_KIND = {
-    r.kind: r for r in (resources.LADDERS, resources.SIGNALS, resources.DEPLOYMENTS, SERVICES, resources.SECRETS)
-}
-FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "ResourceQuota")
-"""Kinds that only an operator in pods needs: here it runs as a local process."""
-
-LADDER = "credit-scoring"
 
 RECORDED = {"appliedAt": "written", "endpointsEmptyAt": "no ready endpoint left", "podsGoneAt": "pods gone"}
 """Times of a containment in an escalation's status, in words."""
 
 REVISIONS = ("2026.11.3", "2026.11.4")
 """Those that a demo of Rollback rolls out beside the first: the one that breaches, and its correction."""
-
-
-def demo(
-    action: Annotated[str, typer.Option(help="ScaleToZero or Rollback.")] = "ScaleToZero",
-    kubeconfig: Annotated[
-        str | None, typer.Option(help="Path of an administrator's kubeconfig. Default: $KUBECONFIG.")
-    ] = None,
-    checkout: Annotated[Path, typer.Option(help="Where manifests/ and examples/ are.")] = Path(),
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before using a cluster that is not local.")] = False,
-    lock: Annotated[
-        bool, typer.Option("--lock", help="Show who pulls at a contained model, and what holds it.")
-    ] = False,
-    model_image: Annotated[
-        str | None,
-        typer.Option(
-            envvar="RISKLADDER_MODEL_IMAGE",
-            help="Image of a model server and its client, where containers really run: shows when the client gets its "
-            "last answer. Default: a stand-in that serves nothing.",
-        ),
-    ] = None,
-    on_term: Annotated[
-        str, typer.Option(help="What that model server does on SIGTERM: honor, drain or ignore it.")
-    ] = "honor",
-) -> None:
-    """Show a breach stopping a real model, end to end."""
-    if action not in ("ScaleToZero", "Rollback"):
-        raise typer.BadParameter(f"{action!r} is not an action of the demo: ScaleToZero or Rollback")
-    if lock and action != "ScaleToZero":
-        raise typer.BadParameter("--lock is about a model that was scaled to zero: leave --action out")
-    if on_term not in ON_TERM:
-        raise typer.BadParameter(f"--on-term: {on_term!r} is none of {', '.join(ON_TERM)}")
-    if on_term != "honor" and not model_image:
-        raise typer.BadParameter("--on-term needs a model server, so --model-image: make demo CLUSTER=node has one")
-    path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
-    try:
-        asyncio.run(_main(path, checkout, action, yes=yes, lock=lock, model_image=model_image, on_term=on_term))
-    except (InstallError, ApiError, ConnectionFailed) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        typer.echo("interrupted: cleaned up", err=True)
-        raise typer.Exit(130) from error
-
-
-async def _main(
-    kubeconfig: str, checkout: Path, action: str, *, yes: bool, lock: bool, model_image: str | None, on_term: str
-) -> None:
-    connection = await connect(kubeconfig, namespace=NAMESPACE, agent="demo")
-    try:
-        host = connection.server.split("//")[-1].rsplit(":", 1)[0]
-        if host not in ("127.0.0.1", "localhost", "[::1]") and not yes and os.environ.get("RISKLADDER_YES") != "1":
-            typer.confirm(
-                f"{connection.server} is not a local cluster. Install Riskladder and run the demo there?", abort=True
-            )
-        client = Client(connection)
-        namespace = f"riskladder-demo-{secrets.token_hex(3)}"
-        options = Options(action=action, lock=lock, model_image=model_image, on_term=on_term)
-        await Demo(client, Path(kubeconfig), checkout, namespace, options).run()
-    finally:
-        await connection.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,105 +43,43 @@ class Options:
     on_term: str = "honor"
 
 
-class Demo:
-    """One run."""
+class Story:
+    """The story in one namespace, on a cluster with an operator at work."""
 
     def __init__(
-        self, client: Client, kubeconfig: Path, checkout: Path, namespace: str, options: Options = Options()
+        self,
+        stage: Stage,
+        client: Client,
+        kubeconfig: Path,
+        checkout: Path,
+        namespace: str,
+        inbox: Inbox,
+        options: Options,
     ) -> None:
-        """Prepare; ``run`` does everything."""
+        """Prepare; ``show`` tells it."""
         self._client = client
         self._kubeconfig = kubeconfig
-        self._checkout = checkout
+        self._namespace = namespace
         self._action = options.action
         self._on_term = options.on_term
-        self._namespace = namespace
-        self._stage = Stage()
-        self._say, self._detail, self._until = self._stage.say, self._stage.detail, self._stage.until
-        self._people = People(self._stage, client, kubeconfig, checkout, namespace)
-        self._rivals = Rivals(self._stage, client, kubeconfig, checkout, namespace)
         self._lock = options.lock
+        self._stage = stage
+        self._say, self._detail, self._until = stage.say, stage.detail, stage.until
+        self._scene = Scene(client, checkout, namespace)
+        self._people = People(stage, client, kubeconfig, checkout, namespace)
+        self._rivals = Rivals(stage, client, kubeconfig, checkout, namespace)
         self._model_client = (
-            ModelClient(self._stage, client, kubeconfig, namespace, options.model_image)
-            if options.model_image
-            else None
+            ModelClient(stage, client, kubeconfig, namespace, options.model_image) if options.model_image else None
         )
-        self._inbox = Inbox()
+        self._inbox = inbox
         self._breached_at = 0.0
-        self._result = ""
+        self.result = ""
+        """What came of it, in one line."""
 
-    async def run(self) -> None:
-        """Install, show, and clean up whatever happens."""
-        fresh = not await self._exists(CRDS, "escalationladders.riskladder.dev")
-        try:
-            self._say("Installing the CRDs, the RBAC rules and the admission policies")
-            async with self._stage.progress("installing"):
-                await asyncio.to_thread(install, self._kubeconfig, self._checkout, without=FOR_PODS)
-            with tempfile.TemporaryDirectory(prefix="riskladder-demo-") as directory:
-                config = await asyncio.to_thread(
-                    service_account_kubeconfig, self._kubeconfig, Path(directory) / "operator.kubeconfig"
-                )
-                async with self._operator(config, Path(directory) / "operator.log"), self._inbox:
-                    await self._show()
-        finally:
-            await asyncio.shield(self._clean_up(fresh))
-        self._say(f"Done. {self._result}", "bold green")
-
-    async def _clean_up(self, fresh: bool) -> None:
-        """Remove the namespace, and what was installed, unless it had been there before."""
-        self._say("Cleaning up")
-        with contextlib.suppress(InstallError):
-            # With their pods: a namespace with pods that are still ending is not looked at again for many seconds.
-            what = ("delete", "deployments", "--all", "--cascade=foreground", "--timeout=40s")
-            await asyncio.to_thread(kubectl, self._kubeconfig, "-n", self._namespace, *what)
-        with contextlib.suppress(ApiError):
-            await self._client.delete(NAMESPACES, None, self._namespace)
-        with contextlib.suppress(InstallError):
-            await self._until("the namespace to go", self._is_gone)
-        if fresh:
-            async with self._stage.progress("removing what was installed"):
-                with contextlib.suppress(InstallError):
-                    await asyncio.to_thread(uninstall, self._kubeconfig, self._checkout)
-
-    async def _exists(self, resource: resources.Resource, name: str) -> bool:
-        try:
-            await self._client.get(resource, None, name)
-        except NotFound:
-            return False
-        return True
-
-    @contextlib.asynccontextmanager
-    async def _operator(self, config: Path, log: Path) -> AsyncIterator[None]:
-        """The operator as its own process under its own service account."""
-        self._say(f"Starting the operator as system:serviceaccount:{NAMESPACE}:riskladder (never as an administrator)")
-        with log.open("wb") as stream:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "riskladder", "operator", "--kubeconfig", str(config)),
-                *("--listen", "127.0.0.1:0", "--notify-host", HOST, "--notify-network", NETWORK),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                start_new_session=True,
-            )
-
-        async def leads() -> bool:
-            if process.returncode is not None:
-                raise InstallError(f"the operator ended with code {process.returncode}: {_text(log)[-2000:]}")
-            return {"caches full", "leading"} <= _said(log)
-
-        try:
-            await self._until("the operator to lead (does another one hold its Lease?)", leads, 15.0)
-            yield
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-                await process.wait()
-
-    # --- The story ------------------------------------------------------------------------------------------------
-
-    async def _show(self) -> None:
+    async def show(self) -> None:
+        """Tell it, from the first reading at baseline to the verified record."""
         ladder, workload, baseline, breach = (
-            self._documents(path)
+            self._scene.documents(path)
             for path in (
                 "ladders/credit-scoring.yaml",
                 "workloads/credit-scorer.yaml",
@@ -252,12 +95,12 @@ class Demo:
             signal_["spec"]["model"]["owners"] = [cast.OWNER.name]
         await self._client.create(NAMESPACES, None, {"metadata": {"name": self._namespace}})
         self._say(f"Applying ladder {LADDER} and Deployment credit-scorer (3 replicas) in {self._namespace}")
-        await self._apply(self._inbox.secret_manifest())
+        await self._scene.apply(self._inbox.secret_manifest())
         await self._people.admit(MANAGER)
         for document in (*ladder, *workload):
-            await self._apply(document)
-        await self._until("the ladder to be Ready", self._ladder_ready)
-        await self._until("3 ready endpoints", lambda: self._endpoints(3))
+            await self._scene.apply(document)
+        await self._until("the ladder to be Ready", self._scene.ladder_ready)
+        await self._until("3 ready endpoints", lambda: self._scene.endpoints(3))
         await self._people.until_they_count(LADDER)
         await self._measure("A monitor reports at baseline", baseline[0], "baseline")
         self._detail("signal tier: [green]baseline[/green]; nothing is written beyond its status")
@@ -269,7 +112,7 @@ class Demo:
         if self._model_client is not None:
             await self._model_client.start("credit-scorer")
         breach[0]["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
-        self._say("The monitor reports a breach: " + _readings(breach[0]))
+        self._say("The monitor reports a breach: " + readings(breach[0]))
         await self._breach(breach[0])
         name = await self._report_containment()
         if self._lock:
@@ -281,20 +124,20 @@ class Demo:
 
     async def _measure(self, what: str, document: Object, tier: str) -> None:
         """Let the monitor report, and wait until the operator has read it."""
-        self._say(f"{what}: {_readings(document)}")
+        self._say(f"{what}: {readings(document)}")
         document["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
-        await self._apply(document)
-        await self._until(f"tier {tier}", lambda: self._tier(tier))
+        await self._scene.apply(document)
+        await self._until(f"tier {tier}", lambda: self._scene.tier(tier))
 
     async def _deploy(self, workload: Object, revision: str) -> None:
         workload["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "MODEL_VERSION", "value": revision}]
-        await self._apply(workload)
+        await self._scene.apply(workload)
         await asyncio.to_thread(
             kubectl,
             self._kubeconfig,
             *("-n", self._namespace, "rollout", "status", "deployment/credit-scorer", "--timeout=60s"),
         )
-        await self._until("3 ready endpoints", lambda: self._endpoints(3))
+        await self._until("3 ready endpoints", lambda: self._scene.endpoints(3))
 
     async def _breach(self, signal_: Object) -> None:
         """Apply the breaching signal and time what follows, as a watching client sees it."""
@@ -306,18 +149,18 @@ class Demo:
             await emptied.open.wait()
             created, sent = time.monotonic(), time.time()
             self._breached_at = created
-            await self._apply(signal_)
+            await self._scene.apply(signal_)
         to_zero = self._action == "ScaleToZero"
         done = "replicas 0" if to_zero else "the last good revision is in place"
         self._milestone("contained", done, contained.at - created)
         left = "no ready endpoint is left" if to_zero else "no ready endpoint of the breached revision is left"
         self._milestone("proved", left, emptied.at - created)
-        self._result = (
+        self.result = (
             f"The model was contained {contained.at - created:.3f} s after the breach was reported, "
             f"and that was proved after {emptied.at - created:.3f} s. Two people brought it back."
         )
-        await self._until("the trail", self._is_proved)
-        await self._until("tier high", lambda: self._tier("high"))
+        await self._until("the trail", self._scene.is_proved)
+        await self._until("tier high", lambda: self._scene.tier("high"))
         if self._model_client is not None:
             await self._report_last_answer(self._model_client, sent)
 
@@ -328,7 +171,7 @@ class Demo:
         of = f" of revision {version}" if version else ""
         for what, at in (("on a new connection", last.new), ("on a kept connection", last.kept)):
             self._milestone("last answer", f"{what}{of}", at - sent)
-        escalation = await self._escalation()
+        escalation = await self._scene.escalation()
         assert escalation is not None  # noqa: S101 - it is contained, so it is there
         recorded = escalation["status"]["containment"]
         said = [
@@ -337,60 +180,21 @@ class Demo:
             if recorded.get(name)
         ]
         self._detail(f"the record says: {', '.join(said)}")
-        self._result += f" Its client got the last answer after {max(last.new, last.kept) - sent:.3f} s."
+        self.result += f" Its client got the last answer after {max(last.new, last.kept) - sent:.3f} s."
 
     def _is_contained(self, first: Object, now: Object) -> bool:
         if self._action == "ScaleToZero":
             return bool(now["spec"].get("replicas") == 0)
-        return _version(now) != _version(first)
+        return version(now) != version(first)
 
     def _milestone(self, word: str, what: str, seconds: float) -> None:
         self._detail(
             f"[bold red]{word}[/bold red]: {what}, [bold]{seconds * 1000:.0f} ms[/bold] after the signal was sent"
         )
 
-    async def _is_gone(self) -> bool:
-        return not await self._exists(NAMESPACES, self._namespace)
-
-    # --- What is there --------------------------------------------------------------------------------------------
-
-    def _documents(self, path: str) -> list[Object]:
-        file = self._checkout / "examples" / path
-        if not file.is_file():
-            raise InstallError(f"{file} is missing: run the demo from a checkout, or give --checkout")
-        documents: list[Object] = list(yaml.safe_load_all(file.read_text()))
-        for document in documents:
-            document["metadata"]["namespace"] = self._namespace
-            _stringify_times(document)
-        return documents
-
-    async def _apply(self, document: Object) -> Object:
-        return await self._client.apply(BY_KIND[document["kind"]], self._namespace, document, manager=MANAGER)
-
-    async def _ladder_ready(self) -> bool:
-        return _condition(await self._client.get(resources.LADDERS, self._namespace, LADDER), "Ready")
-
-    async def _endpoints(self, number: int) -> bool:
-        slices = await self._client.list(resources.ENDPOINTSLICES, self._namespace)
-        return sum(len(_ready(s)) for s in slices) == number
-
-    async def _signal(self) -> Object:
-        return await self._client.get(resources.SIGNALS, self._namespace, "credit-scorer-fairness")
-
-    async def _tier(self, tier: str) -> bool:
-        return ((await self._signal()).get("status") or {}).get("tier") == tier
-
-    async def _escalation(self) -> Object | None:
-        found = await self._client.list(resources.ESCALATIONS, self._namespace)
-        return found[0] if found else None
-
-    async def _is_proved(self) -> bool:
-        escalation = await self._escalation()
-        return escalation is not None and _condition(escalation, "Contained")
-
     async def _report_containment(self) -> str:
         """Say what was done; the name of the escalation."""
-        escalation = await self._escalation()
+        escalation = await self._scene.escalation()
         assert escalation is not None  # noqa: S101 - it is contained, so it is there
         name, status = str(escalation["metadata"]["name"]), escalation["status"]
         self._detail(f"tier: [bold red]{status['tier']}[/bold red]; escalation: [bold]{name}[/bold]")
@@ -467,7 +271,7 @@ class Demo:
             await self._deploy(workload, REVISIONS[1])
             self._detail(f"[bold green]back in service[/bold green]: 3 ready endpoints of {REVISIONS[1]}")
             return
-        await self._until("3 ready endpoints", lambda: self._endpoints(3))
+        await self._until("3 ready endpoints", lambda: self._scene.endpoints(3))
         took = (time.monotonic() - since) * 1000
         self._detail(
             f"[bold green]back in service[/bold green]: the lock is lifted, 3 ready endpoints, {took:.0f} ms later"
@@ -479,15 +283,15 @@ class Demo:
     async def _is_contained_now(self) -> bool:
         deployment = await self._client.get(resources.DEPLOYMENTS, self._namespace, "credit-scorer")
         if self._action == "ScaleToZero":
-            return deployment["spec"].get("replicas") == 0 and await self._is_proved()
-        return _version(deployment) != REVISIONS[0] and await self._is_proved()
+            return deployment["spec"].get("replicas") == 0 and await self._scene.is_proved()
+        return version(deployment) != REVISIONS[0] and await self._scene.is_proved()
 
     async def _is_unlocked(self) -> bool:
-        escalation = await self._escalation()
+        escalation = await self._scene.escalation()
         return escalation is not None and bool((escalation["status"].get("resume") or {}).get("appliedAt"))
 
     async def _all_is_told(self) -> bool:
-        escalation = await self._escalation()
+        escalation = await self._scene.escalation()
         messages = escalation["status"].get("notifications") or () if escalation else ()
         return all(message["state"] != "Pending" for message in messages)
 
@@ -506,7 +310,7 @@ class Demo:
         await people.decide(ann, agreed, second)
         await people.decide(max_, agreed, second)
         await rivals.serve(workload)
-        await self._until("3 ready endpoints", lambda: self._endpoints(3))
+        await self._until("3 ready endpoints", lambda: self._scene.endpoints(3))
         self._detail("  [bold green]back in service[/bold green]: 3 ready endpoints")
         for name in (first, second):
             await self._verify(name, f" of {name}")
@@ -559,44 +363,4 @@ def _summary(event: str, detail: dict[str, str]) -> str:
 
 
 def _is_empty(first: Object, now: Object) -> bool:
-    return not _ready(first) & _ready(now)
-
-
-def _version(deployment: Object) -> str:
-    return str(deployment["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"])
-
-
-def _condition(obj: Object, kind: str) -> bool:
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == kind and c["status"] == "True" for c in conditions)
-
-
-def _ready(slice_: Object) -> set[str]:
-    return {
-        (e.get("targetRef") or {}).get("name", "")
-        for e in slice_.get("endpoints") or ()
-        if (e.get("conditions") or {}).get("ready") is not False
-    }
-
-
-def _readings(document: Object) -> str:
-    return ", ".join(f"{r['indicator']} {r['value']}" for r in document["spec"]["readings"])
-
-
-def _stringify_times(document: Object) -> None:
-    """YAML reads an unquoted time as a time; the API wants the text."""
-    spec = document.get("spec") or {}
-    if isinstance(spec.get("observedAt"), datetime):
-        spec["observedAt"] = format_time(spec["observedAt"])
-    review = ((spec.get("charter") or {}).get("review")) or {}
-    if "lastReviewed" in review:
-        review["lastReviewed"] = str(review["lastReviewed"])
-
-
-def _text(log: Path) -> str:
-    return log.read_text(errors="replace")
-
-
-def _said(log: Path) -> set[str]:
-    text = _text(log)
-    return {word for word in ("caches full", "leading") if f'"event": "{word}"' in text}
+    return not ready(first) & ready(now)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from riskladder.cli.demo_stage import PATIENCE, Stage
-from riskladder.cli.install import kubectl
+from demo.install import kubectl
+from demo.stage import PATIENCE, Stage
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
 from riskladder.cluster.resources import Resource

@@ -1,0 +1,116 @@
+"""One run of the demo: install, start the operator, tell the story, and clean up whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from demo.inbox import HOST, NETWORK, Inbox
+from demo.install import NAMESPACE, InstallError, install, kubectl, service_account_kubeconfig, uninstall
+from demo.scene import NAMESPACES
+from demo.stage import Stage
+from demo.story import Options, Story
+from riskladder.cluster import resources
+from riskladder.cluster.client import ApiError, Client, NotFound
+
+CRDS = resources.Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
+FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "ResourceQuota")
+"""Kinds that only an operator in pods needs: here it runs as a local process."""
+
+__all__ = ["Demo", "Options"]
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, client: Client, kubeconfig: Path, checkout: Path, namespace: str, options: Options) -> None:
+        """Prepare; ``run`` does everything."""
+        self._client, self._kubeconfig, self._checkout, self._namespace = client, kubeconfig, checkout, namespace
+        self._stage = Stage()
+        self._say, self._until = self._stage.say, self._stage.until
+        self._inbox = Inbox()
+        self._story = Story(self._stage, client, kubeconfig, checkout, namespace, self._inbox, options)
+
+    async def run(self) -> None:
+        """Install, show, and clean up whatever happens."""
+        fresh = not await self._exists(CRDS, "escalationladders.riskladder.dev")
+        try:
+            self._say("Installing the CRDs, the RBAC rules and the admission policies")
+            async with self._stage.progress("installing"):
+                await asyncio.to_thread(install, self._kubeconfig, self._checkout, without=FOR_PODS)
+            with tempfile.TemporaryDirectory(prefix="riskladder-demo-") as directory:
+                config = await asyncio.to_thread(
+                    service_account_kubeconfig, self._kubeconfig, Path(directory) / "operator.kubeconfig"
+                )
+                async with self._operator(config, Path(directory) / "operator.log"), self._inbox:
+                    await self._story.show()
+        finally:
+            await asyncio.shield(self._clean_up(fresh))
+        self._say(f"Done. {self._story.result}", "bold green")
+
+    async def _clean_up(self, fresh: bool) -> None:
+        """Remove the namespace, and what was installed, unless it had been there before."""
+        self._say("Cleaning up")
+        with contextlib.suppress(InstallError):
+            # With their pods: a namespace with pods that are still ending is not looked at again for many seconds.
+            what = ("delete", "deployments", "--all", "--cascade=foreground", "--timeout=40s")
+            await asyncio.to_thread(kubectl, self._kubeconfig, "-n", self._namespace, *what)
+        with contextlib.suppress(ApiError):
+            await self._client.delete(NAMESPACES, None, self._namespace)
+        with contextlib.suppress(InstallError):
+            await self._until("the namespace to go", self._is_gone)
+        if fresh:
+            async with self._stage.progress("removing what was installed"):
+                with contextlib.suppress(InstallError):
+                    await asyncio.to_thread(uninstall, self._kubeconfig, self._checkout)
+
+    async def _exists(self, resource: resources.Resource, name: str) -> bool:
+        try:
+            await self._client.get(resource, None, name)
+        except NotFound:
+            return False
+        return True
+
+    @contextlib.asynccontextmanager
+    async def _operator(self, config: Path, log: Path) -> AsyncIterator[None]:
+        """The operator as its own process under its own service account."""
+        self._say(f"Starting the operator as system:serviceaccount:{NAMESPACE}:riskladder (never as an administrator)")
+        with log.open("wb") as stream:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "riskladder", "operator", "--kubeconfig", str(config)),
+                *("--listen", "127.0.0.1:0", "--notify-host", HOST, "--notify-network", NETWORK),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+
+        async def leads() -> bool:
+            if process.returncode is not None:
+                raise InstallError(f"the operator ended with code {process.returncode}: {_text(log)[-2000:]}")
+            return {"caches full", "leading"} <= _said(log)
+
+        try:
+            await self._until("the operator to lead (does another one hold its Lease?)", leads, 15.0)
+            yield
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                await process.wait()
+
+    async def _is_gone(self) -> bool:
+        return not await self._exists(NAMESPACES, self._namespace)
+
+
+def _text(log: Path) -> str:
+    return log.read_text(errors="replace")
+
+
+def _said(log: Path) -> set[str]:
+    text = _text(log)
+    return {word for word in ("caches full", "leading") if f'"event": "{word}"' in text}
