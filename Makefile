@@ -51,9 +51,7 @@ check: venv ## Format, lint, types, layers, generated files up to date
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports
-	@$(PY) -m riskladder.api.crd crds --check
-	@$(PY) -m riskladder.cluster.manifests manifests --check
-	@$(PY) -m riskladder.api.reference docs/reference/api.md --check
+	@$(PY) -m riskladder.generate --check
 
 .PHONY: format
 format: venv ## Format and fix what can be fixed
@@ -62,9 +60,7 @@ format: venv ## Format and fix what can be fixed
 
 .PHONY: generate
 generate: venv ## Write the CRDs, RBAC rules, lock, components and API reference from their sources in the code
-	@$(PY) -m riskladder.api.crd crds
-	@$(PY) -m riskladder.cluster.manifests manifests
-	@$(PY) -m riskladder.api.reference docs/reference/api.md
+	@$(PY) -m riskladder.generate
 
 .PHONY: bench
 bench: venv ## How fast, against a floor, in one run

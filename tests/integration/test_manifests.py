@@ -15,8 +15,7 @@ import pytest
 import yaml
 from kubernetes import client, config
 
-from riskladder.cluster import manifests
-from riskladder.cluster.rbac import CLUSTER, NAMESPACED, OWN_NAMESPACE, Grant
+from riskladder.cluster.grants import CLUSTER, NAMESPACED, OWN_NAMESPACE, Grant
 from tests.cluster import ControlPlane
 from tests.cluster.install import FIELD_MANAGER, NAMESPACE, ROOT, kubectl, render, service_account_kubeconfig
 from tests.refusals import DOCUMENTS, Document
@@ -198,20 +197,16 @@ def test_image_is_set_in_one_place(rendered: list[Document], tmp_path: Path) -> 
     assert images == [["registry.bank.example/riskladder:9.9.9"]]
 
 
-def test_roles_are_the_table_of_grants(rendered: list[Document], capsys: pytest.CaptureFixture[str]) -> None:
+def test_roles_are_the_table_of_grants(rendered: list[Document]) -> None:
     assert rules(rendered, "ClusterRole", "riskladder") == [grant.to_rule() for grant in NAMESPACED]
     assert rules(rendered, "ClusterRole", "riskladder-policies") == [grant.to_rule() for grant in CLUSTER]
     assert rules(rendered, "Role", "riskladder") == [grant.to_rule() for grant in OWN_NAMESPACE]
-    assert manifests.main([str(ROOT / "manifests"), "--check"]) == 0, capsys.readouterr().err
 
 
-def test_generator_notices_an_edit_and_gives_every_reason(tmp_path: Path) -> None:
-    assert manifests.main([str(tmp_path)]) == 0
-    file = tmp_path / "base" / "rbac.yaml"
-    text = " ".join(line.removeprefix("# ") for line in file.read_text().splitlines())
+def test_every_grant_has_its_reason_in_the_file() -> None:
+    lines = (ROOT / "manifests" / "base" / "rbac.yaml").read_text().splitlines()
+    text = " ".join(line.removeprefix("# ") for line in lines)
     assert [grant.why for grant in (*NAMESPACED, *CLUSTER, *OWN_NAMESPACE) if grant.why not in text] == []
-    file.write_text(file.read_text().replace("[create, get]", "[create, get, delete]"))
-    assert manifests.main([str(tmp_path), "--check"]) == 1
 
 
 def test_no_role_has_a_wildcard_or_a_way_to_more(rendered: list[Document]) -> None:

@@ -12,10 +12,11 @@ import pytest
 import yaml
 from pydantic import Field
 
-from riskladder.api import crd, reference
 from riskladder.api.base import LIST_MAP_KEYS, LIST_TYPE, VALIDATIONS, Model
 from riskladder.api.kinds import KINDS, Kind
 from riskladder.api.schema import object_schema, structural
+from riskladder.generate import crd, reference
+from riskladder.generate.__main__ import main as generate
 from tests.refusals import ROOT
 
 Node = tuple[str, dict[str, Any]]
@@ -49,20 +50,22 @@ ALL = [
 
 
 def test_generated_files_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
-    assert crd.main([str(ROOT / "crds"), "--check"]) == 0, capsys.readouterr().err
-    assert reference.main([str(ROOT / "docs/reference/api.md"), "--check"]) == 0, capsys.readouterr().err
+    assert generate(["--root", str(ROOT), "--check"]) == 0, capsys.readouterr().err
     assert sorted(path.name for path in (ROOT / "crds").glob("riskladder.dev_*.yaml")) == sorted(crd.files())
 
 
 def test_check_names_the_file_that_is_out_of_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert crd.main([str(tmp_path / "crds")]) == 0
-    assert crd.main([str(tmp_path / "crds"), "--check"]) == 0
-    stale = tmp_path / "crds" / "riskladder.dev_escalations.yaml"
-    stale.write_text("# edited by hand\n")
-    capsys.readouterr()
-    assert crd.main([str(tmp_path / "crds"), "--check"]) == 1
-    assert capsys.readouterr().err == f"{stale}: out of date, run `make generate`\n"
-    assert stale.read_text() == "# edited by hand\n"
+    assert generate(["--root", str(tmp_path)]) == 0
+    assert generate(["--root", str(tmp_path), "--check"]) == 0
+    for part in ("crds/riskladder.dev_escalations.yaml", "manifests/base/rbac.yaml", "docs/reference/api.md"):
+        stale = tmp_path / part
+        generated = stale.read_text()
+        stale.write_text("# edited by hand\n")
+        capsys.readouterr()
+        assert generate(["--root", str(tmp_path), "--check"]) == 1
+        assert capsys.readouterr().err == f"{stale}: out of date, run `make generate`\n"
+        assert stale.read_text() == "# edited by hand\n"
+        stale.write_text(generated)
 
 
 def test_every_level_is_structural() -> None:

@@ -19,7 +19,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import authority, resources
 from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Refused
-from riskladder.cluster.rbac import Permissions
+from riskladder.cluster.permissions import Permissions
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People

@@ -7,11 +7,10 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable
 
+from riskladder.generate.text import WIDTH
 from riskladder.workloads.around import NETWORKPOLICIES, RESOURCES
 from riskladder.workloads.registry import ALWAYS, KNOWN
 from riskladder.workloads.runtime import Runtime
-
-WIDTH = 118
 
 SAME = (
     "request.operation == 'DELETE' ? variables.plural != 'networkpolicies' "

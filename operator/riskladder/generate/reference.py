@@ -1,15 +1,11 @@
-"""The API reference, generated from the models: `python -m riskladder.api.reference FILE [--check]`."""
+"""The API reference, generated from the models of the kinds."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from riskladder.api.base import API_VERSION, DURATION_PATTERN, LIST_MAP_KEYS, LIST_TYPE, VALIDATIONS
-from riskladder.api.crd import run
 from riskladder.api.kinds import KINDS, Kind
 from riskladder.api.schema import Schema, object_schema
 
@@ -140,16 +136,3 @@ def _codes(values: tuple[str, ...] | list[str]) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line: see the module."""
-    parser = argparse.ArgumentParser(prog="python -m riskladder.api.reference", description=__doc__)
-    parser.add_argument("file", type=Path, help="the page to write")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the page is out of date")
-    options = parser.parse_args(arguments)
-    return run({options.file: reference()}, check=options.check)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

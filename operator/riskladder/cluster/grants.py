@@ -1,5 +1,4 @@
-"""What the operator may do, once: the ClusterRole is generated from this table, and the operator checks itself
-against it.
+"""What the operator may do, once: its roles are generated from this table, and it checks itself against it.
 
 Each rule says who needs it and why, so that a reviewer can strike one out and know what is lost. No wildcard, no
 ``delete`` of anything (component isolate may delete its NetworkPolicies), and of Secrets only the one that holds the
@@ -8,18 +7,8 @@ channels' credentials.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
-
 from riskladder.api.base import GROUP
-from riskladder.cluster.client import Client
 from riskladder.workloads.grant import Grant as Grant
-from riskladder.workloads.runtime import Runtime
-from riskladder.workloads.suspend import Companion
-
-CHECK_EVERY = 300.0
-"""Seconds for which a complete set of permissions is believed."""
-
 
 NAMESPACED = (
     Grant(
@@ -113,55 +102,3 @@ CLUSTER = (
     ),
 )
 """Of the cluster, however few namespaces it is bound in: what has no namespace."""
-
-
-class Permissions:
-    """Asks the API server what the operator may not do (SelfSubjectAccessReview, which is allowed to everybody)."""
-
-    def __init__(self, client: Client, runtimes: Iterable[Runtime | Companion] = ()) -> None:
-        """Ask through this client, about what is always needed and what these runtimes need."""
-        self._client = client
-        self._checks = _checks((*NAMESPACED, *(grant for runtime in runtimes for grant in runtime.permissions)))
-        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
-
-    def forget(self, namespace: str) -> None:
-        """Ask again next time."""
-        self._known.pop(namespace, None)
-
-    async def missing(self, namespace: str) -> tuple[str, ...]:
-        """What is missing in a namespace, for example ``patch deployments.apps in namespace models``."""
-        known = self._known.get(namespace)
-        if known is not None and not known[1] and time.monotonic() - known[0] < CHECK_EVERY:
-            return known[1]
-        missing = []
-        for group, resource, verb in self._checks:
-            plural, _, subresource = resource.partition("/")
-            answer = await self._client.request(
-                "POST",
-                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-                verb="create",
-                resource="selfsubjectaccessreviews.authorization.k8s.io",
-                body={
-                    "apiVersion": "authorization.k8s.io/v1",
-                    "kind": "SelfSubjectAccessReview",
-                    "spec": {
-                        "resourceAttributes": {
-                            "namespace": namespace,
-                            "group": group,
-                            "resource": plural,
-                            "subresource": subresource,
-                            "verb": verb,
-                        }
-                    },
-                },
-            )
-            if not (answer.get("status") or {}).get("allowed"):
-                title = f"{plural}.{group}" if group else plural
-                title += f"/{subresource}" if subresource else ""
-                missing.append(f"{verb} {title} in namespace {namespace}")
-        self._known[namespace] = (time.monotonic(), tuple(missing))
-        return tuple(missing)
-
-
-def _checks(grants: Iterable[Grant]) -> list[tuple[str, str, str]]:
-    return [(g.group, resource, verb) for g in grants if g.checked for resource in g.resources for verb in g.verbs]

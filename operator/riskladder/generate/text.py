@@ -1,0 +1,31 @@
+"""How generated YAML is written: with a header, lists of words on one line, and without anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+HEADER = "# Generated from operator/riskladder/{source} by `make generate`. Do not edit.\n"
+WIDTH = 118
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists of words on one line and no anchors, as people write RBAC rules."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_words(self, data: Iterable[Any]) -> yaml.Node:
+        words = list(data)
+        flow = all(isinstance(word, str) for word in words)
+        return self.represent_sequence("tag:yaml.org,2002:seq", words, flow_style=flow)
+
+
+_Dumper.add_representer(list, _Dumper.represent_words)
+
+
+def dump(document: Any) -> str:
+    """Return a document as YAML, its keys in the order in which they were given."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=WIDTH, default_flow_style=False)
