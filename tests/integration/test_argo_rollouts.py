@@ -9,7 +9,7 @@ import pytest
 
 from riskladder.cluster import resources
 from riskladder.cluster.client import Object
-from riskladder.workloads.argo import ROLLOUT
+from riskladder.workloads.runtimes.argo import ROLLOUT
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import RolloutsController, install_crds
 from tests.conftest import progress

@@ -8,7 +8,7 @@ import pytest
 
 from riskladder.cluster import resources
 from riskladder.cluster.client import Object
-from riskladder.workloads.suspend import CRONWORKFLOWS, JOBS
+from riskladder.workloads.companions.suspend import CRONWORKFLOWS, JOBS
 from tests.cluster import LocalControlPlane
 from tests.cluster.install import render
 from tests.cluster.peers import crds

@@ -12,7 +12,7 @@ import pytest
 
 from riskladder.cluster import resources
 from riskladder.cluster.client import Forbidden, NotFound, Object
-from riskladder.workloads.around import HTTPROUTES, SERVICES
+from riskladder.workloads.network import HTTPROUTES, SERVICES
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import crds
 from tests.integration.runtimes import HELD, Place, place

@@ -12,7 +12,7 @@ import pytest
 
 from riskladder.cluster import resources
 from riskladder.cluster.client import Forbidden, NotFound, Object
-from riskladder.workloads.around import NETWORKPOLICIES
+from riskladder.workloads.network import NETWORKPOLICIES
 from tests.cluster import LocalControlPlane
 from tests.integration.runtimes import HELD, Place, place
 from tests.integration.world import condition, ladder

@@ -10,7 +10,7 @@ import pytest
 from riskladder.cluster import resources
 from riskladder.cluster.client import Object
 from riskladder.cluster.resources import Resource
-from riskladder.workloads.keda import ANNOTATION, SCALEDOBJECTS
+from riskladder.workloads.companions.keda import ANNOTATION, SCALEDOBJECTS
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import KedaOperator, install_crds
 from tests.conftest import progress

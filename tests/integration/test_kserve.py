@@ -15,7 +15,7 @@ import pytest
 
 from riskladder.cluster import resources
 from riskladder.cluster.client import Forbidden, NotFound, Object
-from riskladder.workloads.kserve import INFERENCESERVICE, LLMINFERENCESERVICE, STOP, TAGS, KServe
+from riskladder.workloads.runtimes.kserve import INFERENCESERVICE, LLMINFERENCESERVICE, STOP, TAGS, KServe
 from tests.cluster import LocalControlPlane
 from tests.cluster.install import InstallError, kubectl
 from tests.cluster.peers import crds

@@ -13,7 +13,7 @@ import pytest
 
 from riskladder.cluster import resources
 from riskladder.cluster.client import Forbidden, Object
-from riskladder.workloads.ray import RAYCLUSTERS, RAYSERVICES
+from riskladder.workloads.runtimes.ray import RAYCLUSTERS, RAYSERVICES
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import crds
 from tests.integration.runtimes import CRDS, HELD, Place, place, resources_head

@@ -13,7 +13,7 @@ import pytest
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, NotFound, Object
 from riskladder.cluster.connection import connect
-from riskladder.workloads.scalable import Scalable, parse
+from riskladder.workloads.runtimes.scalable import Scalable, parse
 from tests.cluster import LocalControlPlane
 from tests.cluster.install import install, service_account_kubeconfig
 from tests.cluster.peers import install_definitions

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from riskladder.cluster.client import Forbidden, Object
-from riskladder.workloads.seldon import MODELS, SELDON_MODEL
+from riskladder.workloads.runtimes.seldon import MODELS, SELDON_MODEL
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import crds
 from tests.integration.runtimes import HELD, Place, place

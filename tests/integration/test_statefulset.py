@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from riskladder.cluster.client import Object
-from riskladder.workloads.statefulset import STATEFULSET
+from riskladder.workloads.runtimes.statefulset import STATEFULSET
 from tests.cluster import LocalControlPlane
 from tests.integration.runtimes import HELD, Place, place
 from tests.integration.world import ladder

@@ -18,8 +18,8 @@ from typing import Any
 from riskladder.cluster import resources
 from riskladder.cluster.client import Object
 from riskladder.cluster.resources import Resource
-from riskladder.workloads.around import NETWORKPOLICIES
-from riskladder.workloads.statefulset import STATEFULSET
+from riskladder.workloads.network import NETWORKPOLICIES
+from riskladder.workloads.runtimes.statefulset import STATEFULSET
 from tests.cluster.install import kubectl
 from tests.integration.world import LABEL, SERVICES, World, signal
 from tests.integration.world import ladder as ladder_of

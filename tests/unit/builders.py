@@ -34,11 +34,11 @@ from riskladder.policy.snapshot import (
     breached_by,
     settled_by,
 )
-from riskladder.workloads import deployment
-from riskladder.workloads.deployment import DEPLOYMENT
-from riskladder.workloads.facts import Workload
-from riskladder.workloads.replicas import read_pod
-from riskladder.workloads.suspend import Beside
+from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.model import Workload
+from riskladder.workloads.runtimes import deployment
+from riskladder.workloads.runtimes.deployment import DEPLOYMENT
+from riskladder.workloads.runtimes.replicas import read_pod
 
 Document = dict[str, Any]
 Edit = Callable[[Document], object]

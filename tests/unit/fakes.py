@@ -9,7 +9,7 @@ from riskladder.cluster.resources import Resource
 from riskladder.controller.scheduler import Urgent
 from riskladder.controller.store import Key, Store
 from riskladder.policy.snapshot import Snapshot
-from riskladder.workloads.facts import Workload
+from riskladder.workloads.model import Workload
 from tests.unit.builders import KEY, NAMESPACE, Document
 
 CREATED = "2026-11-24T06:00:00Z"

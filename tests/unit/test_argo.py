@@ -16,10 +16,10 @@ from riskladder.controller.workload_cache import WorkloadCache
 from riskladder.controller.workload_writer import WorkloadWriter
 from riskladder.policy.plan import Settlement
 from riskladder.policy.snapshot import TargetKey
-from riskladder.workloads.argo import HASH_LABEL, INJECTED_METADATA, ROLLOUT, own_template, read_revision
-from riskladder.workloads.facts import Pod, Revision, Workload
+from riskladder.workloads.model import Pod, Revision, Settling, Workload
 from riskladder.workloads.registry import Runtimes
-from riskladder.workloads.runtime import Impossible, Settling, Write
+from riskladder.workloads.results import Impossible, Write
+from riskladder.workloads.runtimes.argo import HASH_LABEL, INJECTED_METADATA, ROLLOUT, own_template, read_revision
 from tests.unit.builders import Document, Scene, contain_by, edited, ladder, signal, template
 
 CANARY: Document = {"canary": {"steps": [{"setWeight": 50}, {"pause": {}}]}}

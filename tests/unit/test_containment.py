@@ -15,7 +15,7 @@ from riskladder.policy.decide import decide
 from riskladder.policy.progress import MAX_UNDONE, record_undone
 from riskladder.policy.snapshot import Signal
 from riskladder.policy.trail import SETTLE
-from riskladder.workloads.facts import OPERATOR, Revision, Workload
+from riskladder.workloads.model import OPERATOR, Revision, Workload
 from tests.unit.builders import (
     NOW,
     Document,

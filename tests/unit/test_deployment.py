@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.cluster import client
-from riskladder.workloads import deployment
-from riskladder.workloads.deployment import DEPLOYMENT, HASH_LABEL, read_replicaset
-from riskladder.workloads.facts import OPERATOR, Image, Revision, Workload
-from riskladder.workloads.replicas import read_pod, running_images, template_digest
-from riskladder.workloads.runtime import Impossible, Write
+from riskladder.workloads.model import OPERATOR, Image, Revision, Workload
+from riskladder.workloads.results import Impossible, Write
+from riskladder.workloads.runtimes import deployment
+from riskladder.workloads.runtimes.deployment import DEPLOYMENT, HASH_LABEL, read_replicaset
+from riskladder.workloads.runtimes.replicas import read_pod, running_images, template_digest
 from tests.unit.builders import Document, deployment_object, edited, pod_object, replicaset_object, template, workload
 
 # --- Facts in ---------------------------------------------------------------------------------------------------------

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskladder.workloads.argo import ROLLOUT
-from riskladder.workloads.deployment import DEPLOYMENT
-from riskladder.workloads.facts import JsonPatch
-from riskladder.workloads.kserve import INFERENCESERVICE, LLMINFERENCESERVICE, STOP
-from riskladder.workloads.ray import RAYCLUSTER, RAYSERVICE
+from riskladder.workloads.model import Runtime
 from riskladder.workloads.registry import KNOWN
-from riskladder.workloads.runtime import Runtime, Write
-from riskladder.workloads.scalable import Scalable, parse
-from riskladder.workloads.seldon import SELDON_MODEL
-from riskladder.workloads.statefulset import STATEFULSET
+from riskladder.workloads.results import JsonPatch, Write
+from riskladder.workloads.runtimes.argo import ROLLOUT
+from riskladder.workloads.runtimes.deployment import DEPLOYMENT
+from riskladder.workloads.runtimes.kserve import INFERENCESERVICE, LLMINFERENCESERVICE, STOP
+from riskladder.workloads.runtimes.ray import RAYCLUSTER, RAYSERVICE
+from riskladder.workloads.runtimes.scalable import Scalable, parse
+from riskladder.workloads.runtimes.seldon import SELDON_MODEL
+from riskladder.workloads.runtimes.statefulset import STATEFULSET
 from tests.unit.builders import Document
 
 words = st.text("abcdef", min_size=1, max_size=4)

@@ -14,8 +14,10 @@ from riskladder.api.tiers import Tier
 from riskladder.policy import contain
 from riskladder.policy.judge import judge
 from riskladder.policy.plan import Plan
-from riskladder.workloads.around import NETWORKPOLICIES, SERVICES, Around, Left, Outlet, Outside, Unsupported, Way
-from riskladder.workloads.isolation import (
+from riskladder.workloads.network import NETWORKPOLICIES, SERVICES, Around, Outlet
+from riskladder.workloads.results import Impossible
+from riskladder.workloads.safe_states.fallback import read_service
+from riskladder.workloads.safe_states.isolate import (
     LABEL_ESCALATION,
     allowing,
     choose,
@@ -25,8 +27,7 @@ from riskladder.workloads.isolation import (
     prove,
     read_policy,
 )
-from riskladder.workloads.runtime import Impossible
-from riskladder.workloads.traffic import read_service
+from riskladder.workloads.safe_states.network_path import Left, Outside, Unsupported, Way
 from tests.unit.builders import Document, Scene, at, contain_by, ladder, scaled_by, signal, workload
 
 CONTAINED = ConditionType.CONTAINED

@@ -15,10 +15,10 @@ from riskladder.api.escalation import MAX_BESIDE
 from riskladder.api.reasons import Reason
 from riskladder.policy import beside
 from riskladder.policy.decide import decide
-from riskladder.workloads import keda
-from riskladder.workloads.deployment import DEPLOYMENT
-from riskladder.workloads.statefulset import STATEFULSET
-from riskladder.workloads.suspend import Beside
+from riskladder.workloads.companions import keda
+from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.runtimes.deployment import DEPLOYMENT
+from riskladder.workloads.runtimes.statefulset import STATEFULSET
 from tests.unit.builders import Document, Scene, contain_by, contained, ladder, signal, workload
 
 words = st.text("abcdef", min_size=1, max_size=4)

@@ -12,8 +12,10 @@ import pytest
 from riskladder.controller.workload_cache import WorkloadCache
 from riskladder.policy.contain import take_evidence
 from riskladder.policy.snapshot import TargetKey
-from riskladder.workloads.facts import Image, Pod, Revision
-from riskladder.workloads.kserve import (
+from riskladder.workloads.model import Image, Pod, Revision
+from riskladder.workloads.registry import Runtimes
+from riskladder.workloads.results import Impossible, Write
+from riskladder.workloads.runtimes.kserve import (
     CANARY,
     FROZEN,
     INFERENCESERVICE,
@@ -25,8 +27,6 @@ from riskladder.workloads.kserve import (
     KServe,
     Service,
 )
-from riskladder.workloads.registry import Runtimes
-from riskladder.workloads.runtime import Impossible, Write
 from tests.unit.builders import NOW, Document
 
 R1, R2, R3 = (f"scorer-predictor-0000{n}" for n in (1, 2, 3))

@@ -17,7 +17,7 @@ from riskladder.policy.contain import LABEL_CONTAINMENT
 from riskladder.policy.decide import decide
 from riskladder.policy.snapshot import Proof
 from riskladder.policy.trail import after_close
-from riskladder.workloads.suspend import Beside
+from riskladder.workloads.companions.suspend import Beside
 from tests.unit.builders import NOW, Document, Scene, at, edited, ladder, scaled_by, signal, workload
 
 LADDER = yaml.safe_load("""

@@ -10,10 +10,10 @@ import pytest
 from riskladder.cluster.resources import ENDPOINTSLICES, PODS, Resource
 from riskladder.controller.workload_cache import WorkloadCache
 from riskladder.policy.snapshot import TargetKey
-from riskladder.workloads.facts import Image, Workload
-from riskladder.workloads.ray import RAYCLUSTER, RAYCLUSTERS, RAYSERVICE, RAYSERVICES, Suspendable
+from riskladder.workloads.model import Image, Workload
 from riskladder.workloads.registry import Runtimes
-from riskladder.workloads.runtime import Impossible, Write
+from riskladder.workloads.results import Impossible, Write
+from riskladder.workloads.runtimes.ray import RAYCLUSTER, RAYCLUSTERS, RAYSERVICE, RAYSERVICES, Suspendable
 from tests.unit.builders import NAMESPACE, Document
 
 KINDS = [RAYCLUSTER, RAYSERVICE]

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from riskladder.api.resource import Resource
 from riskladder.cli.main import app
-from riskladder.workloads.facts import Pod
+from riskladder.workloads.model import Pod
 from riskladder.workloads.registry import Runtimes
-from riskladder.workloads.runtime import Impossible, Write
-from riskladder.workloads.scalable import Scalable, equalities, parse
+from riskladder.workloads.results import Impossible, Write
+from riskladder.workloads.runtimes.scalable import Scalable, equalities, parse
 from tests.unit.builders import Document
 
 TEXT = "example.dev/v1/scorers=Scorer"

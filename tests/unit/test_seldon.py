@@ -7,9 +7,9 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from riskladder.workloads.facts import Revision
-from riskladder.workloads.runtime import Impossible, Write
-from riskladder.workloads.seldon import MAX_HASH, SELDON_MODEL
+from riskladder.workloads.model import Revision
+from riskladder.workloads.results import Impossible, Write
+from riskladder.workloads.runtimes.seldon import MAX_HASH, SELDON_MODEL
 from tests.unit.builders import NAMESPACE, Document
 
 WRITTEN = "2026-11-24T12:00:00Z"

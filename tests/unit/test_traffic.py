@@ -16,11 +16,12 @@ from riskladder.api.escalation import SavedField, Through
 from riskladder.api.tiers import Fallback
 from riskladder.cluster.resources import DEPLOYMENTS, ENDPOINTSLICES, ESCALATIONS
 from riskladder.controller.store import Store
-from riskladder.workloads.around import HTTPROUTES, SERVICES, Around, Left, Outside, Unsupported, Way, selects
-from riskladder.workloads.facts import Workload
+from riskladder.workloads.model import Workload
+from riskladder.workloads.network import HTTPROUTES, SERVICES, Around, selects
 from riskladder.workloads.registry import Runtimes
-from riskladder.workloads.runtime import Impossible
-from riskladder.workloads.traffic import choose, divert, give_back, prove, read_route, read_service
+from riskladder.workloads.results import Impossible
+from riskladder.workloads.safe_states.fallback import choose, divert, give_back, prove, read_route, read_service
+from riskladder.workloads.safe_states.network_path import Left, Outside, Unsupported, Way
 from tests.unit.builders import KEY, Document, Scene, contain_by, deployment_object, ladder, signal, workload
 
 CREATED = "2026-11-24T06:00:00Z"

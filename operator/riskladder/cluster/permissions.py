@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from riskladder.cluster.client import Client
 from riskladder.cluster.grants import NAMESPACED, Grant
-from riskladder.workloads.runtime import Runtime
-from riskladder.workloads.suspend import Companion
+from riskladder.workloads.companions.suspend import Companion
+from riskladder.workloads.model import Runtime
 
 CHECK_EVERY = 300.0
 """Seconds for which a complete set of permissions is believed."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from riskladder.api.base import GROUP, VERSION
 from riskladder.api.resource import Resource as Resource
-from riskladder.workloads import deployment, keda, statefulset, suspend
+from riskladder.workloads.companions import keda, suspend
 from riskladder.workloads.registry import Runtimes
+from riskladder.workloads.runtimes import deployment, statefulset
 
 LADDERS = Resource(GROUP, VERSION, "escalationladders", "EscalationLadder")
 SIGNALS = Resource(GROUP, VERSION, "modelrisksignals", "ModelRiskSignal")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from riskladder.workloads.around import HTTPROUTES, NETWORKPOLICIES, RESOURCES, SERVICES, Around, Outlet
-from riskladder.workloads.isolation import read_policy
-from riskladder.workloads.traffic import read_route, read_service
+from riskladder.workloads.network import HTTPROUTES, NETWORKPOLICIES, RESOURCES, SERVICES, Around, Outlet
+from riskladder.workloads.safe_states.fallback import read_route, read_service
+from riskladder.workloads.safe_states.isolate import read_policy
 
 Object = Mapping[str, Any]
 READ = {SERVICES.kind: read_service, HTTPROUTES.kind: read_route, NETWORKPOLICIES.kind: read_policy}

@@ -34,8 +34,8 @@ from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising, Settlement
 from riskladder.policy.progress import record_undone
 from riskladder.policy.snapshot import Escalation, Proof, Snapshot, Stamps, TargetKey
+from riskladder.workloads.companions.suspend import Beside
 from riskladder.workloads.registry import Runtimes
-from riskladder.workloads.suspend import Beside
 
 log = structlog.get_logger(__name__)
 

@@ -44,8 +44,8 @@ from riskladder.policy.snapshot import (
     breached_by,
     settled_by,
 )
-from riskladder.workloads.around import NETWORKPOLICIES
-from riskladder.workloads.facts import Workload
+from riskladder.workloads.model import Workload
+from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.registry import Runtimes
 
 log = structlog.get_logger(__name__)

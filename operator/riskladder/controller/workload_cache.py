@@ -11,11 +11,10 @@ from typing import Any
 
 from riskladder.cluster import resources
 from riskladder.policy.snapshot import TargetKey
-from riskladder.workloads import argo, deployment, ray, statefulset
-from riskladder.workloads.facts import Pod, Revision, Workload
+from riskladder.workloads.model import Pod, Revision, Runtime, Workload
 from riskladder.workloads.registry import Runtimes
-from riskladder.workloads.replicas import controller_uid, read_pod
-from riskladder.workloads.runtime import Runtime
+from riskladder.workloads.runtimes import argo, deployment, ray, statefulset
+from riskladder.workloads.runtimes.replicas import controller_uid, read_pod
 
 Object = Mapping[str, Any]
 SERVICE_NAME = "kubernetes.io/service-name"

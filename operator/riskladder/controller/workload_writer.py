@@ -16,11 +16,11 @@ from riskladder.policy import beside
 from riskladder.policy.contain import outside
 from riskladder.policy.plan import Act, Lifting, Rehearsal, Restoring, Settlement, Switch
 from riskladder.policy.snapshot import Escalation, Snapshot, TargetKey
-from riskladder.workloads import keda, suspend
-from riskladder.workloads.around import Outside
-from riskladder.workloads.facts import Revision, Workload
-from riskladder.workloads.runtime import Impossible, Write
-from riskladder.workloads.suspend import Beside
+from riskladder.workloads.companions import keda, suspend
+from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.results import Impossible, Write
+from riskladder.workloads.safe_states.network_path import Outside
 
 log = structlog.get_logger(__name__)
 

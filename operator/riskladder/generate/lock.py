@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from riskladder.generate.text import WIDTH
-from riskladder.workloads.around import NETWORKPOLICIES, RESOURCES
+from riskladder.workloads.model import Runtime
+from riskladder.workloads.network import NETWORKPOLICIES, RESOURCES
 from riskladder.workloads.registry import ALWAYS, KNOWN
-from riskladder.workloads.runtime import Runtime
 
 SAME = (
     "request.operation == 'DELETE' ? variables.plural != 'networkpolicies' "

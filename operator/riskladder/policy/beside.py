@@ -20,7 +20,7 @@ from riskladder.policy.draft import Draft
 from riskladder.policy.evaluate import tier_of
 from riskladder.policy.plan import Switch
 from riskladder.policy.snapshot import Escalation, Snapshot
-from riskladder.workloads.suspend import Beside
+from riskladder.workloads.companions.suspend import Beside
 
 LOOK_EVERY = timedelta(minutes=1)
 """Between looks at what is suspended: nothing of it is watched."""

@@ -27,11 +27,13 @@ from riskladder.policy.evaluate import rank, tier_of
 from riskladder.policy.judge import Demand, Group, Judgement
 from riskladder.policy.plan import Act, Opening, Rising, Settlement
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot, Stamps, is_governed
-from riskladder.workloads import around, isolation, traffic
-from riskladder.workloads.around import NETWORKPOLICIES, Left, Outside, Unsupported, Waits, Way
-from riskladder.workloads.facts import Revision, Workload
-from riskladder.workloads.replicas import running_images
-from riskladder.workloads.runtime import Impossible, Proof, Settling
+from riskladder.workloads import network
+from riskladder.workloads.model import Revision, Settling, Workload
+from riskladder.workloads.network import NETWORKPOLICIES
+from riskladder.workloads.results import Impossible, Proof
+from riskladder.workloads.runtimes.replicas import running_images
+from riskladder.workloads.safe_states import fallback, isolate, network_path
+from riskladder.workloads.safe_states.network_path import Left, Outside, Unsupported, Waits, Way
 
 LABEL_LADDER = f"{GROUP}/ladder"
 LABEL_TIER = f"{GROUP}/tier"
@@ -151,9 +153,9 @@ def choose(
     if containment.action is ContainmentAction.SCALE_TO_ZERO:
         return Choice(ContainmentAction.SCALE_TO_ZERO, intended, workload.runtime.stopping(workload))
     if containment.action is ContainmentAction.FALLBACK:
-        way, reason = traffic.choose(workload, containment.fallback), Reason.FALLBACK_IMPOSSIBLE
+        way, reason = fallback.choose(workload, containment.fallback), Reason.FALLBACK_IMPOSSIBLE
     else:
-        way, reason = isolation.choose(workload, escalation), Reason.ISOLATE_IMPOSSIBLE
+        way, reason = isolate.choose(workload, escalation), Reason.ISOLATE_IMPOSSIBLE
     if isinstance(way, Way):
         return _by_way(containment.action, intended, way, way.message)
     reason = Reason.ACTION_NOT_SUPPORTED if isinstance(way, Unsupported) else reason
@@ -169,7 +171,7 @@ def _instead(containment: Containment, workload: Workload, reason: Reason, why: 
     if ContainmentAction.ISOLATE in (containment.action, containment.if_impossible):
         if containment.action is ContainmentAction.ISOLATE:
             return Choice(ContainmentAction.SCALE_TO_ZERO, reason, why[:1024])
-        way = isolation.choose(workload, escalation)
+        way = isolate.choose(workload, escalation)
         if isinstance(way, Way):
             return _by_way(ContainmentAction.ISOLATE, reason, way, f"{why}; {way.message}")
         why = f"{why}; nor can it be isolated: {way.why}"
@@ -320,7 +322,9 @@ def _carried_on(snapshot: Snapshot, workload: Workload, choice: Choice) -> Choic
                     through = Through(kind=kind, name=name)
     if through is not None and through.kind == NETWORKPOLICIES.kind:
         saved = {
-            key: f for key, f in saved.items() if not key[0].startswith(through.kind) or key[0] == around.title(through)
+            key: f
+            for key, f in saved.items()
+            if not key[0].startswith(through.kind) or key[0] == network.title(through)
         }
     return replace(choice, through=through, saved=tuple(saved.values()))
 
@@ -544,15 +548,15 @@ def _another_way(workload: Workload, escalation: Escalation, active: Intent, *, 
     """What is done where a Service or HTTPRoute is gone, or has changed between the evidence and the act."""
     through = active.through
     assert through is not None  # noqa: S101
-    if through.kind == NETWORKPOLICIES.kind or isinstance(around.reach(workload, through.kind), Impossible):
+    if through.kind == NETWORKPOLICIES.kind or isinstance(network_path.reach(workload, through.kind), Impossible):
         return None
     pinned = tier_of(escalation.spec.policy, active.tier)
     declared = (pinned.containment if pinned else None) or Containment(action=active.action)
-    if why := traffic.usable(workload, through):
+    if why := fallback.usable(workload, through):
         return _instead(declared, workload, Reason.FALLBACK_IMPOSSIBLE, f"no Fallback any more: {why}", escalation.name)
     evidence = active.evidence or escalation.spec.evidence
-    saved = next((f for f in evidence.fields if f.on == around.title(through)), None) if evidence else None
-    way = traffic.choose(workload, _fallback_of(through))
+    saved = next((f for f in evidence.fields if f.on == network.title(through)), None) if evidence else None
+    way = fallback.choose(workload, _fallback_of(through))
     if was_done or not isinstance(way, Way) or saved is None or saved.value == way.saved.value:
         return None
     message = f"{through.kind} {through.name} had changed before the act; {way.message}"
@@ -600,8 +604,8 @@ def prove(workload: Workload, escalation: Escalation, intent: Intent) -> Proof:
     """How far the intent has got on the workload as it is now."""
     if intent.through is not None:
         if intent.through.kind == NETWORKPOLICIES.kind:
-            return isolation.prove(workload, intent.through)
-        return traffic.prove(workload, intent.through)
+            return isolate.prove(workload, intent.through)
+        return fallback.prove(workload, intent.through)
     if intent.action is ContainmentAction.ROLLBACK:
         wanted = intent.pod_template_hash or ""
         quarantined = quarantined_hash(escalation, intent)
@@ -684,7 +688,7 @@ def settle(snapshot: Snapshot, judgement: Judgement) -> Settlement | None:
 
 def _undone_by(workload: Workload, intent: Intent) -> str:
     if intent.through is not None:
-        found = around.seen(workload, intent.through)
+        found = network_path.seen(workload, intent.through)
         return (found.set_by if found else "") or "unknown"  # a deletion leaves no name
     rollback = intent.action is ContainmentAction.ROLLBACK
     return (workload.template_set_by if rollback else workload.replicas_set_by) or "unknown"
@@ -698,9 +702,9 @@ def outside(workload: Workload, escalation: Escalation, intent: Intent) -> Outsi
     through = intent.through
     assert through is not None  # noqa: S101
     if through.kind != NETWORKPOLICIES.kind:
-        return traffic.divert(workload, through)
-    labels = {LABEL_LADDER: escalation.spec.ladder.name, isolation.LABEL_ESCALATION: escalation.name}
-    return isolation.isolate(workload, through, labels, escalation.uid)
+        return fallback.divert(workload, through)
+    labels = {LABEL_LADDER: escalation.spec.ladder.name, isolate.LABEL_ESCALATION: escalation.name}
+    return isolate.isolate(workload, through, labels, escalation.uid)
 
 
 def back(workload: Workload, escalation: Escalation) -> dict[str, Outside | Left | Waits | None]:
@@ -714,9 +718,9 @@ def back(workload: Workload, escalation: Escalation) -> dict[str, Outside | Left
             continue
         kind, _, name = field.on.partition("/")
         if kind == NETWORKPOLICIES.kind:
-            found[field.on] = isolation.give_back(workload, Through(kind=kind, name=name))
+            found[field.on] = isolate.give_back(workload, Through(kind=kind, name=name))
             continue
-        found[field.on] = traffic.give_back(workload, field)
+        found[field.on] = fallback.give_back(workload, field)
         if isinstance(found[field.on], Outside) and asked and not any(p.ready for p in workload.pods):
             found[field.on] = Waits(f"{field.on} is given back once a pod of the {workload.kind} is ready")
     return found

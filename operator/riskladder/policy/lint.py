@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, QuorumMember, Tier
-from riskladder.workloads import suspend
+from riskladder.workloads.companions import suspend
 
 
 class Advice(NamedTuple):

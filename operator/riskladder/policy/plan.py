@@ -15,10 +15,10 @@ from riskladder.api.reasons import Reason
 from riskladder.api.signal import SignalStatus
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.snapshot import Decision, Escalation, Signal
-from riskladder.workloads.around import Outside
-from riskladder.workloads.facts import Revision
-from riskladder.workloads.runtime import Write
-from riskladder.workloads.suspend import Beside
+from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.model import Revision
+from riskladder.workloads.results import Write
+from riskladder.workloads.safe_states.network_path import Outside
 
 ACTOR = "riskladder"
 """The operator, as an actor in records."""

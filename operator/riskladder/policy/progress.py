@@ -26,9 +26,9 @@ from riskladder.policy.evaluate import tier_of
 from riskladder.policy.judge import Group, Judgement
 from riskladder.policy.plan import Entry, EscalationUpdate, Lifting, Measure, On, Restoring
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps
-from riskladder.workloads import traffic
-from riskladder.workloads.around import Left, Outside, Waits, seen
-from riskladder.workloads.runtime import Proof
+from riskladder.workloads.results import Proof
+from riskladder.workloads.safe_states import fallback
+from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, seen
 
 FIGHT, FIGHT_WITHIN = 10, timedelta(minutes=1)
 """So many undoings, none so long after the one before, are a fight that the operator does not settle."""
@@ -517,7 +517,7 @@ def _done(intent: Intent) -> str:
     if intent.through is not None and intent.action is ContainmentAction.ISOLATE:
         return f"isolated by NetworkPolicy {intent.through.name}"
     if intent.through is not None:
-        return traffic.done(intent.through)
+        return fallback.done(intent.through)
     if intent.action is ContainmentAction.ROLLBACK:
         return f"rolled back to revision {intent.revision}"
     return "scaled to zero"

@@ -13,9 +13,9 @@ from riskladder.api.escalation import EscalationSpec, EscalationStatus, PinnedPo
 from riskladder.api.ladder import EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
-from riskladder.workloads.facts import Workload
-from riskladder.workloads.labels import matches
-from riskladder.workloads.suspend import Beside
+from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.model import Workload
+from riskladder.workloads.selectors import matches
 
 
 class TargetKey(NamedTuple):

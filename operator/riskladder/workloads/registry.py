@@ -7,19 +7,19 @@ from types import MappingProxyType
 
 from riskladder.api.base import GROUP
 from riskladder.api.resource import Resource
-from riskladder.workloads.argo import ROLLOUT
-from riskladder.workloads.around import COMPONENTS, RESOURCES
-from riskladder.workloads.deployment import DEPLOYMENT
-from riskladder.workloads.isolation import ISOLATE
-from riskladder.workloads.keda import KEDA
-from riskladder.workloads.kserve import INFERENCESERVICE, LLMINFERENCESERVICE
-from riskladder.workloads.ray import RAYCLUSTER, RAYSERVICE
-from riskladder.workloads.runtime import Runtime
-from riskladder.workloads.scalable import Scalable, parse
-from riskladder.workloads.seldon import SELDON_MODEL
-from riskladder.workloads.statefulset import STATEFULSET
-from riskladder.workloads.suspend import ARGO_WORKFLOWS, Companion
-from riskladder.workloads.traffic import FALLBACK, FALLBACK_HTTPROUTE
+from riskladder.workloads.companions.keda import KEDA
+from riskladder.workloads.companions.suspend import ARGO_WORKFLOWS, Companion
+from riskladder.workloads.model import Runtime
+from riskladder.workloads.network import COMPONENTS, RESOURCES
+from riskladder.workloads.runtimes.argo import ROLLOUT
+from riskladder.workloads.runtimes.deployment import DEPLOYMENT
+from riskladder.workloads.runtimes.kserve import INFERENCESERVICE, LLMINFERENCESERVICE
+from riskladder.workloads.runtimes.ray import RAYCLUSTER, RAYSERVICE
+from riskladder.workloads.runtimes.scalable import Scalable, parse
+from riskladder.workloads.runtimes.seldon import SELDON_MODEL
+from riskladder.workloads.runtimes.statefulset import STATEFULSET
+from riskladder.workloads.safe_states.fallback import FALLBACK, FALLBACK_HTTPROUTE
+from riskladder.workloads.safe_states.isolate import ISOLATE
 
 ALWAYS: tuple[Runtime, ...] = (DEPLOYMENT, STATEFULSET)
 """Part of Kubernetes itself."""

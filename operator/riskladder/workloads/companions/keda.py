@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.facts import JsonPatch
+from riskladder.workloads.companions.suspend import Beside, Companion
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.suspend import Beside, Companion
+from riskladder.workloads.results import JsonPatch
 
 SCALEDOBJECTS = Resource("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")
 ANNOTATION = "autoscaling.keda.sh/paused-replicas"

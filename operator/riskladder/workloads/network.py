@@ -1,18 +1,18 @@
-"""What traffic passes on its way to a workload: plain facts of Services, HTTPRoutes and NetworkPolicies, and writes on
-them. They are no targets: a ladder names the first two itself, and the third is the operator's own.
+"""What traffic passes on its way to a workload: plain facts of Services, HTTPRoutes and NetworkPolicies.
+
+They are no targets: a ladder names the first two itself, and the third is the operator's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from riskladder.api.escalation import SavedField, Through
+from riskladder.api.escalation import Through
 from riskladder.api.resource import Resource
-from riskladder.workloads.facts import Workload
-from riskladder.workloads.labels import matches
-from riskladder.workloads.runtime import Impossible, Object
+from riskladder.workloads.results import Object
+from riskladder.workloads.selectors import matches
 
 SERVICES = Resource("", "v1", "services", "Service")
 HTTPROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
@@ -84,58 +84,9 @@ class Around:
         return tuple(outlet for (of, _), outlet in self.outlets.items() if of == kind)
 
 
-class Unsupported(Impossible):
-    """The operator has not been allowed to; the reason says how it would be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """One write on such an object."""
-
-    resource: Resource
-    name: str
-    verb: Literal["create", "patch", "delete"]
-    body: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A safe state that can be brought about, and what it overwrites, as it was."""
-
-    through: Through
-    saved: SavedField
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """Not given back: somebody has changed it while it was Riskladder's."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """Not to be given back yet."""
-
-    why: str
-
-
-def reach(workload: Workload, kind: str) -> Around | Unsupported:
-    """What is around a workload, if the operator may change that kind of it."""
-    if workload.around is None or kind not in workload.around.enabled:
-        return Unsupported(f"this operator changes no {kind}; its component {COMPONENTS[kind]} turns that on")
-    return workload.around
-
-
 def title(through: Through) -> str:
     """``Kind/name``, as ``SavedField.on`` has it."""
     return f"{through.kind}/{through.name}"
-
-
-def seen(workload: Workload, through: Through) -> Outlet | None:
-    """The object, where it is there."""
-    return workload.around.outlets.get((through.kind, through.name)) if workload.around else None
 
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
@@ -146,12 +97,3 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
         selector.get("matchLabels") or {},
         ((r["key"], r["operator"], r.get("values") or ()) for r in requirements),
     )
-
-
-def labels_of(workload: Workload) -> Iterable[Mapping[str, str]]:
-    """The labels of its pods: of those that run, and of those to come."""
-    if workload.template_labels:
-        yield workload.template_labels
-    elif workload.pod_labels:
-        yield workload.pod_labels
-    yield from (pod.labels for pod in workload.pods if pod.active and pod.labels)

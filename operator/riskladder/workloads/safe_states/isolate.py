@@ -12,25 +12,13 @@ from typing import Any
 
 from riskladder.api.base import API_VERSION, GROUP
 from riskladder.api.escalation import SavedField, Through
-from riskladder.workloads.around import (
-    NETWORKPOLICIES,
-    Around,
-    Left,
-    Outlet,
-    Outside,
-    Waits,
-    Way,
-    labels_of,
-    reach,
-    seen,
-    selects,
-    title,
-)
-from riskladder.workloads.facts import OPERATOR, Workload
+from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.replicas import last_writer
-from riskladder.workloads.runtime import Impossible, Object, Proof
-from riskladder.workloads.suspend import Companion
+from riskladder.workloads.model import OPERATOR, Workload
+from riskladder.workloads.network import NETWORKPOLICIES, Around, Outlet, selects, title
+from riskladder.workloads.results import Impossible, Object, Proof
+from riskladder.workloads.runtimes.replicas import last_writer
+from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, Way, labels_of, reach, seen
 
 LABEL_LADDER = f"{GROUP}/ladder"
 LABEL_ESCALATION = f"{GROUP}/escalation"

@@ -21,10 +21,10 @@ from datetime import datetime
 from typing import Any
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.facts import JsonPatch, Revision, Workload
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.replicas import Replicas, last_writer
-from riskladder.workloads.runtime import Impossible, Object, Proof, Write
+from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.results import Impossible, JsonPatch, Object, Proof, Write
+from riskladder.workloads.runtimes.replicas import Replicas, last_writer
 
 MODELS = Resource("mlops.seldon.io", "v1alpha1", "models", "Model")
 

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.facts import Image, JsonPatch, Revision, Workload
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.replicas import NoRollback, identity, last_writer, prove_gone, template_digest
-from riskladder.workloads.runtime import Impossible, Object, Proof, Write
+from riskladder.workloads.model import Image, Revision, Workload
+from riskladder.workloads.results import Impossible, JsonPatch, Object, Proof, Write
+from riskladder.workloads.runtimes.replicas import NoRollback, identity, last_writer, prove_gone, template_digest
 
 GROUP = "serving.kserve.io"
 STOP = f"{GROUP}/stop"

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.facts import JsonPatch, Workload
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.replicas import NoRollback, identity, last_writer, prove_gone
-from riskladder.workloads.runtime import Impossible, Object, Proof, Write
+from riskladder.workloads.model import Workload
+from riskladder.workloads.results import Impossible, JsonPatch, Object, Proof, Write
+from riskladder.workloads.runtimes.replicas import NoRollback, identity, last_writer, prove_gone
 
 FORM = "GROUP/VERSION/PLURAL=KIND"
 EXAMPLE = "example.dev/v1/scorers=Scorer"

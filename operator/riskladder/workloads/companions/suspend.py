@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.facts import JsonPatch
 from riskladder.workloads.grant import Grant
+from riskladder.workloads.results import JsonPatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.facts import Revision, Workload
-from riskladder.workloads.replicas import REVISION_LABEL, Replicas, template_digest
-from riskladder.workloads.runtime import Impossible, Object
+from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.results import Impossible, Object
+from riskladder.workloads.runtimes.replicas import REVISION_LABEL, Replicas, template_digest
 
 CONTROLLERREVISIONS = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 

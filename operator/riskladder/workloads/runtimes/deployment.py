@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.facts import Revision
-from riskladder.workloads.replicas import HASH_LABELS, Replicas, template_digest
-from riskladder.workloads.runtime import Object
+from riskladder.workloads.model import Revision
+from riskladder.workloads.results import Object
+from riskladder.workloads.runtimes.replicas import HASH_LABELS, Replicas, template_digest
 
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 REVISION_ANNOTATIONS = (REVISION_ANNOTATION, "rollout.argoproj.io/revision")

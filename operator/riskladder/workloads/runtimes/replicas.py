@@ -13,9 +13,9 @@ from copy import deepcopy
 from typing import Any, ClassVar, TypedDict
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.facts import OPERATOR, Image, Pod, Revision, Workload
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.runtime import Impossible, Object, Proof, Runtime, Write
+from riskladder.workloads.model import OPERATOR, Image, Pod, Revision, Runtime, Workload
+from riskladder.workloads.results import Impossible, Object, Proof, Write
 
 HASH_LABELS = ("pod-template-hash", "rollouts-pod-template-hash")
 """What controllers add to the labels of a pod template, to tell its pods from those of another."""

@@ -15,25 +15,13 @@ from typing import Any
 
 from riskladder.api.escalation import MAX_SAVED, SavedField, Through
 from riskladder.api.tiers import Fallback
-from riskladder.workloads.around import (
-    HTTPROUTES,
-    RESOURCES,
-    SERVICES,
-    Left,
-    Outlet,
-    Outside,
-    Waits,
-    Way,
-    labels_of,
-    reach,
-    seen,
-    title,
-)
-from riskladder.workloads.facts import JsonPatch, Workload
+from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.replicas import last_writer
-from riskladder.workloads.runtime import Impossible, Object, Proof
-from riskladder.workloads.suspend import Companion
+from riskladder.workloads.model import Workload
+from riskladder.workloads.network import HTTPROUTES, RESOURCES, SERVICES, Outlet, title
+from riskladder.workloads.results import Impossible, JsonPatch, Object, Proof
+from riskladder.workloads.runtimes.replicas import last_writer
+from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, Way, labels_of, reach, seen
 
 PATHS = {SERVICES.kind: "/spec/selector", HTTPROUTES.kind: "/spec/rules"}
 """What is changed of each kind."""

@@ -21,10 +21,10 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.facts import Image, JsonPatch, Revision, Workload
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.replicas import NoRollback, Replicas, declared_images, last_writer, prove_gone
-from riskladder.workloads.runtime import Impossible, Object, Proof, Write
+from riskladder.workloads.model import Image, Revision, Workload
+from riskladder.workloads.results import Impossible, JsonPatch, Object, Proof, Write
+from riskladder.workloads.runtimes.replicas import NoRollback, Replicas, declared_images, last_writer, prove_gone
 
 RAYCLUSTERS = Resource("ray.io", "v1", "rayclusters", "RayCluster")
 RAYSERVICES = Resource("ray.io", "v1", "rayservices", "RayService")

@@ -22,11 +22,11 @@ from dataclasses import replace
 from typing import Any
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.deployment import REPLICASETS, read_replicaset
-from riskladder.workloads.facts import JsonPatch, Revision, Workload
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.replicas import Replicas, template_digest
-from riskladder.workloads.runtime import Impossible, Object, Write
+from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.results import Impossible, JsonPatch, Object, Write
+from riskladder.workloads.runtimes.deployment import REPLICASETS, read_replicaset
+from riskladder.workloads.runtimes.replicas import Replicas, template_digest
 
 HASH_LABEL = "rollouts-pod-template-hash"
 INJECTED_METADATA = "rollout.argoproj.io/ephemeral-metadata"

@@ -1,0 +1,46 @@
+"""What is asked of a stored object, and what comes back: a write, a reason why not, a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+JsonPatch = list[dict[str, Any]]
+"""RFC 6902 operations."""
+
+Object = Mapping[str, Any]
+"""An object as the API server stores it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One PATCH: of the object, or of one of its subresources."""
+
+    patch: JsonPatch
+    subresource: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Impossible:
+    """Why something cannot be done."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How far a containment has got; each step needs the one before it."""
+
+    applied: bool
+    """The write that contains has been accepted by the API server."""
+    endpoints_empty: bool
+    """No EndpointSlice lists a ready pod of what was contained."""
+    pods_gone: bool
+    """No pod of what was contained may still answer, and the controller has seen the write."""
+    clear: bool
+    """Nothing of what was contained is to be seen, whatever the controller has seen: a proof once given holds on."""
+    left: str
+    """What is still there, for people."""
+    shown: str = "no ready endpoint and no pod of it is left"
+    """What shows that nothing is left, for people."""

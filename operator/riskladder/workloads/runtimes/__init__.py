@@ -1,0 +1,1 @@
+"""Serving runtimes, one file each, and what several of them do alike."""

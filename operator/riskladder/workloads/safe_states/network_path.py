@@ -1,0 +1,71 @@
+"""What a safe state in front of a model needs: what may be changed there, the write, and what it overwrites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from riskladder.api.escalation import SavedField, Through
+from riskladder.api.resource import Resource
+from riskladder.workloads.model import Workload
+from riskladder.workloads.network import COMPONENTS, Around, Outlet
+from riskladder.workloads.results import Impossible
+
+
+class Unsupported(Impossible):
+    """The operator has not been allowed to; the reason says how it would be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """One write on such an object."""
+
+    resource: Resource
+    name: str
+    verb: Literal["create", "patch", "delete"]
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A safe state that can be brought about, and what it overwrites, as it was."""
+
+    through: Through
+    saved: SavedField
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Not given back: somebody has changed it while it was Riskladder's."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Not to be given back yet."""
+
+    why: str
+
+
+def reach(workload: Workload, kind: str) -> Around | Unsupported:
+    """What is around a workload, if the operator may change that kind of it."""
+    if workload.around is None or kind not in workload.around.enabled:
+        return Unsupported(f"this operator changes no {kind}; its component {COMPONENTS[kind]} turns that on")
+    return workload.around
+
+
+def seen(workload: Workload, through: Through) -> Outlet | None:
+    """The object, where it is there."""
+    return workload.around.outlets.get((through.kind, through.name)) if workload.around else None
+
+
+def labels_of(workload: Workload) -> Iterable[Mapping[str, str]]:
+    """The labels of its pods: of those that run, and of those to come."""
+    if workload.template_labels:
+        yield workload.template_labels
+    elif workload.pod_labels:
+        yield workload.pod_labels
+    yield from (pod.labels for pod in workload.pods if pod.active and pod.labels)
