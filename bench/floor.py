@@ -17,7 +17,7 @@ import aiohttp
 
 from riskladder.cluster.connection import Connection, connect
 from riskladder.cluster.resources import DEPLOYMENTS, ESCALATIONS, SIGNALS
-from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.containment.contain import LABEL_CONTAINMENT
 
 WRITERS = 16
 """Breaches served at once, as many as the operator serves."""

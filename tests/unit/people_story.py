@@ -19,11 +19,11 @@ from riskladder.api.escalation import CountedDecision, EscalationStatus, Intent,
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.tiers import ContainmentAction, Quorum, QuorumMember, Tier
-from riskladder.policy import contain
+from riskladder.policy.containment import contain
+from riskladder.policy.containment.progress import record_undone
 from riskladder.policy.decide import decide
-from riskladder.policy.evaluate import rank
 from riskladder.policy.plan import Act, DecisionUpdate, EscalationUpdate, Plan
-from riskladder.policy.progress import record_undone
+from riskladder.policy.signals.evaluate import rank
 from riskladder.policy.snapshot import Decision, Delivery, Escalation, Proof, Signal, Stamps
 from riskladder.policy.trail import SETTLE, after_close
 from tests.unit.builders import LABELS, NAMESPACE, PROVED, Document, Scene, scaled_by, signal_document, workload

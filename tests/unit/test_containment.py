@@ -10,9 +10,9 @@ import pytest
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import LastKnownGood, SignalStatus
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.containment.contain import LABEL_CONTAINMENT
+from riskladder.policy.containment.progress import MAX_UNDONE, record_undone
 from riskladder.policy.decide import decide
-from riskladder.policy.progress import MAX_UNDONE, record_undone
 from riskladder.policy.snapshot import Signal
 from riskladder.policy.trail import SETTLE
 from riskladder.workloads.model import OPERATOR, Revision, Workload

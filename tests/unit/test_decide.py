@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.policy.contain import LABEL_CONTAINMENT, LABEL_LADDER, LABEL_TIER, escalation_name
+from riskladder.policy.containment.contain import LABEL_CONTAINMENT, LABEL_LADDER, LABEL_TIER, escalation_name
 from tests.unit.builders import (
     NOW,
     Document,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Breach, SignalStatus
-from riskladder.policy.evaluate import CLOCK_SKEW, Verdict, evaluate, worst
-from riskladder.policy.judge import judge
+from riskladder.policy.signals.evaluate import CLOCK_SKEW, Verdict, evaluate, worst
+from riskladder.policy.signals.groups import judge
 from riskladder.policy.snapshot import Signal, pin
 from tests.unit.builders import NOW, Edit, Scene, at, ladder, signal
 

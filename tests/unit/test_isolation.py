@@ -11,9 +11,9 @@ import pytest
 
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier
-from riskladder.policy import contain
-from riskladder.policy.judge import judge
+from riskladder.policy.containment import contain
 from riskladder.policy.plan import Plan
+from riskladder.policy.signals.groups import judge
 from riskladder.workloads.network import NETWORKPOLICIES, SERVICES, Around, Outlet
 from riskladder.workloads.results import Impossible
 from riskladder.workloads.safe_states.fallback import read_service

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from riskladder.api.escalation import MAX_BESIDE
 from riskladder.api.reasons import Reason
-from riskladder.policy import beside
+from riskladder.policy.containment import companions
 from riskladder.policy.decide import decide
 from riskladder.workloads.companions import keda
 from riskladder.workloads.companions.suspend import Beside
@@ -144,7 +144,7 @@ def test_what_is_given_back_is_what_stood_there() -> None:
     )
     scene.escalations = [replace(escalation, status=status)]
     scene.beside = {("ScaledObject", "scorer"): seen_as("0")}
-    switched = list(beside.switches(scene.snapshot(), scene.now))
+    switched = list(companions.switches(scene.snapshot(), scene.now))
     assert [(s.suspend, s.value) for s in switched] == [(False, "3")]
 
 
@@ -164,17 +164,17 @@ def test_what_could_not_be_seen_at_first_is_taken_as_it_is_then() -> None:
 
 
 def test_beside_a_rollback_nothing_that_scales_is_looked_for() -> None:
-    assert beside.sought(contained().escalation)
+    assert companions.sought(contained().escalation)
     back = Scene([signal(bias=0.3)], target=workload(2, history=(1, 2)), ladders=[ladder(contain_by("Rollback"))])
     back.run()
     assert back.escalation.spec.intents[-1].action == "Rollback"
-    assert not beside.sought(back.escalation)
+    assert not companions.sought(back.escalation)
 
 
 def test_it_is_looked_for_every_minute_while_the_model_is_stopped() -> None:
     scene = contained()
     seeking = decide(replace(scene.snapshot(), seeks=True), scene.now)
-    assert seeking.wake_at == scene.now + beside.LOOK_EVERY
+    assert seeking.wake_at == scene.now + companions.LOOK_EVERY
     assert scene.plan().wake_at != seeking.wake_at
 
 

@@ -10,7 +10,7 @@ import jsonpatch
 import pytest
 
 from riskladder.controller.workload_cache import WorkloadCache
-from riskladder.policy.contain import take_evidence
+from riskladder.policy.containment.contain import take_evidence
 from riskladder.policy.snapshot import TargetKey
 from riskladder.workloads.model import Image, Pod, Revision
 from riskladder.workloads.registry import Runtimes

@@ -13,7 +13,7 @@ import yaml
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Manual, ModelInfo
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.containment.contain import LABEL_CONTAINMENT
 from riskladder.policy.decide import decide
 from riskladder.policy.snapshot import Proof
 from riskladder.policy.trail import after_close

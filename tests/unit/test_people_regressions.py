@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.policy import contain
+from riskladder.policy.containment import contain
 from tests.unit.builders import Document, at, edited, ladder
 from tests.unit.people_story import Story
 

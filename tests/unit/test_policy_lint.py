@@ -14,8 +14,8 @@ from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.signal import ModelRiskSignalSpec
 from riskladder.api.validation import validate
 from riskladder.cli import files
-from riskladder.policy.lint import Advice, advise_ladder
-from riskladder.policy.lint_signal import advise_signal
+from riskladder.policy.advice.ladder import Advice, advise_ladder
+from riskladder.policy.advice.signal import advise_signal
 from tests.trails import Document
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from riskladder.cluster.resources import (
     Resource,
 )
 from riskladder.controller.store import LadderKey
-from riskladder.policy.contain import escalation_name
+from riskladder.policy.containment.contain import escalation_name
 from tests.unit.builders import (
     KEY,
     LADDER,

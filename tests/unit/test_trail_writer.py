@@ -11,7 +11,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Conflict
 from riskladder.cluster.resources import Resource
 from riskladder.controller.trail_writer import TrailWriter
-from riskladder.policy import telling
+from riskladder.policy.escalation import notifications
 from riskladder.policy.plan import Entry, EscalationUpdate
 from riskladder.policy.snapshot import Delivery
 from tests.unit.builders import NOW, Document
@@ -94,4 +94,4 @@ def test_records_of_anything_else_change_no_message() -> None:
         {"event": "Notified", "at": "2026-11-24T06:00:00Z", "detail": {"key": f"{uid}/told/1/nobody/told/pager"}},
         {"event": "Notified", "at": "2026-11-24T06:00:00Z", "detail": {}},
     ]
-    assert telling.recall(status, uid, others) == (status, ())
+    assert notifications.recall(status, uid, others) == (status, ())

@@ -22,8 +22,8 @@ from riskladder.cli import files
 from riskladder.cli.files import Document
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import COULD_NOT_CHECK, complain, console, count, fail, indented, plain, write_json
-from riskladder.policy.lint import Advice, advise_ladder
-from riskladder.policy.lint_signal import advise_signal
+from riskladder.policy.advice.ladder import Advice, advise_ladder
+from riskladder.policy.advice.signal import advise_signal
 
 FOUND = 1
 """Exit code where something has to be corrected."""

@@ -25,8 +25,8 @@ from riskladder.controller.store import LadderKey, Store
 from riskladder.notify.courier import Courier
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.notice import Notice, compose
+from riskladder.policy.escalation.notifications import EVENTS, UNREACHABLE_AFTER
 from riskladder.policy.snapshot import Delivery, Escalation, TargetKey
-from riskladder.policy.telling import EVENTS, UNREACHABLE_AFTER
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from riskladder.cluster import authority, resources
 from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.controller.store import PaperKey, Store, read_escalation
 from riskladder.controller.trail_writer import TrailWriter
-from riskladder.policy.decisions import said
+from riskladder.policy.decisions.apply import said
 from riskladder.policy.plan import EscalationUpdate
 from riskladder.policy.snapshot import Decision, Proof
 from riskladder.policy.trail import after_close

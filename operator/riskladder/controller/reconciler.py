@@ -28,11 +28,11 @@ from riskladder.controller.store import Key, LadderKey, PaperKey, Store
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.controller.workload_writer import NotContainable, WorkloadWriter
 from riskladder.notify.courier import Courier
-from riskladder.policy import contain
+from riskladder.policy.containment import contain
+from riskladder.policy.containment.progress import record_undone
 from riskladder.policy.decide import decide
 from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising, Settlement
-from riskladder.policy.progress import record_undone
 from riskladder.policy.snapshot import Escalation, Proof, Snapshot, Stamps, TargetKey
 from riskladder.workloads.companions.suspend import Beside
 from riskladder.workloads.registry import Runtimes

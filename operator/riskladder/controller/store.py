@@ -31,7 +31,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.resources import WATCHED, Resource, followed
 from riskladder.controller.around_cache import AroundCache
 from riskladder.controller.workload_cache import Name, Object, WorkloadCache
-from riskladder.policy.contain import active_intent, escalation_name
+from riskladder.policy.containment.contain import active_intent, escalation_name
 from riskladder.policy.snapshot import (
     Decision,
     Escalation,

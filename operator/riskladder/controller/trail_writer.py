@@ -20,7 +20,7 @@ from riskladder.cluster import events, ledger, resources
 from riskladder.cluster.client import FIELD_MANAGER, JSON_PATCH, Client, NotFound, Object, Refused
 from riskladder.cluster.events import ObjectReference
 from riskladder.cluster.resources import Resource
-from riskladder.policy import telling
+from riskladder.policy.escalation import notifications
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, LadderUpdate, On, SignalUpdate
 from riskladder.policy.snapshot import Decision, Escalation, Ladder, Signal
 
@@ -68,7 +68,7 @@ class TrailWriter:
             )
             self._stored(resources.ESCALATIONS, labelled)
             version = labelled["metadata"]["resourceVersion"]
-        status, recalled = telling.recall(update.status, escalation.uid, written.others)
+        status, recalled = notifications.recall(update.status, escalation.uid, written.others)
         for entry in recalled:
             await self._event(_reference(resources.ESCALATIONS, escalation), entry, None)
         status = status.model_copy(update={"ledger": written.head or LedgerHead(sequence=0, hash=GENESIS_HASH)})

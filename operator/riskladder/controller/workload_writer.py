@@ -12,8 +12,8 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import FIELD_MANAGER, JSON, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.resources import Resource
 from riskladder.controller.store import Store
-from riskladder.policy import beside
-from riskladder.policy.contain import outside
+from riskladder.policy.containment import companions
+from riskladder.policy.containment.contain import outside
 from riskladder.policy.plan import Act, Lifting, Rehearsal, Restoring, Settlement, Switch
 from riskladder.policy.snapshot import Escalation, Snapshot, TargetKey
 from riskladder.workloads.companions import keda, suspend
@@ -225,7 +225,7 @@ class WorkloadWriter:
     async def look_beside(self, key: TargetKey, escalation: Escalation | None) -> dict[tuple[str, str], Beside]:
         """See what belongs to a containment beside the model; nothing of it is watched."""
         found = await self._look_for_scalers(key, escalation) if escalation else {}
-        for kind, name in beside.wanted(escalation) if escalation else ():
+        for kind, name in companions.wanted(escalation) if escalation else ():
             if (kind, name) in found:
                 continue
             problem = self._problem(key.namespace, kind, name)
@@ -246,7 +246,7 @@ class WorkloadWriter:
     async def _look_for_scalers(self, key: TargetKey, escalation: Escalation) -> dict[tuple[str, str], Beside]:
         """The ScaledObjects that scale a target which has to stay at zero: no policy names them."""
         runtime = self._store.runtimes.by_kind.get(key.kind)
-        if runtime is None or not self.seeks or not beside.sought(escalation):
+        if runtime is None or not self.seeks or not companions.sought(escalation):
             return {}
         resource, found = keda.SCALEDOBJECTS, {}
         try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from riskladder.policy.beside import switches
-from riskladder.policy.contain import carry_out, open_escalation, raise_escalation, settle
+from riskladder.policy.containment.companions import switches
+from riskladder.policy.containment.contain import carry_out, open_escalation, raise_escalation, settle
+from riskladder.policy.containment.progress import liftings, restoring
 from riskladder.policy.drills import open_drill, rehearsal
-from riskladder.policy.judge import Judgement, judge
 from riskladder.policy.plan import DecisionUpdate, EscalationUpdate, Plan, SignalUpdate
-from riskladder.policy.progress import liftings, restoring
-from riskladder.policy.signals import update_signal
+from riskladder.policy.signals.groups import Judgement, judge
+from riskladder.policy.signals.status import update_signal
 from riskladder.policy.snapshot import Snapshot
 from riskladder.policy.trail import write_trail
 

@@ -22,11 +22,11 @@ from riskladder.api.escalation import (
 )
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier
-from riskladder.policy.contain import signal_ref
-from riskladder.policy.evaluate import tier_of
-from riskladder.policy.judge import Group, Judgement
+from riskladder.policy.containment.contain import signal_ref
 from riskladder.policy.plan import Entry
 from riskladder.policy.quorum import VOTES
+from riskladder.policy.signals.evaluate import tier_of
+from riskladder.policy.signals.groups import Group, Judgement
 from riskladder.policy.snapshot import Escalation, Snapshot
 
 

@@ -14,13 +14,14 @@ from riskladder.api.base import format_time
 from riskladder.api.escalation import ContainmentStatus, Intent
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentWhen
-from riskladder.policy import contain, rungs
-from riskladder.policy.decisions import close
+from riskladder.policy.containment import contain
+from riskladder.policy.decisions.apply import close
 from riskladder.policy.draft import Draft
-from riskladder.policy.judge import Judgement
+from riskladder.policy.escalation import rungs
+from riskladder.policy.escalation.notifications import EVENTS
 from riskladder.policy.plan import Entry, Opening, Rehearsal
+from riskladder.policy.signals.groups import Judgement
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot
-from riskladder.policy.telling import EVENTS
 
 
 def drill_name(target_name: str, target_uid: str, signal: Signal) -> str:

@@ -14,12 +14,15 @@ from riskladder.api.base import format_time
 from riskladder.api.escalation import Evidence
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Observed
-from riskladder.policy import beside, contain, decisions, drills, progress, rungs, telling
-from riskladder.policy.contain import LABEL_CONTAINMENT, LABEL_TIER
+from riskladder.policy import drills
+from riskladder.policy.containment import companions, contain, progress
+from riskladder.policy.containment.contain import LABEL_CONTAINMENT, LABEL_TIER
+from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
-from riskladder.policy.evaluate import step
-from riskladder.policy.judge import Group, Judgement
+from riskladder.policy.escalation import notifications, rungs
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, On
+from riskladder.policy.signals.evaluate import step
+from riskladder.policy.signals.groups import Group, Judgement
 from riskladder.policy.snapshot import Decision, Escalation, Proof, Snapshot, TargetKey
 
 SETTLE = timedelta(seconds=1)
@@ -42,20 +45,20 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
     if settled_at is not None:
         return settled_at
     draft = _begin(snapshot, judgement, escalation, now)
-    telling.absorb(draft)
+    notifications.absorb(draft)
     was_open = not draft.is_closed
-    judged = decisions.judge_all(draft)
+    judged = apply.judge_all(draft)
     if draft.is_closed and was_open:
         drills.conclude(draft)
     if not draft.is_closed:
         rungs.pass_time(draft)
         progress.follow(draft)
         progress.resume(draft)
-        beside.follow(draft)
+        companions.follow(draft)
         drills.follow(draft)
         _close_what_is_over(draft)
     rungs.say(draft)
-    telling.queue(draft)
+    notifications.queue(draft)
     status = draft.status(waiting_on=rungs.waiting_on(draft), next_deadline=rungs.next_deadline(draft))
     if escalation.labels.get(LABEL_TIER) != draft.rung.tier and not draft.is_new:
         draft.labels[LABEL_TIER] = draft.rung.tier
@@ -88,7 +91,7 @@ def after_close(escalation: Escalation, found: tuple[Decision, ...], proof: Proo
     snapshot = Snapshot(key, None, {}, (), (escalation,), decisions={escalation.name: found}, proof=proof)
     rung = escalation.status.rung or rungs.first(escalation, rungs.current_tier(escalation, None), now)
     draft = Draft.of(snapshot, Judgement((), {}), escalation, rung, now)
-    judged = decisions.judge_all(draft)
+    judged = apply.judge_all(draft)
     status = draft.status(waiting_on=(), next_deadline=None)
     return Trail(EscalationUpdate(escalation, status, tuple(draft.entries)), judged, None)
 
@@ -189,7 +192,7 @@ def _close_what_is_over(draft: Draft) -> None:
     target, workload = draft.escalation.spec.target, draft.snapshot.target
     if workload is not None and workload.uid != target.uid:
         message = f"{target.kind} {target.name} was deleted and created again: the new one is judged by itself"
-        decisions.close(draft, Reason.TARGET_RECREATED, message)
+        apply.close(draft, Reason.TARGET_RECREATED, message)
         return
     draft.conditions.set(ConditionType.CLOSED, False, Reason.OPEN, "open")
     closes = draft.tier.closes_when if draft.tier else None
@@ -202,7 +205,7 @@ def _close_what_is_over(draft: Draft) -> None:
     since = max((s.status.since for s in group.signals if s.status.since is not None), default=draft.now)
     due = since + closes.for_.delta
     if draft.now >= due and all(s.status.tier in (None, "baseline") for s in group.signals):
-        decisions.close(draft, Reason.CLEARED, f"at baseline for {closes.for_} and never contained")
+        apply.close(draft, Reason.CLEARED, f"at baseline for {closes.for_} and never contained")
     draft.wake.append(due)
 
 

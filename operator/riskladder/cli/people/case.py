@@ -22,9 +22,9 @@ from riskladder.api.escalation import (
 )
 from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import ContainmentAction, Tier
-from riskladder.policy.contain import LABEL_TIER
-from riskladder.policy.evaluate import rank, tier_of
+from riskladder.policy.containment.contain import LABEL_TIER
 from riskladder.policy.quorum import alternates
+from riskladder.policy.signals.evaluate import rank, tier_of
 
 Object = dict[str, Any]
 

@@ -17,7 +17,7 @@ from riskladder.cli.people.agreement import JOINT, agreement, may_object, may_re
 from riskladder.cli.people.case import Case, Contained
 from riskladder.cli.people.words import deadline, listed, local
 from riskladder.policy import quorum
-from riskladder.policy.evaluate import tier_of
+from riskladder.policy.signals.evaluate import tier_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from riskladder.cli.people.refusals import COULD_NOT_ASK, REFUSED, UNANSWERED
 from riskladder.cli.people.words import PROGRAM, local, took
 from riskladder.cluster.client import Forbidden, NotFound
 from riskladder.cluster.resources import DECISIONS
-from riskladder.policy.contain import STRENGTH
+from riskladder.policy.containment.contain import STRENGTH
 
 
 @dataclass(frozen=True, slots=True)

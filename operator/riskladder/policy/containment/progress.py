@@ -19,12 +19,13 @@ from riskladder.api.escalation import (
 )
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen
-from riskladder.policy import contain, rungs
-from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.containment import contain
+from riskladder.policy.containment.contain import LABEL_CONTAINMENT
 from riskladder.policy.draft import Draft, group_of
-from riskladder.policy.evaluate import tier_of
-from riskladder.policy.judge import Group, Judgement
+from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import Entry, EscalationUpdate, Lifting, Measure, On, Restoring
+from riskladder.policy.signals.evaluate import tier_of
+from riskladder.policy.signals.groups import Group, Judgement
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps
 from riskladder.workloads.results import Proof
 from riskladder.workloads.safe_states import fallback

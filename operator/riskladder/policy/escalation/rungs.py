@@ -14,13 +14,13 @@ from riskladder.api.conditions import find
 from riskladder.api.escalation import ClockStatus, Rung
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier, TimeoutAction
-from riskladder.policy import telling
-from riskladder.policy.contain import LABEL_TIER
+from riskladder.policy.containment.contain import LABEL_TIER
 from riskladder.policy.draft import Draft
-from riskladder.policy.evaluate import rank, tier_of
-from riskladder.policy.judge import Group
+from riskladder.policy.escalation import notifications
 from riskladder.policy.plan import Entry, On
 from riskladder.policy.quorum import close_quorum, tally
+from riskladder.policy.signals.evaluate import rank, tier_of
+from riskladder.policy.signals.groups import Group
 from riskladder.policy.snapshot import Escalation
 
 
@@ -221,7 +221,7 @@ def waiting_on(draft: Draft) -> tuple[str, ...]:
     if draft.rung.decided_at is not None:
         return tuple(sorted(closers))
     answered = draft.answered()
-    told = {t.role for t in telling.told(draft)} or {n.role for n in (tier.notify if tier else ())}
+    told = {t.role for t in notifications.told(draft)} or {n.role for n in (tier.notify if tier else ())}
     if draft.rung.acknowledge_by is not None and not answered and told:
         return tuple(sorted(told))
     if tier is not None and tier.decide is not None:

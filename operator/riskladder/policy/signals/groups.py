@@ -12,7 +12,7 @@ from riskladder.api.ladder import Governs
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Breach
 from riskladder.api.tiers import Containment, ContainmentWhen, Tier
-from riskladder.policy.evaluate import Verdict, evaluate, heard, rank, tier_of, worst
+from riskladder.policy.signals.evaluate import Verdict, evaluate, heard, rank, tier_of, worst
 from riskladder.policy.snapshot import Signal, Snapshot, is_governed, pin
 
 _NEVER = datetime.min.replace(tzinfo=UTC)

@@ -11,12 +11,13 @@ from riskladder.api.conditions import Conditions, find
 from riskladder.api.decision import DecisionAction, DecisionStatus
 from riskladder.api.escalation import CountedDecision, ResumeStatus, ReviewStatus, RiskAcceptance
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.policy import progress, rungs
-from riskladder.policy.contain import LABEL_CONTAINMENT
+from riskladder.policy.containment import progress
+from riskladder.policy.containment.contain import LABEL_CONTAINMENT
+from riskladder.policy.decisions.rules import COMMON, QUORUMS, RULES, Refusal, by, refuse
 from riskladder.policy.draft import Draft
+from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import DecisionUpdate, Entry, Measure, On
 from riskladder.policy.quorum import Tally, tally, votes_for
-from riskladder.policy.refusals import COMMON, QUORUMS, RULES, Refusal, by, refuse
 from riskladder.policy.snapshot import Decision
 
 MAX_DECISIONS = 256

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.signal import ModelRiskSignalSpec
-from riskladder.policy.lint import Advice
+from riskladder.policy.advice.ladder import Advice
 
 
 def advise_signal(spec: ModelRiskSignalSpec, ladder: EscalationLadderSpec | None) -> list[Advice]:

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 from riskladder.api.escalation import MAX_BESIDE, SuspendedStatus
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy import contain
+from riskladder.policy.containment import contain
 from riskladder.policy.draft import Draft
-from riskladder.policy.evaluate import tier_of
 from riskladder.policy.plan import Switch
+from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.companions.suspend import Beside
 

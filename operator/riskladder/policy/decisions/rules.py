@@ -13,10 +13,10 @@ from riskladder.api.base import format_time
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Quorum, QuorumMember
-from riskladder.policy.contain import may_touch
+from riskladder.policy.containment.contain import may_touch
 from riskladder.policy.draft import Draft
-from riskladder.policy.evaluate import rank
 from riskladder.policy.quorum import close_quorum, may_sit, resume_quorum, votes_for
+from riskladder.policy.signals.evaluate import rank
 from riskladder.policy.snapshot import Decision
 
 OWNERS_NEVER = (DecisionAction.ACCEPT_RISK, DecisionAction.RESUME, DecisionAction.CLOSE)

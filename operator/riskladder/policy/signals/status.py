@@ -8,9 +8,9 @@ from riskladder.api.base import format_time
 from riskladder.api.conditions import Conditions, find
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import LastKnownGood, SignalStatus
-from riskladder.policy.evaluate import Verdict
-from riskladder.policy.judge import Judgement
 from riskladder.policy.plan import Entry, EscalationUpdate, On, SignalUpdate
+from riskladder.policy.signals.evaluate import Verdict
+from riskladder.policy.signals.groups import Judgement
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot
 
 BASELINE = "baseline"

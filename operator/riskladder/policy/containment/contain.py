@@ -23,9 +23,9 @@ from riskladder.api.escalation import (
 )
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
-from riskladder.policy.evaluate import rank, tier_of
-from riskladder.policy.judge import Demand, Group, Judgement
 from riskladder.policy.plan import Act, Opening, Rising, Settlement
+from riskladder.policy.signals.evaluate import rank, tier_of
+from riskladder.policy.signals.groups import Demand, Group, Judgement
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot, Stamps, is_governed
 from riskladder.workloads import network
 from riskladder.workloads.model import Revision, Settling, Workload

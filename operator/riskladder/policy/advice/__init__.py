@@ -1,0 +1,1 @@
+"""Advice on what is written, before it is live: ladders, and signals against them."""

@@ -1,0 +1,1 @@
+"""Decisions of people: whether each counts, and what it does."""

@@ -1,0 +1,1 @@
+"""An escalation between its opening and its close: rungs, deadlines, and who is notified."""
