@@ -15,9 +15,9 @@ from typing import Any
 
 import aiohttp
 
+from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.cluster.connection import Connection, connect
 from riskladder.cluster.resources import DEPLOYMENTS, ESCALATIONS, SIGNALS
-from riskladder.policy.containment.contain import LABEL_CONTAINMENT
 
 WRITERS = 16
 """Breaches served at once, as many as the operator serves."""

@@ -12,7 +12,7 @@ from typing import Any, Self
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from riskladder.notify.courier import SECRET_NAME
+from riskladder.api.labels import CHANNELS_SECRET
 from riskladder.notify.webhook import SECRET_PREFIX
 
 HOST = "127.0.0.1"
@@ -90,7 +90,7 @@ class Inbox:
         return {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": SECRET_NAME},
+            "metadata": {"name": CHANNELS_SECRET},
             "type": "Opaque",
             "stringData": {KEY: self.secret},
         }

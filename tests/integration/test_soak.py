@@ -20,17 +20,9 @@ from typing import Any, ClassVar, Self
 import pytest
 
 from demo.install import InstallError
+from riskladder.api.labels import FIELD_MANAGER
 from riskladder.cluster import resources
-from riskladder.cluster.client import (
-    APPLY_PATCH,
-    FIELD_MANAGER,
-    JSON,
-    ApiError,
-    Client,
-    Conflict,
-    NotFound,
-    Object,
-)
+from riskladder.cluster.client import APPLY_PATCH, JSON, ApiError, Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import Resource
 from tests.cluster import ControlPlane
 from tests.cluster.install import kubectl

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from riskladder.api.base import format_time
+from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.cluster import authority, resources
 from riskladder.cluster.authority import POLICIES
 from riskladder.cluster.client import Client, Forbidden, Object, Refused
@@ -38,8 +39,6 @@ from tests.integration.people import (
 )
 from tests.integration.test_operator import metrics
 from tests.integration.world import LADDER, condition, deployment, signal
-
-LABEL_CONTAINMENT = "riskladder.dev/containment"
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import LastKnownGood, SignalStatus
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy.containment.contain import LABEL_CONTAINMENT
 from riskladder.policy.containment.progress import MAX_UNDONE, record_undone
 from riskladder.policy.decide import decide
 from riskladder.policy.snapshot import Signal

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.workloads.model import Runtime
-from riskladder.workloads.registry import KNOWN
+from riskladder.workloads.registry import ALL_RUNTIMES
 from riskladder.workloads.results import JsonPatch, Write
 from riskladder.workloads.runtimes.argo import ROLLOUT
 from riskladder.workloads.runtimes.deployment import DEPLOYMENT
@@ -167,7 +167,7 @@ STORED: dict[str, Any] = {
 }
 """By kind: objects as they are stored while they run."""
 
-RUNTIMES = {runtime.resource.kind: runtime for runtime in (*KNOWN, SCORER)}
+RUNTIMES = {runtime.resource.kind: runtime for runtime in (*ALL_RUNTIMES, SCORER)}
 
 
 def test_every_runtime_is_tried() -> None:

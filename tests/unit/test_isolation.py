@@ -9,6 +9,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
+from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_ESCALATION
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier
 from riskladder.policy.containment import contain
@@ -18,7 +19,6 @@ from riskladder.workloads.network import NETWORKPOLICIES, SERVICES, Around, Outl
 from riskladder.workloads.results import Impossible
 from riskladder.workloads.safe_states.fallback import read_service
 from riskladder.workloads.safe_states.isolate import (
-    LABEL_ESCALATION,
     allowing,
     choose,
     give_back,
@@ -211,7 +211,7 @@ def test_contained_and_given_back(action: str, reason: Reason) -> None:
     assert scene.reason(CONTAINED) == ("True", reason)
     assert scene.target.replicas == 3, "the model keeps running"
     assert scene.trail() == ["opened", "applied/1", "contained/1"]
-    assert scene.escalation.labels[contain.LABEL_CONTAINMENT] == action
+    assert scene.escalation.labels[LABEL_CONTAINMENT] == action
     scene.decide("Resume", "legal")
     resume = scene.escalation.status.resume
     assert resume is not None

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Manual, ModelInfo
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy.containment.contain import LABEL_CONTAINMENT
 from riskladder.policy.decide import decide
 from riskladder.policy.snapshot import Proof
 from riskladder.policy.trail import after_close

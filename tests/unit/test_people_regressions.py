@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from riskladder.api.labels import LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.policy.containment import contain
 from tests.unit.builders import Document, at, edited, ladder
 from tests.unit.people_story import Story
 
@@ -191,8 +191,8 @@ def test_tier_label_that_was_written_before_a_crash_decides_nothing() -> None:
     found.say("Escalate", "risk", "ann", tier="high")
     plan = found.plan()
     [update] = plan.escalations
-    assert update.labels == {contain.LABEL_TIER: "high"}
-    labels = {**found.escalation.labels, contain.LABEL_TIER: "high"}
+    assert update.labels == {LABEL_TIER: "high"}
+    labels = {**found.escalation.labels, LABEL_TIER: "high"}
     found.escalations = [replace(found.escalation, labels=labels)]  # and then it dies
     found.run()
     assert found.verdict(found.decisions[0]) == ("True", Reason.ESCALATED_BY_HAND)
@@ -214,7 +214,7 @@ def test_label_of_a_first_trail_stays_the_tier_it_was_opened_at_until_that_is_st
     assert update.status.tier == "high"
     assert update.labels is None
     found.run()
-    assert found.escalation.labels[contain.LABEL_TIER] == "high"
+    assert found.escalation.labels[LABEL_TIER] == "high"
 
 
 def _escalates(spec: Document) -> None:

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
+from riskladder.api.labels import CHANNELS_SECRET
 from riskladder.api.ladder import Channel, ChannelType, EscalationLadderSpec
 from riskladder.cli.options import Kubeconfig, NotifyHost, NotifyNetwork, Output, OutputOption
 from riskladder.cli.output import console, count, fail, plain, write_json
@@ -32,7 +33,7 @@ from riskladder.cli.people.words import listed
 from riskladder.cluster.client import NotFound
 from riskladder.cluster.connection import Access
 from riskladder.cluster.resources import LADDERS, SECRETS
-from riskladder.notify.courier import SECRET_NAME, Courier
+from riskladder.notify.courier import Courier
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.http import TOTAL_SECONDS
@@ -264,7 +265,7 @@ async def _ladder(desk: Desk, name: str) -> EscalationLadderSpec:
 async def _secret(desk: Desk) -> dict[str, str]:
     """What the Secret holds, as text; empty where there is none."""
     try:
-        stored: dict[str, Any] = await desk.client.get(SECRETS, desk.namespace, SECRET_NAME)
+        stored: dict[str, Any] = await desk.client.get(SECRETS, desk.namespace, CHANNELS_SECRET)
     except NotFound:
         return {}
     values = {}

@@ -8,12 +8,12 @@ from typing import Any
 
 import aiohttp
 
+from riskladder.api.labels import FIELD_MANAGER
 from riskladder.cluster.connection import Connection
 from riskladder.cluster.resources import Resource
 
 Object = dict[str, Any]
 
-FIELD_MANAGER = "riskladder"
 """How managedFields name the operator's writes: what tells a containment from somebody else's scaling."""
 
 JSON = "application/json"

@@ -8,6 +8,7 @@ channels' credentials.
 from __future__ import annotations
 
 from riskladder.api.base import GROUP
+from riskladder.api.labels import CHANNELS_SECRET
 from riskladder.workloads.grant import Grant as Grant
 
 NAMESPACED = (
@@ -71,7 +72,7 @@ NAMESPACED = (
         ("secrets",),
         ("get",),
         "notification: the credentials of the channels, from this one Secret and no other",
-        names=("riskladder-channels",),
+        names=(CHANNELS_SECRET,),
         checked=False,
     ),
 )

@@ -9,14 +9,14 @@ from typing import Any
 
 import structlog
 
-from riskladder.api.base import API_VERSION, GROUP, format_time
+from riskladder.api.base import API_VERSION, format_time
 from riskladder.api.chain import record_hash, record_name
 from riskladder.api.escalation import LedgerHead
+from riskladder.api.labels import LABEL_ESCALATION
 from riskladder.api.record import GENESIS_HASH
 from riskladder.cluster.client import Client, Conflict, Object
 from riskladder.cluster.resources import RECORDS
 
-LABEL_ESCALATION = f"{GROUP}/escalation"
 KEY = "key"
 """Entry of ``detail`` that identifies an act within its escalation: what tells a repeated append from a second act."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from riskladder.cluster.client import Client
 from riskladder.cluster.grants import NAMESPACED, Grant
-from riskladder.workloads.companions.suspend import Companion
+from riskladder.workloads.grant import Component
 from riskladder.workloads.model import Runtime
 
 CHECK_EVERY = 300.0
@@ -17,7 +17,7 @@ CHECK_EVERY = 300.0
 class Permissions:
     """Asks the API server what the operator may not do (SelfSubjectAccessReview, which is allowed to everybody)."""
 
-    def __init__(self, client: Client, runtimes: Iterable[Runtime | Companion] = ()) -> None:
+    def __init__(self, client: Client, runtimes: Iterable[Runtime | Component] = ()) -> None:
         """Ask through this client, about what is always needed and what these runtimes need."""
         self._client = client
         self._checks = _checks((*NAMESPACED, *(grant for runtime in runtimes for grant in runtime.permissions)))

@@ -18,6 +18,7 @@ from datetime import datetime
 import structlog
 
 from riskladder.api.escalation import Notification, NotificationState
+from riskladder.api.labels import CHANNELS_SECRET
 from riskladder.api.ladder import Channel, ChannelType
 from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.resources import SECRETS
@@ -30,7 +31,6 @@ from riskladder.policy.snapshot import Delivery, Escalation, TargetKey
 
 log = structlog.get_logger(__name__)
 
-SECRET = "riskladder-channels"  # noqa: S105 - the name of a Secret
 """The one Secret that is read, in the namespace of the ladder."""
 
 SECRET_FOR = 15.0
@@ -162,7 +162,7 @@ class Outbox:
         except Undeliverable as error:
             return str(error) or "not delivered", error.permanent, error.retry_after
         except ApiError as error:
-            return f"the Secret {SECRET} could not be read: {error}", False, 0.0
+            return f"the Secret {CHANNELS_SECRET} could not be read: {error}", False, 0.0
         except Exception as error:
             log.exception("notification failed", escalation=escalation.name, key=notification.key)
             return f"{type(error).__name__} while sending", False, 0.0
@@ -191,7 +191,7 @@ class Outbox:
         if known is not None and time.monotonic() - known[0] < SECRET_FOR:
             return known[1]
         try:
-            stored = await self._client.get(SECRETS, namespace, SECRET)
+            stored = await self._client.get(SECRETS, namespace, CHANNELS_SECRET)
         except NotFound:
             stored = {}
         values: dict[str, str] = {}

@@ -14,10 +14,11 @@ import structlog
 from riskladder.api.base import API_VERSION
 from riskladder.api.conditions import find
 from riskladder.api.escalation import LedgerHead
+from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import GENESIS_HASH
 from riskladder.cluster import events, ledger, resources
-from riskladder.cluster.client import FIELD_MANAGER, JSON_PATCH, Client, NotFound, Object, Refused
+from riskladder.cluster.client import JSON_PATCH, Client, NotFound, Object, Refused
 from riskladder.cluster.events import ObjectReference
 from riskladder.cluster.resources import Resource
 from riskladder.policy.escalation import notifications

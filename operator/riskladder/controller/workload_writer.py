@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import structlog
 
+from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import resources
-from riskladder.cluster.client import FIELD_MANAGER, JSON, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Refused
+from riskladder.cluster.client import JSON, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.resources import Resource
 from riskladder.controller.store import Store
 from riskladder.policy.containment import companions

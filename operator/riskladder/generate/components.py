@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from riskladder.cluster.grants import Grant
 from riskladder.generate.rbac import NAME
 from riskladder.generate.text import HEADER, WIDTH
-from riskladder.workloads.registry import COMPANIONS, MEANS, OPTIONAL
+from riskladder.workloads.registry import COMPANION_KINDS, OPTIONAL, SAFE_STATES
 
 
 def component(name: str, options: Sequence[str], grants: Sequence[Grant], about: str) -> str:
@@ -44,7 +44,7 @@ def components() -> dict[str, str]:
         grants = tuple(dict.fromkeys(grant for runtime in served for grant in runtime.permissions))
         kinds = " and ".join(f"{runtime.resource.kind} ({runtime.resource.api_version})" for runtime in served)
         found[name] = component(name, [f"--enable={name}"], grants, f"Targets of kind {kinds}: see docs/runtimes.md.")
-    for beside in (*COMPANIONS, *MEANS):
+    for beside in (*COMPANION_KINDS, *SAFE_STATES):
         about, name = f"{beside.about}: see docs/runtimes.md.", beside.component
         found[name] = component(name, [f"--enable={name}"], beside.permissions, about)
     return found

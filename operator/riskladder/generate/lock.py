@@ -10,7 +10,7 @@ from collections.abc import Callable
 from riskladder.generate.text import WIDTH
 from riskladder.workloads.model import Runtime
 from riskladder.workloads.network import NETWORKPOLICIES, RESOURCES
-from riskladder.workloads.registry import ALWAYS, KNOWN
+from riskladder.workloads.registry import ALL_RUNTIMES, ALWAYS
 
 SAME = (
     "request.operation == 'DELETE' ? variables.plural != 'networkpolicies' "
@@ -160,8 +160,8 @@ spec:
 
 def policy() -> str:
     """The policy and its binding, as YAML."""
-    switches = sorted(runtime.resource.plural for runtime in KNOWN if runtime.is_switch)
-    kinds = {runtime.resource.plural: runtime.resource.kind for runtime in KNOWN}
+    switches = sorted(runtime.resource.plural for runtime in ALL_RUNTIMES if runtime.is_switch)
+    kinds = {runtime.resource.plural: runtime.resource.kind for runtime in ALL_RUNTIMES}
     level, content = _by_resource(lambda r: r.level), _by_resource(lambda r: _same(r.content))
     return POLICY % {
         "rules": "\n".join(_rules()),
@@ -178,7 +178,7 @@ def policy() -> str:
 def _rules() -> list[str]:
     """One rule for each API group, with the scale subresources of what has them."""
     groups: dict[str, list[str]] = defaultdict(list)
-    for runtime in KNOWN:
+    for runtime in ALL_RUNTIMES:
         resource = runtime.resource
         groups[resource.group] += (
             [resource.plural] if runtime.is_switch else [resource.plural, f"{resource.plural}/scale"]
@@ -203,7 +203,7 @@ def _by_resource(expression: Callable[[Runtime], str]) -> str:
     usual = expression(ALWAYS[0])
     chosen = "".join(
         f"variables.plural == '{runtime.resource.plural}' ? {expression(runtime)} : "
-        for runtime in KNOWN
+        for runtime in ALL_RUNTIMES
         if expression(runtime) != usual
     )
     return chosen + usual

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from riskladder.api.labels import CHANNELS_SECRET
 from riskladder.api.ladder import Channel, ChannelType
 from riskladder.notify import alertmanager, apprise_channel, pagerduty, webhook
 from riskladder.notify.egress import Egress
@@ -18,7 +19,6 @@ from riskladder.notify.errors import Undeliverable
 from riskladder.notify.http import TOTAL_SECONDS, open_session
 from riskladder.notify.notice import Notice, Status
 
-SECRET_NAME = "riskladder-channels"  # noqa: S105 - the name of the Secret
 NEEDS_CREDENTIAL = frozenset({ChannelType.APPRISE, ChannelType.PAGERDUTY, ChannelType.WEBHOOK})
 
 ALERT_LIFETIME = timedelta(days=7)
@@ -75,7 +75,7 @@ class Courier:
         """
         credential = credential.strip() if credential else None
         if not credential and (channel.type in NEEDS_CREDENTIAL or channel.secret_key):
-            raise Undeliverable(f"key {channel.secret_key} is not in Secret {SECRET_NAME}", permanent=True)
+            raise Undeliverable(f"key {channel.secret_key} is not in Secret {CHANNELS_SECRET}", permanent=True)
         async with self._turn(_host(channel, credential)):
             await self._deliver(channel, credential or "", notice, attempted_at, ends_at)
 

@@ -22,7 +22,6 @@ from riskladder.api.escalation import (
 )
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier
-from riskladder.policy.containment.contain import signal_ref
 from riskladder.policy.plan import Entry
 from riskladder.policy.quorum import VOTES
 from riskladder.policy.signals.evaluate import tier_of
@@ -146,7 +145,7 @@ class Draft:
         """The signal that puts the target in that tier, as it reads now; what was acted on last where none does now."""
         group = self.group
         if group is not None and any(t.name == tier for t in group.breached()):
-            return signal_ref(group.cause(tier))
+            return group.cause(tier).reference()
         return self.escalation.spec.signal_at(self.now)
 
     def note(self, event: Reason, key: str, message: str, **particulars: str) -> None:

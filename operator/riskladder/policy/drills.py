@@ -12,6 +12,7 @@ from datetime import datetime
 
 from riskladder.api.base import format_time
 from riskladder.api.escalation import ContainmentStatus, Intent
+from riskladder.api.labels import LABEL_DRILL, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentWhen
 from riskladder.policy.containment import contain
@@ -50,7 +51,7 @@ def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Openi
                 tier.containment, workload, contain.known_good(snapshot.signals), breached=snapshot.breached
             )
             intents = (contain.intent_of(1, tier.name, choice, now),)
-        labels = {contain.LABEL_LADDER: group.ladder.name, contain.LABEL_TIER: tier.name, contain.LABEL_DRILL: "true"}
+        labels = {LABEL_LADDER: group.ladder.name, LABEL_TIER: tier.name, LABEL_DRILL: "true"}
         spec = contain.opening_spec(workload, group, signal, intents, now)
         return Opening(snapshot.key.namespace, name, labels, spec)
     return None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from riskladder.api.decision import DecisionStatus
 from riskladder.api.escalation import EscalationSpec, EscalationStatus, Intent
+from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import SignalStatus
@@ -20,7 +21,6 @@ from riskladder.workloads.model import Revision
 from riskladder.workloads.results import Write
 from riskladder.workloads.safe_states.network_path import Outside
 
-ACTOR = "riskladder"
 """The operator, as an actor in records."""
 
 
@@ -87,7 +87,7 @@ class Entry:
     at: datetime
     message: str
     detail: Mapping[str, str] = field(default_factory=dict)
-    actor: str = ACTOR
+    actor: str = FIELD_MANAGER
     on: tuple[On, ...] = (On.ESCALATION,)
     warning: bool = False
     recorded: bool = True

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from riskladder.api.conditions import is_true
 from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec, Resolution
-from riskladder.api.escalation import EscalationSpec, EscalationStatus, PinnedPolicy, RiskAcceptance
+from riskladder.api.escalation import EscalationSpec, EscalationStatus, PinnedPolicy, RiskAcceptance, SignalRef
 from riskladder.api.ladder import EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
@@ -58,6 +58,17 @@ class Signal:
     def carried(self) -> SignalStatus:
         """The newest known state of its readings."""
         return self.computed or self.status
+
+    def reference(self) -> SignalRef:
+        """Return the signal as it reads now, for an intent."""
+        assert self.spec is not None  # noqa: S101 - only valid signals cause anything
+        return SignalRef(
+            name=self.name,
+            uid=self.uid,
+            observed_at=self.spec.observed_at,
+            readings=self.spec.readings,
+            manual=self.spec.manual,
+        )
 
 
 @dataclass(frozen=True, slots=True)

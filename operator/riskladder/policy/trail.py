@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
 from riskladder.api.escalation import Evidence
+from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Observed
 from riskladder.policy import drills
 from riskladder.policy.containment import companions, contain, progress
-from riskladder.policy.containment.contain import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.escalation import notifications, rungs

@@ -24,3 +24,14 @@ class Grant:
         if self.names:
             rule["resourceNames"] = list(self.names)
         return rule | {"verbs": list(self.verbs)}
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """An optional part of an installation beside the runtimes: what it turns on, and what it needs for that."""
+
+    component: str
+    """Its name, and that of ``--enable``."""
+    permissions: tuple[Grant, ...]
+    about: str
+    """What it lets the operator do, for people."""

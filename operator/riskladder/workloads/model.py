@@ -17,9 +17,6 @@ from riskladder.workloads.grant import Grant
 from riskladder.workloads.network import Around
 from riskladder.workloads.results import Impossible, Object, Proof, Write
 
-OPERATOR = "riskladder"
-"""Field manager of the operator's own writes, in managedFields."""
-
 
 @dataclass(frozen=True, slots=True)
 class Image:

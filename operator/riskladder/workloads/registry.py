@@ -8,7 +8,8 @@ from types import MappingProxyType
 from riskladder.api.base import GROUP
 from riskladder.api.resource import Resource
 from riskladder.workloads.companions.keda import KEDA
-from riskladder.workloads.companions.suspend import ARGO_WORKFLOWS, Companion
+from riskladder.workloads.companions.suspend import ARGO_WORKFLOWS
+from riskladder.workloads.grant import Component
 from riskladder.workloads.model import Runtime
 from riskladder.workloads.network import COMPONENTS, RESOURCES
 from riskladder.workloads.runtimes.argo import ROLLOUT
@@ -27,13 +28,13 @@ ALWAYS: tuple[Runtime, ...] = (DEPLOYMENT, STATEFULSET)
 OPTIONAL: tuple[Runtime, ...] = (INFERENCESERVICE, LLMINFERENCESERVICE, SELDON_MODEL, RAYCLUSTER, RAYSERVICE, ROLLOUT)
 """Enabled by name, as an installation grants what each needs."""
 
-KNOWN = (*ALWAYS, *OPTIONAL)
+ALL_RUNTIMES = (*ALWAYS, *OPTIONAL)
 """Every kind that has an adapter of its own."""
 
-COMPANIONS: tuple[Companion, ...] = (ARGO_WORKFLOWS, KEDA)
+COMPANION_KINDS: tuple[Component, ...] = (ARGO_WORKFLOWS, KEDA)
 """What is halted beside a model, enabled in the same way."""
 
-MEANS: tuple[Companion, ...] = (FALLBACK, FALLBACK_HTTPROUTE, ISOLATE)
+SAFE_STATES: tuple[Component, ...] = (FALLBACK, FALLBACK_HTTPROUTE, ISOLATE)
 """What is done around a model in place of stopping it, enabled in the same way."""
 
 NOT_SERVING = frozenset({"endpointslices.discovery.k8s.io", "replicasets.apps", "controllerrevisions.apps"})
@@ -54,14 +55,14 @@ class Runtimes:
             ValueError: There is no such component, or a kind is no such kind.
         """
         names = dict.fromkeys(enabled)
-        known = {runtime.component for runtime in OPTIONAL} | {c.component for c in (*COMPANIONS, *MEANS)}
+        known = {runtime.component for runtime in OPTIONAL} | {c.component for c in (*COMPANION_KINDS, *SAFE_STATES)}
         if unknown := sorted(set(names) - known):
             raise ValueError(f"{', '.join(unknown)}: not one of {', '.join(sorted(known))}")
         allowed = _scalable(scalable)
         chosen = (*ALWAYS, *(runtime for runtime in OPTIONAL if runtime.component in names), *allowed)
-        self.companions = tuple(companion for companion in COMPANIONS if companion.component in names)
+        self.companions = tuple(companion for companion in COMPANION_KINDS if companion.component in names)
         """What is halted beside a model, beyond what always may be."""
-        self.means = tuple(means for means in MEANS if means.component in names)
+        self.means = tuple(means for means in SAFE_STATES if means.component in names)
         """What may be done around a model."""
         self.changes = frozenset(kind for kind, component in COMPONENTS.items() if component in names)
         """The kinds that are changed for that."""
@@ -101,8 +102,8 @@ def _scalable(texts: Iterable[str]) -> tuple[Scalable, ...]:
     Raises:
         ValueError: What is wrong, in one line.
     """
-    kinds = {runtime.resource.kind: _by(runtime) for runtime in KNOWN}
-    plurals = {runtime.resource.plural: _by(runtime) for runtime in KNOWN}  # the lock goes by these
+    kinds = {runtime.resource.kind: _by(runtime) for runtime in ALL_RUNTIMES}
+    plurals = {runtime.resource.plural: _by(runtime) for runtime in ALL_RUNTIMES}  # the lock goes by these
     found = []
     for text in texts:
         resource = parse(text)

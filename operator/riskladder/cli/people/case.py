@@ -20,9 +20,9 @@ from riskladder.api.escalation import (
     PinnedPolicy,
     Rung,
 )
+from riskladder.api.labels import LABEL_TIER
 from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import ContainmentAction, Tier
-from riskladder.policy.containment.contain import LABEL_TIER
 from riskladder.policy.quorum import alternates
 from riskladder.policy.signals.evaluate import rank, tier_of
 

@@ -18,12 +18,12 @@ from riskladder.cli.people.words import listed
 from riskladder.cluster.client import NotFound
 from riskladder.cluster.resources import LADDERS
 from riskladder.policy.snapshot import is_governed
-from riskladder.workloads.registry import KNOWN
+from riskladder.workloads.registry import ALL_RUNTIMES
 
 _SHORT = {"deploy": "Deployment", "sts": "StatefulSet", "ro": "Rollout", "isvc": "InferenceService"}
 """Short names that the kinds have with kubectl, too."""
 
-_RESOURCES = {runtime.resource.kind: runtime.resource for runtime in KNOWN}
+_RESOURCES = {runtime.resource.kind: runtime.resource for runtime in ALL_RUNTIMES}
 _KINDS = _SHORT | {
     name: resource.kind
     for resource in _RESOURCES.values()

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from riskladder.api.base import GROUP
 from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import (
     CountedDecision,
@@ -17,10 +16,10 @@ from riskladder.api.escalation import (
     Intent,
     PinnedPolicy,
     SavedField,
-    SignalRef,
     TargetIdentity,
     Through,
 )
+from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_ESCALATION, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
 from riskladder.policy.plan import Act, Opening, Rising, Settlement
@@ -34,13 +33,6 @@ from riskladder.workloads.results import Impossible, Proof
 from riskladder.workloads.runtimes.replicas import running_images
 from riskladder.workloads.safe_states import fallback, isolate, network_path
 from riskladder.workloads.safe_states.network_path import Left, Outside, Unsupported, Waits, Way
-
-LABEL_LADDER = f"{GROUP}/ladder"
-LABEL_TIER = f"{GROUP}/tier"
-LABEL_CONTAINMENT = f"{GROUP}/containment"
-"""Switches the containment lock on: admission policies select escalations by it. Its value is the action."""
-
-LABEL_DRILL = f"{GROUP}/drill"
 
 MAX_INTENTS = 16
 NAME_PREFIX_LIMIT = 40
@@ -87,18 +79,6 @@ def take_evidence(workload: Workload, now: datetime, saved: Sequence[SavedField]
         ready_endpoints=workload.ready_endpoints,
         fields=(*(SavedField(path=path, value=value) for path, value in sorted(workload.fields.items())), *saved),
         taken_at=now,
-    )
-
-
-def signal_ref(signal: Signal) -> SignalRef:
-    """The signal as it reads now, for the intent."""
-    assert signal.spec is not None  # noqa: S101 - only valid signals cause anything
-    return SignalRef(
-        name=signal.name,
-        uid=signal.uid,
-        observed_at=signal.spec.observed_at,
-        readings=signal.spec.readings,
-        manual=signal.spec.manual,
     )
 
 
@@ -347,7 +327,7 @@ def opening_spec(
             api_version=workload.api_version, kind=workload.kind, name=workload.name, uid=workload.uid
         ),
         model=cause.spec.model,
-        signal=signal_ref(cause),
+        signal=cause.reference(),
         drill=cause.spec.drill,
         evidence=take_evidence(workload, now, saved),
         intents=intents,
@@ -474,7 +454,7 @@ def _further(
                 choice, message=f"{choice.message} (by ladder {ladder.name}, generation {ladder.generation})"
             )
         intent = intent_of(number, demand.tier.name, choice, now).model_copy(
-            update={"signal": signal_ref(demand.signal), "evidence": take_evidence(workload, now, choice.saved)}
+            update={"signal": demand.signal.reference(), "evidence": take_evidence(workload, now, choice.saved)}
         )
         return (intent, choice, demand.containment.lock) if STRENGTH[intent.action] > strength else None
     due = [c for c in calls(escalation) if STRENGTH[c.containment.action] > strength]
@@ -703,7 +683,7 @@ def outside(workload: Workload, escalation: Escalation, intent: Intent) -> Outsi
     assert through is not None  # noqa: S101
     if through.kind != NETWORKPOLICIES.kind:
         return fallback.divert(workload, through)
-    labels = {LABEL_LADDER: escalation.spec.ladder.name, isolate.LABEL_ESCALATION: escalation.name}
+    labels = {LABEL_LADDER: escalation.spec.ladder.name, LABEL_ESCALATION: escalation.name}
     return isolate.isolate(workload, through, labels, escalation.uid)
 
 

@@ -17,10 +17,10 @@ from riskladder.api.escalation import (
     SignalRef,
     Undone,
 )
+from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen
 from riskladder.policy.containment import contain
-from riskladder.policy.containment.contain import LABEL_CONTAINMENT
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import Entry, EscalationUpdate, Lifting, Measure, On, Restoring

@@ -10,9 +10,9 @@ from riskladder.api.base import format_time
 from riskladder.api.conditions import Conditions, find
 from riskladder.api.decision import DecisionAction, DecisionStatus
 from riskladder.api.escalation import CountedDecision, ResumeStatus, ReviewStatus, RiskAcceptance
+from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.containment import progress
-from riskladder.policy.containment.contain import LABEL_CONTAINMENT
 from riskladder.policy.decisions.rules import COMMON, QUORUMS, RULES, Refusal, by, refuse
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from riskladder.api.base import format_time
 from riskladder.api.conditions import find
 from riskladder.api.escalation import ClockStatus, Rung
+from riskladder.api.labels import LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier, TimeoutAction
-from riskladder.policy.containment.contain import LABEL_TIER
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import notifications
 from riskladder.policy.plan import Entry, On

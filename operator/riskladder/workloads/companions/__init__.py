@@ -1,1 +1,1 @@
-"""Companion workloads: what is suspended with a model, and what scales it."""
+"""Component workloads: what is suspended with a model, and what scales it."""

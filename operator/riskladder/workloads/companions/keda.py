@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.companions.suspend import Beside, Companion
-from riskladder.workloads.grant import Grant
+from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.results import JsonPatch
 
 SCALEDOBJECTS = Resource("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")
@@ -25,7 +25,7 @@ PAUSED = "0"
 LONGEST = 1024
 """Characters of the annotation that are kept."""
 
-KEDA = Companion(
+KEDA = Component(
     "keda",
     (
         Grant(

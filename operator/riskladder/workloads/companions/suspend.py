@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.grant import Grant
+from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.results import JsonPatch
 
 
@@ -34,17 +34,6 @@ class Beside:
     """Whether it scales the model, as was found by looking; no policy has to name it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Companion:
-    """What an optional component lets be suspended beside a model."""
-
-    component: str
-    """Its name, and that of ``--enable``."""
-    permissions: tuple[Grant, ...]
-    about: str
-    """What is suspended, for people."""
-
-
 CRONJOBS = Resource("batch", "v1", "cronjobs", "CronJob")
 JOBS = Resource("batch", "v1", "jobs", "Job")
 CRONWORKFLOWS = Resource("argoproj.io", "v1alpha1", "cronworkflows", "CronWorkflow")
@@ -55,7 +44,7 @@ SWITCHED = (CRONJOBS, JOBS, CRONWORKFLOWS)
 KINDS = (*(resource.kind for resource in SWITCHED), "ScaledObject")
 """The kinds that can be suspended."""
 
-ARGO_WORKFLOWS = Companion(
+ARGO_WORKFLOWS = Component(
     "argo-workflows",
     (
         Grant(

@@ -12,9 +12,10 @@ from collections.abc import Collection, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar, TypedDict
 
+from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.model import OPERATOR, Image, Pod, Revision, Runtime, Workload
+from riskladder.workloads.model import Image, Pod, Revision, Runtime, Workload
 from riskladder.workloads.results import Impossible, Object, Proof, Write
 
 HASH_LABELS = ("pod-template-hash", "rollouts-pod-template-hash")
@@ -284,7 +285,7 @@ class Replicas:
         current = workload.current
         bad = {r.digest for r in workload.revisions if r.hash == quarantined}
         applied = workload.digest not in bad and (
-            current.hash == wanted if current else workload.template_set_by == OPERATOR
+            current.hash == wanted if current else workload.template_set_by == FIELD_MANAGER
         )
         pods = len(workload.active_pods(quarantined))
         gone = applied and pods == 0 and workload.settled

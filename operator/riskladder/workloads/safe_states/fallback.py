@@ -15,8 +15,7 @@ from typing import Any
 
 from riskladder.api.escalation import MAX_SAVED, SavedField, Through
 from riskladder.api.tiers import Fallback
-from riskladder.workloads.companions.suspend import Companion
-from riskladder.workloads.grant import Grant
+from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import HTTPROUTES, RESOURCES, SERVICES, Outlet, title
 from riskladder.workloads.results import Impossible, JsonPatch, Object, Proof
@@ -28,7 +27,7 @@ PATHS = {SERVICES.kind: "/spec/selector", HTTPROUTES.kind: "/spec/rules"}
 
 Rules = Sequence[Mapping[str, Any]]
 
-FALLBACK = Companion(
+FALLBACK = Component(
     "fallback",
     (
         Grant(
@@ -40,7 +39,7 @@ FALLBACK = Companion(
     ),
     "Action Fallback by the selector of a Service",
 )
-FALLBACK_HTTPROUTE = Companion(
+FALLBACK_HTTPROUTE = Component(
     "fallback-httproute",
     (
         Grant(

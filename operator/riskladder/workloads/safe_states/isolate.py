@@ -10,21 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from riskladder.api.base import API_VERSION, GROUP
+from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import SavedField, Through
-from riskladder.workloads.companions.suspend import Companion
-from riskladder.workloads.grant import Grant
-from riskladder.workloads.model import OPERATOR, Workload
+from riskladder.api.labels import FIELD_MANAGER, LABEL_ESCALATION
+from riskladder.workloads.grant import Component, Grant
+from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES, Around, Outlet, selects, title
 from riskladder.workloads.results import Impossible, Object, Proof
 from riskladder.workloads.runtimes.replicas import last_writer
 from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, Way, labels_of, reach, seen
 
-LABEL_LADDER = f"{GROUP}/ladder"
-LABEL_ESCALATION = f"{GROUP}/escalation"
 BOTH = ("Ingress", "Egress")
 
-ISOLATE = Companion(
+ISOLATE = Component(
     "isolate",
     (
         Grant(
@@ -48,7 +46,7 @@ def read_policy(obj: Object) -> Outlet:
     """The facts of a NetworkPolicy."""
     metadata = obj["metadata"]
     # Fields have several owners, and times are whole seconds: who wrote it beside the operator has changed it.
-    others = [e for e in metadata.get("managedFields") or () if e.get("manager") != OPERATOR]
+    others = [e for e in metadata.get("managedFields") or () if e.get("manager") != FIELD_MANAGER]
     by = last_writer({"managedFields": others})[0], last_writer(metadata)[1]
     return Outlet.read(NETWORKPOLICIES.kind, obj, obj.get("spec") or {}, by)
 

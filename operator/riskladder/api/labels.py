@@ -1,0 +1,26 @@
+"""Names that are part of the API beyond the kinds: labels, the Secret of the channels, the field manager. Each once."""
+
+from __future__ import annotations
+
+from riskladder.api.base import GROUP
+
+LABEL_LADDER = f"{GROUP}/ladder"
+"""On what a ladder has made: the name of the ladder."""
+
+LABEL_TIER = f"{GROUP}/tier"
+"""On an Escalation: the tier that it is in."""
+
+LABEL_CONTAINMENT = f"{GROUP}/containment"
+"""On an Escalation whose target is held: the action. The lock goes by it."""
+
+LABEL_ESCALATION = f"{GROUP}/escalation"
+"""On records and NetworkPolicies: the escalation that they belong to."""
+
+LABEL_DRILL = f"{GROUP}/drill"
+"""On the Escalation of a drill."""
+
+CHANNELS_SECRET = "riskladder-channels"  # noqa: S105 - the name of a Secret
+"""The Secret of a namespace that holds the credentials of its channels."""
+
+FIELD_MANAGER = "riskladder"
+"""The field manager of the operator's writes, and the actor of its records."""
