@@ -9,8 +9,8 @@ from typing import Any
 
 from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import LedgerHead
+from riskladder.api.labels import FIELD_MANAGER
 from riskladder.cluster.ledger import Record, record_object
-from riskladder.policy.plan import ACTOR
 
 Document = dict[str, Any]
 
@@ -26,7 +26,7 @@ STORY: tuple[Record, ...] = (
         "EscalationOpened",
         f"{UID}/opened",
         OPENED,
-        ACTOR,
+        FIELD_MANAGER,
         {
             "ladder": "credit-scoring",
             "ladderUid": "0e6c3c0a-6f55-4a0c-8f0a-3d8c0f4c8f11",
@@ -53,7 +53,7 @@ STORY: tuple[Record, ...] = (
         "ContainmentApplied",
         f"{UID}/applied/1",
         OPENED + timedelta(microseconds=31_883),
-        ACTOR,
+        FIELD_MANAGER,
         {
             "intent": "1",
             "action": "Rollback",
@@ -68,7 +68,7 @@ STORY: tuple[Record, ...] = (
         "RolledBack",
         f"{UID}/contained/1",
         OPENED + timedelta(microseconds=491_583),
-        ACTOR,
+        FIELD_MANAGER,
         {
             "intent": "1",
             "action": "Rollback",
@@ -85,7 +85,7 @@ STORY: tuple[Record, ...] = (
         "ContainedAgain",
         f"{UID}/undone/1/1",
         OPENED + timedelta(hours=2, minutes=3),
-        ACTOR,
+        FIELD_MANAGER,
         {
             "intent": "1",
             "fieldManager": "kubectl-edit",

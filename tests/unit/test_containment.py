@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from riskladder.api.labels import LABEL_CONTAINMENT
+from riskladder.api.labels import FIELD_MANAGER, LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import LastKnownGood, SignalStatus
 from riskladder.api.tiers import ContainmentAction
@@ -15,7 +15,7 @@ from riskladder.policy.containment.progress import MAX_UNDONE, record_undone
 from riskladder.policy.decide import decide
 from riskladder.policy.snapshot import Signal
 from riskladder.policy.trail import SETTLE
-from riskladder.workloads.model import OPERATOR, Revision, Workload
+from riskladder.workloads.model import Revision, Workload
 from tests.unit.builders import (
     NOW,
     Document,
@@ -271,7 +271,7 @@ def test_template_deployed_before_the_rollback_and_not_recorded_yet_is_contained
 
 def test_deleted_replicaset_of_the_rollback_is_made_again_by_its_controller() -> None:
     scene = contained(action="Rollback")
-    scene.target = workload(1, history=(2,), template_set_by=OPERATOR)
+    scene.target = workload(1, history=(2,), template_set_by=FIELD_MANAGER)
     assert not scene.plan().urgent
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskladder.api.labels import FIELD_MANAGER
 from riskladder.cluster import client
-from riskladder.workloads.model import OPERATOR, Image, Revision, Workload
+from riskladder.workloads.model import Image, Revision, Workload
 from riskladder.workloads.results import Impossible, Write
 from riskladder.workloads.runtimes import deployment
 from riskladder.workloads.runtimes.deployment import DEPLOYMENT, HASH_LABEL, read_replicaset
@@ -233,7 +234,12 @@ BAD_POD = read_pod(pod_object("bad", 2))
         (replace(BACK, total_replicas=4), True, False, True),
         (replace(BACK, generation=9), True, False, True),
         (workload(3, history=(2, 1)), False, False, False),  # its ReplicaSet is still to be made
-        (workload(1, history=(2,), template_set_by=OPERATOR), True, True, True),  # somebody deleted it: it will be back
+        (
+            workload(1, history=(2,), template_set_by=FIELD_MANAGER),
+            True,
+            True,
+            True,
+        ),  # somebody deleted it: it will be back
         (workload(3, history=(2, 1, 3)), False, False, False),  # a third template is not the one gone back to
         (BACK, True, True, True),
     ],
@@ -247,4 +253,4 @@ def test_rollback_is_proved_when_nothing_of_the_quarantined_revision_is_left(
 
 
 def test_the_operator_knows_its_own_writes() -> None:
-    assert client.FIELD_MANAGER == OPERATOR
+    assert client.FIELD_MANAGER == FIELD_MANAGER
