@@ -188,7 +188,7 @@ def _restored(case: Case) -> str:
 
 
 def _doubts(case: Case, decision: EscalationDecisionSpec, person: str, now: datetime) -> Iterator[str]:
-    """In the order of the operator's rules (policy/refusals.py), which gives the first reason that it finds."""
+    """In the order of the operator's rules (policy/decisions/rules.py), which gives the first reason that it finds."""
     action = decision.action
     if action not in (DecisionAction.REVIEW, DecisionAction.COMMENT) and not case.is_open:
         yield "it is closed already"

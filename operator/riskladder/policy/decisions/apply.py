@@ -1,4 +1,4 @@
-"""Decisions: each is counted or refused (refusals.py says why), and takes effect once."""
+"""Decisions: each is counted or refused (rules.py says why), and takes effect once."""
 
 from __future__ import annotations
 
