@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from riskladder.cluster.resources import Resource
+from riskladder.controller.caches.store import Key, Store
 from riskladder.controller.scheduler import Urgent
-from riskladder.controller.store import Key, Store
 from riskladder.policy.snapshot import Snapshot
 from riskladder.workloads.model import Workload
 from tests.unit.builders import KEY, NAMESPACE, Document

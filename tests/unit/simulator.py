@@ -31,8 +31,8 @@ from riskladder.cluster.resources import (
     Resource,
 )
 from riskladder.controller import reconciler
+from riskladder.controller.caches.store import PaperKey
 from riskladder.controller.metrics import Metrics
-from riskladder.controller.store import PaperKey
 from tests.unit.builders import KEY, NAMESPACE, Document
 
 OPERATOR, RIVAL = "operator", "rival"

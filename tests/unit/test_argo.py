@@ -11,8 +11,8 @@ import pytest
 
 from riskladder.cluster.client import Client, Refused
 from riskladder.cluster.resources import REPLICASETS
-from riskladder.controller.store import Store
-from riskladder.controller.workload_cache import WorkloadCache
+from riskladder.controller.caches.store import Store
+from riskladder.controller.caches.workloads import WorkloadCache
 from riskladder.controller.workload_writer import WorkloadWriter
 from riskladder.policy.plan import Settlement
 from riskladder.policy.snapshot import TargetKey

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from riskladder.cluster.client import Conflict
 from riskladder.cluster.resources import CACHED, ENDPOINTSLICES, ESCALATIONS, Resource
-from riskladder.controller import store
+from riskladder.controller.caches import store
 from riskladder.workloads.network import NETWORKPOLICIES, SERVICES
 from riskladder.workloads.registry import Runtimes
 from tests.unit import simulator, world

@@ -9,7 +9,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from riskladder.controller.workload_cache import WorkloadCache
+from riskladder.controller.caches.workloads import WorkloadCache
 from riskladder.policy.containment.contain import take_evidence
 from riskladder.policy.snapshot import TargetKey
 from riskladder.workloads.model import Image, Pod, Revision

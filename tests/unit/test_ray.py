@@ -8,7 +8,7 @@ import jsonpatch
 import pytest
 
 from riskladder.cluster.resources import ENDPOINTSLICES, PODS, Resource
-from riskladder.controller.workload_cache import WorkloadCache
+from riskladder.controller.caches.workloads import WorkloadCache
 from riskladder.policy.snapshot import TargetKey
 from riskladder.workloads.model import Image, Workload
 from riskladder.workloads.registry import Runtimes

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from riskladder.api.escalation import SavedField, Through
 from riskladder.api.tiers import Fallback
 from riskladder.cluster.resources import DEPLOYMENTS, ENDPOINTSLICES, ESCALATIONS
-from riskladder.controller.store import Store
+from riskladder.controller.caches.store import Store
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import HTTPROUTES, SERVICES, Around, selects
 from riskladder.workloads.registry import Runtimes

@@ -24,7 +24,8 @@ from riskladder.cluster.resources import (
     REPLICASETS,
     SIGNALS,
 )
-from riskladder.controller import people, reconciler, store
+from riskladder.controller import people, reconciler
+from riskladder.controller.caches import store
 from tests.unit.builders import (
     KEY,
     LADDER,

@@ -26,10 +26,10 @@ from riskladder.cluster.informer import Informer
 from riskladder.cluster.lease import Elector
 from riskladder.cluster.resources import CACHED, OWN, WATCHED, followed
 from riskladder.controller import health
-from riskladder.controller.handlers import Handlers, NoMemories, kopf_settings, watchers_alive
+from riskladder.controller.caches.store import Store
+from riskladder.controller.kopf_watch import Handlers, NoMemories, kopf_settings, watchers_alive
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.reconciler import Reconciler
-from riskladder.controller.store import Store
 from riskladder.notify.courier import Courier
 from riskladder.notify.egress import Egress
 from riskladder.workloads.registry import Runtimes

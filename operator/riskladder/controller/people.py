@@ -12,7 +12,7 @@ import structlog
 from riskladder.api.reasons import Reason
 from riskladder.cluster import authority, resources
 from riskladder.cluster.client import ApiError, Client, NotFound
-from riskladder.controller.store import PaperKey, Store, read_escalation
+from riskladder.controller.caches.store import PaperKey, Store, read_escalation
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy.decisions.apply import said
 from riskladder.policy.plan import EscalationUpdate

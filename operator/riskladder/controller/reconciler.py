@@ -20,11 +20,11 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import authority, resources
 from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.permissions import Permissions
+from riskladder.controller.caches.store import Key, LadderKey, PaperKey, Store
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
 from riskladder.controller.scheduler import Scheduler, Urgent
-from riskladder.controller.store import Key, LadderKey, PaperKey, Store
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.controller.workload_writer import NotContainable, WorkloadWriter
 from riskladder.notify.courier import Courier

@@ -12,7 +12,7 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import resources
 from riskladder.cluster.client import JSON, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.resources import Resource
-from riskladder.controller.store import Store
+from riskladder.controller.caches.store import Store
 from riskladder.policy.containment import companions
 from riskladder.policy.containment.contain import outside
 from riskladder.policy.plan import Act, Lifting, Rehearsal, Restoring, Settlement, Switch

@@ -29,8 +29,8 @@ from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
 from riskladder.cluster.resources import WATCHED, Resource, followed
-from riskladder.controller.around_cache import AroundCache
-from riskladder.controller.workload_cache import Name, Object, WorkloadCache
+from riskladder.controller.caches.network import AroundCache
+from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
 from riskladder.policy.containment.contain import active_intent, escalation_name
 from riskladder.policy.snapshot import (
     Decision,

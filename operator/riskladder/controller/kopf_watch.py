@@ -19,7 +19,7 @@ from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from riskladder.cluster.client import STALL_SECONDS, WATCH_SECONDS
 from riskladder.cluster.resources import WATCHED, Resource
-from riskladder.controller.store import Store
+from riskladder.controller.caches.store import Store
 
 log = structlog.get_logger(__name__)
 
