@@ -20,9 +20,9 @@ from demo.inbox import Inbox
 from demo.install import InstallError
 from demo.stage import Stage
 from riskladder.api.decision import DecisionAction, Resolution
-from riskladder.cli.people.act import decide_at
-from riskladder.cli.people.desk import Desk
+from riskladder.cli.people.decide import decide_at
 from riskladder.cli.people.options import How
+from riskladder.cli.people.session import Desk
 from riskladder.cluster import resources
 from riskladder.cluster.authority import proof
 from riskladder.cluster.client import Client, Forbidden, Object

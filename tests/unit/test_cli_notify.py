@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.cli import notify as command
 from riskladder.cli.main import app
-from riskladder.cli.people.desk import Desk
+from riskladder.cli.people.session import Desk
 from riskladder.cluster.client import Client, Forbidden, NotFound
 from riskladder.cluster.resources import Resource
 from riskladder.notify.egress import Egress
@@ -223,7 +223,7 @@ def run(monkeypatch: pytest.MonkeyPatch, receiver: str) -> Run:
         desk = Desk(cast(Any, None), cast(Client, Stored(receiver, secret)), "models")
 
         def at_desk(kubeconfig: str | None, namespace: str | None, work: Any) -> Any:
-            from riskladder.cli.people.desk import end
+            from riskladder.cli.people.session import end
             from riskladder.cli.source import explain
             from riskladder.cluster.client import ApiError
 

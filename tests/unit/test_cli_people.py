@@ -19,15 +19,15 @@ from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.signal import Manual, TargetRef
 from riskladder.api.tiers import ContainmentAction
 from riskladder.api.validation import validate
-from riskladder.cli.people import desk, raising, words
-from riskladder.cli.people.act import higher
-from riskladder.cli.people.case import Case, Contained, Unreadable, read_case
-from riskladder.cli.people.choices import choices
-from riskladder.cli.people.foresight import Foresight, foresee
+from riskladder.cli.people import raising, session
+from riskladder.cli.people.decide import higher
 from riskladder.cli.people.manifests import decision_manifest, prefix, signal_manifest
-from riskladder.cli.people.refusals import refusal
-from riskladder.cli.people.roles import usable
+from riskladder.cli.people.preview import Foresight, foresee
 from riskladder.cli.people.send import Order, contained_result, judged
+from riskladder.cli.people.session import refusal, usable
+from riskladder.cli.people.standing import choices
+from riskladder.cli.people.text import deadline, due, listed, parse_until, past
+from riskladder.cli.people.view import Case, Contained, Unreadable, read_case
 from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.resources import DECISIONS
 from tests.people import LADDER, NAME, NAMESPACE, NOW, at, condition, decided, escalation
@@ -69,12 +69,12 @@ def foreseen(subject: Case, action: str, role: str = "legal", person: str = "ann
     ],
 )
 def test_deadlines_are_told_as_people_do(seconds: float, text: str) -> None:
-    assert words.due(NOW + timedelta(seconds=seconds), NOW) == text
+    assert due(NOW + timedelta(seconds=seconds), NOW) == text
 
 
 def test_times_are_local_and_relative() -> None:
-    assert words.deadline(NOW, NOW - timedelta(minutes=3), VIENNA) == "2026-11-24 07:20:03 CET (in 3 min)"
-    assert words.past(NOW, NOW + timedelta(seconds=3), VIENNA) == "2026-11-24 07:20:03 CET (3 s ago)"
+    assert deadline(NOW, NOW - timedelta(minutes=3), VIENNA) == "2026-11-24 07:20:03 CET (in 3 min)"
+    assert past(NOW, NOW + timedelta(seconds=3), VIENNA) == "2026-11-24 07:20:03 CET (3 s ago)"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_times_are_local_and_relative() -> None:
     ],
 )
 def test_until_is_a_date_a_time_or_a_duration(text: str, at: str) -> None:
-    assert words.parse_until(text, NOW, VIENNA) == datetime.fromisoformat(at)
+    assert parse_until(text, NOW, VIENNA) == datetime.fromisoformat(at)
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_until_is_a_date_a_time_or_a_duration(text: str, at: str) -> None:
 )
 def test_until_that_is_none(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        words.parse_until(text, NOW, VIENNA)
+        parse_until(text, NOW, VIENNA)
 
 
 def test_lists() -> None:
-    assert [words.listed("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert [listed("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
 
 
 # --- An escalation ------------------------------------------------------------------------------------------------
@@ -197,8 +197,8 @@ def test_each_action_says_what_it_does() -> None:
         "Contain": "Deployment/credit-scorer is scaled to zero and locked at once",
         "Object": "nobody can accept the risk",
     }
-    for action, text in says.items():
-        assert text in foreseen(subject, action).sentence
+    for action, words in says.items():
+        assert words in foreseen(subject, action).sentence
     assert "the duty ai-act-art-73, due" in foreseen(subject, "Comment", clock="ai-act-art-73").sentence
     assert foreseen(subject, "Escalate", tier="high").sentence == (
         f"You raise {NAME}, as legal, from tier moderate to high: legal and security are told, and "
@@ -403,9 +403,9 @@ def test_targets() -> None:
     assert raising.parse_target("sts/x") == TargetRef(kind="StatefulSet", name="x")
     assert raising.parse_target("rollouts.argoproj.io/x") == TargetRef(kind="Rollout", name="x")
     assert raising.parse_target("isvc/x") == TargetRef(kind="InferenceService", name="x")
-    for text, says in (("x/", "names no workload"), ("pod/x", "pod is not a kind of workload"), ("sts/X!", "no name")):
+    for word, says in (("x/", "names no workload"), ("pod/x", "pod is not a kind of workload"), ("sts/X!", "no name")):
         with pytest.raises(ValueError, match=says):
-            raising.parse_target(text)
+            raising.parse_target(word)
 
 
 # --- Answers ------------------------------------------------------------------------------------------------------
@@ -493,7 +493,7 @@ def test_closing_is_refused_for_the_first_reason_of_the_operator() -> None:
 
 def test_an_api_server_that_is_not_ready_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = ["not found. There can be a delay", "not found. There can be a delay", ""]
-    monkeypatch.setattr(desk, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(session, "AGAIN_AFTER", 0.0)
 
     class Starting:
         async def request(self, *arguments: Any, **more: Any) -> dict[str, Any]:
@@ -501,7 +501,7 @@ def test_an_api_server_that_is_not_ready_is_asked_again(monkeypatch: pytest.Monk
                 raise ApiError(503, "ServiceUnavailable", message, verb="create", resource="x", where="y")
             return {"created": True}
 
-    at_it = desk.Desk(None, Starting(), NAMESPACE)  # type: ignore[arg-type]
+    at_it = session.Desk(None, Starting(), NAMESPACE)  # type: ignore[arg-type]
     assert asyncio.run(at_it.create(DECISIONS, {})) == {"created": True}
     answers[:] = ["overloaded"]
     with pytest.raises(typer.Exit):

@@ -16,12 +16,12 @@ from typer.testing import CliRunner, Result
 from riskladder.api.reasons import Reason
 from riskladder.cli.main import app
 from riskladder.cli.output import write_json
-from riskladder.cli.people import complete
-from riskladder.cli.people.case import Case, read_case
-from riskladder.cli.people.choices import choices
+from riskladder.cli.people import options
 from riskladder.cli.people.page import page
 from riskladder.cli.people.show import View, facts
+from riskladder.cli.people.standing import choices
 from riskladder.cli.people.status import as_json, in_order, table
+from riskladder.cli.people.view import Case, read_case
 from tests.people import NAME, NAMESPACE, NOW, ROOT, at, condition, decided, escalation, told
 
 HOSTILE = "\x1b[31m[bold]x[/bold]\u202e"
@@ -333,6 +333,6 @@ def test_completion_is_silent_without_a_cluster(tmp_path: Path, capfd: pytest.Ca
         args: list[str] = []  # noqa: RUF012
         params = {"kubeconfig": str(tmp_path / "none"), "namespace": None}  # noqa: RUF012
 
-    for names in (complete.escalations, complete.roles, complete.ladders):
+    for names in (options.escalations, options.roles, options.ladders):
         assert names(Context(), "") == []  # type: ignore[arg-type]
     assert capfd.readouterr() == ("", "")

@@ -25,11 +25,11 @@ from riskladder.api.labels import CHANNELS_SECRET
 from riskladder.api.ladder import Channel, ChannelType, EscalationLadderSpec
 from riskladder.cli.options import Kubeconfig, NotifyHost, NotifyNetwork, Output, OutputOption
 from riskladder.cli.output import console, count, fail, plain, write_json
-from riskladder.cli.people import complete
-from riskladder.cli.people.desk import Desk, at_desk
+from riskladder.cli.people import options
 from riskladder.cli.people.options import Namespace
 from riskladder.cli.people.send import described
-from riskladder.cli.people.words import listed
+from riskladder.cli.people.session import Desk, at_desk
+from riskladder.cli.people.text import listed
 from riskladder.cluster.client import NotFound
 from riskladder.cluster.connection import Access
 from riskladder.cluster.resources import LADDERS, SECRETS
@@ -90,7 +90,7 @@ def _group() -> None:
 @notify.command("test")
 def try_channels(
     ladder: Annotated[
-        str, typer.Argument(help="Name of the EscalationLadder.", show_default=False, autocompletion=complete.ladders)
+        str, typer.Argument(help="Name of the EscalationLadder.", show_default=False, autocompletion=options.ladders)
     ],
     role: Annotated[
         str | None, typer.Option(help="Only the channels of this role. Default: all of the ladder.", show_default=False)

@@ -13,7 +13,7 @@ from riskladder.api.base import Timestamp, format_time
 from riskladder.api.chain import ChainKey, ChainResult, noted_heads, place_of, verify_chains
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.cli.output import count
-from riskladder.cli.people.words import length, listed
+from riskladder.cli.people.text import length, listed
 from riskladder.cli.source import Export
 
 MESSAGE, KEY = "message", "key"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from riskladder.cli.people import act, drill, show, status, stop
+from riskladder.cli.people import contain, decide, drill, show, status
 from riskladder.cli.people.options import DECIDE, EXERCISE, LOOK
 
 
@@ -13,15 +13,15 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=LOOK)(status.status)
     app.command(rich_help_panel=LOOK)(show.show)
     for name, command in (
-        ("ack", act.ack),
-        ("comment", act.comment),
-        ("escalate", act.escalate),
-        ("object", act.object_),
-        ("accept-risk", act.accept_risk),
-        ("resume", act.resume),
-        ("close", act.close),
-        ("review", act.review),
+        ("ack", decide.ack),
+        ("comment", decide.comment),
+        ("escalate", decide.escalate),
+        ("object", decide.object_),
+        ("accept-risk", decide.accept_risk),
+        ("resume", decide.resume),
+        ("close", decide.close),
+        ("review", decide.review),
     ):
         app.command(name, rich_help_panel=DECIDE)(command)
-    app.command(rich_help_panel=EXERCISE)(stop.contain)
+    app.command(rich_help_panel=EXERCISE)(contain.contain)
     app.command(rich_help_panel=EXERCISE)(drill.drill)

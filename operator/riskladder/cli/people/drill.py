@@ -11,24 +11,32 @@ import typer
 from riskladder.api.conditions import Condition
 from riskladder.api.decision import RAISE_VERB
 from riskladder.api.signal import TargetRef
-from riskladder.cli.people import complete
-from riskladder.cli.people.by_hand import is_done, manual, open_for, refused, target_of, tier_of
-from riskladder.cli.people.case import Case
-from riskladder.cli.people.desk import Desk, at_desk, end
-from riskladder.cli.people.foresight import Foresight
+from riskladder.cli.people import options
 from riskladder.cli.people.manifests import signal_manifest
 from riskladder.cli.people.options import How, Rationale, Role, sends
-from riskladder.cli.people.raising import Ladder, ladder_for, workload
-from riskladder.cli.people.refusals import COULD_NOT_ASK, REFUSED, UNANSWERED
+from riskladder.cli.people.preview import Foresight
+from riskladder.cli.people.raising import (
+    Ladder,
+    is_done,
+    ladder_for,
+    manual,
+    open_for,
+    refused,
+    target_of,
+    tier_of,
+    workload,
+)
 from riskladder.cli.people.send import Result, confirm, finish, manifest_only
-from riskladder.cli.people.words import PROGRAM, listed, took
+from riskladder.cli.people.session import COULD_NOT_ASK, REFUSED, UNANSWERED, Desk, at_desk, end
+from riskladder.cli.people.text import PROGRAM, listed, took
+from riskladder.cli.people.view import Case
 from riskladder.cluster.resources import SIGNALS
 
 
 @sends
 def drill(
     ladder: Annotated[
-        str, typer.Argument(help="Name of the EscalationLadder.", show_default=False, autocompletion=complete.ladders)
+        str, typer.Argument(help="Name of the EscalationLadder.", show_default=False, autocompletion=options.ladders)
     ],
     how: How,
     target: Annotated[

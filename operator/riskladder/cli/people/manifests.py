@@ -8,7 +8,7 @@ from datetime import datetime
 from riskladder.api.base import format_time
 from riskladder.api.decision import EscalationDecisionSpec
 from riskladder.api.signal import Manual, TargetRef
-from riskladder.cli.people.case import Object
+from riskladder.cli.people.view import Object
 from riskladder.cluster.resources import DECISIONS, SIGNALS
 
 LONGEST_PREFIX = 58

@@ -16,10 +16,9 @@ from riskladder.api.escalation import Notification, NotificationState, SignalRef
 from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cli.output import plain
-from riskladder.cli.people.agreement import Agreement, agreements
-from riskladder.cli.people.case import Case, Contained
-from riskladder.cli.people.choices import Choice
-from riskladder.cli.people.words import deadline, length, listed, local, past
+from riskladder.cli.people.standing import Agreement, Choice, agreements
+from riskladder.cli.people.text import deadline, length, listed, local, past
+from riskladder.cli.people.view import Case, Contained
 
 OPTIONS = "Options for you"
 _NONE: Mapping[str, str] = {}

@@ -19,13 +19,12 @@ from riskladder.api.escalation import Intent
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cli.output import complain, console, plain, write_json
-from riskladder.cli.people.case import Case, Contained, Object
-from riskladder.cli.people.desk import Desk, end
-from riskladder.cli.people.foresight import Foresight
 from riskladder.cli.people.manifests import decision_manifest
 from riskladder.cli.people.options import Form, How
-from riskladder.cli.people.refusals import COULD_NOT_ASK, REFUSED, UNANSWERED
-from riskladder.cli.people.words import PROGRAM, local, took
+from riskladder.cli.people.preview import Foresight
+from riskladder.cli.people.session import COULD_NOT_ASK, REFUSED, UNANSWERED, Desk, end
+from riskladder.cli.people.text import PROGRAM, local, took
+from riskladder.cli.people.view import Case, Contained, Object
 from riskladder.cluster.client import Forbidden, NotFound
 from riskladder.cluster.resources import DECISIONS
 from riskladder.policy.containment.contain import STRENGTH

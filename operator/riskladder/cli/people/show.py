@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from riskladder.cli.options import Output, OutputOption
-from riskladder.cli.people import watching
-from riskladder.cli.people.agreement import agreements
-from riskladder.cli.people.case import Case
-from riskladder.cli.people.choices import Choice, choices, sensible
-from riskladder.cli.people.desk import Desk
+from riskladder.cli.people import follow
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Name, Namespace, Watch, access_of
 from riskladder.cli.people.page import page
+from riskladder.cli.people.session import Desk
+from riskladder.cli.people.standing import Choice, agreements, choices, sensible
 from riskladder.cli.people.status import as_json
+from riskladder.cli.people.view import Case
 from riskladder.cluster.authority import may_i, who_am_i
 from riskladder.cluster.client import ApiError
 from riskladder.cluster.resources import DECISIONS
@@ -46,7 +45,7 @@ def show(
     \b
     kubectl riskladder show credit-scorer-3f9a1c2b --watch
     """
-    watching.show(
+    follow.show(
         access_of(kubeconfig, context, as_user, as_group),
         namespace,
         lambda desk: view(desk, name),

@@ -14,11 +14,11 @@ from rich.text import Text
 from riskladder.api.base import format_time
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import count, fail, plain
-from riskladder.cli.people.case import Case, Contained
-from riskladder.cli.people.desk import Desk
+from riskladder.cli.people.follow import show
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Namespace, Watch, access_of
-from riskladder.cli.people.watching import show
-from riskladder.cli.people.words import due, length
+from riskladder.cli.people.session import Desk
+from riskladder.cli.people.text import due, length
+from riskladder.cli.people.view import Case, Contained
 
 _STYLES = {Contained.YES: "green", Contained.IN_PROGRESS: "yellow", Contained.NO: ""}
 

@@ -10,14 +10,12 @@ import typer
 from pydantic import ValidationError
 
 from riskladder.api.decision import DecisionAction, EscalationDecisionSpec, Resolution, ReviewReport
-from riskladder.cli.people.case import Case
-from riskladder.cli.people.desk import Desk, at_desk, end
-from riskladder.cli.people.foresight import foresee
 from riskladder.cli.people.options import How, Name, Rationale, Role, sends
-from riskladder.cli.people.refusals import COULD_NOT_ASK
-from riskladder.cli.people.roles import choose_role
+from riskladder.cli.people.preview import foresee
 from riskladder.cli.people.send import described, rationale_of, send_decision
-from riskladder.cli.people.words import listed, parse_until
+from riskladder.cli.people.session import COULD_NOT_ASK, Desk, at_desk, choose_role, end
+from riskladder.cli.people.text import listed, parse_until
+from riskladder.cli.people.view import Case
 from riskladder.cluster.authority import who_am_i
 
 Particulars = Callable[[Case, datetime], Mapping[str, Any]]

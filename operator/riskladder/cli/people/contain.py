@@ -12,16 +12,23 @@ from riskladder.api.conditions import Condition
 from riskladder.api.decision import RAISE_VERB, DecisionAction
 from riskladder.api.signal import TargetRef
 from riskladder.api.tiers import ContainmentAction, Tier
-from riskladder.cli.people import complete
-from riskladder.cli.people.act import decide_at
-from riskladder.cli.people.by_hand import is_done, manual, open_for, refused, target_of, tier_of
-from riskladder.cli.people.case import Case
-from riskladder.cli.people.desk import Desk, at_desk, end
-from riskladder.cli.people.foresight import Foresight, safe
+from riskladder.cli.people import options
+from riskladder.cli.people.decide import decide_at
 from riskladder.cli.people.manifests import signal_manifest
 from riskladder.cli.people.options import How, Rationale, Role, sends
-from riskladder.cli.people.raising import Ladder, action_of, ladder_for, workload
-from riskladder.cli.people.refusals import COULD_NOT_ASK, REFUSED, UNANSWERED
+from riskladder.cli.people.preview import Foresight, safe
+from riskladder.cli.people.raising import (
+    Ladder,
+    action_of,
+    is_done,
+    ladder_for,
+    manual,
+    open_for,
+    refused,
+    target_of,
+    tier_of,
+    workload,
+)
 from riskladder.cli.people.send import (
     Order,
     Result,
@@ -30,7 +37,9 @@ from riskladder.cli.people.send import (
     finish,
     manifest_only,
 )
-from riskladder.cli.people.words import PROGRAM, listed, took
+from riskladder.cli.people.session import COULD_NOT_ASK, REFUSED, UNANSWERED, Desk, at_desk, end
+from riskladder.cli.people.text import PROGRAM, listed, took
+from riskladder.cli.people.view import Case
 from riskladder.cluster.resources import SIGNALS
 from riskladder.policy.quorum import resume_quorum
 
@@ -40,7 +49,7 @@ LadderName = Annotated[
     str | None,
     typer.Option(
         help="The ladder. Default: the only one that governs the workload.",
-        autocompletion=complete.ladders,
+        autocompletion=options.ladders,
         show_default=False,
     ),
 ]
@@ -53,7 +62,7 @@ def contain(
         typer.Argument(
             help="Name of the Escalation, or the workload, for example deployment/NAME.",
             show_default=False,
-            autocompletion=complete.escalations,
+            autocompletion=options.escalations,
         ),
     ],
     how: How,

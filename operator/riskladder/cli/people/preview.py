@@ -13,9 +13,9 @@ from itertools import islice
 from riskladder.api.decision import DecisionAction, EscalationDecisionSpec, Resolution
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen, QuorumMember
-from riskladder.cli.people.agreement import JOINT, agreement, may_object, may_review, may_sit, seats_of
-from riskladder.cli.people.case import Case, Contained
-from riskladder.cli.people.words import deadline, listed, local
+from riskladder.cli.people.standing import JOINT, agreement, may_object, may_review, may_sit, seats_of
+from riskladder.cli.people.text import deadline, listed, local
+from riskladder.cli.people.view import Case, Contained
 from riskladder.policy import quorum
 from riskladder.policy.signals.evaluate import tier_of
 

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 from riskladder.cli.options import Output
 from riskladder.cli.output import complain, console, write_json
-from riskladder.cli.people.desk import Desk, at_desk
+from riskladder.cli.people.session import Desk, at_desk
 from riskladder.cli.source import explain
 from riskladder.cluster.client import ApiError
 from riskladder.cluster.connection import Access

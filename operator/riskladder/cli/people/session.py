@@ -1,10 +1,11 @@
-"""The cluster as these commands need it: one connection, one namespace, and one sentence for all that goes wrong."""
+"""The cluster as these commands need it: one connection, one namespace, the role, and one sentence for each failure."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
@@ -12,10 +13,11 @@ import typer
 import yaml
 
 from riskladder.cli.output import complain, fail
-from riskladder.cli.people.case import Case, Object, Unreadable, read_case
-from riskladder.cli.people.refusals import COULD_NOT_ASK, refusal
+from riskladder.cli.people.text import listed
+from riskladder.cli.people.view import Case, Object, Unreadable, read_case
 from riskladder.cli.source import explain, own_namespace
-from riskladder.cluster.client import ApiError, Client, NotFound
+from riskladder.cluster.authority import may_i
+from riskladder.cluster.client import ApiError, Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.connection import Access, Connection, ConnectionFailed, connect
 from riskladder.cluster.resources import ESCALATIONS, Resource
 
@@ -131,3 +133,66 @@ async def _run(access: Access, namespace: str | None, work: Callable[[Desk], Awa
         return await work(Desk(connection, Client(connection), where))
     finally:
         await connection.close()
+
+
+REFUSED = 1
+"""Exit code: the API server or the operator said no."""
+COULD_NOT_ASK = 2
+"""Exit code: no cluster, nothing of that name, wrong use."""
+UNANSWERED = 3
+"""Exit code: sent, and nobody answered in time."""
+
+_HEAD = re.compile(r'^[\w.-]+ "[^"]*" is (?:forbidden|invalid): ')
+_POLICY = re.compile(r"ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: ")
+_RBAC = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"')
+
+
+def reason_of(message: str) -> str:
+    """The reason in an answer of the API server, without what it is wrapped in."""
+    text = _POLICY.sub("", _HEAD.sub("", message.strip()))
+    return text.strip() or message
+
+
+def refusal(error: ApiError, namespace: str) -> tuple[int, str]:
+    """The exit code and the sentence for a write that failed."""
+    if isinstance(error, Forbidden):
+        if (rbac := _RBAC.search(error.message)) is not None:
+            return REFUSED, (
+                f"{rbac['user']} may not {rbac['verb']} {rbac['resource']} in namespace {namespace}: ask an "
+                "administrator for the role that allows it"
+            )
+        return REFUSED, f"refused: {reason_of(error.message)}"
+    if isinstance(error, Refused):
+        return REFUSED, f"refused: {reason_of(error.message)}"
+    if isinstance(error, NotFound):
+        if "namespaces " in error.message:
+            return COULD_NOT_ASK, f"there is no namespace {namespace}"
+        return COULD_NOT_ASK, f"this cluster has no {error.resource}: install Riskladder's CRDs first"
+    if isinstance(error, Conflict):
+        return COULD_NOT_ASK, "somebody was faster, or something of that name is there already: try again"
+    return COULD_NOT_ASK, explain(error)
+
+
+def usable(allowed: Iterable[tuple[str, str]], verbs: Sequence[str], roles: Iterable[str]) -> tuple[str, ...]:
+    """The roles for which every one of the verbs is allowed, in the order of the policy."""
+    granted = set(allowed)
+    return tuple(role for role in roles if all((verb, role) in granted for verb in verbs))
+
+
+async def choose_role(desk: Desk, given: str | None, verbs: Sequence[str], roles: Sequence[str]) -> str:
+    """The role given, else the only one of the policy for which the caller has the verbs; else ends the command."""
+    if given is not None:
+        if roles and given not in roles:
+            end(COULD_NOT_ASK, f"the policy has no role {given}, only {listed(roles)}")
+        return given
+    found = usable(await may_i(desk.client, desk.namespace, verbs, roles), verbs, roles)
+    words = listed(verbs)
+    if not found:
+        end(
+            REFUSED,
+            f"you may not {words} in any role of this policy ({', '.join(roles) or 'it has none'}): that needs the "
+            f"verb{'s' if len(verbs) > 1 else ''} {words} on stakeholders.riskladder.dev in namespace {desk.namespace}",
+        )
+    if len(found) > 1:
+        end(COULD_NOT_ASK, f"you may {words} as {listed(found, 'or')}: choose with --role")
+    return found[0]
