@@ -43,7 +43,7 @@ test: venv ## Everything: unit and property tests, a real control plane, and a r
 
 .PHONY: unit
 unit: venv ## Unit and property tests only: about a minute, no cluster
-	@$(PY) -m pytest tests/unit $(ARGS)
+	@$(PY) -m pytest tests/unit --numprocesses=auto $(ARGS)
 
 .PHONY: check
 check: venv ## Format, lint, types, layers, generated files up to date

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any, Literal
 
 OPERATOR, FLOOR = "operator", "floor"
-Relation = Literal["", "floor", "idle"]
+Relation = Literal["", "floor", "idle", "unlocked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,24 @@ class Measure:
     aim: float | None = None
     """Not more than this; with `of`, a multiple of it."""
     of: Relation = ""
-    """What the aim is a multiple of: the floor's value, or the operator's own idle p99."""
+    """What the aim is a multiple of: the floor's value, the operator's own idle p99, or the same with no model held."""
+
+
+LOCK_STEPS = (0, 60, 300, 1000)
+"""How many models are contained in the namespace where others write."""
+
+LOCKED = {
+    "update": ("update of an unrelated Deployment", 1.3),
+    "create": ("CREATE of an unrelated Deployment", 2.0),
+    "scale": ("/scale of an unrelated Deployment", 2.0),
+}
+"""What others write there, and the aim for it, as a multiple of what it costs with none contained."""
+
+
+def _locked(what: str, step: int) -> Measure:
+    title, aim = LOCKED[what]
+    title = f"API server CPU, {title}, {step} contained"
+    return Measure(f"lock_{what}_{step}", title, aim=aim if step else None, of="unlocked" if step else "")
 
 
 MEASURES = (
@@ -60,6 +77,7 @@ MEASURES = (
     Measure("quiet_cpu", "CPU while nothing happens", "ms/s"),
     Measure("quiet_leases", "writes of the Lease while nothing happens", ""),
     Measure("quiet_writes", "other writes while nothing happens", "", aim=0),
+    *(_locked(what, step) for what in LOCKED for step in LOCK_STEPS),
     Measure("missed", "breaches not contained in time", "", aim=0),
 )
 
@@ -95,7 +113,10 @@ class Results:
         mine, floor = self.value(measure.key, OPERATOR), self.value(measure.key, FLOOR)
         if mine is None:
             return None, None
-        base = self.value("idle_p99", OPERATOR) if measure.of == "idle" else floor
+        if measure.of == "unlocked":
+            base = self.value(f"{measure.key.rpartition('_')[0]}_0", OPERATOR)
+        else:
+            base = self.value("idle_p99", OPERATOR) if measure.of == "idle" else floor
         ratio = mine / base if base else None
         if measure.aim is None:
             return ratio, None
@@ -179,7 +200,8 @@ def _aim(measure: Measure) -> str:
     if measure.aim is None:
         return ""
     if measure.of:
-        return f"<= {measure.aim:g} x {'floor' if measure.of == 'floor' else 'idle p99'}"
+        of = {"floor": "floor", "idle": "idle p99", "unlocked": "none"}[measure.of]
+        return f"<= {measure.aim:g} x {of}"
     return f"<= {measure.aim:g}"
 
 

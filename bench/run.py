@@ -16,10 +16,11 @@ from bench import load
 from bench.api import Api, each
 from bench.contenders import Contender, Floor, Operator, writes
 from bench.counting import audited, served, split_at_stop
-from bench.report import FLOOR, OPERATOR, Results, percentile
+from bench.lock import lock
+from bench.report import FLOOR, LOCK_STEPS, OPERATOR, Results, percentile
 from bench.world import BASELINE, BREACH, World
 from riskladder.cluster.resources import ESCALATIONS, SIGNALS
-from tests.cluster import ClusterError, LocalControlPlane, resolve
+from tests.cluster import ClusterError, LocalControlPlane, control_plane_kind
 from tests.cluster.install import NAMESPACE, SERVICE_ACCOUNT, install, service_account_kubeconfig
 
 PRIORITY_BREACHES = 5
@@ -40,6 +41,7 @@ class Sizes:
     updates_bursts: int = 3
     quiet_seconds: int = 30
     audited: int = 10
+    locked: tuple[int, ...] = LOCK_STEPS
 
     @property
     def updates(self) -> int:
@@ -266,10 +268,12 @@ async def run(kubeconfig: Path, directory: Path, sizes: Sizes) -> Results:
     finally:
         await api.close()
     try:
-        if resolve(os.environ.get("CLUSTER", "auto")) == "local":
+        if control_plane_kind(os.environ.get("CLUSTER", "auto")) == "local":
             await audit(directory, bench.results, sizes.audited)
+            if sizes.locked:
+                await lock(directory, bench.results, sizes.locked, say)
     except ClusterError as error:
-        say(f"no audit log here, so single requests are not counted: {error}")
+        say(f"no plane of its own here, so single requests and the lock are not measured: {error}")
     return bench.results
 
 
