@@ -7,6 +7,7 @@ with all of them unpacked is made once, so that a node that starts need not impo
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import sys
 import tarfile
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -48,6 +49,9 @@ OPERATOR_DEV = f"{REGISTRY}/riskladder:dev"
 
 MODEL, BUSYBOX, PAUSE = (f"{REGISTRY}/{name}" for name in ("model:1", "busybox:1.37", "pause:1"))
 
+LARGEST_STORAGE = 4 << 30
+"""Bytes of buildah's storage, to which every change of the operator adds some: above that, it begins anew."""
+
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 BUSYBOX_APPLETS = ("cat", "env", "id", "ls", "nc", "ps", "sh", "sleep", "wget")
 
@@ -60,52 +64,66 @@ class Archive:
     file: Path
 
 
-def ensure_images(progress: Progress = print_progress) -> Path:
-    """Return containerd's directory with every image unpacked, built on the first call; about two minutes.
+@contextlib.contextmanager
+def images_in_use(progress: Progress = print_progress) -> Iterator[Path]:
+    """Yield containerd's directory with every image unpacked, which stays as long as the context is open.
 
-    Only what has changed is built again: a changed operator takes some fifteen seconds. Safe to call from several
-    processes at once. Raises ClusterError with the end of the log if something cannot be built.
+    Built on the first call, in about two minutes; after that only what has changed, where a changed operator takes
+    half a minute. Safe to call from several processes at once. Raises ClusterError with the end of the log if
+    something cannot be built, or in one sentence if this machine cannot have a node.
     """
     if reason := why_not():
         raise ClusterError(reason)
     home = cache_directory() / "node"
     home.mkdir(parents=True, exist_ok=True)
-    with locked(home / "images.lock", progress):
-        builder = Builder(home, progress)
-        archives = builder.archives()
-        return _template(home, archives, progress)
+    with contextlib.ExitStack() as stack:
+        with locked(home / "images.lock", progress):
+            template = _template(home, Builder(home, progress).archives(), progress)
+            use = stack.enter_context(_use_of(template).open("w"))
+            fcntl.flock(use, fcntl.LOCK_SH)
+        yield template
+
+
+def ensure_images(progress: Progress = print_progress) -> Path:
+    """Return what `images_in_use` yields; another checkout may replace it."""
+    with images_in_use(progress) as template:
+        return template
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What an archive says of its image."""
+    """An image in an archive of uncompressed layers, as they are written here."""
 
-    config: dict[str, Any]
-    """User, Entrypoint, Env, Labels and so on, as the OCI image specification has them."""
+    archive: Path
 
-    unpacked: int
-    """Bytes of the layers."""
+    def config(self) -> dict[str, Any]:
+        """Return User, Entrypoint, Env, Labels and so on, as the OCI image specification has them."""
+        with self._open() as (manifest, blob):
+            found: dict[str, Any] = json.load(blob(manifest["config"]["digest"]))["config"]
+            return found
 
-    compressed: int
-    """Bytes of the layers as a registry keeps them, and as a node pulls them: with gzip."""
+    def unpacked(self) -> int:
+        """Return the bytes of its layers."""
+        with self._open() as (manifest, _):
+            return sum(layer["size"] for layer in manifest["layers"])
 
+    def compressed(self) -> int:
+        """Return the bytes of its layers as a registry keeps them, and as a node pulls them: with gzip."""
+        with self._open() as (manifest, blob):
+            return sum(_compressed(blob(layer["digest"])) for layer in manifest["layers"])
 
-def read_image(file: Path) -> Image:
-    """Read an archive of uncompressed layers, as `ensure_images` writes them."""
-    with tarfile.open(file) as archive:
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[tuple[dict[str, Any], Callable[[str], IO[bytes]]]]:
+        with tarfile.open(self.archive) as archive:
 
-        def blob(digest: str) -> IO[bytes]:
-            member = archive.extractfile(f"blobs/{digest.replace(':', '/')}")
-            assert member is not None, digest
-            return member
+            def blob(digest: str) -> IO[bytes]:
+                member = archive.extractfile(f"blobs/{digest.replace(':', '/')}")
+                assert member is not None, digest
+                return member
 
-        index = archive.extractfile("index.json")
-        assert index is not None
-        manifest = json.load(blob(json.load(index)["manifests"][0]["digest"]))
-        config = json.load(blob(manifest["config"]["digest"]))["config"]
-        unpacked = sum(layer["size"] for layer in manifest["layers"])
-        compressed = sum(_compressed(blob(layer["digest"])) for layer in manifest["layers"])
-    return Image(config, unpacked, compressed)
+            index = archive.extractfile("index.json")
+            assert index is not None
+            yield json.load(blob(json.load(index)["manifests"][0]["digest"])), blob
 
 
 def _compressed(layer: IO[bytes]) -> int:
@@ -127,6 +145,9 @@ class Builder:
     def __init__(self, home: Path, progress: Progress) -> None:
         self._home = home
         self._progress = progress
+        if _size(home / "storage") > LARGEST_STORAGE:
+            for name in ("storage", "storage-run", "images"):
+                shutil.rmtree(home / name, ignore_errors=True)
         (home / "images").mkdir(exist_ok=True)
 
     def archives(self) -> list[Archive]:
@@ -258,7 +279,8 @@ def _template(home: Path, archives: Sequence[Archive], progress: Progress) -> Pa
     template = home / f"containerd-{key}"
     if not template.is_dir():
         for stale in home.glob("containerd-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+            if stale.is_dir():
+                _remove_unused(stale)
         partial = home / "containerd.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -278,6 +300,25 @@ def _template(home: Path, archives: Sequence[Archive], progress: Progress) -> Pa
         (partial / "containerd").rename(template)
         shutil.rmtree(partial)
     return template
+
+
+def _use_of(template: Path) -> Path:
+    """Return the file that whoever copies a template holds a lock on."""
+    return template.with_name(f"{template.name}.lock")
+
+
+def _remove_unused(template: Path) -> None:
+    """Remove a template, unless a node of another checkout is being made of it."""
+    lock = _use_of(template)
+    with contextlib.suppress(BlockingIOError), lock.open("w") as use:
+        fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(template, ignore_errors=True)
+        lock.unlink()
+
+
+def _size(directory: Path) -> int:
+    """Return the bytes that a directory takes on disk."""
+    return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*") if not path.is_symlink())
 
 
 @contextlib.contextmanager

@@ -21,10 +21,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.cluster.base import ClusterError, Progress, silent
-from tests.cluster.build import ensure_programs, tail
+from tests.cluster.build import ensure_binaries, ensure_programs, tail
 from tests.cluster.components import API_SERVICE_IP, SERVICE_RANGE
 from tests.cluster.host import CGROUP_PREFIX, cgroups, make_cgroup, remove_cgroup, why_not
-from tests.cluster.images import ROOT, ensure_images
+from tests.cluster.images import ROOT, ensure_images, images_in_use
 from tests.cluster.local import LocalControlPlane
 from tests.cluster.nodeinit import API_PORT, NODE_IP, NODE_NAME, Spec
 from tests.cluster.process import Component, Spawner
@@ -46,17 +46,23 @@ IDENTITIES: dict[str, tuple[str, tuple[str, ...]]] = {
 """User and groups of each program of the node."""
 
 
-def ensure_node(progress: Progress = silent, *, policies: bool = True) -> tuple[Path, Path, Path | None]:
-    """Return what a node is made of, built on the first call; minutes.
+def ensure_programs_of_node(progress: Progress = silent, *, policies: bool = True) -> tuple[Path, Path | None]:
+    """Return the directory of kubelet and kube-proxy, and the program that enforces policies if it is asked for.
 
-    Returns: the directory of kubelet and kube-proxy, containerd's directory with the images, and, with `policies`, the
-    program that enforces NetworkPolicies. Raises ClusterError, in one sentence where this machine cannot have a node.
+    Built on the first call; minutes. Raises ClusterError, in one sentence if this machine cannot have a node.
     """
     if reason := why_not():
         raise ClusterError(reason)
+    ensure_binaries(progress)  # The control plane's, first: what they share is compiled once.
     programs = ensure_programs(NODE, progress)
-    router = ensure_programs(KUBE_ROUTER, progress) / "kube-router" if policies else None
-    return programs, ensure_images(progress), router
+    return programs, ensure_programs(KUBE_ROUTER, progress) / "kube-router" if policies else None
+
+
+def ensure_node(progress: Progress = silent) -> list[Path]:
+    """Build everything that a node and its control plane are made of, and return where it is. Raises ClusterError."""
+    programs, router = ensure_programs_of_node(progress)
+    assert router is not None
+    return [programs, router, ensure_images(progress)]
 
 
 class NodeCluster:
@@ -108,15 +114,16 @@ class NodeCluster:
 
     def start(self) -> Self:
         """Start everything, and return when the node is Ready. Raises ClusterError naming what failed, and its log."""
-        programs, template, router = ensure_node(self._progress, policies=self._policies)
-        started = time.monotonic()
-        _remove_abandoned()
-        atexit.register(self.stop)
-        try:
-            self._start(programs, template, router)
-        except BaseException:
-            self.stop()
-            raise
+        programs, router = ensure_programs_of_node(self._progress, policies=self._policies)
+        with images_in_use(self._progress) as template:
+            started = time.monotonic()
+            _remove_abandoned()
+            atexit.register(self.stop)
+            try:
+                self._start(programs, template, router)
+            except BaseException:
+                self.stop()
+                raise
         self._progress(f"the node {NODE_NAME} is Ready, {time.monotonic() - started:.1f} s after the start")
         return self
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from riskladder import __version__
-from tests.cluster.images import NEXT_VERSION, archive_of, read_image
+from tests.cluster.images import NEXT_VERSION, Image, archive_of
 from tests.node import report
 from tests.node.installation import Installation
 
@@ -42,7 +42,7 @@ STARTED = "import os; print(os.stat('/proc/1').st_ctime)"
 @pytest.mark.parametrize("version", [__version__, NEXT_VERSION])
 def test_image_says_what_it_is(version: str, installation: Installation) -> None:
     del installation  # The images are built with the node.
-    config = read_image(archive_of(version)).config
+    config = Image(archive_of(version)).config()
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
     assert labels["title"] == "riskladder"
     assert labels["version"] == version
@@ -55,10 +55,11 @@ def test_image_says_what_it_is(version: str, installation: Installation) -> None
 
 def test_image_is_small(installation: Installation) -> None:
     del installation
-    image = read_image(archive_of(__version__))
-    unpacked, compressed = image.unpacked / MEGABYTE, image.compressed / MEGABYTE
-    report.note("the image", f"size: {compressed:.0f} MB as a registry keeps it, {unpacked:.0f} MB unpacked")
-    assert image.compressed < LARGEST
+    image = Image(archive_of(__version__))
+    compressed = image.compressed()
+    sizes = f"{compressed / MEGABYTE:.0f} MB as a registry keeps it, {image.unpacked() / MEGABYTE:.0f} MB unpacked"
+    report.note("the image", f"size: {sizes}")
+    assert compressed < LARGEST
 
 
 async def test_runs_without_privileges_on_a_root_that_it_cannot_write(installation: Installation) -> None:

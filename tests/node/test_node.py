@@ -102,7 +102,7 @@ def test_half_a_cache_is_completed(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     try:
         subprocess.run(["cp", "-al", str(whole), str(half)], check=True)
         monkeypatch.setenv("RISKLADDER_CACHE", str(half.parent))
-        [template] = half.glob("containerd-*")
+        [template] = (path for path in half.glob("containerd-*") if path.is_dir())
         shutil.rmtree(template)
         (half / "containerd.partial").mkdir()
         (half / "containerd.partial" / "containerd").write_text("not a directory")
