@@ -183,9 +183,11 @@ class Floor(Contender):
 
     name = "floor"
 
-    def __init__(self, kubeconfig: Path, directory: Path, namespace: str, template: Path) -> None:
-        command = [sys.executable, "-m", "bench.floor", "--kubeconfig", str(kubeconfig)]
-        command += ["--namespace", namespace, "--template", str(template)]
+    def __init__(self, kubeconfig: Path, directory: Path, namespace: str, template: Path | None) -> None:
+        """`template`: the Escalation to write first; None for one write only."""
+        command = [sys.executable, "-m", "bench.floor", "--kubeconfig", str(kubeconfig), "--namespace", namespace]
+        if template is not None:
+            command.append(f"--template={template}")
         super().__init__(command, directory / "floor.log")
 
     async def _is_ready(self) -> bool:

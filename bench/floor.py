@@ -1,8 +1,9 @@
 """The floor: the least that any program has to do to stop a model after a breach, and nothing else.
 
 One watch on the signals and two writes for each breach: the same Escalation that the operator creates, and the same
-JSON Patch of the Deployment. No cache, no decision, no ladder, no status, no records, no Events, no leader election, no
-restart. What the operator takes longer than this is the price of being an operator.
+JSON Patch of the Deployment. Without a template, the JSON Patch alone: less than that stops nothing. No cache, no
+decision, no ladder, no status, no records, no Events, no leader election, no restart. What the operator takes longer
+than this is the price of being an operator.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ THRESHOLD = 0.20
 
 
 class Floor:
-    def __init__(self, connection: Connection, namespace: str, template: dict[str, Any]) -> None:
+    def __init__(self, connection: Connection, namespace: str, template: dict[str, Any] | None) -> None:
+        """`template`: the Escalation to write before each stop; None stops with one write and no trace."""
         self._connection = connection
         self._namespace = namespace
         self._template = template
@@ -70,7 +72,9 @@ class Floor:
         while True:
             signal = await self._queue.get()
             name = signal["spec"]["target"]["name"]
-            await self._write("POST", ESCALATIONS.path(self._namespace), self._escalation(signal), "json")
+            if self._template is not None:
+                body = self._escalation(signal, self._template)
+                await self._write("POST", ESCALATIONS.path(self._namespace), body, "json")
             patch = [
                 {"op": "test", "path": "/metadata/uid", "value": self._uids[name]},
                 {"op": "test", "path": "/spec/replicas", "value": 1},
@@ -78,8 +82,8 @@ class Floor:
             ]
             await self._write("PATCH", DEPLOYMENTS.path(self._namespace, name), patch, "json-patch+json")
 
-    def _escalation(self, signal: dict[str, Any]) -> dict[str, Any]:
-        spec, template = signal["spec"], self._template
+    def _escalation(self, signal: dict[str, Any], template: dict[str, Any]) -> dict[str, Any]:
+        spec = signal["spec"]
         name = spec["target"]["name"]
         reference = {
             **template["spec"]["signal"],
@@ -122,11 +126,14 @@ async def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.floor", description="The least that stops a model.")
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--namespace", required=True)
-    parser.add_argument("--template", required=True, type=Path, help="an Escalation as the operator writes it")
+    parser.add_argument(
+        "--template", type=Path, help="an Escalation as the operator writes it; without, one write only"
+    )
     options = parser.parse_args()
+    template = json.loads(options.template.read_text()) if options.template else None
     connection = await connect(options.kubeconfig, agent="floor")
     try:
-        await Floor(connection, options.namespace, json.loads(options.template.read_text())).run()
+        await Floor(connection, options.namespace, template).run()
     finally:
         await connection.close()
 

@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any, Literal
 
 OPERATOR, FLOOR = "operator", "floor"
+ONE_WRITE = "floor of one write"
 Relation = Literal["", "floor", "idle", "unlocked"]
 
 
@@ -49,9 +50,12 @@ def _locked(what: str, step: int) -> Measure:
 MEASURES = (
     Measure("idle_p50", "one breach at a time, p50", aim=1.2, of="floor"),
     Measure("idle_p99", "one breach at a time, p99", aim=1.5, of="floor"),
+    Measure("one_write_p50", "the same, floor of one write, p50"),
+    Measure("one_write_p99", "the same, floor of one write, p99"),
     Measure("burst_p50", "burst, p50"),
     Measure("burst_p99", "burst, p99"),
     Measure("burst_last", "burst, first signal to last model stopped", "s", aim=1.25, of="floor"),
+    Measure("one_write_last", "the same, floor of one write", "s"),
     Measure("burst_rate", "burst, models stopped per second", "1/s"),
     Measure("burst_sending", "burst, time in which the signals were written", "s"),
     Measure("burst_trail", "burst, first signal to trail complete", "s"),
@@ -95,8 +99,12 @@ class Results:
     def add_latencies(self, prefix: str, contender: str, seconds: Iterable[float | None]) -> None:
         """p50 and p99 in milliseconds, and how many there was nothing to measure of."""
         values = list(seconds)
-        known = [value * 1000 for value in values if value is not None]
-        self.add("missed", contender, len(values) - len(known))
+        self.add("missed", contender, sum(value is None for value in values))
+        self.add_percentiles(prefix, contender, values)
+
+    def add_percentiles(self, prefix: str, contender: str, seconds: Iterable[float | None]) -> None:
+        """p50 and p99 in milliseconds of what was measured already."""
+        known = [value * 1000 for value in seconds if value is not None]
         if known:
             self.add(f"{prefix}_p50", contender, percentile(known, 50))
             self.add(f"{prefix}_p99", contender, percentile(known, 99))

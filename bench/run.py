@@ -17,7 +17,7 @@ from bench.api import Api, each
 from bench.contenders import Contender, Floor, Operator, writes
 from bench.counting import audited, served, split_at_stop
 from bench.lock import lock
-from bench.report import FLOOR, LOCK_STEPS, OPERATOR, Results, percentile
+from bench.report import FLOOR, LOCK_STEPS, ONE_WRITE, OPERATOR, Results, percentile
 from bench.world import BASELINE, BREACH, World
 from riskladder.cluster.resources import ESCALATIONS, SIGNALS
 from tests.cluster import ClusterError, LocalControlPlane, control_plane_kind
@@ -73,8 +73,8 @@ class Bench:
     async def run(self) -> None:
         await self._capture()
         for number in range(1, self._sizes.rounds + 1):
-            contenders = [OPERATOR, FLOOR] if number % 2 else [FLOOR, OPERATOR]
-            for contender in contenders:
+            contenders = [OPERATOR, FLOOR, ONE_WRITE]
+            for contender in contenders if number % 2 else reversed(contenders):
                 await self._round(number, contender)
         if self._sizes.standing:
             await self._standing()
@@ -85,8 +85,9 @@ class Bench:
     def _operator(self) -> Operator:
         return Operator(self._kubeconfig, self._directory)
 
-    def _floor(self, world: World) -> Floor:
-        return Floor(self._kubeconfig, self._directory, world.name, self._template)
+    def _floor(self, world: World, *, one_write: bool = False) -> Floor:
+        template = None if one_write else self._template
+        return Floor(self._kubeconfig, self._directory, world.name, template)
 
     async def _capture(self) -> None:
         """Let the operator write an Escalation, so that the floor writes one of the same content. Warms up, too."""
@@ -107,18 +108,31 @@ class Bench:
         say(f"round {number} of {sizes.rounds}, {name}: {sizes.idle + sizes.burst} Deployments")
         alone, together = names("alone", sizes.idle), names("burst", sizes.burst)
         async with (
-            self._world(f"{number}-{name}", [*alone, *together]) as world,
-            self._operator() if name == OPERATOR else self._floor(world) as contender,
+            self._world(f"{number}-{name.replace(' ', '-')}", [*alone, *together]) as world,
+            self._operator() if name == OPERATOR else self._floor(world, one_write=name == ONE_WRITE) as contender,
         ):
             await _settle(contender)
+            if name == ONE_WRITE:
+                await self._against_one_write(world, alone, together)
+                return
             await self._one_by_one(world, contender, alone)
             await self._burst(world, contender, together)
+
+    async def _against_one_write(self, world: World, alone: Sequence[str], together: Sequence[str]) -> None:
+        """What a floor takes that stops a model and leaves no trace of why."""
+        latencies = await load.idle(world, alone)
+        burst = await load.burst(world, together)
+        self.results.add_latencies("one_write", FLOOR, [*latencies, *[None] * burst.missed])
+        self.results.add("one_write_last", FLOOR, burst.last_stopped)
+        say(f"  idle p50 {_ms(latencies, 50)}, last of the burst stopped after {burst.last_stopped:.2f} s")
 
     async def _one_by_one(self, world: World, contender: Contender, targets: Sequence[str]) -> None:
         cpu = contender.cpu()
         latencies = await load.idle(world, targets)
         await _settle(contender)
         self.results.add_latencies("idle", contender.name, latencies)
+        if contender.name == OPERATOR:
+            self.results.add_percentiles("one_write", OPERATOR, latencies)
         self.results.add("idle_cpu", contender.name, 1000 * (contender.cpu() - cpu) / len(targets))
         say(f"  idle p50 {_ms(latencies, 50)}, p99 {_ms(latencies, 99)}")
 
@@ -131,6 +145,8 @@ class Bench:
         after = await self._written(contender)
         results.add_latencies("burst", name, [*burst.latencies, *[None] * burst.missed])
         results.add("burst_last", name, burst.last_stopped)
+        if name == OPERATOR:
+            results.add("one_write_last", OPERATOR, burst.last_stopped)
         results.add("burst_rate", name, burst.throughput)
         results.add("burst_sending", name, burst.sending)
         results.add("burst_cpu", name, 1000 * (contender.cpu() - cpu) / many)

@@ -26,6 +26,9 @@ SILENCE = 1.5
 
 POLL = 0.1
 
+GRACE_SECONDS = 10
+"""How long the model server may take to end: a third of what Kubernetes allows by default, since people watch."""
+
 SERVER_PORT = 8000
 ON_TERM = ("honor", "drain", "ignore")
 """What the model server may do on SIGTERM: end at once, answer for five more seconds, or not notice."""
@@ -56,11 +59,12 @@ class ModelClient:
         """
         self._stage, self._client, self._kubeconfig = stage, client, kubeconfig
         self._namespace, self._image = namespace, image
+        self._on_term = ""
 
     def serve(self, workload: Object, on_term: str) -> None:
         """Put the model server into a workload that only stands in for one."""
         pod = workload["spec"]["template"]["spec"]
-        pod["terminationGracePeriodSeconds"] = 10
+        pod["terminationGracePeriodSeconds"] = GRACE_SECONDS
         container = pod["containers"][0]
         del container["command"]
         container |= {
@@ -70,6 +74,7 @@ class ModelClient:
             "resources": {"requests": {"cpu": "200m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
         }
         container["env"].append({"name": "ON_TERM", "value": on_term})
+        self._on_term = on_term
 
     async def start(self, model: str) -> None:
         """Create the pod, and return once all its connections have been answered."""
@@ -88,6 +93,9 @@ class ModelClient:
         pods = {pod for client in facts["clients"] for pod in client["pods"]}
         number = sum(client["answers"] for client in facts["clients"])
         self._stage.detail(f"a client in a pod has {number} answers from {len(pods)} pods, and goes on asking")
+        self._stage.detail(
+            f"the model server is to {self._on_term} SIGTERM; after {GRACE_SECONDS} s its pods are killed"
+        )
 
     async def last_answers(self, since: float, version: str | None = None) -> Answers:
         """Wait until the model has answered for the last time.

@@ -59,7 +59,8 @@ class Demo:
         with contextlib.suppress(InstallError):
             # With their pods: a namespace with pods that are still ending is not looked at again for many seconds.
             what = ("delete", "deployments", "--all", "--cascade=foreground", "--timeout=40s")
-            await asyncio.to_thread(kubectl, self._kubeconfig, "-n", self._namespace, *what)
+            async with self._stage.progress("the model's pods are ending"):
+                await asyncio.to_thread(kubectl, self._kubeconfig, "-n", self._namespace, *what)
         with contextlib.suppress(ApiError):
             await self._client.delete(NAMESPACES, None, self._namespace)
         with contextlib.suppress(InstallError):

@@ -152,14 +152,14 @@ class Story:
             await self._scene.apply(signal_)
         to_zero = self._action == "ScaleToZero"
         done = "replicas 0" if to_zero else "the last good revision is in place"
-        self._milestone("contained", done, contained.at - created)
+        self._milestone(done, contained.at - created)
         left = "no ready endpoint is left" if to_zero else "no ready endpoint of the breached revision is left"
-        self._milestone("proved", left, emptied.at - created)
+        self._milestone(left, emptied.at - created)
         self.result = (
-            f"The model was contained {contained.at - created:.3f} s after the breach was reported, "
-            f"and that was proved after {emptied.at - created:.3f} s. Two people brought it back."
+            f"The model was told to stop {contained.at - created:.3f} s after the breach was reported, and no ready "
+            f"endpoint was left after {emptied.at - created:.3f} s. Two people brought it back."
         )
-        await self._until("the trail", self._scene.is_proved)
+        await self._until("its pods to end, and the operator to have proved it", self._scene.is_proved)
         await self._until("tier high", lambda: self._scene.tier("high"))
         if self._model_client is not None:
             await self._report_last_answer(self._model_client, sent)
@@ -168,9 +168,9 @@ class Story:
         """Say when the client got its last answer, and what the record says beside it."""
         version = REVISIONS[0] if self._action == "Rollback" else None
         last = await model_client.last_answers(sent, version)
-        of = f" of revision {version}" if version else ""
-        for what, at in (("on a new connection", last.new), ("on a kept connection", last.kept)):
-            self._milestone("last answer", f"{what}{of}", at - sent)
+        of = f" of {version}" if version else ""
+        for what, at in (("new", last.new), ("kept", last.kept)):
+            self._milestone(f"last answer{of} on a {what} connection", at - sent)
         escalation = await self._scene.escalation()
         assert escalation is not None  # noqa: S101 - it is contained, so it is there
         recorded = escalation["status"]["containment"]
@@ -187,10 +187,8 @@ class Story:
             return bool(now["spec"].get("replicas") == 0)
         return version(now) != version(first)
 
-    def _milestone(self, word: str, what: str, seconds: float) -> None:
-        self._detail(
-            f"[bold red]{word}[/bold red]: {what}, [bold]{seconds * 1000:.0f} ms[/bold] after the signal was sent"
-        )
+    def _milestone(self, what: str, seconds: float) -> None:
+        self._detail(f"[bold red]{what:52}[/bold red] [bold]{seconds * 1000:6.0f} ms[/bold] after the signal was sent")
 
     async def _report_containment(self) -> str:
         """Say what was done; the name of the escalation."""

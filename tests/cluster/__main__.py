@@ -111,6 +111,7 @@ def _shell(plane: ControlPlane) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: done.set())
     done.wait()
+    print_progress("ending the cluster")
     return 0
 
 

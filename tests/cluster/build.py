@@ -176,7 +176,7 @@ def locked(file: Path, progress: Progress) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("another process is building: waiting for it")
+            progress(f"another process is building {file.stem}: waiting for it")
             started = last = time.monotonic()
             while True:
                 try:
@@ -186,7 +186,7 @@ def locked(file: Path, progress: Progress) -> Iterator[None]:
                     time.sleep(0.2)
                 if time.monotonic() - last >= HEARTBEAT_SECONDS:
                     last = time.monotonic()
-                    progress(f"still waiting for the other build after {last - started:.0f} s")
+                    progress(f"still waiting for the other build of {file.stem} after {last - started:.0f} s")
         yield
 
 

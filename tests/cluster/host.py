@@ -137,4 +137,7 @@ def _unshare_refused() -> str:
 
 
 if __name__ == "__main__":
-    print(" ".join(missing_packages()))
+    missing = missing_packages()
+    print(" ".join(missing), end="\n" if missing else "")
+    if not missing:
+        print("nothing is missing", file=sys.stderr)

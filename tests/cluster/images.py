@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gzip
 import hashlib
 import json
 import os
@@ -48,6 +49,11 @@ OPERATOR_DEV = f"{REGISTRY}/riskladder:dev"
 """Another name of the first one, which the overlay for development asks for."""
 
 MODEL, BUSYBOX, PAUSE = (f"{REGISTRY}/{name}" for name in ("model:1", "busybox:1.37", "pause:1"))
+
+KEPT_SECONDS = 3600
+"""For how long an archive is kept that this checkout has no use for."""
+
+GZIP = zlib.MAX_WBITS | 16
 
 LARGEST_STORAGE = 4 << 30
 """Bytes of buildah's storage, to which every change of the operator adds some: above that, it begins anew."""
@@ -92,7 +98,7 @@ def ensure_images(progress: Progress = print_progress) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image in an archive of uncompressed layers, as they are written here."""
+    """An image in an archive, as they are written here."""
 
     archive: Path
 
@@ -104,13 +110,13 @@ class Image:
 
     def unpacked(self) -> int:
         """Return the bytes of its layers."""
-        with self._open() as (manifest, _):
-            return sum(layer["size"] for layer in manifest["layers"])
+        with self._open() as (manifest, blob):
+            return sum(_length(blob(layer["digest"]), wbits=None) for layer in manifest["layers"])
 
     def compressed(self) -> int:
         """Return the bytes of its layers as a registry keeps them, and as a node pulls them: with gzip."""
         with self._open() as (manifest, blob):
-            return sum(_compressed(blob(layer["digest"])) for layer in manifest["layers"])
+            return sum(_length(blob(layer["digest"]), wbits=GZIP) for layer in manifest["layers"])
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[dict[str, Any], Callable[[str], IO[bytes]]]]:
@@ -126,11 +132,15 @@ class Image:
             yield json.load(blob(json.load(index)["manifests"][0]["digest"])), blob
 
 
-def _compressed(layer: IO[bytes]) -> int:
-    packer, size = zlib.compressobj(wbits=zlib.MAX_WBITS | 16), 0
-    while part := layer.read(1 << 20):
-        size += len(packer.compress(part))
-    return size + len(packer.flush())
+def _length(layer: IO[bytes], wbits: int | None) -> int:
+    """Return the bytes of a layer, whether it is stored with gzip or without: packed anew with `wbits`, or unpacked."""
+    packed = layer.read(2) == b"\x1f\x8b"
+    layer.seek(0)
+    content: Any = gzip.GzipFile(fileobj=layer) if packed else layer
+    packer, size = zlib.compressobj(wbits=wbits) if wbits is not None else None, 0
+    while part := content.read(1 << 20):
+        size += len(packer.compress(part)) if packer else len(part)
+    return size + (len(packer.flush()) if packer else 0)
 
 
 def archive_of(version: str) -> Path:
@@ -165,7 +175,8 @@ class Builder:
         following = self._image(OPERATOR_NEXT, SOURCES / "next", RECIPE, operator.file.name)
         keep = {archive.file for archive in (base, busybox, pause, model, operator, following)}
         for stale in set((self._home / "images").glob("*.tar")) - keep:
-            stale.unlink()
+            if time.time() - stale.stat().st_mtime > KEPT_SECONDS:  # Another checkout may be at work with it.
+                stale.unlink()
         return [busybox, pause, model, operator, following]
 
     def _rootfs(self) -> Path:

@@ -52,7 +52,7 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
         "Verified: 21 records",
     ):
         assert part in done.stdout
-    assert "Done. The model was contained" in done.stdout
+    assert "Done. The model was told to stop" in done.stdout
     left = kubectl(plane.kubeconfig, "get", "namespaces,customresourcedefinitions", "-o", "name")
     assert "riskladder-demo" not in left
     assert "riskladder.dev" not in left
