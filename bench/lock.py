@@ -29,6 +29,7 @@ WRITES = 200
 """Writes of one kind at a time: the kernel counts CPU in hundredths of a second."""
 
 REPEATS = 3
+IDLE_SECONDS = 5.0
 TICKS = os.sysconf("SC_CLK_TCK")
 MERGE = "application/merge-patch+json"
 
@@ -45,7 +46,7 @@ async def lock(directory: Path, results: Results, steps: Sequence[int], say: Any
             async with World(api, "bench-lock", targets) as world, Operator(account, directory) as operator:
                 await api.request("POST", DEPLOYMENTS.path(world.name), _unrelated(STRANGER))
                 contained = 0
-                for step in steps:
+                for step in sorted(steps):
                     burst = await load.burst(world, targets[contained:step])
                     results.add("missed", OPERATOR, burst.missed)
                     contained = step
@@ -85,7 +86,7 @@ async def _costs(api: Api, namespace: str, pid: int) -> dict[str, float]:
 async def _idle(pid: int) -> float:
     """Seconds of CPU a second that the API server uses while nobody asks for anything of ours."""
     before, began = _cpu(pid), time.monotonic()
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(IDLE_SECONDS)
     return (_cpu(pid) - before) / (time.monotonic() - began)
 
 

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from bench.report import machine
 from riskladder.cluster.client import Client
@@ -80,7 +79,7 @@ def median(rows: Sequence[Row]) -> Row:
 
 
 def main() -> int:
-    """The exit code: 1 where there can be no real node, or a containment failed."""
+    """The exit code: 1 where there can be no real node."""
     parser = argparse.ArgumentParser(prog="python -m bench.node", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1, help="how often each case is run (default: %(default)s)")
     parser.add_argument("--replicas", type=int, default=3, help="pods of a model (default: %(default)s)")
@@ -88,8 +87,10 @@ def main() -> int:
         "--grace", type=int, default=30, help="seconds that a pod may take to end (default: %(default)s)"
     )
     parser.add_argument("--only", choices=ACTIONS, action="append", help="this safe state only; repeatable")
-    parser.add_argument("--json", type=Path, help="write every round to this file")
+    parser.add_argument("--json", type=argparse.FileType("w"), help="write every round to this file")
     options = parser.parse_args()
+    if min(options.rounds, options.replicas, options.grace) < 1:
+        parser.error("--rounds, --replicas and --grace are 1 at least")
     started = time.monotonic()
     try:
         with NodeCluster(policies=True, progress=print_progress) as node:
@@ -98,7 +99,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if options.json:
-        options.json.write_text(json.dumps([[asdict(row) for row in rows] for rows in found], default=sorted))
+        json.dump([[asdict(row) for row in rows] for rows in found], options.json, default=sorted)
     where = machine()
     print(f"\n{where['date']}, {where['cpu']}, {where['cores']} cores, one real node")
     print(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.install import kubectl
+from demo.install import InstallError, kubectl
 from demo.stage import PATIENCE, Stage
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
@@ -38,10 +38,10 @@ ON_TERM = ("honor", "drain", "ignore")
 class Answers:
     """The last answers of the model, in seconds since the epoch."""
 
-    new: float
-    """On a new connection for each request."""
-    kept: float
-    """On connections that were opened before the breach."""
+    new: float | None
+    """On a new connection for each request; None if there was none."""
+    kept: float | None
+    """On connections that were opened before the breach; None if there was none."""
 
 
 class ModelClient:
@@ -111,10 +111,10 @@ class ModelClient:
 
         async def silent() -> bool:
             facts = await self._facts()
-            last = {kept: _last(facts, version, kept=kept) for kept in (False, True)}
-            if facts["at"] < since + SILENCE or facts["at"] - max(last.values()) < SILENCE:
+            new, kept = (_last(facts, version, kept=kept) for kept in (False, True))
+            if facts["at"] - max(since, new or since, kept or since) < SILENCE:
                 return False
-            found.append(Answers(last[False], last[True]))
+            found.append(Answers(new, kept))
             return True
 
         await self._stage.until("the last answer to the client", silent)
@@ -126,7 +126,7 @@ class ModelClient:
 
         async def again() -> bool:
             last = _last(await self._facts(), None, kept=False)
-            if last > since:
+            if last is not None and last > since:
                 begun.append(last - since)
             return bool(begun)
 
@@ -146,12 +146,12 @@ class ModelClient:
                 if line := (await asyncio.to_thread(kubectl, self._kubeconfig, *logs)).strip():
                     return json.loads(line)
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the client has printed nothing for {PATIENCE:g} s")
+                raise InstallError(f"the client has printed nothing for {PATIENCE:g} s")
             await asyncio.sleep(POLL)
 
 
-def _last(facts: Any, version: str | None, *, kept: bool) -> float:
-    """When a client of one sort was answered last, or 0.0: by any pod, or by those of a version."""
+def _last(facts: Any, version: str | None, *, kept: bool) -> float | None:
+    """When a client of one sort was answered last: by any pod, or by those of a version."""
     times = [
         last
         for client in facts["clients"]
@@ -159,4 +159,4 @@ def _last(facts: Any, version: str | None, *, kept: bool) -> float:
         for pod, (_, last) in client["pods"].items()
         if version in (None, pod.rpartition("@")[2])
     ]
-    return float(max(times, default=0.0))
+    return float(max(times)) if times else None

@@ -169,8 +169,9 @@ class Story:
         version = REVISIONS[0] if self._action == "Rollback" else None
         last = await model_client.last_answers(sent, version)
         of = f" of {version}" if version else ""
-        for what, at in (("new", last.new), ("kept", last.kept)):
-            self._milestone(f"last answer{of} on a {what} connection", at - sent)
+        seconds = {what: at - sent for what, at in (("new", last.new), ("kept", last.kept)) if at is not None}
+        for what, took in seconds.items():
+            self._milestone(f"last answer{of} on a {what} connection", took)
         escalation = await self._scene.escalation()
         assert escalation is not None  # noqa: S101 - it is contained, so it is there
         recorded = escalation["status"]["containment"]
@@ -180,7 +181,7 @@ class Story:
             if recorded.get(name)
         ]
         self._detail(f"the record says: {', '.join(said)}")
-        self.result += f" Its client got the last answer after {max(last.new, last.kept) - sent:.3f} s."
+        self.result += f" Its client got the last answer after {max(seconds.values(), default=0.0):.3f} s."
 
     def _is_contained(self, first: Object, now: Object) -> bool:
         if self._action == "ScaleToZero":

@@ -5,24 +5,30 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 
 from tests.cluster import KINDS, ClusterError, ControlPlane, open_cluster, resolve
 from tests.cluster.build import ensure_binaries, print_progress
 from tests.cluster.host import why_not
 from tests.cluster.images import MODEL
+from tests.cluster.launcher import dying_with_us
 
 COMMAND_NOT_FOUND = 127
+CHECK_SECONDS = 1.0
+"""Between two looks at whether the cluster still runs."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: that of CMD for `run`, else 0; 2 for wrong usage; 1 if there is no cluster to be had."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
     try:
         if options.action == "build":
             return _build(resolve(options.cluster))
@@ -37,11 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         finally:
             _ignore_signals()  # Cleaning up takes a moment: an impatient second Ctrl-C must not leave half of it.
             plane.stop()
-    except ClusterError as error:
+    except (ClusterError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -79,11 +83,13 @@ def _explain(kind: str) -> None:
 
 
 def _run(command: list[str], plane: ControlPlane) -> int:
-    try:
-        child = subprocess.Popen(command, env=os.environ | _environment(plane))
-    except OSError as error:
-        print(f"error: {shlex.join(command)} could not be started: {error}", file=sys.stderr)
+    program = shutil.which(command[0])
+    if program is None:
+        print(f"error: {shlex.join(command)} could not be started: there is no {command[0]}", file=sys.stderr)
         return COMMAND_NOT_FOUND
+    child = subprocess.Popen(
+        dying_with_us([str(Path(program).absolute()), *command[1:]]), env=os.environ | _environment(plane)
+    )
 
     def forward(number: int, frame: FrameType | None) -> None:
         # A Ctrl-C in the terminal has reached the child already, and a second one would cut its own cleaning up short.
@@ -92,8 +98,18 @@ def _run(command: list[str], plane: ControlPlane) -> int:
 
     signal.signal(signal.SIGINT, forward)
     signal.signal(signal.SIGTERM, forward)
-    code = child.wait()
-    return code if code >= 0 else 128 - code
+    while True:
+        try:
+            code = child.wait(CHECK_SECONDS)
+        except subprocess.TimeoutExpired:
+            try:
+                plane.check()
+            except ClusterError:
+                child.terminate()
+                child.wait()
+                raise
+        else:
+            return code if code >= 0 else 128 - code
 
 
 def _environment(plane: ControlPlane) -> dict[str, str]:
@@ -110,7 +126,8 @@ def _shell(plane: ControlPlane) -> int:
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: done.set())
-    done.wait()
+    while not done.wait(CHECK_SECONDS):
+        plane.check()
     print_progress("ending the cluster")
     return 0
 
@@ -118,12 +135,19 @@ def _shell(plane: ControlPlane) -> int:
 def _in_foreground() -> bool:
     """True if a terminal sends its Ctrl-C to our process group, and so to the child too."""
     try:
-        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except (OSError, ValueError):
+        terminal = os.open("/dev/tty", os.O_RDONLY)  # Not standard input, which may be something else.
+    except OSError:
         return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    _ignore_signals()  # What has been started is cleaned up now: an impatient second one must not cut that short.
     raise SystemExit(128 + number)
 
 

@@ -39,6 +39,10 @@ class ControlPlane(Protocol):
         """The capability to break things (kill, pause, restart), where the processes are ours; else None."""
         ...
 
+    def check(self) -> None:
+        """Raise ClusterError if something that opening the cluster started has ended by itself."""
+        ...
+
     def stop(self) -> None:
         """Release everything that opening the cluster created. Idempotent."""
         ...

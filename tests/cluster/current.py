@@ -41,6 +41,9 @@ class CurrentContext:
         write_private(self.kubeconfig, content)
         progress(f"using context {self.name} at {self.server} from {source}")
 
+    def check(self) -> None:
+        """Nothing was started."""
+
     def stop(self) -> None:
         """Remove the copy. The cluster is not ours: nothing else is done to it."""
         shutil.rmtree(self._directory, ignore_errors=True)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -12,6 +14,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.cluster.base import ClusterError
 
 CNI_PLUGINS = Path("/usr/lib/cni")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -38,6 +42,11 @@ OS_RELEASE = Path("/etc/os-release")
 INSTALL = "apt-get install --no-install-recommends"
 ELSEWHERE = "choose CLUSTER=local, which needs none of this"
 REMOVE_SECONDS = 10.0
+CONTROLLERS = {"cpu", "cpuset", "memory", "pids"}
+"""What a kubelet limits pods by."""
+
+LOCKS = Path("/run/riskladder")
+"""A lock for each node, held as long as it lives: cgroups are the machine's, whatever TMPDIR their owner has."""
 
 
 def why_not() -> str:
@@ -55,11 +64,14 @@ def why_not() -> str:
         return f"A real node needs namespaces of its own, and unshare is refused ({refusal}): {ELSEWHERE}."
     if not any(os.access(directory, os.W_OK) for directory in _hierarchies()):
         return f"A real node needs cgroups that it can write, and {CGROUPS} is read-only: {ELSEWHERE}."
+    if _is_unified() and (off := CONTROLLERS - set((CGROUPS / "cgroup.subtree_control").read_text().split())):
+        lacking = ", ".join(sorted(off))
+        return f"A real node needs cgroup controllers that {CGROUPS} does not pass on ({lacking}): {ELSEWHERE}."
     return ""
 
 
 def missing_packages() -> list[str]:
-    """Return the Debian packages of which something that a node needs is not here."""
+    """Return the Debian packages whose programs or files are missing."""
     return [
         package
         for package, needed in PACKAGES.items()
@@ -67,17 +79,40 @@ def missing_packages() -> list[str]:
     ]
 
 
-def make_cgroup(name: str) -> None:
-    """Create a cgroup for a node in every hierarchy, in which its kubelet makes its own."""
-    for hierarchy in _hierarchies():
-        directory = hierarchy / name
-        directory.mkdir(exist_ok=True)
-        for file in ("cpuset.cpus", "cpuset.mems"):  # Version 1 begins with none at all, which nothing can run on.
-            if (directory / file).exists() and (hierarchy / file).exists():
-                (directory / file).write_text((hierarchy / file).read_text())
-    if _is_unified():
-        controllers = (CGROUPS / "cgroup.controllers").read_text().split()
-        (CGROUPS / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+@contextlib.contextmanager
+def cgroup(name: str) -> Iterator[None]:
+    """Own a cgroup for a node in every hierarchy, in which its kubelet makes its own.
+
+    In the end all of it is removed, as soon as the processes in it have ended. Raises ClusterError if they do not.
+    """
+    LOCKS.mkdir(mode=0o700, exist_ok=True)
+    lock = LOCKS / name
+    with lock.open("w") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        try:
+            for hierarchy in _hierarchies():
+                directory = hierarchy / name
+                directory.mkdir()
+                for file in ("cpuset.cpus", "cpuset.mems"):  # Version 1 begins with none, which nothing can run on.
+                    if (directory / file).exists():
+                        (directory / file).write_text((hierarchy / file).read_text())
+            yield
+        finally:
+            removed = remove_cgroup(name)
+            lock.unlink()
+        if not removed:
+            raise ClusterError(f"cgroup {name} still has processes after {REMOVE_SECONDS:.0f} s")
+
+
+def remove_abandoned_cgroups() -> None:
+    """Remove the cgroups of nodes whose owners were killed, and what else is named after them."""
+    LOCKS.mkdir(mode=0o700, exist_ok=True)
+    for name in cgroups() | {path.stem for path in LOCKS.glob(f"{CGROUP_PREFIX}*")}:
+        with contextlib.suppress(OSError), (LOCKS / name).open("a") as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_cgroup(name)
+            for left in LOCKS.glob(f"{name}*"):
+                left.unlink()
 
 
 def remove_cgroup(name: str) -> bool:

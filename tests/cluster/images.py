@@ -1,6 +1,6 @@
 """Container images from Debian packages and the Dockerfile of this checkout, without any image registry.
 
-buildah builds them, as root, in a mount namespace of its own, since it leaves mounts behind. containerd's directory
+buildah builds them, as root, in namespaces of its own, since it leaves mounts behind. containerd's directory
 with all of them unpacked is made once, so that a node that starts need not import them.
 """
 
@@ -27,6 +27,7 @@ from riskladder import __version__
 from tests.cluster.base import ClusterError, Progress
 from tests.cluster.build import HEARTBEAT_SECONDS, cache_directory, locked, print_progress, tail
 from tests.cluster.host import why_not
+from tests.cluster.launcher import ALONE, dying_with_us
 
 ROOT = Path(__file__).parents[2]
 SOURCES = Path(__file__).with_suffix("")
@@ -143,10 +144,11 @@ def _length(layer: IO[bytes], wbits: int | None) -> int:
     return size + (len(packer.flush()) if packer else 0)
 
 
-def archive_of(version: str) -> Path:
-    """Return the archive of the operator's image of a version, which `ensure_images` has built."""
-    [found] = (cache_directory() / "node" / "images").glob(f"riskladder-{version}-????????????.tar")
-    return found
+def archive_of(reference: str, progress: Progress = print_progress) -> Path:
+    """Return the archive of an image of this checkout, such as `OPERATOR`; built if it is not there."""
+    home = cache_directory() / "node"
+    with locked(home / "images.lock", progress):
+        return next(each.file for each in Builder(home, progress).archives() if each.reference == reference)
 
 
 class Builder:
@@ -157,11 +159,11 @@ class Builder:
         self._progress = progress
         if _size(home / "storage") > LARGEST_STORAGE:
             for name in ("storage", "storage-run", "images"):
-                shutil.rmtree(home / name, ignore_errors=True)
+                _remove(home / name)
         (home / "images").mkdir(exist_ok=True)
 
     def archives(self) -> list[Archive]:
-        """Return all images as archives, oldest part of the recipe first; build what is missing."""
+        """Return all images that a node has, as archives; build what is missing."""
         rootfs = self._rootfs()
         base = self._image(BASE, SOURCES / "base", RECIPE, rootfs.name, extra=[rootfs])
         busybox = self._image(BUSYBOX, SOURCES / "small", RECIPE, str(Path("/bin/busybox").stat().st_mtime))
@@ -183,6 +185,7 @@ class Builder:
         file = self._home / f"{SUITE}-{hashlib.sha256(RECIPE.encode()).hexdigest()[:12]}.tar"
         if not file.is_file():
             partial = file.with_suffix(".partial")
+            _remove(partial)
             excluded = ("doc", "man", "locale", "info")
             self._run(
                 f"Debian {SUITE} with Python: root file system (once, about a minute)",
@@ -217,7 +220,7 @@ class Builder:
             with _context(context, extra) as directory:
                 self._build(reference, directory, arguments or {})
             partial = archive.file.with_suffix(".partial")
-            partial.unlink(missing_ok=True)
+            _remove(partial)
             self._buildah(
                 f"image {name}:{tag}: writing",
                 "push",
@@ -249,7 +252,7 @@ class Builder:
 
     def _command(self) -> list[str]:
         return [
-            *("unshare", "--mount", "--propagation", "private", "buildah", "--storage-driver=overlay"),
+            *("buildah", "--storage-driver=overlay"),
             *("--root", str(self._home / "storage"), "--runroot", str(self._home / "storage-run")),
         ]
 
@@ -262,11 +265,18 @@ class Builder:
 
 
 def run_logged(what: str, command: list[str], log: Path, progress: Progress) -> None:
-    """Run a command with its output in a log, and a sign of life at times. Raises ClusterError with the log's end."""
+    """Run a command in namespaces of its own, with its output in a log and a sign of life at times.
+
+    Raises ClusterError with the end of the log if it fails.
+    """
     started = time.monotonic()
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+            dying_with_us([str(shutil.which(ALONE[0])), *ALONE[1:], *command]),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             while True:
@@ -293,10 +303,9 @@ def _template(home: Path, archives: Sequence[Archive], progress: Progress) -> Pa
             if stale.is_dir():
                 _remove_unused(stale)
         partial = home / "containerd.partial"
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         partial.mkdir()
         command = [
-            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"),
             *(
                 "env",
                 f"PYTHONPATH={ROOT}{os.pathsep}{ROOT / 'operator'}",
@@ -327,6 +336,14 @@ def _remove_unused(template: Path) -> None:
         lock.unlink()
 
 
+def _remove(path: Path) -> None:
+    """Remove a file or a directory, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _size(directory: Path) -> int:
     """Return the bytes that a directory takes on disk."""
     return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*") if not path.is_symlink())
@@ -339,7 +356,7 @@ def _context(source: Path, extra: Iterable[Path]) -> Iterator[Path]:
         yield source
         return
     directory = cache_directory() / "node" / "context"
-    shutil.rmtree(directory, ignore_errors=True)
+    _remove(directory)
     shutil.copytree(source, directory)
     if source.name == "small":
         _busybox_root(directory / "root")

@@ -59,6 +59,9 @@ class Kind:
         progress(f"{'using' if self._existed else 'creating'} the kind cluster {name}")
         self._cluster.create()
 
+    def check(self) -> None:
+        """Docker keeps its containers, and says so itself."""
+
     def stop(self) -> None:
         """Delete the cluster, if it was created here and RISKLADDER_KEEP_KIND is not 1. Idempotent."""
         if not self._existed and os.environ.get("RISKLADDER_KEEP_KIND") != "1":

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from tests.cluster import components
 from tests.cluster.base import ClusterError, Progress, silent
-from tests.cluster.build import ensure_binaries
+from tests.cluster.build import ensure_binaries, tail
 from tests.cluster.components import API_SERVER, CONTROLLER_MANAGER, ETCD, KWOK, NAMES, SCHEDULER, Addresses, Layout
 from tests.cluster.identity import ADMIN, Identities
 from tests.cluster.ports import HOST, Ports
@@ -99,7 +99,6 @@ class LocalControlPlane:
 
     def stop(self) -> None:
         """End every component, the last started first, and remove the directory. Idempotent."""
-        atexit.unregister(self.stop)
         for component in reversed(self._components.values()):
             component.stop(GRACE_SECONDS)
         self._components = {}
@@ -110,6 +109,13 @@ class LocalControlPlane:
         if self._scratch is not None:
             self._scratch.remove()
         self._spawner = self._ports = self._scratch = None
+        atexit.unregister(self.stop)
+
+    def check(self) -> None:
+        """Raise ClusterError, with the end of its log, if a component has ended that nobody has killed."""
+        for component in self._components.values():
+            if component.expected:
+                component.check()
 
     # What there is to know
 
@@ -270,9 +276,8 @@ class LocalControlPlane:
         """Poll a condition, and notice at once when a component dies meanwhile."""
         deadline = time.monotonic() + timeout
         while not condition():
-            for component in self._components.values():
-                if component.expected:
-                    component.check()
+            self.check()
             if time.monotonic() > deadline:
-                raise ClusterError(f"waited {timeout:.0f} s in vain for {what}; logs are in {self.directory / 'logs'}")
+                ends = "\n".join(f"{name}: {tail(each.log, 3)}" for name, each in self._components.items())
+                raise ClusterError(f"gave up after {timeout:.0f} s waiting for {what}. The ends of the logs:\n{ends}")
             time.sleep(POLL_SECONDS)

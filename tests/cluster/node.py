@@ -23,12 +23,13 @@ from typing import Any, Self
 from tests.cluster.base import ClusterError, Progress, silent
 from tests.cluster.build import ensure_binaries, ensure_programs, tail
 from tests.cluster.components import API_SERVICE_IP, SERVICE_RANGE
-from tests.cluster.host import CGROUP_PREFIX, cgroups, make_cgroup, remove_cgroup, why_not
+from tests.cluster.host import CGROUP_PREFIX, LOCKS, cgroup, remove_abandoned_cgroups, why_not
 from tests.cluster.images import ROOT, ensure_images, images_in_use
+from tests.cluster.launcher import ALONE
 from tests.cluster.local import LocalControlPlane
 from tests.cluster.nodeinit import API_PORT, NODE_IP, NODE_NAME, Spec
 from tests.cluster.process import Component, Spawner
-from tests.cluster.scratch import Scratch, is_abandoned, remove_abandoned
+from tests.cluster.scratch import Scratch, remove_abandoned
 from tests.cluster.versions import KUBE_ROUTER, NODE
 
 START_DEADLINE_SECONDS = 90.0
@@ -86,7 +87,7 @@ class NodeCluster:
         self._spawner: Spawner | None = None
         self._init: Component | None = None
         self._router: Component | None = None
-        self._cgroup = ""
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -114,10 +115,13 @@ class NodeCluster:
 
     def start(self) -> Self:
         """Start everything, and return when the node is Ready. Raises ClusterError naming what failed, and its log."""
+        if self._scratch is not None:
+            raise ClusterError(f"this node has already been started in {self._scratch.path}")
         programs, router = ensure_programs_of_node(self._progress, policies=self._policies)
         with images_in_use(self._progress) as template:
             started = time.monotonic()
-            _remove_abandoned()
+            remove_abandoned()
+            remove_abandoned_cgroups()
             atexit.register(self.stop)
             try:
                 self._start(programs, template, router)
@@ -129,13 +133,14 @@ class NodeCluster:
 
     def stop(self) -> None:
         """End the node, then the control plane, and remove what they left. Idempotent."""
-        atexit.unregister(self.stop)
         if self._router is not None:
             self._router.stop(0)
         if self._init is not None:
             self._init.kill()  # unshare kills PID 1 of the namespaces, with which the kernel ends all the rest.
-        if self._cgroup and not remove_cgroup(self._cgroup):
-            self._progress(f"cgroups {self._cgroup} are left: the next start removes them")
+        try:
+            self._stack.close()
+        except ClusterError as error:
+            self._progress(f"{error}: the next start removes what is left")
         if self._plane is not None:
             self._plane.stop()
         if self._spawner is not None:
@@ -143,7 +148,14 @@ class NodeCluster:
         if self._scratch is not None:
             self._scratch.remove()
         self._plane = self._scratch = self._spawner = self._init = self._router = None
-        self._cgroup = ""
+        atexit.unregister(self.stop)
+
+    def check(self) -> None:
+        """Raise ClusterError, with the end of its log, if the node or a part of the control plane has ended."""
+        for component in (self._init, self._router):
+            if component is not None:
+                component.check()
+        self.local.check()
 
     # The node itself
 
@@ -185,7 +197,11 @@ class NodeCluster:
     def _start(self, programs: Path, template: Path, router: Path | None) -> None:
         self._scratch = Scratch.create()
         directory = self._scratch.path
-        egress, socket = directory / "egress.json", directory / "egress.sock"
+        name = CGROUP_PREFIX + directory.name
+        self._stack.enter_context(cgroup(name))
+        # A path that is short enough for a socket, whatever TMPDIR is.
+        egress, socket = directory / "egress.json", LOCKS / f"{name}.sock"
+        self._stack.callback(socket.unlink, missing_ok=True)
         egress.write_text(json.dumps(_egress(socket)))
         self._plane = plane = LocalControlPlane(
             nodes=self._fake_nodes,
@@ -198,8 +214,6 @@ class NodeCluster:
             progress=self._progress,
         )
         plane.start()
-        self._cgroup = CGROUP_PREFIX + directory.name
-        make_cgroup(self._cgroup)
         spec = directory / "spec.json"
         Spec(
             directory=str(directory),
@@ -209,7 +223,7 @@ class NodeCluster:
             kubeconfigs={name: str(plane.kubeconfig_for(*who)) for name, who in IDENTITIES.items()},
             ca=str(plane.ca_file),
             egress_socket=str(socket),
-            cgroup=self._cgroup,
+            cgroup=name,
         ).write(spec)
         self._spawner = Spawner()
         log = directory / "init.log"
@@ -222,7 +236,7 @@ class NodeCluster:
             self._enforce_policies(router)
 
     def _enforce_policies(self, router: Path) -> None:
-        """Start kube-router, which wants its Node to be there, and return when it has taken up its work."""
+        """Start kube-router, which wants its Node to be there, and return once it enforces policies."""
         assert self._spawner is not None
         nsenter, *entering = self.entering(str(router))
         program = shutil.which(nsenter)
@@ -272,23 +286,21 @@ class NodeCluster:
 
     def _wait(self, what: str, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + START_DEADLINE_SECONDS
-        essential = [component for component in (self._init, self._router) if component is not None]
         while not condition():
-            for component in essential:
-                component.check()
+            self.check()
             if time.monotonic() > deadline:
                 logs = "\n".join(f"{name}: {tail(self.log(name), 5)}" for name in ("containerd", "kubelet"))
-                raise ClusterError(f"waited {START_DEADLINE_SECONDS:.0f} s in vain for {what}. {logs}")
+                raise ClusterError(f"gave up after {START_DEADLINE_SECONDS:.0f} s waiting for {what}. {logs}")
             time.sleep(POLL_SECONDS)
 
 
 def _init_command(spec: Path) -> list[str]:
-    unshare, env = shutil.which("unshare"), shutil.which("env")
+    unshare, env = shutil.which(ALONE[0]), shutil.which("env")
     assert unshare is not None
     assert env is not None
     path = f"PYTHONPATH={ROOT}{os.pathsep}{ROOT / 'operator'}"
     return [
-        *(unshare, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=private"),
+        *(unshare, *ALONE[1:]),
         *(env, path, sys.executable, "-m", "tests.cluster.nodeinit", "run", str(spec)),
     ]
 
@@ -297,12 +309,3 @@ def _egress(socket: Path) -> dict[str, Any]:
     """Return the configuration by which the API server reaches the node: over a Unix socket, which a path names."""
     connection = {"proxyProtocol": "HTTPConnect", "transport": {"uds": {"udsName": str(socket)}}}
     return {**EGRESS, "egressSelections": [{"name": "cluster", "connection": connection}]}
-
-
-def _remove_abandoned() -> None:
-    """Remove what nodes have left whose owners were killed: their directories, and their cgroups."""
-    remove_abandoned()
-    for name in cgroups():
-        if is_abandoned(name.removeprefix(CGROUP_PREFIX)):
-            with contextlib.suppress(OSError):
-                remove_cgroup(name)

@@ -28,6 +28,9 @@ API_PORT = 6443
 POD_RANGE = "10.64.0.0/24"
 """Apart from the addresses of Services and of fake pods."""
 
+KUBELET_ROOT = Path("/run/kubelet")
+"""Below its directory on disk, by a path that is short enough for the kubelet's sockets, whatever TMPDIR is."""
+
 CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
 DEADLINE_SECONDS = 60.0
 
@@ -88,14 +91,14 @@ class Node:
     async def run(self) -> str:
         """Start everything, write `ready`, and return why it had to end."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
-        private_mounts(self._directory)
         outside = NetworkNamespace()
         inside = outside.leave_for_new()
+        await http_connect_proxy(Path(self._spec.egress_socket), inside)  # Before the mounts hide where it is.
+        private_mounts(self._directory)
         set_up_network()
         # The same address as on the machine, so that the same kubeconfigs serve on both sides.
         api_server = ("127.0.0.1", self._spec.api_server_port)
         await relay(inside, [api_server, (NODE_IP, API_PORT)], outside, api_server)
-        await http_connect_proxy(Path(self._spec.egress_socket), inside)
         copy_template(Path(self._spec.template), self._directory / "containerd")
         write(self._directory / "containerd.toml", containerd_configuration(self._directory))
         write(self._directory / "cni" / "10-ptp.conflist", json.dumps(CNI))
@@ -116,7 +119,7 @@ class Node:
                 str(programs / "kubelet"),
                 f"--config={self._directory / 'kubelet.json'}",
                 f"--kubeconfig={spec.kubeconfigs['kubelet']}",
-                f"--root-dir={self._directory / 'kubelet'}",
+                f"--root-dir={KUBELET_ROOT}",
                 f"--hostname-override={NODE_NAME}",
                 f"--node-ip={NODE_IP}",
             ],
@@ -194,7 +197,7 @@ class Node:
         # Blocking on purpose: in a thread, `_reap` could take the exit code before subprocess sees it.
         while not containerd_answers():
             if time.monotonic() > deadline or not self._ended.empty():
-                raise TimeoutError("containerd does not answer: see containerd.log")
+                raise TimeoutError(f"containerd does not answer. {self._end_of_log('containerd')}")
             await asyncio.sleep(0.02)
 
     def _reap(self) -> None:
@@ -207,16 +210,19 @@ class Node:
             if pid == 0:
                 return
             if name := self._essential.pop(pid, ""):
-                log = (self._directory / "logs" / f"{name}.log").read_text(errors="replace")
-                self._ended.put_nowait(f"{name} ended early: {_status(status)}. The end of its log:\n{log[-2000:]}")
+                self._ended.put_nowait(f"{name} ended early: {_status(status)}. {self._end_of_log(name)}")
+
+    def _end_of_log(self, name: str) -> str:
+        log = (self._directory / "logs" / f"{name}.log").read_text(errors="replace")
+        return f"The end of its log:\n{log[-2000:]}"
 
 
 def private_mounts(directory: Path) -> None:
     """Hide the places of the machine that a node writes to. The mount namespace is a private one already."""
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
-    for name in ("lock", "netns", "containerd", "var-lib", "var-lib-work"):
+    for name in ("lock", "netns", "containerd", "kubelet", "var-lib", "var-lib-work"):
         (Path("/run") / name).mkdir()
-    # libcni and the kubelet know paths below /var/lib by heart, and would make them there.
+    # libcni and the kubelet have paths below /var/lib hard-coded, and would make them there.
     mount(
         "-t",
         "overlay",
@@ -228,6 +234,7 @@ def private_mounts(directory: Path) -> None:
     for name in ("logs", "containerd", "cni", "kubelet", "var-log", "kernel"):
         (directory / name).mkdir(exist_ok=True)
     mount("--bind", str(directory / "var-log"), "/var/log")
+    mount("--bind", str(directory / "kubelet"), str(KUBELET_ROOT))
     for setting, value in KERNEL_SETTINGS.items():
         file = directory / "kernel" / setting.replace("/", "_")
         write(file, value)
@@ -253,9 +260,12 @@ def copy_template(template: Path, target: Path) -> None:
     """Copy containerd's directory: layers by hard links, since they are never written again; databases whole."""
     target.rmdir()
     for command in (["cp", "-al"], ["cp", "-a", "--reflink=auto"]):  # The second, where it is another file system.
-        if subprocess.run([*command, str(template), str(target)], capture_output=True, check=False).returncode == 0:
+        done = subprocess.run([*command, str(template), str(target)], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
             break
         run("rm", "-rf", str(target))
+    else:
+        raise OSError(f"{template} could not be copied to {target}: {done.stderr.strip()[-500:]}")
     for database in template.rglob("*.db"):
         run("cp", "-a", "--remove-destination", str(database), str(target / database.relative_to(template)))
 
@@ -362,10 +372,15 @@ def main(arguments: list[str]) -> int:
         if action == "unpack":
             unpack(Path(subject), rest)
             return 0
-        print(asyncio.run(Node(Spec.read(Path(subject))).run()), file=sys.stderr)
+        asyncio.run(_run(Path(subject)))
     except (OSError, TimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
     return 1
+
+
+async def _run(spec: Path) -> None:
+    print(await Node(Spec.read(spec)).run(), file=sys.stderr, flush=True)
+    os._exit(1)  # The kernel ends all the rest: cancelling each open connection would only fill the log.
 
 
 if __name__ == "__main__":

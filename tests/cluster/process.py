@@ -6,26 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.cluster.base import ClusterError
 from tests.cluster.build import tail
-
-# Runs in the child, becomes the component by exec, and so keeps the process id. The kernel then kills the component
-# when its parent dies, even by SIGKILL, which no handler can see. A launcher instead of subprocess's preexec_fn: that
-# runs Python between fork and exec, which can deadlock in a process with threads, as pytest plugins and asyncio have.
-_LAUNCHER = """
-import ctypes, os, signal, sys
-PR_SET_PDEATHSIG = 1
-if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL)) != 0:
-    sys.exit("prctl(PR_SET_PDEATHSIG) failed")
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the parent process has died already")
-signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
+from tests.cluster.launcher import dying_with_us
 
 
 class ComponentDiedError(ClusterError):
@@ -47,8 +33,7 @@ class Spawner:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="control-plane")
 
     def spawn(self, command: list[str], log: Path, directory: Path) -> subprocess.Popen[bytes]:
-        if sys.platform == "linux":
-            command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
+        command = dying_with_us(command)
 
         def start() -> subprocess.Popen[bytes]:
             with log.open("ab") as stream:

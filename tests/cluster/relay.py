@@ -67,12 +67,12 @@ async def http_connect_proxy(path: Path, there: NetworkNamespace) -> None:
     """
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            request = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split()
-            if request[0] != "CONNECT":
+        with contextlib.closing(writer), contextlib.suppress(EOFError, asyncio.LimitOverrunError, OSError):
+            method, _, rest = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").partition(" ")
+            host, _, port = rest.partition(" ")[0].rpartition(":")
+            if method != "CONNECT" or not port.isdigit():
                 writer.write(b"HTTP/1.1 405 Method Not Allowed\r\n\r\n")
                 return
-            host, _, port = request[1].rpartition(":")
             answer = b"HTTP/1.1 200 Connection established\r\n\r\n"
             await _join(reader, writer, there, (host.strip("[]"), int(port)), answer)
 
@@ -102,7 +102,7 @@ async def _join(
 
 
 async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):  # Also where a pod, and its interface with it, is gone.
         while data := await source.read(CHUNK):
             target.write(data)
             await target.drain()

@@ -43,8 +43,3 @@ def remove_abandoned() -> None:
         with contextlib.suppress(OSError), lock.open() as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(lock.parent, ignore_errors=True)
-
-
-def is_abandoned(name: str) -> bool:
-    """True if the directory of that name is gone, so that what is named after it belongs to nobody."""
-    return not (Path(tempfile.gettempdir()) / name).exists()

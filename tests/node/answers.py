@@ -90,7 +90,7 @@ class Models:
         """By model: the uid of each pod that is to be contained, and what its answers call it."""
 
         self._watching = 0
-        """How many watches have been opened, and have listed what is there."""
+        """How many watches have listed what is there, or have nothing to list and begin with the first there is."""
 
     async def serve(self) -> None:
         """Have every model answer its clients, on new and on kept connections."""
@@ -211,12 +211,13 @@ class Models:
 
     async def facts(self, since: float = 0.0) -> dict[str, Any]:
         """What the clients know, at a time after `since`."""
-        while True:
+
+        async def told() -> dict[str, Any] | None:
             line = await self.kubectl("logs", "clients", "--tail=1")
-            if line.strip() and (facts := json.loads(line))["at"] > since:
-                found: dict[str, Any] = facts
-                return found
-            await asyncio.sleep(0.05)
+            found: dict[str, Any] | None = json.loads(line) if line.strip() else None
+            return found if found and found["at"] > since else None
+
+        return await self._world.until(told, "the clients to say what they know", 60.0)
 
     def _fill(self, row: Row, sent: float, facts: dict[str, Any]) -> None:
         contained = self._pods[row.case.name].values()

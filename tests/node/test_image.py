@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from riskladder import __version__
-from tests.cluster.images import NEXT_VERSION, Image, archive_of
+from tests.cluster.images import NEXT_VERSION, OPERATOR, OPERATOR_NEXT, Image, archive_of
 from tests.node import report
 from tests.node.installation import Installation
 
@@ -39,10 +39,10 @@ print(json.dumps({
 STARTED = "import os; print(os.stat('/proc/1').st_ctime)"
 
 
-@pytest.mark.parametrize("version", [__version__, NEXT_VERSION])
-def test_image_says_what_it_is(version: str, installation: Installation) -> None:
+@pytest.mark.parametrize(("reference", "version"), [(OPERATOR, __version__), (OPERATOR_NEXT, NEXT_VERSION)])
+def test_image_says_what_it_is(reference: str, version: str, installation: Installation) -> None:
     del installation  # The images are built with the node.
-    config = Image(archive_of(version)).config()
+    config = Image(archive_of(reference)).config()
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
     assert labels["title"] == "riskladder"
     assert labels["version"] == version
@@ -55,7 +55,7 @@ def test_image_says_what_it_is(version: str, installation: Installation) -> None
 
 def test_image_is_small(installation: Installation) -> None:
     del installation
-    image = Image(archive_of(__version__))
+    image = Image(archive_of(OPERATOR))
     compressed = image.compressed()
     sizes = f"{compressed / MEGABYTE:.0f} MB as a registry keeps it, {image.unpacked() / MEGABYTE:.0f} MB unpacked"
     report.note("the image", f"size: {sizes}")

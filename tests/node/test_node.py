@@ -16,7 +16,7 @@ import pytest
 
 from tests.cluster import images
 from tests.cluster.build import cache_directory
-from tests.cluster.host import CGROUP_PREFIX, CGROUPS, cgroups
+from tests.cluster.host import CGROUP_PREFIX, CGROUPS, LOCKS, cgroups
 from tests.cluster.install import kubectl
 from tests.cluster.node import NodeCluster
 from tests.cluster.nodeinit import NODE_NAME
@@ -65,32 +65,75 @@ def test_two_at_once_with_fake_nodes_beside_one(node: NodeCluster) -> None:
 
 
 def test_sigkill_leaves_no_process_and_the_next_start_cleans_up(node: NodeCluster, tmp_path: Path) -> None:
-    mine = CGROUP_PREFIX + node.directory.name
+    del node  # It stands by all the while.
     ready = tmp_path / "ready"
     script = (
         "import pathlib, signal, sys; from tests.cluster.node import NodeCluster; node = NodeCluster().start(); "
-        "pathlib.Path(sys.argv[1]).write_text(node.directory.name); signal.pause()"
+        "pathlib.Path(sys.argv[1]).write_text(str(node.directory)); signal.pause()"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(ready)], env=ENVIRONMENT, cwd=ROOT) as owner:
         until("another node", lambda: ready.exists() and ready.read_text())
-        [left] = cgroups() - {mine}
-        assert left == CGROUP_PREFIX + ready.read_text()
+        directory = Path(ready.read_text())
+        left = CGROUP_PREFIX + directory.name
+        assert left in cgroups()
         inside = _descendants(owner.pid)
         assert any("kubelet" in command for command in inside.values())
         owner.send_signal(signal.SIGKILL)
-    until("everything to end with its owner", lambda: not any(Path(f"/proc/{pid}").exists() for pid in inside))
-    assert left in cgroups(), "nobody was left to remove it"
-    done = subprocess.run(
-        [*MODULE, "run", "--cluster", "node", "--", "true"],
-        env=ENVIRONMENT,
+    until("everything to end with its owner", lambda: not any(_lives(pid) for pid in inside))
+    assert directory.exists(), "nobody was left to remove it"
+    assert left in cgroups()
+    run("true")
+    assert left not in cgroups()
+    assert not directory.exists()
+    assert not list(LOCKS.glob(f"{left}*"))
+
+
+def test_the_end_of_a_program_is_told(node: NodeCluster, tmp_path: Path) -> None:
+    """A command that runs on the cluster does not go on as if nothing had happened."""
+    del node
+    script = (
+        "import os, pathlib, signal, sys\n"
+        "pids = {}\n"
+        "for path in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
+        "    parts = path.read_bytes().split(b'\\0')\n"
+        "    if parts[0].endswith(b'/kubelet') and sys.argv[1].encode() in b' '.join(parts):\n"
+        "        pids[int(path.parent.name)] = parts\n"
+        "[pid] = pids\n"
+        "os.kill(pid, signal.SIGKILL)\n"
+        "signal.pause()\n"
+    )
+    # The kubelet of this node is the one whose files are below the directory that only this run has.
+    own = tmp_path / "own"
+    own.mkdir()
+    done = run(sys.executable, "-c", script, str(own), environment={"TMPDIR": str(own)}, check=False)
+    assert done.returncode == 1
+    assert "error: the node ended early" in done.stderr
+    assert "kubelet ended early: killed by SIGKILL" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(own.glob("riskladder-plane-*")), "its directories are removed"
+
+
+def run(
+    *command: str, environment: dict[str, str] | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on a node of its own."""
+    return subprocess.run(
+        [*MODULE, "run", "--cluster", "node", "--", *command],
+        env=ENVIRONMENT | (environment or {}),
         cwd=ROOT,
         capture_output=True,
         text=True,
-        check=False,
+        check=check,
+        timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    assert cgroups() == {mine}
-    assert not list(Path("/tmp").glob(f"{ready.read_text()}*"))
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there, and is more than an entry that its parent has not collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_half_a_cache_is_completed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, node: NodeCluster) -> None:
@@ -111,16 +154,34 @@ def test_half_a_cache_is_completed(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         busybox.with_suffix(".partial").write_text("half an archive")
         (half / "context").mkdir()
         (half / "context" / "left").write_text("over")
+        _killed_while_unpacking(half.parent)
         lines: list[str] = []
         made = images.ensure_images(lines.append)
         assert made == template
         assert (made / "io.containerd.metadata.v1.bolt" / "meta.db").exists()
         assert busybox.exists()
-        assert not list(half.rglob("*.partial"))
-        said = [line for line in lines if "building" in line]
-        assert said == ["image busybox:1.37: building"], lines
+        assert not [path for path in half.rglob("*.partial") if "storage" not in path.parts]
+        assert not [line for line in lines if "building" in line], "what the killed build had finished is kept"
     finally:
         shutil.rmtree(half.parent)
+
+
+def _killed_while_unpacking(cache: Path) -> None:
+    """Kill a build in the middle, and prove that nothing of it goes on."""
+    script = "from tests.cluster.images import ensure_images; ensure_images(lambda line: print(line, flush=True))"
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=ENVIRONMENT | {"RISKLADDER_CACHE": str(cache)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as build:
+        assert build.stdout is not None
+        assert any("unpacking" in line for line in build.stdout)
+        until("containerd to be at work", lambda: any("containerd" in c for c in _descendants(build.pid).values()))
+        inside = _descendants(build.pid)
+        build.send_signal(signal.SIGKILL)
+    until("everything to end with the build", lambda: not any(_lives(pid) for pid in inside))
 
 
 def _descendants(pid: int) -> dict[int, str]:

@@ -45,7 +45,7 @@ async def serve(world: World) -> None:
 
 
 async def contained(world: World, name: str, since: float) -> float:
-    """Wait until a model is proved to be out of service; seconds from `since` until it had no replicas."""
+    """Wait until a model is proven to be out of service; seconds from `since` until it had no replicas."""
 
     async def stopped() -> bool:
         return bool((await world.deployment(name))["spec"]["replicas"] == 0)
