@@ -25,7 +25,7 @@ from riskladder.policy.snapshot import (
     Delivery,
     Escalation,
     Ladder,
-    Proof,
+    PolicyInForce,
     Settled,
     Signal,
     Snapshot,
@@ -196,7 +196,7 @@ def workload(
 # --- A scene: one target whose plans are carried out without a fault --------------------------------------------------
 
 
-PROVED = Proof(since=NOW - timedelta(days=1))
+PROVED = PolicyInForce(since=NOW - timedelta(days=1))
 
 
 def _has_mail(escalation: Escalation) -> bool:
@@ -216,7 +216,7 @@ class Scene:
     entries: list[Entry] = field(default_factory=list)
     """All that has been written to the trail."""
     decisions: list[Decision] = field(default_factory=list)
-    proof: Proof = PROVED
+    proof: PolicyInForce = PROVED
     deliveries: dict[tuple[str, str], Delivery] = field(default_factory=dict)
     rehearsals: dict[tuple[str, int], tuple[datetime, str]] = field(default_factory=dict)
     beside: dict[tuple[str, str], Beside] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from riskladder.policy.containment.progress import record_undone
 from riskladder.policy.decide import decide
 from riskladder.policy.plan import Act, DecisionUpdate, EscalationUpdate, Plan
 from riskladder.policy.signals.evaluate import rank
-from riskladder.policy.snapshot import Decision, Delivery, Escalation, Proof, Signal, Stamps
+from riskladder.policy.snapshot import Decision, Delivery, Escalation, PolicyInForce, Signal, Stamps
 from riskladder.policy.trail import SETTLE, after_close
 from tests.unit.builders import LABELS, NAMESPACE, PROVED, Document, Scene, scaled_by, signal_document, workload
 
@@ -127,7 +127,9 @@ class Story(Scene):
     def prove(self, minutes: float | None) -> None:
         """The admission policy goes, or is put in force so long ago."""
         self.proof = (
-            Proof("there is no policy") if minutes is None else Proof(since=self.now - timedelta(minutes=minutes))
+            PolicyInForce("there is no policy")
+            if minutes is None
+            else PolicyInForce(since=self.now - timedelta(minutes=minutes))
         )
 
     def delete(self) -> None:

@@ -31,7 +31,7 @@ from riskladder.cluster.resources import (
     Resource,
 )
 from riskladder.controller import reconciler
-from riskladder.controller.caches.store import PaperKey
+from riskladder.controller.caches.store import LateDecisionKey
 from riskladder.controller.metrics import Metrics
 from tests.unit.builders import KEY, NAMESPACE, Document
 
@@ -277,8 +277,8 @@ class Queue:
     def __init__(self, *, decide: Any, contain: Any, trail: Any) -> None:
         self._decide, self._contain, self._trail = decide, contain, trail
         self._asked = self._contains = self._backs_off = False
-        self._papers: list[PaperKey] = []
-        self._later: list[PaperKey] = []
+        self._papers: list[LateDecisionKey] = []
+        self._later: list[LateDecisionKey] = []
         self._slept_at: datetime | None = None
         """When it went to sleep until a later time: no sooner is anything to be done by itself."""
 
@@ -286,7 +286,7 @@ class Queue:
     """Nothing else is waited for here."""
 
     def add(self, key: object, *, urgent: bool = False, after: float = 0.0) -> None:
-        if isinstance(key, PaperKey):
+        if isinstance(key, LateDecisionKey):
             (self._later if after else self._papers).append(key)
         elif key == KEY:
             self._asked |= not after

@@ -15,7 +15,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Manual, ModelInfo
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.decide import decide
-from riskladder.policy.snapshot import Proof
+from riskladder.policy.snapshot import PolicyInForce
 from riskladder.policy.trail import after_close
 from riskladder.workloads.companions.suspend import Beside
 from tests.unit.builders import NOW, Document, Scene, at, edited, ladder, scaled_by, signal, workload
@@ -518,8 +518,10 @@ def test_one_person_counts_once_for_a_quorum() -> None:
     assert found.verdict(again) == ("False", Reason.ALREADY_COUNTED)
 
 
-@pytest.mark.parametrize("proof", [Proof("there is no policy"), Proof(since=NOW), Proof(since=at(1))])
-def test_nothing_counts_that_is_not_proved(proof: Proof) -> None:
+@pytest.mark.parametrize(
+    "proof", [PolicyInForce("there is no policy"), PolicyInForce(since=NOW), PolicyInForce(since=at(1))]
+)
+def test_nothing_counts_that_is_not_proved(proof: PolicyInForce) -> None:
     found = scene(**HIGH)
     found.proof = proof
     decision = found.decide("Contain", "legal")

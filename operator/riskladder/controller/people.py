@@ -12,11 +12,11 @@ import structlog
 from riskladder.api.reasons import Reason
 from riskladder.cluster import authority, resources
 from riskladder.cluster.client import ApiError, Client, NotFound
-from riskladder.controller.caches.store import PaperKey, Store, read_escalation
+from riskladder.controller.caches.store import LateDecisionKey, Store, read_escalation
 from riskladder.controller.trail_writer import TrailWriter
-from riskladder.policy.decisions.apply import said
+from riskladder.policy.decisions.apply import decision_status
 from riskladder.policy.plan import EscalationUpdate
-from riskladder.policy.snapshot import Decision, Proof
+from riskladder.policy.snapshot import Decision, PolicyInForce
 from riskladder.policy.trail import after_close
 
 log = structlog.get_logger(__name__)
@@ -53,22 +53,22 @@ class People:
             now: The current time, UTC.
         """
         self._observe = observe
-        self._known: tuple[float, Proof] | None = None
+        self._known: tuple[float, PolicyInForce] | None = None
         self._client = client
         self._store = store
         self._trail = trail
         self._now = now
 
-    async def proof(self) -> Proof:
+    async def proof(self) -> PolicyInForce:
         """Whether the admission policy that proves who decided is in force, as the API server says now.
 
         Raises:
             ApiError: It could not be asked.
         """
         found = await authority.proof(self._client)
-        return Proof(found.missing, found.since)
+        return PolicyInForce(found.missing, found.since)
 
-    async def ask(self, decisions: Iterable[Decision]) -> Proof | None:
+    async def ask(self, decisions: Iterable[Decision]) -> PolicyInForce | None:
         """Ask about the authors of decisions; ``None`` where there is nothing to ask about.
 
         Raises:
@@ -89,7 +89,7 @@ class People:
         )
         self._store.authorize(decision, allowed)
 
-    async def paper(self, key: PaperKey) -> float | None:
+    async def paper(self, key: LateDecisionKey) -> float | None:
         """Judge what was decided on an escalation that is not open: a review, or what comes too late.
 
         Returns:
@@ -128,10 +128,10 @@ class People:
             name = decision.spec.escalation
             message = f"spec.escalation: there is no Escalation {name} in namespace {decision.namespace}"
             reason = Reason.ESCALATION_NOT_FOUND
-            await self._trail.decision(said(decision, reason, message, self._now(), counted=False))
+            await self._trail.decision(decision_status(decision, reason, message, self._now(), counted=False))
         return again
 
-    async def proof_or_why(self) -> Proof:
+    async def proof_or_why(self) -> PolicyInForce:
         """The same for the conditions of ladders, some seconds old: that it could not be asked is an answer, too."""
         known = self._known
         if known is not None and time.monotonic() - known[0] < PROOF_FOR:
@@ -139,6 +139,6 @@ class People:
         try:
             found = await self.proof()
         except ApiError as error:
-            found = Proof(f"the API server could not be asked: {error}")
+            found = PolicyInForce(f"the API server could not be asked: {error}")
         self._known = (time.monotonic(), found)
         return found

@@ -20,7 +20,7 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import authority, resources
 from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.permissions import Permissions
-from riskladder.controller.caches.store import Key, LadderKey, PaperKey, Store
+from riskladder.controller.caches.store import Key, LadderKey, LateDecisionKey, Store
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
@@ -33,7 +33,7 @@ from riskladder.policy.containment.progress import record_undone
 from riskladder.policy.decide import decide
 from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising, Settlement
-from riskladder.policy.snapshot import Escalation, Proof, Snapshot, Stamps, TargetKey
+from riskladder.policy.snapshot import Escalation, PolicyInForce, Snapshot, Stamps, TargetKey
 from riskladder.workloads.companions.suspend import Beside
 from riskladder.workloads.registry import Runtimes
 
@@ -170,7 +170,7 @@ class Reconciler:
         key: TargetKey,
         *,
         thorough: bool = True,
-        proof: Proof | None = None,
+        proof: PolicyInForce | None = None,
         beside: Mapping[tuple[str, str], Beside] | None = None,
     ) -> Snapshot:
         snapshot = replace(
@@ -363,7 +363,7 @@ class Reconciler:
             if isinstance(key, LadderKey):
                 await self._write_ladder(key)
                 return
-            if isinstance(key, PaperKey):
+            if isinstance(key, LateDecisionKey):
                 again = None if self._observe_only else await self._people.paper(key)
                 if again is not None:
                     self.scheduler.add(key, after=again)

@@ -116,7 +116,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class PolicyInForce:
     """Whether the admission policy that proves who decided is in force."""
 
     missing: str = ""
@@ -190,7 +190,7 @@ class Snapshot:
     """By escalation uid and intent id: when the containment of a drill was tried as a dry run, and what was refused."""
     decisions: Mapping[str, tuple[Decision, ...]] = field(default_factory=dict)
     """By escalation name, in the order in which they were made."""
-    proof: Proof | None = None
+    proof: PolicyInForce | None = None
     """``None`` until somebody has looked; nothing is decided about decisions before."""
     obstacle: str = ""
     """Why it could not be contained the last time, where trying again at once is of no use."""

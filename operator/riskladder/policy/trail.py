@@ -23,7 +23,7 @@ from riskladder.policy.escalation import notifications, rungs
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, On
 from riskladder.policy.signals.evaluate import step
 from riskladder.policy.signals.groups import Group, Judgement
-from riskladder.policy.snapshot import Decision, Escalation, Proof, Snapshot, TargetKey
+from riskladder.policy.snapshot import Decision, Escalation, PolicyInForce, Snapshot, TargetKey
 
 SETTLE = timedelta(seconds=1)
 """How long the trail of a fresh containment waits for its proof, so that both are written at once."""
@@ -45,7 +45,7 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
     if settled_at is not None:
         return settled_at
     draft = _begin(snapshot, judgement, escalation, now)
-    notifications.absorb(draft)
+    notifications.record_deliveries(draft)
     was_open = not draft.is_closed
     judged = apply.judge_all(draft)
     if draft.is_closed and was_open:
@@ -84,7 +84,9 @@ def _begin(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now
     return draft
 
 
-def after_close(escalation: Escalation, found: tuple[Decision, ...], proof: Proof | None, now: datetime) -> Trail:
+def after_close(
+    escalation: Escalation, found: tuple[Decision, ...], proof: PolicyInForce | None, now: datetime
+) -> Trail:
     """What is decided on a closed escalation: a review counts, a comment is recorded, the rest comes too late."""
     target = escalation.spec.target
     key = TargetKey(escalation.namespace, target.kind, target.name)

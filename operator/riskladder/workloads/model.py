@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.network import Around
-from riskladder.workloads.results import Impossible, Object, Proof, Write
+from riskladder.workloads.results import Impossible, Object, Verification, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +235,8 @@ class Runtime(Protocol):
             to: The revision.
         """
 
-    def prove_stopped(self, workload: Workload) -> Proof:
+    def prove_stopped(self, workload: Workload) -> Verification:
         """Whether a stop has taken effect."""
 
-    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Proof:
+    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
         """Whether a rollback has taken effect, by the hashes of the revision left and the one wanted."""

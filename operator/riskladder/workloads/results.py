@@ -29,7 +29,7 @@ class Impossible:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class Verification:
     """How far a containment has got; each step needs the one before it."""
 
     applied: bool

@@ -58,7 +58,7 @@ class LadderKey(NamedTuple):
     name: str
 
 
-class PaperKey(NamedTuple):
+class LateDecisionKey(NamedTuple):
     """Names an escalation that is not open, on which somebody has decided: a review, or an act that comes too late."""
 
     namespace: str
@@ -70,7 +70,7 @@ class PaperKey(NamedTuple):
 GONE_LIMIT = 4096
 """How many deleted objects are remembered: more than can be deleted while a request is under way."""
 
-Key = TargetKey | LadderKey | PaperKey
+Key = TargetKey | LadderKey | LateDecisionKey
 Enqueue = Callable[[Key, bool], None]
 """Told which key a change concerns, and whether a containment may depend on it."""
 
@@ -344,7 +344,7 @@ class Store:
                 breached_by(escalation),
             )
             if name in self._decisions:
-                self._enqueue(PaperKey(*name), False)
+                self._enqueue(LateDecisionKey(*name), False)
         if was_open != escalation.is_open:
             self._enqueue(ladder, False)
         self._enqueue(key, False)
@@ -432,7 +432,7 @@ class Store:
         if known is not None and current is not None and current.is_open:
             self._enqueue(known[1], False)
         else:
-            self._enqueue(PaperKey(*name), False)
+            self._enqueue(LateDecisionKey(*name), False)
 
     def undecided(self, namespace: str, escalation: str) -> tuple[Decision, ...]:
         """The decisions on an escalation that have not been judged, in the order in which they were made."""

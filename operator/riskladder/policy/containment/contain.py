@@ -29,7 +29,7 @@ from riskladder.policy.snapshot import Escalation, Signal, Snapshot, Stamps, is_
 from riskladder.workloads import network
 from riskladder.workloads.model import Revision, Settling, Workload
 from riskladder.workloads.network import NETWORKPOLICIES
-from riskladder.workloads.results import Impossible, Proof
+from riskladder.workloads.results import Impossible, Verification
 from riskladder.workloads.runtimes.replicas import running_images
 from riskladder.workloads.safe_states import fallback, isolate, network_path
 from riskladder.workloads.safe_states.network_path import Left, Outside, Unsupported, Waits, Way
@@ -580,7 +580,7 @@ def quarantined_hash(escalation: Escalation, intent: Intent) -> str:
     return (evidence.pod_template_hash or "") if evidence else ""
 
 
-def prove(workload: Workload, escalation: Escalation, intent: Intent) -> Proof:
+def prove(workload: Workload, escalation: Escalation, intent: Intent) -> Verification:
     """How far the intent has got on the workload as it is now."""
     if intent.through is not None:
         if intent.through.kind == NETWORKPOLICIES.kind:

@@ -27,7 +27,7 @@ from riskladder.policy.plan import Entry, EscalationUpdate, Lifting, Measure, On
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.signals.groups import Group, Judgement
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps
-from riskladder.workloads.results import Proof
+from riskladder.workloads.results import Verification
 from riskladder.workloads.safe_states import fallback
 from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, seen
 
@@ -396,7 +396,7 @@ def _contained(
     draft: Draft,
     intent: Intent,
     status: ContainmentStatus,
-    proof: Proof,
+    proof: Verification,
     before: ContainmentStatus | None,
     now: datetime,
 ) -> None:
@@ -468,7 +468,7 @@ def _released(draft: Draft) -> None:
         )
 
 
-def _not_proved(draft: Draft, intent: Intent, proof: Proof, now: datetime, *, was_late: bool) -> None:
+def _not_proved(draft: Draft, intent: Intent, proof: Verification, now: datetime, *, was_late: bool) -> None:
     pinned = tier_of(draft.policy, intent.tier)
     within = pinned.containment.within.delta if pinned and pinned.containment else timedelta(minutes=2)
     late_at = intent.intended_at + within
@@ -497,7 +497,7 @@ def _not_proved(draft: Draft, intent: Intent, proof: Proof, now: datetime, *, wa
         )
 
 
-def _in_the_way(draft: Draft, proof: Proof) -> str:
+def _in_the_way(draft: Draft, proof: Verification) -> str:
     """What is still there, and why it could not be stopped, if that is known."""
     return f"{draft.snapshot.obstacle}; still there: {proof.left}" if draft.snapshot.obstacle else proof.left
 

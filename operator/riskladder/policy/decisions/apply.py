@@ -45,16 +45,16 @@ def judge_all(draft: Draft) -> tuple[DecisionUpdate, ...]:
             known = any(d.name == decision.name for d in draft.decisions)
             refusal = refuse(draft, decision, (*COMMON, *RULES[decision.spec.action]))
             if known and refusal is not None:
-                updates.append(said(decision, refusal.reason, refusal.message, draft.now, counted=False))
+                updates.append(decision_status(decision, refusal.reason, refusal.message, draft.now, counted=False))
                 continue
             if not _make_room(draft):
                 message = f"the escalation has {MAX_DECISIONS} decisions already"
-                updates.append(said(decision, Reason.TOO_MANY_DECISIONS, message, draft.now, counted=False))
+                updates.append(decision_status(decision, Reason.TOO_MANY_DECISIONS, message, draft.now, counted=False))
                 continue
             _take(draft, decision, refusal)
         judged = next(d for d in draft.decisions if d.name == decision.name)
-        message = judged.refused_because or _praise(judged)
-        updates.append(said(decision, Reason(judged.reason), message, draft.now, counted=judged.counted))
+        message = judged.refused_because or accepted_message(judged)
+        updates.append(decision_status(decision, Reason(judged.reason), message, draft.now, counted=judged.counted))
     return tuple(updates)
 
 
@@ -72,15 +72,18 @@ def _make_room(draft: Draft) -> bool:
     return oldest is not None
 
 
-def said(decision: Decision, reason: Reason, message: str, now: datetime, *, counted: bool) -> DecisionUpdate:
-    """The status of a decision that was judged."""
+def decision_status(
+    decision: Decision, reason: Reason, message: str, now: datetime, *, counted: bool
+) -> DecisionUpdate:
+    """Return the status of a decision that was judged."""
     conditions = Conditions(decision.status.conditions, generation=decision.generation, now=now)
     conditions.set(ConditionType.ACCEPTED, counted, reason, message)
     status = DecisionStatus(observed_generation=decision.generation, conditions=conditions.result())
     return DecisionUpdate(decision, status)
 
 
-def _praise(judged: CountedDecision) -> str:
+def accepted_message(judged: CountedDecision) -> str:
+    """Return the answer to somebody whose decision counts."""
     return f"{judged.action} was counted for {judged.role}" + (
         ": the quorum is met" if judged.reason == Reason.QUORUM_MET else ""
     )

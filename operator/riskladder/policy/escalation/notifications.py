@@ -309,7 +309,7 @@ def _put(
 # --- What became of them ----------------------------------------------------------------------------------------------
 
 
-def absorb(draft: Draft) -> None:
+def record_deliveries(draft: Draft) -> None:
     """Take in what the attempts to deliver have come to."""
     for key, notification in list(draft.notifications.items()):
         delivery = draft.snapshot.deliveries.get((draft.escalation.uid, key))

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.model import Image, Revision, Workload
-from riskladder.workloads.results import Impossible, JsonPatch, Object, Proof, Write
+from riskladder.workloads.results import Impossible, JsonPatch, Object, Verification, Write
 from riskladder.workloads.runtimes.replicas import NoRollback, identity, last_writer, prove_gone, template_digest
 
 GROUP = "serving.kserve.io"
@@ -183,7 +183,7 @@ class KServe(NoRollback):
                 patch.append(last if value is None else {"op": "replace", "path": path, "value": value})
         return Write(patch)
 
-    def prove_stopped(self, workload: Workload) -> Proof:
+    def prove_stopped(self, workload: Workload) -> Verification:
         """The annotation in place, no ready endpoint, no pod left, and its controller says so, too.
 
         One that has scaled itself to zero has no pod either, and is started by the next request: so having none proves
@@ -310,7 +310,7 @@ class InferenceServiceRuntime(KServe):
             ]
         )
 
-    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Proof:
+    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
         """All requests go to the revision wanted, and none to the one left, which has no other address either.
 
         Its pods are no measure: Knative keeps as many of a revision without requests as are asked for at least.
@@ -323,7 +323,7 @@ class InferenceServiceRuntime(KServe):
         left = f"{bad} % of requests to {quarantined or 'the revision before'}, {good} % to {wanted}"
         left += f", and {quarantined} has an address of its own" if quarantined in workload.tagged else ""
         shown = f"{wanted} gets all requests; pods of the revision before it may stay, without any"
-        return Proof(applied, gone, gone, clear, left, shown)
+        return Verification(applied, gone, gone, clear, left, shown)
 
 
 class LLMInferenceServiceRuntime(KServe):

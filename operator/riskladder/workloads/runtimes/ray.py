@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.model import Image, Revision, Workload
-from riskladder.workloads.results import Impossible, JsonPatch, Object, Proof, Write
+from riskladder.workloads.results import Impossible, JsonPatch, Object, Verification, Write
 from riskladder.workloads.runtimes.replicas import NoRollback, Replicas, declared_images, last_writer, prove_gone
 
 RAYCLUSTERS = Resource("ray.io", "v1", "rayclusters", "RayCluster")
@@ -118,7 +118,7 @@ class RayClusterRuntime(Suspendable):
         """The facts; its pods are told by their label."""
         return replace(super().read(obj), pod_labels={CLUSTER_LABEL: obj["metadata"]["name"]})
 
-    def prove_stopped(self, workload: Workload) -> Proof:
+    def prove_stopped(self, workload: Workload) -> Verification:
         """Suspended, no ready endpoint, no pod left."""
         return prove_gone(workload, "spec.suspend is not true" if workload.replicas else "spec.suspend is true")
 
@@ -144,7 +144,7 @@ class RayServiceRuntime(Suspendable):
         parts = ("f:rayClusterConfig", "f:serveConfigV2")
         return max((last_writer(metadata, part) for part in parts), key=lambda found: found[1])
 
-    def prove_stopped(self, workload: Workload) -> Proof:
+    def prove_stopped(self, workload: Workload) -> Verification:
         """Suspended, no ready endpoint, no pod and no RayCluster left, which could make pods again."""
         clusters, is_on = len(workload.revisions), workload.replicas > 0
         switch = "spec.suspend is not true (KubeRay has it from v1.7.0 on)" if is_on else "spec.suspend is true"

@@ -16,7 +16,7 @@ from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.model import Image, Pod, Revision, Runtime, Workload
-from riskladder.workloads.results import Impossible, Object, Proof, Write
+from riskladder.workloads.results import Impossible, Object, Verification, Write
 
 HASH_LABELS = ("pod-template-hash", "rollouts-pod-template-hash")
 """What controllers add to the labels of a pod template, to tell its pods from those of another."""
@@ -129,7 +129,7 @@ def identity(runtime: Runtime, obj: Object) -> Identity:
     )
 
 
-def prove_gone(workload: Workload, more: str | None = None, *, told: bool = True) -> Proof:
+def prove_gone(workload: Workload, more: str | None = None, *, told: bool = True) -> Verification:
     """Nothing asked for, no ready endpoint, no pod left, and its controller has seen that.
 
     Args:
@@ -143,7 +143,7 @@ def prove_gone(workload: Workload, more: str | None = None, *, told: bool = True
     gone = empty and pods == 0 and workload.total_replicas == 0 and seen
     more = f"{workload.replicas} replica(s) asked for" if more is None else more
     left = f"{workload.ready_endpoints} ready endpoint(s), {pods} pod(s)" + (f", {more}" if more else "")
-    return Proof(applied, empty, gone, empty and pods == 0, left)
+    return Verification(applied, empty, gone, empty and pods == 0, left)
 
 
 # --- The runtime --------------------------------------------------------------------------------------------------
@@ -166,9 +166,9 @@ class NoRollback:
         """Never asked for, since there is no target."""
         raise NotImplementedError
 
-    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Proof:
+    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
         """Nothing of the kind has happened."""
-        return Proof(False, False, False, False, self.no_history.format(kind=workload.kind))
+        return Verification(False, False, False, False, self.no_history.format(kind=workload.kind))
 
 
 class Replicas:
@@ -272,11 +272,11 @@ class Replicas:
         template: Mapping[str, Any] = old["spec"]["template"]
         return template
 
-    def prove_stopped(self, workload: Workload) -> Proof:
+    def prove_stopped(self, workload: Workload) -> Verification:
         """Zero replicas asked for, no ready endpoint, no pod left."""
         return prove_gone(workload)
 
-    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Proof:
+    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
         """The template gone back to in place, rolled out completely, and no pod of the quarantined revision left.
 
         Any third template is not that: the quarantined one with another annotation would be a new revision, too. One
@@ -291,4 +291,4 @@ class Replicas:
         gone = applied and pods == 0 and workload.settled
         left = f"{pods} pod(s) of {quarantined}, {workload.updated_replicas} of {workload.replicas} replica(s) updated"
         shown = "no pod of the revision before it is left"
-        return Proof(applied, gone, gone, applied and pods == 0, left, shown)
+        return Verification(applied, gone, gone, applied and pods == 0, left, shown)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.model import Workload
-from riskladder.workloads.results import Impossible, JsonPatch, Object, Proof, Write
+from riskladder.workloads.results import Impossible, JsonPatch, Object, Verification, Write
 from riskladder.workloads.runtimes.replicas import NoRollback, identity, last_writer, prove_gone
 
 FORM = "GROUP/VERSION/PLURAL=KIND"
@@ -118,7 +118,7 @@ class Scalable(NoRollback):
         ]
         return Write(patch, subresource="scale")
 
-    def prove_stopped(self, workload: Workload) -> Proof:
+    def prove_stopped(self, workload: Workload) -> Verification:
         """Zero replicas asked for, and no pod left of those that its selector names; without one there is no proof."""
         proof = prove_gone(workload, told=workload.pod_labels is not None)
         return proof if workload.pod_labels is not None else replace(proof, left=f"{_UNPROVED}; {proof.left}")

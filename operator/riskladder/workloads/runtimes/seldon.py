@@ -23,7 +23,7 @@ from typing import Any
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.model import Revision, Workload
-from riskladder.workloads.results import Impossible, JsonPatch, Object, Proof, Write
+from riskladder.workloads.results import Impossible, JsonPatch, Object, Verification, Write
 from riskladder.workloads.runtimes.replicas import Replicas, last_writer
 
 MODELS = Resource("mlops.seldon.io", "v1alpha1", "models", "Model")
@@ -174,23 +174,23 @@ class SeldonModelRuntime(Replicas):
             ]
         )
 
-    def prove_stopped(self, workload: Workload) -> Proof:
+    def prove_stopped(self, workload: Workload) -> Verification:
         """Zero replicas asked for, and none by its status: there is nothing else to look at."""
         applied = workload.replicas == 0
         empty = applied and workload.updated_replicas == 0
         clear = empty and workload.total_replicas == 0
         gone = clear and workload.observed_generation >= workload.generation
         shown = "its status has no replica of it, loaded or being loaded (it has no pods of its own)"
-        return Proof(applied, empty, gone, clear, _left(workload), shown)
+        return Verification(applied, empty, gone, clear, _left(workload), shown)
 
-    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Proof:
+    def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
         """The storageUri gone back to in place, and by the status all replicas available, and not since before that."""
         current = workload.current
         applied = current is not None and current.hash == wanted != quarantined
         gone = applied and workload.settled
         clear = applied and workload.observed_generation >= workload.generation
         shown = "by its status all replicas are of the storageUri gone back to"
-        return Proof(applied, gone, gone, clear, _left(workload), shown)
+        return Verification(applied, gone, gone, clear, _left(workload), shown)
 
 
 SELDON_MODEL = SeldonModelRuntime()

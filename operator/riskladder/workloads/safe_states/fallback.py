@@ -18,7 +18,7 @@ from riskladder.api.tiers import Fallback
 from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import HTTPROUTES, RESOURCES, SERVICES, Outlet, title
-from riskladder.workloads.results import Impossible, JsonPatch, Object, Proof
+from riskladder.workloads.results import Impossible, JsonPatch, Object, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
 from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, Way, labels_of, reach, seen
 
@@ -235,13 +235,13 @@ def in_place(found: Outlet | None, through: Through) -> bool:
     return is_diverted(found.content, through.backend or "")
 
 
-def prove(workload: Workload, through: Through) -> Proof:
+def prove(workload: Workload, through: Through) -> Verification:
     """Sent elsewhere, no pod of the workload listed as ready there, and somebody else serves."""
     around, found = reach(workload, through.kind), seen(workload, through)
     if isinstance(around, Impossible):
-        return Proof(False, False, False, False, around.why)
+        return Verification(False, False, False, False, around.why)
     if found is None:
-        return Proof(False, False, False, False, f"there is no {through.kind} {through.name}")
+        return Verification(False, False, False, False, f"there is no {through.kind} {through.name}")
     applied, service = in_place(found, through), through.backend or through.name
     ready = around.serving.get(service, frozenset())
     mine = ready & {pod.name for pod in workload.pods}
@@ -256,7 +256,7 @@ def prove(workload: Workload, through: Through) -> Proof:
     listed = workload.ready_endpoints
     elsewhere = f"; other Services still list {listed} of its endpoints as ready" if listed else ""
     shown = f"Service {service} lists no ready pod of it, and the fallback has served{elsewhere}"
-    return Proof(applied, empty, empty and others > 0, empty, left, shown)
+    return Verification(applied, empty, empty and others > 0, empty, left, shown)
 
 
 def _through_of(saved: SavedField) -> Through:

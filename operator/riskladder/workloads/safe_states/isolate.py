@@ -16,7 +16,7 @@ from riskladder.api.labels import FIELD_MANAGER, LABEL_ESCALATION
 from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES, Around, Outlet, selects, title
-from riskladder.workloads.results import Impossible, Object, Proof
+from riskladder.workloads.results import Impossible, Object, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
 from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, Way, labels_of, reach, seen
 
@@ -132,17 +132,17 @@ def isolate(workload: Workload, through: Through, labels: Mapping[str, str], own
     return Outside(NETWORKPOLICIES, through.name, "patch", patch)
 
 
-def prove(workload: Workload, through: Through) -> Proof:
+def prove(workload: Workload, through: Through) -> Verification:
     """The policy is in place, and no other one allows anything. The pods keep running."""
     around = reach(workload, through.kind)
     if isinstance(around, Impossible):
-        return Proof(False, False, False, False, around.why)
+        return Verification(False, False, False, False, around.why)
     applied = in_place(workload, seen(workload, through))
     others = allowing(workload, around, through.name)
     isolated = applied and not others
     left = others or ("" if applied else f"NetworkPolicy {through.name} is not in place")
     shown = "its pods run, and no NetworkPolicy of the namespace allows them anything"
-    return Proof(applied, isolated, isolated, isolated, left, shown)
+    return Verification(applied, isolated, isolated, isolated, left, shown)
 
 
 def give_back(workload: Workload, through: Through) -> Outside | Left | Waits | None:
