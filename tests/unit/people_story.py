@@ -19,7 +19,7 @@ from riskladder.api.escalation import CountedDecision, EscalationStatus, Intent,
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.tiers import ContainmentAction, Quorum, QuorumMember, Tier
-from riskladder.policy.containment import contain
+from riskladder.policy.containment import state
 from riskladder.policy.containment.progress import record_undone
 from riskladder.policy.decide import decide
 from riskladder.policy.plan import Act, DecisionUpdate, EscalationUpdate, Plan
@@ -314,7 +314,7 @@ class Story(Scene):
 
     def _settles(self) -> bool:
         """Whether the trail waits a second for the proof of a containment that has just been applied."""
-        fresh = [(e, i) for e in self.escalations if e.is_open and (i := contain.active_intent(e)) is not None]
+        fresh = [(e, i) for e in self.escalations if e.is_open and (i := state.active_intent(e)) is not None]
         noted = {(e.uid, e.status.containment.intent) for e in self.escalations if e.status.containment is not None}
         stamps = [self.stamps.get((e.uid, i.id)) for e, i in fresh if (e.uid, i.id) not in noted]
         return any(s is not None and s.applied_at and self.now < s.applied_at + SETTLE for s in stamps)
@@ -339,13 +339,13 @@ class Story(Scene):
         assert not early.has_trail, f"due before {wake}, when somebody looks: {_news(early)}"
 
     def _is_held(self, escalation: Escalation) -> None:
-        intent = contain.active_intent(escalation)
+        intent = state.active_intent(escalation)
         snapshot = self.snapshot()
-        if intent is None or self.target is None or not contain.may_touch(self.target, escalation):
+        if intent is None or self.target is None or not state.may_touch(self.target, escalation):
             return
         if snapshot.is_suspended(escalation.spec.ladder.name):
             return
-        proof = contain.prove(self.target, escalation, intent)
+        proof = state.prove(self.target, escalation, intent)
         assert proof.applied, f"contained by intent {intent.id}, and not held: {proof.left}"
 
     def _stop_button_worked(self, escalation: Escalation) -> None:
@@ -354,11 +354,11 @@ class Story(Scene):
         resumed = [n for n, d in enumerate(decisions) if _is_met(d, DecisionAction.RESUME)]
         after = decisions[resumed[-1] + 1 :] if resumed else decisions
         pressed = [d for d in after if d.counted and d.action is DecisionAction.CONTAIN]
-        free = self.target is not None and contain.may_touch(self.target, escalation)
+        free = self.target is not None and state.may_touch(self.target, escalation)
         suspended = self.snapshot().is_suspended(escalation.spec.ladder.name)
         full = len(escalation.spec.intents) == 16
         if pressed and free and not suspended and not full and not escalation.spec.drill:
-            assert contain.active_intent(escalation) is not None, f"{pressed} contained nothing"
+            assert state.active_intent(escalation) is not None, f"{pressed} contained nothing"
 
     # --- The end --------------------------------------------------------------------------------------------------
 
@@ -393,13 +393,13 @@ class Story(Scene):
         if not current().is_open:
             return
         tier = next(t for t in policy.tiers if t.name == current().status.tier)
-        contained, resolution = contain.active_intent(current()), "Remediated"
+        contained, resolution = state.active_intent(current()), "Remediated"
         seats = quorum_of(current(), tier.name, DecisionAction.RESUME)
         if contained is not None and not seats:
             resolution = "Retired"
         elif contained is not None:
             self._all(seats, "Resume", earlier)
-            assert contain.active_intent(current()) is None, "everybody has voted to resume, and it is contained"
+            assert state.active_intent(current()) is None, "everybody has voted to resume, and it is contained"
             self._is_restored(current(), contained)
         self._all(
             quorum_of(current(), current().status.tier or "", DecisionAction.CLOSE),
@@ -416,7 +416,7 @@ class Story(Scene):
         self.finish()
 
     def _is_restored(self, escalation: Escalation, contained: Intent) -> None:
-        if self.target is None or not contain.may_touch(self.target, escalation):
+        if self.target is None or not state.may_touch(self.target, escalation):
             return
         if contained.action is not ContainmentAction.SCALE_TO_ZERO:
             return

@@ -8,7 +8,7 @@ import pytest
 
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.policy.containment.contain import escalation_name
+from riskladder.policy.containment.opening import escalation_name
 from tests.unit.builders import (
     NOW,
     Document,

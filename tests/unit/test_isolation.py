@@ -12,7 +12,7 @@ import pytest
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_ESCALATION
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier
-from riskladder.policy.containment import contain
+from riskladder.policy.containment import hold
 from riskladder.policy.plan import Plan
 from riskladder.policy.signals.groups import judge
 from riskladder.workloads.network import NETWORKPOLICIES, SERVICES, Around, Outlet
@@ -135,7 +135,7 @@ class Street(Scene):
         escalation = self.snapshot().open
         assert escalation is not None
         assert self.target is not None
-        write = contain.outside(self.target, escalation, act.intent)
+        write = hold.outside(self.target, escalation, act.intent)
         assert isinstance(write, Outside), write
         self.write(write)
 
@@ -367,7 +367,7 @@ def test_contained_again_before_a_resume_has_given_it_back_the_first_state_is_re
 
 def test_a_runtime_that_settles_a_stop_settles_nothing_here() -> None:
     scene = street("Fallback")
-    assert contain.settle(scene.snapshot(), judge(scene.snapshot(), scene.now)) is None
+    assert hold.settle(scene.snapshot(), judge(scene.snapshot(), scene.now)) is None
 
 
 @pytest.mark.parametrize("action", ["Fallback", "ScaleToZero"])

@@ -10,7 +10,7 @@ import jsonpatch
 import pytest
 
 from riskladder.controller.caches.workloads import WorkloadCache
-from riskladder.policy.containment.contain import take_evidence
+from riskladder.policy.containment.choose import take_evidence
 from riskladder.policy.snapshot import TargetKey
 from riskladder.workloads.model import Image, Pod, Revision
 from riskladder.workloads.registry import Runtimes

@@ -20,7 +20,7 @@ from riskladder.cluster.resources import (
     Resource,
 )
 from riskladder.controller.caches.store import LadderKey
-from riskladder.policy.containment.contain import escalation_name
+from riskladder.policy.containment.opening import escalation_name
 from tests.unit.builders import (
     KEY,
     LADDER,

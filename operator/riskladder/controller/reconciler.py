@@ -28,7 +28,7 @@ from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.controller.workload_writer import NotContainable, WorkloadWriter
 from riskladder.notify.courier import Courier
-from riskladder.policy.containment import contain
+from riskladder.policy.containment import state
 from riskladder.policy.containment.progress import record_undone
 from riskladder.policy.decide import decide
 from riskladder.policy.ladders import update_ladder
@@ -156,7 +156,7 @@ class Reconciler:
             ApiError: The API server could not be asked.
         """
         before, self._lock = self._lock, await authority.lock_missing(self._client)
-        contained = [e for e in self.store.open_escalations() if contain.active_intent(e) is not None]
+        contained = [e for e in self.store.open_escalations() if state.active_intent(e) is not None]
         if before != self._lock:
             for escalation in contained:
                 target = escalation.spec.target
@@ -185,7 +185,7 @@ class Reconciler:
             seeks=self._workloads.seeks,
         )
         escalation = snapshot.open
-        if escalation is not None and snapshot.target is not None and (intent := contain.active_intent(escalation)):
+        if escalation is not None and snapshot.target is not None and (intent := state.active_intent(escalation)):
             self._stamp(snapshot, escalation, intent)
             if stamps := self._stamps.get((escalation.uid, intent.id)):
                 snapshot = replace(snapshot, stamps={**snapshot.stamps, (escalation.uid, intent.id): stamps})
@@ -199,7 +199,7 @@ class Reconciler:
         if before is None or (recorded is not None and recorded.intent == intent.id and recorded.pods_gone_at):
             return
         assert snapshot.target is not None  # noqa: S101
-        proof, now = contain.prove(snapshot.target, escalation, intent), utcnow()
+        proof, now = state.prove(snapshot.target, escalation, intent), utcnow()
         after = Stamps(
             applied_at=before.applied_at,
             endpoints_empty_at=before.endpoints_empty_at or (now if proof.endpoints_empty else None),
@@ -251,7 +251,7 @@ class Reconciler:
     def _is_under_way(self, snapshot: Snapshot) -> bool:
         """Whether a containment has been applied and is not proved yet."""
         escalation = snapshot.open
-        intent = contain.active_intent(escalation) if escalation else None
+        intent = state.active_intent(escalation) if escalation else None
         stamps = self._stamps.get((escalation.uid, intent.id)) if escalation and intent else None
         return stamps is not None and stamps.pods_gone_at is None
 

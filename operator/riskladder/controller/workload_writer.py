@@ -14,7 +14,7 @@ from riskladder.cluster.client import JSON, JSON_PATCH, Client, Conflict, Forbid
 from riskladder.cluster.resources import Resource
 from riskladder.controller.caches.store import Store
 from riskladder.policy.containment import companions
-from riskladder.policy.containment.contain import outside
+from riskladder.policy.containment.hold import outside
 from riskladder.policy.plan import Act, Lifting, Rehearsal, Restoring, Settlement, Switch
 from riskladder.policy.snapshot import Escalation, Snapshot, TargetKey
 from riskladder.workloads.companions import keda, suspend

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from riskladder.policy.containment.companions import switches
-from riskladder.policy.containment.contain import carry_out, open_escalation, raise_escalation, settle
+from riskladder.policy.containment.further import raise_escalation
+from riskladder.policy.containment.hold import carry_out, settle
+from riskladder.policy.containment.opening import open_escalation
 from riskladder.policy.containment.progress import liftings, restoring
 from riskladder.policy.drills import open_drill, rehearsal
 from riskladder.policy.plan import DecisionUpdate, EscalationUpdate, Plan, SignalUpdate

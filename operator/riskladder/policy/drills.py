@@ -15,7 +15,7 @@ from riskladder.api.escalation import ContainmentStatus, Intent
 from riskladder.api.labels import LABEL_DRILL, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentWhen
-from riskladder.policy.containment import contain
+from riskladder.policy.containment import choose, opening, state
 from riskladder.policy.decisions.apply import close
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
@@ -29,7 +29,7 @@ def drill_name(target_name: str, target_uid: str, signal: Signal) -> str:
     """Name of the drill that a signal starts: one for each observedAt, however often it is seen."""
     observed = signal.spec.observed_at if signal.spec else None
     digest = hashlib.sha256(f"drill/{target_uid}/{signal.uid}/{observed}".encode()).hexdigest()[:10]
-    return f"{target_name[: contain.NAME_PREFIX_LIMIT - 6].replace('.', '-').rstrip('-')}-drill-{digest}"
+    return f"{target_name[: opening.NAME_PREFIX_LIMIT - 6].replace('.', '-').rstrip('-')}-drill-{digest}"
 
 
 def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Opening | None:
@@ -47,12 +47,12 @@ def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Openi
             continue
         intents: tuple[Intent, ...] = ()
         if tier.containment is not None and tier.containment.when is ContainmentWhen.IMMEDIATELY:
-            choice = contain.choose(
-                tier.containment, workload, contain.known_good(snapshot.signals), breached=snapshot.breached
+            choice = choose.choose(
+                tier.containment, workload, choose.known_good(snapshot.signals), breached=snapshot.breached
             )
-            intents = (contain.intent_of(1, tier.name, choice, now),)
+            intents = (choose.intent_of(1, tier.name, choice, now),)
         labels = {LABEL_LADDER: group.ladder.name, LABEL_TIER: tier.name, LABEL_DRILL: "true"}
-        spec = contain.opening_spec(workload, group, signal, intents, now)
+        spec = opening.opening_spec(workload, group, signal, intents, now)
         return Opening(snapshot.key.namespace, name, labels, spec)
     return None
 
@@ -63,7 +63,7 @@ def rehearsal(snapshot: Snapshot, escalation: Escalation) -> Rehearsal | None:
     workload = snapshot.target
     if not escalation.spec.drill or intent is None or workload is None or escalation.status.containment is not None:
         return None
-    if (escalation.uid, intent.id) in snapshot.rehearsals or not contain.may_touch(workload, escalation):
+    if (escalation.uid, intent.id) in snapshot.rehearsals or not state.may_touch(workload, escalation):
         return None
     revision = next((r for r in workload.revisions if r.hash == intent.pod_template_hash), None)
     return Rehearsal(escalation, intent, revision)

@@ -16,7 +16,7 @@ from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Observed
 from riskladder.policy import drills
-from riskladder.policy.containment import companions, contain, progress
+from riskladder.policy.containment import companions, progress, state
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.escalation import notifications, rungs
@@ -100,7 +100,7 @@ def after_close(
 
 def _settles_at(snapshot: Snapshot, escalation: Escalation, now: datetime) -> datetime | None:
     """When to write the trail of a containment that has just been applied and is not proved yet."""
-    intent = contain.active_intent(escalation)
+    intent = state.active_intent(escalation)
     if intent is None or snapshot.target is None:
         return None
     stamps = snapshot.stamps.get((escalation.uid, intent.id))
@@ -108,7 +108,7 @@ def _settles_at(snapshot: Snapshot, escalation: Escalation, now: datetime) -> da
     if stamps is None or stamps.applied_at is None or (recorded is not None and recorded.intent == intent.id):
         return None
     due = stamps.applied_at + SETTLE
-    if not stamps.applied_at <= now < due or contain.prove(snapshot.target, escalation, intent).pods_gone:
+    if not stamps.applied_at <= now < due or state.prove(snapshot.target, escalation, intent).pods_gone:
         return None
     return due
 

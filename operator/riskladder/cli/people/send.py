@@ -27,7 +27,7 @@ from riskladder.cli.people.text import PROGRAM, local, took
 from riskladder.cli.people.view import Case, Contained, Object
 from riskladder.cluster.client import Forbidden, NotFound
 from riskladder.cluster.resources import DECISIONS
-from riskladder.policy.containment.contain import STRENGTH
+from riskladder.policy.containment.choose import STRENGTH
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ from riskladder.cluster import resources
 from riskladder.cluster.resources import WATCHED, Resource, followed
 from riskladder.controller.caches.network import AroundCache
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
-from riskladder.policy.containment.contain import active_intent, escalation_name
+from riskladder.policy.containment.opening import escalation_name
+from riskladder.policy.containment.state import active_intent
 from riskladder.policy.snapshot import (
     Decision,
     Escalation,

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from riskladder.api.escalation import MAX_BESIDE, SuspendedStatus
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy.containment import contain
+from riskladder.policy.containment import state
 from riskladder.policy.draft import Draft
 from riskladder.policy.plan import Switch
 from riskladder.policy.signals.evaluate import tier_of
@@ -31,7 +31,7 @@ def wanted(escalation: Escalation) -> tuple[tuple[str, str], ...]:
     containment = escalation.status.containment
     if escalation.spec.drill or containment is None or not escalation.is_open:
         return ()
-    intent = contain.active_intent(escalation)
+    intent = state.active_intent(escalation)
     found = {(b.kind, b.name) for b in containment.beside if b.resumed_at is None}
     pinned = tier_of(escalation.spec.policy, intent.tier) if intent else None
     if pinned is not None and pinned.containment is not None:
@@ -44,7 +44,7 @@ def sought(escalation: Escalation) -> bool:
 
     Not beside a Rollback: a ScaledObject that is paused at zero would stop the revision that was gone back to.
     """
-    intent = contain.active_intent(escalation)
+    intent = state.active_intent(escalation)
     return (
         intent is not None
         and intent.action is ContainmentAction.SCALE_TO_ZERO
@@ -103,9 +103,9 @@ def switches(snapshot: Snapshot, now: datetime) -> Iterator[Switch]:
     containment = escalation.status.containment if escalation else None
     if escalation is None or containment is None or snapshot.is_suspended(escalation.spec.ladder.name):
         return
-    if workload is not None and not contain.may_touch(workload, escalation):
+    if workload is not None and not state.may_touch(workload, escalation):
         return
-    active = contain.active_intent(escalation) is not None
+    active = state.active_intent(escalation) is not None
     for entry in containment.beside:
         seen = snapshot.beside.get((entry.kind, entry.name))
         if seen is None or not seen.uid or seen.problem:

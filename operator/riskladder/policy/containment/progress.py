@@ -20,7 +20,7 @@ from riskladder.api.escalation import (
 from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen
-from riskladder.policy.containment import contain
+from riskladder.policy.containment import restore, state
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import Entry, EscalationUpdate, Lifting, Measure, On, Restoring
@@ -42,7 +42,7 @@ OTHERS = "others"
 def follow(draft: Draft) -> None:
     """Say how the containment stands, and note every stage that is new."""
     escalation, snapshot, now = draft.escalation, draft.snapshot, draft.now
-    intent = contain.active_intent(escalation)
+    intent = state.active_intent(escalation)
     before = draft.containment
     if intent is None or (draft.resume is not None and draft.resume.intent >= intent.id):
         _not_contained(draft)
@@ -54,7 +54,7 @@ def follow(draft: Draft) -> None:
     if workload.uid != escalation.spec.target.uid:
         return
 
-    proof = contain.prove(workload, escalation, intent)
+    proof = state.prove(workload, escalation, intent)
     stamps = snapshot.stamps.get((escalation.uid, intent.id), Stamps())
     current = before if before is not None and before.intent == intent.id else None
     at_zero = intent.reason == Reason.ALREADY_AT_ZERO
@@ -102,7 +102,7 @@ def _settle_fight(draft: Draft) -> None:
 
 def _hold(draft: Draft, intent: Intent) -> None:
     """Keep the label that switches the lock on or off as the ladder wants it, and say whether admission holds it."""
-    wanted = contain.is_locked(draft.snapshot, draft.escalation, intent)
+    wanted = state.is_locked(draft.snapshot, draft.escalation, intent)
     label = draft.escalation.labels.get(LABEL_CONTAINMENT)
     if wanted and label != str(intent.action):
         draft.labels[LABEL_CONTAINMENT] = str(intent.action)
@@ -164,7 +164,7 @@ def steps(draft: Draft) -> tuple[int, ...]:
 
 def _take_note(draft: Draft) -> None:
     """What there is to bring back, where people decide before the first trail of the containment has been written."""
-    intent, before, ended = contain.active_intent(draft.escalation), draft.containment, draft.resume
+    intent, before, ended = state.active_intent(draft.escalation), draft.containment, draft.resume
     if intent is None or (before is not None and before.intent == intent.id):
         return
     is_same_episode = before is not None and (ended is None or ended.applied_at is None or before.intent > ended.intent)
@@ -187,7 +187,7 @@ def resume(draft: Draft) -> None:
         return
     left: list[str] = []
     if ended.done == 0:
-        others = contain.back(workload, draft.escalation)
+        others = restore.back(workload, draft.escalation)
         if any(isinstance(found, (Outside, Waits)) for found in others.values()):
             return
         left = [found.why[:512] for found in others.values() if isinstance(found, Left)]
@@ -247,9 +247,9 @@ def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restor
     if escalation is None or workload is None or LABEL_CONTAINMENT in escalation.labels:
         return None
     ended = escalation.status.resume
-    if ended is None or ended.applied_at is not None or contain.active_intent(escalation) is not None:
+    if ended is None or ended.applied_at is not None or state.active_intent(escalation) is not None:
         return None
-    if ended.done >= len(ended.steps) or not contain.may_touch(workload, escalation):
+    if ended.done >= len(ended.steps) or not state.may_touch(workload, escalation):
         return None
     if snapshot.is_suspended(escalation.spec.ladder.name):
         return None
@@ -268,11 +268,11 @@ def liftings(snapshot: Snapshot) -> tuple[Lifting, ...]:
     if escalation is None or workload is None or LABEL_CONTAINMENT in escalation.labels:
         return ()
     ended = escalation.status.resume
-    if ended is None or ended.applied_at is not None or ended.done or contain.active_intent(escalation) is not None:
+    if ended is None or ended.applied_at is not None or ended.done or state.active_intent(escalation) is not None:
         return ()
-    if not contain.may_touch(workload, escalation) or snapshot.is_suspended(escalation.spec.ladder.name):
+    if not state.may_touch(workload, escalation) or snapshot.is_suspended(escalation.spec.ladder.name):
         return ()
-    found = contain.back(workload, escalation).values()
+    found = restore.back(workload, escalation).values()
     return tuple(Lifting(escalation, write) for write in found if isinstance(write, Outside))
 
 
@@ -312,7 +312,7 @@ def _waiting(draft: Draft) -> str:
         return ""
     if ended.applied_at is not None or ended.done:
         return "".join(f"; {why}" for why in ended.left)
-    found = contain.back(workload, draft.escalation).values()
+    found = restore.back(workload, draft.escalation).values()
     return "".join(f"; {it.why}" for it in found if isinstance(it, Waits))
 
 
@@ -457,9 +457,9 @@ def _contained(
 
 def _released(draft: Draft) -> None:
     workload, escalation = draft.snapshot.target, draft.escalation
-    if workload is None or contain.may_touch(workload, escalation):
+    if workload is None or state.may_touch(workload, escalation):
         return
-    if not contain.is_demanded_elsewhere(draft.judgement, escalation):
+    if not state.is_demanded_elsewhere(draft.judgement, escalation):
         draft.conditions.set(
             ConditionType.CONTAINMENT_HOLDS,
             False,

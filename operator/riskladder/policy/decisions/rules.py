@@ -13,7 +13,7 @@ from riskladder.api.base import format_time
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Quorum, QuorumMember
-from riskladder.policy.containment.contain import may_touch
+from riskladder.policy.containment.state import may_touch
 from riskladder.policy.draft import Draft
 from riskladder.policy.quorum import close_quorum, may_sit, resume_quorum, votes_for
 from riskladder.policy.signals.evaluate import rank

@@ -1,0 +1,163 @@
+"""What is done to a running model: the action that is demanded, or what stands in for it, on evidence as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from riskladder.api.escalation import (
+    Evidence,
+    Image,
+    Intent,
+    PinnedPolicy,
+    SavedField,
+    Through,
+)
+from riskladder.api.reasons import Reason
+from riskladder.api.tiers import Containment, ContainmentAction
+from riskladder.policy.signals.evaluate import rank
+from riskladder.policy.snapshot import Signal
+from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.runtimes.replicas import running_images
+from riskladder.workloads.safe_states import fallback, isolate
+from riskladder.workloads.safe_states.network_path import Unsupported, Way
+
+STRENGTH = {
+    ContainmentAction.ROLLBACK: 1,
+    ContainmentAction.FALLBACK: 1,
+    ContainmentAction.ISOLATE: 2,
+    ContainmentAction.SCALE_TO_ZERO: 3,
+}
+"""How safe a safe state is: a further intent is only ever for a safer one."""
+
+
+def take_evidence(workload: Workload, now: datetime, saved: Sequence[SavedField] = ()) -> Evidence:
+    """The workload as it is, before anything is touched.
+
+    Args:
+        workload: As it is now.
+        now: The time.
+        saved: What is overwritten of other objects.
+    """
+    current = workload.current
+    images: dict[str, Image] = {}
+    for image in running_images(workload):
+        images.setdefault(
+            image.container, Image(container=image.container, image=image.image, image_id=image.image_id or None)
+        )
+    return Evidence(
+        replicas=workload.replicas,
+        revision=str(current.number) if current else None,
+        pod_template_hash=current.hash if current else None,
+        images=tuple(list(images.values())[:32]),
+        ready_endpoints=workload.ready_endpoints,
+        fields=(*(SavedField(path=path, value=value) for path, value in sorted(workload.fields.items())), *saved),
+        taken_at=now,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The action that will really be taken, and why."""
+
+    action: ContainmentAction
+    reason: Reason
+    message: str
+    revision: Revision | None = None
+    through: Through | None = None
+    """What is acted on in place of the workload."""
+    saved: tuple[SavedField, ...] = ()
+    """What is overwritten of that, as it was."""
+
+
+def choose(
+    containment: Containment,
+    workload: Workload,
+    known_good: Iterable[str],
+    *,
+    breached: Iterable[str] = (),
+    by: Reason = Reason.THRESHOLD_BREACHED,
+    escalation: str = "drill",
+) -> Choice:
+    """The containment's action, or its ``ifImpossible`` with the reason.
+
+    Args:
+        containment: What is demanded.
+        workload: As it is now.
+        known_good: Hashes of the revisions that a Rollback may go back to.
+        breached: Hashes of the revisions that an escalation was about.
+        by: Why it is demanded, which is the intent's reason where no reading is behind it.
+        escalation: Name of the escalation, after which a NetworkPolicy of its own is named.
+    """
+    intended = Reason.CONTAINMENT_INTENDED if by is Reason.THRESHOLD_BREACHED else by
+    if workload.replicas == 0 and not workload.active_pods():
+        return Choice(ContainmentAction.SCALE_TO_ZERO, Reason.ALREADY_AT_ZERO, "it was at zero replicas already")
+    if containment.action is ContainmentAction.ROLLBACK:
+        current = workload.current
+        found = workload.runtime.rollback_target(
+            workload,
+            quarantined=current.hash if current else "",
+            known_good=frozenset(known_good),
+            breached=frozenset(breached),
+        )
+        if isinstance(found, Revision):
+            message = f"roll back from revision {current.number if current else '?'} to {found.number}"
+            return Choice(ContainmentAction.ROLLBACK, intended, message, found)
+        return instead_of(containment, workload, Reason.ROLLBACK_IMPOSSIBLE, f"no rollback: {found.why}", escalation)
+    if containment.action is ContainmentAction.SCALE_TO_ZERO:
+        return Choice(ContainmentAction.SCALE_TO_ZERO, intended, workload.runtime.stopping(workload))
+    if containment.action is ContainmentAction.FALLBACK:
+        way, reason = fallback.choose(workload, containment.fallback), Reason.FALLBACK_IMPOSSIBLE
+    else:
+        way, reason = isolate.choose(workload, escalation), Reason.ISOLATE_IMPOSSIBLE
+    if isinstance(way, Way):
+        return by_way(containment.action, intended, way, way.message)
+    reason = Reason.ACTION_NOT_SUPPORTED if isinstance(way, Unsupported) else reason
+    return instead_of(containment, workload, reason, f"no {containment.action}: {way.why}", escalation)
+
+
+def by_way(action: ContainmentAction, reason: Reason, way: Way, message: str) -> Choice:
+    """Return the choice of a safe state that acts on the network path."""
+    return Choice(action, reason, message[:1024], through=way.through, saved=(way.saved,))
+
+
+def instead_of(containment: Containment, workload: Workload, reason: Reason, why: str, escalation: str) -> Choice:
+    """What ``ifImpossible`` says; where that is impossible, too, the stop."""
+    if ContainmentAction.ISOLATE in (containment.action, containment.if_impossible):
+        if containment.action is ContainmentAction.ISOLATE:
+            return Choice(ContainmentAction.SCALE_TO_ZERO, reason, why[:1024])
+        way = isolate.choose(workload, escalation)
+        if isinstance(way, Way):
+            return by_way(ContainmentAction.ISOLATE, reason, way, f"{why}; {way.message}")
+        why = f"{why}; nor can it be isolated: {way.why}"
+    return Choice(ContainmentAction.SCALE_TO_ZERO, reason, why[:1024])
+
+
+def known_good(signals: Iterable[Signal]) -> frozenset[str]:
+    """Template hashes that were live while readings were at baseline."""
+    return frozenset(
+        s.status.last_known_good.digest
+        for s in signals
+        if s.status.last_known_good is not None and s.status.last_known_good.digest
+    )
+
+
+def intent_of(number: int, tier: str, choice: Choice, now: datetime) -> Intent:
+    """The intent to do what was chosen."""
+    return Intent(
+        id=number,
+        tier=tier,
+        action=choice.action,
+        revision=str(choice.revision.number) if choice.revision else None,
+        pod_template_hash=choice.revision.hash if choice.revision else None,
+        through=choice.through,
+        reason=str(choice.reason),
+        message=choice.message,
+        intended_at=now,
+    )
+
+
+def severity(policy: PinnedPolicy, tier: str) -> int:
+    """Severity of a tier as a share of its ladder, in thousandths, so that long and short ladders compare."""
+    return 1000 * rank(policy, tier) // max(len(policy.tiers), 1)

@@ -1,0 +1,263 @@
+"""A further intent for an open escalation: for a safer state, or because the one in force cannot be carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from riskladder.api.decision import DecisionAction
+from riskladder.api.escalation import (
+    CountedDecision,
+    Intent,
+    Through,
+)
+from riskladder.api.labels import LABEL_TIER
+from riskladder.api.reasons import Reason
+from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
+from riskladder.policy.containment.choose import (
+    STRENGTH,
+    Choice,
+    by_way,
+    choose,
+    instead_of,
+    intent_of,
+    known_good,
+    severity,
+    take_evidence,
+)
+from riskladder.policy.containment.opening import carried_on, labels_of, locks_at_once, strongest
+from riskladder.policy.containment.state import (
+    active_intent,
+    may_act,
+    may_touch,
+    prove,
+    quarantined_hash,
+    reverted_by,
+    was_applied,
+)
+from riskladder.policy.plan import Act, Rising
+from riskladder.policy.signals.evaluate import rank, tier_of
+from riskladder.policy.signals.groups import Judgement
+from riskladder.policy.snapshot import Escalation, Snapshot
+from riskladder.workloads import network
+from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.network import NETWORKPOLICIES
+from riskladder.workloads.results import Impossible
+from riskladder.workloads.safe_states import fallback, network_path
+from riskladder.workloads.safe_states.network_path import Way
+
+MAX_INTENTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A containment that people, or their silence, demand of an open escalation."""
+
+    tier: str
+    containment: Containment
+    reason: Reason
+    message: str
+    decision: str | None = None
+
+
+def calls(escalation: Escalation) -> Iterator[Call]:
+    """What is due on an open escalation beside what its signals demand: by a decision, a deadline, or its rung."""
+    status, policy = escalation.status, escalation.spec.policy
+    rung = status.rung
+    if rung is None:
+        return
+    pinned = tier_of(policy, rung.tier)
+    declared = pinned.containment if pinned else None
+    served = {intent.decision for intent in escalation.spec.intents}
+    for decision in _since_the_last_resume(status.decisions):
+        if not decision.counted or decision.action is not DecisionAction.CONTAIN or decision.name in served:
+            continue
+        action = decision.containment or (declared.action if declared else ContainmentAction.SCALE_TO_ZERO)
+        containment = (declared or Containment(action=action)).model_copy(update={"action": action})
+        why = f"decided by {decision.by} as {decision.role}"
+        yield Call(rung.tier, containment, Reason.CONTAINED_BY_HAND, why, decision.name)
+    if declared is None or _is_resumed_since(escalation, rung.entered_at):
+        return
+    if rung.stalled_at is not None and pinned is not None and pinned.on_timeout is TimeoutAction.CONTAIN:
+        yield Call(rung.tier, declared, Reason.INTERIM_CONTAINMENT, "nobody decided in time: contained meanwhile")
+    elif declared.when is ContainmentWhen.IMMEDIATELY and rung.reason in _ENTERED_BY_PEOPLE:
+        yield Call(rung.tier, declared, Reason(rung.reason), f"tier {rung.tier} was entered: {rung.reason}")
+
+
+_ENTERED_BY_PEOPLE = (Reason.STALLED, Reason.ESCALATED_BY_HAND, Reason.CONTAINMENT_LATE)
+"""Why a rung is entered without any reading of its tier."""
+
+
+def _since_the_last_resume(decisions: Sequence[CountedDecision]) -> Sequence[CountedDecision]:
+    """What was decided after it, by order: what is judged in one pass has one time."""
+    met = [n for n, d in enumerate(decisions) if d.action is DecisionAction.RESUME and d.reason == Reason.QUORUM_MET]
+    return decisions[met[-1] + 1 :] if met else decisions
+
+
+def _is_resumed_since(escalation: Escalation, at: datetime) -> bool:
+    resume = escalation.status.resume
+    return resume is not None and resume.at >= at
+
+
+def raise_escalation(
+    snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime
+) -> tuple[Rising, Act | None] | None:
+    """A further intent for an open escalation.
+
+    Needed where a breach, a decision or a deadline now asks for a safer state than the one in force, where the workload
+    has changed between the evidence and the act, or where the revision to go back to has gone from the history.
+    """
+    workload = snapshot.target
+    if workload is None or workload.uid != escalation.spec.target.uid or len(escalation.spec.intents) >= MAX_INTENTS:
+        return None
+    active = active_intent(escalation)
+    number, policy = len(escalation.spec.intents) + 1, escalation.spec.policy
+    found = _further(snapshot, judgement, escalation, active, number, now)
+    if found is not None:
+        intent, choice, lock = found
+    elif active is not None and may_act(snapshot, judgement, escalation):
+        renewed = _renewed(snapshot, escalation, active, number, now)
+        if renewed is None:
+            return None
+        intent, choice = renewed
+        pinned = tier_of(policy, active.tier)
+        lock = pinned is None or pinned.containment is None or pinned.containment.lock
+    else:
+        return None
+    tier = max((escalation.labels.get(LABEL_TIER, ""), intent.tier), key=lambda name: rank(policy, name))
+    labels = labels_of(escalation.spec.ladder.name, tier, intent, lock=locks_at_once(snapshot, lock))
+    rising = Rising(escalation, labels, intent)
+    if choice.reason is Reason.ALREADY_AT_ZERO:
+        return rising, None
+    act = Act(intent, intent.action, severity(policy, intent.tier), choice.revision)
+    if found is None and active is not None and was_applied(snapshot, escalation, active):
+        act = replace(act, again=True, undone_by=reverted_by(workload, active))
+    return rising, act
+
+
+def _further(
+    snapshot: Snapshot,
+    judgement: Judgement,
+    escalation: Escalation,
+    active: Intent | None,
+    number: int,
+    now: datetime,
+) -> tuple[Intent, Choice, bool] | None:
+    """The intent for a safer state than the one in force, on fresh evidence, and whether it is locked."""
+    workload = snapshot.target
+    assert workload is not None  # noqa: S101
+    strength = STRENGTH[active.action] if active else 0
+    good = known_good(snapshot.signals)
+    demand = strongest(d for d in judgement.demands() if STRENGTH[d.containment.action] > strength)
+    if demand is not None:
+        choice = choose(
+            demand.containment,
+            workload,
+            good,
+            breached=snapshot.breached,
+            by=demand.reason,
+            escalation=escalation.name,
+        )
+        choice = carried_on(snapshot, workload, choice)
+        ladder = demand.group.ladder
+        if ladder.name != escalation.spec.ladder.name:
+            choice = replace(
+                choice, message=f"{choice.message} (by ladder {ladder.name}, generation {ladder.generation})"
+            )
+        intent = intent_of(number, demand.tier.name, choice, now).model_copy(
+            update={"signal": demand.signal.reference(), "evidence": take_evidence(workload, now, choice.saved)}
+        )
+        return (intent, choice, demand.containment.lock) if STRENGTH[intent.action] > strength else None
+    due = [c for c in calls(escalation) if STRENGTH[c.containment.action] > strength]
+    if not due or snapshot.is_suspended(escalation.spec.ladder.name) or not may_touch(workload, escalation):
+        return None
+    call = max(due, key=lambda c: STRENGTH[c.containment.action])
+    choice = choose(
+        call.containment, workload, good, breached=snapshot.breached, by=call.reason, escalation=escalation.name
+    )
+    choice = carried_on(snapshot, workload, choice)
+    choice = replace(choice, message=f"{choice.message}: {call.message}"[:1024])
+    intent = intent_of(number, call.tier, choice, now).model_copy(
+        update={"decision": call.decision, "evidence": take_evidence(workload, now, choice.saved)}
+    )
+    return (intent, choice, call.containment.lock) if STRENGTH[intent.action] > strength else None
+
+
+def _renewed(
+    snapshot: Snapshot, escalation: Escalation, active: Intent, number: int, now: datetime
+) -> tuple[Intent, Choice] | None:
+    """The intent in force once more, on fresh evidence, where it can no longer be carried out as it was written."""
+    workload = snapshot.target
+    if workload is None:
+        return None
+    current = workload.current
+    is_back = active.action is ContainmentAction.ROLLBACK
+    is_lost = is_back and not any(r.hash == active.pod_template_hash for r in workload.revisions)
+    in_force = prove(workload, escalation, active).applied
+    was_done = was_applied(snapshot, escalation, active)
+    if active.through is not None:
+        renewed = None if in_force else _another_way(workload, escalation, active, was_done=was_done)
+        if renewed is None:
+            return None
+        choice = renewed
+    elif in_force or (was_done and not is_lost):
+        return None
+    elif is_back:
+        is_other = current is None or current.hash != quarantined_hash(escalation, active)
+        why = Reason.EVIDENCE_OUTDATED if is_other and not was_done else Reason.ROLLBACK_IMPOSSIBLE
+        if is_lost:
+            message = f"no rollback: revision {active.revision} is no longer in the history"
+            choice = Choice(ContainmentAction.SCALE_TO_ZERO, why, message)
+        elif is_other:
+            found = workload.runtime.rollback_target(
+                workload, quarantined=current.hash if current else "", known_good={active.pod_template_hash or ""}
+            )
+            if isinstance(found, Revision):
+                choice = Choice(ContainmentAction.ROLLBACK, why, "another revision was deployed", found)
+            else:
+                message = f"another revision was deployed, and no rollback: {found.why}"
+                choice = Choice(ContainmentAction.SCALE_TO_ZERO, why, message)
+        else:
+            return None
+    else:
+        evidence = active.evidence or escalation.spec.evidence
+        if evidence is None or workload.replicas in (0, evidence.replicas):
+            return None
+        message = f"replicas had changed from {evidence.replicas} to {workload.replicas} before the act"
+        choice = Choice(active.action, Reason.EVIDENCE_OUTDATED, message)
+    intent = intent_of(number, active.tier, choice, now).model_copy(
+        update={
+            "signal": active.signal,
+            "decision": active.decision,
+            "evidence": take_evidence(workload, now, choice.saved),
+        }
+    )
+    return intent, choice
+
+
+def _another_way(workload: Workload, escalation: Escalation, active: Intent, *, was_done: bool) -> Choice | None:
+    """What is done where a Service or HTTPRoute is gone, or has changed between the evidence and the act."""
+    through = active.through
+    assert through is not None  # noqa: S101
+    if through.kind == NETWORKPOLICIES.kind or isinstance(network_path.reach(workload, through.kind), Impossible):
+        return None
+    pinned = tier_of(escalation.spec.policy, active.tier)
+    declared = (pinned.containment if pinned else None) or Containment(action=active.action)
+    if why := fallback.usable(workload, through):
+        return instead_of(
+            declared, workload, Reason.FALLBACK_IMPOSSIBLE, f"no Fallback any more: {why}", escalation.name
+        )
+    evidence = active.evidence or escalation.spec.evidence
+    saved = next((f for f in evidence.fields if f.on == network.title(through)), None) if evidence else None
+    way = fallback.choose(workload, _fallback_of(through))
+    if was_done or not isinstance(way, Way) or saved is None or saved.value == way.saved.value:
+        return None
+    message = f"{through.kind} {through.name} had changed before the act; {way.message}"
+    return by_way(active.action, Reason.EVIDENCE_OUTDATED, way, message)
+
+
+def _fallback_of(through: Through) -> Fallback:
+    if through.backend is not None:
+        return Fallback(http_route=through.name, backend=through.backend)
+    return Fallback(service=through.name, selector=through.selector)

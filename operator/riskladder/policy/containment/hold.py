@@ -1,0 +1,78 @@
+"""The writes that an intent needs, and needs again where somebody has reverted them."""
+
+from __future__ import annotations
+
+from riskladder.api.escalation import (
+    Intent,
+)
+from riskladder.api.labels import LABEL_ESCALATION, LABEL_LADDER
+from riskladder.api.tiers import ContainmentAction
+from riskladder.policy.containment.choose import severity
+from riskladder.policy.containment.state import (
+    active_intent,
+    may_act,
+    prove,
+    quarantined_hash,
+    reverted_by,
+    was_applied,
+)
+from riskladder.policy.plan import Act, Settlement
+from riskladder.policy.signals.groups import Judgement
+from riskladder.policy.snapshot import Escalation, Snapshot
+from riskladder.workloads.model import Settling, Workload
+from riskladder.workloads.network import NETWORKPOLICIES
+from riskladder.workloads.results import Impossible
+from riskladder.workloads.safe_states import fallback, isolate
+from riskladder.workloads.safe_states.network_path import Outside
+
+
+def carry_out(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) -> Act | None:
+    """The write that an open escalation's intent still needs, or needs again because somebody undid it."""
+    workload, intent = snapshot.target, active_intent(escalation)
+    if workload is None or intent is None or not may_act(snapshot, judgement, escalation):
+        return None
+    if prove(workload, escalation, intent).applied:
+        return None
+    revision = next((r for r in workload.revisions if r.hash == intent.pod_template_hash), None)
+    if intent.action is ContainmentAction.ROLLBACK and revision is None:
+        return None
+    again = was_applied(snapshot, escalation, intent)
+    return Act(
+        intent=intent,
+        action=intent.action,
+        tier_rank=severity(escalation.spec.policy, intent.tier),
+        revision=revision,
+        again=again,
+        undone_by=reverted_by(workload, intent) if again else "",
+    )
+
+
+def settle(snapshot: Snapshot, judgement: Judgement) -> Settlement | None:
+    """The second write that a containment needs with some runtimes, until it is proved.
+
+    Afterwards, too, where somebody takes it back for the breached revision; another one may be prepared meanwhile.
+    """
+    escalation, workload = snapshot.open, snapshot.target
+    intent = active_intent(escalation) if escalation else None
+    if escalation is None or workload is None or intent is None or not isinstance(workload.runtime, Settling):
+        return None
+    if intent.action not in (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK):
+        return None
+    proof, known = prove(workload, escalation, intent), escalation.status.containment
+    is_proved = known is not None and known.intent == intent.id and known.pods_gone_at is not None
+    is_other = workload.current_hash != quarantined_hash(escalation, intent)
+    if not proof.applied or (is_proved and proof.clear and is_other) or not may_act(snapshot, judgement, escalation):
+        return None
+    back = intent.action is ContainmentAction.ROLLBACK
+    write = workload.runtime.settle(workload, intent.pod_template_hash if back else None)
+    return Settlement(escalation, write) if write is not None else None
+
+
+def outside(workload: Workload, escalation: Escalation, intent: Intent) -> Outside | Impossible:
+    """The write that carries out an intent which does not act on the workload itself."""
+    through = intent.through
+    assert through is not None  # noqa: S101
+    if through.kind != NETWORKPOLICIES.kind:
+        return fallback.divert(workload, through)
+    labels = {LABEL_LADDER: escalation.spec.ladder.name, LABEL_ESCALATION: escalation.name}
+    return isolate.isolate(workload, through, labels, escalation.uid)

@@ -1,0 +1,211 @@
+"""The escalation that a breached target needs, with the intent and the evidence saved in the same write."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from riskladder.api.escalation import (
+    EscalationSpec,
+    Intent,
+    SavedField,
+    TargetIdentity,
+    Through,
+)
+from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_LADDER, LABEL_TIER
+from riskladder.api.reasons import Reason
+from riskladder.api.tiers import Containment
+from riskladder.policy.containment.choose import (
+    STRENGTH,
+    Choice,
+    choose,
+    intent_of,
+    known_good,
+    severity,
+    take_evidence,
+)
+from riskladder.policy.containment.state import active_intent, is_locked
+from riskladder.policy.plan import Act, Opening
+from riskladder.policy.signals.evaluate import rank, tier_of
+from riskladder.policy.signals.groups import Demand, Group, Judgement
+from riskladder.policy.snapshot import Signal, Snapshot, is_governed
+from riskladder.workloads import network
+from riskladder.workloads.model import Workload
+from riskladder.workloads.network import NETWORKPOLICIES
+
+NAME_PREFIX_LIMIT = 40
+
+
+def escalation_name(target_name: str, target_uid: str, last_closed: str) -> str:
+    """Name of a target's next escalation: the same for everyone who would open it, so that opening it twice conflicts.
+
+    Args:
+        target_name: Name of the workload; shortened to fit.
+        target_uid: Its uid.
+        last_closed: uid of its last closed escalation, which makes the episodes of one target differ.
+    """
+    digest = hashlib.sha256(f"{target_uid}/{last_closed}".encode()).hexdigest()[:10]
+    return f"{target_name[:NAME_PREFIX_LIMIT].replace('.', '-').rstrip('-')}-{digest}"
+
+
+def locks_at_once(snapshot: Snapshot, wanted: bool) -> bool:
+    """Whether the lock is switched on in the very write that saves the intent.
+
+    The API server holds every write on a workload against each lock of its namespace, which takes it some 0.3 ms for
+    each: in a storm of breaches that would slow down the containments themselves. Then the lock comes with the trail,
+    except where it is there already and only passes from one escalation of the target to the next.
+    """
+    is_held = any(e.is_open and LABEL_CONTAINMENT in e.labels for e in snapshot.escalations)
+    return wanted and (is_held or not snapshot.storm)
+
+
+def labels_of(ladder: str, tier: str, intent: Intent | None, *, lock: bool) -> dict[str, str]:
+    """Return the labels of an escalation with that intent."""
+    labels = {LABEL_LADDER: ladder, LABEL_TIER: tier}
+    if intent is not None and lock:
+        labels[LABEL_CONTAINMENT] = str(intent.action)
+    return labels
+
+
+def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> tuple[Opening, Act | None] | None:
+    """The escalation that a breached target without one needs, with its containment if one is due."""
+    workload = snapshot.target
+    breached = [g for g in judgement.groups if g.live_tier]
+    if workload is None:
+        return None
+    demand = strongest(judgement.demands())
+    inherited = _inherit(snapshot, workload, now) if demand is None else None
+    if inherited is not None or not breached:
+        return inherited
+    group = demand.group if demand else max(breached, key=lambda g: rank(g.policy, g.live_tier))
+    tier = group.live_tier
+    cause = demand.signal if demand else group.cause(tier)
+    intent = choice = None
+    name = escalation_name(workload.name, workload.uid, snapshot.last_closed)
+    if demand is not None:
+        bad, good = snapshot.breached, known_good(snapshot.signals)
+        choice = choose(demand.containment, workload, good, breached=bad, by=demand.reason, escalation=name)
+        choice = carried_on(snapshot, workload, choice)
+        intent = intent_of(1, demand.tier.name, choice, now)
+    opening = Opening(
+        namespace=snapshot.key.namespace,
+        name=name,
+        labels=labels_of(
+            group.ladder.name,
+            tier,
+            intent,
+            lock=locks_at_once(snapshot, demand is not None and demand.containment.lock),
+        ),
+        spec=opening_spec(
+            workload, group, cause, (intent,) if intent else (), now, saved=choice.saved if choice else ()
+        ),
+    )
+    if intent is None or choice is None or choice.reason is Reason.ALREADY_AT_ZERO:
+        return opening, None
+    return opening, Act(intent, intent.action, severity(group.policy, tier), choice.revision)
+
+
+def _inherit(snapshot: Snapshot, workload: Workload, now: datetime) -> tuple[Opening, Act | None] | None:
+    """A contained workload that was deleted and created again is contained again, whatever had contained it.
+
+    A breach that stands sees to that by itself; a containment by people or by their silence has to be passed on.
+    """
+    for before in snapshot.escalations:
+        intent = active_intent(before) if before.is_open and before.spec.target.uid != workload.uid else None
+        governs = before.spec.policy.governs
+        if intent is None or snapshot.is_suspended(before.spec.ladder.name) or governs is None:
+            continue
+        if not is_governed(governs, workload.labels):
+            continue
+        pinned = tier_of(before.spec.policy, intent.tier)
+        declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
+        containment = declared.model_copy(update={"action": intent.action})
+        name = escalation_name(workload.name, workload.uid, snapshot.last_closed)
+        choice = choose(containment, workload, (), by=Reason.TARGET_RECREATED, escalation=name)
+        choice = carried_on(snapshot, workload, choice)
+        who = f"; created again by {workload.template_set_by or 'unknown'}"
+        renewed = intent_of(1, intent.tier, replace(choice, message=choice.message + who), now)
+        target = before.spec.target.model_copy(update={"uid": workload.uid})
+        evidence, known = take_evidence(workload, now, choice.saved), before.status.containment
+        if not workload.replicas and known is not None and known.restore is not None:
+            # The lock lets it be created with none only: what it had before is what a Resume brings back.
+            evidence = evidence.model_copy(update={"replicas": known.restore.replicas})
+        update = {"target": target, "evidence": evidence, "intents": (renewed,)}
+        opening = Opening(
+            namespace=snapshot.key.namespace,
+            name=name,
+            labels=labels_of(
+                before.spec.ladder.name,
+                intent.tier,
+                renewed,
+                lock=locks_at_once(snapshot, is_locked(snapshot, before, intent)),
+            ),
+            spec=before.spec.model_copy(update=update),
+        )
+        is_done = choice.reason is Reason.ALREADY_AT_ZERO
+        severe = severity(before.spec.policy, intent.tier)
+        return opening, None if is_done else Act(renewed, renewed.action, severe, choice.revision)
+    return None
+
+
+def carried_on(snapshot: Snapshot, workload: Workload, choice: Choice) -> Choice:
+    """With what had been overwritten of other objects before, and has not been given back.
+
+    For a workload of that name, of which this one takes the place; or for this one, by a Resume that was broken off.
+
+    What stands there now is the contained state, and never the one to restore.
+    """
+    saved = {(field.on, field.path): field for field in choice.saved}
+    through = choice.through
+    for before in snapshot.escalations:
+        containment = before.status.containment
+        if not before.is_open or before.spec.drill or containment is None or containment.restore is None:
+            continue
+        is_same, resume = before.spec.target.uid == workload.uid, before.status.resume
+        if not active_intent(before) and (not is_same or resume is None or resume.applied_at is not None):
+            continue
+        for field in containment.restore.fields:
+            if field.on and (not is_same or (field.on, field.path) in saved):
+                saved[(field.on, field.path)] = field
+                kind, _, name = field.on.partition("/")
+                if through is not None and through.kind == kind == NETWORKPOLICIES.kind:
+                    through = Through(kind=kind, name=name)
+    if through is not None and through.kind == NETWORKPOLICIES.kind:
+        saved = {
+            key: f
+            for key, f in saved.items()
+            if not key[0].startswith(through.kind) or key[0] == network.title(through)
+        }
+    return replace(choice, through=through, saved=tuple(saved.values()))
+
+
+def opening_spec(
+    workload: Workload,
+    group: Group,
+    cause: Signal,
+    intents: tuple[Intent, ...],
+    now: datetime,
+    *,
+    saved: Sequence[SavedField] = (),
+) -> EscalationSpec:
+    """What is known and intended at opening."""
+    assert cause.spec is not None  # noqa: S101 - only valid signals cause anything
+    return EscalationSpec(
+        ladder=group.ladder,
+        policy=group.policy,
+        target=TargetIdentity(
+            api_version=workload.api_version, kind=workload.kind, name=workload.name, uid=workload.uid
+        ),
+        model=cause.spec.model,
+        signal=cause.reference(),
+        drill=cause.spec.drill,
+        evidence=take_evidence(workload, now, saved),
+        intents=intents,
+    )
+
+
+def strongest(demands: Iterable[Demand]) -> Demand | None:
+    """Return the demand for the safest state."""
+    return max(demands, key=lambda d: STRENGTH[d.containment.action], default=None)

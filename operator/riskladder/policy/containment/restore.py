@@ -1,0 +1,31 @@
+"""How what was overwritten of other objects is restored."""
+
+from __future__ import annotations
+
+from riskladder.api.escalation import (
+    Through,
+)
+from riskladder.policy.snapshot import Escalation
+from riskladder.workloads.model import Workload
+from riskladder.workloads.network import NETWORKPOLICIES
+from riskladder.workloads.safe_states import fallback, isolate
+from riskladder.workloads.safe_states.network_path import Left, Outside, Waits
+
+
+def back(workload: Workload, escalation: Escalation) -> dict[str, Outside | Left | Waits | None]:
+    """By ``Kind/name``: how what was overwritten of other objects is given back, or that it has been."""
+    containment = escalation.status.containment
+    restore, resume = containment.restore if containment else None, escalation.status.resume
+    asked = workload.replicas or (resume is not None and resume.steps)
+    found: dict[str, Outside | Left | Waits | None] = {}
+    for field in restore.fields if restore else ():
+        if not field.on:
+            continue
+        kind, _, name = field.on.partition("/")
+        if kind == NETWORKPOLICIES.kind:
+            found[field.on] = isolate.give_back(workload, Through(kind=kind, name=name))
+            continue
+        found[field.on] = fallback.give_back(workload, field)
+        if isinstance(found[field.on], Outside) and asked and not any(p.ready for p in workload.pods):
+            found[field.on] = Waits(f"{field.on} is given back once a pod of the {workload.kind} is ready")
+    return found

@@ -1,0 +1,95 @@
+"""What is in force on an escalation, how far it has got, and whether its target may be touched."""
+
+from __future__ import annotations
+
+from riskladder.api.escalation import (
+    Intent,
+)
+from riskladder.api.reasons import Reason
+from riskladder.api.tiers import ContainmentAction
+from riskladder.policy.signals.evaluate import tier_of
+from riskladder.policy.signals.groups import Judgement
+from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, is_governed
+from riskladder.workloads.model import Workload
+from riskladder.workloads.network import NETWORKPOLICIES
+from riskladder.workloads.results import Verification
+from riskladder.workloads.safe_states import fallback, isolate, network_path
+
+
+def active_intent(escalation: Escalation) -> Intent | None:
+    """The intent that is in force: the last one, unless a counted decision has ended it. A drill forces nothing."""
+    intent = max(escalation.spec.intents, key=lambda i: i.id, default=None)
+    resume = escalation.status.resume
+    if intent is None or escalation.spec.drill or (resume is not None and resume.intent >= intent.id):
+        return None
+    return intent
+
+
+def is_locked(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> bool:
+    """Whether the containment is to be held by admission: as pinned, unless the ladder has dropped the lock since."""
+    pinned = tier_of(escalation.spec.policy, intent.tier)
+    wanted = pinned is None or pinned.containment is None or pinned.containment.lock
+    ladder = snapshot.ladders.get(escalation.spec.ladder.name)
+    if ladder is None or ladder.spec is None or ladder.uid != escalation.spec.ladder.uid:
+        return wanted
+    now = next((t for t in ladder.spec.tiers if t.name == intent.tier), None)
+    return wanted and (now is None or now.containment is None or now.containment.lock)
+
+
+def quarantined_hash(escalation: Escalation, intent: Intent) -> str:
+    """``pod-template-hash`` of the revision that a rollback takes out of service."""
+    evidence = intent.evidence or escalation.spec.evidence
+    return (evidence.pod_template_hash or "") if evidence else ""
+
+
+def prove(workload: Workload, escalation: Escalation, intent: Intent) -> Verification:
+    """How far the intent has got on the workload as it is now."""
+    if intent.through is not None:
+        if intent.through.kind == NETWORKPOLICIES.kind:
+            return isolate.prove(workload, intent.through)
+        return fallback.prove(workload, intent.through)
+    if intent.action is ContainmentAction.ROLLBACK:
+        wanted = intent.pod_template_hash or ""
+        quarantined = quarantined_hash(escalation, intent)
+        return workload.runtime.prove_rolled_back(workload, quarantined=quarantined, wanted=wanted)
+    return workload.runtime.prove_stopped(workload)
+
+
+def may_touch(workload: Workload, escalation: Escalation) -> bool:
+    """Whether the workload is the very object of the escalation and still carries the labels that opted it in."""
+    governs = escalation.spec.policy.governs
+    return workload.uid == escalation.spec.target.uid and governs is not None and is_governed(governs, workload.labels)
+
+
+def is_demanded_elsewhere(judgement: Judgement, escalation: Escalation) -> bool:
+    """Whether another ladder that governs the target demands a containment, whatever became of this one's."""
+    return any(demand.group.ladder.name != escalation.spec.ladder.name for demand in judgement.demands())
+
+
+def may_act(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) -> bool:
+    """Whether an intent may be carried out: on the very object, for a ladder that governs it and is not suspended."""
+    workload = snapshot.target
+    if workload is None or workload.uid != escalation.spec.target.uid:
+        return False
+    by_its_own = may_touch(workload, escalation) and not snapshot.is_suspended(escalation.spec.ladder.name)
+    return by_its_own or is_demanded_elsewhere(judgement, escalation)
+
+
+def was_applied(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> bool:
+    """Whether the intent's write is known to have been accepted, now or in an earlier life of the operator."""
+    contained = escalation.status.containment
+    at_zero = intent.reason == Reason.ALREADY_AT_ZERO
+    if contained is not None and contained.intent == intent.id:
+        at = contained.pods_gone_at if at_zero else contained.applied_at  # what was at zero needed no write
+        if at is not None:
+            return True
+    return snapshot.stamps.get((escalation.uid, intent.id), Stamps()).applied_at is not None
+
+
+def reverted_by(workload: Workload, intent: Intent) -> str:
+    """Return the field manager that has last written what an intent changed, or ``unknown``."""
+    if intent.through is not None:
+        found = network_path.seen(workload, intent.through)
+        return (found.set_by if found else "") or "unknown"  # a deletion leaves no name
+    rollback = intent.action is ContainmentAction.ROLLBACK
+    return (workload.template_set_by if rollback else workload.replicas_set_by) or "unknown"
