@@ -20,7 +20,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.tiers import ContainmentAction, Quorum, QuorumMember, Tier
 from riskladder.policy.containment import state
-from riskladder.policy.containment.progress import record_undone
+from riskladder.policy.containment.drift import record_undone
 from riskladder.policy.decide import decide
 from riskladder.policy.plan import Act, DecisionUpdate, EscalationUpdate, Plan
 from riskladder.policy.signals.evaluate import rank

@@ -11,7 +11,7 @@ from riskladder.api.labels import FIELD_MANAGER, LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import LastKnownGood, SignalStatus
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy.containment.progress import MAX_UNDONE, record_undone
+from riskladder.policy.containment.drift import MAX_UNDONE, record_undone
 from riskladder.policy.decide import decide
 from riskladder.policy.snapshot import Signal
 from riskladder.policy.trail import SETTLE

@@ -29,7 +29,7 @@ from riskladder.controller.trail_writer import TrailWriter
 from riskladder.controller.workload_writer import NotContainable, WorkloadWriter
 from riskladder.notify.courier import Courier
 from riskladder.policy.containment import state
-from riskladder.policy.containment.progress import record_undone
+from riskladder.policy.containment.drift import record_undone
 from riskladder.policy.decide import decide
 from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising, Settlement

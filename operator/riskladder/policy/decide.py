@@ -8,7 +8,7 @@ from riskladder.policy.containment.companions import switches
 from riskladder.policy.containment.further import raise_escalation
 from riskladder.policy.containment.hold import carry_out, settle
 from riskladder.policy.containment.opening import open_escalation
-from riskladder.policy.containment.progress import liftings, restoring
+from riskladder.policy.containment.resume import liftings, restoring
 from riskladder.policy.drills import open_drill, rehearsal
 from riskladder.policy.plan import DecisionUpdate, EscalationUpdate, Plan, SignalUpdate
 from riskladder.policy.signals.groups import Judgement, judge

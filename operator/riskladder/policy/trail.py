@@ -16,7 +16,7 @@ from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Observed
 from riskladder.policy import drills
-from riskladder.policy.containment import companions, progress, state
+from riskladder.policy.containment import companions, progress, resume, state
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.escalation import notifications, rungs
@@ -53,7 +53,7 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
     if not draft.is_closed:
         rungs.pass_time(draft)
         progress.follow(draft)
-        progress.resume(draft)
+        resume.resume(draft)
         companions.follow(draft)
         drills.follow(draft)
         _close_what_is_over(draft)

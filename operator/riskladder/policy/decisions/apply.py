@@ -12,7 +12,7 @@ from riskladder.api.decision import DecisionAction, DecisionStatus
 from riskladder.api.escalation import CountedDecision, ResumeStatus, ReviewStatus, RiskAcceptance
 from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.policy.containment import progress
+from riskladder.policy.containment import resume
 from riskladder.policy.decisions.rules import COMMON, QUORUMS, RULES, Refusal, by, refuse
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
@@ -219,7 +219,7 @@ def _resume(draft: Draft, decision: Decision) -> None:
         intent=max((intent.id for intent in draft.escalation.spec.intents), default=1),
         at=draft.now,
         by=found.people,
-        steps=progress.steps(draft),
+        steps=resume.steps(draft),
     )
     in_steps = (
         f", in steps of {', '.join(map(str, draft.resume.steps))} replica(s)" if len(draft.resume.steps) > 1 else ""

@@ -1,0 +1,106 @@
+"""Drift: a containment that somebody has reverted, how often, and when people must settle it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from riskladder.api.base import format_time
+from riskladder.api.conditions import Conditions
+from riskladder.api.escalation import (
+    ContainmentStatus,
+    Contest,
+    Intent,
+    Undone,
+)
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import ContainmentAction
+from riskladder.policy.draft import Draft
+from riskladder.policy.escalation import rungs
+from riskladder.policy.plan import Entry, EscalationUpdate, On
+from riskladder.policy.snapshot import Escalation
+from riskladder.workloads.safe_states import fallback
+
+FIGHT, FIGHT_WITHIN = 10, timedelta(minutes=1)
+"""So many undoings, none so long after the one before, are a fight that the operator does not settle."""
+
+
+MAX_UNDONE = 16
+
+
+OTHERS = "others"
+"""Stands in the status for all field managers beyond the limit; the records name each."""
+
+
+def settle_contention(draft: Draft) -> None:
+    """A lasting fight over the containment enters the next rung, since people must settle it."""
+    containment = draft.containment
+    contest = containment.contest if containment else None
+    if containment is None or contest is None or contest.raised or contest.count < FIGHT:
+        return
+    contest = contest.model_copy(update={"raised": True})
+    draft.containment = containment.model_copy(update={"contest": contest})
+    key = f"contested/{containment.intent}/{format_time(contest.since)}"
+    message = f"undone {contest.count} times without a minute of peace: people must settle it"
+    draft.warn(Reason.CONTESTED, key, message, count=str(contest.count))
+    higher = rungs.next_tier(draft, draft.rung.tier)
+    if higher is not None:
+        rungs.move(draft, higher, Reason.CONTESTED)
+
+
+def what_was_done(intent: Intent) -> str:
+    """Return what an intent did, for people."""
+    if intent.through is not None and intent.action is ContainmentAction.ISOLATE:
+        return f"isolated by NetworkPolicy {intent.through.name}"
+    if intent.through is not None:
+        return fallback.done(intent.through)
+    if intent.action is ContainmentAction.ROLLBACK:
+        return f"rolled back to revision {intent.revision}"
+    return "scaled to zero"
+
+
+def holds_message(status: ContainmentStatus) -> str:
+    """Return who has reverted a containment, and how often, for people."""
+    if not status.undone:
+        return "nobody has undone it"
+    last = max(status.undone, key=lambda u: u.at)
+    return (
+        f"undone {sum(u.count for u in status.undone)} time(s), last by {last.field_manager}; contained again each time"
+    )
+
+
+def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: datetime) -> EscalationUpdate | None:
+    """The status and entry after a containment was undone by somebody and put right again."""
+    before = escalation.status.containment
+    if before is None or before.intent != intent.id:
+        return None
+    counts = {u.field_manager: u for u in before.undone}
+    manager = undone_by[:128]
+    listed = manager if manager in counts or len(counts) < MAX_UNDONE - 1 else OTHERS
+    count = counts[listed].count + 1 if listed in counts else 1
+    counts[listed] = Undone(at=at, field_manager=listed, count=count)
+    undone = tuple(sorted(counts.values(), key=lambda u: u.field_manager))
+    contest = before.contest
+    last = max((u.at for u in before.undone), default=at)
+    # One that has not been settled goes on until a minute of peace: the longer waits of the operator do not end it.
+    if contest is None or at - (contest.since if contest.raised else last) > FIGHT_WITHIN:
+        contest = Contest(since=at)
+    else:
+        contest = contest.model_copy(update={"count": contest.count + 1})
+    containment = before.model_copy(update={"undone": undone, "contest": contest})
+    total = sum(u.count for u in undone)
+    # False and then True: the time of the transition shows when it was broken last.
+    broken = Conditions(escalation.status.conditions, generation=escalation.generation, now=at)
+    broken.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_UNDONE, f"undone by {manager}")
+    conditions = Conditions(broken.result(), generation=escalation.generation, now=at)
+    conditions.set(ConditionType.CONTAINMENT_HOLDS, True, Reason.CONTAINED_AGAIN, holds_message(containment))
+    entry = Entry(
+        event=Reason.CONTAINED_AGAIN,
+        key=f"undone/{intent.id}/{total}",
+        at=at,
+        message=f"{manager} undid the containment ({total} time(s) in all); {what_was_done(intent)} again",
+        detail={"intent": str(intent.id), "fieldManager": manager, "count": str(total)},
+        on=(On.ESCALATION, On.TARGET),
+        warning=True,
+    )
+    status = escalation.status.model_copy(update={"containment": containment, "conditions": conditions.result()})
+    return EscalationUpdate(escalation, status, (entry,))

@@ -1,0 +1,202 @@
+"""A Resume: the steps in which a model is brought back, and what each of them restores."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from riskladder.api.escalation import (
+    ContainmentStatus,
+    ResumeStatus,
+    SignalRef,
+)
+from riskladder.api.labels import LABEL_CONTAINMENT
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import ContainmentAction, ContainmentWhen
+from riskladder.policy.containment import restore, state
+from riskladder.policy.containment.restore import kept, with_others
+from riskladder.policy.draft import Draft, group_of
+from riskladder.policy.plan import Entry, Lifting, Measure, On, Restoring
+from riskladder.policy.signals.groups import Group, Judgement
+from riskladder.policy.snapshot import Snapshot
+from riskladder.workloads.safe_states.network_path import Left, Outside, Waits
+
+
+def steps(draft: Draft) -> tuple[int, ...]:
+    """Replicas to ask for, step by step (``resume.steps``): none where the replicas were never taken away."""
+    _take_note(draft)
+    containment = draft.containment
+    restore = containment.restore if containment is not None else None
+    if containment is None or restore is None:
+        return ()
+    broken_off = draft.resume is not None and draft.resume.applied_at is None
+    if containment.action is not ContainmentAction.SCALE_TO_ZERO and not broken_off:
+        return ()
+    resume = draft.tier.resume if draft.tier else None
+    shares = [int(step.removesuffix("%")) for step in (resume.steps if resume else ())] or [100]
+    wanted = [max(math.ceil((restore.replicas or 0) * share / 100), 1) for share in shares]
+    return tuple(dict.fromkeys(wanted)) if restore.replicas else ()
+
+
+def _take_note(draft: Draft) -> None:
+    """What there is to bring back, where people decide before the first trail of the containment has been written."""
+    intent, before, ended = state.active_intent(draft.escalation), draft.containment, draft.resume
+    if intent is None or (before is not None and before.intent == intent.id):
+        return
+    is_same_episode = before is not None and (ended is None or ended.applied_at is None or before.intent > ended.intent)
+    draft.containment = ContainmentStatus(
+        intent=intent.id,
+        action=intent.action,
+        revision=intent.revision,
+        intended_at=intent.intended_at,
+        beside=before.beside if before and is_same_episode else (),
+        restore=with_others(draft.escalation, kept(draft.escalation, before if is_same_episode else None)),
+    )
+
+
+def resume(draft: Draft) -> None:
+    """Note every step of what a counted decision brings back, once it is carried out."""
+    ended, workload = draft.resume, draft.snapshot.target
+    if ended is None or ended.applied_at is not None or workload is None or draft.escalation.spec.drill:
+        return
+    if draft.escalation.status.resume is None or workload.uid != draft.escalation.spec.target.uid:
+        return
+    left: list[str] = []
+    if ended.done == 0:
+        others = restore.back(workload, draft.escalation)
+        if any(isinstance(found, (Outside, Waits)) for found in others.values()):
+            return
+        left = [found.why[:512] for found in others.values() if isinstance(found, Left)]
+    if ended.done < len(ended.steps):
+        if ended.watch_until is not None:
+            draft.wake.append(ended.watch_until)
+        if workload.replicas < ended.steps[ended.done] or not _next_step_is_due(
+            draft.group, draft.escalation.spec.signal, ended, draft.now
+        ):
+            return
+    watch = draft.tier.resume.watch_for if draft.tier and draft.tier.resume else None
+    done = min(ended.done + 1, len(ended.steps))
+    update: dict[str, object] = {
+        "done": done,
+        "step_at": draft.now,
+        "watch_until": draft.now + watch.delta if watch else None,
+    }
+    for why in left:
+        draft.warn(Reason.NOT_RESTORED, f"not-restored/{ended.intent}/{why[:60]}", why, intent=str(ended.intent))
+    if left:
+        update["left"] = tuple(left)
+    if done == len(ended.steps):
+        update["applied_at"] = draft.now
+    draft.resume = ended.model_copy(update=update)
+    of = f" (step {done} of {len(ended.steps)})" if len(ended.steps) > 1 else ""
+    message = f"restored{of}: {workload.replicas} replica(s) asked for, the lock is lifted"
+    measure = Measure("resume", "", (draft.now - ended.at).total_seconds()) if "applied_at" in update else None
+    key = f"restored/{ended.intent}/{done}"
+    detail = {"intent": str(ended.intent), "replicas": str(workload.replicas)}
+    draft.entries.append(Entry(Reason.RESTORED, key, draft.now, message, detail, on=(On.TARGET,), measure=measure))
+    if left:
+        not_contained(draft)  # says so, too
+
+
+def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatus, now: datetime) -> bool:
+    """The first step at once; each other one after the watch, on readings at baseline that were observed since.
+
+    Of every indicator, that is, that was read when the escalation was opened. A model that no monitor reports on has
+    no reading to wait for.
+    """
+    if ended.done == 0 or ended.step_at is None:
+        return True
+    if ended.watch_until is not None and now < ended.watch_until:
+        return False
+    if group is None or not any(s.spec and s.spec.readings for s in group.signals):
+        return True
+    newest: dict[str, datetime] = {}
+    for observed in (o for s in group.signals for o in group.verdicts[s.uid].observed):
+        newest[observed.indicator] = max(observed.observed_at, newest.get(observed.indicator, observed.observed_at))
+    asked = [newest.get(r.indicator, ended.at) for r in opened.readings] or [max(newest.values(), default=ended.at)]
+    return not group.live_tier and min(asked) > ended.step_at
+
+
+def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restoring | None:
+    """The write that brings back what a containment took away, once the lock is off and the decision is on record."""
+    escalation, workload = snapshot.open, snapshot.target
+    if escalation is None or workload is None or LABEL_CONTAINMENT in escalation.labels:
+        return None
+    ended = escalation.status.resume
+    if ended is None or ended.applied_at is not None or state.active_intent(escalation) is not None:
+        return None
+    if ended.done >= len(ended.steps) or not state.may_touch(workload, escalation):
+        return None
+    if snapshot.is_suspended(escalation.spec.ladder.name):
+        return None
+    wanted = ended.steps[ended.done]
+    group = group_of(snapshot, judgement, escalation)
+    if workload.replicas >= wanted or not _next_step_is_due(group, escalation.spec.signal, ended, now):
+        return None
+    containment = escalation.status.containment
+    saved = containment.restore.fields if containment and containment.restore else ()
+    return Restoring(escalation, wanted, {field.path: field.value for field in saved if not field.on})
+
+
+def liftings(snapshot: Snapshot) -> tuple[Lifting, ...]:
+    """The writes that give back what was overwritten of other objects, with the first step of a Resume."""
+    escalation, workload = snapshot.open, snapshot.target
+    if escalation is None or workload is None or LABEL_CONTAINMENT in escalation.labels:
+        return ()
+    ended = escalation.status.resume
+    if ended is None or ended.applied_at is not None or ended.done or state.active_intent(escalation) is not None:
+        return ()
+    if not state.may_touch(workload, escalation) or snapshot.is_suspended(escalation.spec.ladder.name):
+        return ()
+    found = restore.back(workload, escalation).values()
+    return tuple(Lifting(escalation, write) for write in found if isinstance(write, Outside))
+
+
+def reason_of(draft: Draft) -> str:
+    """Return the reason of the condition Contained as it stands."""
+    found = draft.conditions.get(ConditionType.CONTAINED)
+    return found.reason if found else ""
+
+
+def not_contained(draft: Draft) -> None:
+    """Say why nothing is contained: nothing was asked for, it is waited for, or it has been resumed."""
+    containment = draft.tier.containment if draft.tier else None
+    if draft.resume is not None:
+        waiting = waiting_for(draft)
+        message = f"resumed by {', '.join(draft.resume.by)}{on_the_way(draft.resume)}{waiting}"
+        reason = Reason.RESUMED
+    elif draft.escalation.spec.drill:
+        return  # drills.py says how its rehearsal went
+    elif containment is None:
+        reason, message = Reason.CONTAINMENT_NOT_REQUIRED, f"tier {draft.rung.tier} has no containment"
+    elif draft.is_suspended:
+        reason, message = Reason.LADDER_SUSPENDED, "the ladder is suspended: it acts on nothing"
+    elif containment.when is ContainmentWhen.ON_DECISION:
+        reason, message = Reason.AWAITING_DECISION, f"{containment.action} waits for a decision"
+    elif containment.when is ContainmentWhen.ON_TIMEOUT:
+        reason, message = Reason.AWAITING_TIMEOUT, f"{containment.action} waits for the deadline"
+    else:
+        reason, message = Reason.NOT_CONTAINED, f"{containment.action} is not under way"
+    draft.conditions.set(ConditionType.CONTAINED, False, reason, message)
+    nothing = Reason.RESUMED if draft.resume is not None else Reason.NOT_CONTAINED
+    draft.conditions.set(ConditionType.CONTAINMENT_HOLDS, None, nothing, "nothing is contained")
+    draft.conditions.set(ConditionType.LOCKED, False, nothing, "nothing is contained")
+
+
+def waiting_for(draft: Draft) -> str:
+    """What is not given back yet, or was left as somebody else has made it."""
+    ended, workload = draft.resume, draft.snapshot.target
+    if ended is None or workload is None or draft.escalation.spec.drill:
+        return ""
+    if ended.applied_at is not None or ended.done:
+        return "".join(f"; {why}" for why in ended.left)
+    found = restore.back(workload, draft.escalation).values()
+    return "".join(f"; {it.why}" for it in found if isinstance(it, Waits))
+
+
+def on_the_way(resume: ResumeStatus) -> str:
+    """Where a resume in steps stands."""
+    if resume.applied_at is not None or len(resume.steps) < 2:
+        return ""
+    waits = " once a reading observed since is at baseline" if resume.done else ""
+    return f"; step {resume.done} of {len(resume.steps)}, next to {resume.steps[resume.done]} replica(s){waits}"
