@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 from riskladder.cluster.resources import Resource
-from riskladder.controller.caches.store import Key, Store
+from riskladder.controller.caches.entries import Key
+from riskladder.controller.caches.store import Store
 from riskladder.controller.scheduler import Urgent
 from riskladder.policy.snapshot import Snapshot
 from riskladder.workloads.model import Workload

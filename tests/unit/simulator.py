@@ -31,7 +31,7 @@ from riskladder.cluster.resources import (
     Resource,
 )
 from riskladder.controller import reconciler
-from riskladder.controller.caches.store import LateDecisionKey
+from riskladder.controller.caches.entries import LateDecisionKey
 from riskladder.controller.metrics import Metrics
 from tests.unit.builders import KEY, NAMESPACE, Document
 

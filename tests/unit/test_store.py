@@ -19,7 +19,7 @@ from riskladder.cluster.resources import (
     SIGNALS,
     Resource,
 )
-from riskladder.controller.caches.store import LadderKey
+from riskladder.controller.caches.entries import LadderKey
 from riskladder.policy.containment.opening import escalation_name
 from tests.unit.builders import (
     KEY,

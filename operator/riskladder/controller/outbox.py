@@ -22,7 +22,8 @@ from riskladder.api.labels import CHANNELS_SECRET
 from riskladder.api.ladder import Channel, ChannelType
 from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.resources import SECRETS
-from riskladder.controller.caches.store import LadderKey, Store
+from riskladder.controller.caches.entries import LadderKey
+from riskladder.controller.caches.store import Store
 from riskladder.notify.courier import Courier
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.notice import Notice, compose

@@ -12,7 +12,9 @@ import structlog
 from riskladder.api.reasons import Reason
 from riskladder.cluster import authority, resources
 from riskladder.cluster.client import ApiError, Client, NotFound
-from riskladder.controller.caches.store import LateDecisionKey, Store, read_escalation
+from riskladder.controller.caches.entries import LateDecisionKey
+from riskladder.controller.caches.reading import read_escalation
+from riskladder.controller.caches.store import Store
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy.decisions.apply import decision_status
 from riskladder.policy.plan import EscalationUpdate

@@ -20,7 +20,8 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import authority, resources
 from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.permissions import Permissions
-from riskladder.controller.caches.store import Key, LadderKey, LateDecisionKey, Store
+from riskladder.controller.caches.entries import Key, LadderKey, LateDecisionKey
+from riskladder.controller.caches.store import Store
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People

@@ -12,31 +12,40 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from dataclasses import replace
 
 import structlog
 from pydantic import ValidationError
 
-from riskladder.api.chain import digest
 from riskladder.api.conditions import find
 from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
-from riskladder.api.escalation import EscalationSpec, EscalationStatus, NotificationState, Through
-from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
+from riskladder.api.escalation import Through
+from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
 from riskladder.cluster.resources import WATCHED, Resource, followed
+from riskladder.controller.caches.entries import (
+    _NEVER,
+    GONE_LIMIT,
+    ClosedEntry,
+    Enqueue,
+    LadderEntry,
+    LadderKey,
+    LateDecisionKey,
+    SignalEntry,
+    compact,
+    version_of,
+)
 from riskladder.controller.caches.network import AroundCache
+from riskladder.controller.caches.reading import _status, created_at, has_pending_messages, read_escalation, read_ladder
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
 from riskladder.policy.containment.opening import escalation_name
 from riskladder.policy.containment.state import active_intent
 from riskladder.policy.snapshot import (
     Decision,
     Escalation,
-    Ladder,
     Settled,
     Signal,
     Snapshot,
@@ -50,77 +59,6 @@ from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.registry import Runtimes
 
 log = structlog.get_logger(__name__)
-
-
-class LadderKey(NamedTuple):
-    """Names one ladder, as a unit of work of its own."""
-
-    namespace: str
-    name: str
-
-
-class LateDecisionKey(NamedTuple):
-    """Names an escalation that is not open, on which somebody has decided: a review, or an act that comes too late."""
-
-    namespace: str
-    name: str
-    kind: str = "paper"
-    """Tells it from a ladder of the same name: named tuples are compared by their values."""
-
-
-GONE_LIMIT = 4096
-"""How many deleted objects are remembered: more than can be deleted while a request is under way."""
-
-Key = TargetKey | LadderKey | LateDecisionKey
-Enqueue = Callable[[Key, bool], None]
-"""Told which key a change concerns, and whether a containment may depend on it."""
-
-
-@dataclass(slots=True)
-class LadderEntry:
-    """A cached ladder."""
-
-    ladder: Ladder
-    status: EscalationLadderStatus
-    created: datetime
-    version: int
-
-
-@dataclass(slots=True)
-class SignalEntry:
-    """A cached signal."""
-
-    uid: str
-    version: int
-    generation: int
-    target: TargetKey
-    ladder: str
-    spec: bytes
-    status: bytes
-    problems: tuple[str, ...] | None = None
-    """What is wrong with the spec; ``None`` until somebody looks."""
-    pending: SignalStatus | None = None
-    """The status as computed last, while it waits to be written."""
-
-
-class ClosedEntry(NamedTuple):
-    """What is kept of a closed escalation."""
-
-    created: str
-    name: str
-    drill: bool
-    settled: Settled
-    breached: frozenset[str]
-
-
-def _version(obj: Object) -> int:
-    """resourceVersion as a number: comparable within one resource (Kubernetes 1.35 and later promise it)."""
-    text = str(obj["metadata"].get("resourceVersion", "0"))
-    return int(text) if text.isdigit() else 0
-
-
-def _compact(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
 
 
 class Store:
@@ -172,7 +110,7 @@ class Store:
     def put(self, resource: Resource, obj: Object) -> None:
         """Take in an object, unless what is cached is as new, and enqueue what it concerns."""
         metadata, known = obj["metadata"], self._known[resource.title]
-        version = _version(obj)
+        version = version_of(obj)
         before = known.get(metadata["uid"])
         if metadata["uid"] in self._gone or (before is not None and version <= before[0]):
             return
@@ -216,9 +154,9 @@ class Store:
         if before is not None and (before.ladder.uid, before.ladder.generation) == version:
             ladder = before.ladder
         else:
-            ladder = _read_ladder(obj)
+            ladder = read_ladder(obj)
         self.ladders[name] = LadderEntry(
-            ladder, _status(EscalationLadderStatus, obj), _created(metadata), _version(obj)
+            ladder, _status(EscalationLadderStatus, obj), created_at(metadata), version_of(obj)
         )
         self._enqueue(LadderKey(*name), False)
         if before is None or before.ladder.generation != ladder.generation or before.ladder.uid != ladder.uid:
@@ -250,15 +188,15 @@ class Store:
         if old_key is not None and old_key != key:
             self._forget_signal(name, old_key)
             self._enqueue(old_key, True)
-        generation, status = metadata.get("generation", 0), _compact(obj.get("status") or {})
+        generation, status = metadata.get("generation", 0), compact(obj.get("status") or {})
         same = before is not None and before.uid == metadata["uid"] and before.generation == generation
         self._signals[key][name[1]] = SignalEntry(
             uid=metadata["uid"],
-            version=_version(obj),
+            version=version_of(obj),
             generation=generation,
             target=key,
             ladder=str(spec.get("ladder", "")),
-            spec=before.spec if same and before else _compact(stored),
+            spec=before.spec if same and before else compact(stored),
             status=status,
             problems=before.problems if same and before else None,
             # A status stored meanwhile, by another operator perhaps, is newer than what was computed here.
@@ -332,7 +270,7 @@ class Store:
         self._escalations[name] = (metadata["uid"], key, spec.target.uid, spec.ladder.name)
         before = self._open.get(key, {}).get(metadata["name"])
         was_open = before is not None and before.is_open
-        if escalation.is_open or _has_mail(escalation):
+        if escalation.is_open or has_pending_messages(escalation):
             self._open[key][metadata["name"]] = escalation
         else:
             self._forget_open(key, metadata["name"])
@@ -409,7 +347,7 @@ class Store:
             name=metadata["name"],
             uid=metadata["uid"],
             generation=metadata.get("generation", 0),
-            created=_created(metadata),
+            created=created_at(metadata),
             spec=spec,
             status=status,
             authorized=before.authorized if before and before.uid == metadata["uid"] else None,
@@ -556,56 +494,3 @@ class Store:
     def targets(self) -> set[TargetKey]:
         """Every target that some signal or open escalation names."""
         return set(self._signals) | {key for key, by_name in self._open.items() if by_name}
-
-
-def read_escalation(obj: Object) -> Escalation | None:
-    """An Escalation as stored, or ``None`` where it does not validate."""
-    metadata = obj["metadata"]
-    try:
-        spec = EscalationSpec.model_validate(obj["spec"])
-        status = EscalationStatus.model_validate(obj.get("status") or {})
-    except ValidationError:
-        return None
-    return Escalation(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        generation=metadata.get("generation", 0),
-        labels=dict(metadata.get("labels") or {}),
-        spec=spec,
-        status=status,
-        resource_version=metadata["resourceVersion"],
-    )
-
-
-def _has_mail(escalation: Escalation) -> bool:
-    return any(n.state is NotificationState.PENDING for n in escalation.status.notifications)
-
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-def _read_ladder(obj: Object) -> Ladder:
-    metadata = obj["metadata"]
-    problems = tuple(str(problem) for problem in validate(resources.LADDERS.kind, obj))
-    spec = None if problems else EscalationLadderSpec.model_validate(obj["spec"])
-    return Ladder(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        generation=metadata.get("generation", 0),
-        digest=digest(spec.to_api()) if spec else "",
-        spec=spec,
-        problems=problems,
-    )
-
-
-def _created(metadata: Object) -> datetime:
-    return datetime.fromisoformat(metadata["creationTimestamp"])
-
-
-def _status(model: type[EscalationLadderStatus], obj: Object) -> EscalationLadderStatus:
-    try:
-        return model.model_validate(obj.get("status") or {})
-    except ValidationError:
-        return model()

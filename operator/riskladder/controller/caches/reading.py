@@ -1,0 +1,71 @@
+"""Stored objects as the models have them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from riskladder.api.chain import digest
+from riskladder.api.escalation import EscalationSpec, EscalationStatus, NotificationState
+from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
+from riskladder.api.validation import validate
+from riskladder.cluster import resources
+from riskladder.controller.caches.workloads import Object
+from riskladder.policy.snapshot import (
+    Escalation,
+    Ladder,
+)
+
+
+def read_escalation(obj: Object) -> Escalation | None:
+    """An Escalation as stored, or ``None`` where it does not validate."""
+    metadata = obj["metadata"]
+    try:
+        spec = EscalationSpec.model_validate(obj["spec"])
+        status = EscalationStatus.model_validate(obj.get("status") or {})
+    except ValidationError:
+        return None
+    return Escalation(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        labels=dict(metadata.get("labels") or {}),
+        spec=spec,
+        status=status,
+        resource_version=metadata["resourceVersion"],
+    )
+
+
+def has_pending_messages(escalation: Escalation) -> bool:
+    """Return whether a message of an escalation has still to be sent."""
+    return any(n.state is NotificationState.PENDING for n in escalation.status.notifications)
+
+
+def read_ladder(obj: Object) -> Ladder:
+    """Return a ladder as it is stored, with what is wrong with it."""
+    metadata = obj["metadata"]
+    problems = tuple(str(problem) for problem in validate(resources.LADDERS.kind, obj))
+    spec = None if problems else EscalationLadderSpec.model_validate(obj["spec"])
+    return Ladder(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        digest=digest(spec.to_api()) if spec else "",
+        spec=spec,
+        problems=problems,
+    )
+
+
+def created_at(metadata: Object) -> datetime:
+    """Return when an object was created, in whole seconds."""
+    return datetime.fromisoformat(metadata["creationTimestamp"])
+
+
+def _status(model: type[EscalationLadderStatus], obj: Object) -> EscalationLadderStatus:
+    try:
+        return model.model_validate(obj.get("status") or {})
+    except ValidationError:
+        return model()
