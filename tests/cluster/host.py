@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.cluster.base import ClusterError
+from tests.cluster.launcher import ALONE
 
 CNI_PLUGINS = Path("/usr/lib/cni")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -42,6 +43,14 @@ OS_RELEASE = Path("/etc/os-release")
 INSTALL = "apt-get install --no-install-recommends"
 ELSEWHERE = "choose CLUSTER=local, which needs none of this"
 REMOVE_SECONDS = 10.0
+PROBE = """
+mount -t tmpfs tmpfs /run
+mkdir /run/upper /run/work
+mount -t overlay -o lowerdir=/var/lib,upperdir=/run/upper,workdir=/run/work overlay /var/lib
+ip link add node0 type veth peer name node1
+"""
+"""The first things that `nodeinit` does, each of which some container or kernel forbids."""
+
 CONTROLLERS = {"cpu", "cpuset", "memory", "pids"}
 """What a kubelet limits pods by."""
 
@@ -60,8 +69,8 @@ def why_not() -> str:
         )
     if missing := missing_packages():
         return f"A real node needs Debian packages that are missing: {INSTALL} {' '.join(missing)}"
-    if refusal := _unshare_refused():
-        return f"A real node needs namespaces of its own, and unshare is refused ({refusal}): {ELSEWHERE}."
+    if refusal := _refused():
+        return f"A real node needs namespaces and mounts of its own, which are refused here ({refusal}): {ELSEWHERE}."
     if not any(os.access(directory, os.W_OK) for directory in _hierarchies()):
         return f"A real node needs cgroups that it can write, and {CGROUPS} is read-only: {ELSEWHERE}."
     if _is_unified() and (off := CONTROLLERS - set((CGROUPS / "cgroup.subtree_control").read_text().split())):
@@ -165,8 +174,9 @@ def _os_release() -> dict[str, str]:
     return {key: value.strip("\"'") for key, _, value in pairs}
 
 
-def _unshare_refused() -> str:
-    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private", "true"]
+def _refused() -> str:
+    """Return what this machine refuses of the things that a node does first, or ""; nothing of it lasts."""
+    command = [*ALONE, "--net", "sh", "-ec", PROBE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
 
