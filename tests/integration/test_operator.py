@@ -284,6 +284,7 @@ async def test_nothing_but_the_lease_is_written_while_nothing_changes(world: Wor
     await world.apply(signal("lost", "nothing", 0.31))
     await world.escalation_says("bad", "Contained", "True", "ScaledToZero")
     await world.signal_says("lost", "Ready", "False", "TargetNotFound")
+    await world.alone()
     await world.quiet()
 
     before, tried, renewed = await versions(world), writes(operator), await renewal(world)
@@ -313,6 +314,7 @@ async def test_churn_on_the_targets_by_others_causes_no_write_of_ours(world: Wor
     await world.tier("good", "baseline")
     await world.apply(signal("bad", "bad", 0.31))
     await world.escalation_says("bad", "Contained", "True", "ScaledToZero")
+    await world.alone()
     await world.quiet()
 
     ours = (*resources.OWN,)

@@ -290,6 +290,15 @@ class World:
 
         await self.until(check, "the operator to fall quiet")
 
+    async def alone(self) -> None:
+        """Wait until no namespace is being deleted any more: the operator still has work in one that is."""
+
+        async def check() -> bool:
+            namespaces = await self.client.list(NAMESPACES)
+            return not any(namespace["metadata"].get("deletionTimestamp") for namespace in namespaces)
+
+        await self.until(check, "the namespaces of earlier tests to go", 60.0)
+
     async def verified(self, escalation: Object) -> list[Object]:
         """The records of an escalation, proved unbroken up to the head in its status."""
         records = await self.records(escalation["metadata"]["name"])
