@@ -34,6 +34,12 @@ def is_write(verb: str, resource: str) -> bool:
     return verb not in READING and not resource.startswith(NO_WRITE)
 
 
+def cpu_seconds(pid: int) -> float:
+    """Seconds of CPU that a process has used so far, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
 class Contender:
     """A child process that stops models."""
 
@@ -93,8 +99,7 @@ class Contender:
 
     def cpu(self) -> float:
         """Seconds of CPU that the process has used so far, in user and kernel mode."""
-        fields = Path(f"/proc/{self._running.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_seconds(self._running.pid)
 
     def rss(self) -> int:
         """Bytes of memory that it holds now."""

@@ -7,7 +7,6 @@ other, and then nothing is stored and no controller wakes, so that what is count
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from bench import load
 from bench.api import Api
-from bench.contenders import Operator
+from bench.contenders import Operator, cpu_seconds
 from bench.report import OPERATOR, Results
 from bench.world import World, deployment
 from riskladder.cluster.resources import DEPLOYMENTS
@@ -30,7 +29,6 @@ WRITES = 200
 
 REPEATS = 3
 IDLE_SECONDS = 5.0
-TICKS = os.sysconf("SC_CLK_TCK")
 MERGE = "application/merge-patch+json"
 
 
@@ -75,10 +73,10 @@ async def _costs(api: Api, namespace: str, pid: int) -> dict[str, float]:
         samples = []
         for _ in range(REPEATS):
             idle = await _idle(pid)
-            began, before = time.monotonic(), _cpu(pid)
+            began, before = time.monotonic(), cpu_seconds(pid)
             for _ in range(WRITES):
                 await api.request(*request)
-            used = _cpu(pid) - before - idle * (time.monotonic() - began)
+            used = cpu_seconds(pid) - before - idle * (time.monotonic() - began)
             samples.append(1000 * used / WRITES)
         found[what] = median(samples)
     return found
@@ -86,14 +84,9 @@ async def _costs(api: Api, namespace: str, pid: int) -> dict[str, float]:
 
 async def _idle(pid: int) -> float:
     """Seconds of CPU a second that the API server uses while nobody asks for anything of ours."""
-    before, began = _cpu(pid), time.monotonic()
+    before, began = cpu_seconds(pid), time.monotonic()
     await asyncio.sleep(IDLE_SECONDS)
-    return (_cpu(pid) - before) / (time.monotonic() - began)
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return (cpu_seconds(pid) - before) / (time.monotonic() - began)
 
 
 def _unrelated(name: str) -> dict[str, Any]:

@@ -18,7 +18,8 @@ import typer
 
 from demo.client import ON_TERM
 from demo.install import NAMESPACE, InstallError
-from demo.run import Demo, Options
+from demo.run import Demo
+from demo.story import Options
 from riskladder.cluster.client import ApiError, Client
 from riskladder.cluster.connection import ConnectionFailed, connect
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from demo.install import InstallError, kubectl
+from demo.scene import SERVICES
 from demo.stage import PATIENCE, Stage
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
-from riskladder.cluster.resources import Resource
 
-SERVICES = Resource("", "v1", "services", "Service")
 POD = "client"
 SILENCE = 1.5
 """Seconds without an answer after which the last one was the last."""

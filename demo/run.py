@@ -22,8 +22,6 @@ CRDS = resources.Resource("apiextensions.k8s.io", "v1", "customresourcedefinitio
 FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "ResourceQuota")
 """Kinds that only an operator in pods needs: here it runs as a local process."""
 
-__all__ = ["Demo", "Options"]
-
 
 class Demo:
     """One run."""

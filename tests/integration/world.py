@@ -290,6 +290,22 @@ class World:
 
         await self.until(check, "the operator to fall quiet")
 
+    async def gone(self) -> None:
+        """Wait until this namespace has been deleted."""
+
+        async def check() -> bool:
+            return self.namespace not in {n["metadata"]["name"] for n in await self.client.list(NAMESPACES)}
+
+        await self.until(check, f"namespace {self.namespace} to go", 60.0)
+
+    async def stopped(self, name: str) -> None:
+        """Wait until a Deployment is asked for no replicas."""
+
+        async def check() -> bool:
+            return bool((await self.deployment(name))["spec"]["replicas"] == 0)
+
+        await self.until(check, f"{name} to be stopped", 60.0)
+
     async def alone(self) -> None:
         """Wait until no namespace is being deleted any more: the operator still has work in one that is."""
 

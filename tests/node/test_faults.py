@@ -13,7 +13,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Client
 from tests.cluster import ClusterError
 from tests.cluster.node import NodeCluster
-from tests.integration.world import NAMESPACES, World, condition, ladder, signal
+from tests.integration.world import World, condition, ladder, signal
 from tests.node import report
 from tests.node.answers import PORT, Case, Models, service, workload
 from tests.node.installation import Installation
@@ -32,7 +32,7 @@ async def test_kubelet_hangs_and_the_pods_are_force_deleted(world: World, instal
     node.send_signal("kubelet", "STOP")
     try:
         [sent] = (await models.send()).values()
-        await world.until(lambda: stopped(world, case.name), "the model to be stopped")
+        await world.stopped(case.name)
         pods = await world.client.list(resources.PODS, world.namespace, labels=f"app={case.name}")
         assert len(pods) == 2, "a hung kubelet ends nothing"
         assert condition((await world.escalations(case.name))[0], "Contained")["status"] != "True", "nothing is proved"
@@ -73,7 +73,7 @@ async def test_namespace_deleted_and_created_again(admin: Client, installation: 
                 verdicts = [c.error or "intact" for c in verify_chains(records, noted_heads([escalation]))]
                 foreign_ones = f"records of {len(foreign)} escalations that it never had"
                 report.note(TITLE, f"namespace created again: {foreign_ones}; verification says {verdicts}")
-        await world.until(lambda: gone(admin, name), f"namespace {name} to go", 60.0)
+        await world.gone()
 
 
 def answers(node: NodeCluster, address: str) -> bool:
@@ -82,11 +82,3 @@ def answers(node: NodeCluster, address: str) -> bool:
         return '"score"' in node.inside(sys.executable, "-c", ASK, f"http://{address}:{PORT}/")
     except ClusterError:
         return False
-
-
-async def stopped(world: World, name: str) -> bool:
-    return bool((await world.deployment(name))["spec"]["replicas"] == 0)
-
-
-async def gone(admin: Client, name: str) -> bool:
-    return name not in {namespace["metadata"]["name"] for namespace in await admin.list(NAMESPACES)}

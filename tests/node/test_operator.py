@@ -9,7 +9,7 @@ import pytest
 
 from riskladder.cluster.client import Client, Object
 from tests.cluster.images import NEXT_VERSION
-from tests.integration.world import NAMESPACES, World, condition, ladder, signal
+from tests.integration.world import World, condition, ladder, signal
 from tests.node import report
 from tests.node.answers import service, workload
 from tests.node.installation import Installation
@@ -26,11 +26,7 @@ async def world(admin: Client) -> AsyncIterator[World]:
     """The namespace that every overlay watches. It comes before the installation, which may want it to be there."""
     async with World(admin, NAMESPACE) as world:
         yield world
-
-    async def gone() -> bool:
-        return NAMESPACE not in {namespace["metadata"]["name"] for namespace in await admin.list(NAMESPACES)}
-
-    await world.until(gone, f"namespace {NAMESPACE} to go", 60.0)
+    await world.gone()
 
 
 async def serve(world: World) -> None:
@@ -46,11 +42,7 @@ async def serve(world: World) -> None:
 
 async def contained(world: World, name: str, since: float) -> float:
     """Wait until a model is proven to be out of service; seconds from `since` until it had no replicas."""
-
-    async def stopped() -> bool:
-        return bool((await world.deployment(name))["spec"]["replicas"] == 0)
-
-    await world.until(stopped, f"{name} to be stopped", 60.0)
+    await world.stopped(name)
     took = time.monotonic() - since
     await world.escalation_says(name, "Contained", "True", "ScaledToZero")
     return took
