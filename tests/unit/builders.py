@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jsonpatch
 import yaml
 
 from riskladder.api.base import format_time
@@ -15,6 +17,8 @@ from riskladder.api.chain import digest
 from riskladder.api.conditions import Condition, find
 from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
 from riskladder.api.escalation import EscalationStatus, LedgerHead
+from riskladder.api.hold import write_hold
+from riskladder.api.labels import ANNOTATION_CONTAINMENT, LABEL_CONTAINED_BY, LABEL_LOCK
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
@@ -35,10 +39,12 @@ from riskladder.policy.snapshot import (
     settled_by,
 )
 from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.holding import Carried, read_carried
 from riskladder.workloads.model import Workload
 from riskladder.workloads.runtimes import deployment
 from riskladder.workloads.runtimes.deployment import DEPLOYMENT
 from riskladder.workloads.runtimes.replicas import read_pod
+from riskladder.workloads.safe_states.network_path import Outside
 
 Document = dict[str, Any]
 Edit = Callable[[Document], object]
@@ -219,6 +225,8 @@ class Scene:
     proof: PolicyInForce = PROVED
     deliveries: dict[tuple[str, str], Delivery] = field(default_factory=dict)
     rehearsals: dict[tuple[str, int], tuple[datetime, str]] = field(default_factory=dict)
+    applied: dict[tuple[str, int], datetime] = field(default_factory=dict)
+    """By escalation and intent: when it was contained."""
     beside: dict[tuple[str, str], Beside] = field(default_factory=dict)
     switched: list[tuple[str, bool]] = field(default_factory=list)
     """What was suspended or let run again beside the model, in order."""
@@ -315,8 +323,10 @@ class Scene:
         """All writes of a plan."""
         if plan.opening is not None:
             self.escalations.append(stored(plan.opening, uid=f"esc-{len(self.escalations) + 1}"))
+            self._stamp(self.escalation)
         if plan.rising is not None:
             self._replace(risen(plan.rising))
+            self._stamp(self.escalation)
         if plan.act is not None:
             self.act(plan.act)
         for update in plan.escalations:
@@ -327,6 +337,8 @@ class Scene:
             self.decisions = [judged if d.uid == judged.uid else d for d in self.decisions]
         if plan.restoring is not None:
             scaled_by(self, plan.restoring.replicas, "riskladder")
+        for write in plan.upkeep:
+            self._carry(write)
         for switch in plan.switches:
             seen = switch.seen
             self.beside[seen.kind, seen.name] = replace(seen, suspended=switch.suspend)
@@ -343,9 +355,6 @@ class Scene:
     def act(self, act: Act) -> None:
         """The containment, proved at once."""
         assert self.target is not None
-        escalation = self.snapshot().open
-        assert escalation is not None
-        self.stamps[(escalation.uid, act.intent.id)] = Stamps(applied_at=self.now)
         if act.revision is not None:
             version = int(act.revision.hash.removeprefix("hash"))
             fresh = workload(version, self.target.replicas)
@@ -354,6 +363,46 @@ class Scene:
             self.target = replace(
                 self.target, replicas=0, total_replicas=0, updated_replicas=0, pods=(), ready_endpoints=0
             )
+        self.hold(act)
+
+    def hold(self, act: Act) -> None:
+        """The target carries the hold of a containment."""
+        assert self.target is not None
+        assert act.hold is not None
+        self.applied.setdefault((act.hold.escalation, act.intent.id), self.now)
+        text = write_hold(act.hold.model_copy(update={"uid": self.target.uid}))
+        if act.intent.through is None:
+            self.target = replace(self.target, carried=Carried(act.hold.escalation, act.lock, text))
+        if self.snapshot().open is not None:
+            self._stamp(self.escalation)
+
+    def intend(self) -> None:
+        """Save what is intended and no more: so it is where the API server refuses what contains."""
+        plan = decide(replace(self.snapshot(), obstacle="refused"), self.now)
+        assert plan.opens
+        assert plan.act is None
+        self.carry_out(plan)
+
+    def acted(self) -> Plan:
+        """Contain, and return what is to be saved of that."""
+        self.carry_out(self.plan())
+        plan = self.plan()
+        assert plan.opens
+        return plan
+
+    def _stamp(self, escalation: Escalation) -> None:
+        """Pass on when it was contained to the escalation that says so."""
+        for intent in escalation.spec.intents:
+            if (at := self.applied.get((escalation.name, intent.id))) is not None:
+                self.stamps.setdefault((escalation.uid, intent.id), Stamps(applied_at=at))
+
+    def _carry(self, write: Outside) -> None:
+        """A hold is written on the target, or removed from it."""
+        assert self.target is not None
+        about = {"uid": self.target.uid, "resourceVersion": self.target.resource_version}
+        metadata = about | carrying(self.target.labels, self.target.carried)
+        after = jsonpatch.apply_patch({"metadata": metadata}, json.loads(json.dumps(write.body)))
+        self.target = replace(self.target, carried=read_carried(after["metadata"]))
 
     def _replace(self, escalation: Escalation) -> None:
         self.escalations = [escalation if e.uid == escalation.uid else e for e in self.escalations]
@@ -381,6 +430,13 @@ class Scene:
         """Its status and reason."""
         found = self.condition(kind)
         return str(found.status), found.reason
+
+
+def carrying(labels: Mapping[str, str], carried: Carried) -> Document:
+    """The labels and annotations of an object that carries this."""
+    ours = {LABEL_CONTAINED_BY: carried.by, LABEL_LOCK: carried.lock}
+    text = {ANNOTATION_CONTAINMENT: carried.text} if carried.text else {}
+    return {"labels": {**labels, **{k: v for k, v in ours.items() if v}}, "annotations": {"a": "b", **text}}
 
 
 def contained(*, action: str = "ScaleToZero", **more: object) -> Scene:

@@ -24,7 +24,7 @@ from riskladder.policy.containment.drift import record_undone
 from riskladder.policy.decide import decide
 from riskladder.policy.plan import Act, DecisionUpdate, EscalationUpdate, Plan
 from riskladder.policy.signals.evaluate import rank
-from riskladder.policy.snapshot import Decision, Delivery, Escalation, PolicyInForce, Signal, Stamps
+from riskladder.policy.snapshot import Decision, Delivery, Escalation, PolicyInForce, Signal
 from riskladder.policy.trail import SETTLE, after_close
 from tests.unit.builders import LABELS, NAMESPACE, PROVED, Document, Scene, scaled_by, signal_document, workload
 
@@ -190,11 +190,7 @@ class Story(Scene):
 
     def act(self, act: Act) -> None:
         assert self.target is not None
-        escalation = self.snapshot().open
-        assert escalation is not None
         before = self.target
-        stamp = (escalation.uid, act.intent.id)
-        self.stamps[stamp] = self.stamps.get(stamp) or Stamps(applied_at=self.now)
         if act.revision is not None:
             version = int(act.revision.hash.removeprefix("hash"))
             fresh = workload(version, before.replicas, uid=before.uid, labels=before.labels)
@@ -203,7 +199,9 @@ class Story(Scene):
             self.target = replace(before, replicas=0)
             if not self.slow:
                 self.drain()
-        if act.again:
+        self.hold(act)
+        escalation = self.snapshot().open
+        if act.again and escalation is not None:
             update = record_undone(escalation, act.intent, act.undone_by, self.now)
             if update is not None:
                 self.carry_out(Plan(escalations=(update,)))

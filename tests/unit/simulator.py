@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Coroutine, Generator
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from riskladder.api.labels import ANNOTATION_CONTAINMENT, LABEL_CONTAINED_BY
 from riskladder.cluster.authority import BINDINGS, POLICIES, POLICY
 from riskladder.cluster.client import MERGE_PATCH, ApiError, Client, Conflict, NotFound, Refused
 from riskladder.cluster.resources import (
@@ -56,9 +57,11 @@ class Server:
         """Changes made by operators."""
         self.revision = 0
         self.acts: Counter[tuple[str, str]] = Counter()
-        """Containment writes by escalation uid and action."""
+        """Containment writes by escalation and action."""
+        self.intended: dict[tuple[str, str], set[int]] = defaultdict(set)
+        """The intents that they were for."""
         self.gone_back_to: set[tuple[str, int, str]] = set()
-        """Escalation uid, intent that was resumed last, and hash of every template that an operator has put back."""
+        """Escalation, intent that was resumed last, and hash of every template that an operator has put back."""
         self.admission: dict[str, Document] = {}
         """By resource: what proves who decides, while it is there."""
         self.barred: set[str] = set()
@@ -68,6 +71,8 @@ class Server:
         self.proved: set[str] = set()
         """uids of the decisions that were made while the policy was there."""
         self.put_policy(LONG_AGO)
+        self.refuses: Any = None
+        """Makes the error by which everything on the target is refused, while something does."""
         self.disturbed = 0
         """How often somebody else has written the target."""
         self.generations: set[tuple[str, int]] = set()
@@ -157,14 +162,18 @@ class Server:
             obj["metadata"]["labels"] = {key: value for key, value in labels.items() if value is not None}
             return self.save(resource, obj, OPERATOR)
         for step in body:
-            *parents, last = step["path"].split("/")[1:]
+            *parents, last = (part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:])
             node = obj
             for name in parents:
                 node = node[name]
             if step["op"] == "test" and node.get(last) != step["value"]:
                 raise Refused(422, "Invalid", f"{step['path']} is not {step['value']}", **about)
-            if step["op"] != "test":
+            if step["op"] == "remove":
+                del node[last]
+            elif step["op"] != "test":
                 node[last] = step["value"]
+        if resource is DEPLOYMENTS and self.refuses:
+            raise self.refuses(**about)
         if resource is DEPLOYMENTS:
             self._check_act(obj)
         return self.save(resource, obj, OPERATOR)
@@ -175,38 +184,37 @@ class Server:
         """Invariants 2, 3, 5: every act has an intent that stands, is done once, and never lands on what it leaves."""
         before = self.find(DEPLOYMENTS, KEY.name)
         assert before is not None
+        if before["spec"] == after["spec"]:
+            return  # what it carries is written, or removed
         goes_back = before["spec"]["template"] != after["spec"]["template"]
         if not goes_back and after["spec"]["replicas"] > before["spec"]["replicas"]:
             self._check_restored(after)
             return
         action = "Rollback" if goes_back else "ScaleToZero"
         assert goes_back or after["spec"]["replicas"] == 0
-        for escalation in sorted(self.all(ESCALATIONS), key=lambda e: bool(e.get("status", {}).get("closedAt"))):
-            uid, spec = escalation["metadata"]["uid"], escalation["spec"]
-            fits = [i for i in spec.get("intents", ()) if i["action"] == action]
-            if spec["target"]["uid"] != after["metadata"]["uid"] or not fits:
-                continue
-            for intent in fits:
-                cause = intent.get("signal", spec["signal"])
-                assert cause["uid"].startswith("uid-"), "invariant 2: an act without the signal that caused it"
-                assert (spec["ladder"]["uid"], spec["ladder"]["generation"]) in self.generations, "invariant 2: ladder"
-            earlier = self.acts[(uid, action)]
-            seen = [intent.get("evidence") or spec["evidence"] for intent in fits]
-            if not earlier and not goes_back:
-                assert before["spec"]["replicas"] in [e["replicas"] for e in seen], "evidence of another state"
-            if goes_back:
-                landed = hash_of(after["spec"]["template"])
-                aims = [i for i in fits if i["podTemplateHash"] == landed]
-                assert aims, "invariant 2: a rollback to what no intent names"
-                left = {(i.get("evidence") or spec["evidence"])["podTemplateHash"] for i in aims}
-                assert landed not in left, "invariant 5: rolled back to the quarantined revision"
-                assert earlier or hash_of(before["spec"]["template"]) in left, "evidence of another state"
-                self.gone_back_to.add((uid, resumed(escalation), landed))
-            self.acts[(uid, action)] += 1
-            limit = len(fits) + self.disturbed
-            assert self.acts[(uid, action)] <= limit, "invariant 3: contained twice, and nobody had undone it"
-            return
-        raise AssertionError("invariant 2: an act without an intent")
+        hold = json.loads(after["metadata"].get("annotations", {}).get(ANNOTATION_CONTAINMENT, "null"))
+        assert hold, "invariant 2: an act that does not say why"
+        name, intent, evidence = hold["escalation"], hold["intent"], hold["evidence"]
+        assert after["metadata"]["labels"][LABEL_CONTAINED_BY] == name, "invariant 2: an act without its label"
+        assert hold["uid"] == hold["target"]["uid"] == after["metadata"]["uid"], "invariant 2: a hold of another object"
+        assert intent["action"] == action, "invariant 2: an act that no intent names"
+        assert hold["signal"]["uid"].startswith("uid-"), "invariant 2: an act without the signal that caused it"
+        assert (hold["ladder"]["uid"], hold["ladder"]["generation"]) in self.generations, "invariant 2: ladder"
+        again = intent["id"] in self.intended[name, action]
+        if not again and not goes_back:
+            assert before["spec"]["replicas"] == evidence["replicas"], "evidence of another state"
+        if goes_back:
+            landed = hash_of(after["spec"]["template"])
+            assert landed == intent["podTemplateHash"], "invariant 2: a rollback to what the intent does not name"
+            assert landed != evidence["podTemplateHash"], "invariant 5: rolled back to the quarantined revision"
+            is_left = hash_of(before["spec"]["template"]) == evidence["podTemplateHash"]
+            assert again or is_left, "evidence of another state"
+            escalation = self.find(ESCALATIONS, name)
+            self.gone_back_to.add((name, resumed(escalation) if escalation else 0, landed))
+        self.intended[name, action].add(intent["id"])
+        self.acts[name, action] += 1
+        limit = len(self.intended[name, action]) + self.disturbed
+        assert self.acts[name, action] <= limit, "invariant 3: contained twice, and nobody had undone it"
 
     def _check_restored(self, after: Document) -> None:
         """Invariant 6: nothing is brought back without a quorum of people whom the server knows."""
@@ -234,7 +242,7 @@ class Server:
             restore = (after.get("status", {}).get("containment") or {}).get("restore")
             if restore is not None:
                 assert restore["replicas"] > 0, "invariant 4: would restore the contained state"
-                landed = (after["metadata"]["uid"], resumed(after), restore.get("podTemplateHash"))
+                landed = (after["metadata"]["name"], resumed(after), restore.get("podTemplateHash"))
                 assert landed not in self.gone_back_to, "invariant 4: would restore what was rolled back to"
 
 

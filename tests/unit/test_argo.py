@@ -13,7 +13,7 @@ from riskladder.cluster.client import Client, Refused
 from riskladder.cluster.resources import REPLICASETS
 from riskladder.controller.caches.store import Store
 from riskladder.controller.caches.workloads import WorkloadCache
-from riskladder.controller.workload_writer import WorkloadWriter
+from riskladder.controller.workload_writer import NotContainable, WorkloadWriter
 from riskladder.policy.plan import Settlement
 from riskladder.policy.snapshot import TargetKey
 from riskladder.workloads.model import Pod, Revision, Settling, Workload
@@ -239,6 +239,7 @@ def test_second_write_comes_behind_the_stop_until_it_is_proved_and_again_for_the
     first = scene.plan()
     assert (first.act is not None, first.settlement) == (True, None)
     scene.carry_out(first)
+    scene.carry_out(scene.plan())
     assert scene.plan().settlement is not None
 
     def now(**changes: Any) -> Settlement | None:
@@ -260,7 +261,7 @@ def test_rollback_is_promoted_behind_its_write() -> None:
     scene = Scene([signal(bias=0.3)], target=target(rollout(2), 1, 2), ladders=[ladder(contain_by("Rollback"))])
     plan = scene.plan()
     assert plan.act is not None
-    scene.carry_out(replace(plan, act=None))
+    scene.intend()
     scene.target = target(rollout(1, stableRS="hash2"), 1, 2)
     settlement = scene.plan().settlement
     assert settlement is not None
@@ -286,13 +287,13 @@ class Stub:
 
 async def test_second_write_that_is_not_kept_is_not_made_over_and_over() -> None:
     scene = Scene([signal(bias=0.3)], target=target(rollout(2, stableRS="hash1"), 1, 2))
-    scene.carry_out(scene.plan())
+    scene.carry_out(scene.acted())
     settlement, stub = scene.plan().settlement, Stub()
     assert settlement is not None
     writer = WorkloadWriter(cast(Client, stub), Store(lambda key, urgent: None, Runtimes(["argo-rollouts"])))
     key = TargetKey("models", "Rollout", "scorer")
     stub.refuses = True
-    with pytest.raises(Refused):
+    with pytest.raises(NotContainable):  # nothing has changed: it is refused, and not stale
         await writer.settle(key, scene.snapshot(), settlement)
     stub.refuses = False
     assert await writer.settle(key, scene.snapshot(), settlement) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskladder.api.labels import ANNOTATION_CONTAINMENT
 from riskladder.cluster.client import Conflict
 from riskladder.cluster.resources import CACHED, ENDPOINTSLICES, ESCALATIONS, Resource
 from riskladder.controller.caches import store
@@ -61,8 +63,12 @@ class AroundServer(Server):
         else:  # it was at zero, with pods that were ending: there is something around it to give back, and no replicas
             assert restore["fields"]
         if resource is SERVICES and before is not None and before["spec"] != after["spec"]:
-            open_ones = [e for e in self.all(ESCALATIONS) if e["spec"].get("intents")]
-            assert open_ones, "invariant 2: an act without an intent"
+            text = after["metadata"].get("annotations", {}).get(ANNOTATION_CONTAINMENT)
+            if after["spec"]["selector"] == RULES:
+                assert text, "invariant 2: an act that does not say why"
+                assert json.loads(text)["uid"] == after["metadata"]["uid"]
+            else:
+                assert not text, "it was given back, and is still held"
 
 
 class AroundWorld(World):

@@ -12,7 +12,6 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import LastKnownGood, SignalStatus
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment.drift import MAX_UNDONE, record_undone
-from riskladder.policy.decide import decide
 from riskladder.policy.snapshot import Signal
 from riskladder.policy.trail import SETTLE
 from riskladder.workloads.model import Revision, Workload
@@ -86,20 +85,31 @@ def test_undoing_by_more_hands_than_are_listed_is_not_laid_on_anybody_else() -> 
     assert {u.count for u in status.undone if u.field_manager.startswith("m")} == {1}
 
 
+def applied() -> Scene:
+    """Contained at NOW, and the Escalation says so; the trail is not written yet."""
+    scene = Scene([HIGH])
+    scene.carry_out(scene.acted())
+    return scene
+
+
+def ending(scene: Scene) -> Workload:
+    """The contained model while its pods are still ending."""
+    assert scene.target is not None
+    return workload(replicas=0, pods=2, carried=scene.target.carried)
+
+
 def unproved() -> Scene:
     """Applied at NOW, pods still there, recorded so."""
-    scene = Scene([HIGH])
-    scene.carry_out(scene.plan())
-    scene.target = workload(replicas=0, pods=2)
+    scene = applied()
+    scene.target = ending(scene)
     scene.now = NOW + SETTLE
     scene.run()
     return scene
 
 
 def test_trail_of_a_fresh_containment_settles_first() -> None:
-    scene = Scene([HIGH])
-    scene.carry_out(scene.plan())
-    done, scene.target = scene.target, workload(replicas=0, pods=2)
+    scene = applied()
+    done, scene.target = scene.target, ending(scene)
     plan = scene.plan()
     assert (plan.has_trail, plan.urgent, plan.wake_at) == (False, False, NOW + SETTLE)
     scene.target = done
@@ -107,9 +117,8 @@ def test_trail_of_a_fresh_containment_settles_first() -> None:
 
 
 def test_clock_that_jumped_back_does_not_hold_the_trail() -> None:
-    scene = Scene([HIGH])
-    scene.carry_out(scene.plan())
-    scene.target = workload(replicas=0, pods=2)
+    scene = applied()
+    scene.target = ending(scene)
     scene.now = at(-60)
     assert scene.plan().has_trail
 
@@ -232,8 +241,7 @@ def test_impossible_rollback_scales_to_zero_and_says_why(target: Workload, why: 
     assert plan.act is not None
     assert (plan.act.action, plan.act.intent.reason) == ("ScaleToZero", Reason.ROLLBACK_IMPOSSIBLE)
     assert why in plan.act.intent.message
-    assert plan.opening is not None
-    assert plan.opening.labels[LABEL_CONTAINMENT] == "ScaleToZero", "the lock is that of what is really done"
+    assert plan.act.lock == "ScaleToZero", "the lock is that of what is really done"
 
 
 @pytest.mark.parametrize("action", ["Fallback", "Isolate"])
@@ -245,11 +253,11 @@ def test_action_that_a_deployment_does_not_have_scales_to_zero(action: str) -> N
 
 def test_revision_deployed_between_evidence_and_rollback_is_the_quarantined_one() -> None:
     scene = Scene([HIGH], ladders=[ladder(contain_by("Rollback"))])
-    scene.carry_out(replace(scene.plan(), act=None))
+    scene.intend()
     scene.target = workload(3, history=(1, 2, 3))
-    plan = scene.plan()
-    assert plan.rising is not None
-    intent = plan.rising.intent
+    rising = scene.acted().rising
+    assert rising is not None
+    intent = rising.intent
     assert (intent.reason, intent.pod_template_hash) == (Reason.EVIDENCE_OUTDATED, "hash1")
     assert intent.evidence is not None
     assert intent.evidence.pod_template_hash == "hash3"
@@ -258,13 +266,13 @@ def test_revision_deployed_between_evidence_and_rollback_is_the_quarantined_one(
 def test_template_deployed_before_the_rollback_and_not_recorded_yet_is_contained_on_fresh_evidence() -> None:
     """Whether its controller is slow, down, or kept from it by spec.paused: to wait for it may be to wait for ever."""
     scene = Scene([HIGH], ladders=[ladder(contain_by("Rollback"))])
-    scene.carry_out(replace(scene.plan(), act=None))
+    scene.intend()
     scene.target = workload(3, history=(1, 2), template_set_by="helm")
-    plan = scene.plan()
-    assert plan.rising is not None
-    assert (plan.rising.intent.action, plan.rising.intent.reason) == ("ScaleToZero", Reason.EVIDENCE_OUTDATED)
-    assert plan.rising.intent.evidence is not None
-    assert plan.rising.intent.evidence.images[0].image == "scorer:3"
+    rising = scene.acted().rising
+    assert rising is not None
+    assert (rising.intent.action, rising.intent.reason) == ("ScaleToZero", Reason.EVIDENCE_OUTDATED)
+    assert rising.intent.evidence is not None
+    assert rising.intent.evidence.images[0].image == "scorer:3"
     scene.run()
     assert scene.trail() == ["opened", "applied/2", "contained/2"]
 
@@ -277,11 +285,11 @@ def test_deleted_replicaset_of_the_rollback_is_made_again_by_its_controller() ->
 
 def test_revision_pruned_before_the_rollback_scales_to_zero() -> None:
     scene = Scene([HIGH], ladders=[ladder(contain_by("Rollback"))])
-    scene.carry_out(replace(scene.plan(), act=None))
+    scene.intend()
     scene.target = workload(2, history=(2,))
-    plan = scene.plan()
-    assert plan.rising is not None
-    assert (plan.rising.intent.action, plan.rising.intent.reason) == ("ScaleToZero", Reason.ROLLBACK_IMPOSSIBLE)
+    rising = scene.acted().rising
+    assert rising is not None
+    assert (rising.intent.action, rising.intent.reason) == ("ScaleToZero", Reason.ROLLBACK_IMPOSSIBLE)
     scene.run()
     assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
 
@@ -394,13 +402,13 @@ def test_model_that_was_at_zero_and_is_raised_has_been_undone() -> None:
     assert update.entries[0].event is Reason.CONTAINED_AGAIN
 
 
-def test_lock_passes_to_the_next_escalation_of_a_recreated_target_also_in_a_storm() -> None:
+def test_lock_passes_to_the_next_escalation_of_a_recreated_target() -> None:
     scene = contained()
     assert scene.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero"
     scene.target = workload(uid="another-uid", replicas=0, template_set_by="kubectl-create")
-    plan = decide(replace(scene.snapshot(), storm=True), scene.now)
-    assert plan.opening is not None
-    assert plan.opening.labels[LABEL_CONTAINMENT] == "ScaleToZero"
+    act = scene.plan().act
+    assert act is not None
+    assert act.lock == "ScaleToZero"
 
 
 def test_recreated_with_no_replicas_it_is_still_known_what_to_bring_back() -> None:

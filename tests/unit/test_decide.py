@@ -59,28 +59,36 @@ def test_moderate_breach_opens_without_touching_the_model() -> None:
     assert scene.reason(CONTAINED) == ("False", Reason.CONTAINMENT_NOT_REQUIRED)
 
 
-def test_high_breach_opens_with_intent_evidence_and_lock_in_one_body_and_acts() -> None:
+def test_high_breach_is_contained_by_one_write_that_says_why_and_opens_from_that() -> None:
     scene = Scene([HIGH], now=at(2))
     plan = scene.plan()
-    assert plan.opening is not None
-    spec = plan.opening.spec
-    assert dict(plan.opening.labels) == {LABEL_LADDER: "credit", LABEL_TIER: "high", LABEL_CONTAINMENT: "ScaleToZero"}
+    assert (plan.opening, plan.rising) == (None, None), "one write stops the model: nothing comes before it"
+    assert plan.act is not None
+    assert plan.act.hold is not None
+    assert not plan.has_trail, "the trail waits until the API server has acknowledged the act"
+    opening = scene.acted().opening
+    assert opening is not None
+    assert (opening.name, plan.act.lock) == (plan.act.hold.escalation, "ScaleToZero")
+    assert scene.plan() == scene.plan()
+    spec = opening.spec
+    assert dict(opening.labels) == {LABEL_LADDER: "credit", LABEL_TIER: "high", LABEL_CONTAINMENT: "ScaleToZero"}
     assert (spec.ladder.uid, spec.ladder.generation, spec.target.uid) == ("credit-uid", 1, "target-uid")
     assert (spec.signal.uid, spec.signal.observed_at, spec.signal.readings[0].value) == ("fairness-uid", NOW, 0.3)
     assert spec.evidence is not None
     assert (spec.evidence.replicas, spec.evidence.pod_template_hash, spec.evidence.revision) == (3, "hash2", "2")
     assert (spec.evidence.ready_endpoints, spec.evidence.taken_at) == (3, at(2))
     assert [(i.container, i.image_id) for i in spec.evidence.images] == [("server", "scorer@sha256:2")]
-    assert plan.act is not None
     assert (plan.act.intent, plan.act.action, plan.act.tier_rank) == (spec.intents[0], "ScaleToZero", 1000)
-    assert not plan.has_trail, "the trail waits until the API server has acknowledged the act"
 
 
 def test_without_lock_there_is_no_lock_label() -> None:
-    plan = Scene([HIGH], ladders=[ladder(contain_by("ScaleToZero", lock=False))]).plan()
-    assert plan.opening is not None
-    assert LABEL_CONTAINMENT not in plan.opening.labels
-    assert plan.act is not None
+    scene = Scene([HIGH], ladders=[ladder(contain_by("ScaleToZero", lock=False))])
+    act = scene.plan().act
+    assert act is not None
+    assert act.lock == ""
+    opening = scene.acted().opening
+    assert opening is not None
+    assert LABEL_CONTAINMENT not in opening.labels
 
 
 @pytest.mark.parametrize("when", ["OnDecision", "OnTimeout"])
@@ -117,16 +125,17 @@ def test_episodes_of_one_target_have_names_of_their_own() -> None:
 def test_rising_appends_an_intent_with_evidence_and_the_lock() -> None:
     scene = risen()
     plan = scene.plan()
-    assert plan.opening is None
-    assert plan.rising is not None
-    intent = plan.rising.intent
+    assert (plan.opening, plan.rising) == (None, None)
+    assert plan.act is not None
+    rising = scene.acted().rising
+    assert rising is not None
+    intent = rising.intent
     assert (intent.id, intent.tier, intent.intended_at) == (1, "high", at(5))
     assert intent.signal is not None
     assert (intent.signal.uid, intent.signal.observed_at) == ("bias-uid", at(5))
     assert intent.evidence is not None
     assert (intent.evidence.replicas, intent.evidence.taken_at) == (3, at(5))
-    assert plan.rising.labels[LABEL_CONTAINMENT] == "ScaleToZero"
-    assert plan.act is not None
+    assert rising.labels[LABEL_CONTAINMENT] == "ScaleToZero"
     scene.run()
     assert scene.trail() == ["opened", "tier/high", "applied/1", "contained/1"]
     rung = scene.escalation.status.rung
@@ -144,7 +153,7 @@ def test_tier_never_falls_by_a_better_reading() -> None:
 
 def test_tier_stands_by_its_intent_though_the_label_was_removed_by_hand() -> None:
     scene = Scene([HIGH])
-    scene.carry_out(scene.plan())
+    scene.carry_out(scene.acted())
     scene.signals = []
     scene.escalations = [replace(scene.escalation, labels={})]
     scene.run()
@@ -187,8 +196,7 @@ def test_ladder_deleted_in_mid_escalation_goes_on() -> None:
 
 def test_signal_deleted_in_mid_escalation_restores_nothing() -> None:
     scene = Scene([HIGH])
-    plan = scene.plan()
-    scene.carry_out(replace(plan, act=None))  # killed between the intent and the act
+    scene.intend()  # the act is refused
     scene.signals = []
     assert scene.plan().act is not None
     scene.run()
@@ -210,7 +218,7 @@ def test_suspended_ladder_opens_and_does_nothing_until_it_acts() -> None:
 
 def test_ladder_suspended_between_intent_and_act_holds_the_act() -> None:
     scene = Scene([HIGH])
-    scene.carry_out(replace(scene.plan(), act=None))
+    scene.intend()
     scene.ladders = [ladder(lambda s: s.update(suspended=True), generation=2)]
     assert all(plan.act is None for plan in scene.run())
     scene.ladders = [ladder(generation=3)]
@@ -261,7 +269,10 @@ def test_breach_of_a_recreated_target_is_not_a_rise_of_the_old_escalation() -> N
 
 def test_model_at_zero_already_is_left_alone_with_nothing_to_restore() -> None:
     scene = Scene([HIGH], target=workload(replicas=0))
-    assert all(plan.act is None for plan in scene.run())
+    held, *others = scene.run()
+    assert held.act is not None
+    assert held.act.intent.reason == Reason.ALREADY_AT_ZERO, "it is held, and nothing about it is changed"
+    assert all(plan.act is None for plan in others)
     assert scene.reason(CONTAINED) == ("True", Reason.ALREADY_AT_ZERO)
     status = scene.escalation.status.containment
     assert status is not None
@@ -272,15 +283,14 @@ def test_model_at_zero_already_is_left_alone_with_nothing_to_restore() -> None:
 
 def test_replicas_changed_between_evidence_and_act_are_evidence_again() -> None:
     scene = Scene([HIGH])
-    scene.carry_out(replace(scene.plan(), act=None))
+    scene.intend()
     scaled_by(scene, 5)
-    plan = scene.plan()
-    assert plan.rising is not None
-    intent = plan.rising.intent
+    rising = scene.acted().rising
+    assert rising is not None
+    intent = rising.intent
     assert (intent.id, intent.reason) == (2, Reason.EVIDENCE_OUTDATED)
     assert intent.evidence is not None
     assert intent.evidence.replicas == 5
-    assert plan.act is not None
     scene.run()
     status = scene.escalation.status.containment
     assert status is not None
@@ -323,7 +333,7 @@ def test_ladder_that_does_not_act_does_not_keep_another_from_acting(obstacle: st
     scene = two()
     assert scene.target is not None
     if crashed:  # after the intent, before the act
-        scene.carry_out(replace(scene.plan(), act=None))
+        scene.intend()
     if obstacle == "suspended":
         scene.ladders = [ladder(lambda s: s.update(suspended=True), generation=2), scene.ladders[1]]
     else:

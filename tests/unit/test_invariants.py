@@ -49,11 +49,14 @@ PEOPLE = st.one_of(
     st.just(("vote", "ann", "Escalate", "legal", {"tier": "high"})),
     st.sampled_from([("prove", True), ("prove", False), ("bar", "cat")]),
 )
-STORIES = st.lists(STEPS, min_size=8, max_size=30)
+TAMPERING = st.sampled_from(
+    [("strip",), ("forge", True), ("forge", False), ("refuse", 422), ("refuse", 403), ("refuse", 500), ("refuse", 0)]
+)
+STORIES = st.lists(st.one_of(STEPS, STEPS, TAMPERING, st.just(("erase",))), min_size=8, max_size=30)
 ACTING = STEPS.filter(lambda step: step not in (("ladder", "suspend"), ("delete",)))
 """A ladder that is suspended after a crash leaves a record that nothing accounts for, and so does an operator that has
 not seen that the target is deleted: what is written then may be written again later."""
-DECIDED = st.lists(st.one_of(ACTING, PEOPLE), min_size=8, max_size=30)
+DECIDED = st.lists(st.one_of(ACTING, ACTING, PEOPLE, PEOPLE, TAMPERING), min_size=8, max_size=30)
 
 
 @given(st.sampled_from(sorted(POLICIES)), STORIES, st.booleans())

@@ -9,12 +9,19 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_ESCALATION
+from riskladder.api.labels import (
+    LABEL_CONTAINED_BY,
+    LABEL_CONTAINMENT,
+    LABEL_ESCALATION,
+    LABEL_LADDER,
+    LABEL_LOCK,
+)
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier
 from riskladder.policy.containment import hold
 from riskladder.policy.plan import Plan
 from riskladder.policy.signals.groups import judge
+from riskladder.workloads.holding import held_by, read_carried
 from riskladder.workloads.network import NETWORKPOLICIES, SERVICES, Around, Outlet
 from riskladder.workloads.results import Impossible
 from riskladder.workloads.safe_states.fallback import read_service
@@ -28,7 +35,7 @@ from riskladder.workloads.safe_states.isolate import (
     read_policy,
 )
 from riskladder.workloads.safe_states.network_path import Left, Outside, Unsupported, Way
-from tests.unit.builders import Document, Scene, at, contain_by, ladder, scaled_by, signal, workload
+from tests.unit.builders import Document, Scene, at, carrying, contain_by, ladder, scaled_by, signal, workload
 
 CONTAINED = ConditionType.CONTAINED
 SELECTOR = {"matchLabels": {"app": "scorer"}}
@@ -86,20 +93,31 @@ def test_pods_are_told_by_the_selector_or_by_their_labels() -> None:
 def test_policy_is_made_put_right_and_deleted() -> None:
     found = choose(scorer(), "drill")
     assert isinstance(found, Way)
-    labels = {"riskladder.dev/ladder": "credit", LABEL_ESCALATION: "drill"}
-    made = isolate(scorer(), found.through, labels, "escalation-uid")
+    act = Scene([signal(bias=0.3)]).plan().act
+    assert act is not None
+    assert act.hold is not None
+    why = act.hold.model_copy(update={"escalation": "drill"})
+    made = isolate(scorer(), found.through, why, "Isolate")
     assert isinstance(made, Outside)
     assert (made.verb, made.name) == ("create", "riskladder-drill")
     assert made.body["spec"] == policy()["spec"]
-    assert made.body["metadata"]["labels"] == labels
-    assert made.body["metadata"]["ownerReferences"][0]["uid"] == "escalation-uid"
+    assert made.body["metadata"]["labels"] == {
+        LABEL_LADDER: "credit",
+        LABEL_ESCALATION: "drill",
+        LABEL_CONTAINED_BY: "drill",
+        LABEL_LOCK: "Isolate",
+    }
+    assert held_by(read_carried(made.body["metadata"]), "any") == why
+    assert "ownerReferences" not in made.body["metadata"], "it is made before the Escalation, and goes with a decision"
     assert prove(scorer(policy()), found.through).pods_gone
     for change in ({"ingress": [{}]}, {"policyTypes": ["Ingress"]}, {"podSelector": {"matchLabels": {"app": "x"}}}):
         changed = policy(**change)
         assert not prove(scorer(changed), found.through).applied
-        right = isolate(scorer(changed), found.through, labels, "escalation-uid")
+        right = isolate(scorer(changed), found.through, why, "Isolate")
         assert isinstance(right, Outside)
-        assert jsonpatch.apply_patch(changed, json.loads(json.dumps(right.body))) == policy()
+        after = jsonpatch.apply_patch(changed, json.loads(json.dumps(right.body)))
+        assert after["spec"] == policy()["spec"]
+        assert held_by(read_carried(after["metadata"]), "riskladder-drill-uid") is not None
         assert isinstance(give_back(scorer(changed), found.through), Left)
     back = give_back(scorer(policy()), found.through)
     assert back == Outside(
@@ -114,6 +132,15 @@ def test_policy_is_made_put_right_and_deleted() -> None:
 # --- From the breach to the Resume ------------------------------------------------------------------------------------
 
 
+def patched(outlet: Outlet, patch: Any) -> Outlet:
+    """An object as it is after a patch."""
+    spec = {"selector": outlet.content} if outlet.kind == SERVICES.kind else outlet.content
+    about = {"namespace": "models", "name": outlet.name, "uid": outlet.uid, "resourceVersion": outlet.resource_version}
+    before = {"metadata": {**about, **carrying(outlet.labels, outlet.carried)}, "spec": spec}
+    after = jsonpatch.apply_patch(before, json.loads(json.dumps(patch)))
+    return read_service(after) if outlet.kind == SERVICES.kind else read_policy(after)
+
+
 class Street(Scene):
     """A scene with objects around the model; writes on them are carried out."""
 
@@ -125,6 +152,12 @@ class Street(Scene):
         for lifting in plan.liftings:
             self.write(lifting.write)
 
+    def _carry(self, write: Outside) -> None:
+        if write.resource.kind in (SERVICES.kind, NETWORKPOLICIES.kind):
+            self.write(write)
+        else:
+            super()._carry(write)
+
     def act(self, act: Any) -> None:
         if act.intent.through is None:
             kept = self.target
@@ -132,12 +165,12 @@ class Street(Scene):
             if self.target and kept:
                 self.target = replace(self.target, around=kept.around, selector=kept.selector)
             return
-        escalation = self.snapshot().open
-        assert escalation is not None
         assert self.target is not None
-        write = hold.outside(self.target, escalation, act.intent)
+        assert act.hold is not None
+        write = hold.outside(self.target, act.intent, act.hold, act.lock)
         assert isinstance(write, Outside), write
         self.write(write)
+        self.hold(act)
 
     def write(self, write: Outside) -> None:
         assert self.target is not None
@@ -149,7 +182,7 @@ class Street(Scene):
         elif write.verb == "delete":
             del outlets[place]
         else:
-            outlets[place] = replace(outlets[place], content=write.body[-1]["value"], set_by="riskladder")
+            outlets[place] = replace(patched(outlets[place], write.body), set_by="riskladder")
         serving = {"scorer": frozenset({"rules-0"} if self.selects(outlets) == RULES else {"pod-0"})}
         self.target = replace(self.target, around=replace(self.target.around, outlets=outlets, serving=serving))
 
@@ -284,13 +317,13 @@ def test_service_changed_between_evidence_and_act_is_saved_anew() -> None:
     target = workload(selector=SELECTOR, around=around(SERVICE))
     fallback = {"service": "scorer", "selector": RULES}
     scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Fallback", fallback=fallback))])
-    scene.carry_out(replace(scene.plan(), act=None))
+    scene.intend()
     scene.change(read_service({**SERVICE, "spec": {"selector": {"app": "scorer", "track": "stable"}}}))
     assert scene.target is not None
     scene.target = replace(scene.target, template_labels={"app": "scorer", "track": "stable"})
-    plan = scene.plan()
-    assert plan.rising is not None
-    intent = plan.rising.intent
+    rising = scene.acted().rising
+    assert rising is not None
+    intent = rising.intent
     assert (intent.action, intent.reason) == ("Fallback", Reason.EVIDENCE_OUTDATED)
     scene.run()
     status = scene.escalation.status.containment
@@ -375,7 +408,7 @@ def test_resumed_before_the_first_trail_it_is_given_back_all_the_same(action: st
     target = workload(selector=SELECTOR, around=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
     fallback = {"fallback": {"service": "scorer", "selector": RULES}} if action == "Fallback" else {}
     scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by(action, **fallback))])
-    scene.carry_out(scene.plan())
+    scene.carry_out(scene.acted())
     scene.ready()
     scene.now = at(1)
     scene.decide("Resume", "legal")

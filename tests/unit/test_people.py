@@ -18,7 +18,7 @@ from riskladder.policy.decide import decide
 from riskladder.policy.snapshot import PolicyInForce
 from riskladder.policy.trail import after_close
 from riskladder.workloads.companions.suspend import Beside
-from tests.unit.builders import NOW, Document, Scene, at, edited, ladder, scaled_by, signal, workload
+from tests.unit.builders import NOW, Document, Scene, at, edited, ladder, signal, workload
 
 LADDER = yaml.safe_load("""
 charter: {owner: model-risk}
@@ -262,11 +262,7 @@ def test_containment_that_is_not_proved_in_time_enters_the_next_rung() -> None:
 
     found = scene(edit=edit)
     found.signals = [signal(**MODERATE)]
-    plan = found.plan()
-    assert plan.opening is not None
-    found.carry_out(plan)
-    assert found.target is not None
-    scaled_by(found, 3)
+    found.intend()
     found.now = at(3)
     for _ in range(3):
         plan = found.plan()
@@ -594,16 +590,6 @@ def test_review_comes_after_the_close_and_from_the_owner() -> None:
     late = found.decide("Resume", "model-risk")
     trail = after_close(found.escalation, (late,), found.proof, found.now)
     assert trail.decisions[0].status.conditions[0].reason == Reason.ESCALATION_CLOSED
-
-
-def test_lock_of_a_storm_comes_with_the_trail() -> None:
-    found = Scene([signal(**HIGH)], ladders=[ladder(lambda spec: (spec.clear(), spec.update(LADDER)))])
-    plan = decide(replace(found.snapshot(), storm=True), found.now)
-    assert plan.opening is not None
-    assert LABEL_CONTAINMENT not in plan.opening.labels
-    found.carry_out(plan)
-    found.run()
-    assert found.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero"
 
 
 def test_rollback_never_goes_back_to_what_an_escalation_was_about() -> None:

@@ -83,7 +83,7 @@ def test_late_answer_does_not_bring_a_deleted_object_back(cache: Cache) -> None:
 @pytest.mark.parametrize("resource", [LADDERS, SIGNALS, ESCALATIONS, DEPLOYMENTS])
 def test_late_deletion_of_a_predecessor_leaves_the_object_of_the_same_name(cache: Cache, resource: Resource) -> None:
     """Events of two objects come in no order, even where one had to go before the other could be made."""
-    opening = Scene([signal(bias=0.3)]).plan().opening
+    opening = Scene([signal(bias=0.3)]).acted().opening
     assert opening is not None
     spec: dict[str, Document] = {
         LADDERS.plural: LADDER,
@@ -279,7 +279,7 @@ def test_changed_target_is_urgent_only_where_somebody_watches_it(cache: Cache) -
 
 
 def open_one(cache: Cache, edit: Edit | None = None, **metadata: Any) -> Document:
-    opening = Scene([signal(bias=0.3)]).plan().opening
+    opening = Scene([signal(bias=0.3)]).acted().opening
     assert opening is not None
     return cache.new(ESCALATIONS, metadata.pop("name", opening.name), edited(opening.spec.to_api(), edit), **metadata)
 
@@ -330,7 +330,7 @@ def test_computed_status_is_kept_until_it_is_written(cache: Cache) -> None:
 
 def closed(cache: Cache, previous: str, uid: str, created: str) -> None:
     done = {"type": "Closed", "status": "True", "reason": "Cleared", "lastTransitionTime": CREATED}
-    opening = Scene([signal(bias=0.3)]).plan().opening
+    opening = Scene([signal(bias=0.3)]).acted().opening
     assert opening is not None
     about = {"namespace": NAMESPACE, "name": escalation_name(KEY.name, "target-uid", previous), "uid": uid}
     obj = {"metadata": about, "spec": opening.spec.to_api(), "status": {"conditions": [done]}}

@@ -320,8 +320,8 @@ def test_who_goes_through_it_is_told_of_a_change_and_others_find_it_taken() -> N
     store, asked = cached("fallback")
     scene = Scene([signal(bias=0.3)], target=replace(scorer(service()), template_labels={"app": "scorer"}))
     scene.ladders = [ladder(contain_by("Fallback", fallback={"service": "scorer", "selector": RULES}))]
-    opening = scene.plan().opening
-    assert opening is not None
+    scene.intend()
+    opening = scene.escalation
     metadata = {"namespace": "models", "name": opening.name, "uid": "esc", "resourceVersion": "1"}
     about = {"labels": dict(opening.labels), "generation": 1, "creationTimestamp": CREATED}
     store.put(ESCALATIONS, {"metadata": {**metadata, **about}, "spec": opening.spec.to_api()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ from structlog.testing import capture_logs
 
 from riskladder.api.base import format_time
 from riskladder.api.chain import verify_chains
+from riskladder.api.labels import ANNOTATION_CONTAINMENT, LABEL_CONTAINED_BY, LABEL_LOCK
+from riskladder.cluster.client import ApiError, Forbidden, Refused
 from riskladder.cluster.resources import (
     CACHED,
     DECISIONS,
@@ -102,7 +105,10 @@ class World:
     def keep_up(self, which: int) -> None:
         """It sees everything and does all it has to, as it does most of the time."""
         self.operators[which].deliver(*CACHED)
-        self.operators[which].finish()
+        if self.server.refuses:  # it tries again and again: its waits are not simulated
+            self.operate(which, 40)
+        else:
+            self.operators[which].finish()
 
     def deliver(self, which: int, kinds: Sequence[Any] = CACHED) -> None:
         self.operators[which].deliver(*kinds)
@@ -110,6 +116,38 @@ class World:
     def scale(self, replicas: int) -> None:
         """An autoscaler, a person or a sync."""
         self._change(DEPLOYMENTS, lambda spec: spec.update(replicas=replicas))
+
+    def strip(self) -> None:
+        """Somebody takes away what the target carries, while the lock is."""
+        self._annotate({}, {})
+
+    def forge(self, label: bool) -> None:
+        """Somebody puts there what looks like it: the label alone, or the annotation of another object."""
+        text = json.dumps({"version": 1, "uid": "another"})
+        self._annotate({LABEL_CONTAINED_BY: "scorer-forged"} if label else {}, {ANNOTATION_CONTAINMENT: text})
+
+    def _annotate(self, labels: Document, annotations: Document) -> None:
+        target = self.server.find(DEPLOYMENTS, KEY.name)
+        if target is not None:
+            own = (LABEL_CONTAINED_BY, LABEL_LOCK)
+            kept = {key: value for key, value in target["metadata"]["labels"].items() if key not in own}
+            metadata = {**target["metadata"], "labels": kept | labels, "annotations": annotations}
+            self.server.save(DEPLOYMENTS, {**target, "metadata": metadata})
+
+    def refuse(self, status: int) -> None:
+        """Admission refuses everything on the target, for good or (0) no more."""
+        errors = {422: (Refused, "Invalid"), 403: (Forbidden, "Forbidden"), 500: (ApiError, "InternalError")}
+        if status:
+            kind, reason = errors[status]
+            self.server.refuses = lambda **about: kind(status, reason, "denied by a policy", **about)
+        else:
+            self.server.refuses = None
+
+    def erase(self) -> None:
+        """Somebody deletes the newest escalation."""
+        found = self.server.all(ESCALATIONS)
+        if found:
+            self.server.delete(ESCALATIONS, found[-1]["metadata"]["name"])
 
     def deploy(self, version: int) -> None:
         self._change(DEPLOYMENTS, lambda spec: spec.update(template=template(version)))
@@ -239,6 +277,7 @@ class World:
 
     def settle(self) -> None:
         """Everything is delivered and nobody dies: after some rounds nothing is left to write (invariant 9)."""
+        self.refuse(0)
         self.now = max(self.now, self.newest)
         quiet = 0
         for _ in range(QUIET_WITHIN):
@@ -268,9 +307,12 @@ class World:
             intents = escalation["spec"].get("intents", ())
             if target is None or not intents or suspended:
                 continue
+            by = target["metadata"]["labels"].get(LABEL_CONTAINED_BY)
             if intents[-1]["id"] > resumed(escalation):
                 self._is_contained(escalation, intents[-1], target)
+                assert by == escalation["metadata"]["name"] or "through" in intents[-1], "contained, and not held"
             else:
+                assert by is None, "resumed, and still held"
                 assert escalation["status"]["resume"].get("appliedAt"), "resumed, and never restored"
                 assert condition(escalation, "Contained").startswith("False")
         self._is_judged()

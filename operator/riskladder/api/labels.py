@@ -11,7 +11,16 @@ LABEL_TIER = f"{GROUP}/tier"
 """On an Escalation: the tier that it is in."""
 
 LABEL_CONTAINMENT = f"{GROUP}/containment"
-"""On an Escalation whose target is held: the action. The lock goes by it."""
+"""On an Escalation whose target is contained and locked: the action."""
+
+LABEL_CONTAINED_BY = f"{GROUP}/contained-by"
+"""On what a containment has changed: the name of the Escalation. The lock holds what carries it."""
+
+LABEL_LOCK = f"{GROUP}/lock"
+"""On the same, where its ladder wants it locked: the action that the lock holds it to."""
+
+ANNOTATION_CONTAINMENT = f"{GROUP}/containment"
+"""On the same: the hold (hold.py), which says why."""
 
 LABEL_ESCALATION = f"{GROUP}/escalation"
 """On records and NetworkPolicies: the escalation that they belong to."""

@@ -14,11 +14,12 @@ from typing import Any
 import structlog
 
 from riskladder.api.base import API_VERSION
-from riskladder.api.escalation import Intent
+from riskladder.api.escalation import Intent, PinnedPolicy
+from riskladder.api.hold import Hold
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import authority, resources
-from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Refused
+from riskladder.cluster.client import ApiError, Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.permissions import Permissions
 from riskladder.controller.caches.entries import Key, LadderKey, LateDecisionKey
 from riskladder.controller.caches.store import Store
@@ -27,13 +28,14 @@ from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.trail_writer import TrailWriter
-from riskladder.controller.workload_writer import NotContainable, WorkloadWriter
+from riskladder.controller.workload_writer import NotContainable, Stale, WorkloadWriter
 from riskladder.notify.courier import Courier
 from riskladder.policy.containment import state
 from riskladder.policy.containment.drift import record_undone
+from riskladder.policy.containment.holds import orphaned
 from riskladder.policy.decide import decide
 from riskladder.policy.ladders import update_ladder
-from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Rising, Settlement
+from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Restoring, Rising, Settlement
 from riskladder.policy.snapshot import Escalation, PolicyInForce, Snapshot, Stamps, TargetKey
 from riskladder.workloads.companions.suspend import Beside
 from riskladder.workloads.registry import Runtimes
@@ -48,9 +50,6 @@ PERMISSION_RECHECK = 10.0
 
 PROOF_RECHECK = 60.0
 """Seconds between looks at whether the admission policy that proves who decided is still in force."""
-
-STORM = 4
-"""Targets waiting for a containment at one time, beyond which their locks come with their trails."""
 
 FIGHT_FREE, FIGHT_LONGEST, FIGHT_MEMORY = 3, 15.0, 60.0
 """How often within FIGHT_MEMORY seconds a containment is put right at once; then each wait is twice the one before, up
@@ -73,6 +72,15 @@ class Undone:
     intent: Intent
     by: str
     at: datetime
+
+
+@dataclass(slots=True)
+class Pending:
+    """A containment write that the API server has acknowledged, until an Escalation says so."""
+
+    hold: Hold
+    policy: PinnedPolicy | None
+    stamps: Stamps
 
 
 class Reconciler:
@@ -107,6 +115,7 @@ class Reconciler:
             decide=self._decide, contain=self._contain, trail=self._write
         )
         self._stamps: dict[tuple[str, int], Stamps] = {}
+        self._pending: dict[TargetKey, Pending] = {}
         self._seen: dict[TargetKey, datetime] = {}
         """When the change that led to a containment was seen."""
         self._undone: dict[TargetKey, list[Undone]] = defaultdict(list)
@@ -179,18 +188,34 @@ class Reconciler:
             proof=proof,
             deliveries=self.outbox.deliveries if self.outbox else {},
             rehearsals=self._rehearsals,
-            storm=self.scheduler.contending > STORM,
             lock=self._lock,
             obstacle=self._obstacles.get(key, ""),
             beside=beside or {},
             seeks=self._workloads.seeks,
         )
+        snapshot = self._with_pending(snapshot)
         escalation = snapshot.open
         if escalation is not None and snapshot.target is not None and (intent := state.active_intent(escalation)):
             self._stamp(snapshot, escalation, intent)
             if stamps := self._stamps.get((escalation.uid, intent.id)):
                 snapshot = replace(snapshot, stamps={**snapshot.stamps, (escalation.uid, intent.id): stamps})
         return snapshot
+
+    def _with_pending(self, snapshot: Snapshot) -> Snapshot:
+        """Add what has been contained and has no Escalation yet; what is known of it passes to the Escalation."""
+        pending = self._pending.get(snapshot.key)
+        if pending is None:
+            return snapshot
+        intent = pending.hold.intent
+        escalation = next((e for e in snapshot.escalations if e.name == pending.hold.escalation), None)
+        if escalation is not None and any(i.id == intent.id for i in escalation.spec.intents):
+            self._stamps.setdefault((escalation.uid, intent.id), pending.stamps)
+            del self._pending[snapshot.key]
+            return snapshot
+        if snapshot.target is not None and snapshot.target.uid == pending.hold.target.uid:
+            quarantined = pending.hold.evidence.pod_template_hash or ""
+            pending.stamps = self._stamped(snapshot, intent, quarantined, pending.stamps)
+        return replace(snapshot, pending=pending.hold, pending_policy=pending.policy)
 
     def _stamp(self, snapshot: Snapshot, escalation: Escalation, intent: Intent) -> None:
         """Note the time at which a stage of the containment is first seen complete."""
@@ -199,20 +224,23 @@ class Reconciler:
         recorded = escalation.status.containment
         if before is None or (recorded is not None and recorded.intent == intent.id and recorded.pods_gone_at):
             return
+        self._stamps[key] = self._stamped(snapshot, intent, state.quarantined_hash(escalation, intent), before)
+
+    def _stamped(self, snapshot: Snapshot, intent: Intent, quarantined: str, before: Stamps) -> Stamps:
+        """Return what is known of the stages of a containment, with those that are seen complete now."""
         assert snapshot.target is not None  # noqa: S101
-        proof, now = state.prove(snapshot.target, escalation, intent), utcnow()
+        proof, now = state.verify(snapshot.target, intent, quarantined), utcnow()
         after = Stamps(
             applied_at=before.applied_at,
             endpoints_empty_at=before.endpoints_empty_at or (now if proof.endpoints_empty else None),
             pods_gone_at=before.pods_gone_at or (now if proof.pods_gone else None),
         )
-        if after != before:
-            self._stamps[key] = after
-            seen = self._seen.get(snapshot.key, intent.intended_at)
-            for stage in ("endpoints_empty", "pods_gone"):
-                at = getattr(after, f"{stage}_at")
-                if at is not None and getattr(before, f"{stage}_at") is None:
-                    self._observe(stage, intent.action, seen, at)
+        seen = self._seen.get(snapshot.key, intent.intended_at)
+        for stage in ("endpoints_empty", "pods_gone"):
+            at = getattr(after, f"{stage}_at")
+            if at is not None and getattr(before, f"{stage}_at") is None:
+                self._observe(stage, intent.action, seen, at)
+        return after
 
     def _observe(self, stage: str, action: ContainmentAction, seen: datetime, at: datetime) -> None:
         self._metrics.containment.labels(stage, str(action)).observe(max((at - seen).total_seconds(), 0.0))
@@ -226,6 +254,8 @@ class Reconciler:
         if not plan.urgent:
             if not self._is_under_way(snapshot):
                 self._seen.pop(key, None)
+            if not plan.opens and not _is_restoring(snapshot):
+                self._obstacles.pop(key, None)
             for update in plan.signals:
                 self.store.remember(key, update.signal.name, update.signal.uid, update.status)
             self._deliver(key)
@@ -251,6 +281,8 @@ class Reconciler:
 
     def _is_under_way(self, snapshot: Snapshot) -> bool:
         """Whether a containment has been applied and is not proved yet."""
+        if snapshot.pending is not None:
+            return True
         escalation = snapshot.open
         intent = state.active_intent(escalation) if escalation else None
         stamps = self._stamps.get((escalation.uid, intent.id)) if escalation and intent else None
@@ -264,7 +296,7 @@ class Reconciler:
     # --- Containing -----------------------------------------------------------------------------------------------
 
     async def _contain(self, key: Key, work: tuple[Snapshot, Plan]) -> None:
-        """The first phase: the intent, then the act. Nothing else is waited for."""
+        """Contain, in one write that says why; where it cannot, the Escalation is first. It waits for nothing else."""
         assert isinstance(key, TargetKey)  # noqa: S101
         snapshot, plan = work
         if self._observe_only:
@@ -273,18 +305,19 @@ class Reconciler:
             )
             return
         with self._watching_permissions(key.namespace):
-            if plan.opening is not None:
-                escalation = await self._open(key, plan.opening)
-            elif plan.rising is not None:
-                escalation = await self._raise(plan.rising)
-            else:
-                escalation = snapshot.open
-            if escalation is None:
+            escalation = await self._save(key, plan) if plan.opens else snapshot.open
+            if plan.opens and escalation is None:
                 self.scheduler.add(key, urgent=True)
                 return
             if plan.act is not None:
                 await self._act(key, snapshot, escalation, plan.act)
         self.scheduler.add(key)
+
+    async def _save(self, key: TargetKey, plan: Plan) -> Escalation | None:
+        """Save an Escalation, or a further intent of one; ``None`` where somebody else has saved it meanwhile."""
+        if plan.opening is not None:
+            return await self._open(key, plan.opening)
+        return await self._raise(plan.rising) if plan.rising is not None else None
 
     async def _open(self, key: TargetKey, opening: Opening) -> Escalation | None:
         body = {
@@ -324,36 +357,47 @@ class Reconciler:
         target = escalation.spec.target
         return self.store.escalation(TargetKey(escalation.namespace, target.kind, target.name), escalation.name)
 
-    async def _act(self, key: TargetKey, snapshot: Snapshot, escalation: Escalation, act: Act) -> None:
-        """The one write that contains: a compare-and-swap on the workload as it was seen."""
+    async def _act(self, key: TargetKey, snapshot: Snapshot, escalation: Escalation | None, act: Act) -> None:
+        """Write what contains: a compare-and-swap on the object as it was seen, with the hold that says why."""
         assert snapshot.target is not None  # noqa: S101
         try:
             if act.intent.through is not None:
-                await self._workloads.contain_around(key, snapshot.target, escalation, act)
+                await self._workloads.contain_around(key, snapshot.target, act)
             else:
                 await self._workloads.contain(key, snapshot.target, act)
-        except (NotContainable, Forbidden) as error:
-            self._obstacles[key] = (error.message if isinstance(error, Forbidden) else str(error))[:1000]
+        except (Conflict, Stale, NotFound):
+            raise  # it is looked at again as it is now
+        except ApiError as error:
+            if error.status:
+                self._obstacles[key] = error.message[:1000]
+            raise
+        except NotContainable as error:
+            self._obstacles[key] = str(error)[:1000]
             raise
         self._obstacles.pop(key, None)
         self.lock_matters.set()
         at = utcnow()
-        stamp = (escalation.uid, act.intent.id)
-        before = self._stamps.get(stamp)
-        self._stamps[stamp] = replace(before, applied_at=before.applied_at or at) if before else Stamps(applied_at=at)
+        is_saved = escalation is not None and any(i.id == act.intent.id for i in escalation.spec.intents)
+        if escalation is not None and is_saved:
+            stamp = (escalation.uid, act.intent.id)
+            before = self._stamps.get(stamp, Stamps())
+            self._stamps[stamp] = replace(before, applied_at=before.applied_at or at)
+        elif act.hold is not None:
+            self._pending[key] = Pending(act.hold, act.policy, Stamps(applied_at=at))
+        name = act.hold.escalation if act.hold else escalation.name if escalation else ""
         self._observe("applied", act.action, self._seen.get(key, act.intent.intended_at), at)
         log.info(
             "contained",
             namespace=key.namespace,
             target=f"{key.kind}/{key.name}",
-            escalation=escalation.name,
+            escalation=name,
             action=str(act.action),
             again=act.again,
             undone_by=act.undone_by or None,
         )
         if act.again:
             self._metrics.undone.labels(act.undone_by).inc()
-            self._undone[key].append(Undone(escalation.name, act.intent, act.undone_by, at))
+            self._undone[key].append(Undone(name, act.intent, act.undone_by, at))
             self._fights.setdefault(key, []).append(time.monotonic())
 
     # --- The trail ------------------------------------------------------------------------------------------------
@@ -389,8 +433,16 @@ class Reconciler:
                     return
                 plan = decide(snapshot, utcnow(), urgent=False)
             if self._observe_only:
+                if plan.opens:
+                    log.info("would open", target=tuple(key), escalation=plan.opening and plan.opening.name)
                 log.info("would write", target=tuple(key), escalations=len(plan.escalations), signals=len(plan.signals))
                 return
+            if plan.opens:
+                await self._save(key, plan)
+                self.scheduler.add(key)
+                return
+            if (orphan := orphaned(snapshot)) is not None:
+                await self._tell_orphan(key, orphan)
             changes = [change for change in plan.signals if self._trail.takes_status(change.signal)]
             for change in changes:  # its status may be refused because a newer reading is there: this one has counted
                 self.store.remember(key, change.signal.name, change.signal.uid, change.status)
@@ -405,16 +457,19 @@ class Reconciler:
             for decision in plan.decisions:
                 await self._trail.decision(decision)
             if plan.restoring is not None:
-                await self._workloads.restore(key, snapshot, plan.restoring)
+                await self._restore(key, snapshot, plan.restoring)
             for lifting in plan.liftings:
                 await self._workloads.lift(key, lifting)
+            for write in plan.upkeep:
+                await self._workloads.keep_up(key, write)
             for switch in plan.switches:
                 await self._workloads.switch(key, switch)
             if plan.rehearsal is not None:
                 error = await self._workloads.rehearse(key, snapshot, plan.rehearsal)
                 self._rehearsals[(plan.rehearsal.escalation.uid, plan.rehearsal.intent.id)] = (utcnow(), error)
             self._deliver(key)
-            if plan.escalations or changes or plan.restoring or plan.liftings or plan.switches or plan.rehearsal:
+            further = plan.restoring or plan.liftings or plan.upkeep or plan.switches or plan.rehearsal
+            if plan.escalations or changes or further:
                 self.scheduler.add(key)
             elif settled_again is not None:
                 self.scheduler.add(key, after=settled_again)
@@ -425,10 +480,34 @@ class Reconciler:
         """The second write of a containment; seconds after which to look again. The trail does not wait for a right."""
         try:
             return await self._workloads.settle(key, snapshot, settlement)
-        except Forbidden as error:
-            self._forbidden(key.namespace)
+        except (Forbidden, NotContainable) as error:
+            if isinstance(error, Forbidden):
+                self._forbidden(key.namespace)
             log.warning("not settled", namespace=key.namespace, target=f"{key.kind}/{key.name}", error=str(error))
             return PERMISSION_RECHECK
+
+    async def _restore(self, key: TargetKey, snapshot: Snapshot, restoring: Restoring) -> None:
+        """Bring back what a containment took away; what refuses that is said in the condition."""
+        try:
+            await self._workloads.restore(key, snapshot, restoring)
+        except (Forbidden, NotContainable) as error:
+            why = error.message if isinstance(error, Forbidden) else str(error)
+            if self._obstacles.get(key) != why[:1000]:
+                self._obstacles[key] = why[:1000]
+                self.scheduler.add(key)
+            raise
+        self._obstacles.pop(key, None)
+
+    async def _tell_orphan(self, key: TargetKey, hold: Hold) -> None:
+        """Say on the target that nobody can decide about it: it stays contained, and is found again by its ladder."""
+        message = (
+            f"contained under EscalationLadder {hold.ladder.name}, which is gone, so that nobody can decide: create "
+            f"a ladder of that name, and Escalation {hold.escalation} is opened"
+        )
+        log.warning("no ladder", namespace=key.namespace, target=f"{key.kind}/{key.name}", ladder=hold.ladder.name)
+        at = hold.intent.intended_at
+        entry = Entry(Reason.LADDER_NOT_FOUND, hold.escalation, at, message, on=(On.TARGET,), warning=True)
+        await self._trail.target(key.namespace, hold.target, entry)
 
     def _deliver(self, key: TargetKey) -> None:
         """Have delivered what is pending."""
@@ -512,6 +591,12 @@ class Reconciler:
         except Forbidden:
             self._forbidden(namespace)
             raise
+
+
+def _is_restoring(snapshot: Snapshot) -> bool:
+    """Whether something is still to be brought back."""
+    resume = snapshot.open.status.resume if snapshot.open else None
+    return resume is not None and resume.applied_at is None
 
 
 def _intents(escalation: Escalation, intent: Intent) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import structlog
 
 from riskladder.api.base import API_VERSION
 from riskladder.api.conditions import find
-from riskladder.api.escalation import LedgerHead
+from riskladder.api.escalation import LedgerHead, TargetIdentity
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import GENESIS_HASH
@@ -102,6 +102,15 @@ class TrailWriter:
             for on in entry.on:
                 await self._event(_regarding(on, escalation), entry, None if on is On.ESCALATION else about)
         return written
+
+    async def target(self, namespace: str, target: TargetIdentity, entry: Entry) -> None:
+        """Write an Event about a target that has no escalation.
+
+        Raises:
+            ApiError: The write was refused or not answered.
+        """
+        about = ObjectReference(target.api_version, target.kind, namespace, target.name, target.uid)
+        await self._event(about, entry, None)
 
     async def signal(self, update: SignalUpdate) -> None:
         """Write a signal's Events and status.

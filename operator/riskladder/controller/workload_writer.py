@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
 from riskladder.api.labels import FIELD_MANAGER
+from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import resources
-from riskladder.cluster.client import JSON, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Refused
+from riskladder.cluster.client import JSON, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Object, Refused
 from riskladder.cluster.resources import Resource
 from riskladder.controller.caches.store import Store
 from riskladder.policy.containment import companions
 from riskladder.policy.containment.hold import outside
+from riskladder.policy.containment.holds import of_escalation
 from riskladder.policy.plan import Act, Lifting, Rehearsal, Restoring, Settlement, Switch
 from riskladder.policy.snapshot import Escalation, Snapshot, TargetKey
 from riskladder.workloads.companions import keda, suspend
 from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.holding import ANNOTATIONS, Carried, hold_patch, release_patch
 from riskladder.workloads.model import Revision, Workload
-from riskladder.workloads.results import Impossible, Write
+from riskladder.workloads.results import Impossible, JsonPatch, Write
 from riskladder.workloads.safe_states.network_path import Outside
 
 log = structlog.get_logger(__name__)
@@ -35,8 +39,18 @@ SETTLE_EVERY = 2.0
 class NotContainable(Exception):  # noqa: N818 - says what became of it
     """The kind of workload, or the version of it, cannot be taken to that safe state; the message says why."""
 
-    retry_after = 60.0
-    """Seconds after which it is tried again."""
+    def __init__(self, why: str, *, retry_after: float = 60.0) -> None:
+        """Say why, and after how many seconds it is to be tried again."""
+        super().__init__(why)
+        self.retry_after = retry_after
+
+
+REFUSED_RETRY = 5.0
+"""Seconds after which a containment that was refused is tried again: what refuses it may be mended at any time."""
+
+
+class Stale(Refused):
+    """The object was not as it was seen: it has been read again, and is decided upon afresh."""
 
 
 class WorkloadWriter:
@@ -57,22 +71,26 @@ class WorkloadWriter:
         """The one write that contains.
 
         Raises:
-            ApiError: It was refused or not answered; ``Refused`` where the workload is not as it was seen.
-            NotContainable: It cannot be done, or the API server dropped what was written.
+            ApiError: It was refused or not answered; ``Stale`` where the workload is not as it was seen.
+            NotContainable: It cannot be done, or the API server refused it, or dropped what was written.
         """
-        write = await self._write_of(key, workload, act.action, act.revision)
-        stored = await self._patch(key, workload, write)
+        if act.intent.reason == Reason.ALREADY_AT_ZERO and not act.again:
+            write, carried = _as_seen(workload), workload.carried
+        else:
+            write, carried = await self._write_of(key, workload, act.action, act.revision)
+        stored = await self._patch(key, workload, _with_hold(write, workload, carried, act))
         if act.action is ContainmentAction.SCALE_TO_ZERO and stored.replicas > 0:
             raise NotContainable(f"{key.kind} {key.name}: what stops it was not kept: its CRD has no such field")
 
-    async def contain_around(self, key: TargetKey, workload: Workload, escalation: Escalation, act: Act) -> None:
+    async def contain_around(self, key: TargetKey, workload: Workload, act: Act) -> None:
         """The one write that contains without touching the workload.
 
         Raises:
-            ApiError: It was refused or not answered; ``Refused`` where the object is not as it was seen.
+            ApiError: It was refused or not answered; ``Stale`` where the object is not as it was seen.
             NotContainable: It cannot be done.
         """
-        write = outside(workload, escalation, act.intent)
+        assert act.hold is not None  # noqa: S101
+        write = outside(workload, act.intent, act.hold, act.lock)
         if isinstance(write, Impossible):
             raise NotContainable(f"{key.kind} {key.name}: {write.why}")
         await self._outside(key, write)
@@ -92,6 +110,20 @@ class WorkloadWriter:
             by=f"{write.verb} {write.resource.kind}/{write.name}",
         )
 
+    async def keep_up(self, key: TargetKey, write: Outside) -> None:
+        """Make what an object carries of a containment what it should be. Where it has changed, it is looked at again.
+
+        Raises:
+            ApiError: It was not allowed, or not answered.
+        """
+        try:
+            await self._outside(key, write)
+        except (Refused, NotFound, Conflict):
+            return
+        log.info(
+            "hold", namespace=key.namespace, target=f"{key.kind}/{key.name}", on=f"{write.resource.kind}/{write.name}"
+        )
+
     async def _outside(self, key: TargetKey, write: Outside, *, dry_run: bool = False) -> None:
         """Write on an object that is not the target, and keep the cache as new as that."""
         method = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}[write.verb]
@@ -105,9 +137,12 @@ class WorkloadWriter:
                 params={"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {}),
                 content_type=JSON_PATCH if write.verb == "patch" else JSON,
             )
-        except (Refused, NotFound, Conflict):
-            if not dry_run:
-                await self.refresh(write.resource, key.namespace, write.name)
+        except (Refused, NotFound, Conflict) as error:
+            if dry_run:
+                raise
+            found = await self.refresh(write.resource, key.namespace, write.name)
+            if isinstance(error, Refused) and write.verb == "patch":
+                raise _refusal(error, write.body, found) from error
             raise
         if dry_run:
             return
@@ -119,15 +154,15 @@ class WorkloadWriter:
 
     async def _write_of(
         self, key: TargetKey, workload: Workload, action: ContainmentAction, revision: Revision | None
-    ) -> Write:
-        """The PATCH that brings a safe state about."""
+    ) -> tuple[Write, Carried]:
+        """The PATCH that brings a safe state about, and what the object it is made for carries."""
         if action is ContainmentAction.ROLLBACK:
             assert revision is not None  # noqa: S101
             return await self._rollback(key, workload, revision)
         write = workload.runtime.stop(workload)
         if isinstance(write, Impossible):
             raise NotContainable(f"{key.kind} {key.name} cannot be stopped: {write.why}")
-        return write
+        return write, workload.carried
 
     async def _patch(self, key: TargetKey, workload: Workload, write: Write) -> Workload:
         """Write on a workload, and keep the cache as new as that; the workload as it is stored then."""
@@ -139,14 +174,16 @@ class WorkloadWriter:
             if write.subresource is not None:  # what comes back is the subresource alone
                 stored = await self._client.get(resource, key.namespace, key.name)
         except (Refused, NotFound) as error:
-            is_there = await self.refresh(resource, key.namespace, key.name)
-            if is_there and write.subresource is not None and isinstance(error, NotFound):
+            found = await self.refresh(resource, key.namespace, key.name)
+            if found and write.subresource is not None and isinstance(error, NotFound):
                 raise NotContainable(f"{key.kind} {key.name} has no {write.subresource}: {error}") from error
+            if isinstance(error, Refused):
+                raise _refusal(error, write.patch, found if write.subresource in (None, "status") else None) from error
             raise
         self._store.put(resource, stored)
         return workload.runtime.read(stored)
 
-    async def _rollback(self, key: TargetKey, workload: Workload, to: Revision) -> Write:
+    async def _rollback(self, key: TargetKey, workload: Workload, to: Revision) -> tuple[Write, Carried]:
         """The patch, from the objects as they are stored: they are too large to be cached for every workload."""
         runtime = workload.runtime
         live = await self._client.get(runtime.resource, key.namespace, key.name)
@@ -154,15 +191,17 @@ class WorkloadWriter:
         seen = (workload.uid, workload.digest, to.uid if old else "")
         found = (live["metadata"]["uid"], runtime.read(live).digest, old["metadata"]["uid"] if old else "")
         if found != seen:
-            raise Refused(
+            raise Stale(
                 422, "Changed", "changed since it was seen", verb="get", resource=runtime.resource.title, where=key.name
             )
-        return runtime.roll_back(live, old, to)
+        return runtime.roll_back(live, old, to), runtime.read(live).carried
 
     async def restore(self, key: TargetKey, snapshot: Snapshot, restoring: Restoring) -> None:
         """Bring back what a containment took away: a compare-and-swap on the workload as it was seen."""
         assert snapshot.target is not None  # noqa: S101
         write = snapshot.target.runtime.restore(snapshot.target, restoring.replicas, restoring.fields)
+        if write.subresource is None:  # what is brought back is held no more, in the same write
+            write = Write([*write.patch, *release_patch(snapshot.target.carried)])
         await self._patch(key, snapshot.target, write)
         log.info(
             "restored",
@@ -197,7 +236,9 @@ class WorkloadWriter:
         """The containment of a drill as a dry run: what the API server refuses, or nothing."""
         assert snapshot.target is not None  # noqa: S101
         if rehearsal.intent.through is not None:
-            write_or_why = outside(snapshot.target, rehearsal.escalation, rehearsal.intent)
+            hold = of_escalation(rehearsal.escalation, rehearsal.intent)
+            assert hold is not None  # noqa: S101 - evidence is taken when a drill is opened
+            write_or_why = outside(snapshot.target, rehearsal.intent, hold, str(rehearsal.intent.action))
             if isinstance(write_or_why, Impossible):
                 return write_or_why.why[:500]
             try:
@@ -209,7 +250,7 @@ class WorkloadWriter:
         if rehearsal.revision is None:
             action = ContainmentAction.SCALE_TO_ZERO
         try:
-            write = await self._write_of(key, snapshot.target, action, rehearsal.revision)
+            write, _ = await self._write_of(key, snapshot.target, action, rehearsal.revision)
             await self._client.request(
                 "PATCH",
                 resource.path(key.namespace, key.name, write.subresource),
@@ -288,11 +329,56 @@ class WorkloadWriter:
         self._problems.pop(place, None)
         log.info("switched", namespace=key.namespace, kind=kind, name=name, suspend=switch.suspend)
 
-    async def refresh(self, resource: Resource, namespace: str, name: str) -> bool:
-        """Replace what is cached by what is stored: the cache was behind. Whether it is there."""
+    async def refresh(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """Replace what is cached by what is stored: the cache was behind. Return that, or ``None`` for nothing."""
         try:
-            self._store.put(resource, await self._client.get(resource, namespace, name))
+            found = await self._client.get(resource, namespace, name)
         except NotFound:
             self._store.drop_unless(resource, (), namespace=namespace, name=name)
-            return False
-        return True
+            return None
+        self._store.put(resource, found)
+        return found
+
+
+def _as_seen(workload: Workload) -> Write:
+    """A patch that changes nothing, if the workload is as it was seen: it has no replicas, and is only held."""
+    seen = {"/metadata/uid": workload.uid, "/metadata/resourceVersion": workload.resource_version}
+    return Write([{"op": "test", "path": path, "value": value} for path, value in seen.items()])
+
+
+def _with_hold(write: Write, workload: Workload, carried: Carried, act: Act) -> Write:
+    """The same patch with the hold, where the object can carry it."""
+    if act.hold is None or write.subresource is not None:
+        return write
+    hold = act.hold.model_copy(update={"uid": workload.uid})
+    made = any(step["op"] == "add" and step["path"] == ANNOTATIONS for step in write.patch)
+    version = workload.resource_version
+    more = hold_patch(carried, hold, act.lock, version=version, has_annotations=made)
+    return Write([*write.patch, *more])
+
+
+def _refusal(error: Refused, patch: JsonPatch, found: Object | None) -> Exception:
+    """Tell a refusal from staleness: where every test of the patch holds on the object as it is, something refused it.
+
+    Args:
+        error: What was answered.
+        patch: What was sent.
+        found: The object as it is now; ``None`` where that says nothing.
+    """
+    if found is not None and all(_at(found, step["path"]) == step["value"] for step in patch if step["op"] == "test"):
+        return NotContainable(error.message, retry_after=REFUSED_RETRY)
+    return Stale(
+        error.status, error.reason, error.message, verb=error.verb, resource=error.resource, where="as it was seen"
+    )
+
+
+def _at(obj: Object, path: str) -> Any:
+    """What stands at a JSON Pointer; ``None`` for nothing."""
+    found: Any = obj
+    for part in path.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list):
+            found = found[int(name)] if name.isdigit() and int(name) < len(found) else None
+        else:
+            found = found.get(name) if isinstance(found, dict) else None
+    return found

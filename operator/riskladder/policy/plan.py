@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from riskladder.api.decision import DecisionStatus
-from riskladder.api.escalation import EscalationSpec, EscalationStatus, Intent
+from riskladder.api.escalation import EscalationSpec, EscalationStatus, Intent, PinnedPolicy
+from riskladder.api.hold import Hold
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import Reason
@@ -34,7 +35,7 @@ class On(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A new escalation: intent, evidence and lock label, saved in one write before anything is touched."""
+    """A new escalation: created from the hold of what has been contained, or before that where nothing carries one."""
 
     namespace: str
     name: str
@@ -44,7 +45,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Rising:
-    """A further intent for an open escalation, saved in one write with the lock label before anything is touched."""
+    """A further intent of an open escalation: from a hold, or before the act where nothing carries one."""
 
     escalation: Escalation
     labels: Mapping[str, str]
@@ -53,7 +54,7 @@ class Rising:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One containment write, a compare-and-swap on the workload."""
+    """One containment write, a compare-and-swap on the workload, which says why in the same instant."""
 
     intent: Intent
     action: ContainmentAction
@@ -65,6 +66,12 @@ class Act:
     """It had been contained under this intent before: somebody undid it."""
     undone_by: str = ""
     """Field manager that did."""
+    hold: Hold | None = None
+    """What the object is to carry of it, in the same write; ``None`` where that cannot be."""
+    lock: str = ""
+    """The action that the lock is to hold it to; empty for no lock."""
+    policy: PinnedPolicy | None = None
+    """What its Escalation is to be under, where that is not there yet."""
 
 
 class Measure(NamedTuple):
@@ -180,7 +187,8 @@ class LadderUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything one pass over a target has to do: first containment, then, when none waits anywhere, the trail."""
+    """Everything one pass over a target has to do: containment first; when none waits anywhere, then the Escalation
+    that says so, and after it the trail."""
 
     opening: Opening | None = None
     rising: Rising | None = None
@@ -191,23 +199,25 @@ class Plan:
     settlement: Settlement | None = None
     restoring: Restoring | None = None
     liftings: tuple[Lifting, ...] = ()
+    upkeep: tuple[Outside, ...] = ()
+    """What makes the holds that objects carry what they should be."""
     switches: tuple[Switch, ...] = ()
     rehearsal: Rehearsal | None = None
     wake_at: datetime | None = None
     """When to look again without any event: the next deadline, staleness, or settling time."""
 
     @property
-    def contains(self) -> bool:
-        """Whether the plan has a containment that must not wait."""
+    def urgent(self) -> bool:
+        """Whether the plan has a containment, which must not wait."""
         return self.act is not None
 
     @property
-    def urgent(self) -> bool:
-        """Whether the plan has writes of the first phase."""
-        return self.opening is not None or self.rising is not None or self.act is not None
+    def opens(self) -> bool:
+        """Whether an Escalation, or a further intent of one, is to be saved first."""
+        return self.opening is not None or self.rising is not None
 
     @property
     def has_trail(self) -> bool:
-        """Whether the plan has writes of the second phase."""
-        further = self.settlement or self.restoring or self.liftings or self.switches or self.rehearsal
-        return bool(self.escalations or self.signals or self.decisions or further)
+        """Whether the plan has writes that wait until nothing is left to contain."""
+        further = self.settlement or self.restoring or self.liftings or self.upkeep or self.switches or self.rehearsal
+        return bool(self.escalations or self.signals or self.decisions or further or self.opens)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from riskladder.api.conditions import is_true
 from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec, Resolution
 from riskladder.api.escalation import EscalationSpec, EscalationStatus, PinnedPolicy, RiskAcceptance, SignalRef
+from riskladder.api.hold import Hold
 from riskladder.api.ladder import EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
@@ -196,12 +197,14 @@ class Snapshot:
     """Why it could not be contained the last time, where trying again at once is of no use."""
     beside: Mapping[tuple[str, str], Beside] = field(default_factory=dict)
     """By kind and name: what belongs to the containment beside the model, if somebody has looked."""
+    pending: Hold | None = None
+    """The hold of a containment write that the API server has acknowledged, until its Escalation says so."""
+    pending_policy: PinnedPolicy | None = None
+    """The policy that it was under."""
     seeks: bool = False
     """Whether what scales the model is looked for: it may be put beside it at any time."""
     breached: frozenset[str] = frozenset()
     """Hashes of the pod templates that an escalation of this very target was about, false alarms left out."""
-    storm: bool = False
-    """Whether many containments are waiting: what can come later does."""
     lock: str | None = None
     """What is missing of the admission policy that holds a contained workload; empty while it is in force, ``None``
     until somebody has looked."""

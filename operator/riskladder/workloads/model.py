@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
+from riskladder.workloads.holding import NOTHING, Carried
 from riskladder.workloads.network import Around
 from riskladder.workloads.results import Impossible, Object, Verification, Write
 
@@ -119,6 +120,8 @@ class Workload:
     """The ``metav1.LabelSelector`` of its pods, where it has one."""
     template_labels: Mapping[str, str] = field(default_factory=dict)
     """The labels that its current template gives to pods."""
+    carried: Carried = NOTHING
+    """What its metadata say of a containment."""
     around: Around | None = None
     """What traffic passes on its way to its pods, where the operator may change that."""
 
@@ -187,6 +190,10 @@ class Runtime(Protocol):
     @property
     def level(self) -> str:
         """CEL: how much of it is asked to run, of ``object``: 0 is stopped. The lock refuses to raise it."""
+
+    @property
+    def annotates(self) -> bool:
+        """Whether the write that stops it is on the object itself, so that it can carry the hold as well."""
 
     @property
     def is_switch(self) -> bool:

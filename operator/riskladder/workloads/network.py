@@ -11,6 +11,7 @@ from typing import Any
 
 from riskladder.api.escalation import Through
 from riskladder.api.resource import Resource
+from riskladder.workloads.holding import NOTHING, Carried, read_carried
 from riskladder.workloads.results import Object
 from riskladder.workloads.selectors import matches
 
@@ -40,6 +41,8 @@ class Outlet:
     problem: str = ""
     """Why it cannot be used, or what has not taken effect yet, for people."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    carried: Carried = NOTHING
+    """What its metadata say of a containment."""
 
     @classmethod
     def read(cls, kind: str, obj: Object, content: Any, by: tuple[str, str], problem: str = "") -> Outlet:
@@ -63,6 +66,7 @@ class Outlet:
             set_at=by[1],
             problem=problem,
             labels=dict(metadata.get("labels") or {}),
+            carried=read_carried(metadata),
         )
 
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from riskladder.api.hold import Hold
+from riskladder.policy.snapshot import TargetKey
+from riskladder.workloads.holding import held_by
 from riskladder.workloads.network import HTTPROUTES, NETWORKPOLICIES, RESOURCES, SERVICES, Around, Outlet
 from riskladder.workloads.safe_states.fallback import read_route, read_service
 from riskladder.workloads.safe_states.isolate import read_policy
@@ -29,6 +32,8 @@ class AroundCache:
         """The kinds that are watched."""
         self._changed = changed
         self._outlets: dict[str, dict[tuple[str, str], Outlet]] = defaultdict(dict)
+        self._held: dict[tuple[str, str, str], Hold] = {}
+        """By namespace, kind and name: the holds that these objects carry."""
         self.readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
             RESOURCES[kind].title: (partial(self._put, kind), partial(self._drop, kind)) for kind in enabled
         }
@@ -39,6 +44,7 @@ class AroundCache:
         before = self._outlets[namespace].get((kind, outlet.name))
         # A snapshot that was taken of the namespace stays as it was taken.
         self._outlets[namespace] = {**self._outlets[namespace], (kind, outlet.name): outlet}
+        self._note(namespace, outlet)
         same = before is not None and (before.uid, before.content) == (outlet.uid, outlet.content)
         self._changed(namespace, kind, outlet.name, not same)
 
@@ -48,12 +54,35 @@ class AroundCache:
         known = self._outlets[namespace].get(place)
         if known is None or known.uid != metadata["uid"]:
             return
+        self._held.pop((namespace, *place), None)
         left = {key: outlet for key, outlet in self._outlets[namespace].items() if key != place}
         if left:
             self._outlets[namespace] = left
         else:
             del self._outlets[namespace]
         self._changed(namespace, kind, metadata["name"], True)
+
+    def _note(self, namespace: str, outlet: Outlet) -> None:
+        """Keep for which target an object carries a hold."""
+        hold = held_by(outlet.carried, outlet.uid)
+        if hold is None:
+            self._held.pop((namespace, outlet.kind, outlet.name), None)
+        else:
+            self._held[namespace, outlet.kind, outlet.name] = hold
+
+    def held_for(self, namespace: str, kind: str, name: str) -> TargetKey | None:
+        """The target for which an object carries a hold, if it does."""
+        hold = self._held.get((namespace, kind, name))
+        return TargetKey(namespace, hold.target.kind, hold.target.name) if hold else None
+
+    def holds(self, key: TargetKey) -> list[Hold]:
+        """The holds that are carried for a target."""
+        return [hold for place, hold in self._held.items() if self.held_for(*place) == key]
+
+    @property
+    def carrying(self) -> set[TargetKey]:
+        """The targets for which anything carries a hold."""
+        return {key for place in self._held if (key := self.held_for(*place)) is not None}
 
     def get(
         self, namespace: str, serving: Mapping[str, frozenset[str]], taken: Mapping[tuple[str, str], str]

@@ -54,6 +54,7 @@ from riskladder.policy.snapshot import (
     breached_by,
     settled_by,
 )
+from riskladder.workloads.holding import held_by
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.registry import Runtimes
@@ -388,18 +389,20 @@ class Store:
     # --- Workloads ------------------------------------------------------------------------------------------------
 
     def _workload_changed(self, key: TargetKey, spec: bool) -> None:
-        if key in self._signals or key in self._open:
+        if key in self._signals or key in self._open or key in self.workloads.carrying:
             self._enqueue(key, spec)
 
     def _workload_moved(self, key: TargetKey) -> None:
         """Pods and endpoints matter only while a containment is to be proved: everything else is left asleep."""
-        if any(e.spec.intents for e in self._open.get(key, {}).values()):
+        if key in self.workloads.carrying or any(e.spec.intents for e in self._open.get(key, {}).values()):
             self._enqueue(key, False)
 
     # --- What is around them --------------------------------------------------------------------------------------
 
     def _around_changed(self, namespace: str, kind: str, name: str, content: bool) -> None:
         """A policy of others matters to whatever is isolated, a Service or a route to what goes through it."""
+        if (key := self.around.held_for(namespace, kind, name)) is not None:
+            self._enqueue(key, False)
         for key, escalation, through in self._ways(namespace):
             if (through.kind, through.name) == (kind, name):
                 self._enqueue(key, content and escalation.is_open)
@@ -455,6 +458,7 @@ class Store:
             around = self.around.get(key.namespace, self.workloads.serving(key.namespace), self._taken(key))
             target = replace(target, around=around)
         names = {s.spec.ladder for s in signals if s.spec} | {e.spec.ladder.name for e in escalations}
+        names |= self._held_under(key, target)
         ladders = {
             name: entry.ladder for name in names if (entry := self.ladders.get((key.namespace, name))) is not None
         }
@@ -475,6 +479,11 @@ class Store:
             decisions={e.name: d for e in escalations if e.is_open and (d := self.undecided(key.namespace, e.name))},
         )
 
+    def _held_under(self, key: TargetKey, target: Workload | None) -> set[str]:
+        """The ladders of the holds that are carried for a target: their Escalations may still have to be created."""
+        carried = [held_by(target.carried, target.uid)] if target and not target.carried.is_empty else []
+        return {hold.ladder.name for hold in (*carried, *self.around.holds(key)) if hold is not None}
+
     def _settled(self, target: Workload) -> Settled:
         """What people settled last, and an acceptance of risk that may still run."""
         found = [e.settled for e in self._closed.get(target.uid, {}).values() if not e.drill and e.settled.closed_at]
@@ -492,5 +501,6 @@ class Store:
         return max(last, key=lambda uid: (closed[uid].created, uid), default="")
 
     def targets(self) -> set[TargetKey]:
-        """Every target that some signal or open escalation names."""
-        return set(self._signals) | {key for key, by_name in self._open.items() if by_name}
+        """Every target that some signal, open escalation or hold names."""
+        named = set(self._signals) | {key for key, by_name in self._open.items() if by_name}
+        return named | self.workloads.carrying | self.around.carrying

@@ -55,6 +55,8 @@ class WorkloadCache:
         self._services: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         """By namespace and Service: names of its slices, where traffic may be sent elsewhere."""
         self._workloads: dict[TargetKey, Workload] = {}
+        self.carrying: set[TargetKey] = set()
+        """The workloads that carry anything of a containment."""
         self._keys: dict[str, TargetKey] = {}
         """By uid of the workload."""
         self._revisions: dict[str, dict[str, Revision]] = defaultdict(dict)
@@ -107,6 +109,10 @@ class WorkloadCache:
             workload = replace(workload, current_hash=before.current_hash)  # until its controller has seen the rest
         self._workloads[key] = workload
         self._keys[workload.uid] = key
+        if workload.carried.is_empty:
+            self.carrying.discard(key)
+        else:
+            self.carrying.add(key)
         if workload.pod_labels is not None:
             self._by_labels[key.namespace][key] = workload.pod_labels
         changed = before is None or (before.uid, before.generation, before.labels, before.replicas) != (
@@ -123,6 +129,7 @@ class WorkloadCache:
         self._keys.pop(metadata["uid"], None)
         if key in self._workloads and self._workloads[key].uid == metadata["uid"]:
             del self._workloads[key]
+            self.carrying.discard(key)
             self._by_labels[key.namespace].pop(key, None)
             if not self._by_labels[key.namespace]:
                 del self._by_labels[key.namespace]

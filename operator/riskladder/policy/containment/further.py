@@ -26,7 +26,7 @@ from riskladder.policy.containment.choose import (
     severity,
     take_evidence,
 )
-from riskladder.policy.containment.opening import carried_on, labels_of, locks_at_once, strongest
+from riskladder.policy.containment.opening import carried_on, labels_of, strongest
 from riskladder.policy.containment.state import (
     active_intent,
     may_act,
@@ -112,7 +112,7 @@ def raise_escalation(
     if workload is None or workload.uid != escalation.spec.target.uid or len(escalation.spec.intents) >= MAX_INTENTS:
         return None
     active = active_intent(escalation)
-    number, policy = len(escalation.spec.intents) + 1, escalation.spec.policy
+    number, policy = max((i.id for i in escalation.spec.intents), default=0) + 1, escalation.spec.policy
     found = _further(snapshot, judgement, escalation, active, number, now)
     if found is not None:
         intent, choice, lock = found
@@ -126,10 +126,8 @@ def raise_escalation(
     else:
         return None
     tier = max((escalation.labels.get(LABEL_TIER, ""), intent.tier), key=lambda name: rank(policy, name))
-    labels = labels_of(escalation.spec.ladder.name, tier, intent, lock=locks_at_once(snapshot, lock))
+    labels = labels_of(escalation.spec.ladder.name, tier, intent, lock=lock)
     rising = Rising(escalation, labels, intent)
-    if choice.reason is Reason.ALREADY_AT_ZERO:
-        return rising, None
     act = Act(intent, intent.action, severity(policy, intent.tier), choice.revision)
     if found is None and active is not None and was_applied(snapshot, escalation, active):
         act = replace(act, again=True, undone_by=reverted_by(workload, active))

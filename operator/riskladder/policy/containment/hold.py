@@ -5,11 +5,13 @@ from __future__ import annotations
 from riskladder.api.escalation import (
     Intent,
 )
-from riskladder.api.labels import LABEL_ESCALATION, LABEL_LADDER
+from riskladder.api.hold import Hold
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment.choose import severity
+from riskladder.policy.containment.holds import is_carried, of_escalation, with_hold
 from riskladder.policy.containment.state import (
     active_intent,
+    is_locked,
     may_act,
     prove,
     quarantined_hash,
@@ -37,7 +39,7 @@ def carry_out(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) 
     if intent.action is ContainmentAction.ROLLBACK and revision is None:
         return None
     again = was_applied(snapshot, escalation, intent)
-    return Act(
+    act = Act(
         intent=intent,
         action=intent.action,
         tier_rank=severity(escalation.spec.policy, intent.tier),
@@ -45,6 +47,9 @@ def carry_out(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) 
         again=again,
         undone_by=reverted_by(workload, intent) if again else "",
     )
+    if not is_carried(workload, intent):
+        return act
+    return with_hold(act, of_escalation(escalation, intent), locked=is_locked(snapshot, escalation, intent))
 
 
 def settle(snapshot: Snapshot, judgement: Judgement) -> Settlement | None:
@@ -68,11 +73,10 @@ def settle(snapshot: Snapshot, judgement: Judgement) -> Settlement | None:
     return Settlement(escalation, write) if write is not None else None
 
 
-def outside(workload: Workload, escalation: Escalation, intent: Intent) -> Outside | Impossible:
-    """The write that carries out an intent which does not act on the workload itself."""
+def outside(workload: Workload, intent: Intent, hold: Hold, lock: str) -> Outside | Impossible:
+    """Return the write that carries out an intent which does not act on the workload itself."""
     through = intent.through
     assert through is not None  # noqa: S101
     if through.kind != NETWORKPOLICIES.kind:
-        return fallback.divert(workload, through)
-    labels = {LABEL_LADDER: escalation.spec.ladder.name, LABEL_ESCALATION: escalation.name}
-    return isolate.isolate(workload, through, labels, escalation.uid)
+        return fallback.divert(workload, through, hold, lock)
+    return isolate.isolate(workload, through, hold, lock)

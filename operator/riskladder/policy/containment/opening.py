@@ -50,17 +50,6 @@ def escalation_name(target_name: str, target_uid: str, last_closed: str) -> str:
     return f"{target_name[:NAME_PREFIX_LIMIT].replace('.', '-').rstrip('-')}-{digest}"
 
 
-def locks_at_once(snapshot: Snapshot, wanted: bool) -> bool:
-    """Whether the lock is switched on in the very write that saves the intent.
-
-    The API server holds every write on a workload against each lock of its namespace, which takes it some 0.3 ms for
-    each: in a storm of breaches that would slow down the containments themselves. Then the lock comes with the trail,
-    except where it is there already and only passes from one escalation of the target to the next.
-    """
-    is_held = any(e.is_open and LABEL_CONTAINMENT in e.labels for e in snapshot.escalations)
-    return wanted and (is_held or not snapshot.storm)
-
-
 def labels_of(ladder: str, tier: str, intent: Intent | None, *, lock: bool) -> dict[str, str]:
     """Return the labels of an escalation with that intent."""
     labels = {LABEL_LADDER: ladder, LABEL_TIER: tier}
@@ -96,13 +85,13 @@ def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> 
             group.ladder.name,
             tier,
             intent,
-            lock=locks_at_once(snapshot, demand is not None and demand.containment.lock),
+            lock=demand is not None and demand.containment.lock,
         ),
         spec=opening_spec(
             workload, group, cause, (intent,) if intent else (), now, saved=choice.saved if choice else ()
         ),
     )
-    if intent is None or choice is None or choice.reason is Reason.ALREADY_AT_ZERO:
+    if intent is None or choice is None:
         return opening, None
     return opening, Act(intent, intent.action, severity(group.policy, tier), choice.revision)
 
@@ -140,13 +129,12 @@ def _inherit(snapshot: Snapshot, workload: Workload, now: datetime) -> tuple[Ope
                 before.spec.ladder.name,
                 intent.tier,
                 renewed,
-                lock=locks_at_once(snapshot, is_locked(snapshot, before, intent)),
+                lock=is_locked(snapshot, before, intent),
             ),
             spec=before.spec.model_copy(update=update),
         )
-        is_done = choice.reason is Reason.ALREADY_AT_ZERO
         severe = severity(before.spec.policy, intent.tier)
-        return opening, None if is_done else Act(renewed, renewed.action, severe, choice.revision)
+        return opening, Act(renewed, renewed.action, severe, choice.revision)
     return None
 
 

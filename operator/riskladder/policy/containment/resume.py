@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
+from riskladder.api.base import format_time
+from riskladder.api.conditions import find
 from riskladder.api.escalation import (
     ContainmentStatus,
     ResumeStatus,
@@ -20,6 +22,8 @@ from riskladder.policy.plan import Entry, Lifting, Measure, On, Restoring
 from riskladder.policy.signals.groups import Group, Judgement
 from riskladder.policy.snapshot import Snapshot
 from riskladder.workloads.safe_states.network_path import Left, Outside, Waits
+
+NOT_YET_RESTORED = "what brings it back is refused"
 
 
 def steps(draft: Draft) -> tuple[int, ...]:
@@ -67,6 +71,7 @@ def resume(draft: Draft) -> None:
         if any(isinstance(found, (Outside, Waits)) for found in others.values()):
             return
         left = [found.why[:512] for found in others.values() if isinstance(found, Left)]
+    _note_refusal(draft, ended)
     if ended.done < len(ended.steps):
         if ended.watch_until is not None:
             draft.wake.append(ended.watch_until)
@@ -96,6 +101,15 @@ def resume(draft: Draft) -> None:
     draft.entries.append(Entry(Reason.RESTORED, key, draft.now, message, detail, on=(On.TARGET,), measure=measure))
     if left:
         not_contained(draft)  # says so, too
+
+
+def _note_refusal(draft: Draft, ended: ResumeStatus) -> None:
+    """Say once for each step that what brings the model back is refused; it is tried again."""
+    why = draft.snapshot.obstacle
+    before = find(draft.escalation.status.conditions, ConditionType.CONTAINED)
+    if why and (before is None or NOT_YET_RESTORED not in before.message):
+        key = f"restore-refused/{ended.intent}/{ended.done}/{format_time(draft.now)}"
+        draft.warn(Reason.NOT_RESTORED, key, f"{NOT_YET_RESTORED}, and tried again: {why}", intent=str(ended.intent))
 
 
 def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatus, now: datetime) -> bool:
@@ -191,7 +205,8 @@ def waiting_for(draft: Draft) -> str:
     if ended.applied_at is not None or ended.done:
         return "".join(f"; {why}" for why in ended.left)
     found = restore.back(workload, draft.escalation).values()
-    return "".join(f"; {it.why}" for it in found if isinstance(it, Waits))
+    refused = f"; {NOT_YET_RESTORED}: {draft.snapshot.obstacle}" if draft.snapshot.obstacle else ""
+    return "".join(f"; {it.why}" for it in found if isinstance(it, Waits)) + refused
 
 
 def on_the_way(resume: ResumeStatus) -> str:

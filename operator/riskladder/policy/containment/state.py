@@ -43,14 +43,24 @@ def quarantined_hash(escalation: Escalation, intent: Intent) -> str:
 
 
 def prove(workload: Workload, escalation: Escalation, intent: Intent) -> Verification:
-    """How far the intent has got on the workload as it is now."""
+    """Return how far an intent of an escalation has got on the workload as it is now."""
+    return verify(workload, intent, quarantined_hash(escalation, intent))
+
+
+def verify(workload: Workload, intent: Intent, quarantined: str) -> Verification:
+    """Return how far an intent has got on the workload as it is now.
+
+    Args:
+        workload: As it is now.
+        intent: What was intended.
+        quarantined: Hash of the revision that a rollback takes out of service.
+    """
     if intent.through is not None:
         if intent.through.kind == NETWORKPOLICIES.kind:
             return isolate.prove(workload, intent.through)
         return fallback.prove(workload, intent.through)
     if intent.action is ContainmentAction.ROLLBACK:
         wanted = intent.pod_template_hash or ""
-        quarantined = quarantined_hash(escalation, intent)
         return workload.runtime.prove_rolled_back(workload, quarantined=quarantined, wanted=wanted)
     return workload.runtime.prove_stopped(workload)
 

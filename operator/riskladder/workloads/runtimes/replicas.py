@@ -12,9 +12,10 @@ from collections.abc import Collection, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar, TypedDict
 
-from riskladder.api.labels import FIELD_MANAGER
+from riskladder.api.labels import FIELD_MANAGER, LABEL_CONTAINED_BY, LABEL_LOCK
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
+from riskladder.workloads.holding import Carried, read_carried
 from riskladder.workloads.model import Image, Pod, Revision, Runtime, Workload
 from riskladder.workloads.results import Impossible, Object, Verification, Write
 
@@ -111,11 +112,15 @@ class Identity(TypedDict):
     resource_version: str
     generation: int
     labels: Mapping[str, str]
+    carried: Carried
 
 
 def identity(runtime: Runtime, obj: Object) -> Identity:
     """Which object it is."""
     metadata = obj["metadata"]
+    carried, labels = read_carried(metadata), dict(metadata.get("labels") or {})
+    if not carried.is_empty:  # they say nothing about what the workload is
+        labels = {key: value for key, value in labels.items() if key not in (LABEL_CONTAINED_BY, LABEL_LOCK)}
     return Identity(
         runtime=runtime,
         api_version=runtime.resource.api_version,
@@ -125,7 +130,8 @@ def identity(runtime: Runtime, obj: Object) -> Identity:
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
         generation=metadata.get("generation", 0),
-        labels=dict(metadata.get("labels") or {}),
+        labels=labels,
+        carried=carried,
     )
 
 
@@ -153,6 +159,7 @@ class NoRollback:
     """A kind of which no earlier revision can be gone back to."""
 
     content: str = ""
+    annotates: bool = True
     no_history: ClassVar[str]
     """Why, for people; ``{kind}`` stands for the kind."""
 
@@ -178,6 +185,7 @@ class Replicas:
     component: str = ""
     history: Resource | None = None
     by_labels: bool = False
+    annotates: bool = True
     is_switch: bool = False
     permissions: tuple[Grant, ...] = ()
     level = "object.spec.?replicas.orValue(1)"

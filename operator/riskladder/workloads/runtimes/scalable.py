@@ -62,6 +62,7 @@ class Scalable(NoRollback):
     history: Resource | None = None
     by_labels = True
     level = "object.spec.?replicas.orValue(1)"
+    annotates = False
     is_switch = False
     no_history = "a {kind} is known by its scale alone, which has no revisions"
 

@@ -11,16 +11,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from riskladder.api.escalation import MAX_SAVED, SavedField, Through
+from riskladder.api.hold import Hold
 from riskladder.api.tiers import Fallback
 from riskladder.workloads.grant import Component, Grant
+from riskladder.workloads.holding import release_patch
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import HTTPROUTES, RESOURCES, SERVICES, Outlet, title
 from riskladder.workloads.results import Impossible, JsonPatch, Object, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
-from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, Way, labels_of, reach, seen
+from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, Way, held, labels_of, reach, seen
 
 PATHS = {SERVICES.kind: "/spec/selector", HTTPROUTES.kind: "/spec/rules"}
 """What is changed of each kind."""
@@ -198,8 +201,15 @@ def done(through: Through) -> str:
     return _goes(through).replace(" to ", " goes to ", 1)
 
 
-def divert(workload: Workload, through: Through) -> Outside | Impossible:
-    """The write that sends traffic elsewhere, only if the object is as it was seen (a compare-and-swap)."""
+def divert(workload: Workload, through: Through, hold: Hold | None = None, lock: str = "") -> Outside | Impossible:
+    """Return the write that sends traffic elsewhere, only if the object is as it was seen (a compare-and-swap).
+
+    Args:
+        workload: Whose traffic it is.
+        through: The Service or HTTPRoute.
+        hold: What the object is to carry of that.
+        lock: The action that the lock is to hold it to; empty for no lock.
+    """
     around = reach(workload, through.kind)
     if isinstance(around, Impossible):
         return around
@@ -207,13 +217,19 @@ def divert(workload: Workload, through: Through) -> Outside | Impossible:
     if why := usable(workload, through):
         return Impossible(why)
     assert found is not None  # noqa: S101
-    return _patch(found, _wanted(found, through))
+    write = _patch(found, _wanted(found, through))
+    return held(write, found, hold, lock)
 
 
 def _wanted(found: Outlet, through: Through) -> Any:
     if through.kind == SERVICES.kind:
         return dict(through.selector or {})
     return diverted(found.content, through.backend or "")
+
+
+def _given_back(found: Outlet, content: Any) -> Outside:
+    write = _patch(found, content)
+    return replace(write, body=[*write.body, *release_patch(found.carried)])
 
 
 def _patch(found: Outlet, content: Any) -> Outside:
@@ -282,9 +298,9 @@ def give_back(workload: Workload, saved: SavedField) -> Outside | Left | Waits |
     by = found.set_by or "somebody"
     changed = Left(f"{what} was changed by {by} while the model was contained: it stays as it is")
     if through.kind == SERVICES.kind:
-        return _patch(found, before) if found.content == through.selector else changed
+        return _given_back(found, before) if found.content == through.selector else changed
     rules = undiverted(found.content or (), before, through.backend or "")
     if rules is not None:
-        return _patch(found, rules) if rules != found.content else None
+        return _given_back(found, rules) if rules != found.content else None
     is_back = [r.get("backendRefs") for r in found.content or ()] == [r.get("backendRefs") for r in before]
     return None if is_back else changed

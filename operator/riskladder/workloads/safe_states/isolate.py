@@ -10,15 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import SavedField, Through
-from riskladder.api.labels import FIELD_MANAGER, LABEL_ESCALATION
+from riskladder.api.hold import Hold, write_hold
+from riskladder.api.labels import (
+    ANNOTATION_CONTAINMENT,
+    FIELD_MANAGER,
+    LABEL_CONTAINED_BY,
+    LABEL_ESCALATION,
+    LABEL_LADDER,
+    LABEL_LOCK,
+)
 from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES, Around, Outlet, selects, title
 from riskladder.workloads.results import Impossible, Object, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
-from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, Way, labels_of, reach, seen
+from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, Way, held, labels_of, reach, seen
 
 BOTH = ("Ingress", "Egress")
 
@@ -98,14 +105,16 @@ def in_place(workload: Workload, found: Outlet | None) -> bool:
     return is_closed and spec.get("podSelector") == pod_selector(workload)
 
 
-def isolate(workload: Workload, through: Through, labels: Mapping[str, str], owner: str) -> Outside | Impossible:
-    """The write that makes the policy, or puts it right.
+def isolate(workload: Workload, through: Through, hold: Hold, lock: str) -> Outside | Impossible:
+    """Return the write that makes the policy, or makes it again what it was.
+
+    The policy has no owner: it is made before the Escalation, and who deletes that does not end the isolation.
 
     Args:
         workload: Whose pods are isolated.
         through: Names the policy.
-        labels: For the policy: its ladder and its escalation.
-        owner: uid of the Escalation, with which it goes.
+        hold: What the policy is to carry.
+        lock: The action that the lock is to hold it to; empty for no lock.
     """
     around, selector = reach(workload, through.kind), pod_selector(workload)
     if isinstance(around, Impossible):
@@ -115,12 +124,17 @@ def isolate(workload: Workload, through: Through, labels: Mapping[str, str], own
     spec = {"podSelector": selector, "policyTypes": list(BOTH)}
     found = seen(workload, through)
     if found is None:
-        reference = {"apiVersion": API_VERSION, "kind": "Escalation", "name": labels[LABEL_ESCALATION], "uid": owner}
+        labels = {
+            LABEL_LADDER: hold.ladder.name,
+            LABEL_ESCALATION: hold.escalation,
+            LABEL_CONTAINED_BY: hold.escalation,
+            **({LABEL_LOCK: lock} if lock else {}),
+        }
         metadata = {
             "name": through.name,
             "namespace": workload.namespace,
-            "labels": dict(labels),
-            "ownerReferences": [reference],
+            "labels": labels,
+            "annotations": {ANNOTATION_CONTAINMENT: write_hold(hold.model_copy(update={"uid": ""}))},
         }
         kind = {"apiVersion": NETWORKPOLICIES.api_version, "kind": NETWORKPOLICIES.kind}
         return Outside(NETWORKPOLICIES, through.name, "create", {**kind, "metadata": metadata, "spec": spec})
@@ -129,7 +143,7 @@ def isolate(workload: Workload, through: Through, labels: Mapping[str, str], own
         {"op": "test", "path": "/spec", "value": found.content},
         {"op": "replace", "path": "/spec", "value": spec},
     ]
-    return Outside(NETWORKPOLICIES, through.name, "patch", patch)
+    return held(Outside(NETWORKPOLICIES, through.name, "patch", patch), found, hold, lock)
 
 
 def prove(workload: Workload, through: Through) -> Verification:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from riskladder.api.escalation import SavedField, Through
+from riskladder.api.hold import Hold
 from riskladder.api.resource import Resource
+from riskladder.workloads.holding import hold_patch
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import COMPONENTS, Around, Outlet
 from riskladder.workloads.results import Impossible
@@ -69,3 +71,12 @@ def labels_of(workload: Workload) -> Iterable[Mapping[str, str]]:
     elif workload.pod_labels:
         yield workload.pod_labels
     yield from (pod.labels for pod in workload.pods if pod.active and pod.labels)
+
+
+def held(write: Outside, found: Outlet, hold: Hold | None, lock: str) -> Outside:
+    """Return a patch of an object with the hold that it is to carry, in the same write."""
+    if hold is None:
+        return write
+    hold = hold.model_copy(update={"uid": found.uid})
+    version = found.resource_version
+    return replace(write, body=[*write.body, *hold_patch(found.carried, hold, lock, version=version)])

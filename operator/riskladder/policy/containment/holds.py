@@ -1,0 +1,251 @@
+"""The hold that contained objects carry: what it says, the Escalation that is created from it, and when it is removed.
+
+The write that contains says why in the same instant (``api/hold.py``). What an operator was killed before it could
+create, the next one creates from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from riskladder.api.escalation import EscalationSpec, Intent, LadderRef, PinnedPolicy
+from riskladder.api.hold import Hold
+from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
+from riskladder.api.resource import Resource
+from riskladder.policy.containment.opening import labels_of
+from riskladder.policy.containment.state import active_intent, is_locked, may_touch, prove
+from riskladder.policy.plan import Act, Opening, Rising
+from riskladder.policy.signals.evaluate import rank, tier_of
+from riskladder.policy.snapshot import Escalation, Snapshot, pin
+from riskladder.workloads.holding import Carried, held_by, hold_patch, release_patch
+from riskladder.workloads.model import Workload
+from riskladder.workloads.network import RESOURCES, Outlet
+from riskladder.workloads.safe_states.network_path import Outside, seen
+
+
+def is_carried(workload: Workload, intent: Intent) -> bool:
+    """Return whether what an intent acts on can carry a hold: of some kinds only the scale is written."""
+    return intent.through is not None or workload.runtime.annotates
+
+
+def of_opening(opening: Opening, intent: Intent) -> Hold:
+    """Return the hold of a containment whose Escalation is not there yet."""
+    spec = opening.spec
+    assert spec.evidence is not None  # noqa: S101 - taken at every opening
+    return Hold(
+        escalation=opening.name,
+        tier=opening.labels[LABEL_TIER],
+        target=spec.target,
+        ladder=spec.ladder,
+        signal=spec.signal,
+        model=spec.model,
+        evidence=spec.evidence,
+        intent=intent,
+    )
+
+
+def of_escalation(escalation: Escalation, intent: Intent, tier: str = "") -> Hold | None:
+    """Return the hold of an intent of an open escalation; ``None`` where no evidence was ever taken."""
+    spec = escalation.spec
+    evidence = intent.evidence or spec.evidence
+    if evidence is None:
+        return None
+    return Hold(
+        escalation=escalation.name,
+        tier=tier or escalation.labels.get(LABEL_TIER) or intent.tier,
+        target=spec.target,
+        ladder=spec.ladder,
+        signal=intent.signal or spec.signal,
+        model=spec.model,
+        evidence=evidence,
+        intent=intent.model_copy(update={"signal": None, "evidence": None}),
+    )
+
+
+def with_hold(plan_act: Act, hold: Hold | None, *, locked: bool) -> Act:
+    """Return a containment write that carries its hold."""
+    return replace(plan_act, hold=hold, lock=str(plan_act.action) if locked else "")
+
+
+# --- From the hold to the Escalation ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An object that carries something of a containment."""
+
+    resource: Resource
+    name: str
+    uid: str
+    version: str
+    carried: Carried
+
+    @classmethod
+    def workload(cls, found: Workload) -> _Held:
+        """The target itself."""
+        return cls(found.runtime.resource, found.name, found.uid, found.resource_version, found.carried)
+
+    @classmethod
+    def outlet(cls, found: Outlet) -> _Held:
+        """What its traffic passes."""
+        return cls(RESOURCES[found.kind], found.name, found.uid, found.resource_version, found.carried)
+
+    @property
+    def hold(self) -> Hold | None:
+        """What it carries, where that counts."""
+        return held_by(self.carried, self.uid)
+
+
+def _held(snapshot: Snapshot) -> Iterator[_Held]:
+    """The target and what its traffic passes, as far as they carry anything for this target."""
+    workload = snapshot.target
+    if workload is None:
+        return
+    if not workload.carried.is_empty:
+        yield _Held.workload(workload)
+    for outlet in workload.around.outlets.values() if workload.around else ():
+        if not outlet.carried.is_empty:
+            found = _Held.outlet(outlet)
+            hold = found.hold
+            if hold is not None and (hold.target.kind, hold.target.name) == (workload.kind, workload.name):
+                yield found
+
+
+def adopted(snapshot: Snapshot) -> Opening | Rising | None:
+    """Return the Escalation, or the further intent of one, that an acknowledged containment write calls for."""
+    workload = snapshot.target
+    carried = [found.hold for found in _held(snapshot)]
+    holds = [hold for hold in (snapshot.pending, *carried) if hold is not None]
+    for hold in sorted(holds, key=lambda h: h.intent.id):
+        if hold.escalation in snapshot.closed or (workload is not None and hold.target.uid != workload.uid):
+            continue
+        escalation = next((e for e in snapshot.escalations if e.name == hold.escalation), None)
+        if escalation is None:
+            if (found := _opening(snapshot, hold)) is not None:
+                return found
+        elif escalation.is_open and hold.intent.id > max((i.id for i in escalation.spec.intents), default=0):
+            return _rising(snapshot, escalation, hold)
+    return None
+
+
+def orphaned(snapshot: Snapshot) -> Hold | None:
+    """Return a hold whose Escalation cannot be created: its ladder is gone, and so is the operator that knew it."""
+    for found in _held(snapshot):
+        hold = found.hold
+        if hold is None or not _stands(snapshot, found) or any(e.name == hold.escalation for e in snapshot.escalations):
+            continue
+        if _policy(snapshot, hold) is None:
+            return hold
+    return None
+
+
+def _opening(snapshot: Snapshot, hold: Hold) -> Opening | None:
+    """The Escalation of a hold; nothing while there is no ladder that says who decides."""
+    found = _policy(snapshot, hold)
+    if found is None:
+        return None
+    ladder, policy = found
+    tier = hold.tier if tier_of(policy, hold.tier) else policy.tiers[-1].name
+    spec = EscalationSpec(
+        ladder=ladder,
+        policy=policy,
+        target=hold.target,
+        model=hold.model,
+        signal=hold.signal,
+        evidence=hold.evidence,
+        intents=(hold.intent,),
+    )
+    labels = labels_of(ladder.name, tier, hold.intent, lock=_wants_lock(policy, hold.intent))
+    return Opening(snapshot.key.namespace, hold.escalation, labels, spec)
+
+
+def _rising(snapshot: Snapshot, escalation: Escalation, hold: Hold) -> Rising:
+    policy = escalation.spec.policy
+    signal = hold.signal if hold.signal != escalation.spec.signal else None
+    intent = hold.intent.model_copy(update={"signal": signal, "evidence": hold.evidence})
+    tier = max((escalation.labels.get(LABEL_TIER, ""), hold.tier), key=lambda name: rank(policy, name))
+    ladder, lock = escalation.spec.ladder.name, is_locked(snapshot, escalation, intent)
+    return Rising(escalation, labels_of(ladder, tier, intent, lock=lock), intent)
+
+
+def _wants_lock(policy: PinnedPolicy, intent: Intent) -> bool:
+    pinned = tier_of(policy, intent.tier)
+    return pinned is None or pinned.containment is None or pinned.containment.lock
+
+
+def _policy(snapshot: Snapshot, hold: Hold) -> tuple[LadderRef, PinnedPolicy] | None:
+    """The policy that the hold was under; the ladder's present one where that is no longer to be had."""
+    if snapshot.pending == hold and snapshot.pending_policy is not None:
+        return hold.ladder, snapshot.pending_policy
+    for escalation in snapshot.escalations:
+        if escalation.spec.ladder == hold.ladder:
+            return escalation.spec.ladder, escalation.spec.policy
+    ladder = snapshot.ladders.get(hold.ladder.name)
+    if ladder is None or ladder.spec is None:
+        return None
+    reference = LadderRef(name=ladder.name, uid=ladder.uid, generation=ladder.generation, digest=ladder.digest)
+    is_same = (ladder.uid, ladder.digest) == (hold.ladder.uid, hold.ladder.digest)
+    return hold.ladder if is_same else reference, pin(ladder.spec)
+
+
+# --- Upkeep -----------------------------------------------------------------------------------------------------------
+
+
+def upkeep(snapshot: Snapshot) -> Iterator[Outside]:
+    """Yield the writes that make what objects carry what it should be.
+
+    A hold that ended is removed, and so is one that was copied from elsewhere; one that somebody has taken away while
+    the lock was, or whose lock the ladder no longer wants, is written again.
+    """
+    escalation, workload = snapshot.open, snapshot.target
+    if workload is None:
+        return
+    if escalation is not None and (found := _missing(snapshot, workload, escalation)) is not None:
+        yield found
+        return
+    for held in _held(snapshot):
+        if not _stands(snapshot, held):
+            yield Outside(held.resource, held.name, "patch", [_same(held.uid), *release_patch(held.carried)])
+
+
+def _stands(snapshot: Snapshot, held: _Held) -> bool:
+    """Whether what an object carries has to stay: its escalation is open and contains, or will be created from it."""
+    workload, hold = snapshot.target, held.hold
+    if hold is None or workload is None or hold.target.uid != workload.uid or hold.escalation in snapshot.closed:
+        return False
+    escalation = next((e for e in snapshot.escalations if e.name == hold.escalation), None)
+    if escalation is None:
+        return True
+    resume = escalation.status.resume
+    is_over = resume is not None and resume.intent >= hold.intent.id and LABEL_CONTAINMENT not in escalation.labels
+    return escalation.is_open and not is_over
+
+
+def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation) -> Outside | None:
+    """The hold of the intent in force, where what it acts on does not carry it, or carries another lock."""
+    intent, recorded = active_intent(escalation), escalation.status.containment
+    if intent is None or recorded is None or recorded.intent != intent.id or not is_carried(workload, intent):
+        return None
+    if not may_touch(workload, escalation) or not prove(workload, escalation, intent).applied:
+        return None
+    if intent.through is None:
+        held = _Held.workload(workload)
+    elif (outlet := seen(workload, intent.through)) is not None:
+        held = _Held.outlet(outlet)
+    else:
+        return None
+    lock = str(intent.action) if is_locked(snapshot, escalation, intent) else ""
+    there, wanted = held.hold, of_escalation(escalation, intent)
+    if wanted is None:
+        return None
+    is_same = there is not None and there.escalation == escalation.name and there.intent.id >= intent.id
+    if is_same and held.carried.lock == lock:
+        return None
+    wanted = wanted.model_copy(update={"uid": held.uid})
+    patch = hold_patch(held.carried, wanted, lock, version=held.version)
+    return Outside(held.resource, held.name, "patch", [_same(held.uid), *patch])
+
+
+def _same(uid: str) -> dict[str, str]:
+    return {"op": "test", "path": "/metadata/uid", "value": uid}
