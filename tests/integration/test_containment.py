@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from riskladder.cluster import resources
 from riskladder.cluster.client import Object
 from tests.integration.world import World, condition, deployment, ladder, signal
@@ -234,36 +236,27 @@ async def test_silence_raises_to_the_tier_of_when_stale(world: World) -> None:
     assert escalation["status"]["tier"] == "high"
 
 
-async def test_deleted_escalation_is_recorded_and_opened_again_while_the_breach_stands(world: World) -> None:
-    await world.apply(ladder())
-    await world.serve("scorer")
-    await world.apply(signal("fairness", "scorer", 0.31))
-    first = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
-    await world.client.delete(resources.ESCALATIONS, world.namespace, first["metadata"]["name"])
-    second = await world.escalation_says("scorer", "Contained", "True", "AlreadyAtZero")
-    assert second["metadata"]["uid"] != first["metadata"]["uid"]
-    assert "restore" not in second["status"]["containment"]
-    records = events_of(await world.verified(second))
-    assert records == [
-        *("EscalationOpened", "ContainmentApplied", "ScaledToZero", "EscalationDeleted"),
-        *("EscalationOpened", "AlreadyAtZero"),
-    ]
-
-
-async def test_model_is_brought_back_by_hand_after_its_readings_have_cleared(world: World) -> None:
+@pytest.mark.parametrize("value", [0.31, 0.01])
+async def test_deleted_escalation_is_recorded_and_opened_again_from_what_its_target_carries(
+    world: World, value: float
+) -> None:
+    """Whatever the readings say by then: who may delete an object does not decide about a model."""
     await world.apply(ladder())
     await world.serve("scorer", replicas=2)
     await world.apply(signal("fairness", "scorer", 0.31))
-    escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
-    await world.apply(signal("fairness", "scorer", 0.01))
-    await world.tier("fairness", "baseline")
+    first = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    if value < 0.1:
+        await world.apply(signal("fairness", "scorer", value))
+        await world.tier("fairness", "baseline")
+    await world.client.delete(resources.ESCALATIONS, world.namespace, first["metadata"]["name"])
+    second = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    assert second["metadata"]["name"] == first["metadata"]["name"]
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    assert second["spec"] == first["spec"]
+    assert second["status"]["containment"]["restore"]["replicas"] == 2
     assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
-    await world.client.delete(resources.ESCALATIONS, world.namespace, escalation["metadata"]["name"])
-    await world.quiet()
-    await world.scale("scorer", escalation["status"]["containment"]["restore"]["replicas"])
-    await world.ready("scorer", 2)
-    await world.quiet()
-    assert (await world.deployment("scorer"))["spec"]["replicas"] == 2
+    story = ["EscalationOpened", "ContainmentApplied", "ScaledToZero"]
+    assert events_of(await world.verified(second)) == [*story, "EscalationDeleted", *story]
 
 
 async def test_what_runs_beside_the_model_is_suspended_with_it_and_again(world: World) -> None:

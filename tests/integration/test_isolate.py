@@ -5,13 +5,14 @@ No network plugin runs there: what is proved is what a plugin is told.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from riskladder.cluster import resources
-from riskladder.cluster.client import Forbidden, NotFound, Object
+from riskladder.cluster.client import Forbidden, Object
 from riskladder.workloads.network import NETWORKPOLICIES
 from tests.cluster import LocalControlPlane
 from tests.integration.runtimes import HELD, Place, place
@@ -45,11 +46,17 @@ async def test_isolated_held_and_given_back(scene: Place) -> None:
     await allow(scene, "default-deny", {})
     await allow(scene, "of-others", {"matchLabels": {"app": "other"}}, ingress=[{}])
     escalation = await scene.breach("scorer", "Isolated")
-    name, uid = escalation["metadata"]["name"], escalation["metadata"]["uid"]
+    name = escalation["metadata"]["name"]
     [policy] = await policies(scene)
     assert policy["metadata"]["name"] == f"riskladder-{name}"
-    assert policy["metadata"]["labels"] == {"riskladder.dev/ladder": "credit", "riskladder.dev/escalation": name}
-    assert [o["uid"] for o in policy["metadata"]["ownerReferences"]] == [uid]
+    assert policy["metadata"]["labels"] == {
+        "riskladder.dev/ladder": "credit",
+        "riskladder.dev/escalation": name,
+        "riskladder.dev/contained-by": name,
+        "riskladder.dev/lock": "Isolate",
+    }
+    assert json.loads(policy["metadata"]["annotations"]["riskladder.dev/containment"])["target"]["name"] == "scorer"
+    assert "ownerReferences" not in policy["metadata"]
     assert policy["spec"] == {
         "podSelector": {"matchLabels": {"app": "scorer"}},
         "policyTypes": ["Ingress", "Egress"],
@@ -154,20 +161,15 @@ async def test_fallback_that_is_not_enabled_isolates_where_the_tier_says_so(scen
     assert "component fallback turns that on" in escalation["spec"]["intents"][0]["message"]
 
 
-async def test_policy_goes_with_its_escalation(scene: Place) -> None:
+async def test_deleting_the_escalation_does_not_end_the_isolation(scene: Place) -> None:
     await scene.apply(ladder(action="Isolate"))
     await scene.serve("scorer")
-    escalation = await scene.breach("scorer", "Isolated")
-    [before] = await policies(scene)
+    before = await scene.breach("scorer", "Isolated")
+    [policy] = await policies(scene)
     await scene.client.delete(resources.SIGNALS, scene.namespace, "fairness")
     await scene.quiet()
-    await scene.client.delete(resources.ESCALATIONS, scene.namespace, escalation["metadata"]["name"])
-
-    async def gone() -> bool:
-        try:
-            await scene.get(NETWORKPOLICIES, before["metadata"]["name"])
-        except NotFound:
-            return True
-        return False
-
-    await scene.until(gone, "the policy to go with its escalation", patience=90)  # the collector learns of new kinds
+    await scene.client.delete(resources.ESCALATIONS, scene.namespace, before["metadata"]["name"])
+    after = await scene.escalation_says("scorer", "Contained", "True", "Isolated")
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    assert after["spec"] == before["spec"], "opened again from what the policy carries"
+    assert [p["metadata"]["uid"] for p in await policies(scene)] == [policy["metadata"]["uid"]]

@@ -34,6 +34,7 @@ from riskladder.cluster.resources import (
 from riskladder.controller import reconciler
 from riskladder.controller.caches.entries import LateDecisionKey
 from riskladder.controller.metrics import Metrics
+from riskladder.controller.workload_writer import NotContainable
 from tests.unit.builders import KEY, NAMESPACE, Document
 
 OPERATOR, RIVAL = "operator", "rival"
@@ -168,6 +169,8 @@ class Server:
                 node = node[name]
             if step["op"] == "test" and node.get(last) != step["value"]:
                 raise Refused(422, "Invalid", f"{step['path']} is not {step['value']}", **about)
+            if step["op"] == "remove" and last not in node:
+                raise Refused(422, "Invalid", f"{step['path']} is not there", **about)
             if step["op"] == "remove":
                 del node[last]
             elif step["op"] != "test":
@@ -383,7 +386,7 @@ class Operator:
             self._call = self._run.throw(answer) if isinstance(answer, Exception) else self._run.send(answer)
         except StopIteration:
             self._run = self._call = None
-        except ApiError:
+        except (ApiError, NotContainable):
             self._run = self._call = None
             self.queue.failed()
 

@@ -49,10 +49,12 @@ PEOPLE = st.one_of(
     st.just(("vote", "ann", "Escalate", "legal", {"tier": "high"})),
     st.sampled_from([("prove", True), ("prove", False), ("bar", "cat")]),
 )
-TAMPERING = st.sampled_from(
-    [("strip",), ("forge", True), ("forge", False), ("refuse", 422), ("refuse", 403), ("refuse", 500), ("refuse", 0)]
-)
-STORIES = st.lists(st.one_of(STEPS, STEPS, TAMPERING, st.just(("erase",))), min_size=8, max_size=30)
+REFUSING: list[Step] = [("refuse", 422), ("refuse", 403), ("refuse", 500), ("refuse", 0)]
+TAMPERING = st.sampled_from([("strip",), ("forge", True), ("forge", False), *REFUSING])
+ERASING = st.sampled_from([("erase",), *REFUSING])
+"""Who deletes the Escalation and, while the lock is away, what its target carries leaves nothing to go by: not both."""
+STORIES = st.lists(st.one_of(STEPS, STEPS, TAMPERING), min_size=8, max_size=30)
+ERASED = st.lists(st.one_of(STEPS, STEPS, ERASING), min_size=8, max_size=30)
 ACTING = STEPS.filter(lambda step: step not in (("ladder", "suspend"), ("delete",)))
 """A ladder that is suspended after a crash leaves a record that nothing accounts for, and so does an operator that has
 not seen that the target is deleted: what is written then may be written again later."""
@@ -61,6 +63,11 @@ DECIDED = st.lists(st.one_of(ACTING, ACTING, PEOPLE, PEOPLE, TAMPERING), min_siz
 
 @given(st.sampled_from(sorted(POLICIES)), STORIES, st.booleans())
 def test_invariants_hold_whatever_happens(policy: str, steps: list[Step], breached: bool) -> None:
+    simulate(policy, steps, breached=breached)
+
+
+@given(st.sampled_from(sorted(POLICIES)), ERASED, st.booleans())
+def test_invariants_hold_where_escalations_are_deleted(policy: str, steps: list[Step], breached: bool) -> None:
     simulate(policy, steps, breached=breached)
 
 

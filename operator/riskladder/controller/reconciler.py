@@ -460,13 +460,13 @@ class Reconciler:
                 await self._restore(key, snapshot, plan.restoring)
             for lifting in plan.liftings:
                 await self._workloads.lift(key, lifting)
-            for write in plan.upkeep:
-                await self._workloads.keep_up(key, write)
             for switch in plan.switches:
                 await self._workloads.switch(key, switch)
             if plan.rehearsal is not None:
                 error = await self._workloads.rehearse(key, snapshot, plan.rehearsal)
                 self._rehearsals[(plan.rehearsal.escalation.uid, plan.rehearsal.intent.id)] = (utcnow(), error)
+            for write in plan.upkeep:
+                await self._workloads.keep_up(key, write)
             self._deliver(key)
             further = plan.restoring or plan.liftings or plan.upkeep or plan.switches or plan.rehearsal
             if plan.escalations or changes or further:

@@ -115,6 +115,7 @@ class WorkloadWriter:
 
         Raises:
             ApiError: It was not allowed, or not answered.
+            NotContainable: It was refused, though nothing has changed.
         """
         try:
             await self._outside(key, write)
