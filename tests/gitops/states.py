@@ -162,10 +162,15 @@ def _records() -> list[State]:
     return [State("written", record, "Healthy", "Opened, by system:", "Current", "Current")]
 
 
+def _indexes() -> list[State]:
+    index = an_object("ContainmentIndex")
+    return [State("written", index, "Healthy", "What is contained", "Current", "Current")]
+
+
 def _without_expressions(rows: list[State]) -> list[State]:
     return [State(s.name, s.document, s.argo, s.says, s.kstatus, s.kstatus) for s in rows]
 
 
-STATES = [*_ladders(), *_signals(), *_escalations(), *_decisions(), *_records()]
+STATES = [*_ladders(), *_signals(), *_escalations(), *_decisions(), *_records(), *_indexes()]
 NAMES = [f"{state.document['kind']}: {state.name}" for state in STATES]
 assert {state.document["kind"] for state in STATES} == set(KINDS)

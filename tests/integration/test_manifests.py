@@ -21,7 +21,9 @@ from tests.cluster.install import FIELD_MANAGER, NAMESPACE, ROOT, kubectl, rende
 from tests.refusals import DOCUMENTS, Document
 
 OVERLAYS = ("default", "development", "namespaced", "without-mutating-admission")
-POLICIES = {f"riskladder-{name}" for name in ("decisions", "lock", "raise", "records", "sources", "writes")}
+POLICIES = {
+    f"riskladder-{name}" for name in ("decisions", "lock", "lock-names", "raise", "records", "sources", "writes")
+}
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:riskladder"
 DEADLINE_SECONDS = 60.0
 
@@ -347,7 +349,7 @@ def test_deployment_gets_its_pods(admin: Caller) -> None:
 # --- Policies ---------------------------------------------------------------------------------------------------------
 
 
-def test_policies_type_check_and_all_but_the_lock_fail_closed(admin: Caller, rendered: list[Document]) -> None:
+def test_policies_type_check_and_all_but_the_lock_of_names_fail_closed(admin: Caller, rendered: list[Document]) -> None:
     api = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
     names = {d["metadata"]["name"] for d in rendered if d["kind"] == "ValidatingAdmissionPolicy"}
     assert names == POLICIES
@@ -362,7 +364,7 @@ def test_policies_type_check_and_all_but_the_lock_fail_closed(admin: Caller, ren
         eventually(f"{name} is type-checked", is_checked)
         policy = admin.request("GET", where).body
         assert not policy["status"]["typeChecking"].get("expressionWarnings")
-        assert policy["spec"]["failurePolicy"] == ("Ignore" if name == "riskladder-lock" else "Fail")
+        assert policy["spec"]["failurePolicy"] == ("Ignore" if name == "riskladder-lock-names" else "Fail")
 
 
 @pytest.fixture

@@ -76,11 +76,28 @@ DECISION: Document = {
     },
 }
 
+INDEX: Document = {
+    "apiVersion": "riskladder.dev/v1alpha1",
+    "kind": "ContainmentIndex",
+    "metadata": {"name": "riskladder", "namespace": "models"},
+    "spec": {
+        "targets": {
+            "deployments.apps/credit-scorer": {
+                "kind": "Deployment",
+                "escalation": "credit-scorer-1",
+                "tier": "high",
+                "action": "ScaleToZero",
+            }
+        }
+    },
+}
+
 DOCUMENTS = {
     "ModelRiskSignal": SIGNAL,
     "Escalation": ESCALATION,
     "EscalationRecord": RECORD,
     "EscalationDecision": DECISION,
+    "ContainmentIndex": INDEX,
 }
 
 

@@ -27,12 +27,13 @@ from riskladder.cluster.resources import (
     DEPLOYMENTS,
     ESCALATIONS,
     EVENTS,
+    INDEXES,
     LADDERS,
     RECORDS,
     Resource,
 )
 from riskladder.controller import reconciler
-from riskladder.controller.caches.entries import LateDecisionKey
+from riskladder.controller.caches.entries import IndexKey, LateDecisionKey
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.workload_writer import NotContainable
 from tests.unit.builders import KEY, NAMESPACE, Document
@@ -157,6 +158,10 @@ class Server:
             raise NotFound(404, "NotFound", "not found", **about)
         if method == "GET":
             return self.objects[where]
+        if method == "PUT":
+            if self.objects[where]["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
+                raise Conflict(409, "Conflict", "it has changed", **about)
+            return self.save(resource, json.loads(json.dumps(body)), OPERATOR)
         obj = copy.deepcopy(self.objects[where])
         if content_type == MERGE_PATCH:
             labels = {**obj["metadata"].get("labels", {}), **body["metadata"]["labels"]}
@@ -260,7 +265,7 @@ def resumed(escalation: Document) -> int:
 
 
 def _resource(path: str) -> Resource:
-    known = {f"/{r.plural}": r for r in (*CACHED, RECORDS, EVENTS)}
+    known = {f"/{r.plural}": r for r in (*CACHED, RECORDS, EVENTS, INDEXES)}
     return next(r for part, r in known.items() if f"{part}/" in f"{path}/")
 
 
@@ -288,8 +293,8 @@ class Queue:
     def __init__(self, *, decide: Any, contain: Any, trail: Any) -> None:
         self._decide, self._contain, self._trail = decide, contain, trail
         self._asked = self._contains = self._backs_off = False
-        self._papers: list[LateDecisionKey] = []
-        self._later: list[LateDecisionKey] = []
+        self._papers: list[LateDecisionKey | IndexKey] = []
+        self._later: list[LateDecisionKey | IndexKey] = []
         self._slept_at: datetime | None = None
         """When it went to sleep until a later time: no sooner is anything to be done by itself."""
 
@@ -297,8 +302,10 @@ class Queue:
     """Nothing else is waited for here."""
 
     def add(self, key: object, *, urgent: bool = False, after: float = 0.0) -> None:
-        if isinstance(key, LateDecisionKey):
-            (self._later if after else self._papers).append(key)
+        if isinstance(key, (LateDecisionKey, IndexKey)):
+            later = self._later if after and isinstance(key, LateDecisionKey) else self._papers
+            if key not in later:
+                later.append(key)
         elif key == KEY:
             self._asked |= not after
             self._slept_at = reconciler.utcnow() if after else None
@@ -342,6 +349,8 @@ class Operator:
         self.reconciler = reconciler.Reconciler(_Client(), _METRICS, instance=self._instance)
         self.queue: Any = self.reconciler.scheduler
         self.deliver(*CACHED)
+        for namespace in self.reconciler.index.learn(self._server.all(INDEXES)):
+            self.queue.add(IndexKey(namespace))
         self._run: Coroutine[Any, Any, None] | None = None
         self._call: _Call | None = None
 

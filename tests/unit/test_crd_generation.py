@@ -135,7 +135,7 @@ def test_definition(kind: Kind) -> None:
     assert spec["names"]["categories"] == ["riskladder"]
     (version,) = spec["versions"]
     assert version["name"] == "v1alpha1"
-    assert ("subresources" in version) == (kind.name != "EscalationRecord")
+    assert ("subresources" in version) == (kind.status is not None)
     assert all(column["jsonPath"].startswith(".") for column in version["additionalPrinterColumns"])
 
 
@@ -146,6 +146,7 @@ def test_short_names_and_columns_are_those_of_the_contract() -> None:
         "Escalation": ("esc",),
         "EscalationDecision": ("escd",),
         "EscalationRecord": ("escr",),
+        "ContainmentIndex": ("cidx",),
     }
     columns = [column.name.upper() for column in KINDS["Escalation"].columns]
     assert columns == ["TIER", "TARGET", "CONTAINED", "WAITING-ON", "DUE", "AGE"]

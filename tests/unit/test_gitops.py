@@ -43,7 +43,7 @@ def test_argocd_health(state: State) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_argocd_health_of_an_empty_status(kind: str) -> None:
     state = next(s for s in STATES if s.document["kind"] == kind)
-    expected = "Healthy" if kind == "EscalationRecord" else "Progressing"
+    expected = "Healthy" if KINDS[kind].status is None else "Progressing"
     for status in ({}, {"conditions": []}, None):
         found, _ = health({**state.document, "status": status})
         assert found == expected

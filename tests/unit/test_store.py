@@ -19,7 +19,7 @@ from riskladder.cluster.resources import (
     SIGNALS,
     Resource,
 )
-from riskladder.controller.caches.entries import LadderKey
+from riskladder.controller.caches.entries import IndexKey, LadderKey
 from riskladder.policy.containment.opening import escalation_name
 from tests.unit.builders import (
     KEY,
@@ -365,7 +365,7 @@ def test_open_escalations_are_told_by_ladder_and_deletions_while_open_once(cache
     assert cache.store.open_escalations((NAMESPACE, "other")) == []
     assert cache.store.targets() == {KEY}
     cache.store.drop(ESCALATIONS, stored)
-    assert cache.took() == {(LADDER_KEY, False), (KEY, True)}
+    assert cache.took() == {(LADDER_KEY, False), (IndexKey(NAMESPACE), False), (KEY, True)}
     assert [e.name for e in cache.store.take_deleted(KEY)] == [name]
     assert cache.store.take_deleted(KEY) == []
     assert cache.store.targets() == set()

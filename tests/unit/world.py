@@ -21,6 +21,7 @@ from riskladder.cluster.resources import (
     DECISIONS,
     DEPLOYMENTS,
     ESCALATIONS,
+    INDEXES,
     LADDERS,
     PODS,
     RECORDS,
@@ -128,11 +129,19 @@ class World:
 
     def _annotate(self, labels: Document, annotations: Document) -> None:
         target = self.server.find(DEPLOYMENTS, KEY.name)
-        if target is not None:
+        if target is not None and self._is_saved(target):
             own = (LABEL_CONTAINED_BY, LABEL_LOCK)
             kept = {key: value for key, value in target["metadata"]["labels"].items() if key not in own}
             metadata = {**target["metadata"], "labels": kept | labels, "annotations": annotations}
             self.server.save(DEPLOYMENTS, {**target, "metadata": metadata})
+
+    def _is_saved(self, target: Document) -> bool:
+        """Whether the Escalation says what the target carries: before that nothing else does, and the lock has to."""
+        text = target["metadata"].get("annotations", {}).get(ANNOTATION_CONTAINMENT)
+        hold = json.loads(text) if text else {}
+        found = self.server.find(ESCALATIONS, hold.get("escalation", ""))
+        intents = found["spec"].get("intents", ()) if found else ()
+        return "intent" not in hold or hold["intent"]["id"] in [i["id"] for i in intents]
 
     def refuse(self, status: int) -> None:
         """Admission refuses everything on the target, for good or (0) no more."""
@@ -315,9 +324,23 @@ class World:
                 assert by is None, "resumed, and still held"
                 assert escalation["status"]["resume"].get("appliedAt"), "resumed, and never restored"
                 assert condition(escalation, "Contained").startswith("False")
+        self._is_indexed(target)
         self._is_judged()
         problems = [result.error for result in verify_chains(self.server.all(RECORDS)) if not result.intact]
         assert not problems
+
+    def _is_indexed(self, target: Document | None) -> None:
+        """What is contained on the workload itself is listed by its name, and nothing else is."""
+        indexes = [found["spec"]["targets"] for found in self.server.all(INDEXES)]
+        listed = {entry["escalation"] for targets in indexes for entry in targets.values()}
+        locked = {
+            e["metadata"]["name"]
+            for e in self.server.all(ESCALATIONS)
+            if "riskladder.dev/containment" in e["metadata"]["labels"]
+            and not condition(e, "Closed").startswith("True")
+            and e["spec"]["intents"][-1]["action"] in ("ScaleToZero", "Rollback")
+        }
+        assert listed == locked, "the index does not list what is contained"
 
     def _is_judged(self) -> None:
         """Every decision was judged, is on record once, and says what its escalation and the record say."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from riskladder.api.base import Model, Rule
 from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
 from riskladder.api.escalation import EscalationSpec, EscalationStatus
+from riskladder.api.index import ContainmentIndexSpec
 from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
 from riskladder.api.record import EscalationRecordSpec
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
@@ -154,5 +155,16 @@ RECORD = Kind(
     ),
 )
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (LADDER, SIGNAL, ESCALATION, DECISION, RECORD)}
+INDEX = Kind(
+    name="ContainmentIndex",
+    plural="containmentindexes",
+    short_names=("cidx",),
+    description="The names of what is contained in a namespace: by them the lock knows what a request to create a "
+    "workload, or to change its scale, is about. Written by the operator only, one for each namespace.",
+    spec=ContainmentIndexSpec,
+    status=None,
+    columns=(AGE,),
+)
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (LADDER, SIGNAL, ESCALATION, DECISION, RECORD, INDEX)}
 """By kind name."""

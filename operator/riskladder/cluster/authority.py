@@ -109,31 +109,50 @@ def _times(obj: Object) -> list[datetime]:
     return [datetime.fromisoformat(time) for time in (metadata["creationTimestamp"], *fields) if time]
 
 
-LOCK = "riskladder-lock"
-"""Name of the policy that holds a contained workload, and of its binding."""
+LOCK, LOCK_NAMES = "riskladder-lock", "riskladder-lock-names"
+"""Names of the policies that hold what is contained, objects and names, and of their bindings."""
+
+_LOCKS: dict[str, tuple[str, str]] = {LOCK: ("Fail", ""), LOCK_NAMES: ("Ignore", "ContainmentIndex")}
+"""By name: failurePolicy, and the kind of the parameter."""
 
 
 async def lock_missing(client: Client) -> str:
-    """What stands against the policy riskladder-lock, in one sentence; empty while it is in force.
+    """Return what stands against the policies of the lock, in one sentence; empty while both are in force.
 
     Raises:
         ApiError: The API server could not be asked.
     """
+    for name in _LOCKS:
+        if why := await _lock_missing(client, name):
+            return why
+    return ""
+
+
+async def _lock_missing(client: Client, name: str) -> str:
     try:
-        await client.get(POLICIES, None, LOCK)
-        spec = (await client.get(BINDINGS, None, LOCK)).get("spec") or {}
+        policy = (await client.get(POLICIES, None, name)).get("spec") or {}
+        spec = (await client.get(BINDINGS, None, name)).get("spec") or {}
     except NotFound as error:
         kind = BINDINGS.kind if error.resource == BINDINGS.title else POLICIES.kind
-        return f"there is no {kind} {LOCK}"
+        return f"there is no {kind} {name}"
     except Forbidden as error:
         return (
-            f"the operator may not {error.verb} {error.resource} {LOCK}, so that it cannot see whether it is in force"
+            f"the operator may not {error.verb} {error.resource} {name}, so that it cannot see whether it is in force"
         )
-    if spec.get("policyName") != LOCK or "Deny" not in (spec.get("validationActions") or ()):
-        return f"the {BINDINGS.kind} {LOCK} binds another policy, or denies nothing"
+    if spec.get("policyName") != name or "Deny" not in (spec.get("validationActions") or ()):
+        return f"the {BINDINGS.kind} {name} binds another policy, or denies nothing"
     match = spec.get("matchResources") or {}
     if what := "resourceRules" if match.get("resourceRules") else _narrowed(match):
-        return f"the {BINDINGS.kind} {LOCK} has {what} in matchResources, which may exempt somebody"
+        return f"the {BINDINGS.kind} {name} has {what} in matchResources, which may exempt somebody"
+    fails, parameter = _LOCKS[name]
+    if (policy.get("paramKind") or {}).get("kind", "") != parameter or not policy.get("validations"):
+        return f"the {POLICIES.kind} {name} has another paramKind, or validates nothing"
+    if name == LOCK and policy.get("failurePolicy", "Fail") != fails:
+        return f"the {POLICIES.kind} {name} has another failurePolicy, which lets pass what it cannot judge"
+    if what := _narrowed({k: v for k, v in (policy.get("matchConstraints") or {}).items() if k != "objectSelector"}):
+        return f"the {POLICIES.kind} {name} has {what} in matchConstraints, which may exempt somebody"
+    if len(policy.get("matchConditions") or ()) > (1 if name == LOCK else 2):
+        return f"the {POLICIES.kind} {name} has further matchConditions, which may exempt somebody"
     return ""
 
 

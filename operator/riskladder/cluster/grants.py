@@ -22,7 +22,7 @@ NAMESPACED = (
         GROUP,
         ("escalations",),
         ("create", "patch"),
-        "the reconciler: opens an escalation before anything is touched; its labels carry tier and lock",
+        "the reconciler: opens an escalation from what it has contained; its labels carry tier and lock",
     ),
     Grant(
         GROUP,
@@ -35,6 +35,12 @@ NAMESPACED = (
         ("escalationrecords",),
         ("create", "get"),
         "the ledger: appends to the chain, and reads the record that stands in its place after a conflict",
+    ),
+    Grant(
+        GROUP,
+        ("containmentindexes",),
+        ("get", "list", "create", "update"),
+        "the lock: keeps the names of what is contained, by which admission knows who creates or scales it",
     ),
     Grant(
         "authorization.k8s.io",
@@ -98,7 +104,7 @@ CLUSTER = (
         ("get",),
         "authority: sees that the policy which proves decisions is in force, since it counts no decision otherwise, "
         "and that the one which holds a contained workload is",
-        names=("riskladder-decisions", "riskladder-lock"),
+        names=("riskladder-decisions", "riskladder-lock", "riskladder-lock-names"),
         checked=False,
     ),
 )

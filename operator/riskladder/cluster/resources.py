@@ -13,6 +13,7 @@ SIGNALS = Resource(GROUP, VERSION, "modelrisksignals", "ModelRiskSignal")
 ESCALATIONS = Resource(GROUP, VERSION, "escalations", "Escalation")
 DECISIONS = Resource(GROUP, VERSION, "escalationdecisions", "EscalationDecision")
 RECORDS = Resource(GROUP, VERSION, "escalationrecords", "EscalationRecord")
+INDEXES = Resource(GROUP, VERSION, "containmentindexes", "ContainmentIndex")
 DEPLOYMENTS = deployment.DEPLOYMENT.resource
 REPLICASETS = deployment.REPLICASETS
 CONTROLLERREVISIONS = statefulset.CONTROLLERREVISIONS
@@ -25,7 +26,7 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 SUSPENDABLE = {resource.kind: resource for resource in (*suspend.SWITCHED, keda.SCALEDOBJECTS)}
 """What can be suspended beside a model, by kind."""
 
-OWN = (LADDERS, SIGNALS, ESCALATIONS, DECISIONS, RECORDS)
+OWN = (LADDERS, SIGNALS, ESCALATIONS, DECISIONS, RECORDS, INDEXES)
 WATCHED = (LADDERS, SIGNALS, DECISIONS)
 """What people and monitors write: followed by Kopf."""
 

@@ -103,6 +103,8 @@ class Operator:
         self._elector: Elector | None = None
         self._informers: list[Informer] = []
         self._stop = asyncio.Event()
+        self._indexed: set[str] = set()
+        """The namespaces that have an index of what is contained."""
         self.hangs = False
         """Whether something of Kopf's has not ended with ``run``, and will not."""
 
@@ -256,6 +258,7 @@ class Operator:
         while True:
             try:
                 await self._list_watched(client, store)
+                self._indexed = await self._look_at_indexes()
                 break
             except ApiError as error:
                 failures += 1
@@ -278,6 +281,11 @@ class Operator:
                     present.add(obj["metadata"]["uid"])
                     store.put(resource, obj)
                 store.drop_unless(resource, present, namespace=namespace or "")
+
+    async def _look_at_indexes(self) -> set[str]:
+        """The namespaces in which something is, or was, contained."""
+        assert self._reconciler is not None  # noqa: S101
+        return await self._reconciler.index.look(self._settings.namespaces)
 
     def _follow(self, client: Client, store: Store) -> list[Informer]:
         """Informers of what belongs to the targets."""
@@ -333,7 +341,7 @@ class Operator:
             if outbox is not None and leading:
                 outbox.activate()
             self._reconciler.scheduler.activate()
-            self._reconciler.resync()
+            self._reconciler.resync(self._indexed)
         else:
             if outbox is not None:
                 outbox.pause()
@@ -347,7 +355,8 @@ class Operator:
             after = RESYNC_EVERY
             try:
                 await self._list_watched(client, reconciler.store)
-                reconciler.resync()
+                self._indexed = await self._look_at_indexes()
+                reconciler.resync(self._indexed)
             except ApiError as error:
                 log.warning("resync failed", error=str(error))
 

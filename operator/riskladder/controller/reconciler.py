@@ -21,8 +21,9 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import authority, resources
 from riskladder.cluster.client import ApiError, Client, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.permissions import Permissions
-from riskladder.controller.caches.entries import Key, LadderKey, LateDecisionKey
+from riskladder.controller.caches.entries import IndexKey, Key, LadderKey, LateDecisionKey
 from riskladder.controller.caches.store import Store
+from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
@@ -54,6 +55,12 @@ PROOF_RECHECK = 60.0
 FIGHT_FREE, FIGHT_LONGEST, FIGHT_MEMORY = 3, 15.0, 60.0
 """How often within FIGHT_MEMORY seconds a containment is put right at once; then each wait is twice the one before, up
 to FIGHT_LONGEST seconds."""
+
+INDEX_DELAY = 0.1
+"""Seconds for which changes of what is contained in a namespace are gathered."""
+
+INDEX_RETRY = 2.0
+"""Seconds after which the index of a namespace is written again that was refused."""
 
 LADDER_DELAY = 0.5
 """Seconds for which changes of a ladder's status are gathered."""
@@ -120,6 +127,7 @@ class Reconciler:
         """When the change that led to a containment was seen."""
         self._undone: dict[TargetKey, list[Undone]] = defaultdict(list)
         self._workloads = WorkloadWriter(client, self.store)
+        self.index = IndexWriter(client, self.store)
         self._obstacles: dict[TargetKey, str] = {}
         """Why a target could not be contained the last time, where trying again at once is of no use."""
         self._permissions = Permissions(
@@ -141,14 +149,19 @@ class Reconciler:
 
     def _enqueue(self, key: Key, urgent: bool) -> None:
         if not isinstance(key, TargetKey):
-            self.scheduler.add(key, after=LADDER_DELAY if isinstance(key, LadderKey) else 0.0)
+            delay = {LadderKey: LADDER_DELAY, IndexKey: INDEX_DELAY}.get(type(key), 0.0)
+            self.scheduler.add(key, after=delay)
             return
         if urgent:
             self._seen.setdefault(key, utcnow())
         self.scheduler.add(key, urgent=urgent)
 
-    def resync(self) -> None:
-        """Look at everything again: what an event should have said and did not."""
+    def resync(self, indexed: set[str] | frozenset[str] = frozenset()) -> None:
+        """Look at everything again: what an event should have said and did not.
+
+        Args:
+            indexed: The namespaces that have an index of what is contained there.
+        """
         open_uids = {escalation.uid for escalation in self.store.open_escalations()}
         self._stamps = {key: stamps for key, stamps in self._stamps.items() if key[0] in open_uids}
         self._rehearsals = {key: found for key, found in self._rehearsals.items() if key[0] in open_uids}
@@ -158,6 +171,8 @@ class Reconciler:
             self.scheduler.add(key)
         for namespace, name in self.store.ladders:
             self.scheduler.add(LadderKey(namespace, name))
+        for namespace in indexed | {e.namespace for e in self.store.open_escalations()}:
+            self.scheduler.add(IndexKey(namespace))
 
     async def look_at_lock(self) -> bool:
         """See whether admission holds what is contained; whether anything is.
@@ -408,6 +423,10 @@ class Reconciler:
             if isinstance(key, LadderKey):
                 await self._write_ladder(key)
                 return
+            if isinstance(key, IndexKey):
+                if not self._observe_only:
+                    await self._write_index(key.namespace)
+                return
             if isinstance(key, LateDecisionKey):
                 again = None if self._observe_only else await self._people.paper(key)
                 if again is not None:
@@ -447,6 +466,8 @@ class Reconciler:
             for change in changes:  # its status may be refused because a newer reading is there: this one has counted
                 self.store.remember(key, change.signal.name, change.signal.uid, change.status)
             settled_again = await self._settle(key, snapshot, plan.settlement) if plan.settlement else None
+            if plan.escalations:  # it says that it is locked
+                await self._write_index(key.namespace)
             for update in plan.escalations:
                 await self._write_escalation(update)
             if not plan.escalations:  # what a crash left half written comes first: this would go on record behind it
@@ -497,6 +518,14 @@ class Reconciler:
                 self.scheduler.add(key)
             raise
         self._obstacles.pop(key, None)
+
+    async def _write_index(self, namespace: str) -> None:
+        """Bring the index of a namespace up to date; what refuses that keeps no trail from being written."""
+        try:
+            await self.index.write(namespace)
+        except ApiError as error:
+            log.warning("index not written", namespace=namespace, error=str(error))
+            self.scheduler.add(IndexKey(namespace), after=INDEX_RETRY)
 
     async def _tell_orphan(self, key: TargetKey, hold: Hold) -> None:
         """Say on the target that nobody can decide about it: it stays contained, and is found again by its ladder."""

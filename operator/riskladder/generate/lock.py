@@ -1,11 +1,11 @@
-"""The containment lock, an admission policy, made from what the adapters of the runtimes say about their kinds."""
+"""The containment lock, two admission policies, made from what the adapters of the runtimes say about their kinds."""
 
 from __future__ import annotations
 
 import json
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from riskladder.generate.text import WIDTH
 from riskladder.workloads.model import Runtime
@@ -21,33 +21,37 @@ SAME = (
 
 POLICY = """\
 # The containment lock: what the operator has taken to a safe state stays there until people decide, whoever pulls at
-# it.
+# it. Two policies, since two kinds of requests have to be told:
 #
-# An Escalation with the label riskladder.dev/containment (set in the write that records the intent, before anything is
-# touched, and removed by Resume and Close) is a parameter of this policy; every workload it is about is held to it:
+# riskladder-lock holds objects. What a containment has changed carries the label riskladder.dev/contained-by, which the
+# operator sets in the very write that contains. Admission asks this policy about nothing else, so that it costs no
+# other object anything, and it fails closed. It asks about an object that had the label before, too: to take the label
+# away does not get round it.
 #
-# - ScaleToZero: nobody but the operator raises replicas, on the object or on its /scale, or takes out what stops a
-#   runtime of another kind; lowering them, and preparing another image while there are none, is free. A workload of the
-#   same name can only be created stopped.
-# - Rollback: nobody but the operator changes what was rolled back (the pod template). Nobody creates a workload of the
-#   same name.
-#
+# - ScaleToZero: nobody but the operator raises replicas, or takes out what stops a runtime of another kind. Lowering
+#   them, and preparing another image while there are none, is free.
+# - Rollback: nobody but the operator changes what was rolled back (the pod template), or keeps it from rolling out.
 # - Fallback: nobody but the operator changes the selector of the Service, or the rules of the HTTPRoute, by which its
 #   traffic goes elsewhere.
-# - Isolate: nobody but the operator changes or deletes the NetworkPolicy that isolates it. The workload itself is free
-#   under both.
+# - Isolate: nobody but the operator changes or deletes the NetworkPolicy that isolates it.
+# - Nobody but the operator changes the labels and the annotation by which an object is held, or puts them on one.
 #
-# That holds for cluster admins, autoscalers, GitOps controllers and `kubectl rollout undo`. Status, deletion and
-# everything else about the workload are not its business, nor are workloads in namespaces without such an Escalation.
+# A copy of the label holds nothing: the annotation has to name the uid of the object. So what a controller makes of a
+# contained object, and labels like it (as KServe does), stays its own.
 #
-# It fails open: were it to fail closed, an API server that cannot read Escalations (for some seconds after it starts,
-# or after the CustomResourceDefinition has been deleted) would refuse every update of every Deployment of the cluster.
-# What gets through meanwhile is seen by the operator, put right at once, and laid on record with the name of who did
-# it.
+# riskladder-lock-names holds names: a request to create a workload, and one to change /scale, carry no label. It goes
+# by the ContainmentIndex of the namespace, which the operator writes within a second, and it fails open: until then,
+# and where it cannot be evaluated, what gets through is seen by the operator, put right at once, and laid on record
+# with the name of who did it. Under ScaleToZero a workload of a contained name can only be created stopped, under
+# Rollback not at all.
 #
-# Break glass: `kubectl delete validatingadmissionpolicybinding riskladder-lock`. The operator still contains again what
-# is undone; to stop that, too, suspend the ladder (spec.suspended: true). It notes on every locked escalation that the
-# lock is off (condition Locked, an Event and a record), and when it is back. More in kustomization.yaml.
+# All that holds for cluster admins, autoscalers, GitOps controllers and `kubectl rollout undo`. Status, deletion and
+# everything else about the workload are not its business.
+#
+# Break glass: `kubectl delete validatingadmissionpolicybinding riskladder-lock riskladder-lock-names`. The operator
+# still contains again what is undone; to stop that, too, suspend the ladder (spec.suspended: true). It notes on every
+# locked escalation that the lock is off (condition Locked, an Event and a record), and when it is back. More in
+# kustomization.yaml.
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
@@ -56,88 +60,97 @@ metadata:
     app.kubernetes.io/name: riskladder
     app.kubernetes.io/component: policies
 spec:
-  failurePolicy: Ignore
-  paramKind:
-    apiVersion: riskladder.dev/v1alpha1
-    kind: Escalation
+  failurePolicy: Fail
   matchConstraints:
+    objectSelector:
+      matchExpressions:
+      - {key: riskladder.dev/contained-by, operator: Exists}
     resourceRules:
 %(rules)s
   matchConditions:
   - name: not-the-operator
     expression: request.userInfo.username != 'system:serviceaccount:riskladder-system:riskladder'
   variables:
-  - name: kinds
-    expression: >-
-%(kinds)s
-  - name: throughs
-    expression: >-
-%(throughs)s
   - name: plural
     expression: request.resource.resource
-  - name: isTarget  # a kind that is not listed is known by the usual plural of its name
+  - name: before  # what it was held by: the label, the lock and the annotation, where that is about this very object
     expression: >-
-      params.spec.target.name == request.name && (variables.plural in variables.kinds
-      ? variables.kinds[variables.plural] == params.spec.target.kind
-      : variables.plural in [params.spec.target.kind.lowerAscii() + 's', params.spec.target.kind.lowerAscii() + 'es'])
+      oldObject.metadata.?annotations[?'riskladder.dev/containment'].orValue('')
+  - name: isHeld
+    expression: >-
+      oldObject.metadata.?labels[?'riskladder.dev/contained-by'].hasValue()
+      && (variables.plural == 'networkpolicies' || variables.before.contains(oldObject.metadata.uid))
   - name: action
-    expression: params.metadata.labels['riskladder.dev/containment']
-  - name: through  # what a Fallback or an Isolate acts on, in place of the workload: kind and name
     expression: >-
-      size(params.spec.?intents.orValue([])) == 0 ? ['', ''] : [
-      params.spec.intents[size(params.spec.intents) - 1].?through.?kind.orValue(''),
-      params.spec.intents[size(params.spec.intents) - 1].?through.?name.orValue('')]
-  - name: isThrough
+      variables.isHeld ? oldObject.metadata.labels[?'riskladder.dev/lock'].orValue('') : ''
+  - name: isSameHold
     expression: >-
-      variables.action in ['Fallback', 'Isolate'] && oldObject != null
-      && variables.through[1] == oldObject.metadata.name && variables.plural in variables.throughs
-      && variables.throughs[variables.plural] == variables.through[0]
-  - name: isAsBefore
-    expression: >-
-%(same)s
-  - name: isScale
-    expression: has(request.subResource) && request.subResource == 'scale'
-  - name: isSwitch
-    expression: >-
-%(switches)s
+      request.operation == 'DELETE'
+      || object.metadata.?annotations[?'riskladder.dev/containment'].orValue('') == variables.before
+      && ['riskladder.dev/contained-by', 'riskladder.dev/lock'].all(key, object.metadata.?labels[?key].orValue('')
+      == oldObject.metadata.?labels[?key].orValue(''))
   - name: level  # how much is asked to run
     expression: >-
-      variables.isScale ? object.spec.?replicas.orValue(0) :
-%(level)s
-  - name: before
+%(level1)s
+  - name: levelBefore
     expression: >-
-      oldObject == null ? 0 : variables.isScale ? oldObject.spec.?replicas.orValue(0) :
 %(before)s
+  - name: isRaised
+    expression: variables.action == 'ScaleToZero' && variables.level > variables.levelBefore
   - name: isSameContent
     expression: >-
-      oldObject != null && (
+      variables.action != 'Rollback' || (
 %(content)s)
+  - name: isSamePath
+    expression: >-
+      !(variables.action in ['Fallback', 'Isolate'])
+      || namespaceObject.metadata.?deletionTimestamp.hasValue() || (
+%(same)s)
+  - name: kind
+    expression: >-
+      request.kind.kind + ' ' + oldObject.metadata.name
+  - name: about  # kind, name and so on of the workload, in the annotation; text of people has its quotes escaped there
+    expression: >-
+      variables.before.contains('"target":{') ? variables.before.split('"target":{')[1] : ''
+  - name: model
+    expression: >-
+      variables.about == '' ? 'the model behind it'
+      : variables.about.split('"kind":"')[1].split('"')[0] + ' ' + variables.about.split('"name":"')[1].split('"')[0]
   - name: advice
     expression: >-
-      ' is contained by Escalation ' + params.metadata.name + ' (tier '
-      + params.metadata.?labels['riskladder.dev/tier'].orValue('unknown') + '). It is brought back by a decision:
-      kubectl riskladder show ' + params.metadata.name + ' -n ' + request.namespace + ' says whose it is'
+      ' is contained by Escalation ' + oldObject.metadata.?labels[?'riskladder.dev/contained-by'].orValue('')
+      + '. It is brought back by a decision: kubectl riskladder show '
+      + oldObject.metadata.?labels[?'riskladder.dev/contained-by'].orValue('') + ' -n ' + request.namespace
+      + ' says whose it is'
   validations:
-  - expression: >-
-      !variables.isTarget || variables.action != 'ScaleToZero' || variables.level <= variables.before
+  - expression: "!variables.isRaised"
     messageExpression: >-
-      params.spec.target.kind + ' ' + request.name + (variables.isSwitch ? ' cannot be started: it'
-      : ' cannot have more than ' + string(variables.before) + ' replicas, and ' + string(variables.level)
+      variables.kind + (variables.plural in %(switches)s ? ' cannot be started: it'
+      : ' cannot have more than ' + string(variables.levelBefore) + ' replicas, and ' + string(variables.level)
       + ' are asked for: it') + variables.advice
     reason: Forbidden
-  - expression: >-
-      !variables.isTarget || variables.action != 'Rollback' || variables.isScale || variables.isSameContent
+  - expression: variables.isSameContent
     messageExpression: >-
-      'what ' + params.spec.target.kind + ' ' + request.name + ' serves cannot be changed, nor the workload created
-      again: it' + variables.advice
+      'what ' + variables.kind + ' serves cannot be changed, nor how it is rolled out: it' + variables.advice
+    reason: Forbidden
+  - expression: variables.isSamePath
+    messageExpression: >-
+      (request.operation == 'DELETE' ? variables.kind + ' cannot be deleted: '
+      : 'the ' + {'services': 'selector', 'httproutes': 'rules', 'networkpolicies': 'spec'}[variables.plural] + ' of '
+      + variables.kind + ' cannot be changed: ')
+      + variables.model + variables.advice
+    reason: Forbidden
+  - expression: variables.action == '' || variables.isSameHold
+    messageExpression: >-
+      'the label riskladder.dev/contained-by of ' + variables.kind + ', and what goes with it, cannot be changed: it'
+      + variables.advice
     reason: Forbidden
   - expression: >-
-      !variables.isThrough || namespaceObject.metadata.?deletionTimestamp.hasValue() || variables.isAsBefore
+      variables.isHeld || request.operation == 'DELETE'
+      || !object.metadata.?annotations[?'riskladder.dev/containment'].orValue('').contains(oldObject.metadata.uid)
     messageExpression: >-
-      (request.operation == 'DELETE' ? variables.through[0] + ' ' + variables.through[1] + ' cannot be deleted: '
-      : 'the ' + {'Service': 'selector', 'HTTPRoute': 'rules', 'NetworkPolicy': 'spec'}[variables.through[0]] + ' of '
-      + variables.through[0] + ' ' + variables.through[1] + ' cannot be changed: ')
-      + params.spec.target.kind + ' ' + params.spec.target.name + variables.advice
+      'only the operator says that ' + variables.kind + ' is contained: the label riskladder.dev/contained-by and the
+      annotation riskladder.dev/containment are its own'
     reason: Forbidden
 ---
 apiVersion: admissionregistration.k8s.io/v1
@@ -149,53 +162,128 @@ metadata:
     app.kubernetes.io/component: policies
 spec:
   policyName: riskladder-lock
+  validationActions: [Deny]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: riskladder-lock-names
+  labels:
+    app.kubernetes.io/name: riskladder
+    app.kubernetes.io/component: policies
+spec:
+  failurePolicy: Ignore
+  paramKind:
+    apiVersion: riskladder.dev/v1alpha1
+    kind: ContainmentIndex
+  matchConstraints:
+    resourceRules:
+%(names)s
+  matchConditions:
+  - name: not-the-operator
+    expression: request.userInfo.username != 'system:serviceaccount:riskladder-system:riskladder'
+  - name: raises  # nothing else has to be looked up
+    expression: >-
+      request.operation == 'CREATE' || object.spec.?replicas.orValue(0) > oldObject.spec.?replicas.orValue(0)
+  variables:
+  - name: plural
+    expression: request.resource.resource
+  - name: name
+    expression: "request.name != '' ? request.name : object.metadata.?name.orValue('')"
+  - name: held
+    expression: >-
+      params.spec.?targets[?(variables.plural + '.' + request.resource.group + '/' + variables.name)]
+  - name: action
+    expression: "variables.held.hasValue() ? variables.held.value().action : ''"
+  - name: isScale
+    expression: has(request.subResource) && request.subResource == 'scale'
+  - name: level  # how much is asked to run
+    expression: >-
+      variables.isScale ? object.spec.?replicas.orValue(0) :
+%(level)s
+  - name: advice
+    expression: >-
+      ' is contained by Escalation ' + variables.held.value().escalation + ' (tier ' + variables.held.value().tier
+      + '). It is brought back by a decision: kubectl riskladder show ' + variables.held.value().escalation + ' -n '
+      + request.namespace + ' says whose it is'
+  validations:
+  - expression: variables.action != 'ScaleToZero' || variables.level == 0
+    messageExpression: >-
+      variables.held.value().kind + ' ' + variables.name
+      + (variables.plural in %(switches)s ? ' cannot be started: it' : ' cannot have more than '
+      + string(request.operation == 'CREATE' ? 0 : oldObject.spec.?replicas.orValue(0)) + ' replicas, and '
+      + string(variables.level) + ' are asked for: it') + variables.advice
+    reason: Forbidden
+  - expression: variables.action != 'Rollback' || variables.isScale || request.operation != 'CREATE'
+    messageExpression: >-
+      variables.held.value().kind + ' ' + variables.name + ' cannot be created again: it' + variables.advice
+    reason: Forbidden
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: riskladder-lock-names
+  labels:
+    app.kubernetes.io/name: riskladder
+    app.kubernetes.io/component: policies
+spec:
+  policyName: riskladder-lock-names
   paramRef:
-    selector:
-      matchExpressions:
-      - {key: riskladder.dev/containment, operator: Exists}
+    name: riskladder
     parameterNotFoundAction: Allow
   validationActions: [Deny]
 """
 
 
 def policy() -> str:
-    """The policy and its binding, as YAML."""
+    """The policies and their bindings, as YAML."""
     switches = sorted(runtime.resource.plural for runtime in ALL_RUNTIMES if runtime.is_switch)
-    kinds = {runtime.resource.plural: runtime.resource.kind for runtime in ALL_RUNTIMES}
-    level, content = _by_resource(lambda r: r.level), _by_resource(lambda r: _same(r.content))
+    level = _by_resource(lambda r: r.level)
     return POLICY % {
-        "rules": "\n".join(_rules()),
-        "kinds": _folded(json.dumps(kinds).replace('"', "'")),
-        "throughs": _folded(json.dumps({r.plural: kind for kind, r in RESOURCES.items()}).replace('"', "'")),
+        "rules": "\n".join(_object_rules()),
+        "names": "\n".join(_name_rules()),
         "same": _folded(SAME),
-        "switches": _folded(f"variables.plural in {json.dumps(switches)}".replace('"', "'")),
+        "switches": json.dumps(switches).replace('"', "'"),
         "level": _folded(level),
+        "level1": _folded(level),
         "before": _folded(level.replace("object.", "oldObject.")),
-        "content": _folded(content),
+        "content": _folded(_by_resource(lambda r: _same(r.content))),
     }
 
 
-def _rules() -> list[str]:
-    """One rule for each API group, with the scale subresources of what has them."""
-    groups: dict[str, list[str]] = defaultdict(list)
+def _rule(group: str, resources: Sequence[str], operations: str) -> str:
+    return (
+        f"    - apiGroups: [{group or json.dumps(group)}]\n"
+        '      apiVersions: ["*"]\n'
+        f"      resources: [{', '.join(resources)}]\n"
+        f"      operations: [{operations}]"
+    )
+
+
+def _by_group() -> dict[str, list[Runtime]]:
+    groups: dict[str, list[Runtime]] = defaultdict(list)
     for runtime in ALL_RUNTIMES:
-        resource = runtime.resource
-        groups[resource.group] += (
-            [resource.plural] if runtime.is_switch else [resource.plural, f"{resource.plural}/scale"]
-        )
-    return [
-        f"    - apiGroups: [{group}]\n"
-        '      apiVersions: ["*"]\n'
-        f"      resources: [{', '.join(plurals)}]\n"
-        "      operations: [CREATE, UPDATE]"
-        for group, plurals in groups.items()
-    ] + [
-        f"    - apiGroups: [{json.dumps(resource.group) if not resource.group else resource.group}]\n"
-        '      apiVersions: ["*"]\n'
-        f"      resources: [{resource.plural}]\n"
-        f"      operations: [UPDATE{', DELETE' if resource is NETWORKPOLICIES else ''}]"
+        groups[runtime.resource.group].append(runtime)
+    return groups
+
+
+def _object_rules() -> list[str]:
+    """One rule for each API group of workloads, and one for each kind that their traffic passes."""
+    return [_rule(group, [r.resource.plural for r in found], "UPDATE") for group, found in _by_group().items()] + [
+        _rule(resource.group, [resource.plural], f"UPDATE{', DELETE' if resource is NETWORKPOLICIES else ''}")
         for resource in RESOURCES.values()
     ]
+
+
+def _name_rules() -> list[str]:
+    """The creation of every workload, and the scale of what has one."""
+    rules = []
+    for group, found in _by_group().items():
+        rules.append(_rule(group, [r.resource.plural for r in found], "CREATE"))
+        scaled = [f"{r.resource.plural}/scale" for r in found if not r.is_switch]
+        if scaled:
+            rules.append(_rule(group, scaled, "UPDATE"))
+    return rules
 
 
 def _by_resource(expression: Callable[[Runtime], str]) -> str:

@@ -34,11 +34,18 @@ class LateDecisionKey(NamedTuple):
     """Tells it from a ladder of the same name: named tuples are compared by their values."""
 
 
+class IndexKey(NamedTuple):
+    """Names the index of what is contained in one namespace, as a unit of work of its own."""
+
+    namespace: str
+    kind: str = "index"
+
+
 GONE_LIMIT = 4096
 """How many deleted objects are remembered: more than can be deleted while a request is under way."""
 
 
-Key = TargetKey | LadderKey | LateDecisionKey
+Key = TargetKey | LadderKey | LateDecisionKey | IndexKey
 
 
 Enqueue = Callable[[Key, bool], None]

@@ -31,6 +31,7 @@ from riskladder.controller.caches.entries import (
     GONE_LIMIT,
     ClosedEntry,
     Enqueue,
+    IndexKey,
     LadderEntry,
     LadderKey,
     LateDecisionKey,
@@ -287,6 +288,7 @@ class Store:
                 self._enqueue(LateDecisionKey(*name), False)
         if was_open != escalation.is_open:
             self._enqueue(ladder, False)
+        self._enqueue(IndexKey(metadata["namespace"]), False)
         self._enqueue(key, False)
 
     def _drop_escalation(self, obj: Object) -> None:
@@ -304,6 +306,7 @@ class Store:
         if not self._closed[target_uid]:
             del self._closed[target_uid]
         self._enqueue(LadderKey(metadata["namespace"], ladder), False)
+        self._enqueue(IndexKey(metadata["namespace"]), False)
         self._enqueue(key, True)
 
     def _forget_open(self, key: TargetKey, name: str) -> None:

@@ -57,7 +57,7 @@ class RolloutRuntime(Replicas):
     resource = Resource("argoproj.io", "v1alpha1", "rollouts", "Rollout")
     component = "argo-rollouts"
     history = REPLICASETS
-    content = "object.spec.?template"
+    content = "[dyn(object.spec.?template), dyn(object.spec.?paused.orValue(false))]"
     permissions = (
         Grant(
             "argoproj.io",

@@ -189,7 +189,10 @@ class Replicas:
     is_switch: bool = False
     permissions: tuple[Grant, ...] = ()
     level = "object.spec.?replicas.orValue(1)"
-    content = "object.spec.template"
+    content = (
+        "[dyn(object.spec.template), dyn(object.spec.?paused.orValue(false)), "
+        "dyn(object.spec.?minReadySeconds.orValue(0)), dyn(object.spec.?updateStrategy)]"
+    )
 
     def read(self, obj: Object) -> Workload:
         """The facts of a stored object; history, pods and endpoints are joined by the cache."""

@@ -1,0 +1,104 @@
+"""Keeps the ContainmentIndex of each namespace: by it the lock knows what a name stands for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from riskladder.api.base import API_VERSION
+from riskladder.api.index import INDEX_NAME, MAX_INDEXED, ContainmentIndexSpec, IndexedTarget, index_key
+from riskladder.api.labels import LABEL_CONTAINMENT
+from riskladder.api.tiers import ContainmentAction
+from riskladder.cluster.client import Client, Conflict, NotFound, Object
+from riskladder.cluster.resources import INDEXES
+from riskladder.controller.caches.store import Store
+from riskladder.policy.containment.state import active_intent
+
+ON_THE_WORKLOAD = (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK)
+"""Of the others, the workload itself stays free."""
+
+
+class IndexWriter:
+    """Writes what is contained in a namespace, where that differs from what was written last."""
+
+    def __init__(self, client: Client, store: Store) -> None:
+        """Start without knowing any index."""
+        self._client = client
+        self._store = store
+        self._written: dict[str, tuple[dict[str, Any], str]] = {}
+        """By namespace: what stands there, and its resourceVersion."""
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By namespace: one write at a time."""
+
+    async def look(self, namespaces: tuple[str, ...]) -> set[str]:
+        """Read what an earlier operator has written; return the namespaces that have an index.
+
+        Args:
+            namespaces: Where to look; none: everywhere.
+
+        Raises:
+            ApiError: The API server could not be asked.
+        """
+        return self.learn([obj for ns in namespaces or (None,) for obj in await self._client.list(INDEXES, ns)])
+
+    def learn(self, indexes: Iterable[Object]) -> set[str]:
+        """Take in what stands in the indexes of all namespaces; return the namespaces that have one."""
+        self._written = {
+            obj["metadata"]["namespace"]: (obj.get("spec") or {}, obj["metadata"]["resourceVersion"])
+            for obj in indexes
+            if obj["metadata"]["name"] == INDEX_NAME
+        }
+        return set(self._written)
+
+    def wanted(self, namespace: str) -> ContainmentIndexSpec:
+        """Return everything that is contained and locked in a namespace."""
+        targets: dict[str, IndexedTarget] = {}
+        for escalation in sorted(self._store.open_escalations(), key=lambda e: e.name):
+            intent = active_intent(escalation) if escalation.namespace == namespace else None
+            runtime = self._store.runtimes.by_kind.get(escalation.spec.target.kind)
+            if intent is None or runtime is None or intent.action not in ON_THE_WORKLOAD:
+                continue
+            if LABEL_CONTAINMENT in escalation.labels:
+                key = index_key(runtime.resource.plural, runtime.resource.group, escalation.spec.target.name)
+                targets[key] = IndexedTarget(
+                    kind=escalation.spec.target.kind,
+                    escalation=escalation.name,
+                    tier=escalation.status.tier or intent.tier,
+                    action=intent.action,
+                )
+        return ContainmentIndexSpec(targets=dict(sorted(targets.items())[:MAX_INDEXED]))
+
+    async def write(self, namespace: str) -> None:
+        """Bring the index of a namespace up to date.
+
+        Raises:
+            ApiError: It was refused or not answered.
+        """
+        async with self._turns[namespace]:
+            try:
+                await self._write(namespace)
+            except Conflict:  # somebody else has written it, or we have and never heard
+                found = await self._client.get(INDEXES, namespace, INDEX_NAME)
+                self._written[namespace] = (found.get("spec") or {}, found["metadata"]["resourceVersion"])
+                await self._write(namespace)
+
+    async def _write(self, namespace: str) -> None:
+        spec, known = self.wanted(namespace).to_api(), self._written.get(namespace)
+        if (known[0] if known else {"targets": {}}) == spec:
+            return
+        metadata = {"namespace": namespace, "name": INDEX_NAME}
+        body = {"apiVersion": API_VERSION, "kind": INDEXES.kind, "metadata": metadata, "spec": spec}
+        try:
+            if known is None:
+                stored = await self._client.create(INDEXES, namespace, body)
+            else:
+                body["metadata"] = metadata | {"resourceVersion": known[1]}
+                stored = await self._client.replace(INDEXES, namespace, INDEX_NAME, body)
+        except NotFound:
+            self._written.pop(namespace, None)
+            if known is not None:  # it was deleted: the next attempt makes it again
+                raise
+            return  # the namespace is gone, and everything in it
+        self._written[namespace] = (spec, stored["metadata"]["resourceVersion"])
