@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from demo.stage import Milestone, Stage
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.cli.output import plain
 from riskladder.cluster import resources
-from riskladder.cluster.authority import BINDINGS, LOCK
+from riskladder.cluster.authority import BINDINGS, LOCK, LOCK_NAMES
 from riskladder.cluster.client import Client, NotFound, Object
 
 MANIFEST = "manifests/policies/lock.yaml"
@@ -38,8 +39,8 @@ ADMIN, GITOPS = "admin", "gitops"
 
 def reason_of(refusal: str) -> str:
     """Why the lock has refused it; empty where it was something else."""
-    _, denied, why = refusal.partition(f"'{LOCK}' denied request: ")
-    return f"refused: {why.strip()}" if denied else ""
+    found = re.search(rf"'({LOCK}|{LOCK_NAMES})' denied request: ", refusal)
+    return f"refused: {refusal[found.end() :].strip()}" if found else ""
 
 
 def briefly(refusal: str) -> str:
@@ -149,13 +150,13 @@ class Rivals:
 
     async def break_glass(self, escalation: str) -> None:
         """The lock is taken away by those who may, which is seen and recorded, and put back."""
-        self._stage.say("Break glass: an administrator deletes the binding of the lock")
+        self._stage.say("Break glass: an administrator deletes the bindings of the lock")
         others = [e for e in await self._client.list(resources.ESCALATIONS, labels=LABEL) if not self._is_mine(e)]
         if others:
             self._stage.detail(f"left out: it holds {len(others)} other model(s) on this cluster")
             return
-        async with self._binding_is_back_in_the_end():
-            await self.attempt("delete", BINDINGS.kind.lower(), LOCK)
+        async with self._bindings_are_back_in_the_end():
+            await self.attempt("delete", BINDINGS.kind.lower(), LOCK, LOCK_NAMES)
             await self._says(escalation, ConditionType.LOCKED, "False", Reason.LOCK_MISSING)
             await self._holds(False)
             self._stage.say("Without the lock the model can be scaled up, and is contained again")
@@ -291,17 +292,18 @@ class Rivals:
             self._stage.detail(f"  {spec['at'][11:23]}  {what}")
 
     @contextlib.asynccontextmanager
-    async def _binding_is_back_in_the_end(self) -> AsyncIterator[None]:
-        """Whatever happens, the binding is there again afterwards."""
-        before = await self._client.get(BINDINGS, None, LOCK)
+    async def _bindings_are_back_in_the_end(self) -> AsyncIterator[None]:
+        """Whatever happens, the bindings are there again afterwards."""
+        before = [await self._client.get(BINDINGS, None, name) for name in (LOCK, LOCK_NAMES)]
         try:
             yield
         finally:
-            await asyncio.shield(self._put_back(before))
+            for binding in before:
+                await asyncio.shield(self._put_back(binding))
 
     async def _put_back(self, binding: Object) -> None:
         try:
-            await self._client.get(BINDINGS, None, LOCK)
+            await self._client.get(BINDINGS, None, binding["metadata"]["name"])
         except NotFound:
             metadata = {key: value for key, value in binding["metadata"].items() if key in ("name", "labels")}
             await self._client.create(BINDINGS, None, {**binding, "metadata": metadata})

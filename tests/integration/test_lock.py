@@ -9,8 +9,8 @@ import pytest
 
 from demo.install import InstallError
 from riskladder.cluster import resources
-from riskladder.cluster.authority import BINDINGS, LOCK, lock_missing
-from riskladder.cluster.client import Client, Forbidden, NotFound
+from riskladder.cluster.authority import BINDINGS, LOCK, LOCK_NAMES, lock_missing
+from riskladder.cluster.client import Client, Forbidden, NotFound, Object
 from riskladder.cluster.resources import Resource
 from tests.cluster import ControlPlane
 from tests.cluster.install import kubectl
@@ -152,6 +152,89 @@ async def test_rolled_back_template_is_frozen(rolled_back: World, installed: Con
     assert (now["spec"]["template"], now["spec"]["replicas"]) == (good, 2), "replicas are not the lock's business here"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": {"riskladder.dev/contained-by": None}},
+        {"labels": {"riskladder.dev/lock": None}},
+        {"labels": {"riskladder.dev/lock": "Isolate"}},
+        {"annotations": {"riskladder.dev/containment": None}},
+        {"annotations": {"riskladder.dev/containment": "{}"}},
+    ],
+)
+async def test_what_holds_it_is_taken_away_by_nobody(held: World, change: Object) -> None:
+    before = (await held.deployment("scorer"))["metadata"]
+    with pytest.raises(Forbidden, match=f"and what goes with it, cannot be changed: it {HELD}"):
+        await held.client.merge_patch(resources.DEPLOYMENTS, held.namespace, "scorer", {"metadata": change})
+    after = (await held.deployment("scorer"))["metadata"]
+    assert (after["labels"], after["annotations"]) == (before["labels"], before["annotations"])
+
+
+async def test_put_without_the_label_is_refused(held: World) -> None:
+    live = await held.deployment("scorer")
+    del live["metadata"]["labels"]["riskladder.dev/contained-by"]
+    live["spec"]["replicas"] = 2
+    with pytest.raises(Forbidden, match=HELD):
+        await held.client.request(
+            "PUT",
+            resources.DEPLOYMENTS.path(held.namespace, "scorer"),
+            verb="update",
+            resource=resources.DEPLOYMENTS.title,
+            body=live,
+        )
+
+
+async def test_copies_of_label_and_annotation_hold_nothing(held: World) -> None:
+    """As a controller copies them to what it makes: the annotation names the uid of another object."""
+    metadata = (await held.deployment("scorer"))["metadata"]
+    copied = deployment("child", replicas=1)
+    copied["metadata"]["labels"] = dict(metadata["labels"])
+    copied["metadata"]["annotations"] = {
+        "riskladder.dev/containment": metadata["annotations"]["riskladder.dev/containment"]
+    }
+    await held.client.create(resources.DEPLOYMENTS, held.namespace, copied)
+    await held.client.merge_patch(resources.DEPLOYMENTS, held.namespace, "child", {"spec": {"replicas": 3}})
+    assert (await held.deployment("child"))["spec"]["replicas"] == 3
+    assert len(await held.escalations("child")) == 0
+
+
+async def test_nobody_else_says_that_an_object_is_contained(held: World) -> None:
+    await held.apply(deployment("free", replicas=1))
+    free, metadata = await held.deployment("free"), (await held.deployment("scorer"))["metadata"]
+    uid, text = metadata["uid"], metadata["annotations"]["riskladder.dev/containment"]
+    forged = {
+        "labels": {"riskladder.dev/contained-by": metadata["labels"]["riskladder.dev/contained-by"]},
+        "annotations": {"riskladder.dev/containment": text.replace(uid, free["metadata"]["uid"])},
+    }
+    with pytest.raises(Forbidden, match="only the operator says that Deployment free is contained"):
+        await held.client.merge_patch(resources.DEPLOYMENTS, held.namespace, "free", {"metadata": forged})
+    await held.client.merge_patch(
+        resources.DEPLOYMENTS, held.namespace, "free", {"metadata": {"annotations": forged["annotations"]}}
+    )
+    with pytest.raises(Forbidden, match="only the operator says that Deployment free is contained"):
+        await held.client.merge_patch(
+            resources.DEPLOYMENTS, held.namespace, "free", {"metadata": {"labels": forged["labels"]}}
+        )
+    await held.quiet()
+    assert await held.escalations("free") == []
+
+
+async def test_index_names_what_is_contained_and_is_written_by_the_operator_only(held: World) -> None:
+    [index] = await held.client.list(resources.INDEXES, held.namespace)
+    [escalation] = await held.escalations("scorer")
+    name = escalation["metadata"]["name"]
+    expected = {"kind": "Deployment", "escalation": name, "tier": "high", "action": "ScaleToZero"}
+    assert index["spec"]["targets"] == {"deployments.apps/scorer": expected}
+    with pytest.raises(Forbidden, match="only the operator"):
+        await held.client.merge_patch(resources.INDEXES, held.namespace, "riskladder", {"spec": {"targets": None}})
+
+
+async def test_rollout_of_what_was_rolled_back_is_not_held_up(rolled_back: World) -> None:
+    for spec in ({"paused": True}, {"minReadySeconds": 3600}):
+        with pytest.raises(Forbidden, match=HELD):
+            await rolled_back.client.merge_patch(resources.DEPLOYMENTS, rolled_back.namespace, "scorer", {"spec": spec})
+
+
 async def test_gitops_that_applies_again_and_again_is_refused_every_time(held: World) -> None:
     wanted = deployment("scorer", replicas=2)
     for _ in range(20):
@@ -178,8 +261,9 @@ async def test_ladder_that_drops_its_lock_frees_the_workload_which_is_contained_
 
 
 async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(held: World, admin: Client) -> None:
-    binding = await admin.get(BINDINGS, None, LOCK)
-    await admin.delete(BINDINGS, None, LOCK)
+    bindings = [await admin.get(BINDINGS, None, name) for name in (LOCK, LOCK_NAMES)]
+    for binding in bindings:
+        await admin.delete(BINDINGS, None, binding["metadata"]["name"])
     try:
         await held.escalation_says("scorer", "Locked", "False", "LockMissing")
 
@@ -195,12 +279,51 @@ async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(h
         [undone] = escalation["status"]["containment"]["undone"]
         assert undone["count"] >= 1
     finally:
-        metadata = {key: binding["metadata"][key] for key in ("name", "labels") if key in binding["metadata"]}
-        await admin.create(BINDINGS, None, {**binding, "metadata": metadata})
+        for binding in bindings:
+            metadata = {key: binding["metadata"][key] for key in ("name", "labels") if key in binding["metadata"]}
+            await admin.create(BINDINGS, None, {**binding, "metadata": metadata})
     await held.escalation_says("scorer", "Locked", "True", "Locked")
     records = await held.verified((await held.escalations("scorer"))[0])
     events = [r["spec"]["event"] for r in records]
     assert events.index("LockMissing") < events.index("ContainedAgain") < events.index("LockRestored")
+
+
+async def test_model_is_brought_back_by_hand_as_the_page_says(held: World, admin: Client) -> None:
+    """docs/operations.md, "By hand, without a decision": for when nobody can decide."""
+    await held.apply(signal("fairness", "scorer", 0.01))
+    await held.tier("fairness", "baseline")
+    [escalation] = await held.escalations("scorer")
+    body = ladder(lock=True)
+    body["spec"]["suspended"] = True
+    await held.apply(body)
+    bindings = [await admin.get(BINDINGS, None, name) for name in (LOCK, LOCK_NAMES)]
+    for binding in bindings:
+        await admin.delete(BINDINGS, None, binding["metadata"]["name"])
+    try:
+        bare = {
+            "labels": {"riskladder.dev/contained-by": None, "riskladder.dev/lock": None},
+            "annotations": {"riskladder.dev/containment": None},
+        }
+
+        async def stripped() -> bool:
+            try:
+                await held.client.merge_patch(resources.DEPLOYMENTS, held.namespace, "scorer", {"metadata": bare})
+            except Forbidden:
+                return False
+            return True
+
+        await held.until(stripped, "the lock to be off")
+        await held.client.delete(resources.ESCALATIONS, held.namespace, escalation["metadata"]["name"])
+        await held.scale("scorer", escalation["status"]["containment"]["restore"]["replicas"])
+        await held.ready("scorer", 2)
+    finally:
+        for binding in bindings:
+            metadata = {key: binding["metadata"][key] for key in ("name", "labels") if key in binding["metadata"]}
+            await admin.create(BINDINGS, None, {**binding, "metadata": metadata})
+    await held.apply(ladder(lock=True))
+    await held.quiet()
+    assert (await held.deployment("scorer"))["spec"]["replicas"] == 2
+    assert await held.escalations("scorer") == []
 
 
 async def test_lock_missing_is_seen(admin: Client, installed: ControlPlane) -> None:

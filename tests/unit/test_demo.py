@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import aiohttp
 import pytest
@@ -24,7 +24,7 @@ from demo.stage import Stage
 from riskladder.api.ladder import Channel, EscalationLadderSpec
 from riskladder.api.reasons import Reason
 from riskladder.api.validation import validate
-from riskladder.cluster.authority import LOCK
+from riskladder.cluster.authority import LOCK, LOCK_NAMES
 from riskladder.cluster.client import Client, NotFound, Object
 from riskladder.cluster.resources import Resource
 from riskladder.notify.courier import Courier
@@ -123,18 +123,18 @@ class Cluster:
     """What the lock's part of the demo asks for: its binding, the contained models, and kubectl."""
 
     def __init__(self, *, held: str = "models") -> None:
-        self.binding: dict[str, Any] | None = {"metadata": {"name": LOCK, "uid": "1"}, "spec": {"a": 1}}
+        self.bindings = {n: {"metadata": {"name": n, "uid": "1"}, "spec": {"a": 1}} for n in (LOCK, LOCK_NAMES)}
         self.held = held
         self.commands: list[str] = []
         self.answer: str | InstallError = ""
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
-        if self.binding is None:
+        if name not in self.bindings:
             raise NotFound(404, "NotFound", "", verb="get", resource=resource.title, where=name)
-        return self.binding
+        return self.bindings[name]
 
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
-        self.binding = body
+        self.bindings[body["metadata"]["name"]] = body
         return body
 
     async def list(self, resource: Resource, namespace: str | None = None, *, labels: str = "") -> list[Object]:
@@ -204,13 +204,13 @@ async def test_lock_is_put_back_whatever_happens(monkeypatch: pytest.MonkeyPatch
     those, _ = rivals(monkeypatch, cluster)
 
     def broken(kubeconfig: Path, *arguments: str, given: str | None = None) -> str:
-        cluster.binding = None
+        cluster.bindings.clear()
         raise InstallError("kubectl: interrupted")
 
     monkeypatch.setattr(rivals_of_the_demo, "kubectl", broken)
     with pytest.raises(InstallError, match="interrupted"):
         await those.break_glass("x")
-    assert cluster.binding == {"metadata": {"name": LOCK}, "spec": {"a": 1}}
+    assert cluster.bindings == {n: {"metadata": {"name": n}, "spec": {"a": 1}} for n in (LOCK, LOCK_NAMES)}
 
 
 def test_lock_is_shown_on_a_model_that_was_scaled_to_zero() -> None:

@@ -119,7 +119,8 @@ spec:
   - name: advice
     expression: >-
       ' is contained by Escalation ' + oldObject.metadata.?labels[?'riskladder.dev/contained-by'].orValue('')
-      + '. It is brought back by a decision: kubectl riskladder show '
+      + (variables.before.contains('"tier":"') ? ' (tier ' + variables.before.split('"tier":"')[1].split('"')[0] + ')'
+      : '') + '. It is brought back by a decision: kubectl riskladder show '
       + oldObject.metadata.?labels[?'riskladder.dev/contained-by'].orValue('') + ' -n ' + request.namespace
       + ' says whose it is'
   validations:

@@ -227,6 +227,8 @@ def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation) -> 
     intent, recorded = active_intent(escalation), escalation.status.containment
     if intent is None or recorded is None or recorded.intent != intent.id or not is_carried(workload, intent):
         return None
+    if snapshot.is_suspended(escalation.spec.ladder.name):
+        return None
     if not may_touch(workload, escalation) or not prove(workload, escalation, intent).applied:
         return None
     if intent.through is None:
