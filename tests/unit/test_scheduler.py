@@ -296,6 +296,56 @@ async def test_failed_trail_comes_back(make: Make, work: Work) -> None:
     await idle(scheduler)
 
 
+async def test_what_has_failed_holds_nothing_up(make: Make, work: Work) -> None:
+    """Neither the trail of others nor, with every slot of its own taken, their containment."""
+    scheduler = make(retries=1, containers=1)
+    work.wants = {"bad": 9, "worse": 9}
+    work.fails = {"contain bad": Failure(), "contain worse": Failure()}
+    scheduler.activate()
+    scheduler.add("bad", urgent=True)
+    scheduler.add("worse", urgent=True)
+    await until(lambda: work.log.count("contain bad") > 1 or work.log.count("contain worse") > 1)
+    gates = [work.block("contain bad"), work.block("contain worse")]
+    await until(lambda: {"bad", "worse"} & set(work.running))
+    work.wants["good"] = 1
+    scheduler.add("good", urgent=True)
+    scheduler.add("other")
+    await until(lambda: {"contain good", "trail other"} <= set(work.log))
+    work.fails.clear()
+    for gate in gates:
+        gate.set()
+    await idle(scheduler)
+
+
+async def test_trail_is_written_in_the_longest_storm(make: Make, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_CLOSED", 0.01)
+    scheduler = make(containers=1)
+    work.wants = {"first": 1, "next": 1}
+    gate = work.block("contain first")
+    scheduler.activate()
+    for key in ("first", "next"):
+        scheduler.add(key, urgent=True)
+    scheduler.add("a")
+    await until(lambda: "trail a" in work.log)
+    assert "contain next" not in work.log
+    gate.set()
+    await idle(scheduler)
+
+
+async def test_what_is_of_no_use_is_not_tried_again(make: Make, work: Work) -> None:
+    final = Failure()
+    final.is_final = True  # type: ignore[attr-defined]
+    work.fails = {"trail a": final, "contain b": final}
+    work.wants = {"b": 1}
+    scheduler = make()
+    scheduler.activate()
+    scheduler.add("a")
+    scheduler.add("b", urgent=True)
+    await until(lambda: {"trail a", "contain b"} <= set(work.log) and not work.running)
+    assert not any(scheduler.depth().values())
+    assert sorted(work.log) == ["contain b", "trail a"]
+
+
 async def test_stuck_containment_lets_the_trail_of_others_go_on(
     make: Make, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:

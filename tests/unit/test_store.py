@@ -296,6 +296,16 @@ def test_pods_are_asked_about_only_while_a_containment_is_to_be_proved(cache: Ca
     assert cache.took() == {(KEY, False)}
 
 
+def test_list_forgets_nothing_that_is_newer_than_it(cache: Cache) -> None:
+    """Created while the list was read, page by page, and heard of by the answer to the write or by the watch."""
+    cache.new(SIGNALS, "old", signal_document(bias=0.3), 4)
+    cache.new(SIGNALS, "new", signal_document(bias=0.3), 9)
+    cache.store.drop_unless(SIGNALS, (), version="7")
+    assert [s.name for s in cache.snapshot().signals] == ["new"]
+    cache.store.drop_unless(SIGNALS, (), version="9")
+    assert cache.snapshot().signals == ()
+
+
 # --- What is read -----------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,9 @@ REQUEST_TIMEOUT = 10.0
 LIST_TIMEOUT = 60.0
 """Seconds for one page of a list."""
 
+PAGE = 500
+"""Objects in one page of a list."""
+
 WATCH_SECONDS = 15
 """For how long the API server keeps one watch open; a bookmark comes just before."""
 
@@ -43,7 +46,10 @@ class ApiError(Exception):
         verb: What was asked for, as RBAC says it.
         resource: Of what, as ``plural.group``.
         retry_after: Seconds the server asked to wait, or 0.
+        is_final: Whether it is of no use to try again.
     """
+
+    is_final = False
 
     def __init__(
         self, status: int, reason: str, message: str, *, verb: str, resource: str, where: str, retry_after: float = 0.0
@@ -71,6 +77,12 @@ class Refused(ApiError):  # noqa: N818
 
 class Forbidden(ApiError):  # noqa: N818
     """403: not allowed by RBAC or by an admission policy."""
+
+
+class Terminating(Forbidden):
+    """403: the namespace is being deleted, and takes nothing new. To try again is of no use."""
+
+    is_final = True
 
 
 _ERRORS: Mapping[int, type[ApiError]] = {404: NotFound, 409: Conflict, 422: Refused, 403: Forbidden}
@@ -149,12 +161,14 @@ class Client:
         """One object as it is stored now."""
         return await self.request("GET", resource.path(namespace, name), verb="get", resource=resource.title)
 
-    async def list_at(
-        self, resource: Resource, namespace: str | None = None, *, labels: str = "", limit: int = 0
-    ) -> tuple[list[Object], str]:
-        """The objects, and the resourceVersion of the list: where a watch goes on from."""
-        items: list[Object] = []
-        params: dict[str, str] = {"limit": str(limit or 500)}
+    async def pages(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", limit: int = PAGE
+    ) -> AsyncIterator[tuple[list[Object], str]]:
+        """Yield the objects page by page, each with the resourceVersion of the whole list: where a watch goes on from.
+
+        What is reduced to facts as it comes never has all objects in memory at once.
+        """
+        params: dict[str, str] = {"limit": str(limit)}
         if labels:
             params["labelSelector"] = labels
         while True:
@@ -166,12 +180,26 @@ class Client:
                 params=params,
                 timeout=LIST_TIMEOUT,
             )
-            items += [{"apiVersion": resource.api_version, "kind": resource.kind, **i} for i in page.get("items") or ()]
             metadata = page.get("metadata") or {}
+            head = {"apiVersion": resource.api_version, "kind": resource.kind}
+            yield [{**head, **i} for i in page.pop("items", None) or ()], str(metadata.get("resourceVersion", ""))
             token = metadata.get("continue")
-            if not token or limit:
-                return items, str(metadata.get("resourceVersion", ""))
+            if not token:
+                return
             params["continue"] = token
+
+    async def list_at(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", limit: int = 0
+    ) -> tuple[list[Object], str]:
+        """Return all objects (or the first ``limit``), and the resourceVersion of the list: where a watch goes on."""
+        found: list[Object] = []
+        version = ""
+        async for items, at in self.pages(resource, namespace, labels=labels, limit=limit or PAGE):
+            found += items
+            version = at
+            if limit:
+                break
+        return found, version
 
     async def list(
         self,
@@ -182,8 +210,7 @@ class Client:
         limit: int = 0,
     ) -> list[Object]:
         """All objects (or the first ``limit``), with kind and apiVersion filled in."""
-        items, _ = await self.list_at(resource, namespace, labels=labels, limit=limit)
-        return items
+        return (await self.list_at(resource, namespace, labels=labels, limit=limit))[0]
 
     async def watch(
         self, resource: Resource, namespace: str | None = None, *, since: str = ""
@@ -316,15 +343,17 @@ class Client:
 
 
 def _error(response: aiohttp.ClientResponse, raw: bytes, verb: str, resource: str, path: str) -> ApiError:
-    reason, message = response.reason or "Error", raw[:1000].decode(errors="replace")
+    reason, message, causes = response.reason or "Error", raw[:1000].decode(errors="replace"), []
     try:
         status = json.loads(raw)
         if status.get("kind") == "Status":
             reason, message = status.get("reason") or reason, status.get("message") or message
+            causes = [cause.get("reason") for cause in (status.get("details") or {}).get("causes") or ()]
     except (ValueError, AttributeError):
         pass
+    kind = Terminating if "NamespaceTerminating" in causes else _ERRORS.get(response.status, ApiError)
     header = response.headers.get("Retry-After", "")
-    return _ERRORS.get(response.status, ApiError)(
+    return kind(
         response.status,
         reason,
         message,

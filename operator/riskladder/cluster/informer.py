@@ -38,7 +38,7 @@ class Informer:
         *,
         put: Callable[[Resource, Object], None],
         drop: Callable[[Resource, Object], None],
-        drop_unless: Callable[[Resource, Collection[str], str], None],
+        drop_unless: Callable[[Resource, Collection[str], str, str], None],
         optional: bool = False,
     ) -> None:
         """Prepare.
@@ -49,7 +49,8 @@ class Informer:
             namespace: Where, or everywhere.
             put: Told of every object as it is now.
             drop: Told of every object that was deleted.
-            drop_unless: Told of the uids that a fresh list found, and the namespace (empty for all).
+            drop_unless: Told of the uids that a fresh list found, the namespace (empty for all), and the list's
+                resourceVersion: what is newer than that is no part of it (empty where there is no list).
             optional: Its CustomResourceDefinition may be missing: then there is nothing of it, until it is installed.
         """
         self._client = client
@@ -91,18 +92,22 @@ class Informer:
             self._missing = True
             why = f"{self.resource.api_version} {self.resource.kind} is not installed: it is taken up once it is"
             log.warning("kind missing", resource=self.resource.title, error=why)
-            self._drop_unless(self.resource, (), self._namespace or "")
+            self._drop_unless(self.resource, (), self._namespace or "", "")
         self.heard = time.monotonic()
         self.synced.set()
 
     async def _list(self) -> str:
-        items, version = await self._client.list_at(self.resource, self._namespace)
+        version, present = "", set[str]()
+        async for items, at in self._client.pages(self.resource, self._namespace):
+            version = at
+            self.heard = time.monotonic()
+            for item in items:
+                present.add(item["metadata"]["uid"])
+                self._guarded(self._put, item)
         if self._missing:
             self._missing = False
             log.info("kind installed", resource=self.resource.title)
-        for item in items:
-            self._guarded(self._put, item)
-        self._drop_unless(self.resource, {item["metadata"]["uid"] for item in items}, self._namespace or "")
+        self._drop_unless(self.resource, present, self._namespace or "", version)
         self.heard = time.monotonic()
         self.synced.set()
         return version

@@ -8,14 +8,21 @@ operators that both believe to lead meet in the compare-and-swap of every write.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import structlog
 
 from riskladder.cluster.client import ApiError, Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import LEASES
+
+PER_REQUEST = 10.0
+"""How many times the latency of a request the Lease lasts, at least: several renewals have to get through in it."""
+
+LONGEST = 15.0
+"""Seconds that it lasts at most, however slow the API server is."""
 
 RETRY_AT_ONCE = 0.05
 """Seconds after which a leader that could not renew tries again: one slow answer must not cost the lead."""
@@ -39,6 +46,9 @@ class Elector:
     ) -> None:
         """Prepare to take part.
 
+        The times are for an API server that answers at once; where it does not, they are as much longer as it takes:
+        a slow link still has a leader.
+
         Args:
             client: The API client; the Lease lives in its namespace.
             name: Name of the Lease.
@@ -52,7 +62,11 @@ class Elector:
         self._name = name
         self._identity = identity
         self._on_change = on_change
-        self._duration = duration
+        self._shortest = duration
+        self._latency = 0.0
+        """Seconds that a request takes of late."""
+        self._promised = duration
+        """Seconds for which this process has the Lease, as it was written last."""
         self._renew_every = renew_every
         self._retry_every = retry_every
         self._seen: tuple[str, str, float] = ("", "", 0.0)
@@ -67,11 +81,13 @@ class Elector:
         while True:
             started = time.monotonic()
             try:
-                async with asyncio.timeout(self._duration / 4):
+                async with asyncio.timeout(max(self.duration / 4, 4 * self._latency)):
                     held = await self._try()
             except (ApiError, TimeoutError) as error:
                 log.warning("lease", lease=self._name, error=str(error) or "timed out")
-                held = self.leading and time.monotonic() - self._renewed < self._duration * 0.9
+                if isinstance(error, TimeoutError):
+                    self._latency = min(max(time.monotonic() - started, self._latency), LONGEST / PER_REQUEST)
+                held = self.leading and time.monotonic() - self._renewed < self._promised * 0.9
                 delay = RETRY_AT_ONCE if held else self._retry_every
             else:
                 if held:
@@ -79,6 +95,19 @@ class Elector:
                 delay = self._renew_every if held else self._retry_every
             self._set(held)
             await asyncio.sleep(delay)
+
+    @property
+    def duration(self) -> float:
+        """Seconds without renewal after which others take over, by what a request takes of late."""
+        return min(max(self._shortest, PER_REQUEST * self._latency), LONGEST)
+
+    async def _timed(self, request: Awaitable[Object]) -> Object:
+        """The answer to a request, whose time is taken; one answer that is fast does not make the link so."""
+        started = time.monotonic()
+        answer = await request
+        taken = time.monotonic() - started
+        self._latency = max(taken, 0.7 * self._latency + 0.3 * taken)
+        return answer
 
     def _set(self, leading: bool) -> None:
         if leading != self.leading:
@@ -92,14 +121,14 @@ class Elector:
         if self._held is not None and await self._write(self._held):
             return True
         try:
-            lease = await self._client.get(LEASES, namespace, self._name)
+            lease = await self._timed(self._client.get(LEASES, namespace, self._name))
         except NotFound:
             return await self._write(None)
         spec = lease.get("spec") or {}
         holder, renewed = spec.get("holderIdentity") or "", spec.get("renewTime") or ""
         if (holder, renewed) != self._seen[:2]:
             self._seen = (holder, renewed, time.monotonic())
-        expired = time.monotonic() - self._seen[2] >= float(spec.get("leaseDurationSeconds") or self._duration)
+        expired = time.monotonic() - self._seen[2] >= float(spec.get("leaseDurationSeconds") or self.duration)
         if holder and holder != self._identity and not expired:
             return False
         return await self._write(lease)
@@ -110,7 +139,7 @@ class Elector:
         mine = before.get("holderIdentity") == self._identity
         spec = {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": max(1, round(self._duration)),
+            "leaseDurationSeconds": math.ceil(self.duration),
             "acquireTime": before.get("acquireTime") if mine else now,
             "renewTime": now,
             "leaseTransitions": (before.get("leaseTransitions") or 0) + (0 if mine or lease is None else 1),
@@ -121,12 +150,13 @@ class Elector:
         self._held = None
         try:
             if lease is None:
-                self._held = await self._client.create(LEASES, namespace, body)
+                self._held = await self._timed(self._client.create(LEASES, namespace, body))
             else:
                 metadata["resourceVersion"] = lease["metadata"]["resourceVersion"]
-                self._held = await self._client.replace(LEASES, namespace, self._name, body)
+                self._held = await self._timed(self._client.replace(LEASES, namespace, self._name, body))
         except (Conflict, NotFound):
             return False
+        self._promised = float(str(spec["leaseDurationSeconds"]))
         return True
 
     async def release(self) -> None:

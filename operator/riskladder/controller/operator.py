@@ -277,10 +277,13 @@ class Operator:
         for resource in WATCHED:
             for namespace in self._settings.namespaces or (None,):
                 present: set[str] = set()
-                for obj in await client.list(resource, namespace):
-                    present.add(obj["metadata"]["uid"])
-                    store.put(resource, obj)
-                store.drop_unless(resource, present, namespace=namespace or "")
+                version = ""
+                async for items, at in client.pages(resource, namespace):
+                    version = at
+                    for obj in items:
+                        present.add(obj["metadata"]["uid"])
+                        store.put(resource, obj)
+                store.drop_unless(resource, present, namespace=namespace or "", version=version)
 
     async def _look_at_indexes(self) -> set[str]:
         """The namespaces in which something is, or was, contained."""
@@ -296,7 +299,9 @@ class Operator:
                 namespace,
                 put=store.put,
                 drop=store.drop,
-                drop_unless=lambda of, present, where: store.drop_unless(of, present, namespace=where),
+                drop_unless=lambda of, present, where, version: store.drop_unless(
+                    of, present, namespace=where, version=version
+                ),
                 optional=resource not in CACHED,
             )
             for resource in followed(self._settings.runtimes)

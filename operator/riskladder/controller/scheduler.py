@@ -31,6 +31,9 @@ DECISIONS_AT_ONCE = 20
 PATIENCE = 1.0
 """Seconds that a trail waits for a moment of quiet, at most."""
 
+LONGEST_CLOSED = 30.0
+"""Seconds after which a trail is written in any storm: people must hear of the first breach of it."""
+
 STUCK_AFTER = 2.0
 """Seconds after which a containment under way no longer holds the trail of others back."""
 
@@ -67,6 +70,7 @@ class Scheduler(Generic[K, W]):
         contain: Callable[[K, W], Awaitable[None]],
         trail: Callable[[K], Awaitable[None]],
         containers: int = 16,
+        retries: int = 4,
         writers: int = 8,
         contain_backoff: Backoff | None = None,
         trail_backoff: Backoff | None = None,
@@ -78,7 +82,8 @@ class Scheduler(Generic[K, W]):
             decide: Looks at a key; returns what has to be contained, or ``None`` (it asks for the trail itself).
             contain: Executes what was decided; an exception makes the key come back urgently after a backoff.
             trail: Writes what the key's trail lacks; an exception makes it come back after a backoff.
-            containers: Containments under way at once.
+            containers: Containments under way at once, of first attempts.
+            retries: The same of those that have failed before: they have slots of their own, and hold nothing up.
             writers: Trails under way at once.
             contain_backoff: Delays after a failed containment; by default 50 ms to 5 s.
             trail_backoff: Delays after a failed trail; by default 0.5 s to 60 s.
@@ -88,12 +93,14 @@ class Scheduler(Generic[K, W]):
         self._contain = contain
         self._write = trail
         self._containers = containers
+        self._retries = retries
         self._writers = writers
         self._contain_backoff = contain_backoff or Backoff(0.05, 5.0)
         self._trail_backoff = trail_backoff or Backoff(0.5, 60.0)
         self._active = False
         self._urgent: dict[K, float] = {}
         self._heap: list[tuple[int, int, K]] = []
+        self._retry_heap: list[tuple[int, int, K]] = []
         self._planned: dict[K, tuple[int, W]] = {}
         """The newest decision of each key in the heap, by its number there; older entries are skipped."""
         self._trail: dict[K, float] = {}
@@ -101,6 +108,8 @@ class Scheduler(Generic[K, W]):
         self._running: dict[K, asyncio.Task[None]] = {}
         self._again: dict[K, bool] = {}
         self._containing: dict[K, float] = {}
+        self._retrying: set[K] = set()
+        """Those of them that have failed before."""
         self._failures: dict[tuple[K, bool], int] = {}
         """In a row, by key and whether of its containment or of its trail: that a trail is written proves nothing of
         the containment."""
@@ -191,21 +200,33 @@ class Scheduler(Generic[K, W]):
         for key in list(itertools.islice(self._urgent, DECISIONS_AT_ONCE)):
             del self._urgent[key]
             self._look_at(key)
-        while self._heap and len(self._containing) < self._containers:
-            _, number, key = heapq.heappop(self._heap)
-            if self._planned.get(key, (-1, None))[0] != number:
-                continue
-            _, work = self._planned.pop(key)
-            self._containing[key] = time.monotonic()
-            self._start(key, self._contained(key, work))
+        while self._heap and len(self._containing) - len(self._retrying) < self._containers:
+            self._contain_next(self._heap)
+        while self._retry_heap and len(self._retrying) < self._retries:
+            self._contain_next(self._retry_heap)
         if self._urgent:
             self._kick()
-        elif self.may_write:
+        if self.may_write:
             while self._trail and len(self._running) - len(self._containing) < self._writers:
                 key = next(iter(self._trail))
                 del self._trail[key]
                 if key not in self._running:
                     self._start(key, self._written(key))
+
+    def _contain_next(self, heap: list[tuple[int, int, K]]) -> None:
+        """Start the most severe of what waits, unless it has been decided upon afresh since."""
+        _, number, key = heapq.heappop(heap)
+        if self._planned.get(key, (-1, None))[0] != number:
+            return
+        _, work = self._planned.pop(key)
+        self._containing[key] = time.monotonic()
+        if heap is self._retry_heap:
+            self._retrying.add(key)
+        self._start(key, self._contained(key, work))
+
+    def _has_failed(self, key: K) -> bool:
+        """Whether the last attempt to contain it failed."""
+        return (key, True) in self._failures
 
     def _look_at(self, key: K) -> None:
         if key in self._running:
@@ -220,7 +241,8 @@ class Scheduler(Generic[K, W]):
         if found is not None:
             number = next(self._count)
             self._planned[key] = (number, found.work)
-            heapq.heappush(self._heap, (-found.severity, number, key))
+            heap = self._retry_heap if self._has_failed(key) else self._heap
+            heapq.heappush(heap, (-found.severity, number, key))
         else:
             self._planned.pop(key, None)
             self._failures.pop((key, True), None)
@@ -232,6 +254,7 @@ class Scheduler(Generic[K, W]):
             finally:
                 self._running.pop(key, None)
                 self._containing.pop(key, None)
+                self._retrying.discard(key)
                 if key in self._again:
                     self.add(key, urgent=self._again.pop(key))
                 self._kick()
@@ -258,6 +281,9 @@ class Scheduler(Generic[K, W]):
         failures = self._failures[key, urgent] = self._failures.get((key, urgent), 0) + 1
         delay = (self._contain_backoff if urgent else self._trail_backoff).delay(failures)
         delay = max(delay, float(getattr(error, "retry_after", 0.0)))
+        if getattr(error, "is_final", False):
+            self._given_up(key, urgent, str(error))
+            return
         if error is not None:
             known = hasattr(error, "retry_after")
             log.warning(
@@ -275,19 +301,32 @@ class Scheduler(Generic[K, W]):
         if urgent and key in self._running:
             self._again.setdefault(key, False)  # its trail need not wait for the next attempt
 
+    def _given_up(self, key: K, urgent: bool, why: str) -> None:
+        """Nothing more is of any use, until something about the key changes."""
+        self._failures.pop((key, urgent), None)
+        if not self._again.get(key):
+            self._again.pop(key, None)
+        log.info("given up", key=tuple(key) if isinstance(key, tuple) else key, urgent=urgent, why=why)
+
     # --- Looking at it --------------------------------------------------------------------------------------------
 
     @property
     def may_write(self) -> bool:
-        """Whether no containment waits or runs anywhere (a stuck one does not count), nor is likely to in a moment."""
-        if self._urgent or self._planned:
-            return False
+        """Whether no containment waits or runs anywhere, nor is likely to in a moment.
+
+        Neither one that is stuck nor one that has failed before counts, and no storm closes the gate for ever.
+        """
         now = time.monotonic()
-        newest = max(self._containing.values(), default=None)
+        waiting_since = next(iter(self._trail.values()), now)
+        if now - waiting_since > LONGEST_CLOSED:
+            return True
+        if not all(map(self._has_failed, self._urgent)) or not all(map(self._has_failed, self._planned)):
+            self._look_again(LONGEST_CLOSED)
+            return False
+        newest = max((at for key, at in self._containing.items() if key not in self._retrying), default=None)
         if newest is not None and now - newest <= STUCK_AFTER:
             self._look_again(STUCK_AFTER)
             return False
-        waiting_since = next(iter(self._trail.values()), now)
         if now - self._last_urgent < self._quiet and now - waiting_since < PATIENCE:
             self._look_again(self._quiet)
             return False
@@ -305,11 +344,6 @@ class Scheduler(Generic[K, W]):
     def _gate_opens(self) -> None:
         self._gate_check = None
         self._kick()
-
-    @property
-    def contending(self) -> int:
-        """Keys that wait to be decided or contained, or are being contained."""
-        return len(self._urgent) + len(self._planned) + len(self._containing)
 
     def depth(self) -> dict[str, int]:
         """Keys waiting, by kind."""

@@ -133,7 +133,15 @@ class Store:
         self._known[resource.title].pop(obj["metadata"]["uid"], None)
         self._readers[resource.title][1](obj)
 
-    def drop_unless(self, resource: Resource, present: Collection[str], *, namespace: str = "", name: str = "") -> None:
+    def drop_unless(
+        self,
+        resource: Resource,
+        present: Collection[str],
+        *,
+        namespace: str = "",
+        name: str = "",
+        version: str = "",
+    ) -> None:
         """Forget what a fresh look no longer finds: deletions whose event was never delivered.
 
         Args:
@@ -141,8 +149,12 @@ class Store:
             present: The uids that were found.
             namespace: Only objects of this namespace, or of all.
             name: Only objects of this name, or of all.
+            version: Only what is as old as this resourceVersion: what was created while a list was read is not in it.
         """
-        for uid, (_, in_namespace, known_name) in list(self._known[resource.title].items()):
+        newest = int(version) if version.isdigit() else None
+        for uid, (known, in_namespace, known_name) in list(self._known[resource.title].items()):
+            if newest is not None and known > newest:
+                continue
             if uid not in present and namespace in ("", in_namespace) and name in ("", known_name):
                 self._forget(resource, {"metadata": {"uid": uid, "namespace": in_namespace, "name": known_name}})
 

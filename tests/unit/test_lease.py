@@ -1,0 +1,111 @@
+"""Leader election over links of any speed: a slow API server still has a leader, and one that hangs has none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from riskladder.cluster.client import Client, Conflict, NotFound, Object
+from riskladder.cluster.lease import Elector
+from riskladder.cluster.resources import LEASES, Resource
+
+FAST = {"duration": 0.2, "renew_every": 0.06, "retry_every": 0.03}
+"""Ten times as fast as it is in earnest."""
+
+
+class Leases:
+    """One Lease, behind a link on which every request takes its time."""
+
+    namespace = "riskladder-system"
+
+    def __init__(self, latency: float) -> None:
+        self.latency = latency
+        self.lease: Object | None = None
+        self.version = 0
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        await asyncio.sleep(self.latency)
+        if self.lease is None:
+            raise NotFound(404, "NotFound", "", verb="get", resource=resource.title, where=name)
+        return copy.deepcopy(self.lease)
+
+    async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+        await asyncio.sleep(self.latency)
+        if self.lease is not None:
+            raise Conflict(409, "AlreadyExists", "", verb="create", resource=resource.title, where=namespace)
+        return self._store(body)
+
+    async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+        await asyncio.sleep(self.latency)
+        if self.lease is None or body["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
+            raise Conflict(409, "Conflict", "", verb="update", resource=resource.title, where=name)
+        return self._store(body)
+
+    def _store(self, body: Object) -> Object:
+        self.version += 1
+        self.lease = copy.deepcopy(body)
+        self.lease["metadata"]["resourceVersion"] = str(self.version)
+        return copy.deepcopy(self.lease)
+
+    @property
+    def seconds(self) -> int:
+        assert self.lease is not None
+        return int(self.lease["spec"]["leaseDurationSeconds"])
+
+
+Start = Callable[[Leases, str], Elector]
+
+
+@pytest_asyncio.fixture
+async def start() -> AsyncIterator[Start]:
+    tasks: dict[str, asyncio.Task[None]] = {}
+
+    def run(leases: Leases, identity: str) -> Elector:
+        elector = Elector(cast(Client, leases), name="riskladder", identity=identity, on_change=lambda _: None, **FAST)
+        tasks[identity] = asyncio.create_task(elector.run())
+        elector.kill = tasks[identity].cancel  # type: ignore[attr-defined]
+        return elector
+
+    with capture_logs():
+        yield run
+        for task in tasks.values():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - it is what is tested that would have to set an event
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.06, 0.15])
+async def test_there_is_a_leader_however_slow_the_link_and_a_standby_after_it(start: Start, latency: float) -> None:
+    """A round takes two requests: at 60 ms that is more than a quarter of the shortest Lease."""
+    leases = Leases(latency)
+    first = start(leases, "first")
+    await until(lambda: first.leading)
+    second = start(leases, "second")
+    await until(lambda: leases.version >= 3)
+    assert (first.leading, second.leading) == (True, False), "renewed, and nobody else leads meanwhile"
+    first.kill()  # type: ignore[attr-defined]
+    await until(lambda: second.leading)
+
+
+async def test_lease_says_how_long_it_lasts_by_what_requests_take(start: Start) -> None:
+    leases = Leases(0.15)
+    leader = start(leases, "leader")
+    await until(lambda: leader.leading)
+    await until(lambda: leases.seconds == 2)
+    leases.latency = 0.0
+    await until(lambda: leader.duration == FAST["duration"])
+    assert leases.seconds == 1
+    assert LEASES.kind == "Lease"
