@@ -20,6 +20,7 @@ from rich.markup import escape
 from demo.install import FIELD_MANAGER, InstallError, kubectl
 from demo.stage import Milestone, Stage
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.record import acts_of
 from riskladder.cli.output import plain
 from riskladder.cluster import resources
 from riskladder.cluster.authority import BINDINGS, LOCK, LOCK_NAMES
@@ -280,7 +281,11 @@ class Rivals:
         async def check() -> bool:
             records = await self._client.list(resources.RECORDS, self._namespace)
             mine = [
-                r["spec"] for r in records if r["spec"]["escalation"] == escalation and r["spec"]["event"] in events
+                act
+                for r in records
+                if r["spec"]["escalation"] == escalation
+                for act in acts_of(r["spec"])
+                if act["event"] in events
             ]
             found[:] = sorted(mine, key=lambda spec: int(spec["sequence"]))
             return {spec["event"] for spec in found} == set(events)

@@ -22,6 +22,7 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.reasons import Reason
+from riskladder.api.record import acts_of
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
 from riskladder.cluster.events import CONTROLLER
@@ -326,12 +327,12 @@ class Story:
         records = await self._records(name)
         self._say("The record chain: what happened, who did it, and a hash over it and all before")
         for record in records:
-            spec = record["spec"]
-            who, what = escape(spec["actor"]), escape(_summary(spec["event"], spec["detail"]))
-            self._detail(
-                f"{spec['sequence']:2}  {spec['at'][11:23]}  {spec['event']:18}  {who:10}  {what:22}  "
-                f"[dim]sha256 {spec['hash'][:16]}…[/dim]"
-            )
+            for number, act in enumerate(acts_of(record["spec"])):
+                who, what = escape(act["actor"]), escape(_summary(act["event"], act["detail"]))
+                place = f"{act['sequence']:2}" if not number else "  "
+                sealed = f"[dim]sha256 {record['spec']['hash'][:16]}…[/dim]" if not number else ""
+                line = f"{place}  {act['at'][11:23]}  {act['event']:18}  {who:10}  {what:22}  {sealed}"
+                self._detail(line.rstrip())
         await self._verify(name)
 
     async def _records(self, name: str) -> list[Object]:

@@ -10,7 +10,8 @@ from typing import Any
 from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import LedgerHead
 from riskladder.api.labels import FIELD_MANAGER
-from riskladder.cluster.ledger import Record, record_object
+from riskladder.api.record import acts_of
+from riskladder.cluster.ledger import Act, record_object
 
 Document = dict[str, Any]
 
@@ -21,8 +22,8 @@ INTENDED, APPLIED, EMPTY, GONE = (
     f"2026-11-24T06:00:03.{fraction}Z" for fraction in ("120417", "152300", "205000", "612000")
 )
 
-STORY: tuple[Record, ...] = (
-    Record(
+STORY: tuple[Act, ...] = (
+    Act(
         "EscalationOpened",
         f"{UID}/opened",
         OPENED,
@@ -49,7 +50,7 @@ STORY: tuple[Record, ...] = (
             "demographic_parity_difference=0.240878, population_stability_index=0.15231",
         },
     ),
-    Record(
+    Act(
         "ContainmentApplied",
         f"{UID}/applied/1",
         OPENED + timedelta(microseconds=31_883),
@@ -64,7 +65,7 @@ STORY: tuple[Record, ...] = (
             "message": "rolled back to revision 3 32 ms after the intent (tier high)",
         },
     ),
-    Record(
+    Act(
         "RolledBack",
         f"{UID}/contained/1",
         OPENED + timedelta(microseconds=491_583),
@@ -81,7 +82,7 @@ STORY: tuple[Record, ...] = (
             "message": "rolled back to revision 3: proved, no ready endpoint and no pod of it is left",
         },
     ),
-    Record(
+    Act(
         "ContainedAgain",
         f"{UID}/undone/1/1",
         OPENED + timedelta(hours=2, minutes=3),
@@ -97,16 +98,23 @@ STORY: tuple[Record, ...] = (
 
 
 def chain(
-    records: Sequence[Record] = STORY, *, escalation: str = ESCALATION, namespace: str = NAMESPACE
+    records: Sequence[Act] = STORY, *, escalation: str = ESCALATION, namespace: str = NAMESPACE
 ) -> list[Document]:
     """The records, chained."""
     head: LedgerHead | None = None
     objects: list[Document] = []
     for record in records:
-        objects.append(record_object(namespace, escalation, record, head))
+        objects.append(record_object(namespace, escalation, [record], head))
         spec = objects[-1]["spec"]
         head = LedgerHead(sequence=spec["sequence"], hash=spec["hash"])
     return objects
+
+
+def said(records: Sequence[Document]) -> list[Document]:
+    """All that records say happened, in order, each as if it had a record of its own."""
+    return [
+        {**r, "spec": {"escalation": r["spec"]["escalation"], **act}} for r in records for act in acts_of(r["spec"])
+    ]
 
 
 def escalation(records: Sequence[Document], *, status: Mapping[str, Any] | None = None) -> Document:

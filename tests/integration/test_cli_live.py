@@ -21,7 +21,7 @@ from riskladder.cli.main import app
 from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Client, Conflict, NotFound, Refused
 from riskladder.cluster.connection import connect
-from riskladder.cluster.ledger import Record
+from riskladder.cluster.ledger import Act
 from tests.cluster import ControlPlane
 from tests.trails import ESCALATION, OPENED, Document, chain, escalation
 
@@ -167,7 +167,7 @@ def test_what_the_api_server_refuses_is_found_in_an_edited_export(
     with pytest.raises(Refused, match="immutable"):
         on(
             cluster,
-            lambda c: c.merge_patch(resources.RECORDS, namespace, name, {"spec": {"actor": "mallory"}}),
+            lambda c: c.merge_patch(resources.RECORDS, namespace, name, {"spec": {"sequence": 7}}),
         )
 
     export = tmp_path / "trail.yaml"
@@ -220,7 +220,7 @@ def test_texts_that_yaml_takes_for_something_else_survive_the_export(
         "=": "=",
         "<<": "<<",
     }
-    records = chain([Record("Commented", "c", OPENED, "=", detail)], namespace=namespace)
+    records = chain([Act("Commented", "c", OPENED, "=", detail)], namespace=namespace)
     store(cluster, records)
     for form in ("yaml", "json"):
         export = tmp_path / f"trail.{form}"

@@ -6,7 +6,11 @@ import pytest
 
 from riskladder.cluster import resources
 from riskladder.cluster.client import Object
-from tests.integration.world import World, condition, deployment, ladder, signal
+from riskladder.cluster.resources import Resource
+from tests.integration.operator_process import OperatorProcess
+from tests.integration.world import NAMESPACES, World, condition, deployment, ladder, signal
+
+CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
 
 
 def events_of(records: list[dict[str, object]]) -> list[object]:
@@ -287,3 +291,24 @@ async def test_what_runs_beside_the_model_is_suspended_with_it_and_again(world: 
     assert "not found" in by_name["missing"]["problem"]
     records = [r["spec"]["event"] for r in await world.verified((await world.escalations("scorer"))[0])]
     assert {"AlsoSuspended", "NotSuspended"} <= set(records)
+
+
+async def test_namespace_that_is_being_deleted_ends_the_work_on_it(world: World, operator: OperatorProcess) -> None:
+    """It takes nothing new: no record, no Event and no Escalation, however often somebody tries."""
+    keeper = {"metadata": {"name": "keeper", "finalizers": ["example.com/wait"]}}
+    await world.client.create(CONFIGMAPS, world.namespace, keeper)
+    await world.apply(ladder())
+    await world.serve("scorer")
+    await world.apply(signal("fairness", "scorer", 0.31))
+    await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    await world.client.delete(NAMESPACES, None, world.namespace)
+
+    async def emptied() -> bool:
+        found = await world.client.list(resources.DEPLOYMENTS, world.namespace)
+        return not found and not await world.escalations()
+
+    await world.until(emptied, "all but what keeps it to be gone", 60)
+    await world.quiet()
+    tried = [e for e in operator.entries() if e["event"] == "will try again" and world.namespace in str(e["key"])]
+    assert len(tried) <= 3, tried
+    await world.client.merge_patch(CONFIGMAPS, world.namespace, "keeper", {"metadata": {"finalizers": None}})

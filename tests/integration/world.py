@@ -14,6 +14,7 @@ from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, NotFound, Object
 from riskladder.cluster.resources import Resource
+from tests.trails import said
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 SERVICES = Resource("", "v1", "services", "Service")
@@ -184,6 +185,11 @@ class World:
         return [e for e in found if target in (None, e["spec"]["target"]["name"])]
 
     async def records(self, escalation: str) -> list[Object]:
+        """All that is on record of an escalation, in order, each as if it had a record of its own."""
+        return said(await self.chain(escalation))
+
+    async def chain(self, escalation: str) -> list[Object]:
+        """The records of an escalation, as they are stored."""
         found = await self.client.list(resources.RECORDS, self.namespace)
         mine = [r for r in found if r["spec"]["escalation"] == escalation]
         return sorted(mine, key=lambda r: r["spec"]["sequence"])
@@ -317,7 +323,7 @@ class World:
 
     async def verified(self, escalation: Object) -> list[Object]:
         """The records of an escalation, proved unbroken up to the head in its status."""
-        records = await self.records(escalation["metadata"]["name"])
+        records = await self.chain(escalation["metadata"]["name"])
         [result] = verify_chains(records, noted_heads([escalation]))
         assert result.intact, result.error
-        return records
+        return said(records)

@@ -55,10 +55,14 @@ RECORD: Document = {
     "spec": {
         "escalation": "credit-scorer-1",
         "sequence": 1,
-        "at": TIME,
-        "actor": "system:serviceaccount:riskladder:riskladder",
-        "event": "Opened",
-        "detail": {"tier": "high"},
+        "entries": [
+            {
+                "at": TIME,
+                "actor": "system:serviceaccount:riskladder:riskladder",
+                "event": "Opened",
+                "detail": {"tier": "high"},
+            }
+        ],
         "previousHash": "0" * 64,
         "hash": HASH,
     },

@@ -60,8 +60,8 @@ OTHER_RULES = (
     Case(
         "recorded_before_its_time",
         "EscalationRecord",
-        put("at", "1999-12-31T23:59:59.999999Z"),
-        "spec.at",
+        put("entries", 0, "at", "1999-12-31T23:59:59.999999Z"),
+        "spec.entries[0].at",
         "must be in the years 2000 to 2199",
     ),
     Case(

@@ -36,6 +36,7 @@ from riskladder.controller import reconciler
 from riskladder.controller.caches.entries import IndexKey, LateDecisionKey
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.workload_writer import NotContainable
+from tests.trails import said
 from tests.unit.builders import KEY, NAMESPACE, Document
 
 OPERATOR, RIVAL = "operator", "rival"
@@ -241,11 +242,12 @@ class Server:
 
     def _check(self, resource: Resource, before: Document | None, after: Document) -> None:
         if resource is RECORDS:
-            key = after["spec"]["detail"]["key"]
-            same = [r["spec"]["event"] for r in self.all(RECORDS) if r["spec"]["detail"]["key"] == key]
-            if "/decision/" in key and self.revoked:
-                same = [event for event in same if event == after["spec"]["event"]]
-            assert not same, f"invariant 12: {after['spec']} is on record already"
+            for act in after["spec"]["entries"]:
+                key = act["detail"]["key"]
+                same = [r["spec"]["event"] for r in said(self.all(RECORDS)) if r["spec"]["detail"]["key"] == key]
+                if "/decision/" in key and self.revoked:
+                    same = [event for event in same if event == act["event"]]
+                assert not same, f"invariant 12: {act} is on record already"
         if resource is ESCALATIONS:
             restore = (after.get("status", {}).get("containment") or {}).get("restore")
             if restore is not None:

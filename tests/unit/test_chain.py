@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from riskladder.api.chain import ChainKey, ChainResult, Head, noted_heads, place_of, record_hash, record_name
 from riskladder.api.chain import verify_chains as verify
 from riskladder.api.record import GENESIS_HASH
-from riskladder.cluster.ledger import Record
+from riskladder.cluster.ledger import Act
 from tests.trails import ESCALATION, NAMESPACE, Document, chain, escalation
 
 KEY = ChainKey(NAMESPACE, ESCALATION)
@@ -22,7 +22,7 @@ KEY = ChainKey(NAMESPACE, ESCALATION)
 events = st.from_regex(r"[A-Z][A-Za-z0-9]{0,20}", fullmatch=True)
 times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 details = st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=12), max_size=4)
-entries = st.builds(Record, events, st.text(max_size=8), times, st.text(min_size=1, max_size=8), details)
+entries = st.builds(Act, events, st.text(max_size=8), times, st.text(min_size=1, max_size=8), details)
 chains = st.lists(entries, min_size=1, max_size=6).map(chain)
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 values = st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3))
@@ -94,7 +94,7 @@ def test_any_change_of_a_field_is_found(records: list[Document], data: st.DataOb
 @given(chains, st.data())
 def test_any_change_within_the_detail_is_found(records: list[Document], data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(records) - 1))
-    detail = records[index]["spec"]["detail"]
+    detail = records[index]["spec"]["entries"][0]["detail"]
     name = data.draw(st.sampled_from([*detail]))
     other = data.draw(st.none() | st.text(max_size=8) | values)
     assume(other != detail[name])
@@ -118,8 +118,9 @@ def test_change_with_a_fitting_hash_is_found_at_the_next_record(
 ) -> None:
     index = data.draw(st.integers(0, len(records) - 1))
     head = head_of(records)
-    assume(value != records[index]["spec"][field])
-    records[index]["spec"][field] = value
+    [entry] = records[index]["spec"]["entries"]
+    assume(value != entry[field])
+    entry[field] = value
     rehashed(records[index])
     is_last = index == len(records) - 1
     assert_first_bad(check(records, head), index + 1 if is_last else index + 2)
@@ -135,13 +136,13 @@ def test_sequence_that_only_looks_right_is_found(sequence: Any) -> None:
 
 def test_time_that_a_loader_took_apart_is_named_and_does_not_raise() -> None:
     records = chain()
-    records[1]["spec"]["at"] = datetime(2026, 11, 24, tzinfo=UTC)
+    records[1]["spec"]["entries"][0]["at"] = datetime(2026, 11, 24, tzinfo=UTC)
     assert_first_bad(check(records), 2)
 
 
 def test_content_that_is_not_utf_8_is_found() -> None:
     records = chain()
-    records[2]["spec"]["actor"] = "\ud800"
+    records[2]["spec"]["entries"][0]["actor"] = "\ud800"
     assert_first_bad(check(records), 3)
 
 
@@ -172,7 +173,7 @@ def test_removal_of_several_names_the_first(records: list[Document], data: st.Da
 
 
 @given(chains, entries, st.booleans(), st.data())
-def test_insertion_is_found(records: list[Document], entry: Record, renamed: bool, data: st.DataObject) -> None:
+def test_insertion_is_found(records: list[Document], entry: Act, renamed: bool, data: st.DataObject) -> None:
     place = data.draw(st.integers(1, len(records)))
     forged = copy.deepcopy(chain([entry])[0])
     forged["spec"]["sequence"] = place
@@ -236,7 +237,7 @@ def test_move_to_another_namespace_or_escalation_is_found(records: list[Document
 
 def test_chain_written_anew_is_found_by_a_head_noted_before() -> None:
     genuine = chain()
-    forged = chain([Record(r.event, r.key, r.at, "mallory", r.detail) for r in map(_entry, genuine)])
+    forged = chain([Act(r.event, r.key, r.at, "mallory", r.detail) for r in map(_entry, genuine)])
     assert check(forged).intact
     noted = Head(2, genuine[1]["spec"]["hash"], "--head")
     assert_first_bad(check(forged, noted), 2)
@@ -244,10 +245,10 @@ def test_chain_written_anew_is_found_by_a_head_noted_before() -> None:
     assert check(genuine, noted).noted == 2
 
 
-def _entry(record: Document) -> Record:
-    spec = record["spec"]
+def _entry(record: Document) -> Act:
+    [spec] = record["spec"]["entries"]
     detail = {name: value for name, value in spec["detail"].items() if name != "key"}
-    return Record(spec["event"], spec["detail"]["key"], datetime.fromisoformat(spec["at"]), spec["actor"], detail)
+    return Act(spec["event"], spec["detail"]["key"], datetime.fromisoformat(spec["at"]), spec["actor"], detail)
 
 
 def test_records_behind_the_noted_head_are_no_contradiction() -> None:
@@ -265,7 +266,7 @@ def test_chain_of_which_only_the_head_is_left_is_missing() -> None:
 def test_head_that_is_not_reached_is_reported_after_what_is_broken_before() -> None:
     records = chain()
     head = head_of(records)
-    records[1]["spec"]["actor"] = "mallory"
+    records[1]["spec"]["entries"][0]["actor"] = "mallory"
     assert_first_bad(check(records[:3], head), 2)
 
 

@@ -20,7 +20,7 @@ from riskladder.cli import timeline as command
 from riskladder.cli.main import app
 from riskladder.cli.source import Export
 from riskladder.cli.story import Story, clock, span, tell
-from riskladder.cluster.ledger import Record
+from riskladder.cluster.ledger import Act
 from tests.trails import ESCALATION, NAMESPACE, OPENED, STORY, UID, Document, chain, escalation, listed
 
 KEY = ChainKey(NAMESPACE, ESCALATION)
@@ -92,7 +92,7 @@ def test_contained_state_from_the_records(length: int, contained: str) -> None:
 
 
 def test_end_of_an_escalation() -> None:
-    closing = Record("Cleared", "closed", OPENED + timedelta(days=3, hours=4), "riskladder", {"message": "at baseline"})
+    closing = Act("Cleared", "closed", OPENED + timedelta(days=3, hours=4), "riskladder", {"message": "at baseline"})
     told = story(chain([*STORY, closing]))
     assert told.closed == "2026-11-27T10:00:03.120417Z, Cleared"
     assert "Closed     2026-11-27T10:00:03.120417Z, Cleared" in shown(told, 80)
@@ -111,7 +111,7 @@ def test_escalation_without_its_first_record_and_a_drill() -> None:
 
 def test_broken_chain_is_told_and_marked(tmp_path: Path) -> None:
     records = chain()
-    records[2]["spec"]["actor"] = "mallory"
+    records[2]["spec"]["entries"][0]["actor"] = "mallory"
     file = write(tmp_path / "trail.yaml", *records)
     result = run(ESCALATION, file)
     assert result.exit_code == 1
@@ -136,8 +136,12 @@ def test_json_has_everything(tmp_path: Path) -> None:
         "error": None,
     }
     second = answer["records"][1]
-    assert (second["sequence"], second["secondsSinceOpening"], second["at"]) == (2, 0.031883, records[1]["spec"]["at"])
-    assert second["detail"] == records[1]["spec"]["detail"]
+    assert (second["sequence"], second["secondsSinceOpening"], second["at"]) == (
+        2,
+        0.031883,
+        records[1]["spec"]["entries"][0]["at"],
+    )
+    assert second["detail"] == records[1]["spec"]["entries"][0]["detail"]
 
 
 def test_order_is_that_of_the_chain_not_of_the_file() -> None:
@@ -146,16 +150,14 @@ def test_order_is_that_of_the_chain_not_of_the_file() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_lines_fit_the_terminal(width: int) -> None:
-    long = Record(
-        "Commented", "c", OPENED, "system:serviceaccount:" + "n" * 80, {"message": "word " * 60, "x": "y" * 300}
-    )
+    long = Act("Commented", "c", OPENED, "system:serviceaccount:" + "n" * 80, {"message": "word " * 60, "x": "y" * 300})
     text = shown(story(chain([*STORY, long])), width)
     assert max(map(len, text.splitlines())) <= width
     assert "y" * 40 in text
 
 
 def test_user_text_is_text(tmp_path: Path) -> None:
-    record = Record("Commented", "c", OPENED, HOSTILE, {"message": HOSTILE, HOSTILE: HOSTILE})
+    record = Act("Commented", "c", OPENED, HOSTILE, {"message": HOSTILE, HOSTILE: HOSTILE})
     file = write(tmp_path / "trail.yaml", *chain([record]))
     text = run(ESCALATION, file).stdout
     assert "\x1b" not in text
@@ -170,16 +172,16 @@ def test_user_text_is_text(tmp_path: Path) -> None:
 
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=3), st.text(min_size=1))
 def test_any_text_gives_one_markdown_row_of_six_cells(detail: dict[str, str], actor: str) -> None:
-    *_, row = command.as_markdown(story(chain([Record("Commented", "c", OPENED, actor, detail)])))
+    *_, row = command.as_markdown(story(chain([Act("Commented", "c", OPENED, actor, detail)])))
     assert len(row.splitlines()) == 1
     assert row.replace("\\\\", "").replace("\\|", "").count("|") == 7
 
 
 def test_unreadable_times_and_fields_do_not_stop_the_story() -> None:
     records = chain()
-    records[1]["spec"]["at"] = "yesterday"
-    records[2]["spec"]["detail"] = ["x"]
-    del records[3]["spec"]["event"]
+    records[1]["spec"]["entries"][0]["at"] = "yesterday"
+    records[2]["spec"]["entries"][0]["detail"] = ["x"]
+    del records[3]["spec"]["entries"][0]["event"]
     text = shown(story(records), 80)
     assert "yesterday  ?" in text
     assert text.count("not verified") == 3
@@ -230,7 +232,7 @@ def test_clock_does_not_round_up() -> None:
 
 
 def test_deleted_escalation_holds_nothing_any_more(tmp_path: Path) -> None:
-    deleted = Record("EscalationDeleted", "uid/deleted", OPENED, "riskladder", {"message": "deleted while it was open"})
+    deleted = Act("EscalationDeleted", "uid/deleted", OPENED, "riskladder", {"message": "deleted while it was open"})
     text = run(ESCALATION, write(tmp_path / "trail.yaml", *chain((*STORY, deleted)))).stdout
     assert "no longer held: the Escalation was deleted" in text
 
@@ -240,11 +242,11 @@ def test_deleted_escalation_holds_nothing_any_more(tmp_path: Path) -> None:
 HEAD = "credit-scorer is in tier high: demographic_parity_difference is 0.24"
 
 
-def later(event: str, key: str, minutes: float, actor: str = "riskladder", **detail: str) -> Record:
-    return Record(event, f"{UID}/{key}", OPENED + timedelta(minutes=minutes), actor, detail)
+def later(event: str, key: str, minutes: float, actor: str = "riskladder", **detail: str) -> Act:
+    return Act(event, f"{UID}/{key}", OPENED + timedelta(minutes=minutes), actor, detail)
 
 
-def told_to(role: str, event: str = "Notified", attempts: str = "1", about: str = "") -> Record:
+def told_to(role: str, event: str = "Notified", attempts: str = "1", about: str = "") -> Act:
     detail = {
         "notification": f"1/{role}/told/pager",
         "about": about or event,
@@ -256,7 +258,7 @@ def told_to(role: str, event: str = "Notified", attempts: str = "1", about: str 
     return later(event, f"told/1/{role}/told/pager", 1, **detail)
 
 
-def decided(event: str, actor: str, role: str, action: str, minutes: float = 20, **more: str) -> Record:
+def decided(event: str, actor: str, role: str, action: str, minutes: float = 20, **more: str) -> Act:
     refused = f" refused: {more.pop('because')}" if "because" in more else ""
     detail = {
         "decision": f"d-{actor}-{action.lower()}",
@@ -398,7 +400,7 @@ def test_decision_that_waited_for_the_operator_says_when_it_was_made() -> None:
 # --- Drills -----------------------------------------------------------------------------------------------------------
 
 DRILL = (
-    Record("DrillStarted", f"{UID}/opened", OPENED, "riskladder", dict(STORY[0].detail)),
+    Act("DrillStarted", f"{UID}/opened", OPENED, "riskladder", dict(STORY[0].detail)),
     later(
         "Rehearsed",
         "rehearsed/1",
@@ -407,7 +409,7 @@ DRILL = (
         message="ScaleToZero as a dry run: permitted and admitted; nothing was changed",
     ),
     decided("Acknowledged", "ann", "legal", "Acknowledge", 5),
-    Record(
+    Act(
         "DrillCompleted",
         f"{UID}/drill",
         OPENED + timedelta(minutes=13),
@@ -461,7 +463,7 @@ def test_drill_under_way_has_no_result() -> None:
 
 @pytest.mark.parametrize("answer", ["answered after x s", "answered after 9999999999999 s", "", "answered after  s"])
 def test_answers_of_a_drill_that_nobody_wrote_are_shown_as_they_are(answer: str) -> None:
-    odd = Record("DrillExpired", "drill", OPENED, "riskladder", {"role.legal": answer, "containment": "none"})
+    odd = Act("DrillExpired", "drill", OPENED, "riskladder", {"role.legal": answer, "containment": "none"})
     told = story(chain([odd]))
     assert told.result is not None
     assert told.result.answers == (("legal", answer),)

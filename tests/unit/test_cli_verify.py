@@ -34,7 +34,7 @@ def write(file: Path, *objects: Document) -> Path:
 
 def tampered() -> list[Document]:
     records = chain()
-    records[1]["spec"]["actor"] = "mallory"
+    records[1]["spec"]["entries"][0]["actor"] = "mallory"
     return records
 
 

@@ -27,7 +27,7 @@ from riskladder.api.kinds import KINDS
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.validation import validate
 from riskladder.cli.main import app
-from riskladder.cluster.ledger import Record, record_object
+from riskladder.cluster.ledger import Act, record_object
 from riskladder.controller.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -266,8 +266,8 @@ def chain(length: int) -> list[dict[str, Any]]:
     head, objects = None, []
     for number in range(length):
         detail = {"message": f'é\u2028\t"{number}\\', "reading.x": "0.1"}
-        entry = Record("EscalationOpened", f"uid/{number}", datetime(2026, 11, 24, tzinfo=UTC), "riskladder", detail)
-        objects.append(record_object("models", "scorer-1", entry, head))
+        entry = Act("EscalationOpened", f"uid/{number}", datetime(2026, 11, 24, tzinfo=UTC), "riskladder", detail)
+        objects.append(record_object("models", "scorer-1", [entry], head))
         head = LedgerHead(sequence=objects[-1]["spec"]["sequence"], hash=objects[-1]["spec"]["hash"])
     return objects
 
@@ -284,5 +284,5 @@ def test_verifier_of_the_audit_page_agrees_with_the_chain() -> None:
     assert intact.returncode == 0, intact.stderr
     assert f"models/scorer-1 4:{objects[-1]['spec']['hash']}" in intact.stdout
     assert run_verifier(objects[:1] + objects[2:]).returncode != 0
-    objects[1]["spec"]["detail"]["message"] += "."
+    objects[1]["spec"]["entries"][0]["detail"]["message"] += "."
     assert run_verifier(objects).returncode != 0

@@ -14,6 +14,7 @@ from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy.escalation import notifications
 from riskladder.policy.plan import Entry, EscalationUpdate
 from riskladder.policy.snapshot import Delivery
+from tests.trails import said
 from tests.unit.builders import NOW, Document
 from tests.unit.test_people import HIGH, scene
 
@@ -72,7 +73,7 @@ async def test_message_on_record_of_a_killed_operator_is_recorded_once() -> None
             after = await write(escalation.status, *((told,) if kills else (seen,)))
         except Killed:
             continue
-    assert [record["spec"]["event"] for record in shelf.records.values()] == ["Notified", "Acknowledged"]
+    assert [record["spec"]["event"] for record in said(list(shelf.records.values()))] == ["Notified", "Acknowledged"]
     assert shelf.events == ["Acknowledged", "Notified"]
     assert is_told(after)
     assert after.ledger is not None

@@ -30,6 +30,7 @@ from riskladder.cluster.resources import (
 )
 from riskladder.controller import people, reconciler
 from riskladder.controller.caches import store
+from tests.trails import said
 from tests.unit.builders import (
     KEY,
     LADDER,
@@ -280,7 +281,7 @@ class World:
 
     def events(self) -> list[str]:
         """What is on record, in order."""
-        return [record["spec"]["event"] for record in self.server.all(RECORDS)]
+        return [record["spec"]["event"] for record in said(self.server.all(RECORDS))]
 
     # --- When all faults have ended -------------------------------------------------------------------------------
 
@@ -345,17 +346,17 @@ class World:
     def _is_judged(self) -> None:
         """Every decision was judged, is on record once, and says what its escalation and the record say."""
         escalations = {e["metadata"]["name"]: e for e in self.server.all(ESCALATIONS)}
-        records = [r["spec"] for r in self.server.all(RECORDS)]
+        records = [r["spec"] for r in said(self.server.all(RECORDS))]
         for decision in self.server.all(DECISIONS):
             uid, about = decision["metadata"]["uid"], escalations[decision["spec"]["escalation"]]
-            said = condition(decision, "Accepted")
-            assert said, f"never judged: {decision['spec']}"
+            verdict = condition(decision, "Accepted")
+            assert verdict, f"never judged: {decision['spec']}"
             key = f"{about['metadata']['uid']}/decision/{uid}"
             mine = [record["event"] for record in records if record["detail"]["key"] == key]
             listed = [d for d in about["status"]["decisions"] if d["uid"] == uid]
             most = 2 if self.server.revoked else 1
             assert len(listed) == 1 <= len(mine) <= most, f"on record as {mine}, listed as {listed}"
-            assert said.startswith("True") == listed[0]["counted"] == (mine[-1] != "DecisionRefused")
+            assert verdict.startswith("True") == listed[0]["counted"] == (mine[-1] != "DecisionRefused")
             assert not listed[0]["counted"] or uid in self.server.proved, "counted, and nothing proves who decided"
 
     def _is_contained(self, escalation: Document, intent: Document, target: Document) -> None:
@@ -365,7 +366,7 @@ class World:
             assert target["spec"]["replicas"] == 0, "invariant 1: not at zero"
         assert condition(escalation, "Contained").startswith("True"), "contained, and its status does not say so"
         uid = escalation["metadata"]["uid"]
-        keys = [r["spec"]["detail"]["key"].removeprefix(f"{uid}/") for r in self.server.all(RECORDS)]
+        keys = [r["spec"]["detail"]["key"].removeprefix(f"{uid}/") for r in said(self.server.all(RECORDS))]
         assert keys.count("opened") == 1
         assert f"contained/{intent['id']}" in keys
         if intent["reason"] != "AlreadyAtZero":

@@ -1,2 +1,2 @@
 -- Health of an EscalationRecord: it is written once and has no status.
-return {status = "Healthy", message = obj.spec.event .. ", by " .. obj.spec.actor}
+return {status = "Healthy", message = obj.spec.entries[1].event .. ", by " .. obj.spec.entries[1].actor}

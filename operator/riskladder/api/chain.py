@@ -20,7 +20,8 @@ import rfc8785
 from riskladder.api.messages import shown
 from riskladder.api.record import GENESIS_HASH
 
-_TEXTS = ("escalation", "at", "actor", "event", "previousHash", "hash")
+_TEXTS = ("escalation", "previousHash", "hash")
+_TEXTS_OF_ENTRY = ("at", "actor", "event")
 _NAME = re.compile(r"(?P<escalation>.+)-(?P<sequence>[0-9]{6})")
 
 
@@ -172,16 +173,34 @@ def _fault(spec: Mapping[str, Any]) -> str:
             return f"{field} is {_shown(spec.get(field))}, expected text"
     if type(spec.get("sequence")) is not int:
         return f"sequence is {_shown(spec.get('sequence'))}, expected an integer"
-    for field, value in spec.items():
-        plain = all(map(_is_scalar, (*value, *value.values()))) if isinstance(value, Mapping) else _is_scalar(value)
-        if not plain:
-            return f"{_shown(field)} is {_shown(value)}, expected text or a map of texts"
+    entries = spec.get("entries")
+    if not isinstance(entries, list) or not entries:
+        return f"entries is {_shown(entries)}, expected a list of what happened"
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, Mapping):
+            return f"entries[{number}] is {_shown(entry)}, expected a map"
+        for field in _TEXTS_OF_ENTRY:
+            if not isinstance(entry.get(field), str):
+                return f"entries[{number}].{field} is {_shown(entry.get(field))}, expected text"
+        if fault := _not_plain(entry):
+            return f"entries[{number}].{fault}"
+    if fault := _not_plain({key: value for key, value in spec.items() if key != "entries"}):
+        return fault
     try:
         expected = record_hash(spec)
     except (rfc8785.CanonicalizationError, TypeError, ValueError) as error:
         return f"it has no canonical form: {error}"
     if spec["hash"] != expected:
         return f"its content gives {expected}, its hash says {shown(spec['hash'])}"
+    return ""
+
+
+def _not_plain(values: Mapping[str, Any]) -> str:
+    """Which field is neither text nor a map of texts, or empty: what has neither form may be too big to write out."""
+    for field, value in values.items():
+        plain = all(map(_is_scalar, (*value, *value.values()))) if isinstance(value, Mapping) else _is_scalar(value)
+        if not plain:
+            return f"{_shown(field)} is {_shown(value)}, expected text or a map of texts"
     return ""
 
 

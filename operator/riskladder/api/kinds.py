@@ -141,9 +141,9 @@ RECORD = Kind(
     columns=(
         Column("Escalation", ".spec.escalation", description="The escalation."),
         Column("Seq", ".spec.sequence", "integer", description="Place in the chain."),
-        Column("Event", ".spec.event", description="What happened."),
-        Column("Actor", ".spec.actor", description="Who did it."),
-        Column("At", ".spec.at", description="When."),
+        Column("Event", ".spec.entries[0].event", description="What happened, first of all."),
+        Column("Actor", ".spec.entries[0].actor", description="Who did it."),
+        Column("At", ".spec.entries[0].at", description="When."),
     ),
     rules=(
         Rule(

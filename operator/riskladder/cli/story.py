@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from riskladder.api.base import Timestamp, format_time
 from riskladder.api.chain import ChainKey, ChainResult, noted_heads, place_of, verify_chains
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.record import acts_of
 from riskladder.cli.output import count
 from riskladder.cli.people.text import length, listed
 from riskladder.cli.source import Export
@@ -69,11 +70,12 @@ class Particular:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One record."""
+    """One thing that happened, as a record says."""
 
     sequence: int
+    """Of the record."""
     at: datetime | None
-    """None where the record has no readable time."""
+    """None where it has no readable time."""
     at_text: str
     since: timedelta | None
     """Time since the opening."""
@@ -135,7 +137,7 @@ def tell(export: Export, key: ChainKey) -> Story:
         raise LookupError(f"no record of {key}")
     placed = [(place_of(record), record) for record in export.records]
     mine = sorted((p.sequence, i) for i, (p, _) in enumerate(placed) if p.key == key)
-    specs = [(sequence, _mapping(export.records[i].get("spec"))) for sequence, i in mine]
+    specs = [(sequence, act) for sequence, i in mine for act in _acts(export.records[i])]
     escalation = next((e for e in export.escalations if _key(e) == key), {})
 
     opened = _time(next((s.get("at") for _, s in specs if s.get("event") in _OPENINGS), None))
@@ -161,6 +163,11 @@ def tell(export: Export, key: ChainKey) -> Story:
         result=_result(steps),
         steps=tuple(steps),
     )
+
+
+def _acts(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """What a record says happened; one that says nothing readable is still a step."""
+    return acts_of(_mapping(record.get("spec"))) or [{}]
 
 
 def _step(

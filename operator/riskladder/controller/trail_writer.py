@@ -6,7 +6,8 @@ and key, an Event by its name, a status by being equal. So every write is done a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -81,7 +82,7 @@ class TrailWriter:
         # The uid: a later escalation of the same name continues the chain.
         left_behind = self._left_behind.get(escalation.uid, frozenset())
         records = [
-            ledger.Record(
+            ledger.Act(
                 event=str(entry.event),
                 key=f"{escalation.uid}/{entry.key}",
                 at=entry.at,
@@ -98,9 +99,8 @@ class TrailWriter:
             keys = (str(other["detail"].get(ledger.KEY, "")) for other in written.others)
             self._left_behind[escalation.uid] = left_behind.union(keys)
         about = _reference(resources.ESCALATIONS, escalation)
-        for entry in entries:
-            for on in entry.on:
-                await self._event(_regarding(on, escalation), entry, None if on is On.ESCALATION else about)
+        for on, entry in _gathered(entries):
+            await self._event(_regarding(on, escalation), entry, None if on is On.ESCALATION else about)
         return written
 
     async def target(self, namespace: str, target: TargetIdentity, entry: Entry) -> None:
@@ -213,6 +213,16 @@ class TrailWriter:
             related=related,
         )
         await events.write(self._client, event)
+
+
+def _gathered(entries: tuple[Entry, ...]) -> Iterator[tuple[On, Entry]]:
+    """Yield what is to be said by Events: what happened several times to one object in a pass, once for all."""
+    groups: dict[tuple[On, str, str], list[Entry]] = {}
+    for entry in entries:
+        for on in entry.on:
+            groups.setdefault((on, str(entry.event), entry.actor), []).append(entry)
+    for (on, _, _), found in groups.items():
+        yield on, replace(found[0], message="; ".join(dict.fromkeys(entry.message for entry in found)))
 
 
 def _reference(resource: Resource, about: Escalation | Signal | Ladder | Decision) -> ObjectReference:

@@ -352,7 +352,7 @@ def recall(
     Args:
         status: About to be written.
         uid: Of the escalation.
-        records: Specs of records that nothing in the status accounts for.
+        records: Entries of records that nothing in the status accounts for.
     """
     notifications = {n.key: n for n in status.notifications}
     entries = []
