@@ -486,10 +486,11 @@ class Reconciler:
             if plan.rehearsal is not None:
                 error = await self._workloads.rehearse(key, snapshot, plan.rehearsal)
                 self._rehearsals[(plan.rehearsal.escalation.uid, plan.rehearsal.intent.id)] = (utcnow(), error)
-            for write in plan.upkeep:
+            upkeep = [write for write in plan.upkeep if not self._workloads.is_in_vain(key, write)]
+            for write in upkeep:
                 await self._workloads.keep_up(key, write)
             self._deliver(key)
-            further = plan.restoring or plan.liftings or plan.upkeep or plan.switches or plan.rehearsal
+            further = plan.restoring or plan.liftings or upkeep or plan.switches or plan.rehearsal
             if plan.escalations or changes or further:
                 self.scheduler.add(key)
             elif settled_again is not None:

@@ -62,6 +62,8 @@ class WorkloadWriter:
         self._store = store
         self._problems: dict[tuple[str, str, str], tuple[float, str]] = {}
         """By namespace, kind and name: when and why a workload beside a model could not be switched."""
+        self._in_vain: dict[tuple[TargetKey, str], float] = {}
+        """By target and name: when a hold was written that was not kept (monotonic)."""
         self._settled: dict[TargetKey, float] = {}
         """When the second write of a containment was made last (monotonic)."""
         self.seeks = keda.KEDA in store.runtimes.companions
@@ -118,14 +120,22 @@ class WorkloadWriter:
             NotContainable: It was refused, though nothing has changed.
         """
         try:
-            await self._outside(key, write)
+            stored = await self._outside(key, write)
         except (Refused, NotFound, Conflict):
+            return
+        if not all(_at(stored, s["path"]) == s.get("value") for s in write.body if s["op"] != "test"):
+            self._in_vain[key, write.name] = time.monotonic()
+            log.warning("hold not kept", namespace=key.namespace, on=f"{write.resource.kind}/{write.name}")
             return
         log.info(
             "hold", namespace=key.namespace, target=f"{key.kind}/{key.name}", on=f"{write.resource.kind}/{write.name}"
         )
 
-    async def _outside(self, key: TargetKey, write: Outside, *, dry_run: bool = False) -> None:
+    def is_in_vain(self, key: TargetKey, write: Outside) -> bool:
+        """Return whether what an object carries was written of late, and something took it away in the same write."""
+        return time.monotonic() - self._in_vain.get((key, write.name), -PROBLEM_FOR) < PROBLEM_FOR
+
+    async def _outside(self, key: TargetKey, write: Outside, *, dry_run: bool = False) -> Object:
         """Write on an object that is not the target, and keep the cache as new as that."""
         method = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}[write.verb]
         try:
@@ -146,12 +156,13 @@ class WorkloadWriter:
                 raise _refusal(error, write.body, found) from error
             raise
         if dry_run:
-            return
+            return stored
         if write.verb == "delete":
             uid = write.body["preconditions"]["uid"]
             self._store.drop(write.resource, {"metadata": {"uid": uid, "namespace": key.namespace, "name": write.name}})
         else:
             self._store.put(write.resource, stored)
+        return stored
 
     async def _write_of(
         self, key: TargetKey, workload: Workload, action: ContainmentAction, revision: Revision | None
