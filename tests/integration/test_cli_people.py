@@ -185,7 +185,15 @@ def on_terminal(place: Place, *arguments: str, kubeconfig: Path | None = None) -
         "KUBECONFIG": str(kubeconfig or place.plane.kubeconfig),
         "TERM": "xterm",
     }
-    process = subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    # A suite that runs in the background has SIGINT ignored, and so would what it starts.
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads that fork
+    )
     os.close(theirs)
     try:
         yield Terminal(process, ours)

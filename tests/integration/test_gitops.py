@@ -137,7 +137,7 @@ async def test_full_manifest_is_refused_while_a_rollback_holds(
     git = Git(installed, world, way)
     await contained(git, manifest(1), action="Rollback", replicas=1)
     said = await git.refused(manifest(1, "registry.example/model:2"))
-    assert "what Deployment scorer serves cannot be changed, nor the workload created again: it" in said
+    assert "what Deployment scorer serves cannot be changed, nor how it is rolled out: it" in said
     assert HELD in said
     # What Git says of the revision that runs is no change, and replicas are free.
     await git.apply(manifest(2, "registry.example/model:1"))
@@ -249,8 +249,10 @@ async def test_what_the_operator_creates_belongs_to_no_application(world: World,
         assert not metadata.get("ownerReferences")
         assert not metadata.get("annotations")
         assert {label.partition("/")[0] for label in metadata.get("labels") or {}} <= {"riskladder.dev"}
-    contained_now = await world.deployment("scorer")
-    assert contained_now["metadata"]["labels"] == {LABEL: "credit", **TRACKING["labels"]}
+    contained_now = (await world.deployment("scorer"))["metadata"]
+    held = {"riskladder.dev/contained-by": escalation["metadata"]["name"], "riskladder.dev/lock": "ScaleToZero"}
+    assert contained_now["labels"] == {LABEL: "credit", **TRACKING["labels"], **held}, "what is tracked stays as it is"
+    assert TRACKING["annotations"].items() <= contained_now["annotations"].items()
 
 
 # --- Ladders ----------------------------------------------------------------------------------------------------------

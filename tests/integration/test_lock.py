@@ -230,7 +230,7 @@ async def test_index_names_what_is_contained_and_is_written_by_the_operator_only
 
 
 async def test_rollout_of_what_was_rolled_back_is_not_held_up(rolled_back: World) -> None:
-    for spec in ({"paused": True}, {"minReadySeconds": 3600}):
+    for spec in ({"paused": True}, {"minReadySeconds": 60}):
         with pytest.raises(Forbidden, match=HELD):
             await rolled_back.client.merge_patch(resources.DEPLOYMENTS, rolled_back.namespace, "scorer", {"spec": spec})
 

@@ -39,11 +39,11 @@ POLICY = """\
 # A copy of the label holds nothing: the annotation has to name the uid of the object. So what a controller makes of a
 # contained object, and labels like it (as KServe does), stays its own.
 #
-# riskladder-lock-names holds names: a request to create a workload, and one to change /scale, carry no label. It goes
-# by the ContainmentIndex of the namespace, which the operator writes within a second, and it fails open: until then,
-# and where it cannot be evaluated, what gets through is seen by the operator, put right at once, and laid on record
-# with the name of who did it. Under ScaleToZero a workload of a contained name can only be created stopped, under
-# Rollback not at all.
+# riskladder-lock-names holds names: a request to create a workload, and one to change /scale, carry no label, and what
+# has just been created carries none yet. It looks at nothing but what raises something, goes by the ContainmentIndex
+# of the namespace, which the operator writes within a second, and fails open: until then, and where it cannot be
+# evaluated, what gets through is seen by the operator, put right at once, and laid on record with the name of who did
+# it. Under ScaleToZero a workload of a contained name can only be created stopped, under Rollback not at all.
 #
 # All that holds for cluster admins, autoscalers, GitOps controllers and `kubectl rollout undo`. Status, deletion and
 # everything else about the workload are not its business.
@@ -185,7 +185,10 @@ spec:
     expression: request.userInfo.username != 'system:serviceaccount:riskladder-system:riskladder'
   - name: raises  # nothing else has to be looked up
     expression: >-
-      request.operation == 'CREATE' || object.spec.?replicas.orValue(0) > oldObject.spec.?replicas.orValue(0)
+      request.operation == 'CREATE' || (has(request.subResource) && request.subResource == 'scale'
+      ? object.spec.?replicas.orValue(0) > oldObject.spec.?replicas.orValue(0) : (
+%(asked)s) > (
+%(askedBefore)s))
   variables:
   - name: plural
     expression: request.resource.resource
@@ -246,6 +249,10 @@ def policy() -> str:
         "same": _folded(SAME),
         "switches": json.dumps(switches).replace('"', "'"),
         "level": _folded(level),
+        "asked": _folded(level.replace("variables.plural", "request.resource.resource")),
+        "askedBefore": _folded(
+            level.replace("variables.plural", "request.resource.resource").replace("object.", "oldObject.")
+        ),
         "level1": _folded(level),
         "before": _folded(level.replace("object.", "oldObject.")),
         "content": _folded(_by_resource(lambda r: _same(r.content))),
@@ -277,10 +284,10 @@ def _object_rules() -> list[str]:
 
 
 def _name_rules() -> list[str]:
-    """The creation of every workload, and the scale of what has one."""
+    """The creation and the raising of every workload, and the scale of what has one."""
     rules = []
     for group, found in _by_group().items():
-        rules.append(_rule(group, [r.resource.plural for r in found], "CREATE"))
+        rules.append(_rule(group, [r.resource.plural for r in found], "CREATE, UPDATE"))
         scaled = [f"{r.resource.plural}/scale" for r in found if not r.is_switch]
         if scaled:
             rules.append(_rule(group, scaled, "UPDATE"))

@@ -97,6 +97,12 @@ class _Held:
         return held_by(self.carried, self.uid)
 
 
+def is_held(snapshot: Snapshot, escalation: Escalation, until: int) -> bool:
+    """Return whether anything still carries a hold of an escalation, of its intents up to that one."""
+    holds = [found.hold for found in _held(snapshot)]
+    return any(hold and hold.escalation == escalation.name and hold.intent.id <= until for hold in holds)
+
+
 def _held(snapshot: Snapshot) -> Iterator[_Held]:
     """The target and what its traffic passes, as far as they carry anything for this target."""
     workload = snapshot.target

@@ -16,6 +16,7 @@ from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen
 from riskladder.policy.containment import restore, state
+from riskladder.policy.containment.holds import is_held
 from riskladder.policy.containment.restore import kept, with_others
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.plan import Entry, Lifting, Measure, On, Restoring
@@ -70,6 +71,8 @@ def resume(draft: Draft) -> None:
         others = restore.back(workload, draft.escalation)
         if any(isinstance(found, (Outside, Waits)) for found in others.values()):
             return
+        if not ended.steps and is_held(draft.snapshot, draft.escalation, ended.intent):
+            return  # nothing is free before what holds it is gone
         left = [found.why[:512] for found in others.values() if isinstance(found, Left)]
     _note_refusal(draft, ended)
     if ended.done < len(ended.steps):
