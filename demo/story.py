@@ -342,10 +342,12 @@ class Story:
     async def _verify(self, name: str, of: str = "") -> None:
         """Verify the record chain of an escalation."""
         escalation = await self._client.get(resources.ESCALATIONS, self._namespace, name)
-        [result] = verify_chains(await self._records(name), noted_heads([escalation]))
+        records = await self._records(name)
+        [result] = verify_chains(records, noted_heads([escalation]))
         if not result.intact:
             raise InstallError(f"the record chain is broken: {result.error}")
-        what = f"{result.length} records{of}, unbroken up to the head in the escalation's status"
+        entries = sum(len(acts_of(record["spec"])) for record in records)
+        what = f"{entries} entries in {result.length} records{of}, unbroken up to the head in the escalation's status"
         self._say(f"Verified: {what}", "bold green")
 
 

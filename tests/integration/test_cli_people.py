@@ -192,7 +192,7 @@ def on_terminal(place: Place, *arguments: str, kubeconfig: Path | None = None) -
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads that fork
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     try:

@@ -49,7 +49,7 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
         "Accepted: Resume was counted for model-risk: the quorum is met.",
         "back in service",
         "closed as Remediated by ann, eve",
-        "Verified: 21 records",
+        "Verified: 21 entries in ",
     ):
         assert part in done.stdout
     assert "Done. The model was told to stop" in done.stdout

@@ -389,7 +389,7 @@ async def test_argocd_health_of_real_objects(world: World, operator: OperatorPro
     await says(resources.DECISIONS, "object", "Healthy", "Objected: ")
     await _decide(world, escalation, "Resume", "too-early")
     await says(resources.DECISIONS, "too-early", "Degraded", "ObjectionStands: ")
-    for record in await world.records(name):
+    for record in await world.chain(name):
         assert health(record)[0] == "Healthy"
     await world.apply(ladder(lock=True, suspended=True))
     await says(resources.LADDERS, "credit", "Suspended", "acts on nothing")
