@@ -18,6 +18,8 @@ WRITTEN = {
     ("PATCH", GROUP, "modelrisksignals", "status"): ("patch", f"modelrisksignals.{GROUP}/status"),
     ("PATCH", GROUP, "escalationladders", "status"): ("patch", f"escalationladders.{GROUP}/status"),
     ("POST", GROUP, "escalationrecords", ""): ("create", f"escalationrecords.{GROUP}"),
+    ("POST", GROUP, "containmentindexes", ""): ("create", f"containmentindexes.{GROUP}"),
+    ("PUT", GROUP, "containmentindexes", ""): ("update", f"containmentindexes.{GROUP}"),
     ("PATCH", "apps", "deployments", ""): ("patch", "deployments.apps"),
     ("POST", "events.k8s.io", "events", ""): ("create", "events.events.k8s.io"),
 }

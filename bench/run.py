@@ -97,9 +97,9 @@ class Bench:
             missed = [target for target in targets if await load.breach(world, target) is None]
             if missed:
                 raise RuntimeError(f"the operator did not contain {', '.join(missed)}")
+            await operator.settle()
             written = await self._api.request("GET", ESCALATIONS.path(world.name))
             self._template.write_text(json.dumps(_as_created(written["items"][0])))
-            await operator.settle()
 
     # --- Rounds ---------------------------------------------------------------------------------------------------
 
