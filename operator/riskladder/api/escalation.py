@@ -1,6 +1,6 @@
 """Escalation: one open question about one model, from the breach to its close. Written by the operator only.
 
-The spec is what was known and intended before anything was touched; the status is how it went. Everything that
+The spec is what was known and intended in the write that contained; the status is how it went. Everything that
 happened is in the records (record.py).
 """
 
@@ -187,7 +187,7 @@ class Through(Model):
 
 
 class Intent(Model):
-    """An act that is about to be done, saved before it is done. Never changed, at most one act for each."""
+    """What a containment is to do, saved in the write that does it. Never changed, at most one act for each."""
 
     id: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         description="Number of the intent within the escalation, from 1."
@@ -225,8 +225,8 @@ class EscalationSpec(Model):
     evidence: Evidence | None = Field(None, description="The workload as it was at opening.")
     intents: Annotated[tuple[Intent, ...], Field(max_length=MAX_INTENTS), ListMap("id")] = Field(
         (),
-        description="Containments that are about to be carried out, each saved before it is done. Append-only: rising "
-        "to a containing tier adds one, in the same write as the lock label.",
+        description="Containments, each saved in the very write that does it and taken over from there. Append-only: "
+        "rising to a containing tier adds one.",
     )
 
     def signal_at(self, at: datetime) -> SignalRef:

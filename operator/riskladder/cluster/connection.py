@@ -3,7 +3,7 @@
 Credentials come from the Kubernetes client library (kubeconfig with tokens, certificates and exec plugins, or the
 service account of the pod, re-read as it rotates). Requests go through plain aiohttp, which takes a third of the
 library's CPU time a
-call: the two writes of a containment are the reason this operator exists.
+call: the write of a containment is the reason this operator exists.
 
 The library reads a kubeconfig without its impersonation (``as`` and what belongs to it), which would silently act as
 whoever stands behind it: it is read here, and goes with every request of the session, of Kopf's too.
