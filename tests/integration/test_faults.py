@@ -527,8 +527,8 @@ class EachWriteOnce:
         return Fault(fault)
 
 
-WRITES_OF_A_BREACH = 11
-"""Escalation, Deployment, three records, four Events, and the status of the Escalation and the signal."""
+WRITES_OF_A_BREACH = 9
+"""Deployment, Escalation, one record, four Events, and the status of the Escalation and the signal."""
 
 
 async def test_any_write_may_fail_in_any_manner_and_all_is_done_once(
