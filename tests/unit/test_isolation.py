@@ -107,7 +107,7 @@ def test_policy_is_made_put_right_and_deleted() -> None:
         LABEL_CONTAINED_BY: "drill",
         LABEL_LOCK: "Isolate",
     }
-    assert held_by(read_carried(made.body["metadata"]), "any") == why
+    assert held_by(read_carried(made.body["metadata"]), "any", made=True) == why
     assert "ownerReferences" not in made.body["metadata"], "it is made before the Escalation, and goes with a decision"
     assert prove(scorer(policy()), found.through).pods_gone
     for change in ({"ingress": [{}]}, {"policyTypes": ["Ingress"]}, {"podSelector": {"matchLabels": {"app": "x"}}}):

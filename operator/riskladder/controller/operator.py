@@ -351,6 +351,7 @@ class Operator:
             if outbox is not None:
                 outbox.pause()
             self._reconciler.scheduler.pause()
+            self._reconciler.stand_by()
 
     async def _resync(self, client: Client, reconciler: Reconciler) -> None:
         """Look at everything again: soon after the start, for what changed between two lists, and now and then."""

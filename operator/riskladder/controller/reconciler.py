@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -40,6 +40,7 @@ from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Pl
 from riskladder.policy.snapshot import Escalation, PolicyInForce, Snapshot, Stamps, TargetKey
 from riskladder.workloads.companions.suspend import Beside
 from riskladder.workloads.registry import Runtimes
+from riskladder.workloads.safe_states.network_path import Outside
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,9 @@ PROOF_RECHECK = 60.0
 FIGHT_FREE, FIGHT_LONGEST, FIGHT_MEMORY = 3, 15.0, 60.0
 """How often within FIGHT_MEMORY seconds a containment is put right at once; then each wait is twice the one before, up
 to FIGHT_LONGEST seconds."""
+
+SAVE_AGAIN = 0.2
+"""Seconds after which an Escalation is looked for again that somebody else has saved."""
 
 INDEX_DELAY = 0.1
 """Seconds for which changes of what is contained in a namespace are gathered."""
@@ -174,6 +178,10 @@ class Reconciler:
         for namespace in indexed | {e.namespace for e in self.store.open_escalations()}:
             self.scheduler.add(IndexKey(namespace))
 
+    def stand_by(self) -> None:
+        """Forget what has no Escalation yet: what is contained carries why, and whoever leads now goes by that."""
+        self._pending.clear()
+
     async def look_at_lock(self) -> bool:
         """See whether admission holds what is contained; whether anything is.
 
@@ -226,6 +234,9 @@ class Reconciler:
         if escalation is not None and any(i.id == intent.id for i in escalation.spec.intents):
             self._stamps.setdefault((escalation.uid, intent.id), pending.stamps)
             del self._pending[snapshot.key]
+            return snapshot
+        if escalation is None and self.store.has_escalation(snapshot.key.namespace, pending.hold.escalation):
+            del self._pending[snapshot.key]  # it is over already: another operator has seen to it
             return snapshot
         if snapshot.target is not None and snapshot.target.uid == pending.hold.target.uid:
             quarantined = pending.hold.evidence.pod_template_hash or ""
@@ -398,7 +409,9 @@ class Reconciler:
             before = self._stamps.get(stamp, Stamps())
             self._stamps[stamp] = replace(before, applied_at=before.applied_at or at)
         elif act.hold is not None:
-            self._pending[key] = Pending(act.hold, act.policy, Stamps(applied_at=at))
+            known = self._pending.get(key)
+            if known is None or (known.hold.escalation, known.hold.intent.id) != (act.hold.escalation, act.intent.id):
+                self._pending[key] = Pending(act.hold, act.policy, Stamps(applied_at=at))
         name = act.hold.escalation if act.hold else escalation.name if escalation else ""
         self._observe("applied", act.action, self._seen.get(key, act.intent.intended_at), at)
         log.info(
@@ -457,8 +470,8 @@ class Reconciler:
                 log.info("would write", target=tuple(key), escalations=len(plan.escalations), signals=len(plan.signals))
                 return
             if plan.opens:
-                await self._save(key, plan)
-                self.scheduler.add(key)
+                saved = await self._save(key, plan)
+                self.scheduler.add(key, after=0.0 if saved else SAVE_AGAIN)
                 return
             if (orphan := orphaned(snapshot)) is not None:
                 await self._tell_orphan(key, orphan)
@@ -487,8 +500,8 @@ class Reconciler:
                 error = await self._workloads.rehearse(key, snapshot, plan.rehearsal)
                 self._rehearsals[(plan.rehearsal.escalation.uid, plan.rehearsal.intent.id)] = (utcnow(), error)
             upkeep = [write for write in plan.upkeep if not self._workloads.is_in_vain(key, write)]
-            for write in upkeep:
-                await self._workloads.keep_up(key, write)
+            if upkeep:
+                await self._keep_up(key, upkeep)
             self._deliver(key)
             further = plan.restoring or plan.liftings or upkeep or plan.switches or plan.rehearsal
             if plan.escalations or changes or further:
@@ -538,6 +551,18 @@ class Reconciler:
         at = hold.intent.intended_at
         entry = Entry(Reason.LADDER_NOT_FOUND, hold.escalation, at, message, on=(On.TARGET,), warning=True)
         await self._trail.target(key.namespace, hold.target, entry)
+
+    async def _keep_up(self, key: TargetKey, writes: Sequence[Outside]) -> None:
+        """Make what objects carry what it should be; what refuses that is said where something is to be restored."""
+        try:
+            for write in writes:
+                await self._workloads.keep_up(key, write)
+        except (Forbidden, NotContainable) as error:
+            why = error.message if isinstance(error, Forbidden) else str(error)
+            if self._obstacles.get(key) != why[:1000]:
+                self._obstacles[key] = why[:1000]
+                self.scheduler.add(key)
+            raise
 
     def _deliver(self, key: TargetKey) -> None:
         """Have delivered what is pending."""

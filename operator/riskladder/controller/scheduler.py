@@ -219,6 +219,9 @@ class Scheduler(Generic[K, W]):
         if self._planned.get(key, (-1, None))[0] != number:
             return
         _, work = self._planned.pop(key)
+        if key in self._running:  # its trail is being written: it is decided upon afresh after that
+            self._again[key] = True
+            return
         self._containing[key] = time.monotonic()
         if heap is self._retry_heap:
             self._retrying.add(key)

@@ -64,6 +64,8 @@ class WorkloadWriter:
         """By namespace, kind and name: when and why a workload beside a model could not be switched."""
         self._in_vain: dict[tuple[TargetKey, str], float] = {}
         """By target and name: when a hold was written that was not kept (monotonic)."""
+        self._kept: dict[tuple[TargetKey, str], str] = {}
+        """By target and name: resourceVersion after the hold was written last."""
         self._settled: dict[TargetKey, float] = {}
         """When the second write of a containment was made last (monotonic)."""
         self.seeks = keda.KEDA in store.runtimes.companions
@@ -123,7 +125,12 @@ class WorkloadWriter:
             stored = await self._outside(key, write)
         except (Refused, NotFound, Conflict):
             return
-        if not all(_at(stored, s["path"]) == s.get("value") for s in write.body if s["op"] != "test"):
+        if write.verb == "delete":
+            return
+        version, place = stored["metadata"].get("resourceVersion", ""), (key, write.name)
+        was, self._kept[place] = self._kept.get(place), version
+        took = all(_at(stored, s["path"]) == s.get("value") for s in write.body if s["op"] != "test")
+        if not took or was == version:  # something takes it away, or what is missing is not what it carries
             self._in_vain[key, write.name] = time.monotonic()
             log.warning("hold not kept", namespace=key.namespace, on=f"{write.resource.kind}/{write.name}")
             return

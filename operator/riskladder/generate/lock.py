@@ -7,10 +7,14 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from riskladder.api.resource import Resource
 from riskladder.generate.text import WIDTH
 from riskladder.workloads.model import Runtime
 from riskladder.workloads.network import NETWORKPOLICIES, RESOURCES
 from riskladder.workloads.registry import ALL_RUNTIMES, ALWAYS
+
+STATUS_WRITES_METADATA = ("deployments", "statefulsets", "services")
+"""Of these, a write on the status may change annotations, and of some the labels (``PrepareForUpdate`` of each)."""
 
 SAME = (
     "request.operation == 'DELETE' ? variables.plural != 'networkpolicies' "
@@ -75,11 +79,12 @@ spec:
     expression: request.resource.resource
   - name: before  # what it was held by: the label, the lock and the annotation, where that is about this very object
     expression: >-
-      oldObject.metadata.?annotations[?'riskladder.dev/containment'].orValue('')
+      oldObject == null ? '' : oldObject.metadata.?annotations[?'riskladder.dev/containment'].orValue('')
   - name: isHeld
     expression: >-
-      oldObject.metadata.?labels[?'riskladder.dev/contained-by'].hasValue()
-      && (variables.plural == 'networkpolicies' || variables.before.contains(oldObject.metadata.uid))
+      oldObject != null && oldObject.metadata.?labels[?'riskladder.dev/contained-by'].hasValue()
+      && (variables.plural == 'networkpolicies' ? variables.before != ''
+      : variables.before.contains(oldObject.metadata.uid))
   - name: action
     expression: >-
       variables.isHeld ? oldObject.metadata.labels[?'riskladder.dev/lock'].orValue('') : ''
@@ -108,7 +113,7 @@ spec:
 %(same)s)
   - name: kind
     expression: >-
-      request.kind.kind + ' ' + oldObject.metadata.name
+      request.kind.kind + ' ' + (oldObject == null ? object.metadata.?name.orValue('') : oldObject.metadata.name)
   - name: about  # kind, name and so on of the workload, in the annotation; text of people has its quotes escaped there
     expression: >-
       variables.before.contains('"target":{') ? variables.before.split('"target":{')[1] : ''
@@ -147,8 +152,8 @@ spec:
       + variables.advice
     reason: Forbidden
   - expression: >-
-      variables.isHeld || request.operation == 'DELETE'
-      || !object.metadata.?annotations[?'riskladder.dev/containment'].orValue('').contains(oldObject.metadata.uid)
+      variables.isHeld || request.operation == 'DELETE' || request.operation == 'UPDATE'
+      && !object.metadata.?annotations[?'riskladder.dev/containment'].orValue('').contains(oldObject.metadata.uid)
     messageExpression: >-
       'only the operator says that ' + variables.kind + ' is contained: the label riskladder.dev/contained-by and the
       annotation riskladder.dev/containment are its own'
@@ -275,10 +280,22 @@ def _by_group() -> dict[str, list[Runtime]]:
     return groups
 
 
+def _with_status(resource: Resource) -> list[str]:
+    """A resource, with its status where the API server lets that change labels or annotations."""
+    return [resource.plural, *([f"{resource.plural}/status"] if resource.plural in STATUS_WRITES_METADATA else [])]
+
+
 def _object_rules() -> list[str]:
     """One rule for each API group of workloads, and one for each kind that their traffic passes."""
-    return [_rule(group, [r.resource.plural for r in found], "UPDATE") for group, found in _by_group().items()] + [
-        _rule(resource.group, [resource.plural], f"UPDATE{', DELETE' if resource is NETWORKPOLICIES else ''}")
+    return [
+        _rule(group, [name for r in found for name in _with_status(r.resource)], "UPDATE")
+        for group, found in _by_group().items()
+    ] + [
+        _rule(
+            resource.group,
+            _with_status(resource),
+            "CREATE, UPDATE, DELETE" if resource is NETWORKPOLICIES else "UPDATE",
+        )
         for resource in RESOURCES.values()
     ]
 

@@ -10,7 +10,15 @@ from riskladder.api.reasons import Reason
 from riskladder.policy.containment.companions import switches
 from riskladder.policy.containment.further import raise_escalation
 from riskladder.policy.containment.hold import carry_out, settle
-from riskladder.policy.containment.holds import adopted, is_carried, of_escalation, of_opening, upkeep, with_hold
+from riskladder.policy.containment.holds import (
+    adopted,
+    is_carried,
+    of_escalation,
+    of_opening,
+    reverted,
+    upkeep,
+    with_hold,
+)
 from riskladder.policy.containment.opening import open_escalation
 from riskladder.policy.containment.resume import liftings, restoring
 from riskladder.policy.drills import open_drill, rehearsal
@@ -37,6 +45,8 @@ def decide(snapshot: Snapshot, now: datetime, *, urgent: bool = True) -> Plan:
     """
     judgement = judge(snapshot, now)
     wake = _next_change(snapshot, judgement)
+    if urgent and (again := reverted(snapshot)) is not None:
+        return Plan(act=again, wake_at=wake)
     found = adopted(snapshot)
     if isinstance(found, Opening):
         return Plan(opening=found, wake_at=wake)

@@ -16,6 +16,7 @@ from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.workloads.companions.suspend import Beside
 from riskladder.workloads.model import Workload
+from riskladder.workloads.network import Outlet
 from riskladder.workloads.selectors import matches
 
 
@@ -201,6 +202,8 @@ class Snapshot:
     """The hold of a containment write that the API server has acknowledged, until its Escalation says so."""
     pending_policy: PinnedPolicy | None = None
     """The policy that it was under."""
+    carrying: tuple[Outlet, ...] = ()
+    """What its traffic passes, as far as that carries a hold for it: also where the target itself is gone."""
     seeks: bool = False
     """Whether what scales the model is looked for: it may be put beside it at any time."""
     breached: frozenset[str] = frozenset()

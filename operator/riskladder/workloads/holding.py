@@ -16,6 +16,9 @@ from riskladder.api.hold import Hold, read_hold, write_hold
 from riskladder.api.labels import ANNOTATION_CONTAINMENT, FIELD_MANAGER, LABEL_CONTAINED_BY, LABEL_LOCK
 from riskladder.workloads.results import JsonPatch
 
+ANCIENT = "ancient-changes"
+"""The manager under which the API server gathers the oldest owners, where there are many."""
+
 LABELS, ANNOTATIONS = "/metadata/labels", "/metadata/annotations"
 
 
@@ -56,29 +59,37 @@ def read_carried(metadata: Mapping[str, Any]) -> Carried:
 
 
 def _is_of_operator(metadata: Mapping[str, Any]) -> bool:
-    """Return whether the annotation was last written by the operator, as far as the API server tells."""
+    """Return whether the annotation is as the operator wrote it, as far as the API server tells.
+
+    Who writes another value takes it over; who applies the same one owns it as well.
+    """
     field = f"f:{ANNOTATION_CONTAINMENT}"
     managers = [
         str(entry.get("manager", ""))
         for entry in metadata.get("managedFields") or ()
         if field in (((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:annotations") or {})
     ]
-    return not managers or managers == [FIELD_MANAGER]
+    return not managers or not {FIELD_MANAGER, ANCIENT}.isdisjoint(managers)
 
 
-def held_by(carried: Carried, uid: str) -> Hold | None:
+def held_by(carried: Carried, uid: str, *, made: bool = False) -> Hold | None:
     """Return the hold on an object, or ``None`` where what it carries does not count.
+
+    The uid has to be there as it is written, since the lock looks for it in the text.
 
     Args:
         carried: What its metadata say.
         uid: Its uid.
+        made: Whether it is of a kind that is created with its hold, which cannot name its uid.
     """
     if not carried.by or not carried.text or not carried.is_ours:
         return None
     hold = read_hold(carried.text)
-    if hold is None or hold.escalation != carried.by or hold.uid not in ("", uid):
+    if hold is None or hold.escalation != carried.by:
         return None
-    return hold
+    if hold.uid == uid and uid in carried.text:
+        return hold
+    return hold if made and not hold.uid else None
 
 
 def _path(under: str, key: str) -> str:
@@ -121,5 +132,6 @@ def release_patch(carried: Carried) -> JsonPatch:
             patch.append({"op": "test", "path": _path(LABELS, key), "value": value})
             patch.append({"op": "remove", "path": _path(LABELS, key)})
     if carried.text:
+        patch.append({"op": "test", "path": _path(ANNOTATIONS, ANNOTATION_CONTAINMENT), "value": carried.text})
         patch.append({"op": "remove", "path": _path(ANNOTATIONS, ANNOTATION_CONTAINMENT)})
     return patch

@@ -196,6 +196,10 @@ class Runtime(Protocol):
         """Whether the write that stops it is on the object itself, so that it can carry the hold as well."""
 
     @property
+    def carries_rollback(self) -> bool:
+        """Whether the write of a rollback may carry a hold: not where its controller makes a revision of that."""
+
+    @property
     def is_switch(self) -> bool:
         """Whether it runs or does not, without a number of replicas that is asked for (and without ``/scale``)."""
 

@@ -64,7 +64,7 @@ class AroundCache:
 
     def _note(self, namespace: str, outlet: Outlet) -> None:
         """Keep for which target an object carries a hold."""
-        hold = held_by(outlet.carried, outlet.uid)
+        hold = held_by(outlet.carried, outlet.uid, made=outlet.kind == NETWORKPOLICIES.kind)
         if hold is None:
             self._held.pop((namespace, outlet.kind, outlet.name), None)
         else:
@@ -78,6 +78,11 @@ class AroundCache:
     def holds(self, key: TargetKey) -> list[Hold]:
         """The holds that are carried for a target."""
         return [hold for place, hold in self._held.items() if self.held_for(*place) == key]
+
+    def carrying_for(self, key: TargetKey) -> tuple[Outlet, ...]:
+        """The objects that carry a hold for a target, which may be gone."""
+        places = [place for place in self._held if self.held_for(*place) == key]
+        return tuple(self._outlets[namespace][kind, name] for namespace, kind, name in places)
 
     @property
     def carrying(self) -> set[TargetKey]:

@@ -477,9 +477,11 @@ class Store:
         ladders = {
             name: entry.ladder for name in names if (entry := self.ladders.get((key.namespace, name))) is not None
         }
+        uids = {hold.target.uid for hold in self.around.holds(key)} | ({target.uid} if target else set())
         return Snapshot(
             key=key,
             target=target,
+            carrying=self.around.carrying_for(key),
             ladders=ladders,
             signals=signals,
             escalations=escalations,
@@ -490,7 +492,7 @@ class Store:
             breached=frozenset(h for e in self._closed.get(target.uid, {}).values() for h in e.breached)
             if target
             else frozenset(),
-            closed=frozenset(e.name for e in self._closed.get(target.uid, {}).values()) if target else frozenset(),
+            closed=frozenset(e.name for uid in uids for e in self._closed.get(uid, {}).values()),
             decisions={e.name: d for e in escalations if e.is_open and (d := self.undecided(key.namespace, e.name))},
         )
 

@@ -153,7 +153,7 @@ def intent_of(number: int, tier: str, choice: Choice, now: datetime) -> Intent:
         pod_template_hash=choice.revision.hash if choice.revision else None,
         through=choice.through,
         reason=str(choice.reason),
-        message=choice.message,
+        message=choice.message[:1024],
         intended_at=now,
     )
 

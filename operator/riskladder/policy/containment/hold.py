@@ -47,7 +47,9 @@ def carry_out(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) 
         again=again,
         undone_by=reverted_by(workload, intent) if again else "",
     )
-    if not is_carried(workload, intent):
+    # What refuses the write may have refused what it carries: the Escalation says why by now, so the act goes alone.
+    is_refused = bool(snapshot.obstacle) and intent.through is None
+    if is_refused or not is_carried(workload, intent):
         return act
     return with_hold(act, of_escalation(escalation, intent), locked=is_locked(snapshot, escalation, intent))
 

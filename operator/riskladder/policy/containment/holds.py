@@ -9,24 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from riskladder.api.escalation import EscalationSpec, Intent, LadderRef, PinnedPolicy
+from riskladder.api.escalation import MAX_INTENTS, EscalationSpec, Intent, LadderRef, PinnedPolicy
 from riskladder.api.hold import Hold
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.resource import Resource
+from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment.opening import labels_of
-from riskladder.policy.containment.state import active_intent, is_locked, may_touch, prove
+from riskladder.policy.containment.state import active_intent, is_locked, may_touch, prove, reverted_by, verify
 from riskladder.policy.plan import Act, Opening, Rising
 from riskladder.policy.signals.evaluate import rank, tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, pin
 from riskladder.workloads.holding import Carried, held_by, hold_patch, release_patch
 from riskladder.workloads.model import Workload
-from riskladder.workloads.network import RESOURCES, Outlet
+from riskladder.workloads.network import NETWORKPOLICIES, RESOURCES, Outlet
 from riskladder.workloads.safe_states.network_path import Outside, seen
 
 
 def is_carried(workload: Workload, intent: Intent) -> bool:
     """Return whether what an intent acts on can carry a hold: of some kinds only the scale is written."""
-    return intent.through is not None or workload.runtime.annotates
+    if intent.through is not None:
+        return True
+    runtime = workload.runtime
+    return runtime.annotates and (intent.action is not ContainmentAction.ROLLBACK or runtime.carries_rollback)
 
 
 def of_opening(opening: Opening, intent: Intent) -> Hold:
@@ -94,7 +98,7 @@ class _Held:
     @property
     def hold(self) -> Hold | None:
         """What it carries, where that counts."""
-        return held_by(self.carried, self.uid)
+        return held_by(self.carried, self.uid, made=self.resource == NETWORKPOLICIES)
 
 
 def is_held(snapshot: Snapshot, escalation: Escalation, until: int) -> bool:
@@ -106,15 +110,14 @@ def is_held(snapshot: Snapshot, escalation: Escalation, until: int) -> bool:
 def _held(snapshot: Snapshot) -> Iterator[_Held]:
     """The target and what its traffic passes, as far as they carry anything for this target."""
     workload = snapshot.target
-    if workload is None:
-        return
-    if not workload.carried.is_empty:
+    if workload is not None and not workload.carried.is_empty:
         yield _Held.workload(workload)
-    for outlet in workload.around.outlets.values() if workload.around else ():
+    around = workload.around.outlets.values() if workload is not None and workload.around else snapshot.carrying
+    for outlet in around:
         if not outlet.carried.is_empty:
             found = _Held.outlet(outlet)
             hold = found.hold
-            if hold is not None and (hold.target.kind, hold.target.name) == (workload.kind, workload.name):
+            if hold is not None and (hold.target.kind, hold.target.name) == snapshot.key[1:]:
                 yield found
 
 
@@ -124,14 +127,42 @@ def adopted(snapshot: Snapshot) -> Opening | Rising | None:
     carried = [found.hold for found in _held(snapshot)]
     holds = [hold for hold in (snapshot.pending, *carried) if hold is not None]
     for hold in sorted(holds, key=lambda h: h.intent.id):
-        if hold.escalation in snapshot.closed or (workload is not None and hold.target.uid != workload.uid):
+        is_other = workload is not None and hold.target.uid != workload.uid and hold != snapshot.pending
+        if hold.escalation in snapshot.closed or is_other:
             continue
         escalation = next((e for e in snapshot.escalations if e.name == hold.escalation), None)
         if escalation is None:
             if (found := _opening(snapshot, hold)) is not None:
                 return found
-        elif escalation.is_open and hold.intent.id > max((i.id for i in escalation.spec.intents), default=0):
+        elif escalation.is_open and 0 < hold.intent.id - _last_intent(escalation) <= MAX_INTENTS:
             return _rising(snapshot, escalation, hold)
+    return None
+
+
+def _last_intent(escalation: Escalation) -> int:
+    return max((intent.id for intent in escalation.spec.intents), default=0)
+
+
+def reverted(snapshot: Snapshot) -> Act | None:
+    """Return the write that contains once more what was raised before its Escalation was there.
+
+    It waits for no Escalation, as the first one did not.
+    """
+    workload = snapshot.target
+    for held in _held(snapshot):
+        hold = held.hold
+        if hold is None or workload is None or hold.target.uid != workload.uid or hold.escalation in snapshot.closed:
+            continue
+        if any(e.name == hold.escalation for e in snapshot.escalations):
+            continue
+        intent = hold.intent
+        if verify(workload, intent, hold.evidence.pod_template_hash or "").applied:
+            continue
+        revision = next((r for r in workload.revisions if r.hash == intent.pod_template_hash), None)
+        if intent.action is ContainmentAction.ROLLBACK and revision is None:
+            continue
+        by = reverted_by(workload, intent)
+        return Act(intent, intent.action, 1000, revision, True, by, hold=hold, lock=held.carried.lock)
     return None
 
 
@@ -205,20 +236,29 @@ def upkeep(snapshot: Snapshot) -> Iterator[Outside]:
     the lock was, or whose lock the ladder no longer wants, is written again.
     """
     escalation, workload = snapshot.open, snapshot.target
-    if workload is None:
-        return
-    if escalation is not None and (found := _missing(snapshot, workload, escalation)) is not None:
+    if (
+        escalation is not None
+        and workload is not None
+        and (found := _missing(snapshot, workload, escalation)) is not None
+    ):
         yield found
         return
     for held in _held(snapshot):
-        if not _stands(snapshot, held):
+        if _stands(snapshot, held):
+            continue
+        if workload is None and held.resource == NETWORKPOLICIES:  # nothing of the model is left to be isolated
+            preconditions = {"uid": held.uid, "resourceVersion": held.version}
+            yield Outside(held.resource, held.name, "delete", {"preconditions": preconditions})
+        else:
             yield Outside(held.resource, held.name, "patch", [_same(held.uid), *release_patch(held.carried)])
 
 
 def _stands(snapshot: Snapshot, held: _Held) -> bool:
     """Whether what an object carries has to stay: its escalation is open and contains, or will be created from it."""
     workload, hold = snapshot.target, held.hold
-    if hold is None or workload is None or hold.target.uid != workload.uid or hold.escalation in snapshot.closed:
+    if hold is None or hold.escalation in snapshot.closed:
+        return False
+    if workload is not None and hold.target.uid != workload.uid:
         return False
     escalation = next((e for e in snapshot.escalations if e.name == hold.escalation), None)
     if escalation is None:
@@ -231,8 +271,12 @@ def _stands(snapshot: Snapshot, held: _Held) -> bool:
 def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation) -> Outside | None:
     """The hold of the intent in force, where what it acts on does not carry it, or carries another lock."""
     intent, recorded = active_intent(escalation), escalation.status.containment
-    if intent is None or recorded is None or recorded.intent != intent.id or not is_carried(workload, intent):
+    if intent is None or recorded is None or recorded.intent != intent.id:
         return None
+    if not is_carried(workload, intent):  # it would be rolled out anew by that, which is to come after the rollback
+        is_back = intent.action is ContainmentAction.ROLLBACK and workload.runtime.annotates
+        if not is_back or not prove(workload, escalation, intent).pods_gone:
+            return None
     if snapshot.is_suspended(escalation.spec.ladder.name):
         return None
     if not may_touch(workload, escalation) or not prove(workload, escalation, intent).applied:

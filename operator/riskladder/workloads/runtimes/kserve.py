@@ -201,8 +201,13 @@ class KServe(NoRollback):
 
 
 class InferenceServiceRuntime(KServe):
-    """serving.kserve.io/v1beta1 InferenceService."""
+    """serving.kserve.io/v1beta1 InferenceService.
 
+    KServe copies labels and annotations into the Knative revision template (``components/predictor.go``): a hold makes
+    a revision, and before the rollback has taken effect that would keep the breached one in place.
+    """
+
+    carries_rollback = False
     resource = Resource(GROUP, "v1beta1", "inferenceservices", "InferenceService")
     level = (
         f"(object.metadata.?annotations[?'{STOP}'].orValue('false').lowerAscii() == 'true'"

@@ -160,6 +160,7 @@ class NoRollback:
 
     content: str = ""
     annotates: bool = True
+    carries_rollback: bool = True
     no_history: ClassVar[str]
     """Why, for people; ``{kind}`` stands for the kind."""
 
@@ -186,6 +187,7 @@ class Replicas:
     history: Resource | None = None
     by_labels: bool = False
     annotates: bool = True
+    carries_rollback: bool = True
     is_switch: bool = False
     permissions: tuple[Grant, ...] = ()
     level = "object.spec.?replicas.orValue(1)"
