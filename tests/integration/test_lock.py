@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from contextlib import suppress
 
 import pytest
 
@@ -12,6 +13,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.authority import BINDINGS, LOCK, LOCK_NAMES, lock_missing
 from riskladder.cluster.client import Client, Forbidden, NotFound, Object
 from riskladder.cluster.resources import Resource
+from riskladder.workloads.network import NETWORKPOLICIES
 from tests.cluster import ControlPlane
 from tests.cluster.install import kubectl
 from tests.integration.operator_process import OperatorProcess
@@ -198,6 +200,23 @@ async def test_copies_of_label_and_annotation_hold_nothing(held: World) -> None:
     assert len(await held.escalations("child")) == 0
 
 
+async def test_policy_that_says_it_isolates_is_made_by_nobody_else(held: World) -> None:
+    """Nobody could delete it again."""
+    label = {"riskladder.dev/contained-by": "scorer-x", "riskladder.dev/lock": "Isolate"}
+    body = {"metadata": {"name": "x", "labels": label}, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}
+    with pytest.raises(Forbidden, match="only the operator says that NetworkPolicy x is contained"):
+        await held.client.create(NETWORKPOLICIES, held.namespace, body)
+
+
+async def test_status_is_no_way_to_take_away_what_holds_it(held: World) -> None:
+    gone = {"metadata": {"annotations": {"riskladder.dev/containment": None}}}
+    before = (await held.deployment("scorer"))["metadata"]["annotations"]
+    with suppress(Forbidden):
+        await held.client.merge_patch(resources.DEPLOYMENTS, held.namespace, "scorer", gone, subresource="status")
+    after = (await held.deployment("scorer"))["metadata"]["annotations"]
+    assert after["riskladder.dev/containment"] == before["riskladder.dev/containment"]
+
+
 async def test_nobody_else_says_that_an_object_is_contained(held: World) -> None:
     await held.apply(deployment("free", replicas=1))
     free, metadata = await held.deployment("free"), (await held.deployment("scorer"))["metadata"]
@@ -227,6 +246,8 @@ async def test_index_names_what_is_contained_and_is_written_by_the_operator_only
     assert index["spec"]["targets"] == {"deployments.apps/scorer": expected}
     with pytest.raises(Forbidden, match="only the operator"):
         await held.client.merge_patch(resources.INDEXES, held.namespace, "riskladder", {"spec": {"targets": None}})
+    with pytest.raises(Forbidden, match="only the operator"):
+        await held.client.delete(resources.INDEXES, held.namespace, "riskladder")
 
 
 async def test_rollout_of_what_was_rolled_back_is_not_held_up(rolled_back: World) -> None:
