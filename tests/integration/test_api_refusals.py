@@ -260,9 +260,9 @@ def test_status_of_an_escalation_is_written_apart_from_its_spec(server: Server) 
 @pytest.mark.parametrize(
     "operation",
     [
-        {"op": "replace", "path": "/spec/actor", "value": "nobody"},
-        {"op": "replace", "path": "/spec/detail/tier", "value": "moderate"},
-        {"op": "add", "path": "/spec/detail/more", "value": "x"},
+        {"op": "replace", "path": "/spec/entries/0/actor", "value": "nobody"},
+        {"op": "replace", "path": "/spec/entries/0/detail/tier", "value": "moderate"},
+        {"op": "add", "path": "/spec/entries/0/detail/more", "value": "x"},
         {"op": "replace", "path": "/spec/previousHash", "value": HASH},
     ],
     ids=lambda operation: operation["path"],

@@ -400,7 +400,7 @@ def test_record_stays_as_it_is_for_everybody(
         ):
             assert attempt.is_refused_by("riskladder-records", APPEND_ONLY, "riskladder-records first"), attempt.message
         # Before any policy is asked, the schema itself refuses another spec.
-        assert caller.merge(namespace, record, {"spec": {"actor": "nobody"}}).code == 422
+        assert caller.merge(namespace, record, {"spec": {"previousHash": "1" * 64}}).code == 422
     assert operator_account.merge(namespace, record, {"metadata": {"labels": {"a": "b"}}}).code == 403
     assert admin.request("GET", single(namespace, record)).body == stored
 

@@ -13,7 +13,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Client
 from tests.cluster import ClusterError
 from tests.cluster.node import NodeCluster
-from tests.integration.world import World, condition, ladder, signal
+from tests.integration.world import World, ladder, signal
 from tests.node import report
 from tests.node.answers import PORT, Case, Models, service, workload
 from tests.node.installation import Installation
@@ -35,7 +35,7 @@ async def test_kubelet_hangs_and_the_pods_are_force_deleted(world: World, instal
         await world.stopped(case.name)
         pods = await world.client.list(resources.PODS, world.namespace, labels=f"app={case.name}")
         assert len(pods) == 2, "a hung kubelet ends nothing"
-        assert condition((await world.escalations(case.name))[0], "Contained")["status"] != "True", "nothing is proved"
+        await world.escalation_says(case.name, "Contained", "False")
         await models.kubectl("delete", "pods", "-l", f"app={case.name}", "--force", "--grace-period=0")
         await world.escalation_says(case.name, "Contained", "True")
         answering = sum([answers(node, pod["status"]["podIP"]) for pod in pods])

@@ -95,8 +95,12 @@ async def test_upgrade_under_an_open_escalation(world: World, installation: Inst
 
     pods = await world.until(replaced, "every pod to be replaced", 60.0)
     assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {f"riskladder:{NEXT_VERSION}"}
-    holder = await installation.leader()
-    assert any(holder.startswith(pod["metadata"]["name"]) for pod in pods)
+
+    async def leads() -> bool:
+        holder = await installation.leader()
+        return any(holder.startswith(pod["metadata"]["name"]) for pod in pods)
+
+    await world.until(leads, "one of the new pods to lead", 60.0)
     [after] = await world.escalations("first")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["spec"] == before["spec"], "an upgrade opens nothing again, and forgets nothing"

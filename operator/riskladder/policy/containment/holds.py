@@ -268,6 +268,14 @@ def _stands(snapshot: Snapshot, held: _Held) -> bool:
     return escalation.is_open and not is_over
 
 
+def is_locked_by_label(workload: Workload, intent: Intent) -> bool:
+    """Return whether what an intent acts on carries the lock, or is of a kind that cannot and goes by its name."""
+    if intent.through is not None:
+        found = seen(workload, intent.through)
+        return found is not None and found.carried.lock == str(intent.action)
+    return not workload.runtime.annotates or workload.carried.lock == str(intent.action)
+
+
 def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation) -> Outside | None:
     """The hold of the intent in force, where what it acts on does not carry it, or carries another lock."""
     intent, recorded = active_intent(escalation), escalation.status.containment

@@ -15,6 +15,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment import state
 from riskladder.policy.containment.drift import holds_message, settle_contention, what_was_done
+from riskladder.policy.containment.holds import is_locked_by_label
 from riskladder.policy.containment.restore import kept, with_others
 from riskladder.policy.containment.resume import not_contained, reason_of
 from riskladder.policy.draft import Draft
@@ -79,11 +80,14 @@ def _hold(draft: Draft, intent: Intent) -> None:
         draft.labels[LABEL_CONTAINMENT] = str(intent.action)
     elif not wanted and label is not None:
         draft.labels[LABEL_CONTAINMENT] = None
-    conditions, missing = draft.conditions, draft.snapshot.lock
+    conditions, missing, workload = draft.conditions, draft.snapshot.lock, draft.snapshot.target
     was = conditions.get(ConditionType.LOCKED)
     if not wanted:
         message = "the ladder wants no lock: what is undone is put right and recorded"
         conditions.set(ConditionType.LOCKED, False, Reason.LOCK_NOT_WANTED, message)
+    elif not missing and workload is not None and not is_locked_by_label(workload, intent):
+        message = "it does not carry the label yet that the lock goes by"
+        conditions.set(ConditionType.LOCKED, None, Reason.NOT_YET, message)
     elif missing is None:
         if was is None:
             conditions.set(ConditionType.LOCKED, None, Reason.NOT_YET, "nobody has looked yet")
