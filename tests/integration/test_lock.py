@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -54,6 +55,26 @@ async def refused(plane: ControlPlane, world: World, *arguments: str) -> str:
     return str(caught.value)
 
 
+async def put(world: World, body: Object) -> None:
+    """Replace the whole of a model, as ``kubectl replace`` does."""
+    path, title = resources.DEPLOYMENTS.path(world.namespace, "scorer"), resources.DEPLOYMENTS.title
+    await world.client.request("PUT", path, verb="update", resource=title, body=body)
+
+
+@asynccontextmanager
+async def lock_taken_off(admin: Client) -> AsyncIterator[None]:
+    """The bindings of the lock are away, and come back however it ends."""
+    bindings = [await admin.get(BINDINGS, None, name) for name in (LOCK, LOCK_NAMES)]
+    for binding in bindings:
+        await admin.delete(BINDINGS, None, binding["metadata"]["name"])
+    try:
+        yield
+    finally:
+        for binding in bindings:
+            metadata = {key: binding["metadata"][key] for key in ("name", "labels") if key in binding["metadata"]}
+            await admin.create(BINDINGS, None, {**binding, "metadata": metadata})
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -78,13 +99,7 @@ async def test_manifest_cannot_be_applied_again_by_anybody(held: World, installe
     again = copy.deepcopy(live)
     again["spec"]["replicas"] = 2
     with pytest.raises(Forbidden, match=HELD):
-        await held.client.request(
-            "PUT",
-            resources.DEPLOYMENTS.path(held.namespace, "scorer"),
-            verb="update",
-            resource=resources.DEPLOYMENTS.title,
-            body=again,
-        )
+        await put(held, again)
 
 
 async def test_delete_and_create_does_not_get_round_it(held: World) -> None:
@@ -177,13 +192,7 @@ async def test_put_without_the_label_is_refused(held: World) -> None:
     del live["metadata"]["labels"]["riskladder.dev/contained-by"]
     live["spec"]["replicas"] = 2
     with pytest.raises(Forbidden, match=HELD):
-        await held.client.request(
-            "PUT",
-            resources.DEPLOYMENTS.path(held.namespace, "scorer"),
-            verb="update",
-            resource=resources.DEPLOYMENTS.title,
-            body=live,
-        )
+        await put(held, live)
 
 
 async def test_copies_of_label_and_annotation_hold_nothing(held: World) -> None:
@@ -282,10 +291,7 @@ async def test_ladder_that_drops_its_lock_frees_the_workload_which_is_contained_
 
 
 async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(held: World, admin: Client) -> None:
-    bindings = [await admin.get(BINDINGS, None, name) for name in (LOCK, LOCK_NAMES)]
-    for binding in bindings:
-        await admin.delete(BINDINGS, None, binding["metadata"]["name"])
-    try:
+    async with lock_taken_off(admin):
         await held.escalation_says("scorer", "Locked", "False", "LockMissing")
 
         async def free() -> bool:
@@ -299,10 +305,6 @@ async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(h
         escalation = await held.escalation_says("scorer", "ContainmentHolds", "True", "ContainedAgain")
         [undone] = escalation["status"]["containment"]["undone"]
         assert undone["count"] >= 1
-    finally:
-        for binding in bindings:
-            metadata = {key: binding["metadata"][key] for key in ("name", "labels") if key in binding["metadata"]}
-            await admin.create(BINDINGS, None, {**binding, "metadata": metadata})
     await held.escalation_says("scorer", "Locked", "True", "Locked")
     records = await held.verified((await held.escalations("scorer"))[0])
     events = [r["spec"]["event"] for r in records]
@@ -317,10 +319,7 @@ async def test_model_is_brought_back_by_hand_as_the_page_says(held: World, admin
     body = ladder(lock=True)
     body["spec"]["suspended"] = True
     await held.apply(body)
-    bindings = [await admin.get(BINDINGS, None, name) for name in (LOCK, LOCK_NAMES)]
-    for binding in bindings:
-        await admin.delete(BINDINGS, None, binding["metadata"]["name"])
-    try:
+    async with lock_taken_off(admin):
         bare = {
             "labels": {"riskladder.dev/contained-by": None, "riskladder.dev/lock": None},
             "annotations": {"riskladder.dev/containment": None},
@@ -337,10 +336,6 @@ async def test_model_is_brought_back_by_hand_as_the_page_says(held: World, admin
         await held.client.delete(resources.ESCALATIONS, held.namespace, escalation["metadata"]["name"])
         await held.scale("scorer", escalation["status"]["containment"]["restore"]["replicas"])
         await held.ready("scorer", 2)
-    finally:
-        for binding in bindings:
-            metadata = {key: binding["metadata"][key] for key in ("name", "labels") if key in binding["metadata"]}
-            await admin.create(BINDINGS, None, {**binding, "metadata": metadata})
     await held.apply(ladder(lock=True))
     await held.quiet()
     assert (await held.deployment("scorer"))["spec"]["replicas"] == 2

@@ -21,7 +21,7 @@ FAST = {"duration": 0.2, "renew_every": 0.06, "retry_every": 0.03}
 
 
 class Leases:
-    """One Lease, behind a link on which every request takes its time."""
+    """One Lease, behind a link on which every request takes its time: the waits below are that link."""
 
     namespace = "riskladder-system"
 

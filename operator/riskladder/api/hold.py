@@ -11,11 +11,11 @@ import json
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from riskladder.api.base import DnsLabel, Model, ObjectName
 from riskladder.api.escalation import Evidence, Intent, LadderRef, SignalRef, TargetIdentity
-from riskladder.api.signal import ModelInfo
+from riskladder.api.signal import ModelInfo, Reading
 
 MAX_HOLD = 16 * 1024
 """Bytes of the annotation that are aimed at: what is not needed to restore is shortened for it, and no stop waits for
@@ -57,7 +57,7 @@ def read_hold(text: str) -> Hold | None:
     """Return what an annotation says, or ``None`` where it is none of ours."""
     try:
         return Hold.model_validate_json(text)
-    except (ValidationError, ValueError):
+    except ValueError:
         return None
 
 
@@ -70,7 +70,7 @@ def _clipped(hold: Hold) -> Hold:
     manual = hold.signal.manual
     if manual is not None:
         manual = manual.model_copy(update={"rationale": manual.rationale[:_CLIPPED]})
-    readings = tuple(type(r)(indicator=r.indicator, value=r.value) for r in hold.signal.readings)
+    readings = tuple(Reading(indicator=r.indicator, value=r.value) for r in hold.signal.readings)
     signal = hold.signal.model_copy(update={"manual": manual, "readings": readings})
     intent = hold.intent.model_copy(update={"message": hold.intent.message[:_CLIPPED]})
     return hold.model_copy(update={"signal": signal, "intent": intent})

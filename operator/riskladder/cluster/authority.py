@@ -112,8 +112,8 @@ def _times(obj: Object) -> list[datetime]:
 LOCK, LOCK_NAMES = "riskladder-lock", "riskladder-lock-names"
 """Names of the policies that hold what is contained, objects and names, and of their bindings."""
 
-_LOCKS: dict[str, tuple[str, str]] = {LOCK: ("Fail", ""), LOCK_NAMES: ("Ignore", "ContainmentIndex")}
-"""By name: failurePolicy, and the kind of the parameter."""
+_PARAMETERS = {LOCK: "", LOCK_NAMES: "ContainmentIndex"}
+"""By name: the kind of the parameter."""
 
 
 async def lock_missing(client: Client) -> str:
@@ -122,7 +122,7 @@ async def lock_missing(client: Client) -> str:
     Raises:
         ApiError: The API server could not be asked.
     """
-    for name in _LOCKS:
+    for name in _PARAMETERS:
         if why := await _lock_missing(client, name):
             return why
     return ""
@@ -144,10 +144,9 @@ async def _lock_missing(client: Client, name: str) -> str:
     match = spec.get("matchResources") or {}
     if what := "resourceRules" if match.get("resourceRules") else _narrowed(match):
         return f"the {BINDINGS.kind} {name} has {what} in matchResources, which may exempt somebody"
-    fails, parameter = _LOCKS[name]
-    if (policy.get("paramKind") or {}).get("kind", "") != parameter or not policy.get("validations"):
+    if (policy.get("paramKind") or {}).get("kind", "") != _PARAMETERS[name] or not policy.get("validations"):
         return f"the {POLICIES.kind} {name} has another paramKind, or validates nothing"
-    if name == LOCK and policy.get("failurePolicy", "Fail") != fails:
+    if name == LOCK and policy.get("failurePolicy", "Fail") != "Fail":
         return f"the {POLICIES.kind} {name} has another failurePolicy, which lets pass what it cannot judge"
     if what := _narrowed({k: v for k, v in (policy.get("matchConstraints") or {}).items() if k != "objectSelector"}):
         return f"the {POLICIES.kind} {name} has {what} in matchConstraints, which may exempt somebody"

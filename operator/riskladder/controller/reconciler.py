@@ -523,14 +523,8 @@ class Reconciler:
 
     async def _restore(self, key: TargetKey, snapshot: Snapshot, restoring: Restoring) -> None:
         """Bring back what a containment took away; what refuses that is said in the condition."""
-        try:
+        with self._saying_obstacle(key):
             await self._workloads.restore(key, snapshot, restoring)
-        except (Forbidden, NotContainable) as error:
-            why = error.message if isinstance(error, Forbidden) else str(error)
-            if self._obstacles.get(key) != why[:1000]:
-                self._obstacles[key] = why[:1000]
-                self.scheduler.add(key)
-            raise
         self._obstacles.pop(key, None)
 
     async def _write_index(self, namespace: str) -> None:
@@ -554,15 +548,9 @@ class Reconciler:
 
     async def _keep_up(self, key: TargetKey, writes: Sequence[Outside]) -> None:
         """Make what objects carry what it should be; what refuses that is said where something is to be restored."""
-        try:
+        with self._saying_obstacle(key):
             for write in writes:
                 await self._workloads.keep_up(key, write)
-        except (Forbidden, NotContainable) as error:
-            why = error.message if isinstance(error, Forbidden) else str(error)
-            if self._obstacles.get(key) != why[:1000]:
-                self._obstacles[key] = why[:1000]
-                self.scheduler.add(key)
-            raise
 
     def _deliver(self, key: TargetKey) -> None:
         """Have delivered what is pending."""
@@ -638,6 +626,18 @@ class Reconciler:
         for ladder_namespace, name in self.store.ladders:
             if ladder_namespace == namespace:
                 self.scheduler.add(LadderKey(namespace, name), after=LADDER_DELAY)
+
+    @contextmanager
+    def _saying_obstacle(self, key: TargetKey) -> Iterator[None]:
+        """Keep what refuses a write to a target, so that the next look at it says so in the condition."""
+        try:
+            yield
+        except (Forbidden, NotContainable) as error:
+            why = (error.message if isinstance(error, Forbidden) else str(error))[:1000]
+            if self._obstacles.get(key) != why:
+                self._obstacles[key] = why
+                self.scheduler.add(key)
+            raise
 
     @contextmanager
     def _watching_permissions(self, namespace: str) -> Iterator[None]:

@@ -120,9 +120,8 @@ class Draft:
     @property
     def is_contained(self) -> bool:
         """Whether a containment is in force, or about to be."""
-        intents = self.escalation.spec.intents
-        last = max((intent.id for intent in intents), default=0)
-        return last > (self.resume.intent if self.resume else 0) and not self.escalation.spec.drill
+        ended = self.resume.intent if self.resume else 0
+        return self.escalation.last_intent > ended and not self.escalation.spec.drill
 
     @property
     def waits(self) -> bool:

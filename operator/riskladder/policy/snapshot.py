@@ -96,6 +96,11 @@ class Escalation:
     resource_version: str = ""
 
     @property
+    def last_intent(self) -> int:
+        """The id of the last intent; 0 where nothing was ever to be contained."""
+        return max((intent.id for intent in self.spec.intents), default=0)
+
+    @property
     def is_open(self) -> bool:
         """Not closed: it still binds its target."""
         return not is_true(self.status.conditions, ConditionType.CLOSED)

@@ -44,8 +44,8 @@ class Carried:
         return not (self.by or self.lock or self.text)
 
 
-NOTHING = Carried()
 _NOTHING = {(a, b): Carried(has_labels=a, has_annotations=b) for a in (True, False) for b in (True, False)}
+NOTHING = _NOTHING[True, True]
 
 
 def read_carried(metadata: Mapping[str, Any]) -> Carried:
@@ -96,6 +96,11 @@ def _path(under: str, key: str) -> str:
     return f"{under}/{key.replace('~', '~0').replace('/', '~1')}"
 
 
+def hold_labels(hold: Hold, lock: str) -> dict[str, str]:
+    """Return the labels of what is held: by which escalation, and the action that the lock is to hold it to, if any."""
+    return {LABEL_CONTAINED_BY: hold.escalation} | ({LABEL_LOCK: lock} if lock else {})
+
+
 def hold_patch(carried: Carried, hold: Hold, lock: str, *, version: str, has_annotations: bool = False) -> JsonPatch:
     """Return the operations that put a hold on an object, to be sent with those that contain it.
 
@@ -106,7 +111,7 @@ def hold_patch(carried: Carried, hold: Hold, lock: str, *, version: str, has_ann
         version: Its resourceVersion, tested only where a whole map is added: nobody else's entries may be lost by that.
         has_annotations: Whether the operations before these have made annotations.
     """
-    labels = {LABEL_CONTAINED_BY: hold.escalation} | ({LABEL_LOCK: lock} if lock else {})
+    labels = hold_labels(hold, lock)
     patch: JsonPatch = []
     if not carried.has_labels or not (carried.has_annotations or has_annotations):
         patch.append({"op": "test", "path": "/metadata/resourceVersion", "value": version})

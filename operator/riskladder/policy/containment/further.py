@@ -7,11 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import (
-    CountedDecision,
-    Intent,
-    Through,
-)
+from riskladder.api.escalation import MAX_INTENTS, CountedDecision, Intent, Through
 from riskladder.api.labels import LABEL_TIER
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
@@ -46,8 +42,6 @@ from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.results import Impossible
 from riskladder.workloads.safe_states import fallback, network_path
 from riskladder.workloads.safe_states.network_path import Way
-
-MAX_INTENTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +106,7 @@ def raise_escalation(
     if workload is None or workload.uid != escalation.spec.target.uid or len(escalation.spec.intents) >= MAX_INTENTS:
         return None
     active = active_intent(escalation)
-    number, policy = max((i.id for i in escalation.spec.intents), default=0) + 1, escalation.spec.policy
+    number, policy = escalation.last_intent + 1, escalation.spec.policy
     found = _further(snapshot, judgement, escalation, active, number, now)
     if found is not None:
         intent, choice, lock = found

@@ -15,7 +15,15 @@ from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.resource import Resource
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment.opening import labels_of
-from riskladder.policy.containment.state import active_intent, is_locked, may_touch, prove, reverted_by, verify
+from riskladder.policy.containment.state import (
+    active_intent,
+    is_locked,
+    may_touch,
+    prove,
+    reverted_by,
+    verify,
+    wants_lock,
+)
 from riskladder.policy.plan import Act, Opening, Rising
 from riskladder.policy.signals.evaluate import rank, tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, pin
@@ -130,17 +138,17 @@ def adopted(snapshot: Snapshot) -> Opening | Rising | None:
         is_other = workload is not None and hold.target.uid != workload.uid and hold != snapshot.pending
         if hold.escalation in snapshot.closed or is_other:
             continue
-        escalation = next((e for e in snapshot.escalations if e.name == hold.escalation), None)
+        escalation = _escalation_of(snapshot, hold)
         if escalation is None:
             if (found := _opening(snapshot, hold)) is not None:
                 return found
-        elif escalation.is_open and 0 < hold.intent.id - _last_intent(escalation) <= MAX_INTENTS:
+        elif escalation.is_open and 0 < hold.intent.id - escalation.last_intent <= MAX_INTENTS:
             return _rising(snapshot, escalation, hold)
     return None
 
 
-def _last_intent(escalation: Escalation) -> int:
-    return max((intent.id for intent in escalation.spec.intents), default=0)
+def _escalation_of(snapshot: Snapshot, hold: Hold) -> Escalation | None:
+    return next((e for e in snapshot.escalations if e.name == hold.escalation), None)
 
 
 def reverted(snapshot: Snapshot) -> Act | None:
@@ -153,7 +161,7 @@ def reverted(snapshot: Snapshot) -> Act | None:
         hold = held.hold
         if hold is None or workload is None or hold.target.uid != workload.uid or hold.escalation in snapshot.closed:
             continue
-        if any(e.name == hold.escalation for e in snapshot.escalations):
+        if _escalation_of(snapshot, hold) is not None:
             continue
         intent = hold.intent
         if verify(workload, intent, hold.evidence.pod_template_hash or "").applied:
@@ -170,7 +178,7 @@ def orphaned(snapshot: Snapshot) -> Hold | None:
     """Return a hold whose Escalation cannot be created: its ladder is gone, and so is the operator that knew it."""
     for found in _held(snapshot):
         hold = found.hold
-        if hold is None or not _stands(snapshot, found) or any(e.name == hold.escalation for e in snapshot.escalations):
+        if hold is None or not _stands(snapshot, found) or _escalation_of(snapshot, hold) is not None:
             continue
         if _policy(snapshot, hold) is None:
             return hold
@@ -193,7 +201,7 @@ def _opening(snapshot: Snapshot, hold: Hold) -> Opening | None:
         evidence=hold.evidence,
         intents=(hold.intent,),
     )
-    labels = labels_of(ladder.name, tier, hold.intent, lock=_wants_lock(policy, hold.intent))
+    labels = labels_of(ladder.name, tier, hold.intent, lock=wants_lock(policy, hold.intent))
     return Opening(snapshot.key.namespace, hold.escalation, labels, spec)
 
 
@@ -204,11 +212,6 @@ def _rising(snapshot: Snapshot, escalation: Escalation, hold: Hold) -> Rising:
     tier = max((escalation.labels.get(LABEL_TIER, ""), hold.tier), key=lambda name: rank(policy, name))
     ladder, lock = escalation.spec.ladder.name, is_locked(snapshot, escalation, intent)
     return Rising(escalation, labels_of(ladder, tier, intent, lock=lock), intent)
-
-
-def _wants_lock(policy: PinnedPolicy, intent: Intent) -> bool:
-    pinned = tier_of(policy, intent.tier)
-    return pinned is None or pinned.containment is None or pinned.containment.lock
 
 
 def _policy(snapshot: Snapshot, hold: Hold) -> tuple[LadderRef, PinnedPolicy] | None:
@@ -260,7 +263,7 @@ def _stands(snapshot: Snapshot, held: _Held) -> bool:
         return False
     if workload is not None and hold.target.uid != workload.uid:
         return False
-    escalation = next((e for e in snapshot.escalations if e.name == hold.escalation), None)
+    escalation = _escalation_of(snapshot, hold)
     if escalation is None:
         return True
     resume = escalation.status.resume

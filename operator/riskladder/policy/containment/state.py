@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from riskladder.api.escalation import (
-    Intent,
-)
+from riskladder.api.escalation import Intent, PinnedPolicy
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.signals.evaluate import tier_of
@@ -25,10 +23,15 @@ def active_intent(escalation: Escalation) -> Intent | None:
     return intent
 
 
+def wants_lock(policy: PinnedPolicy, intent: Intent) -> bool:
+    """Whether the policy that was pinned wants a containment to be held by admission."""
+    pinned = tier_of(policy, intent.tier)
+    return pinned is None or pinned.containment is None or pinned.containment.lock
+
+
 def is_locked(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> bool:
     """Whether the containment is to be held by admission: as pinned, unless the ladder has dropped the lock since."""
-    pinned = tier_of(escalation.spec.policy, intent.tier)
-    wanted = pinned is None or pinned.containment is None or pinned.containment.lock
+    wanted = wants_lock(escalation.spec.policy, intent)
     ladder = snapshot.ladders.get(escalation.spec.ladder.name)
     if ladder is None or ladder.spec is None or ladder.uid != escalation.spec.ladder.uid:
         return wanted

@@ -15,12 +15,11 @@ from riskladder.api.hold import Hold, write_hold
 from riskladder.api.labels import (
     ANNOTATION_CONTAINMENT,
     FIELD_MANAGER,
-    LABEL_CONTAINED_BY,
     LABEL_ESCALATION,
     LABEL_LADDER,
-    LABEL_LOCK,
 )
 from riskladder.workloads.grant import Component, Grant
+from riskladder.workloads.holding import hold_labels
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES, Around, Outlet, selects, title
 from riskladder.workloads.results import Impossible, Object, Verification
@@ -127,8 +126,7 @@ def isolate(workload: Workload, through: Through, hold: Hold, lock: str) -> Outs
         labels = {
             LABEL_LADDER: hold.ladder.name,
             LABEL_ESCALATION: hold.escalation,
-            LABEL_CONTAINED_BY: hold.escalation,
-            **({LABEL_LOCK: lock} if lock else {}),
+            **hold_labels(hold, lock),
         }
         metadata = {
             "name": through.name,
