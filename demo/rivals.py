@@ -242,7 +242,7 @@ class Rivals:
         self._stage.detail(f"[bold]put right {took:.0f} ms later[/bold]: replicas 0 again")
 
         async def named() -> bool:
-            return bool((await self._escalation(escalation))["status"]["containment"].get("undone"))
+            return bool((await self._escalation(escalation))["status"]["containments"][0].get("undone"))
 
         await self._stage.until("the undoing to be recorded", named)
 

@@ -175,7 +175,7 @@ class Story:
             self._milestone(f"last answer{of} on a {what} connection", took)
         escalation = await self._scene.escalation()
         assert escalation is not None  # noqa: S101 - it is contained, so it is there
-        recorded = escalation["status"]["containment"]
+        recorded = escalation["status"]["containments"][0]
         said = [
             f"{what} after {datetime.fromisoformat(recorded[name]).timestamp() - sent:.3f} s"
             for name, what in RECORDED.items()
@@ -200,7 +200,7 @@ class Story:
         self._detail(f"tier: [bold red]{status['tier']}[/bold red]; escalation: [bold]{name}[/bold]")
         self._detail(f"waiting on {', '.join(status['waitingOn'])} until {status['nextDeadline']}")
         if self._action == "Rollback":
-            before, now = escalation["spec"]["evidence"], status["containment"]
+            before, now = escalation["spec"]["evidence"], status["containments"][0]["intent"]
             self._detail(f"rolled back from revision {before['revision']} to revision {now['revision']}")
         return name
 

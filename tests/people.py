@@ -95,7 +95,7 @@ def escalation(tier: str = "high", *, contained: bool = True, **changes: Any) ->
             "readings": [{"indicator": "demographic_parity_difference", "value": 0.27}],
         },
         "evidence": {"replicas": 3, "revision": "4", "readyEndpoints": 3, "takenAt": at()},
-        "intents": [intent] if contained else [],
+        **({"intent": intent} if contained else {}),
     }
     status: Document = {
         "observedGeneration": 1,
@@ -116,14 +116,8 @@ def escalation(tier: str = "high", *, contained: bool = True, **changes: Any) ->
         ],
     }
     if contained:
-        status["containment"] = {
-            "intent": 1,
-            "action": "ScaleToZero",
-            "intendedAt": at(),
-            "appliedAt": at(seconds=0.032),
-            "endpointsEmptyAt": at(seconds=0.2),
-            "podsGoneAt": at(seconds=0.6),
-        }
+        times = {"appliedAt": at(seconds=0.032), "endpointsEmptyAt": at(seconds=0.2), "podsGoneAt": at(seconds=0.6)}
+        status["containments"] = [{"axis": "Workload", "intent": dict(intent), **times}]
     return {
         "apiVersion": API_VERSION,
         "kind": "Escalation",

@@ -111,7 +111,7 @@ class Place(World):
 
         async def noted() -> Object | None:
             found = (await self.escalations(target))[0]
-            return found if (found["status"]["containment"] or {}).get("undone") else None
+            return found if found["status"]["containments"][0].get("undone") else None
 
         return await self.until(noted, "the undoing to be noted")
 

@@ -225,7 +225,7 @@ async def test_rollback_in_flight_lands_on_the_stable_revision(scene: Place, str
     assert await versions(scene) == [1, 1]
     live = await scene.target("scorer")
     assert live["status"]["currentPodHash"] == live["status"]["stableRS"] == update["status"]["stableRS"]
-    assert escalation["spec"]["intents"][0]["podTemplateHash"] == update["status"]["stableRS"]
+    assert escalation["spec"]["intent"]["podTemplateHash"] == update["status"]["stableRS"]
     again = {"spec": {"template": {"metadata": {"annotations": {"try": "again"}}}}}
     assert HELD in await scene.refused("scorer", again)
     assert HELD in await scene.refused("scorer", {"spec": {"template": None, "workloadRef": {"name": "other"}}})
@@ -244,7 +244,7 @@ async def test_rollback_after_the_update_lands_on_the_revision_known_to_be_good(
     live = await scene.target("scorer")
     assert live["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/model:1"
     assert live["spec"]["replicas"] == 2
-    assert live["status"]["stableRS"] == escalation["spec"]["intents"][0]["podTemplateHash"] == good["digest"]
+    assert live["status"]["stableRS"] == escalation["spec"]["intent"]["podTemplateHash"] == good["digest"]
     assert 3 not in await versions(scene)
     await scene.verified(escalation)
 
@@ -267,7 +267,7 @@ async def test_template_of_another_workload_is_stopped_and_not_rolled_back(scene
 
     await scene.until(alone, "the Deployment to be scaled down", PATIENCE)
     escalation = await scene.breach("scorer")
-    intent = escalation["spec"]["intents"][0]
+    intent = escalation["spec"]["intent"]
     assert (intent["action"], intent["reason"]) == ("ScaleToZero", "RollbackImpossible")
     assert "spec.workloadRef" in intent["message"]
     assert await scene.pods("app=scorer") == []
@@ -281,5 +281,5 @@ async def test_scaled_up_without_a_lock_it_is_contained_again_and_named(scene: P
     await scene.put("scorer", spec(), manager="rival")
 
     escalation = await scene.undone("scorer")
-    assert [u["fieldManager"] for u in escalation["status"]["containment"]["undone"]] == ["rival"]
+    assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["undone"]] == ["rival"]
     assert (await scene.target("scorer"))["spec"]["replicas"] == 0

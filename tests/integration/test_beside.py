@@ -40,7 +40,7 @@ async def beside(scene: Place, name: str, time: str) -> Object:
     """What is on record about one of them, once that has happened."""
 
     async def check() -> Object | None:
-        found = (await scene.escalations("scorer"))[0].get("status", {}).get("containment", {}).get("beside", ())
+        found = (await scene.escalations("scorer"))[0].get("status", {}).get("companions", ())
         return next((b for b in found if b["name"] == name and b.get(time)), None)
 
     return await scene.until(check, f"{time} of {name}", PATIENCE)

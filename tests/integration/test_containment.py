@@ -35,10 +35,10 @@ async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: Worl
     assert (evidence["replicas"], evidence["revision"], evidence["readyEndpoints"]) == (3, "1", 3)
     assert evidence["images"][0]["image"] == "registry.example/model:1"
     assert escalation["spec"]["signal"]["readings"][0]["value"] == 0.31
-    contained = escalation["status"]["containment"]
-    times = [contained[k] for k in ("intendedAt", "appliedAt", "endpointsEmptyAt", "podsGoneAt")]
-    assert times == sorted(times)
-    assert contained["restore"]["replicas"] == 3
+    [contained] = escalation["status"]["containments"]
+    times = [contained[k] for k in ("appliedAt", "endpointsEmptyAt", "podsGoneAt")]
+    assert [contained["intent"]["intendedAt"], *times] == sorted([contained["intent"]["intendedAt"], *times])
+    assert escalation["status"]["restore"]["replicas"] == 3
     assert escalation["status"]["waitingOn"] == ["legal"]
     kinds = {"Acknowledged", "Decided", "Contained", "ContainmentHolds", "Locked", "Stalled", "Closed", "ReviewDone"}
     assert {c["type"] for c in escalation["status"]["conditions"]} == kinds
@@ -92,8 +92,8 @@ async def test_rising_from_moderate_to_high_saves_fresh_evidence_and_contains(wo
     assert len(await world.escalations()) == 1
     assert escalation["metadata"]["labels"]["riskladder.dev/tier"] == "high"
     assert escalation["spec"]["evidence"]["replicas"] == 1
-    assert escalation["spec"]["intents"][0]["evidence"]["replicas"] == 2
-    assert escalation["status"]["containment"]["restore"]["replicas"] == 2
+    assert escalation["status"]["containments"][0]["intent"]["evidence"]["replicas"] == 2
+    assert escalation["status"]["restore"]["replicas"] == 2
     assert "TierRaised" in events_of(await world.verified(escalation))
 
 
@@ -110,8 +110,8 @@ async def test_breach_rolls_back_to_the_last_known_good_revision(world: World) -
     assert workload["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/model:1"
     assert "pod-template-hash" not in workload["spec"]["template"]["metadata"]["labels"]
     assert workload["spec"]["replicas"] == 2
-    assert escalation["spec"]["intents"][0]["podTemplateHash"] == good["digest"]
-    assert escalation["status"]["containment"]["restore"]["revision"] == "3"
+    assert escalation["spec"]["intent"]["podTemplateHash"] == good["digest"]
+    assert escalation["status"]["restore"]["revision"] == "3"
     pods = await world.client.list(resources.PODS, world.namespace)
     assert {p["metadata"]["labels"]["pod-template-hash"] for p in pods} == {good["digest"]}
     await world.verified(escalation)
@@ -145,7 +145,7 @@ async def test_rollback_that_is_impossible_scales_to_zero_and_says_why(world: Wo
     for name, why in (("first", "first"), ("paused", "paused"), ("forgetful", "revisionHistoryLimit")):
         await world.apply(signal(name, name, 0.31))
         escalation = await world.escalation_says(name, "Contained", "True", "ScaledToZero")
-        intent = escalation["spec"]["intents"][0]
+        intent = escalation["spec"]["intent"]
         assert (intent["action"], intent["reason"]) == ("ScaleToZero", "RollbackImpossible")
         assert why in intent["message"]
         assert (await world.deployment(name))["spec"]["replicas"] == 0
@@ -156,7 +156,7 @@ async def test_target_already_at_zero_is_contained_with_nothing_to_restore(world
     await world.apply(deployment("scorer", replicas=0))
     await world.apply(signal("fairness", "scorer", 0.31))
     escalation = await world.escalation_says("scorer", "Contained", "True", "AlreadyAtZero")
-    assert "restore" not in escalation["status"]["containment"]
+    assert "restore" not in escalation["status"]
     assert escalation["metadata"]["labels"]["riskladder.dev/containment"] == "ScaleToZero"
     assert events_of(await world.verified(escalation)) == ["EscalationOpened", "AlreadyAtZero"]
 
@@ -186,8 +186,8 @@ async def test_deleted_target_is_said_and_its_successor_is_contained_by_itself(w
 
     await world.until(stopped, "the new Deployment to be stopped")
     for escalation in await world.escalations("scorer"):
-        containment = (escalation.get("status") or {}).get("containment") or {}
-        assert (containment.get("restore") or {"replicas": None})["replicas"] != 0
+        restore = (escalation.get("status") or {}).get("restore") or {}
+        assert restore.get("replicas") != 0
 
 
 async def test_somebody_who_scales_it_up_again_is_named_and_it_is_stopped_again(world: World) -> None:
@@ -207,13 +207,13 @@ async def test_somebody_who_scales_it_up_again_is_named_and_it_is_stopped_again(
 
     async def undone() -> dict[str, object] | None:
         [escalation] = await world.escalations("scorer")
-        return escalation if escalation["status"]["containment"].get("undone") else None
+        return escalation if escalation["status"]["containments"][0].get("undone") else None
 
     escalation = await world.until(undone, "the undoing to be recorded")
-    [entry] = escalation["status"]["containment"]["undone"]  # type: ignore[index]
+    [entry] = escalation["status"]["containments"][0]["undone"]  # type: ignore[index]
     assert (entry["fieldManager"], entry["count"]) == ("rival", 1)
     assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
-    assert escalation["status"]["containment"]["restore"]["replicas"] == 2  # type: ignore[index]
+    assert escalation["status"]["restore"]["replicas"] == 2  # type: ignore[index]
     assert events_of(await world.verified(escalation))[-1] == "ContainedAgain"  # type: ignore[arg-type]
 
 
@@ -257,7 +257,7 @@ async def test_deleted_escalation_is_recorded_and_opened_again_from_what_its_tar
     assert second["metadata"]["name"] == first["metadata"]["name"]
     assert second["metadata"]["uid"] != first["metadata"]["uid"]
     assert second["spec"] == first["spec"]
-    assert second["status"]["containment"]["restore"]["replicas"] == 2
+    assert second["status"]["restore"]["replicas"] == 2
     assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
     story = ["EscalationOpened", "ContainmentApplied", "ScaledToZero"]
     assert events_of(await world.verified(second)) == [*story, "EscalationDeleted", *story]
@@ -280,7 +280,7 @@ async def test_what_runs_beside_the_model_is_suspended_with_it_and_again(world: 
     await world.apply(signal("fairness", "scorer", 0.31))
 
     async def done() -> dict[str, Object] | None:
-        found = (await world.escalations("scorer"))[0].get("status", {}).get("containment", {}).get("beside", ())
+        found = (await world.escalations("scorer"))[0].get("status", {}).get("companions", ())
         by_name = {b["name"]: b for b in found}
         return by_name if by_name.get("retrain", {}).get("suspendedAt") else None
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from riskladder.cluster import resources
-from riskladder.cluster.client import Forbidden, NotFound, Object
+from riskladder.cluster.client import MERGE_PATCH, Forbidden, NotFound, Object
 from riskladder.workloads.network import HTTPROUTES, SERVICES
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import crds
@@ -74,11 +74,11 @@ async def test_traffic_goes_elsewhere_is_held_there_and_comes_back(scene: Place)
     assert await selector(scene) == RULES
     assert {name.partition("-")[0] for name in await scene.endpoints("scorer")} == {"rules"}
     assert len(await scene.pods("app=scorer")) == 2, "the model keeps running"
-    intent = escalation["spec"]["intents"][0]
+    intent = escalation["spec"]["intent"]
     assert intent["through"] == {"kind": "Service", "name": "scorer", "selector": RULES}
     [saved] = escalation["spec"]["evidence"]["fields"]
     assert (saved["on"], saved["path"], saved["value"]) == ("Service/scorer", "/spec/selector", '{"app":"scorer"}')
-    status = escalation["status"]["containment"]
+    [status] = escalation["status"]["containments"]
     assert intent["intendedAt"] <= status["appliedAt"] <= status["endpointsEmptyAt"] <= status["podsGoneAt"]
     assert "traffic of Service scorer goes to app=rules" in condition(escalation, "Contained")["message"]
 
@@ -104,7 +104,7 @@ async def test_changed_back_without_a_lock_it_is_put_right_and_named(scene: Plac
     await scene.apply({**body, "spec": {"selector": {"app": "scorer"}, "ports": [{"port": 80}]}}, manager="argocd")
 
     escalation = await scene.undone("scorer")
-    assert [u["fieldManager"] for u in escalation["status"]["containment"]["undone"]] == ["argocd"]
+    assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["undone"]] == ["argocd"]
     await scene.until(lambda: _is(scene, RULES), "the diversion to be back")
     await scene.escalation_says("scorer", "Contained", "True", "FellBack")
     await scene.quiet()
@@ -132,19 +132,37 @@ async def test_stopped_over_it_both_come_back(scene: Place) -> None:
     await scene.quiet()
 
 
-async def test_changed_by_somebody_meanwhile_it_is_left_and_said(scene: Place) -> None:
+async def test_switched_back_under_a_stop_it_is_seen_recorded_and_applied_again(scene: Place) -> None:
     await scene.apply(falling_back(BY_SERVICE, lock=False))
     await serve(scene)
     await scene.breach("scorer", "FellBack")
     await scene.read_risk("scorer", 0.5)
-    escalation = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
-    await scene.client.merge_patch(SERVICES, scene.namespace, "scorer", {"spec": {"selector": {"app": "third"}}})
-    restored = await scene.resume(escalation)
-    assert await selector(scene) == {"app": "third"}
-    assert "Service scorer was changed by" in restored["status"]["resume"]["left"][0]
-    assert "Service scorer was changed by" in condition(restored, "Contained")["message"]
+    await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    await scene.client.request(
+        "PATCH",
+        SERVICES.path(scene.namespace, "scorer"),
+        verb="patch",
+        resource="services",
+        body={"spec": {"selector": {"app": "third"}}},
+        content_type=MERGE_PATCH,
+        params={"fieldManager": "rival"},
+    )
+
+    async def noted() -> Object | None:
+        [found] = await scene.escalations("scorer")
+        traffic = next(c for c in found["status"]["containments"] if c["axis"] == "Traffic")
+        return found if traffic.get("undone") else None
+
+    escalation = await scene.until(noted, "the drift of the traffic to be noted")
+    workload, traffic = escalation["status"]["containments"]
+    assert [u["fieldManager"] for u in traffic["undone"]] == ["rival"]
+    assert not workload.get("undone")
+    assert await selector(scene) == RULES
+    assert condition(escalation, "ContainmentHolds")["status"] == "True"
     events = [r["spec"]["event"] for r in await scene.records(escalation["metadata"]["name"])]
-    assert "NotRestored" in events
+    assert "ContainedAgain" in events
+    await scene.resume(escalation)
+    assert await selector(scene) == {"app": "scorer"}
 
 
 @pytest.mark.parametrize(
@@ -159,7 +177,7 @@ async def test_changed_by_somebody_meanwhile_it_is_left_and_said(scene: Place) -
 async def test_where_it_cannot_be_done_the_model_is_stopped(scene: Place, to: Object, why: str) -> None:
     await scene.apply(falling_back(to))
     await serve(scene)
-    intent = (await scene.breach("scorer"))["spec"]["intents"][0]
+    intent = (await scene.breach("scorer"))["spec"]["intent"]
     assert (intent["action"], intent["reason"]) == ("ScaleToZero", "FallbackImpossible")
     assert why in intent["message"]
 
@@ -170,7 +188,7 @@ async def test_service_deleted_meanwhile_the_model_is_stopped(scene: Place) -> N
     await scene.breach("scorer", "FellBack")
     await scene.client.delete(SERVICES, scene.namespace, "scorer")
     escalation = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
-    assert escalation["spec"]["intents"][-1]["reason"] == "FallbackImpossible"
+    assert escalation["status"]["containments"][0]["intent"]["reason"] == "FallbackImpossible"
 
 
 async def test_route_sends_everything_elsewhere_and_comes_back(scene: Place) -> None:

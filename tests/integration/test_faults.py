@@ -157,7 +157,7 @@ async def contained_once(world: World, names: Sequence[str], *, patience: float 
     found = await world.escalations()
     assert await stopped(world) >= set(names)
     assert Counter(e["spec"]["target"]["name"] for e in found) == Counter(names), "one escalation each"
-    assert all(len(e["spec"]["intents"]) == 1 for e in found), "one intent each"
+    assert all([c["intent"]["id"] for c in e["status"]["containments"]] == [1] for e in found), "one intent each"
     records = await world.client.list(resources.RECORDS, world.namespace)
     results = verify_chains(records, noted_heads(found))
     assert len(results) == len(names)
@@ -313,7 +313,7 @@ async def test_write_of_a_dead_leader_that_arrives_late_undoes_nothing(
 
     async def undone() -> Object | None:
         [escalation] = await world.escalations("scorer")
-        return escalation if escalation["status"]["containment"].get("undone") else None
+        return escalation if escalation["status"]["containments"][0].get("undone") else None
 
     await world.until(undone, "the undoing to be put right")
     await world.apply(signal("counted", "counted", 0.31))

@@ -62,7 +62,7 @@ async def test_isolated_held_and_given_back(scene: Place) -> None:
         "policyTypes": ["Ingress", "Egress"],
     }
     assert len(await scene.pods("app=scorer")) == 2, "the model keeps running"
-    assert escalation["spec"]["intents"][0]["through"] == {"kind": "NetworkPolicy", "name": f"riskladder-{name}"}
+    assert escalation["spec"]["intent"]["through"] == {"kind": "NetworkPolicy", "name": f"riskladder-{name}"}
     message = condition(escalation, "Contained")["message"]
     assert message == (
         f"isolated by NetworkPolicy riskladder-{name}: its pods run, and no NetworkPolicy of the namespace allows them "
@@ -99,7 +99,7 @@ async def test_changed_or_deleted_without_a_lock_it_is_put_right(scene: Place) -
     async def undone(number: int) -> None:
         async def check() -> bool:
             [found] = await scene.escalations("scorer")
-            return sum(u["count"] for u in found["status"]["containment"].get("undone", ())) == number
+            return sum(u["count"] for u in found["status"]["containments"][0].get("undone", ())) == number
 
         await scene.until(check, f"{number} undoings to be noted")
 
@@ -112,7 +112,7 @@ async def test_changed_or_deleted_without_a_lock_it_is_put_right(scene: Place) -
     await undone(2)
     assert await closed()
     escalation = await scene.escalation_says("scorer", "Contained", "True", "Isolated")
-    who = {u["fieldManager"]: u["count"] for u in escalation["status"]["containment"]["undone"]}
+    who = {u["fieldManager"]: u["count"] for u in escalation["status"]["containments"][0]["undone"]}
     assert who == {"argocd": 1, "unknown": 1}
     await scene.quiet()
 
@@ -134,7 +134,7 @@ async def test_where_policies_add_up_the_model_is_stopped(scene: Place) -> None:
     await scene.serve("scorer")
     await allow(scene, "open", {}, egress=[{}], policyTypes=["Egress"])
     escalation = await scene.breach("scorer")
-    [intent] = escalation["spec"]["intents"]
+    intent = escalation["spec"]["intent"]
     assert (intent["action"], intent["reason"]) == ("ScaleToZero", "IsolateImpossible")
     assert "NetworkPolicy open allows egress: policies add up" in intent["message"]
     assert await policies(scene) == []
@@ -146,7 +146,7 @@ async def test_if_impossible_isolates(scene: Place) -> None:
     await scene.apply(body)
     await scene.serve("scorer")
     escalation = await scene.breach("scorer", "Isolated")
-    [intent] = escalation["spec"]["intents"]
+    intent = escalation["spec"]["intent"]
     assert (intent["action"], intent["reason"]) == ("Isolate", "RollbackImpossible")
     assert len(await policies(scene)) == 1
 
@@ -158,7 +158,7 @@ async def test_fallback_that_is_not_enabled_isolates_where_the_tier_says_so(scen
     await scene.apply(body)
     await scene.serve("scorer")
     escalation = await scene.breach("scorer", "Isolated")
-    assert "component fallback turns that on" in escalation["spec"]["intents"][0]["message"]
+    assert "component fallback turns that on" in escalation["spec"]["intent"]["message"]
 
 
 async def test_deleting_the_escalation_does_not_end_the_isolation(scene: Place) -> None:

@@ -130,7 +130,7 @@ async def given_back(scene: Place, name: str = "scorer") -> Object:
     """What is on record about the ScaledObject, once it is given back."""
 
     async def check() -> Object | None:
-        found = (await scene.escalations("scorer"))[0]["status"]["containment"].get("beside", ())
+        found = (await scene.escalations("scorer"))[0]["status"].get("companions", ())
         return next((b for b in found if b["name"] == name and b.get("resumedAt")), None)
 
     return await scene.until(check, f"ScaledObject {name} to be given back")
@@ -164,16 +164,16 @@ async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: 
     assert held["metadata"]["annotations"] == {ANNOTATION: "0"}
     await polls(scene)
     assert (await scene.deployment("scorer"))["spec"]["replicas"] == 0
-    contained = (await scene.escalations("scorer"))[0]["status"]["containment"]
-    [beside] = contained["beside"]
+    contained = (await scene.escalations("scorer"))[0]["status"]
+    [beside] = contained["companions"]
     assert (beside["kind"], beside["name"], beside["suspendedAt"] != "") == ("ScaledObject", "scorer", True)
     assert "value" not in beside
-    undone = [u["count"] for u in contained.get("undone", ())]
+    undone = [u["count"] for u in contained["containments"][0].get("undone", ())]
     assert sum(undone) <= 1, "not more often than in the moment before it was paused"
 
     await scene.resume(escalation)
     restored = (await scene.escalations("scorer"))[0]["status"]
-    assert restored["containment"]["restore"]["replicas"] == before
+    assert restored["restore"]["replicas"] == before
     back = await given_back(scene)
     assert back["resumedAt"] >= restored["resume"]["appliedAt"]
     found = await scene.get(SCALEDOBJECTS, "scorer")
@@ -210,7 +210,7 @@ async def test_what_was_paused_before_is_given_back_as_it_was(scene: Place, valu
         await scene.breach("scorer")
 
     async def noted() -> Object | None:
-        found = (await scene.escalations("scorer"))[0]["status"]["containment"].get("beside", ())
+        found = (await scene.escalations("scorer"))[0]["status"].get("companions", ())
         return next((b for b in found if b.get("suspendedAt")), None)
 
     entry = await scene.until(noted, "it to be on record", 90)

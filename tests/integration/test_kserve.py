@@ -246,7 +246,7 @@ async def test_undone_without_a_lock_it_is_stopped_again(
         )
 
         escalation = await scene.undone("scorer")
-        assert [u["fieldManager"] for u in escalation["status"]["containment"]["undone"]] == [named]
+        assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["undone"]] == [named]
         assert await annotated(scene) == "true"
 
 
@@ -304,7 +304,7 @@ async def test_rolled_back_by_a_canary_of_nothing(scene: Place) -> None:
     await scene.put("scorer", spec(containers=[{"name": "kserve-container", "image": "registry.example/model:2"}]))
     await status(scene, knative(2, 2, 1, r2=100))
     escalation = await scene.breach("scorer", "ContainmentApplied", status="False")
-    intent = escalation["spec"]["intents"][0]
+    intent = escalation["spec"]["intent"]
     assert (intent["action"], intent["podTemplateHash"]) == ("Rollback", "scorer-predictor-00001")
     live = await scene.target("scorer")
     assert live["spec"]["predictor"]["canaryTrafficPercent"] == 0
@@ -334,7 +334,7 @@ async def test_rollback_undone_without_a_lock_is_put_right(scene: Place) -> None
     await scene.put("scorer", spec(canaryTrafficPercent=50), manager="rival")
 
     escalation = await scene.undone("scorer")
-    assert [u["fieldManager"] for u in escalation["status"]["containment"]["undone"]] == ["rival"]
+    assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["undone"]] == ["rival"]
     assert (await scene.target("scorer"))["spec"]["predictor"]["canaryTrafficPercent"] == 0
 
 
@@ -342,7 +342,7 @@ async def test_without_revisions_it_is_stopped_instead(scene: Place) -> None:
     await scene.apply(ladder(action="Rollback"))
     async with serving(scene, INFERENCESERVICE):
         escalation = await scene.breach("scorer")
-        intent = escalation["spec"]["intents"][0]
+        intent = escalation["spec"]["intent"]
         assert (intent["action"], intent["reason"]) == ("ScaleToZero", "RollbackImpossible")
         assert "names no revision: only Knative" in intent["message"]
 

@@ -271,7 +271,7 @@ async def test_gitops_that_applies_again_and_again_is_refused_every_time(held: W
         with pytest.raises(Forbidden, match=HELD):
             await held.client.apply(resources.DEPLOYMENTS, held.namespace, wanted, manager="gitops")
     [escalation] = await held.escalations("scorer")
-    assert not escalation["status"]["containment"].get("undone")
+    assert not escalation["status"]["containments"][0].get("undone")
 
 
 async def test_ladder_that_drops_its_lock_frees_the_workload_which_is_contained_again(held: World) -> None:
@@ -303,7 +303,7 @@ async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(h
 
         await held.until(free, "the lock to be off")
         escalation = await held.escalation_says("scorer", "ContainmentHolds", "True", "ContainedAgain")
-        [undone] = escalation["status"]["containment"]["undone"]
+        [undone] = escalation["status"]["containments"][0]["undone"]
         assert undone["count"] >= 1
     await held.escalation_says("scorer", "Locked", "True", "Locked")
     records = await held.verified((await held.escalations("scorer"))[0])
@@ -334,7 +334,7 @@ async def test_model_is_brought_back_by_hand_as_the_page_says(held: World, admin
 
         await held.until(stripped, "the lock to be off")
         await held.client.delete(resources.ESCALATIONS, held.namespace, escalation["metadata"]["name"])
-        await held.scale("scorer", escalation["status"]["containment"]["restore"]["replicas"])
+        await held.scale("scorer", escalation["status"]["restore"]["replicas"])
         await held.ready("scorer", 2)
     await held.apply(ladder(lock=True))
     await held.quiet()

@@ -147,7 +147,7 @@ async def test_cluster_started_without_a_lock_is_suspended_again(scene: Place) -
     await scene.client.merge_patch(scene.resource, scene.namespace, "scorer", {"spec": {"suspend": False}})
 
     escalation = await scene.undone("scorer")
-    assert saved(escalation["status"]["containment"]["restore"]) == {"/spec/suspend": None}
+    assert saved(escalation["status"]["restore"]) == {"/spec/suspend": None}
     assert (await scene.target("scorer"))["spec"]["suspend"] is True
 
 
@@ -158,7 +158,7 @@ async def test_no_rollback_so_the_cluster_is_suspended(scene: Place) -> None:
     await switched(scene, "scorer", True)
     await report(scene, "scorer", state="suspended")
     escalation = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
-    intent = escalation["spec"]["intents"][0]
+    intent = escalation["spec"]["intent"]
     assert (intent["action"], intent["reason"]) == ("ScaleToZero", "RollbackImpossible")
     assert "no earlier spec of a RayCluster is kept anywhere" in intent["message"]
 
@@ -282,4 +282,4 @@ async def test_service_has_no_rollback_either(with_switch: Place) -> None:
     await switched(scene, "scorer", True)
     await report(scene, "scorer")
     escalation = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
-    assert "no earlier spec of a RayService is kept" in escalation["spec"]["intents"][0]["message"]
+    assert "no earlier spec of a RayService is kept" in escalation["spec"]["intent"]["message"]

@@ -168,7 +168,7 @@ async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> N
     await scene.apply(ladder(action="Rollback"))
     async with serving(scene):
         escalation = await scene.breach("scorer")
-        intent = escalation["spec"]["intents"][0]
+        intent = escalation["spec"]["intent"]
         assert (intent["action"], intent["reason"]) == ("ScaleToZero", "RollbackImpossible")
         assert "a Scorer is known by its scale alone, which has no revisions" in intent["message"]
         three = {"spec": {"replicas": 3}}

@@ -89,12 +89,12 @@ async def test_stopped_proved_by_its_status_held_and_brought_back(scene: Place) 
     assert stopped["spec"] == {**before["spec"], "replicas": 0, "minReplicas": 0}
     escalation = await scene.escalation_says("scorer", "Contained", "False", "ContainmentApplied")
     assert "by its status 3 replica(s) ready and 3 in all, 0 asked for" in condition(escalation, "Contained")["message"]
-    assert "its status is the proof" in escalation["spec"]["intents"][0]["message"]
+    assert "its status is the proof" in escalation["spec"]["intent"]["message"]
     assert [(f["path"], f["value"]) for f in escalation["spec"]["evidence"]["fields"]] == [("/spec/minReplicas", "2")]
 
     await report(scene, "ModelProgressing", total=1)
     still = await scene.escalation_says("scorer", "Contained", "False", "ContainmentApplied")
-    assert still["status"]["containment"].get("podsGoneAt") is None
+    assert still["status"]["containments"][0].get("podsGoneAt") is None
     await report(scene, "ModelScaledDown")
     await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
 
@@ -163,7 +163,7 @@ async def test_rolled_back_to_the_storage_uri_that_was_good(scene: Place) -> Non
     await scene.read_risk("scorer", 0.31)
     await points_to(scene, "gs://models/iris/1")
     escalation = await scene.escalation_says("scorer", "Contained", "False", "ContainmentApplied")
-    assert escalation["spec"]["intents"][0]["podTemplateHash"] == good["digest"]
+    assert escalation["spec"]["intent"]["podTemplateHash"] == good["digest"]
     assert escalation["spec"]["evidence"]["podTemplateHash"].endswith(":gs://models/iris/2")
     await report(scene, "ModelProgressing", available=1, total=3)
     await report(scene, "ModelAvailable", available=3)
@@ -188,7 +188,7 @@ async def test_rollback_that_is_undone_without_a_lock_becomes_a_stop(scene: Plac
     await asked_for(scene, 0)
     await report(scene, "ModelScaledDown")
     escalation = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
-    assert escalation["spec"]["intents"][-1]["reason"] == "RollbackImpossible"
+    assert escalation["status"]["containments"][0]["intent"]["reason"] == "RollbackImpossible"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ async def test_rollback_that_is_impossible_stops_it_and_says_why(scene: Place, c
     await asked_for(scene, 0)
     await report(scene, "ModelScaledDown")
     escalation = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
-    intent = escalation["spec"]["intents"][0]
+    intent = escalation["spec"]["intent"]
     assert (intent["action"], intent["reason"]) == ("ScaleToZero", "RollbackImpossible")
     assert why in intent["message"]
 

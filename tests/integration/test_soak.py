@@ -409,7 +409,7 @@ async def test_no_rival_gets_anything_past_the_lock(world: World, installed: Con
     for escalation in held.values():
         assert condition(escalation, "Locked")["reason"] == "Locked"
         assert condition(escalation, "ContainmentHolds")["reason"] == "Holds"
-        assert not escalation["status"]["containment"].get("undone")
+        assert not escalation["status"]["containments"][0].get("undone")
     written = await trails(world)
     assert list(events(itertools.chain(*written.values()), "ContainedAgain", "Contested")) == []
     assert sum(len(list(events(records, "TargetRecreated"))) for records in written.values()) == len(written) - 10
@@ -444,7 +444,7 @@ async def test_without_a_lock_whatever_is_undone_is_contained_again(world: World
 
     for name, escalation in held.items():
         records = written[escalation["spec"]["target"]["uid"]]
-        undone = {u["fieldManager"]: u["count"] for u in escalation["status"]["containment"].get("undone") or ()}
+        undone = {u["fieldManager"]: u["count"] for u in escalation["status"]["containments"][0].get("undone") or ()}
         assert undone == Counter(detail["fieldManager"] for detail in events(records, "ContainedAgain"))
         if name in RECREATED:
             continue
@@ -474,7 +474,7 @@ async def _each_alone(world: World, group: Sequence[Rival]) -> None:
 
         async def is_named() -> bool:
             [escalation] = await world.escalations(target)
-            undone = escalation["status"]["containment"].get("undone") or ()
+            undone = escalation["status"]["containments"][0].get("undone") or ()
             return [(u["fieldManager"], u["count"]) for u in undone] == [(rival.manager, 1)]
 
         await world.until(is_named, f"{rival.user} to be named as {rival.manager}")

@@ -78,7 +78,7 @@ async def test_rolled_back_to_the_controller_revision_that_was_good(scene: Place
     live = await scene.target("scorer")
     assert live["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/model:1"
     assert live["spec"]["replicas"] == 2
-    assert escalation["spec"]["intents"][0]["podTemplateHash"] == good["digest"]
+    assert escalation["spec"]["intent"]["podTemplateHash"] == good["digest"]
     pods = await scene.pods("app=scorer")
     assert {p["metadata"]["labels"]["controller-revision-hash"] for p in pods} == {good["digest"]}
     again = {"spec": {"template": {"metadata": {"annotations": {"try": "again"}}}}}
@@ -105,7 +105,7 @@ async def test_strategy_that_leaves_breached_pods_running_is_scaled_to_zero(
 
     await scene.until(seen, "its controller to have seen the second revision")
     escalation = await scene.breach("scorer")
-    intent = escalation["spec"]["intents"][0]
+    intent = escalation["spec"]["intent"]
     assert (intent["action"], intent["reason"]) == ("ScaleToZero", "RollbackImpossible")
     assert why in intent["message"]
 
@@ -117,5 +117,5 @@ async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> N
     await scene.put("scorer", spec(), manager="rival")
 
     escalation = await scene.undone("scorer")
-    assert [u["fieldManager"] for u in escalation["status"]["containment"]["undone"]] == ["rival"]
+    assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["undone"]] == ["rival"]
     assert (await scene.target("scorer"))["spec"]["replicas"] == 0

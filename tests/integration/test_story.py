@@ -548,7 +548,7 @@ async def test_stop_button_contains_a_healthy_model_for_those_who_may_press_it(p
     assert told.data["judgement"]["raisedBy"] == "sam"
     stands = await place.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     assert stands["spec"]["signal"]["manual"]["raisedBy"] == "sam"
-    assert stands["spec"]["intents"][0]["reason"] == "ContainedByHand"
+    assert stands["spec"]["intent"]["reason"] == "ContainedByHand"
     [opened, *_] = await place.verified(stands)
     assert opened["spec"]["detail"]["raisedBy"] == "sam"
 

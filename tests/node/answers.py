@@ -276,7 +276,7 @@ class Models:
             for escalation in await self._world.escalations(case.name):
                 conditions = escalation["status"].get("conditions") or ()
                 if any(c["type"] == "Contained" and c["status"] == "True" for c in conditions):
-                    found: Object = escalation["status"]["containment"]
+                    found: Object = escalation["status"]["containments"][0]
                     return found
             return None
 

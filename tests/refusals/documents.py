@@ -42,9 +42,13 @@ ESCALATION: Document = {
         "model": {"name": "credit-scorer"},
         "signal": {"name": "fairness", "uid": "u3", "observedAt": TIME},
         "evidence": {"replicas": 3, "takenAt": TIME},
-        "intents": [
-            {"id": 1, "tier": "high", "action": "ScaleToZero", "reason": "ThresholdBreached", "intendedAt": TIME}
-        ],
+        "intent": {
+            "id": 1,
+            "tier": "high",
+            "action": "ScaleToZero",
+            "reason": "ThresholdBreached",
+            "intendedAt": TIME,
+        },
     },
 }
 

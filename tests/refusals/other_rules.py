@@ -51,13 +51,6 @@ OTHER_RULES = (
         "must be longer than zero, for example 30m",
     ),
     Case(
-        "intents_out_of_order",
-        "Escalation",
-        lambda spec: spec["intents"].insert(0, {**spec["intents"][0], "id": 2}),
-        "spec.intents",
-        "intents are numbered in the order in which they were saved: append with a greater id",
-    ),
-    Case(
         "recorded_before_its_time",
         "EscalationRecord",
         put("entries", 0, "at", "1999-12-31T23:59:59.999999Z"),

@@ -16,12 +16,13 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import digest
 from riskladder.api.conditions import Condition, find
 from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
-from riskladder.api.escalation import EscalationStatus, LedgerHead
+from riskladder.api.escalation import EscalationStatus, Intent, LedgerHead
 from riskladder.api.hold import write_hold
 from riskladder.api.labels import ANNOTATION_CONTAINMENT, LABEL_CONTAINED_BY, LABEL_LOCK
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
+from riskladder.policy.containment.holds import with_holds
 from riskladder.policy.decide import decide
 from riskladder.policy.plan import Act, Entry, EscalationUpdate, Opening, Plan, Rising
 from riskladder.policy.snapshot import (
@@ -304,6 +305,10 @@ class Scene:
         """Keys of what is in the outbox of the newest escalation."""
         return [n.key for n in self.escalation.status.notifications if str(n.state) == "Pending"]
 
+    def known(self) -> Snapshot:
+        """What an operator sees, with what objects carry."""
+        return with_holds(self.snapshot())
+
     def plan(self) -> Plan:
         """What it decides."""
         return decide(self.snapshot(), self.now)
@@ -390,9 +395,14 @@ class Scene:
         assert plan.opens
         return plan
 
+    def raised(self) -> Intent:
+        """Contain for a further intent of the newest escalation, and return that."""
+        self.carry_out(self.plan())
+        return self.known().escalations[-1].intents[-1]
+
     def _stamp(self, escalation: Escalation) -> None:
         """Pass on when it was contained to the escalation that says so."""
-        for intent in escalation.spec.intents:
+        for intent in next(e for e in self.known().escalations if e.uid == escalation.uid).intents:
             if (at := self.applied.get((escalation.name, intent.id))) is not None:
                 self.stamps.setdefault((escalation.uid, intent.id), Stamps(applied_at=at))
 
@@ -459,11 +469,8 @@ def stored(opening: Opening, uid: str = "esc-1") -> Escalation:
 
 
 def risen(rising: Rising) -> Escalation:
-    """The escalation as it is after a further intent has been written."""
-    before = rising.escalation
-    spec = before.spec.model_copy(update={"intents": (*before.spec.intents, rising.intent)})
-    labels = {**before.labels, **rising.labels}
-    return replace(before, spec=spec, labels=labels, generation=before.generation + 1)
+    """The escalation as it is after a further intent has been noted."""
+    return replace(rising.escalation, status=rising.status, unsaved=())
 
 
 def written(update: EscalationUpdate) -> Escalation:
@@ -473,7 +480,7 @@ def written(update: EscalationUpdate) -> Escalation:
     head = LedgerHead(sequence=head.sequence + sum(e.recorded for e in update.entries), hash=head.hash)
     labels: dict[str, str | None] = {**before.labels, **(update.labels or {})}
     kept = {key: value for key, value in labels.items() if value is not None}
-    return replace(before, status=update.status.model_copy(update={"ledger": head}), labels=kept)
+    return replace(before, status=update.status.model_copy(update={"ledger": head}), labels=kept, unsaved=())
 
 
 def recorded(entries: Iterable[Entry], key: str) -> Entry:

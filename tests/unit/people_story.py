@@ -18,7 +18,7 @@ from riskladder.api.decision import DecisionAction, DecisionStatus, EscalationDe
 from riskladder.api.escalation import CountedDecision, EscalationStatus, Intent, Rung
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
-from riskladder.api.tiers import ContainmentAction, Quorum, QuorumMember, Tier
+from riskladder.api.tiers import Axis, ContainmentAction, Quorum, QuorumMember, Tier
 from riskladder.policy.containment import state
 from riskladder.policy.containment.drift import record_undone
 from riskladder.policy.decide import decide
@@ -210,7 +210,6 @@ class Story(Scene):
         """Stored as JSON and read back; what does not validate is not stored."""
         status = EscalationStatus.model_validate_json(json.dumps(escalation.status.to_api()))
         assert status == escalation.status
-        assert len(escalation.spec.intents) <= 16
         before = next(e for e in self.escalations if e.uid == escalation.uid)
         self._only_forward(escalation.uid, before.status, status, escalation)
         super()._replace(escalation)
@@ -281,7 +280,7 @@ class Story(Scene):
         assert status.resume is not None, "restored without a decision"
         met = [d for d in status.decisions if d.action is DecisionAction.RESUME and d.reason == Reason.QUORUM_MET]
         assert met[-1].at == status.resume.at
-        assert max(i.id for i in escalation.spec.intents) == status.resume.intent, "restored while contained again"
+        assert escalation.last_intent == status.resume.intent, "restored while contained again"
 
     def _said_truly(self, said: DecisionUpdate) -> None:
         """What a decision says is what the escalation has counted and what is on record."""
@@ -312,8 +311,9 @@ class Story(Scene):
 
     def _settles(self) -> bool:
         """Whether the trail waits a second for the proof of a containment that has just been applied."""
-        fresh = [(e, i) for e in self.escalations if e.is_open and (i := state.active_intent(e)) is not None]
-        noted = {(e.uid, e.status.containment.intent) for e in self.escalations if e.status.containment is not None}
+        known = self.known().escalations
+        fresh = [(e, i) for e in known if e.is_open for i in state.in_force(e).values()]
+        noted = {(e.uid, c.intent.id) for e in known for c in e.status.containments}
         stamps = [self.stamps.get((e.uid, i.id)) for e, i in fresh if (e.uid, i.id) not in noted]
         return any(s is not None and s.applied_at and self.now < s.applied_at + SETTLE for s in stamps)
 
@@ -337,7 +337,7 @@ class Story(Scene):
         assert not early.has_trail, f"due before {wake}, when somebody looks: {_news(early)}"
 
     def _is_held(self, escalation: Escalation) -> None:
-        intent = state.active_intent(escalation)
+        intent = state.in_force(escalation).get(Axis.WORKLOAD)
         snapshot = self.snapshot()
         if intent is None or self.target is None or not state.may_touch(self.target, escalation):
             return
@@ -354,9 +354,8 @@ class Story(Scene):
         pressed = [d for d in after if d.counted and d.action is DecisionAction.CONTAIN]
         free = self.target is not None and state.may_touch(self.target, escalation)
         suspended = self.snapshot().is_suspended(escalation.spec.ladder.name)
-        full = len(escalation.spec.intents) == 16
-        if pressed and free and not suspended and not full and not escalation.spec.drill:
-            assert state.active_intent(escalation) is not None, f"{pressed} contained nothing"
+        if pressed and free and not suspended and not escalation.spec.drill:
+            assert state.is_contained(escalation), f"{pressed} contained nothing"
 
     # --- The end --------------------------------------------------------------------------------------------------
 
@@ -391,13 +390,13 @@ class Story(Scene):
         if not current().is_open:
             return
         tier = next(t for t in policy.tiers if t.name == current().status.tier)
-        contained, resolution = state.active_intent(current()), "Remediated"
+        contained, resolution = state.in_force(current()).get(Axis.WORKLOAD), "Remediated"
         seats = quorum_of(current(), tier.name, DecisionAction.RESUME)
         if contained is not None and not seats:
             resolution = "Retired"
         elif contained is not None:
             self._all(seats, "Resume", earlier)
-            assert state.active_intent(current()) is None, "everybody has voted to resume, and it is contained"
+            assert not state.is_contained(current()), "everybody has voted to resume, and it is contained"
             self._is_restored(current(), contained)
         self._all(
             quorum_of(current(), current().status.tier or "", DecisionAction.CLOSE),
@@ -418,10 +417,9 @@ class Story(Scene):
             return
         if contained.action is not ContainmentAction.SCALE_TO_ZERO:
             return
-        first = escalation.spec.intents[0].evidence or escalation.spec.evidence
-        assert first is not None
-        if len(escalation.spec.intents) == 1 and first.replicas:
-            assert self.target.replicas == first.replicas, "resumed, and not brought back"
+        restore = escalation.status.restore
+        if restore is not None and restore.replicas:
+            assert self.target.replicas == restore.replicas, "resumed, and not restored"
 
 
 def _news(plan: Plan) -> list[str]:

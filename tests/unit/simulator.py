@@ -228,7 +228,7 @@ class Server:
     def _check_restored(self, after: Document) -> None:
         """Invariant 6: nothing is brought back without a quorum of people whom the server knows."""
         ours = [e for e in self.all(ESCALATIONS) if e["spec"]["target"]["uid"] == after["metadata"]["uid"]]
-        ended = [e for e in ours if resumed(e) and resumed(e) == max(i["id"] for i in e["spec"]["intents"])]
+        ended = [e for e in ours if resumed(e) and resumed(e) == max(i["id"] for i in intents(e))]
         assert ended, "invariant 6: restored without a decision"
         for escalation in ended:
             decisions = [d for d in escalation["status"]["decisions"] if d["counted"] and d["action"] == "Resume"]
@@ -249,8 +249,8 @@ class Server:
                     same = [event for event in same if event == act["event"]]
                 assert not same, f"invariant 12: {act} is on record already"
         if resource is ESCALATIONS:
-            restore = (after.get("status", {}).get("containment") or {}).get("restore")
-            if restore is not None:
+            restore = after.get("status", {}).get("restore")
+            if restore is not None and "replicas" in restore:
                 assert restore["replicas"] > 0, "invariant 4: would restore the contained state"
                 landed = (after["metadata"]["name"], resumed(after), restore.get("podTemplateHash"))
                 assert landed not in self.gone_back_to, "invariant 4: would restore what was rolled back to"
@@ -258,6 +258,14 @@ class Server:
 
 def hash_of(pod_template: Document) -> str:
     return "hash" + pod_template["spec"]["containers"][0]["image"].rpartition(":")[2]
+
+
+def intents(escalation: Document) -> list[Document]:
+    """What an Escalation names as intended, by id: of each axis, the newest."""
+    status, spec = escalation.get("status", {}), escalation["spec"]
+    if not status.get("containments") and not status.get("resume"):
+        return [spec["intent"]] if "intent" in spec else []
+    return sorted((found["intent"] for found in status.get("containments", ())), key=lambda i: i["id"])
 
 
 def resumed(escalation: Document) -> int:

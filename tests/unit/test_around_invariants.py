@@ -20,7 +20,7 @@ from riskladder.workloads.network import NETWORKPOLICIES, SERVICES
 from riskladder.workloads.registry import Runtimes
 from tests.unit import simulator, world
 from tests.unit.builders import NAMESPACE, Document, contain_by, deployment_object, pod_object
-from tests.unit.simulator import Server, resumed
+from tests.unit.simulator import Server, intents, resumed
 from tests.unit.test_invariants import DECIDED, FAULT, STEPS
 from tests.unit.world import Step, World, condition, simulate
 
@@ -106,7 +106,7 @@ class AroundWorld(World):
     def check(self, *, breached: bool) -> None:
         super().check(breached=breached)
         escalations = self.server.all(ESCALATIONS)
-        ended = [e for e in escalations if e["spec"].get("intents") and resumed(e) >= e["spec"]["intents"][-1]["id"]]
+        ended = [e for e in escalations if intents(e) and resumed(e) >= intents(e)[-1]["id"]]
         is_open = [e for e in escalations if not condition(e, "Closed").startswith("True")]
         if escalations and len(ended) == len(escalations) == len(is_open) and not self._ladder.get("suspended"):
             found = self.server.find(SERVICES, "scorer")

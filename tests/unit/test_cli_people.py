@@ -172,7 +172,8 @@ def test_first_agreement_says_who_is_still_needed() -> None:
 
 def test_after_a_rollback_only_the_lock_goes() -> None:
     raw = escalation(decisions=[decided("Resume", "model-risk", "max")])
-    raw["status"]["containment"] |= {"action": "Rollback", "revision": "3", "restore": {"revision": "4"}}
+    raw["status"]["containments"][0]["intent"] |= {"action": "Rollback", "revision": "3"}
+    raw["status"]["restore"] = {"revision": "4"}
     says = "the lock is lifted; revision 3 serves on until another is rolled out"
     assert says in foreseen(read_case(raw), "Resume").sentence
 
@@ -516,11 +517,13 @@ def test_alternates_are_listed_once() -> None:
 # --- What a stop button waits for ---------------------------------------------------------------------------------
 
 
-def stopping(*intents: dict[str, Any], done: int, action: str = "ScaleToZero", **changes: Any) -> Case:
-    """An escalation with these intents, of which ``done`` is the last that is proved."""
+def stopping(*intents: dict[str, Any], proved: bool = True, **changes: Any) -> Case:
+    """An escalation whose last intent is in force, and proved or not."""
     raw = escalation(**changes)
-    raw["spec"]["intents"] = [raw["spec"]["intents"][0] | {"id": n, **more} for n, more in enumerate(intents, 1)]
-    raw["status"]["containment"] |= {"intent": done, "action": action}
+    [*_, last] = [raw["spec"]["intent"] | {"id": n, **more} for n, more in enumerate(intents, 1)]
+    raw["status"]["containments"] = [{"axis": "Workload", "intent": last, "appliedAt": at()}]
+    if not proved:
+        raw["status"]["conditions"] = [condition("Contained", False, "ContainmentApplied")]
     return read_case(raw)
 
 
@@ -530,12 +533,12 @@ ROLLED_BACK = {"action": "Rollback", "revision": "2"}
 
 def test_proof_of_an_older_containment_is_none() -> None:
     order = Order(ZERO, decision="stop-1")
-    before = stopping(ROLLED_BACK, done=1, action="Rollback")
+    before = stopping(ROLLED_BACK)
     assert (order.intent(before), order.proved(before)) == (None, None)
-    saved = stopping(ROLLED_BACK, {"decision": "stop-1"}, done=1, action="Rollback")
+    saved = stopping(ROLLED_BACK, {"decision": "stop-1"}, proved=False)
     assert order.intent(saved) is not None
     assert order.proved(saved) is None
-    done = stopping(ROLLED_BACK, {"decision": "stop-1"}, done=2)
+    done = stopping(ROLLED_BACK, {"decision": "stop-1"})
     assert order.proved(done) == order.intent(done)
     assert contained_result(done, order, 0.4).sentence.startswith(
         "Deployment/credit-scorer is contained, proved 0.4 s after it was sent."
@@ -544,25 +547,25 @@ def test_proof_of_an_older_containment_is_none() -> None:
 
 def test_a_signal_is_known_by_its_uid() -> None:
     by_signal = {"name": "stop", "uid": "u9", "observedAt": at()}
-    risen = stopping({}, {"signal": by_signal}, done=2)
+    risen = stopping({}, {"signal": by_signal})
     assert [Order(ZERO, signal=uid).intent(risen) for uid in ("u3", "u9", "u8", "")] == [
-        risen.spec.intents[0],
-        risen.spec.intents[1],
+        None,
+        risen.intent,
         None,
         None,
     ]
-    by_hand = stopping({"decision": "d"}, done=1)
+    by_hand = stopping({"decision": "d"})
     assert Order(ZERO, signal="u3").intent(by_hand) is None
 
 
 def test_what_is_as_safe_already_is_said_to_be() -> None:
     order = Order(ZERO, decision="stop-1")
-    already = stopping({}, done=1)
+    already = stopping({})
     assert order.proved(already) is not None
     result = contained_result(already, order, 0.4)
     assert result.facts == {"contained": True, "seconds": 0.4, "escalation": NAME, "already": True, "intent": 1}
     assert "is contained already, by ScaleToZero intended" in result.sentence
     undone = [condition("Contained", True, "x"), condition("ContainmentHolds", False, "Undone")]
-    assert order.proved(stopping({}, done=1, conditions=undone)) is None
-    resumed = stopping({}, done=1, resume={"intent": 1, "at": at(5), "by": ["ann"]})
+    assert order.proved(stopping({}, conditions=undone)) is None
+    resumed = stopping({}, resume={"intent": 1, "at": at(5), "by": ["ann"]})
     assert order.proved(resumed) is None

@@ -161,7 +161,7 @@ def test_page_shows_what_put_it_in_its_tier_and_why_people_decided() -> None:
     risen: dict[str, Any] = {"name": "fairness", "uid": "u3", "observedAt": at(10)}
     risen["readings"] = [{"indicator": "demographic_parity_difference", "value": 0.31}]
     raw["spec"]["signal"]["readings"][0]["value"] = 0.12
-    raw["spec"]["intents"][0] |= {"signal": risen, "intendedAt": at(11)}
+    raw["status"]["containments"][0]["intent"] |= {"signal": risen, "intendedAt": at(11)}
     raw["status"]["rung"] |= {"number": 2, "enteredAt": at(11)}
     subject, name = read_case(raw), raw["status"]["decisions"][0]["name"]
     found = text(page(subject, (), NOW, {name: "two complaints\nso far"}), width=300)
@@ -204,8 +204,7 @@ def test_page_after_resume_acceptance_and_close() -> None:
 
 def test_page_of_a_rollback_and_of_a_drill() -> None:
     raw = escalation(resume={"intent": 1, "at": at(10), "by": ["ann"]})
-    raw["spec"]["intents"][0] |= {"action": "Rollback", "revision": "3"}
-    raw["status"]["containment"] |= {"action": "Rollback", "revision": "3"}
+    raw["status"]["containments"][0]["intent"] |= {"action": "Rollback", "revision": "3"}
     shown = lines(page(read_case(raw), (), NOW))
     assert "No pod left of revision 4, which was taken out of service: 600 ms after the intent" in shown
     raw["spec"]["drill"] = True

@@ -51,9 +51,8 @@ def test_undone_containment_is_done_again_and_names_who() -> None:
         assert update.entries[0].detail["fieldManager"] == "argocd"
         scene.escalations = [written(update)]
     assert scene.reason(HOLDS) == ("True", Reason.CONTAINED_AGAIN)
-    status = scene.escalation.status.containment
-    assert status is not None
-    assert [(u.field_manager, u.count, u.at) for u in status.undone] == [("argocd", 2, at(2))]
+    status = scene.escalation.status
+    assert [(u.field_manager, u.count, u.at) for u in status.containments[0].undone] == [("argocd", 2, at(2))]
     assert status.restore is not None
     assert status.restore.replicas == 3
     scene.run()
@@ -72,14 +71,13 @@ def test_containment_undone_after_a_restart_is_known_to_have_been_done() -> None
 
 def test_undoing_by_more_hands_than_are_listed_is_not_laid_on_anybody_else() -> None:
     scene = contained()
-    intent = scene.escalation.spec.intents[0]
+    intent = scene.escalation.intents[0]
     for number in range(MAX_UNDONE + 3):
         update = record_undone(scene.escalation, intent, f"m{number}", at(number))
         assert update is not None
         assert update.entries[0].detail["fieldManager"] == f"m{number}"
         scene.escalations = [written(update)]
-    status = scene.escalation.status.containment
-    assert status is not None
+    [status] = scene.escalation.status.containments
     assert len(status.undone) == MAX_UNDONE
     assert sum(u.count for u in status.undone) == MAX_UNDONE + 3
     assert {u.count for u in status.undone if u.field_manager.startswith("m")} == {1}
@@ -183,8 +181,7 @@ def test_second_containment_is_proved_on_record_as_well() -> None:
     scene.signals = [*scene.signals, signal("bias", bias=0.3)]
     scene.run()
     assert scene.trail()[3:] == ["tier/high", "applied/2", "contained/2"]
-    status = scene.escalation.status.containment
-    assert status is not None
+    status = scene.escalation.status
     assert status.restore is not None
     assert (status.restore.replicas, status.restore.pod_template_hash) == (3, "hash2"), "what ran before the first act"
 
@@ -255,9 +252,7 @@ def test_revision_deployed_between_evidence_and_rollback_is_the_quarantined_one(
     scene = Scene([HIGH], ladders=[ladder(contain_by("Rollback"))])
     scene.intend()
     scene.target = workload(3, history=(1, 2, 3))
-    rising = scene.acted().rising
-    assert rising is not None
-    intent = rising.intent
+    intent = scene.raised()
     assert (intent.reason, intent.pod_template_hash) == (Reason.EVIDENCE_OUTDATED, "hash1")
     assert intent.evidence is not None
     assert intent.evidence.pod_template_hash == "hash3"
@@ -268,11 +263,10 @@ def test_template_deployed_before_the_rollback_and_not_recorded_yet_is_contained
     scene = Scene([HIGH], ladders=[ladder(contain_by("Rollback"))])
     scene.intend()
     scene.target = workload(3, history=(1, 2), template_set_by="helm")
-    rising = scene.acted().rising
-    assert rising is not None
-    assert (rising.intent.action, rising.intent.reason) == ("ScaleToZero", Reason.EVIDENCE_OUTDATED)
-    assert rising.intent.evidence is not None
-    assert rising.intent.evidence.images[0].image == "scorer:3"
+    intent = scene.raised()
+    assert (intent.action, intent.reason) == ("ScaleToZero", Reason.EVIDENCE_OUTDATED)
+    assert intent.evidence is not None
+    assert intent.evidence.images[0].image == "scorer:3"
     scene.run()
     assert scene.trail() == ["opened", "applied/2", "contained/2"]
 
@@ -287,9 +281,8 @@ def test_revision_pruned_before_the_rollback_scales_to_zero() -> None:
     scene = Scene([HIGH], ladders=[ladder(contain_by("Rollback"))])
     scene.intend()
     scene.target = workload(2, history=(2,))
-    rising = scene.acted().rising
-    assert rising is not None
-    assert (rising.intent.action, rising.intent.reason) == ("ScaleToZero", Reason.ROLLBACK_IMPOSSIBLE)
+    intent = scene.raised()
+    assert (intent.action, intent.reason) == ("ScaleToZero", Reason.ROLLBACK_IMPOSSIBLE)
     scene.run()
     assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
 
@@ -300,8 +293,7 @@ def test_rollback_undone_after_its_revision_was_pruned_scales_to_zero() -> None:
     scene.run()
     assert scene.target.replicas == 0
     assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
-    status = scene.escalation.status.containment
-    assert status is not None
+    status = scene.escalation.status
     assert status.restore is not None
     assert status.restore.pod_template_hash == "hash2"
 
@@ -372,7 +364,7 @@ def test_lasting_fight_enters_the_next_rung_and_is_told_on_the_first_and_every_t
 
 def test_slow_fight_that_the_longer_waits_stretch_is_settled_by_people_too() -> None:
     scene = contained()
-    intent = scene.escalation.spec.intents[0]
+    intent = scene.escalation.intents[0]
     for number in range(10):
         update = record_undone(scene.escalation, intent, "gitops", at(seconds=15 * number))
         assert update is not None
@@ -382,9 +374,9 @@ def test_slow_fight_that_the_longer_waits_stretch_is_settled_by_people_too() -> 
     assert scene.events().count(Reason.CONTESTED) == 1
     update = record_undone(scene.escalation, intent, "gitops", at(10))
     assert update is not None
-    assert update.status.containment is not None
-    assert update.status.containment.contest is not None
-    assert update.status.containment.contest.count == 1, "there was peace meanwhile: another fight"
+    contest = update.status.containments[0].contest
+    assert contest is not None
+    assert contest.count == 1, "there was peace meanwhile: another fight"
 
 
 def test_model_that_was_at_zero_and_is_raised_has_been_undone() -> None:
@@ -416,10 +408,9 @@ def test_recreated_with_no_replicas_it_is_still_known_what_to_bring_back() -> No
     scene.signals = []
     scene.target = workload(uid="another-uid", replicas=0, template_set_by="kubectl-create")
     scene.run()
-    [intent] = scene.escalation.spec.intents
+    [intent] = scene.escalation.intents
     assert (intent.reason, scene.escalation.spec.target.uid) == (Reason.ALREADY_AT_ZERO, "another-uid")
     assert "created again by kubectl-create" in intent.message
-    status = scene.escalation.status.containment
-    assert status is not None
+    status = scene.escalation.status
     assert status.restore is not None
     assert status.restore.replicas == 3

@@ -52,7 +52,7 @@ def test_moderate_breach_opens_without_touching_the_model() -> None:
     scene = Scene([MODERATE])
     plan = scene.plan()
     assert plan.opening is not None
-    assert (plan.act, plan.opening.spec.intents) == (None, ())
+    assert (plan.act, plan.opening.spec.intent) == (None, None)
     assert dict(plan.opening.labels) == {LABEL_LADDER: "credit", LABEL_TIER: "moderate"}
     scene.run()
     assert scene.trail() == ["opened"]
@@ -78,7 +78,7 @@ def test_high_breach_is_contained_by_one_write_that_says_why_and_opens_from_that
     assert (spec.evidence.replicas, spec.evidence.pod_template_hash, spec.evidence.revision) == (3, "hash2", "2")
     assert (spec.evidence.ready_endpoints, spec.evidence.taken_at) == (3, at(2))
     assert [(i.container, i.image_id) for i in spec.evidence.images] == [("server", "scorer@sha256:2")]
-    assert (plan.act.intent, plan.act.action, plan.act.tier_rank) == (spec.intents[0], "ScaleToZero", 1000)
+    assert (plan.act.intent, plan.act.action, plan.act.tier_rank) == (spec.intent, "ScaleToZero", 1000)
 
 
 def test_without_lock_there_is_no_lock_label() -> None:
@@ -98,7 +98,7 @@ def test_containment_that_waits_for_people_is_not_carried_out(when: str) -> None
 
     scene = Scene([HIGH], ladders=[ladder(edit)])
     scene.run()
-    assert scene.escalation.spec.intents == ()
+    assert scene.escalation.intents == ()
     waits = Reason.AWAITING_DECISION if when == "OnDecision" else Reason.AWAITING_TIMEOUT
     assert scene.reason(CONTAINED) == ("False", waits)
 
@@ -127,16 +127,14 @@ def test_rising_appends_an_intent_with_evidence_and_the_lock() -> None:
     plan = scene.plan()
     assert (plan.opening, plan.rising) == (None, None)
     assert plan.act is not None
-    rising = scene.acted().rising
-    assert rising is not None
-    intent = rising.intent
+    intent = scene.raised()
     assert (intent.id, intent.tier, intent.intended_at) == (1, "high", at(5))
     assert intent.signal is not None
     assert (intent.signal.uid, intent.signal.observed_at) == ("bias-uid", at(5))
     assert intent.evidence is not None
     assert (intent.evidence.replicas, intent.evidence.taken_at) == (3, at(5))
-    assert rising.labels[LABEL_CONTAINMENT] == "ScaleToZero"
     scene.run()
+    assert scene.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero"
     assert scene.trail() == ["opened", "tier/high", "applied/1", "contained/1"]
     rung = scene.escalation.status.rung
     assert rung is not None
@@ -208,7 +206,7 @@ def test_signal_deleted_in_mid_escalation_restores_nothing() -> None:
 def test_suspended_ladder_opens_and_does_nothing_until_it_acts() -> None:
     scene = Scene([HIGH], ladders=[ladder(lambda s: s.update(suspended=True))])
     assert all(plan.act is None for plan in scene.run())
-    assert scene.escalation.spec.intents == ()
+    assert scene.escalation.intents == ()
     assert scene.reason(CONTAINED) == ("False", Reason.LADDER_SUSPENDED)
     scene.ladders = [ladder(generation=2)]
     scene.run()
@@ -274,9 +272,8 @@ def test_model_at_zero_already_is_left_alone_with_nothing_to_restore() -> None:
     assert held.act.intent.reason == Reason.ALREADY_AT_ZERO, "it is held, and nothing about it is changed"
     assert all(plan.act is None for plan in others)
     assert scene.reason(CONTAINED) == ("True", Reason.ALREADY_AT_ZERO)
-    status = scene.escalation.status.containment
-    assert status is not None
-    assert (status.restore, status.applied_at) == (None, None)
+    status = scene.escalation.status
+    assert (status.restore, status.containments[0].applied_at) == (None, None)
     assert scene.trail() == ["opened", "contained/1"]
     assert scene.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero", "and nobody may raise it"
 
@@ -285,15 +282,12 @@ def test_replicas_changed_between_evidence_and_act_are_evidence_again() -> None:
     scene = Scene([HIGH])
     scene.intend()
     scaled_by(scene, 5)
-    rising = scene.acted().rising
-    assert rising is not None
-    intent = rising.intent
+    intent = scene.raised()
     assert (intent.id, intent.reason) == (2, Reason.EVIDENCE_OUTDATED)
     assert intent.evidence is not None
     assert intent.evidence.replicas == 5
     scene.run()
-    status = scene.escalation.status.containment
-    assert status is not None
+    status = scene.escalation.status
     assert status.restore is not None
     assert status.restore.replicas == 5
 
@@ -320,7 +314,7 @@ def test_second_ladder_contains_within_the_escalation_of_the_first() -> None:
     assert len(scene.escalations) == 1
     assert scene.target is not None
     assert scene.target.replicas == 0
-    intent = scene.escalation.spec.intents[0]
+    intent = scene.escalation.intents[0]
     assert intent.signal is not None
     assert intent.signal.name == "safety"
     assert "ladder safety" in intent.message, "the act names the ladder and generation it was done under"

@@ -9,6 +9,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
+from riskladder.api.conditions import find
 from riskladder.api.labels import (
     LABEL_CONTAINED_BY,
     LABEL_CONTAINMENT,
@@ -17,10 +18,13 @@ from riskladder.api.labels import (
     LABEL_LOCK,
 )
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.tiers import Tier
+from riskladder.api.tiers import Axis, Tier
 from riskladder.policy.containment import hold
+from riskladder.policy.containment.drift import record_undone
+from riskladder.policy.decide import decide
 from riskladder.policy.plan import Plan
 from riskladder.policy.signals.groups import judge
+from riskladder.policy.trail import Trail, write_trail
 from riskladder.workloads.holding import held_by, read_carried
 from riskladder.workloads.network import NETWORKPOLICIES, SERVICES, Around, Outlet
 from riskladder.workloads.results import Impossible
@@ -297,15 +301,57 @@ def scaled_around(scene: Street, replicas: int) -> None:
     scene.ready()
 
 
-def test_changed_while_it_was_stopped_it_is_left_and_on_record() -> None:
+def stopped() -> Street:
+    """A Fallback, and then a ScaleToZero for a worse reading."""
     scene = street("Fallback")
     scene.signals = [signal(bias=0.6, at=at(1))]
     scene.now = at(1)
     scene.run()
-    third = read_service({**SERVICE, "spec": {"selector": {"app": "third"}}})
-    scene.change(replace(third, set_by="helm"))
+    return scene
+
+
+def test_fallback_under_a_stop_that_somebody_switches_back_is_seen_recorded_and_applied_again() -> None:
+    scene = stopped()
+    assert [(c.axis, c.intent.action) for c in scene.escalation.status.containments] == [
+        (Axis.WORKLOAD, "ScaleToZero"),
+        (Axis.TRAFFIC, "Fallback"),
+    ]
+    scene.change(replace(read_service(SERVICE), set_by="helm"))
+    snapshot = scene.snapshot()
+    act = decide(snapshot, scene.now).act
+    assert act is not None
+    assert (act.action, act.again, act.undone_by) == ("Fallback", True, "helm")
+    broken = write_trail(snapshot, judge(snapshot, scene.now), scene.escalation, scene.now)
+    assert isinstance(broken, Trail)
+    for kind in (CONTAINED, ConditionType.CONTAINMENT_HOLDS):
+        found = find(broken.update.status.conditions, kind)
+        assert found is not None
+        assert found.status == "False"
+    scene.run()
+    assert scene.selector == RULES
+    update = record_undone(scene.escalation, act.intent, act.undone_by, scene.now)
+    assert update is not None
+    assert [(c.axis, sum(u.count for u in c.undone)) for c in update.status.containments] == [
+        (Axis.WORKLOAD, 0),
+        (Axis.TRAFFIC, 1),
+    ]
+    assert update.entries[0].event is Reason.CONTAINED_AGAIN
+    assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
     scene.now = at(2)
     scene.decide("Resume", "legal")
+    scene.ready()
+    scene.run()
+    assert scene.selector == {"app": "scorer"}
+    assert scene.target is not None
+    assert scene.target.replicas == 3
+
+
+def test_changed_while_it_waits_to_be_restored_it_is_left_and_on_record() -> None:
+    scene = stopped()
+    scene.now = at(2)
+    scene.decide("Resume", "legal")
+    third = read_service({**SERVICE, "spec": {"selector": {"app": "third"}}})
+    scene.change(replace(third, set_by="helm"))
     scene.ready()
     scene.run()
     assert scene.selector == {"app": "third"}
@@ -321,13 +367,10 @@ def test_service_changed_between_evidence_and_act_is_saved_anew() -> None:
     scene.change(read_service({**SERVICE, "spec": {"selector": {"app": "scorer", "track": "stable"}}}))
     assert scene.target is not None
     scene.target = replace(scene.target, template_labels={"app": "scorer", "track": "stable"})
-    rising = scene.acted().rising
-    assert rising is not None
-    intent = rising.intent
+    intent = scene.raised()
     assert (intent.action, intent.reason) == ("Fallback", Reason.EVIDENCE_OUTDATED)
     scene.run()
-    status = scene.escalation.status.containment
-    assert status is not None
+    status = scene.escalation.status
     assert status.restore is not None
     assert [f.value for f in status.restore.fields] == ['{"app":"scorer","track":"stable"}']
 
@@ -339,18 +382,18 @@ def test_service_that_is_gone_stops_the_model() -> None:
     scene.target = replace(scene.target, around=replace(scene.target.around, outlets={}))
     scene.run()
     assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
-    assert scene.escalation.spec.intents[-1].reason == Reason.FALLBACK_IMPOSSIBLE
+    assert scene.escalation.intents[-1].reason == Reason.FALLBACK_IMPOSSIBLE
 
 
 @pytest.mark.parametrize("action", ["Fallback", "Isolate"])
 def test_model_created_again_is_contained_with_what_stood_there_first(action: str) -> None:
     scene = street(action)
     assert scene.target is not None
-    name = scene.escalation.spec.intents[0].through
+    name = scene.escalation.intents[0].through
     scene.target = replace(scene.target, uid="another-uid")
     scene.run()
     scene.ready()
-    intent = scene.escalation.spec.intents[0]
+    intent = scene.escalation.intents[0]
     assert scene.escalation.spec.target.uid == "another-uid"
     assert intent.through == name
     scene.decide("Resume", "legal")
@@ -372,7 +415,7 @@ def test_if_impossible_isolate() -> None:
     scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Rollback", ifImpossible="Isolate"))])
     scene.run()
     assert scene.reason(CONTAINED) == ("True", Reason.ISOLATED)
-    assert scene.escalation.spec.intents[0].reason == Reason.ROLLBACK_IMPOSSIBLE
+    assert scene.escalation.intents[0].reason == Reason.ROLLBACK_IMPOSSIBLE
 
 
 def test_contained_again_before_a_resume_has_given_it_back_the_first_state_is_restored() -> None:
@@ -388,7 +431,7 @@ def test_contained_again_before_a_resume_has_given_it_back_the_first_state_is_re
     scene.signals = [signal(bias=0.35, at=at(2))]
     scene.run()
     assert scene.reason(CONTAINED) == ("True", Reason.FELL_BACK)
-    again = scene.escalation.spec.intents[-1]
+    again = scene.escalation.intents[-1]
     assert again.id == 2
     assert again.evidence is not None
     assert [f.value for f in again.evidence.fields] == ['{"app":"scorer"}'], "never the contained state"

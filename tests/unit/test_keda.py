@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskladder.api.escalation import MAX_BESIDE
+from riskladder.api.escalation import MAX_COMPANIONS
 from riskladder.api.reasons import Reason
 from riskladder.policy.containment import companions
 from riskladder.policy.decide import decide
@@ -100,9 +100,7 @@ def look(scene: Scene, *seen: Beside) -> None:
 
 
 def noted(scene: Scene) -> list[tuple[str, bool, str | None]]:
-    status = scene.escalation.status.containment
-    assert status is not None
-    return [(b.name, b.was, b.value) for b in status.beside]
+    return [(b.name, b.was, b.value) for b in scene.escalation.status.companions]
 
 
 def seen_as(value: str | None, name: str = "scorer") -> Beside:
@@ -136,12 +134,8 @@ def test_what_is_given_back_is_what_stood_there() -> None:
     scene.beside = {("ScaledObject", "scorer"): seen_as("0")}
     scene.decide("Resume", "legal")
     escalation = scene.escalation
-    containment = escalation.status.containment
-    assert containment is not None
-    open_again = containment.beside[0].model_copy(update={"resumed_at": None})
-    status = escalation.status.model_copy(
-        update={"containment": containment.model_copy(update={"beside": (open_again,)})}
-    )
+    open_again = escalation.status.companions[0].model_copy(update={"resumed_at": None})
+    status = escalation.status.model_copy(update={"companions": (open_again,)})
     scene.escalations = [replace(escalation, status=status)]
     scene.beside = {("ScaledObject", "scorer"): seen_as("0")}
     switched = list(companions.switches(scene.snapshot(), scene.now))
@@ -167,7 +161,7 @@ def test_beside_a_rollback_nothing_that_scales_is_looked_for() -> None:
     assert companions.sought(contained().escalation)
     back = Scene([signal(bias=0.3)], target=workload(2, history=(1, 2)), ladders=[ladder(contain_by("Rollback"))])
     back.run()
-    assert back.escalation.spec.intents[-1].action == "Rollback"
+    assert back.escalation.intents[-1].action == "Rollback"
     assert not companions.sought(back.escalation)
 
 
@@ -180,5 +174,5 @@ def test_it_is_looked_for_every_minute_while_the_model_is_stopped() -> None:
 
 def test_more_than_can_be_kept_is_left_out() -> None:
     scene = contained()
-    look(scene, *(seen_as(None, f"s{number:02}") for number in range(MAX_BESIDE + 3)))
-    assert len(noted(scene)) == MAX_BESIDE
+    look(scene, *(seen_as(None, f"s{number:02}") for number in range(MAX_COMPANIONS + 3)))
+    assert len(noted(scene)) == MAX_COMPANIONS

@@ -159,7 +159,7 @@ def test_composed_again_it_is_the_same_byte_for_byte() -> None:
     first, again = notice().to_json(), notice().to_json()
     assert json.dumps(first) == json.dumps(again)
     tried = notification(state="Failed", attempts=7, last_error="timed out", done_at=NOW)
-    later = spec().model_copy(update={"intents": ()})
+    later = spec().model_copy(update={"intent": None})
     about = {"namespace": "models", "name": "credit-scorer-3f9a1c2b", "uid": "0c5d3e4f-uid"}
     assert compose(**about, spec=later, notification=tried) == notice()  # type: ignore[arg-type]
 

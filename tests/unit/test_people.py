@@ -252,7 +252,7 @@ def test_interim_containment_at_the_deadline() -> None:
     assert found.target.replicas == 3
     later(found, 60)
     assert found.target.replicas == 0
-    [intent] = found.escalation.spec.intents
+    [intent] = found.escalation.intents
     assert intent.reason == Reason.INTERIM_CONTAINMENT
 
 
@@ -330,9 +330,8 @@ def test_breach_between_steps_contains_again() -> None:
     later(found, 30)
     assert found.target is not None
     assert found.target.replicas == 0
-    assert found.escalation.status.containment is not None
-    assert found.escalation.status.containment.restore is not None
-    assert found.escalation.status.containment.restore.replicas == 3, "what was there at first, not one step of it"
+    assert found.escalation.status.restore is not None
+    assert found.escalation.status.restore.replicas == 3, "what was there at first, not one step of it"
 
 
 def test_resumed_model_is_contained_again_when_a_later_reading_breaches() -> None:
@@ -346,9 +345,8 @@ def test_resumed_model_is_contained_again_when_a_later_reading_breaches() -> Non
     rung = found.escalation.status.rung
     assert rung is not None
     assert (rung.number, rung.reason) == (2, Reason.BREACHED_AGAIN)
-    assert found.escalation.status.containment is not None
-    assert found.escalation.status.containment.restore is not None
-    assert found.escalation.status.containment.restore.replicas == 3
+    assert found.escalation.status.restore is not None
+    assert found.escalation.status.restore.replicas == 3
     third = found.decide("Resume", "legal")
     assert found.verdict(third) == ("True", Reason.COUNTED), "the votes of the first time are used up"
     assert found.target.replicas == 0
@@ -398,7 +396,7 @@ def test_stop_button_contains_whatever_the_tier_says() -> None:
     decision = found.decide("Contain", "data-science")
     assert found.verdict(decision) == ("True", Reason.CONTAINED_BY_HAND)
     assert found.target.replicas == 0
-    [intent] = found.escalation.spec.intents
+    [intent] = found.escalation.intents
     assert (intent.reason, intent.decision, intent.action) == (
         Reason.CONTAINED_BY_HAND,
         decision.name,
@@ -415,7 +413,7 @@ def test_model_stopped_by_hand_is_stopped_again_when_it_is_deleted_and_created(l
     found.run()
     assert found.target.replicas == 0
     assert [e.is_open for e in found.escalations] == [False, True]
-    [intent] = found.escalation.spec.intents
+    [intent] = found.escalation.intents
     assert intent.reason == Reason.TARGET_RECREATED
     assert found.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero"
 
@@ -609,8 +607,8 @@ def test_rollback_never_goes_back_to_what_an_escalation_was_about() -> None:
     found.target = replace(found.target, revisions=revisions)
     found.signals = [signal(at=at(30), status=found.signals[0].status, **HIGH)]
     later(found, 30)
-    assert found.escalation.spec.intents[0].action is ContainmentAction.SCALE_TO_ZERO
-    assert "breached before" in found.escalation.spec.intents[0].message
+    assert found.escalation.intents[0].action is ContainmentAction.SCALE_TO_ZERO
+    assert "breached before" in found.escalation.intents[0].message
 
 
 def test_replicas_of_a_resume_that_was_broken_off_come_back_after_a_rollback_too() -> None:
@@ -623,7 +621,8 @@ def test_replicas_of_a_resume_that_was_broken_off_come_back_after_a_rollback_too
     assert found.target is not None
     assert found.target.replicas == 1
     found.decide("Contain", "legal", containment="Rollback")
-    assert found.escalation.spec.intents[-1].action is ContainmentAction.ROLLBACK
+    later(found, 1)
+    assert found.escalation.intents[-1].action is ContainmentAction.ROLLBACK
     for role in ("legal", "model-risk"):
         found.decide("Resume", role)
     assert found.escalation.status.resume is not None
@@ -677,9 +676,7 @@ def test_what_runs_beside_the_model_is_suspended_and_runs_again_after_a_resume()
     look(found, cronjob("retrain"), cronjob("collect", problem="not found"), cronjob("asleep", suspended=True))
     assert found.switched == [("retrain", True)]
     assert found.beside["CronJob", "retrain"].suspended
-    status = found.escalation.status.containment
-    assert status is not None
-    by_name = {b.name: b for b in status.beside}
+    by_name = {b.name: b for b in found.escalation.status.companions}
     assert by_name["retrain"].suspended_at is not None
     assert by_name["asleep"].was
     assert by_name["collect"].problem == "not found"

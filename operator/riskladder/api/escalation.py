@@ -6,6 +6,7 @@ happened is in the records (record.py).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -50,14 +51,16 @@ from riskladder.api.ladder import (
     Stakeholder,
 )
 from riskladder.api.signal import MAX_READINGS, Manual, ModelInfo, Reading
-from riskladder.api.tiers import ContainmentAction, Tier
+from riskladder.api.tiers import Axis, ContainmentAction, Tier
 
-MAX_INTENTS = 16
+MAX_QUARANTINED = 64
+"""Revisions that an escalation remembers as breached, the newest."""
+
 MAX_SAVED = 16384
 """Characters of one field that a containment overwrites."""
 
-MAX_BESIDE = 32
-"""What a tier names beside the model, and as much that is found."""
+MAX_COMPANIONS = 32
+"""Companion workloads that a tier names, and as many that are found."""
 
 RevisionText = Annotated[str, Field(max_length=253)]
 ReasonWord = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
@@ -208,11 +211,14 @@ class Intent(Model):
     )
     decision: ObjectName | None = Field(None, description="The EscalationDecision that demands it, if a person did.")
     evidence: Evidence | None = Field(None, description="The workload before it, if not as in spec.evidence.")
+    replaces: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="The intent on the other axis that could no longer be carried out, and ends with this one."
+    )
     intended_at: Timestamp = Field(description="When it was saved.")
 
 
 class EscalationSpec(Model):
-    """What was known and intended before anything was touched. Immutable, except that intents may be appended."""
+    """What was known and intended when it was opened. Immutable."""
 
     rules: ClassVar[tuple[Rule, ...]] = escalation_rules.ESCALATION
 
@@ -223,17 +229,9 @@ class EscalationSpec(Model):
     signal: Annotated[SignalRef, WithoutRules()] = Field(description="The signal that opened it, as it read then.")
     drill: bool = Field(False, description="True: an exercise; containment is a dry run.")
     evidence: Evidence | None = Field(None, description="The workload as it was at opening.")
-    intents: Annotated[tuple[Intent, ...], Field(max_length=MAX_INTENTS), ListMap("id")] = Field(
-        (),
-        description="Containments, each saved in the very write that does it and taken over from there. Append-only: "
-        "rising to a containing tier adds one.",
+    intent: Annotated[Intent | None, WithoutRules()] = Field(
+        None, description="The containment that it was opened with. Those in force are in status.containments."
     )
-
-    def signal_at(self, at: datetime) -> SignalRef:
-        """The signal that had been acted on by then: of the last intent that names one, else the one it opened with."""
-        acted = [i for i in self.intents if i.signal is not None and i.intended_at <= at]
-        last = max(acted, key=lambda i: i.id, default=None)
-        return last.signal if last is not None and last.signal is not None else self.signal
 
 
 class Rung(Model):
@@ -329,7 +327,7 @@ class Restore(Model):
 
 
 class SuspendedStatus(Model):
-    """A workload that is suspended beside the model."""
+    """A companion workload that is suspended."""
 
     kind: KindName = Field(description="Its kind.")
     name: ObjectName = Field(description="Its name.")
@@ -345,12 +343,10 @@ class SuspendedStatus(Model):
 
 
 class ContainmentStatus(Model):
-    """How the containment went, each step with its time."""
+    """How the containment on one axis went, each step with its time."""
 
-    intent: Annotated[int, Field(ge=1)] = Field(description="The intent carried out, by id.")
-    action: ContainmentAction = Field(description="What was done; differs from the intent where that was impossible.")
-    revision: RevisionText | None = Field(None, description="For a Rollback, the revision gone back to.")
-    intended_at: Timestamp = Field(description="When the intent was saved.")
+    axis: Axis = Field(description="Workload (ScaleToZero, Rollback) or Traffic (Fallback, Isolate).")
+    intent: Annotated[Intent, WithoutRules()] = Field(description="What was intended, and why.")
     applied_at: Timestamp | None = Field(None, description="When the API server acknowledged the change.")
     endpoints_empty_at: Timestamp | None = Field(None, description="When no ready endpoint was left: proof.")
     pods_gone_at: Timestamp | None = Field(
@@ -358,14 +354,11 @@ class ContainmentStatus(Model):
         description="When the last contained pod was gone. The pods of a Fallback and of an Isolate keep running: when "
         "the fallback served, and when no NetworkPolicy allowed them anything.",
     )
+    late_at: Timestamp | None = Field(None, description="When it was found not proved within its time.")
     undone: Annotated[tuple[Undone, ...], Field(max_length=16), ListMap("fieldManager")] = Field(
         (), description="Who undid it, when, and how often; it was put back each time."
     )
     contest: Contest | None = Field(None, description="How often it was undone of late.")
-    beside: Annotated[tuple[SuspendedStatus, ...], Field(max_length=MAX_BESIDE), ListMap("kind", "name")] = Field(
-        (), description="What is suspended beside the model (alsoSuspend, and what scales it), as it was before."
-    )
-    restore: Restore | None = Field(None, description="What a Resume brings back.")
 
 
 class ResumeStatus(Model):
@@ -441,8 +434,17 @@ class EscalationStatus(Model):
     decisions: Annotated[tuple[CountedDecision, ...], Field(max_length=256), ListMap("name")] = Field(
         (), description="What people decided and whether it counted."
     )
-    containment: ContainmentStatus | None = Field(None, description="How the containment went.")
-    resume: ResumeStatus | None = Field(None, description="How the model was brought back, the last time.")
+    containments: Annotated[tuple[ContainmentStatus, ...], Field(max_length=2), ListMap("axis")] = Field(
+        (), description="How the containment on each axis went: both hold, side by side, until a Resume."
+    )
+    companions: Annotated[tuple[SuspendedStatus, ...], Field(max_length=MAX_COMPANIONS), ListMap("kind", "name")] = (
+        Field((), description="Companion workloads that are suspended (alsoSuspend, and what scales the model).")
+    )
+    restore: Restore | None = Field(None, description="What a Resume restores.")
+    quarantined: Annotated[tuple[RevisionText, ...], Field(max_length=MAX_QUARANTINED), AtomicList()] = Field(
+        (), description="Hashes of the pod templates that were contained, oldest first: no Rollback goes back to them."
+    )
+    resume: ResumeStatus | None = Field(None, description="How the model was restored, the last time.")
     risk_acceptance: RiskAcceptance | None = Field(None, description="The risk is accepted until a date.")
     clocks: Annotated[tuple[ClockStatus, ...], Field(max_length=128), ListMap("name")] = Field(
         (), description="Duties with a deadline."
@@ -456,3 +458,20 @@ class EscalationStatus(Model):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
         (), description="Acknowledged, Decided, Contained, ContainmentHolds, Locked, Stalled, Closed, ReviewDone."
     )
+
+    def containment(self, axis: Axis) -> ContainmentStatus | None:
+        """Return how the containment on an axis went, or ``None`` where there is none."""
+        return next((found for found in self.containments if found.axis is axis), None)
+
+
+def intents_of(spec: EscalationSpec, status: EscalationStatus) -> tuple[Intent, ...]:
+    """Return the intents that an Escalation names, in the order of the ids: of each axis, the newest."""
+    if not status.containments and status.resume is None:
+        return (spec.intent,) if spec.intent else ()
+    return tuple(sorted((found.intent for found in status.containments), key=lambda i: i.id))
+
+
+def signal_at(spec: EscalationSpec, intents: Iterable[Intent], at: datetime) -> SignalRef:
+    """Return the signal acted on by then: that of the last intent that names one, else the one that opened it."""
+    acted = [intent.signal for intent in intents if intent.signal is not None and intent.intended_at <= at]
+    return acted[-1] if acted else spec.signal

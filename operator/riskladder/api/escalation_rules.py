@@ -1,11 +1,11 @@
-"""CEL rules of an escalation: what was known and intended is never rewritten."""
+"""CEL rules of an escalation: what was known and intended when it was opened is never rewritten."""
 
 from __future__ import annotations
 
 from riskladder.api.base import Rule
 
 _REQUIRED = ("ladder", "policy", "target", "signal", "drill")
-_OPTIONAL = ("model", "evidence")
+_OPTIONAL = ("model", "evidence", "intent")
 
 
 def _unchanged(field: str, optional: bool) -> Rule:
@@ -21,15 +21,4 @@ def _unchanged(field: str, optional: bool) -> Rule:
 ESCALATION = (
     *(_unchanged(field, optional=False) for field in _REQUIRED),
     *(_unchanged(field, optional=True) for field in _OPTIONAL),
-    Rule(
-        "oldSelf.intents.all(o, self.intents.exists(i, i == o))",
-        "intents are append-only: an intent once saved is neither changed nor removed",
-        field_path=".intents",
-        reason="FieldValueForbidden",
-    ),
-    Rule(
-        "self.intents.map(i, i.id).isSorted()",
-        "intents are numbered in the order in which they were saved: append with a greater id",
-        field_path=".intents",
-    ),
 )

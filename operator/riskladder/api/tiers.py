@@ -49,6 +49,13 @@ class ContainmentWhen(StrEnum):
     ON_TIMEOUT = "OnTimeout"
 
 
+class Axis(StrEnum):
+    """What a safe state acts on: the workload itself, or the traffic to it. One of each is in force side by side."""
+
+    WORKLOAD = "Workload"
+    TRAFFIC = "Traffic"
+
+
 class ContainmentAction(StrEnum):
     """A safe state for a running model."""
 
@@ -56,6 +63,12 @@ class ContainmentAction(StrEnum):
     ROLLBACK = "Rollback"
     FALLBACK = "Fallback"
     ISOLATE = "Isolate"
+
+    @property
+    def axis(self) -> Axis:
+        """The axis that the safe state is on."""
+        on_workload = (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK)
+        return Axis.WORKLOAD if self in on_workload else Axis.TRAFFIC
 
 
 class Trigger(Model):

@@ -10,14 +10,11 @@ from typing import Any
 from riskladder.api.base import API_VERSION
 from riskladder.api.index import INDEX_NAME, MAX_INDEXED, ContainmentIndexSpec, IndexedTarget, index_key
 from riskladder.api.labels import LABEL_CONTAINMENT
-from riskladder.api.tiers import ContainmentAction
+from riskladder.api.tiers import Axis
 from riskladder.cluster.client import Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import INDEXES
 from riskladder.controller.caches.store import Store
-from riskladder.policy.containment.state import active_intent
-
-ON_THE_WORKLOAD = (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK)
-"""Of the others, the workload itself stays free."""
+from riskladder.policy.containment.state import in_force
 
 
 class IndexWriter:
@@ -56,9 +53,9 @@ class IndexWriter:
         """Return everything that is contained and locked in a namespace."""
         targets: dict[str, IndexedTarget] = {}
         for escalation in sorted(self._store.open_escalations(), key=lambda e: e.name):
-            intent = active_intent(escalation) if escalation.namespace == namespace else None
+            intent = in_force(escalation).get(Axis.WORKLOAD) if escalation.namespace == namespace else None
             runtime = self._store.runtimes.by_kind.get(escalation.spec.target.kind)
-            if intent is None or runtime is None or intent.action not in ON_THE_WORKLOAD:
+            if intent is None or runtime is None:
                 continue
             if LABEL_CONTAINMENT in escalation.labels:
                 key = index_key(runtime.resource.plural, runtime.resource.group, escalation.spec.target.name)

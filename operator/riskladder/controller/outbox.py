@@ -266,4 +266,5 @@ def _notice(escalation: Escalation, notification: Notification) -> Notice:
         uid=escalation.uid,
         spec=escalation.spec,
         notification=notification,
+        intents=escalation.saved,
     )

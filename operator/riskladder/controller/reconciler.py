@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 
@@ -33,7 +32,7 @@ from riskladder.controller.workload_writer import NotContainable, Stale, Workloa
 from riskladder.notify.courier import Courier
 from riskladder.policy.containment import state
 from riskladder.policy.containment.drift import record_undone
-from riskladder.policy.containment.holds import orphaned
+from riskladder.policy.containment.holds import orphaned, with_holds
 from riskladder.policy.decide import decide
 from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import Act, Entry, EscalationUpdate, On, Opening, Plan, Restoring, Rising, Settlement
@@ -189,7 +188,7 @@ class Reconciler:
             ApiError: The API server could not be asked.
         """
         before, self._lock = self._lock, await authority.lock_missing(self._client)
-        contained = [e for e in self.store.open_escalations() if state.active_intent(e) is not None]
+        contained = [e for e in self.store.open_escalations() if state.is_contained(e)]
         if before != self._lock:
             for escalation in contained:
                 target = escalation.spec.target
@@ -216,12 +215,13 @@ class Reconciler:
             beside=beside or {},
             seeks=self._workloads.seeks,
         )
-        snapshot = self._with_pending(snapshot)
+        snapshot = with_holds(self._with_pending(snapshot))
         escalation = snapshot.open
-        if escalation is not None and snapshot.target is not None and (intent := state.active_intent(escalation)):
-            self._stamp(snapshot, escalation, intent)
-            if stamps := self._stamps.get((escalation.uid, intent.id)):
-                snapshot = replace(snapshot, stamps={**snapshot.stamps, (escalation.uid, intent.id): stamps})
+        if escalation is not None and snapshot.target is not None:
+            for intent in state.in_force(escalation).values():
+                self._stamp(snapshot, escalation, intent)
+                if stamps := self._stamps.get((escalation.uid, intent.id)):
+                    snapshot = replace(snapshot, stamps={**snapshot.stamps, (escalation.uid, intent.id): stamps})
         return snapshot
 
     def _with_pending(self, snapshot: Snapshot) -> Snapshot:
@@ -231,7 +231,7 @@ class Reconciler:
             return snapshot
         intent = pending.hold.intent
         escalation = next((e for e in snapshot.escalations if e.name == pending.hold.escalation), None)
-        if escalation is not None and any(i.id == intent.id for i in escalation.spec.intents):
+        if escalation is not None and any(i.id == intent.id for i in escalation.intents):
             self._stamps.setdefault((escalation.uid, intent.id), pending.stamps)
             del self._pending[snapshot.key]
             return snapshot
@@ -247,8 +247,8 @@ class Reconciler:
         """Note the time at which a stage of the containment is first seen complete."""
         key = (escalation.uid, intent.id)
         before = self._stamps.get(key)
-        recorded = escalation.status.containment
-        if before is None or (recorded is not None and recorded.intent == intent.id and recorded.pods_gone_at):
+        recorded = escalation.status.containment(intent.action.axis)
+        if before is None or (recorded is not None and recorded.intent.id == intent.id and recorded.pods_gone_at):
             return
         self._stamps[key] = self._stamped(snapshot, intent, state.quarantined_hash(escalation, intent), before)
 
@@ -310,9 +310,9 @@ class Reconciler:
         if snapshot.pending is not None:
             return True
         escalation = snapshot.open
-        intent = state.active_intent(escalation) if escalation else None
-        stamps = self._stamps.get((escalation.uid, intent.id)) if escalation and intent else None
-        return stamps is not None and stamps.pods_gone_at is None
+        active = state.in_force(escalation).values() if escalation else ()
+        known = [self._stamps.get((escalation.uid, intent.id)) for intent in active if escalation]
+        return any(stamps is not None and stamps.pods_gone_at is None for stamps in known)
 
     def _sleep(self, key: TargetKey, plan: Plan) -> None:
         if plan.wake_at is not None:
@@ -362,24 +362,18 @@ class Reconciler:
                 raise  # written by an operator of another version: not to be asked for over and over at full speed
             return None
         self.store.put(resources.ESCALATIONS, stored)
-        for intent in opening.spec.intents:
+        if (intent := opening.spec.intent) is not None:
             self._observe("intent", intent.action, self._seen.get(key, intent.intended_at), utcnow())
         return self.store.escalation(key, opening.name)
 
     async def _raise(self, rising: Rising) -> Escalation | None:
+        """Note a further intent in the status of its Escalation; ``None`` where somebody else has written it."""
         escalation = rising.escalation
-        patch: list[dict[str, Any]] = [
-            {"op": "test", "path": "/metadata/uid", "value": escalation.uid},
-            {"op": "test", "path": "/metadata/resourceVersion", "value": escalation.resource_version},
-            {"op": "add", "path": "/metadata/labels", "value": {**escalation.labels, **rising.labels}},
-            {"op": "add", "path": "/spec/intents", "value": _intents(escalation, rising.intent)},
-        ]
         try:
-            stored = await self._client.json_patch(resources.ESCALATIONS, escalation.namespace, escalation.name, patch)
+            await self._trail.status(escalation, rising.status)
         except Refused:
             await self._workloads.refresh(resources.ESCALATIONS, escalation.namespace, escalation.name)
             return None
-        self.store.put(resources.ESCALATIONS, stored)
         target = escalation.spec.target
         return self.store.escalation(TargetKey(escalation.namespace, target.kind, target.name), escalation.name)
 
@@ -403,7 +397,7 @@ class Reconciler:
         self._obstacles.pop(key, None)
         self.lock_matters.set()
         at = utcnow()
-        is_saved = escalation is not None and any(i.id == act.intent.id for i in escalation.spec.intents)
+        is_saved = escalation is not None and any(i.id == act.intent.id for i in escalation.intents)
         if escalation is not None and is_saved:
             stamp = (escalation.uid, act.intent.id)
             before = self._stamps.get(stamp, Stamps())
@@ -652,7 +646,3 @@ def _is_restoring(snapshot: Snapshot) -> bool:
     """Whether something is still to be brought back."""
     resume = snapshot.open.status.resume if snapshot.open else None
     return resume is not None and resume.applied_at is None
-
-
-def _intents(escalation: Escalation, intent: Intent) -> list[dict[str, Any]]:
-    return [i.to_api() for i in (*escalation.spec.intents, intent)]

@@ -14,7 +14,7 @@ import structlog
 
 from riskladder.api.base import API_VERSION
 from riskladder.api.conditions import find
-from riskladder.api.escalation import LedgerHead, TargetIdentity
+from riskladder.api.escalation import EscalationStatus, LedgerHead, TargetIdentity
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import GENESIS_HASH
@@ -74,7 +74,21 @@ class TrailWriter:
         for entry in recalled:
             await self._event(_reference(resources.ESCALATIONS, escalation), entry, None)
         status = status.model_copy(update={"ledger": written.head or LedgerHead(sequence=0, hash=GENESIS_HASH)})
-        test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+        await self.status(escalation, status, version)
+
+    async def status(self, escalation: Escalation, status: EscalationStatus, version: str = "") -> None:
+        """Replace the status of an escalation.
+
+        Args:
+            escalation: As it was seen.
+            status: As it is to be.
+            version: Its resourceVersion, where it has been written since.
+
+        Raises:
+            ApiError: The write was refused or not answered; ``Refused`` where somebody else has written the escalation.
+        """
+        value = version or escalation.resource_version
+        test = {"op": "test", "path": "/metadata/resourceVersion", "value": value}
         await self._status(_reference(resources.ESCALATIONS, escalation), status.to_api(), resources.ESCALATIONS, test)
 
     async def entries(self, escalation: Escalation, entries: tuple[Entry, ...]) -> ledger.Appended:

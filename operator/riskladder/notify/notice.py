@@ -6,6 +6,7 @@ There is no clock here, so a message that is sent again under the same key is th
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +15,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from riskladder.api.base import format_time
-from riskladder.api.escalation import EscalationSpec, Notification
+from riskladder.api.escalation import EscalationSpec, Intent, Notification, signal_at
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Reading
 from riskladder.api.tiers import Tier, Trigger
@@ -129,21 +130,29 @@ class Notice:
         return value
 
 
-def compose(*, namespace: str, name: str, uid: str, spec: EscalationSpec, notification: Notification) -> Notice:
+def compose(
+    *,
+    namespace: str,
+    name: str,
+    uid: str,
+    spec: EscalationSpec,
+    notification: Notification,
+    intents: Sequence[Intent] = (),
+) -> Notice:
     """The message that a notification stands for.
 
     Args:
         namespace: Of the escalation.
         name: Of the escalation.
         uid: Of the escalation.
-        spec: What it pinned. Of it only parts that never change are read: of the intents, which grow, those that were
-            there when the notification was queued.
+        spec: What it pinned.
         notification: The queued notification; its state, attempts and errors are not read.
+        intents: Those in force: of them, what had been acted on when the notification was queued.
     """
     tiers = spec.policy.tiers
     position = next((i for i, tier in enumerate(tiers) if tier.name == notification.tier), None)
     status = _status(notification.about)
-    signal = spec.signal_at(notification.at)
+    signal = signal_at(spec, intents, notification.at)
     model, manual = spec.model, signal.manual
     readings = tuple(_measurement(spec, reading) for reading in signal.readings)
     references = [
@@ -173,7 +182,7 @@ def compose(*, namespace: str, name: str, uid: str, spec: EscalationSpec, notifi
         readings=readings,
         judgement=Judgement(manual.tier, manual.rationale, manual.raised_by or "") if manual else None,
         remedies=tiers[position].remedies if position is not None and status is not Status.RESOLVED else (),
-        options=options(namespace, name, spec, notification, str(status)),
+        options=options(namespace, name, spec, notification, signal, str(status)),
         due_at=notification.due_at,
         deadline=_deadline(notification),
         references=tuple(references),

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from riskladder.api.decision import DecisionAction, Resolution
-from riskladder.api.escalation import EscalationSpec, Notification, PinnedPolicy
+from riskladder.api.escalation import EscalationSpec, Notification, PinnedPolicy, SignalRef
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentWhen, Quorum, QuorumMember, Tier
 
@@ -40,7 +40,7 @@ class Option:
 
 
 def options(
-    namespace: str, name: str, spec: EscalationSpec, notification: Notification, status: str
+    namespace: str, name: str, spec: EscalationSpec, notification: Notification, signal: SignalRef, status: str
 ) -> tuple[Option, ...]:
     """The acts that this message offers; after the end only a look at it.
 
@@ -52,7 +52,7 @@ def options(
         return (show,)
     at = next((i for i, tier in enumerate(tiers) if tier.name == notification.tier), -1)
     tier = tiers[at] if at >= 0 else None
-    held = _is_held(spec, notification, tier)
+    held = _is_held(spec, notification, signal, tier)
 
     def mine(action: DecisionAction, what: str, word: str, *more: str) -> Option:
         return Option(
@@ -100,10 +100,10 @@ def describe_quorum(quorum: Quorum) -> str:
     return " and ".join(f"{member.count} x {member.role}" for member in quorum)
 
 
-def _is_held(spec: EscalationSpec, notification: Notification, tier: Tier | None) -> bool:
+def _is_held(spec: EscalationSpec, notification: Notification, signal: SignalRef, tier: Tier | None) -> bool:
     if spec.drill:
         return False  # Its containment is a dry run: there is nothing to bring back.
-    manual = spec.signal_at(notification.at).manual
+    manual = signal.manual
     if notification.about in CONTAINED or (manual is not None and manual.containment is not None):
         return True
     containment = tier.containment if tier is not None else None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import Reason
 from riskladder.policy.containment.companions import switches
-from riskladder.policy.containment.further import raise_escalation
+from riskladder.policy.containment.further import raise_escalation, rising
 from riskladder.policy.containment.hold import carry_out, settle
 from riskladder.policy.containment.holds import (
     adopted,
@@ -18,14 +18,16 @@ from riskladder.policy.containment.holds import (
     reverted,
     upkeep,
     with_hold,
+    with_holds,
 )
 from riskladder.policy.containment.opening import open_escalation
 from riskladder.policy.containment.resume import liftings, restoring
 from riskladder.policy.drills import open_drill, rehearsal
-from riskladder.policy.plan import DecisionUpdate, EscalationUpdate, Opening, Plan, Rising, SignalUpdate
+from riskladder.policy.plan import Act, DecisionUpdate, EscalationUpdate, Opening, Plan, SignalUpdate
+from riskladder.policy.signals.evaluate import rank
 from riskladder.policy.signals.groups import Judgement, judge
 from riskladder.policy.signals.status import update_signal
-from riskladder.policy.snapshot import Snapshot
+from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.policy.trail import write_trail
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -43,62 +45,64 @@ def decide(snapshot: Snapshot, now: datetime, *, urgent: bool = True) -> Plan:
         urgent: False: the trail alone, for a target whose containment keeps failing: what is known of it goes on record
             meanwhile.
     """
+    snapshot = with_holds(snapshot)
     judgement = judge(snapshot, now)
     wake = _next_change(snapshot, judgement)
     if urgent and (again := reverted(snapshot)) is not None:
         return Plan(act=again, wake_at=wake)
-    found = adopted(snapshot)
-    if isinstance(found, Opening):
-        return Plan(opening=found, wake_at=wake)
-    if isinstance(found, Rising):
-        return Plan(rising=found, wake_at=wake)
-    if urgent and (plan := _containment(snapshot, judgement, now, wake)):
-        return plan
+    if (opening := adopted(snapshot)) is not None:
+        return Plan(opening=opening, wake_at=wake)
+    if urgent and (plan := _containment(snapshot, judgement, now)):
+        return replace(plan, wake_at=wake)
     return _trail(snapshot, judgement, now, wake)
 
 
-def _containment(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: datetime | None) -> Plan | None:
-    """The writes of the first phase, if any is due; a drill is opened after everything real."""
+def _containment(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Plan | None:
+    """Return the writes of the first phase, if any is due; a drill is opened after everything real."""
     escalation = snapshot.open
     if escalation is None:
-        opened = open_escalation(snapshot, judgement, now)
-        if opened is not None:
-            return _act_first(snapshot, Plan(opening=opened[0], act=opened[1], wake_at=wake))
+        if (opened := open_escalation(snapshot, judgement, now)) is not None:
+            return _open_with(snapshot, *opened)
     else:
-        raised = raise_escalation(snapshot, judgement, escalation, now)
-        if raised is not None:
-            return _act_first(snapshot, Plan(rising=raised[0], act=raised[1], wake_at=wake))
-        act = carry_out(snapshot, judgement, escalation)
-        if act is not None:
-            return Plan(act=act, wake_at=wake)
+        if (raised := raise_escalation(snapshot, judgement, escalation, now)) is not None:
+            return _raise_with(snapshot, escalation, *raised)
+        if (act := carry_out(snapshot, judgement, escalation)) is not None:
+            return Plan(act=act)
     drill = open_drill(snapshot, judgement, now)
-    return Plan(opening=drill, wake_at=wake) if drill is not None else None
+    return Plan(opening=drill) if drill is not None else None
 
 
-def _act_first(snapshot: Snapshot, plan: Plan) -> Plan:
-    """The act alone, with a hold from which the rest is saved afterwards; the Escalation first where that cannot be.
+def _open_with(snapshot: Snapshot, opening: Opening, act: Act | None) -> Plan:
+    """Return the act alone, with a hold from which the Escalation is opened; the Escalation first where that cannot be.
 
     Of some kinds only the scale is written. And where the write has been refused, people must hear of that, so that the
     Escalation waits for it no longer.
     """
-    act, workload = plan.act, snapshot.target
-    if act is None or workload is None:
-        return plan
-    is_done = act.intent.reason == Reason.ALREADY_AT_ZERO
-    if snapshot.obstacle or not is_carried(workload, act.intent):
-        return replace(plan, act=None if is_done or snapshot.obstacle else act)
-    if plan.opening is not None:
-        hold, act = of_opening(plan.opening, act.intent), replace(act, policy=plan.opening.spec.policy)
-        locked = LABEL_CONTAINMENT in plan.opening.labels
-    else:
-        assert plan.rising is not None  # noqa: S101
-        tier = plan.rising.labels[LABEL_TIER]
-        found = of_escalation(plan.rising.escalation, act.intent, tier)
-        locked = LABEL_CONTAINMENT in plan.rising.labels
-        if found is None:
-            return plan
-        hold = found
-    return Plan(act=with_hold(act, hold, locked=locked), wake_at=plan.wake_at)
+    if act is None or not _says_why(snapshot, act):
+        return Plan(opening=opening, act=_after_saving(snapshot, act))
+    act = replace(act, policy=opening.spec.policy)
+    return Plan(act=with_hold(act, of_opening(opening, act.intent), locked=LABEL_CONTAINMENT in opening.labels))
+
+
+def _raise_with(snapshot: Snapshot, escalation: Escalation, act: Act, lock: bool) -> Plan:
+    """Return the act alone, with the hold of a further intent; the intent first where nothing can carry it."""
+    policy, known = escalation.spec.policy, escalation.labels.get(LABEL_TIER, "")
+    tier = max((known, act.intent.tier), key=lambda name: rank(policy, name))
+    hold = of_escalation(escalation, act.intent, tier) if _says_why(snapshot, act) else None
+    if hold is None:
+        return Plan(rising=rising(escalation, act.intent), act=_after_saving(snapshot, act))
+    return Plan(act=with_hold(act, hold, locked=lock))
+
+
+def _says_why(snapshot: Snapshot, act: Act) -> bool:
+    """Return whether the write that contains can say why in the same instant."""
+    return snapshot.target is not None and not snapshot.obstacle and is_carried(snapshot.target, act.intent)
+
+
+def _after_saving(snapshot: Snapshot, act: Act | None) -> Act | None:
+    """Return the act that follows once it is saved why: none where nothing is left to do, or it was refused."""
+    is_done = act is not None and act.intent.reason == Reason.ALREADY_AT_ZERO
+    return None if is_done or snapshot.obstacle else act
 
 
 def _next_change(snapshot: Snapshot, judgement: Judgement) -> datetime | None:

@@ -14,14 +14,16 @@ from riskladder.api.escalation import (
     EscalationStatus,
     Notification,
     PinnedPolicy,
+    Restore,
     ResumeStatus,
     ReviewStatus,
     RiskAcceptance,
     Rung,
     SignalRef,
+    SuspendedStatus,
 )
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.tiers import Tier
+from riskladder.api.tiers import Axis, Tier
 from riskladder.policy.plan import Entry
 from riskladder.policy.quorum import VOTES
 from riskladder.policy.signals.evaluate import tier_of
@@ -50,7 +52,10 @@ class Draft:
     notifications: dict[str, Notification]
     decisions: list[CountedDecision]
     clocks: dict[str, ClockStatus]
-    containment: ContainmentStatus | None
+    containments: dict[Axis, ContainmentStatus]
+    companions: tuple[SuspendedStatus, ...]
+    restore: Restore | None
+    quarantined: tuple[str, ...]
     resume: ResumeStatus | None
     acceptance: RiskAcceptance | None
     resolution: Resolution | None
@@ -74,7 +79,10 @@ class Draft:
             notifications={n.key: n for n in status.notifications},
             decisions=list(status.decisions),
             clocks={clock.name: clock for clock in status.clocks},
-            containment=status.containment,
+            containments={found.axis: found for found in status.containments},
+            companions=status.companions,
+            restore=status.restore,
+            quarantined=status.quarantined,
             resume=status.resume,
             acceptance=status.risk_acceptance,
             resolution=status.resolution,
@@ -145,7 +153,7 @@ class Draft:
         group = self.group
         if group is not None and any(t.name == tier for t in group.breached()):
             return group.cause(tier).reference()
-        return self.escalation.spec.signal_at(self.now)
+        return self.escalation.signal_at(self.now)
 
     def note(self, event: Reason, key: str, message: str, **particulars: str) -> None:
         """Add an entry about the escalation: a record and an Event; particulars go into the record's detail."""
@@ -166,7 +174,10 @@ class Draft:
             next_deadline=next_deadline,
             notifications=tuple(self.notifications.values()),
             decisions=tuple(self.decisions),
-            containment=self.containment,
+            containments=tuple(found for _, found in sorted(self.containments.items(), reverse=True)),
+            companions=self.companions,
+            restore=self.restore,
+            quarantined=self.quarantined,
             resume=self.resume,
             risk_acceptance=self.acceptance,
             clocks=tuple(sorted(self.clocks.values(), key=lambda clock: clock.name)),

@@ -45,23 +45,23 @@ def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Openi
         name = drill_name(workload.name, workload.uid, signal)
         if name in snapshot.closed:
             continue
-        intents: tuple[Intent, ...] = ()
+        intent: Intent | None = None
         if tier.containment is not None and tier.containment.when is ContainmentWhen.IMMEDIATELY:
             choice = choose.choose(
                 tier.containment, workload, choose.known_good(snapshot.signals), breached=snapshot.breached
             )
-            intents = (choose.intent_of(1, tier.name, choice, now),)
+            intent = choose.intent_of(1, tier.name, choice, now)
         labels = {LABEL_LADDER: group.ladder.name, LABEL_TIER: tier.name, LABEL_DRILL: "true"}
-        spec = opening.opening_spec(workload, group, signal, intents, now)
+        spec = opening.opening_spec(workload, group, signal, intent, now)
         return Opening(snapshot.key.namespace, name, labels, spec)
     return None
 
 
 def rehearsal(snapshot: Snapshot, escalation: Escalation) -> Rehearsal | None:
     """The containment of a drill that has not been tried yet."""
-    intent = next(iter(escalation.spec.intents), None)
+    intent = next(iter(escalation.intents), None)
     workload = snapshot.target
-    if not escalation.spec.drill or intent is None or workload is None or escalation.status.containment is not None:
+    if not escalation.spec.drill or intent is None or workload is None or escalation.status.containments:
         return None
     if (escalation.uid, intent.id) in snapshot.rehearsals or not state.may_touch(workload, escalation):
         return None
@@ -88,22 +88,20 @@ def follow(draft: Draft) -> None:
 
 
 def _rehearsed(draft: Draft) -> None:
-    intent = next(iter(draft.escalation.spec.intents), None)
+    intent = next(iter(draft.escalation.intents), None)
     found = draft.snapshot.rehearsals.get((draft.escalation.uid, intent.id)) if intent else None
     conditions = draft.conditions
     conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained")
     conditions.set(ConditionType.LOCKED, False, Reason.NOT_CONTAINED, "nothing is contained")
-    if draft.containment is not None:
+    if draft.containments:
         return
     if intent is None or found is None:
         conditions.set(ConditionType.CONTAINED, False, Reason.DRILL_STARTED, "a drill touches nothing")
         return
     at, error = found
-    draft.containment = ContainmentStatus(
-        intent=intent.id,
-        action=intent.action,
-        revision=intent.revision,
-        intended_at=intent.intended_at,
+    draft.containments[intent.action.axis] = ContainmentStatus(
+        axis=intent.action.axis,
+        intent=intent,
         applied_at=None if error else at,
     )
     message = f"{intent.action} as a dry run: {error or 'permitted and admitted'}; nothing was changed"
@@ -125,7 +123,7 @@ def result(draft: Draft) -> dict[str, str]:
     for role, at in sorted(told.items())[:24]:
         first = min((d.at for d in draft.decisions if d.counted and d.role == role), default=None)
         found[f"role.{role}"] = f"answered after {round((first - at).total_seconds())} s" if first else "never answered"
-    containment = draft.containment
+    containment = next(iter(draft.containments.values()), None)
     found["containment"] = "none" if containment is None else "permitted" if containment.applied_at else "failed"
     found["channelsFailed"] = ", ".join(sorted(failed)) or "none"
     found["openedAt"] = format_time(rungs.opened_at(draft.escalation))

@@ -45,10 +45,10 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Rising:
-    """A further intent of an open escalation: from a hold, or before the act where nothing carries one."""
+    """A further intent of an open escalation, noted in its status before the act where nothing carries a hold."""
 
     escalation: Escalation
-    labels: Mapping[str, str]
+    status: EscalationStatus
     intent: Intent
 
 

@@ -9,7 +9,17 @@ from typing import NamedTuple
 
 from riskladder.api.conditions import is_true
 from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec, Resolution
-from riskladder.api.escalation import EscalationSpec, EscalationStatus, PinnedPolicy, RiskAcceptance, SignalRef
+from riskladder.api.escalation import (
+    EscalationSpec,
+    EscalationStatus,
+    Evidence,
+    Intent,
+    PinnedPolicy,
+    RiskAcceptance,
+    SignalRef,
+    intents_of,
+    signal_at,
+)
 from riskladder.api.hold import Hold
 from riskladder.api.ladder import EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
@@ -94,11 +104,36 @@ class Escalation:
     spec: EscalationSpec
     status: EscalationStatus
     resource_version: str = ""
+    unsaved: tuple[Intent, ...] = ()
+    """The intents that objects carry for it and its status does not name yet, in the order of the ids."""
+
+    @property
+    def saved(self) -> tuple[Intent, ...]:
+        """The intents that the object itself names, in the order of the ids: of each axis, the newest."""
+        return intents_of(self.spec, self.status)
+
+    @property
+    def intents(self) -> tuple[Intent, ...]:
+        """The intents that are known, in the order of the ids."""
+        return (*self.saved, *self.unsaved)
 
     @property
     def last_intent(self) -> int:
         """The id of the last intent; 0 where nothing was ever to be contained."""
-        return max((intent.id for intent in self.spec.intents), default=0)
+        return max((*(intent.id for intent in self.intents), self.ended_intent))
+
+    def signal_at(self, at: datetime) -> SignalRef:
+        """Return the signal acted on by then: of the last intent that names one, else the one it was opened with."""
+        return signal_at(self.spec, self.intents, at)
+
+    @property
+    def ended_intent(self) -> int:
+        """The id of the last intent that a Resume has ended; 0 for none."""
+        return self.status.resume.intent if self.status.resume else 0
+
+    def evidence(self, intent: Intent) -> Evidence | None:
+        """The workload as it was before an intent; ``None`` where that was never taken."""
+        return intent.evidence or self.spec.evidence
 
     @property
     def is_open(self) -> bool:
@@ -170,8 +205,9 @@ def breached_by(escalation: Escalation) -> frozenset[str]:
     """Hashes of the pod templates that an escalation was about; none where it was a false alarm, or a drill."""
     if escalation.spec.drill or escalation.status.resolution is Resolution.FALSE_POSITIVE:
         return frozenset()
-    taken = (escalation.spec.evidence, *(intent.evidence for intent in escalation.spec.intents))
-    return frozenset(evidence.pod_template_hash for evidence in taken if evidence and evidence.pod_template_hash)
+    taken = (escalation.spec.evidence, *(intent.evidence for intent in escalation.intents))
+    fresh = (evidence.pod_template_hash for evidence in taken if evidence and evidence.pod_template_hash)
+    return frozenset((*escalation.status.quarantined, *fresh))
 
 
 @dataclass(frozen=True, slots=True)

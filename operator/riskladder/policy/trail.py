@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
-from riskladder.api.escalation import Evidence
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Observed
 from riskladder.policy import drills
 from riskladder.policy.containment import companions, progress, resume, state
+from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.escalation import notifications, rungs
@@ -73,7 +73,7 @@ def _begin(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now
     reached = rungs.current_tier(escalation, group_of(snapshot, judgement, escalation))
     rung = escalation.status.rung
     if rung is None:
-        intents = escalation.spec.intents
+        intents = escalation.intents
         with_opening = bool(intents) and intents[0].evidence is None
         rung = rungs.first(escalation, intents[0].tier if with_opening else reached, now)
     draft = Draft.of(snapshot, judgement, escalation, rung, now)
@@ -100,12 +100,12 @@ def after_close(
 
 def _settles_at(snapshot: Snapshot, escalation: Escalation, now: datetime) -> datetime | None:
     """When to write the trail of a containment that has just been applied and is not proved yet."""
-    intent = state.active_intent(escalation)
+    intent = max(state.in_force(escalation).values(), key=lambda i: i.id, default=None)
     if intent is None or snapshot.target is None:
         return None
     stamps = snapshot.stamps.get((escalation.uid, intent.id))
-    recorded = escalation.status.containment
-    if stamps is None or stamps.applied_at is None or (recorded is not None and recorded.intent == intent.id):
+    recorded = escalation.status.containment(intent.action.axis)
+    if stamps is None or stamps.applied_at is None or (recorded is not None and recorded.intent.id == intent.id):
         return None
     due = stamps.applied_at + SETTLE
     if not stamps.applied_at <= now < due or state.prove(snapshot.target, escalation, intent).pods_gone:
@@ -139,7 +139,7 @@ def _open(draft: Draft) -> None:
                 "tier": tier,
                 **_judgement(escalation),
                 **_readings(escalation),
-                **_evidence(spec.evidence),
+                **evidence_detail(spec.evidence),
             },
             on=(On.SIGNAL, On.ESCALATION),
             warning=True,
@@ -171,19 +171,6 @@ def _readings(escalation: Escalation) -> dict[str, str]:
     return {f"reading.{r.indicator}": repr(r.value) for r in escalation.spec.signal.readings[:8]}
 
 
-def _evidence(evidence: Evidence | None) -> dict[str, str]:
-    if evidence is None:
-        return {}
-    found = {
-        "replicas": str(evidence.replicas),
-        "readyEndpoints": str(evidence.ready_endpoints),
-        "revision": evidence.revision,
-        "podTemplateHash": evidence.pod_template_hash,
-        "images": " ".join(i.image_id or i.image for i in evidence.images)[:4096],
-    }
-    return {key: value for key, value in found.items() if value}
-
-
 # --- The end ------------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +185,7 @@ def _close_what_is_over(draft: Draft) -> None:
         return
     draft.conditions.set(ConditionType.CLOSED, False, Reason.OPEN, "open")
     closes = draft.tier.closes_when if draft.tier else None
-    group, was_contained = draft.group, bool(draft.escalation.spec.intents)
+    group, was_contained = draft.group, bool(draft.escalation.intents)
     running = any(clock.met_at is None for clock in draft.clocks.values())
     if closes is None or not closes.cleared or was_contained or running or group is None:
         return

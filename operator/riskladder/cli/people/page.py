@@ -12,7 +12,7 @@ from rich.text import Text
 
 from riskladder.api.conditions import Condition, ConditionStatus
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import Notification, NotificationState, SignalRef
+from riskladder.api.escalation import Intent, Notification, NotificationState, SignalRef, signal_at
 from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cli.output import plain
@@ -108,8 +108,8 @@ def _signals(case: Case) -> list[tuple[SignalRef, str]]:
     """The signals that were acted on, in order, each with what it did: the opening one, then those of the intents."""
     found = [(case.spec.signal, "which opened it")]
     rung = case.rung
-    last = case.spec.signal_at(rung.entered_at) if rung is not None else None
-    for intent in case.spec.intents:
+    last = signal_at(case.spec, case.intents, rung.entered_at) if rung is not None else None
+    for intent in case.intents:
         if intent.signal is not None and intent.signal not in [signal for signal, _ in found]:
             put = rung is not None and intent.signal == last and intent.tier == rung.tier
             found.append((intent.signal, f"which put it in tier {intent.tier}" if put else f"in tier {intent.tier}"))
@@ -212,14 +212,14 @@ def _told(notification: Notification, now: datetime) -> str:
 
 
 def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
-    status = case.status.containment
-    if not case.spec.intents and status is None:
+    if not case.intents:
         return
     yield "Contained", _contained(case)
-    if status is not None:
-        back = f" to revision {status.revision}" if status.revision else ""
-        yield "Action", f"{status.action}{back}, intended {past(status.intended_at, now)}"
-        what = _out_of_service(case, status.intent) if status.action is ContainmentAction.ROLLBACK else ""
+    for status in case.status.containments:
+        intent = status.intent
+        back = f" to revision {intent.revision}" if intent.revision else ""
+        yield "Action", f"{intent.action}{back}, intended {past(intent.intended_at, now)}"
+        what = _out_of_service(case, intent) if intent.action is ContainmentAction.ROLLBACK else ""
         for label, at, of in (
             ("Applied", status.applied_at, ""),
             ("No ready endpoint", status.endpoints_empty_at, what),
@@ -227,7 +227,7 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
         ):
             if at is not None:
                 dry = ", as a dry run: nothing was changed" if case.spec.drill else ""
-                yield label, f"{of}{length_exact(status.intended_at, at)} after the intent{dry}"
+                yield label, f"{of}{length_exact(intent.intended_at, at)} after the intent{dry}"
         for undone in status.undone:
             times = "" if undone.count == 1 else f", {undone.count} times"
             yield "Undone by", f"{undone.field_manager}{times}, last {past(undone.at, now)}"
@@ -239,10 +239,9 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
         yield "Resumed", f"by {listed(resume.by)}, {past(resume.at, now)}; {how}{watched}"
 
 
-def _out_of_service(case: Case, number: int) -> str:
-    """Of which revision nothing is left after a rollback."""
-    intent = next((i for i in case.spec.intents if i.id == number), None)
-    evidence = (intent.evidence if intent else None) or case.spec.evidence
+def _out_of_service(case: Case, intent: Intent) -> str:
+    """Return of which revision nothing is left after a rollback."""
+    evidence = intent.evidence or case.spec.evidence
     revision = f"revision {evidence.revision}" if evidence and evidence.revision else "the revision"
     return f"of {revision}, which was taken out of service: "
 

@@ -12,7 +12,7 @@ from itertools import islice
 
 from riskladder.api.decision import DecisionAction, EscalationDecisionSpec, Resolution
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.tiers import ContainmentAction, ContainmentWhen, QuorumMember
+from riskladder.api.tiers import Axis, ContainmentAction, ContainmentWhen, QuorumMember
 from riskladder.cli.people.standing import JOINT, agreement, may_object, may_review, may_sit, seats_of
 from riskladder.cli.people.text import deadline, listed, local
 from riskladder.cli.people.view import Case, Contained
@@ -168,11 +168,10 @@ def _outcome(case: Case, decision: EscalationDecisionSpec) -> str:
 
 
 def _restored(case: Case) -> str:
-    containment, evidence = case.status.containment, case.spec.evidence
-    restore = containment.restore if containment else None
-    action = containment.action if containment else (case.intent.action if case.intent else None)
-    if action is ContainmentAction.ROLLBACK:
-        now = f"revision {containment.revision}" if containment and containment.revision else "the revision in place"
+    restore, evidence = case.status.restore, case.spec.evidence
+    workload = next((i for i in case.intents if i.action.axis is Axis.WORKLOAD), None)
+    if workload is not None and workload.action is ContainmentAction.ROLLBACK:
+        now = f"revision {workload.revision}" if workload.revision else "the revision in place"
         return f"the lock is lifted; {now} serves on until another is rolled out"
     replicas = restore.replicas if restore and restore.replicas is not None else None
     if replicas is None and evidence is not None:

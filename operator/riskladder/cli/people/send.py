@@ -175,7 +175,7 @@ class Order:
 
     def intent(self, case: Case) -> Intent | None:
         """The last intent that was made because of it."""
-        return max(filter(lambda i: self._is_own(case, i), case.spec.intents), key=lambda i: i.id, default=None)
+        return next((intent for intent in reversed(case.intents) if self._is_own(case, intent)), None)
 
     def _is_own(self, case: Case, intent: Intent) -> bool:
         if self.decision and intent.decision == self.decision:
@@ -189,14 +189,16 @@ class Order:
 
         Where no intent was made because of the order, the state in force must be as safe already, and hold.
         """
-        last, status = case.intent, case.status.containment
-        if last is None or status is None or status.intent != last.id or case.contained is not Contained.YES:
+        last = case.intent
+        noted = [found.intent for found in case.status.containments]
+        if last is None or last not in noted or case.contained is not Contained.YES:
             return None
         if self.intent(case) is not None:
             return last
         holds = case.condition(ConditionType.CONTAINMENT_HOLDS)
         is_undone = holds is not None and holds.status is ConditionStatus.FALSE
-        return last if STRENGTH[status.action] >= STRENGTH[self.action] and not is_undone else None
+        strongest = max(noted, key=lambda intent: STRENGTH[intent.action])
+        return strongest if STRENGTH[strongest.action] >= STRENGTH[self.action] and not is_undone else None
 
 
 async def until_contained(desk: Desk, name: str, order: Order, started: float, deadline: float) -> Result:

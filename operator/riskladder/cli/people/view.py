@@ -19,6 +19,7 @@ from riskladder.api.escalation import (
     Intent,
     PinnedPolicy,
     Rung,
+    intents_of,
 )
 from riskladder.api.labels import LABEL_TIER
 from riskladder.api.reasons import ConditionType
@@ -101,11 +102,15 @@ class Case:
         return tuple(s.role for s in self.policy.stakeholders)
 
     @property
+    def intents(self) -> tuple[Intent, ...]:
+        """What was intended of late, in order: of each axis, the newest."""
+        return intents_of(self.spec, self.status)
+
+    @property
     def intent(self) -> Intent | None:
-        """The containment in force, or about to be: the last intent that was not ended by a Resume."""
-        last = max(self.spec.intents, key=lambda i: i.id, default=None)
-        resume = self.status.resume
-        return None if last is None or (resume is not None and resume.intent >= last.id) else last
+        """The containment in force, or about to be: the last intent that no Resume has ended."""
+        ended = self.status.resume.intent if self.status.resume else 0
+        return next((intent for intent in reversed(self.intents) if intent.id > ended), None)
 
     @property
     def contained(self) -> Contained:

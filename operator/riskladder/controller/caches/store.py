@@ -43,7 +43,7 @@ from riskladder.controller.caches.network import AroundCache
 from riskladder.controller.caches.reading import _status, created_at, has_pending_messages, read_escalation, read_ladder
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
 from riskladder.policy.containment.opening import escalation_name
-from riskladder.policy.containment.state import active_intent
+from riskladder.policy.containment.state import is_contained
 from riskladder.policy.snapshot import (
     Decision,
     Escalation,
@@ -409,7 +409,7 @@ class Store:
 
     def _workload_moved(self, key: TargetKey) -> None:
         """Pods and endpoints matter only while a containment is to be proved: everything else is left asleep."""
-        if key in self.workloads.carrying or any(e.spec.intents for e in self._open.get(key, {}).values()):
+        if key in self.workloads.carrying or any(e.intents for e in self._open.get(key, {}).values()):
             self._enqueue(key, False)
 
     # --- What is around them --------------------------------------------------------------------------------------
@@ -433,7 +433,7 @@ class Store:
         """What the open escalations of a namespace act on beside their targets."""
         for key, by_name in list(self._open.items()):
             for escalation in by_name.values() if key.namespace == namespace else ():
-                for intent in escalation.spec.intents:
+                for intent in escalation.intents:
                     if intent.through is not None and not escalation.spec.drill:
                         yield key, escalation, intent.through
 
@@ -442,7 +442,7 @@ class Store:
         found = {}
         for other, escalation, through in self._ways(key.namespace):
             resume = escalation.status.resume
-            is_back = resume is not None and resume.applied_at is not None and active_intent(escalation) is None
+            is_back = resume is not None and resume.applied_at is not None and not is_contained(escalation)
             if other != key and escalation.is_open and not is_back:
                 found[(through.kind, through.name)] = f"{other.kind} {other.name} (Escalation {escalation.name})"
         return found
@@ -486,7 +486,7 @@ class Store:
             signals=signals,
             escalations=escalations,
             last_closed=self._last_closed(target) if target else "",
-            stamps={k: s for e in escalations for i in e.spec.intents if (s := stamps.get(k := (e.uid, i.id)))},
+            stamps={k: s for e in escalations for i in e.intents if (s := stamps.get(k := (e.uid, i.id)))},
             unsupported=self.runtimes.unsupported(key.kind),
             settled=self._settled(target) if target else Settled(),
             breached=frozenset(h for e in self._closed.get(target.uid, {}).values() for h in e.breached)

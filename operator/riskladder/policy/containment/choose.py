@@ -57,6 +57,20 @@ def take_evidence(workload: Workload, now: datetime, saved: Sequence[SavedField]
     )
 
 
+def evidence_detail(evidence: Evidence | None) -> dict[str, str]:
+    """Return evidence as the particulars of a record; what is not known is left out."""
+    if evidence is None:
+        return {}
+    found = {
+        "replicas": str(evidence.replicas),
+        "readyEndpoints": str(evidence.ready_endpoints),
+        "revision": evidence.revision,
+        "podTemplateHash": evidence.pod_template_hash,
+        "images": " ".join(i.image_id or i.image for i in evidence.images)[:4096],
+    }
+    return {key: value for key, value in found.items() if value}
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The action that will really be taken, and why."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from riskladder.api.escalation import MAX_BESIDE, SuspendedStatus
+from riskladder.api.escalation import MAX_COMPANIONS, SuspendedStatus
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import ContainmentAction
+from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment import state
 from riskladder.policy.draft import Draft
 from riskladder.policy.plan import Switch
@@ -28,14 +28,13 @@ LOOK_EVERY = timedelta(minutes=1)
 
 def wanted(escalation: Escalation) -> tuple[tuple[str, str], ...]:
     """Kind and name of all that belongs to the escalation's containment: what has to be looked at."""
-    containment = escalation.status.containment
-    if escalation.spec.drill or containment is None or not escalation.is_open:
+    if escalation.spec.drill or not escalation.status.containments or not escalation.is_open:
         return ()
-    intent = state.active_intent(escalation)
-    found = {(b.kind, b.name) for b in containment.beside if b.resumed_at is None}
-    pinned = tier_of(escalation.spec.policy, intent.tier) if intent else None
-    if pinned is not None and pinned.containment is not None:
-        found |= {(s.kind, s.name) for s in pinned.containment.also_suspend}
+    found = {(b.kind, b.name) for b in escalation.status.companions if b.resumed_at is None}
+    for intent in state.in_force(escalation).values():
+        pinned = tier_of(escalation.spec.policy, intent.tier)
+        if pinned is not None and pinned.containment is not None:
+            found |= {(s.kind, s.name) for s in pinned.containment.also_suspend}
     return tuple(sorted(found))
 
 
@@ -44,29 +43,26 @@ def sought(escalation: Escalation) -> bool:
 
     Not beside a Rollback: a ScaledObject that is paused at zero would stop the revision that was gone back to.
     """
-    intent = state.active_intent(escalation)
+    intent = state.in_force(escalation).get(Axis.WORKLOAD)
     return (
         intent is not None
         and intent.action is ContainmentAction.SCALE_TO_ZERO
         and escalation.is_open
-        and escalation.status.containment is not None
+        and bool(escalation.status.containments)
     )
 
 
 def follow(draft: Draft) -> None:
     """Note how each workload was before, that it is suspended, and that it runs again."""
-    containment = draft.containment
-    if containment is None or draft.escalation.spec.drill:
+    if not draft.containments or draft.escalation.spec.drill:
         return
-    listed, places = {(b.kind, b.name): b for b in containment.beside}, wanted(draft.escalation)
+    listed, places = {(b.kind, b.name): b for b in draft.companions}, wanted(draft.escalation)
     for place, seen in draft.snapshot.beside.items():
-        if place in places or (seen.found and draft.is_contained and len(listed) < MAX_BESIDE):
+        if place in places or (seen.found and draft.is_contained and len(listed) < MAX_COMPANIONS):
             listed[place] = _noted(draft, listed.get(place), seen)
-    beside = tuple(listed[place] for place in sorted(listed))
-    if beside != containment.beside:
-        draft.containment = containment.model_copy(update={"beside": beside})
+    draft.companions = tuple(listed[place] for place in sorted(listed))
     seeks = draft.snapshot.seeks and draft.is_contained and sought(draft.escalation)
-    if any(b.resumed_at is None for b in beside) or places or seeks:
+    if any(b.resumed_at is None for b in draft.companions) or places or seeks:
         draft.wake.append(draft.now + LOOK_EVERY)
 
 
@@ -100,13 +96,12 @@ def _is_resumed(escalation: Escalation) -> bool:
 def switches(snapshot: Snapshot, now: datetime) -> Iterator[Switch]:
     """The writes that are due, for what is on record as it was before."""
     escalation, workload = snapshot.open, snapshot.target
-    containment = escalation.status.containment if escalation else None
-    if escalation is None or containment is None or snapshot.is_suspended(escalation.spec.ladder.name):
+    if escalation is None or not escalation.status.companions or snapshot.is_suspended(escalation.spec.ladder.name):
         return
     if workload is not None and not state.may_touch(workload, escalation):
         return
-    active = state.active_intent(escalation) is not None
-    for entry in containment.beside:
+    active = state.is_contained(escalation)
+    for entry in escalation.status.companions:
         seen = snapshot.beside.get((entry.kind, entry.name))
         if seen is None or not seen.uid or seen.problem:
             continue

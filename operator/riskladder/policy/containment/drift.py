@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
@@ -32,14 +33,18 @@ OTHERS = "others"
 
 
 def settle_contention(draft: Draft) -> None:
-    """A lasting fight over the containment enters the next rung, since people must settle it."""
-    containment = draft.containment
-    contest = containment.contest if containment else None
-    if containment is None or contest is None or contest.raised or contest.count < FIGHT:
+    """Enter the next rung where contention over the containment lasts, since people must settle it."""
+    for containment in list(draft.containments.values()):
+        _settle(draft, containment)
+
+
+def _settle(draft: Draft, containment: ContainmentStatus) -> None:
+    contest = containment.contest
+    if contest is None or contest.raised or contest.count < FIGHT:
         return
     contest = contest.model_copy(update={"raised": True})
-    draft.containment = containment.model_copy(update={"contest": contest})
-    key = f"contested/{containment.intent}/{format_time(contest.since)}"
+    draft.containments[containment.axis] = containment.model_copy(update={"contest": contest})
+    key = f"contested/{containment.intent.id}/{format_time(contest.since)}"
     message = f"undone {contest.count} times without a minute of peace: people must settle it"
     draft.warn(Reason.CONTESTED, key, message, count=str(contest.count))
     higher = rungs.next_tier(draft, draft.rung.tier)
@@ -58,20 +63,19 @@ def what_was_done(intent: Intent) -> str:
     return "scaled to zero"
 
 
-def holds_message(status: ContainmentStatus) -> str:
+def holds_message(statuses: Iterable[ContainmentStatus]) -> str:
     """Return who has reverted a containment, and how often, for people."""
-    if not status.undone:
+    undone = [found for status in statuses for found in status.undone]
+    if not undone:
         return "nobody has undone it"
-    last = max(status.undone, key=lambda u: u.at)
-    return (
-        f"undone {sum(u.count for u in status.undone)} time(s), last by {last.field_manager}; contained again each time"
-    )
+    last = max(undone, key=lambda u: u.at)
+    return f"undone {sum(u.count for u in undone)} time(s), last by {last.field_manager}; contained again each time"
 
 
 def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: datetime) -> EscalationUpdate | None:
     """The status and entry after a containment was undone by somebody and put right again."""
-    before = escalation.status.containment
-    if before is None or before.intent != intent.id:
+    before = escalation.status.containment(intent.action.axis)
+    if before is None or before.intent.id != intent.id:
         return None
     counts = {u.field_manager: u for u in before.undone}
     manager = undone_by[:128]
@@ -88,11 +92,13 @@ def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: da
         contest = contest.model_copy(update={"count": contest.count + 1})
     containment = before.model_copy(update={"undone": undone, "contest": contest})
     total = sum(u.count for u in undone)
+    known = escalation.status.containments
+    containments = tuple(containment if found.axis is before.axis else found for found in known)
     # False and then True: the time of the transition shows when it was broken last.
     broken = Conditions(escalation.status.conditions, generation=escalation.generation, now=at)
     broken.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_UNDONE, f"undone by {manager}")
     conditions = Conditions(broken.result(), generation=escalation.generation, now=at)
-    conditions.set(ConditionType.CONTAINMENT_HOLDS, True, Reason.CONTAINED_AGAIN, holds_message(containment))
+    conditions.set(ConditionType.CONTAINMENT_HOLDS, True, Reason.CONTAINED_AGAIN, holds_message(containments))
     entry = Entry(
         event=Reason.CONTAINED_AGAIN,
         key=f"undone/{intent.id}/{total}",
@@ -102,5 +108,5 @@ def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: da
         on=(On.ESCALATION, On.TARGET),
         warning=True,
     )
-    status = escalation.status.model_copy(update={"containment": containment, "conditions": conditions.result()})
+    status = escalation.status.model_copy(update={"containments": containments, "conditions": conditions.result()})
     return EscalationUpdate(escalation, status, (entry,))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import MAX_INTENTS, CountedDecision, Intent, Through
-from riskladder.api.labels import LABEL_TIER
+from riskladder.api.escalation import CountedDecision, Intent, Through
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
+from riskladder.api.tiers import Axis, Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
 from riskladder.policy.containment.choose import (
     STRENGTH,
     Choice,
@@ -22,18 +21,20 @@ from riskladder.policy.containment.choose import (
     severity,
     take_evidence,
 )
-from riskladder.policy.containment.opening import carried_on, labels_of, strongest
+from riskladder.policy.containment.note import note, noted_in
+from riskladder.policy.containment.opening import carried_on, strongest
 from riskladder.policy.containment.state import (
-    active_intent,
+    in_force,
     may_act,
     may_touch,
     prove,
     quarantined_hash,
     reverted_by,
+    wants_lock,
     was_applied,
 )
 from riskladder.policy.plan import Act, Rising
-from riskladder.policy.signals.evaluate import rank, tier_of
+from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.signals.groups import Judgement
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads import network
@@ -63,7 +64,7 @@ def calls(escalation: Escalation) -> Iterator[Call]:
         return
     pinned = tier_of(policy, rung.tier)
     declared = pinned.containment if pinned else None
-    served = {intent.decision for intent in escalation.spec.intents}
+    served = {intent.decision for intent in escalation.intents}
     for decision in _since_the_last_resume(status.decisions):
         if not decision.counted or decision.action is not DecisionAction.CONTAIN or decision.name in served:
             continue
@@ -96,52 +97,60 @@ def _is_resumed_since(escalation: Escalation, at: datetime) -> bool:
 
 def raise_escalation(
     snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime
-) -> tuple[Rising, Act | None] | None:
-    """A further intent for an open escalation.
+) -> tuple[Act, bool] | None:
+    """Return the act of a further intent of an open escalation, and whether it is to be locked.
 
     Needed where a breach, a decision or a deadline now asks for a safer state than the one in force, where the workload
     has changed between the evidence and the act, or where the revision to go back to has gone from the history.
     """
     workload = snapshot.target
-    if workload is None or workload.uid != escalation.spec.target.uid or len(escalation.spec.intents) >= MAX_INTENTS:
+    if workload is None or workload.uid != escalation.spec.target.uid:
         return None
-    active = active_intent(escalation)
     number, policy = escalation.last_intent + 1, escalation.spec.policy
-    found = _further(snapshot, judgement, escalation, active, number, now)
-    if found is not None:
+    before: Intent | None = None
+    if (found := _further(snapshot, judgement, escalation, number, now)) is not None:
         intent, choice, lock = found
-    elif active is not None and may_act(snapshot, judgement, escalation):
-        renewed = _renewed(snapshot, escalation, active, number, now)
+    elif may_act(snapshot, judgement, escalation):
+        renewed = _first_renewed(snapshot, escalation, number, now)
         if renewed is None:
             return None
-        intent, choice = renewed
-        pinned = tier_of(policy, active.tier)
-        lock = pinned is None or pinned.containment is None or pinned.containment.lock
+        before, intent, choice = renewed
+        lock = wants_lock(policy, before)
     else:
         return None
-    tier = max((escalation.labels.get(LABEL_TIER, ""), intent.tier), key=lambda name: rank(policy, name))
-    labels = labels_of(escalation.spec.ladder.name, tier, intent, lock=lock)
-    rising = Rising(escalation, labels, intent)
     act = Act(intent, intent.action, severity(policy, intent.tier), choice.revision)
-    if found is None and active is not None and was_applied(snapshot, escalation, active):
-        act = replace(act, again=True, undone_by=reverted_by(workload, active))
-    return rising, act
+    if before is not None and was_applied(snapshot, escalation, before):
+        act = replace(act, again=True, undone_by=reverted_by(workload, before))
+    return act, lock
+
+
+def rising(escalation: Escalation, intent: Intent) -> Rising:
+    """Return what is noted of a further intent before the act, where no object carries its hold."""
+    known = replace(escalation, unsaved=(*escalation.unsaved, intent))
+    noted = note(known, noted_in(escalation.status), escalation.status.resume)
+    return Rising(escalation, noted.in_status(escalation.status), intent)
+
+
+def is_further(action: ContainmentAction, active: Mapping[Axis, Intent]) -> bool:
+    """Return whether a safe state adds to those in force: a safer one, or one as safe on the other axis."""
+    strongest_now = max((STRENGTH[intent.action] for intent in active.values()), default=0)
+    if STRENGTH[action] == strongest_now:
+        return action.axis not in active
+    return STRENGTH[action] > strongest_now
 
 
 def _further(
     snapshot: Snapshot,
     judgement: Judgement,
     escalation: Escalation,
-    active: Intent | None,
     number: int,
     now: datetime,
 ) -> tuple[Intent, Choice, bool] | None:
-    """The intent for a safer state than the one in force, on fresh evidence, and whether it is locked."""
-    workload = snapshot.target
+    """Return the intent that adds to those in force, on fresh evidence, and whether it is locked."""
+    workload, active = snapshot.target, in_force(escalation)
     assert workload is not None  # noqa: S101
-    strength = STRENGTH[active.action] if active else 0
     good = known_good(snapshot.signals)
-    demand = strongest(d for d in judgement.demands() if STRENGTH[d.containment.action] > strength)
+    demand = strongest(d for d in judgement.demands() if is_further(d.containment.action, active))
     if demand is not None:
         choice = choose(
             demand.containment,
@@ -160,8 +169,8 @@ def _further(
         intent = intent_of(number, demand.tier.name, choice, now).model_copy(
             update={"signal": demand.signal.reference(), "evidence": take_evidence(workload, now, choice.saved)}
         )
-        return (intent, choice, demand.containment.lock) if STRENGTH[intent.action] > strength else None
-    due = [c for c in calls(escalation) if STRENGTH[c.containment.action] > strength]
+        return (intent, choice, demand.containment.lock) if is_further(intent.action, active) else None
+    due = [c for c in calls(escalation) if is_further(c.containment.action, active)]
     if not due or snapshot.is_suspended(escalation.spec.ladder.name) or not may_touch(workload, escalation):
         return None
     call = max(due, key=lambda c: STRENGTH[c.containment.action])
@@ -173,7 +182,17 @@ def _further(
     intent = intent_of(number, call.tier, choice, now).model_copy(
         update={"decision": call.decision, "evidence": take_evidence(workload, now, choice.saved)}
     )
-    return (intent, choice, call.containment.lock) if STRENGTH[intent.action] > strength else None
+    return (intent, choice, call.containment.lock) if is_further(intent.action, active) else None
+
+
+def _first_renewed(
+    snapshot: Snapshot, escalation: Escalation, number: int, now: datetime
+) -> tuple[Intent, Intent, Choice] | None:
+    """Return the first intent in force that has to be renewed, with the new one and the choice made for it."""
+    for intent in in_force(escalation).values():
+        if (renewed := _renewed(snapshot, escalation, intent, number, now)) is not None:
+            return intent, *renewed
+    return None
 
 
 def _renewed(
@@ -186,14 +205,14 @@ def _renewed(
     current = workload.current
     is_back = active.action is ContainmentAction.ROLLBACK
     is_lost = is_back and not any(r.hash == active.pod_template_hash for r in workload.revisions)
-    in_force = prove(workload, escalation, active).applied
+    is_applied = prove(workload, escalation, active).applied
     was_done = was_applied(snapshot, escalation, active)
     if active.through is not None:
-        renewed = None if in_force else _another_way(workload, escalation, active, was_done=was_done)
+        renewed = None if is_applied else _another_way(workload, escalation, active, was_done=was_done)
         if renewed is None:
             return None
         choice = renewed
-    elif in_force or (was_done and not is_lost):
+    elif is_applied or (was_done and not is_lost):
         return None
     elif is_back:
         is_other = current is None or current.hash != quarantined_hash(escalation, active)
@@ -213,7 +232,7 @@ def _renewed(
         else:
             return None
     else:
-        evidence = active.evidence or escalation.spec.evidence
+        evidence = escalation.evidence(active)
         if evidence is None or workload.replicas in (0, evidence.replicas):
             return None
         message = f"replicas had changed from {evidence.replicas} to {workload.replicas} before the act"
@@ -223,6 +242,7 @@ def _renewed(
             "signal": active.signal,
             "decision": active.decision,
             "evidence": take_evidence(workload, now, choice.saved),
+            "replaces": active.id if choice.action.axis is not active.action.axis else None,
         }
     )
     return intent, choice
@@ -240,7 +260,7 @@ def _another_way(workload: Workload, escalation: Escalation, active: Intent, *, 
         return instead_of(
             declared, workload, Reason.FALLBACK_IMPOSSIBLE, f"no Fallback any more: {why}", escalation.name
         )
-    evidence = active.evidence or escalation.spec.evidence
+    evidence = escalation.evidence(active)
     saved = next((f for f in evidence.fields if f.on == network.title(through)), None) if evidence else None
     way = fallback.choose(workload, _fallback_of(through))
     if was_done or not isinstance(way, Way) or saved is None or saved.value == way.saved.value:

@@ -6,11 +6,11 @@ from riskladder.api.escalation import (
     Intent,
 )
 from riskladder.api.hold import Hold
-from riskladder.api.tiers import ContainmentAction
+from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment.choose import severity
 from riskladder.policy.containment.holds import is_carried, of_escalation, with_hold
 from riskladder.policy.containment.state import (
-    active_intent,
+    in_force,
     is_locked,
     may_act,
     prove,
@@ -29,10 +29,19 @@ from riskladder.workloads.safe_states.network_path import Outside
 
 
 def carry_out(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) -> Act | None:
-    """The write that an open escalation's intent still needs, or needs again because somebody undid it."""
-    workload, intent = snapshot.target, active_intent(escalation)
-    if workload is None or intent is None or not may_act(snapshot, judgement, escalation):
+    """Return the write that an intent in force still needs, or needs again because somebody has reverted it.
+
+    The workload comes first; the other axis follows in the next pass.
+    """
+    workload = snapshot.target
+    if workload is None or not may_act(snapshot, judgement, escalation):
         return None
+    acts = (_carry_out(snapshot, workload, escalation, intent) for intent in in_force(escalation).values())
+    return next((act for act in acts if act is not None), None)
+
+
+def _carry_out(snapshot: Snapshot, workload: Workload, escalation: Escalation, intent: Intent) -> Act | None:
+    """Return the write of one intent, where it is not in effect."""
     if prove(workload, escalation, intent).applied:
         return None
     revision = next((r for r in workload.revisions if r.hash == intent.pod_template_hash), None)
@@ -60,13 +69,11 @@ def settle(snapshot: Snapshot, judgement: Judgement) -> Settlement | None:
     Afterwards, too, where somebody takes it back for the breached revision; another one may be prepared meanwhile.
     """
     escalation, workload = snapshot.open, snapshot.target
-    intent = active_intent(escalation) if escalation else None
+    intent = in_force(escalation).get(Axis.WORKLOAD) if escalation else None
     if escalation is None or workload is None or intent is None or not isinstance(workload.runtime, Settling):
         return None
-    if intent.action not in (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK):
-        return None
-    proof, known = prove(workload, escalation, intent), escalation.status.containment
-    is_proved = known is not None and known.intent == intent.id and known.pods_gone_at is not None
+    proof, known = prove(workload, escalation, intent), escalation.status.containment(Axis.WORKLOAD)
+    is_proved = known is not None and known.intent.id == intent.id and known.pods_gone_at is not None
     is_other = workload.current_hash != quarantined_hash(escalation, intent)
     if not proof.applied or (is_proved and proof.clear and is_other) or not may_act(snapshot, judgement, escalation):
         return None

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from riskladder.api.escalation import MAX_INTENTS, EscalationSpec, Intent, LadderRef, PinnedPolicy
+from riskladder.api.escalation import EscalationSpec, Intent, LadderRef, PinnedPolicy
 from riskladder.api.hold import Hold
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.resource import Resource
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment.opening import labels_of
 from riskladder.policy.containment.state import (
-    active_intent,
+    in_force,
     is_locked,
     may_touch,
     prove,
@@ -24,13 +24,16 @@ from riskladder.policy.containment.state import (
     verify,
     wants_lock,
 )
-from riskladder.policy.plan import Act, Opening, Rising
-from riskladder.policy.signals.evaluate import rank, tier_of
+from riskladder.policy.plan import Act, Opening
+from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, pin
 from riskladder.workloads.holding import Carried, held_by, hold_patch, release_patch
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES, RESOURCES, Outlet
 from riskladder.workloads.safe_states.network_path import Outside, seen
+
+MAX_AHEAD = 1000
+"""How far the number of an intent that an object carries may be ahead of the status: it is no number of ours beyond."""
 
 
 def is_carried(workload: Workload, intent: Intent) -> bool:
@@ -129,21 +132,45 @@ def _held(snapshot: Snapshot) -> Iterator[_Held]:
                 yield found
 
 
-def adopted(snapshot: Snapshot) -> Opening | Rising | None:
-    """Return the Escalation, or the further intent of one, that an acknowledged containment write calls for."""
+def with_holds(snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot whose open escalations know what objects carry for them and their status does not say yet."""
+    workload = snapshot.target
+    carried = [found.hold for found in _held(snapshot)]
+    holds = [hold for hold in (snapshot.pending, *carried) if hold is not None]
+    if not holds:
+        return snapshot
+    found = []
+    for escalation in snapshot.escalations:
+        last = replace(escalation, unsaved=()).last_intent
+        mine = {
+            hold.intent.id: _intent_of(escalation, hold)
+            for hold in holds
+            if hold.escalation == escalation.name
+            and hold.target.uid == escalation.spec.target.uid
+            and (workload is None or hold.target.uid == workload.uid)
+            and 0 < hold.intent.id - last <= MAX_AHEAD
+        }
+        found.append(replace(escalation, unsaved=tuple(mine[number] for number in sorted(mine))))
+    return replace(snapshot, escalations=tuple(found))
+
+
+def _intent_of(escalation: Escalation, hold: Hold) -> Intent:
+    """Return the intent of a hold, with what stands beside it there."""
+    signal = hold.signal if hold.signal != escalation.spec.signal else None
+    return hold.intent.model_copy(update={"signal": signal, "evidence": hold.evidence})
+
+
+def adopted(snapshot: Snapshot) -> Opening | None:
+    """Return the Escalation that an acknowledged containment write calls for."""
     workload = snapshot.target
     carried = [found.hold for found in _held(snapshot)]
     holds = [hold for hold in (snapshot.pending, *carried) if hold is not None]
     for hold in sorted(holds, key=lambda h: h.intent.id):
         is_other = workload is not None and hold.target.uid != workload.uid and hold != snapshot.pending
-        if hold.escalation in snapshot.closed or is_other:
+        if hold.escalation in snapshot.closed or is_other or _escalation_of(snapshot, hold) is not None:
             continue
-        escalation = _escalation_of(snapshot, hold)
-        if escalation is None:
-            if (found := _opening(snapshot, hold)) is not None:
-                return found
-        elif escalation.is_open and 0 < hold.intent.id - escalation.last_intent <= MAX_INTENTS:
-            return _rising(snapshot, escalation, hold)
+        if (found := _opening(snapshot, hold)) is not None:
+            return found
     return None
 
 
@@ -199,19 +226,10 @@ def _opening(snapshot: Snapshot, hold: Hold) -> Opening | None:
         model=hold.model,
         signal=hold.signal,
         evidence=hold.evidence,
-        intents=(hold.intent,),
+        intent=hold.intent,
     )
     labels = labels_of(ladder.name, tier, hold.intent, lock=wants_lock(policy, hold.intent))
     return Opening(snapshot.key.namespace, hold.escalation, labels, spec)
-
-
-def _rising(snapshot: Snapshot, escalation: Escalation, hold: Hold) -> Rising:
-    policy = escalation.spec.policy
-    signal = hold.signal if hold.signal != escalation.spec.signal else None
-    intent = hold.intent.model_copy(update={"signal": signal, "evidence": hold.evidence})
-    tier = max((escalation.labels.get(LABEL_TIER, ""), hold.tier), key=lambda name: rank(policy, name))
-    ladder, lock = escalation.spec.ladder.name, is_locked(snapshot, escalation, intent)
-    return Rising(escalation, labels_of(ladder, tier, intent, lock=lock), intent)
 
 
 def _policy(snapshot: Snapshot, hold: Hold) -> tuple[LadderRef, PinnedPolicy] | None:
@@ -239,13 +257,11 @@ def upkeep(snapshot: Snapshot) -> Iterator[Outside]:
     the lock was, or whose lock the ladder no longer wants, is written again.
     """
     escalation, workload = snapshot.open, snapshot.target
-    if (
-        escalation is not None
-        and workload is not None
-        and (found := _missing(snapshot, workload, escalation)) is not None
-    ):
-        yield found
-        return
+    if escalation is not None and workload is not None:
+        missing = (_missing(snapshot, workload, escalation, intent) for intent in in_force(escalation).values())
+        if (found := next((write for write in missing if write is not None), None)) is not None:
+            yield found
+            return
     for held in _held(snapshot):
         if _stands(snapshot, held):
             continue
@@ -279,18 +295,19 @@ def is_locked_by_label(workload: Workload, intent: Intent) -> bool:
     return not workload.runtime.annotates or workload.carried.lock == str(intent.action)
 
 
-def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation) -> Outside | None:
-    """The hold of the intent in force, where what it acts on does not carry it, or carries another lock."""
-    intent, recorded = active_intent(escalation), escalation.status.containment
-    if intent is None or recorded is None or recorded.intent != intent.id:
+def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation, intent: Intent) -> Outside | None:
+    """The hold of an intent in force, where what it acts on does not carry it, or carries another lock."""
+    recorded = escalation.status.containment(intent.action.axis)
+    if recorded is None or recorded.intent.id != intent.id or snapshot.is_suspended(escalation.spec.ladder.name):
         return None
+    if not may_touch(workload, escalation):
+        return None
+    proof = prove(workload, escalation, intent)
     if not is_carried(workload, intent):  # it would be rolled out anew by that, which is to come after the rollback
         is_back = intent.action is ContainmentAction.ROLLBACK and workload.runtime.annotates
-        if not is_back or not prove(workload, escalation, intent).pods_gone:
+        if not is_back or not proof.pods_gone:
             return None
-    if snapshot.is_suspended(escalation.spec.ladder.name):
-        return None
-    if not may_touch(workload, escalation) or not prove(workload, escalation, intent).applied:
+    if not proof.applied:
         return None
     if intent.through is None:
         held = _Held.workload(workload)

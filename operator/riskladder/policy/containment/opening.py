@@ -26,7 +26,7 @@ from riskladder.policy.containment.choose import (
     severity,
     take_evidence,
 )
-from riskladder.policy.containment.state import active_intent, is_locked
+from riskladder.policy.containment.state import in_force, is_contained, is_locked
 from riskladder.policy.plan import Act, Opening
 from riskladder.policy.signals.evaluate import rank, tier_of
 from riskladder.policy.signals.groups import Demand, Group, Judgement
@@ -87,9 +87,7 @@ def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> 
             intent,
             lock=demand is not None and demand.containment.lock,
         ),
-        spec=opening_spec(
-            workload, group, cause, (intent,) if intent else (), now, saved=choice.saved if choice else ()
-        ),
+        spec=opening_spec(workload, group, cause, intent, now, saved=choice.saved if choice else ()),
     )
     if intent is None or choice is None:
         return opening, None
@@ -102,7 +100,8 @@ def _inherit(snapshot: Snapshot, workload: Workload, now: datetime) -> tuple[Ope
     A breach that stands sees to that by itself; a containment by people or by their silence has to be passed on.
     """
     for before in snapshot.escalations:
-        intent = active_intent(before) if before.is_open and before.spec.target.uid != workload.uid else None
+        active = in_force(before) if before.is_open and before.spec.target.uid != workload.uid else {}
+        intent = strongest_of(active.values())
         governs = before.spec.policy.governs
         if intent is None or snapshot.is_suspended(before.spec.ladder.name) or governs is None:
             continue
@@ -117,11 +116,11 @@ def _inherit(snapshot: Snapshot, workload: Workload, now: datetime) -> tuple[Ope
         who = f"; created again by {workload.template_set_by or 'unknown'}"
         renewed = intent_of(1, intent.tier, replace(choice, message=choice.message + who), now)
         target = before.spec.target.model_copy(update={"uid": workload.uid})
-        evidence, known = take_evidence(workload, now, choice.saved), before.status.containment
-        if not workload.replicas and known is not None and known.restore is not None:
-            # The lock lets it be created with none only: what it had before is what a Resume brings back.
-            evidence = evidence.model_copy(update={"replicas": known.restore.replicas})
-        update = {"target": target, "evidence": evidence, "intents": (renewed,)}
+        evidence, known = take_evidence(workload, now, choice.saved), before.status.restore
+        if not workload.replicas and known is not None and known.replicas:
+            # The lock lets it be created with none only: what it had before is what a Resume restores.
+            evidence = evidence.model_copy(update={"replicas": known.replicas})
+        update = {"target": target, "evidence": evidence, "intent": renewed}
         opening = Opening(
             namespace=snapshot.key.namespace,
             name=name,
@@ -148,13 +147,13 @@ def carried_on(snapshot: Snapshot, workload: Workload, choice: Choice) -> Choice
     saved = {(field.on, field.path): field for field in choice.saved}
     through = choice.through
     for before in snapshot.escalations:
-        containment = before.status.containment
-        if not before.is_open or before.spec.drill or containment is None or containment.restore is None:
+        known = before.status.restore
+        if not before.is_open or before.spec.drill or known is None:
             continue
         is_same, resume = before.spec.target.uid == workload.uid, before.status.resume
-        if not active_intent(before) and (not is_same or resume is None or resume.applied_at is not None):
+        if not is_contained(before) and (not is_same or resume is None or resume.applied_at is not None):
             continue
-        for field in containment.restore.fields:
+        for field in known.fields:
             if field.on and (not is_same or (field.on, field.path) in saved):
                 saved[(field.on, field.path)] = field
                 kind, _, name = field.on.partition("/")
@@ -173,7 +172,7 @@ def opening_spec(
     workload: Workload,
     group: Group,
     cause: Signal,
-    intents: tuple[Intent, ...],
+    intent: Intent | None,
     now: datetime,
     *,
     saved: Sequence[SavedField] = (),
@@ -190,8 +189,13 @@ def opening_spec(
         signal=cause.reference(),
         drill=cause.spec.drill,
         evidence=take_evidence(workload, now, saved),
-        intents=intents,
+        intent=intent,
     )
+
+
+def strongest_of(intents: Iterable[Intent]) -> Intent | None:
+    """Return the intent for the safest state."""
+    return max(intents, key=lambda intent: STRENGTH[intent.action], default=None)
 
 
 def strongest(demands: Iterable[Demand]) -> Demand | None:

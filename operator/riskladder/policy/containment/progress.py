@@ -1,111 +1,93 @@
-"""How a containment goes: intended, applied, proved, held; each stage with its time and its entry."""
+"""How a containment goes: intended, applied, proved, held; each stage with its time and its entry, on each axis."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
-from riskladder.api.conditions import Condition
-from riskladder.api.escalation import (
-    ContainmentStatus,
-    Intent,
-)
-from riskladder.api.labels import LABEL_CONTAINMENT
+from riskladder.api.escalation import ContainmentStatus, Intent
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy.containment import state
+from riskladder.policy.containment import locked, state
+from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.containment.drift import holds_message, settle_contention, what_was_done
-from riskladder.policy.containment.holds import is_locked_by_label
-from riskladder.policy.containment.restore import kept, with_others
-from riskladder.policy.containment.resume import not_contained, reason_of
+from riskladder.policy.containment.resume import not_contained, reason_of, take_note
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import Entry, Measure, On
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Snapshot, Stamps
+from riskladder.workloads.model import Workload
 from riskladder.workloads.results import Verification
 from riskladder.workloads.safe_states.network_path import seen
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one intent in force stands."""
+
+    intent: Intent
+    proof: Verification
+    before: ContainmentStatus
+    """As it was noted last."""
+    status: ContainmentStatus
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether it was proved, and nothing of what was contained is to be seen."""
+        return self.status.pods_gone_at is not None and self.proof.clear
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is applied, and still proved where it was."""
+        return self.proof.applied and (self.status.pods_gone_at is None or self.proof.clear)
+
+
 def follow(draft: Draft) -> None:
     """Say how the containment stands, and note every stage that is new."""
-    escalation, snapshot, now = draft.escalation, draft.snapshot, draft.now
-    intent = state.active_intent(escalation)
-    before = draft.containment
-    if intent is None or (draft.resume is not None and draft.resume.intent >= intent.id):
+    escalation, snapshot = draft.escalation, draft.snapshot
+    active = state.in_force(escalation)
+    ended = draft.resume.intent if draft.resume is not None else 0
+    if not active or all(intent.id <= ended for intent in active.values()):
         not_contained(draft)
         return
     workload = snapshot.target
     if workload is None:
-        _target_deleted(draft, intent)
+        _target_deleted(draft, max(active.values(), key=lambda intent: intent.id))
         return
     if workload.uid != escalation.spec.target.uid:
         return
-
-    proof = state.prove(workload, escalation, intent)
-    stamps = snapshot.stamps.get((escalation.uid, intent.id), Stamps())
-    current = before if before is not None and before.intent == intent.id else None
-    at_zero = intent.reason == Reason.ALREADY_AT_ZERO
-    # What was there before the first act; one step of a resume that was broken off is not that.
-    ended = draft.resume
-    is_same_episode = before is not None and (ended is None or ended.applied_at is None or before.intent > ended.intent)
-    status = ContainmentStatus(
-        intent=intent.id,
-        action=intent.action,
-        revision=intent.revision,
-        intended_at=intent.intended_at,
-        applied_at=(current.applied_at if current else None)
-        or (stamps.applied_at or _managed_at(snapshot, intent, now) if proof.applied and not at_zero else None),
-        endpoints_empty_at=(current.endpoints_empty_at if current else None)
-        or ((stamps.endpoints_empty_at or now) if proof.endpoints_empty else None),
-        pods_gone_at=(current.pods_gone_at if current else None)
-        or ((stamps.pods_gone_at or now) if proof.pods_gone else None),
-        undone=current.undone if current else (),
-        contest=current.contest if current else None,
-        beside=before.beside if before and is_same_episode else (),
-        restore=with_others(escalation, kept(escalation, before if is_same_episode else None)),
-    )
-    _contained(draft, intent, status, proof, current, now)
+    take_note(draft)
+    found = [_standing(draft, workload, intent) for intent in active.values()]
+    for standing in found:
+        _enter_stages(draft, standing)
+        draft.containments[standing.intent.action.axis] = standing.status
+    _contained(draft, found)
+    _holds(draft, found)
     _released(draft)
-    _hold(draft, intent)
-    draft.containment = status
+    locked.say(draft, list(active.values()))
     settle_contention(draft)
 
 
-def _hold(draft: Draft, intent: Intent) -> None:
-    """Keep the label that switches the lock on or off as the ladder wants it, and say whether admission holds it."""
-    wanted = state.is_locked(draft.snapshot, draft.escalation, intent)
-    label = draft.escalation.labels.get(LABEL_CONTAINMENT)
-    if wanted and label != str(intent.action):
-        draft.labels[LABEL_CONTAINMENT] = str(intent.action)
-    elif not wanted and label is not None:
-        draft.labels[LABEL_CONTAINMENT] = None
-    conditions, missing, workload = draft.conditions, draft.snapshot.lock, draft.snapshot.target
-    was = conditions.get(ConditionType.LOCKED)
-    if not wanted:
-        message = "the ladder wants no lock: what is undone is put right and recorded"
-        conditions.set(ConditionType.LOCKED, False, Reason.LOCK_NOT_WANTED, message)
-    elif not missing and workload is not None and not is_locked_by_label(workload, intent):
-        message = "it does not carry the label yet that the lock goes by"
-        conditions.set(ConditionType.LOCKED, None, Reason.NOT_YET, message)
-    elif missing is None:
-        if was is None:
-            conditions.set(ConditionType.LOCKED, None, Reason.NOT_YET, "nobody has looked yet")
-    elif missing:
-        if was is None or was.reason != Reason.LOCK_MISSING:
-            key = f"unlocked/{intent.id}/{_since(was)}"
-            draft.warn(Reason.LOCK_MISSING, key, f"admission does not hold the containment: {missing}")
-        conditions.set(ConditionType.LOCKED, False, Reason.LOCK_MISSING, f"admission does not hold it: {missing}")
-    else:
-        if was is not None and was.reason == Reason.LOCK_MISSING:
-            key = f"locked/{intent.id}/{_since(was)}"
-            draft.note(Reason.LOCK_RESTORED, key, "admission holds the containment again")
-        conditions.set(ConditionType.LOCKED, True, Reason.LOCKED, "admission refuses to undo the containment")
-
-
-def _since(condition: Condition | None) -> str:
-    """Tells one change of a condition from the next, also when it is written again after a crash."""
-    return format_time(condition.last_transition_time) if condition else "first"
+def _standing(draft: Draft, workload: Workload, intent: Intent) -> Standing:
+    """Return how an intent stands now, with the time of each stage that is reached."""
+    escalation, snapshot, now = draft.escalation, draft.snapshot, draft.now
+    proof = state.prove(workload, escalation, intent)
+    stamps = snapshot.stamps.get((escalation.uid, intent.id), Stamps())
+    before = draft.containments[intent.action.axis]
+    at_zero = intent.reason == Reason.ALREADY_AT_ZERO
+    applied = (stamps.applied_at or _managed_at(snapshot, intent, now)) if proof.applied and not at_zero else None
+    status = before.model_copy(
+        update={
+            "applied_at": before.applied_at or applied,
+            "endpoints_empty_at": before.endpoints_empty_at
+            or ((stamps.endpoints_empty_at or now) if proof.endpoints_empty else None),
+            "pods_gone_at": before.pods_gone_at or ((stamps.pods_gone_at or now) if proof.pods_gone else None),
+        }
+    )
+    return Standing(intent, proof, before, status)
 
 
 def _target_deleted(draft: Draft, intent: Intent) -> None:
@@ -119,7 +101,7 @@ def _target_deleted(draft: Draft, intent: Intent) -> None:
 
 
 def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:
-    """When the write was made, from managedFields (whole seconds), where the operator's own stamp was lost."""
+    """Return when the write was made, from managedFields (whole seconds), where the operator's own stamp was lost."""
     workload = snapshot.target
     text = ""
     if workload is not None and intent.through is not None:
@@ -133,22 +115,18 @@ def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:
     return max(datetime.fromisoformat(text), intent.intended_at)
 
 
-def _contained(
-    draft: Draft,
-    intent: Intent,
-    status: ContainmentStatus,
-    proof: Verification,
-    before: ContainmentStatus | None,
-    now: datetime,
-) -> None:
-    """Conditions and entries of a containment that is intended, applied, proved, or late."""
-    conditions = draft.conditions
+# --- Entries ----------------------------------------------------------------------------------------------------------
+
+
+def _enter_stages(draft: Draft, standing: Standing) -> None:
+    """Add the entries of the stages that are new: applied, and proved."""
+    intent, status, before = standing.intent, standing.status, standing.before
     detail = {"intent": str(intent.id), "action": str(intent.action), "tier": intent.tier}
     if intent.message:
         detail["why"] = intent.message
     if intent.revision:
         detail |= {"revision": intent.revision, "podTemplateHash": intent.pod_template_hash or ""}
-    if status.applied_at and (before is None or before.applied_at is None):
+    if status.applied_at and before.applied_at is None:
         took = _milliseconds(intent.intended_at, status.applied_at)
         draft.entries.append(
             Entry(
@@ -156,42 +134,97 @@ def _contained(
                 key=f"applied/{intent.id}",
                 at=status.applied_at,
                 message=f"{what_was_done(intent)} {took} ms after the intent ({intent.message})",
-                detail=detail | {"intendedAt": format_time(intent.intended_at)},
+                detail=evidence_detail(intent.evidence) | detail | {"intendedAt": format_time(intent.intended_at)},
                 on=(On.TARGET,),
                 warning=True,
             )
         )
+    if not standing.is_proved or before.pods_gone_at is not None or status.pods_gone_at is None:
+        return
     target = draft.snapshot.target
-    proved = Reason.ALREADY_AT_ZERO if intent.reason == Reason.ALREADY_AT_ZERO else _proved(intent)
-    if status.pods_gone_at and proof.clear:
-        conditions.set(ConditionType.CONTAINED, True, proved, f"{what_was_done(intent)}: {proof.shown}")
-        if before is None or before.pods_gone_at is None:
-            times = {"appliedAt": status.applied_at, "endpointsEmptyAt": status.endpoints_empty_at}
-            draft.entries.append(
-                Entry(
-                    event=proved,
-                    key=f"contained/{intent.id}",
-                    at=status.pods_gone_at,
-                    message=f"{what_was_done(intent)}: proved, {proof.shown}",
-                    detail=detail
-                    | ({"told": ", ".join(sorted(target.told))} if target and target.told else {})
-                    | {key: format_time(at) for key, at in times.items() if at}
-                    | {"podsGoneAt": format_time(status.pods_gone_at)},
-                    measure=Measure("contain", "", (status.pods_gone_at - intent.intended_at).total_seconds()),
-                )
-            )
-    elif status.pods_gone_at:
+    times = {"appliedAt": status.applied_at, "endpointsEmptyAt": status.endpoints_empty_at}
+    draft.entries.append(
+        Entry(
+            event=_proved(intent),
+            key=f"contained/{intent.id}",
+            at=status.pods_gone_at,
+            message=f"{what_was_done(intent)}: proved, {standing.proof.shown}",
+            detail=detail
+            | ({"told": ", ".join(sorted(target.told))} if target and target.told else {})
+            | {key: format_time(at) for key, at in times.items() if at}
+            | {"podsGoneAt": format_time(status.pods_gone_at)},
+            measure=Measure("contain", "", (status.pods_gone_at - intent.intended_at).total_seconds()),
+        )
+    )
+
+
+# --- Conditions -------------------------------------------------------------------------------------------------------
+
+
+def _contained(draft: Draft, found: Sequence[Standing]) -> None:
+    """Set the condition Contained: true once all in force is proved, else what is not, the workload first."""
+    open_ones = [standing for standing in found if not standing.is_proved]
+    for standing in open_ones:
+        if standing.status.pods_gone_at is None:
+            draft.wake.append(_late_at(draft, standing.intent))
+    if not open_ones:
+        message = "; ".join(f"{what_was_done(s.intent)}: {s.proof.shown}" for s in found)
+        draft.conditions.set(ConditionType.CONTAINED, True, _proved(found[0].intent), message)
+        return
+    reason, message = _why_not(draft, open_ones[0])
+    draft.conditions.set(ConditionType.CONTAINED, False, reason, message)
+
+
+def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
+    """Return why what is in force on an axis is not proved; what is late enters the next rung."""
+    intent, proof = standing.intent, standing.proof
+    if standing.status.pods_gone_at:
         reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_UNDONE
-        conditions.set(ConditionType.CONTAINED, False, reason, f"was proved and is not any more: {proof.left}")
-    else:
-        was_late = before is not None and reason_of(draft) == Reason.CONTAINMENT_LATE
-        _not_proved(draft, intent, proof, now, was_late=was_late)
-    holds = conditions.get(ConditionType.CONTAINMENT_HOLDS)
+        return reason, f"was proved and is not any more: {proof.left}"
+    late_at = _late_at(draft, intent)
+    if standing.status.late_at is not None or draft.now >= late_at:
+        message = f"not proved within {late_at - intent.intended_at}: {_in_the_way(draft, proof)}"
+        if standing.status.late_at is None:
+            noted = standing.status.model_copy(update={"late_at": draft.now})
+            draft.containments[intent.action.axis] = noted
+            draft.warn(Reason.CONTAINMENT_LATE, f"late/{intent.id}", message, intent=str(intent.id))
+            higher = rungs.next_tier(draft, draft.rung.tier)
+            if higher is not None:
+                rungs.move(draft, higher, Reason.CONTAINMENT_LATE)
+        return Reason.CONTAINMENT_LATE, message
     if proof.applied:
-        reason = Reason.CONTAINED_AGAIN if holds is not None and status.undone else Reason.HOLDS
-        conditions.set(ConditionType.CONTAINMENT_HOLDS, True, reason, holds_message(status))
-    elif status.applied_at:
-        conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_UNDONE, f"undone: {proof.left}")
+        return Reason.CONTAINMENT_APPLIED, f"{what_was_done(intent)}; still there: {proof.left}"
+    if draft.snapshot.obstacle:
+        message = f"not contained: {_in_the_way(draft, proof)}"
+        if reason_of(draft) != Reason.CONTAINMENT_IMPOSSIBLE:
+            draft.warn(Reason.CONTAINMENT_IMPOSSIBLE, f"impossible/{intent.id}", message, intent=str(intent.id))
+        return Reason.CONTAINMENT_IMPOSSIBLE, message
+    return Reason.CONTAINMENT_INTENDED, f"intended, not applied yet: {proof.left}"
+
+
+def _late_at(draft: Draft, intent: Intent) -> datetime:
+    """Return when an intent that is not proved is late (``containment.within``)."""
+    pinned = tier_of(draft.policy, intent.tier)
+    within = pinned.containment.within.delta if pinned and pinned.containment else timedelta(minutes=2)
+    return intent.intended_at + within
+
+
+def _in_the_way(draft: Draft, proof: Verification) -> str:
+    """Return what is still there, and why it could not be stopped, if that is known."""
+    return f"{draft.snapshot.obstacle}; still there: {proof.left}" if draft.snapshot.obstacle else proof.left
+
+
+def _holds(draft: Draft, found: Sequence[Standing]) -> None:
+    """Set the condition ContainmentHolds: applied and still proved, on each axis."""
+    conditions, was = draft.conditions, draft.conditions.get(ConditionType.CONTAINMENT_HOLDS)
+    broken = next((s for s in found if not s.holds), None)
+    if broken is None:
+        statuses = [standing.status for standing in found]
+        reason = Reason.CONTAINED_AGAIN if was is not None and any(s.undone for s in statuses) else Reason.HOLDS
+        conditions.set(ConditionType.CONTAINMENT_HOLDS, True, reason, holds_message(statuses))
+    elif broken.status.applied_at or broken.status.pods_gone_at:
+        message = f"{'not proved any more' if broken.proof.applied else 'undone'}: {broken.proof.left}"
+        conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_UNDONE, message)
     else:
         conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained yet")
 
@@ -209,44 +242,9 @@ def _released(draft: Draft) -> None:
         )
 
 
-def _not_proved(draft: Draft, intent: Intent, proof: Verification, now: datetime, *, was_late: bool) -> None:
-    pinned = tier_of(draft.policy, intent.tier)
-    within = pinned.containment.within.delta if pinned and pinned.containment else timedelta(minutes=2)
-    late_at = intent.intended_at + within
-    if was_late or now >= late_at:
-        message = f"not proved within {within}: {_in_the_way(draft, proof)}"
-        draft.conditions.set(ConditionType.CONTAINED, False, Reason.CONTAINMENT_LATE, message)
-        if not was_late:
-            draft.warn(Reason.CONTAINMENT_LATE, f"late/{intent.id}", message, intent=str(intent.id))
-            higher = rungs.next_tier(draft, draft.rung.tier)
-            if higher is not None:
-                rungs.move(draft, higher, Reason.CONTAINMENT_LATE)
-        return
-    draft.wake.append(late_at)
-    if proof.applied:
-        draft.conditions.set(
-            ConditionType.CONTAINED,
-            False,
-            Reason.CONTAINMENT_APPLIED,
-            f"{what_was_done(intent)}; still there: {proof.left}",
-        )
-    elif draft.snapshot.obstacle:
-        message = f"not contained: {_in_the_way(draft, proof)}"
-        if reason_of(draft) != Reason.CONTAINMENT_IMPOSSIBLE:
-            draft.warn(Reason.CONTAINMENT_IMPOSSIBLE, f"impossible/{intent.id}", message, intent=str(intent.id))
-        draft.conditions.set(ConditionType.CONTAINED, False, Reason.CONTAINMENT_IMPOSSIBLE, message)
-    else:
-        draft.conditions.set(
-            ConditionType.CONTAINED, False, Reason.CONTAINMENT_INTENDED, f"intended, not applied yet: {proof.left}"
-        )
-
-
-def _in_the_way(draft: Draft, proof: Verification) -> str:
-    """What is still there, and why it could not be stopped, if that is known."""
-    return f"{draft.snapshot.obstacle}; still there: {proof.left}" if draft.snapshot.obstacle else proof.left
-
-
 def _proved(intent: Intent) -> Reason:
+    if intent.reason == Reason.ALREADY_AT_ZERO:
+        return Reason.ALREADY_AT_ZERO
     return _PROVED[intent.action]
 
 

@@ -7,17 +7,13 @@ from datetime import datetime
 
 from riskladder.api.base import format_time
 from riskladder.api.conditions import find
-from riskladder.api.escalation import (
-    ContainmentStatus,
-    ResumeStatus,
-    SignalRef,
-)
+from riskladder.api.escalation import ResumeStatus, SignalRef
 from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.tiers import ContainmentAction, ContainmentWhen
+from riskladder.api.tiers import Axis, ContainmentAction, ContainmentWhen
 from riskladder.policy.containment import restore, state
 from riskladder.policy.containment.holds import is_held
-from riskladder.policy.containment.restore import kept, with_others
+from riskladder.policy.containment.note import Noted, note
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.plan import Entry, Lifting, Measure, On, Restoring
 from riskladder.policy.signals.groups import Group, Judgement
@@ -28,35 +24,28 @@ NOT_YET_RESTORED = "what brings it back is refused"
 
 
 def steps(draft: Draft) -> tuple[int, ...]:
-    """Replicas to ask for, step by step (``resume.steps``): none where the replicas were never taken away."""
-    _take_note(draft)
-    containment = draft.containment
-    restore = containment.restore if containment is not None else None
-    if containment is None or restore is None:
+    """Return the replicas to ask for, step by step (``resume.steps``): none where they were never taken away."""
+    take_note(draft)
+    stopped = state.in_force(draft.escalation).get(Axis.WORKLOAD)
+    if draft.restore is None or not draft.restore.replicas:
         return ()
     broken_off = draft.resume is not None and draft.resume.applied_at is None
-    if containment.action is not ContainmentAction.SCALE_TO_ZERO and not broken_off:
+    if (stopped is None or stopped.action is not ContainmentAction.SCALE_TO_ZERO) and not broken_off:
         return ()
-    resume = draft.tier.resume if draft.tier else None
+    replicas, resume = draft.restore.replicas, draft.tier.resume if draft.tier else None
     shares = [int(step.removesuffix("%")) for step in (resume.steps if resume else ())] or [100]
-    wanted = [max(math.ceil((restore.replicas or 0) * share / 100), 1) for share in shares]
-    return tuple(dict.fromkeys(wanted)) if restore.replicas else ()
+    return tuple(dict.fromkeys(max(math.ceil(replicas * share / 100), 1) for share in shares))
 
 
-def _take_note(draft: Draft) -> None:
-    """What there is to bring back, where people decide before the first trail of the containment has been written."""
-    intent, before, ended = state.active_intent(draft.escalation), draft.containment, draft.resume
-    if intent is None or (before is not None and before.intent == intent.id):
-        return
-    is_same_episode = before is not None and (ended is None or ended.applied_at is None or before.intent > ended.intent)
-    draft.containment = ContainmentStatus(
-        intent=intent.id,
-        action=intent.action,
-        revision=intent.revision,
-        intended_at=intent.intended_at,
-        beside=before.beside if before and is_same_episode else (),
-        restore=with_others(draft.escalation, kept(draft.escalation, before if is_same_episode else None)),
-    )
+def take_note(draft: Draft) -> None:
+    """Note what is in force and what a Resume restores.
+
+    People may decide before the first trail of a containment has been written.
+    """
+    known = Noted(draft.containments, draft.companions, draft.restore, draft.quarantined)
+    noted = note(draft.escalation, known, draft.resume)
+    draft.containments, draft.companions = dict(noted.containments), noted.companions
+    draft.restore, draft.quarantined = noted.restore, noted.quarantined
 
 
 def resume(draft: Draft) -> None:
@@ -140,7 +129,7 @@ def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restor
     if escalation is None or workload is None or LABEL_CONTAINMENT in escalation.labels:
         return None
     ended = escalation.status.resume
-    if ended is None or ended.applied_at is not None or state.active_intent(escalation) is not None:
+    if ended is None or ended.applied_at is not None or state.is_contained(escalation):
         return None
     if ended.done >= len(ended.steps) or not state.may_touch(workload, escalation):
         return None
@@ -150,8 +139,7 @@ def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restor
     group = group_of(snapshot, judgement, escalation)
     if workload.replicas >= wanted or not _next_step_is_due(group, escalation.spec.signal, ended, now):
         return None
-    containment = escalation.status.containment
-    saved = containment.restore.fields if containment and containment.restore else ()
+    saved = escalation.status.restore.fields if escalation.status.restore else ()
     return Restoring(escalation, wanted, {field.path: field.value for field in saved if not field.on})
 
 
@@ -161,7 +149,7 @@ def liftings(snapshot: Snapshot) -> tuple[Lifting, ...]:
     if escalation is None or workload is None or LABEL_CONTAINMENT in escalation.labels:
         return ()
     ended = escalation.status.resume
-    if ended is None or ended.applied_at is not None or ended.done or state.active_intent(escalation) is not None:
+    if ended is None or ended.applied_at is not None or ended.done or state.is_contained(escalation):
         return ()
     if not state.may_touch(workload, escalation) or snapshot.is_suspended(escalation.spec.ladder.name):
         return ()

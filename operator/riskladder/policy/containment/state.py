@@ -1,10 +1,10 @@
-"""What is in force on an escalation, how far it has got, and whether its target may be touched."""
+"""Which intents are in force on an escalation, how far each has got, and whether the target may be touched."""
 
 from __future__ import annotations
 
 from riskladder.api.escalation import Intent, PinnedPolicy
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import ContainmentAction
+from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.signals.groups import Judgement
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, is_governed
@@ -14,13 +14,22 @@ from riskladder.workloads.results import Verification
 from riskladder.workloads.safe_states import fallback, isolate, network_path
 
 
-def active_intent(escalation: Escalation) -> Intent | None:
-    """The intent that is in force: the last one, unless a counted decision has ended it. A drill forces nothing."""
-    intent = max(escalation.spec.intents, key=lambda i: i.id, default=None)
-    resume = escalation.status.resume
-    if intent is None or escalation.spec.drill or (resume is not None and resume.intent >= intent.id):
-        return None
-    return intent
+def in_force(escalation: Escalation) -> dict[Axis, Intent]:
+    """Return the intents in force by axis, the workload first: the newest on each axis that no Resume has ended.
+
+    One that could no longer be carried out ended with the one that replaced it. A drill has none in force.
+    """
+    if escalation.spec.drill:
+        return {}
+    current = [intent for intent in escalation.intents if intent.id > escalation.ended_intent]
+    replaced = {intent.replaces for intent in current}
+    newest = {intent.action.axis: intent for intent in current if intent.id not in replaced}
+    return {axis: newest[axis] for axis in Axis if axis in newest}
+
+
+def is_contained(escalation: Escalation) -> bool:
+    """Return whether any intent of an escalation is in force."""
+    return bool(in_force(escalation))
 
 
 def wants_lock(policy: PinnedPolicy, intent: Intent) -> bool:
@@ -41,7 +50,7 @@ def is_locked(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> boo
 
 def quarantined_hash(escalation: Escalation, intent: Intent) -> str:
     """``pod-template-hash`` of the revision that a rollback takes out of service."""
-    evidence = intent.evidence or escalation.spec.evidence
+    evidence = escalation.evidence(intent)
     return (evidence.pod_template_hash or "") if evidence else ""
 
 
@@ -90,9 +99,9 @@ def may_act(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) ->
 
 def was_applied(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> bool:
     """Whether the intent's write is known to have been accepted, now or in an earlier life of the operator."""
-    contained = escalation.status.containment
+    contained = escalation.status.containment(intent.action.axis)
     at_zero = intent.reason == Reason.ALREADY_AT_ZERO
-    if contained is not None and contained.intent == intent.id:
+    if contained is not None and contained.intent.id == intent.id:
         at = contained.pods_gone_at if at_zero else contained.applied_at  # what was at zero needed no write
         if at is not None:
             return True

@@ -216,7 +216,7 @@ def _resume(draft: Draft, decision: Decision) -> None:
     if found is None:
         return
     draft.resume = ResumeStatus(
-        intent=max((intent.id for intent in draft.escalation.spec.intents), default=1),
+        intent=max(draft.escalation.last_intent, 1),
         at=draft.now,
         by=found.people,
         steps=resume.steps(draft),

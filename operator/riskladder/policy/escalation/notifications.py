@@ -173,17 +173,16 @@ def _tell_owner(draft: Draft) -> None:
 
 def _tell_of_undoing(draft: Draft) -> None:
     """Whoever was told of the rung is told that somebody undoes the containment: the first time, and every tenth."""
-    containment = draft.containment
-    total = sum(u.count for u in containment.undone) if containment else 0
-    if containment is None or not total or not draft.is_contained:
+    undone = [found for containment in draft.containments.values() for found in containment.undone]
+    if not undone or not draft.is_contained:
         return
-    milestone = total // 10 * 10 or 1
-    last = max(containment.undone, key=lambda u: u.at)
+    milestone = sum(found.count for found in undone) // 10 * 10 or 1
+    last, intent = max(undone, key=lambda u: u.at), max(c.intent.id for c in draft.containments.values())
     message = f"{last.field_manager} undid the containment ({milestone} so far); done again: {summarise(draft)}"
     heard = {n.role for n in draft.notifications.values() if n.rung == draft.rung.number}
     for person in told(draft):
         if person.role in heard:  # whoever comes later was not told, where people have decided meanwhile
-            key = f"{draft.rung.number}/{person.role}/undone-{containment.intent}-{milestone}"
+            key = f"{draft.rung.number}/{person.role}/undone-{intent}-{milestone}"
             _put(draft, key, person.role, Reason.CONTAINED_AGAIN, message)
 
 

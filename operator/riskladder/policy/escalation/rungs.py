@@ -30,13 +30,13 @@ def current_tier(escalation: Escalation, group: Group | None) -> str:
     # The label is the tier it was opened at. Later it follows the status, and may be ahead of that after a crash.
     stored = escalation.status.tier or escalation.labels.get(LABEL_TIER, "")
     reached = [stored, group.live_tier if group else ""]
-    reached += [intent.tier for intent in escalation.spec.intents]
+    reached += [intent.tier for intent in escalation.intents]
     return max(reached, key=lambda tier: rank(policy, tier))
 
 
 def first(escalation: Escalation, tier: str, now: datetime) -> Rung:
     """The rung that an escalation opens on: its deadlines count from the intent or the evidence, not from the write."""
-    intent = next((i for i in escalation.spec.intents if i.tier == tier), None)
+    intent = next((i for i in escalation.intents if i.tier == tier), None)
     evidence = escalation.spec.evidence
     entered = intent.intended_at if intent else evidence.taken_at if evidence else now
     return _rung(1, tier_of(escalation.spec.policy, tier), tier, entered, Reason.ESCALATION_OPENED)
@@ -62,9 +62,9 @@ def opened_at(escalation: Escalation) -> datetime:
 def enter(draft: Draft, tier: str) -> None:
     """Enter the rung that breaches and containments call for, if it is another one."""
     escalation, rung = draft.escalation, draft.rung
-    last = max(escalation.spec.intents, key=lambda i: i.id, default=None)
+    last = escalation.intents[-1] if escalation.intents else None
     if rank(draft.policy, tier) > rank(draft.policy, rung.tier):
-        intent = next((i for i in escalation.spec.intents if i.tier == tier), None)
+        intent = next((i for i in escalation.intents if i.tier == tier), None)
         at = max(intent.intended_at, rung.entered_at) if intent else None
         move(draft, tier, Reason.TIER_RAISED, at=at, cause=_cause(draft, tier))
     elif draft.resume is not None and last is not None and draft.is_contained and rung.entered_at <= draft.resume.at:
