@@ -463,7 +463,7 @@ def test_wrong_particulars_are_exit_code_2(place: Place) -> None:
         (["accept-risk", name, "--until", "soon"], "'soon' is not a date"),
         (["accept-risk", name, "--until", "2020-01-01"], "is past"),
         (["escalate", name], "the highest tier of its policy"),
-        (["contain", name, "--tier", "high"], "leave out --ladder and --tier"),
+        (["contain", name, "--tier", "high"], "leave out --tier, and another --ladder"),
     ):
         result = place.run(*arguments, "-m", "x", "--role", "legal")
         assert (result.exit_code, says in result.stderr) == (2, True), result.stderr

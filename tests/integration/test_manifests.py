@@ -439,12 +439,10 @@ def test_escalation_is_written_by_the_operator_only(admin: Caller, operator_acco
     assert admin.create(namespace, escalation).is_refused_by("riskladder-writes", ONLY_OPERATOR)
     assert operator_account.create(namespace, escalation).code == 201
 
-    intent = escalation["spec"]["intent"] | {"id": 2}
     lock = {"metadata": {"labels": {"riskladder.dev/containment": "ScaleToZero"}}}
     for patch, subresource in (
         (lock, ""),
         ({"metadata": {"annotations": {"approved": "yes"}}}, ""),
-        ({"spec": {"intent": intent}}, ""),
         ({"status": {"tier": "baseline"}}, "status"),
     ):
         attempt = admin.merge(namespace, escalation, patch, subresource)

@@ -31,12 +31,12 @@ from riskladder.policy.snapshot import (
     Escalation,
     Ladder,
     PolicyInForce,
-    Settled,
     Signal,
     Snapshot,
     Stamps,
     TargetKey,
     breached_by,
+    latest,
     settled_by,
 )
 from riskladder.workloads.companions.suspend import Beside
@@ -236,7 +236,6 @@ class Scene:
         """What an operator sees."""
         over = [e for e in self.escalations if not e.is_open and self.target and e.spec.target.uid == self.target.uid]
         closed = [e for e in over if not e.spec.drill]
-        last = closed[-1] if closed else None
         pending = [d for d in self.decisions if find(d.status.conditions, ConditionType.ACCEPTED) is None]
         return Snapshot(
             key=KEY,
@@ -244,9 +243,9 @@ class Scene:
             ladders={item.name: item for item in self.ladders},
             signals=tuple(self.signals),
             escalations=tuple(e for e in self.escalations if e.is_open or _has_mail(e)),
-            last_closed=last.uid if last else "",
+            last_closed={e.spec.ladder.name: e.uid for e in closed},
             stamps=dict(self.stamps),
-            settled=settled_by(last) if last else Settled(),
+            settled=latest(one for e in self.escalations if not e.is_open for one in settled_by(e)),
             closed=frozenset(e.name for e in over),
             breached=frozenset(h for e in over for h in breached_by(e)),
             decisions={
@@ -259,15 +258,18 @@ class Scene:
         )
 
     def decide(self, action: str, role: str, by: str = "", **more: Any) -> Decision:
-        """Somebody decides on the newest escalation, in that role (as a person of the same name, unless given)."""
+        """Somebody decides on the newest escalation, in that role (as a person of the same name, unless given).
+
+        ``on`` names another escalation.
+        """
         number = len(self.decisions) + 1
         spec = {
-            "escalation": self.escalation.name,
+            "escalation": more.get("on") or self.escalation.name,
             "action": action,
             "role": role,
             "rationale": "I have looked at it",
             "decidedBy": {"username": by or f"{role}@bank.example"},
-            **{key: value for key, value in more.items() if key not in ("authorized", "created")},
+            **{key: value for key, value in more.items() if key not in ("authorized", "created", "on")},
         }
         self.decisions.append(
             Decision(
@@ -362,8 +364,9 @@ class Scene:
         assert self.target is not None
         if act.revision is not None:
             version = int(act.revision.hash.removeprefix("hash"))
-            fresh = workload(version, self.target.replicas)
-            self.target = replace(fresh, revisions=self.target.revisions, generation=self.target.generation)
+            fresh = workload(version, self.target.replicas, uid=self.target.uid, labels=self.target.labels)
+            at = self.target.generation
+            self.target = replace(fresh, revisions=self.target.revisions, generation=at, observed_generation=at)
         else:
             self.target = replace(
                 self.target, replicas=0, total_replicas=0, updated_replicas=0, pods=(), ready_endpoints=0
@@ -378,8 +381,8 @@ class Scene:
         text = write_hold(act.hold.model_copy(update={"uid": self.target.uid}))
         if act.intent.through is None:
             self.target = replace(self.target, carried=Carried(act.hold.escalation, act.lock, text))
-        if self.snapshot().open is not None:
-            self._stamp(self.escalation)
+        for escalation in self.snapshot().open:
+            self._stamp(escalation)
 
     def intend(self) -> None:
         """Save what is intended and no more: so it is where the API server refuses what contains."""
@@ -430,15 +433,19 @@ class Scene:
         """Keys of everything recorded, in order."""
         return [entry.key for entry in self.entries if entry.recorded]
 
-    def condition(self, kind: ConditionType) -> Condition:
-        """A condition of the newest escalation."""
-        found = find(self.escalation.status.conditions, kind)
+    def under(self, name: str) -> Escalation:
+        """The newest escalation of that ladder."""
+        return next(e for e in reversed(self.escalations) if e.spec.ladder.name == name)
+
+    def condition(self, kind: ConditionType, of: Escalation | None = None) -> Condition:
+        """A condition of an escalation, by default the newest."""
+        found = find((of or self.escalation).status.conditions, kind)
         assert found is not None, f"{kind} is missing"
         return found
 
-    def reason(self, kind: ConditionType) -> tuple[str, str]:
+    def reason(self, kind: ConditionType, of: Escalation | None = None) -> tuple[str, str]:
         """Its status and reason."""
-        found = self.condition(kind)
+        found = self.condition(kind, of)
         return str(found.status), found.reason
 
 

@@ -200,7 +200,7 @@ class Story(Scene):
             if not self.slow:
                 self.drain()
         self.hold(act)
-        escalation = self.snapshot().open
+        escalation = next((e for e in self.snapshot().open if e.name == act.escalation), None)
         if act.again and escalation is not None:
             update = record_undone(escalation, act.intent, act.undone_by, self.now)
             if update is not None:

@@ -203,8 +203,8 @@ class Server:
         assert goes_back or after["spec"]["replicas"] == 0
         hold = json.loads(after["metadata"].get("annotations", {}).get(ANNOTATION_CONTAINMENT, "null"))
         assert hold, "invariant 2: an act that does not say why"
-        name, intent, evidence = hold["escalation"], hold["intent"], hold["evidence"]
-        assert after["metadata"]["labels"][LABEL_CONTAINED_BY] == name, "invariant 2: an act without its label"
+        assert after["metadata"]["labels"][LABEL_CONTAINED_BY] == hold["escalation"], "invariant 2: without its label"
+        name, intent, evidence = self._acted_for(hold, action, after)
         assert hold["uid"] == hold["target"]["uid"] == after["metadata"]["uid"], "invariant 2: a hold of another object"
         assert intent["action"] == action, "invariant 2: an act that no intent names"
         assert hold["signal"]["uid"].startswith("uid-"), "invariant 2: an act without the signal that caused it"
@@ -225,11 +225,27 @@ class Server:
         limit = len(self.intended[name, action]) + self.disturbed
         assert self.acts[name, action] <= limit, "invariant 3: contained twice, and nobody had undone it"
 
+    def _acted_for(self, hold: Document, action: str, after: Document) -> tuple[str, Document, Document]:
+        """Escalation, intent and evidence of an act: the object carries the hold for the safest state, whoever acts."""
+        own = (hold["escalation"], hold["intent"], hold["evidence"])
+        if hold["intent"]["action"] == action:
+            return own
+        for escalation in self.all(ESCALATIONS):
+            for intent in intents(escalation):
+                landed = intent.get("podTemplateHash") in (None, hash_of(after["spec"]["template"]))
+                if intent["action"] == action and intent["id"] > resumed(escalation) and landed:
+                    evidence = intent.get("evidence") or escalation["spec"]["evidence"]
+                    return escalation["metadata"]["name"], intent, evidence
+        return own
+
     def _check_restored(self, after: Document) -> None:
-        """Invariant 6: nothing is brought back without a quorum of people whom the server knows."""
+        """Invariant 6: nothing is restored without a quorum of people who are known, nor while another ladder holds."""
         ours = [e for e in self.all(ESCALATIONS) if e["spec"]["target"]["uid"] == after["metadata"]["uid"]]
         ended = [e for e in ours if resumed(e) and resumed(e) == max(i["id"] for i in intents(e))]
-        assert ended, "invariant 6: restored without a decision"
+        ended = [e for e in ended if after["spec"]["replicas"] in e["status"]["resume"].get("steps", ())]
+        assert ended, "invariant 6: restored without a decision, or to another number"
+        held = [i for e in ours if not is_over(e) for i in intents(e) if i["id"] > resumed(e)]
+        assert "ScaleToZero" not in [i["action"] for i in held], "invariant 6: restored while another ladder holds it"
         for escalation in ended:
             decisions = [d for d in escalation["status"]["decisions"] if d["counted"] and d["action"] == "Resume"]
             met = next(d for d in reversed(decisions) if d["reason"] == "QuorumMet")
@@ -237,8 +253,6 @@ class Server:
             assert {d["role"] for d in votes} == {"legal", "model-risk"}, "invariant 6: restored by too few"
             assert len({d["by"] for d in votes}) >= 2, "invariant 6: restored by one person"
             assert {d["uid"] for d in votes} <= self.proved, "invariant 6: restored by somebody who proved nothing"
-            steps = escalation["status"]["resume"].get("steps", ())
-            assert after["spec"]["replicas"] in steps, "invariant 6: restored to another number"
 
     def _check(self, resource: Resource, before: Document | None, after: Document) -> None:
         if resource is RECORDS:
@@ -266,6 +280,12 @@ def intents(escalation: Document) -> list[Document]:
     if not status.get("containments") and not status.get("resume"):
         return [spec["intent"]] if "intent" in spec else []
     return sorted((found["intent"] for found in status.get("containments", ())), key=lambda i: i["id"])
+
+
+def is_over(escalation: Document) -> bool:
+    """Whether it is closed."""
+    conditions = escalation.get("status", {}).get("conditions", ())
+    return any((c["type"], c["status"]) == ("Closed", "True") for c in conditions)
 
 
 def resumed(escalation: Document) -> int:

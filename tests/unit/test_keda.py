@@ -138,7 +138,7 @@ def test_what_is_given_back_is_what_stood_there() -> None:
     status = escalation.status.model_copy(update={"companions": (open_again,)})
     scene.escalations = [replace(escalation, status=status)]
     scene.beside = {("ScaledObject", "scorer"): seen_as("0")}
-    switched = list(companions.switches(scene.snapshot(), scene.now))
+    switched = list(companions.switches(scene.snapshot()))
     assert [(s.suspend, s.value) for s in switched] == [(False, "3")]
 
 

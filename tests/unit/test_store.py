@@ -342,7 +342,7 @@ def closed(cache: Cache, previous: str, uid: str, created: str) -> None:
     done = {"type": "Closed", "status": "True", "reason": "Cleared", "lastTransitionTime": CREATED}
     opening = Scene([signal(bias=0.3)]).acted().opening
     assert opening is not None
-    about = {"namespace": NAMESPACE, "name": escalation_name(KEY.name, "target-uid", previous), "uid": uid}
+    about = {"namespace": NAMESPACE, "name": escalation_name(KEY.name, "target-uid", "credit", previous), "uid": uid}
     obj = {"metadata": about, "spec": opening.spec.to_api(), "status": {"conditions": [done]}}
     cache.put(ESCALATIONS, obj, creationTimestamp=created)
 
@@ -356,7 +356,7 @@ def test_last_closed_is_the_last_episode_though_all_are_of_one_second(
     with_target(cache)
     for index in order:
         closed(cache, ("", *uids)[index], uids[index], CREATED)
-    assert cache.snapshot().last_closed == uids[-1]
+    assert cache.snapshot().last_closed == {"credit": uids[-1]}
     assert cache.snapshot().escalations == ()
 
 
@@ -364,7 +364,7 @@ def test_last_closed_is_the_newest_where_older_ones_have_been_deleted(cache: Cac
     with_target(cache)
     closed(cache, "", "x", "2026-11-24T06:00:00Z")
     closed(cache, "deleted", "a", "2026-11-24T07:00:00Z")
-    assert cache.snapshot().last_closed == "a"
+    assert cache.snapshot().last_closed == {"credit": "a"}
 
 
 def test_open_escalations_are_told_by_ladder_and_deletions_while_open_once(cache: Cache) -> None:

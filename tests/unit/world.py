@@ -69,6 +69,12 @@ POLICIES: dict[str, Callable[[Document], object]] = {
 }
 
 
+TWO = "two ladders"
+"""The policy under which signal b is another ladder's, which scales to zero where the first rolls back."""
+SECOND = "privacy"
+POLICIES[TWO] = contain_by("Rollback")
+
+
 class World:
     """One target, its ladder, its signals, a controller that rolls out, and two operators."""
 
@@ -77,6 +83,7 @@ class World:
         self.server = Server()
         self._pods = 0
         self._ladder = edited(edited(LADDER, POLICIES[policy]), with_people)
+        self._second = edited(edited(LADDER, contain_by("ScaleToZero")), with_people) if policy == TWO else None
         self.votes = 0
         self._put_ladder()
         self.create(2)
@@ -95,7 +102,8 @@ class World:
         """A monitor reports, late, early or twice."""
         at = self.now + timedelta(minutes=minutes)
         self.newest = max(self.newest, at)
-        spec = signal_document(at=at, source="monitor", bias=value)
+        ladder = SECOND if name == "b" and self._second is not None else "credit"
+        spec = signal_document(at=at, source="monitor", ladder=ladder, bias=value)
         before = self.server.find(SIGNALS, name)
         self.server.save(SIGNALS, {**(before or {"metadata": {"name": name}}), "spec": spec})
 
@@ -267,6 +275,8 @@ class World:
     def _put_ladder(self) -> None:
         before = self.server.find(LADDERS, "credit") or {"metadata": {"name": "credit"}}
         self.server.save(LADDERS, {**before, "spec": copy.deepcopy(self._ladder)})
+        if self._second is not None and self.server.find(LADDERS, SECOND) is None:
+            self.server.save(LADDERS, {"metadata": {"name": SECOND}, "spec": copy.deepcopy(self._second)})
 
     def _change(self, resource: Any, edit: Callable[[Document], object]) -> None:
         target = self.server.find(resource, KEY.name)
@@ -311,19 +321,22 @@ class World:
         accepted = max(until, default="") > format_time(self.now)
         if target is not None and breached and not suspended and not accepted:
             assert [e for e in ours if intents(e)], "invariant 1: a containing breach stands, no intent"
-        assert len(ours) <= 1, "one open escalation for each target"
+        ladders = [e["spec"]["ladder"]["name"] for e in ours]
+        assert len(ladders) == len(set(ladders)), "one open escalation for each target and ladder"
+        in_force = [e for e in ours if any(i["id"] > resumed(e) for i in intents(e))]
         for escalation in ours:
-            known = intents(escalation)
-            if target is None or not known or suspended:
+            known, acts = intents(escalation), not suspended or escalation["spec"]["ladder"]["name"] == SECOND
+            if target is None or not known or not acts:
                 continue
             by = target["metadata"]["labels"].get(LABEL_CONTAINED_BY)
             if known[-1]["id"] > resumed(escalation):
                 for intent in known:
                     if intent["id"] > resumed(escalation):
                         self._is_contained(escalation, intent, target)
-                assert by == escalation["metadata"]["name"] or "through" in known[-1], "contained, and not held"
+                holders = [e["metadata"]["name"] for e in in_force]
+                assert by in holders or "through" in known[-1], "contained, and not held"
             else:
-                assert by is None, "resumed, and still held"
+                assert by != escalation["metadata"]["name"], "resumed, and still held"
                 assert escalation["status"]["resume"].get("appliedAt"), "resumed, and never restored"
                 assert condition(escalation, "Contained").startswith("False")
         self._is_indexed(target)
@@ -342,7 +355,8 @@ class World:
             and not condition(e, "Closed").startswith("True")
             and any(i["action"] in ("ScaleToZero", "Rollback") and i["id"] > resumed(e) for i in intents(e))
         }
-        assert listed == locked, "the index does not list what is contained"
+        assert listed <= locked, "the index lists what is not contained"
+        assert bool(listed) == bool(locked), "the index does not list what is contained"
 
     def _is_judged(self) -> None:
         """Every decision was judged, is on record once, and says what its escalation and the record say."""
@@ -370,7 +384,7 @@ class World:
         keys = [r["spec"]["detail"]["key"].removeprefix(f"{uid}/") for r in said(self.server.all(RECORDS))]
         assert keys.count("opened") == 1
         assert f"contained/{intent['id']}" in keys
-        if intent["reason"] != "AlreadyAtZero":
+        if intent["reason"] not in ("AlreadyAtZero", "AlreadyContained"):
             assert f"applied/{intent['id']}" in keys
 
 

@@ -189,6 +189,15 @@ class Through(Model):
     backend: ObjectName | None = Field(None, description="Of an HTTPRoute, the Service that serves instead.")
 
 
+class Restore(Model):
+    """What a Resume restores."""
+
+    replicas: Count | None = Field(None, description="Replicas.")
+    revision: RevisionText | None = Field(None, description="Revision.")
+    pod_template_hash: RevisionText | None = Field(None, description="Hash of the pod template.")
+    fields: SavedFields = Field((), description="Further fields, as they were.")
+
+
 class Intent(Model):
     """What a containment is to do, saved in the write that does it. Never changed, at most one act for each."""
 
@@ -211,6 +220,9 @@ class Intent(Model):
     )
     decision: ObjectName | None = Field(None, description="The EscalationDecision that demands it, if a person did.")
     evidence: Evidence | None = Field(None, description="The workload before it, if not as in spec.evidence.")
+    restore: Restore | None = Field(
+        None, description="What a Resume restores, where another escalation had contained the model before."
+    )
     replaces: Annotated[int, Field(ge=1)] | None = Field(
         None, description="The intent on the other axis that could no longer be carried out, and ends with this one."
     )
@@ -315,15 +327,6 @@ class Contest(Model):
     since: Timestamp = Field(description="When it began; a minute of peace ends it.")
     count: Annotated[int, Field(ge=1)] = Field(1, description="How often it was undone since.")
     raised: bool = Field(False, description="Whether the next rung was entered because of it.")
-
-
-class Restore(Model):
-    """What a Resume brings back."""
-
-    replicas: Count | None = Field(None, description="Replicas.")
-    revision: RevisionText | None = Field(None, description="Revision.")
-    pod_template_hash: RevisionText | None = Field(None, description="Hash of the pod template.")
-    fields: SavedFields = Field((), description="Further fields, as they were.")
 
 
 class SuspendedStatus(Model):

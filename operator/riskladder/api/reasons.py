@@ -101,6 +101,7 @@ class Reason(StrEnum):
     FELL_BACK = "FellBack"
     ISOLATED = "Isolated"
     ALREADY_AT_ZERO = "AlreadyAtZero"
+    ALREADY_CONTAINED = "AlreadyContained"
     ROLLBACK_IMPOSSIBLE = "RollbackImpossible"
     FALLBACK_IMPOSSIBLE = "FallbackImpossible"
     ISOLATE_IMPOSSIBLE = "IsolateImpossible"

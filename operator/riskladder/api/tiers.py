@@ -70,6 +70,11 @@ class ContainmentAction(StrEnum):
         on_workload = (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK)
         return Axis.WORKLOAD if self in on_workload else Axis.TRAFFIC
 
+    @property
+    def strength(self) -> int:
+        """How safe the safe state is, from 1 to 3: a further intent is only ever for a safer one."""
+        return {ContainmentAction.SCALE_TO_ZERO: 3, ContainmentAction.ISOLATE: 2}.get(self, 1)
+
 
 class Trigger(Model):
     """A threshold on one indicator. Crossing it, often enough in a row, breaches the tier."""

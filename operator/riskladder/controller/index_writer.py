@@ -15,6 +15,13 @@ from riskladder.cluster.client import Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import INDEXES
 from riskladder.controller.caches.store import Store
 from riskladder.policy.containment.state import in_force
+from riskladder.policy.snapshot import Escalation
+
+
+def _safest_last(escalation: Escalation) -> tuple[int, str]:
+    """Where several escalations hold one workload, the entry is that of the safest state."""
+    intent = in_force(escalation).get(Axis.WORKLOAD)
+    return (intent.action.strength if intent is not None else 0, escalation.name)
 
 
 class IndexWriter:
@@ -52,7 +59,7 @@ class IndexWriter:
     def wanted(self, namespace: str) -> ContainmentIndexSpec:
         """Return everything that is contained and locked in a namespace."""
         targets: dict[str, IndexedTarget] = {}
-        for escalation in sorted(self._store.open_escalations(), key=lambda e: e.name):
+        for escalation in sorted(self._store.open_escalations(), key=_safest_last):
             intent = in_force(escalation).get(Axis.WORKLOAD) if escalation.namespace == namespace else None
             runtime = self._store.runtimes.by_kind.get(escalation.spec.target.kind)
             if intent is None or runtime is None:

@@ -216,13 +216,13 @@ class Reconciler:
             seeks=self._workloads.seeks,
         )
         snapshot = with_holds(self._with_pending(snapshot))
-        escalation = snapshot.open
-        if escalation is not None and snapshot.target is not None:
+        stamps = dict(snapshot.stamps)
+        for escalation in snapshot.open if snapshot.target is not None else ():
             for intent in state.in_force(escalation).values():
                 self._stamp(snapshot, escalation, intent)
-                if stamps := self._stamps.get((escalation.uid, intent.id)):
-                    snapshot = replace(snapshot, stamps={**snapshot.stamps, (escalation.uid, intent.id): stamps})
-        return snapshot
+                if known := self._stamps.get((escalation.uid, intent.id)):
+                    stamps[escalation.uid, intent.id] = known
+        return replace(snapshot, stamps=stamps)
 
     def _with_pending(self, snapshot: Snapshot) -> Snapshot:
         """Add what has been contained and has no Escalation yet; what is known of it passes to the Escalation."""
@@ -309,9 +309,8 @@ class Reconciler:
         """Whether a containment has been applied and is not proved yet."""
         if snapshot.pending is not None:
             return True
-        escalation = snapshot.open
-        active = state.in_force(escalation).values() if escalation else ()
-        known = [self._stamps.get((escalation.uid, intent.id)) for intent in active if escalation]
+        active = [(e.uid, intent.id) for e in snapshot.open for intent in state.in_force(e).values()]
+        known = [self._stamps.get(key) for key in active]
         return any(stamps is not None and stamps.pods_gone_at is None for stamps in known)
 
     def _sleep(self, key: TargetKey, plan: Plan) -> None:
@@ -331,7 +330,9 @@ class Reconciler:
             )
             return
         with self._watching_permissions(key.namespace):
-            escalation = await self._save(key, plan) if plan.opens else snapshot.open
+            name = plan.act.escalation if plan.act is not None else ""
+            known = next((e for e in snapshot.open if e.name == name), None)
+            escalation = await self._save(key, plan) if plan.opens else known
             if plan.opens and escalation is None:
                 self.scheduler.add(key, urgent=True)
                 return
@@ -402,11 +403,11 @@ class Reconciler:
             stamp = (escalation.uid, act.intent.id)
             before = self._stamps.get(stamp, Stamps())
             self._stamps[stamp] = replace(before, applied_at=before.applied_at or at)
-        elif act.hold is not None:
+        elif act.hold is not None and (act.hold.escalation, act.hold.intent.id) == (act.escalation, act.intent.id):
             known = self._pending.get(key)
             if known is None or (known.hold.escalation, known.hold.intent.id) != (act.hold.escalation, act.intent.id):
                 self._pending[key] = Pending(act.hold, act.policy, Stamps(applied_at=at))
-        name = act.hold.escalation if act.hold else escalation.name if escalation else ""
+        name = act.escalation
         self._observe("applied", act.action, self._seen.get(key, act.intent.intended_at), at)
         log.info(
             "contained",
@@ -644,5 +645,5 @@ class Reconciler:
 
 def _is_restoring(snapshot: Snapshot) -> bool:
     """Whether something is still to be brought back."""
-    resume = snapshot.open.status.resume if snapshot.open else None
-    return resume is not None and resume.applied_at is None
+    resumed = [escalation.status.resume for escalation in snapshot.open]
+    return any(resume is not None and resume.applied_at is None for resume in resumed)

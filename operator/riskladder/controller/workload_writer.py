@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -219,8 +220,13 @@ class WorkloadWriter:
         """Bring back what a containment took away: a compare-and-swap on the workload as it was seen."""
         assert snapshot.target is not None  # noqa: S101
         write = snapshot.target.runtime.restore(snapshot.target, restoring.replicas, restoring.fields)
-        if write.subresource is None:  # what is brought back is held no more, in the same write
-            write = Write([*write.patch, *release_patch(snapshot.target.carried)])
+        target, hold = snapshot.target, restoring.hold
+        if write.subresource is None and hold is not None:  # another escalation holds it still
+            hold = hold.model_copy(update={"uid": target.uid})
+            more = hold_patch(target.carried, hold, restoring.lock, version=target.resource_version)
+            write = Write([*write.patch, *more])
+        elif write.subresource is None:  # what is restored is held no more, in the same write
+            write = Write([*write.patch, *release_patch(target.carried)])
         await self._patch(key, snapshot.target, write)
         log.info(
             "restored",
@@ -283,10 +289,10 @@ class WorkloadWriter:
             return str(problem)[:500]
         return ""
 
-    async def look_beside(self, key: TargetKey, escalation: Escalation | None) -> dict[tuple[str, str], Beside]:
-        """See what belongs to a containment beside the model; nothing of it is watched."""
-        found = await self._look_for_scalers(key, escalation) if escalation else {}
-        for kind, name in companions.wanted(escalation) if escalation else ():
+    async def look_beside(self, key: TargetKey, escalations: Sequence[Escalation]) -> dict[tuple[str, str], Beside]:
+        """Return the companion workloads of the containments of a target; nothing of them is watched."""
+        found = await self._look_for_scalers(key, escalations)
+        for kind, name in sorted({place for e in escalations for place in companions.wanted(e)}):
             if (kind, name) in found:
                 continue
             problem = self._problem(key.namespace, kind, name)
@@ -304,10 +310,12 @@ class WorkloadWriter:
                 found[kind, name] = replace(seen, problem=seen.problem or problem)
         return found
 
-    async def _look_for_scalers(self, key: TargetKey, escalation: Escalation) -> dict[tuple[str, str], Beside]:
+    async def _look_for_scalers(
+        self, key: TargetKey, escalations: Sequence[Escalation]
+    ) -> dict[tuple[str, str], Beside]:
         """The ScaledObjects that scale a target which has to stay at zero: no policy names them."""
         runtime = self._store.runtimes.by_kind.get(key.kind)
-        if runtime is None or not self.seeks or not companions.sought(escalation):
+        if runtime is None or not self.seeks or not any(map(companions.sought, escalations)):
             return {}
         resource, found = keda.SCALEDOBJECTS, {}
         try:

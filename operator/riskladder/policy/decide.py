@@ -20,8 +20,10 @@ from riskladder.policy.containment.holds import (
     with_hold,
     with_holds,
 )
-from riskladder.policy.containment.opening import open_escalation
+from riskladder.policy.containment.opening import openings
+from riskladder.policy.containment.others import lock_of, place_of
 from riskladder.policy.containment.resume import liftings, restoring
+from riskladder.policy.containment.state import NO_WRITE
 from riskladder.policy.drills import open_drill, rehearsal
 from riskladder.policy.plan import Act, DecisionUpdate, EscalationUpdate, Opening, Plan, SignalUpdate
 from riskladder.policy.signals.evaluate import rank
@@ -58,18 +60,24 @@ def decide(snapshot: Snapshot, now: datetime, *, urgent: bool = True) -> Plan:
 
 
 def _containment(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Plan | None:
-    """Return the writes of the first phase, if any is due; a drill is opened after everything real."""
-    escalation = snapshot.open
-    if escalation is None:
-        if (opened := open_escalation(snapshot, judgement, now)) is not None:
-            return _open_with(snapshot, *opened)
-    else:
-        if (raised := raise_escalation(snapshot, judgement, escalation, now)) is not None:
-            return _raise_with(snapshot, escalation, *raised)
-        if (act := carry_out(snapshot, judgement, escalation)) is not None:
-            return Plan(act=act)
+    """Return the writes of the first phase, if any is due: of all ladders, what leads to the safest state comes first.
+
+    What needs no act comes after that, and a drill after everything real.
+    """
+    plans = [plan for e in snapshot.open if (plan := _further(snapshot, judgement, e, now)) is not None]
+    plans += [_open_with(snapshot, opening, act) for opening, act in openings(snapshot, judgement, now)]
+    if plans:
+        return max(plans, key=lambda plan: (plan.act.action.strength, plan.act.tier_rank) if plan.act else (0, 0))
     drill = open_drill(snapshot, judgement, now)
     return Plan(opening=drill) if drill is not None else None
+
+
+def _further(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Plan | None:
+    """Return the writes of the first phase that an open escalation still needs, if any."""
+    if (raised := raise_escalation(snapshot, judgement, escalation, now)) is not None:
+        return _raise_with(snapshot, escalation, *raised)
+    act = carry_out(snapshot, escalation)
+    return Plan(act=act) if act is not None else None
 
 
 def _open_with(snapshot: Snapshot, opening: Opening, act: Act | None) -> Plan:
@@ -80,8 +88,9 @@ def _open_with(snapshot: Snapshot, opening: Opening, act: Act | None) -> Plan:
     """
     if act is None or not _says_why(snapshot, act):
         return Plan(opening=opening, act=_after_saving(snapshot, act))
-    act = replace(act, policy=opening.spec.policy)
-    return Plan(act=with_hold(act, of_opening(opening, act.intent), locked=LABEL_CONTAINMENT in opening.labels))
+    own = act.intent if LABEL_CONTAINMENT in opening.labels else None
+    lock = lock_of(snapshot, place_of(act.intent), own=own)
+    return Plan(act=with_hold(replace(act, policy=opening.spec.policy), of_opening(opening, act.intent), lock=lock))
 
 
 def _raise_with(snapshot: Snapshot, escalation: Escalation, act: Act, lock: bool) -> Plan:
@@ -91,37 +100,38 @@ def _raise_with(snapshot: Snapshot, escalation: Escalation, act: Act, lock: bool
     hold = of_escalation(escalation, act.intent, tier) if _says_why(snapshot, act) else None
     if hold is None:
         return Plan(rising=rising(escalation, act.intent), act=_after_saving(snapshot, act))
-    return Plan(act=with_hold(act, hold, locked=lock))
+    place = place_of(act.intent)
+    return Plan(act=with_hold(act, hold, lock=lock_of(snapshot, place, own=act.intent if lock else None)))
 
 
 def _says_why(snapshot: Snapshot, act: Act) -> bool:
-    """Return whether the write that contains can say why in the same instant."""
+    """Return whether there is a write that contains, and it can say why in the same instant."""
+    if act.intent.reason == Reason.ALREADY_CONTAINED:
+        return False
     return snapshot.target is not None and not snapshot.obstacle and is_carried(snapshot.target, act.intent)
 
 
 def _after_saving(snapshot: Snapshot, act: Act | None) -> Act | None:
     """Return the act that follows once it is saved why: none where nothing is left to do, or it was refused."""
-    is_done = act is not None and act.intent.reason == Reason.ALREADY_AT_ZERO
+    is_done = act is not None and act.intent.reason in NO_WRITE
     return None if is_done or snapshot.obstacle else act
 
 
 def _next_change(snapshot: Snapshot, judgement: Judgement) -> datetime | None:
     changes = [v.next_change for v in judgement.verdicts.values() if v.next_change]
-    if snapshot.settled.acceptance is not None:
-        changes.append(snapshot.settled.acceptance.until)
+    changes += [settled.acceptance.until for settled in snapshot.settled if settled.acceptance is not None]
     return min(changes, default=None)
 
 
 def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: datetime | None) -> Plan:
     """The writes of the second phase: only what differs from what is stored."""
-    current = snapshot.open
     wakes = [wake] if wake and wake > now else []
     updates: list[EscalationUpdate] = []
     judged: list[DecisionUpdate] = []
     for escalation in snapshot.escalations:
         written = write_trail(snapshot, judgement, escalation, now)
         if isinstance(written, datetime):
-            return Plan(settlement=settle(snapshot, judgement), wake_at=min([*wakes, written]))
+            return Plan(settlement=settle(snapshot), wake_at=min([*wakes, written]))
         if written.wake_at is not None:
             wakes.append(written.wake_at)
         updates.append(written.update)
@@ -129,24 +139,25 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
     by_uid = {update.escalation.uid: update for update in updates}
     signals: list[SignalUpdate] = []
     for signal in snapshot.signals:
+        current = snapshot.open_under(signal.spec.ladder) if signal.spec else None
         changed = update_signal(snapshot, judgement, signal, current, by_uid.get(current.uid) if current else None, now)
         if changed.status != signal.status:
             signals.append(changed)
     # A stream is taken over before it is let go: killed between the two writes, nobody counts it from one again.
     signals.sort(key=lambda u: max((o.observed_at for o in u.status.observed), default=_NEVER), reverse=True)
     changed_escalations = tuple(u for u in updates if u.entries or u.labels or u.status != u.escalation.status)
-    drill, settled = snapshot.drill, not changed_escalations
+    settled = not changed_escalations
     back = restoring(snapshot, judgement, now) if settled else None
     given_back = liftings(snapshot) if settled else ()
     return Plan(
         escalations=changed_escalations,
         signals=tuple(signals),
         decisions=tuple(judged),
-        settlement=settle(snapshot, judgement),
+        settlement=settle(snapshot),
         restoring=back,
         liftings=given_back,
         upkeep=tuple(upkeep(snapshot)) if settled and not back and not given_back else (),
-        switches=tuple(switches(snapshot, now)) if settled else (),
-        rehearsal=rehearsal(snapshot, drill) if drill is not None and settled else None,
+        switches=tuple(switches(snapshot)) if settled else (),
+        rehearsal=rehearsal(snapshot) if settled else None,
         wake_at=min(wakes, default=None),
     )

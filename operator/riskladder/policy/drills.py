@@ -35,9 +35,10 @@ def drill_name(target_name: str, target_uid: str, signal: Signal) -> str:
 def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Opening | None:
     """The drill that a drill signal asks for, unless one is under way or it has had its drill."""
     workload = snapshot.target
-    if workload is None or snapshot.drill is not None:
+    if workload is None:
         return None
-    for group in judgement.drills:
+    under_way = {drill.spec.ladder.name for drill in snapshot.drills}
+    for group in (g for g in judgement.drills if g.ladder.name not in under_way):
         tier = next(iter(group.breached()), None)
         if tier is None or group.suspended:
             continue
@@ -57,8 +58,13 @@ def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Openi
     return None
 
 
-def rehearsal(snapshot: Snapshot, escalation: Escalation) -> Rehearsal | None:
-    """The containment of a drill that has not been tried yet."""
+def rehearsal(snapshot: Snapshot) -> Rehearsal | None:
+    """Return the containment of a drill that has not been tried yet."""
+    found = (_rehearsal(snapshot, drill) for drill in snapshot.drills)
+    return next((rehearsal for rehearsal in found if rehearsal is not None), None)
+
+
+def _rehearsal(snapshot: Snapshot, escalation: Escalation) -> Rehearsal | None:
     intent = next(iter(escalation.intents), None)
     workload = snapshot.target
     if not escalation.spec.drill or intent is None or workload is None or escalation.status.containments:

@@ -66,6 +66,8 @@ class Act:
     """It had been contained under this intent before: somebody undid it."""
     undone_by: str = ""
     """Field manager that did."""
+    escalation: str = ""
+    """Name of the escalation that it is done for."""
     hold: Hold | None = None
     """What the object is to carry of it, in the same write; ``None`` where that cannot be."""
     lock: str = ""
@@ -124,12 +126,16 @@ class DecisionUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Restoring:
-    """Bring back what a containment took away: a counted decision ended it."""
+    """Restore what a containment took away: a counted decision ended it."""
 
     escalation: Escalation
     replicas: int
     fields: Mapping[str, str | None] = field(default_factory=dict)
     """Further fields as they were: JSON by JSON Pointer, ``None`` where it was absent."""
+    hold: Hold | None = None
+    """The hold of another escalation that the workload is to carry afterwards."""
+    lock: str = ""
+    """The action that the lock is to hold it to then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -182,23 +182,38 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What people have settled about a target, after they closed its last escalation."""
+    """What people have settled about a target of that name, under one ladder, by a close or a Resume."""
 
-    closed_at: datetime | None = None
-    """Breaches observed until then, of the tier it stood at or a lower one, have been dealt with."""
-    tier: str = ""
+    ladder: str
+    tier: str
+    until: datetime
+    """Breaches observed until then, of that tier or a lower one, have been dealt with."""
     acceptance: RiskAcceptance | None = None
     """A risk acceptance that outlasts the escalation it was given in."""
-    ladder: str = ""
-    """The ladder under which it was."""
+    closed: bool = True
+    """Whether it was by a close."""
 
 
-def settled_by(escalation: Escalation) -> Settled:
-    """What a closed escalation settled: nothing, unless people closed it."""
-    status = escalation.status
-    closed_at = status.closed_at if status.resolution is not None else None
-    accepted = status.risk_acceptance if status.resolution is Resolution.RISK_ACCEPTED else None
-    return Settled(closed_at, status.tier or "", accepted, escalation.spec.ladder.name)
+def settled_by(escalation: Escalation) -> tuple[Settled, ...]:
+    """Return what people settled by an escalation that is over: nothing by a drill."""
+    status, ladder = escalation.status, escalation.spec.ladder.name
+    tier, found = status.tier or "", []
+    if escalation.spec.drill:
+        return ()
+    if status.resume is not None:
+        found.append(Settled(ladder, tier, status.resume.at, closed=False))
+    if status.resolution is not None and status.closed_at is not None:
+        accepted = status.risk_acceptance if status.resolution is Resolution.RISK_ACCEPTED else None
+        found.append(Settled(ladder, tier, status.closed_at, accepted))
+    return tuple(found)
+
+
+def latest(settled: Iterable[Settled]) -> tuple[Settled, ...]:
+    """Return the latest settlement of each ladder and tier, in the order of their times."""
+    found: dict[tuple[str, str], Settled] = {}
+    for one in sorted(settled, key=lambda s: s.until):
+        found[one.ladder, one.tier] = one
+    return tuple(sorted(found.values(), key=lambda s: s.until))
 
 
 def breached_by(escalation: Escalation) -> frozenset[str]:
@@ -220,13 +235,14 @@ class Snapshot:
     signals: tuple[Signal, ...]
     escalations: tuple[Escalation, ...]
     """The open escalations of targets of this kind and name, whatever their uid."""
-    last_closed: str = ""
-    """uid of the newest closed escalation of this very target (same uid), or empty."""
+    last_closed: Mapping[str, str] = field(default_factory=dict)
+    """By ladder: uid of its newest closed escalation of this very target (same uid)."""
     stamps: Mapping[tuple[str, int], Stamps] = field(default_factory=dict)
     """By escalation uid and intent id."""
     unsupported: str = ""
     """Why the target's kind is not dealt with; empty where it is."""
-    settled: Settled = Settled()
+    settled: tuple[Settled, ...] = ()
+    """What people have settled about targets of this name, the latest of each ladder and tier."""
     closed: frozenset[str] = frozenset()
     """Names of the closed escalations of this very target."""
     rehearsals: Mapping[tuple[str, int], tuple[datetime, str]] = field(default_factory=dict)
@@ -261,20 +277,33 @@ class Snapshot:
         return found is not None and found.spec is not None and found.spec.suspended
 
     @property
-    def open(self) -> Escalation | None:
-        """The escalation that binds the target as it is now: open, and of the same uid where the target exists."""
+    def open(self) -> tuple[Escalation, ...]:
+        """The escalations that bind the target as it is now, one for each ladder: open, and of the same uid.
+
+        Where the target does not exist, those of any uid.
+        """
         return self._open(drill=False)
 
     @property
-    def drill(self) -> Escalation | None:
-        """The drill that is under way on the target."""
+    def drills(self) -> tuple[Escalation, ...]:
+        """The drills that are under way on the target, one for each ladder."""
         return self._open(drill=True)
 
-    def _open(self, *, drill: bool) -> Escalation | None:
-        candidates = [e for e in self.escalations if e.is_open and e.spec.drill is drill]
-        if self.target is not None:
-            candidates = [e for e in candidates if e.spec.target.uid == self.target.uid]
-        return min(candidates, key=lambda e: e.name, default=None)
+    def open_under(self, ladder: str) -> Escalation | None:
+        """Return the escalation of that ladder that binds the target, if there is one."""
+        return next((e for e in self.open if e.spec.ladder.name == ladder), None)
+
+    def settled_under(self, ladder: str) -> tuple[Settled, ...]:
+        """Return what people have settled under that ladder, in the order of their times."""
+        return tuple(s for s in self.settled if s.ladder == ladder)
+
+    def _open(self, *, drill: bool) -> tuple[Escalation, ...]:
+        found: dict[str, Escalation] = {}
+        for escalation in sorted(self.escalations, key=lambda e: e.name):
+            is_other = self.target is not None and escalation.spec.target.uid != self.target.uid
+            if escalation.is_open and escalation.spec.drill is drill and not is_other:
+                found.setdefault(escalation.spec.ladder.name, escalation)
+        return tuple(found.values())
 
 
 def pin(spec: EscalationLadderSpec) -> PinnedPolicy:

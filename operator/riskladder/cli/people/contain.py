@@ -98,12 +98,14 @@ def contain(
         if "/" in name:
             target = target_of(name)
             obj = await workload(desk, target)
-            found = await open_for(desk, obj["metadata"]["uid"])
+            found = await open_for(desk, obj["metadata"]["uid"], ladder=ladder, role=role)
         else:
             found = await desk.case(name)
         if found is not None:
-            if ladder is not None or tier is not None:
-                end(COULD_NOT_ASK, f"{found.name} is open and has its ladder and tier: leave out --ladder and --tier")
+            own = found.spec.ladder.name
+            if ladder not in (None, own) or tier is not None:
+                what = f"ladder {own} and tier {found.tier}"
+                end(COULD_NOT_ASK, f"{found.name} is open under {what}: leave out --tier, and another --ladder")
             particulars: dict[str, Any] = {"containment": wanted}
             await decide_at(desk, how, found, DecisionAction.CONTAIN, role, rationale, lambda case, now: particulars)
         elif target is not None:
@@ -150,7 +152,7 @@ async def _stop(
 
     async def look() -> Case | Condition | None:
         nonlocal opened
-        opened = await open_for(desk, uid)
+        opened = await open_for(desk, uid, ladder=ladder.name)
         if opened is not None:
             return opened if order.proved(opened) is not None else None
         return await refused(desk, signal)

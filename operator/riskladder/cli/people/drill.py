@@ -65,7 +65,7 @@ def drill(
 
     async def _exercise(desk: Desk, how: How, ref: TargetRef, uid: str, chosen: Ladder, tier_name: str | None) -> None:
         entered = tier_of(chosen, tier_name)
-        if (under_way := await open_for(desk, uid, drill=True)) is not None:
+        if (under_way := await open_for(desk, uid, ladder=chosen.name, drill=True)) is not None:
             end(COULD_NOT_ASK, f"a drill of {ref.kind}/{ref.name} is under way already: {under_way.name}")
         raised = await manual(desk, how, chosen, entered, [RAISE_VERB], role, rationale, None)
         manifest = signal_manifest(desk.namespace, chosen.name, ref, raised, datetime.now(UTC), drill=True)
@@ -88,7 +88,7 @@ def drill(
             return
 
         async def look() -> Case | Condition | None:
-            return await open_for(desk, uid, drill=True) or await refused(desk, signal)
+            return await open_for(desk, uid, ladder=chosen.name, drill=True) or await refused(desk, signal)
 
         found: Case | Condition | None = await desk.until(look, started + how.timeout)
         finish(how, _begun(desk, signal, facts, found, time.monotonic() - started))

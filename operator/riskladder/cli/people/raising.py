@@ -157,12 +157,26 @@ def tier_of(ladder: Ladder, name: str | None) -> Tier:
         end(COULD_NOT_ASK, str(error))
 
 
-async def open_for(desk: Desk, uid: str, *, drill: bool = False) -> Case | None:
-    """The open escalation of a workload."""
-    for case in await desk.cases(quiet=True):
-        if case.is_open and case.spec.target.uid == uid and case.spec.drill is drill:
-            return case
-    return None
+async def open_for(
+    desk: Desk, uid: str, *, ladder: str | None = None, role: str | None = None, drill: bool = False
+) -> Case | None:
+    """Return the open escalation of a workload; ends the command where several may be meant.
+
+    Args:
+        desk: Where to look.
+        uid: uid of the workload.
+        ladder: Its ladder: each has an escalation of its own.
+        role: The role in which somebody acts.
+        drill: Look for a drill.
+    """
+    found = [c for c in await desk.cases(quiet=True) if c.is_open and c.spec.target.uid == uid]
+    found = [c for c in found if c.spec.drill is drill and ladder in (None, c.spec.ladder.name)]
+    if len(found) > 1 and role is not None:
+        found = [c for c in found if role in c.roles]
+    if len(found) > 1:
+        names = listed(f"{c.name} (ladder {c.spec.ladder.name})" for c in found)
+        end(COULD_NOT_ASK, f"{names} are open for {found[0].target}: give --ladder, or the name of one")
+    return next(iter(found), None)
 
 
 async def manual(

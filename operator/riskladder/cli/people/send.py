@@ -27,7 +27,6 @@ from riskladder.cli.people.text import PROGRAM, local, took
 from riskladder.cli.people.view import Case, Contained, Object
 from riskladder.cluster.client import Forbidden, NotFound
 from riskladder.cluster.resources import DECISIONS
-from riskladder.policy.containment.choose import STRENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +196,8 @@ class Order:
             return last
         holds = case.condition(ConditionType.CONTAINMENT_HOLDS)
         is_undone = holds is not None and holds.status is ConditionStatus.FALSE
-        strongest = max(noted, key=lambda intent: STRENGTH[intent.action])
-        return strongest if STRENGTH[strongest.action] >= STRENGTH[self.action] and not is_undone else None
+        strongest = max(noted, key=lambda intent: intent.action.strength)
+        return strongest if strongest.action.strength >= self.action.strength and not is_undone else None
 
 
 async def until_contained(desk: Desk, name: str, order: Order, started: float, deadline: float) -> Result:

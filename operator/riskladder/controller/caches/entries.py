@@ -84,8 +84,9 @@ class ClosedEntry(NamedTuple):
 
     created: str
     name: str
+    ladder: str
     drill: bool
-    settled: Settled
+    settled: tuple[Settled, ...]
     breached: frozenset[str]
 
 

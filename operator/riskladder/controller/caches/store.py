@@ -27,7 +27,6 @@ from riskladder.api.validation import validate
 from riskladder.cluster import resources
 from riskladder.cluster.resources import WATCHED, Resource, followed
 from riskladder.controller.caches.entries import (
-    _NEVER,
     GONE_LIMIT,
     ClosedEntry,
     Enqueue,
@@ -47,12 +46,12 @@ from riskladder.policy.containment.state import is_contained
 from riskladder.policy.snapshot import (
     Decision,
     Escalation,
-    Settled,
     Signal,
     Snapshot,
     Stamps,
     TargetKey,
     breached_by,
+    latest,
     settled_by,
 )
 from riskladder.workloads.holding import held_by
@@ -92,6 +91,8 @@ class Store:
         """Escalations that somebody deleted while they were open: their chains still lack that fact."""
         self._closed: dict[str, dict[str, ClosedEntry]] = defaultdict(dict)
         """By target uid: its closed escalations by uid."""
+        self._over: dict[TargetKey, dict[str, ClosedEntry]] = defaultdict(dict)
+        """The same by the name of the target: what people have settled outlasts the object."""
         self._decisions: dict[Name, dict[str, Decision]] = defaultdict(dict)
         """By namespace and escalation: decisions by name, those not judged yet only."""
         self.workloads = WorkloadCache(
@@ -289,13 +290,15 @@ class Store:
         else:
             self._forget_open(key, metadata["name"])
         if not escalation.is_open:
-            self._closed[spec.target.uid][metadata["uid"]] = ClosedEntry(
+            entry = ClosedEntry(
                 metadata.get("creationTimestamp", ""),
                 metadata["name"],
+                spec.ladder.name,
                 spec.drill,
                 settled_by(escalation),
                 breached_by(escalation),
             )
+            self._closed[spec.target.uid][metadata["uid"]] = self._over[key][metadata["uid"]] = entry
             if name in self._decisions:
                 self._enqueue(LateDecisionKey(*name), False)
         if was_open != escalation.is_open:
@@ -314,9 +317,10 @@ class Store:
         if was_open is not None and was_open.is_open:
             self._deleted[key].append(was_open)
         self._forget_open(key, metadata["name"])
-        self._closed[target_uid].pop(metadata["uid"], None)
-        if not self._closed[target_uid]:
-            del self._closed[target_uid]
+        for closed, by in ((self._closed, target_uid), (self._over, key)):
+            closed[by].pop(metadata["uid"], None)  # type: ignore[index]
+            if not closed[by]:  # type: ignore[index]
+                del closed[by]  # type: ignore[arg-type]
         self._enqueue(LadderKey(metadata["namespace"], ladder), False)
         self._enqueue(IndexKey(metadata["namespace"]), False)
         self._enqueue(key, True)
@@ -485,10 +489,10 @@ class Store:
             ladders=ladders,
             signals=signals,
             escalations=escalations,
-            last_closed=self._last_closed(target) if target else "",
+            last_closed=self._last_closed(target) if target else {},
             stamps={k: s for e in escalations for i in e.intents if (s := stamps.get(k := (e.uid, i.id)))},
             unsupported=self.runtimes.unsupported(key.kind),
-            settled=self._settled(target) if target else Settled(),
+            settled=latest(one for entry in self._over.get(key, {}).values() for one in entry.settled),
             breached=frozenset(h for e in self._closed.get(target.uid, {}).values() for h in e.breached)
             if target
             else frozenset(),
@@ -501,21 +505,18 @@ class Store:
         carried = [held_by(target.carried, target.uid)] if target and not target.carried.is_empty else []
         return {hold.ladder.name for hold in (*carried, *self.around.holds(key)) if hold is not None}
 
-    def _settled(self, target: Workload) -> Settled:
-        """What people settled last, and an acceptance of risk that may still run."""
-        found = [e.settled for e in self._closed.get(target.uid, {}).values() if not e.drill and e.settled.closed_at]
-        return max(found, key=lambda s: s.closed_at or _NEVER, default=Settled())
-
-    def _last_closed(self, target: Workload) -> str:
-        """uid of a target's newest closed escalation.
+    def _last_closed(self, target: Workload) -> dict[str, str]:
+        """Return by ladder the uid of a target's newest closed escalation.
 
         Creation times are whole seconds, so several episodes may share one: the last is the one that the name of no
         other was made from.
         """
         closed = {uid: e for uid, e in self._closed.get(target.uid, {}).items() if not e.drill}
-        names = {entry.name for entry in closed.values()}
-        last = [uid for uid in closed if escalation_name(target.name, target.uid, uid) not in names]
-        return max(last, key=lambda uid: (closed[uid].created, uid), default="")
+        names, found = {entry.name for entry in closed.values()}, {}
+        for uid, entry in sorted(closed.items(), key=lambda item: (item[1].created, item[0])):
+            if escalation_name(target.name, target.uid, entry.ladder, uid) not in names:
+                found[entry.ladder] = uid
+        return found
 
     def targets(self) -> set[TargetKey]:
         """Every target that some signal, open escalation or hold names."""

@@ -11,6 +11,7 @@ from riskladder.api.escalation import (
     Image,
     Intent,
     PinnedPolicy,
+    Restore,
     SavedField,
     Through,
 )
@@ -22,14 +23,6 @@ from riskladder.workloads.model import Revision, Workload
 from riskladder.workloads.runtimes.replicas import running_images
 from riskladder.workloads.safe_states import fallback, isolate
 from riskladder.workloads.safe_states.network_path import Unsupported, Way
-
-STRENGTH = {
-    ContainmentAction.ROLLBACK: 1,
-    ContainmentAction.FALLBACK: 1,
-    ContainmentAction.ISOLATE: 2,
-    ContainmentAction.SCALE_TO_ZERO: 3,
-}
-"""How safe a safe state is: a further intent is only ever for a safer one."""
 
 
 def take_evidence(workload: Workload, now: datetime, saved: Sequence[SavedField] = ()) -> Evidence:
@@ -83,6 +76,10 @@ class Choice:
     """What is acted on in place of the workload."""
     saved: tuple[SavedField, ...] = ()
     """What is overwritten of that, as it was."""
+    restore: Restore | None = None
+    """What a Resume restores of the workload, where another escalation had contained it before."""
+    like: Intent | None = None
+    """The intent of another escalation by which it is in that state already, with its evidence."""
 
 
 def choose(
@@ -158,16 +155,19 @@ def known_good(signals: Iterable[Signal]) -> frozenset[str]:
 
 
 def intent_of(number: int, tier: str, choice: Choice, now: datetime) -> Intent:
-    """The intent to do what was chosen."""
+    """Return the intent to do what was chosen."""
+    like = choice.like
     return Intent(
         id=number,
         tier=tier,
         action=choice.action,
-        revision=str(choice.revision.number) if choice.revision else None,
-        pod_template_hash=choice.revision.hash if choice.revision else None,
+        revision=str(choice.revision.number) if choice.revision else like.revision if like else None,
+        pod_template_hash=choice.revision.hash if choice.revision else like.pod_template_hash if like else None,
         through=choice.through,
         reason=str(choice.reason),
         message=choice.message[:1024],
+        evidence=like.evidence if like else None,
+        restore=choice.restore,
         intended_at=now,
     )
 

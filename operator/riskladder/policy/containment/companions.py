@@ -10,7 +10,7 @@ What scales the model (KEDA's ScaledObjects) is named by no policy: it is looked
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from riskladder.api.escalation import MAX_COMPANIONS, SuspendedStatus
 from riskladder.api.reasons import Reason
@@ -68,7 +68,7 @@ def follow(draft: Draft) -> None:
 
 def _noted(draft: Draft, before: SuspendedStatus | None, seen: Beside) -> SuspendedStatus:
     what, now = f"{seen.kind} {seen.name}", draft.now
-    first = SuspendedStatus(kind=seen.kind, name=seen.name, uid=seen.uid, was=seen.suspended, value=seen.value)
+    first = _as_found(draft, seen)
     entry = before or first
     if seen.problem:
         if entry.problem != seen.problem[:1024]:
@@ -81,11 +81,27 @@ def _noted(draft: Draft, before: SuspendedStatus | None, seen: Beside) -> Suspen
         update["suspended_at"] = now
         was = " (it was before)" if entry.was else ""
         draft.note(Reason.ALSO_SUSPENDED, f"suspended/{what}", f"{what} is suspended beside the model{was}")
-    if _is_resumed(draft.escalation) and not draft.is_contained and (entry.was or not seen.suspended):
+    held = _is_held(draft.snapshot, draft.escalation, seen.kind, seen.name)
+    if _is_resumed(draft.escalation) and not draft.is_contained and (entry.was or held or not seen.suspended):
         update["resumed_at"] = now
-        if not entry.was:
+        if not entry.was and not held:
             draft.note(Reason.ALSO_RESUMED, f"resumed/{what}", f"{what} runs again")
     return entry.model_copy(update=update)
+
+
+def _as_found(draft: Draft, seen: Beside) -> SuspendedStatus:
+    """Return a companion workload as it was before anybody suspended it: another escalation may have been first."""
+    for other in draft.snapshot.open:
+        for entry in other.status.companions if other.name != draft.escalation.name else ():
+            if (entry.kind, entry.name, entry.uid) == (seen.kind, seen.name, seen.uid) and entry.resumed_at is None:
+                return SuspendedStatus(kind=seen.kind, name=seen.name, uid=seen.uid, was=entry.was, value=entry.value)
+    return SuspendedStatus(kind=seen.kind, name=seen.name, uid=seen.uid, was=seen.suspended, value=seen.value)
+
+
+def _is_held(snapshot: Snapshot, escalation: Escalation, kind: str, name: str) -> bool:
+    """Return whether another escalation in force keeps a companion workload suspended."""
+    others = (e for e in snapshot.open if e.name != escalation.name and state.is_contained(e))
+    return any((c.kind, c.name) == (kind, name) for other in others for c in other.status.companions)
 
 
 def _is_resumed(escalation: Escalation) -> bool:
@@ -93,10 +109,15 @@ def _is_resumed(escalation: Escalation) -> bool:
     return resume is not None and resume.applied_at is not None
 
 
-def switches(snapshot: Snapshot, now: datetime) -> Iterator[Switch]:
-    """The writes that are due, for what is on record as it was before."""
-    escalation, workload = snapshot.open, snapshot.target
-    if escalation is None or not escalation.status.companions or snapshot.is_suspended(escalation.spec.ladder.name):
+def switches(snapshot: Snapshot) -> Iterator[Switch]:
+    """Yield the writes that are due, for what is on record as it was before."""
+    for escalation in snapshot.open:
+        yield from _switches(snapshot, escalation)
+
+
+def _switches(snapshot: Snapshot, escalation: Escalation) -> Iterator[Switch]:
+    workload = snapshot.target
+    if not escalation.status.companions or snapshot.is_suspended(escalation.spec.ladder.name):
         return
     if workload is not None and not state.may_touch(workload, escalation):
         return
@@ -107,5 +128,7 @@ def switches(snapshot: Snapshot, now: datetime) -> Iterator[Switch]:
             continue
         if active and not seen.suspended:
             yield Switch(escalation, seen, suspend=True)
+        elif _is_held(snapshot, escalation, entry.kind, entry.name):
+            continue
         elif not active and _is_resumed(escalation) and seen.suspended and not entry.was and not entry.resumed_at:
             yield Switch(escalation, seen, suspend=False, value=entry.value)

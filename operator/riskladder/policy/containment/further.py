@@ -11,18 +11,16 @@ from riskladder.api.escalation import CountedDecision, Intent, Through
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Axis, Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
 from riskladder.policy.containment.choose import (
-    STRENGTH,
     Choice,
     by_way,
-    choose,
     instead_of,
     intent_of,
-    known_good,
     severity,
     take_evidence,
 )
 from riskladder.policy.containment.note import note, noted_in
-from riskladder.policy.containment.opening import carried_on, strongest
+from riskladder.policy.containment.opening import choose_for, covered_by, strongest
+from riskladder.policy.containment.others import covering, restore_for
 from riskladder.policy.containment.state import (
     in_force,
     may_act,
@@ -35,7 +33,7 @@ from riskladder.policy.containment.state import (
 )
 from riskladder.policy.plan import Act, Rising
 from riskladder.policy.signals.evaluate import tier_of
-from riskladder.policy.signals.groups import Judgement
+from riskladder.policy.signals.groups import Judgement, demands_of
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads import network
 from riskladder.workloads.model import Revision, Workload
@@ -110,7 +108,7 @@ def raise_escalation(
     before: Intent | None = None
     if (found := _further(snapshot, judgement, escalation, number, now)) is not None:
         intent, choice, lock = found
-    elif may_act(snapshot, judgement, escalation):
+    elif may_act(snapshot, escalation):
         renewed = _first_renewed(snapshot, escalation, number, now)
         if renewed is None:
             return None
@@ -118,7 +116,7 @@ def raise_escalation(
         lock = wants_lock(policy, before)
     else:
         return None
-    act = Act(intent, intent.action, severity(policy, intent.tier), choice.revision)
+    act = Act(intent, intent.action, severity(policy, intent.tier), choice.revision, escalation=escalation.name)
     if before is not None and was_applied(snapshot, escalation, before):
         act = replace(act, again=True, undone_by=reverted_by(workload, before))
     return act, lock
@@ -133,10 +131,10 @@ def rising(escalation: Escalation, intent: Intent) -> Rising:
 
 def is_further(action: ContainmentAction, active: Mapping[Axis, Intent]) -> bool:
     """Return whether a safe state adds to those in force: a safer one, or one as safe on the other axis."""
-    strongest_now = max((STRENGTH[intent.action] for intent in active.values()), default=0)
-    if STRENGTH[action] == strongest_now:
+    strongest_now = max((intent.action.strength for intent in active.values()), default=0)
+    if action.strength == strongest_now:
         return action.axis not in active
-    return STRENGTH[action] > strongest_now
+    return action.strength > strongest_now
 
 
 def _further(
@@ -149,40 +147,29 @@ def _further(
     """Return the intent that adds to those in force, on fresh evidence, and whether it is locked."""
     workload, active = snapshot.target, in_force(escalation)
     assert workload is not None  # noqa: S101
-    good = known_good(snapshot.signals)
-    demand = strongest(d for d in judgement.demands() if is_further(d.containment.action, active))
+    group = judgement.group(escalation.spec.ladder.name)
+    demands = demands_of(group) if group is not None and not group.suspended else ()
+    demand = strongest(d for d in demands if is_further(d.containment.action, active))
     if demand is not None:
-        choice = choose(
-            demand.containment,
-            workload,
-            good,
-            breached=snapshot.breached,
-            by=demand.reason,
-            escalation=escalation.name,
-        )
-        choice = carried_on(snapshot, workload, choice)
-        ladder = demand.group.ladder
-        if ladder.name != escalation.spec.ladder.name:
-            choice = replace(
-                choice, message=f"{choice.message} (by ladder {ladder.name}, generation {ladder.generation})"
-            )
-        intent = intent_of(number, demand.tier.name, choice, now).model_copy(
-            update={"signal": demand.signal.reference(), "evidence": take_evidence(workload, now, choice.saved)}
-        )
+        choice = choose_for(snapshot, workload, demand.containment, escalation=escalation.name, by=demand.reason)
+        intent = _fresh(intent_of(number, demand.tier.name, choice, now), workload, choice, now)
+        intent = intent.model_copy(update={"signal": demand.signal.reference()})
         return (intent, choice, demand.containment.lock) if is_further(intent.action, active) else None
     due = [c for c in calls(escalation) if is_further(c.containment.action, active)]
     if not due or snapshot.is_suspended(escalation.spec.ladder.name) or not may_touch(workload, escalation):
         return None
-    call = max(due, key=lambda c: STRENGTH[c.containment.action])
-    choice = choose(
-        call.containment, workload, good, breached=snapshot.breached, by=call.reason, escalation=escalation.name
-    )
-    choice = carried_on(snapshot, workload, choice)
+    call = max(due, key=lambda c: c.containment.action.strength)
+    choice = choose_for(snapshot, workload, call.containment, escalation=escalation.name, by=call.reason)
     choice = replace(choice, message=f"{choice.message}: {call.message}"[:1024])
-    intent = intent_of(number, call.tier, choice, now).model_copy(
-        update={"decision": call.decision, "evidence": take_evidence(workload, now, choice.saved)}
-    )
+    intent = _fresh(intent_of(number, call.tier, choice, now), workload, choice, now)
+    intent = intent.model_copy(update={"decision": call.decision})
     return (intent, choice, call.containment.lock) if is_further(intent.action, active) else None
+
+
+def _fresh(intent: Intent, workload: Workload, choice: Choice, now: datetime) -> Intent:
+    """Return an intent with the workload as it is now as its evidence, unless it takes over what another one holds."""
+    evidence = intent.evidence or take_evidence(workload, now, choice.saved)
+    return intent.model_copy(update={"evidence": evidence})
 
 
 def _first_renewed(
@@ -237,11 +224,13 @@ def _renewed(
             return None
         message = f"replicas had changed from {evidence.replicas} to {workload.replicas} before the act"
         choice = Choice(active.action, Reason.EVIDENCE_OUTDATED, message)
-    intent = intent_of(number, active.tier, choice, now).model_copy(
+    if (other := covering(snapshot, escalation.name, choice.action)) is not None:
+        choice = covered_by(other, restore_for(snapshot, escalation.name))
+    intent = _fresh(intent_of(number, active.tier, choice, now), workload, choice, now).model_copy(
         update={
             "signal": active.signal,
             "decision": active.decision,
-            "evidence": take_evidence(workload, now, choice.saved),
+            "restore": active.restore or choice.restore,
             "replaces": active.id if choice.action.axis is not active.action.axis else None,
         }
     )

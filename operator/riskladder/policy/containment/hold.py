@@ -9,9 +9,9 @@ from riskladder.api.hold import Hold
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment.choose import severity
 from riskladder.policy.containment.holds import is_carried, of_escalation, with_hold
+from riskladder.policy.containment.others import carrier, lock_of, place_of
 from riskladder.policy.containment.state import (
     in_force,
-    is_locked,
     may_act,
     prove,
     quarantined_hash,
@@ -19,7 +19,6 @@ from riskladder.policy.containment.state import (
     was_applied,
 )
 from riskladder.policy.plan import Act, Settlement
-from riskladder.policy.signals.groups import Judgement
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.model import Settling, Workload
 from riskladder.workloads.network import NETWORKPOLICIES
@@ -28,13 +27,13 @@ from riskladder.workloads.safe_states import fallback, isolate
 from riskladder.workloads.safe_states.network_path import Outside
 
 
-def carry_out(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) -> Act | None:
+def carry_out(snapshot: Snapshot, escalation: Escalation) -> Act | None:
     """Return the write that an intent in force still needs, or needs again because somebody has reverted it.
 
     The workload comes first; the other axis follows in the next pass.
     """
     workload = snapshot.target
-    if workload is None or not may_act(snapshot, judgement, escalation):
+    if workload is None or not may_act(snapshot, escalation):
         return None
     acts = (_carry_out(snapshot, workload, escalation, intent) for intent in in_force(escalation).values())
     return next((act for act in acts if act is not None), None)
@@ -55,27 +54,34 @@ def _carry_out(snapshot: Snapshot, workload: Workload, escalation: Escalation, i
         revision=revision,
         again=again,
         undone_by=reverted_by(workload, intent) if again else "",
+        escalation=escalation.name,
     )
     # What refuses the write may have refused what it carries: the Escalation says why by now, so the act goes alone.
     is_refused = bool(snapshot.obstacle) and intent.through is None
     if is_refused or not is_carried(workload, intent):
         return act
-    return with_hold(act, of_escalation(escalation, intent), locked=is_locked(snapshot, escalation, intent))
+    found = carrier(snapshot, place_of(intent))  # the object carries the hold for the safest state, whoever acts
+    holder, held = (found.escalation, found.intent) if found is not None else (escalation, intent)
+    return with_hold(act, of_escalation(holder, held), lock=lock_of(snapshot, place_of(intent)))
 
 
-def settle(snapshot: Snapshot, judgement: Judgement) -> Settlement | None:
-    """The second write that a containment needs with some runtimes, until it is proved.
+def settle(snapshot: Snapshot) -> Settlement | None:
+    """Return the second write that a containment needs with some runtimes, until it is proved.
 
     Afterwards, too, where somebody takes it back for the breached revision; another one may be prepared meanwhile.
     """
-    escalation, workload = snapshot.open, snapshot.target
-    intent = in_force(escalation).get(Axis.WORKLOAD) if escalation else None
-    if escalation is None or workload is None or intent is None or not isinstance(workload.runtime, Settling):
+    found = (_settle(snapshot, escalation) for escalation in snapshot.open)
+    return next((settlement for settlement in found if settlement is not None), None)
+
+
+def _settle(snapshot: Snapshot, escalation: Escalation) -> Settlement | None:
+    workload, intent = snapshot.target, in_force(escalation).get(Axis.WORKLOAD)
+    if workload is None or intent is None or not isinstance(workload.runtime, Settling):
         return None
     proof, known = prove(workload, escalation, intent), escalation.status.containment(Axis.WORKLOAD)
     is_proved = known is not None and known.intent.id == intent.id and known.pods_gone_at is not None
     is_other = workload.current_hash != quarantined_hash(escalation, intent)
-    if not proof.applied or (is_proved and proof.clear and is_other) or not may_act(snapshot, judgement, escalation):
+    if not proof.applied or (is_proved and proof.clear and is_other) or not may_act(snapshot, escalation):
         return None
     back = intent.action is ContainmentAction.ROLLBACK
     write = workload.runtime.settle(workload, intent.pod_template_hash if back else None)

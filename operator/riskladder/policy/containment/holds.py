@@ -15,9 +15,8 @@ from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.resource import Resource
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment.opening import labels_of
+from riskladder.policy.containment.others import carriers, lock_of, place_of
 from riskladder.policy.containment.state import (
-    in_force,
-    is_locked,
     may_touch,
     prove,
     reverted_by,
@@ -78,9 +77,15 @@ def of_escalation(escalation: Escalation, intent: Intent, tier: str = "") -> Hol
     )
 
 
-def with_hold(plan_act: Act, hold: Hold | None, *, locked: bool) -> Act:
-    """Return a containment write that carries its hold."""
-    return replace(plan_act, hold=hold, lock=str(plan_act.action) if locked else "")
+def with_hold(act: Act, hold: Hold | None, *, lock: str) -> Act:
+    """Return a containment write that carries a hold.
+
+    Args:
+        act: The write.
+        hold: What the object is to carry.
+        lock: The action that the lock is to hold it to; empty for no lock.
+    """
+    return replace(act, hold=hold, lock=lock)
 
 
 # --- From the hold to the Escalation ----------------------------------------------------------------------------------
@@ -197,7 +202,8 @@ def reverted(snapshot: Snapshot) -> Act | None:
         if intent.action is ContainmentAction.ROLLBACK and revision is None:
             continue
         by = reverted_by(workload, intent)
-        return Act(intent, intent.action, 1000, revision, True, by, hold=hold, lock=held.carried.lock)
+        name, lock = hold.escalation, held.carried.lock
+        return Act(intent, intent.action, 1000, revision, True, by, escalation=name, hold=hold, lock=lock)
     return None
 
 
@@ -256,11 +262,11 @@ def upkeep(snapshot: Snapshot) -> Iterator[Outside]:
     A hold that ended is removed, and so is one that was copied from elsewhere; one that somebody has taken away while
     the lock was, or whose lock the ladder no longer wants, is written again.
     """
-    escalation, workload = snapshot.open, snapshot.target
-    if escalation is not None and workload is not None:
-        missing = (_missing(snapshot, workload, escalation, intent) for intent in in_force(escalation).values())
-        if (found := next((write for write in missing if write is not None), None)) is not None:
-            yield found
+    workload = snapshot.target
+    if workload is not None:
+        missing = (_missing(snapshot, workload, found.escalation, found.intent) for found in carriers(snapshot))
+        if (write := next((write for write in missing if write is not None), None)) is not None:
+            yield write
             return
     for held in _held(snapshot):
         if _stands(snapshot, held):
@@ -291,8 +297,8 @@ def is_locked_by_label(workload: Workload, intent: Intent) -> bool:
     """Return whether what an intent acts on carries the lock, or is of a kind that cannot and goes by its name."""
     if intent.through is not None:
         found = seen(workload, intent.through)
-        return found is not None and found.carried.lock == str(intent.action)
-    return not workload.runtime.annotates or workload.carried.lock == str(intent.action)
+        return found is not None and bool(found.carried.lock)
+    return not workload.runtime.annotates or bool(workload.carried.lock)
 
 
 def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation, intent: Intent) -> Outside | None:
@@ -315,7 +321,7 @@ def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation, int
         held = _Held.outlet(outlet)
     else:
         return None
-    lock = str(intent.action) if is_locked(snapshot, escalation, intent) else ""
+    lock = lock_of(snapshot, place_of(intent))
     there, wanted = held.hold, of_escalation(escalation, intent)
     if wanted is None:
         return None

@@ -85,14 +85,15 @@ def _restored(known: Restore, intent: Intent, evidence: Evidence | None, *, is_f
 
     An intent that was renewed on fresh evidence replaces one that was never carried out.
     """
-    if evidence is None:
-        return known
     renews = intent.reason == Reason.EVIDENCE_OUTDATED
     old = {(field.on, field.path): field for field in known.fields if field.on}
-    new = {(field.on, field.path): field for field in evidence.fields if field.on}
+    new = {(field.on, field.path): field for field in (evidence.fields if evidence else ()) if field.on}
     others = {**old, **new} if renews else {**new, **old}
     workload = known
-    if intent.action.axis is Axis.WORKLOAD and evidence.replicas and (is_first or renews):
+    counts = intent.action.axis is Axis.WORKLOAD and (is_first or renews)
+    if counts and intent.restore is not None:
+        workload = intent.restore
+    elif counts and evidence is not None and evidence.replicas:
         workload = Restore(
             replicas=evidence.replicas,
             revision=evidence.revision,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from riskladder.api.escalation import (
     EscalationSpec,
     Intent,
+    Restore,
     SavedField,
     TargetIdentity,
     Through,
@@ -18,7 +19,6 @@ from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment
 from riskladder.policy.containment.choose import (
-    STRENGTH,
     Choice,
     choose,
     intent_of,
@@ -26,11 +26,12 @@ from riskladder.policy.containment.choose import (
     severity,
     take_evidence,
 )
+from riskladder.policy.containment.others import Holding, covering, restore_for, saved_by
 from riskladder.policy.containment.state import in_force, is_contained, is_locked
 from riskladder.policy.plan import Act, Opening
-from riskladder.policy.signals.evaluate import rank, tier_of
-from riskladder.policy.signals.groups import Demand, Group, Judgement
-from riskladder.policy.snapshot import Signal, Snapshot, is_governed
+from riskladder.policy.signals.evaluate import tier_of
+from riskladder.policy.signals.groups import Demand, Group, Judgement, demands_of
+from riskladder.policy.snapshot import Escalation, Signal, Snapshot, is_governed
 from riskladder.workloads import network
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES
@@ -38,16 +39,23 @@ from riskladder.workloads.network import NETWORKPOLICIES
 NAME_PREFIX_LIMIT = 40
 
 
-def escalation_name(target_name: str, target_uid: str, last_closed: str) -> str:
-    """Name of a target's next escalation: the same for everyone who would open it, so that opening it twice conflicts.
+def escalation_name(target_name: str, target_uid: str, ladder: str, last_closed: str) -> str:
+    """Return the name of a target's next escalation under a ladder.
+
+    It is the same for everyone who would open it, so that opening it twice conflicts.
 
     Args:
         target_name: Name of the workload; shortened to fit.
         target_uid: Its uid.
-        last_closed: uid of its last closed escalation, which makes the episodes of one target differ.
+        ladder: Name of the ladder.
+        last_closed: uid of its last closed escalation under that ladder, which makes the episodes of one target differ.
     """
-    digest = hashlib.sha256(f"{target_uid}/{last_closed}".encode()).hexdigest()[:10]
+    digest = hashlib.sha256(f"{target_uid}/{ladder}/{last_closed}".encode()).hexdigest()[:10]
     return f"{target_name[:NAME_PREFIX_LIMIT].replace('.', '-').rstrip('-')}-{digest}"
+
+
+def _next_name(snapshot: Snapshot, workload: Workload, ladder: str) -> str:
+    return escalation_name(workload.name, workload.uid, ladder, snapshot.last_closed.get(ladder, ""))
 
 
 def labels_of(ladder: str, tier: str, intent: Intent | None, *, lock: bool) -> dict[str, str]:
@@ -58,83 +66,120 @@ def labels_of(ladder: str, tier: str, intent: Intent | None, *, lock: bool) -> d
     return labels
 
 
-def open_escalation(snapshot: Snapshot, judgement: Judgement, now: datetime) -> tuple[Opening, Act | None] | None:
-    """The escalation that a breached target without one needs, with its containment if one is due."""
+def openings(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Iterator[tuple[Opening, Act | None]]:
+    """Yield the escalation that each ladder needs on the target and lacks, with its containment if one is due."""
     workload = snapshot.target
-    breached = [g for g in judgement.groups if g.live_tier]
     if workload is None:
-        return None
-    demand = strongest(judgement.demands())
-    inherited = _inherit(snapshot, workload, now) if demand is None else None
-    if inherited is not None or not breached:
-        return inherited
-    group = demand.group if demand else max(breached, key=lambda g: rank(g.policy, g.live_tier))
+        return
+    opened = {escalation.spec.ladder.name for escalation in snapshot.open}
+    groups = {group.ladder.name: group for group in judgement.groups if group.live_tier}
+    before = {e.spec.ladder.name: e for e in snapshot.escalations if e.spec.target.uid != workload.uid}
+    for ladder in sorted((groups.keys() | before.keys()) - opened):
+        group = groups.get(ladder)
+        demand = strongest(demands_of(group)) if group is not None and not group.suspended else None
+        inherited = _inherit(snapshot, workload, before[ladder], now) if demand is None and ladder in before else None
+        if inherited is not None:
+            yield inherited
+        elif group is not None:
+            yield _open(snapshot, workload, group, demand, now)
+
+
+def _open(
+    snapshot: Snapshot, workload: Workload, group: Group, demand: Demand | None, now: datetime
+) -> tuple[Opening, Act | None]:
+    """Return the escalation of a ladder whose signals breach."""
     tier = group.live_tier
+    name = _next_name(snapshot, workload, group.ladder.name)
     cause = demand.signal if demand else group.cause(tier)
-    intent = choice = None
-    name = escalation_name(workload.name, workload.uid, snapshot.last_closed)
-    if demand is not None:
-        bad, good = snapshot.breached, known_good(snapshot.signals)
-        choice = choose(demand.containment, workload, good, breached=bad, by=demand.reason, escalation=name)
-        choice = carried_on(snapshot, workload, choice)
-        intent = intent_of(1, demand.tier.name, choice, now)
-    opening = Opening(
-        namespace=snapshot.key.namespace,
-        name=name,
-        labels=labels_of(
-            group.ladder.name,
-            tier,
-            intent,
-            lock=demand is not None and demand.containment.lock,
-        ),
-        spec=opening_spec(workload, group, cause, intent, now, saved=choice.saved if choice else ()),
-    )
-    if intent is None or choice is None:
-        return opening, None
-    return opening, Act(intent, intent.action, severity(group.policy, tier), choice.revision)
+    if demand is None:
+        spec = opening_spec(workload, group, cause, None, now)
+        return Opening(snapshot.key.namespace, name, labels_of(group.ladder.name, tier, None, lock=False), spec), None
+    choice = choose_for(snapshot, workload, demand.containment, escalation=name, by=demand.reason)
+    intent = intent_of(1, demand.tier.name, choice, now)
+    spec = opening_spec(workload, group, cause, intent, now, saved=choice.saved)
+    labels = labels_of(group.ladder.name, tier, intent, lock=demand.containment.lock)
+    act = Act(intent, intent.action, severity(group.policy, tier), choice.revision, escalation=name)
+    return Opening(snapshot.key.namespace, name, labels, spec), act
 
 
-def _inherit(snapshot: Snapshot, workload: Workload, now: datetime) -> tuple[Opening, Act | None] | None:
-    """A contained workload that was deleted and created again is contained again, whatever had contained it.
+def _inherit(
+    snapshot: Snapshot, workload: Workload, before: Escalation, now: datetime
+) -> tuple[Opening, Act | None] | None:
+    """Return the escalation of a contained workload that was deleted and created again, whatever had contained it.
 
     A breach that stands sees to that by itself; a containment by people or by their silence has to be passed on.
     """
-    for before in snapshot.escalations:
-        active = in_force(before) if before.is_open and before.spec.target.uid != workload.uid else {}
-        intent = strongest_of(active.values())
-        governs = before.spec.policy.governs
-        if intent is None or snapshot.is_suspended(before.spec.ladder.name) or governs is None:
-            continue
-        if not is_governed(governs, workload.labels):
-            continue
-        pinned = tier_of(before.spec.policy, intent.tier)
-        declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
-        containment = declared.model_copy(update={"action": intent.action})
-        name = escalation_name(workload.name, workload.uid, snapshot.last_closed)
-        choice = choose(containment, workload, (), by=Reason.TARGET_RECREATED, escalation=name)
-        choice = carried_on(snapshot, workload, choice)
-        who = f"; created again by {workload.template_set_by or 'unknown'}"
-        renewed = intent_of(1, intent.tier, replace(choice, message=choice.message + who), now)
-        target = before.spec.target.model_copy(update={"uid": workload.uid})
-        evidence, known = take_evidence(workload, now, choice.saved), before.status.restore
-        if not workload.replicas and known is not None and known.replicas:
-            # The lock lets it be created with none only: what it had before is what a Resume restores.
-            evidence = evidence.model_copy(update={"replicas": known.replicas})
-        update = {"target": target, "evidence": evidence, "intent": renewed}
-        opening = Opening(
-            namespace=snapshot.key.namespace,
-            name=name,
-            labels=labels_of(
-                before.spec.ladder.name,
-                intent.tier,
-                renewed,
-                lock=is_locked(snapshot, before, intent),
-            ),
-            spec=before.spec.model_copy(update=update),
-        )
-        severe = severity(before.spec.policy, intent.tier)
-        return opening, Act(renewed, renewed.action, severe, choice.revision)
-    return None
+    active = in_force(before) if before.is_open and before.spec.target.uid != workload.uid else {}
+    intent = strongest_of(active.values())
+    governs = before.spec.policy.governs
+    if intent is None or snapshot.is_suspended(before.spec.ladder.name) or governs is None:
+        return None
+    if not is_governed(governs, workload.labels):
+        return None
+    pinned = tier_of(before.spec.policy, intent.tier)
+    declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
+    containment = declared.model_copy(update={"action": intent.action})
+    name = _next_name(snapshot, workload, before.spec.ladder.name)
+    choice = choose_for(snapshot, workload, containment, escalation=name, by=Reason.TARGET_RECREATED, good=())
+    who = f"; created again by {workload.template_set_by or 'unknown'}"
+    renewed = intent_of(1, intent.tier, replace(choice, message=choice.message + who), now)
+    target = before.spec.target.model_copy(update={"uid": workload.uid})
+    evidence, known = take_evidence(workload, now, choice.saved), before.status.restore
+    if not workload.replicas and known is not None and known.replicas:
+        # The lock lets it be created with none only: what it had before is what a Resume restores.
+        evidence = evidence.model_copy(update={"replicas": known.replicas})
+    labels = labels_of(before.spec.ladder.name, intent.tier, renewed, lock=is_locked(snapshot, before, intent))
+    spec = before.spec.model_copy(update={"target": target, "evidence": evidence, "intent": renewed})
+    act = Act(renewed, renewed.action, severity(before.spec.policy, intent.tier), choice.revision, escalation=name)
+    return Opening(snapshot.key.namespace, name, labels, spec), act
+
+
+def choose_for(
+    snapshot: Snapshot,
+    workload: Workload,
+    containment: Containment,
+    *,
+    escalation: str,
+    by: Reason,
+    good: Iterable[str] | None = None,
+) -> Choice:
+    """Return the safe state that an escalation brings about, which may be one that another ladder holds already.
+
+    Args:
+        snapshot: The target and everything that bears on it.
+        workload: The target.
+        containment: What is demanded.
+        escalation: Name of the escalation.
+        by: Why it is demanded.
+        good: Hashes of the revisions that a Rollback may go back to; by default those noted as known good.
+    """
+    other = covering(snapshot, escalation, containment.action)
+    if other is not None:
+        return covered_by(other, restore_for(snapshot, escalation))
+    choice = choose(
+        containment,
+        workload,
+        known_good(snapshot.signals) if good is None else good,
+        breached=snapshot.breached,
+        by=by,
+        escalation=escalation,
+    )
+    choice = carried_on(snapshot, workload, choice)
+    return replace(choice, restore=restore_for(snapshot, escalation))
+
+
+def covered_by(other: Holding, restore: Restore | None) -> Choice:
+    """Return the choice of a safe state that another escalation holds already."""
+    message = f"contained by {other.who} already: {other.intent.action} holds as long as any of both"
+    return Choice(
+        other.intent.action,
+        Reason.ALREADY_CONTAINED,
+        message,
+        through=other.intent.through,
+        saved=saved_by(other),
+        restore=restore,
+        like=other.intent.model_copy(update={"evidence": other.escalation.evidence(other.intent)}),
+    )
 
 
 def carried_on(snapshot: Snapshot, workload: Workload, choice: Choice) -> Choice:
@@ -195,9 +240,9 @@ def opening_spec(
 
 def strongest_of(intents: Iterable[Intent]) -> Intent | None:
     """Return the intent for the safest state."""
-    return max(intents, key=lambda intent: STRENGTH[intent.action], default=None)
+    return max(intents, key=lambda intent: intent.action.strength, default=None)
 
 
 def strongest(demands: Iterable[Demand]) -> Demand | None:
     """Return the demand for the safest state."""
-    return max(demands, key=lambda d: STRENGTH[d.containment.action], default=None)
+    return max(demands, key=lambda d: d.containment.action.strength, default=None)

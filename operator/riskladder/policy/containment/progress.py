@@ -77,8 +77,8 @@ def _standing(draft: Draft, workload: Workload, intent: Intent) -> Standing:
     proof = state.prove(workload, escalation, intent)
     stamps = snapshot.stamps.get((escalation.uid, intent.id), Stamps())
     before = draft.containments[intent.action.axis]
-    at_zero = intent.reason == Reason.ALREADY_AT_ZERO
-    applied = (stamps.applied_at or _managed_at(snapshot, intent, now)) if proof.applied and not at_zero else None
+    is_written = proof.applied and intent.reason not in state.NO_WRITE
+    applied = (stamps.applied_at or _managed_at(snapshot, intent, now)) if is_written else None
     status = before.model_copy(
         update={
             "applied_at": before.applied_at or applied,
@@ -233,13 +233,12 @@ def _released(draft: Draft) -> None:
     workload, escalation = draft.snapshot.target, draft.escalation
     if workload is None or state.may_touch(workload, escalation):
         return
-    if not state.is_demanded_elsewhere(draft.judgement, escalation):
-        draft.conditions.set(
-            ConditionType.CONTAINMENT_HOLDS,
-            False,
-            Reason.TARGET_RELEASED,
-            "the target no longer carries the labels that put it under the ladder: it is not touched any more",
-        )
+    draft.conditions.set(
+        ConditionType.CONTAINMENT_HOLDS,
+        False,
+        Reason.TARGET_RELEASED,
+        "the target no longer carries the labels that put it under the ladder: it is not touched any more",
+    )
 
 
 def _proved(intent: Intent) -> Reason:

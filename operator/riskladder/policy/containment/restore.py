@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from riskladder.api.escalation import Through
-from riskladder.policy.snapshot import Escalation
+from riskladder.policy.containment.others import of_others, place_of
+from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.safe_states import fallback, isolate
 from riskladder.workloads.safe_states.network_path import Left, Outside, Waits
 
 
-def back(workload: Workload, escalation: Escalation) -> dict[str, Outside | Left | Waits | None]:
-    """By ``Kind/name``: how what was overwritten of other objects is given back, or that it has been."""
+def back(snapshot: Snapshot, workload: Workload, escalation: Escalation) -> dict[str, Outside | Left | Waits | None]:
+    """Return by ``Kind/name`` how what was overwritten of other objects is restored, or that it has been.
+
+    What another escalation holds as well is left to its Resume.
+    """
+    held = {place_of(holding.intent) for holding in of_others(snapshot, escalation.name)}
     restore, resume = escalation.status.restore, escalation.status.resume
     asked = workload.replicas or (resume is not None and resume.steps)
     found: dict[str, Outside | Left | Waits | None] = {}
     for field in restore.fields if restore else ():
-        if not field.on:
+        if not field.on or field.on in held:
             continue
         kind, _, name = field.on.partition("/")
         if kind == NETWORKPOLICIES.kind:

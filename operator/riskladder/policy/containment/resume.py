@@ -12,12 +12,13 @@ from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Axis, ContainmentAction, ContainmentWhen
 from riskladder.policy.containment import restore, state
-from riskladder.policy.containment.holds import is_held
+from riskladder.policy.containment.holds import is_held, of_escalation
 from riskladder.policy.containment.note import Noted, note
+from riskladder.policy.containment.others import carrier, lock_of, of_others, stopped_by
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.plan import Entry, Lifting, Measure, On, Restoring
 from riskladder.policy.signals.groups import Group, Judgement
-from riskladder.policy.snapshot import Snapshot
+from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.safe_states.network_path import Left, Outside, Waits
 
 NOT_YET_RESTORED = "what brings it back is refused"
@@ -32,6 +33,8 @@ def steps(draft: Draft) -> tuple[int, ...]:
     broken_off = draft.resume is not None and draft.resume.applied_at is None
     if (stopped is None or stopped.action is not ContainmentAction.SCALE_TO_ZERO) and not broken_off:
         return ()
+    if stopped_by(draft.snapshot, draft.escalation.name) is not None:
+        return ()  # its Resume restores them
     replicas, resume = draft.restore.replicas, draft.tier.resume if draft.tier else None
     shares = [int(step.removesuffix("%")) for step in (resume.steps if resume else ())] or [100]
     return tuple(dict.fromkeys(max(math.ceil(replicas * share / 100), 1) for share in shares))
@@ -57,13 +60,17 @@ def resume(draft: Draft) -> None:
         return
     left: list[str] = []
     if ended.done == 0:
-        others = restore.back(workload, draft.escalation)
+        others = restore.back(draft.snapshot, workload, draft.escalation)
         if any(isinstance(found, (Outside, Waits)) for found in others.values()):
             return
         if not ended.steps and is_held(draft.snapshot, draft.escalation, ended.intent):
             return  # nothing is free before what holds it is gone
         left = [found.why[:512] for found in others.values() if isinstance(found, Left)]
     _note_refusal(draft, ended)
+    stop = stopped_by(draft.snapshot, draft.escalation.name)
+    if ended.done < len(ended.steps) and stop is not None:
+        why = f"{stop.who} has stopped the model meanwhile: the rest is restored by its Resume"
+        ended, left = ended.model_copy(update={"steps": ended.steps[: ended.done]}), [*left, why]
     if ended.done < len(ended.steps):
         if ended.watch_until is not None:
             draft.wake.append(ended.watch_until)
@@ -86,7 +93,9 @@ def resume(draft: Draft) -> None:
         update["applied_at"] = draft.now
     draft.resume = ended.model_copy(update=update)
     of = f" (step {done} of {len(ended.steps)})" if len(ended.steps) > 1 else ""
-    message = f"restored{of}: {workload.replicas} replica(s) asked for, the lock is lifted"
+    holders = of_others(draft.snapshot, draft.escalation.name)
+    lock = f"{holders[0].who} still contains it" if holders else "the lock is lifted"
+    message = f"restored{of}: {workload.replicas} replica(s) asked for, {lock}"
     measure = Measure("resume", "", (draft.now - ended.at).total_seconds()) if "applied_at" in update else None
     key = f"restored/{ended.intent}/{done}"
     detail = {"intent": str(ended.intent), "replicas": str(workload.replicas)}
@@ -124,9 +133,16 @@ def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatu
 
 
 def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restoring | None:
-    """The write that brings back what a containment took away, once the lock is off and the decision is on record."""
-    escalation, workload = snapshot.open, snapshot.target
-    if escalation is None or workload is None or LABEL_CONTAINMENT in escalation.labels:
+    """Return the write that restores what a containment took away, once the decision is on record."""
+    found = (_restoring(snapshot, judgement, escalation, now) for escalation in snapshot.open)
+    return next((write for write in found if write is not None), None)
+
+
+def _restoring(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Restoring | None:
+    workload = snapshot.target
+    if workload is None or LABEL_CONTAINMENT in escalation.labels:
+        return None
+    if stopped_by(snapshot, escalation.name) is not None:
         return None
     ended = escalation.status.resume
     if ended is None or ended.applied_at is not None or state.is_contained(escalation):
@@ -140,20 +156,27 @@ def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restor
     if workload.replicas >= wanted or not _next_step_is_due(group, escalation.spec.signal, ended, now):
         return None
     saved = escalation.status.restore.fields if escalation.status.restore else ()
-    return Restoring(escalation, wanted, {field.path: field.value for field in saved if not field.on})
+    fields = {field.path: field.value for field in saved if not field.on}
+    found = carrier(snapshot, "")
+    hold = of_escalation(found.escalation, found.intent) if found is not None else None
+    return Restoring(escalation, wanted, fields, hold, lock_of(snapshot, ""))
 
 
 def liftings(snapshot: Snapshot) -> tuple[Lifting, ...]:
-    """The writes that give back what was overwritten of other objects, with the first step of a Resume."""
-    escalation, workload = snapshot.open, snapshot.target
-    if escalation is None or workload is None or LABEL_CONTAINMENT in escalation.labels:
+    """Return the writes that restore what was overwritten of other objects, with the first step of a Resume."""
+    return tuple(lifting for escalation in snapshot.open for lifting in _liftings(snapshot, escalation))
+
+
+def _liftings(snapshot: Snapshot, escalation: Escalation) -> tuple[Lifting, ...]:
+    workload = snapshot.target
+    if workload is None or LABEL_CONTAINMENT in escalation.labels:
         return ()
     ended = escalation.status.resume
     if ended is None or ended.applied_at is not None or ended.done or state.is_contained(escalation):
         return ()
     if not state.may_touch(workload, escalation) or snapshot.is_suspended(escalation.spec.ladder.name):
         return ()
-    found = restore.back(workload, escalation).values()
+    found = restore.back(snapshot, workload, escalation).values()
     return tuple(Lifting(escalation, write) for write in found if isinstance(write, Outside))
 
 
@@ -168,7 +191,9 @@ def not_contained(draft: Draft) -> None:
     containment = draft.tier.containment if draft.tier else None
     if draft.resume is not None:
         waiting = waiting_for(draft)
-        message = f"resumed by {', '.join(draft.resume.by)}{on_the_way(draft.resume)}{waiting}"
+        others = of_others(draft.snapshot, draft.escalation.name)
+        still = f"; {others[0].who} still contains it" if others else ""
+        message = f"resumed by {', '.join(draft.resume.by)}{on_the_way(draft.resume)}{waiting}{still}"
         reason = Reason.RESUMED
     elif draft.escalation.spec.drill:
         return  # drills.py says how its rehearsal went
@@ -195,7 +220,7 @@ def waiting_for(draft: Draft) -> str:
         return ""
     if ended.applied_at is not None or ended.done:
         return "".join(f"; {why}" for why in ended.left)
-    found = restore.back(workload, draft.escalation).values()
+    found = restore.back(draft.snapshot, workload, draft.escalation).values()
     refused = f"; {NOT_YET_RESTORED}: {draft.snapshot.obstacle}" if draft.snapshot.obstacle else ""
     return "".join(f"; {it.why}" for it in found if isinstance(it, Waits)) + refused
 

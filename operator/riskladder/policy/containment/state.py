@@ -6,7 +6,6 @@ from riskladder.api.escalation import Intent, PinnedPolicy
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.signals.evaluate import tier_of
-from riskladder.policy.signals.groups import Judgement
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, is_governed
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES
@@ -83,26 +82,23 @@ def may_touch(workload: Workload, escalation: Escalation) -> bool:
     return workload.uid == escalation.spec.target.uid and governs is not None and is_governed(governs, workload.labels)
 
 
-def is_demanded_elsewhere(judgement: Judgement, escalation: Escalation) -> bool:
-    """Whether another ladder that governs the target demands a containment, whatever became of this one's."""
-    return any(demand.group.ladder.name != escalation.spec.ladder.name for demand in judgement.demands())
-
-
-def may_act(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) -> bool:
+def may_act(snapshot: Snapshot, escalation: Escalation) -> bool:
     """Whether an intent may be carried out: on the very object, for a ladder that governs it and is not suspended."""
     workload = snapshot.target
-    if workload is None or workload.uid != escalation.spec.target.uid:
+    if workload is None or not may_touch(workload, escalation):
         return False
-    by_its_own = may_touch(workload, escalation) and not snapshot.is_suspended(escalation.spec.ladder.name)
-    return by_its_own or is_demanded_elsewhere(judgement, escalation)
+    return not snapshot.is_suspended(escalation.spec.ladder.name)
+
+
+NO_WRITE = (Reason.ALREADY_AT_ZERO, Reason.ALREADY_CONTAINED)
+"""The reasons of intents that need no write: the target is in that state already."""
 
 
 def was_applied(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> bool:
     """Whether the intent's write is known to have been accepted, now or in an earlier life of the operator."""
     contained = escalation.status.containment(intent.action.axis)
-    at_zero = intent.reason == Reason.ALREADY_AT_ZERO
     if contained is not None and contained.intent.id == intent.id:
-        at = contained.pods_gone_at if at_zero else contained.applied_at  # what was at zero needed no write
+        at = contained.pods_gone_at if intent.reason in NO_WRITE else contained.applied_at
         if at is not None:
             return True
     return snapshot.stamps.get((escalation.uid, intent.id), Stamps()).applied_at is not None

@@ -183,12 +183,10 @@ def _settled(snapshot: Snapshot, ladder: str, now: datetime) -> tuple[tuple[tupl
     An acceptance of risk that outlasts its escalation decides alone, so that what it covered is looked at again when it
     ends.
     """
-    escalation, before = snapshot.open, snapshot.settled
-    settled: list[tuple[datetime, str]] = []
-    acceptance = before.acceptance if before.ladder == ladder else None
-    if before.ladder == ladder and before.closed_at is not None and acceptance is None:
-        settled.append((before.closed_at, before.tier))
-    if escalation is not None and escalation.spec.ladder.name == ladder:
+    escalation, before = snapshot.open_under(ladder), snapshot.settled_under(ladder)
+    settled = [(one.until, one.tier) for one in before if one.acceptance is None]
+    acceptance = before[-1].acceptance if before else None
+    if escalation is not None:
         resume = escalation.status.resume
         acceptance = escalation.status.risk_acceptance or acceptance
         if resume is not None:
@@ -201,8 +199,7 @@ def _policy(snapshot: Snapshot, name: str) -> tuple[LadderRef, PinnedPolicy, boo
     """The policy that binds signals of this ladder on this target, or why there is none."""
     key = snapshot.key
     ladder = snapshot.ladders.get(name)
-    escalation = snapshot.open
-    if escalation is not None and escalation.spec.ladder.name == name:
+    if (escalation := snapshot.open_under(name)) is not None:
         found = (escalation.spec.ladder, escalation.spec.policy, snapshot.is_suspended(name))
     elif ladder is None:
         return Verdict(

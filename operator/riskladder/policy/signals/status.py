@@ -31,7 +31,7 @@ def update_signal(
         snapshot: The target and all that bears on it.
         judgement: The verdicts.
         signal: The signal in question.
-        escalation: The open escalation of the target, if any.
+        escalation: The open escalation of its ladder, if there is one.
         update: What is about to be written to it.
         now: Current time, UTC.
     """
@@ -50,8 +50,10 @@ def update_signal(
     _breached(conditions, signal, verdict)
     joined = _joined(signal, verdict, escalation)
     _contained(conditions, joined, update)
-    if joined is None and verdict.tier and (closed_at := snapshot.settled.closed_at):
-        message = f"no escalation is open: it was observed before the last one was closed, at {format_time(closed_at)}"
+    closed = [s for s in snapshot.settled_under(signal.spec.ladder if signal.spec else "") if s.closed]
+    if joined is None and verdict.tier and closed:
+        at = format_time(closed[-1].until)
+        message = f"no escalation is open: it was observed before the last one was closed, at {at}"
         conditions.set(ConditionType.CONTAINED, False, Reason.NOT_CONTAINED, message)
 
     tier = verdict.tier or (BASELINE if verdict.usable else None)
