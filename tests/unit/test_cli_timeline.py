@@ -134,6 +134,7 @@ def test_json_has_everything(tmp_path: Path) -> None:
         "notedHead": 4,
         "firstBadRecord": None,
         "error": None,
+        "redacted": 0,
     }
     second = answer["records"][1]
     assert (second["sequence"], second["secondsSinceOpening"], second["at"]) == (
@@ -141,7 +142,8 @@ def test_json_has_everything(tmp_path: Path) -> None:
         0.031883,
         records[1]["spec"]["entries"][0]["at"],
     )
-    assert second["detail"] == records[1]["spec"]["entries"][0]["detail"]
+    assert second["detail"] == {"key": STORY[1].key, **STORY[1].detail}
+    assert second["redacted"] == []
 
 
 def test_order_is_that_of_the_chain_not_of_the_file() -> None:
@@ -467,3 +469,27 @@ def test_answers_of_a_drill_that_nobody_wrote_are_shown_as_they_are(answer: str)
     told = story(chain([odd]))
     assert told.result is not None
     assert told.result.answers == (("legal", answer),)
+
+
+def test_what_was_redacted_says_so_and_the_rest_is_told(tmp_path: Path) -> None:
+    vote = Act(
+        "Commented",
+        f"{UID}/decision/d1",
+        OPENED,
+        "ana",
+        {"decision": "d1", "rationale": "Eva Example said so", "message": "ana as legal: Comment"},
+    )
+    records = chain([*STORY, vote])
+    spec = records[4]["spec"]
+    del spec["entries"][0]["open"]["rationale"]
+    said = {"at": "2026-12-01T09:00:00Z", "by": "dana", "reason": "Art. 17", "fields": ["entries[0].open.rationale"]}
+    spec["redactions"] = [said]
+    file = write(tmp_path / "trail.yaml", *records, escalation(records))
+    result = run(ESCALATION, file)
+    assert result.exit_code == 0
+    text = " ".join(result.stdout.split())
+    assert "why redacted decision d1" in text
+    assert "Chain verified, 5 records, ends at the noted head, 1 field redacted" in text
+    assert "Eva Example" not in text
+    last = json.loads(run(ESCALATION, file, "-o", "json").stdout)["records"][-1]
+    assert (last["detail"]["rationale"], last["redacted"]) == ("redacted", ["rationale"])

@@ -86,6 +86,8 @@ class Step:
     """The message for people: without the words of a notification that others have got before."""
     particulars: tuple[Particular, ...]
     detail: Mapping[str, str]
+    redacted: tuple[str, ...]
+    """Names of the particulars that were erased; in their place the detail says so."""
     verified: bool
     """Whether the chain is intact up to here."""
 
@@ -190,6 +192,7 @@ def _step(
         says=_says(detail, before),
         particulars=tuple(_particulars(event, at, detail, intended, before)),
         detail=detail,
+        redacted=tuple(spec.get("redacted") or ()),
         verified=verified,
     )
 

@@ -1,7 +1,8 @@
 """Writes the trail: records first, then Events, then the status that makes both final.
 
 A crash may come between any two writes. What was written before it is recognised afterwards: a record by its place
-and key, an Event by its name, a status by being equal. So every write is done at least once and counts once.
+and key, an Event by its name, a status by being equal. So every write is done at least once and counts once. Nothing is
+written of an escalation whose namespace was deleted, even where one of the same name stands there by now.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from riskladder.api.record import GENESIS_HASH
 from riskladder.cluster import events, ledger, resources
 from riskladder.cluster.client import JSON_PATCH, Client, NotFound, Object, Refused
 from riskladder.cluster.events import ObjectReference
+from riskladder.cluster.incarnations import Incarnations
 from riskladder.cluster.resources import Resource
 from riskladder.policy.escalation import notifications
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, LadderUpdate, On, SignalUpdate
@@ -46,6 +48,7 @@ class TrailWriter:
         self._client = client
         self._instance = instance
         self._stored = stored
+        self._incarnations = Incarnations(client)
         self._left_behind: dict[str, frozenset[str]] = {}
         """By escalation uid: keys of records that a killed operator had written without the status that goes with them,
         and behind which others have been written since: those acts are on record, however late their status comes."""
@@ -61,6 +64,8 @@ class TrailWriter:
         escalation = update.escalation
         version = escalation.resource_version
         written = await self.entries(escalation, update.entries)
+        if written is None:
+            return
         if update.labels:  # after the records: a lock is lifted by what is on record
             labelled = await self._client.merge_patch(
                 resources.ESCALATIONS,
@@ -77,8 +82,12 @@ class TrailWriter:
         test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
         await self._status(_reference(resources.ESCALATIONS, escalation), status.to_api(), resources.ESCALATIONS, test)
 
-    async def entries(self, escalation: Escalation, entries: tuple[Entry, ...]) -> ledger.Appended:
-        """Append the records, then write the Events; what became of the append."""
+    async def entries(self, escalation: Escalation, entries: tuple[Entry, ...]) -> ledger.Appended | None:
+        """Append the records, then write the Events.
+
+        Returns:
+            What became of the append; ``None``, and nothing is written, where the namespace of the escalation is gone.
+        """
         # The uid: a later escalation of the same name continues the chain.
         left_behind = self._left_behind.get(escalation.uid, frozenset())
         records = [
@@ -92,9 +101,15 @@ class TrailWriter:
             for entry in entries
             if entry.recorded and f"{escalation.uid}/{entry.key}" not in left_behind
         ]
-        written = await ledger.append(
-            self._client, escalation.namespace, escalation.name, escalation.status.ledger, records
-        )
+        namespace, name, head = escalation.namespace, escalation.name, escalation.status.ledger
+        written = ledger.Appended(head)
+        if records:
+            namespace_uid = await self._incarnations.uid_of(namespace, name, escalation.uid, head)
+            if namespace_uid is None:
+                events_lost = [record.event for record in records]
+                log.warning("namespace gone", namespace=namespace, escalation=name, not_recorded=events_lost)
+                return None
+            written = await ledger.append(self._client, namespace, namespace_uid, name, head, records)
         if written.others:
             keys = (str(other["detail"].get(ledger.KEY, "")) for other in written.others)
             self._left_behind[escalation.uid] = left_behind.union(keys)
