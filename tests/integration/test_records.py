@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 import yaml
 from kubernetes import client, config
+from typer.testing import CliRunner, Result
 
 from riskladder.api.chain import verify_chains
 from riskladder.api.escalation import LedgerHead
+from riskladder.cli.main import app
 from riskladder.cluster.ledger import Act, record_object
 from tests.cluster import ControlPlane
 from tests.cluster.install import NAMESPACE, ROOT
@@ -265,3 +268,65 @@ def test_binding_in_one_namespace_grants_to_read_that_one(admin: Caller, namespa
     where = "/api/v1/namespaces/"
     eventually("the binding is in force", lambda: confined.request("GET", where + namespace).code == 200)
     assert confined.request("GET", where + "default").code == 403
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+def run(plane: ControlPlane, namespace: str, *arguments: str, user: str = OFFICER) -> Result:
+    who_ = ("--as", user, "--as-group", "privacy-officers" if user == OFFICER else "nobody")
+    where = ("-n", namespace, "--kubeconfig", str(plane.kubeconfig))
+    return CliRunner().invoke(app, ["redact", *arguments, *where, *who_])
+
+
+def test_command_shows_tries_and_erases(
+    installed: ControlPlane, admin: Caller, operator_account: Caller, namespace: str
+) -> None:
+    record = written(admin, operator_account, namespace)
+    name = record["metadata"]["name"]
+    shown = run(installed, namespace, name)
+    assert shown.exit_code == 0, shown.stderr
+    assert f"{namespace}/{name}: 3 values in open, 0 redacted" in shown.stdout
+    assert f"  {RATIONALE}  the vendor, Eva Example, says so" in shown.stdout
+
+    erase = (name, "--field", "rationale", "--field", LESSONS, "--reason", "request 117")
+    tried = run(installed, namespace, *erase, "--dry-run")
+    assert tried.exit_code == 0, tried.stderr
+    assert f"2 values to be erased for good, as {OFFICER}" in tried.stdout
+    assert "The API server would take it; nothing was erased" in tried.stdout
+    assert admin.request("GET", single(namespace, record)).body == record
+
+    done = run(installed, namespace, *erase, "--output", "json")
+    assert done.exit_code == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["by"], answer["fields"], answer["verifies"]) == (OFFICER, [RATIONALE, LESSONS], True)
+    stored = admin.request("GET", single(namespace, record)).body
+    assert "Eva Example" not in json.dumps(stored)
+    [result] = verify_chains([stored])
+    assert (result.intact, result.redacted) == (True, 2)
+
+    again_ = run(installed, namespace, *erase)
+    assert again_.exit_code == 2
+    assert f"rationale is redacted already, by {OFFICER} at " in again_.stderr
+    assert f"redacted, by {OFFICER}" in run(installed, namespace, name).stdout
+
+
+def test_command_says_why_it_was_refused(
+    installed: ControlPlane, admin: Caller, operator_account: Caller, namespace: str
+) -> None:
+    record = written(admin, operator_account, namespace)
+    name = record["metadata"]["name"]
+    erase = (name, "--field", "rationale", "--reason", "r")
+    refused = run(installed, namespace, *erase, user=PATCHER)
+    assert refused.exit_code == 1
+    assert f"{PATCHER} may not redact escalationrecords/{name} in namespace {namespace}" in refused.stderr
+    nobody = run(installed, namespace, *erase, user="eve")
+    assert (nobody.exit_code, "eve" in nobody.stderr) == (2, True)
+    assert run(installed, namespace, "none-000001", "--field", "rationale", "--reason", "r").exit_code == 2
+    assert "say why with --reason" in run(installed, namespace, name, "--field", "rationale").stderr
+    wrong = run(installed, namespace, name, "--field", "role", "--reason", "r")
+    assert (
+        f"record {namespace}/{name}: found no role in open; there is entries[0].open.message, {RATIONALE}, "
+        in wrong.stderr
+    )
+    assert admin.request("GET", single(namespace, record)).body == record
