@@ -493,3 +493,29 @@ def test_what_was_redacted_says_so_and_the_rest_is_told(tmp_path: Path) -> None:
     assert "Eva Example" not in text
     last = json.loads(run(ESCALATION, file, "-o", "json").stdout)["records"][-1]
     assert (last["detail"]["rationale"], last["redacted"]) == ("redacted", ["rationale"])
+
+
+def test_opening_tells_thresholds_samples_and_the_model(tmp_path: Path) -> None:
+    more = {
+        "threshold.demographic_parity_difference": "above 0.2",
+        "sampleSize.demographic_parity_difference": "5000",
+        "window.demographic_parity_difference": "24h",
+        "evidence.demographic_parity_difference": "s3://reports/1",
+        "model": "credit-scorer",
+        "modelVersion": "2026.11.3",
+        "owners": "olga, otto",
+        "modelCard": "https://models.example/credit",
+    }
+    first = Act(STORY[0].event, STORY[0].key, OPENED, "riskladder", {**STORY[0].detail, **more})
+    text = " ".join(run(ESCALATION, write(tmp_path / "x", *chain([first]))).stdout.split())
+    assert (
+        "readings demographic_parity_difference 0.240878 (above 0.2, 5000 samples, over 24h, s3://reports/1)," in text
+    )
+    assert "model credit-scorer 2026.11.3, owned by olga, otto, https://models.example/credit" in text
+
+
+def test_decision_tells_how_its_author_was_authenticated(tmp_path: Path) -> None:
+    detail = {"decision": "d1", "rationale": "r", "groups": "legal, staff", "credential": "JTI=0b1c", "message": "m"}
+    text = run(ESCALATION, write(tmp_path / "x", *chain([Act("Acknowledged", "k", OPENED, "ana", detail)]))).stdout
+    assert "authenticated groups legal, staff, credential JTI=0b1c" in " ".join(text.split())
+    assert "detail" not in text
