@@ -6,6 +6,7 @@ import copy
 import json
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from typer.testing import CliRunner, Result
 from riskladder.api.chain import verify_chains
 from riskladder.api.escalation import LedgerHead
 from riskladder.cli.main import app
+from riskladder.cluster.events import ObjectReference, Series, event_object
 from riskladder.cluster.ledger import Act, record_object
 from tests.cluster import ControlPlane
 from tests.cluster.install import NAMESPACE, ROOT
@@ -268,6 +270,16 @@ def test_binding_in_one_namespace_grants_to_read_that_one(admin: Caller, namespa
     where = "/api/v1/namespaces/"
     eventually("the binding is in force", lambda: confined.request("GET", where + namespace).code == 200)
     assert confined.request("GET", where + "default").code == 403
+
+
+def test_event_with_a_series_is_taken(operator_account: Caller, namespace: str) -> None:
+    about = ObjectReference("riskladder.dev/v1alpha1", "Escalation", namespace, "scorer-1", "uid")
+    texts = {"reason": "Notified", "key": "k", "note": "legal was told; security was told", "instance": "tests"}
+    last = OPENED + timedelta(seconds=2)
+    event = event_object(about, at=OPENED, warning=False, series=Series(2, last), **texts)
+    answer = operator_account.request("POST", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", event)
+    assert answer.code == 201, answer.message
+    assert answer.body["series"] == {"count": 2, "lastObservedTime": "2026-11-24T06:00:05.120417Z"}
 
 
 # --- The command ------------------------------------------------------------------------------------------------------

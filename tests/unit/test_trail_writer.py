@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -32,6 +33,8 @@ class Shelf:
     def __init__(self) -> None:
         self.records: dict[str, Document] = {}
         self.events: list[str] = []
+        self.notes: list[Document] = []
+        """Events as they were written."""
         self.status: Document = {}
         self.kills = True
         self.namespace_uid = "uid-of-models"
@@ -46,6 +49,7 @@ class Shelf:
             if self.kills:
                 raise Killed
             self.events.append(body["reason"])
+            self.notes.append(body)
         return body
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Document:
@@ -217,3 +221,21 @@ async def test_record_of_another_namespace_in_the_place_is_named_and_nothing_goe
     with pytest.raises(Conflict, match=r"-000001 .*spec\.namespaceUid is uid-of-models, expected uid-of-another"):
         await writer_of(shelf).entries(escalation, (LATER,))
     assert len(shelf.records) == 1
+
+
+# --- Events -----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_happened_several_times_in_a_pass_is_one_event_with_a_series() -> None:
+    escalation = opened()
+    shelf = shelf_with(escalation)
+    told = [
+        Entry(Reason.NOTIFIED, f"told/{role}", NOW + timedelta(seconds=number), f"{role} was told")
+        for number, role in enumerate(("legal", "security", "executive"))
+    ]
+    await writer_of(shelf).entries(escalation, (*told, SEEN))
+    gathered, single = shelf.notes
+    assert gathered["note"] == "legal was told; security was told; executive was told"
+    assert gathered["eventTime"] == "2026-11-24T12:00:00.000000Z"
+    assert gathered["series"] == {"count": 3, "lastObservedTime": "2026-11-24T12:00:02.000000Z"}
+    assert "series" not in single

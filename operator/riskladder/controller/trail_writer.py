@@ -21,7 +21,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import GENESIS_HASH
 from riskladder.cluster import events, ledger, resources
 from riskladder.cluster.client import JSON_PATCH, Client, NotFound, Object, Refused
-from riskladder.cluster.events import ObjectReference
+from riskladder.cluster.events import ObjectReference, Series
 from riskladder.cluster.incarnations import Incarnations
 from riskladder.cluster.resources import Resource
 from riskladder.policy.escalation import notifications
@@ -114,8 +114,8 @@ class TrailWriter:
             keys = (str(other["detail"].get(ledger.KEY, "")) for other in written.others)
             self._left_behind[escalation.uid] = left_behind.union(keys)
         about = _reference(resources.ESCALATIONS, escalation)
-        for on, entry in _gathered(entries):
-            await self._event(_regarding(on, escalation), entry, None if on is On.ESCALATION else about)
+        for on, entry, series in _gathered(entries):
+            await self._event(_regarding(on, escalation), entry, None if on is On.ESCALATION else about, series)
         return written
 
     async def target(self, namespace: str, target: TargetIdentity, entry: Entry) -> None:
@@ -216,7 +216,13 @@ class TrailWriter:
             return  # deleted meanwhile: nobody is left to tell
         self._stored(resource, stored)
 
-    async def _event(self, regarding: ObjectReference, entry: Entry, related: ObjectReference | None) -> None:
+    async def _event(
+        self,
+        regarding: ObjectReference,
+        entry: Entry,
+        related: ObjectReference | None,
+        series: Series | None = None,
+    ) -> None:
         event = events.event_object(
             regarding,
             reason=str(entry.event),
@@ -226,18 +232,20 @@ class TrailWriter:
             warning=entry.warning,
             instance=self._instance,
             related=related,
+            series=series,
         )
         await events.write(self._client, event)
 
 
-def _gathered(entries: tuple[Entry, ...]) -> Iterator[tuple[On, Entry]]:
-    """Yield what is to be said by Events: what happened several times to one object in a pass, once for all."""
+def _gathered(entries: tuple[Entry, ...]) -> Iterator[tuple[On, Entry, Series | None]]:
+    """Yield what is to be said by Events: what happened several times to one object in a pass, once, as a series."""
     groups: dict[tuple[On, str, str], list[Entry]] = {}
     for entry in entries:
         for on in entry.on:
             groups.setdefault((on, str(entry.event), entry.actor), []).append(entry)
     for (on, _, _), found in groups.items():
-        yield on, replace(found[0], message="; ".join(dict.fromkeys(entry.message for entry in found)))
+        series = Series(len(found), max(entry.at for entry in found)) if len(found) > 1 else None
+        yield on, replace(found[0], message="; ".join(dict.fromkeys(entry.message for entry in found))), series
 
 
 def _reference(resource: Resource, about: Escalation | Signal | Ladder | Decision) -> ObjectReference:
