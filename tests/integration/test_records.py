@@ -15,7 +15,9 @@ from kubernetes import client, config
 from typer.testing import CliRunner, Result
 
 from riskladder.api.chain import verify_chains
+from riskladder.api.commitments import open_fields
 from riskladder.api.escalation import LedgerHead
+from riskladder.api.record import MAX_DETAIL, OPEN_NAMES
 from riskladder.cli.main import app
 from riskladder.cluster.events import ObjectReference, Series, event_object
 from riskladder.cluster.ledger import Act, record_object
@@ -270,6 +272,28 @@ def test_binding_in_one_namespace_grants_to_read_that_one(admin: Caller, namespa
     where = "/api/v1/namespaces/"
     eventually("the binding is in force", lambda: confined.request("GET", where + namespace).code == 200)
     assert confined.request("GET", where + "default").code == 403
+
+
+def test_largest_record_is_taken_and_redacted_as_a_whole(
+    admin: Caller, operator_account: Caller, namespace: str
+) -> None:
+    """The API server gives up a rule that costs too much: it must not be one of these."""
+    said = dict.fromkeys(OPEN_NAMES, "ä" * 2000)
+    detail = {f"reading.indicator_{number:03}": "0.123456789" * 20 for number in range(MAX_DETAIL - 1)}
+    acts = [Act("EscalationOpened", f"u/{number}", OPENED, "riskladder", {**detail, **said}) for number in range(16)]
+    body = record_object(namespace, uid_of(admin, namespace), "scorer-1", acts, None)
+    assert len(json.dumps(body)) > 900_000
+    answer = operator_account.create(namespace, body)
+    assert answer.code == 201, answer.message
+    paths = sorted(open_fields(answer.body["spec"]))
+    assert len(paths) == 16 * len(OPEN_NAMES)
+    one, *rest = paths
+    answer = patch(officer(admin), namespace, answer.body, redaction(one))
+    assert answer.code == 200, answer.message
+    answer = patch(officer(admin), namespace, answer.body, again(redaction(*rest)))
+    assert answer.code == 200, answer.message
+    [result] = verify_chains([answer.body])
+    assert (result.intact, result.redacted) == (True, len(paths))
 
 
 def test_event_with_a_series_is_taken(operator_account: Caller, namespace: str) -> None:
