@@ -143,7 +143,7 @@ def test_json_has_everything(tmp_path: Path) -> None:
         records[1]["spec"]["entries"][0]["at"],
     )
     assert second["detail"] == {"key": STORY[1].key, **STORY[1].detail}
-    assert second["redacted"] == []
+    assert second["redacted"] == {}
 
 
 def test_order_is_that_of_the_chain_not_of_the_file() -> None:
@@ -488,11 +488,27 @@ def test_what_was_redacted_says_so_and_the_rest_is_told(tmp_path: Path) -> None:
     result = run(ESCALATION, file)
     assert result.exit_code == 0
     text = " ".join(result.stdout.split())
-    assert "why redacted decision d1" in text
+    assert "why redacted decision d1 redacted rationale, by dana at 2026-12-01T09:00:00Z: Art. 17" in text
     assert "Chain verified, 5 records, ends at the noted head, 1 field redacted" in text
     assert "Eva Example" not in text
     last = json.loads(run(ESCALATION, file, "-o", "json").stdout)["records"][-1]
-    assert (last["detail"]["rationale"], last["redacted"]) == ("redacted", ["rationale"])
+    assert last["detail"]["rationale"] == "redacted"
+    assert last["redacted"] == {"rationale": {"by": "dana", "at": "2026-12-01T09:00:00Z", "reason": "Art. 17"}}
+
+
+def test_hostile_redaction_is_text_and_one_that_is_missing_is_said(tmp_path: Path) -> None:
+    vote = Act("Commented", "k", OPENED, "ana", {"rationale": "r", "lessons": "l", "message": "m"})
+    records = chain([vote])
+    spec = records[0]["spec"]
+    spec["entries"][0]["open"] = {}
+    said = {"at": HOSTILE, "by": HOSTILE, "reason": HOSTILE, "fields": ["entries[0].open.rationale"]}
+    spec["redactions"] = ["nonsense", {"fields": None}, said]
+    file = write(tmp_path / "trail.yaml", *records)
+    for output in ("table", "markdown", "json"):
+        result = run(ESCALATION, file, "-o", output)
+        assert (result.exit_code, "\x1b" in result.stdout, "\u202e" in result.stdout) == (1, False, False)
+    text = " ".join(run(ESCALATION, file).stdout.split())
+    assert "redacted lessons, message, and no redaction says so" in text
 
 
 def test_opening_tells_thresholds_samples_and_the_model(tmp_path: Path) -> None:

@@ -72,6 +72,16 @@ def redacted_fields(spec: Mapping[str, Any]) -> set[str]:
     }
 
 
+def redaction_of(spec: Mapping[str, Any], path: str) -> dict[str, str]:
+    """Return by whom, at what time and for which reason a value was erased; empty where no redaction names it."""
+    redactions = spec.get("redactions")
+    for redaction in redactions if isinstance(redactions, list) else ():
+        fields = _mapping(redaction).get("fields")
+        if isinstance(fields, list) and path in fields:
+            return {name: str(redaction.get(name)) for name in _TEXTS_OF_REDACTION}
+    return {}
+
+
 def fault_of_open(spec: Mapping[str, Any]) -> str:
     """Return what is wrong with ``open`` and ``redactions`` of a record whose hash holds, or an empty string."""
     for number, entry in _entries(spec):

@@ -21,6 +21,7 @@ from riskladder.api.base import (
     Uid,
     Username,
 )
+from riskladder.api.commitments import field_path, redaction_of
 from riskladder.api.record_rules import MAX_ENTRIES as MAX_ENTRIES
 from riskladder.api.record_rules import MAX_OPEN as MAX_OPEN
 from riskladder.api.record_rules import MAX_REDACTIONS
@@ -117,20 +118,27 @@ class EscalationRecordSpec(Model):
 def acts_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what a record's stored spec says happened, each entry with the sequence of the record.
 
-    The open values of an entry are in its ``detail``, as if they had always been there; one that was erased reads
-    ``redacted``, and is named in ``redacted``. Entries that are no maps are left out.
+    The open values of an entry are in its ``detail``, as if they had always been there. One that was erased reads
+    ``redacted``, and ``redacted`` has by its name who did it, when and why. Entries that are no maps are left out.
     """
     entries = spec.get("entries")
-    found = entries if isinstance(entries, list) else ()
-    return [{**_joined(entry), "sequence": spec.get("sequence")} for entry in found if isinstance(entry, Mapping)]
+    return [
+        {**_joined(spec, number, entry), "sequence": spec.get("sequence")}
+        for number, entry in enumerate(entries if isinstance(entries, list) else ())
+        if isinstance(entry, Mapping)
+    ]
 
 
-def _joined(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _joined(spec: Mapping[str, Any], number: int, entry: Mapping[str, Any]) -> dict[str, Any]:
     detail, opened = _mapping(entry.get("detail")), _mapping(entry.get("open"))
     gone = sorted(str(name) for name in _mapping(entry.get("commitments")) if name not in opened)
     values = {name: _mapping(pair).get("value", "") for name, pair in opened.items()}
     rest = {name: value for name, value in entry.items() if name not in ("commitments", "open")}
-    return {**rest, "detail": {**detail, **dict.fromkeys(gone, REDACTED), **values}, "redacted": gone}
+    return {
+        **rest,
+        "detail": {**detail, **dict.fromkeys(gone, REDACTED), **values},
+        "redacted": {name: redaction_of(spec, field_path(number, name)) for name in gone},
+    }
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from riskladder.api.base import format_time
 from riskladder.api.chain import record_hash
-from riskladder.api.commitments import open_fields, redacted_fields
+from riskladder.api.commitments import open_fields, redacted_fields, redaction_of
 from riskladder.api.text import one_line
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import complain, console, count, plain, write_json
@@ -139,8 +139,9 @@ def choose(spec: Mapping[str, Any], fields: Iterable[str]) -> list[str]:
     chosen: set[str] = set()
     for field in fields:
         found = [path for path in here if _means(field, path)]
-        if not found and any(_means(field, path) for path in gone):
-            raise LookupError(f"{field} is redacted already{_by_whom(spec, field)}")
+        erased = sorted(path for path in gone if _means(field, path))
+        if not found and erased:
+            raise LookupError(f"{field} is redacted already{_by_whom(spec, erased[0])}")
         if not found:
             there = f"there is {', '.join(here)}" if here else "nothing is left in open"
             raise LookupError(f"found no {field} in open; {there}. What is in detail is hashed, and stays")
@@ -152,11 +153,9 @@ def _means(field: str, path: str) -> bool:
     return field in (path, path.partition(".open.")[2])
 
 
-def _by_whom(spec: Mapping[str, Any], field: str) -> str:
-    for redaction in spec.get("redactions") or ():
-        if any(_means(field, path) for path in redaction["fields"]):
-            return f", by {redaction['by']} at {redaction['at']}: {redaction['reason']}"
-    return ""
+def _by_whom(spec: Mapping[str, Any], path: str) -> str:
+    said = redaction_of(spec, path)
+    return f", by {said['by']} at {said['at']}: {said['reason']}" if said else ""
 
 
 def patch_of(stored: Object, chosen: Sequence[str], *, by: str, at: datetime, reason: str) -> list[Object]:

@@ -88,8 +88,8 @@ class Step:
     """The message for people: without the words of a notification that others have got before."""
     particulars: tuple[Particular, ...]
     detail: Mapping[str, str]
-    redacted: tuple[str, ...]
-    """Names of the particulars that were erased; in their place the detail says so."""
+    redacted: Mapping[str, Mapping[str, str]]
+    """By name of a particular that was erased: by whom, at what time and for which reason."""
     verified: bool
     """Whether the chain is intact up to here."""
 
@@ -183,6 +183,7 @@ def _step(
     verified: bool,
 ) -> Step:
     at, detail, event = _time(spec.get("at")), _detail(spec), str(spec.get("event") or "?")
+    redacted: Mapping[str, Mapping[str, str]] = _mapping(spec.get("redacted"))
     return Step(
         sequence=sequence,
         at=at,
@@ -192,9 +193,9 @@ def _step(
         actor=str(spec.get("actor") or "?"),
         message=detail.get(MESSAGE, ""),
         says=_says(detail, before),
-        particulars=tuple(_particulars(event, at, detail, intended, before)),
+        particulars=(*_particulars(event, at, detail, intended, before), *_redactions(redacted)),
         detail=detail,
-        redacted=tuple(spec.get("redacted") or ()),
+        redacted=redacted,
         verified=verified,
     )
 
@@ -250,6 +251,17 @@ def _particulars(
     rest = {k: v for k, v in detail.items() if k not in told and v}
     if rest:
         yield Particular("detail", ", ".join(f"{name} {value}" for name, value in rest.items()))
+
+
+def _redactions(redacted: Mapping[str, Mapping[str, str]]) -> Iterable[Particular]:
+    """Say who has erased what, when and why: once for what was erased together."""
+    together: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for name, said in redacted.items():
+        together.setdefault(tuple(said.items()), []).append(name)
+    for items, names in together.items():
+        about = dict(items)
+        how = f"by {about['by']} at {about['at']}: {about['reason']}" if about else "and no redaction says so"
+        yield Particular("redacted", f"{', '.join(names)}, {how}")
 
 
 def _reading(name: str, detail: Mapping[str, str]) -> str:

@@ -231,7 +231,7 @@ def as_json(story: Story) -> dict[str, object]:
                 "actor": step.actor,
                 "message": step.message,
                 "detail": dict(step.detail),
-                "redacted": list(step.redacted),
+                "redacted": {name: dict(how) for name, how in step.redacted.items()},
                 "verified": step.verified,
             }
             for step in story.steps
