@@ -1,4 +1,4 @@
-"""Personal text beside the hash: what a record commits to, and whether what stands there is what was committed to.
+"""Seal personal text beside the hash, and check what stands there against what was committed to.
 
 An entry of a record has its free text and the names of people in ``open``, which the hash leaves out. What is hashed is
 a commitment to each value, SHA-256 over a random salt and the value. To erase a value and its salt therefore breaks no

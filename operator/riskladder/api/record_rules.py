@@ -1,4 +1,4 @@
-"""What may change about a stored record: nothing, but that a redaction removes values from ``open``, and says so.
+"""Transition rules of a record: nothing changes, but that a redaction removes values from ``open`` and says so.
 
 Who may redact, and that a redaction names exactly what it removes, is up to the admission policy riskladder-records: it
 knows the caller, and no estimate of costs stands in its way.

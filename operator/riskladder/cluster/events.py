@@ -46,7 +46,7 @@ class ObjectReference:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What happened several times, as one Event."""
+    """Several occurrences that one Event stands for."""
 
     count: int
     """How often; at least twice."""

@@ -1,4 +1,4 @@
-"""Which namespace object an escalation lives in: a namespace of the same name may be another one by now.
+"""Find out which namespace object an escalation lives in: one of the same name may be another object by now.
 
 A namespace that was deleted and created again has the old name and a new uid. What an operator still has in its caches
 of the old one must not be appended to a chain of the new one.

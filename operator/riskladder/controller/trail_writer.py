@@ -86,7 +86,8 @@ class TrailWriter:
         """Append the records, then write the Events.
 
         Returns:
-            What became of the append; ``None``, and nothing is written, where the namespace of the escalation is gone.
+            What became of the append; ``None``, and nothing is written, where the escalation lives in another namespace
+            of that name, which is gone.
         """
         # The uid: a later escalation of the same name continues the chain.
         left_behind = self._left_behind.get(escalation.uid, frozenset())
@@ -106,8 +107,13 @@ class TrailWriter:
         if records:
             namespace_uid = await self._incarnations.uid_of(namespace, name, escalation.uid, head)
             if namespace_uid is None:
-                events_lost = [record.event for record in records]
-                log.warning("namespace gone", namespace=namespace, escalation=name, not_recorded=events_lost)
+                log.warning(
+                    "not recorded",
+                    namespace=namespace,
+                    escalation=name,
+                    event_reasons=[record.event for record in records],
+                    reason="neither the escalation nor its last record is in the namespace as it is now",
+                )
                 return None
             written = await ledger.append(self._client, namespace, namespace_uid, name, head, records)
         if written.others:

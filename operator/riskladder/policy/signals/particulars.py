@@ -1,4 +1,4 @@
-"""What a record says of the readings that were acted on, so that it can be understood where nothing else is left."""
+"""Describe the readings that were acted on, so that a record can be understood where nothing else is left."""
 
 from __future__ import annotations
 
