@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import LedgerHead
@@ -16,6 +18,7 @@ from riskladder.cluster.ledger import Act, record_object
 Document = dict[str, Any]
 
 NAMESPACE, ESCALATION = "models", "credit-scorer-3f9a1c2b"
+NAMESPACE_UID = "5e1f7a90-2b3c-4d5e-8f60-718293a4b5c6"
 UID = "0f5b1c52-7d0e-4d1c-9b1e-1f6f0f4f8c11"
 OPENED = datetime(2026, 11, 24, 6, 0, 3, 120_417, tzinfo=UTC)
 INTENDED, APPLIED, EMPTY, GONE = (
@@ -98,15 +101,21 @@ STORY: tuple[Act, ...] = (
 
 
 def chain(
-    records: Sequence[Act] = STORY, *, escalation: str = ESCALATION, namespace: str = NAMESPACE
+    records: Sequence[Act] = STORY,
+    *,
+    escalation: str = ESCALATION,
+    namespace: str = NAMESPACE,
+    namespace_uid: str = NAMESPACE_UID,
 ) -> list[Document]:
-    """The records, chained."""
+    """The records, chained; their salts are the same each time, and so are the hashes."""
     head: LedgerHead | None = None
     objects: list[Document] = []
-    for record in records:
-        objects.append(record_object(namespace, escalation, [record], head))
-        spec = objects[-1]["spec"]
-        head = LedgerHead(sequence=spec["sequence"], hash=spec["hash"])
+    salts = (f"{number:032x}" for number in itertools.count())
+    with patch("riskladder.api.commitments.secrets.token_hex", lambda size: next(salts)):
+        for record in records:
+            objects.append(record_object(namespace, namespace_uid, escalation, [record], head))
+            spec = objects[-1]["spec"]
+            head = LedgerHead(sequence=spec["sequence"], hash=spec["hash"])
     return objects
 
 

@@ -243,6 +243,17 @@ async def test_author_without_uid_is_stamped_too(as_user: As, namespace: str) ->
     assert stored["spec"]["decidedBy"]["uid"] == ""
 
 
+async def test_credential_is_stamped_and_not_made_up(installed: ControlPlane, as_user: As, namespace: str) -> None:
+    async with impersonated(installed.kubeconfig, "ana", "legal") as ana:
+        ana._connection.session.headers.add(
+            "Impersonate-Extra-authentication.kubernetes.io%2fcredential-id", "JTI=0b1c"
+        )
+        forged = {"username": "ana", "credentialID": "JTI=another"}
+        stored = await decide(ana, namespace, decision("Acknowledge", decidedBy=forged))
+        assert stored["spec"]["decidedBy"]["credentialID"] == "JTI=0b1c"
+        assert (await who_am_i(ana)).credential_id == "JTI=0b1c"
+
+
 async def test_decision_can_be_applied_again(as_user: As, admin: Client, namespace: str) -> None:
     document = decision("Acknowledge")
     document["metadata"] = {"name": "mine"}
@@ -331,6 +342,7 @@ async def test_without_stamping_only_the_truth_is_taken(as_user: As, unstamped: 
         {"groups": ["legal", "staff"]},
         {"groups": [*me["groups"], "executive"]},
         {"groups": []},
+        {"credentialID": "JTI=another"},
     )
     for wrong in wrongs:
         said = (me | wrong)["username"]

@@ -95,6 +95,11 @@ def namespace(cluster: ControlPlane) -> Iterator[str]:
     on(cluster, lambda c: c.delete(NAMESPACES, None, name))
 
 
+def uid_of(plane: ControlPlane, namespace: str) -> str:
+    """The policies, where another test has installed them, let a record name no other namespace."""
+    return str(on(plane, lambda c: c.get(NAMESPACES, None, namespace))["metadata"]["uid"])
+
+
 def full_escalation(records: list[Document]) -> Document:
     """One that the API server takes."""
     document = escalation(records)
@@ -127,7 +132,7 @@ def store(plane: ControlPlane, records: list[Document], head: Document | None = 
 
 
 def test_intact_chain_is_verified_and_told_live(cluster: ControlPlane, namespace: str) -> None:
-    records = chain(namespace=namespace)
+    records = chain(namespace=namespace, namespace_uid=uid_of(cluster, namespace))
     store(cluster, records, full_escalation(records))
     verified = riskladder(cluster, "verify", "--live", "-n", namespace)
     assert (verified.exit_code, verified.stderr) == (0, "")
@@ -151,7 +156,7 @@ def test_intact_chain_is_verified_and_told_live(cluster: ControlPlane, namespace
 
 
 def test_missing_end_shows_live(cluster: ControlPlane, namespace: str) -> None:
-    records = chain(namespace=namespace)
+    records = chain(namespace=namespace, namespace_uid=uid_of(cluster, namespace))
     store(cluster, records[:3], full_escalation(records))
     result = riskladder(cluster, "verify", "--live", "-n", namespace)
     assert result.exit_code == 1
@@ -161,7 +166,7 @@ def test_missing_end_shows_live(cluster: ControlPlane, namespace: str) -> None:
 def test_what_the_api_server_refuses_is_found_in_an_edited_export(
     cluster: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    records = chain(namespace=namespace)
+    records = chain(namespace=namespace, namespace_uid=uid_of(cluster, namespace))
     store(cluster, records, full_escalation(records))
     name = records[1]["metadata"]["name"]
     with pytest.raises(Refused, match="immutable"):
@@ -220,7 +225,9 @@ def test_texts_that_yaml_takes_for_something_else_survive_the_export(
         "=": "=",
         "<<": "<<",
     }
-    records = chain([Act("Commented", "c", OPENED, "=", detail)], namespace=namespace)
+    records = chain(
+        [Act("Commented", "c", OPENED, "=", detail)], namespace=namespace, namespace_uid=uid_of(cluster, namespace)
+    )
     store(cluster, records)
     for form in ("yaml", "json"):
         export = tmp_path / f"trail.{form}"
@@ -258,7 +265,7 @@ def test_without_permission(cluster: ControlPlane, namespace: str) -> None:
 
 
 def test_api_errors_are_the_clients(cluster: ControlPlane, namespace: str) -> None:
-    records = chain(namespace=namespace)
+    records = chain(namespace=namespace, namespace_uid=uid_of(cluster, namespace))
     records[0]["metadata"]["name"] = "misnamed"
     with pytest.raises(ApiError, match="compare-and-swap"):
         store(cluster, records[:1])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from riskladder.cluster import resources
-from riskladder.cluster.client import Object
+from riskladder.cluster.client import NotFound, Object
 from riskladder.cluster.resources import Resource
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import NAMESPACES, World, condition, deployment, ladder, signal
+from tests.trails import said
 
 CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
 
@@ -312,3 +313,39 @@ async def test_namespace_that_is_being_deleted_ends_the_work_on_it(world: World,
     tried = [e for e in operator.entries() if e["event"] == "will try again" and world.namespace in str(e["key"])]
     assert len(tried) <= 3, tried
     await world.client.merge_patch(CONFIGMAPS, world.namespace, "keeper", {"metadata": {"finalizers": None}})
+
+
+async def test_namespace_that_is_created_again_has_chains_of_its_own(world: World, operator: OperatorProcess) -> None:
+    async def breached() -> Object:
+        await world.apply(ladder())
+        await world.serve("scorer")
+        await world.apply(signal("fairness", "scorer", 0.31))
+        found = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+        records = await world.chain(found["metadata"]["name"])
+        assert {record["spec"]["namespaceUid"] for record in records} == {await uid()}
+        return found
+
+    async def uid() -> str:
+        return str((await world.client.get(NAMESPACES, None, world.namespace))["metadata"]["uid"])
+
+    async def gone() -> bool:
+        try:
+            await uid()
+        except NotFound:
+            return True
+        return False
+
+    first, before = await breached(), await uid()
+    await world.client.delete(NAMESPACES, None, world.namespace)
+    await world.until(gone, "the namespace to be gone", 60)
+    await world.client.create(NAMESPACES, None, {"metadata": {"name": world.namespace}})
+    assert await uid() != before
+
+    second = await breached()
+    assert second["metadata"]["name"].rpartition("-")[0] == first["metadata"]["name"].rpartition("-")[0]
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    await world.quiet()
+    records = await world.client.list(resources.RECORDS, world.namespace)
+    assert {record["spec"]["namespaceUid"] for record in records} == {await uid()}
+    keys = {act["spec"]["detail"]["key"].partition("/")[0] for act in said(records)}
+    assert keys == {second["metadata"]["uid"]}

@@ -274,6 +274,8 @@ def test_operator_may_do_what_it_says_it_needs(operator_account: Caller, namespa
         ("delete", "escalations", GROUP),
         ("patch", "escalationrecords", GROUP),
         ("delete", "escalationrecords", GROUP),
+        ("redact", "escalationrecords", GROUP),
+        ("list", "namespaces", ""),
         ("report", "sources", GROUP),
     ],
 )
@@ -368,11 +370,12 @@ def test_policies_type_check_and_all_but_the_lock_of_names_fail_closed(admin: Ca
 
 
 @pytest.fixture
-def record() -> Document:
+def record(admin: Caller, namespace: str) -> Document:
     """A record of an escalation that no operator in the same cluster knows of."""
     document = copy.deepcopy(DOCUMENTS["EscalationRecord"])
     document["metadata"]["name"] = "elsewhere-000001"
-    document["spec"] |= {"escalation": "elsewhere", "sequence": 1}
+    uid = admin.request("GET", f"/api/v1/namespaces/{namespace}").body["metadata"]["uid"]
+    document["spec"] |= {"escalation": "elsewhere", "sequence": 1, "namespaceUid": uid}
     return document
 
 

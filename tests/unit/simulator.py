@@ -29,6 +29,7 @@ from riskladder.cluster.resources import (
     EVENTS,
     INDEXES,
     LADDERS,
+    NAMESPACES,
     RECORDS,
     Resource,
 )
@@ -135,6 +136,8 @@ class Server:
 
     def _asked(self, path: str, body: Any, about: dict[str, Any]) -> Document | None:
         """Answers to what is no object of ours: the policy itself, and who may do what."""
+        if path == NAMESPACES.path(None, NAMESPACE):
+            return {"metadata": {"name": NAMESPACE, "uid": "uid-of-the-namespace"}}
         if path.endswith("/localsubjectaccessreviews"):
             return {"status": {"allowed": body["spec"]["user"] not in self.barred}}
         for resource in (POLICIES, BINDINGS):

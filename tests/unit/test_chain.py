@@ -15,7 +15,7 @@ from riskladder.api.chain import ChainKey, ChainResult, Head, noted_heads, place
 from riskladder.api.chain import verify_chains as verify
 from riskladder.api.record import GENESIS_HASH
 from riskladder.cluster.ledger import Act
-from tests.trails import ESCALATION, NAMESPACE, Document, chain, escalation
+from tests.trails import ESCALATION, NAMESPACE, NAMESPACE_UID, Document, chain, escalation
 
 KEY = ChainKey(NAMESPACE, ESCALATION)
 
@@ -58,7 +58,8 @@ def assert_first_bad(result: ChainResult, sequence: int) -> None:
 def test_intact_chain_verifies_in_any_order(records: list[Document], shuffler: random.Random) -> None:
     shuffled = shuffler.sample(records, len(records))
     [result] = verify(shuffled, {KEY: [head_of(records)]})
-    assert result == ChainResult(KEY, len(records), records[-1]["spec"]["hash"], noted=len(records))
+    head = records[-1]["spec"]["hash"]
+    assert result == ChainResult(KEY, len(records), head, noted=len(records), namespace_uid=NAMESPACE_UID)
     assert result.intact
     assert [place_of(record).sequence for record in records] == [*range(1, len(records) + 1)]
 

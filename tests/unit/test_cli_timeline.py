@@ -134,6 +134,7 @@ def test_json_has_everything(tmp_path: Path) -> None:
         "notedHead": 4,
         "firstBadRecord": None,
         "error": None,
+        "redacted": 0,
     }
     second = answer["records"][1]
     assert (second["sequence"], second["secondsSinceOpening"], second["at"]) == (
@@ -141,7 +142,8 @@ def test_json_has_everything(tmp_path: Path) -> None:
         0.031883,
         records[1]["spec"]["entries"][0]["at"],
     )
-    assert second["detail"] == records[1]["spec"]["entries"][0]["detail"]
+    assert second["detail"] == {"key": STORY[1].key, **STORY[1].detail}
+    assert second["redacted"] == {}
 
 
 def test_order_is_that_of_the_chain_not_of_the_file() -> None:

@@ -18,7 +18,7 @@ from riskladder.api.chain import verify_chains
 from riskladder.cli import verify as command
 from riskladder.cli.main import app
 from riskladder.cli.output import plain
-from tests.trails import ESCALATION, NAMESPACE, Document, chain, escalation, listed
+from tests.trails import ESCALATION, NAMESPACE, NAMESPACE_UID, Document, chain, escalation, listed
 
 KEY = f"{NAMESPACE}/{ESCALATION}"
 
@@ -239,3 +239,53 @@ def test_plain_text_is_one_line_and_readable_text_is_kept(text: str) -> None:
     assert plain(text).isprintable() or any(c in text for c in "\u200c\u200d") or not text.isascii()
     assert len(plain(text).splitlines()) <= 1
     assert plain("Zoë – 數據: 3 μs") == "Zoë – 數據: 3 μs"
+
+
+# --- Redactions and namespaces ----------------------------------------------------------------------------------------
+
+
+def redacted(record: Document, *names: str) -> Document:
+    spec = record["spec"]
+    for name in names:
+        del spec["entries"][0]["open"][name]
+    fields = [f"entries[0].open.{name}" for name in names]
+    spec["redactions"] = [{"at": "2026-12-01T09:00:00Z", "by": "dana", "reason": "Art. 17", "fields": fields}]
+    return record
+
+
+def test_redacted_fields_are_counted_and_the_chain_is_intact(tmp_path: Path) -> None:
+    records = chain()
+    file = write(
+        tmp_path / "trail.yaml", records[0], redacted(records[1], "message"), *records[2:], escalation(records)
+    )
+    result = run(file)
+    assert result.exit_code == 0
+    line, summary, redactions = result.stdout.splitlines()
+    assert line.endswith("ends at the noted head, 1 field redacted")
+    assert summary == "1 chain intact, 4 records."
+    assert redactions.startswith("1 field redacted: who did it, when and why is in spec.redactions")
+    [found] = json.loads(run(file, "-o", "json").stdout)["chains"]
+    assert (found["redacted"], found["namespaceUid"]) == (1, NAMESPACE_UID)
+
+
+def test_value_that_is_gone_without_a_redaction_breaks_the_chain(tmp_path: Path) -> None:
+    records = chain()
+    del records[1]["spec"]["entries"][0]["open"]["message"]
+    result = run(write(tmp_path / "trail.yaml", *records))
+    assert result.exit_code == 1
+    assert "-000002 was changed: entries[0].open.message is missing, and no redaction names it" in result.stdout
+
+
+def test_records_of_two_namespaces_of_one_name_are_named(tmp_path: Path) -> None:
+    result = run(write(tmp_path / "trail.yaml", *chain()[:2], *chain(namespace_uid="uid-of-another")[2:]))
+    assert result.exit_code == 1
+    assert '-000003 belongs to another namespace of that name: its namespaceUid is "uid-of-another"' in result.stdout
+
+
+def test_hostile_names_in_open_text_are_escaped(tmp_path: Path) -> None:
+    records = chain()
+    records[1]["spec"]["entries"][0]["open"]["\x1b[31m\u202e"] = {"salt": "0" * 32, "value": "x"}
+    result = run(write(tmp_path / "trail.yaml", *records))
+    assert result.exit_code == 1
+    assert "\x1b" not in result.stdout
+    assert "entries[0].open.\\x1b[31m\\u202e has no commitment" in result.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shlex
@@ -22,6 +23,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from riskladder.api.base import GROUP
+from riskladder.api.chain import record_hash, verify_chains
 from riskladder.api.escalation import LedgerHead
 from riskladder.api.kinds import KINDS
 from riskladder.api.reasons import ConditionType, Reason
@@ -267,7 +269,7 @@ def chain(length: int) -> list[dict[str, Any]]:
     for number in range(length):
         detail = {"message": f'é\u2028\t"{number}\\', "reading.x": "0.1"}
         entry = Act("EscalationOpened", f"uid/{number}", datetime(2026, 11, 24, tzinfo=UTC), "riskladder", detail)
-        objects.append(record_object("models", "scorer-1", [entry], head))
+        objects.append(record_object("models", "uid-of-models", "scorer-1", [entry], head))
         head = LedgerHead(sequence=objects[-1]["spec"]["sequence"], hash=objects[-1]["spec"]["hash"])
     return objects
 
@@ -284,5 +286,41 @@ def test_verifier_of_the_audit_page_agrees_with_the_chain() -> None:
     assert intact.returncode == 0, intact.stderr
     assert f"models/scorer-1 4:{objects[-1]['spec']['hash']}" in intact.stdout
     assert run_verifier(objects[:1] + objects[2:]).returncode != 0
-    objects[1]["spec"]["entries"][0]["detail"]["message"] += "."
+    objects[1]["spec"]["entries"][0]["detail"]["reading.x"] += "1"
     assert run_verifier(objects).returncode != 0
+
+
+def without_message(objects: list[dict[str, Any]], *fields: str) -> list[dict[str, Any]]:
+    """The second record without the value, and with a redaction of these fields."""
+    found = copy.deepcopy(objects)
+    del found[1]["spec"]["entries"][0]["open"]["message"]
+    if fields:
+        found[1]["spec"]["redactions"] = [{"at": "t", "by": "dana", "reason": "r", "fields": list(fields)}]
+    return found
+
+
+def test_verifier_of_the_audit_page_knows_redactions() -> None:
+    objects = chain(3)
+    redacted = without_message(objects, "entries[0].open.message")
+    done = run_verifier(redacted)
+    assert done.returncode == 0, done.stderr
+    assert f"models/scorer-1 3:{objects[-1]['spec']['hash']} 1 redacted" in done.stdout
+    forged = copy.deepcopy(objects)
+    forged[1]["spec"]["entries"][0]["open"]["message"]["value"] += "."
+    added = copy.deepcopy(objects)
+    added[1]["spec"]["entries"][0]["open"]["more"] = {"salt": "0" * 32, "value": "x"}
+    elsewhere = copy.deepcopy(objects)
+    elsewhere[1]["spec"]["namespaceUid"] = "another"
+    hashed = {k: v for k, v in elsewhere[1]["spec"].items() if k != "hash"}
+    elsewhere[1]["spec"]["hash"] = elsewhere[2]["spec"]["previousHash"] = record_hash(hashed)
+    elsewhere[2]["spec"]["hash"] = record_hash(elsewhere[2]["spec"])
+    for wrong, why in (
+        (without_message(objects), "2: a value is gone, and no redaction says so"),
+        (without_message(objects, "entries[0].open.rationale"), "2: a value is gone, and no redaction says so"),
+        (forged, "2: message of entry 0 changed"),
+        (added, "2: more of entry 0 changed"),
+        (elsewhere, "2: of another namespace"),
+    ):
+        refused = run_verifier(wrong)
+        assert (refused.returncode, why in refused.stderr) == (1, True), refused.stderr
+        assert not all(result.intact for result in verify_chains(wrong))

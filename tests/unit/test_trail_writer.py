@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, cast
 
-from riskladder.api.escalation import EscalationStatus
+import pytest
+
+from riskladder.api.chain import ChainResult, verify_chains
+from riskladder.api.escalation import EscalationStatus, LedgerHead
 from riskladder.api.reasons import Reason
 from riskladder.cluster import resources
-from riskladder.cluster.client import Client, Conflict
+from riskladder.cluster.client import Client, Conflict, NotFound
 from riskladder.cluster.resources import Resource
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy.escalation import notifications
 from riskladder.policy.plan import Entry, EscalationUpdate
-from riskladder.policy.snapshot import Delivery
+from riskladder.policy.snapshot import Delivery, Escalation
 from tests.trails import said
 from tests.unit.builders import NOW, Document
 from tests.unit.test_people import HIGH, scene
@@ -29,8 +33,12 @@ class Shelf:
     def __init__(self) -> None:
         self.records: dict[str, Document] = {}
         self.events: list[str] = []
+        self.notes: list[Document] = []
+        """Events as they were written."""
         self.status: Document = {}
         self.kills = True
+        self.namespace_uid = "uid-of-models"
+        self.escalations: dict[str, Document] = {}
 
     async def create(self, resource: Resource, namespace: str, body: Document) -> Document:
         if resource is resources.RECORDS:
@@ -41,10 +49,16 @@ class Shelf:
             if self.kills:
                 raise Killed
             self.events.append(body["reason"])
+            self.notes.append(body)
         return body
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> Document:
-        return self.records[name]
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Document:
+        if resource is resources.NAMESPACES and self.namespace_uid:
+            return {"metadata": {"uid": self.namespace_uid}}
+        found = self.escalations if resource is resources.ESCALATIONS else self.records
+        if resource is resources.NAMESPACES or name not in found:
+            raise NotFound(404, "NotFound", "", verb="get", resource="", where="")
+        return found[name]
 
     async def request(self, method: str, path: str, **arguments: Any) -> Document:
         self.status = arguments["body"][-1]["value"]
@@ -58,6 +72,7 @@ async def test_message_on_record_of_a_killed_operator_is_recorded_once() -> None
     told = Entry(Reason.NOTIFIED, f"told/{key}", NOW, "told", {"attempts": "1"})
     seen = Entry(Reason.ACKNOWLEDGED, "decision/d1", NOW, "seen")
     shelf = Shelf()
+    shelf.escalations[escalation.name] = {"metadata": {"uid": escalation.uid}}
     writer = TrailWriter(cast(Client, shelf), instance="test", stored=lambda resource, obj: None)
 
     async def write(status: EscalationStatus, *entries: Entry) -> EscalationStatus:
@@ -96,3 +111,131 @@ def test_records_of_anything_else_change_no_message() -> None:
         {"event": "Notified", "at": "2026-11-24T06:00:00Z", "detail": {}},
     ]
     assert notifications.recall(status, uid, others) == (status, ())
+
+
+# --- Salts and namespaces ---------------------------------------------------------------------------------------------
+
+SEEN = Entry(Reason.ACKNOWLEDGED, "decision/d1", NOW, "seen", {"rationale": "I take it"}, actor="ana")
+LATER = Entry(Reason.COMMENTED, "decision/d2", NOW, "said", {"rationale": "done"}, actor="ana")
+
+
+def opened() -> Escalation:
+    """An escalation of which nothing is on record yet."""
+    escalation = scene(**HIGH).escalation
+    return replace(escalation, status=escalation.status.model_copy(update={"ledger": None}))
+
+
+def writer_of(shelf: Shelf) -> TrailWriter:
+    return TrailWriter(cast(Client, shelf), instance="test", stored=lambda resource, obj: None)
+
+
+def shelf_with(escalation: Escalation) -> Shelf:
+    shelf = Shelf()
+    shelf.kills = False
+    shelf.escalations[escalation.name] = {"metadata": {"uid": escalation.uid}}
+    return shelf
+
+
+def noted(escalation: Escalation, shelf: Shelf) -> Escalation:
+    """The escalation with the head of its chain in its status, as after a pass."""
+    spec = list(shelf.records.values())[-1]["spec"]
+    head = LedgerHead(sequence=spec["sequence"], hash=spec["hash"])
+    return replace(escalation, status=escalation.status.model_copy(update={"ledger": head}))
+
+
+def verified(shelf: Shelf) -> ChainResult:
+    [result] = verify_chains(shelf.records.values())
+    return result
+
+
+async def test_record_written_again_after_a_crash_is_known_by_its_key_although_its_salts_differ() -> None:
+    escalation = opened()
+    shelf = shelf_with(escalation)
+    first = await writer_of(shelf).entries(escalation, (SEEN,))
+    again = await writer_of(shelf).entries(escalation, (SEEN,))  # the status with the head never came
+    assert first is not None
+    assert again is not None
+    assert first.head == again.head
+    [record] = shelf.records.values()
+    assert record["spec"]["namespaceUid"] == "uid-of-models"
+    assert "I take it" not in str(record["spec"]["entries"][0]["detail"])
+    assert verified(shelf).intact
+
+
+async def test_redacted_record_is_known_by_its_key_and_the_chain_goes_on_behind_it() -> None:
+    escalation = opened()
+    shelf = shelf_with(escalation)
+    await writer_of(shelf).entries(escalation, (SEEN,))
+    [record] = shelf.records.values()
+    del record["spec"]["entries"][0]["open"]["rationale"]
+    said_so = {"at": "2026-12-01T09:00:00Z", "by": "dpo", "reason": "r", "fields": ["entries[0].open.rationale"]}
+    record["spec"]["redactions"] = [said_so]
+    await writer_of(shelf).entries(escalation, (SEEN, LATER))
+    assert [act["spec"]["event"] for act in said(list(shelf.records.values()))] == ["Acknowledged", "Commented"]
+    assert (verified(shelf).intact, verified(shelf).redacted) == (True, 1)
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+async def test_nothing_of_a_deleted_namespace_is_appended_to_one_of_the_same_name(*, remembers: bool) -> None:
+    escalation = opened()
+    shelf = shelf_with(escalation)
+    writer = writer_of(shelf)
+    await writer.entries(escalation, (SEEN,))
+    stale = noted(escalation, shelf)
+    shelf.namespace_uid, shelf.records, shelf.escalations, shelf.events = "uid-of-another", {}, {}, []
+    if not remembers:
+        writer = writer_of(shelf)
+    for known in (stale, escalation):
+        assert await writer.entries(known, (LATER,)) is None
+    await writer.escalation(EscalationUpdate(stale, stale.status, (LATER,)))
+    assert (shelf.records, shelf.events, shelf.status) == ({}, [], {})
+
+    successor = replace(escalation, uid="uid-of-its-successor")
+    shelf.escalations[escalation.name] = {"metadata": {"uid": successor.uid}}
+    await writer.entries(successor, (LATER,))
+    assert (verified(shelf).length, verified(shelf).namespace_uid) == (1, "uid-of-another")
+
+
+async def test_nothing_is_written_where_the_namespace_is_gone() -> None:
+    escalation = opened()
+    shelf = shelf_with(escalation)
+    shelf.namespace_uid = ""
+    assert await writer_of(shelf).entries(escalation, (SEEN,)) is None
+    assert (shelf.records, shelf.events) == ({}, [])
+
+
+async def test_deleted_escalation_is_still_recorded_in_its_own_namespace() -> None:
+    escalation = opened()
+    shelf = shelf_with(escalation)
+    await writer_of(shelf).entries(escalation, (SEEN,))
+    shelf.escalations = {}
+    await writer_of(shelf).entries(noted(escalation, shelf), (LATER,))
+    assert verified(shelf).length == 2
+
+
+async def test_record_of_another_namespace_in_the_place_is_named_and_nothing_goes_behind_it() -> None:
+    escalation = opened()
+    shelf = shelf_with(escalation)
+    await writer_of(shelf).entries(escalation, (SEEN,))
+    shelf.namespace_uid = "uid-of-another"  # and a backup has brought the record back
+    with pytest.raises(Conflict, match=r"-000001 .*spec\.namespaceUid is uid-of-models, expected uid-of-another"):
+        await writer_of(shelf).entries(escalation, (LATER,))
+    assert len(shelf.records) == 1
+
+
+# --- Events -----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_happened_several_times_in_a_pass_is_one_event_with_a_series() -> None:
+    escalation = opened()
+    shelf = shelf_with(escalation)
+    told = [
+        Entry(Reason.NOTIFIED, f"told/{role}", NOW + timedelta(seconds=number), f"{role} was told")
+        for number, role in enumerate(("legal", "security", "executive"))
+    ]
+    await writer_of(shelf).entries(escalation, (*told, SEEN))
+    gathered, single = shelf.notes
+    assert gathered["note"] == "legal was told; security was told; executive was told"
+    assert gathered["eventTime"] == "2026-11-24T12:00:00.000000Z"
+    assert gathered["series"] == {"count": 3, "lastObservedTime": "2026-11-24T12:00:02.000000Z"}
+    assert "series" not in single

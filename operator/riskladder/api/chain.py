@@ -1,9 +1,10 @@
 """The record chain: canonical form, hashes, and the check that anyone can repeat offline.
 
-A record's hash is SHA-256 over the RFC 8785 form of its spec without ``hash``; it contains the hash of the record
-before, so that no record can be changed, removed, inserted or moved without breaking every later one. What a chain
-cannot show by itself is a missing end, or that all of it was written anew: for that its hashes are compared with heads
-noted elsewhere, in ``Escalation.status.ledger`` or in the operator's log.
+A record's hash is SHA-256 over the RFC 8785 form of its spec without ``hash`` and what may be erased
+(commitments.py); it contains the hash of the record before, so that no record can be changed, removed, inserted or
+moved without breaking every later one. What a chain cannot show by itself is a missing end, or that all of it was
+written anew: for that its hashes are compared with heads noted elsewhere, in ``Escalation.status.ledger`` or in the
+operator's log.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import rfc8785
 
+from riskladder.api.commitments import fault_of_open, hashed, redacted_fields
 from riskladder.api.messages import shown
 from riskladder.api.record import GENESIS_HASH
 
@@ -32,7 +34,7 @@ def digest(value: Any) -> str:
 
 def record_hash(spec: Mapping[str, Any]) -> str:
     """The hash that a record's spec must carry."""
-    return digest({key: value for key, value in spec.items() if key != "hash"})
+    return digest(hashed(spec))
 
 
 def record_name(escalation: str, sequence: int) -> str:
@@ -82,6 +84,10 @@ class ChainResult:
     """Name of the first bad or missing record, or empty."""
     noted: int = 0
     """Sequence of the last noted head that the chain agrees with; 0: none was known, a missing end would not show."""
+    redacted: int = 0
+    """How many values of the good records were erased, each by a redaction that says so."""
+    namespace_uid: str = ""
+    """uid of the namespace that the good records name, or empty."""
 
     @property
     def escalation(self) -> str:
@@ -182,9 +188,9 @@ def _fault(spec: Mapping[str, Any]) -> str:
         for field in _TEXTS_OF_ENTRY:
             if not isinstance(entry.get(field), str):
                 return f"entries[{number}].{field} is {_shown(entry.get(field))}, expected text"
-        if fault := _not_plain(entry):
+        if fault := _not_plain({key: value for key, value in entry.items() if key != "open"}):
             return f"entries[{number}].{fault}"
-    if fault := _not_plain({key: value for key, value in spec.items() if key != "entries"}):
+    if fault := _not_plain({key: value for key, value in spec.items() if key not in ("entries", "redactions")}):
         return fault
     try:
         expected = record_hash(spec)
@@ -192,7 +198,7 @@ def _fault(spec: Mapping[str, Any]) -> str:
         return f"it has no canonical form: {error}"
     if spec["hash"] != expected:
         return f"its content gives {expected}, its hash says {shown(spec['hash'])}"
-    return ""
+    return fault_of_open(spec)
 
 
 def _not_plain(values: Mapping[str, Any]) -> str:
@@ -212,22 +218,28 @@ def _verify(key: ChainKey, links: Sequence[_Link], heads: Sequence[Head]) -> Cha
     for head in heads:
         noted[head.sequence].append(head)
 
-    hashes = [GENESIS_HASH]
-    agreed, last = 0, max(places, default=0)
+    good = ChainResult(key, 0, GENESIS_HASH)
+    last = max(places, default=0)
     for sequence in range(1, last + 1):
         name = record_name(key.escalation, sequence)
-        error = _wrong_at(name, places[sequence], hashes[-1], places, sequence)
-        found = places[sequence][0].spec["hash"] if not error else ""
+        error = _wrong_at(name, places[sequence], good, places)
         if not error:
-            error = _unlike(name, found, noted[sequence])
+            error = _unlike(name, places[sequence][0].spec["hash"], noted[sequence])
         if error:
-            return ChainResult(key, sequence - 1, hashes[-1], error, name, agreed)
-        hashes.append(found)
-        agreed = sequence if noted[sequence] else agreed
+            return replace(good, error=error, record=name)
+        spec = places[sequence][0].spec
+        good = ChainResult(
+            key,
+            sequence,
+            spec["hash"],
+            noted=sequence if noted[sequence] else good.noted,
+            redacted=good.redacted + len(redacted_fields(spec)),
+            namespace_uid=good.namespace_uid or _text(spec.get("namespaceUid")),
+        )
     if places[0]:
         link = places[0][0]
         fault = link.fault or f"its sequence is {_shown(link.spec.get('sequence'))}"
-        return ChainResult(key, last, hashes[-1], f"record {link.name} has no place: {fault}", link.name, agreed)
+        return replace(good, error=f"record {link.name} has no place: {fault}", record=link.name)
     beyond = max((h for h in heads if h.sequence > last), default=None)
     if beyond is not None:
         name = record_name(key.escalation, last + 1)
@@ -235,8 +247,8 @@ def _verify(key: ChainKey, links: Sequence[_Link], heads: Sequence[Head]) -> Cha
         error = (
             f"record {name} is missing: the end is cut off, there are {count}, {beyond.origin} says {beyond.sequence}"
         )
-        return ChainResult(key, last, hashes[-1], error, name, agreed)
-    return ChainResult(key, last, hashes[-1], noted=agreed)
+        return replace(good, error=error, record=name)
+    return good
 
 
 def _unlike(name: str, found: str, heads: Iterable[Head]) -> str:
@@ -245,10 +257,9 @@ def _unlike(name: str, found: str, heads: Iterable[Head]) -> str:
     return f"record {name} is not the one noted in {other.origin}: {found}, not {other.hash}" if other else ""
 
 
-def _wrong_at(
-    name: str, found: Sequence[_Link], previous: str, places: Mapping[int, Sequence[_Link]], sequence: int
-) -> str:
-    """What is wrong at one place of a chain, or empty."""
+def _wrong_at(name: str, found: Sequence[_Link], good: ChainResult, places: Mapping[int, Sequence[_Link]]) -> str:
+    """Return what is wrong at the place behind the good records of a chain, or an empty string."""
+    sequence, previous = good.length + 1, good.head
     if not found:
         following = places[min(place for place in places if place > sequence and places[place])][0].name
         return f"record {name} is missing: " + (
@@ -258,6 +269,8 @@ def _wrong_at(
         names = sorted({link.name for link in found})
         if len(names) > 1:
             return f"record {name} is not alone: place {sequence} is taken by {' and by '.join(names)}"
+        if len({_text(link.spec.get("namespaceUid")) for link in found}) > 1:
+            return f"record {name} is there {len(found)} times, of two namespaces of that name: check each by itself"
         same = all(link.spec == found[0].spec for link in found)
         return f"record {name} is there {len(found)} times, with {'the same' if same else 'different'} content"
     link = found[0]
@@ -265,6 +278,12 @@ def _wrong_at(
         return f"record {name} was changed: {link.fault}"
     if link.name != name:
         return f"record {name} was renamed: it is called {link.name}"
+    uid = _text(link.spec.get("namespaceUid"))
+    if good.namespace_uid not in ("", uid):
+        return (
+            f"record {name} belongs to another namespace of that name: its namespaceUid is {shown(uid)}, that of the "
+            f"records before is {shown(good.namespace_uid)}"
+        )
     if link.spec["previousHash"] != previous:
         before = "be the first: 64 zeros" if sequence == 1 else f"follow {sequence - 1}: {previous}"
         return (

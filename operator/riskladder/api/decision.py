@@ -64,6 +64,12 @@ class DecidedBy(Model):
     groups: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=512), AtomicList()] = Field(
         (), description="Groups, in the order of the authenticator."
     )
+    credential_id: Annotated[str, Field(max_length=1024)] = Field(
+        "",
+        alias="credentialID",
+        description="Which credential was used (`authentication.kubernetes.io/credential-id`), where the authenticator "
+        "says so: for a token its JTI, for a certificate its SHA-256.",
+    )
 
 
 class ReviewReport(Model):

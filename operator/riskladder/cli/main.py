@@ -16,6 +16,7 @@ from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
 from riskladder.cli.options import Enable, Kubeconfig, NotifyHost, NotifyNetwork, Scalable
 from riskladder.cli.people.commands import register
+from riskladder.cli.redact import redact
 from riskladder.cli.timeline import timeline
 from riskladder.cli.verify import verify
 from riskladder.cluster.connection import ConnectionFailed
@@ -120,5 +121,6 @@ def operator(
 app.command()(lint)
 app.command()(timeline)
 app.command()(verify)
+app.command()(redact)
 app.add_typer(notify)
 register(app)

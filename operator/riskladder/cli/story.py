@@ -33,6 +33,8 @@ _CONTAINMENT: Mapping[str, str] = {
 }
 _STEPS = {"appliedAt": "applied", "endpointsEmptyAt": "no ready endpoint", "podsGoneAt": "no pod left"}
 _EVIDENCE = ("replicas", "readyEndpoints", "revision", "podTemplateHash", "images")
+_OF_READING = ("reading", "threshold", "sampleSize", "window", "evidence")
+_MODEL = ("model", "modelVersion", "modelCard", "modelLineage", "owners")
 _IN_HEADER = ("ladder", "ladderGeneration", "target")
 _IDENTITIES = ("ladderUid", "ladderDigest", "targetUid", "signalUid")
 """Told in full by the JSON output only."""
@@ -46,7 +48,7 @@ _NEVER = "never answered"
 _MESSAGE = ("notification", "about", "role", "channel", "attempts")
 _DECISION = (
     *("decision", "decisionUid", "action", "role", "rationale", "decidedAt", "tier", "until", "containment"),
-    *("resolution", "clock", "refusedBecause", "policyUpdated", "satisfaction", "lessons"),
+    *("resolution", "clock", "refusedBecause", "policyUpdated", "satisfaction", "lessons", "groups", "credential"),
 )
 _VOTES_FOR: Mapping[str, tuple[str, str]] = {
     Reason.RISK_ACCEPTED: ("AcceptRisk", ""),
@@ -86,6 +88,8 @@ class Step:
     """The message for people: without the words of a notification that others have got before."""
     particulars: tuple[Particular, ...]
     detail: Mapping[str, str]
+    redacted: Mapping[str, Mapping[str, str]]
+    """By name of a particular that was erased: by whom, at what time and for which reason."""
     verified: bool
     """Whether the chain is intact up to here."""
 
@@ -179,6 +183,7 @@ def _step(
     verified: bool,
 ) -> Step:
     at, detail, event = _time(spec.get("at")), _detail(spec), str(spec.get("event") or "?")
+    redacted: Mapping[str, Mapping[str, str]] = _mapping(spec.get("redacted"))
     return Step(
         sequence=sequence,
         at=at,
@@ -188,8 +193,9 @@ def _step(
         actor=str(spec.get("actor") or "?"),
         message=detail.get(MESSAGE, ""),
         says=_says(detail, before),
-        particulars=tuple(_particulars(event, at, detail, intended, before)),
+        particulars=(*_particulars(event, at, detail, intended, before), *_redactions(redacted)),
         detail=detail,
+        redacted=redacted,
         verified=verified,
     )
 
@@ -217,14 +223,16 @@ def _particulars(
 ) -> Iterable[Particular]:
     """What is worth a line: readings, evidence, the times of a containment; then whatever else the record holds."""
     told = {MESSAGE, KEY, *_IDENTITIES}
-    readings = {k.removeprefix("reading."): v for k, v in detail.items() if k.startswith("reading.")}
+    readings = [k.removeprefix("reading.") for k in detail if k.startswith("reading.")]
     if readings:
-        told |= {f"reading.{name}" for name in readings}
+        told |= {f"{about}.{name}" for about in _OF_READING for name in readings}
         observed = f" (observed {detail['observedAt']})" if "observedAt" in detail else ""
         told.add("observedAt")
-        yield Particular("readings", ", ".join(f"{name} {value}" for name, value in readings.items()) + observed)
+        yield Particular("readings", ", ".join(_reading(name, detail) for name in readings) + observed)
     if event in _OPENINGS:
-        told |= {*_EVIDENCE, *_IN_HEADER}
+        told |= {*_EVIDENCE, *_IN_HEADER, *_MODEL}
+    if event in _OPENINGS and (model := _model(detail)):
+        yield Particular("model", model)
     if event in _OPENINGS and (evidence := _evidence(detail)):
         yield Particular("evidence", evidence)
     if times := _times(event, at, detail, intended):
@@ -245,6 +253,39 @@ def _particulars(
         yield Particular("detail", ", ".join(f"{name} {value}" for name, value in rest.items()))
 
 
+def _redactions(redacted: Mapping[str, Mapping[str, str]]) -> Iterable[Particular]:
+    """Say who has erased what, when and why: once for what was erased together."""
+    together: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for name, said in redacted.items():
+        together.setdefault(tuple(said.items()), []).append(name)
+    for items, names in together.items():
+        about = dict(items)
+        how = f"by {about['by']} at {about['at']}: {about['reason']}" if about else "and no redaction says so"
+        yield Particular("redacted", f"{', '.join(names)}, {how}")
+
+
+def _reading(name: str, detail: Mapping[str, str]) -> str:
+    """Return a reading with what it is judged by and what it rests on."""
+    size, window = detail.get(f"sampleSize.{name}"), detail.get(f"window.{name}")
+    parts = [
+        detail.get(f"threshold.{name}"),
+        f"{size} samples" if size else "",
+        f"over {window}" if window else "",
+        detail.get(f"evidence.{name}"),
+    ]
+    about = ", ".join(part for part in parts if part)
+    return f"{name} {detail[f'reading.{name}']}" + (f" ({about})" if about else "")
+
+
+def _model(detail: Mapping[str, str]) -> str:
+    """Return what the workload serves, by name and version, whose it is, and where to find more."""
+    if "model" not in detail:
+        return ""
+    name = " ".join(filter(None, (detail["model"], detail.get("modelVersion"))))
+    owners = f"owned by {detail['owners']}" if "owners" in detail else ""
+    return ", ".join(filter(None, (name, owners, detail.get("modelCard"), detail.get("modelLineage"))))
+
+
 def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Particular]:
     """Why somebody decided so, for how long and how, or why it does not count."""
     if "refusedBecause" in detail:
@@ -263,6 +304,10 @@ def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Partic
     late = at is not None and made is not None and at - made >= timedelta(seconds=5)
     waited = f", decided {detail['decidedAt']}" if late else ""
     yield Particular("decision", f"{detail['decision']}{waited}")
+    groups, credential = detail.get("groups"), detail.get("credential")
+    known = (f"groups {groups}" if groups else "", f"credential {credential}" if credential else "")
+    if any(known):
+        yield Particular("authenticated", ", ".join(filter(None, known)))
 
 
 def _notification(event: str, detail: Mapping[str, str]) -> Iterable[Particular]:

@@ -164,7 +164,8 @@ def _chain(story: Story) -> str:
     end = "ends at the noted head" if chain.noted == chain.length else "no noted head to compare the end with"
     if 0 < chain.noted < chain.length:
         end = f"passes through the noted head {chain.noted}"
-    return f"verified, {count(chain.length, 'record')}, {end}"
+    redacted = f", {count(chain.redacted, 'field')} redacted" if chain.redacted else ""
+    return f"verified, {count(chain.length, 'record')}, {end}{redacted}"
 
 
 def _blocks(story: Story) -> Table:
@@ -219,6 +220,7 @@ def as_json(story: Story) -> dict[str, object]:
             "notedHead": chain.noted or None,
             "firstBadRecord": chain.record or None,
             "error": chain.error or None,
+            "redacted": chain.redacted,
         },
         "records": [
             {
@@ -229,6 +231,7 @@ def as_json(story: Story) -> dict[str, object]:
                 "actor": step.actor,
                 "message": step.message,
                 "detail": dict(step.detail),
+                "redacted": {name: dict(how) for name, how in step.redacted.items()},
                 "verified": step.verified,
             }
             for step in story.steps

@@ -45,7 +45,8 @@ def verify(
 ) -> None:
     """Check that no record was changed, removed, inserted or moved.
 
-    The first changed, missing or misplaced record of each chain is named.
+    The first changed, missing or misplaced record of each chain is named. Values
+    that were lawfully redacted leave a chain intact, and are counted.
 
     Exit code 0: every chain is intact; 1: one is broken; 2: it could not be
     checked.
@@ -130,17 +131,20 @@ def show(to: Console, results: Sequence[ChainResult]) -> None:
         say(f"{count(broken, 'chain')} broken, {good} intact.", "bold red")
     else:
         say(f"{count(len(results), 'chain')} intact, {count(total, 'record')}.", "bold green")
+    if redacted := sum(result.redacted for result in results):
+        say(f"{count(redacted, 'field')} redacted: who did it, when and why is in spec.redactions of the record.")
     if unchecked := sum(result.intact and not result.noted for result in results):
         them = "1 chain has" if unchecked == 1 else f"{unchecked} chains have"
         say(f"{them} no noted head: a missing end would not show. Add the escalations, or --head.")
 
 
 def _end(result: ChainResult) -> str:
+    redacted = f", {count(result.redacted, 'field')} redacted" if result.redacted else ""
     if not result.noted:
-        return "no noted head to compare the end with"
+        return f"no noted head to compare the end with{redacted}"
     if result.noted == result.length:
-        return "ends at the noted head"
-    return f"passes through the noted head {result.noted}"
+        return f"ends at the noted head{redacted}"
+    return f"passes through the noted head {result.noted}{redacted}"
 
 
 def _as_json(results: Sequence[ChainResult]) -> Mapping[str, object]:
@@ -154,6 +158,8 @@ def _as_json(results: Sequence[ChainResult]) -> Mapping[str, object]:
                 "length": result.length,
                 "head": result.head,
                 "notedHead": result.noted or None,
+                "namespaceUid": result.namespace_uid or None,
+                "redacted": result.redacted,
                 "firstBadRecord": result.record or None,
                 "error": result.error or None,
             }

@@ -184,6 +184,10 @@ async def may_i(client: Client, namespace: str, verbs: Iterable[str], roles: Ite
     return {pair for pair, answer in zip(pairs, answers, strict=True) if answer}
 
 
+CREDENTIAL = "authentication.kubernetes.io/credential-id"
+"""Of a user's extra: which credential was used. Kubernetes 1.32 and newer say it of tokens and certificates."""
+
+
 async def who_am_i(client: Client) -> DecidedBy:
     """The caller, as the API server authenticates them and as it writes them into spec.decidedBy (SelfSubjectReview).
 
@@ -191,7 +195,13 @@ async def who_am_i(client: Client) -> DecidedBy:
         ApiError: The API server could not be asked.
     """
     user = (await _review(client, _WHO_AM_I))["userInfo"]
-    return DecidedBy(username=user["username"], uid=user.get("uid") or "", groups=tuple(user.get("groups") or ()))
+    credentials = (user.get("extra") or {}).get(CREDENTIAL) or [""]
+    return DecidedBy(
+        username=user["username"],
+        uid=user.get("uid") or "",
+        groups=tuple(user.get("groups") or ()),
+        credential_id=credentials[0],
+    )
 
 
 async def _review(client: Client, review: Resource, spec: Object | None = None, namespace: str | None = None) -> Object:

@@ -1,7 +1,9 @@
 """Kubernetes Events (events.k8s.io/v1), written once each.
 
 The name of an Event is derived from what it says about what, so that writing it again after a crash is a conflict
-and not a second Event. Events live for an hour on most clusters: the records are the memory, Events are the bell.
+and not a second Event. What happened several times in one pass is one Event with a series, written once as well: to
+count on in a later pass would take another permission, a read, and a count that a lost answer makes wrong. Events live
+for an hour on most clusters: the records are the memory, Events are the bell.
 """
 
 from __future__ import annotations
@@ -42,6 +44,15 @@ class ObjectReference:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Several occurrences that one Event stands for."""
+
+    count: int
+    """How often; at least twice."""
+    last_at: datetime
+
+
 def event_object(
     regarding: ObjectReference,
     *,
@@ -53,19 +64,18 @@ def event_object(
     instance: str,
     related: ObjectReference | None = None,
     labels: Mapping[str, str] | None = None,
+    series: Series | None = None,
 ) -> Object:
-    """The Event; equal arguments give an equal name."""
+    """Return the Event; equal arguments give an equal name."""
     digest = hashlib.sha256(f"{regarding.uid}/{reason}/{key}".encode()).hexdigest()[:16]
     text = note.encode()
     if len(text) > NOTE_LIMIT:
         note = text[: NOTE_LIMIT - 3].decode(errors="ignore") + "…"
-    # eventTime is a MicroTime: six digits, also when they are zero
-    event_time = format_time(at) if at.microsecond else format_time(at)[:-1] + ".000000Z"
     body: Object = {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,
         "metadata": {"namespace": regarding.namespace, "name": f"{regarding.name[:200]}.{digest}"},
-        "eventTime": event_time,
+        "eventTime": _micro_time(at),
         "type": "Warning" if warning else "Normal",
         "reason": reason,
         "action": reason,
@@ -78,7 +88,14 @@ def event_object(
         body["related"] = related.to_api()
     if labels:
         body["metadata"]["labels"] = dict(labels)
+    if series is not None:
+        body["series"] = {"count": series.count, "lastObservedTime": _micro_time(series.last_at)}
     return body
+
+
+def _micro_time(at: datetime) -> str:
+    """Return a MicroTime: six digits, also when they are zero."""
+    return format_time(at) if at.microsecond else format_time(at)[:-1] + ".000000Z"
 
 
 async def write(client: Client, event: Object) -> None:

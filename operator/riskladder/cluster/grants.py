@@ -37,6 +37,13 @@ NAMESPACED = (
         "the ledger: appends to the chain, and reads the record that stands in its place after a conflict",
     ),
     Grant(
+        "",
+        ("namespaces",),
+        ("get",),
+        "the ledger: names the uid of the namespace in each record, since one that was created again has chains of its "
+        "own. Bound in a namespace, it grants to read that one namespace object and no other",
+    ),
+    Grant(
         GROUP,
         ("containmentindexes",),
         ("get", "list", "create", "update"),

@@ -11,9 +11,10 @@ import structlog
 
 from riskladder.api.base import API_VERSION, format_time
 from riskladder.api.chain import record_hash, record_name
+from riskladder.api.commitments import sealed
 from riskladder.api.escalation import LedgerHead
 from riskladder.api.labels import LABEL_ESCALATION
-from riskladder.api.record import GENESIS_HASH, MAX_ENTRIES, acts_of
+from riskladder.api.record import GENESIS_HASH, MAX_ENTRIES, OPEN_NAMES, acts_of
 from riskladder.cluster.client import Client, Conflict, Object
 from riskladder.cluster.resources import RECORDS
 
@@ -34,20 +35,28 @@ class Act:
     detail: Mapping[str, str]
 
     def to_api(self) -> Object:
-        """Return it as an entry of a record."""
-        return {
+        """Return it as an entry of a record, its personal text sealed under fresh salts."""
+        entry: Object = {
             "at": format_time(self.at),
             "actor": self.actor,
             "event": self.event,
-            "detail": {KEY: self.key, **self.detail},
+            "detail": {KEY: self.key} | {name: text for name, text in self.detail.items() if name not in OPEN_NAMES},
         }
+        personal = {name: sealed(text) for name, text in self.detail.items() if name in OPEN_NAMES}
+        if personal:
+            entry["commitments"] = {name: committed for name, (committed, _) in personal.items()}
+            entry["open"] = {name: opened for name, (_, opened) in personal.items()}
+        return entry
 
 
-def record_object(namespace: str, escalation: str, acts: Sequence[Act], head: LedgerHead | None) -> Object:
+def record_object(
+    namespace: str, namespace_uid: str, escalation: str, acts: Sequence[Act], head: LedgerHead | None
+) -> Object:
     """Return the EscalationRecord that follows the head and says all of this."""
     sequence = (head.sequence if head else 0) + 1
     spec: dict[str, Any] = {
         "escalation": escalation,
+        "namespaceUid": namespace_uid,
         "sequence": sequence,
         "entries": [act.to_api() for act in acts],
         "previousHash": head.hash if head else GENESIS_HASH,
@@ -77,26 +86,29 @@ class Appended:
 
 
 async def append(
-    client: Client, namespace: str, escalation: str, head: LedgerHead | None, acts: Iterable[Act]
+    client: Client, namespace: str, namespace_uid: str, escalation: str, head: LedgerHead | None, acts: Iterable[Act]
 ) -> Appended:
     """Record what happened behind the head, each act exactly once, and as many in one record as it takes.
 
     The name of a record is its place in the chain, so a second writer, or this one after a crash, meets a conflict:
-    what stands there says some of these acts, which are then done, or others, behind which they go.
+    what stands there says some of these acts, which are then done, or others, behind which they go. An act is known
+    by event and key, never by its hash: two writers salt its personal text differently, and it may be redacted since.
 
     Raises:
-        ApiError: The API server refused a record or was not there; nothing is known to be appended.
+        ApiError: The API server refused a record or was not there; nothing is known to be appended. ``Conflict`` where
+            a record of another namespace of the same name stands in the place.
     """
     missing = {(act.event, act.key): act for act in acts}
     wanted = set(missing)
     others: list[Object] = []
     while missing:
-        body = record_object(namespace, escalation, list(missing.values())[:MAX_ENTRIES], head)
+        body = record_object(namespace, namespace_uid, escalation, list(missing.values())[:MAX_ENTRIES], head)
         spec, is_new = body["spec"], True
         try:
             await client.create(RECORDS, namespace, body)
         except Conflict:
             spec, is_new = (await client.get(RECORDS, namespace, body["metadata"]["name"]))["spec"], False
+            _check_namespace(namespace, body["metadata"]["name"], spec, namespace_uid)
         head = LedgerHead(sequence=spec["sequence"], hash=spec["hash"])
         for entry in acts_of(spec):
             act = (entry["event"], entry["detail"].get(KEY, ""))
@@ -113,3 +125,14 @@ async def append(
             adopted=not is_new,
         )
     return Appended(head, tuple(others))
+
+
+def _check_namespace(namespace: str, name: str, spec: Mapping[str, Any], namespace_uid: str) -> None:
+    found = spec.get("namespaceUid", namespace_uid)
+    if found != namespace_uid:
+        message = (
+            f"record {name} was written in another namespace {namespace}: spec.namespaceUid is {found}, expected "
+            f"{namespace_uid}. It was restored from a backup: nothing is appended behind it until it is removed"
+        )
+        where = RECORDS.path(namespace, name)
+        raise Conflict(409, "AlreadyExists", message, verb="create", resource=RECORDS.title, where=where)

@@ -19,6 +19,7 @@ REPLICASETS = deployment.REPLICASETS
 CONTROLLERREVISIONS = statefulset.CONTROLLERREVISIONS
 PODS = Resource("", "v1", "pods", "Pod")
 ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")

@@ -1,7 +1,8 @@
 """Writes the trail: records first, then Events, then the status that makes both final.
 
 A crash may come between any two writes. What was written before it is recognised afterwards: a record by its place
-and key, an Event by its name, a status by being equal. So every write is done at least once and counts once.
+and key, an Event by its name, a status by being equal. So every write is done at least once and counts once. Nothing is
+written of an escalation whose namespace was deleted, even where one of the same name stands there by now.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import GENESIS_HASH
 from riskladder.cluster import events, ledger, resources
 from riskladder.cluster.client import JSON_PATCH, Client, NotFound, Object, Refused
-from riskladder.cluster.events import ObjectReference
+from riskladder.cluster.events import ObjectReference, Series
+from riskladder.cluster.incarnations import Incarnations
 from riskladder.cluster.resources import Resource
 from riskladder.policy.escalation import notifications
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, LadderUpdate, On, SignalUpdate
@@ -46,6 +48,7 @@ class TrailWriter:
         self._client = client
         self._instance = instance
         self._stored = stored
+        self._incarnations = Incarnations(client)
         self._left_behind: dict[str, frozenset[str]] = {}
         """By escalation uid: keys of records that a killed operator had written without the status that goes with them,
         and behind which others have been written since: those acts are on record, however late their status comes."""
@@ -61,6 +64,8 @@ class TrailWriter:
         escalation = update.escalation
         version = escalation.resource_version
         written = await self.entries(escalation, update.entries)
+        if written is None:
+            return
         if update.labels:  # after the records: a lock is lifted by what is on record
             labelled = await self._client.merge_patch(
                 resources.ESCALATIONS,
@@ -91,8 +96,13 @@ class TrailWriter:
         test = {"op": "test", "path": "/metadata/resourceVersion", "value": value}
         await self._status(_reference(resources.ESCALATIONS, escalation), status.to_api(), resources.ESCALATIONS, test)
 
-    async def entries(self, escalation: Escalation, entries: tuple[Entry, ...]) -> ledger.Appended:
-        """Append the records, then write the Events; what became of the append."""
+    async def entries(self, escalation: Escalation, entries: tuple[Entry, ...]) -> ledger.Appended | None:
+        """Append the records, then write the Events.
+
+        Returns:
+            What became of the append; ``None``, and nothing is written, where the escalation lives in another namespace
+            of that name, which is gone.
+        """
         # The uid: a later escalation of the same name continues the chain.
         left_behind = self._left_behind.get(escalation.uid, frozenset())
         records = [
@@ -106,15 +116,26 @@ class TrailWriter:
             for entry in entries
             if entry.recorded and f"{escalation.uid}/{entry.key}" not in left_behind
         ]
-        written = await ledger.append(
-            self._client, escalation.namespace, escalation.name, escalation.status.ledger, records
-        )
+        namespace, name, head = escalation.namespace, escalation.name, escalation.status.ledger
+        written = ledger.Appended(head)
+        if records:
+            namespace_uid = await self._incarnations.uid_of(namespace, name, escalation.uid, head)
+            if namespace_uid is None:
+                log.warning(
+                    "not recorded",
+                    namespace=namespace,
+                    escalation=name,
+                    event_reasons=[record.event for record in records],
+                    reason="neither the escalation nor its last record is in the namespace as it is now",
+                )
+                return None
+            written = await ledger.append(self._client, namespace, namespace_uid, name, head, records)
         if written.others:
             keys = (str(other["detail"].get(ledger.KEY, "")) for other in written.others)
             self._left_behind[escalation.uid] = left_behind.union(keys)
         about = _reference(resources.ESCALATIONS, escalation)
-        for on, entry in _gathered(entries):
-            await self._event(_regarding(on, escalation), entry, None if on is On.ESCALATION else about)
+        for on, entry, series in _gathered(entries):
+            await self._event(_regarding(on, escalation), entry, None if on is On.ESCALATION else about, series)
         return written
 
     async def target(self, namespace: str, target: TargetIdentity, entry: Entry) -> None:
@@ -215,7 +236,13 @@ class TrailWriter:
             return  # deleted meanwhile: nobody is left to tell
         self._stored(resource, stored)
 
-    async def _event(self, regarding: ObjectReference, entry: Entry, related: ObjectReference | None) -> None:
+    async def _event(
+        self,
+        regarding: ObjectReference,
+        entry: Entry,
+        related: ObjectReference | None,
+        series: Series | None = None,
+    ) -> None:
         event = events.event_object(
             regarding,
             reason=str(entry.event),
@@ -225,18 +252,20 @@ class TrailWriter:
             warning=entry.warning,
             instance=self._instance,
             related=related,
+            series=series,
         )
         await events.write(self._client, event)
 
 
-def _gathered(entries: tuple[Entry, ...]) -> Iterator[tuple[On, Entry]]:
-    """Yield what is to be said by Events: what happened several times to one object in a pass, once for all."""
+def _gathered(entries: tuple[Entry, ...]) -> Iterator[tuple[On, Entry, Series | None]]:
+    """Yield what is to be said by Events: what happened several times to one object in a pass, once, as a series."""
     groups: dict[tuple[On, str, str], list[Entry]] = {}
     for entry in entries:
         for on in entry.on:
             groups.setdefault((on, str(entry.event), entry.actor), []).append(entry)
     for (on, _, _), found in groups.items():
-        yield on, replace(found[0], message="; ".join(dict.fromkeys(entry.message for entry in found)))
+        series = Series(len(found), max(entry.at for entry in found)) if len(found) > 1 else None
+        yield on, replace(found[0], message="; ".join(dict.fromkeys(entry.message for entry in found))), series
 
 
 def _reference(resource: Resource, about: Escalation | Signal | Ladder | Decision) -> ObjectReference:

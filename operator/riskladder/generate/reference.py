@@ -60,6 +60,8 @@ def _object(kind: Kind, path: str, schema: Schema, seen: Seen) -> Iterator[str]:
     for name, field in schema["properties"].items():
         meaning = [_cell(field.get("description", ""))]
         inner, suffix = (field["items"], "[]") if field["type"] == "array" else (field, "")
+        if isinstance(field.get("additionalProperties"), dict) and "properties" in field["additionalProperties"]:
+            inner, suffix = field["additionalProperties"], ".*"
         if "properties" in inner:
             meaning.append(_where(kind, f"{path}.{name}{suffix}", inner, seen, nested))
         meaning.append(_limits(field))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from riskladder.api.base import format_time
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.signal import Observed
+from riskladder.api.signal import ModelInfo, Observed
 from riskladder.policy import drills
 from riskladder.policy.containment import companions, progress, resume, state
 from riskladder.policy.containment.choose import evidence_detail
@@ -23,6 +23,7 @@ from riskladder.policy.escalation import notifications, rungs
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, On
 from riskladder.policy.signals.evaluate import step
 from riskladder.policy.signals.groups import Group, Judgement
+from riskladder.policy.signals.particulars import reading_particulars
 from riskladder.policy.snapshot import Decision, Escalation, PolicyInForce, Snapshot, TargetKey
 
 SETTLE = timedelta(seconds=1)
@@ -138,7 +139,8 @@ def _open(draft: Draft) -> None:
                 "observedAt": format_time(spec.signal.observed_at),
                 "tier": tier,
                 **_judgement(escalation),
-                **_readings(escalation),
+                **reading_particulars(spec.signal, draft.tier),
+                **_model(spec.model),
                 **evidence_detail(spec.evidence),
             },
             on=(On.SIGNAL, On.ESCALATION),
@@ -167,8 +169,17 @@ def _judgement(escalation: Escalation) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def _readings(escalation: Escalation) -> dict[str, str]:
-    return {f"reading.{r.indicator}": repr(r.value) for r in escalation.spec.signal.readings[:8]}
+def _model(model: ModelInfo | None) -> dict[str, str]:
+    if model is None:
+        return {}
+    found = {
+        "model": model.name,
+        "modelVersion": model.version,
+        "modelCard": model.card,
+        "modelLineage": model.lineage,
+        "owners": ", ".join(model.owners)[:4096],
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 # --- The end ------------------------------------------------------------------------------------------------------

@@ -91,13 +91,15 @@ def accepted_message(judged: CountedDecision) -> str:
 
 def entry_of(decision: Decision, event: Reason, message: str, now: datetime, refusal: Refusal | None = None) -> Entry:
     """The record of a decision, in the name of whoever made it."""
-    spec = decision.spec
+    spec, who = decision.spec, decision.spec.decided_by
     given = {
         "decision": decision.name,
         "decisionUid": decision.uid,
         "action": str(spec.action),
         "role": spec.role,
         "rationale": spec.rationale,
+        "groups": ", ".join(who.groups)[:4096] if who else None,
+        "credential": who.credential_id if who else None,
         "decidedAt": format_time(decision.created),
         "tier": spec.tier,
         "until": format_time(spec.until) if spec.until else None,

@@ -21,7 +21,11 @@ from riskladder.policy.plan import Entry, On
 from riskladder.policy.quorum import close_quorum, tally
 from riskladder.policy.signals.evaluate import rank, tier_of
 from riskladder.policy.signals.groups import Group
+from riskladder.policy.signals.particulars import reading_particulars
 from riskladder.policy.snapshot import Escalation
+
+MOST_NAMED = 8
+"""Readings that a message names; the record has all of them."""
 
 
 def current_tier(escalation: Escalation, group: Group | None) -> str:
@@ -69,17 +73,20 @@ def enter(draft: Draft, tier: str) -> None:
         move(draft, tier, Reason.TIER_RAISED, at=at, cause=_cause(draft, tier))
     elif draft.resume is not None and last is not None and draft.is_contained and rung.entered_at <= draft.resume.at:
         reason = Reason.CONTAINED_BY_HAND if last.decision else Reason.BREACHED_AGAIN
-        move(draft, rung.tier, reason, at=max(last.intended_at, rung.entered_at, _just_after(draft.resume.at)))
+        cause = _cause(draft, rung.tier) if reason is Reason.BREACHED_AGAIN else None
+        at = max(last.intended_at, rung.entered_at, _just_after(draft.resume.at))
+        move(draft, rung.tier, reason, at=at, cause=cause)
     elif draft.resume is not None and rung.entered_at <= draft.resume.at and draft.group and draft.group.live_tier:
         # What a resume brought back breaches, and nothing contains it.
-        move(draft, rung.tier, Reason.BREACHED_AGAIN, at=max(draft.now, _just_after(draft.resume.at)))
+        at = max(draft.now, _just_after(draft.resume.at))
+        move(draft, rung.tier, Reason.BREACHED_AGAIN, at=at, cause=_cause(draft, rung.tier))
 
 
 def _cause(draft: Draft, tier: str) -> dict[str, str]:
     """What put the target in that tier, for the record: the signal that reads so now, or that was acted on."""
     group, signal = draft.group, draft.cause(tier)
     found = {"signal": signal.name, "observedAt": format_time(signal.observed_at)}
-    found |= {f"reading.{r.indicator}": repr(r.value) for r in signal.readings[:8]}
+    found |= reading_particulars(signal, tier_of(draft.policy, tier))
     silence = group.silence(tier) if group is not None else ""
     found |= {"silence": silence} if silence else {}
     manual = signal.manual
@@ -89,7 +96,8 @@ def _cause(draft: Draft, tier: str) -> dict[str, str]:
 def _reads(cause: Mapping[str, str]) -> str:
     if cause.get("silence"):
         return f": {cause['silence']}"
-    values = ", ".join(f"{k.removeprefix('reading.')}={v}" for k, v in cause.items() if k.startswith("reading."))
+    readings = [f"{k.removeprefix('reading.')}={v}" for k, v in cause.items() if k.startswith("reading.")]
+    values = ", ".join(readings[:MOST_NAMED])
     return f": signal {cause['signal']} reads {values}" if values else ""
 
 
@@ -112,6 +120,7 @@ def move(
     detail = {"from": before.tier, "tier": tier, "rung": str(draft.rung.number), "why": str(reason), **(cause or {})}
     if tier == before.tier:
         event, key, message = reason, f"rung/{draft.rung.number}", f"tier {tier} was entered again: {reason}"
+        message += _reads(cause) if cause else ""
     else:
         event, key, message = Reason.TIER_RAISED, f"tier/{tier}", f"raised from tier {before.tier} to {tier}"
         message += f": {reason}" if reason is not Reason.TIER_RAISED else _reads(cause or {})

@@ -1,0 +1,87 @@
+"""`riskladder redact`: what is chosen, and the change that is asked for."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime
+
+import pytest
+from typer.testing import CliRunner
+
+from riskladder.api.chain import verify_chains
+from riskladder.api.commitments import redacted_fields
+from riskladder.cli.main import app
+from riskladder.cli.redact import choose, patch_of
+from riskladder.cluster.ledger import Act, record_object
+from tests.trails import ESCALATION, NAMESPACE, NAMESPACE_UID, OPENED, Document
+
+AT = datetime(2026, 12, 1, 9, tzinfo=UTC)
+FIRST, SECOND, LESSONS = "entries[0].open.rationale", "entries[1].open.rationale", "entries[1].open.lessons"
+
+
+@pytest.fixture
+def record() -> Document:
+    acts = (
+        Act("Commented", "u/1", OPENED, "ana", {"rationale": "one", "role": "legal"}),
+        Act("Reviewed", "u/2", OPENED, "ben", {"rationale": "two", "lessons": "three"}),
+    )
+    found = record_object(NAMESPACE, NAMESPACE_UID, ESCALATION, acts, None)
+    found["metadata"]["resourceVersion"] = "7"
+    return found
+
+
+def applied(stored: Document, patch: list[Document]) -> Document:
+    """The record after a JSON Patch, as far as these use it."""
+    after = copy.deepcopy(stored)
+    for step in patch:
+        *parents, last = (part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:])
+        node = after
+        for part in parents:
+            node = node[int(part)] if isinstance(node, list) else node[part]
+        if step["op"] == "remove":
+            del node[last]
+        elif isinstance(node, list):
+            node.append(step["value"])
+        else:
+            node[last] = step["value"]
+    return after
+
+
+def test_name_means_every_entry_and_path_means_one(record: Document) -> None:
+    assert choose(record["spec"], ["rationale"]) == [FIRST, SECOND]
+    assert choose(record["spec"], [SECOND]) == [SECOND]
+    assert choose(record["spec"], [LESSONS, "rationale", LESSONS]) == [FIRST, SECOND, LESSONS]
+
+
+@pytest.mark.parametrize("field", ["role", "entries[0].detail.role", "entries[2].open.rationale", "salt", ""])
+def test_what_is_not_open_is_named_with_what_is(record: Document, field: str) -> None:
+    with pytest.raises(LookupError, match=r"found no .* in open; there is entries\[0\]\.open\.rationale, .*stays"):
+        choose(record["spec"], [field])
+
+
+def test_one_redaction_after_the_other_verifies_and_is_not_done_twice(record: Document) -> None:
+    once = applied(record, patch_of(record, [FIRST], by="dana", at=AT, reason="request 117"))
+    assert redacted_fields(once["spec"]) == {FIRST}
+    with pytest.raises(LookupError, match=r"redacted already, by dana at 2026-12-01T09:00:00Z: request 117"):
+        choose(once["spec"], [FIRST])
+    rest = choose(once["spec"], ["rationale", "lessons"])
+    twice = applied(once, patch_of(once, rest, by="dan", at=AT, reason="request 118"))
+    assert [r["by"] for r in twice["spec"]["redactions"]] == ["dana", "dan"]
+    [result] = verify_chains([twice])
+    assert (result.intact, result.redacted, result.head) == (True, 3, record["spec"]["hash"])
+    with pytest.raises(LookupError, match=r"redacted already"):
+        choose(twice["spec"], ["rationale"])
+
+
+def test_odd_names_are_escaped_in_the_pointer(record: Document) -> None:
+    path = "entries[0].open.a/b~c.open.d"
+    patch = patch_of(record, [path], by="dana", at=AT, reason="r")
+    assert patch[1] == {"op": "remove", "path": "/spec/entries/0/open/a~1b~0c.open.d"}
+    assert patch[0]["value"] == "7"
+
+
+def test_no_cluster_is_one_sentence() -> None:
+    result = CliRunner().invoke(app, ["redact", "x-000001", "--kubeconfig", "/nowhere"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1
