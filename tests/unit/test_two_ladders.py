@@ -264,3 +264,25 @@ def _is_consistent(found: Scene) -> None:
     assert carried(found)[0] == (wanted.escalation.spec.ladder.name if wanted is not None else "")
     per_ladder = [e.spec.ladder.name for e in snapshot.open]
     assert len(per_ladder) == len(set(per_ladder))
+
+
+# --- Any number of episodes -------------------------------------------------------------------------------------------
+
+
+def test_model_is_contained_at_the_fortieth_breach_after_a_resume_as_at_the_first() -> None:
+    found = scene()
+    sizes = []
+    for number in range(1, 41):
+        resume(found, "credit", 10 * number)
+        assert found.target is not None
+        assert found.target.replicas == 3, f"not restored in episode {number}"
+        found.now = at(10 * number + 5)
+        found.signals = [signal(at=found.now, status=found.signals[0].status, bias=0.3)]
+        found.run()
+        assert found.target.replicas == 0, f"not contained in episode {number}"
+        status = found.under("credit").status
+        assert status.restore is not None
+        assert status.restore.replicas == 3
+        without_people = status.model_copy(update={"decisions": (), "notifications": ()})
+        sizes.append(len(str(without_people.to_api())))
+    assert max(sizes) - min(sizes) < 100, "what is over is on record, and takes no room in the status"
