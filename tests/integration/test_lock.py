@@ -259,6 +259,34 @@ async def test_index_names_what_is_contained_and_is_written_by_the_operator_only
         await held.client.delete(resources.INDEXES, held.namespace, "riskladder")
 
 
+async def test_replicaset_that_was_released_runs_nothing(held: World, installed: ControlPlane) -> None:
+    [found] = await held.client.list(resources.REPLICASETS, held.namespace, labels="app=scorer")
+    name = found["metadata"]["name"]
+    await asyncio.to_thread(kubectl, installed.kubeconfig, "-n", held.namespace, "label", f"rs/{name}", "app-")
+
+    async def released() -> bool:
+        return not (await held.get(resources.REPLICASETS, name))["metadata"].get("ownerReferences")
+
+    await held.until(released, "its controller to release the ReplicaSet")
+    said = await refused(installed, held, "scale", f"rs/{name}", "--replicas=2")
+    assert f"ReplicaSet {name} cannot have more than 0 replicas, and 2 are asked for: Deployment scorer {HELD}" in said
+    with pytest.raises(Forbidden, match=f"Deployment scorer {HELD}"):
+        await held.client.merge_patch(resources.REPLICASETS, held.namespace, name, {"spec": {"replicas": 1}})
+    assert await held.endpoints("scorer") == set()
+    await held.client.merge_patch(resources.REPLICASETS, held.namespace, name, {"metadata": {"labels": {"a": "b"}}})
+
+
+async def test_replicaset_of_a_breached_revision_is_raised_by_nobody(
+    rolled_back: World, installed: ControlPlane
+) -> None:
+    [escalation] = await rolled_back.escalations("scorer")
+    breached = f"scorer-{escalation['spec']['evidence']['podTemplateHash']}"
+    said = await refused(installed, rolled_back, "scale", f"rs/{breached}", "--replicas=2")
+    assert f"ReplicaSet {breached} cannot have more than 0 replicas" in said
+    await rolled_back.scale("scorer", 3)
+    await rolled_back.ready("scorer", 3)
+
+
 async def test_rollout_of_what_was_rolled_back_is_not_held_up(rolled_back: World) -> None:
     for spec in ({"paused": True}, {"minReadySeconds": 60}):
         with pytest.raises(Forbidden, match=HELD):

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from riskladder.api.base import DnsLabel, KindName, Model, ObjectName
+from riskladder.api.escalation import RevisionText
 from riskladder.api.tiers import ContainmentAction
 
 INDEX_NAME = "riskladder"
@@ -22,6 +23,9 @@ class IndexedTarget(Model):
     escalation: ObjectName = Field(description="The Escalation.")
     tier: DnsLabel = Field(description="Its tier.")
     action: ContainmentAction = Field(description="ScaleToZero: nobody raises it. Rollback: nobody creates it again.")
+    quarantined: RevisionText | None = Field(
+        None, description="Of a Rollback, the hash of the revision taken out of service: nobody raises its ReplicaSet."
+    )
 
 
 class ContainmentIndexSpec(Model):

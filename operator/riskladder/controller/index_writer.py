@@ -10,11 +10,11 @@ from typing import Any
 from riskladder.api.base import API_VERSION
 from riskladder.api.index import INDEX_NAME, MAX_INDEXED, ContainmentIndexSpec, IndexedTarget, index_key
 from riskladder.api.labels import LABEL_CONTAINMENT
-from riskladder.api.tiers import Axis
+from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.cluster.client import Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import INDEXES
 from riskladder.controller.caches.store import Store
-from riskladder.policy.containment.state import in_force
+from riskladder.policy.containment.state import in_force, quarantined_hash
 from riskladder.policy.snapshot import Escalation
 
 
@@ -64,6 +64,7 @@ class IndexWriter:
             runtime = self._store.runtimes.by_kind.get(escalation.spec.target.kind)
             if intent is None or runtime is None:
                 continue
+            is_back = intent.action is ContainmentAction.ROLLBACK
             if LABEL_CONTAINMENT in escalation.labels:
                 key = index_key(runtime.resource.plural, runtime.resource.group, escalation.spec.target.name)
                 targets[key] = IndexedTarget(
@@ -71,6 +72,7 @@ class IndexWriter:
                     escalation=escalation.name,
                     tier=escalation.status.tier or intent.tier,
                     action=intent.action,
+                    quarantined=quarantined_hash(escalation, intent) or None if is_back else None,
                 )
         return ContainmentIndexSpec(targets=dict(sorted(targets.items())[:MAX_INDEXED]))
 

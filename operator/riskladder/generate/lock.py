@@ -47,7 +47,10 @@ POLICY = """\
 # has just been created carries none yet. It looks at nothing but what raises something, goes by the ContainmentIndex
 # of the namespace, which the operator writes within a second, and fails open: until then, and where it cannot be
 # evaluated, what gets through is seen by the operator, put right at once, and laid on record with the name of who did
-# it. Under ScaleToZero a workload of a contained name can only be created stopped, under Rollback not at all.
+# it. Under ScaleToZero a workload of a contained name can only be created stopped, under Rollback not at all. It holds
+# the ReplicaSets of a contained Deployment as well, which run the model without it once they are released: they are
+# told by their name, <deployment>-<pod-template-hash>. Under ScaleToZero nobody raises any of them, under Rollback
+# nobody but the Deployment controller that of the revision taken out of service.
 #
 # All that holds for cluster admins, autoscalers, GitOps controllers and `kubectl rollout undo`. Status, deletion and
 # everything else about the workload are not its business.
@@ -199,9 +202,21 @@ spec:
     expression: request.resource.resource
   - name: name
     expression: "request.name != '' ? request.name : object.metadata.?name.orValue('')"
-  - name: held
+  - name: isReplicaSet
+    expression: variables.plural == 'replicasets' && variables.name.lastIndexOf('-') > 0
+  - name: key
     expression: >-
-      params.spec.?targets[?(variables.plural + '.' + request.resource.group + '/' + variables.name)]
+      variables.isReplicaSet ? 'deployments.apps/' + variables.name.substring(0, variables.name.lastIndexOf('-'))
+      : variables.plural + '.' + request.resource.group + '/' + variables.name
+  - name: held
+    expression: params.spec.?targets[?variables.key]
+  - name: isQuarantined
+    expression: >-
+      variables.isReplicaSet && variables.held.hasValue() && variables.held.value().action == 'Rollback'
+      && variables.held.value().?quarantined.orValue('')
+      == variables.name.substring(variables.name.lastIndexOf('-') + 1)
+      && !(request.userInfo.username in ['system:serviceaccount:kube-system:deployment-controller',
+      'system:kube-controller-manager'])
   - name: action
     expression: "variables.held.hasValue() ? variables.held.value().action : ''"
   - name: isScale
@@ -216,12 +231,14 @@ spec:
       + '). It is brought back by a decision: kubectl riskladder show ' + variables.held.value().escalation + ' -n '
       + request.namespace + ' says whose it is'
   validations:
-  - expression: variables.action != 'ScaleToZero' || variables.level == 0
+  - expression: (variables.action != 'ScaleToZero' || variables.level == 0) && !variables.isQuarantined
     messageExpression: >-
-      variables.held.value().kind + ' ' + variables.name
+      (variables.isReplicaSet ? 'ReplicaSet' : variables.held.value().kind) + ' ' + variables.name
       + (variables.plural in %(switches)s ? ' cannot be started: it' : ' cannot have more than '
       + string(request.operation == 'CREATE' ? 0 : oldObject.spec.?replicas.orValue(0)) + ' replicas, and '
-      + string(variables.level) + ' are asked for: it') + variables.advice
+      + string(variables.level) + ' are asked for: '
+      + (variables.isReplicaSet ? variables.held.value().kind + ' '
+      + variables.name.substring(0, variables.name.lastIndexOf('-')) : 'it')) + variables.advice
     reason: Forbidden
   - expression: variables.action != 'Rollback' || variables.isScale || request.operation != 'CREATE'
     messageExpression: >-
@@ -308,6 +325,7 @@ def _name_rules() -> list[str]:
         scaled = [f"{r.resource.plural}/scale" for r in found if not r.is_switch]
         if scaled:
             rules.append(_rule(group, scaled, "UPDATE"))
+    rules.append(_rule("apps", ["replicasets", "replicasets/scale"], "UPDATE"))
     return rules
 
 
