@@ -20,7 +20,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import authority, resources
 from riskladder.cluster.client import ApiError, Client, Conflict, Forbidden, NotFound, Refused
-from riskladder.cluster.permissions import Permissions
+from riskladder.cluster.permissions import LOOK_EVERY, Permissions
 from riskladder.controller.caches.entries import IndexKey, Key, LadderKey, LateDecisionKey
 from riskladder.controller.caches.store import Store
 from riskladder.controller.index_writer import IndexWriter
@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 LONGEST_SLEEP = 300.0
 """Seconds after which a key with a deadline is looked at again in any case: the wall clock may have jumped."""
 
-PERMISSION_RECHECK = 10.0
+PERMISSION_RECHECK = LOOK_EVERY
 """Seconds between looks at whether a missing permission has been granted."""
 
 PROOF_RECHECK = 60.0
