@@ -37,6 +37,7 @@ from riskladder.api.base import (
 )
 from riskladder.api.conditions import Condition
 from riskladder.api.decision import DecisionAction, Resolution
+from riskladder.api.foreign import Clipped, ClippedName, clips, distinct
 from riskladder.api.ladder import (
     MAX_CHANNELS,
     MAX_INDICATORS,
@@ -53,13 +54,14 @@ from riskladder.api.signal import MAX_READINGS, Manual, ModelInfo, Reading
 from riskladder.api.tiers import ContainmentAction, Tier
 
 MAX_INTENTS = 16
+MAX_IMAGES = 32
 MAX_SAVED = 16384
 """Characters of one field that a containment overwrites."""
 
 MAX_BESIDE = 32
 """What a tier names beside the model, and as much that is found."""
 
-RevisionText = Annotated[str, Field(max_length=253)]
+RevisionText = ClippedName
 ReasonWord = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
 
 
@@ -128,9 +130,9 @@ class SignalRef(Model):
 class Image(Model):
     """What one container ran."""
 
-    container: DnsLabel = Field(description="Name of the container.")
-    image: Annotated[str, Field(max_length=1024)] = Field(description="The image as written in the pod template.")
-    image_id: Annotated[str, Field(max_length=1024)] | None = Field(
+    container: ClippedName = Field(description="Name of the container.")
+    image: Clipped = Field(description="The image as written in the pod template.")
+    image_id: Clipped | None = Field(
         None, alias="imageID", description="The image that ran, by digest, as the node reports it; absent if unknown."
     )
 
@@ -167,9 +169,9 @@ class Evidence(Model):
     )
     revision: RevisionText | None = Field(None, description="Revision of the workload.")
     pod_template_hash: RevisionText | None = Field(None, description="Hash of its pod template.")
-    images: Annotated[tuple[Image, ...], Field(max_length=32), ListMap("container")] = Field(
-        (), description="What its containers ran."
-    )
+    images: Annotated[
+        tuple[Image, ...], Field(max_length=MAX_IMAGES), ListMap("container"), distinct("container", MAX_IMAGES)
+    ] = Field((), description="What its containers ran.")
     ready_endpoints: Count | None = Field(None, description="Ready endpoints that served traffic.")
     fields: SavedFields = Field((), description="What a containment changes beside the replicas, as it was.")
     taken_at: Timestamp = Field(description="When this was read.")
@@ -202,7 +204,7 @@ class Intent(Model):
         None, description="For a Fallback or an Isolate, what it acts on in place of the workload."
     )
     reason: ReasonWord = Field(description="Why, one word, the same as the reason of its Event.")
-    message: Text = Field("", description="The same for people: for example why a Rollback was impossible.")
+    message: Clipped = Field("", description="The same for people: for example why a Rollback was impossible.")
     signal: Annotated[SignalRef | None, WithoutRules()] = Field(
         None, description="The signal that caused it, if not the one of spec.signal."
     )
@@ -272,14 +274,14 @@ class Notification(Model):
     role: DnsLabel = Field(description="Who is told.")
     channel: DnsLabel = Field(description="Over which channel; `events` where the role has none: an Event only.")
     about: ReasonWord = Field(description="What it is about, one word, the same as the reason of its record.")
-    message: Text = Field("", description="What happened, in one line.")
+    message: Clipped = Field("", description="What happened, in one line.")
     at: Timestamp = Field(description="When it was queued.")
     due_at: Timestamp | None = Field(None, description="The deadline that it speaks of.")
     state: NotificationState = Field(
         description="Pending, Delivered, Failed (given up), or Skipped (overtaken before it could be delivered)."
     )
     attempts: Count = Field(0, description="How often it was tried.")
-    last_error: Text = Field("", description="Why the last try failed.")
+    last_error: Clipped = Field("", description="Why the last try failed.")
     done_at: Timestamp | None = Field(None, description="When it was delivered, given up or skipped.")
 
 
@@ -295,7 +297,7 @@ class CountedDecision(Model):
     rung: Annotated[int, Field(ge=1)] = Field(1, description="On which rung, by number.")
     counted: bool = Field(description="Whether it counted.")
     reason: ReasonWord = Field(description="Why, one word: the reason of its condition Accepted.")
-    refused_because: Text = Field("", description="Why it did not count.")
+    refused_because: Clipped = Field("", description="Why it did not count.")
     tier: DnsLabel | None = Field(None, description="For Escalate, the tier.")
     until: Timestamp | None = Field(None, description="For AcceptRisk, until when.")
     resolution: Resolution | None = Field(None, description="For Close, the resolution.")
@@ -307,7 +309,9 @@ class Undone(Model):
     """Somebody undid the containment."""
 
     at: Timestamp = Field(description="When it was seen last.")
-    field_manager: Annotated[str, Field(max_length=128)] = Field(description="Who wrote it, by field manager.")
+    field_manager: Annotated[str, Field(max_length=128), clips(128)] = Field(
+        description="Who wrote it, by field manager."
+    )
     count: Annotated[int, Field(ge=1)] = Field(1, description="How often.")
 
 
@@ -341,7 +345,7 @@ class SuspendedStatus(Model):
     )
     suspended_at: Timestamp | None = Field(None, description="When it was seen suspended.")
     resumed_at: Timestamp | None = Field(None, description="When it was seen running again, after a Resume.")
-    problem: Text = Field("", description="Why it could not be suspended or resumed.")
+    problem: Clipped = Field("", description="Why it could not be suspended or resumed.")
 
 
 class ContainmentStatus(Model):

@@ -12,6 +12,7 @@ from riskladder.api.escalation import (
     ResumeStatus,
     SignalRef,
 )
+from riskladder.api.foreign import clip
 from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen
@@ -92,7 +93,7 @@ def resume(draft: Draft) -> None:
     for why in left:
         draft.warn(Reason.NOT_RESTORED, f"not-restored/{ended.intent}/{why[:60]}", why, intent=str(ended.intent))
     if left:
-        update["left"] = tuple(left)
+        update["left"] = tuple(clip(why, 512) for why in left[:16])
     if done == len(ended.steps):
         update["applied_at"] = draft.now
     draft.resume = ended.model_copy(update=update)
