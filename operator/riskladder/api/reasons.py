@@ -21,6 +21,8 @@ class ConditionType(StrEnum):
     """Ladder: every channel that was tried lately could be reached."""
     DECISIONS_COUNT = "DecisionsCount"
     """Ladder: the admission policies that prove who decided are in force; without them no decision counts."""
+    CLOCK_AGREES = "ClockAgrees"
+    """Ladder: the operator's clock agrees with the API server's; else nothing is done that time alone would cause."""
     ACCEPTED = "Accepted"
     """Decision: it counted, or the reason says why not."""
     SUSPENDED = "Suspended"
@@ -61,6 +63,8 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     CHANNELS_REACHABLE = "ChannelsReachable"
     CHANNEL_UNAVAILABLE = "ChannelUnavailable"
+    CLOCK_RIGHT = "ClockRight"
+    CLOCK_WRONG = "ClockWrong"
     IDENTITY_PROVED = "IdentityProved"
     POLICY_MISSING = "PolicyMissing"
 

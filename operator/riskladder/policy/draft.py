@@ -108,9 +108,14 @@ class Draft:
         return self.snapshot.is_suspended(self.escalation.spec.ladder.name)
 
     @property
+    def time_counts(self) -> bool:
+        """Whether what time alone causes is to be done."""
+        return self.snapshot.time_counts
+
+    @property
     def is_accepted(self) -> bool:
-        """Whether the risk is accepted now."""
-        return self.acceptance is not None and self.now < self.acceptance.until
+        """Whether the risk is accepted now; an acceptance does not end by a clock that is wrong."""
+        return self.acceptance is not None and (self.now < self.acceptance.until or not self.time_counts)
 
     @property
     def is_closed(self) -> bool:

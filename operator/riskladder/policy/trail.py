@@ -206,7 +206,8 @@ def _close_what_is_over(draft: Draft) -> None:
         return
     since = max((s.status.since for s in group.signals if s.status.since is not None), default=draft.now)
     due = since + closes.for_.delta
-    if draft.now >= due and all(s.status.tier in (None, "baseline") for s in group.signals):
+    is_due = draft.now >= due if draft.time_counts else not closes.for_.delta
+    if is_due and all(s.status.tier in (None, "baseline") for s in group.signals):
         apply.close(draft, Reason.CLEARED, f"at baseline for {closes.for_} and never contained")
     draft.wake.append(due)
 

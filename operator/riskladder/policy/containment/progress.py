@@ -213,7 +213,7 @@ def _not_proved(draft: Draft, intent: Intent, proof: Verification, now: datetime
     pinned = tier_of(draft.policy, intent.tier)
     within = pinned.containment.within.delta if pinned and pinned.containment else timedelta(minutes=2)
     late_at = intent.intended_at + within
-    if was_late or now >= late_at:
+    if was_late or (now >= late_at and draft.time_counts):
         message = f"not proved within {within}: {_in_the_way(draft, proof)}"
         draft.conditions.set(ConditionType.CONTAINED, False, Reason.CONTAINMENT_LATE, message)
         if not was_late:

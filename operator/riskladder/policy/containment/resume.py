@@ -65,6 +65,8 @@ def resume(draft: Draft) -> None:
     ended, workload = draft.resume, draft.snapshot.target
     if ended is None or ended.applied_at is not None or workload is None or draft.escalation.spec.drill:
         return
+    if ended.done and not draft.time_counts:
+        return  # each step but the first waits for time
     if draft.escalation.status.resume is None or workload.uid != draft.escalation.spec.target.uid:
         return
     left: list[str] = []
@@ -142,6 +144,8 @@ def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restor
         return None
     ended = escalation.status.resume
     if ended is None or ended.applied_at is not None or state.active_intent(escalation) is not None:
+        return None
+    if ended.done and not snapshot.time_counts:
         return None
     if ended.done >= len(ended.steps) or not state.may_touch(workload, escalation):
         return None

@@ -52,9 +52,19 @@ def told(draft: Draft) -> list[Told]:
     """Who has to have been told by now, in order; alternates follow where nobody answers for a role."""
     found: dict[str, Told] = {}
     for role, due, stands_for in _schedule(draft):
-        if due <= draft.now:
+        if _is_due(draft, role, due):
             found.setdefault(role, Told(role, due, stands_for))
     return list(found.values())
+
+
+def _is_due(draft: Draft, role: str, due: datetime) -> bool:
+    """Whether a role is to have been notified by now: by a clock that is wrong only where nothing was waited for."""
+    if due > draft.now:
+        return False
+    if draft.time_counts or due == draft.rung.entered_at:
+        return True
+    prefix = f"{draft.rung.number}/{role}/"
+    return any(key.startswith(prefix) for key in draft.notifications)
 
 
 def _schedule(draft: Draft) -> list[tuple[str, datetime, str]]:
@@ -69,7 +79,7 @@ def _schedule(draft: Draft) -> list[tuple[str, datetime, str]]:
         if role in answered or answered & set(others):
             continue
         if _is_unreachable(draft, role):
-            schedule += [(other, draft.now, role) for other in others]
+            schedule += [(other, rung.entered_at, role) for other in others]
         elif tier.acknowledge is not None:
             schedule += [(other, due + tier.acknowledge.within.delta, role) for other in others]
     return schedule
@@ -107,7 +117,7 @@ def queue(draft: Draft) -> None:
 def _tell(draft: Draft) -> None:
     summary = summarise(draft)
     for role, due, stands_for in _schedule(draft):
-        if due > draft.now:
+        if not _is_due(draft, role, due):
             draft.wake.append(due)
         elif stands_for:
             message = f"You stand in for {stands_for}, who has not answered: {summary}"
@@ -122,7 +132,7 @@ def _remind(draft: Draft) -> None:
     for role, (kind, since) in _owing(draft).items():
         number = int((draft.now - since) / step)
         draft.wake.append(since + (number + 1) * step)
-        if number >= 1:
+        if number >= 1 and draft.time_counts:
             message = f"Reminder {number}, {role} has not answered: {summarise(draft)}"
             _put(draft, f"{draft.rung.number}/{role}/{kind}-{number}", role, Reason.REMINDED, message)
 
@@ -241,7 +251,7 @@ def _remind_of_clocks(draft: Draft) -> None:
         stages = [("half", half), ("day", clock.due_at - timedelta(days=1)), ("overdue", clock.due_at)]
         passed = [stage for stage, at in stages if half <= at <= draft.now]
         draft.wake.extend(at for _, at in stages if at > draft.now)
-        if not passed:
+        if not passed or not draft.time_counts:
             continue
         overdue = passed[-1] == "overdue"
         event = Reason.CLOCK_OVERDUE if overdue else Reason.CLOCK_REMINDED

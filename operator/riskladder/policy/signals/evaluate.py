@@ -64,13 +64,16 @@ def worst(policy: PinnedPolicy, tiers: Iterable[str]) -> str:
     return max(tiers, key=lambda tier: rank(policy, tier), default="")
 
 
-def evaluate(policy: PinnedPolicy, signals: Iterable[Signal], now: datetime) -> dict[str, Verdict]:
+def evaluate(
+    policy: PinnedPolicy, signals: Iterable[Signal], now: datetime, *, time_counts: bool = True
+) -> dict[str, Verdict]:
     """Judge all signals of one target under one policy.
 
     Args:
         policy: The pinned policy of the open escalation, or that of the ladder.
         signals: Valid signals (``spec`` present) that name this ladder and target.
         now: Current time, UTC.
+        time_counts: False: nothing grows stale, and nothing stops being so, since the clock is wrong.
 
     Returns:
         The verdict of each signal by uid.
@@ -99,7 +102,10 @@ def evaluate(policy: PinnedPolicy, signals: Iterable[Signal], now: datetime) -> 
             heads[key] = (signal.uid, step(policy, head[1].breaches if head else (), observed))
             owners[key] = signal.uid
 
-    return {signal.uid: _verdict(policy, signal, ready[signal.uid], heads, owners, now) for signal in signals}
+    return {
+        signal.uid: _verdict(policy, signal, ready[signal.uid], heads, owners, now, time_counts=time_counts)
+        for signal in signals
+    }
 
 
 def step(policy: PinnedPolicy, before: Iterable[Breach], observed: Observed, *, counted: bool = False) -> Stream:
@@ -250,6 +256,8 @@ def _verdict(
     heads: Mapping[StreamKey, tuple[str, Stream]],
     owners: Mapping[StreamKey, str],
     now: datetime,
+    *,
+    time_counts: bool,
 ) -> Verdict:
     usable, reason, message, next_change = check
     spec = signal.spec
@@ -272,8 +280,9 @@ def _verdict(
         if declared is None or declared.stale_after is None:
             continue
         due = stream.observed.observed_at + declared.stale_after.delta
-        if now < due:
+        if due > now:
             changes.append(due)
+        if not (now >= due if time_counts else _was_stale(signal, stream)):
             continue
         stale.append(indicator)
         spoken = next((b for b in breaches if (b.indicator, b.tier) == (indicator, declared.when_stale)), None)
@@ -299,6 +308,15 @@ def _verdict(
         breaches=tuple(sorted(breaches, key=lambda b: (b.indicator, rank(policy, b.tier)))),
         stale=tuple(stale),
         next_change=min(changes, default=None),
+    )
+
+
+def _was_stale(signal: Signal, stream: Stream) -> bool:
+    """Whether silence after this very reading has put the signal in a tier before."""
+    observed = stream.observed
+    return any(
+        b.stale and (b.indicator, b.observed_at) == (observed.indicator, observed.observed_at)
+        for b in signal.carried.breaches
     )
 
 

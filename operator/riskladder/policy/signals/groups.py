@@ -169,7 +169,10 @@ def judge(snapshot: Snapshot, now: datetime) -> Judgement:
         ladder, policy, suspended = policy_or_why
         counted = tuple(s for s in by_ladder[name] if s.spec and not s.spec.drill)
         drills = tuple(s for s in by_ladder[name] if s.spec and s.spec.drill)
-        judged = {**evaluate(policy, counted, now), **evaluate(policy, drills, now)}
+        judged = {
+            **evaluate(policy, counted, now, time_counts=snapshot.time_counts),
+            **evaluate(policy, drills, now, time_counts=snapshot.time_counts),
+        }
         verdicts.update(judged)
         groups.append(Group(ladder, policy, suspended, counted, judged, *_settled(snapshot, name, now)))
         if drills:
@@ -194,6 +197,9 @@ def _settled(snapshot: Snapshot, ladder: str, now: datetime) -> tuple[tuple[tupl
         if resume is not None:
             settled.append((resume.at, escalation.status.tier or ""))
     running = acceptance is not None and now < acceptance.until
+    if acceptance is not None and not running and not snapshot.time_counts:
+        # Its end is what time alone causes: what was observed until then stays accepted, and only what is later acts.
+        settled.append((acceptance.until, acceptance.tier))
     return tuple(settled), acceptance.tier if acceptance is not None and running else ""
 
 
