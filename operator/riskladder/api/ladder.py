@@ -216,6 +216,11 @@ class Indicator(Model):
         description="Silence longer than this, counted from the last observedAt, makes it stale (condition "
         "Fresh=False). Default: never stale.",
     )
+    max_age: PositiveDuration = Field(
+        Duration("7d"),
+        description="A reading that is older than this when it is first seen is not counted (ReadingTooOld): what was "
+        "measured long ago says nothing of the model that serves now. Default 7d.",
+    )
     when_stale: DnsLabel | None = Field(
         None, description="The tier that silence puts the model in: no reading is no proof of safety. Needs staleAfter."
     )

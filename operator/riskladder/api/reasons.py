@@ -79,6 +79,7 @@ class Reason(StrEnum):
     UNKNOWN_INDICATOR = "UnknownIndicator"
     UNKNOWN_TIER = "UnknownTier"
     INVALID_READING = "InvalidReading"
+    READING_TOO_OLD = "ReadingTooOld"
     OUT_OF_ORDER = "OutOfOrder"
 
     # A signal: what its readings say.

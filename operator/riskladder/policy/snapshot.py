@@ -55,6 +55,8 @@ class Signal:
     computed: SignalStatus | None = None
     """The status as computed last, where that is not stored yet: what the next reading is counted from."""
     resource_version: str = ""
+    received_at: datetime | None = None
+    """When the API server stored observedAt as it stands, in whole seconds, where that is known."""
 
     @property
     def carried(self) -> SignalStatus:

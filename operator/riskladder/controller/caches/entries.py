@@ -77,6 +77,8 @@ class SignalEntry:
     """What is wrong with the spec; ``None`` until somebody looks."""
     pending: SignalStatus | None = None
     """The status as computed last, while it waits to be written."""
+    received_at: datetime | None = None
+    """When the API server stored observedAt as it stands."""
 
 
 class ClosedEntry(NamedTuple):

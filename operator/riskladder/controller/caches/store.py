@@ -40,7 +40,14 @@ from riskladder.controller.caches.entries import (
     version_of,
 )
 from riskladder.controller.caches.network import AroundCache
-from riskladder.controller.caches.reading import _status, created_at, has_pending_messages, read_escalation, read_ladder
+from riskladder.controller.caches.reading import (
+    _status,
+    created_at,
+    has_pending_messages,
+    read_escalation,
+    read_ladder,
+    received_at,
+)
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
 from riskladder.policy.containment.opening import escalation_name
 from riskladder.policy.containment.state import active_intent
@@ -215,6 +222,7 @@ class Store:
             problems=before.problems if same and before else None,
             # A status stored meanwhile, by another operator perhaps, is newer than what was computed here.
             pending=before.pending if before and (before.uid, before.status) == (metadata["uid"], status) else None,
+            received_at=before.received_at if same and before else received_at(metadata),
         )
         self._signal_targets[name] = key
         self._enqueue(key, not same)
@@ -255,6 +263,7 @@ class Store:
                 problems=entry.problems or (),
                 computed=entry.pending,
                 resource_version=str(entry.version),
+                received_at=entry.received_at,
             )
 
     @staticmethod

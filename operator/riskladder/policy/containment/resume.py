@@ -132,7 +132,7 @@ def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatu
         return True
     newest: dict[str, datetime] = {}
     for observed in (o for s in group.signals for o in group.verdicts[s.uid].observed):
-        newest[observed.indicator] = max(observed.observed_at, newest.get(observed.indicator, observed.observed_at))
+        newest[observed.indicator] = max(observed.at, newest.get(observed.indicator, observed.at))
     asked = [newest.get(r.indicator, ended.at) for r in opened.readings] or [max(newest.values(), default=ended.at)]
     return not group.live_tier and min(asked) > ended.step_at
 

@@ -57,7 +57,7 @@ class Group:
         names = {b.tier for b in verdict.breaches if b.confirmed and self._is_news(b.tier, self._since(b))}
         stops: set[str] = set()
         if signal.spec is not None and signal.spec.manual is not None and verdict.tier:
-            raised = {verdict.tier} if self._is_news(verdict.tier, signal.spec.observed_at) else set()
+            raised = {verdict.tier} if self._is_news(verdict.tier, verdict.counts_at) else set()
             names |= raised
             stops = raised if signal.spec.manual.containment is not None else set()
         # The stop button works while a risk is accepted, too.
@@ -90,7 +90,7 @@ class Group:
     def cause(self, tier: str) -> Signal:
         """The signal that put the target in that tier: the newest, so that the evidence is what was seen last."""
         candidates = [s for s in self.signals if tier in self._live(s)]
-        return max(candidates, key=lambda s: (s.spec.observed_at, s.name) if s.spec else (_NEVER, s.name))
+        return max(candidates, key=lambda s: (self.verdicts[s.uid].counts_at or _NEVER, s.name))
 
 
 @dataclass(frozen=True, slots=True)

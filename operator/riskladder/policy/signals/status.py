@@ -162,7 +162,7 @@ def _known_good(
     current = workload.current
     if before is not None and before.digest == current.hash:
         return before
-    newest = max(o.observed_at for o in verdict.observed)
+    newest = max(o.at for o in verdict.observed)
     if workload.template_since is None or newest < workload.template_since:
         return before
     return LastKnownGood(revision=str(current.number), digest=current.hash, since=now)
