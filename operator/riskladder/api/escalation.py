@@ -443,7 +443,7 @@ class EscalationStatus(Model):
         (), description="Who was told, over which channel, and how far it got."
     )
     decisions: Annotated[tuple[CountedDecision, ...], Field(max_length=256), ListMap("name")] = Field(
-        (), description="What people decided and whether it counted."
+        (), description="What people decided: what still has an effect, and a few more. The records keep all."
     )
     containment: ContainmentStatus | None = Field(None, description="How the containment went.")
     resume: ResumeStatus | None = Field(None, description="How the model was brought back, the last time.")
