@@ -440,7 +440,9 @@ class EscalationStatus(Model):
         None, description="The next time by which they have to act, or the last one that was missed."
     )
     notifications: Annotated[tuple[Notification, ...], Field(max_length=512), ListMap("key")] = Field(
-        (), description="Who was told, over which channel, and how far it got."
+        (),
+        description="Who is notified, over which channel, and how far it got: what is done leaves once nothing "
+        "depends on it. The records keep all.",
     )
     decisions: Annotated[tuple[CountedDecision, ...], Field(max_length=256), ListMap("name")] = Field(
         (), description="What people decided: what still has an effect, and a few more. The records keep all."
@@ -458,5 +460,7 @@ class EscalationStatus(Model):
     review: ReviewStatus | None = Field(None, description="The after-action review.")
     ledger: LedgerHead | None = Field(None, description="The last record of the chain.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
-        (), description="Acknowledged, Decided, Contained, ContainmentHolds, Locked, Stalled, Closed, ReviewDone."
+        (),
+        description="Acknowledged, Decided, Contained, ContainmentHolds, Locked, Stalled, WithinLimits, Closed, "
+        "ReviewDone.",
     )

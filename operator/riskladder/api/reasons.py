@@ -45,6 +45,8 @@ class ConditionType(StrEnum):
     """Escalation: a deadline has passed without the act it asked for."""
     CLOSED = "Closed"
     """Escalation: over; nothing is held any more."""
+    WITHIN_LIMITS = "WithinLimits"
+    """Escalation: its status has room for every message and decision."""
     REVIEW_DONE = "ReviewDone"
     """Escalation: the after-action review is on record."""
 
@@ -134,6 +136,8 @@ class Reason(StrEnum):
     ALTERNATES_NOTIFIED = "AlternatesNotified"
     NOTIFICATION_FAILED = "NotificationFailed"
     RUNG_LEFT = "RungLeft"
+    ROOM_LEFT = "RoomLeft"
+    OUTBOX_FULL = "OutboxFull"
     ACKNOWLEDGEMENT_OVERDUE = "AcknowledgementOverdue"
     DECISION_OVERDUE = "DecisionOverdue"
     STALLED = "Stalled"

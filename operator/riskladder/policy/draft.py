@@ -58,6 +58,8 @@ class Draft:
     review: ReviewStatus | None
     entries: list[Entry] = field(default_factory=list)
     wake: list[datetime] = field(default_factory=list)
+    unqueued: list[str] = field(default_factory=list)
+    """Keys of the messages for which there is no room."""
     labels: dict[str, str | None] = field(default_factory=dict)
 
     @classmethod

@@ -16,6 +16,7 @@ from riskladder.api.escalation import EscalationStatus, Notification, Notificati
 from riskladder.api.ladder import ChannelType
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.draft import Draft
+from riskladder.policy.escalation import limits
 from riskladder.policy.plan import Entry, Measure
 from riskladder.policy.quorum import alternates, close_quorum
 
@@ -24,12 +25,6 @@ EVENTS = "events"
 
 UNREACHABLE_AFTER = 3
 """Failed attempts after which a channel no longer counts as a way to reach a role."""
-
-OUTBOX_LIMIT = 400
-"""Notifications kept of earlier rungs and reminders; the records keep them all."""
-
-MOST_NOTIFICATIONS = 500
-"""No ladder that anybody could answer needs more; the status has room for 512."""
 
 DEFAULT_REMINDER = timedelta(hours=1)
 """How often those are reminded who have missed the deadline to decide, where the tier does not say."""
@@ -98,8 +93,16 @@ def _is_unreachable(draft: Draft, role: str) -> bool:
 
 def queue(draft: Draft) -> None:
     """Queue what has to be said now, once each, and drop what has been overtaken."""
-    if draft.is_suspended:
-        return
+    if not draft.is_suspended:
+        _skip_overtaken(draft)
+        limits.tidy(draft)  # what is over makes room for what is news
+        _queue(draft)
+        _skip_overtaken(draft)
+        limits.tidy(draft)
+    limits.say(draft)
+
+
+def _queue(draft: Draft) -> None:
     if draft.waits:
         _tell(draft)
         _remind(draft)
@@ -110,8 +113,6 @@ def queue(draft: Draft) -> None:
     _say_it_is_over(draft)
     if not draft.is_closed:
         _remind_of_clocks(draft)
-    _skip_overtaken(draft)
-    _trim(draft)
 
 
 def _tell(draft: Draft) -> None:
@@ -217,8 +218,8 @@ def _resolve_left_rungs(draft: Draft) -> None:
         is_alert = types.get(notification.channel) is ChannelType.ALERTMANAGER
         is_left = notification.rung < draft.rung.number and notification.tier != draft.rung.tier
         if is_alert and is_left and notification.state is NotificationState.DELIVERED:
-            key = f"{notification.rung}/{notification.role}/left/{notification.channel}"
-            if key not in draft.notifications:
+            key = limits.left_key(notification)
+            if key not in draft.notifications and limits.has_room(draft, key):
                 message = f"Tier {notification.tier} was left for {draft.rung.tier}: {what(draft)}"
                 update = {"key": key, "about": str(Reason.RUNG_LEFT), "message": message[:1024], "at": draft.now}
                 update |= {"state": NotificationState.PENDING, "attempts": 0, "done_at": None, "due_at": None}
@@ -296,7 +297,7 @@ def _put(
     channels = next((s.notify for s in draft.policy.stakeholders if s.role == role), ()) or (EVENTS,)
     for channel in (only,) if only else channels:
         key = f"{prefix}/{channel}"
-        if key in draft.notifications or len(draft.notifications) >= MOST_NOTIFICATIONS:
+        if key in draft.notifications or not limits.has_room(draft, key):
             continue
         notification = Notification(
             key=key,
@@ -397,7 +398,7 @@ def _particulars(notification: Notification) -> dict[str, str]:
 def _skip_overtaken(draft: Draft) -> None:
     """Drop what is not worth delivering any more: of an earlier rung, answered meanwhile, or followed by another."""
     owing = _owing(draft)
-    newest = _newest_reminders(draft.notifications.values())
+    newest = limits.newest_reminders(draft)
     chasing = (Reason.NOTIFIED, Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.HELD)
     for key, notification in draft.notifications.items():
         if notification.state is not NotificationState.PENDING or notification.about not in chasing:
@@ -411,24 +412,3 @@ def _skip_overtaken(draft: Draft) -> None:
         if overtaken:
             update = {"state": NotificationState.SKIPPED, "done_at": draft.now}
             draft.notifications[key] = notification.model_copy(update=update)
-
-
-def _newest_reminders(notifications: Iterable[Notification]) -> set[str]:
-    newest: dict[tuple[str, str], Notification] = {}
-    for notification in notifications:
-        place = (notification.role, notification.channel)
-        if notification.about == Reason.REMINDED and (place not in newest or notification.at >= newest[place].at):
-            newest[place] = notification
-    return {n.key for n in newest.values()}
-
-
-def _trim(draft: Draft) -> None:
-    """Forget what is done and needed no more: reminders that others have followed, then whatever is oldest."""
-    newest = _newest_reminders(draft.notifications.values())
-    done = [k for k, n in draft.notifications.items() if n.state is not NotificationState.PENDING]
-    for key in done:
-        if draft.notifications[key].about == Reason.REMINDED and key not in newest:
-            del draft.notifications[key]
-    earlier = [k for k in done if k in draft.notifications and draft.notifications[k].rung < draft.rung.number]
-    for key in earlier[: max(len(draft.notifications) - OUTBOX_LIMIT, 0)]:
-        del draft.notifications[key]
