@@ -55,6 +55,8 @@ from riskladder.api.tiers import ContainmentAction, Tier
 
 MAX_INTENTS = 16
 MAX_IMAGES = 32
+MAX_REPEATS = 8
+MAX_REPEATS_BY = 32
 MAX_SAVED = 16384
 """Characters of one field that a containment overwrites."""
 
@@ -411,6 +413,20 @@ class ClockStatus(Model):
     met_at: Timestamp | None = Field(None, description="When it was met.")
 
 
+class Repeat(Model):
+    """A fact that has happened over and over on one rung: not each of them has a record of its own."""
+
+    fact: ReasonWord = Field(description="What has happened, one word, for example Reminded.")
+    rung: Annotated[int, Field(ge=1)] = Field(description="On which rung, by number.")
+    count: Count = Field(description="How often.")
+    by: Annotated[tuple[Annotated[str, Field(max_length=128)], ...], Field(max_length=MAX_REPEATS_BY), AtomicList()] = (
+        Field((), description="Who has had a hand in it: roles, or field managers.")
+    )
+    last_at: Timestamp = Field(description="When it happened last.")
+    recorded: Count = Field(0, description="How many of them are on record by now.")
+    recorded_at: Timestamp | None = Field(None, description="When one of them was recorded last.")
+
+
 class ReviewStatus(Model):
     """The after-action review."""
 
@@ -458,6 +474,10 @@ class EscalationStatus(Model):
         None, description="When it was closed; readings observed earlier open no further escalation."
     )
     review: ReviewStatus | None = Field(None, description="The after-action review.")
+    repeats: Annotated[tuple[Repeat, ...], Field(max_length=MAX_REPEATS), ListMap("fact", "rung")] = Field(
+        (),
+        description="Facts that repeat, and how many of them are on record: at most one an hour after the first three.",
+    )
     ledger: LedgerHead | None = Field(None, description="The last record of the chain.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
         (),

@@ -14,6 +14,7 @@ from riskladder.api.escalation import (
     EscalationStatus,
     Notification,
     PinnedPolicy,
+    Repeat,
     ResumeStatus,
     ReviewStatus,
     RiskAcceptance,
@@ -56,6 +57,7 @@ class Draft:
     resolution: Resolution | None
     closed_at: datetime | None
     review: ReviewStatus | None
+    repeats: tuple[Repeat, ...]
     entries: list[Entry] = field(default_factory=list)
     wake: list[datetime] = field(default_factory=list)
     unqueued: list[str] = field(default_factory=list)
@@ -82,6 +84,7 @@ class Draft:
             resolution=status.resolution,
             closed_at=status.closed_at,
             review=status.review,
+            repeats=status.repeats,
         )
 
     @property
@@ -180,6 +183,7 @@ class Draft:
             resolution=self.resolution,
             closed_at=self.closed_at,
             review=self.review,
+            repeats=self.repeats,
             ledger=self.escalation.status.ledger,
             conditions=self.conditions.result(),
         )

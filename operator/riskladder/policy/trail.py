@@ -15,7 +15,7 @@ from riskladder.api.escalation import Evidence
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Observed
-from riskladder.policy import drills
+from riskladder.policy import drills, repeats
 from riskladder.policy.containment import companions, progress, resume, state
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
@@ -59,6 +59,8 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
         _close_what_is_over(draft)
     rungs.say(draft)
     notifications.queue(draft)
+    draft.repeats, over = repeats.ended(draft.repeats, draft.rung.number, now, over=draft.is_closed)
+    draft.entries += over
     status = draft.status(waiting_on=rungs.waiting_on(draft), next_deadline=rungs.next_deadline(draft))
     if escalation.labels.get(LABEL_TIER) != draft.rung.tier and not draft.is_new:
         draft.labels[LABEL_TIER] = draft.rung.tier

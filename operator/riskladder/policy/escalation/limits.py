@@ -33,7 +33,7 @@ def tidy(draft: Draft) -> None:
 
 
 def _needed(draft: Draft) -> set[str]:
-    """Return the keys of the messages on which something still depends: none is said twice, and each has its last word."""
+    """Return the keys of the messages on which something still depends: none must be said twice or left open."""
     found: set[str] = set()
     latest: dict[tuple[str, ...], Notification] = {}
     types = {c.name: c.type for c in draft.policy.channels}
@@ -44,10 +44,10 @@ def _needed(draft: Draft) -> set[str]:
             groups += [(CLOCK, clock.name, n.channel)] if clock is not None and clock.met_at is None else []
         elif n.about in (Reason.REMINDED, Reason.CONTAINED_AGAIN):
             groups += [(n.about, n.role, n.channel)]
-        elif n.rung == draft.rung.number or draft.escalation.spec.drill:
-            found.add(key)
-        elif types.get(n.channel) is ChannelType.ALERTMANAGER and not _is_resolved(draft, n):
-            found.add(key)
+        else:
+            fires = types.get(n.channel) is ChannelType.ALERTMANAGER and not _is_resolved(draft, n)
+            if fires or n.rung == draft.rung.number or draft.escalation.spec.drill:
+                found.add(key)
         for group in groups:
             if group not in latest or n.at >= latest[group].at:
                 latest[group] = n

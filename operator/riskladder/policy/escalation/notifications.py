@@ -19,6 +19,7 @@ from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import limits
 from riskladder.policy.plan import Entry, Measure
 from riskladder.policy.quorum import alternates, close_quorum
+from riskladder.policy.repeats import repeat
 
 EVENTS = "events"
 """Stands for the channel of a role that has none: it is told through Events, which are on record at once."""
@@ -340,16 +341,17 @@ def record_deliveries(draft: Draft) -> None:
 def _delivered(draft: Draft, notification: Notification, at: datetime, since: datetime) -> Notification:
     about = Reason(notification.about)
     is_telling = about in (Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.CLOCK_REMINDED, Reason.CLOCK_OVERDUE)
-    draft.entries.append(
-        Entry(
-            event=about if is_telling else Reason.NOTIFIED,
-            key=f"told/{notification.key}",
-            at=at,
-            message=f"{notification.role} was told over {notification.channel}: {notification.message}"[:1024],
-            detail=_particulars(notification),
-            measure=Measure("notify", notification.role, (at - since).total_seconds()),
-        )
+    entry = Entry(
+        event=about if is_telling else Reason.NOTIFIED,
+        key=f"told/{notification.key}",
+        at=at,
+        message=f"{notification.role} was told over {notification.channel}: {notification.message}"[:1024],
+        detail=_particulars(notification),
+        measure=Measure("notify", notification.role, (at - since).total_seconds()),
     )
+    if about is Reason.REMINDED:
+        draft.repeats, entry = repeat(draft.repeats, entry, notification.rung, notification.role)
+    draft.entries.append(entry)
     return notification.model_copy(update={"state": NotificationState.DELIVERED, "done_at": at})
 
 
