@@ -28,7 +28,7 @@ from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.outbox import Outbox
-from riskladder.controller.people import People
+from riskladder.controller.people import People, asks_to_contain
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.controller.workload_writer import NotContainable, Stale, WorkloadWriter
@@ -295,7 +295,7 @@ class Reconciler:
                 self.store.remember(key, update.signal.name, update.signal.uid, update.status)
             self._deliver(key)
             if plan.has_trail or self._undone.get(key) or snapshot.decisions:
-                self.scheduler.add(key)
+                self.scheduler.add(key, prompt=asks_to_contain(snapshot.decisions))
             else:
                 self._sleep(key, plan)
             return None
@@ -514,7 +514,7 @@ class Reconciler:
             self._deliver(key)
             further = plan.restoring or plan.liftings or upkeep or plan.switches or plan.rehearsal
             if plan.escalations or changes or further:
-                self.scheduler.add(key)
+                self.scheduler.add(key, urgent=asks_to_contain(snapshot.decisions))
             elif settled_again is not None:
                 self.scheduler.add(key, after=settled_again)
             else:

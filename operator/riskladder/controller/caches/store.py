@@ -18,7 +18,7 @@ import structlog
 from pydantic import ValidationError
 
 from riskladder.api.conditions import find
-from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
+from riskladder.api.decision import DecisionAction, DecisionStatus, EscalationDecisionSpec
 from riskladder.api.escalation import Through
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import ConditionType
@@ -377,7 +377,7 @@ class Store:
             status=status,
             authorized=before.authorized if before and before.uid == metadata["uid"] else None,
         )
-        self._enqueue_decided(name)
+        self._enqueue_decided(name, urgent=spec.action is DecisionAction.CONTAIN)
 
     def _drop_decision(self, obj: Object) -> None:
         namespace, gone = obj["metadata"]["namespace"], obj["metadata"]["name"]
@@ -390,11 +390,11 @@ class Store:
         if not self._decisions[name]:
             del self._decisions[name]
 
-    def _enqueue_decided(self, name: Name) -> None:
+    def _enqueue_decided(self, name: Name, *, urgent: bool) -> None:
         known = self._escalations.get(name)
         current = self._open.get(known[1], {}).get(name[1]) if known is not None else None
         if known is not None and current is not None and current.is_open:
-            self._enqueue(known[1], False)
+            self._enqueue(known[1], urgent)
         else:
             self._enqueue(LateDecisionKey(*name), False)
 
