@@ -12,7 +12,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from riskladder.controller import scheduler as module
-from riskladder.controller.scheduler import Backoff, Scheduler
+from riskladder.controller.scheduler import Backoff, Scheduler, Urgent
 from tests.unit.fakes import Failure, Work
 
 Make = Callable[..., Scheduler[str, int]]
@@ -430,6 +430,44 @@ async def test_prompt_trail_that_fails_comes_back_as_prompt(make: Make, work: Wo
     assert work.running == ["first"]
     gate.set()
     await idle(scheduler)
+
+
+class Clock:
+    """Monotonic time that passes only where a decision takes some."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+async def test_key_whose_decisions_take_long_leaves_the_others_their_turn(
+    make: Make, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    scheduler = make()
+    decided: list[str] = []
+    decide = scheduler._decide
+
+    def slow(key: str) -> Urgent[int] | None:
+        decided.append(key)
+        clock.now += 2.0 if key == "heavy" else 0.001
+        return decide(key)
+
+    scheduler._decide = slow
+    scheduler.activate()
+    scheduler.add("heavy", urgent=True)
+    await until(lambda: decided == ["heavy"])
+    scheduler.add("heavy", urgent=True)
+    scheduler.add("light", urgent=True)
+    await until(lambda: "light" in decided)
+    assert decided == ["heavy", "light"]
+    assert scheduler.backs_off("heavy"), "it comes back by itself"
+    clock.now += 60
+    scheduler.add("heavy", urgent=True)
+    await until(lambda: decided.count("heavy") == 2)
 
 
 # --- Later, pause, stop -----------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from riskladder.cluster.server_clock import ServerClock
 from riskladder.controller.caches.entries import IndexKey, Key, LadderKey, LateDecisionKey
 from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import ClockWatch
+from riskladder.controller.fair import decided, in_slices
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.outbox import Outbox
@@ -456,6 +457,7 @@ class Reconciler:
                 return
             if not self._observe_only:
                 await self._write_deleted(key)
+            await in_slices(self.store.unchecked(key))
             snapshot = self._snapshot(key)
             proof, beside = None, {}
             if not self._observe_only:
@@ -465,7 +467,7 @@ class Reconciler:
                 self._tell_ladders(key.namespace)
             if proof is not None or beside:  # what was asked may have taken a while
                 snapshot = self._snapshot(key, proof=proof, beside=beside)
-            plan = decide(snapshot, self.clock.now())
+            plan = await decided(snapshot, self.clock.now())
             if not plan.urgent and not self._is_under_way(snapshot):
                 self._seen.pop(key, None)  # what is undone later is timed from then
             if plan.urgent:

@@ -37,6 +37,10 @@ LONGEST_CLOSED = 30.0
 STUCK_AFTER = 2.0
 """Seconds after which a containment under way no longer holds the trail of others back, nor takes a slot."""
 
+LONG_DECISION, LONG_REST = 0.05, 4.0
+"""Seconds that a decision may take without further ado; after a longer one the key is not decided upon for so many
+times as long, so that a target with thousands of signals leaves the event loop to the others."""
+
 MOST_STUCK = 64
 """Containments that have lost their slot and go on, at most: beyond that they keep it, and others wait."""
 
@@ -107,6 +111,8 @@ class Scheduler(Generic[K, W]):
         self._planned: dict[K, tuple[int, W]] = {}
         """The newest decision of each key in the heap, by its number there; older entries are skipped."""
         self._trail: dict[K, float] = {}
+        self._rests: dict[K, float] = {}
+        """Keys of which the last decision took long, and until when they rest."""
         self._prompt: set[K] = set()
         """Those of which the trail waits for no gate, until it is written."""
         self._later: dict[K, tuple[float, bool, asyncio.TimerHandle]] = {}
@@ -213,7 +219,8 @@ class Scheduler(Generic[K, W]):
             return
         for key in list(itertools.islice(self._urgent, DECISIONS_AT_ONCE)):
             del self._urgent[key]
-            self._look_at(key)
+            if not self._has_to_rest(key):
+                self._look_at(key)
         while self._heap and self._slots_taken() < self._containers:
             self._contain_next(self._heap)
         if self._heap:
@@ -245,6 +252,16 @@ class Scheduler(Generic[K, W]):
         stuck = sum(age > STUCK_AFTER for age in ages)
         return len(ages) - min(stuck, MOST_STUCK)
 
+    def _has_to_rest(self, key: K) -> bool:
+        """Whether a key whose decisions take long is put off."""
+        until = self._rests.pop(key, 0.0)
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        self._rests[key] = until
+        self._add_later(key, True, left)
+        return True
+
     def _contain_next(self, heap: list[tuple[int, int, K]]) -> None:
         """Start the most severe of what waits, unless it has been decided upon afresh since."""
         _, number, key = heapq.heappop(heap)
@@ -267,12 +284,16 @@ class Scheduler(Generic[K, W]):
         if key in self._running:
             self._again[key] = True
             return
+        started = time.monotonic()
         try:
             found = self._decide(key)
         except Exception:
             self._failed(key, urgent=True)
             log.exception("decision failed", key=tuple(key) if isinstance(key, tuple) else key)
             return
+        ended = time.monotonic()
+        if ended - started > LONG_DECISION:
+            self._rests[key] = ended + LONG_REST * (ended - started)
         if found is not None:
             number = next(self._count)
             self._planned[key] = (number, found.work)

@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from pydantic import ValidationError
@@ -68,6 +69,9 @@ from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.registry import Runtimes
 
 log = structlog.get_logger(__name__)
+
+MANY_SIGNALS = 64
+"""Signals of one target from which on they are kept as models, too: there, time is dearer than memory."""
 
 
 class Store:
@@ -247,12 +251,13 @@ class Store:
             entry.pending = status
 
     def _signals_of(self, key: TargetKey, *, thorough: bool) -> Iterator[Signal]:
-        for name, entry in self._signals.get(key, {}).items():
-            spec = self._spec_of(name, entry, thorough=thorough)
-            try:
-                status = SignalStatus.model_validate_json(entry.status)
-            except ValidationError:
-                status = SignalStatus()
+        entries = self._signals.get(key, {})
+        for name, entry in entries.items():
+            if entry.parsed is not None and (entry.problems is not None or not thorough):
+                spec, status = entry.parsed
+            else:
+                spec, status = self._spec_of(name, entry, thorough=thorough), _signal_status(entry)
+                entry.parsed = (spec, status) if len(entries) >= MANY_SIGNALS else None
             yield Signal(
                 namespace=key.namespace,
                 name=name,
@@ -266,6 +271,12 @@ class Store:
                 received_at=entry.received_at,
             )
 
+    def unchecked(self, key: TargetKey) -> Iterator[Callable[[], object]]:
+        """Yield what is left to do before a thorough snapshot of a target costs nothing: a piece for each signal."""
+        for name, entry in list(self._signals.get(key, {}).items()):
+            if entry.problems is None:
+                yield partial(self._spec_of, name, entry, thorough=True)
+
     @staticmethod
     def _spec_of(name: str, entry: SignalEntry, *, thorough: bool) -> ModelRiskSignalSpec | None:
         """The spec, or nothing where it is wrong; what is wrong is kept, so that nobody has to look twice."""
@@ -277,6 +288,7 @@ class Store:
                         return spec
             document = {"metadata": {"name": name}, "spec": json.loads(entry.spec)}
             entry.problems = tuple(str(problem) for problem in validate(resources.SIGNALS.kind, document))
+            entry.parsed = None
         return None if entry.problems else ModelRiskSignalSpec.model_validate_json(entry.spec)
 
     # --- Escalations ----------------------------------------------------------------------------------------------
@@ -530,3 +542,10 @@ class Store:
         """Every target that some signal, open escalation or hold names."""
         named = set(self._signals) | {key for key, by_name in self._open.items() if by_name}
         return named | self.workloads.carrying | self.around.carrying
+
+
+def _signal_status(entry: SignalEntry) -> SignalStatus:
+    try:
+        return SignalStatus.model_validate_json(entry.status)
+    except ValidationError:
+        return SignalStatus()

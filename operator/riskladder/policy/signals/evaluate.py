@@ -7,6 +7,7 @@ that is updated and one object for each reading mean the same.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -108,8 +109,11 @@ def evaluate(
             heads[key] = (signal.uid, step(policy, head[1].breaches if head else (), observed))
             owners[key] = signal.uid
 
+    streams: dict[str, dict[StreamKey, Stream]] = defaultdict(dict)
+    for key, uid in owners.items():
+        streams[uid][key] = heads[key][1]
     return {
-        signal.uid: _verdict(policy, signal, ready[signal.uid], heads, owners, now, time_counts=time_counts)
+        signal.uid: _verdict(policy, signal, ready[signal.uid], streams[signal.uid], now, time_counts=time_counts)
         for signal in signals
     }
 
@@ -265,8 +269,7 @@ def _verdict(
     policy: PinnedPolicy,
     signal: Signal,
     check: tuple[bool, Reason, str, datetime | None],
-    heads: Mapping[StreamKey, tuple[str, Stream]],
-    owners: Mapping[StreamKey, str],
+    streams: Mapping[StreamKey, Stream],
     now: datetime,
     *,
     time_counts: bool,
@@ -282,8 +285,8 @@ def _verdict(
             usable, reason, message, tier=tier, next_change=next_change, counts_at=ages.counts_at(signal, now)
         )
 
-    mine = sorted((key[1], heads[key][1]) for key, uid in owners.items() if uid == signal.uid and key[0] == spec.source)
-    superseded = [o for o in signal.carried.observed if owners.get((spec.source, o.indicator)) != signal.uid]
+    mine = sorted((key[1], stream) for key, stream in streams.items() if key[0] == spec.source)
+    superseded = [o for o in signal.carried.observed if (spec.source, o.indicator) not in streams]
     observed = tuple(sorted([*(s.observed for _, s in mine), *superseded], key=lambda o: o.indicator))
     breaches: list[Breach] = []
     stale: list[str] = []

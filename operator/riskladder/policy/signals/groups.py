@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 from riskladder.api.base import format_time
 from riskladder.api.escalation import LadderRef, PinnedPolicy
@@ -18,7 +19,7 @@ from riskladder.policy.snapshot import Signal, Snapshot, is_governed, pin
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Group:
     """The signals of one target that one ladder judges."""
 
@@ -36,7 +37,7 @@ class Group:
     accepted: str = ""
     """The tier up to which the risk is accepted now; empty where it is not."""
 
-    @property
+    @cached_property
     def tier(self) -> str:
         """The worst tier of the counted signals, whether people have dealt with it or not; empty at baseline."""
         return worst(self.policy, (self.verdicts[s.uid].tier for s in self.signals))
@@ -48,6 +49,10 @@ class Group:
 
     def breached(self) -> tuple[Tier, ...]:
         """Every tier that some counted signal has confirmed and people have not dealt with or accepted, worst first."""
+        return self._breached
+
+    @cached_property
+    def _breached(self) -> tuple[Tier, ...]:
         names = {name for signal in self.signals for name in self._live(signal)}
         return tuple(t for t in reversed(self.policy.tiers) if t.name in names)
 
@@ -104,7 +109,7 @@ class Demand:
     reason: Reason = Reason.THRESHOLD_BREACHED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Judgement:
     """All groups of one target, and a verdict for every signal."""
 
@@ -117,7 +122,7 @@ class Judgement:
         """The group of that ladder."""
         return next((g for g in self.groups if g.ladder.name == ladder), None)
 
-    @property
+    @cached_property
     def at_baseline(self) -> bool:
         """Whether no counted signal of any ladder has a confirmed breach."""
         return not any(g.tier for g in self.groups)
