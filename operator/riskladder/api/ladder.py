@@ -219,7 +219,7 @@ class Indicator(Model):
     max_age: PositiveDuration = Field(
         Duration("7d"),
         description="A reading that is older than this when it is first seen is not counted (ReadingTooOld): what was "
-        "measured long ago says nothing of the model that serves now. Default 7d.",
+        "measured long ago says nothing of the model that serves now. No shorter than 1m. Default 7d.",
     )
     when_stale: DnsLabel | None = Field(
         None, description="The tier that silence puts the model in: no reading is no proof of safety. Needs staleAfter."
