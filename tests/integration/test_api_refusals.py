@@ -253,7 +253,8 @@ def test_status_of_an_escalation_is_written_apart_from_its_spec(server: Server) 
     operation = {"op": "add", "path": "/status", "value": status}
     answer = server.patch("Escalation", name, [operation], subresource="status")
     assert answer.code == 200, answer.body["message"]
-    assert answer.body["status"] == {**status, "notifications": [], "decisions": [], "clocks": [], "conditions": []}
+    lists = ("notifications", "decisions", "clocks", "repeats", "conditions")
+    assert answer.body["status"] == {**status, **dict.fromkeys(lists, [])}
     assert answer.body["metadata"]["generation"] == 1
 
 
