@@ -254,7 +254,7 @@ def test_status_of_an_escalation_is_written_apart_from_its_spec(server: Server) 
     answer = server.patch("Escalation", name, [operation], subresource="status")
     assert answer.code == 200, answer.body["message"]
     lists = ("notifications", "decisions", "clocks", "repeats", "conditions")
-    assert answer.body["status"] == {**status, **dict.fromkeys(lists, [])}
+    assert answer.body["status"] == {**status, **{key: [] for key in lists}}
     assert answer.body["metadata"]["generation"] == 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 from riskladder.api.reasons import ConditionType, Reason
@@ -88,7 +90,8 @@ def test_status_that_is_full_says_so_and_what_waits_is_queued_once_there_is_room
     status, reason = scene.reason(ConditionType.WITHIN_LIMITS)
     assert (status, reason) == ("False", Reason.OUTBOX_FULL)
     message = scene.condition(ConditionType.WITHIN_LIMITS).message
-    assert "status.notifications: found 500 messages, expected fewer than 500" in message
+    assert "status.notifications: found 500 messages of " in message
+    assert "expected fewer than 500 of less than 600 kB" in message
     assert "pending on c0: " in message
     assert scene.events().count("OutboxFull") == 1
     assert scene.run() == []
@@ -98,6 +101,25 @@ def test_status_that_is_full_says_so_and_what_waits_is_queued_once_there_is_room
     scene.deliver()
     assert "2/legal/told/c0" in {n.key for n in scene.escalation.status.notifications}
     assert scene.reason(ConditionType.WITHIN_LIMITS) == ("True", Reason.ROOM_LEFT)
+
+
+def test_status_stays_below_what_etcd_takes_whatever_the_messages_say() -> None:
+    """Every channel fails with a long error, and everybody writes Chinese."""
+    raised = signal("raised", manual="moderate")
+    assert raised.spec is not None
+    assert raised.spec.manual is not None
+    manual = raised.spec.manual.model_copy(update={"rationale": "模" * 4000})
+    raised = replace(raised, spec=raised.spec.model_copy(update={"manual": manual}))
+    scene = Scene([raised], ladders=[ladder(crowd(32, 8))])
+    scene.run()
+    scene.deliver(error="错" * 4000)
+    assert scene.reason(ConditionType.WITHIN_LIMITS) == ("True", Reason.ROOM_LEFT)
+    for minute in (31, 60 * 24 + 1, 60 * 25 + 1):
+        scene.now = at(minute)
+        scene.run()
+        scene.deliver(error="错" * 4000)
+    stored = json.dumps(scene.escalation.status.to_api(), ensure_ascii=False).encode()
+    assert len(stored) < 1024 * 1024
 
 
 def test_message_that_is_done_is_said_once_though_it_has_left_the_status() -> None:

@@ -16,6 +16,12 @@ from riskladder.policy.draft import Draft
 MOST_NOTIFICATIONS = 500
 """Messages that are queued at most; the status has room for 512."""
 
+MOST_BYTES = 600_000
+"""Bytes of messages that are queued at most: with policy and decisions the object has to stay below etcd's 1.5 MiB."""
+
+ERROR_LIMIT = 300
+"""Characters of the last error of a message that are kept."""
+
 MOST_ANSWERS = 248
 """Decisions with an effect from which on others than Contain are refused."""
 
@@ -79,10 +85,15 @@ def newest_reminders(draft: Draft) -> set[str]:
 
 def has_room(draft: Draft, key: str) -> bool:
     """Return whether one more message can be queued; what has to wait for room is said in the condition."""
-    if len(draft.notifications) < MOST_NOTIFICATIONS:
+    if len(draft.notifications) < MOST_NOTIFICATIONS and _bytes(draft) < MOST_BYTES:
         return True
     draft.unqueued.append(key)
     return False
+
+
+def _bytes(draft: Draft) -> int:
+    """Return about how many bytes the messages take in the stored object, managedFields included."""
+    return sum(len((n.message + n.last_error).encode()) + 2 * len(n.key) + 500 for n in draft.notifications.values())
 
 
 def say(draft: Draft) -> None:
@@ -109,8 +120,9 @@ def say(draft: Draft) -> None:
 def _full(draft: Draft) -> str:
     pending = Counter(n.channel for n in draft.notifications.values() if n.state is NotificationState.PENDING)
     waiting = ", ".join(f"{channel}: {count}" for channel, count in pending.most_common(4)) or "none"
+    found, most = f"{len(draft.notifications)} messages of {_bytes(draft) // 1000} kB", MOST_BYTES // 1000
     return (
-        f"status.notifications: found {len(draft.notifications)} messages, expected fewer than {MOST_NOTIFICATIONS}: "
+        f"status.notifications: found {found}, expected fewer than {MOST_NOTIFICATIONS} of less than {most} kB: "
         f"{len(draft.unqueued)} more wait for room, first {draft.unqueued[0]}; repair the channels that have not "
         f"delivered (pending on {waiting}), or address fewer roles and channels in the ladder"
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from riskladder.api.base import format_time
 from riskladder.api.escalation import EscalationStatus, Notification, NotificationState
+from riskladder.api.foreign import clip
 from riskladder.api.ladder import ChannelType
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.draft import Draft
@@ -328,7 +329,9 @@ def record_deliveries(draft: Draft) -> None:
         open_states = (NotificationState.PENDING, NotificationState.SKIPPED)
         if delivery is None or notification.state not in open_states or delivery.attempts <= notification.attempts:
             continue
-        tried = notification.model_copy(update={"attempts": delivery.attempts, "last_error": delivery.error[:1024]})
+        tried = notification.model_copy(
+            update={"attempts": delivery.attempts, "last_error": clip(delivery.error, limits.ERROR_LIMIT)}
+        )
         if not delivery.error:
             tried = _delivered(draft, tried, delivery.at, notification.at)
         elif delivery.given_up and notification.state is NotificationState.PENDING:
