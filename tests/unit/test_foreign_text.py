@@ -79,10 +79,10 @@ def test_messages_and_lists_are_clipped_as_they_are_made() -> None:
     at = datetime(2026, 11, 24, tzinfo=UTC)
     intent = Intent(id=1, tier="high", action="ScaleToZero", reason="X", message="m" * 3000, intended_at=at)
     assert len(intent.message) == 1024
-    told = Notification(
+    notification = Notification(
         key="k", tier="high", role="legal", channel="pager", about="X", message="m" * 3000, at=at, state="Pending"
     )
-    assert len(told.message) == 1024
+    assert len(notification.message) == 1024
     images = tuple(Image(container=f"c{n % 40}", image="i") for n in range(80))
     assert len(Evidence(replicas=1, images=images, taken_at=at).images) == 32
 

@@ -27,7 +27,7 @@ def crowd(roles: int, channels: int) -> Edit:
     return edit
 
 
-def fight(scene: Scene, times: int) -> None:
+def contend(scene: Scene, times: int) -> None:
     """Somebody reverts the containment over and over, for days."""
     for number in range(1, times + 1):
         scene.now = at(number / 4)
@@ -44,11 +44,11 @@ def test_lasting_contention_leaves_room_for_the_end_of_it() -> None:
     scene = Scene([signal(bias=0.3)], ladders=[ladder(crowd(4, 2))])
     scene.run()
     scene.deliver()
-    fight(scene, 1200)
+    contend(scene, 1200)
     assert len(scene.escalation.status.notifications) <= 8 * 4
     scene.decide("Resume", "legal")
-    told = {n.key.split("/")[0] for n in scene.escalation.status.notifications}
-    assert "resumed-1" in told
+    queued = {n.key.split("/")[0] for n in scene.escalation.status.notifications}
+    assert "resumed-1" in queued
     scene.deliver()
     scene.decide("Close", "legal", resolution="Remediated")
     closing = [key for key in scene.pending() if key.startswith("closed/")]
@@ -126,6 +126,6 @@ def test_message_that_is_done_is_said_once_though_it_has_left_the_status() -> No
     scene = Scene([signal(bias=0.3)], ladders=[ladder(crowd(4, 2))])
     scene.run()
     scene.deliver()
-    fight(scene, 40)
+    contend(scene, 40)
     said = [entry.key for entry in scene.entries if entry.key.startswith("told/")]
     assert len(said) == len(set(said))

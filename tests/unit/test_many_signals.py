@@ -71,7 +71,7 @@ async def test_event_loop_gets_its_turn_between_slices() -> None:
     assert turns >= 9
 
 
-async def test_plan_of_many_signals_is_made_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_plan_of_many_signals_is_made_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = []
 
     def noted(snapshot: Snapshot, now: Any) -> Any:

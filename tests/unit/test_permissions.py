@@ -28,7 +28,7 @@ class Authorizer:
 
 
 class Clock:
-    """A monotonic clock that is set by hand."""
+    """A monotonic clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0

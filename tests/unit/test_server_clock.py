@@ -15,7 +15,7 @@ EPOCH = datetime(2026, 11, 24, 12, 0, tzinfo=UTC).timestamp()
 
 
 class Network:
-    """An API server with the right time, and an operator whose clock is set by hand."""
+    """An API server with the right time, and an operator whose clock a test sets."""
 
     def __init__(self) -> None:
         self.elapsed = 0.0

@@ -15,7 +15,7 @@ DETAIL_LIMIT = 4096
 """Characters of one particular of a record."""
 
 DETAILS_LIMIT = 31
-"""Particulars of one entry of a record, beside the key of the act."""
+"""Particulars of one entry of a record, in addition to the key of the act."""
 
 ACTOR_LIMIT = 1024
 """Characters of who did it."""

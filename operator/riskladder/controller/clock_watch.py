@@ -1,8 +1,8 @@
 """The time that the operator acts on: its own, or the API server's where its own is wrong.
 
 Whatever is stamped or compared must agree with the times that the API server gives, such as when a decision was
-created. So while the clocks differ by more than is tolerated, the API server's time is used, and policy is told, which
-then does nothing that time alone would cause.
+created. So while the clocks differ by more than is tolerated, the API server's time is used, and policy gets to know,
+which then does nothing that time alone would cause.
 """
 
 from __future__ import annotations

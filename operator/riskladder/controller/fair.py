@@ -14,7 +14,7 @@ SLICE = 16
 """Pieces of work between which the event loop gets its turn."""
 
 MANY_SIGNALS = 256
-"""Signals of one target from which on a plan for its trail is made beside the event loop."""
+"""Signals of one target from which on a plan for its trail is made in a thread."""
 
 
 async def in_slices(work: Iterable[Callable[[], object]]) -> None:

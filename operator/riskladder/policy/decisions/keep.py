@@ -38,7 +38,7 @@ def with_effect(draft: Draft, *, repeated: bool = True) -> set[str]:
 
     Args:
         draft: Where they are kept.
-        repeated: Whether it matters that a person who acknowledges again is told so; not where there is no room.
+        repeated: Whether the acknowledgement of each person counts as well, so that a repeated one is recognized.
     """
     found, acknowledged = set[str](), set[tuple[str, str]]()
     done, answered, asked = served(draft.escalation), set[str](), set[object]()
