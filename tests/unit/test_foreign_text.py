@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import Evidence, Image, Intent, Notification
 from riskladder.api.foreign import DETAIL_LIMIT, DETAILS_LIMIT, clip, clipped_details, distinct, number_in
+from riskladder.api.reasons import Reason
 from riskladder.api.validation import validate
 from riskladder.policy.plan import Opening
 from riskladder.workloads.model import Image as Running
+from riskladder.workloads.network import Around, Outlet
 from riskladder.workloads.runtimes import deployment
 from riskladder.workloads.runtimes.deployment import REVISION_ANNOTATION
+from riskladder.workloads.runtimes.kserve import INFERENCESERVICE
 
-from .builders import Scene, replicaset_object, signal, workload
+from .builders import LABELS, NAMESPACE, Scene, contain_by, ladder, replicaset_object, signal, workload
 
 FOREIGN = st.text(max_size=60).flatmap(lambda text: st.integers(0, 60).map(lambda times: text * times))
 
@@ -46,6 +49,35 @@ def test_image_that_is_too_long_does_not_keep_a_model_running() -> None:
     assert [image.container for image in evidence.images] == ["server", "credit_scorer"]
     assert len(evidence.images[0].image) == 1024
     assert evidence.images[0].image.endswith("…")
+
+
+def test_container_of_kserve_whose_name_is_no_dns_label_is_stopped() -> None:
+    predictor = {"name": "credit_scorer", "image": "kserve/sklearnserver:v1", "modelFormat": {"name": "sklearn"}}
+    about = {"namespace": NAMESPACE, "name": "scorer", "uid": "u", "resourceVersion": "1", "generation": 1}
+    stored = {
+        "metadata": {**about, "labels": LABELS},
+        "spec": {"predictor": {"model": predictor}},
+        "status": {},
+    }
+    plan = Scene([signal(bias=0.3)], target=INFERENCESERVICE.read(stored)).plan()
+    assert plan.act is not None
+
+
+def test_many_policies_of_others_do_not_keep_a_model_running_that_cannot_be_isolated() -> None:
+    names = [f"allow-team-{number:02d}-to-scorer" for number in range(40)]
+    allow = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]}
+    outlets = {("NetworkPolicy", n): Outlet("NetworkPolicy", n, n, "1", allow) for n in names}
+    found = replace(
+        workload(),
+        selector={"matchLabels": {"app": "scorer"}},
+        template_labels={"app": "scorer"},
+        around=Around(frozenset({"NetworkPolicy"}), outlets),
+    )
+    scene = Scene([signal(bias=0.3)], target=found, ladders=[ladder(contain_by("Isolate"))])
+    plan = scene.plan()
+    assert plan.act is not None
+    assert plan.act.intent.reason == Reason.ISOLATE_IMPOSSIBLE
+    assert len(plan.act.intent.message) <= 1024
 
 
 @given(st.lists(st.tuples(FOREIGN, FOREIGN, FOREIGN), max_size=40), FOREIGN)

@@ -12,13 +12,14 @@ from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import CountedDecision
 from riskladder.api.reasons import Reason
 from riskladder.policy.draft import Draft
+from riskladder.policy.escalation.limits import MOST_ANSWERS
 from riskladder.policy.quorum import VOTES
 from riskladder.policy.snapshot import Escalation
 
 MAX_DECISIONS = 256
 """Decisions that the status has room for."""
 
-RESERVED = 8
+RESERVED = MAX_DECISIONS - MOST_ANSWERS
 """Places that only a Contain may take. Two at once have an effect that differs, so there is always one."""
 
 RECENT = 16
