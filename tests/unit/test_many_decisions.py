@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -96,6 +97,27 @@ def test_contain_is_carried_out_after_it_was_dropped_from_the_list() -> None:
     assert scene.target.replicas == 0
     scene.decide("Resume", "model-risk", by="ann")
     assert scene.target.replicas == 3, "the Contain that was carried out contains nothing again"
+
+
+def test_quorum_of_more_people_than_the_status_names_resumes() -> None:
+    def crowd(spec: dict[str, Any]) -> None:
+        spec["stakeholders"][1]["seats"] = 100
+        quorum = [{"role": "legal", "count": 16}, {"role": "model-risk", "count": 16}, {"role": "ds", "count": 8}]
+        spec["stakeholders"] = [{"role": m["role"], "seats": 100} for m in quorum]
+        spec["tiers"][1]["decide"]["quorum"] = quorum
+
+    scene = Scene([signal(bias=0.3)], ladders=[ladder(crowd)])
+    scene.run()
+    scene.now = at(5)
+    people = [("legal", 16), ("model-risk", 16), ("ds", 8)]
+    for role, count in people:
+        for number in range(count):
+            decided = scene.decide("Resume", role, by=f"{role}-{number}")
+    assert scene.verdict(decided) == ("True", Reason.QUORUM_MET)
+    assert scene.escalation.status.resume is not None
+    assert len(scene.escalation.status.resume.by) == 32
+    assert scene.target is not None
+    assert scene.target.replicas == 3
 
 
 STEPS = st.lists(

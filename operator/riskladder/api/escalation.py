@@ -37,7 +37,7 @@ from riskladder.api.base import (
 )
 from riskladder.api.conditions import Condition
 from riskladder.api.decision import DecisionAction, Resolution
-from riskladder.api.foreign import Clipped, ClippedName, clips, distinct
+from riskladder.api.foreign import Clipped, ClippedName, clips, distinct, first
 from riskladder.api.ladder import (
     MAX_CHANNELS,
     MAX_INDICATORS,
@@ -55,6 +55,7 @@ from riskladder.api.tiers import ContainmentAction, Tier
 
 MAX_INTENTS = 16
 MAX_IMAGES = 32
+MAX_PEOPLE = 32
 MAX_REPEATS = 8
 MAX_REPEATS_BY = 32
 MAX_SAVED = 16384
@@ -379,7 +380,9 @@ class ResumeStatus(Model):
 
     intent: Annotated[int, Field(ge=1)] = Field(description="The containment that is ended, by the id of its intent.")
     at: Timestamp = Field(description="When the quorum was met; readings observed earlier no longer contain.")
-    by: Annotated[tuple[Username, ...], Field(max_length=32), ListSet()] = Field((), description="By whom.")
+    by: Annotated[tuple[Username, ...], Field(max_length=MAX_PEOPLE), ListSet(), first(MAX_PEOPLE)] = Field(
+        (), description="By whom, the first 32 by name. The records name all."
+    )
     steps: Annotated[tuple[Count, ...], Field(max_length=10), AtomicList()] = Field(
         (), description="Replicas to ask for, one step after the other; none where replicas were never taken away."
     )
@@ -400,7 +403,9 @@ class RiskAcceptance(Model):
     tier: DnsLabel = Field(description="Up to which tier; a worse one ends it.")
     accepted_at: Timestamp = Field(description="When the quorum was met.")
     until: Timestamp = Field(description="Until when; then it reopens.")
-    by: Annotated[tuple[Username, ...], Field(max_length=32), ListSet()] = Field((), description="By whom.")
+    by: Annotated[tuple[Username, ...], Field(max_length=MAX_PEOPLE), ListSet(), first(MAX_PEOPLE)] = Field(
+        (), description="By whom, the first 32 by name. The records name all."
+    )
 
 
 class ClockStatus(Model):

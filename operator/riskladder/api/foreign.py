@@ -49,6 +49,11 @@ def distinct(key: str, limit: int) -> BeforeValidator:
     return BeforeValidator(keep)
 
 
+def first(limit: int) -> BeforeValidator:
+    """Return the validator that keeps so many items at most."""
+    return BeforeValidator(lambda value: tuple(value)[:limit] if isinstance(value, (list, tuple)) else value)
+
+
 Clipped = Annotated[str, Field(max_length=1024), clips(1024)]
 """Text of at most 1,024 characters, from wherever it comes."""
 
