@@ -223,7 +223,16 @@ def test_status_of_an_escalation_is_written_apart_from_its_spec(server: Server) 
     operation = {"op": "add", "path": "/status", "value": status}
     answer = server.patch("Escalation", name, [operation], subresource="status")
     assert answer.code == 200, answer.body["message"]
-    lists = ("notifications", "decisions", "containments", "companions", "quarantined", "clocks", "conditions")
+    lists = (
+        "notifications",
+        "decisions",
+        "containments",
+        "companions",
+        "quarantined",
+        "clocks",
+        "repeats",
+        "conditions",
+    )
     assert answer.body["status"] == {**status, **{name: [] for name in lists}}
     assert answer.body["metadata"]["generation"] == 1
 

@@ -239,7 +239,8 @@ def assert_said_once(records: list[Object], events: list[Object]) -> None:
     said = Counter(e["reason"] for e in events if e["regarding"]["kind"] in ("Escalation", "Deployment"))
     recorded = Counter(r["spec"]["event"] for r in records)
     assert set(said) == set(recorded)
-    assert all(said[reason] <= number for reason, number in recorded.items())
+    repeated = ("Reminded", "ContainedAgain")  # an Event for each, and a record now and then
+    assert all(said[reason] <= number for reason, number in recorded.items() if reason not in repeated)
 
 
 def assert_measured(operator: Lives, namespace: str) -> None:
@@ -272,7 +273,7 @@ async def test_missed_deadlines_remind_tell_alternates_enter_the_next_rung_and_h
             place.receivers,
             tier(
                 *("moderate", 0.10, "data-science"),
-                acknowledge={"within": "2s", "remindEvery": "1s"},
+                acknowledge={"within": "12s", "remindEvery": "10s"},
                 onTimeout="Escalate",
             ),
             containing("high", 0.20, "legal", "executive", decide={"within": "2s", "quorum": quorum("legal")}),
@@ -475,7 +476,7 @@ async def test_accepted_risk_is_quiet_until_its_date_and_a_worse_reading_ends_it
             place.receivers,
             tier(
                 *("moderate", 0.10, "data-science"),
-                acknowledge={"within": "1h", "remindEvery": "1s"},
+                acknowledge={"within": "1h", "remindEvery": "10s"},
                 decide={"within": "2h", "quorum": quorum("legal")},
                 acceptRisk={"atMost": "1h"},
             ),

@@ -57,6 +57,12 @@ LADDER_RULES = (
         "whenStale needs staleAfter: say after what silence the indicator is stale",
     ),
     ladder(
+        "max_age_that_no_reading_meets",
+        put("indicators", 0, "maxAge", "59s"),
+        "spec.indicators[0].maxAge",
+        "maxAge (59s) must not be shorter than 1m: a reading takes its time to arrive, and would never be counted",
+    ),
+    ladder(
         "indicator_unknown",
         put("tiers", 1, "triggers", 0, "indicator", "accuracy"),
         "spec.tiers",

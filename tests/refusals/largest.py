@@ -37,7 +37,9 @@ def largest_ladder() -> Document:
                 for role in roles
             ],
             "channels": [{"name": channel, "type": "Apprise", "secretKey": "a"} for channel in channels],
-            "indicators": [{"name": name, "staleAfter": "1h", "whenStale": tiers[-1]} for name in indicators],
+            "indicators": [
+                {"name": name, "staleAfter": "1h", "whenStale": tiers[-1], "maxAge": "1d"} for name in indicators
+            ],
             "tiers": [
                 {
                     "name": tier,

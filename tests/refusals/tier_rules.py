@@ -90,6 +90,12 @@ TIER_RULES = (
         "remindEvery (1d) must not be longer than within (23h59m): no reminder would be sent before the deadline",
     ),
     ladder(
+        "reminders_that_an_etcd_does_not_survive",
+        put("tiers", 0, "acknowledge", {"within": "24h", "remindEvery": "9s"}),
+        "spec.tiers[0].acknowledge.remindEvery",
+        "remindEvery (9s) must not be shorter than 10s: every reminder is several writes to the API server",
+    ),
+    ladder(
         "fallback_missing",
         put("tiers", 1, "containment", "action", "Fallback"),
         "spec.tiers[1].containment.fallback",

@@ -229,6 +229,8 @@ class Scene:
     applied: dict[tuple[str, int], datetime] = field(default_factory=dict)
     """By escalation and intent: when it was contained."""
     beside: dict[tuple[str, str], Beside] = field(default_factory=dict)
+    clock_error: timedelta = timedelta()
+    """By how much the operator's clock is ahead of the API server's."""
     switched: list[tuple[str, bool]] = field(default_factory=list)
     """What was suspended or let run again beside the model, in order."""
 
@@ -255,6 +257,7 @@ class Scene:
             deliveries=self.deliveries,
             rehearsals=self.rehearsals,
             beside=self.beside,
+            clock_error=self.clock_error,
         )
 
     def decide(self, action: str, role: str, by: str = "", **more: Any) -> Decision:

@@ -331,7 +331,7 @@ class Queue:
         self._slept_at: datetime | None = None
         """When it went to sleep until a later time: no sooner is anything to be done by itself."""
 
-    def add(self, key: object, *, urgent: bool = False, after: float = 0.0) -> None:
+    def add(self, key: object, *, urgent: bool = False, prompt: bool = False, after: float = 0.0) -> None:
         if isinstance(key, (LateDecisionKey, IndexKey)):
             later = self._later if after and isinstance(key, LateDecisionKey) else self._papers
             if key not in later:

@@ -17,6 +17,7 @@ ON_ESCALATION = {
     ConditionType.CONTAINMENT_HOLDS,
     ConditionType.LOCKED,
     ConditionType.STALLED,
+    ConditionType.WITHIN_LIMITS,
     ConditionType.CLOSED,
     ConditionType.REVIEW_DONE,
 }

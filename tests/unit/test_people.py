@@ -15,6 +15,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Manual, ModelInfo
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.decide import decide
+from riskladder.policy.decisions.keep import RECENT
 from riskladder.policy.snapshot import PolicyInForce
 from riskladder.policy.trail import after_close
 from riskladder.workloads.companions.suspend import Beside
@@ -522,11 +523,11 @@ def test_nothing_counts_that_is_not_proved(proof: PolicyInForce) -> None:
     assert found.verdict(decision) == ("False", Reason.NOT_PROVED)
 
 
-def test_decision_beyond_the_limit_replaces_what_is_idle_and_still_counts() -> None:
+def test_decision_behind_many_that_have_no_effect_still_counts() -> None:
     found = scene(**HIGH)
-    for _ in range(258):
+    for _ in range(40):
         found.decide("Comment", "legal")
-    assert len(found.escalation.status.decisions) == 256
+    assert len(found.escalation.status.decisions) == RECENT + 1
     found.decide("Resume", "legal")
     assert found.verdict(found.decide("Resume", "model-risk")) == ("True", Reason.QUORUM_MET)
 

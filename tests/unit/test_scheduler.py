@@ -12,7 +12,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from riskladder.controller import scheduler as module
-from riskladder.controller.scheduler import Backoff, Scheduler
+from riskladder.controller.scheduler import Backoff, Scheduler, Urgent
 from tests.unit.fakes import Failure, Work
 
 Make = Callable[..., Scheduler[str, int]]
@@ -359,6 +359,115 @@ async def test_stuck_containment_lets_the_trail_of_others_go_on(
     scheduler.add("a")
     await until(lambda: "trail a" in work.log)
     assert work.running == ["stuck"]
+
+
+async def test_containment_that_hangs_gives_up_its_slot(
+    make: Make, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise so many of them as there are slots would keep everything of a lower tier running."""
+    monkeypatch.setattr(module, "STUCK_AFTER", 0.005)
+    scheduler = make(containers=2)
+    bad = [f"bad {number}" for number in range(20)]
+    work.wants = dict.fromkeys(bad, 9) | {"good": 1}
+    gates = [work.block(f"contain {key}") for key in bad]
+    scheduler.activate()
+    for key in (*bad, "good"):
+        scheduler.add(key, urgent=True)
+    scheduler.add("other")
+    await until(lambda: {"contain good", "trail other"} <= set(work.log))
+    assert sorted(work.running) == sorted(bad)
+    for gate in gates:
+        gate.set()
+    await idle(scheduler)
+
+
+async def test_containments_that_hang_are_bounded(make: Make, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STUCK_AFTER", 0.002)
+    monkeypatch.setattr(module, "MOST_STUCK", 3)
+    scheduler = make(containers=2)
+    bad = [f"bad {number}" for number in range(20)]
+    work.wants = dict.fromkeys(bad, 9)
+    gates = [work.block(f"contain {key}") for key in bad]
+    scheduler.activate()
+    for key in bad:
+        scheduler.add(key, urgent=True)
+    await until(lambda: len(work.running) == 5)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(work.running) == 5
+    for gate in gates:
+        gate.set()
+    await idle(scheduler)
+
+
+async def test_trail_on_which_a_containment_depends_waits_for_no_gate(make: Make, work: Work) -> None:
+    scheduler = make(containers=1)
+    work.wants = {"first": 9, "next": 9}
+    gate = work.block("contain first")
+    scheduler.activate()
+    scheduler.add("first", urgent=True)
+    scheduler.add("next", urgent=True)
+    scheduler.add("slow")
+    scheduler.add("decided", prompt=True)
+    await until(lambda: "trail decided" in work.log)
+    assert "trail slow" not in work.log
+    gate.set()
+    await idle(scheduler)
+    assert "trail slow" in work.log
+
+
+async def test_prompt_trail_that_fails_comes_back_as_prompt(make: Make, work: Work) -> None:
+    scheduler = make()
+    work.wants = {"first": 9}
+    gate = work.block("contain first")
+    work.fails = {"trail decided": Failure()}
+    scheduler.activate()
+    scheduler.add("first", urgent=True)
+    scheduler.add("decided", prompt=True)
+    await until(lambda: work.log.count("trail decided") > 1)
+    work.fails.clear()
+    await until(lambda: not scheduler.depth()["later"] and not scheduler.depth()["trail"])
+    assert work.running == ["first"]
+    gate.set()
+    await idle(scheduler)
+
+
+class Clock:
+    """Monotonic time that passes only where a decision takes some."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+async def test_key_whose_decisions_take_long_leaves_the_others_their_turn(
+    make: Make, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    scheduler = make()
+    decided: list[str] = []
+    decide = scheduler._decide
+
+    def slow(key: str) -> Urgent[int] | None:
+        decided.append(key)
+        clock.now += 2.0 if key == "heavy" else 0.001
+        return decide(key)
+
+    scheduler._decide = slow
+    scheduler.activate()
+    scheduler.add("heavy", urgent=True)
+    await until(lambda: decided == ["heavy"])
+    scheduler.add("heavy", urgent=True)
+    scheduler.add("light", urgent=True)
+    await until(lambda: "light" in decided)
+    assert decided == ["heavy", "light"]
+    assert scheduler.backs_off("heavy"), "it comes back by itself"
+    clock.now += 60
+    scheduler.add("heavy", urgent=True)
+    await until(lambda: decided.count("heavy") == 2)
 
 
 # --- Later, pause, stop -----------------------------------------------------------------------------------------------

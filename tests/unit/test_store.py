@@ -10,6 +10,7 @@ import pytest
 
 from riskladder.api.signal import SignalStatus
 from riskladder.cluster.resources import (
+    DECISIONS,
     DEPLOYMENTS,
     ENDPOINTSLICES,
     ESCALATIONS,
@@ -243,6 +244,15 @@ def test_new_reading_is_urgent_and_a_status_is_not(cache: Cache) -> None:
     assert cache.took() == {(KEY, False)}
     cache.put(SIGNALS, {**stored, "spec": signal_document(bias=0.4)}, 3, generation=2)
     assert cache.took() == {(KEY, True)}
+
+
+@pytest.mark.parametrize(("action", "urgent"), [("Contain", True), ("Acknowledge", False)])
+def test_stop_button_is_urgent_and_other_decisions_are_not(cache: Cache, action: str, urgent: bool) -> None:
+    stored = open_one(cache)
+    cache.took()
+    spec = {"escalation": stored["metadata"]["name"], "action": action, "role": "legal", "rationale": "I have seen it"}
+    cache.new(DECISIONS, "pressed", spec)
+    assert cache.took() == {(KEY, urgent)}
 
 
 def test_signal_that_turns_to_another_target_leaves_the_first(cache: Cache) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -137,6 +138,15 @@ class Model(BaseModel):
         return self.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
+@lru_cache(maxsize=1024)
+def _delta(text: str) -> timedelta:
+    match = re.fullmatch(DURATION_PATTERN, text)
+    if match is None or not text:
+        raise ValueError(f"{text!r} is not a duration; expected for example 90s, 30m, 24h, 15d or 1h30m")
+    days, hours, minutes, seconds = (int(part[:-1]) if part else 0 for part in match.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
 class Duration(str):
     """A span of time as people write it: `90s`, `30m`, `24h`, `15d`, or `1h30m` (units in that order, d to s).
 
@@ -149,11 +159,7 @@ class Duration(str):
     @property
     def delta(self) -> timedelta:
         """The same as a timedelta."""
-        match = re.fullmatch(DURATION_PATTERN, self)
-        if match is None or not self:
-            raise ValueError(f"{str(self)!r} is not a duration; expected for example 90s, 30m, 24h, 15d or 1h30m")
-        days, hours, minutes, seconds = (int(part[:-1]) if part else 0 for part in match.groups())
-        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        return _delta(str(self))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

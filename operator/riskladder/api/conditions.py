@@ -74,6 +74,11 @@ class Conditions:
         since = before[0].last_transition_time if before else self._now
         if len(message) > MESSAGE_LIMIT:
             message = message[: MESSAGE_LIMIT - 1] + "…"
+        stored = self._stored.get(kind)
+        said = (value, str(reason), message, self._generation)
+        if stored and said == (stored.status, stored.reason, stored.message, stored.observed_generation):
+            self._by_type[kind] = stored  # thousands of signals say the same as before in every pass
+            return
         self._by_type[kind] = Condition(
             type=str(kind),
             status=value,

@@ -38,6 +38,7 @@ from riskladder.api.base import (
 )
 from riskladder.api.conditions import Condition
 from riskladder.api.decision import DecisionAction, Resolution
+from riskladder.api.foreign import Clipped, ClippedName, clips, distinct, first
 from riskladder.api.ladder import (
     MAX_CHANNELS,
     MAX_INDICATORS,
@@ -56,13 +57,17 @@ from riskladder.api.tiers import Axis, ContainmentAction, Tier
 MAX_QUARANTINED = 64
 """Revisions that an escalation remembers as breached, the newest."""
 
+MAX_IMAGES = 32
+MAX_PEOPLE = 32
+MAX_REPEATS = 8
+MAX_REPEATS_BY = 32
 MAX_SAVED = 16384
 """Characters of one field that a containment overwrites."""
 
 MAX_COMPANIONS = 32
 """Companion workloads that a tier names, and as many that are found."""
 
-RevisionText = Annotated[str, Field(max_length=253)]
+RevisionText = ClippedName
 ReasonWord = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
 
 
@@ -131,9 +136,9 @@ class SignalRef(Model):
 class Image(Model):
     """What one container ran."""
 
-    container: DnsLabel = Field(description="Name of the container.")
-    image: Annotated[str, Field(max_length=1024)] = Field(description="The image as written in the pod template.")
-    image_id: Annotated[str, Field(max_length=1024)] | None = Field(
+    container: ClippedName = Field(description="Name of the container.")
+    image: Clipped = Field(description="The image as written in the pod template.")
+    image_id: Clipped | None = Field(
         None, alias="imageID", description="The image that ran, by digest, as the node reports it; absent if unknown."
     )
 
@@ -170,9 +175,9 @@ class Evidence(Model):
     )
     revision: RevisionText | None = Field(None, description="Revision of the workload.")
     pod_template_hash: RevisionText | None = Field(None, description="Hash of its pod template.")
-    images: Annotated[tuple[Image, ...], Field(max_length=32), ListMap("container")] = Field(
-        (), description="What its containers ran."
-    )
+    images: Annotated[
+        tuple[Image, ...], Field(max_length=MAX_IMAGES), ListMap("container"), distinct("container", MAX_IMAGES)
+    ] = Field((), description="What its containers ran.")
     ready_endpoints: Count | None = Field(None, description="Ready endpoints that served traffic.")
     fields: SavedFields = Field((), description="What a containment changes beside the replicas, as it was.")
     taken_at: Timestamp = Field(description="When this was read.")
@@ -214,7 +219,7 @@ class Intent(Model):
         None, description="For a Fallback or an Isolate, what it acts on in place of the workload."
     )
     reason: ReasonWord = Field(description="Why, one word, the same as the reason of its Event.")
-    message: Text = Field("", description="The same for people: for example why a Rollback was impossible.")
+    message: Clipped = Field("", description="The same for people: for example why a Rollback was impossible.")
     signal: Annotated[SignalRef | None, WithoutRules()] = Field(
         None, description="The signal that caused it, if not the one of spec.signal."
     )
@@ -282,14 +287,14 @@ class Notification(Model):
     role: DnsLabel = Field(description="Who is told.")
     channel: DnsLabel = Field(description="Over which channel; `events` where the role has none: an Event only.")
     about: ReasonWord = Field(description="What it is about, one word, the same as the reason of its record.")
-    message: Text = Field("", description="What happened, in one line.")
+    message: Clipped = Field("", description="What happened, in one line.")
     at: Timestamp = Field(description="When it was queued.")
     due_at: Timestamp | None = Field(None, description="The deadline that it speaks of.")
     state: NotificationState = Field(
         description="Pending, Delivered, Failed (given up), or Skipped (overtaken before it could be delivered)."
     )
     attempts: Count = Field(0, description="How often it was tried.")
-    last_error: Text = Field("", description="Why the last try failed.")
+    last_error: Clipped = Field("", description="Why the last try failed.")
     done_at: Timestamp | None = Field(None, description="When it was delivered, given up or skipped.")
 
 
@@ -305,7 +310,7 @@ class CountedDecision(Model):
     rung: Annotated[int, Field(ge=1)] = Field(1, description="On which rung, by number.")
     counted: bool = Field(description="Whether it counted.")
     reason: ReasonWord = Field(description="Why, one word: the reason of its condition Accepted.")
-    refused_because: Text = Field("", description="Why it did not count.")
+    refused_because: Clipped = Field("", description="Why it did not count.")
     tier: DnsLabel | None = Field(None, description="For Escalate, the tier.")
     until: Timestamp | None = Field(None, description="For AcceptRisk, until when.")
     resolution: Resolution | None = Field(None, description="For Close, the resolution.")
@@ -317,7 +322,9 @@ class Undone(Model):
     """Somebody undid the containment."""
 
     at: Timestamp = Field(description="When it was seen last.")
-    field_manager: Annotated[str, Field(max_length=128)] = Field(description="Who wrote it, by field manager.")
+    field_manager: Annotated[str, Field(max_length=128), clips(128)] = Field(
+        description="Who wrote it, by field manager."
+    )
     count: Annotated[int, Field(ge=1)] = Field(1, description="How often.")
 
 
@@ -342,7 +349,7 @@ class SuspendedStatus(Model):
     )
     suspended_at: Timestamp | None = Field(None, description="When it was seen suspended.")
     resumed_at: Timestamp | None = Field(None, description="When it was seen running again, after a Resume.")
-    problem: Text = Field("", description="Why it could not be suspended or resumed.")
+    problem: Clipped = Field("", description="Why it could not be suspended or resumed.")
 
 
 class ContainmentStatus(Model):
@@ -369,7 +376,9 @@ class ResumeStatus(Model):
 
     intent: Annotated[int, Field(ge=1)] = Field(description="The containment that is ended, by the id of its intent.")
     at: Timestamp = Field(description="When the quorum was met; readings observed earlier no longer contain.")
-    by: Annotated[tuple[Username, ...], Field(max_length=32), ListSet()] = Field((), description="By whom.")
+    by: Annotated[tuple[Username, ...], Field(max_length=MAX_PEOPLE), ListSet(), first(MAX_PEOPLE)] = Field(
+        (), description="By whom, the first 32 by name. The records name all."
+    )
     steps: Annotated[tuple[Count, ...], Field(max_length=10), AtomicList()] = Field(
         (), description="Replicas to ask for, one step after the other; none where replicas were never taken away."
     )
@@ -390,7 +399,9 @@ class RiskAcceptance(Model):
     tier: DnsLabel = Field(description="Up to which tier; a worse one ends it.")
     accepted_at: Timestamp = Field(description="When the quorum was met.")
     until: Timestamp = Field(description="Until when; then it reopens.")
-    by: Annotated[tuple[Username, ...], Field(max_length=32), ListSet()] = Field((), description="By whom.")
+    by: Annotated[tuple[Username, ...], Field(max_length=MAX_PEOPLE), ListSet(), first(MAX_PEOPLE)] = Field(
+        (), description="By whom, the first 32 by name. The records name all."
+    )
 
 
 class ClockStatus(Model):
@@ -401,6 +412,20 @@ class ClockStatus(Model):
     started_at: Timestamp = Field(description="From when it counts.")
     due_at: Timestamp = Field(description="Its deadline.")
     met_at: Timestamp | None = Field(None, description="When it was met.")
+
+
+class Repeat(Model):
+    """A fact that has happened over and over on one rung: not each of them has a record of its own."""
+
+    fact: ReasonWord = Field(description="What has happened, one word, for example Reminded.")
+    rung: Annotated[int, Field(ge=1)] = Field(description="On which rung, by number.")
+    count: Count = Field(description="How often.")
+    by: Annotated[tuple[Annotated[str, Field(max_length=128)], ...], Field(max_length=MAX_REPEATS_BY), AtomicList()] = (
+        Field((), description="Who has had a hand in it: roles, or field managers.")
+    )
+    last_at: Timestamp = Field(description="When it happened last.")
+    recorded: Count = Field(0, description="How many of them are on record by now.")
+    recorded_at: Timestamp | None = Field(None, description="When one of them was recorded last.")
 
 
 class ReviewStatus(Model):
@@ -432,10 +457,12 @@ class EscalationStatus(Model):
         None, description="The next time by which they have to act, or the last one that was missed."
     )
     notifications: Annotated[tuple[Notification, ...], Field(max_length=512), ListMap("key")] = Field(
-        (), description="Who was told, over which channel, and how far it got."
+        (),
+        description="Who is notified, over which channel, and how far it got: what is done leaves once nothing "
+        "depends on it. The records keep all.",
     )
     decisions: Annotated[tuple[CountedDecision, ...], Field(max_length=256), ListMap("name")] = Field(
-        (), description="What people decided and whether it counted."
+        (), description="What people decided: what still has an effect, and a few more. The records keep all."
     )
     containments: Annotated[tuple[ContainmentStatus, ...], Field(max_length=2), ListMap("axis")] = Field(
         (), description="How the containment on each axis went: both hold, side by side, until a Resume."
@@ -457,9 +484,15 @@ class EscalationStatus(Model):
         None, description="When it was closed; readings observed earlier open no further escalation."
     )
     review: ReviewStatus | None = Field(None, description="The after-action review.")
+    repeats: Annotated[tuple[Repeat, ...], Field(max_length=MAX_REPEATS), ListMap("fact", "rung")] = Field(
+        (),
+        description="Facts that repeat, and how many of them are on record: at most one an hour after the first three.",
+    )
     ledger: LedgerHead | None = Field(None, description="The last record of the chain.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
-        (), description="Acknowledged, Decided, Contained, ContainmentHolds, Locked, Stalled, Closed, ReviewDone."
+        (),
+        description="Acknowledged, Decided, Contained, ContainmentHolds, Locked, Stalled, WithinLimits, Closed, "
+        "ReviewDone.",
     )
 
     def containment(self, axis: Axis) -> ContainmentStatus | None:

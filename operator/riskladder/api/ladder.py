@@ -216,6 +216,11 @@ class Indicator(Model):
         description="Silence longer than this, counted from the last observedAt, makes it stale (condition "
         "Fresh=False). Default: never stale.",
     )
+    max_age: PositiveDuration = Field(
+        Duration("7d"),
+        description="A reading that is older than this when it is first seen is not counted (ReadingTooOld): what was "
+        "measured long ago says nothing of the model that serves now. No shorter than 1m. Default 7d.",
+    )
     when_stale: DnsLabel | None = Field(
         None, description="The tier that silence puts the model in: no reading is no proof of safety. Needs staleAfter."
     )
@@ -260,5 +265,5 @@ class EscalationLadderStatus(Model):
     digest: Sha256 | None = Field(None, description="SHA-256 of the spec; escalations are pinned to it.")
     open_escalations: Count = Field(0, description="How many escalations are open under this ladder.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
-        (), description="Ready, ReviewCurrent, ChannelsAvailable, DecisionsCount, Suspended."
+        (), description="Ready, ReviewCurrent, ChannelsAvailable, ClockAgrees, DecisionsCount, Suspended."
     )

@@ -8,6 +8,7 @@ and then assumes the worst; hence `map(x, condition, value)[0]` to name a culpri
 from __future__ import annotations
 
 from riskladder.api.base import Rule
+from riskladder.api.tier_rules import seconds
 
 GOVERNS = (
     Rule(
@@ -31,6 +32,13 @@ INDICATOR = (
         "whenStale needs staleAfter: say after what silence the indicator is stale",
         field_path=".staleAfter",
         reason="FieldValueRequired",
+    ),
+    Rule(
+        f"!has(self.maxAge) || !self.maxAge.matches('[1-9]') || {seconds('self.maxAge')} >= 60",
+        "maxAge must not be shorter than 1m: a reading takes its time to arrive, and would never be counted",
+        "'maxAge (' + self.maxAge + ') must not be shorter than 1m: a reading takes its time to arrive, and would "
+        "never be counted'",
+        field_path=".maxAge",
     ),
 )
 

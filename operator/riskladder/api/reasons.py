@@ -21,6 +21,8 @@ class ConditionType(StrEnum):
     """Ladder: every channel that was tried lately could be reached."""
     DECISIONS_COUNT = "DecisionsCount"
     """Ladder: the admission policies that prove who decided are in force; without them no decision counts."""
+    CLOCK_AGREES = "ClockAgrees"
+    """Ladder: the operator's clock agrees with the API server's; else nothing is done that time alone would cause."""
     ACCEPTED = "Accepted"
     """Decision: it counted, or the reason says why not."""
     SUSPENDED = "Suspended"
@@ -43,6 +45,8 @@ class ConditionType(StrEnum):
     """Escalation: a deadline has passed without the act it asked for."""
     CLOSED = "Closed"
     """Escalation: over; nothing is held any more."""
+    WITHIN_LIMITS = "WithinLimits"
+    """Escalation: its status has room for every message and decision."""
     REVIEW_DONE = "ReviewDone"
     """Escalation: the after-action review is on record."""
 
@@ -61,6 +65,8 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     CHANNELS_REACHABLE = "ChannelsReachable"
     CHANNEL_UNAVAILABLE = "ChannelUnavailable"
+    CLOCK_RIGHT = "ClockRight"
+    CLOCK_WRONG = "ClockWrong"
     IDENTITY_PROVED = "IdentityProved"
     POLICY_MISSING = "PolicyMissing"
 
@@ -75,6 +81,7 @@ class Reason(StrEnum):
     UNKNOWN_INDICATOR = "UnknownIndicator"
     UNKNOWN_TIER = "UnknownTier"
     INVALID_READING = "InvalidReading"
+    READING_TOO_OLD = "ReadingTooOld"
     OUT_OF_ORDER = "OutOfOrder"
 
     # A signal: what its readings say.
@@ -130,6 +137,8 @@ class Reason(StrEnum):
     ALTERNATES_NOTIFIED = "AlternatesNotified"
     NOTIFICATION_FAILED = "NotificationFailed"
     RUNG_LEFT = "RungLeft"
+    ROOM_LEFT = "RoomLeft"
+    OUTBOX_FULL = "OutboxFull"
     ACKNOWLEDGEMENT_OVERDUE = "AcknowledgementOverdue"
     DECISION_OVERDUE = "DecisionOverdue"
     STALLED = "Stalled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -110,8 +111,9 @@ class ModelRiskSignalSpec(Model):
         "sources.riskladder.dev of that name."
     )
     observed_at: GivenTime = Field(
-        description="When it was observed (RFC 3339). Not more than 5 minutes ahead, and not older than the last "
-        "accepted reading. A reading counts once for each indicator and observedAt."
+        description="When it was observed (RFC 3339). Not more than 5 minutes ahead, not older than the last accepted "
+        "reading, and when it is first seen not older than maxAge of the indicator (manual: 7d). Where it is ahead, it "
+        "counts as observed when it is received. A reading counts once for each indicator and observedAt."
     )
     readings: Annotated[tuple[Reading, ...], Field(max_length=MAX_READINGS), ListMap("indicator")] = Field(
         (), description="The measured values. Give these or manual."
@@ -127,7 +129,22 @@ class Observed(Model):
 
     indicator: IndicatorName = Field(description="The indicator.")
     value: FiniteNumber = Field(description="Its last accepted value.")
-    observed_at: Timestamp = Field(description="When that was observed.")
+    observed_at: Timestamp = Field(description="When that was observed, as the signal said.")
+    received_at: Timestamp | None = Field(
+        None,
+        description="When it was received, where observedAt was ahead of that: it counts as observed then, so that a "
+        "monitor whose clock is ahead outranks no later reading and undoes no Resume.",
+    )
+
+    @property
+    def at(self) -> datetime:
+        """When it counts as observed."""
+        return self.received_at or self.observed_at
+
+    @property
+    def order(self) -> tuple[datetime, datetime]:
+        """Where it stands among the readings of its stream."""
+        return self.at, self.observed_at
 
 
 class Breach(Model):
@@ -141,7 +158,7 @@ class Breach(Model):
     threshold: FiniteNumber | None = Field(None, description="The threshold; absent for staleness.")
     readings: Count = Field(0, description="How many readings in a row have crossed it.")
     confirmed: bool = Field(False, description="True once they are as many as the trigger asks for.")
-    observed_at: Timestamp | None = Field(None, description="observedAt of the last reading that counted.")
+    observed_at: Timestamp | None = Field(None, description="When the last reading that counted was observed.")
     stale: bool = Field(False, description="True if silence, not a value, put it here (whenStale).")
 
 

@@ -42,6 +42,13 @@ ACKNOWLEDGE = (
         "'): no reminder would be sent before the deadline'",
         field_path=".remindEvery",
     ),
+    Rule(
+        f"!has(self.remindEvery) || !self.remindEvery.matches('[1-9]') || {seconds('self.remindEvery')} >= 10",
+        "remindEvery must not be shorter than 10s: every reminder is several writes to the API server",
+        "'remindEvery (' + self.remindEvery + ') must not be shorter than 10s: every reminder is several writes to the "
+        "API server'",
+        field_path=".remindEvery",
+    ),
 )
 
 FALLBACK = (

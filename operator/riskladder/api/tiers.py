@@ -130,7 +130,7 @@ class Acknowledge(Model):
     remind_every: PositiveDuration | None = Field(
         None,
         description="How often to remind each role that was told, until it or an alternate has answered; no longer "
-        "than within. Default: no reminders.",
+        "than within, and no shorter than 10s. Default: no reminders.",
     )
 
 

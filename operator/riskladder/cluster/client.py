@@ -11,6 +11,7 @@ import aiohttp
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.cluster.connection import Connection
 from riskladder.cluster.resources import Resource
+from riskladder.cluster.server_clock import ServerClock
 
 Object = dict[str, Any]
 
@@ -105,6 +106,8 @@ class Client:
         self._connection = connection
         self._observe = observe
         self._dry_run = dry_run
+        self.clock = ServerClock()
+        """The API server's time, as its responses say it."""
 
     @property
     def namespace(self) -> str:
@@ -132,6 +135,7 @@ class Client:
         if method != "GET" and self._dry_run:
             query["dryRun"] = "All"
         data = None if body is None else json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+        sent = self.clock.now()
         try:
             async with self._connection.session.request(
                 method,
@@ -141,6 +145,7 @@ class Client:
                 headers={"Content-Type": content_type} if data is not None else None,
                 timeout=aiohttp.ClientTimeout(total=timeout),
             ) as response:
+                self.clock.note(response.headers.get("Date"), sent)
                 raw = await response.read()
                 if response.status < 300:
                     self._note(verb, resource, "ok")

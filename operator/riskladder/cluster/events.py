@@ -22,6 +22,9 @@ CONTROLLER = "riskladder.dev/operator"
 NOTE_LIMIT = 1024
 """Bytes; the API server refuses more."""
 
+NAME_PREFIX_LIMIT = 200
+"""Characters of the object's name that the name of its Event begins with."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectReference:
@@ -68,13 +71,14 @@ def event_object(
 ) -> Object:
     """Return the Event; equal arguments give an equal name."""
     digest = hashlib.sha256(f"{regarding.uid}/{reason}/{key}".encode()).hexdigest()[:16]
+    prefix = regarding.name[:NAME_PREFIX_LIMIT].rstrip("-.")  # neither may stand before the dot that follows
     text = note.encode()
     if len(text) > NOTE_LIMIT:
         note = text[: NOTE_LIMIT - 3].decode(errors="ignore") + "…"
     body: Object = {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,
-        "metadata": {"namespace": regarding.namespace, "name": f"{regarding.name[:200]}.{digest}"},
+        "metadata": {"namespace": regarding.namespace, "name": f"{prefix}.{digest}"},
         "eventTime": _micro_time(at),
         "type": "Warning" if warning else "Normal",
         "reason": reason,

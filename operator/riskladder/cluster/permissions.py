@@ -1,9 +1,16 @@
-"""Whether the operator may do what it needs: asked of the API server, and believed for a while."""
+"""Whether the operator may do what it needs: asked of the API server, and believed for a while.
+
+One answer serves all ladders of a namespace. While something is missing only that is asked for again, so that one
+missing permission costs one request a look and not one for each permission and each ladder.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from riskladder.cluster.client import Client
 from riskladder.cluster.grants import NAMESPACED, Grant
@@ -11,7 +18,32 @@ from riskladder.workloads.grant import Component
 from riskladder.workloads.model import Runtime
 
 CHECK_EVERY = 300.0
-"""Seconds for which a complete set of permissions is believed."""
+"""Seconds for which what is permitted is believed."""
+
+LOOK_EVERY = 10.0
+"""Seconds between two looks in one namespace at least, whoever asks, and however often a request is refused."""
+
+Check = tuple[str, str, str]
+"""API group, resource and verb."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one namespace."""
+
+    complete_at: float
+    """When everything was asked for last (monotonic)."""
+    looked_at: float
+    """When anything was asked for last (monotonic)."""
+    missing: tuple[Check, ...]
+    doubted: bool = False
+    """Whether a request has been refused since: everything has to be asked for again."""
+
+    def is_outdated(self, now: float) -> bool:
+        """Return whether everything has to be asked for again."""
+        if self.doubted:
+            return now - self.looked_at >= LOOK_EVERY
+        return not self.missing and now - self.complete_at >= CHECK_EVERY
 
 
 class Permissions:
@@ -21,20 +53,44 @@ class Permissions:
         """Ask through this client, about what is always needed and what these runtimes need."""
         self._client = client
         self._checks = _checks((*NAMESPACED, *(grant for runtime in runtimes for grant in runtime.permissions)))
-        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._known: dict[str, _Known] = {}
+        self._looking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def forget(self, namespace: str) -> None:
-        """Ask again next time."""
-        self._known.pop(namespace, None)
+        """Ask for everything again with the next look, since a request was refused."""
+        if (known := self._known.get(namespace)) is not None:
+            known.doubted = True
 
     async def missing(self, namespace: str) -> tuple[str, ...]:
-        """What is missing in a namespace, for example ``patch deployments.apps in namespace models``."""
-        known = self._known.get(namespace)
-        if known is not None and not known[1] and time.monotonic() - known[0] < CHECK_EVERY:
-            return known[1]
-        missing = []
-        for group, resource, verb in self._checks:
+        """Return what is missing in a namespace, for example ``patch deployments.apps in namespace models``.
+
+        Raises:
+            ApiError: The API server could not be asked.
+        """
+        async with self._looking[namespace]:
+            known = self._known.get(namespace)
+            now = time.monotonic()
+            if known is None or known.is_outdated(now):
+                refused = await self._ask(namespace, self._checks)
+                self._known[namespace] = _Known(now, now, refused)
+            elif known.missing and now - known.looked_at >= LOOK_EVERY:
+                known.missing = await self._ask(namespace, known.missing)
+                known.looked_at = now
+            return tuple(_title(check, namespace) for check in self._known[namespace].missing)
+
+    async def _ask(self, namespace: str, checks: Sequence[Check]) -> tuple[Check, ...]:
+        """Return which of them the API server refuses."""
+        refused = []
+        for check in checks:
+            group, resource, verb = check
             plural, _, subresource = resource.partition("/")
+            attributes = {
+                "namespace": namespace,
+                "group": group,
+                "resource": plural,
+                "subresource": subresource,
+                "verb": verb,
+            }
             answer = await self._client.request(
                 "POST",
                 "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
@@ -43,24 +99,21 @@ class Permissions:
                 body={
                     "apiVersion": "authorization.k8s.io/v1",
                     "kind": "SelfSubjectAccessReview",
-                    "spec": {
-                        "resourceAttributes": {
-                            "namespace": namespace,
-                            "group": group,
-                            "resource": plural,
-                            "subresource": subresource,
-                            "verb": verb,
-                        }
-                    },
+                    "spec": {"resourceAttributes": attributes},
                 },
             )
             if not (answer.get("status") or {}).get("allowed"):
-                title = f"{plural}.{group}" if group else plural
-                title += f"/{subresource}" if subresource else ""
-                missing.append(f"{verb} {title} in namespace {namespace}")
-        self._known[namespace] = (time.monotonic(), tuple(missing))
-        return tuple(missing)
+                refused.append(check)
+        return tuple(refused)
 
 
-def _checks(grants: Iterable[Grant]) -> list[tuple[str, str, str]]:
+def _title(check: Check, namespace: str) -> str:
+    group, resource, verb = check
+    plural, _, subresource = resource.partition("/")
+    title = f"{plural}.{group}" if group else plural
+    title += f"/{subresource}" if subresource else ""
+    return f"{verb} {title} in namespace {namespace}"
+
+
+def _checks(grants: Iterable[Grant]) -> list[Check]:
     return [(g.group, resource, verb) for g in grants if g.checked for resource in g.resources for verb in g.verbs]

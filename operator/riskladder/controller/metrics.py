@@ -47,6 +47,11 @@ class Metrics:
             ["resource"],
             registry=self.registry,
         )
+        self.clock_skew = Gauge(
+            "riskladder_clock_skew_seconds",
+            "How far the operator's clock is ahead of the API server's (negative: behind), less what latency explains.",
+            registry=self.registry,
+        )
         self.leading = Gauge("riskladder_leading", "1 while this replica leads.", registry=self.registry)
         self.undone = Counter(
             "riskladder_containment_undone_total",

@@ -27,6 +27,7 @@ from riskladder.cluster.lease import Elector
 from riskladder.cluster.resources import CACHED, OWN, WATCHED, followed
 from riskladder.controller import health
 from riskladder.controller.caches.store import Store
+from riskladder.controller.clock_watch import LOOK_EVERY
 from riskladder.controller.kopf_watch import Handlers, NoMemories, kopf_settings, watchers_alive
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.reconciler import Reconciler
@@ -173,6 +174,7 @@ class Operator:
             courier=courier,
             observe_only=self._settings.observe_only,
             runtimes=self._settings.runtimes,
+            clock=client.clock,
         )
         handlers = self._handlers = Handlers(reconciler.store)
 
@@ -205,6 +207,7 @@ class Operator:
             asyncio.create_task(self._resync(client, reconciler), name="resync"),
             asyncio.create_task(self._guard_watchers(), name="watchers"),
             asyncio.create_task(self._watch_lock(reconciler), name="lock"),
+            asyncio.create_task(self._watch_clock(reconciler), name="clock"),
         ]
         helpers += [asyncio.create_task(informer.run(), name="informer") for informer in informers]
         if not self._settings.observe_only:
@@ -335,6 +338,12 @@ class Operator:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(reconciler.lock_matters.wait(), LOCK_EVERY_IDLE)
             reconciler.lock_matters.clear()
+
+    async def _watch_clock(self, reconciler: Reconciler) -> None:
+        """Compare the clocks now and then: a wrong one must not wait for a deadline to show."""
+        while True:
+            reconciler.clock.look()
+            await asyncio.sleep(LOOK_EVERY)
 
     def _steer(self) -> None:
         """Work while the caches are full and this replica leads."""

@@ -105,6 +105,9 @@ class Outbox:
         """Deliver what is pending, and forget what has been written."""
         if not self._active:
             return
+        keys = {notification.key for notification in escalation.status.notifications}
+        for place in [p for p in self.deliveries if p[0] == escalation.uid and p[1] not in keys]:
+            del self.deliveries[place]  # it was written, and has left the status
         for notification in escalation.status.notifications:
             place = (escalation.uid, notification.key)
             known = self.deliveries.get(place)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 import structlog
 
+from riskladder.api.decision import DecisionAction
 from riskladder.api.reasons import Reason
 from riskladder.cluster import authority, resources
 from riskladder.cluster.client import ApiError, Client, NotFound
@@ -31,6 +32,11 @@ PROOF_FOR = 5.0
 
 LOOK_AGAIN = 1.0
 """Seconds between looks meanwhile."""
+
+
+def asks_to_contain(decisions: Mapping[str, Iterable[Decision]]) -> bool:
+    """Return whether somebody has pressed the stop button: to judge that waits for no gate."""
+    return any(d.spec.action is DecisionAction.CONTAIN for found in decisions.values() for d in found)
 
 
 class People:

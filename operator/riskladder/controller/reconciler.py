@@ -19,13 +19,16 @@ from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import authority, resources
 from riskladder.cluster.client import ApiError, Client, Conflict, Forbidden, NotFound, Refused
-from riskladder.cluster.permissions import Permissions
+from riskladder.cluster.permissions import LOOK_EVERY, Permissions
+from riskladder.cluster.server_clock import ServerClock
 from riskladder.controller.caches.entries import IndexKey, Key, LadderKey, LateDecisionKey
 from riskladder.controller.caches.store import Store
+from riskladder.controller.clock_watch import ClockWatch
+from riskladder.controller.fair import decided, in_slices
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.outbox import Outbox
-from riskladder.controller.people import People
+from riskladder.controller.people import People, asks_to_contain
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.controller.workload_writer import NotContainable, Stale, WorkloadWriter
@@ -46,7 +49,7 @@ log = structlog.get_logger(__name__)
 LONGEST_SLEEP = 300.0
 """Seconds after which a key with a deadline is looked at again in any case: the wall clock may have jumped."""
 
-PERMISSION_RECHECK = 10.0
+PERMISSION_RECHECK = LOOK_EVERY
 """Seconds between looks at whether a missing permission has been granted."""
 
 PROOF_RECHECK = 60.0
@@ -105,6 +108,7 @@ class Reconciler:
         courier: Courier | None = None,
         observe_only: bool = False,
         runtimes: Runtimes | None = None,
+        clock: ServerClock | None = None,
     ) -> None:
         """Prepare.
 
@@ -115,11 +119,13 @@ class Reconciler:
             courier: Sends notifications; without one they stay pending.
             observe_only: Decide and log, write nothing.
             runtimes: The kinds of workloads that may be targets; by default those that are always dealt with.
+            clock: The API server's time; without one the operator's own is believed.
         """
         self._client = client
         self._metrics = metrics
         self._observe_only = observe_only
         self.store = Store(self._enqueue, runtimes)
+        self.clock = ClockWatch(clock or ServerClock(), metrics, now=lambda: utcnow(), changed=self._look_at_all)
         self._trail = TrailWriter(client, instance=instance, stored=self.store.put)
         self.scheduler: Scheduler[Key, tuple[Snapshot, Plan]] = Scheduler(
             decide=self._decide, contain=self._contain, trail=self._write
@@ -136,8 +142,8 @@ class Reconciler:
         self._permissions = Permissions(
             client, (*self.store.runtimes, *self.store.runtimes.companions, *self.store.runtimes.means)
         )
-        self._people = People(client, self.store, self._trail, observe=metrics.observe_trail, now=utcnow)
-        self.outbox = Outbox(client, courier, self.store, changed=self._told, now=utcnow) if courier else None
+        self._people = People(client, self.store, self._trail, observe=metrics.observe_trail, now=self.clock.now)
+        self.outbox = Outbox(client, courier, self.store, changed=self._told, now=self.clock.now) if courier else None
         self._lock: str | None = None
         self.lock_matters = asyncio.Event()
         """Set when something has been contained: from then on the lock has to be looked at often."""
@@ -156,7 +162,7 @@ class Reconciler:
             self.scheduler.add(key, after=delay)
             return
         if urgent:
-            self._seen.setdefault(key, utcnow())
+            self._seen.setdefault(key, self.clock.now())
         self.scheduler.add(key, urgent=urgent)
 
     def resync(self, indexed: set[str] | frozenset[str] = frozenset()) -> None:
@@ -170,12 +176,15 @@ class Reconciler:
         self._rehearsals = {key: found for key, found in self._rehearsals.items() if key[0] in open_uids}
         if self.outbox is not None:
             self.outbox.forget(open_uids | {e.uid for key in self.store.targets() for e in self.store.mailing(key)})
+        self._look_at_all()
+        for namespace in indexed | {e.namespace for e in self.store.open_escalations()}:
+            self.scheduler.add(IndexKey(namespace))
+
+    def _look_at_all(self) -> None:
         for key in self.store.targets():
             self.scheduler.add(key)
         for namespace, name in self.store.ladders:
             self.scheduler.add(LadderKey(namespace, name))
-        for namespace in indexed | {e.namespace for e in self.store.open_escalations()}:
-            self.scheduler.add(IndexKey(namespace))
 
     def stand_by(self) -> None:
         """Forget what has no Escalation yet: what is contained carries why, and whoever leads now goes by that."""
@@ -214,6 +223,7 @@ class Reconciler:
             obstacle=self._obstacles.get(key, ""),
             beside=beside or {},
             seeks=self._workloads.seeks,
+            clock_error=self.clock.error(),
         )
         snapshot = with_holds(self._with_pending(snapshot))
         stamps = dict(snapshot.stamps)
@@ -255,7 +265,7 @@ class Reconciler:
     def _stamped(self, snapshot: Snapshot, intent: Intent, quarantined: str, before: Stamps) -> Stamps:
         """Return what is known of the stages of a containment, with those that are seen complete now."""
         assert snapshot.target is not None  # noqa: S101
-        proof, now = state.verify(snapshot.target, intent, quarantined), utcnow()
+        proof, now = state.verify(snapshot.target, intent, quarantined), self.clock.now()
         after = Stamps(
             applied_at=before.applied_at,
             endpoints_empty_at=before.endpoints_empty_at or (now if proof.endpoints_empty else None),
@@ -276,7 +286,7 @@ class Reconciler:
             self.scheduler.add(key)
             return None
         snapshot = self._snapshot(key, thorough=False)
-        plan = decide(snapshot, utcnow())
+        plan = decide(snapshot, self.clock.now())
         if not plan.urgent:
             if not self._is_under_way(snapshot):
                 self._seen.pop(key, None)
@@ -286,7 +296,7 @@ class Reconciler:
                 self.store.remember(key, update.signal.name, update.signal.uid, update.status)
             self._deliver(key)
             if plan.has_trail or self._undone.get(key) or snapshot.decisions:
-                self.scheduler.add(key)
+                self.scheduler.add(key, prompt=asks_to_contain(snapshot.decisions))
             else:
                 self._sleep(key, plan)
             return None
@@ -315,7 +325,7 @@ class Reconciler:
 
     def _sleep(self, key: TargetKey, plan: Plan) -> None:
         if plan.wake_at is not None:
-            seconds = (plan.wake_at - utcnow()).total_seconds()
+            seconds = (plan.wake_at - self.clock.now()).total_seconds()
             self.scheduler.add(key, after=min(max(seconds, 0.01), LONGEST_SLEEP))
 
     # --- Containing -----------------------------------------------------------------------------------------------
@@ -364,7 +374,7 @@ class Reconciler:
             return None
         self.store.put(resources.ESCALATIONS, stored)
         if (intent := opening.spec.intent) is not None:
-            self._observe("intent", intent.action, self._seen.get(key, intent.intended_at), utcnow())
+            self._observe("intent", intent.action, self._seen.get(key, intent.intended_at), self.clock.now())
         return self.store.escalation(key, opening.name)
 
     async def _raise(self, rising: Rising) -> Escalation | None:
@@ -397,7 +407,7 @@ class Reconciler:
             raise
         self._obstacles.pop(key, None)
         self.lock_matters.set()
-        at = utcnow()
+        at = self.clock.now()
         is_saved = escalation is not None and any(i.id == act.intent.id for i in escalation.intents)
         if escalation is not None and is_saved:
             stamp = (escalation.uid, act.intent.id)
@@ -442,6 +452,7 @@ class Reconciler:
                 return
             if not self._observe_only:
                 await self._write_deleted(key)
+            await in_slices(self.store.unchecked(key))
             snapshot = self._snapshot(key)
             proof, beside = None, {}
             if not self._observe_only:
@@ -451,14 +462,14 @@ class Reconciler:
                 self._tell_ladders(key.namespace)
             if proof is not None or beside:  # what was asked may have taken a while
                 snapshot = self._snapshot(key, proof=proof, beside=beside)
-            plan = decide(snapshot, utcnow())
+            plan = await decided(snapshot, self.clock.now())
             if not plan.urgent and not self._is_under_way(snapshot):
                 self._seen.pop(key, None)  # what is undone later is timed from then
             if plan.urgent:
                 if not self.scheduler.backs_off(key):
                     self.scheduler.add(key, urgent=True)
                     return
-                plan = decide(snapshot, utcnow(), urgent=False)
+                plan = decide(snapshot, self.clock.now(), urgent=False)
             if self._observe_only:
                 if plan.opens:
                     log.info("would open", target=tuple(key), escalation=plan.opening and plan.opening.name)
@@ -493,14 +504,14 @@ class Reconciler:
                 await self._workloads.switch(key, switch)
             if plan.rehearsal is not None:
                 error = await self._workloads.rehearse(key, snapshot, plan.rehearsal)
-                self._rehearsals[(plan.rehearsal.escalation.uid, plan.rehearsal.intent.id)] = (utcnow(), error)
+                self._rehearsals[(plan.rehearsal.escalation.uid, plan.rehearsal.intent.id)] = (self.clock.now(), error)
             upkeep = [write for write in plan.upkeep if not self._workloads.is_in_vain(key, write)]
             if upkeep:
                 await self._keep_up(key, upkeep)
             self._deliver(key)
             further = plan.restoring or plan.liftings or upkeep or plan.switches or plan.rehearsal
             if plan.escalations or changes or further:
-                self.scheduler.add(key)
+                self.scheduler.add(key, urgent=asks_to_contain(snapshot.decisions))
             elif settled_again is not None:
                 self.scheduler.add(key, after=settled_again)
             else:
@@ -557,7 +568,9 @@ class Reconciler:
         """Say in the chain of a deleted escalation that it was deleted; who did it is in the API server's audit log."""
         for escalation in self.store.take_deleted(key):
             message = "the Escalation was deleted while it was open; its records stay"
-            entry = Entry(Reason.ESCALATION_DELETED, "deleted", utcnow(), message, on=(On.TARGET,), warning=True)
+            entry = Entry(
+                Reason.ESCALATION_DELETED, "deleted", self.clock.now(), message, on=(On.TARGET,), warning=True
+            )
             try:
                 await self._trail.entries(escalation, (entry,))
             except (Forbidden, NotFound) as error:  # its namespace is going, too
@@ -594,7 +607,7 @@ class Reconciler:
             self.scheduler.add(key, after=PERMISSION_RECHECK)
         proof = await self._people.proof_or_why()
         self.scheduler.add(key, after=PERMISSION_RECHECK if proof.missing else PROOF_RECHECK)
-        now = utcnow()
+        now = self.clock.now()
         update, wake = update_ladder(
             entry.ladder,
             entry.status,
@@ -603,6 +616,7 @@ class Reconciler:
             missing=missing,
             unproved=proof.missing,
             unavailable=self.outbox.unavailable.get((key.namespace, key.name)) if self.outbox else None,
+            clock_error=self.clock.error(),
             now=now,
         )
         if wake is not None:

@@ -35,7 +35,14 @@ LONGEST_CLOSED = 30.0
 """Seconds after which a trail is written in any storm: people must hear of the first breach of it."""
 
 STUCK_AFTER = 2.0
-"""Seconds after which a containment under way no longer holds the trail of others back."""
+"""Seconds after which a containment under way no longer holds the trail of others back, nor takes a slot."""
+
+LONG_DECISION, LONG_REST = 0.05, 4.0
+"""Seconds that a decision may take without further ado; after a longer one the key is not decided upon for so many
+times as long, so that a target with thousands of signals leaves the event loop to the others."""
+
+MOST_STUCK = 64
+"""Containments that have lost their slot and go on, at most: beyond that they keep it, and others wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,10 @@ class Scheduler(Generic[K, W]):
         self._planned: dict[K, tuple[int, W]] = {}
         """The newest decision of each key in the heap, by its number there; older entries are skipped."""
         self._trail: dict[K, float] = {}
+        self._rests: dict[K, float] = {}
+        """Keys of which the last decision took long, and until when they rest."""
+        self._prompt: set[K] = set()
+        """Those of which the trail waits for no gate, until it is written."""
         self._later: dict[K, tuple[float, bool, asyncio.TimerHandle]] = {}
         self._running: dict[K, asyncio.Task[None]] = {}
         self._again: dict[K, bool] = {}
@@ -121,13 +132,20 @@ class Scheduler(Generic[K, W]):
 
     # --- Asking for work ------------------------------------------------------------------------------------------
 
-    def add(self, key: K, *, urgent: bool = False, after: float = 0.0) -> None:
-        """Ask for a key to be looked at, now or after so many seconds; asking twice is asking once."""
+    def add(self, key: K, *, urgent: bool = False, prompt: bool = False, after: float = 0.0) -> None:
+        """Ask for a key to be looked at; asking twice is asking once.
+
+        Args:
+            key: What to look at.
+            urgent: Whether something may have to be contained: it is decided at once.
+            prompt: Whether its trail is written whatever is contained elsewhere: a containment depends on it.
+            after: Seconds to wait first.
+        """
         if after > 0:
             self._add_later(key, urgent, after)
             return
         if key in self._running:
-            self._again[key] = self._again.get(key, False) or urgent
+            self._again[key] = self._again.get(key, False) or urgent or prompt
             return
         if urgent or not self.backs_off(key):
             self._cancel_later(key)
@@ -137,6 +155,8 @@ class Scheduler(Generic[K, W]):
             self._urgent.setdefault(key, time.monotonic())
         elif key not in self._urgent:
             self._trail.setdefault(key, time.monotonic())
+            if prompt:
+                self._prompt.add(key)
         self._kick()
 
     def backs_off(self, key: K) -> bool:
@@ -199,19 +219,48 @@ class Scheduler(Generic[K, W]):
             return
         for key in list(itertools.islice(self._urgent, DECISIONS_AT_ONCE)):
             del self._urgent[key]
-            self._look_at(key)
-        while self._heap and len(self._containing) - len(self._retrying) < self._containers:
+            if not self._has_to_rest(key):
+                self._look_at(key)
+        while self._heap and self._slots_taken() < self._containers:
             self._contain_next(self._heap)
+        if self._heap:
+            self._look_again(STUCK_AFTER)  # those under way may have lost their slots by then
         while self._retry_heap and len(self._retrying) < self._retries:
             self._contain_next(self._retry_heap)
         if self._urgent:
             self._kick()
+        for key in [key for key in self._prompt if key in self._trail]:
+            self._write_next(key)
         if self.may_write:
-            while self._trail and len(self._running) - len(self._containing) < self._writers:
-                key = next(iter(self._trail))
-                del self._trail[key]
-                if key not in self._running:
-                    self._start(key, self._written(key))
+            while self._trail and self._may_start_trail():
+                self._write_next(next(iter(self._trail)))
+
+    def _may_start_trail(self) -> bool:
+        return len(self._running) - len(self._containing) < self._writers
+
+    def _write_next(self, key: K) -> None:
+        """Start the trail of a key, if a writer is free and nothing of it is under way."""
+        if self._may_start_trail():
+            del self._trail[key]
+            if key not in self._running:
+                self._start(key, self._written(key))
+
+    def _slots_taken(self) -> int:
+        """Slots that first attempts take: one that hangs gives its slot up, so that others can be contained."""
+        now = time.monotonic()
+        ages = [now - at for key, at in self._containing.items() if key not in self._retrying]
+        stuck = sum(age > STUCK_AFTER for age in ages)
+        return len(ages) - min(stuck, MOST_STUCK)
+
+    def _has_to_rest(self, key: K) -> bool:
+        """Whether a key whose decisions take long is put off."""
+        until = self._rests.pop(key, 0.0)
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        self._rests[key] = until
+        self._add_later(key, True, left)
+        return True
 
     def _contain_next(self, heap: list[tuple[int, int, K]]) -> None:
         """Start the most severe of what waits, unless it has been decided upon afresh since."""
@@ -235,12 +284,16 @@ class Scheduler(Generic[K, W]):
         if key in self._running:
             self._again[key] = True
             return
+        started = time.monotonic()
         try:
             found = self._decide(key)
         except Exception:
             self._failed(key, urgent=True)
             log.exception("decision failed", key=tuple(key) if isinstance(key, tuple) else key)
             return
+        ended = time.monotonic()
+        if ended - started > LONG_DECISION:
+            self._rests[key] = ended + LONG_REST * (ended - started)
         if found is not None:
             number = next(self._count)
             self._planned[key] = (number, found.work)
@@ -279,6 +332,7 @@ class Scheduler(Generic[K, W]):
             self._failed(key, urgent=False, error=error)
         else:
             self._failures.pop((key, False), None)
+            self._prompt.discard(key)
 
     def _failed(self, key: K, *, urgent: bool, error: Exception | None = None) -> None:
         failures = self._failures[key, urgent] = self._failures.get((key, urgent), 0) + 1

@@ -16,6 +16,7 @@ import structlog
 from riskladder.api.base import API_VERSION
 from riskladder.api.conditions import find
 from riskladder.api.escalation import EscalationStatus, LedgerHead, TargetIdentity
+from riskladder.api.foreign import ACTOR_LIMIT, clip, clipped_details
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import GENESIS_HASH
@@ -110,8 +111,8 @@ class TrailWriter:
                 event=str(entry.event),
                 key=f"{escalation.uid}/{entry.key}",
                 at=entry.at,
-                actor=entry.actor,
-                detail={**entry.detail, "message": entry.message},
+                actor=clip(entry.actor, ACTOR_LIMIT),
+                detail=clipped_details((("message", entry.message), *entry.detail.items())),
             )
             for entry in entries
             if entry.recorded and f"{escalation.uid}/{entry.key}" not in left_behind

@@ -14,6 +14,7 @@ from riskladder.api.escalation import (
     EscalationStatus,
     Notification,
     PinnedPolicy,
+    Repeat,
     Restore,
     ResumeStatus,
     ReviewStatus,
@@ -61,8 +62,11 @@ class Draft:
     resolution: Resolution | None
     closed_at: datetime | None
     review: ReviewStatus | None
+    repeats: tuple[Repeat, ...]
     entries: list[Entry] = field(default_factory=list)
     wake: list[datetime] = field(default_factory=list)
+    unqueued: list[str] = field(default_factory=list)
+    """Keys of the messages for which there is no room."""
     labels: dict[str, str | None] = field(default_factory=dict)
 
     @classmethod
@@ -88,6 +92,7 @@ class Draft:
             resolution=status.resolution,
             closed_at=status.closed_at,
             review=status.review,
+            repeats=status.repeats,
         )
 
     @property
@@ -116,9 +121,14 @@ class Draft:
         return self.snapshot.is_suspended(self.escalation.spec.ladder.name)
 
     @property
+    def time_counts(self) -> bool:
+        """Whether what time alone causes is to be done."""
+        return self.snapshot.time_counts
+
+    @property
     def is_accepted(self) -> bool:
-        """Whether the risk is accepted now."""
-        return self.acceptance is not None and self.now < self.acceptance.until
+        """Whether the risk is accepted now; an acceptance does not end by a clock that is wrong."""
+        return self.acceptance is not None and (self.now < self.acceptance.until or not self.time_counts)
 
     @property
     def is_closed(self) -> bool:
@@ -184,6 +194,7 @@ class Draft:
             resolution=self.resolution,
             closed_at=self.closed_at,
             review=self.review,
+            repeats=self.repeats,
             ledger=self.escalation.status.ledger,
             conditions=self.conditions.result(),
         )

@@ -89,7 +89,7 @@ def follow(draft: Draft) -> None:
     answered = draft.rung.decided_at is not None or (bool(draft.answered()) and not needs_decision)
     if answered:
         _end(draft, Reason.DRILL_COMPLETED, f"the rung of tier {draft.rung.tier} was answered")
-    elif draft.now >= over_at:
+    elif draft.now >= over_at and draft.time_counts:
         _end(draft, Reason.DRILL_EXPIRED, f"not answered within {within}")
 
 

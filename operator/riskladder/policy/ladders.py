@@ -22,6 +22,7 @@ def update_ladder(
     missing: Iterable[str],
     unproved: str = "",
     unavailable: Mapping[str, str] | None = None,
+    clock_error: timedelta = timedelta(),
     now: datetime,
 ) -> tuple[LadderUpdate, datetime | None]:
     """The ladder's next status, its Events, and when it changes by itself.
@@ -34,12 +35,14 @@ def update_ladder(
         missing: Permissions that the API server has refused the operator in its namespace.
         unproved: Why no decision counts: what is missing of the admission policy that proves who decided.
         unavailable: The channels that do not work, and why.
+        clock_error: By how much the operator's clock is ahead of the API server's; zero while they agree well enough.
         now: Current time, UTC.
     """
     entries: list[Entry] = []
     conditions = Conditions(before.conditions, generation=ladder.generation, now=now)
     _decisions_count(conditions, entries, ladder, unproved, now)
     _channels(conditions, entries, ladder, unavailable or {}, now)
+    _clock(conditions, entries, ladder, clock_error, now)
     missing = sorted(missing)
     if ladder.spec is None:
         ready, reason, message = False, Reason.INVALID, "; ".join(ladder.problems)
@@ -54,7 +57,8 @@ def update_ladder(
     conditions.set(ConditionType.READY, ready, reason, message)
     wake = None
     if ladder.spec is not None:
-        wake = _review(conditions, ladder, created, now)
+        if not clock_error or conditions.get(ConditionType.REVIEW_CURRENT) is None:
+            wake = _review(conditions, ladder, created, now)
         suspended = ladder.spec.suspended
         conditions.set(
             ConditionType.SUSPENDED,
@@ -97,6 +101,23 @@ def _channels(
     if was is None or was.message != message[:1024]:
         entries.append(_warning(Reason.CHANNEL_UNAVAILABLE, ladder, message, now))
     conditions.set(ConditionType.CHANNELS_AVAILABLE, False, Reason.CHANNEL_UNAVAILABLE, message)
+
+
+def _clock(conditions: Conditions, entries: list[Entry], ladder: Ladder, clock_error: timedelta, now: datetime) -> None:
+    was = conditions.get(ConditionType.CLOCK_AGREES)
+    if not clock_error:
+        text = "the operator's clock agrees with the API server's"
+        conditions.set(ConditionType.CLOCK_AGREES, True, Reason.CLOCK_RIGHT, text)
+        return
+    seconds = clock_error.total_seconds()
+    message = (
+        f"the operator's clock is about {abs(round(seconds, -1)):.0f} s {'ahead of' if seconds > 0 else 'behind'} the "
+        "API server's, and at most 30 s are expected: nothing is done that time alone would cause; set the clock of "
+        "the operator's node, or of the API server's"
+    )
+    if was is None or was.reason != Reason.CLOCK_WRONG:
+        entries.append(_warning(Reason.CLOCK_WRONG, ladder, message, now))
+    conditions.set(ConditionType.CLOCK_AGREES, False, Reason.CLOCK_WRONG, message)
 
 
 def _warning(reason: Reason, ladder: Ladder, message: str, now: datetime) -> Entry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from riskladder.api.conditions import is_true
@@ -65,6 +65,8 @@ class Signal:
     computed: SignalStatus | None = None
     """The status as computed last, where that is not stored yet: what the next reading is counted from."""
     resource_version: str = ""
+    received_at: datetime | None = None
+    """When the API server stored observedAt as it stands, in whole seconds, where that is known."""
 
     @property
     def carried(self) -> SignalStatus:
@@ -270,6 +272,15 @@ class Snapshot:
     until somebody has looked."""
     deliveries: Mapping[tuple[str, str], Delivery] = field(default_factory=dict)
     """By escalation uid and notification key."""
+
+    clock_error: timedelta = timedelta()
+    """By how much the operator's clock is ahead of the API server's; zero while they agree well enough. Every time in
+    the snapshot, and the one that it is judged at, is the API server's."""
+
+    @property
+    def time_counts(self) -> bool:
+        """Whether what time alone causes is to be done: not while the operator's clock is wrong."""
+        return not self.clock_error
 
     def is_suspended(self, ladder: str) -> bool:
         """Whether the ladder of that name, as it is now, acts on nothing. A deleted ladder suspends nothing."""

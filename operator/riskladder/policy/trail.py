@@ -14,7 +14,7 @@ from riskladder.api.base import format_time
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import ModelInfo, Observed
-from riskladder.policy import drills
+from riskladder.policy import drills, repeats
 from riskladder.policy.containment import companions, progress, resume, state
 from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.decisions import apply
@@ -60,6 +60,8 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
         _close_what_is_over(draft)
     rungs.say(draft)
     notifications.queue(draft)
+    draft.repeats, over = repeats.ended(draft.repeats, draft.rung.number, now, over=draft.is_closed)
+    draft.entries += over
     status = draft.status(waiting_on=rungs.waiting_on(draft), next_deadline=rungs.next_deadline(draft))
     if escalation.labels.get(LABEL_TIER) != draft.rung.tier and not draft.is_new:
         draft.labels[LABEL_TIER] = draft.rung.tier
@@ -204,7 +206,8 @@ def _close_what_is_over(draft: Draft) -> None:
         return
     since = max((s.status.since for s in group.signals if s.status.since is not None), default=draft.now)
     due = since + closes.for_.delta
-    if draft.now >= due and all(s.status.tier in (None, "baseline") for s in group.signals):
+    is_due = draft.now >= due if draft.time_counts else not closes.for_.delta
+    if is_due and all(s.status.tier in (None, "baseline") for s in group.signals):
         apply.close(draft, Reason.CLEARED, f"at baseline for {closes.for_} and never contained")
     draft.wake.append(due)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from riskladder.api.ladder import EscalationLadderStatus
-from riskladder.api.signal import SignalStatus
+from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.controller.caches.workloads import Object
 from riskladder.policy.snapshot import (
     Ladder,
@@ -77,6 +77,10 @@ class SignalEntry:
     """What is wrong with the spec; ``None`` until somebody looks."""
     pending: SignalStatus | None = None
     """The status as computed last, while it waits to be written."""
+    received_at: datetime | None = None
+    """When the API server stored observedAt as it stands."""
+    parsed: tuple[ModelRiskSignalSpec | None, SignalStatus] | None = None
+    """Spec and status as models, for a target that is looked at often; ``None`` until somebody looks."""
 
 
 class ClosedEntry(NamedTuple):

@@ -64,6 +64,16 @@ def created_at(metadata: Object) -> datetime:
     return datetime.fromisoformat(metadata["creationTimestamp"])
 
 
+def received_at(metadata: Object) -> datetime | None:
+    """Return when observedAt of a signal was written last, in whole seconds, as far as managedFields say so."""
+    times = [
+        entry["time"]
+        for entry in metadata.get("managedFields") or ()
+        if entry.get("time") and "f:observedAt" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+    return max(map(datetime.fromisoformat, times), default=None)
+
+
 def _status(model: type[EscalationLadderStatus], obj: Object) -> EscalationLadderStatus:
     try:
         return model.model_validate(obj.get("status") or {})

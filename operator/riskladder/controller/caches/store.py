@@ -13,12 +13,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from pydantic import ValidationError
 
 from riskladder.api.conditions import find
-from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
+from riskladder.api.decision import DecisionAction, DecisionStatus, EscalationDecisionSpec
 from riskladder.api.escalation import Through
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import ConditionType
@@ -39,7 +40,14 @@ from riskladder.controller.caches.entries import (
     version_of,
 )
 from riskladder.controller.caches.network import AroundCache
-from riskladder.controller.caches.reading import _status, created_at, has_pending_messages, read_escalation, read_ladder
+from riskladder.controller.caches.reading import (
+    _status,
+    created_at,
+    has_pending_messages,
+    read_escalation,
+    read_ladder,
+    received_at,
+)
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
 from riskladder.policy.containment.opening import escalation_name
 from riskladder.policy.containment.state import is_contained
@@ -60,6 +68,9 @@ from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.registry import Runtimes
 
 log = structlog.get_logger(__name__)
+
+MANY_SIGNALS = 64
+"""Signals of one target from which on they are kept as models, too: there, time is dearer than memory."""
 
 
 class Store:
@@ -216,6 +227,7 @@ class Store:
             problems=before.problems if same and before else None,
             # A status stored meanwhile, by another operator perhaps, is newer than what was computed here.
             pending=before.pending if before and (before.uid, before.status) == (metadata["uid"], status) else None,
+            received_at=before.received_at if same and before else received_at(metadata),
         )
         self._signal_targets[name] = key
         self._enqueue(key, not same)
@@ -240,12 +252,13 @@ class Store:
             entry.pending = status
 
     def _signals_of(self, key: TargetKey, *, thorough: bool) -> Iterator[Signal]:
-        for name, entry in self._signals.get(key, {}).items():
-            spec = self._spec_of(name, entry, thorough=thorough)
-            try:
-                status = SignalStatus.model_validate_json(entry.status)
-            except ValidationError:
-                status = SignalStatus()
+        entries = self._signals.get(key, {})
+        for name, entry in entries.items():
+            if entry.parsed is not None and (entry.problems is not None or not thorough):
+                spec, status = entry.parsed
+            else:
+                spec, status = self._spec_of(name, entry, thorough=thorough), _signal_status(entry)
+                entry.parsed = (spec, status) if len(entries) >= MANY_SIGNALS else None
             yield Signal(
                 namespace=key.namespace,
                 name=name,
@@ -256,7 +269,14 @@ class Store:
                 problems=entry.problems or (),
                 computed=entry.pending,
                 resource_version=str(entry.version),
+                received_at=entry.received_at,
             )
+
+    def unchecked(self, key: TargetKey) -> Iterator[Callable[[], object]]:
+        """Yield what is left to do before a thorough snapshot of a target costs nothing: a piece for each signal."""
+        for name, entry in list(self._signals.get(key, {}).items()):
+            if entry.problems is None:
+                yield partial(self._spec_of, name, entry, thorough=True)
 
     @staticmethod
     def _spec_of(name: str, entry: SignalEntry, *, thorough: bool) -> ModelRiskSignalSpec | None:
@@ -269,6 +289,7 @@ class Store:
                         return spec
             document = {"metadata": {"name": name}, "spec": json.loads(entry.spec)}
             entry.problems = tuple(str(problem) for problem in validate(resources.SIGNALS.kind, document))
+            entry.parsed = None
         return None if entry.problems else ModelRiskSignalSpec.model_validate_json(entry.spec)
 
     # --- Escalations ----------------------------------------------------------------------------------------------
@@ -372,7 +393,7 @@ class Store:
             status=status,
             authorized=before.authorized if before and before.uid == metadata["uid"] else None,
         )
-        self._enqueue_decided(name)
+        self._enqueue_decided(name, urgent=spec.action is DecisionAction.CONTAIN)
 
     def _drop_decision(self, obj: Object) -> None:
         namespace, gone = obj["metadata"]["namespace"], obj["metadata"]["name"]
@@ -385,11 +406,11 @@ class Store:
         if not self._decisions[name]:
             del self._decisions[name]
 
-    def _enqueue_decided(self, name: Name) -> None:
+    def _enqueue_decided(self, name: Name, *, urgent: bool) -> None:
         known = self._escalations.get(name)
         current = self._open.get(known[1], {}).get(name[1]) if known is not None else None
         if known is not None and current is not None and current.is_open:
-            self._enqueue(known[1], False)
+            self._enqueue(known[1], urgent)
         else:
             self._enqueue(LateDecisionKey(*name), False)
 
@@ -522,3 +543,10 @@ class Store:
         """Every target that some signal, open escalation or hold names."""
         named = set(self._signals) | {key for key, by_name in self._open.items() if by_name}
         return named | self.workloads.carrying | self.around.carrying
+
+
+def _signal_status(entry: SignalEntry) -> SignalStatus:
+    try:
+        return SignalStatus.model_validate_json(entry.status)
+    except ValidationError:
+        return SignalStatus()

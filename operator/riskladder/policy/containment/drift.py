@@ -18,6 +18,7 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import Entry, EscalationUpdate, On
+from riskladder.policy.repeats import repeat
 from riskladder.policy.snapshot import Escalation
 from riskladder.workloads.safe_states import fallback
 
@@ -108,5 +109,8 @@ def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: da
         on=(On.ESCALATION, On.TARGET),
         warning=True,
     )
-    status = escalation.status.model_copy(update={"containments": containments, "conditions": conditions.result()})
+    rung = escalation.status.rung.number if escalation.status.rung else 1
+    repeats, entry = repeat(escalation.status.repeats, entry, rung, manager)
+    update = {"containments": containments, "conditions": conditions.result(), "repeats": repeats}
+    status = escalation.status.model_copy(update=update)
     return EscalationUpdate(escalation, status, (entry,))

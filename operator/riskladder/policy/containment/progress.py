@@ -182,7 +182,7 @@ def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
         reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_UNDONE
         return reason, f"was proved and is not any more: {proof.left}"
     late_at = _late_at(draft, intent)
-    if standing.status.late_at is not None or draft.now >= late_at:
+    if standing.status.late_at is not None or (draft.now >= late_at and draft.time_counts):
         message = f"not proved within {late_at - intent.intended_at}: {_in_the_way(draft, proof)}"
         if standing.status.late_at is None:
             noted = standing.status.model_copy(update={"late_at": draft.now})

@@ -8,6 +8,7 @@ from datetime import datetime
 from riskladder.api.base import format_time
 from riskladder.api.conditions import find
 from riskladder.api.escalation import ResumeStatus, SignalRef
+from riskladder.api.foreign import clip
 from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Axis, ContainmentAction, ContainmentWhen
@@ -56,6 +57,8 @@ def resume(draft: Draft) -> None:
     ended, workload = draft.resume, draft.snapshot.target
     if ended is None or ended.applied_at is not None or workload is None or draft.escalation.spec.drill:
         return
+    if ended.done and not draft.time_counts:
+        return  # each step but the first waits for time
     if draft.escalation.status.resume is None or workload.uid != draft.escalation.spec.target.uid:
         return
     left: list[str] = []
@@ -88,7 +91,7 @@ def resume(draft: Draft) -> None:
     for why in left:
         draft.warn(Reason.NOT_RESTORED, f"not-restored/{ended.intent}/{why[:60]}", why, intent=str(ended.intent))
     if left:
-        update["left"] = tuple(left)
+        update["left"] = tuple(clip(why, 512) for why in left[:16])
     if done == len(ended.steps):
         update["applied_at"] = draft.now
     draft.resume = ended.model_copy(update=update)
@@ -127,7 +130,7 @@ def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatu
         return True
     newest: dict[str, datetime] = {}
     for observed in (o for s in group.signals for o in group.verdicts[s.uid].observed):
-        newest[observed.indicator] = max(observed.observed_at, newest.get(observed.indicator, observed.observed_at))
+        newest[observed.indicator] = max(observed.at, newest.get(observed.indicator, observed.at))
     asked = [newest.get(r.indicator, ended.at) for r in opened.readings] or [max(newest.values(), default=ended.at)]
     return not group.live_tier and min(asked) > ended.step_at
 
@@ -146,6 +149,8 @@ def _restoring(snapshot: Snapshot, judgement: Judgement, escalation: Escalation,
         return None
     ended = escalation.status.resume
     if ended is None or ended.applied_at is not None or state.is_contained(escalation):
+        return None
+    if ended.done and not snapshot.time_counts:
         return None
     if ended.done >= len(ended.steps) or not state.may_touch(workload, escalation):
         return None

@@ -13,16 +13,13 @@ from riskladder.api.escalation import CountedDecision, ResumeStatus, ReviewStatu
 from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.containment import resume
+from riskladder.policy.decisions import keep
 from riskladder.policy.decisions.rules import COMMON, QUORUMS, RULES, Refusal, by, refuse
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import DecisionUpdate, Entry, Measure, On
 from riskladder.policy.quorum import Tally, tally, votes_for
 from riskladder.policy.snapshot import Decision
-
-MAX_DECISIONS = 256
-"""Decisions kept in the status."""
-
 
 # --- Judging ----------------------------------------------------------------------------------------------------------
 
@@ -33,43 +30,44 @@ def is_judged(draft: Draft, decision: Decision) -> bool:
 
 
 def judge_all(draft: Draft) -> tuple[DecisionUpdate, ...]:
-    """Count or refuse what has been decided, in the order in which it was; what to say on each decision."""
-    found = draft.snapshot.decisions.get(draft.escalation.name, ())
-    updates = []
-    for decision in sorted(found, key=lambda d: (d.created, d.name)):
-        if find(decision.status.conditions, ConditionType.ACCEPTED) is not None:
-            continue
+    """Count or refuse what has been decided, in the order in which it was; return what to say on each decision."""
+    found = sorted(draft.snapshot.decisions.get(draft.escalation.name, ()), key=lambda d: (d.created, d.name))
+    pending = [d for d in found if find(d.status.conditions, ConditionType.ACCEPTED) is None]
+    if any(not is_judged(draft, decision) for decision in pending):
+        keep.tidy(draft, {decision.uid for decision in pending})
+    updates, judged = [], 0
+    for decision in pending:
         if not is_judged(draft, decision):
             if draft.snapshot.proof is None or decision.authorized is None:
                 continue  # the authorizer has not answered yet
-            known = any(d.name == decision.name for d in draft.decisions)
-            refusal = refuse(draft, decision, (*COMMON, *RULES[decision.spec.action]))
-            if known and refusal is not None:
-                updates.append(decision_status(decision, refusal.reason, refusal.message, draft.now, counted=False))
+            if judged == keep.AT_ONCE:
+                break
+            judged += 1
+            refused = _judge(draft, decision)
+            if refused is not None:
+                updates.append(refused)
                 continue
-            if not _make_room(draft):
-                message = f"the escalation has {MAX_DECISIONS} decisions already"
-                updates.append(decision_status(decision, Reason.TOO_MANY_DECISIONS, message, draft.now, counted=False))
-                continue
-            _take(draft, decision, refusal)
-        judged = next(d for d in draft.decisions if d.name == decision.name)
-        message = judged.refused_because or accepted_message(judged)
-        updates.append(decision_status(decision, Reason(judged.reason), message, draft.now, counted=judged.counted))
+        counted = next(d for d in draft.decisions if d.name == decision.name)
+        message = counted.refused_because or accepted_message(counted)
+        updates.append(decision_status(decision, Reason(counted.reason), message, draft.now, counted=counted.counted))
     return tuple(updates)
 
 
-def _make_room(draft: Draft) -> bool:
-    """Keep the list within its limit: what was refused or only said goes first, then what is of earlier rungs.
-
-    All of it stays in the records.
-    """
-    if len(draft.decisions) < MAX_DECISIONS:
-        return True
-    idle = next((d for d in draft.decisions if not d.counted or d.action is DecisionAction.COMMENT), None)
-    oldest = idle or next((d for d in draft.decisions if d.rung < draft.rung.number), None)
-    if oldest is not None:
-        draft.decisions.remove(oldest)
-    return oldest is not None
+def _judge(draft: Draft, decision: Decision) -> DecisionUpdate | None:
+    """Put a decision on the list, counted or refused; what is to be said on it at once where it takes no place."""
+    refusal = refuse(draft, decision, (*COMMON, *RULES[decision.spec.action]))
+    is_known = any(d.name == decision.name for d in draft.decisions)
+    says_nothing = decision.spec.action is DecisionAction.ACKNOWLEDGE and refusal is not None
+    if refusal is not None and (is_known or (says_nothing and refusal.reason is Reason.ALREADY_COUNTED)):
+        return decision_status(decision, refusal.reason, refusal.message, draft.now, counted=False)
+    if not keep.has_room(draft, decision.spec.action):
+        message = (
+            f"status.decisions: found {len(draft.decisions)} decisions that still have an effect, expected fewer than "
+            f"{keep.MAX_DECISIONS - keep.RESERVED}: let a quorum decide, or enter a higher rung"
+        )
+        return decision_status(decision, Reason.TOO_MANY_DECISIONS, message, draft.now, counted=False)
+    _take(draft, decision, refusal)
+    return None
 
 
 def decision_status(

@@ -14,6 +14,7 @@ from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Quorum, QuorumMember
 from riskladder.policy.containment.state import may_touch
+from riskladder.policy.decisions.keep import repeats, served
 from riskladder.policy.draft import Draft
 from riskladder.policy.quorum import close_quorum, may_sit, resume_quorum, votes_for
 from riskladder.policy.signals.evaluate import rank
@@ -40,6 +41,10 @@ def _is_new(draft: Draft, decision: Decision) -> Refusal | None:
     known = next((d for d in draft.decisions if d.name == decision.name), None)
     if known is not None and known.uid != decision.uid:
         return Refusal(Reason.ALREADY_COUNTED, f"a decision named {decision.name} was judged before: use another name")
+    if known is None and decision.name in served(draft.escalation):
+        return Refusal(
+            Reason.ALREADY_COUNTED, f"a decision named {decision.name} has contained before: use another name"
+        )
     return None
 
 
@@ -132,6 +137,14 @@ def _has_not_voted(draft: Draft, decision: Decision) -> Refusal | None:
             Reason.ALREADY_COUNTED, f"{by(decision)} has been counted for {spec.action} on this rung already"
         )
     return None
+
+
+def _has_not_acknowledged(draft: Draft, decision: Decision) -> Refusal | None:
+    """One person acknowledges once in a role: to say it again says nothing."""
+    spec = decision.spec
+    if repeats(draft, spec.action, spec.role, by(decision)) is None:
+        return None
+    return Refusal(Reason.ALREADY_COUNTED, f"{by(decision)} has acknowledged as {spec.role} on this rung already")
 
 
 def _is_not_met(draft: Draft, decision: Decision) -> Refusal | None:
@@ -274,7 +287,7 @@ QUORUMS = {
 COMMON: tuple[Rule, ...] = (_is_new, _is_open, is_proved, has_known_role, is_authorized)
 _VOTE: tuple[Rule, ...] = (_is_of_this_rung, _is_no_owner)
 RULES: dict[DecisionAction, tuple[Rule, ...]] = {
-    DecisionAction.ACKNOWLEDGE: (),
+    DecisionAction.ACKNOWLEDGE: (_has_not_acknowledged,),
     DecisionAction.COMMENT: (_knows_clock,),
     DecisionAction.CONTAIN: (),
     DecisionAction.ESCALATE: (_is_higher,),

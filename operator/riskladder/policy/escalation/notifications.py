@@ -13,23 +13,20 @@ from typing import Any
 
 from riskladder.api.base import format_time
 from riskladder.api.escalation import EscalationStatus, Notification, NotificationState
+from riskladder.api.foreign import clip
 from riskladder.api.ladder import ChannelType
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.draft import Draft
+from riskladder.policy.escalation import limits
 from riskladder.policy.plan import Entry, Measure
 from riskladder.policy.quorum import alternates, close_quorum
+from riskladder.policy.repeats import repeat
 
 EVENTS = "events"
 """Stands for the channel of a role that has none: it is told through Events, which are on record at once."""
 
 UNREACHABLE_AFTER = 3
 """Failed attempts after which a channel no longer counts as a way to reach a role."""
-
-OUTBOX_LIMIT = 400
-"""Notifications kept of earlier rungs and reminders; the records keep them all."""
-
-MOST_NOTIFICATIONS = 500
-"""No ladder that anybody could answer needs more; the status has room for 512."""
 
 DEFAULT_REMINDER = timedelta(hours=1)
 """How often those are reminded who have missed the deadline to decide, where the tier does not say."""
@@ -52,9 +49,19 @@ def told(draft: Draft) -> list[Told]:
     """Who has to have been told by now, in order; alternates follow where nobody answers for a role."""
     found: dict[str, Told] = {}
     for role, due, stands_for in _schedule(draft):
-        if due <= draft.now:
+        if _is_due(draft, role, due):
             found.setdefault(role, Told(role, due, stands_for))
     return list(found.values())
+
+
+def _is_due(draft: Draft, role: str, due: datetime) -> bool:
+    """Whether a role is to have been notified by now: by a clock that is wrong only where nothing was waited for."""
+    if due > draft.now:
+        return False
+    if draft.time_counts or due == draft.rung.entered_at:
+        return True
+    prefix = f"{draft.rung.number}/{role}/"
+    return any(key.startswith(prefix) for key in draft.notifications)
 
 
 def _schedule(draft: Draft) -> list[tuple[str, datetime, str]]:
@@ -69,7 +76,7 @@ def _schedule(draft: Draft) -> list[tuple[str, datetime, str]]:
         if role in answered or answered & set(others):
             continue
         if _is_unreachable(draft, role):
-            schedule += [(other, draft.now, role) for other in others]
+            schedule += [(other, rung.entered_at, role) for other in others]
         elif tier.acknowledge is not None:
             schedule += [(other, due + tier.acknowledge.within.delta, role) for other in others]
     return schedule
@@ -88,8 +95,16 @@ def _is_unreachable(draft: Draft, role: str) -> bool:
 
 def queue(draft: Draft) -> None:
     """Queue what has to be said now, once each, and drop what has been overtaken."""
-    if draft.is_suspended:
-        return
+    if not draft.is_suspended:
+        _skip_overtaken(draft)
+        limits.tidy(draft)  # what is over makes room for what is news
+        _queue(draft)
+        _skip_overtaken(draft)
+        limits.tidy(draft)
+    limits.say(draft)
+
+
+def _queue(draft: Draft) -> None:
     if draft.waits:
         _tell(draft)
         _remind(draft)
@@ -100,14 +115,12 @@ def queue(draft: Draft) -> None:
     _say_it_is_over(draft)
     if not draft.is_closed:
         _remind_of_clocks(draft)
-    _skip_overtaken(draft)
-    _trim(draft)
 
 
 def _tell(draft: Draft) -> None:
     summary = summarise(draft)
     for role, due, stands_for in _schedule(draft):
-        if due > draft.now:
+        if not _is_due(draft, role, due):
             draft.wake.append(due)
         elif stands_for:
             message = f"You stand in for {stands_for}, who has not answered: {summary}"
@@ -122,7 +135,7 @@ def _remind(draft: Draft) -> None:
     for role, (kind, since) in _owing(draft).items():
         number = int((draft.now - since) / step)
         draft.wake.append(since + (number + 1) * step)
-        if number >= 1:
+        if number >= 1 and draft.time_counts:
             message = f"Reminder {number}, {role} has not answered: {summarise(draft)}"
             _put(draft, f"{draft.rung.number}/{role}/{kind}-{number}", role, Reason.REMINDED, message)
 
@@ -206,8 +219,8 @@ def _resolve_left_rungs(draft: Draft) -> None:
         is_alert = types.get(notification.channel) is ChannelType.ALERTMANAGER
         is_left = notification.rung < draft.rung.number and notification.tier != draft.rung.tier
         if is_alert and is_left and notification.state is NotificationState.DELIVERED:
-            key = f"{notification.rung}/{notification.role}/left/{notification.channel}"
-            if key not in draft.notifications:
+            key = limits.left_key(notification)
+            if key not in draft.notifications and limits.has_room(draft, key):
                 message = f"Tier {notification.tier} was left for {draft.rung.tier}: {what(draft)}"
                 update = {"key": key, "about": str(Reason.RUNG_LEFT), "message": message[:1024], "at": draft.now}
                 update |= {"state": NotificationState.PENDING, "attempts": 0, "done_at": None, "due_at": None}
@@ -240,7 +253,7 @@ def _remind_of_clocks(draft: Draft) -> None:
         stages = [("half", half), ("day", clock.due_at - timedelta(days=1)), ("overdue", clock.due_at)]
         passed = [stage for stage, at in stages if half <= at <= draft.now]
         draft.wake.extend(at for _, at in stages if at > draft.now)
-        if not passed:
+        if not passed or not draft.time_counts:
             continue
         overdue = passed[-1] == "overdue"
         event = Reason.CLOCK_OVERDUE if overdue else Reason.CLOCK_REMINDED
@@ -285,7 +298,7 @@ def _put(
     channels = next((s.notify for s in draft.policy.stakeholders if s.role == role), ()) or (EVENTS,)
     for channel in (only,) if only else channels:
         key = f"{prefix}/{channel}"
-        if key in draft.notifications or len(draft.notifications) >= MOST_NOTIFICATIONS:
+        if key in draft.notifications or not limits.has_room(draft, key):
             continue
         notification = Notification(
             key=key,
@@ -315,7 +328,9 @@ def record_deliveries(draft: Draft) -> None:
         open_states = (NotificationState.PENDING, NotificationState.SKIPPED)
         if delivery is None or notification.state not in open_states or delivery.attempts <= notification.attempts:
             continue
-        tried = notification.model_copy(update={"attempts": delivery.attempts, "last_error": delivery.error[:1024]})
+        tried = notification.model_copy(
+            update={"attempts": delivery.attempts, "last_error": clip(delivery.error, limits.ERROR_LIMIT)}
+        )
         if not delivery.error:
             tried = _delivered(draft, tried, delivery.at, notification.at)
         elif delivery.given_up and notification.state is NotificationState.PENDING:
@@ -328,16 +343,17 @@ def record_deliveries(draft: Draft) -> None:
 def _delivered(draft: Draft, notification: Notification, at: datetime, since: datetime) -> Notification:
     about = Reason(notification.about)
     is_telling = about in (Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.CLOCK_REMINDED, Reason.CLOCK_OVERDUE)
-    draft.entries.append(
-        Entry(
-            event=about if is_telling else Reason.NOTIFIED,
-            key=f"told/{notification.key}",
-            at=at,
-            message=f"{notification.role} was told over {notification.channel}: {notification.message}"[:1024],
-            detail=_particulars(notification),
-            measure=Measure("notify", notification.role, (at - since).total_seconds()),
-        )
+    entry = Entry(
+        event=about if is_telling else Reason.NOTIFIED,
+        key=f"told/{notification.key}",
+        at=at,
+        message=f"{notification.role} was told over {notification.channel}: {notification.message}"[:1024],
+        detail=_particulars(notification),
+        measure=Measure("notify", notification.role, (at - since).total_seconds()),
     )
+    if about is Reason.REMINDED:
+        draft.repeats, entry = repeat(draft.repeats, entry, notification.rung, notification.role)
+    draft.entries.append(entry)
     return notification.model_copy(update={"state": NotificationState.DELIVERED, "done_at": at})
 
 
@@ -386,7 +402,7 @@ def _particulars(notification: Notification) -> dict[str, str]:
 def _skip_overtaken(draft: Draft) -> None:
     """Drop what is not worth delivering any more: of an earlier rung, answered meanwhile, or followed by another."""
     owing = _owing(draft)
-    newest = _newest_reminders(draft.notifications.values())
+    newest = limits.newest_reminders(draft)
     chasing = (Reason.NOTIFIED, Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.HELD)
     for key, notification in draft.notifications.items():
         if notification.state is not NotificationState.PENDING or notification.about not in chasing:
@@ -400,24 +416,3 @@ def _skip_overtaken(draft: Draft) -> None:
         if overtaken:
             update = {"state": NotificationState.SKIPPED, "done_at": draft.now}
             draft.notifications[key] = notification.model_copy(update=update)
-
-
-def _newest_reminders(notifications: Iterable[Notification]) -> set[str]:
-    newest: dict[tuple[str, str], Notification] = {}
-    for notification in notifications:
-        place = (notification.role, notification.channel)
-        if notification.about == Reason.REMINDED and (place not in newest or notification.at >= newest[place].at):
-            newest[place] = notification
-    return {n.key for n in newest.values()}
-
-
-def _trim(draft: Draft) -> None:
-    """Forget what is done and needed no more: reminders that others have followed, then whatever is oldest."""
-    newest = _newest_reminders(draft.notifications.values())
-    done = [k for k, n in draft.notifications.items() if n.state is not NotificationState.PENDING]
-    for key in done:
-        if draft.notifications[key].about == Reason.REMINDED and key not in newest:
-            del draft.notifications[key]
-    earlier = [k for k in done if k in draft.notifications and draft.notifications[k].rung < draft.rung.number]
-    for key in earlier[: max(len(draft.notifications) - OUTBOX_LIMIT, 0)]:
-        del draft.notifications[key]

@@ -136,8 +136,10 @@ def move(
 
 
 def pass_time(draft: Draft) -> None:
-    """Everything that happens by itself because it is late enough."""
+    """Do everything that happens by itself because it is late enough; nothing while the operator's clock is wrong."""
     _start_clocks(draft)
+    if not draft.time_counts:
+        return
     if draft.acceptance is not None and not draft.is_accepted:
         until, draft.acceptance = draft.acceptance.until, None
         move(draft, draft.rung.tier, Reason.RISK_ACCEPTANCE_EXPIRED)
@@ -255,6 +257,9 @@ def next_deadline(draft: Draft) -> datetime | None:
         deadlines.append(draft.rung.decide_by)
     given = sorted(d for d in deadlines if d is not None)
     draft.wake.extend(given)
+    shown = draft.escalation.status.next_deadline
+    if not draft.time_counts and shown in given:
+        return shown
     ahead = [d for d in given if d > draft.now]
     duties = sorted(clock.due_at for clock in draft.clocks.values() if clock.met_at is None)
     if ahead or given:
@@ -286,8 +291,9 @@ def say(draft: Draft) -> None:
         conditions.set(ConditionType.DECIDED, True, Reason.RESUMED, "the model is resumed; to close it is next")
     else:
         conditions.set(ConditionType.DECIDED, False, Reason.NOT_YET, _due(rung.decide_by))
-    missed = [] if not draft.waits else [rung.decide_by] + ([] if answered else [rung.acknowledge_by])
-    overdue = [by for by in missed if by is not None and by <= draft.now]
+    missed = [] if not draft.waits else [(rung.decide_by, rung.decide_missed_at)]
+    missed += [(rung.acknowledge_by, rung.acknowledge_missed_at)] if draft.waits and not answered else []
+    overdue = [by for by, found in missed if by is not None and by <= draft.now and (found or draft.time_counts)]
     if overdue:
         message = f"nobody acted by {format_time(max(overdue))}"
         conditions.set(ConditionType.STALLED, True, Reason.OVERDUE, message)

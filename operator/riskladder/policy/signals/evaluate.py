@@ -7,14 +7,17 @@ that is updated and one object for each reading mean the same.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from riskladder.api.escalation import PinnedPolicy
+from riskladder.api.foreign import clip
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Breach, Observed
 from riskladder.api.tiers import Tier, Trigger
+from riskladder.policy.signals import ages
 from riskladder.policy.snapshot import Signal
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -52,6 +55,8 @@ class Verdict:
     """Indicators that have been silent for too long."""
     next_change: datetime | None = None
     """When the verdict can change without any event: a reading grows stale, or stops lying in the future."""
+    counts_at: datetime | None = None
+    """When what it says counts as observed."""
 
 
 def rank(policy: PinnedPolicy, tier: str) -> int:
@@ -64,42 +69,53 @@ def worst(policy: PinnedPolicy, tiers: Iterable[str]) -> str:
     return max(tiers, key=lambda tier: rank(policy, tier), default="")
 
 
-def evaluate(policy: PinnedPolicy, signals: Iterable[Signal], now: datetime) -> dict[str, Verdict]:
+def evaluate(
+    policy: PinnedPolicy, signals: Iterable[Signal], now: datetime, *, time_counts: bool = True
+) -> dict[str, Verdict]:
     """Judge all signals of one target under one policy.
 
     Args:
         policy: The pinned policy of the open escalation, or that of the ladder.
         signals: Valid signals (``spec`` present) that name this ladder and target.
         now: Current time, UTC.
+        time_counts: False: nothing grows stale, and nothing stops being so, since the clock is wrong.
 
     Returns:
         The verdict of each signal by uid.
     """
-    signals = sorted(signals, key=lambda s: (_observed_at(s), s.name))
+    signals = sorted(signals, key=lambda s: (*_order(s, now), s.name))
     stored_heads = _stored_heads(policy, signals)
     heads = dict(stored_heads)
     ready: dict[str, tuple[bool, Reason, str, datetime | None]] = {}
+    stored_orders = {key: stream.observed.order for key, (_, stream) in stored_heads.items()}
     owners: dict[StreamKey, str] = {key: uid for key, (uid, _) in stored_heads.items()}
 
     for signal in signals:
         assert signal.spec is not None  # noqa: S101 - the caller passes valid signals only
-        check = _check(policy, signal, stored_heads, now)
+        check = _check(policy, signal, stored_heads, stored_orders, now)
         ready[signal.uid] = check
         usable, reason, _, _ = check
-        if not usable and reason is not Reason.UNKNOWN_INDICATOR:
+        if not usable and reason not in (Reason.UNKNOWN_INDICATOR, Reason.READING_TOO_OLD):
             continue
+        old = ages.too_old(policy, signal, now, stored_orders)
         for reading in signal.spec.readings:
-            if not any(i.name == reading.indicator for i in policy.indicators):
+            if reading.indicator in old or not any(i.name == reading.indicator for i in policy.indicators):
                 continue
             key = (signal.spec.source, reading.indicator)
             head = heads.get(key)
-            if head is not None and signal.spec.observed_at <= head[1].observed.observed_at:
+            observed = ages.observe(signal, reading, now, head[1].observed if head else None)
+            if head is not None and observed.order <= head[1].observed.order:
                 continue
-            observed = Observed(indicator=reading.indicator, value=reading.value, observed_at=signal.spec.observed_at)
             heads[key] = (signal.uid, step(policy, head[1].breaches if head else (), observed))
             owners[key] = signal.uid
 
-    return {signal.uid: _verdict(policy, signal, ready[signal.uid], heads, owners, now) for signal in signals}
+    streams: dict[str, dict[StreamKey, Stream]] = defaultdict(dict)
+    for key, uid in owners.items():
+        streams[uid][key] = heads[key][1]
+    return {
+        signal.uid: _verdict(policy, signal, ready[signal.uid], streams[signal.uid], now, time_counts=time_counts)
+        for signal in signals
+    }
 
 
 def step(policy: PinnedPolicy, before: Iterable[Breach], observed: Observed, *, counted: bool = False) -> Stream:
@@ -134,7 +150,7 @@ def step(policy: PinnedPolicy, before: Iterable[Breach], observed: Observed, *, 
                 threshold=_threshold(trigger),
                 readings=count,
                 confirmed=stands or count >= trigger.readings,
-                observed_at=observed.observed_at,
+                observed_at=observed.at,
             )
         )
     return Stream(observed, tuple(breaches))
@@ -154,9 +170,9 @@ def _is_cleared(trigger: Trigger, value: float) -> bool:
     return value <= limit if trigger.above is not None else value >= limit
 
 
-def _observed_at(signal: Signal) -> datetime:
+def _order(signal: Signal, now: datetime) -> tuple[datetime, datetime]:
     assert signal.spec is not None  # noqa: S101
-    return signal.spec.observed_at
+    return ages.counts_at(signal, now), signal.spec.observed_at
 
 
 def heard(breaches: Iterable[Breach]) -> tuple[Breach, ...]:
@@ -175,7 +191,7 @@ def _stored_heads(policy: PinnedPolicy, signals: Iterable[Signal]) -> dict[Strea
         assert signal.spec is not None  # noqa: S101
         for observed in signal.carried.observed:
             key = (signal.spec.source, observed.indicator)
-            if key in heads and heads[key][1].observed.observed_at >= observed.observed_at:
+            if key in heads and heads[key][1].observed.order >= observed.order:
                 continue
             breaches = tuple(b for b in heard(signal.carried.breaches) if b.indicator == observed.indicator)
             heads[key] = (signal.uid, step(policy, breaches, observed, counted=True))
@@ -183,7 +199,11 @@ def _stored_heads(policy: PinnedPolicy, signals: Iterable[Signal]) -> dict[Strea
 
 
 def _check(
-    policy: PinnedPolicy, signal: Signal, stored_heads: Mapping[StreamKey, tuple[str, Stream]], now: datetime
+    policy: PinnedPolicy,
+    signal: Signal,
+    stored_heads: Mapping[StreamKey, tuple[str, Stream]],
+    stored_orders: Mapping[StreamKey, tuple[datetime, datetime]],
+    now: datetime,
 ) -> tuple[bool, Reason, str, datetime | None]:
     """Whether this signal's newest content can be used, as (usable, reason, message, when that may change)."""
     spec = signal.spec
@@ -205,24 +225,26 @@ def _check(
                 f"spec.manual.tier: {spec.manual.tier} is no tier of the ladder ({known})",
                 None,
             )
+        if why := ages.manual_too_old(signal, now):
+            return False, Reason.READING_TOO_OLD, why, None
         return True, Reason.ACCEPTED, f"raised to {spec.manual.tier} by hand", None
     if spec.observed_at > now + CLOCK_SKEW:
         when = spec.observed_at - CLOCK_SKEW
         message = f"spec.observedAt: {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} lies more than 5 minutes in the future"
         return False, Reason.INVALID_READING, message, when
     last = signal.carried.observed
-    newest = max((o.observed_at for o in last), default=None)
+    newest = max((o.order for o in last), default=None)
     if newest is None:  # a new object: it may not rewrite what other objects of the same stream have already said
-        heads = [
-            h[1].observed.observed_at for r in spec.readings if (h := stored_heads.get((spec.source, r.indicator)))
-        ]
+        heads = [h[1].observed.order for r in spec.readings if (h := stored_heads.get((spec.source, r.indicator)))]
         newest = min(heads) if len(heads) == len(spec.readings) and heads else None
-    if newest is not None and spec.observed_at < newest:
+    if newest is not None and not ages.is_later(signal, now, newest):
         message = (
             f"spec.observedAt: {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} is older than the last accepted reading "
-            f"({newest:%Y-%m-%dT%H:%M:%SZ})"
+            f"({newest[1]:%Y-%m-%dT%H:%M:%SZ})"
         )
-        return False, Reason.OUT_OF_ORDER, message, None
+        return False, Reason.OUT_OF_ORDER, message, newest[0] if newest[0] > now else None
+    if old := ages.too_old(policy, signal, now, stored_orders):
+        return False, Reason.READING_TOO_OLD, clip(ages.too_old_message(signal, old), 1024), None
     unknown = [r.indicator for r in spec.readings if not any(i.name == r.indicator for i in policy.indicators)]
     if unknown:
         message = (
@@ -247,9 +269,10 @@ def _verdict(
     policy: PinnedPolicy,
     signal: Signal,
     check: tuple[bool, Reason, str, datetime | None],
-    heads: Mapping[StreamKey, tuple[str, Stream]],
-    owners: Mapping[StreamKey, str],
+    streams: Mapping[StreamKey, Stream],
     now: datetime,
+    *,
+    time_counts: bool,
 ) -> Verdict:
     usable, reason, message, next_change = check
     spec = signal.spec
@@ -258,10 +281,12 @@ def _verdict(
         return Verdict(False, reason, message, next_change=next_change)
     if spec.manual is not None:
         tier = spec.manual.tier if usable else ""
-        return Verdict(usable, reason, message, tier=tier, next_change=next_change)
+        return Verdict(
+            usable, reason, message, tier=tier, next_change=next_change, counts_at=ages.counts_at(signal, now)
+        )
 
-    mine = sorted((key[1], heads[key][1]) for key, uid in owners.items() if uid == signal.uid and key[0] == spec.source)
-    superseded = [o for o in signal.carried.observed if owners.get((spec.source, o.indicator)) != signal.uid]
+    mine = sorted((key[1], stream) for key, stream in streams.items() if key[0] == spec.source)
+    superseded = [o for o in signal.carried.observed if (spec.source, o.indicator) not in streams]
     observed = tuple(sorted([*(s.observed for _, s in mine), *superseded], key=lambda o: o.indicator))
     breaches: list[Breach] = []
     stale: list[str] = []
@@ -271,9 +296,10 @@ def _verdict(
         declared = next((i for i in policy.indicators if i.name == indicator), None)
         if declared is None or declared.stale_after is None:
             continue
-        due = stream.observed.observed_at + declared.stale_after.delta
-        if now < due:
+        due = stream.observed.at + declared.stale_after.delta
+        if due > now:
             changes.append(due)
+        if not (now >= due if time_counts else _was_stale(signal, stream)):
             continue
         stale.append(indicator)
         spoken = next((b for b in breaches if (b.indicator, b.tier) == (indicator, declared.when_stale)), None)
@@ -286,7 +312,7 @@ def _verdict(
                     value=stream.observed.value,
                     readings=spoken.readings if spoken else 0,
                     confirmed=True,
-                    observed_at=stream.observed.observed_at,
+                    observed_at=stream.observed.at,
                     stale=True,
                 )
             )
@@ -299,6 +325,15 @@ def _verdict(
         breaches=tuple(sorted(breaches, key=lambda b: (b.indicator, rank(policy, b.tier)))),
         stale=tuple(stale),
         next_change=min(changes, default=None),
+        counts_at=ages.counts_at(signal, now),
+    )
+
+
+def _was_stale(signal: Signal, stream: Stream) -> bool:
+    """Whether silence after this very reading has put the signal in a tier before."""
+    observed = stream.observed
+    return any(
+        b.stale and (b.indicator, b.observed_at) == (observed.indicator, observed.at) for b in signal.carried.breaches
     )
 
 

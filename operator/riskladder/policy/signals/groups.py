@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 from riskladder.api.base import format_time
 from riskladder.api.escalation import LadderRef, PinnedPolicy
@@ -18,7 +19,7 @@ from riskladder.policy.snapshot import Signal, Snapshot, is_governed, pin
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Group:
     """The signals of one target that one ladder judges."""
 
@@ -36,7 +37,7 @@ class Group:
     accepted: str = ""
     """The tier up to which the risk is accepted now; empty where it is not."""
 
-    @property
+    @cached_property
     def tier(self) -> str:
         """The worst tier of the counted signals, whether people have dealt with it or not; empty at baseline."""
         return worst(self.policy, (self.verdicts[s.uid].tier for s in self.signals))
@@ -48,6 +49,10 @@ class Group:
 
     def breached(self) -> tuple[Tier, ...]:
         """Every tier that some counted signal has confirmed and people have not dealt with or accepted, worst first."""
+        return self._breached
+
+    @cached_property
+    def _breached(self) -> tuple[Tier, ...]:
         names = {name for signal in self.signals for name in self._live(signal)}
         return tuple(t for t in reversed(self.policy.tiers) if t.name in names)
 
@@ -57,7 +62,7 @@ class Group:
         names = {b.tier for b in verdict.breaches if b.confirmed and self._is_news(b.tier, self._since(b))}
         stops: set[str] = set()
         if signal.spec is not None and signal.spec.manual is not None and verdict.tier:
-            raised = {verdict.tier} if self._is_news(verdict.tier, signal.spec.observed_at) else set()
+            raised = {verdict.tier} if self._is_news(verdict.tier, verdict.counts_at) else set()
             names |= raised
             stops = raised if signal.spec.manual.containment is not None else set()
         # The stop button works while a risk is accepted, too.
@@ -90,7 +95,7 @@ class Group:
     def cause(self, tier: str) -> Signal:
         """The signal that put the target in that tier: the newest, so that the evidence is what was seen last."""
         candidates = [s for s in self.signals if tier in self._live(s)]
-        return max(candidates, key=lambda s: (s.spec.observed_at, s.name) if s.spec else (_NEVER, s.name))
+        return max(candidates, key=lambda s: (self.verdicts[s.uid].counts_at or _NEVER, s.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class Demand:
     reason: Reason = Reason.THRESHOLD_BREACHED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Judgement:
     """All groups of one target, and a verdict for every signal."""
 
@@ -117,7 +122,7 @@ class Judgement:
         """The group of that ladder."""
         return next((g for g in self.groups if g.ladder.name == ladder), None)
 
-    @property
+    @cached_property
     def at_baseline(self) -> bool:
         """Whether no counted signal of any ladder has a confirmed breach."""
         return not any(g.tier for g in self.groups)
@@ -169,7 +174,10 @@ def judge(snapshot: Snapshot, now: datetime) -> Judgement:
         ladder, policy, suspended = policy_or_why
         counted = tuple(s for s in by_ladder[name] if s.spec and not s.spec.drill)
         drills = tuple(s for s in by_ladder[name] if s.spec and s.spec.drill)
-        judged = {**evaluate(policy, counted, now), **evaluate(policy, drills, now)}
+        judged = {
+            **evaluate(policy, counted, now, time_counts=snapshot.time_counts),
+            **evaluate(policy, drills, now, time_counts=snapshot.time_counts),
+        }
         verdicts.update(judged)
         groups.append(Group(ladder, policy, suspended, counted, judged, *_settled(snapshot, name, now)))
         if drills:
@@ -192,6 +200,9 @@ def _settled(snapshot: Snapshot, ladder: str, now: datetime) -> tuple[tuple[tupl
         if resume is not None:
             settled.append((resume.at, escalation.status.tier or ""))
     running = acceptance is not None and now < acceptance.until
+    if acceptance is not None and not running and not snapshot.time_counts:
+        # Its end is what time alone causes: what was observed until then stays accepted, and only what is later acts.
+        settled.append((acceptance.until, acceptance.tier))
     return tuple(settled), acceptance.tier if acceptance is not None and running else ""
 
 

@@ -46,7 +46,8 @@ def update_signal(
         message = f"silent for longer than the ladder allows: {', '.join(verdict.stale)}"
         last = max(o.observed_at for o in verdict.observed)
         entries.append(_warning(Reason.READINGS_STALE, f"stale/{last.isoformat()}", message, now))
-    _fresh(conditions, signal, verdict)
+    if snapshot.time_counts or conditions.get(ConditionType.FRESH) is None:
+        _fresh(conditions, signal, verdict)
     _breached(conditions, signal, verdict)
     joined = _joined(signal, verdict, escalation)
     _contained(conditions, joined, update)
@@ -163,7 +164,7 @@ def _known_good(
     current = workload.current
     if before is not None and before.digest == current.hash:
         return before
-    newest = max(o.observed_at for o in verdict.observed)
+    newest = max(o.at for o in verdict.observed)
     if workload.template_since is None or newest < workload.template_since:
         return before
     return LastKnownGood(revision=str(current.number), digest=current.hash, since=now)

@@ -21,6 +21,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
+from riskladder.api.foreign import number_in
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.model import Revision, Workload
@@ -211,7 +212,7 @@ def _is_injected(term: Mapping[str, Any]) -> bool:
 def _observed(stored: object, generation: int) -> int:
     """``status.observedGeneration``, which is text; before v0.10 it was a hash, of which nothing can be told."""
     text = str(stored or "")
-    return int(text) if text.isdecimal() else generation if text else 0
+    return number_in(text) if text.isdecimal() else generation if text else 0
 
 
 def _strategy(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from riskladder.api.foreign import number_in
 from riskladder.api.resource import Resource
 from riskladder.workloads.model import Revision
 from riskladder.workloads.results import Object
@@ -33,7 +34,7 @@ def read_replicaset(obj: Object) -> Revision:
     return Revision(
         name=metadata["name"],
         uid=metadata["uid"],
-        number=int(number) if number.isdigit() else 0,
+        number=number_in(number),
         hash=next((labels[key] for key in HASH_LABELS if key in labels), ""),
         digest=template_digest(spec["template"]),
         replicas=(obj.get("status") or {}).get("replicas", 0),

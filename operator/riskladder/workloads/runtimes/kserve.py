@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from riskladder.api.foreign import number_in
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.model import Image, Revision, Workload
@@ -380,9 +381,7 @@ def _images(containers: Any) -> Iterator[Image]:
 def _revision(name: str, share: int) -> Revision:
     """A revision by its name, which ends in its number; what it has of replicas is its share of the requests."""
     number = name.rpartition("-")[2]
-    return Revision(
-        name=name, uid=name, number=int(number) if number.isdigit() else 0, hash=name, digest=name, replicas=share
-    )
+    return Revision(name=name, uid=name, number=number_in(number), hash=name, digest=name, replicas=share)
 
 
 def _no_rollback(ready: str, created: str, rolled: str, annotations: Mapping[str, str]) -> str:

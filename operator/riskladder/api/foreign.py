@@ -1,0 +1,71 @@
+"""Text that others wrote, clipped in one place as it goes into evidence, messages, records and Events.
+
+What an author of a workload may write has other limits than what an Escalation keeps, or none. A value that is too
+long must be shortened and never refused: a validation error here would be a model that cannot be stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+DETAIL_LIMIT = 4096
+"""Characters of one particular of a record."""
+
+DETAILS_LIMIT = 31
+"""Particulars of one entry of a record, in addition to the key of the act."""
+
+ACTOR_LIMIT = 1024
+"""Characters of who did it."""
+
+NUMBER_LIMIT = 15
+"""Digits of a number in text, at most: more are no number that any controller has written."""
+
+
+def clip(text: str, limit: int) -> str:
+    """Return the text, cut to so many characters; an ellipsis, which is one of them, marks the cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def clips(limit: int) -> BeforeValidator:
+    """Return the validator that clips text, and leaves everything else to be validated."""
+    return BeforeValidator(lambda value: clip(value, limit) if isinstance(value, str) else value)
+
+
+def distinct(key: str, limit: int) -> BeforeValidator:
+    """Return the validator that keeps the first item of each key, and so many items at most."""
+
+    def keep(value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            return value
+        found: dict[Any, Any] = {}
+        for item in value:
+            name = item.get(key) if isinstance(item, Mapping) else getattr(item, key, None)
+            found.setdefault(name, item)
+        return tuple(found.values())[:limit]
+
+    return BeforeValidator(keep)
+
+
+def first(limit: int) -> BeforeValidator:
+    """Return the validator that keeps so many items at most."""
+    return BeforeValidator(lambda value: tuple(value)[:limit] if isinstance(value, (list, tuple)) else value)
+
+
+Clipped = Annotated[str, Field(max_length=1024), clips(1024)]
+"""Text of at most 1,024 characters, from wherever it comes."""
+
+ClippedName = Annotated[str, Field(max_length=253), clips(253)]
+"""A name, a revision or a hash as others have written it."""
+
+
+def number_in(text: str) -> int:
+    """Return the number that a text is, such as a revision in an annotation; 0 where it is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= NUMBER_LIMIT else 0
+
+
+def clipped_details(details: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the particulars of a record within the limits of its schema; the first ones are kept."""
+    return {key: clip(value, DETAIL_LIMIT) for key, value in list(details)[:DETAILS_LIMIT]}

@@ -1,0 +1,100 @@
+"""Which decisions the status keeps: what still has an effect, and a few more for readers. The records keep all.
+
+So no number of decisions silences the next one. What one person says over and over takes no place, and for the stop
+button there is always one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from riskladder.api.decision import DecisionAction
+from riskladder.api.escalation import CountedDecision
+from riskladder.api.reasons import Reason
+from riskladder.policy.draft import Draft
+from riskladder.policy.escalation.limits import MOST_ANSWERS
+from riskladder.policy.quorum import VOTES
+from riskladder.policy.snapshot import Escalation
+
+MAX_DECISIONS = 256
+"""Decisions that the status has room for."""
+
+RESERVED = MAX_DECISIONS - MOST_ANSWERS
+"""Places that only a Contain may take. Two at once have an effect that differs, so there is always one."""
+
+RECENT = 16
+"""Decisions without an effect that are kept for readers, the newest ones."""
+
+AT_ONCE = 64
+"""Decisions that are judged in one pass; the others are judged in the next ones."""
+
+
+def served(escalation: Escalation) -> frozenset[str]:
+    """Return the names of the decisions that a containment was made for."""
+    return frozenset(intent.decision for intent in escalation.intents if intent.decision)
+
+
+def with_effect(draft: Draft, *, repeated: bool = True) -> set[str]:
+    """Return the uids of the decisions on which something still depends.
+
+    Args:
+        draft: Where they are kept.
+        repeated: Whether the acknowledgement of each person counts as well, so that a repeated one is recognized.
+    """
+    found, acknowledged = set[str](), set[tuple[str, str]]()
+    done, answered, asked = served(draft.escalation), set[str](), set[object]()
+    met = [d for d in draft.decisions if d.action is DecisionAction.RESUME and d.reason == Reason.QUORUM_MET]
+    since = draft.decisions.index(met[-1]) if met else -1
+    found.update(d.uid for d in met[-1:])
+    objected = {d.role: d.uid for d in draft.decisions if d.counted and d.action is DecisionAction.OBJECT}
+    for number, decision in enumerate(draft.decisions):
+        if not decision.counted:
+            continue
+        is_unserved = decision.action is DecisionAction.CONTAIN and number > since and decision.name not in done
+        if is_unserved and decision.containment not in asked:
+            asked.add(decision.containment)
+            found.add(decision.uid)
+        is_here = decision.rung == draft.rung.number or draft.escalation.spec.drill
+        if not is_here or decision.action is DecisionAction.COMMENT:
+            continue
+        if decision.role not in answered or decision.action in VOTES:
+            found.add(decision.uid)  # the first one is what the role has answered with
+        answered.add(decision.role)
+        is_first = decision.action is DecisionAction.ACKNOWLEDGE and (decision.role, decision.by) not in acknowledged
+        if is_first and repeated:
+            acknowledged.add((decision.role, decision.by))
+            found.add(decision.uid)
+        if objected.get(decision.role) == decision.uid:
+            found.add(decision.uid)
+    return found
+
+
+def tidy(draft: Draft, unsaid: Collection[str]) -> None:
+    """Drop what has no effect any more, but for the newest.
+
+    Args:
+        draft: Where they are kept.
+        unsaid: uids of the decisions whose own status does not say yet what became of them: these would be judged anew.
+    """
+    kept = with_effect(draft) | set(unsaid)
+    idle = [d for d in draft.decisions if d.uid not in kept]
+    dropped = {d.uid for d in idle[: max(len(idle) - RECENT, 0)]}
+    draft.decisions[:] = [d for d in draft.decisions if d.uid not in dropped]
+
+
+def has_room(draft: Draft, action: DecisionAction) -> bool:
+    """Return whether one more decision can be kept; what has no effect makes room."""
+    limit = MAX_DECISIONS if action is DecisionAction.CONTAIN else MAX_DECISIONS - RESERVED
+    if len(draft.decisions) < limit:
+        return True
+    kept = with_effect(draft, repeated=False)
+    oldest = next((d for d in draft.decisions if d.uid not in kept), None)
+    if oldest is not None:
+        draft.decisions.remove(oldest)
+    return oldest is not None
+
+
+def repeats(draft: Draft, action: DecisionAction, role: str, person: str) -> CountedDecision | None:
+    """Return what this person has said on this rung in this role already, in the same words of the API."""
+    about = (action, role, person, draft.rung.number)
+    return next((d for d in draft.decisions if d.counted and (d.action, d.role, d.by, d.rung) == about), None)

@@ -1,0 +1,196 @@
+"""Readings out of their time: too old to count, or ahead of what can have been observed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from riskladder.api.conditions import find
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.controller.caches.reading import received_at
+from riskladder.policy.signals.evaluate import evaluate
+from riskladder.policy.snapshot import Signal, pin
+
+from .builders import NOW, Scene, at, ladder, signal
+
+SPEC = ladder().spec
+assert SPEC is not None
+POLICY = pin(SPEC)
+
+LEEWAY = timedelta(seconds=2)
+
+
+def ready(scene: Scene) -> tuple[str, str, str]:
+    found = find(scene.signals[0].status.conditions, ConditionType.READY)
+    assert found is not None
+    return str(found.status), found.reason, found.message
+
+
+def reported(before: Signal, when: datetime, **readings: float) -> Signal:
+    """The signal with newer readings."""
+    return replace(before, spec=signal(at=when, **readings).spec, generation=before.generation + 1)
+
+
+# --- Too old ----------------------------------------------------------------------------------------------------------
+
+
+def test_reading_of_last_year_contains_nothing_and_says_why() -> None:
+    scene = Scene([signal(at=NOW - timedelta(days=365), bias=0.9)])
+    scene.run()
+    assert scene.escalations == []
+    status, reason, message = ready(scene)
+    assert (status, reason) == ("False", Reason.READING_TOO_OLD)
+    for part in ("ModelRiskSignal fairness", "spec.observedAt", "found 2025-11-24T12:00:00Z", "expected bias no older"):
+        assert part in message
+    assert [str(e.event) for e in scene.entries] == [Reason.READING_TOO_OLD]
+    scene.now = at(60 * 24)
+    assert scene.run() == []
+
+
+def test_age_is_that_at_the_first_look() -> None:
+    scene = Scene([signal(at=NOW - timedelta(days=6), drift=0.3)])
+    scene.run()
+    assert len(scene.escalations) == 1
+    scene.now = at(60 * 24 * 30)
+    scene.run()
+    assert ready(scene)[:2] == ("True", Reason.ACCEPTED)
+    assert scene.signals[0].status.tier == "moderate"
+
+
+def test_each_indicator_has_an_age_of_its_own() -> None:
+    def durable(spec: dict[str, Any]) -> None:
+        spec["indicators"][1]["maxAge"] = "90d"
+
+    scene = Scene([signal(at=NOW - timedelta(days=30), bias=0.9, drift=0.3)], ladders=[ladder(durable)])
+    scene.run()
+    assert [e.status.tier for e in scene.escalations] == ["moderate"]
+    assert "the other readings were used" in ready(scene)[2]
+
+
+def test_newer_reading_of_the_same_signal_counts() -> None:
+    scene = Scene([signal(at=NOW - timedelta(days=365), bias=0.9)])
+    scene.run()
+    scene.signals = [reported(scene.signals[0], at(1), bias=0.9)]
+    scene.now = at(2)
+    scene.run()
+    assert scene.reason(ConditionType.CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
+
+
+def test_what_a_person_observed_last_year_is_refused_and_stands_once_accepted() -> None:
+    scene = Scene([signal("raised", at=NOW - timedelta(days=365), manual="high")])
+    scene.run()
+    assert scene.escalations == []
+    assert ready(scene)[:2] == ("False", Reason.READING_TOO_OLD)
+
+    scene = Scene([signal("raised", at=NOW - timedelta(days=6), manual="moderate")])
+    scene.run()
+    scene.now = at(60 * 24 * 30)
+    scene.run()
+    assert ready(scene)[:2] == ("True", Reason.ACCEPTED)
+
+
+@given(st.timedeltas(timedelta(days=-400), timedelta(days=400)), st.floats(0, 1))
+def test_nothing_too_old_is_ever_counted(age: timedelta, value: float) -> None:
+    found = signal(at=NOW - age, bias=value)
+    verdict = evaluate(POLICY, [found], NOW)[found.uid]
+    if age > timedelta(days=7):
+        assert (verdict.usable, verdict.tier, verdict.observed) == (False, "", ())
+
+
+# --- Ahead ------------------------------------------------------------------------------------------------------------
+
+
+def test_monitor_whose_clock_is_ahead_undoes_no_resume() -> None:
+    scene = Scene([signal(at=at(4), bias=0.3)])
+    scene.run()
+    assert scene.reason(ConditionType.CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
+    scene.now = at(2)
+    scene.decide("Resume", "legal")
+    for minute in range(3, 12):
+        scene.now = at(minute)
+        scene.run()
+        assert scene.target is not None
+        assert scene.target.replicas == 3
+    assert len(scene.escalation.intents) == 1
+
+
+def test_reading_after_the_resume_contains_again() -> None:
+    scene = Scene([signal(at=at(4), bias=0.3)])
+    scene.run()
+    scene.now = at(2)
+    scene.decide("Resume", "legal")
+    scene.signals = [reported(scene.signals[0], at(7), bias=0.4)]
+    scene.now = at(3)
+    scene.run()
+    assert scene.target is not None
+    assert scene.target.replicas == 0
+
+
+def test_time_of_reception_survives_an_operator_that_has_seen_nothing() -> None:
+    early = replace(signal(at=at(4), bias=0.3), received_at=NOW)
+    verdict = evaluate(POLICY, [early], at(30))[early.uid]
+    assert verdict.observed[0].at == at(seconds=1)
+    assert verdict.observed[0].observed_at == at(4)
+
+
+@pytest.mark.parametrize("ahead", [4, 60, 60 * 24 * 30])
+def test_person_who_gives_a_date_ahead_undoes_no_resume(ahead: int) -> None:
+    scene = Scene([signal("raised", at=at(ahead), manual="high")])
+    scene.run()
+    assert scene.target is not None
+    assert scene.target.replicas == 0
+    scene.now = at(2)
+    assert scene.verdict(scene.decide("Resume", "legal")) == ("True", Reason.QUORUM_MET)
+    for minute in (3, 60, 60 * 24 * 31):
+        scene.now = at(minute)
+        scene.run()
+        assert scene.target.replicas == 3
+
+
+def test_reading_ahead_does_not_outrank_what_another_object_reports_later() -> None:
+    ahead = signal("first", at=at(4), bias=0.0)
+    scene = Scene([ahead])
+    scene.run()
+    scene.now = at(2)
+    scene.signals = [*scene.signals, signal("second", at=at(2), bias=0.3)]
+    scene.run()
+    assert scene.reason(ConditionType.CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
+
+
+@given(st.lists(st.tuples(st.integers(-240, 240), st.floats(0, 1)), min_size=1, max_size=8))
+def test_last_received_of_clocks_that_are_ahead_is_what_counts(reports: list[tuple[int, float]]) -> None:
+    """Each object is one report, a minute after the one before, from a clock that is so many seconds off."""
+    signals: list[Signal] = []
+    last = NOW - timedelta(hours=1)
+    for number, (skew, value) in enumerate(reports):
+        now = at(number)
+        stated = now + timedelta(seconds=skew)
+        signals.append(signal(f"r{number}", at=stated, bias=value))
+        verdicts = evaluate(POLICY, signals, now)
+        signals = [
+            replace(s, status=s.status.model_copy(update={"observed": verdicts[s.uid].observed})) for s in signals
+        ]
+        if min(stated, now + LEEWAY) > last:
+            last = min(stated, now + LEEWAY)
+            assert [o.value for o in verdicts[f"r{number}-uid"].observed] == [value]
+        for verdict in verdicts.values():
+            assert all(o.at <= now + LEEWAY for o in verdict.observed)
+
+
+def test_when_a_signal_was_received_is_what_managed_fields_say_of_its_time() -> None:
+    def entry(time: str, *fields: str) -> dict[str, Any]:
+        return {"manager": "m", "time": time, "fieldsV1": {"f:spec": {name: {} for name in fields}}}
+
+    entries = [
+        entry("2026-11-24T12:00:00Z", "f:observedAt"),
+        entry("2026-11-24T12:05:00Z", "f:observedAt", "f:readings"),
+        entry("2026-11-24T12:09:00Z", "f:model"),
+        {"manager": "riskladder", "time": "2026-11-24T12:10:00Z", "fieldsV1": {"f:status": {}}},
+    ]
+    assert received_at({"managedFields": entries}) == at(5)
+    assert received_at({}) is None
