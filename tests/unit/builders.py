@@ -24,7 +24,7 @@ from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.policy.containment.holds import with_holds
 from riskladder.policy.decide import decide
-from riskladder.policy.plan import Act, Entry, EscalationUpdate, Opening, Plan, Rising
+from riskladder.policy.plan import Effect, Entry, EscalationUpdate, Opening, Phase, Plan, Stop
 from riskladder.policy.snapshot import (
     Decision,
     Delivery,
@@ -39,13 +39,13 @@ from riskladder.policy.snapshot import (
     latest,
     settled_by,
 )
+from riskladder.workloads.companions import keda
 from riskladder.workloads.companions.suspend import Beside
 from riskladder.workloads.holding import Carried, read_carried
 from riskladder.workloads.model import Workload
 from riskladder.workloads.runtimes import deployment
 from riskladder.workloads.runtimes.deployment import DEPLOYMENT
 from riskladder.workloads.runtimes.replicas import read_pod
-from riskladder.workloads.safe_states.network_path import Outside
 
 Document = dict[str, Any]
 Edit = Callable[[Document], object]
@@ -334,27 +334,19 @@ class Scene:
         if plan.opening is not None:
             self.escalations.append(stored(plan.opening, uid=f"esc-{len(self.escalations) + 1}"))
             self._stamp(self.escalation)
-        if plan.rising is not None:
-            self._replace(risen(plan.rising))
+        if plan.noted is not None:
+            self._replace(written(plan.noted))
             self._stamp(self.escalation)
-        if plan.act is not None:
-            self.act(plan.act)
+        if plan.stop is not None:
+            self.act(plan.stop)
         for update in plan.escalations:
             self.entries.extend(update.entries)
             self._replace(written(update))
         for said in plan.decisions:
             judged = replace(said.decision, status=said.status)
             self.decisions = [judged if d.uid == judged.uid else d for d in self.decisions]
-        if plan.restoring is not None:
-            scaled_by(self, plan.restoring.replicas, "riskladder")
-        for write in plan.upkeep:
-            self._carry(write)
-        for switch in plan.switches:
-            seen = switch.seen
-            self.beside[seen.kind, seen.name] = replace(seen, suspended=switch.suspend)
-            self.switched.append((seen.name, switch.suspend))
-        if plan.rehearsal is not None:
-            self.rehearsals[(plan.rehearsal.escalation.uid, plan.rehearsal.intent.id)] = (self.now, "")
+        for effect in plan.effects:
+            self.effect(effect)
         for update in plan.signals:
             self.entries.extend(update.entries)
             mine = {s.name: s for s in self.signals} | {
@@ -362,7 +354,23 @@ class Scene:
             }
             self.signals = list(mine.values())
 
-    def act(self, act: Act) -> None:
+    def effect(self, effect: Effect) -> None:
+        """One further write: its patch is applied to what the scene has of the object."""
+        match effect.phase:
+            case Phase.RESTORE if effect.on_target:
+                scaled_by(self, int(set_to(effect, "/spec/replicas")), "riskladder")
+            case Phase.COMPANION:
+                seen = self.beside[effect.resource.kind, effect.name]
+                suspended = suspends(effect)
+                self.beside[seen.kind, seen.name] = replace(seen, suspended=suspended)
+                self.switched.append((seen.name, suspended))
+            case Phase.REHEARSE:
+                drill = next(e for e in self.escalations if e.name == effect.escalation)
+                self.rehearsals[drill.uid, drill.last_intent] = (self.now, effect.impossible)
+            case Phase.UPKEEP:
+                self._carry(effect)
+
+    def act(self, act: Stop) -> None:
         """The containment, proved at once."""
         assert self.target is not None
         if act.revision is not None:
@@ -376,7 +384,7 @@ class Scene:
             )
         self.hold(act)
 
-    def hold(self, act: Act) -> None:
+    def hold(self, act: Stop) -> None:
         """The target carries the hold of a containment."""
         assert self.target is not None
         assert act.hold is not None
@@ -391,7 +399,7 @@ class Scene:
         """Save what is intended and no more: so it is where the API server refuses what contains."""
         plan = decide(replace(self.snapshot(), obstacle="refused"), self.now)
         assert plan.opens
-        assert plan.act is None
+        assert plan.stop is None
         self.carry_out(plan)
 
     def acted(self) -> Plan:
@@ -412,7 +420,7 @@ class Scene:
             if (at := self.applied.get((escalation.name, intent.id))) is not None:
                 self.stamps.setdefault((escalation.uid, intent.id), Stamps(applied_at=at))
 
-    def _carry(self, write: Outside) -> None:
+    def _carry(self, write: Effect) -> None:
         """A hold is written on the target, or removed from it."""
         assert self.target is not None
         about = {"uid": self.target.uid, "resourceVersion": self.target.resource_version}
@@ -473,14 +481,20 @@ def scaled_by(scene: Scene, replicas: int, manager: str = "hpa") -> None:
     scene.target = replace(fresh, generation=9, observed_generation=9, replicas_set_by=manager)
 
 
+def set_to(effect: Effect, path: str) -> Any:
+    """What a patch puts at that path."""
+    return next(step["value"] for step in effect.body if step["op"] != "test" and step["path"] == path)
+
+
+def suspends(effect: Effect) -> bool:
+    """Whether the patch of a companion workload suspends it, or lets it run."""
+    value = effect.body[-1].get("value")
+    return value is True or value == keda.PAUSED or value == {keda.ANNOTATION: keda.PAUSED}
+
+
 def stored(opening: Opening, uid: str = "esc-1") -> Escalation:
     """The escalation as it is after the opening has been written."""
     return Escalation(opening.namespace, opening.name, uid, 1, opening.labels, opening.spec, EscalationStatus())
-
-
-def risen(rising: Rising) -> Escalation:
-    """The escalation as it is after a further intent has been noted."""
-    return replace(rising.escalation, status=rising.status, unsaved=())
 
 
 def written(update: EscalationUpdate) -> Escalation:

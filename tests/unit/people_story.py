@@ -22,7 +22,7 @@ from riskladder.api.tiers import Axis, ContainmentAction, Quorum, QuorumMember, 
 from riskladder.policy.containment import state
 from riskladder.policy.containment.drift import record_undone
 from riskladder.policy.decide import decide
-from riskladder.policy.plan import Act, DecisionUpdate, EscalationUpdate, Plan
+from riskladder.policy.plan import DecisionUpdate, EscalationUpdate, Phase, Plan, Stop
 from riskladder.policy.signals.evaluate import rank
 from riskladder.policy.snapshot import Decision, Delivery, Escalation, PolicyInForce, Signal
 from riskladder.policy.trail import SETTLE, after_close
@@ -182,13 +182,13 @@ class Story(Scene):
     def carry_out(self, plan: Plan) -> None:
         for update in plan.escalations:
             self._record(update)
-        if plan.restoring is not None:
-            self._may_restore(plan.restoring.escalation)
+        for effect in (e for e in plan.of(Phase.RESTORE) if e.on_target):
+            self._may_restore(next(e for e in self.escalations if e.name == effect.escalation))
         for said in plan.decisions:
             self._said_truly(said)
         super().carry_out(plan)
 
-    def act(self, act: Act) -> None:
+    def act(self, act: Stop) -> None:
         assert self.target is not None
         before = self.target
         if act.revision is not None:
@@ -202,7 +202,7 @@ class Story(Scene):
         self.hold(act)
         escalation = next((e for e in self.snapshot().open if e.name == act.escalation), None)
         if act.again and escalation is not None:
-            update = record_undone(escalation, act.intent, act.undone_by, self.now)
+            update = record_undone(escalation, act.intent, act.reverted_by, self.now)
             if update is not None:
                 self.carry_out(Plan(escalations=(update,)))
 

@@ -35,8 +35,8 @@ from riskladder.cluster.resources import (
 )
 from riskladder.controller import reconciler
 from riskladder.controller.caches.entries import IndexKey, LateDecisionKey
+from riskladder.controller.executor import NotContainable
 from riskladder.controller.metrics import Metrics
-from riskladder.controller.workload_writer import NotContainable
 from tests.trails import said
 from tests.unit.builders import KEY, NAMESPACE, Document
 

@@ -13,8 +13,8 @@ from riskladder.cluster.client import Client, Refused
 from riskladder.cluster.resources import REPLICASETS
 from riskladder.controller.caches.store import Store
 from riskladder.controller.caches.workloads import WorkloadCache
-from riskladder.controller.workload_writer import NotContainable, WorkloadWriter
-from riskladder.policy.plan import Settlement
+from riskladder.controller.executor import Executor, NotContainable
+from riskladder.policy.plan import Effect, Phase
 from riskladder.policy.snapshot import TargetKey
 from riskladder.workloads.model import Pod, Revision, Settling, Workload
 from riskladder.workloads.registry import Runtimes
@@ -237,15 +237,15 @@ def test_nothing_is_said_too_early_or_twice(facts: Workload, wanted: str | None)
 def test_second_write_comes_behind_the_stop_until_it_is_proved_and_again_for_the_breached_revision() -> None:
     scene = Scene([signal(bias=0.3)], target=target(rollout(2, stableRS="hash1"), 1, 2))
     first = scene.plan()
-    assert (first.act is not None, first.settlement) == (True, None)
+    assert (first.stop is not None, first.effects) == (True, ())
     scene.carry_out(first)
     scene.carry_out(scene.plan())
-    assert scene.plan().settlement is not None
+    assert follow_up(scene) is not None
 
-    def now(**changes: Any) -> Settlement | None:
+    def now(**changes: Any) -> Effect | None:
         assert scene.target is not None
         scene.target = replace(scene.target, **changes)
-        return scene.plan().settlement
+        return follow_up(scene)
 
     assert now(told=frozenset({"abort"})) is None
     scene.run()
@@ -260,12 +260,17 @@ def test_second_write_comes_behind_the_stop_until_it_is_proved_and_again_for_the
 def test_rollback_is_promoted_behind_its_write() -> None:
     scene = Scene([signal(bias=0.3)], target=target(rollout(2), 1, 2), ladders=[ladder(contain_by("Rollback"))])
     plan = scene.plan()
-    assert plan.act is not None
+    assert plan.stop is not None
     scene.intend()
     scene.target = target(rollout(1, stableRS="hash2"), 1, 2)
-    settlement = scene.plan().settlement
-    assert settlement is not None
-    assert settlement.write.patch[-1]["path"] == "/status/promoteFull"
+    effect = follow_up(scene)
+    assert effect is not None
+    assert effect.body[-1]["path"] == "/status/promoteFull"
+
+
+def follow_up(scene: Scene) -> Effect | None:
+    """The second write of its containment, if one is due."""
+    return next(iter(scene.plan().of(Phase.FOLLOW_UP)), None)
 
 
 class Stub:
@@ -275,10 +280,10 @@ class Stub:
         self.patched: list[str | None] = []
         self.refuses = False
 
-    async def json_patch(self, resource: Any, *where: Any, subresource: str | None = None) -> Document:
+    async def request(self, method: str, path: str, **about: Any) -> Document:
         if self.refuses:
-            raise Refused(422, "Invalid", "a test failed", verb="patch", resource=resource.title, where="scorer")
-        self.patched.append(subresource)
+            raise Refused(422, "Invalid", "a test failed", verb="patch", resource=about["resource"], where="scorer")
+        self.patched.append(path.rpartition("/")[2])
         return {}
 
     async def get(self, *where: Any) -> Document:
@@ -288,16 +293,16 @@ class Stub:
 async def test_second_write_that_is_not_kept_is_not_made_over_and_over() -> None:
     scene = Scene([signal(bias=0.3)], target=target(rollout(2, stableRS="hash1"), 1, 2))
     scene.carry_out(scene.acted())
-    settlement, stub = scene.plan().settlement, Stub()
-    assert settlement is not None
-    writer = WorkloadWriter(cast(Client, stub), Store(lambda key, urgent: None, Runtimes(["argo-rollouts"])))
+    effect, stub = follow_up(scene), Stub()
+    assert effect is not None
+    executor = Executor(cast(Client, stub), Store(lambda key, urgent: None, Runtimes(["argo-rollouts"])))
     key = TargetKey("models", "Rollout", "scorer")
     stub.refuses = True
     with pytest.raises(NotContainable):  # nothing has changed: it is refused, and not stale
-        await writer.settle(key, scene.snapshot(), settlement)
+        await executor.follow_up(key, effect)
     stub.refuses = False
-    assert await writer.settle(key, scene.snapshot(), settlement) == 0
-    assert 0 < await writer.settle(key, scene.snapshot(), settlement) <= 2
+    assert await executor.follow_up(key, effect) == 0
+    assert 0 < await executor.follow_up(key, effect) <= 2
     assert stub.patched == ["status"]
 
 

@@ -40,12 +40,12 @@ def test_undone_containment_is_done_again_and_names_who() -> None:
     scene = contained()
     scaled_by(scene, 3, "argocd")
     plan = scene.plan()
-    assert plan.rising is None, "no new intent: it is the same containment"
-    assert plan.act is not None
-    assert (plan.act.again, plan.act.undone_by, plan.act.intent.id) == (True, "argocd", 1)
+    assert plan.noted is None, "no new intent: it is the same containment"
+    assert plan.stop is not None
+    assert (plan.stop.again, plan.stop.reverted_by, plan.stop.intent.id) == (True, "argocd", 1)
     scene.carry_out(plan)
     for total in (1, 2):
-        update = record_undone(scene.escalation, plan.act.intent, "argocd", at(total))
+        update = record_undone(scene.escalation, plan.stop.intent, "argocd", at(total))
         assert update is not None
         assert [e.key for e in update.entries] == [f"undone/1/{total}"]
         assert update.entries[0].detail["fieldManager"] == "argocd"
@@ -65,8 +65,8 @@ def test_containment_undone_after_a_restart_is_known_to_have_been_done() -> None
     scene.stamps = {}
     scaled_by(scene, 5, "hpa")
     plan = scene.plan()
-    assert plan.act is not None
-    assert (plan.rising, plan.act.again, plan.act.undone_by) == (None, True, "hpa")
+    assert plan.stop is not None
+    assert (plan.noted, plan.stop.again, plan.stop.reverted_by) == (None, True, "hpa")
 
 
 def test_undoing_by_more_hands_than_are_listed_is_not_laid_on_anybody_else() -> None:
@@ -213,10 +213,10 @@ def without_hash(version: int) -> Revision:
 def test_rollback_goes_to(signals: Sequence[Signal], history: Sequence[int], version: int) -> None:
     scene = Scene(signals, target=workload(3, history=history), ladders=[ladder(contain_by("Rollback"))])
     plan = scene.plan()
-    assert plan.act is not None
-    assert plan.act.revision is not None
-    assert (plan.act.action, plan.act.revision.hash) == (ContainmentAction.ROLLBACK, f"hash{version}")
-    assert plan.act.intent.pod_template_hash == f"hash{version}"
+    assert plan.stop is not None
+    assert plan.stop.revision is not None
+    assert (plan.stop.action, plan.stop.revision.hash) == (ContainmentAction.ROLLBACK, f"hash{version}")
+    assert plan.stop.intent.pod_template_hash == f"hash{version}"
     scene.run()
     assert scene.reason(CONTAINED) == ("True", Reason.ROLLED_BACK)
 
@@ -235,17 +235,17 @@ def test_rollback_goes_to(signals: Sequence[Signal], history: Sequence[int], ver
 def test_impossible_rollback_scales_to_zero_and_says_why(target: Workload, why: str, if_impossible: str) -> None:
     scene = Scene([HIGH], target=target, ladders=[ladder(contain_by("Rollback", ifImpossible=if_impossible))])
     plan = scene.plan()
-    assert plan.act is not None
-    assert (plan.act.action, plan.act.intent.reason) == ("ScaleToZero", Reason.ROLLBACK_IMPOSSIBLE)
-    assert why in plan.act.intent.message
-    assert plan.act.lock == "ScaleToZero", "the lock is that of what is really done"
+    assert plan.stop is not None
+    assert (plan.stop.action, plan.stop.intent.reason) == ("ScaleToZero", Reason.ROLLBACK_IMPOSSIBLE)
+    assert why in plan.stop.intent.message
+    assert plan.stop.lock == "ScaleToZero", "the lock is that of what is really done"
 
 
 @pytest.mark.parametrize("action", ["Fallback", "Isolate"])
 def test_action_that_a_deployment_does_not_have_scales_to_zero(action: str) -> None:
     plan = Scene([HIGH], ladders=[ladder(contain_by(action))]).plan()
-    assert plan.act is not None
-    assert (plan.act.action, plan.act.intent.reason) == ("ScaleToZero", Reason.ACTION_NOT_SUPPORTED)
+    assert plan.stop is not None
+    assert (plan.stop.action, plan.stop.intent.reason) == ("ScaleToZero", Reason.ACTION_NOT_SUPPORTED)
 
 
 def test_revision_deployed_between_evidence_and_rollback_is_the_quarantined_one() -> None:
@@ -303,9 +303,9 @@ def test_another_template_in_place_of_the_one_gone_back_to_is_undoing_it() -> No
     scene = contained(action="Rollback")
     scene.target = workload(3, history=(1, 2, 3), template_set_by="helm")
     plan = scene.plan()
-    assert plan.act is not None
-    assert plan.act.revision is not None
-    assert (plan.act.again, plan.act.undone_by, plan.act.revision.hash) == (True, "helm", "hash1")
+    assert plan.stop is not None
+    assert plan.stop.revision is not None
+    assert (plan.stop.again, plan.stop.reverted_by, plan.stop.revision.hash) == (True, "helm", "hash1")
 
 
 def test_known_good_is_the_revision_that_was_read_at_baseline() -> None:
@@ -346,9 +346,9 @@ def test_lasting_fight_enters_the_next_rung_and_is_told_on_the_first_and_every_t
         scene.now = at(seconds=number)
         scaled_by(scene, 3, "argocd")
         plan = scene.plan()
-        assert plan.act is not None
+        assert plan.stop is not None
         scene.carry_out(plan)
-        update = record_undone(scene.escalation, plan.act.intent, "argocd", scene.now)
+        update = record_undone(scene.escalation, plan.stop.intent, "argocd", scene.now)
         assert update is not None
         scene.escalations = [written(update)]
         scene.run()
@@ -385,11 +385,11 @@ def test_model_that_was_at_zero_and_is_raised_has_been_undone() -> None:
     assert scene.reason(CONTAINED) == ("True", Reason.ALREADY_AT_ZERO)
     scaled_by(scene, 5, "rival")
     plan = scene.plan()
-    assert plan.rising is None, "not on fresh evidence: the 5 of a rival are nothing to be restored"
-    assert plan.act is not None
-    assert (plan.act.again, plan.act.undone_by) == (True, "rival")
+    assert plan.noted is None, "not on fresh evidence: the 5 of a rival are nothing to be restored"
+    assert plan.stop is not None
+    assert (plan.stop.again, plan.stop.reverted_by) == (True, "rival")
     scene.carry_out(plan)
-    update = record_undone(scene.escalation, plan.act.intent, "rival", scene.now)
+    update = record_undone(scene.escalation, plan.stop.intent, "rival", scene.now)
     assert update is not None
     assert update.entries[0].event is Reason.CONTAINED_AGAIN
 
@@ -398,7 +398,7 @@ def test_lock_passes_to_the_next_escalation_of_a_recreated_target() -> None:
     scene = contained()
     assert scene.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero"
     scene.target = workload(uid="another-uid", replicas=0, template_set_by="kubectl-create")
-    act = scene.plan().act
+    act = scene.plan().stop
     assert act is not None
     assert act.lock == "ScaleToZero"
 

@@ -52,7 +52,7 @@ def test_moderate_breach_opens_without_touching_the_model() -> None:
     scene = Scene([MODERATE])
     plan = scene.plan()
     assert plan.opening is not None
-    assert (plan.act, plan.opening.spec.intent) == (None, None)
+    assert (plan.stop, plan.opening.spec.intent) == (None, None)
     assert dict(plan.opening.labels) == {LABEL_LADDER: "credit", LABEL_TIER: "moderate"}
     scene.run()
     assert scene.trail() == ["opened"]
@@ -62,13 +62,13 @@ def test_moderate_breach_opens_without_touching_the_model() -> None:
 def test_high_breach_is_contained_by_one_write_that_says_why_and_opens_from_that() -> None:
     scene = Scene([HIGH], now=at(2))
     plan = scene.plan()
-    assert (plan.opening, plan.rising) == (None, None), "one write stops the model: nothing comes before it"
-    assert plan.act is not None
-    assert plan.act.hold is not None
+    assert (plan.opening, plan.noted) == (None, None), "one write stops the model: nothing comes before it"
+    assert plan.stop is not None
+    assert plan.stop.hold is not None
     assert not plan.has_trail, "the trail waits until the API server has acknowledged the act"
     opening = scene.acted().opening
     assert opening is not None
-    assert (opening.name, plan.act.lock) == (plan.act.hold.escalation, "ScaleToZero")
+    assert (opening.name, plan.stop.lock) == (plan.stop.hold.escalation, "ScaleToZero")
     assert scene.plan() == scene.plan()
     spec = opening.spec
     assert dict(opening.labels) == {LABEL_LADDER: "credit", LABEL_TIER: "high", LABEL_CONTAINMENT: "ScaleToZero"}
@@ -78,12 +78,12 @@ def test_high_breach_is_contained_by_one_write_that_says_why_and_opens_from_that
     assert (spec.evidence.replicas, spec.evidence.pod_template_hash, spec.evidence.revision) == (3, "hash2", "2")
     assert (spec.evidence.ready_endpoints, spec.evidence.taken_at) == (3, at(2))
     assert [(i.container, i.image_id) for i in spec.evidence.images] == [("server", "scorer@sha256:2")]
-    assert (plan.act.intent, plan.act.action, plan.act.tier_rank) == (spec.intent, "ScaleToZero", 1000)
+    assert (plan.stop.intent, plan.stop.action, plan.stop.severity) == (spec.intent, "ScaleToZero", 1000)
 
 
 def test_without_lock_there_is_no_lock_label() -> None:
     scene = Scene([HIGH], ladders=[ladder(contain_by("ScaleToZero", lock=False))])
-    act = scene.plan().act
+    act = scene.plan().stop
     assert act is not None
     assert act.lock == ""
     opening = scene.acted().opening
@@ -126,8 +126,8 @@ def test_episodes_of_one_target_have_names_of_their_own() -> None:
 def test_rising_appends_an_intent_with_evidence_and_the_lock() -> None:
     scene = risen()
     plan = scene.plan()
-    assert (plan.opening, plan.rising) == (None, None)
-    assert plan.act is not None
+    assert (plan.opening, plan.noted) == (None, None)
+    assert plan.stop is not None
     intent = scene.raised()
     assert (intent.id, intent.tier, intent.intended_at) == (1, "high", at(5))
     assert intent.signal is not None
@@ -180,7 +180,7 @@ def test_ladder_edited_while_open_is_not_the_policy_of_the_escalation() -> None:
     scene = risen()
     looser = ladder(lambda s: s["tiers"][1]["triggers"][0].update(above=0.9), generation=2)
     scene.ladders = [looser]
-    assert scene.plan().act is not None, "0.3 is high under the policy it was opened under"
+    assert scene.plan().stop is not None, "0.3 is high under the policy it was opened under"
     assert scene.escalation.spec.ladder.generation == 1
 
 
@@ -197,7 +197,7 @@ def test_signal_deleted_in_mid_escalation_restores_nothing() -> None:
     scene = Scene([HIGH])
     scene.intend()  # the act is refused
     scene.signals = []
-    assert scene.plan().act is not None
+    assert scene.plan().stop is not None
     scene.run()
     assert scene.target is not None
     assert scene.target.replicas == 0
@@ -206,7 +206,7 @@ def test_signal_deleted_in_mid_escalation_restores_nothing() -> None:
 
 def test_suspended_ladder_opens_and_does_nothing_until_it_acts() -> None:
     scene = Scene([HIGH], ladders=[ladder(lambda s: s.update(suspended=True))])
-    assert all(plan.act is None for plan in scene.run())
+    assert all(plan.stop is None for plan in scene.run())
     assert scene.escalation.intents == ()
     assert scene.reason(CONTAINED) == ("False", Reason.LADDER_SUSPENDED)
     scene.ladders = [ladder(generation=2)]
@@ -219,9 +219,9 @@ def test_ladder_suspended_between_intent_and_act_holds_the_act() -> None:
     scene = Scene([HIGH])
     scene.intend()
     scene.ladders = [ladder(lambda s: s.update(suspended=True), generation=2)]
-    assert all(plan.act is None for plan in scene.run())
+    assert all(plan.stop is None for plan in scene.run())
     scene.ladders = [ladder(generation=3)]
-    assert scene.plan().act is not None
+    assert scene.plan().stop is not None
 
 
 # --- The target changes meanwhile -------------------------------------------------------------------------------------
@@ -269,9 +269,9 @@ def test_breach_of_a_recreated_target_is_not_a_rise_of_the_old_escalation() -> N
 def test_model_at_zero_already_is_left_alone_with_nothing_to_restore() -> None:
     scene = Scene([HIGH], target=workload(replicas=0))
     held, *others = scene.run()
-    assert held.act is not None
-    assert held.act.intent.reason == Reason.ALREADY_AT_ZERO, "it is held, and nothing about it is changed"
-    assert all(plan.act is None for plan in others)
+    assert held.stop is not None
+    assert held.stop.intent.reason == Reason.ALREADY_AT_ZERO, "it is held, and nothing about it is changed"
+    assert all(plan.stop is None for plan in others)
     assert scene.reason(CONTAINED) == ("True", Reason.ALREADY_AT_ZERO)
     status = scene.escalation.status
     assert (status.restore, status.containments[0].applied_at) == (None, None)

@@ -29,7 +29,7 @@ FOREIGN = st.text(max_size=60).flatmap(lambda text: st.integers(0, 60).map(lambd
 def opened(scene: Scene) -> Opening:
     """Contain, and return the Escalation that is saved of it."""
     plan = scene.plan()
-    assert plan.act is not None, "it is not contained"
+    assert plan.stop is not None, "it is not contained"
     opening = scene.acted().opening
     assert opening is not None
     document = {
@@ -60,7 +60,7 @@ def test_container_of_kserve_whose_name_is_no_dns_label_is_stopped() -> None:
         "status": {},
     }
     plan = Scene([signal(bias=0.3)], target=INFERENCESERVICE.read(stored)).plan()
-    assert plan.act is not None
+    assert plan.stop is not None
 
 
 def test_many_policies_of_others_do_not_keep_a_model_running_that_cannot_be_isolated() -> None:
@@ -75,9 +75,9 @@ def test_many_policies_of_others_do_not_keep_a_model_running_that_cannot_be_isol
     )
     scene = Scene([signal(bias=0.3)], target=found, ladders=[ladder(contain_by("Isolate"))])
     plan = scene.plan()
-    assert plan.act is not None
-    assert plan.act.intent.reason == Reason.ISOLATE_IMPOSSIBLE
-    assert len(plan.act.intent.message) <= 1024
+    assert plan.stop is not None
+    assert plan.stop.intent.reason == Reason.ISOLATE_IMPOSSIBLE
+    assert len(plan.stop.intent.message) <= 1024
 
 
 @given(st.lists(st.tuples(FOREIGN, FOREIGN, FOREIGN), max_size=40), FOREIGN)

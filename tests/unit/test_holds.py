@@ -22,7 +22,7 @@ UID = "target-uid"
 
 
 def hold(**changes: Any) -> Hold:
-    act = Scene([signal(bias=0.3)]).plan().act
+    act = Scene([signal(bias=0.3)]).plan().stop
     assert act is not None
     assert act.hold is not None
     return act.hold.model_copy(update={"uid": UID, **changes})
@@ -126,8 +126,8 @@ def test_what_is_raised_before_its_escalation_is_there_is_contained_again_first(
     scaled_by(scene, 3)
     scene.target = replace(scene.target, carried=carried, replicas_set_by="keda")
     plan = scene.plan()
-    assert plan.act is not None
-    assert (plan.opening, plan.act.again, plan.act.undone_by) == (None, True, "keda")
+    assert plan.stop is not None
+    assert (plan.opening, plan.stop.again, plan.stop.reverted_by) == (None, True, "keda")
     assert isinstance(adopted(scene.snapshot()), Opening), "and its Escalation waits no longer for that"
     assert decide(scene.snapshot(), scene.now, urgent=False).opening is not None
     scene.carry_out(plan)
@@ -139,16 +139,16 @@ def test_write_that_was_refused_is_tried_without_what_it_carries() -> None:
     scene = Scene([signal(bias=0.3)])
     scene.intend()
     plan = decide(replace(scene.snapshot(), obstacle="metadata.annotations: Too long"), scene.now)
-    assert plan.act is not None
-    assert plan.act.hold is None
+    assert plan.stop is not None
+    assert plan.stop.hold is None
     again = decide(scene.snapshot(), scene.now)
-    assert again.act is not None
-    assert again.act.hold is not None
+    assert again.stop is not None
+    assert again.stop.hold is not None
 
 
 def test_escalation_of_a_target_that_was_created_again_in_the_gap_is_opened_all_the_same() -> None:
     scene = Scene([signal(bias=0.3)])
-    act = scene.plan().act
+    act = scene.plan().stop
     assert act is not None
     scene.target = workload(uid="another-uid")
     snapshot = replace(scene.snapshot(), pending=act.hold, pending_policy=act.policy)

@@ -22,7 +22,7 @@ from riskladder.api.tiers import Axis, Tier
 from riskladder.policy.containment import hold
 from riskladder.policy.containment.drift import record_undone
 from riskladder.policy.decide import decide
-from riskladder.policy.plan import Plan
+from riskladder.policy.plan import Effect, Phase, Plan
 from riskladder.policy.signals.groups import judge
 from riskladder.policy.trail import Trail, write_trail
 from riskladder.workloads.holding import held_by, read_carried
@@ -38,7 +38,7 @@ from riskladder.workloads.safe_states.isolate import (
     prove,
     read_policy,
 )
-from riskladder.workloads.safe_states.network_path import Left, Outside, Unsupported, Way
+from riskladder.workloads.safe_states.network_path import Left, ObjectWrite, Unsupported, Way
 from tests.unit.builders import Document, Scene, at, carrying, contain_by, ladder, scaled_by, signal, workload
 
 CONTAINED = ConditionType.CONTAINED
@@ -97,12 +97,12 @@ def test_pods_are_told_by_the_selector_or_by_their_labels() -> None:
 def test_policy_is_made_put_right_and_deleted() -> None:
     found = choose(scorer(), "drill")
     assert isinstance(found, Way)
-    act = Scene([signal(bias=0.3)]).plan().act
+    act = Scene([signal(bias=0.3)]).plan().stop
     assert act is not None
     assert act.hold is not None
     why = act.hold.model_copy(update={"escalation": "drill"})
     made = isolate(scorer(), found.through, why, "Isolate")
-    assert isinstance(made, Outside)
+    assert isinstance(made, ObjectWrite)
     assert (made.verb, made.name) == ("create", "riskladder-drill")
     assert made.body["spec"] == policy()["spec"]
     assert made.body["metadata"]["labels"] == {
@@ -118,13 +118,13 @@ def test_policy_is_made_put_right_and_deleted() -> None:
         changed = policy(**change)
         assert not prove(scorer(changed), found.through).applied
         right = isolate(scorer(changed), found.through, why, "Isolate")
-        assert isinstance(right, Outside)
+        assert isinstance(right, ObjectWrite)
         after = jsonpatch.apply_patch(changed, json.loads(json.dumps(right.body)))
         assert after["spec"] == policy()["spec"]
         assert held_by(read_carried(after["metadata"]), "riskladder-drill-uid") is not None
         assert isinstance(give_back(scorer(changed), found.through), Left)
     back = give_back(scorer(policy()), found.through)
-    assert back == Outside(
+    assert back == ObjectWrite(
         NETWORKPOLICIES,
         "riskladder-drill",
         "delete",
@@ -151,12 +151,13 @@ class Street(Scene):
     def carry_out(self, plan: Plan) -> None:
         kept = self.target
         super().carry_out(plan)
-        if plan.restoring is not None and self.target and kept:
+        if any(e.on_target for e in plan.of(Phase.RESTORE)) and self.target and kept:
             self.target = replace(self.target, around=kept.around, selector=kept.selector)
-        for lifting in plan.liftings:
-            self.write(lifting.write)
+        for effect in plan.of(Phase.RESTORE):
+            if not effect.on_target:
+                self.write(effect)
 
-    def _carry(self, write: Outside) -> None:
+    def _carry(self, write: Effect) -> None:
         if write.resource.kind in (SERVICES.kind, NETWORKPOLICIES.kind):
             self.write(write)
         else:
@@ -169,14 +170,11 @@ class Street(Scene):
             if self.target and kept:
                 self.target = replace(self.target, around=kept.around, selector=kept.selector)
             return
-        assert self.target is not None
-        assert act.hold is not None
-        write = hold.outside(self.target, act.intent, act.hold, act.lock)
-        assert isinstance(write, Outside), write
-        self.write(write)
+        assert isinstance(act.effect, Effect), act.effect
+        self.write(act.effect)
         self.hold(act)
 
-    def write(self, write: Outside) -> None:
+    def write(self, write: Effect) -> None:
         assert self.target is not None
         assert self.target.around is not None
         place, outlets = (write.resource.kind, write.name), dict(self.target.around.outlets)
@@ -263,8 +261,8 @@ def test_undone_it_is_put_right_and_named() -> None:
     scene = street("Fallback")
     scene.change(replace(read_service(SERVICE), set_by="argocd"))
     plan = scene.plan()
-    assert plan.act is not None
-    assert (plan.act.again, plan.act.undone_by) == (True, "argocd")
+    assert plan.stop is not None
+    assert (plan.stop.again, plan.stop.reverted_by) == (True, "argocd")
     scene.run()
     assert scene.selector == RULES
 
@@ -318,9 +316,9 @@ def test_fallback_under_a_stop_that_somebody_switches_back_is_seen_recorded_and_
     ]
     scene.change(replace(read_service(SERVICE), set_by="helm"))
     snapshot = scene.snapshot()
-    act = decide(snapshot, scene.now).act
+    act = decide(snapshot, scene.now).stop
     assert act is not None
-    assert (act.action, act.again, act.undone_by) == ("Fallback", True, "helm")
+    assert (act.action, act.again, act.reverted_by) == ("Fallback", True, "helm")
     broken = write_trail(snapshot, judge(snapshot, scene.now), scene.escalation, scene.now)
     assert isinstance(broken, Trail)
     for kind in (CONTAINED, ConditionType.CONTAINMENT_HOLDS):
@@ -329,7 +327,7 @@ def test_fallback_under_a_stop_that_somebody_switches_back_is_seen_recorded_and_
         assert found.status == "False"
     scene.run()
     assert scene.selector == RULES
-    update = record_undone(scene.escalation, act.intent, act.undone_by, scene.now)
+    update = record_undone(scene.escalation, act.intent, act.reverted_by, scene.now)
     assert update is not None
     assert [(c.axis, sum(u.count for u in c.undone)) for c in update.status.containments] == [
         (Axis.WORKLOAD, 0),

@@ -15,11 +15,12 @@ from riskladder.api.escalation import MAX_COMPANIONS
 from riskladder.api.reasons import Reason
 from riskladder.policy.containment import companions
 from riskladder.policy.decide import decide
+from riskladder.policy.plan import Phase
 from riskladder.workloads.companions import keda
 from riskladder.workloads.companions.suspend import Beside
 from riskladder.workloads.runtimes.deployment import DEPLOYMENT
 from riskladder.workloads.runtimes.statefulset import STATEFULSET
-from tests.unit.builders import Document, Scene, contain_by, contained, ladder, signal, workload
+from tests.unit.builders import Document, Scene, contain_by, contained, ladder, signal, suspends, workload
 
 words = st.text("abcdef", min_size=1, max_size=4)
 
@@ -112,11 +113,11 @@ def test_what_scales_a_stopped_model_is_on_record_before_it_is_paused(value: str
     scene = contained()
     scene.beside = {("ScaledObject", "scorer"): seen_as(value)}
     first = scene.plan()
-    assert not first.switches
+    assert not first.of(Phase.COMPANION)
     scene.carry_out(first)
     assert noted(scene) == [("scorer", False, value)]
-    [switch] = scene.plan().switches
-    assert switch.suspend
+    [switch] = scene.plan().of(Phase.COMPANION)
+    assert suspends(switch)
     scene.run()
     assert (scene.switched, noted(scene)) == ([("scorer", True)], [("scorer", False, value)])
     assert scene.events().count(Reason.ALSO_SUSPENDED) == 1
@@ -139,7 +140,7 @@ def test_what_is_given_back_is_what_stood_there() -> None:
     scene.escalations = [replace(escalation, status=status)]
     scene.beside = {("ScaledObject", "scorer"): seen_as("0")}
     switched = list(companions.switches(scene.snapshot()))
-    assert [(s.suspend, s.value) for s in switched] == [(False, "3")]
+    assert [s.body[-1]["value"] for s in switched] == ["3"]
 
 
 def test_what_was_paused_before_stays_so() -> None:

@@ -267,7 +267,7 @@ def test_containment_that_is_not_proved_in_time_enters_the_next_rung() -> None:
     found.now = at(3)
     for _ in range(3):
         plan = found.plan()
-        if plan.act is not None:
+        if plan.stop is not None:
             plan = decide(found.snapshot(), found.now, urgent=False)
         found.carry_out(plan)
     assert found.escalation.status.tier == "high"

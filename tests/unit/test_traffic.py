@@ -21,7 +21,7 @@ from riskladder.workloads.network import HTTPROUTES, SERVICES, Around, selects
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.results import Impossible
 from riskladder.workloads.safe_states.fallback import choose, divert, give_back, prove, read_route, read_service
-from riskladder.workloads.safe_states.network_path import Left, Outside, Unsupported, Way
+from riskladder.workloads.safe_states.network_path import Left, ObjectWrite, Unsupported, Way
 from tests.unit.builders import KEY, Document, Scene, contain_by, deployment_object, ladder, signal, workload
 
 CREATED = "2026-11-24T06:00:00Z"
@@ -64,7 +64,7 @@ def scorer(obj: Document, **more: Any) -> Workload:
 
 
 def applied(obj: Document, write: object) -> Document:
-    assert isinstance(write, Outside), write
+    assert isinstance(write, ObjectWrite), write
     assert write.verb == "patch"
     assert write.body[0] == {"op": "test", "path": "/metadata/uid", "value": obj["metadata"]["uid"]}
     found: Document = jsonpatch.apply_patch(obj, json.loads(json.dumps(write.body)))

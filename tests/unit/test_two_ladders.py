@@ -156,7 +156,7 @@ def test_both_breach_at_once_and_the_safest_state_comes_first() -> None:
     ladders = [ladder(contain_by("Rollback")), ladder(privacy(), name="privacy")]
     signals = [signal(bias=0.3), signal("leak", source="dlp", ladder="privacy", leak=0.9)]
     found = Scene(signals, target=workload(labels=BOTH), ladders=ladders)
-    act = found.plan().act
+    act = found.plan().stop
     assert act is not None
     assert (act.action, act.hold and act.hold.ladder.name) == ("ScaleToZero", "privacy")
     found.run()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import Reason
 from riskladder.policy.containment.companions import switches
-from riskladder.policy.containment.further import raise_escalation, rising
+from riskladder.policy.containment.further import noted_first, raise_escalation
 from riskladder.policy.containment.hold import carry_out, settle
 from riskladder.policy.containment.holds import (
     adopted,
@@ -24,8 +24,9 @@ from riskladder.policy.containment.opening import openings
 from riskladder.policy.containment.others import lock_of, place_of
 from riskladder.policy.containment.resume import liftings, restoring
 from riskladder.policy.containment.state import NO_WRITE
+from riskladder.policy.containment.writes import with_write
 from riskladder.policy.drills import open_drill, rehearsal
-from riskladder.policy.plan import Act, DecisionUpdate, EscalationUpdate, Opening, Plan, SignalUpdate
+from riskladder.policy.plan import DecisionUpdate, Effect, EscalationUpdate, Opening, Plan, SignalUpdate, Stop
 from riskladder.policy.signals.evaluate import rank
 from riskladder.policy.signals.groups import Judgement, judge
 from riskladder.policy.signals.status import update_signal
@@ -48,10 +49,14 @@ def decide(snapshot: Snapshot, now: datetime, *, urgent: bool = True) -> Plan:
             meanwhile.
     """
     snapshot = with_holds(snapshot)
+    return with_write(snapshot, _decide(snapshot, now, urgent=urgent))
+
+
+def _decide(snapshot: Snapshot, now: datetime, *, urgent: bool) -> Plan:
     judgement = judge(snapshot, now)
     wake = _next_change(snapshot, judgement)
     if urgent and (again := reverted(snapshot)) is not None:
-        return Plan(act=again, wake_at=wake)
+        return Plan(stop=again, wake_at=wake)
     if (opening := adopted(snapshot)) is not None:
         return Plan(opening=opening, wake_at=wake)
     if urgent and (plan := _containment(snapshot, judgement, now)):
@@ -67,7 +72,7 @@ def _containment(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Pla
     plans = [plan for e in snapshot.open if (plan := _further(snapshot, judgement, e, now)) is not None]
     plans += [_open_with(snapshot, opening, act) for opening, act in openings(snapshot, judgement, now)]
     if plans:
-        return max(plans, key=lambda plan: (plan.act.action.strength, plan.act.tier_rank) if plan.act else (0, 0))
+        return max(plans, key=lambda plan: (plan.stop.action.strength, plan.stop.severity) if plan.stop else (0, 0))
     drill = open_drill(snapshot, judgement, now)
     return Plan(opening=drill) if drill is not None else None
 
@@ -77,41 +82,41 @@ def _further(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, n
     if (raised := raise_escalation(snapshot, judgement, escalation, now)) is not None:
         return _raise_with(snapshot, escalation, *raised)
     act = carry_out(snapshot, escalation)
-    return Plan(act=act) if act is not None else None
+    return Plan(stop=act) if act is not None else None
 
 
-def _open_with(snapshot: Snapshot, opening: Opening, act: Act | None) -> Plan:
+def _open_with(snapshot: Snapshot, opening: Opening, act: Stop | None) -> Plan:
     """Return the act alone, with a hold from which the Escalation is opened; the Escalation first where that cannot be.
 
     Of some kinds only the scale is written. And where the write has been refused, people must hear of that, so that the
     Escalation waits for it no longer.
     """
     if act is None or not _says_why(snapshot, act):
-        return Plan(opening=opening, act=_after_saving(snapshot, act))
+        return Plan(opening=opening, stop=_after_saving(snapshot, act))
     own = act.intent if LABEL_CONTAINMENT in opening.labels else None
     lock = lock_of(snapshot, place_of(act.intent), own=own)
-    return Plan(act=with_hold(replace(act, policy=opening.spec.policy), of_opening(opening, act.intent), lock=lock))
+    return Plan(stop=with_hold(replace(act, policy=opening.spec.policy), of_opening(opening, act.intent), lock=lock))
 
 
-def _raise_with(snapshot: Snapshot, escalation: Escalation, act: Act, lock: bool) -> Plan:
+def _raise_with(snapshot: Snapshot, escalation: Escalation, act: Stop, lock: bool) -> Plan:
     """Return the act alone, with the hold of a further intent; the intent first where nothing can carry it."""
     policy, known = escalation.spec.policy, escalation.labels.get(LABEL_TIER, "")
     tier = max((known, act.intent.tier), key=lambda name: rank(policy, name))
     hold = of_escalation(escalation, act.intent, tier) if _says_why(snapshot, act) else None
     if hold is None:
-        return Plan(rising=rising(escalation, act.intent), act=_after_saving(snapshot, act))
+        return Plan(noted=noted_first(escalation, act.intent), stop=_after_saving(snapshot, act))
     place = place_of(act.intent)
-    return Plan(act=with_hold(act, hold, lock=lock_of(snapshot, place, own=act.intent if lock else None)))
+    return Plan(stop=with_hold(act, hold, lock=lock_of(snapshot, place, own=act.intent if lock else None)))
 
 
-def _says_why(snapshot: Snapshot, act: Act) -> bool:
+def _says_why(snapshot: Snapshot, act: Stop) -> bool:
     """Return whether there is a write that contains, and it can say why in the same instant."""
     if act.intent.reason == Reason.ALREADY_CONTAINED:
         return False
     return snapshot.target is not None and not snapshot.obstacle and is_carried(snapshot.target, act.intent)
 
 
-def _after_saving(snapshot: Snapshot, act: Act | None) -> Act | None:
+def _after_saving(snapshot: Snapshot, act: Stop | None) -> Stop | None:
     """Return the act that follows once it is saved why: none where nothing is left to do, or it was refused."""
     is_done = act is not None and act.intent.reason in NO_WRITE
     return None if is_done or snapshot.obstacle else act
@@ -131,7 +136,7 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
     for escalation in snapshot.escalations:
         written = write_trail(snapshot, judgement, escalation, now)
         if isinstance(written, datetime):
-            return Plan(settlement=settle(snapshot), wake_at=min([*wakes, written]))
+            return Plan(effects=_present(settle(snapshot)), wake_at=min([*wakes, written]))
         if written.wake_at is not None:
             wakes.append(written.wake_at)
         updates.append(written.update)
@@ -146,18 +151,24 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
     # A stream is taken over before it is let go: killed between the two writes, nobody counts it from one again.
     signals.sort(key=lambda u: max((o.observed_at for o in u.status.observed), default=_NEVER), reverse=True)
     changed_escalations = tuple(u for u in updates if u.entries or u.labels or u.status != u.escalation.status)
-    settled = not changed_escalations
-    back = restoring(snapshot, judgement, now) if settled else None
-    given_back = liftings(snapshot) if settled else ()
     return Plan(
         escalations=changed_escalations,
         signals=tuple(signals),
         decisions=tuple(judged),
-        settlement=settle(snapshot),
-        restoring=back,
-        liftings=given_back,
-        upkeep=tuple(upkeep(snapshot)) if settled and not back and not given_back else (),
-        switches=tuple(switches(snapshot)) if settled else (),
-        rehearsal=rehearsal(snapshot) if settled else None,
+        effects=_effects(snapshot, judgement, now, settled=not changed_escalations),
         wake_at=min(wakes, default=None),
     )
+
+
+def _effects(snapshot: Snapshot, judgement: Judgement, now: datetime, *, settled: bool) -> tuple[Effect, ...]:
+    """Return the further writes in the order of their phases: most of them once nothing is left to be recorded."""
+    found = _present(settle(snapshot))
+    if not settled:
+        return found
+    restored = (*_present(restoring(snapshot, judgement, now)), *liftings(snapshot))
+    found += (*restored, *switches(snapshot), *_present(rehearsal(snapshot)))
+    return found if restored else (*found, *upkeep(snapshot))
+
+
+def _present(effect: Effect | None) -> tuple[Effect, ...]:
+    return (effect,) if effect is not None else ()

@@ -14,13 +14,15 @@ from riskladder.api.base import format_time
 from riskladder.api.escalation import ContainmentStatus, Intent
 from riskladder.api.labels import LABEL_DRILL, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.tiers import ContainmentWhen
+from riskladder.api.tiers import ContainmentAction, ContainmentWhen
 from riskladder.policy.containment import choose, opening, state
+from riskladder.policy.containment.holds import of_escalation
+from riskladder.policy.containment.writes import rehearsal_write
 from riskladder.policy.decisions.apply import close
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
 from riskladder.policy.escalation.notifications import EVENTS
-from riskladder.policy.plan import Entry, Opening, Rehearsal
+from riskladder.policy.plan import Effect, Entry, Opening, Stop
 from riskladder.policy.signals.groups import Judgement
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot
 
@@ -58,13 +60,13 @@ def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Openi
     return None
 
 
-def rehearsal(snapshot: Snapshot) -> Rehearsal | None:
+def rehearsal(snapshot: Snapshot) -> Effect | None:
     """Return the containment of a drill that has not been tried yet."""
     found = (_rehearsal(snapshot, drill) for drill in snapshot.drills)
-    return next((rehearsal for rehearsal in found if rehearsal is not None), None)
+    return next((effect for effect in found if effect is not None), None)
 
 
-def _rehearsal(snapshot: Snapshot, escalation: Escalation) -> Rehearsal | None:
+def _rehearsal(snapshot: Snapshot, escalation: Escalation) -> Effect | None:
     intent = next(iter(escalation.intents), None)
     workload = snapshot.target
     if not escalation.spec.drill or intent is None or workload is None or escalation.status.containments:
@@ -72,7 +74,11 @@ def _rehearsal(snapshot: Snapshot, escalation: Escalation) -> Rehearsal | None:
     if (escalation.uid, intent.id) in snapshot.rehearsals or not state.may_touch(workload, escalation):
         return None
     revision = next((r for r in workload.revisions if r.hash == intent.pod_template_hash), None)
-    return Rehearsal(escalation, intent, revision)
+    is_back = intent.action is ContainmentAction.ROLLBACK
+    action = ContainmentAction.SCALE_TO_ZERO if is_back and revision is None else intent.action
+    hold = of_escalation(escalation, intent)
+    stop = Stop(intent, action, 0, revision, escalation=escalation.name, hold=hold, lock=str(intent.action))
+    return rehearsal_write(workload, stop)
 
 
 def follow(draft: Draft) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from riskladder.api.decision import DecisionStatus
 from riskladder.api.escalation import EscalationSpec, EscalationStatus, Intent, PinnedPolicy
@@ -14,15 +14,13 @@ from riskladder.api.hold import Hold
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import Reason
+from riskladder.api.resource import Resource
 from riskladder.api.signal import SignalStatus
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.snapshot import Decision, Escalation, Signal
-from riskladder.workloads.companions.suspend import Beside
-from riskladder.workloads.model import Revision
-from riskladder.workloads.results import Write
-from riskladder.workloads.safe_states.network_path import Outside
-
-"""The operator, as an actor in records."""
+from riskladder.workloads.holding import with_hold
+from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.results import Impossible, JsonPatch, Object, ObjectWrite, Write
 
 
 class On(StrEnum):
@@ -43,28 +41,115 @@ class Opening:
     spec: EscalationSpec
 
 
+class Phase(StrEnum):
+    """When an effect is carried out: the phases of one plan follow each other in this order."""
+
+    STOP = "stop"
+    FOLLOW_UP = "follow-up"
+    """The second write of a containment, where its runtime needs one."""
+    RESTORE = "restore"
+    COMPANION = "companion"
+    """A companion workload is suspended, or runs again."""
+    REHEARSE = "rehearse"
+    """A dry run, for a drill."""
+    UPKEEP = "upkeep"
+    """What objects carry of a containment is made what it should be."""
+
+
 @dataclass(frozen=True, slots=True)
-class Rising:
-    """A further intent of an open escalation, noted in its status before the act where nothing carries a hold."""
+class Rollback:
+    """What completes the body of a rollback: objects that are too large to be cached for every workload."""
 
-    escalation: Escalation
-    status: EscalationStatus
-    intent: Intent
+    workload: Workload
+    """As it was seen: what is read has to be the same."""
+    revision: Revision
+    hold: Hold | None = None
+    lock: str = ""
+
+    def body(self, live: Object, old: Object | None) -> JsonPatch | None:
+        """Return the patch, or ``None`` where something has changed since it was seen.
+
+        Args:
+            live: The workload as it is stored.
+            old: The stored object that holds the revision, where its runtime keeps any.
+        """
+        runtime, now = self.workload.runtime, self.workload.runtime.read(live)
+        if (now.uid, now.digest) != (self.workload.uid, self.workload.digest):
+            return None
+        if old is not None and old["metadata"]["uid"] != self.revision.uid:
+            return None
+        write = runtime.roll_back(live, old, self.revision)
+        held = with_hold(write, now, self.hold, self.lock)
+        return held.patch
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """One containment write, a compare-and-swap on the workload, which says why in the same instant."""
+class Effect:
+    """One write that a plan asks for. Its body tests what was seen, so that it is refused where that has changed."""
+
+    phase: Phase
+    resource: Resource
+    name: str
+    verb: Literal["create", "patch", "delete"]
+    body: Any
+    subresource: str | None = None
+    escalation: str = ""
+    """Name of the escalation that it is for."""
+    on_target: bool = False
+    """Whether it is on the target itself."""
+    dry_run: bool = False
+    rollback: Rollback | None = None
+    """What completes the body, where that needs more than is cached."""
+    impossible: str = ""
+    """Why it cannot be done: then nothing is sent."""
+
+    @classmethod
+    def of(cls, phase: Phase, write: ObjectWrite, escalation: str, *, dry_run: bool = False) -> Effect:
+        """Return the effect of a write on an object."""
+        return cls(
+            phase,
+            write.resource,
+            write.name,
+            write.verb,
+            write.body,
+            write.subresource,
+            escalation,
+            dry_run=dry_run,
+        )
+
+    @classmethod
+    def on(cls, phase: Phase, workload: Workload, write: Write, escalation: str, *, dry_run: bool = False) -> Effect:
+        """Return the effect of a patch of the target."""
+        resource = workload.runtime.resource
+        return cls(
+            phase,
+            resource,
+            workload.name,
+            "patch",
+            write.patch,
+            write.subresource,
+            escalation,
+            on_target=True,
+            dry_run=dry_run,
+        )
+
+
+NOT_PLANNED = Impossible("its write is not planned yet")
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """What contains: one write on the target or on what its traffic passes, which says why in the same instant."""
 
     intent: Intent
     action: ContainmentAction
-    tier_rank: int
-    """Severity, for the order among targets: higher goes first."""
+    severity: int
+    """For the order among targets: higher goes first."""
     revision: Revision | None = None
     """For a rollback."""
     again: bool = False
-    """It had been contained under this intent before: somebody undid it."""
-    undone_by: str = ""
+    """It had been contained under this intent before: somebody reverted it."""
+    reverted_by: str = ""
     """Field manager that did."""
     escalation: str = ""
     """Name of the escalation that it is done for."""
@@ -74,6 +159,8 @@ class Act:
     """The action that the lock is to hold it to; empty for no lock."""
     policy: PinnedPolicy | None = None
     """What its Escalation is to be under, where that is not there yet."""
+    effect: Effect | Impossible = NOT_PLANNED
+    """The write, or why there is none."""
 
 
 class Measure(NamedTuple):
@@ -125,56 +212,6 @@ class DecisionUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class Restoring:
-    """Restore what a containment took away: a counted decision ended it."""
-
-    escalation: Escalation
-    replicas: int
-    fields: Mapping[str, str | None] = field(default_factory=dict)
-    """Further fields as they were: JSON by JSON Pointer, ``None`` where it was absent."""
-    hold: Hold | None = None
-    """The hold of another escalation that the workload is to carry afterwards."""
-    lock: str = ""
-    """The action that the lock is to hold it to then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lifting:
-    """Give back what was overwritten of an object that is not the workload."""
-
-    escalation: Escalation
-    write: Outside
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """The second write of a containment, where its runtime needs one."""
-
-    escalation: Escalation
-    write: Write
-
-
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """Suspend a workload beside the model, or let it run again."""
-
-    escalation: Escalation
-    seen: Beside
-    suspend: bool
-    value: str | None = None
-    """What stood where it is suspended, before: that is given back, where it is no switch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """The containment of a drill: asked of the API server as a dry run, which proves permission and admission."""
-
-    escalation: Escalation
-    intent: Intent
-    revision: Revision | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class SignalUpdate:
     """A signal's status as it should be, and the Events of the change."""
 
@@ -193,37 +230,39 @@ class LadderUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything one pass over a target has to do: containment first; when none waits anywhere, then the Escalation
-    that says so, and after it the trail."""
+    """Everything one pass over a target has to do.
 
+    Containment comes first. When none waits anywhere, the Escalation follows that says so, and after it the trail and
+    the effects.
+    """
+
+    stop: Stop | None = None
     opening: Opening | None = None
-    rising: Rising | None = None
-    act: Act | None = None
+    noted: EscalationUpdate | None = None
+    """A further intent, in the status before the act where nothing carries a hold."""
     escalations: tuple[EscalationUpdate, ...] = ()
     signals: tuple[SignalUpdate, ...] = ()
     decisions: tuple[DecisionUpdate, ...] = ()
-    settlement: Settlement | None = None
-    restoring: Restoring | None = None
-    liftings: tuple[Lifting, ...] = ()
-    upkeep: tuple[Outside, ...] = ()
-    """What makes the holds that objects carry what they should be."""
-    switches: tuple[Switch, ...] = ()
-    rehearsal: Rehearsal | None = None
+    effects: tuple[Effect, ...] = ()
+    """In the order of their phases."""
     wake_at: datetime | None = None
     """When to look again without any event: the next deadline, staleness, or settling time."""
 
     @property
     def urgent(self) -> bool:
         """Whether the plan has a containment, which must not wait."""
-        return self.act is not None
+        return self.stop is not None
 
     @property
     def opens(self) -> bool:
         """Whether an Escalation, or a further intent of one, is to be saved first."""
-        return self.opening is not None or self.rising is not None
+        return self.opening is not None or self.noted is not None
 
     @property
     def has_trail(self) -> bool:
         """Whether the plan has writes that wait until nothing is left to contain."""
-        further = self.settlement or self.restoring or self.liftings or self.upkeep or self.switches or self.rehearsal
-        return bool(self.escalations or self.signals or self.decisions or further or self.opens)
+        return bool(self.escalations or self.signals or self.decisions or self.effects or self.opens)
+
+    def of(self, phase: Phase) -> tuple[Effect, ...]:
+        """Return the effects of a phase."""
+        return tuple(effect for effect in self.effects if effect.phase is phase)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from riskladder.api.hold import Hold, read_hold, write_hold
 from riskladder.api.labels import ANNOTATION_CONTAINMENT, FIELD_MANAGER, LABEL_CONTAINED_BY, LABEL_LOCK
-from riskladder.workloads.results import JsonPatch
+from riskladder.workloads.results import JsonPatch, Write
 
 ANCIENT = "ancient-changes"
 """The manager under which the API server gathers the oldest owners, where there are many."""
@@ -42,6 +42,22 @@ class Carried:
     def is_empty(self) -> bool:
         """Whether nothing of a containment is there."""
         return not (self.by or self.lock or self.text)
+
+
+class Held(Protocol):
+    """An object that can carry a hold: a workload, or what its traffic passes."""
+
+    @property
+    def uid(self) -> str:
+        """Its uid."""
+
+    @property
+    def resource_version(self) -> str:
+        """Its resourceVersion."""
+
+    @property
+    def carried(self) -> Carried:
+        """What it carries now."""
 
 
 _NOTHING = {(a, b): Carried(has_labels=a, has_annotations=b) for a in (True, False) for b in (True, False)}
@@ -127,6 +143,23 @@ def hold_patch(carried: Carried, hold: Hold, lock: str, *, version: str, has_ann
     else:
         patch.append({"op": "add", "path": ANNOTATIONS, "value": {ANNOTATION_CONTAINMENT: text}})
     return patch
+
+
+def with_hold(write: Write, facts: Held, hold: Hold | None, lock: str) -> Write:
+    """Return a patch of an object with the hold that it is to carry, where there is one and it can carry it.
+
+    Args:
+        write: The patch.
+        facts: The object that it was made for.
+        hold: The hold.
+        lock: The action that the lock is to hold it to; empty for no lock.
+    """
+    if hold is None or write.subresource is not None:
+        return write
+    hold = hold.model_copy(update={"uid": facts.uid})
+    made = any(step["op"] == "add" and step["path"] == ANNOTATIONS for step in write.patch)
+    more = hold_patch(facts.carried, hold, lock, version=facts.resource_version, has_annotations=made)
+    return Write([*write.patch, *more])
 
 
 def release_patch(carried: Carried) -> JsonPatch:

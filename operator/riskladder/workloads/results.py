@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from riskladder.api.resource import Resource
 
 JsonPatch = list[dict[str, Any]]
 """RFC 6902 operations."""
@@ -18,6 +20,18 @@ class Write:
     """One PATCH: of the object, or of one of its subresources."""
 
     patch: JsonPatch
+    subresource: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectWrite:
+    """One write on an object that is named."""
+
+    resource: Resource
+    name: str
+    verb: Literal["create", "patch", "delete"]
+    body: Any
+    """The object, the JSON Patch, or the options of a deletion."""
     subresource: str | None = None
 
 

@@ -16,8 +16,9 @@ from riskladder.api.escalation import MAX_COMPANIONS, SuspendedStatus
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment import state
+from riskladder.policy.containment.writes import switch_write
 from riskladder.policy.draft import Draft
-from riskladder.policy.plan import Switch
+from riskladder.policy.plan import Effect
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.companions.suspend import Beside
@@ -109,13 +110,13 @@ def _is_resumed(escalation: Escalation) -> bool:
     return resume is not None and resume.applied_at is not None
 
 
-def switches(snapshot: Snapshot) -> Iterator[Switch]:
+def switches(snapshot: Snapshot) -> Iterator[Effect]:
     """Yield the writes that are due, for what is on record as it was before."""
     for escalation in snapshot.open:
         yield from _switches(snapshot, escalation)
 
 
-def _switches(snapshot: Snapshot, escalation: Escalation) -> Iterator[Switch]:
+def _switches(snapshot: Snapshot, escalation: Escalation) -> Iterator[Effect]:
     workload = snapshot.target
     if not escalation.status.companions or snapshot.is_suspended(escalation.spec.ladder.name):
         return
@@ -127,8 +128,8 @@ def _switches(snapshot: Snapshot, escalation: Escalation) -> Iterator[Switch]:
         if seen is None or not seen.uid or seen.problem:
             continue
         if active and not seen.suspended:
-            yield Switch(escalation, seen, suspend=True)
+            yield switch_write(seen, escalation.name, suspend_it=True)
         elif _is_held(snapshot, escalation, entry.kind, entry.name):
             continue
         elif not active and _is_resumed(escalation) and seen.suspended and not entry.was and not entry.resumed_at:
-            yield Switch(escalation, seen, suspend=False, value=entry.value)
+            yield switch_write(seen, escalation.name, suspend_it=False, value=entry.value)

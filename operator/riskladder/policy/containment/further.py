@@ -31,7 +31,7 @@ from riskladder.policy.containment.state import (
     wants_lock,
     was_applied,
 )
-from riskladder.policy.plan import Act, Rising
+from riskladder.policy.plan import EscalationUpdate, Stop
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.signals.groups import Judgement, demands_of
 from riskladder.policy.snapshot import Escalation, Snapshot
@@ -95,7 +95,7 @@ def _is_resumed_since(escalation: Escalation, at: datetime) -> bool:
 
 def raise_escalation(
     snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime
-) -> tuple[Act, bool] | None:
+) -> tuple[Stop, bool] | None:
     """Return the act of a further intent of an open escalation, and whether it is to be locked.
 
     Needed where a breach, a decision or a deadline now asks for a safer state than the one in force, where the workload
@@ -116,17 +116,17 @@ def raise_escalation(
         lock = wants_lock(policy, before)
     else:
         return None
-    act = Act(intent, intent.action, severity(policy, intent.tier), choice.revision, escalation=escalation.name)
+    act = Stop(intent, intent.action, severity(policy, intent.tier), choice.revision, escalation=escalation.name)
     if before is not None and was_applied(snapshot, escalation, before):
-        act = replace(act, again=True, undone_by=reverted_by(workload, before))
+        act = replace(act, again=True, reverted_by=reverted_by(workload, before))
     return act, lock
 
 
-def rising(escalation: Escalation, intent: Intent) -> Rising:
-    """Return what is noted of a further intent before the act, where no object carries its hold."""
+def noted_first(escalation: Escalation, intent: Intent) -> EscalationUpdate:
+    """Return the status with a further intent, to be saved before the act where no object carries its hold."""
     known = replace(escalation, unsaved=(*escalation.unsaved, intent))
     noted = note(known, noted_in(escalation.status), escalation.status.resume)
-    return Rising(escalation, noted.in_status(escalation.status), intent)
+    return EscalationUpdate(escalation, noted.in_status(escalation.status))
 
 
 def is_further(action: ContainmentAction, active: Mapping[Axis, Intent]) -> bool:

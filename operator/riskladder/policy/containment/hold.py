@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from riskladder.api.escalation import (
-    Intent,
-)
-from riskladder.api.hold import Hold
+from riskladder.api.escalation import Intent
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment.choose import severity
 from riskladder.policy.containment.holds import is_carried, of_escalation, with_hold
@@ -18,16 +15,12 @@ from riskladder.policy.containment.state import (
     reverted_by,
     was_applied,
 )
-from riskladder.policy.plan import Act, Settlement
+from riskladder.policy.plan import Effect, Phase, Stop
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.model import Settling, Workload
-from riskladder.workloads.network import NETWORKPOLICIES
-from riskladder.workloads.results import Impossible
-from riskladder.workloads.safe_states import fallback, isolate
-from riskladder.workloads.safe_states.network_path import Outside
 
 
-def carry_out(snapshot: Snapshot, escalation: Escalation) -> Act | None:
+def carry_out(snapshot: Snapshot, escalation: Escalation) -> Stop | None:
     """Return the write that an intent in force still needs, or needs again because somebody has reverted it.
 
     The workload comes first; the other axis follows in the next pass.
@@ -39,7 +32,7 @@ def carry_out(snapshot: Snapshot, escalation: Escalation) -> Act | None:
     return next((act for act in acts if act is not None), None)
 
 
-def _carry_out(snapshot: Snapshot, workload: Workload, escalation: Escalation, intent: Intent) -> Act | None:
+def _carry_out(snapshot: Snapshot, workload: Workload, escalation: Escalation, intent: Intent) -> Stop | None:
     """Return the write of one intent, where it is not in effect."""
     if prove(workload, escalation, intent).applied:
         return None
@@ -47,13 +40,13 @@ def _carry_out(snapshot: Snapshot, workload: Workload, escalation: Escalation, i
     if intent.action is ContainmentAction.ROLLBACK and revision is None:
         return None
     again = was_applied(snapshot, escalation, intent)
-    act = Act(
+    act = Stop(
         intent=intent,
         action=intent.action,
-        tier_rank=severity(escalation.spec.policy, intent.tier),
+        severity=severity(escalation.spec.policy, intent.tier),
         revision=revision,
         again=again,
-        undone_by=reverted_by(workload, intent) if again else "",
+        reverted_by=reverted_by(workload, intent) if again else "",
         escalation=escalation.name,
     )
     # What refuses the write may have refused what it carries: the Escalation says why by now, so the act goes alone.
@@ -65,16 +58,16 @@ def _carry_out(snapshot: Snapshot, workload: Workload, escalation: Escalation, i
     return with_hold(act, of_escalation(holder, held), lock=lock_of(snapshot, place_of(intent)))
 
 
-def settle(snapshot: Snapshot) -> Settlement | None:
+def settle(snapshot: Snapshot) -> Effect | None:
     """Return the second write that a containment needs with some runtimes, until it is proved.
 
     Afterwards, too, where somebody takes it back for the breached revision; another one may be prepared meanwhile.
     """
     found = (_settle(snapshot, escalation) for escalation in snapshot.open)
-    return next((settlement for settlement in found if settlement is not None), None)
+    return next((effect for effect in found if effect is not None), None)
 
 
-def _settle(snapshot: Snapshot, escalation: Escalation) -> Settlement | None:
+def _settle(snapshot: Snapshot, escalation: Escalation) -> Effect | None:
     workload, intent = snapshot.target, in_force(escalation).get(Axis.WORKLOAD)
     if workload is None or intent is None or not isinstance(workload.runtime, Settling):
         return None
@@ -85,13 +78,6 @@ def _settle(snapshot: Snapshot, escalation: Escalation) -> Settlement | None:
         return None
     back = intent.action is ContainmentAction.ROLLBACK
     write = workload.runtime.settle(workload, intent.pod_template_hash if back else None)
-    return Settlement(escalation, write) if write is not None else None
-
-
-def outside(workload: Workload, intent: Intent, hold: Hold, lock: str) -> Outside | Impossible:
-    """Return the write that carries out an intent which does not act on the workload itself."""
-    through = intent.through
-    assert through is not None  # noqa: S101
-    if through.kind != NETWORKPOLICIES.kind:
-        return fallback.divert(workload, through, hold, lock)
-    return isolate.isolate(workload, through, hold, lock)
+    if write is None:
+        return None
+    return Effect.on(Phase.FOLLOW_UP, workload, write, escalation.name)

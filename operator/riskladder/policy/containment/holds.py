@@ -23,13 +23,14 @@ from riskladder.policy.containment.state import (
     verify,
     wants_lock,
 )
-from riskladder.policy.plan import Act, Opening
+from riskladder.policy.plan import Effect, Opening, Phase, Stop
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, pin
 from riskladder.workloads.holding import Carried, held_by, hold_patch, release_patch
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES, RESOURCES, Outlet
-from riskladder.workloads.safe_states.network_path import Outside, seen
+from riskladder.workloads.results import ObjectWrite
+from riskladder.workloads.safe_states.network_path import seen
 
 MAX_AHEAD = 1000
 """How far the number of an intent that an object carries may be ahead of the status: it is no number of ours beyond."""
@@ -77,7 +78,7 @@ def of_escalation(escalation: Escalation, intent: Intent, tier: str = "") -> Hol
     )
 
 
-def with_hold(act: Act, hold: Hold | None, *, lock: str) -> Act:
+def with_hold(act: Stop, hold: Hold | None, *, lock: str) -> Stop:
     """Return a containment write that carries a hold.
 
     Args:
@@ -183,7 +184,7 @@ def _escalation_of(snapshot: Snapshot, hold: Hold) -> Escalation | None:
     return next((e for e in snapshot.escalations if e.name == hold.escalation), None)
 
 
-def reverted(snapshot: Snapshot) -> Act | None:
+def reverted(snapshot: Snapshot) -> Stop | None:
     """Return the write that contains once more what was raised before its Escalation was there.
 
     It waits for no Escalation, as the first one did not.
@@ -203,7 +204,7 @@ def reverted(snapshot: Snapshot) -> Act | None:
             continue
         by = reverted_by(workload, intent)
         name, lock = hold.escalation, held.carried.lock
-        return Act(intent, intent.action, 1000, revision, True, by, escalation=name, hold=hold, lock=lock)
+        return Stop(intent, intent.action, 1000, revision, True, by, escalation=name, hold=hold, lock=lock)
     return None
 
 
@@ -256,7 +257,7 @@ def _policy(snapshot: Snapshot, hold: Hold) -> tuple[LadderRef, PinnedPolicy] | 
 # --- Upkeep -----------------------------------------------------------------------------------------------------------
 
 
-def upkeep(snapshot: Snapshot) -> Iterator[Outside]:
+def upkeep(snapshot: Snapshot) -> Iterator[Effect]:
     """Yield the writes that make what objects carry what it should be.
 
     A hold that ended is removed, and so is one that was copied from elsewhere; one that somebody has taken away while
@@ -264,18 +265,19 @@ def upkeep(snapshot: Snapshot) -> Iterator[Outside]:
     """
     workload = snapshot.target
     if workload is not None:
-        missing = (_missing(snapshot, workload, found.escalation, found.intent) for found in carriers(snapshot))
-        if (write := next((write for write in missing if write is not None), None)) is not None:
-            yield write
+        missing = (_missing(snapshot, workload, c.escalation, c.intent) for c in carriers(snapshot))
+        if (found := next((effect for effect in missing if effect is not None), None)) is not None:
+            yield found
             return
     for held in _held(snapshot):
         if _stands(snapshot, held):
             continue
         if workload is None and held.resource == NETWORKPOLICIES:  # nothing of the model is left to be isolated
             preconditions = {"uid": held.uid, "resourceVersion": held.version}
-            yield Outside(held.resource, held.name, "delete", {"preconditions": preconditions})
+            write = ObjectWrite(held.resource, held.name, "delete", {"preconditions": preconditions})
         else:
-            yield Outside(held.resource, held.name, "patch", [_same(held.uid), *release_patch(held.carried)])
+            write = ObjectWrite(held.resource, held.name, "patch", [_same(held.uid), *release_patch(held.carried)])
+        yield Effect.of(Phase.UPKEEP, write, held.carried.by)
 
 
 def _stands(snapshot: Snapshot, held: _Held) -> bool:
@@ -301,7 +303,7 @@ def is_locked_by_label(workload: Workload, intent: Intent) -> bool:
     return not workload.runtime.annotates or bool(workload.carried.lock)
 
 
-def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation, intent: Intent) -> Outside | None:
+def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation, intent: Intent) -> Effect | None:
     """The hold of an intent in force, where what it acts on does not carry it, or carries another lock."""
     recorded = escalation.status.containment(intent.action.axis)
     if recorded is None or recorded.intent.id != intent.id or snapshot.is_suspended(escalation.spec.ladder.name):
@@ -330,7 +332,8 @@ def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation, int
         return None
     wanted = wanted.model_copy(update={"uid": held.uid})
     patch = hold_patch(held.carried, wanted, lock, version=held.version)
-    return Outside(held.resource, held.name, "patch", [_same(held.uid), *patch])
+    write = ObjectWrite(held.resource, held.name, "patch", [_same(held.uid), *patch])
+    return Effect.of(Phase.UPKEEP, write, escalation.name)
 
 
 def _same(uid: str) -> dict[str, str]:

@@ -7,11 +7,14 @@ from riskladder.policy.containment.others import of_others, place_of
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES
+from riskladder.workloads.results import ObjectWrite
 from riskladder.workloads.safe_states import fallback, isolate
-from riskladder.workloads.safe_states.network_path import Left, Outside, Waits
+from riskladder.workloads.safe_states.network_path import Left, Waits
 
 
-def back(snapshot: Snapshot, workload: Workload, escalation: Escalation) -> dict[str, Outside | Left | Waits | None]:
+def back(
+    snapshot: Snapshot, workload: Workload, escalation: Escalation
+) -> dict[str, ObjectWrite | Left | Waits | None]:
     """Return by ``Kind/name`` how what was overwritten of other objects is restored, or that it has been.
 
     What another escalation holds as well is left to its Resume.
@@ -19,7 +22,7 @@ def back(snapshot: Snapshot, workload: Workload, escalation: Escalation) -> dict
     held = {place_of(holding.intent) for holding in of_others(snapshot, escalation.name)}
     restore, resume = escalation.status.restore, escalation.status.resume
     asked = workload.replicas or (resume is not None and resume.steps)
-    found: dict[str, Outside | Left | Waits | None] = {}
+    found: dict[str, ObjectWrite | Left | Waits | None] = {}
     for field in restore.fields if restore else ():
         if not field.on or field.on in held:
             continue
@@ -28,6 +31,6 @@ def back(snapshot: Snapshot, workload: Workload, escalation: Escalation) -> dict
             found[field.on] = isolate.give_back(workload, Through(kind=kind, name=name))
             continue
         found[field.on] = fallback.give_back(workload, field)
-        if isinstance(found[field.on], Outside) and asked and not any(p.ready for p in workload.pods):
+        if isinstance(found[field.on], ObjectWrite) and asked and not any(p.ready for p in workload.pods):
             found[field.on] = Waits(f"{field.on} is given back once a pod of the {workload.kind} is ready")
     return found

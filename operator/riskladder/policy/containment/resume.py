@@ -16,11 +16,13 @@ from riskladder.policy.containment import restore, state
 from riskladder.policy.containment.holds import is_held, of_escalation
 from riskladder.policy.containment.note import Noted, note
 from riskladder.policy.containment.others import carrier, lock_of, of_others, stopped_by
+from riskladder.policy.containment.writes import restore_write
 from riskladder.policy.draft import Draft, group_of
-from riskladder.policy.plan import Entry, Lifting, Measure, On, Restoring
+from riskladder.policy.plan import Effect, Entry, Measure, On, Phase
 from riskladder.policy.signals.groups import Group, Judgement
 from riskladder.policy.snapshot import Escalation, Snapshot
-from riskladder.workloads.safe_states.network_path import Left, Outside, Waits
+from riskladder.workloads.results import ObjectWrite
+from riskladder.workloads.safe_states.network_path import Left, Waits
 
 NOT_YET_RESTORED = "what brings it back is refused"
 
@@ -64,7 +66,7 @@ def resume(draft: Draft) -> None:
     left: list[str] = []
     if ended.done == 0:
         others = restore.back(draft.snapshot, workload, draft.escalation)
-        if any(isinstance(found, (Outside, Waits)) for found in others.values()):
+        if any(isinstance(found, (ObjectWrite, Waits)) for found in others.values()):
             return
         if not ended.steps and is_held(draft.snapshot, draft.escalation, ended.intent):
             return  # nothing is free before what holds it is gone
@@ -135,13 +137,13 @@ def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatu
     return not group.live_tier and min(asked) > ended.step_at
 
 
-def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Restoring | None:
+def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Effect | None:
     """Return the write that restores what a containment took away, once the decision is on record."""
     found = (_restoring(snapshot, judgement, escalation, now) for escalation in snapshot.open)
     return next((write for write in found if write is not None), None)
 
 
-def _restoring(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Restoring | None:
+def _restoring(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Effect | None:
     workload = snapshot.target
     if workload is None or LABEL_CONTAINMENT in escalation.labels:
         return None
@@ -164,15 +166,16 @@ def _restoring(snapshot: Snapshot, judgement: Judgement, escalation: Escalation,
     fields = {field.path: field.value for field in saved if not field.on}
     found = carrier(snapshot, "")
     hold = of_escalation(found.escalation, found.intent) if found is not None else None
-    return Restoring(escalation, wanted, fields, hold, lock_of(snapshot, ""))
+    write = workload.runtime.restore(workload, wanted, fields)
+    return restore_write(workload, escalation.name, write, hold, lock_of(snapshot, ""))
 
 
-def liftings(snapshot: Snapshot) -> tuple[Lifting, ...]:
+def liftings(snapshot: Snapshot) -> tuple[Effect, ...]:
     """Return the writes that restore what was overwritten of other objects, with the first step of a Resume."""
-    return tuple(lifting for escalation in snapshot.open for lifting in _liftings(snapshot, escalation))
+    return tuple(effect for escalation in snapshot.open for effect in _liftings(snapshot, escalation))
 
 
-def _liftings(snapshot: Snapshot, escalation: Escalation) -> tuple[Lifting, ...]:
+def _liftings(snapshot: Snapshot, escalation: Escalation) -> tuple[Effect, ...]:
     workload = snapshot.target
     if workload is None or LABEL_CONTAINMENT in escalation.labels:
         return ()
@@ -182,7 +185,8 @@ def _liftings(snapshot: Snapshot, escalation: Escalation) -> tuple[Lifting, ...]
     if not state.may_touch(workload, escalation) or snapshot.is_suspended(escalation.spec.ladder.name):
         return ()
     found = restore.back(snapshot, workload, escalation).values()
-    return tuple(Lifting(escalation, write) for write in found if isinstance(write, Outside))
+    writes = (write for write in found if isinstance(write, ObjectWrite))
+    return tuple(Effect.of(Phase.RESTORE, write, escalation.name) for write in writes)
 
 
 def reason_of(draft: Draft) -> str:

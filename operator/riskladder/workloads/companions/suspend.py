@@ -41,6 +41,8 @@ CRONWORKFLOWS = Resource("argoproj.io", "v1alpha1", "cronworkflows", "CronWorkfl
 SWITCHED = (CRONJOBS, JOBS, CRONWORKFLOWS)
 """What has ``spec.suspend``."""
 
+RESOURCES = {resource.kind: resource for resource in SWITCHED}
+
 KINDS = (*(resource.kind for resource in SWITCHED), "ScaledObject")
 """The kinds that can be suspended."""
 

@@ -21,9 +21,9 @@ from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.holding import release_patch
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import HTTPROUTES, RESOURCES, SERVICES, Outlet, title
-from riskladder.workloads.results import Impossible, JsonPatch, Object, Verification
+from riskladder.workloads.results import Impossible, JsonPatch, Object, ObjectWrite, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
-from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, Way, held, labels_of, reach, seen
+from riskladder.workloads.safe_states.network_path import Left, Waits, Way, held, labels_of, reach, seen
 
 PATHS = {SERVICES.kind: "/spec/selector", HTTPROUTES.kind: "/spec/rules"}
 """What is changed of each kind."""
@@ -201,7 +201,7 @@ def done(through: Through) -> str:
     return _goes(through).replace(" to ", " goes to ", 1)
 
 
-def divert(workload: Workload, through: Through, hold: Hold | None = None, lock: str = "") -> Outside | Impossible:
+def divert(workload: Workload, through: Through, hold: Hold | None = None, lock: str = "") -> ObjectWrite | Impossible:
     """Return the write that sends traffic elsewhere, only if the object is as it was seen (a compare-and-swap).
 
     Args:
@@ -227,19 +227,19 @@ def _wanted(found: Outlet, through: Through) -> Any:
     return diverted(found.content, through.backend or "")
 
 
-def _given_back(found: Outlet, content: Any) -> Outside:
+def _given_back(found: Outlet, content: Any) -> ObjectWrite:
     write = _patch(found, content)
     return replace(write, body=[*write.body, *release_patch(found.carried)])
 
 
-def _patch(found: Outlet, content: Any) -> Outside:
+def _patch(found: Outlet, content: Any) -> ObjectWrite:
     path = PATHS[found.kind]
     patch: JsonPatch = [
         {"op": "test", "path": "/metadata/uid", "value": found.uid},
         {"op": "test", "path": path, "value": found.content},
         {"op": "replace", "path": path, "value": content},
     ]
-    return Outside(RESOURCES[found.kind], found.name, "patch", patch)
+    return ObjectWrite(RESOURCES[found.kind], found.name, "patch", patch)
 
 
 def in_place(found: Outlet | None, through: Through) -> bool:
@@ -283,7 +283,7 @@ def _through_of(saved: SavedField) -> Through:
     return Through(kind=kind, name=name, backend=instead)
 
 
-def give_back(workload: Workload, saved: SavedField) -> Outside | Left | Waits | None:
+def give_back(workload: Workload, saved: SavedField) -> ObjectWrite | Left | Waits | None:
     """The write that sends traffic back; nothing where it is as it was before."""
     through = _through_of(saved)
     around, found = reach(workload, through.kind), seen(workload, through)

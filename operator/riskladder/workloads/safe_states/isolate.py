@@ -22,9 +22,9 @@ from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.holding import hold_labels
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES, Around, Outlet, selects, title
-from riskladder.workloads.results import Impossible, Object, Verification
+from riskladder.workloads.results import Impossible, Object, ObjectWrite, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
-from riskladder.workloads.safe_states.network_path import Left, Outside, Waits, Way, held, labels_of, reach, seen
+from riskladder.workloads.safe_states.network_path import Left, Waits, Way, held, labels_of, reach, seen
 
 BOTH = ("Ingress", "Egress")
 
@@ -104,7 +104,7 @@ def in_place(workload: Workload, found: Outlet | None) -> bool:
     return is_closed and spec.get("podSelector") == pod_selector(workload)
 
 
-def isolate(workload: Workload, through: Through, hold: Hold, lock: str) -> Outside | Impossible:
+def isolate(workload: Workload, through: Through, hold: Hold, lock: str) -> ObjectWrite | Impossible:
     """Return the write that makes the policy, or makes it again what it was.
 
     The policy has no owner: it is made before the Escalation, and who deletes that does not end the isolation.
@@ -135,13 +135,13 @@ def isolate(workload: Workload, through: Through, hold: Hold, lock: str) -> Outs
             "annotations": {ANNOTATION_CONTAINMENT: write_hold(hold.model_copy(update={"uid": ""}))},
         }
         kind = {"apiVersion": NETWORKPOLICIES.api_version, "kind": NETWORKPOLICIES.kind}
-        return Outside(NETWORKPOLICIES, through.name, "create", {**kind, "metadata": metadata, "spec": spec})
+        return ObjectWrite(NETWORKPOLICIES, through.name, "create", {**kind, "metadata": metadata, "spec": spec})
     patch = [
         {"op": "test", "path": "/metadata/uid", "value": found.uid},
         {"op": "test", "path": "/spec", "value": found.content},
         {"op": "replace", "path": "/spec", "value": spec},
     ]
-    return held(Outside(NETWORKPOLICIES, through.name, "patch", patch), found, hold, lock)
+    return held(ObjectWrite(NETWORKPOLICIES, through.name, "patch", patch), found, hold, lock)
 
 
 def prove(workload: Workload, through: Through) -> Verification:
@@ -157,7 +157,7 @@ def prove(workload: Workload, through: Through) -> Verification:
     return Verification(applied, isolated, isolated, isolated, left, shown)
 
 
-def give_back(workload: Workload, through: Through) -> Outside | Left | Waits | None:
+def give_back(workload: Workload, through: Through) -> ObjectWrite | Left | Waits | None:
     """The deletion of the policy; nothing where it is gone."""
     around, found = reach(workload, through.kind), seen(workload, through)
     if isinstance(around, Impossible):
@@ -170,4 +170,4 @@ def give_back(workload: Workload, through: Through) -> Outside | Left | Waits | 
             f"NetworkPolicy {through.name} was changed by {by} while the model was contained: it stays as it is"
         )
     preconditions = {"uid": found.uid, "resourceVersion": found.resource_version}
-    return Outside(NETWORKPOLICIES, through.name, "delete", {"preconditions": preconditions})
+    return ObjectWrite(NETWORKPOLICIES, through.name, "delete", {"preconditions": preconditions})

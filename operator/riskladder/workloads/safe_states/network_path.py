@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 from riskladder.api.escalation import SavedField, Through
 from riskladder.api.hold import Hold
-from riskladder.api.resource import Resource
 from riskladder.workloads.holding import hold_patch
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import COMPONENTS, Around, Outlet
-from riskladder.workloads.results import Impossible
+from riskladder.workloads.results import Impossible, ObjectWrite
 
 
 class Unsupported(Impossible):
     """The operator has not been allowed to; the reason says how it would be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """One write on such an object."""
-
-    resource: Resource
-    name: str
-    verb: Literal["create", "patch", "delete"]
-    body: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +61,7 @@ def labels_of(workload: Workload) -> Iterable[Mapping[str, str]]:
     yield from (pod.labels for pod in workload.pods if pod.active and pod.labels)
 
 
-def held(write: Outside, found: Outlet, hold: Hold | None, lock: str) -> Outside:
+def held(write: ObjectWrite, found: Outlet, hold: Hold | None, lock: str) -> ObjectWrite:
     """Return a patch of an object with the hold that it is to carry, in the same write."""
     if hold is None:
         return write

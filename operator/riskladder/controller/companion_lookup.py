@@ -1,0 +1,75 @@
+"""Looks at companion workloads: what a tier suspends beside a model, and what scales it. Nothing of them is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from riskladder.cluster import resources
+from riskladder.cluster.client import Client, Forbidden, NotFound
+from riskladder.controller.caches.store import Store
+from riskladder.controller.executor import Executor
+from riskladder.policy.containment import companions
+from riskladder.policy.snapshot import Escalation, TargetKey
+from riskladder.workloads.companions import keda, suspend
+from riskladder.workloads.companions.suspend import Beside
+
+
+class CompanionLookup:
+    """Reads the companion workloads of one target at a time."""
+
+    def __init__(self, client: Client, store: Store, executor: Executor) -> None:
+        """Read through this client; the executor knows what could not be switched of late."""
+        self._client = client
+        self._store = store
+        self._executor = executor
+        self.seeks = keda.KEDA in store.runtimes.companions
+        """Whether what scales a model is looked for."""
+
+    async def look(self, key: TargetKey, escalations: Sequence[Escalation]) -> dict[tuple[str, str], Beside]:
+        """Return the companion workloads of the containments of a target, by kind and name.
+
+        Raises:
+            ApiError: The API server did not answer.
+        """
+        found = await self._look_for_scalers(key, escalations)
+        for kind, name in sorted({place for e in escalations for place in companions.wanted(e)}):
+            if (kind, name) in found:
+                continue
+            problem = self._executor.problem(key.namespace, kind, name)
+            resource = resources.SUSPENDABLE.get(kind)
+            if resource is None:
+                kinds = ", ".join(resources.SUSPENDABLE)
+                found[kind, name] = Beside(kind, name, problem=f"a {kind} cannot be suspended ({kinds} can)")
+                continue
+            try:
+                obj = await self._client.get(resource, key.namespace, name)
+            except (NotFound, Forbidden) as error:
+                found[kind, name] = Beside(kind, name, problem=str(error)[:500])
+            else:
+                seen = keda.read(obj) if resource is keda.SCALEDOBJECTS else suspend.read(kind, obj)
+                found[kind, name] = replace(seen, problem=seen.problem or problem)
+        return found
+
+    async def _look_for_scalers(
+        self, key: TargetKey, escalations: Sequence[Escalation]
+    ) -> dict[tuple[str, str], Beside]:
+        """Return the ScaledObjects that scale a target which has to stay at zero: no policy names them."""
+        runtime = self._store.runtimes.by_kind.get(key.kind)
+        if runtime is None or not self.seeks or not any(map(companions.sought, escalations)):
+            return {}
+        resource, found = keda.SCALEDOBJECTS, {}
+        try:
+            listed = await self._client.list(resource, key.namespace)
+        except NotFound:  # KEDA is not installed (yet)
+            return {}
+        except Forbidden as error:
+            place = (resource.kind, key.name)
+            return {place: Beside(*place, problem=str(error)[:500], found=True)}
+        for obj in listed:
+            if keda.scales(obj, runtime.resource, key.name):
+                seen = keda.read(obj, found=True)
+                place = (seen.kind, seen.name)
+                problem = seen.problem or self._executor.problem(key.namespace, *place)
+                found[place] = replace(seen, problem=problem)
+        return found

@@ -1,0 +1,94 @@
+"""Writes the status of ladders: what they govern, what is missing of permissions and policies, and of the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from riskladder.cluster.client import Client
+from riskladder.cluster.permissions import LOOK_EVERY, Permissions
+from riskladder.controller.caches.entries import LadderKey
+from riskladder.controller.caches.store import Store
+from riskladder.controller.clock_watch import ClockWatch
+from riskladder.controller.outbox import Outbox
+from riskladder.controller.people import People
+from riskladder.controller.trail_writer import TrailWriter
+from riskladder.policy.ladders import update_ladder
+
+PERMISSION_RECHECK = LOOK_EVERY
+"""Seconds between looks at whether a missing permission has been granted."""
+
+PROOF_RECHECK = 60.0
+"""Seconds between looks at whether the admission policy that proves who decided is still in force."""
+
+
+class LadderWriter:
+    """Brings the statuses of ladders up to date."""
+
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        trail: TrailWriter,
+        people: People,
+        clock: ClockWatch,
+        *,
+        outbox: Outbox | None,
+        again: Callable[[LadderKey, float], None],
+    ) -> None:
+        """Write through the trail.
+
+        Args:
+            client: Asks which permissions are missing.
+            store: Has the ladders.
+            trail: Writes their Events and statuses.
+            people: Knows whether decisions are proved.
+            clock: The time.
+            outbox: Knows which channels are unavailable; ``None`` for no channels.
+            again: Has a ladder looked at again after so many seconds.
+        """
+        self._store = store
+        self._trail = trail
+        self._people = people
+        self._clock = clock
+        self._outbox = outbox
+        self._again = again
+        self._permissions = Permissions(client, (*store.runtimes, *store.runtimes.companions, *store.runtimes.means))
+
+    def forbidden(self, namespace: str) -> None:
+        """Ask again what is missing: a request of that namespace was refused by RBAC."""
+        self._permissions.forget(namespace)
+
+    async def write(self, key: LadderKey, *, observe_only: bool) -> None:
+        """Write the status of a ladder, where it differs.
+
+        Args:
+            key: The ladder.
+            observe_only: Write nothing.
+
+        Raises:
+            ApiError: A request was refused or not answered.
+        """
+        entry = self._store.ladders.get((key.namespace, key.name))
+        if entry is None:
+            return
+        missing = await self._permissions.missing(key.namespace)
+        if missing:
+            self._again(key, PERMISSION_RECHECK)
+        proof = await self._people.proof_or_why()
+        self._again(key, PERMISSION_RECHECK if proof.missing else PROOF_RECHECK)
+        now = self._clock.now()
+        update, wake = update_ladder(
+            entry.ladder,
+            entry.status,
+            created=entry.created,
+            open_escalations=len(self._store.open_escalations((key.namespace, key.name))),
+            missing=missing,
+            unproved=proof.missing,
+            unavailable=self._outbox.unavailable.get((key.namespace, key.name)) if self._outbox else None,
+            clock_error=self._clock.error(),
+            now=now,
+        )
+        if wake is not None:
+            self._again(key, min(max((wake - now).total_seconds(), 1.0), 86400.0))
+        if update.status != entry.status and not observe_only:
+            await self._trail.ladder(entry.ladder, update)

@@ -1,0 +1,219 @@
+"""What the operator has seen of containments since it started: times and obstacles, never the only copy of a fact."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from riskladder.api.escalation import Intent, PinnedPolicy
+from riskladder.api.hold import Hold
+from riskladder.api.tiers import ContainmentAction
+from riskladder.controller.caches.store import Store
+from riskladder.controller.metrics import Metrics
+from riskladder.policy.containment import state
+from riskladder.policy.containment.holds import with_holds
+from riskladder.policy.plan import Stop
+from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, TargetKey
+
+CONTENTION_FREE, CONTENTION_LONGEST, CONTENTION_MEMORY = 3, 15.0, 60.0
+"""How often within CONTENTION_MEMORY seconds a containment is re-applied at once; then each wait is twice the one
+before, up to CONTENTION_LONGEST seconds."""
+
+OBSTACLE_LIMIT = 1000
+"""Characters that are kept of what refuses a write."""
+
+
+@dataclass(slots=True)
+class Reverted:
+    """A containment that somebody reverted and that was re-applied, still to be recorded."""
+
+    escalation: str
+    intent: Intent
+    by: str
+    at: datetime
+
+
+@dataclass(slots=True)
+class Pending:
+    """A containment write that the API server has acknowledged, until an Escalation says so."""
+
+    hold: Hold
+    policy: PinnedPolicy | None
+    stamps: Stamps
+
+
+class Observations:
+    """What is in memory of each target, and joins a snapshot of it."""
+
+    def __init__(self, store: Store, metrics: Metrics, *, now: Callable[[], datetime]) -> None:
+        """Start without having seen anything.
+
+        Args:
+            store: Tells which escalations there are.
+            metrics: Takes the times.
+            now: Returns the current time, UTC.
+        """
+        self._store = store
+        self._metrics = metrics
+        self._now = now
+        self.stamps: dict[tuple[str, int], Stamps] = {}
+        """By uid of the escalation and intent: when each stage was seen complete."""
+        self.reverted: dict[TargetKey, list[Reverted]] = defaultdict(list)
+        """What is still to be recorded, oldest first."""
+        self.obstacles: dict[TargetKey, str] = {}
+        """Why a target could not be written the last time, where trying again at once is of no use."""
+        self.rehearsals: dict[tuple[str, int], tuple[datetime, str]] = {}
+        """What became of the containments of drills as dry runs, until that is written."""
+        self._pending: dict[TargetKey, Pending] = {}
+        self._seen: dict[TargetKey, datetime] = {}
+        """When the change that led to a containment was seen."""
+        self._reapplied: dict[TargetKey, list[float]] = {}
+        """When containments were re-applied of late (monotonic)."""
+
+    def changed(self, key: TargetKey) -> None:
+        """Note that something was seen on which a containment may depend."""
+        self._seen.setdefault(key, self._now())
+
+    def forget(self, open_uids: Collection[str]) -> None:
+        """Keep what is about open escalations only."""
+        self.stamps = {key: stamps for key, stamps in self.stamps.items() if key[0] in open_uids}
+        self.rehearsals = {key: found for key, found in self.rehearsals.items() if key[0] in open_uids}
+
+    def stand_by(self) -> None:
+        """Forget what has no Escalation yet: what is contained says why, and whoever leads now goes by that."""
+        self._pending.clear()
+
+    def quiet(self, key: TargetKey, snapshot: Snapshot, *, is_writing: bool) -> None:
+        """Note that nothing has to be contained: what comes later is timed from then, and refuses anew.
+
+        Args:
+            key: The target.
+            snapshot: As it was decided upon.
+            is_writing: Whether an Escalation is to be saved or a model restored, which may be what is refused.
+        """
+        if not self.is_under_way(snapshot):
+            self._seen.pop(key, None)
+        if not is_writing:
+            self.obstacles.pop(key, None)
+
+    # --- Joining a snapshot ---------------------------------------------------------------------------------------
+
+    def join(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot with all that is known of its containments, noting what is seen complete now."""
+        snapshot = with_holds(self._with_pending(snapshot))
+        stamps = dict(snapshot.stamps)
+        for escalation in snapshot.open if snapshot.target is not None else ():
+            for intent in state.in_force(escalation).values():
+                self._stamp(snapshot, escalation, intent)
+                if known := self.stamps.get((escalation.uid, intent.id)):
+                    stamps[escalation.uid, intent.id] = known
+        return replace(snapshot, stamps=stamps)
+
+    def _with_pending(self, snapshot: Snapshot) -> Snapshot:
+        """Add what has been contained and has no Escalation yet; what is known of it passes to the Escalation."""
+        pending = self._pending.get(snapshot.key)
+        if pending is None:
+            return snapshot
+        intent = pending.hold.intent
+        escalation = next((e for e in snapshot.escalations if e.name == pending.hold.escalation), None)
+        if escalation is not None and any(i.id == intent.id for i in escalation.saved):
+            self.stamps.setdefault((escalation.uid, intent.id), pending.stamps)
+            del self._pending[snapshot.key]
+            return snapshot
+        if escalation is None and self._store.has_escalation(snapshot.key.namespace, pending.hold.escalation):
+            del self._pending[snapshot.key]  # it is over already: another operator has seen to it
+            return snapshot
+        if snapshot.target is not None and snapshot.target.uid == pending.hold.target.uid:
+            quarantined = pending.hold.evidence.pod_template_hash or ""
+            pending.stamps = self._stamped(snapshot, intent, quarantined, pending.stamps)
+            if escalation is not None:
+                self.stamps[escalation.uid, intent.id] = pending.stamps
+        return replace(snapshot, pending=pending.hold, pending_policy=pending.policy)
+
+    def _stamp(self, snapshot: Snapshot, escalation: Escalation, intent: Intent) -> None:
+        """Note the time at which a stage of the containment is first seen complete."""
+        key = (escalation.uid, intent.id)
+        before = self.stamps.get(key)
+        recorded = escalation.status.containment(intent.action.axis)
+        if before is None or (recorded is not None and recorded.intent.id == intent.id and recorded.pods_gone_at):
+            return
+        self.stamps[key] = self._stamped(snapshot, intent, state.quarantined_hash(escalation, intent), before)
+
+    def _stamped(self, snapshot: Snapshot, intent: Intent, quarantined: str, before: Stamps) -> Stamps:
+        """Return what is known of the stages of a containment, with those that are seen complete now."""
+        if snapshot.target is None:
+            return before
+        proof, now = state.verify(snapshot.target, intent, quarantined), self._now()
+        after = Stamps(
+            applied_at=before.applied_at,
+            endpoints_empty_at=before.endpoints_empty_at or (now if proof.endpoints_empty else None),
+            pods_gone_at=before.pods_gone_at or (now if proof.pods_gone else None),
+        )
+        for stage in ("endpoints_empty", "pods_gone"):
+            at = getattr(after, f"{stage}_at")
+            if at is not None and getattr(before, f"{stage}_at") is None:
+                self.measure(snapshot.key, stage, intent, at)
+        return after
+
+    def measure(self, key: TargetKey, stage: str, intent: Intent, at: datetime) -> None:
+        """Count how long a stage took from the change that led to it."""
+        seen = self._seen.get(key, intent.intended_at)
+        action: ContainmentAction = intent.action
+        self._metrics.containment.labels(stage, str(action)).observe(max((at - seen).total_seconds(), 0.0))
+
+    def is_under_way(self, snapshot: Snapshot) -> bool:
+        """Return whether a containment has been applied and is not proved yet."""
+        if snapshot.pending is not None:
+            return True
+        active = [(e.uid, intent.id) for e in snapshot.open for intent in state.in_force(e).values()]
+        known = [self.stamps.get(key) for key in active]
+        return any(stamps is not None and stamps.pods_gone_at is None for stamps in known)
+
+    # --- What became of a stop ------------------------------------------------------------------------------------
+
+    def stopped(self, key: TargetKey, stop: Stop, escalation: Escalation | None) -> None:
+        """Note that the write of a stop was acknowledged.
+
+        Args:
+            key: The target.
+            stop: What was done.
+            escalation: The escalation that it was done for, where it is there.
+        """
+        at = self._now()
+        self.obstacles.pop(key, None)
+        if escalation is not None and any(i.id == stop.intent.id for i in escalation.intents):
+            stamp = (escalation.uid, stop.intent.id)
+            before = self.stamps.get(stamp, Stamps())
+            self.stamps[stamp] = replace(before, applied_at=before.applied_at or at)
+        elif stop.hold is not None and (stop.hold.escalation, stop.hold.intent.id) == (stop.escalation, stop.intent.id):
+            known = self._pending.get(key)
+            is_known = known is not None and (known.hold.escalation, known.hold.intent.id) == (
+                stop.hold.escalation,
+                stop.intent.id,
+            )
+            if not is_known:
+                self._pending[key] = Pending(stop.hold, stop.policy, Stamps(applied_at=at))
+        self.measure(key, "applied", stop.intent, at)
+        if stop.again:
+            self._metrics.undone.labels(stop.reverted_by).inc()
+            self.reverted[key].append(Reverted(stop.escalation, stop.intent, stop.reverted_by, at))
+            self._reapplied.setdefault(key, []).append(time.monotonic())
+
+    def refused(self, key: TargetKey, why: str) -> bool:
+        """Note what refuses a write on a target; return whether that is new."""
+        why = why[:OBSTACLE_LIMIT]
+        is_new = self.obstacles.get(key) != why
+        self.obstacles[key] = why
+        return is_new
+
+    def patience(self, key: TargetKey) -> float:
+        """Return the seconds to wait before a containment that is reverted over and over is re-applied."""
+        now = time.monotonic()
+        known = self._reapplied.get(key, ())
+        recent = self._reapplied[key] = [at for at in known if now - at < CONTENTION_MEMORY]
+        if len(recent) < CONTENTION_FREE:
+            return 0.0
+        return recent[-1] + min(0.5 * 2.0 ** (len(recent) - CONTENTION_FREE), CONTENTION_LONGEST) - now
