@@ -116,6 +116,7 @@ class Reason(StrEnum):
     CONTAINMENT_IMPOSSIBLE = "ContainmentImpossible"
     EVIDENCE_OUTDATED = "EvidenceOutdated"
     CONTAINMENT_LATE = "ContainmentLate"
+    CONTAINMENT_INEFFECTIVE = "ContainmentIneffective"
     CONTAINMENT_UNDONE = "ContainmentUndone"
     CONTAINED_AGAIN = "ContainedAgain"
     CONTESTED = "Contested"

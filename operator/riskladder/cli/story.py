@@ -24,6 +24,7 @@ _PROOFS = (Reason.SCALED_TO_ZERO, Reason.ROLLED_BACK, Reason.FELL_BACK, Reason.I
 _CONTAINMENT: Mapping[str, str] = {
     Reason.CONTAINMENT_APPLIED: "applied, not proved yet",
     Reason.CONTAINMENT_LATE: "not proved in time",
+    Reason.CONTAINMENT_INEFFECTIVE: "did not help",
     Reason.CONTAINED_AGAIN: "undone by somebody and put back",
     Reason.TARGET_DELETED: "the target was deleted",
     Reason.RESUMED: "people have agreed to bring it back",

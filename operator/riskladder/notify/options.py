@@ -15,6 +15,7 @@ CONTAINED = frozenset(
         Reason.CONTAINMENT_INTENDED,
         Reason.CONTAINMENT_APPLIED,
         Reason.CONTAINMENT_LATE,
+        Reason.CONTAINMENT_INEFFECTIVE,
         Reason.CONTAINMENT_UNDONE,
         Reason.CONTAINED_AGAIN,
         Reason.CONTAINED_BY_HAND,

@@ -18,6 +18,7 @@ from riskladder.policy.containment.choose import (
     severity,
     take_evidence,
 )
+from riskladder.policy.containment.failing import failing, safer
 from riskladder.policy.containment.note import note, noted_in
 from riskladder.policy.containment.opening import choose_for, covered_by, strongest
 from riskladder.policy.containment.others import covering, restore_for
@@ -33,7 +34,7 @@ from riskladder.policy.containment.state import (
 )
 from riskladder.policy.plan import EscalationUpdate, Stop
 from riskladder.policy.signals.evaluate import tier_of
-from riskladder.policy.signals.groups import Judgement, demands_of
+from riskladder.policy.signals.groups import Group, Judgement, demands_of
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads import network
 from riskladder.workloads.model import Revision, Workload
@@ -155,7 +156,7 @@ def _further(
         intent = _fresh(intent_of(number, demand.tier.name, choice, now), workload, choice, now)
         intent = intent.model_copy(update={"signal": demand.signal.reference()})
         return (intent, choice, demand.containment.lock) if is_further(intent.action, active) else None
-    due = [c for c in calls(escalation) if is_further(c.containment.action, active)]
+    due = [c for c in (*calls(escalation), *_failed(escalation, group)) if is_further(c.containment.action, active)]
     if not due or snapshot.is_suspended(escalation.spec.ladder.name) or not may_touch(workload, escalation):
         return None
     call = max(due, key=lambda c: c.containment.action.strength)
@@ -164,6 +165,12 @@ def _further(
     intent = _fresh(intent_of(number, call.tier, choice, now), workload, choice, now)
     intent = intent.model_copy(update={"decision": call.decision})
     return (intent, choice, call.containment.lock) if is_further(intent.action, active) else None
+
+
+def _failed(escalation: Escalation, group: Group | None) -> Iterator[Call]:
+    """Yield the safer states that follow containments which do not work."""
+    for found in failing(escalation, group):
+        yield Call(found.intent.tier, safer(escalation.spec.policy, found.intent), found.reason, found.message)
 
 
 def _fresh(intent: Intent, workload: Workload, choice: Choice, now: datetime) -> Intent:

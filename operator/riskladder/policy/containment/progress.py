@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
+from riskladder.api.conditions import ConditionStatus
 from riskladder.api.escalation import ContainmentStatus, Intent
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction
@@ -164,9 +165,6 @@ def _enter_stages(draft: Draft, standing: Standing) -> None:
 def _contained(draft: Draft, found: Sequence[Standing]) -> None:
     """Set the condition Contained: true once all in force is proved, else what is not, the workload first."""
     open_ones = [standing for standing in found if not standing.is_proved]
-    for standing in open_ones:
-        if standing.status.pods_gone_at is None:
-            draft.wake.append(_late_at(draft, standing.intent))
     if not open_ones:
         message = "; ".join(f"{what_was_done(s.intent)}: {s.proof.shown}" for s in found)
         draft.conditions.set(ConditionType.CONTAINED, True, _proved(found[0].intent), message)
@@ -178,12 +176,10 @@ def _contained(draft: Draft, found: Sequence[Standing]) -> None:
 def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
     """Return why what is in force on an axis is not proved; what is late enters the next rung."""
     intent, proof = standing.intent, standing.proof
-    if standing.status.pods_gone_at:
-        reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_UNDONE
-        return reason, f"was proved and is not any more: {proof.left}"
-    late_at = _late_at(draft, intent)
+    since = _unproved_since(draft, standing)
+    late_at = since + _within(draft, intent)
     if standing.status.late_at is not None or (draft.now >= late_at and draft.time_counts):
-        message = f"not proved within {late_at - intent.intended_at}: {_in_the_way(draft, proof)}"
+        message = f"not proved within {late_at - since}: {_in_the_way(draft, proof)}"
         if standing.status.late_at is None:
             noted = standing.status.model_copy(update={"late_at": draft.now})
             draft.containments[intent.action.axis] = noted
@@ -192,6 +188,10 @@ def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
             if higher is not None:
                 rungs.move(draft, higher, Reason.CONTAINMENT_LATE)
         return Reason.CONTAINMENT_LATE, message
+    draft.wake.append(late_at)
+    if standing.status.pods_gone_at:
+        reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_UNDONE
+        return reason, f"was proved and is not any more: {proof.left}"
     if proof.applied:
         return Reason.CONTAINMENT_APPLIED, f"{what_was_done(intent)}; still there: {proof.left}"
     if draft.snapshot.obstacle:
@@ -202,11 +202,18 @@ def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
     return Reason.CONTAINMENT_INTENDED, f"intended, not applied yet: {proof.left}"
 
 
-def _late_at(draft: Draft, intent: Intent) -> datetime:
-    """Return when an intent that is not proved is late (``containment.within``)."""
+def _unproved_since(draft: Draft, standing: Standing) -> datetime:
+    """Return since when an intent has not been proved: from the intent on, or since it was seen not to be any more."""
+    if standing.status.pods_gone_at is None:
+        return standing.intent.intended_at
+    was = draft.conditions.get(ConditionType.CONTAINED)
+    return was.last_transition_time if was is not None and was.status == ConditionStatus.FALSE else draft.now
+
+
+def _within(draft: Draft, intent: Intent) -> timedelta:
+    """Return the time within which an intent has to be proved (``containment.within``)."""
     pinned = tier_of(draft.policy, intent.tier)
-    within = pinned.containment.within.delta if pinned and pinned.containment else timedelta(minutes=2)
-    return intent.intended_at + within
+    return pinned.containment.within.delta if pinned and pinned.containment else timedelta(minutes=2)
 
 
 def _in_the_way(draft: Draft, proof: Verification) -> str:

@@ -71,6 +71,9 @@ def enter(draft: Draft, tier: str) -> None:
         intent = next((i for i in escalation.intents if i.tier == tier), None)
         at = max(intent.intended_at, rung.entered_at) if intent else None
         move(draft, tier, Reason.TIER_RAISED, at=at, cause=_cause(draft, tier))
+    elif last is not None and last.reason == Reason.CONTAINMENT_INEFFECTIVE and last.intended_at > rung.entered_at:
+        higher = next_tier(draft, rung.tier) or rung.tier
+        move(draft, higher, Reason.CONTAINMENT_INEFFECTIVE, at=last.intended_at)
     elif draft.resume is not None and last is not None and draft.is_contained and rung.entered_at <= draft.resume.at:
         reason = Reason.CONTAINED_BY_HAND if last.decision else Reason.BREACHED_AGAIN
         cause = _cause(draft, rung.tier) if reason is Reason.BREACHED_AGAIN else None

@@ -160,6 +160,13 @@ def _threshold(trigger: Trigger) -> float:
     return trigger.above if trigger.above is not None else trigger.below or 0.0
 
 
+def is_beyond(policy: PinnedPolicy, breach: Breach) -> bool:
+    """Return whether the value of a breach is beyond the threshold of its tier now, hysteresis left out."""
+    tier = tier_of(policy, breach.tier)
+    trigger = next((t for t in tier.triggers if t.indicator == breach.indicator), None) if tier else None
+    return trigger is not None and breach.value is not None and _is_beyond(trigger, breach.value)
+
+
 def _is_beyond(trigger: Trigger, value: float) -> bool:
     return value > trigger.above if trigger.above is not None else value < _threshold(trigger)
 
