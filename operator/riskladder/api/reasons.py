@@ -208,3 +208,4 @@ class Reason(StrEnum):
     OPEN = "Open"
     CLEARED = "Cleared"
     ESCALATION_DELETED = "EscalationDeleted"
+    ESCALATION_REFUSED = "EscalationRefused"

@@ -165,8 +165,14 @@ class Executor:
         place = (key.namespace, effect.resource.kind, effect.name)
         try:
             await self._client.json_patch(effect.resource, key.namespace, effect.name, effect.body)
-        except (Refused, NotFound):
-            return  # changed meanwhile: it is looked at again
+        except NotFound:
+            return  # deleted meanwhile: it is looked at again
+        except Refused as error:
+            found = await self._client.get(effect.resource, key.namespace, effect.name)
+            refusal = _refusal(error, effect.body, found)
+            if isinstance(refusal, NotContainable):
+                self._problems[place] = (time.monotonic(), str(refusal)[:500])
+            return  # else it was changed meanwhile, and is looked at again
         except Forbidden as error:
             self._problems[place] = (time.monotonic(), str(error)[:500])
             return

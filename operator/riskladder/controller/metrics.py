@@ -60,6 +60,12 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.refused = Counter(
+            "riskladder_refused_writes_total",
+            "Writes that the API server refused though nothing had changed, by what was to be written.",
+            ["on"],
+            registry=self.registry,
+        )
         self.response = Histogram(
             "riskladder_response_seconds",
             "Time from entering the rung (contain: from the intent; resume: from the decision) to each response of "

@@ -65,6 +65,8 @@ class Observations:
         """What is still to be recorded, oldest first."""
         self.obstacles: dict[TargetKey, str] = {}
         """Why a target could not be written the last time, where trying again at once is of no use."""
+        self.unsaved: dict[TargetKey, str] = {}
+        """Why an Escalation of a target could not be saved the last time."""
         self.rehearsals: dict[tuple[str, int], tuple[datetime, str]] = {}
         """What became of the containments of drills as dry runs, until that is written."""
         self._pending: dict[TargetKey, Pending] = {}
@@ -202,8 +204,16 @@ class Observations:
             self.reverted[key].append(Reverted(stop.escalation, stop.intent, stop.reverted_by, at))
             self._reapplied.setdefault(key, []).append(time.monotonic())
 
+    def not_saved(self, key: TargetKey, why: str) -> bool:
+        """Note what refuses an Escalation; return whether that is new."""
+        self._metrics.refused.labels("escalation").inc()
+        is_new = self.unsaved.get(key) != why[:OBSTACLE_LIMIT]
+        self.unsaved[key] = why[:OBSTACLE_LIMIT]
+        return is_new
+
     def refused(self, key: TargetKey, why: str) -> bool:
         """Note what refuses a write on a target; return whether that is new."""
+        self._metrics.refused.labels("target").inc()
         why = why[:OBSTACLE_LIMIT]
         is_new = self.obstacles.get(key) != why
         self.obstacles[key] = why

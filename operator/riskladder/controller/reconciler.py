@@ -192,6 +192,7 @@ class Reconciler:
             rehearsals=self._seen.rehearsals,
             lock=self._lock,
             obstacle=self._seen.obstacles.get(key, ""),
+            unsaved=self._seen.unsaved.get(key, ""),
             beside=beside or {},
             seeks=self._companions.seeks,
             clock_error=self.clock.error(),
@@ -248,7 +249,20 @@ class Reconciler:
         self.scheduler.add(key)
 
     async def _save(self, key: TargetKey, plan: Plan) -> Escalation | None:
-        """Save an Escalation, or a further intent of one; ``None`` where somebody else has saved it meanwhile."""
+        """Save an Escalation, or a further intent of one; ``None`` where somebody else has saved it meanwhile.
+
+        What refuses that joins the next snapshot, so that the signals say so.
+        """
+        try:
+            saved = await self._save_once(key, plan)
+        except ApiError as error:
+            if error.status and self._seen.not_saved(key, error.message):
+                self.scheduler.add(key)
+            raise
+        self._seen.unsaved.pop(key, None)
+        return saved
+
+    async def _save_once(self, key: TargetKey, plan: Plan) -> Escalation | None:
         if plan.opening is not None:
             if not await self._executor.open(plan.opening):
                 return None
@@ -325,6 +339,9 @@ class Reconciler:
             log.info("would write", target=tuple(key), escalations=len(plan.escalations), effects=effects)
             return
         if plan.opens:
+            for change in plan.signals:
+                if self._trail.takes_status(change.signal):
+                    await self._trail.signal(change)
             saved = await self._save(key, plan)
             self.scheduler.add(key, after=0.0 if saved else SAVE_AGAIN)
             return

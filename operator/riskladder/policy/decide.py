@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from riskladder.policy.containment.hold import carry_out, settle
 from riskladder.policy.containment.holds import (
     adopted,
     is_carried,
+    is_proved,
     of_escalation,
     of_opening,
     reverted,
@@ -58,9 +60,9 @@ def _decide(snapshot: Snapshot, now: datetime, *, urgent: bool) -> Plan:
     if urgent and (again := reverted(snapshot)) is not None:
         return Plan(stop=again, wake_at=wake)
     if (opening := adopted(snapshot)) is not None:
-        return Plan(opening=opening, wake_at=wake)
+        return _saying_refusal(snapshot, judgement, Plan(opening=opening, wake_at=wake), now)
     if urgent and (plan := _containment(snapshot, judgement, now)):
-        return replace(plan, wake_at=wake)
+        return _saying_refusal(snapshot, judgement, replace(plan, wake_at=wake), now)
     return _trail(snapshot, judgement, now, wake)
 
 
@@ -142,22 +144,39 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
         updates.append(written.update)
         judged += written.decisions
     by_uid = {update.escalation.uid: update for update in updates}
-    signals: list[SignalUpdate] = []
-    for signal in snapshot.signals:
-        current = snapshot.open_under(signal.spec.ladder) if signal.spec else None
-        changed = update_signal(snapshot, judgement, signal, current, by_uid.get(current.uid) if current else None, now)
-        if changed.status != signal.status:
-            signals.append(changed)
-    # A stream is taken over before it is let go: killed between the two writes, nobody counts it from one again.
-    signals.sort(key=lambda u: max((o.observed_at for o in u.status.observed), default=_NEVER), reverse=True)
     changed_escalations = tuple(u for u in updates if u.entries or u.labels or u.status != u.escalation.status)
     return Plan(
         escalations=changed_escalations,
-        signals=tuple(signals),
+        signals=_signals(snapshot, judgement, by_uid, now),
         decisions=tuple(judged),
         effects=_effects(snapshot, judgement, now, settled=not changed_escalations),
         wake_at=min(wakes, default=None),
     )
+
+
+def _signals(
+    snapshot: Snapshot, judgement: Judgement, updates: Mapping[str, EscalationUpdate], now: datetime
+) -> tuple[SignalUpdate, ...]:
+    """Return the statuses of signals that differ from what is stored.
+
+    A stream is taken over before it is let go: killed between the two writes, nobody counts it from one again.
+    """
+    found, contained = [], bool(snapshot.unsaved) and is_proved(snapshot)
+    for signal in snapshot.signals:
+        current = snapshot.open_under(signal.spec.ladder) if signal.spec else None
+        update = updates.get(current.uid) if current else None
+        changed = update_signal(snapshot, judgement, signal, current, update, now, contained=contained)
+        if changed.status != signal.status:
+            found.append(changed)
+    found.sort(key=lambda u: max((o.observed_at for o in u.status.observed), default=_NEVER), reverse=True)
+    return tuple(found)
+
+
+def _saying_refusal(snapshot: Snapshot, judgement: Judgement, plan: Plan, now: datetime) -> Plan:
+    """Return a plan that saves an escalation, with what its signals say where that has been refused."""
+    if not snapshot.unsaved or not plan.opens:
+        return plan
+    return replace(plan, signals=_signals(snapshot, judgement, {}, now))
 
 
 def _effects(snapshot: Snapshot, judgement: Judgement, now: datetime, *, settled: bool) -> tuple[Effect, ...]:

@@ -255,6 +255,8 @@ class Snapshot:
     """``None`` until somebody has looked; nothing is decided about decisions before."""
     obstacle: str = ""
     """Why it could not be contained the last time, where trying again at once is of no use."""
+    unsaved: str = ""
+    """Why an Escalation, or a further intent of one, could not be saved the last time."""
     beside: Mapping[tuple[str, str], Beside] = field(default_factory=dict)
     """By kind and name: what belongs to the containment beside the model, if somebody has looked."""
     pending: Hold | None = None

@@ -184,6 +184,15 @@ def _escalation_of(snapshot: Snapshot, hold: Hold) -> Escalation | None:
     return next((e for e in snapshot.escalations if e.name == hold.escalation), None)
 
 
+def is_proved(snapshot: Snapshot) -> bool:
+    """Return whether something that the target carries contains it, with an Escalation or without."""
+    workload = snapshot.target
+    holds = [snapshot.pending, *(found.hold for found in _held(snapshot))]
+    return workload is not None and any(
+        verify(workload, hold.intent, hold.evidence.pod_template_hash or "").pods_gone for hold in holds if hold
+    )
+
+
 def reverted(snapshot: Snapshot) -> Stop | None:
     """Return the write that contains once more what was raised before its Escalation was there.
 

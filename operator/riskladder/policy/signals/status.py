@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from riskladder.api.base import format_time
@@ -24,6 +25,8 @@ def update_signal(
     escalation: Escalation | None,
     update: EscalationUpdate | None,
     now: datetime,
+    *,
+    contained: bool = False,
 ) -> SignalUpdate:
     """The signal's next status and the Events of the change.
 
@@ -34,6 +37,7 @@ def update_signal(
         escalation: The open escalation of its ladder, if there is one.
         update: What is about to be written to it.
         now: Current time, UTC.
+        contained: Whether the target is contained though no escalation of it could be saved.
     """
     verdict = judgement.verdicts[signal.uid]
     entries: list[Entry] = []
@@ -57,6 +61,8 @@ def update_signal(
         message = f"no escalation is open: it was observed before the last one was closed, at {at}"
         conditions.set(ConditionType.CONTAINED, False, Reason.NOT_CONTAINED, message)
 
+    if joined is None and verdict.tier and snapshot.unsaved:
+        entries += _refused(conditions, signal, snapshot.unsaved, now, contained=contained)
     tier = verdict.tier or (BASELINE if verdict.usable else None)
     since = signal.carried.since if signal.carried.tier == tier and signal.carried.since else (now if tier else None)
     status = SignalStatus(
@@ -74,6 +80,16 @@ def update_signal(
 
 def _warning(reason: Reason, key: str, message: str, now: datetime) -> Entry:
     return Entry(reason, key, now, message, on=(On.SIGNAL,), warning=True, recorded=False)
+
+
+def _refused(conditions: Conditions, signal: Signal, why: str, now: datetime, *, contained: bool) -> Iterator[Entry]:
+    """Say that nobody is notified, since the API server does not take the escalation."""
+    done = "the model is contained" if contained else "it is not proved that the model is contained"
+    message = f"{done}, and its Escalation cannot be saved, so that nobody is notified: {why}"[:1024]
+    was = find(signal.status.conditions, ConditionType.CONTAINED)
+    if was is None or was.reason != Reason.ESCALATION_REFUSED:
+        yield _warning(Reason.ESCALATION_REFUSED, f"refused/{signal.generation}/{format_time(now)}", message, now)
+    conditions.set(ConditionType.CONTAINED, contained, Reason.ESCALATION_REFUSED, message)
 
 
 def _was_stale(signal: Signal) -> bool:
