@@ -239,12 +239,13 @@ async def test_nobody_else_says_that_an_object_is_contained(held: World) -> None
     await held.client.merge_patch(
         resources.DEPLOYMENTS, held.namespace, "free", {"metadata": {"annotations": forged["annotations"]}}
     )
-    with pytest.raises(Forbidden, match="only the operator says that Deployment free is contained"):
+    with suppress(Forbidden):  # the operator may have swept the annotation away by then: a label alone holds nothing
         await held.client.merge_patch(
             resources.DEPLOYMENTS, held.namespace, "free", {"metadata": {"labels": forged["labels"]}}
         )
     await held.quiet()
     assert await held.escalations("free") == []
+    await held.scale("free", 2)
 
 
 async def test_index_names_what_is_contained_and_is_written_by_the_operator_only(held: World) -> None:

@@ -171,9 +171,9 @@ async def test_observe_only_says_what_it_would_do_and_writes_nothing(world: Worl
     lease = await world.client.get(resources.LEASES, "riskladder-system", "riskladder")
     before = await versions(world)
     operator = start("--observe-only")
-    entry = await asyncio.to_thread(operator.wait_for, "would act")
+    entry = await asyncio.to_thread(operator.wait_for, "would stop")
     assert entry["target"] == [world.namespace, "Deployment", "scorer"]
-    assert entry["act"] == "ScaleToZero"
+    assert (entry["action"], entry["effect"]) == ("ScaleToZero", "stop: patch Deployment scorer")
     await asyncio.to_thread(operator.wait_for, "would write", target=[world.namespace, "Deployment", "nothing"])
     assert operator.get("/readyz") == (200, "ok\n")
     assert operator.stop() == 0
@@ -186,7 +186,7 @@ async def test_observe_only_tries_no_write(world: World, start: Start) -> None:
     operator = start("--observe-only")
     await asyncio.to_thread(operator.wait_for, "caches full")
     await world.apply(signal("scorer", "scorer", 0.31))
-    await asyncio.to_thread(operator.wait_for, "would act")
+    await asyncio.to_thread(operator.wait_for, "would stop")
     assert writes(operator) == {}
 
 

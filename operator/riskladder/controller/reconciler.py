@@ -235,7 +235,11 @@ class Reconciler:
         stop = plan.stop
         if self._observe_only:
             log.info(
-                "would stop", target=tuple(key), opening=plan.opening is not None, effect=stop and str(stop.effect)
+                "would stop",
+                target=tuple(key),
+                opening=plan.opening is not None,
+                action=stop and str(stop.action),
+                effect=stop and str(stop.effect),
             )
             return
         with self._watching_permissions(key.namespace):
@@ -335,7 +339,7 @@ class Reconciler:
         else:
             self._seen.quiet(key, snapshot, is_writing=True)  # what is reverted later is timed from then
         if self._observe_only:
-            effects = [f"{e.phase} {e.verb} {e.resource.kind}/{e.name}" for e in plan.effects]
+            effects = [str(effect) for effect in plan.effects]
             log.info("would write", target=tuple(key), escalations=len(plan.escalations), effects=effects)
             return
         if plan.opens:

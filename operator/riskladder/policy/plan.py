@@ -103,6 +103,11 @@ class Effect:
     impossible: str = ""
     """Why it cannot be done: then nothing is sent."""
 
+    def __str__(self) -> str:
+        """Return what it does to what, for logs."""
+        part = f"/{self.subresource}" if self.subresource else ""
+        return f"{self.phase}: {self.verb} {self.resource.kind}{part} {self.name}"
+
     @classmethod
     def of(cls, phase: Phase, write: ObjectWrite, escalation: str, *, dry_run: bool = False) -> Effect:
         """Return the effect of a write on an object."""
