@@ -168,7 +168,7 @@ async def test_observe_only_says_what_it_would_do_and_writes_nothing(world: Worl
     await world.serve("scorer")
     await world.apply(signal("scorer", "scorer", 0.31))
     await world.apply(signal("elsewhere", "nothing", 0.31))
-    lease = await world.client.get(resources.LEASES, "riskladder-system", "riskladder")
+    leases = await world.client.list(resources.LEASES, "riskladder-system")
     before = await versions(world)
     operator = start("--observe-only")
     entry = await asyncio.to_thread(operator.wait_for, "would stop")
@@ -178,7 +178,7 @@ async def test_observe_only_says_what_it_would_do_and_writes_nothing(world: Worl
     assert operator.get("/readyz") == (200, "ok\n")
     assert operator.stop() == 0
     assert await versions(world) == before
-    assert await world.client.get(resources.LEASES, "riskladder-system", "riskladder") == lease
+    assert await world.client.list(resources.LEASES, "riskladder-system") == leases
 
 
 async def test_observe_only_tries_no_write(world: World, start: Start) -> None:
