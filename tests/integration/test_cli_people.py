@@ -317,7 +317,7 @@ def test_what_is_not_accepted_is_exit_code_1(place: Place) -> None:
     assert result.exit_code == 1
     answer = json.loads(result.stdout)
     assert (answer["accepted"], answer["reason"]) == (False, "ModelOwner")
-    assert "As things stand it will be refused: you own the model" in result.stderr
+    assert "As things stand it will be refused: olga owns the model" in result.stderr
     assert "error: not accepted (ModelOwner): olga owns the model: an owner has no say in Resume" in result.stderr
 
 
@@ -498,7 +498,7 @@ def test_stop_button_without_an_escalation_raises_a_signal(place: Place) -> None
         result = place.run("contain", "deployment/credit-scorer", "-m", "it rejects everybody", kubeconfig=ann)
     said = " ".join(result.stdout.split())
     assert (result.exit_code, result.stderr) == (0, ""), said
-    assert "You stop the model, as legal: Deployment/credit-scorer is rolled back to its last good revision" in said
+    assert "You contain the model, as legal: Deployment/credit-scorer is rolled back to its last good revision" in said
     assert re.search(r"Deployment/credit-scorer is contained, proved \d+\.\d s after it was sent\.", said)
     [signal] = place.list(resources.SIGNALS)
     assert re.fullmatch(r"credit-scorer-stop-\w{5}", signal["metadata"]["name"])

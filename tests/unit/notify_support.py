@@ -12,9 +12,11 @@ from typing import Any, Self
 import yaml
 from aiohttp import web
 
-from riskladder.api.escalation import EscalationSpec, Notification, NotificationState
+from riskladder.api.escalation import EscalationSpec, EscalationStatus, Notification, NotificationState
+from riskladder.controller.outbox import notice_of
 from riskladder.notify.egress import Egress
-from riskladder.notify.notice import Notice, compose
+from riskladder.notify.notice import Notice
+from riskladder.policy.snapshot import Escalation
 
 NOW = datetime(2026, 11, 24, 12, 0, 20, tzinfo=UTC)
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
@@ -90,13 +92,16 @@ def notification(**changes: Any) -> Notification:
 
 def notice(spec_changes: dict[str, Any] | None = None, **changes: Any) -> Notice:
     """The message composed of both."""
-    return compose(
+    escalation = Escalation(
         namespace="models",
         name="credit-scorer-3f9a1c2b",
         uid="0c5d3e4f-uid",
+        generation=1,
+        labels={},
         spec=spec(**(spec_changes or {})),
-        notification=notification(**changes),
+        status=EscalationStatus(),
     )
+    return notice_of(escalation, notification(**changes))
 
 
 @dataclass

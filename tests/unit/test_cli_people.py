@@ -20,12 +20,12 @@ from riskladder.api.signal import Manual, TargetRef
 from riskladder.api.tiers import ContainmentAction
 from riskladder.api.validation import validate
 from riskladder.cli.people import raising, session
+from riskladder.cli.people.choices import choices
 from riskladder.cli.people.decide import higher
 from riskladder.cli.people.manifests import decision_manifest, prefix, signal_manifest
 from riskladder.cli.people.preview import Foresight, foresee
 from riskladder.cli.people.send import Order, contained_result, judged
 from riskladder.cli.people.session import refusal, usable
-from riskladder.cli.people.standing import choices
 from riskladder.cli.people.text import deadline, due, listed, parse_until, past
 from riskladder.cli.people.view import Case, Contained, Unreadable, read_case
 from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, Refused
@@ -174,7 +174,7 @@ def test_after_a_rollback_only_the_lock_goes() -> None:
     raw = escalation(decisions=[decided("Resume", "model-risk", "max")])
     raw["status"]["containments"][0]["intent"] |= {"action": "Rollback", "revision": "3"}
     raw["status"]["restore"] = {"revision": "4"}
-    says = "the lock is lifted; revision 3 serves on until another is rolled out"
+    says = "revision 3 serves on until another is rolled out, and the lock is lifted"
     assert says in foreseen(read_case(raw), "Resume").sentence
 
 
@@ -202,7 +202,7 @@ def test_each_action_says_what_it_does() -> None:
         assert words in foreseen(subject, action).sentence
     assert "the duty ai-act-art-73, due" in foreseen(subject, "Comment", clock="ai-act-art-73").sentence
     assert foreseen(subject, "Escalate", tier="high").sentence == (
-        f"You raise {NAME}, as legal, from tier moderate to high: legal and security are told, and "
+        f"You raise {NAME}, as legal, from tier moderate to high: legal and security are notified, and "
         "Deployment/credit-scorer is rolled back to its last good revision and locked at once."
     )
     until = foreseen(case(), "AcceptRisk", until=at(60 * 24)).sentence
@@ -218,6 +218,63 @@ def test_each_action_says_what_it_does() -> None:
     assert foreseen(read_case(drill), "Contain").sentence.endswith("This is a drill: the model itself is not touched.")
 
 
+ALL_SAFE_STATES = [
+    ({"action": "ScaleToZero"}, "Deployment/credit-scorer is scaled to zero and locked"),
+    ({"action": "Rollback"}, "Deployment/credit-scorer is rolled back to its last good revision and locked"),
+    (
+        {"action": "Fallback", "fallback": {"service": "scorer", "selector": {"app": "baseline"}}},
+        "traffic of Service scorer goes to app=baseline, and that is locked",
+    ),
+    (
+        {"action": "Fallback", "fallback": {"httpRoute": "scorer", "backend": "baseline"}, "lock": False},
+        "traffic of HTTPRoute scorer goes to Service baseline",
+    ),
+    ({"action": "Isolate"}, "Deployment/credit-scorer is isolated by a NetworkPolicy and locked"),
+]
+
+
+@pytest.mark.parametrize(("containment", "words"), ALL_SAFE_STATES)
+def test_containing_is_announced_as_the_safe_state_that_the_tier_names(containment: dict[str, Any], words: str) -> None:
+    raw = escalation(contained=False)
+    raw["spec"]["policy"]["tiers"][-1]["containment"] = containment
+    subject = read_case(raw)
+    assert foreseen(subject, "Contain").sentence.startswith(f"You contain the model, as legal: {words} at once")
+    offered = choices(subject, {("contain", "legal")}, "ann")
+    assert [choice.what for choice in offered] == [f"contain the model now: {words}"]
+    raw["status"]["tier"] = raw["status"]["rung"]["tier"] = "moderate"
+    assert f"and {words} at once." in foreseen(read_case(raw), "Escalate", tier="high").sentence
+
+
+def test_the_stop_button_that_names_an_action_announces_that_one() -> None:
+    raw = escalation(contained=False)
+    raw["spec"]["policy"]["tiers"][-1]["containment"] = {"action": "Isolate"}
+    sentence = foreseen(read_case(raw), "Contain", containment="ScaleToZero").sentence
+    assert "Deployment/credit-scorer is scaled to zero and locked at once" in sentence
+
+
+@pytest.mark.parametrize(
+    ("intent", "words"),
+    [
+        ({"action": "ScaleToZero"}, "replicas go back to 3, in steps of 10%, 50%, 100%"),
+        ({"action": "Rollback", "revision": "3"}, "revision 3 serves on until another is rolled out"),
+        (
+            {"action": "Fallback", "through": {"kind": "Service", "name": "scorer", "selector": {"app": "baseline"}}},
+            "traffic of Service scorer goes back to Deployment/credit-scorer, and the lock is lifted",
+        ),
+        (
+            {"action": "Isolate", "through": {"kind": "NetworkPolicy", "name": "riskladder-x"}},
+            "NetworkPolicy riskladder-x is deleted, and the lock is lifted",
+        ),
+    ],
+)
+def test_resuming_is_announced_as_what_the_safe_state_has_changed(intent: dict[str, Any], words: str) -> None:
+    raw = escalation(decisions=[decided("Resume", "model-risk", "max")])
+    [contained] = raw["status"]["containments"]
+    contained["intent"] |= intent
+    contained["axis"] = "Workload" if intent["action"] in ("ScaleToZero", "Rollback") else "Traffic"
+    assert f"with yours 2 of 2: {words}" in foreseen(read_case(raw), "Resume").sentence
+
+
 def clock(**more: Any) -> dict[str, Any]:
     return {"name": "ai-act-art-73", "role": "legal", "startedAt": at(), "dueAt": at(60 * 24 * 15), **more}
 
@@ -229,27 +286,32 @@ OBJECTION = decided("Object", "executive", "eve")
 @pytest.mark.parametrize(
     ("changes", "action", "more", "says"),
     [
-        ({}, "Resume", {"person": "olga"}, "you own the model"),
-        ({}, "Resume", {"role": "security"}, "security is not asked for this, only legal (or deputy-counsel) and"),
-        ({"decisions": [RESUME_BY_ANN]}, "Resume", {}, "you have agreed already"),
-        ({"decisions": [OBJECTION]}, "Resume", {}, "the objection of executive stands"),
-        ({"contained": False}, "Resume", {}, "nothing is contained"),
-        ({}, "Close", {"resolution": "Remediated"}, "is still contained"),
+        ({}, "Resume", {"person": "olga"}, "olga owns the model: an owner has no say in Resume"),
+        ({}, "Resume", {"role": "security"}, "security is not asked for Resume in tier high; asked are: 1 x legal"),
+        ({"decisions": [RESUME_BY_ANN]}, "Resume", {}, "ann has been counted for Resume on this rung already"),
+        ({"decisions": [OBJECTION]}, "Resume", {}, "executive objected: it has to be withdrawn"),
+        ({"contained": False}, "Resume", {}, "no containment is in force"),
+        ({}, "Close", {"resolution": "Remediated"}, "the model is contained: resume it first"),
         ({"contained": False}, "Close", {"resolution": "RiskAccepted"}, "no acceptance of the risk is running"),
         ({"contained": False, "clocks": [clock()]}, "Close", {"resolution": "Remediated"}, "has not been met"),
-        ({"tier": "moderate"}, "AcceptRisk", {"role": "model-risk", "until": at(60)}, "cannot be accepted"),
-        ({}, "AcceptRisk", {"until": at(60 * 24 * 31)}, "for 30d at most"),
-        ({}, "Object", {"withdraw": True}, "legal has no objection that stands"),
-        ({}, "Object", {"role": "security"}, "has nothing to object to"),
-        ({}, "Comment", {"clock": "gdpr"}, "no clock gdpr is running; running: none"),
-        ({}, "Review", {"review": {"policyUpdated": True, "satisfaction": 4}}, "it is still open"),
+        ({"tier": "moderate"}, "AcceptRisk", {"role": "model-risk", "until": at(60)}, "its risk may not be accepted"),
+        ({}, "AcceptRisk", {"until": at(60 * 24 * 31)}, "(acceptRisk.atMost of tier high: 30d)"),
+        ({}, "Object", {"withdraw": True}, "no objection of legal stands on this rung"),
+        ({}, "Object", {"role": "security"}, "security is not asked for Object in tier high"),
+        ({}, "Comment", {"clock": "gdpr"}, "gdpr is no clock of the escalation (none)"),
+        ({}, "Review", {"review": {"policyUpdated": True, "satisfaction": 4}}, "the escalation is still open"),
         (
             {"conditions": [condition("Closed", True, "Cleared")]},
             "Review",
             {"review": {"policyUpdated": True, "satisfaction": 4}},
-            "legal does not answer for the policy; that is model-risk",
+            "the charter's owner reviews, and that is model-risk",
         ),
-        ({"conditions": [condition("Closed", True, "Cleared")]}, "Acknowledge", {}, "it is closed already"),
+        (
+            {"conditions": [condition("Closed", True, "Cleared")]},
+            "Acknowledge",
+            {},
+            "the escalation is closed: Acknowledge comes too late",
+        ),
     ],
 )
 def test_what_will_be_refused_is_said_before(
@@ -263,8 +325,7 @@ def test_who_raised_it_does_not_accept_it() -> None:
     raw = escalation()
     raw["spec"]["signal"] |= {"readings": [], "manual": {"tier": "high", "rationale": "x", "raisedBy": "ann"}}
     assert (
-        "you raised it, and accepting the risk is for others"
-        in foreseen(read_case(raw), "AcceptRisk", until=at(60)).doubts
+        "ann raised it: accepting the risk is for others" in foreseen(read_case(raw), "AcceptRisk", until=at(60)).doubts
     )
 
 
@@ -287,10 +348,10 @@ def test_options_are_those_of_the_role_that_make_sense() -> None:
     assert commands == [
         f"kubectl riskladder ack {place} legal -m '…'",
         f"kubectl riskladder ack {place} security -m '…'",
-        f"kubectl riskladder resume {place} legal -m '…'",
         f"kubectl riskladder accept-risk {place} legal --until 30d -m '…'",
-        f"kubectl riskladder close {place} legal --resolution Retired -m '…'",
+        f"kubectl riskladder resume {place} legal -m '…'",
         f"kubectl riskladder object {place} legal -m '…'",
+        f"kubectl riskladder close {place} legal --resolution Retired -m '…'",
         f"kubectl riskladder comment {place} legal --clock ai-act-art-73 -m '…'",
         f"kubectl riskladder comment {place} security --clock ai-act-art-73 -m '…'",
     ]
@@ -481,10 +542,10 @@ def test_verdicts_are_sentences() -> None:
 def test_closing_is_refused_for_the_first_reason_of_the_operator() -> None:
     clock = {"name": "art-73", "role": "legal", "startedAt": at(), "dueAt": at(60)}
     assert foreseen(case(clocks=[clock]), "Close", resolution="Remediated").doubts == (
-        "Deployment/credit-scorer is still contained: resume it first, or close as Retired",
+        "the model is contained: resume it first, or close with resolution Retired",
     )
     assert foreseen(case(clocks=[clock]), "Close", resolution="Retired").doubts == (
-        "art-73 has not been met: comment with --clock first",
+        "art-73 has not been met: comment with the clock's name first",
     )
     coming = case(resume={"intent": 1, "at": at(5), "by": ["ann"], "steps": [1, 3], "done": 1})
     [doubt] = foreseen(coming, "Close", resolution="Remediated").doubts

@@ -17,9 +17,9 @@ from riskladder.api.reasons import Reason
 from riskladder.cli.main import app
 from riskladder.cli.output import write_json
 from riskladder.cli.people import options
+from riskladder.cli.people.choices import choices
 from riskladder.cli.people.page import page
 from riskladder.cli.people.show import View, facts
-from riskladder.cli.people.standing import choices
 from riskladder.cli.people.status import as_json, in_order, table
 from riskladder.cli.people.view import Case, read_case
 from tests.people import NAME, NAMESPACE, NOW, ROOT, at, condition, decided, escalation, told

@@ -11,7 +11,7 @@ import pytest
 
 from riskladder.cluster.resources import SIGNALS
 from riskladder.controller import fair
-from riskladder.controller.caches.store import MANY_SIGNALS
+from riskladder.controller.caches.signals import MANY_SIGNALS
 from riskladder.controller.fair import SLICE, decided, in_slices
 from riskladder.policy.decide import decide
 from riskladder.policy.signals import evaluate

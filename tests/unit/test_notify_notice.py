@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from riskladder.api.reasons import Reason
-from riskladder.notify.notice import Severity, Status, compose
-from tests.unit.notify_support import NOW, SPEC, notice, notification, spec
+from riskladder.notify.notice import Severity, Status
+from tests.unit.notify_support import NOW, SPEC, notice
 
 
 def words(**changes: Any) -> list[str]:
@@ -123,6 +123,48 @@ def test_options_of_a_running_model() -> None:
     ]
 
 
+ALL_SAFE_STATES = [
+    (
+        {"action": "ScaleToZero"},
+        "Deployment/credit-scorer is scaled to zero and locked",
+        "its replicas come back",
+    ),
+    (
+        {"action": "Rollback", "lock": False},
+        "Deployment/credit-scorer is rolled back to its last good revision",
+        "the revision in place serves on until another is rolled out",
+    ),
+    (
+        {"action": "Fallback", "fallback": {"service": "scorer", "selector": {"app": "baseline"}}},
+        "traffic of Service scorer goes to app=baseline, and that is locked",
+        "traffic of Service scorer goes back to Deployment/credit-scorer",
+    ),
+    (
+        {"action": "Fallback", "fallback": {"httpRoute": "scorer", "backend": "baseline"}},
+        "traffic of HTTPRoute scorer goes to Service baseline, and that is locked",
+        "traffic of HTTPRoute scorer goes back to Deployment/credit-scorer",
+    ),
+    (
+        {"action": "Isolate"},
+        "Deployment/credit-scorer is isolated by a NetworkPolicy and locked",
+        "the NetworkPolicy is deleted",
+    ),
+]
+
+
+@pytest.mark.parametrize(("containment", "contains", "restores"), ALL_SAFE_STATES)
+def test_options_say_what_the_safe_state_of_the_tier_does(
+    containment: dict[str, Any], contains: str, restores: str
+) -> None:
+    tier = {"name": "high", "decide": {"within": "4h", "quorum": [{"role": "legal"}]}}
+    asked = {"policy": {"tiers": [tier | {"containment": containment | {"when": "OnDecision"}}]}}
+    running = {option.command.split()[2]: option.what for option in notice(asked).options}
+    assert running["contain"] == f"Contain the model now: {contains}"
+    at_once = {"policy": {"tiers": [tier | {"containment": containment}]}}
+    held = {option.command.split()[2]: option.what for option in notice(at_once).options}
+    assert held["resume"] == f"Resume the model: {restores}, and the lock is lifted"
+
+
 def test_options_at_the_top_acknowledged_and_at_the_end() -> None:
     assert words(tier="critical") == ["ack", "resume", "object", "close", "show"]
     assert "ack" not in words(about="Acknowledged")
@@ -158,10 +200,8 @@ def test_one_incident_for_each_escalation_and_role() -> None:
 def test_composed_again_it_is_the_same_byte_for_byte() -> None:
     first, again = notice().to_json(), notice().to_json()
     assert json.dumps(first) == json.dumps(again)
-    tried = notification(state="Failed", attempts=7, last_error="timed out", done_at=NOW)
-    later = spec().model_copy(update={"intent": None})
-    about = {"namespace": "models", "name": "credit-scorer-3f9a1c2b", "uid": "0c5d3e4f-uid"}
-    assert compose(**about, spec=later, notification=tried) == notice()  # type: ignore[arg-type]
+    tried = {"state": "Failed", "attempts": 7, "last_error": "timed out", "done_at": NOW}
+    assert notice({"intent": None}, **tried) == notice()
 
 
 def test_json_has_no_empty_fields_and_is_json() -> None:

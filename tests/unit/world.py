@@ -29,7 +29,7 @@ from riskladder.cluster.resources import (
     SIGNALS,
 )
 from riskladder.controller import people, reconciler
-from riskladder.controller.caches import store
+from riskladder.controller.caches import signals
 from tests.trails import said
 from tests.unit.builders import (
     KEY,
@@ -417,7 +417,7 @@ def simulate(policy: str, steps: Sequence[Step], *, breached: bool, stands: bool
     with (
         mock.patch.object(reconciler, "Scheduler", Queue),
         mock.patch.object(reconciler, "utcnow", side_effect=lambda: world.now),
-        mock.patch.object(store, "validate", return_value=[]),
+        mock.patch.object(signals, "validate", return_value=[]),
         mock.patch.object(people, "asyncio", SimpleNamespace(gather=_one_after_the_other)),
         capture_logs(),
     ):

@@ -37,8 +37,7 @@ from riskladder.notify.courier import Courier
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.http import TOTAL_SECONDS
-from riskladder.notify.notice import Notice, Severity, Status
-from riskladder.notify.options import Option
+from riskladder.notify.notice import Notice, Option, Severity, Status
 
 NOT_DELIVERED = 1
 """Exit code where a channel did not work."""

@@ -26,7 +26,8 @@ from riskladder.controller.caches.entries import LadderKey
 from riskladder.controller.caches.store import Store
 from riskladder.notify.courier import Courier
 from riskladder.notify.errors import Undeliverable
-from riskladder.notify.notice import Notice, compose
+from riskladder.notify.notice import Notice, Option, Status, compose, status_of
+from riskladder.policy.decisions.options import offers
 from riskladder.policy.escalation.notifications import EVENTS, UNREACHABLE_AFTER
 from riskladder.policy.snapshot import Delivery, Escalation, TargetKey
 
@@ -162,7 +163,7 @@ class Outbox:
             return f"the ladder has no channel {notification.channel}", True, 0.0
         try:
             credential = await self._credential(escalation.namespace, channel)
-            await self._courier.send(channel, credential, _notice(escalation, notification), attempted_at=self._now())
+            await self._courier.send(channel, credential, notice_of(escalation, notification), attempted_at=self._now())
         except Undeliverable as error:
             return str(error) or "not delivered", error.permanent, error.retry_after
         except ApiError as error:
@@ -226,7 +227,7 @@ class Outbox:
             (n for n in status.notifications if (n.role, n.channel) == (notification.role, notification.channel)),
             key=lambda n: n.at,
         )
-        return newest.key == notification.key and _notice(escalation, notification).status == "firing"
+        return newest.key == notification.key and status_of(notification.about) is Status.FIRING
 
     async def _repeat(self, escalation: Escalation, notification: Notification) -> None:
         while True:
@@ -262,7 +263,15 @@ def _channel(escalation: Escalation, notification: Notification) -> Channel | No
     return next((c for c in escalation.spec.policy.channels if c.name == notification.channel), None)
 
 
-def _notice(escalation: Escalation, notification: Notification) -> Notice:
+def notice_of(escalation: Escalation, notification: Notification) -> Notice:
+    """Return what a queued message says: its facts, and what policy lets its reader do."""
+    status = status_of(notification.about)
+    offered = offers(
+        escalation,
+        notification,
+        is_over=status is Status.RESOLVED,
+        is_acknowledged=status is Status.ACKNOWLEDGED,
+    )
     return compose(
         namespace=escalation.namespace,
         name=escalation.name,
@@ -270,4 +279,5 @@ def _notice(escalation: Escalation, notification: Notification) -> Notice:
         spec=escalation.spec,
         notification=notification,
         intents=escalation.saved,
+        options=[Option(offer.what, offer.who, offer.command) for offer in offered],
     )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
-from riskladder.cluster import authority, resources
-from riskladder.cluster.client import ApiError, Client, Conflict, Forbidden, NotFound, Refused
+from riskladder.cluster import authority
+from riskladder.cluster.client import Client, Forbidden
 from riskladder.cluster.server_clock import ServerClock
 from riskladder.controller.caches.entries import IndexKey, Key, LadderKey
 from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.companion_lookup import CompanionLookup
-from riskladder.controller.executor import Executor, NotContainable, Stale
+from riskladder.controller.containment_pass import ContainmentPass
+from riskladder.controller.enqueue import Enqueuer
+from riskladder.controller.executor import Executor
 from riskladder.controller.fair import decided, in_slices
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.ladder_writer import LadderWriter
@@ -31,8 +33,8 @@ from riskladder.controller.trail_writer import TrailWriter
 from riskladder.notify.courier import Courier
 from riskladder.policy.containment import state
 from riskladder.policy.decide import decide
-from riskladder.policy.plan import Plan, Stop
-from riskladder.policy.snapshot import Escalation, PolicyInForce, Snapshot, TargetKey
+from riskladder.policy.plan import Plan
+from riskladder.policy.snapshot import PolicyInForce, Snapshot, TargetKey
 from riskladder.workloads.companions.suspend import Beside
 from riskladder.workloads.registry import Runtimes
 
@@ -43,12 +45,6 @@ LONGEST_SLEEP = 300.0
 
 SAVE_AGAIN = 0.2
 """Seconds after which an Escalation is looked for again that somebody else has saved."""
-
-INDEX_DELAY = 0.1
-"""Seconds for which changes of what is contained in a namespace are gathered."""
-
-LADDER_DELAY = 0.5
-"""Seconds for which changes of a ladder's status are gathered."""
 
 
 def utcnow() -> datetime:
@@ -84,58 +80,43 @@ class Reconciler:
         self._client = client
         self._metrics = metrics
         self._observe_only = observe_only
-        self.store = Store(self._enqueue, runtimes)
-        self.clock = ClockWatch(clock or ServerClock(), metrics, now=lambda: utcnow(), changed=self._look_at_all)
-        self._trail = TrailWriter(client, instance=instance, stored=self.store.put)
         self.scheduler: Scheduler[Key, tuple[Snapshot, Plan]] = Scheduler(
             decide=self._decide, contain=self._contain, trail=self._write
         )
-        self._seen = Observations(self.store, metrics, now=self.clock.now)
-        self._executor = Executor(client, self.store)
-        self._companions = CompanionLookup(client, self.store, self._executor)
-        self.index = IndexWriter(client, self.store)
-        self._people = People(client, self.store, self._trail, observe=metrics.observe_trail, now=self.clock.now)
-        changed = self._notified
-        self.outbox = Outbox(client, courier, self.store, changed=changed, now=self.clock.now) if courier else None
-        self._ladders = LadderWriter(
-            client,
-            self.store,
-            self._trail,
-            self._people,
-            self.clock,
-            outbox=self.outbox,
-            again=lambda key, after: self.scheduler.add(key, after=after),
+        enqueuer = self._enqueuer = Enqueuer(self.scheduler, urgent=lambda key: self._seen.changed(key))
+        store = self.store = Store(enqueuer.changed, runtimes)
+        self.clock = ClockWatch(
+            clock or ServerClock(), metrics, now=lambda: utcnow(), changed=partial(enqueuer.everything, store)
         )
-        self._pass = TrailPass(
-            self.store,
+        self._trail = TrailWriter(client, instance=instance, stored=store.put)
+        now = self.clock.now
+        self._seen = Observations(store, metrics, now=now)
+        self._executor = Executor(client, store)
+        self._companions = CompanionLookup(client, store, self._executor)
+        self.index = IndexWriter(client, store)
+        self._people = People(client, store, self._trail, observe=metrics.observe_trail, now=now)
+        self.outbox = Outbox(client, courier, store, changed=enqueuer.notified, now=now) if courier else None
+        self._ladders = LadderWriter(
+            client, store, self._trail, self._people, self.clock, outbox=self.outbox, again=enqueuer.again
+        )
+        self._containment = ContainmentPass(store, self._trail, self._executor, self._seen, now=now)
+        self._trail_pass = TrailPass(
+            store,
             self._trail,
             self._executor,
             self._seen,
             self.index,
             metrics,
-            now=self.clock.now,
+            now=now,
             snapshot=self._snapshot,
-            again=lambda key, after: self.scheduler.add(key, after=after),
+            again=enqueuer.again,
             forbidden=self._forbidden,
         )
         self._lock: str | None = None
-        self.lock_matters = asyncio.Event()
+        self.lock_matters = self._containment.contained
         """Set when something has been contained: from then on the lock has to be looked at often."""
 
     # --- What is to be looked at ----------------------------------------------------------------------------------
-
-    def _notified(self, key: TargetKey | LadderKey) -> None:
-        """A notification was delivered, or was not: the trail says so."""
-        self.scheduler.add(key, after=LADDER_DELAY if isinstance(key, LadderKey) else 0.0)
-
-    def _enqueue(self, key: Key, urgent: bool) -> None:
-        if not isinstance(key, TargetKey):
-            delay = {LadderKey: LADDER_DELAY, IndexKey: INDEX_DELAY}.get(type(key), 0.0)
-            self.scheduler.add(key, after=delay)
-            return
-        if urgent:
-            self._seen.changed(key)
-        self.scheduler.add(key, urgent=urgent)
 
     def resync(self, indexed: set[str] | frozenset[str] = frozenset()) -> None:
         """Look at everything again: what an event should have said and did not.
@@ -147,15 +128,9 @@ class Reconciler:
         self._seen.forget(open_uids)
         if self.outbox is not None:
             self.outbox.forget(open_uids | {e.uid for key in self.store.targets() for e in self.store.mailing(key)})
-        self._look_at_all()
+        self._enqueuer.everything(self.store)
         for namespace in indexed | {e.namespace for e in self.store.open_escalations()}:
             self.scheduler.add(IndexKey(namespace))
-
-    def _look_at_all(self) -> None:
-        for key in self.store.targets():
-            self.scheduler.add(key)
-        for namespace, name in self.store.ladders:
-            self.scheduler.add(LadderKey(namespace, name))
 
     def stand_by(self) -> None:
         """Forget what has no Escalation yet: what is contained says why, and whoever leads now goes by that."""
@@ -232,8 +207,8 @@ class Reconciler:
         """Contain, in one write that says why; where it cannot, the Escalation is first. It waits for nothing else."""
         assert isinstance(key, TargetKey)  # noqa: S101
         snapshot, plan = work
-        stop = plan.stop
         if self._observe_only:
+            stop = plan.stop
             log.info(
                 "would stop",
                 target=tuple(key),
@@ -243,71 +218,8 @@ class Reconciler:
             )
             return
         with self._watching_permissions(key.namespace):
-            known = next((e for e in snapshot.open if stop is not None and e.name == stop.escalation), None)
-            escalation = await self._save(key, plan) if plan.opens else known
-            if plan.opens and escalation is None:
-                self.scheduler.add(key, urgent=True)
-                return
-            if stop is not None:
-                await self._stop(key, snapshot, escalation, stop)
-        self.scheduler.add(key)
-
-    async def _save(self, key: TargetKey, plan: Plan) -> Escalation | None:
-        """Save an Escalation, or a further intent of one; ``None`` where somebody else has saved it meanwhile.
-
-        What refuses that joins the next snapshot, so that the signals say so.
-        """
-        try:
-            saved = await self._save_once(key, plan)
-        except ApiError as error:
-            if error.status and self._seen.not_saved(key, error.message):
-                self.scheduler.add(key)
-            raise
-        self._seen.unsaved.pop(key, None)
-        return saved
-
-    async def _save_once(self, key: TargetKey, plan: Plan) -> Escalation | None:
-        if plan.opening is not None:
-            if not await self._executor.open(plan.opening):
-                return None
-            if (intent := plan.opening.spec.intent) is not None:
-                self._seen.measure(key, "intent", intent, self.clock.now())
-            return self.store.escalation(key, plan.opening.name)
-        if plan.noted is None:
-            return None
-        escalation = plan.noted.escalation
-        try:
-            await self._trail.status(escalation, plan.noted.status)
-        except Refused:
-            await self._executor.refresh(resources.ESCALATIONS, escalation.namespace, escalation.name)
-            return None
-        return self.store.escalation(key, escalation.name)
-
-    async def _stop(self, key: TargetKey, snapshot: Snapshot, escalation: Escalation | None, stop: Stop) -> None:
-        """Have the target contained; what refuses that joins the next snapshot."""
-        assert snapshot.target is not None  # noqa: S101
-        try:
-            await self._executor.stop(key, snapshot.target, stop)
-        except (Conflict, Stale, NotFound):
-            raise  # it is looked at again as it is now
-        except ApiError as error:
-            if error.status:
-                self._seen.refused(key, error.message)
-            raise
-        except NotContainable as error:
-            self._seen.refused(key, str(error))
-            raise
-        self.lock_matters.set()
-        self._seen.stopped(key, stop, escalation)
-        log.info(
-            "contained",
-            namespace=key.namespace,
-            target=f"{key.kind}/{key.name}",
-            escalation=stop.escalation,
-            action=str(stop.action),
-            again=stop.again,
-            undone_by=stop.reverted_by or None,
-        )
+            is_tried = await self._containment.run(key, snapshot, plan)
+        self.scheduler.add(key, urgent=not is_tried)
 
     # --- The trail ------------------------------------------------------------------------------------------------
 
@@ -321,13 +233,13 @@ class Reconciler:
             elif self._observe_only:
                 return
             elif isinstance(key, IndexKey):
-                await self._pass.write_index(key.namespace)
+                await self._trail_pass.write_index(key.namespace)
             elif (again := await self._people.paper(key)) is not None:
                 self.scheduler.add(key, after=again)
 
     async def _write_target(self, key: TargetKey) -> None:
         if not self._observe_only:
-            await self._pass.write_deleted(key)
+            await self._trail_pass.write_deleted(key)
         await in_slices(self.store.unchecked(key))
         snapshot = await self._asked(key)
         plan = await decided(snapshot, self.clock.now())
@@ -346,10 +258,10 @@ class Reconciler:
             for change in plan.signals:
                 if self._trail.takes_status(change.signal):
                     await self._trail.signal(change)
-            saved = await self._save(key, plan)
+            saved = await self._containment.save(key, plan)
             self.scheduler.add(key, after=0.0 if saved else SAVE_AGAIN)
             return
-        after = await self._pass.run(key, snapshot, plan)
+        after = await self._trail_pass.run(key, snapshot, plan)
         self._deliver(key)
         if after is None:
             self._sleep(key, plan)
@@ -364,7 +276,7 @@ class Reconciler:
         proof = await self._people.ask(d for ds in snapshot.decisions.values() for d in ds)
         beside = await self._companions.look(key, snapshot.open)
         if proof is not None and proof.missing:
-            self._look_at_ladders(key.namespace)
+            self._enqueuer.ladders_of(key.namespace, self.store)
         if proof is None and not beside:
             return snapshot
         return self._snapshot(key, proof=proof, beside=beside)  # what was asked may have taken a while
@@ -380,13 +292,7 @@ class Reconciler:
     def _forbidden(self, namespace: str) -> None:
         """A request was refused by RBAC: ask what else is, and let the ladders of the namespace say so."""
         self._ladders.forbidden(namespace)
-        self._look_at_ladders(namespace)
-
-    def _look_at_ladders(self, namespace: str) -> None:
-        """Let the ladders of a namespace say what has come to light."""
-        for ladder_namespace, name in self.store.ladders:
-            if ladder_namespace == namespace:
-                self.scheduler.add(LadderKey(namespace, name), after=LADDER_DELAY)
+        self._enqueuer.ladders_of(namespace, self.store)
 
     @contextmanager
     def _watching_permissions(self, namespace: str) -> Iterator[None]:

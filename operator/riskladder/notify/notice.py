@@ -19,7 +19,6 @@ from riskladder.api.escalation import EscalationSpec, Intent, Notification, sign
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Reading
 from riskladder.api.tiers import Tier, Trigger
-from riskladder.notify.options import Option, options
 
 
 class Status(StrEnum):
@@ -83,6 +82,15 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """One act that the reader may take, who may take it, and the command."""
+
+    what: str
+    who: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """Where to find more. Shown, never fetched."""
 
@@ -138,6 +146,7 @@ def compose(
     spec: EscalationSpec,
     notification: Notification,
     intents: Sequence[Intent] = (),
+    options: Sequence[Option] = (),
 ) -> Notice:
     """The message that a notification stands for.
 
@@ -148,10 +157,11 @@ def compose(
         spec: What it pinned.
         notification: The queued notification; its state, attempts and errors are not read.
         intents: Those in force: of them, what had been acted on when the notification was queued.
+        options: What the reader may do.
     """
     tiers = spec.policy.tiers
     position = next((i for i, tier in enumerate(tiers) if tier.name == notification.tier), None)
-    status = _status(notification.about)
+    status = status_of(notification.about)
     signal = signal_at(spec, intents, notification.at)
     model, manual = spec.model, signal.manual
     readings = tuple(_measurement(spec, reading) for reading in signal.readings)
@@ -182,14 +192,15 @@ def compose(
         readings=readings,
         judgement=Judgement(manual.tier, manual.rationale, manual.raised_by or "") if manual else None,
         remedies=tiers[position].remedies if position is not None and status is not Status.RESOLVED else (),
-        options=options(namespace, name, spec, notification, signal, str(status)),
+        options=tuple(options),
         due_at=notification.due_at,
         deadline=_deadline(notification),
         references=tuple(references),
     )
 
 
-def _status(about: str) -> Status:
+def status_of(about: str) -> Status:
+    """Return what a receiver that keeps incidents should make of a reason."""
     if about in RESOLVED:
         return Status.RESOLVED
     return Status.ACKNOWLEDGED if about == Reason.ACKNOWLEDGED else Status.FIRING

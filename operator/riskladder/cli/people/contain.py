@@ -16,7 +16,7 @@ from riskladder.cli.people import options
 from riskladder.cli.people.decide import decide_at
 from riskladder.cli.people.manifests import signal_manifest
 from riskladder.cli.people.options import How, Rationale, Role, sends
-from riskladder.cli.people.preview import Foresight, safe
+from riskladder.cli.people.preview import Foresight
 from riskladder.cli.people.raising import (
     Ladder,
     action_of,
@@ -41,6 +41,7 @@ from riskladder.cli.people.session import COULD_NOT_ASK, REFUSED, UNANSWERED, De
 from riskladder.cli.people.text import PROGRAM, listed, took
 from riskladder.cli.people.view import Case
 from riskladder.cluster.resources import SIGNALS
+from riskladder.policy.decisions.effects import containment_of, contains
 from riskladder.policy.quorum import resume_quorum
 
 Safe = Literal[ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ROLLBACK]
@@ -183,13 +184,13 @@ def _stopped(
 
 def stop_sentence(target: TargetRef, ladder: Ladder, tier: Tier, action: ContainmentAction, role: str) -> str:
     """What the stop button does."""
-    lock = tier.containment.lock if tier.containment else True
+    effect = contains(f"{target.kind}/{target.name}", containment_of(tier, action))
     seats = resume_quorum(tier)
     who = listed(member.role if member.count == 1 else f"{member.count} × {member.role}" for member in seats)
-    told = listed(n.role for n in tier.notify)
+    notified = listed(n.role for n in tier.notify)
     return (
-        f"You stop the model, as {role}: {safe(action, f'{target.kind}/{target.name}', lock=lock)} at once"
+        f"You contain the model, as {role}: {effect} at once"
         + (f", until {who} agree to resume it" if who else "")
         + f". An escalation opens under ladder {ladder.name} in tier {tier.name}"
-        + (f"; told: {told}." if told else ".")
+        + (f"; notified: {notified}." if notified else ".")
     )

@@ -16,9 +16,11 @@ from riskladder.api.escalation import Intent, Notification, NotificationState, S
 from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cli.output import plain
-from riskladder.cli.people.standing import Agreement, Choice, agreements
+from riskladder.cli.people.choices import Choice
+from riskladder.cli.people.preview import missing
 from riskladder.cli.people.text import deadline, length, listed, local, past
 from riskladder.cli.people.view import Case, Contained
+from riskladder.policy.decisions.standing import Agreement, agreements
 
 OPTIONS = "Options for you"
 _NONE: Mapping[str, str] = {}
@@ -43,7 +45,7 @@ def sections(
         ("People", _people(case, now)),
         ("Containment", _containment(case, now)),
         ("Decisions", _decisions(case, now, rationales)),
-        ("Agreement", (_agreement(case, a) for a in agreements(case)) if case.is_open else ()),
+        ("Agreement", (_agreement(case, a) for a in agreements(case.standing)) if case.is_open else ()),
         ("Duties", _clocks(case, now)),
         (OPTIONS, _choices(choices)),
     )
@@ -176,7 +178,7 @@ def _ending(case: Case, closed: Condition | None) -> str:
     """How it ended, and by whom."""
     resolution = case.status.resolution
     if resolution is not None:
-        agreed = [d.by for d in case.counted(DecisionAction.CLOSE) if d.resolution == resolution]
+        agreed = [d.by for d in case.standing.counted(DecisionAction.CLOSE) if d.resolution == resolution]
         return f" as {resolution}" + (f", by {listed(dict.fromkeys(agreed))}" if agreed else "")
     if closed is None:
         return ""
@@ -194,7 +196,7 @@ def _people(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
             yield role if number == 0 else "", _told(notification, now)
         if len(told) > 3:
             yield "", f"and {len(told) - 3} earlier"
-    for decision in case.counted(DecisionAction.ACKNOWLEDGE):
+    for decision in case.standing.counted(DecisionAction.ACKNOWLEDGE):
         yield decision.role, f"acknowledged by {decision.by}, {past(decision.at, now)}"
 
 
@@ -282,7 +284,7 @@ def _agreement(case: Case, found: Agreement) -> tuple[str, str]:
         return label, "the policy names nobody who may decide that"
     seated = [f"{person} for {role}" for role, person in found.tally.filled]
     text = f"{found.given} of {found.needed}" + (f": {listed(seated)}" if seated else "")
-    text += f"; still needed: {found.missing(case)}" if found.tally.missing else "; enough"
+    text += f"; still needed: {missing(case, found)}" if found.tally.missing else "; enough"
     objections = case.objections() if found.action is not DecisionAction.CLOSE else ()
     return label, text + (f"; blocked by the objection of {listed(d.role for d in objections)}" if objections else "")
 

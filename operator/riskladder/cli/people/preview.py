@@ -1,22 +1,21 @@
 """What a decision will do, said before it is sent: one or two sentences, and why it may not count. Pure.
 
-The operator decides; what is said here is what it will find if nothing changes meanwhile.
+The operator decides, by the same rules: what is said here is what it will find if nothing changes meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 
-from riskladder.api.decision import DecisionAction, EscalationDecisionSpec, Resolution
-from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.tiers import Axis, ContainmentAction, ContainmentWhen, QuorumMember
-from riskladder.cli.people.standing import JOINT, agreement, may_object, may_review, may_sit, seats_of
+from riskladder.api.decision import DecisionAction, EscalationDecisionSpec
+from riskladder.api.reasons import ConditionType
+from riskladder.api.tiers import ContainmentWhen, QuorumMember
 from riskladder.cli.people.text import deadline, listed, local
 from riskladder.cli.people.view import Case, Contained
-from riskladder.policy import quorum
+from riskladder.policy.decisions.effects import containment_of, contains, restores
+from riskladder.policy.decisions.rules import Act, refuse
+from riskladder.policy.decisions.standing import JOINT, Agreement, agreement, seats
 from riskladder.policy.signals.evaluate import tier_of
 
 
@@ -45,7 +44,8 @@ def foresee(case: Case, decision: EscalationDecisionSpec, person: str, now: date
         sentence = effects[decision.action](case, decision, now)
     if case.spec.drill:
         sentence += " This is a drill: the model itself is not touched."
-    return Foresight(sentence, tuple(islice(_doubts(case, decision, person, now), 1)))
+    refusal = refuse(case.standing, Act(decision, person, now), now)
+    return Foresight(sentence, (refusal.message,) if refusal is not None else ())
 
 
 # --- What each does -----------------------------------------------------------------------------------------------
@@ -72,22 +72,16 @@ def _comment(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str
     return text + "."
 
 
-def safe(action: ContainmentAction, target: str, *, lock: bool = True) -> str:
-    """What a containment does, in words."""
-    done = "is rolled back to its last good revision" if action is ContainmentAction.ROLLBACK else "is scaled to zero"
-    return f"{target} {done}{' and locked' if lock else ''}"
-
-
 def _contain(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
     del now
-    declared = case.pinned.containment if case.pinned else None
-    lock = declared.lock if declared else True
-    text = (
-        f"You stop the model, as {decision.role}: {safe(decision.containment or case.action, case.target, lock=lock)}"
-    )
-    seats = quorum.resume_quorum(case.pinned)
-    who = listed(case.or_alternates(m.role) if m.count == 1 else f"{m.count} × {m.role}" for m in seats)
-    return f"{text} at once" + (f", until {who} agree to resume it." if who else ".")
+    effect = contains(case.target, containment_of(case.pinned, decision.containment))
+    who = listed(_asked(case, m) for m in seats(case.standing, DecisionAction.RESUME))
+    text = f"You contain the model, as {decision.role}: {effect} at once"
+    return text + (f", until {who} agree to resume it." if who else ".")
+
+
+def _asked(case: Case, member: QuorumMember) -> str:
+    return case.or_alternates(member.role) if member.count == 1 else f"{member.count} × {member.role}"
 
 
 def _escalate(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
@@ -96,18 +90,19 @@ def _escalate(case: Case, decision: EscalationDecisionSpec, now: datetime) -> st
     text = f"You raise {case.name}, as {decision.role}, from tier {case.tier} to {decision.tier}"
     if tier is None:
         return text + "."
-    told = listed(n.role for n in tier.notify if not n.after.delta)
-    text += f": {told} {'is' if ' ' not in told else 'are'} told" if told else ": nobody is told at once"
+    notified = [n.role for n in tier.notify if not n.after.delta]
+    is_or_are = "is" if len(notified) == 1 else "are"
+    text += f": {listed(notified)} {is_or_are} notified" if notified else ": nobody is notified at once"
     containment = tier.containment
     if containment is not None and containment.when is ContainmentWhen.IMMEDIATELY:
-        text += f", and {safe(containment.action, case.target, lock=containment.lock)} at once"
+        text += f", and {contains(case.target, containment)} at once"
     return text + "."
 
 
 def _object(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
     del now
     if decision.withdraw:
-        left = [d.role for d in case.objections() if d.role != decision.role]
+        left = [d.role for d in case.standing.objections() if d.role != decision.role]
         still = f"; the objection of {listed(left)} still stands" if left else ""
         return f"You take back what {decision.role} has objected to {case.name}{still}."
     return (
@@ -131,21 +126,21 @@ def _review(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
 
 
 def _joint(case: Case, decision: EscalationDecisionSpec, person: str, now: datetime) -> str:
-    before = agreement(case, decision.action, decision.resolution)
-    after = agreement(case, decision.action, decision.resolution, further=[(decision.role, person)])
+    before = agreement(case.standing, decision.action, decision.resolution)
+    after = agreement(case.standing, decision.action, decision.resolution, further=[(decision.role, person)])
     text = f"You agree, as {decision.role}, that {_question(case, decision, now)}."
     if not before.needed:
         return f"{text} The policy of tier {case.tier} names nobody who may decide that."
     counted = f"{before.given} of {before.needed} needed agreements so far"
     if after.given == before.given:
-        missing = before.missing(case)
+        needed = missing(case, before)
         return f"{text} {counted}; yours adds none. " + (
-            f"Still needed: {missing}." if missing else "Enough agree already."
+            f"Still needed: {needed}." if needed else "Enough agree already."
         )
     with_yours = f"{counted}; with yours {after.given} of {after.needed}"
     if after.tally.met:
         return f"{text} {with_yours}: {_outcome(case, decision)}."
-    return f"{text} {with_yours}. Still needed: {after.missing(case)}."
+    return f"{text} {with_yours}. Still needed: {missing(case, after)}."
 
 
 def _question(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
@@ -168,106 +163,16 @@ def _outcome(case: Case, decision: EscalationDecisionSpec) -> str:
 
 
 def _restored(case: Case) -> str:
-    restore, evidence = case.status.restore, case.spec.evidence
-    workload = next((i for i in case.intents if i.action.axis is Axis.WORKLOAD), None)
-    if workload is not None and workload.action is ContainmentAction.ROLLBACK:
-        now = f"revision {workload.revision}" if workload.revision else "the revision in place"
-        return f"the lock is lifted; {now} serves on until another is rolled out"
-    replicas = restore.replicas if restore and restore.replicas is not None else None
-    if replicas is None and evidence is not None:
-        replicas = evidence.replicas
-    text = f"replicas go back to {replicas}" if replicas is not None else "its replicas come back"
     resume = case.pinned.resume if case.pinned else None
+    steps = ""
     if resume is not None and len(resume.steps) > 1:
-        text += f", in steps of {', '.join(resume.steps)} with a reading at baseline between them,"
-    return f"{text} and the lock is lifted"
+        steps = f", in steps of {', '.join(resume.steps)} with a reading at baseline between them"
+    return restores(case.spec, case.standing.intents, case.status.restore, steps=steps)
 
 
-# --- Why it may not count -----------------------------------------------------------------------------------------
-
-
-def _doubts(case: Case, decision: EscalationDecisionSpec, person: str, now: datetime) -> Iterator[str]:
-    """In the order of the operator's rules (policy/decisions/rules.py), which gives the first reason that it finds."""
-    action = decision.action
-    if action not in (DecisionAction.REVIEW, DecisionAction.COMMENT) and not case.is_open:
-        yield "it is closed already"
-    if action in JOINT and person in case.owners:
-        yield "you own the model, and its owners never count for this"
-    if action is DecisionAction.ACCEPT_RISK:
-        yield from _acceptance_doubts(case, decision, person, now)
-    elif action is DecisionAction.RESUME and case.intent is None and not case.spec.drill:
-        yield "nothing is contained, so there is nothing to resume"
-    elif action is DecisionAction.CLOSE:
-        yield from _closing_doubts(case, decision)
-    elif action is DecisionAction.OBJECT:
-        yield from _objection_doubts(case, decision)
-    elif action is DecisionAction.COMMENT:
-        yield from _clock_doubts(case, decision)
-    elif action is DecisionAction.REVIEW:
-        yield from _review_doubts(case, decision)
-    if action in JOINT:
-        yield from _joint_doubts(case, decision, person)
-
-
-def _joint_doubts(case: Case, decision: EscalationDecisionSpec, person: str) -> Iterator[str]:
-    action = decision.action
-    if not may_sit(case, action, decision.role):
-        asked = listed(case.or_alternates(m.role) for m in seats_of(case, action))
-        yield f"{decision.role} is not asked for this" + (f", only {asked}" if asked else "")
-    if action is not DecisionAction.CLOSE and (objections := case.objections()):
-        yield f"the objection of {listed(d.role for d in objections)} stands and has to be withdrawn first"
-    if any(d.by == person and d.resolution == decision.resolution for d in case.counted(action)):
-        yield "you have agreed already, and everybody counts once"
-    if action is not DecisionAction.CLOSE and any(d.reason == Reason.QUORUM_MET for d in case.counted(action)):
-        yield "enough have agreed to it already on this rung"
-
-
-def _closing_doubts(case: Case, decision: EscalationDecisionSpec) -> Iterator[str]:
-    resume = case.status.resume
-    is_retired = decision.resolution is Resolution.RETIRED
-    if case.contained is not Contained.NO and not is_retired:
-        yield f"{case.target} is still contained: resume it first, or close as Retired"
-    if resume is not None and resume.applied_at is None and not case.spec.drill and not is_retired:
-        yield f"{case.target} is still being brought back, step by step: close it after that"
-    if decision.resolution is Resolution.RISK_ACCEPTED and case.status.risk_acceptance is None:
-        yield "no acceptance of the risk is running: decide accept-risk first"
-    running = listed(sorted(c.name for c in case.status.clocks if c.met_at is None))
-    if running and decision.resolution is not Resolution.FALSE_POSITIVE:
-        yield f"{running} has not been met: comment with --clock first"
-
-
-def _objection_doubts(case: Case, decision: EscalationDecisionSpec) -> Iterator[str]:
-    if not may_object(case, decision.role):
-        yield f"{decision.role} is asked neither to accept the risk nor to resume, and so has nothing to object to"
-    if decision.withdraw and decision.role not in {d.role for d in case.objections()}:
-        yield f"{decision.role} has no objection that stands"
-
-
-def _clock_doubts(case: Case, decision: EscalationDecisionSpec) -> Iterator[str]:
-    if decision.clock is None:
-        return
-    clock = next((c for c in case.status.clocks if c.name == decision.clock), None)
-    if clock is None:
-        running = listed(c.name for c in case.status.clocks) or "none"
-        yield f"no clock {decision.clock} is running; running: {running}"
-    elif not quorum.may_sit(case.policy, (QuorumMember(role=clock.role),), decision.role):
-        yield f"to meet {clock.name} is for {case.or_alternates(clock.role)}"
-
-
-def _review_doubts(case: Case, decision: EscalationDecisionSpec) -> Iterator[str]:
-    if case.is_open:
-        yield "it is still open, and a review comes after the close"
-    if not may_review(case, decision.role):
-        owner = case.policy.charter.owner if case.policy.charter else ""
-        yield f"{decision.role} does not answer for the policy; that is {case.or_alternates(owner)}"
-
-
-def _acceptance_doubts(case: Case, decision: EscalationDecisionSpec, person: str, now: datetime) -> Iterator[str]:
-    allowed = case.pinned.accept_risk if case.pinned else None
-    manual = case.spec.signal.manual
-    if manual is not None and manual.raised_by == person:
-        yield "you raised it, and accepting the risk is for others"
-    if allowed is None:
-        yield f"the risk of tier {case.tier} cannot be accepted"
-    elif decision.until is not None and decision.until > now + allowed.at_most.delta:
-        yield f"it can be accepted for {allowed.at_most} at most, until {local(now + allowed.at_most.delta)}"
+def missing(case: Case, found: Agreement) -> str:
+    """Return who has still to agree: ``legal (or deputy-counsel) and 2 × executive``."""
+    return listed(
+        case.or_alternates(role) if count == 1 else f"{count} × {case.or_alternates(role)}"
+        for role, count in found.tally.missing
+    )

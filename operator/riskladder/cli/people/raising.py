@@ -17,7 +17,7 @@ from riskladder.cli.people.options import How
 from riskladder.cli.people.send import Result, described, finish, rationale_of
 from riskladder.cli.people.session import COULD_NOT_ASK, Desk, choose_role, end
 from riskladder.cli.people.text import listed
-from riskladder.cli.people.view import Case, Object, safe_state
+from riskladder.cli.people.view import Case, Object
 from riskladder.cluster.authority import who_am_i
 from riskladder.cluster.client import NotFound
 from riskladder.cluster.resources import LADDERS, SIGNALS
@@ -87,8 +87,10 @@ def default_tier(tiers: Iterable[Tier]) -> Tier:
 
 
 def action_of(tier: Tier, given: ContainmentAction | None) -> ContainmentAction:
-    """The safe state that is asked for."""
-    return given or safe_state(tier)
+    """Return the safe state to ask for: a signal may name only two, and the tier's own is taken where it is one."""
+    declared = tier.containment.action if tier.containment else ContainmentAction.SCALE_TO_ZERO
+    is_rollback = declared is ContainmentAction.ROLLBACK
+    return given or (ContainmentAction.ROLLBACK if is_rollback else ContainmentAction.SCALE_TO_ZERO)
 
 
 def choose_ladder(objects: Iterable[Object], labels: Mapping[str, str], given: str | None, target: str) -> Ladder:

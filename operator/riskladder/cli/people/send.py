@@ -27,6 +27,7 @@ from riskladder.cli.people.text import PROGRAM, local, took
 from riskladder.cli.people.view import Case, Contained, Object
 from riskladder.cluster.client import Forbidden, NotFound
 from riskladder.cluster.resources import DECISIONS
+from riskladder.policy.decisions.effects import containment_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +121,7 @@ async def send_decision(desk: Desk, how: How, case: Case, spec: EscalationDecisi
     result = judged(case, name, await _answer(desk, name, deadline), how.timeout)
     facts |= result.facts
     if result.code == 0 and spec.action is DecisionAction.CONTAIN and not case.spec.drill:
-        declared = case.pinned.containment if case.pinned else None
-        default = declared.action if declared else ContainmentAction.SCALE_TO_ZERO
-        order = Order(spec.containment or default, decision=name)
+        order = Order(containment_of(case.pinned, spec.containment).action, decision=name)
         result = await until_contained(desk, case.name, order, started, deadline)
         facts |= result.facts
     finish(how, Result(result.code, result.sentence, facts))

@@ -9,15 +9,16 @@ from typing import Any
 
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.people import follow
+from riskladder.cli.people.choices import Choice, choices, sensible
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Name, Namespace, Watch, access_of
 from riskladder.cli.people.page import page
 from riskladder.cli.people.session import Desk
-from riskladder.cli.people.standing import Choice, agreements, choices, sensible
 from riskladder.cli.people.status import as_json
 from riskladder.cli.people.view import Case
 from riskladder.cluster.authority import may_i, who_am_i
 from riskladder.cluster.client import ApiError
 from riskladder.cluster.resources import DECISIONS
+from riskladder.policy.decisions.standing import agreements
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def facts(view: View) -> dict[str, Any]:
 
 
 def _agreements(case: Case) -> Iterator[dict[str, Any]]:
-    for found in agreements(case) if case.is_open else ():
+    for found in agreements(case.standing) if case.is_open else ():
         yield {
             "action": str(found.action),
             "resolution": str(found.resolution) if found.resolution else None,

@@ -11,7 +11,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from riskladder.api.base import Timestamp
 from riskladder.api.conditions import Condition, find, is_true
-from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import (
     CountedDecision,
     EscalationSpec,
@@ -23,9 +22,10 @@ from riskladder.api.escalation import (
 )
 from riskladder.api.labels import LABEL_TIER
 from riskladder.api.reasons import ConditionType
-from riskladder.api.tiers import ContainmentAction, Tier
+from riskladder.api.tiers import Tier
+from riskladder.policy.decisions.standing import Standing
 from riskladder.policy.quorum import alternates
-from riskladder.policy.signals.evaluate import rank, tier_of
+from riskladder.policy.signals.evaluate import tier_of
 
 Object = dict[str, Any]
 
@@ -92,11 +92,6 @@ class Case:
         return self.spec.model.name if self.spec.model else self.spec.target.name
 
     @property
-    def owners(self) -> tuple[str, ...]:
-        """Who owns the model: their agreement never counts."""
-        return self.spec.model.owners if self.spec.model else ()
-
-    @property
     def roles(self) -> tuple[str, ...]:
         """The roles in which somebody can decide."""
         return tuple(s.role for s in self.policy.stakeholders)
@@ -125,29 +120,21 @@ class Case:
         return self.status.next_deadline if self.is_open else None
 
     @property
-    def action(self) -> ContainmentAction:
-        """The safe state that a Contain without further particulars asks for."""
-        return safe_state(self.pinned)
+    def standing(self) -> Standing:
+        """Where it stands for those who decide."""
+        return Standing.of(self.spec, self.status, self.tier)
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """One of its conditions."""
         return find(self.status.conditions, kind)
 
-    def counted(self, action: DecisionAction) -> tuple[CountedDecision, ...]:
-        """What was decided and counted on this rung."""
-        decisions = self.status.decisions
-        return tuple(d for d in decisions if d.counted and d.action is action and d.rung == self.number)
-
     def higher_tiers(self) -> tuple[str, ...]:
-        """The tiers above the present one, lowest first."""
-        return tuple(t.name for t in self.policy.tiers if rank(self.policy, t.name) > rank(self.policy, self.tier))
+        """Return the tiers above the present one, lowest first."""
+        return self.standing.higher_tiers()
 
     def objections(self) -> tuple[CountedDecision, ...]:
-        """The objections that stand on this rung: the last word of each role."""
-        last: dict[str, CountedDecision] = {}
-        for decision in sorted(self.counted(DecisionAction.OBJECT), key=lambda d: d.at):
-            last[decision.role] = decision
-        return tuple(d for _, d in sorted(last.items()) if not d.withdraw)
+        """Return the objections that stand on this rung: the last word of each role."""
+        return self.standing.objections()
 
     @property
     def waiting_on(self) -> tuple[str, ...]:
@@ -162,12 +149,6 @@ class Case:
         """A role, and who may stand in for it: ``legal (or deputy-counsel)``."""
         others = alternates(self.policy, role)
         return f"{role} (or {', '.join(others)})" if others else role
-
-
-def safe_state(tier: Tier | None) -> ContainmentAction:
-    """What a stop button does in a tier: its own action where a person may ask for it, else to zero."""
-    action = tier.containment.action if tier and tier.containment else ContainmentAction.SCALE_TO_ZERO
-    return action if action is ContainmentAction.ROLLBACK else ContainmentAction.SCALE_TO_ZERO
 
 
 def read_case(obj: Object) -> Case:

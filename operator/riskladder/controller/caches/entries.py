@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from riskladder.api.ladder import EscalationLadderStatus
@@ -103,6 +103,3 @@ def version_of(obj: Object) -> int:
 def compact(value: Any) -> bytes:
     """Return a value as JSON without white space: what is kept of an object until somebody asks for it."""
     return json.dumps(value, separators=(",", ":")).encode()
-
-
-_NEVER = datetime.min.replace(tzinfo=UTC)

@@ -74,8 +74,9 @@ def received_at(metadata: Object) -> datetime | None:
     return max(map(datetime.fromisoformat, times), default=None)
 
 
-def _status(model: type[EscalationLadderStatus], obj: Object) -> EscalationLadderStatus:
+def read_ladder_status(obj: Object) -> EscalationLadderStatus:
+    """Return the status of a ladder, or an empty one where what is stored does not validate."""
     try:
-        return model.model_validate(obj.get("status") or {})
+        return EscalationLadderStatus.model_validate(obj.get("status") or {})
     except ValidationError:
-        return model()
+        return EscalationLadderStatus()

@@ -82,6 +82,17 @@ class Choice:
     """The intent of another escalation by which it is in that state already, with its evidence."""
 
 
+def asked_for(declared: Containment | None, action: ContainmentAction | None) -> Containment:
+    """Return the containment that a Contain asks for: its own action, else that of the tier, else ScaleToZero.
+
+    Args:
+        declared: The containment of the tier.
+        action: The action that the decision names.
+    """
+    action = action or (declared.action if declared else ContainmentAction.SCALE_TO_ZERO)
+    return (declared or Containment(action=action)).model_copy(update={"action": action})
+
+
 def choose(
     containment: Containment,
     workload: Workload,

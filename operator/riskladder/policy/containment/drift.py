@@ -14,13 +14,12 @@ from riskladder.api.escalation import (
     Undone,
 )
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import Entry, EscalationUpdate, On
 from riskladder.policy.repeats import repeat
 from riskladder.policy.snapshot import Escalation
-from riskladder.workloads.safe_states import fallback
+from riskladder.workloads.safe_states import words
 
 FIGHT, FIGHT_WITHIN = 10, timedelta(minutes=1)
 """So many undoings, none so long after the one before, are a fight that the operator does not settle."""
@@ -51,17 +50,6 @@ def _settle(draft: Draft, containment: ContainmentStatus) -> None:
     higher = rungs.next_tier(draft, draft.rung.tier)
     if higher is not None:
         rungs.move(draft, higher, Reason.CONTESTED)
-
-
-def what_was_done(intent: Intent) -> str:
-    """Return what an intent did, for people."""
-    if intent.through is not None and intent.action is ContainmentAction.ISOLATE:
-        return f"isolated by NetworkPolicy {intent.through.name}"
-    if intent.through is not None:
-        return fallback.done(intent.through)
-    if intent.action is ContainmentAction.ROLLBACK:
-        return f"rolled back to revision {intent.revision}"
-    return "scaled to zero"
 
 
 def holds_message(statuses: Iterable[ContainmentStatus]) -> str:
@@ -104,7 +92,7 @@ def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: da
         event=Reason.CONTAINED_AGAIN,
         key=f"undone/{intent.id}/{total}",
         at=at,
-        message=f"{manager} undid the containment ({total} time(s) in all); {what_was_done(intent)} again",
+        message=f"{manager} undid the containment ({total} time(s) in all); {words.done(intent)} again",
         detail={"intent": str(intent.id), "fieldManager": manager, "count": str(total)},
         on=(On.ESCALATION, On.TARGET),
         warning=True,

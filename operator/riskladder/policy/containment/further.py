@@ -12,6 +12,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Axis, Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
 from riskladder.policy.containment.choose import (
     Choice,
+    asked_for,
     by_way,
     instead_of,
     intent_of,
@@ -67,8 +68,7 @@ def calls(escalation: Escalation) -> Iterator[Call]:
     for decision in _since_the_last_resume(status.decisions):
         if not decision.counted or decision.action is not DecisionAction.CONTAIN or decision.name in served:
             continue
-        action = decision.containment or (declared.action if declared else ContainmentAction.SCALE_TO_ZERO)
-        containment = (declared or Containment(action=action)).model_copy(update={"action": action})
+        containment = asked_for(declared, decision.containment)
         why = f"decided by {decision.by} as {decision.role}"
         yield Call(rung.tier, containment, Reason.CONTAINED_BY_HAND, why, decision.name)
     if declared is None or _is_resumed_since(escalation, rung.entered_at):

@@ -13,7 +13,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment import locked, state
 from riskladder.policy.containment.choose import evidence_detail
-from riskladder.policy.containment.drift import holds_message, settle_contention, what_was_done
+from riskladder.policy.containment.drift import holds_message, settle_contention
 from riskladder.policy.containment.resume import not_contained, reason_of, take_note
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
@@ -22,6 +22,7 @@ from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Snapshot, Stamps
 from riskladder.workloads.model import Workload
 from riskladder.workloads.results import Verification
+from riskladder.workloads.safe_states import words
 from riskladder.workloads.safe_states.network_path import seen
 
 
@@ -134,7 +135,7 @@ def _enter_stages(draft: Draft, standing: Standing) -> None:
                 event=Reason.CONTAINMENT_APPLIED,
                 key=f"applied/{intent.id}",
                 at=status.applied_at,
-                message=f"{what_was_done(intent)} {took} ms after the intent ({intent.message})",
+                message=f"{words.done(intent)} {took} ms after the intent ({intent.message})",
                 detail=evidence_detail(intent.evidence) | detail | {"intendedAt": format_time(intent.intended_at)},
                 on=(On.TARGET,),
                 warning=True,
@@ -149,7 +150,7 @@ def _enter_stages(draft: Draft, standing: Standing) -> None:
             event=_proved(intent),
             key=f"contained/{intent.id}",
             at=status.pods_gone_at,
-            message=f"{what_was_done(intent)}: proved, {standing.proof.shown}",
+            message=f"{words.done(intent)}: proved, {standing.proof.shown}",
             detail=detail
             | ({"told": ", ".join(sorted(target.told))} if target and target.told else {})
             | {key: format_time(at) for key, at in times.items() if at}
@@ -166,7 +167,7 @@ def _contained(draft: Draft, found: Sequence[Standing]) -> None:
     """Set the condition Contained: true once all in force is proved, else what is not, the workload first."""
     open_ones = [standing for standing in found if not standing.is_proved]
     if not open_ones:
-        message = "; ".join(f"{what_was_done(s.intent)}: {s.proof.shown}" for s in found)
+        message = "; ".join(f"{words.done(s.intent)}: {s.proof.shown}" for s in found)
         draft.conditions.set(ConditionType.CONTAINED, True, _proved(found[0].intent), message)
         return
     reason, message = _why_not(draft, open_ones[0])
@@ -193,7 +194,7 @@ def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
         reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_UNDONE
         return reason, f"was proved and is not any more: {proof.left}"
     if proof.applied:
-        return Reason.CONTAINMENT_APPLIED, f"{what_was_done(intent)}; still there: {proof.left}"
+        return Reason.CONTAINMENT_APPLIED, f"{words.done(intent)}; still there: {proof.left}"
     if draft.snapshot.obstacle:
         message = f"not contained: {_in_the_way(draft, proof)}"
         if reason_of(draft) != Reason.CONTAINMENT_IMPOSSIBLE:

@@ -1,4 +1,4 @@
-"""Decisions: each is counted or refused (rules.py says why), and takes effect once."""
+"""Decisions: each is counted or refused (authority.py and rules.py say why), and takes effect once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.containment import resume
 from riskladder.policy.decisions import keep
-from riskladder.policy.decisions.rules import COMMON, QUORUMS, RULES, Refusal, by, refuse
+from riskladder.policy.decisions.authority import author, refusal_of, standing_of
+from riskladder.policy.decisions.rules import Refusal
+from riskladder.policy.decisions.standing import agreement
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import DecisionUpdate, Entry, Measure, On
-from riskladder.policy.quorum import Tally, tally, votes_for
+from riskladder.policy.quorum import Tally, votes_for
 from riskladder.policy.snapshot import Decision
 
 # --- Judging ----------------------------------------------------------------------------------------------------------
@@ -55,18 +57,18 @@ def judge_all(draft: Draft) -> tuple[DecisionUpdate, ...]:
 
 def _judge(draft: Draft, decision: Decision) -> DecisionUpdate | None:
     """Put a decision on the list, counted or refused; what is to be said on it at once where it takes no place."""
-    refusal = refuse(draft, decision, (*COMMON, *RULES[decision.spec.action]))
+    refused = refusal_of(draft, decision)
     is_known = any(d.name == decision.name for d in draft.decisions)
-    says_nothing = decision.spec.action is DecisionAction.ACKNOWLEDGE and refusal is not None
-    if refusal is not None and (is_known or (says_nothing and refusal.reason is Reason.ALREADY_COUNTED)):
-        return decision_status(decision, refusal.reason, refusal.message, draft.now, counted=False)
+    says_nothing = decision.spec.action is DecisionAction.ACKNOWLEDGE and refused is not None
+    if refused is not None and (is_known or (says_nothing and refused.reason is Reason.ALREADY_COUNTED)):
+        return decision_status(decision, refused.reason, refused.message, draft.now, counted=False)
     if not keep.has_room(draft, decision.spec.action):
         message = (
             f"status.decisions: found {len(draft.decisions)} decisions that still have an effect, expected fewer than "
             f"{keep.MAX_DECISIONS - keep.RESERVED}: let a quorum decide, or enter a higher rung"
         )
         return decision_status(decision, Reason.TOO_MANY_DECISIONS, message, draft.now, counted=False)
-    _take(draft, decision, refusal)
+    _take(draft, decision, refused)
     return None
 
 
@@ -114,7 +116,7 @@ def entry_of(decision: Decision, event: Reason, message: str, now: datetime, ref
         }
     detail = {key: str(value) for key, value in given.items() if value}
     key = f"decision/{decision.uid}"
-    return Entry(event, key, now, message[:1024], detail, actor=by(decision), warning=refusal is not None)
+    return Entry(event, key, now, message[:1024], detail, actor=author(decision), warning=refusal is not None)
 
 
 def _take(draft: Draft, decision: Decision, refusal: Refusal | None) -> None:
@@ -128,7 +130,7 @@ def _take(draft: Draft, decision: Decision, refusal: Refusal | None) -> None:
         uid=decision.uid,
         action=spec.action,
         role=spec.role,
-        by=by(decision),
+        by=author(decision),
         at=now,
         rung=draft.rung.number,
         counted=refusal is None,
@@ -140,7 +142,7 @@ def _take(draft: Draft, decision: Decision, refusal: Refusal | None) -> None:
         containment=spec.containment,
         withdraw=spec.withdraw,
     )
-    text = f"{by(decision)} as {spec.role}: {spec.action}"
+    text = f"{author(decision)} as {spec.role}: {spec.action}"
     if refusal is not None:
         draft.decisions.append(counted)
         draft.entries.append(
@@ -171,7 +173,7 @@ def _comment(draft: Draft, decision: Decision) -> None:
     if clock is None or clock.met_at is not None:
         return
     draft.clocks[clock.name] = clock.model_copy(update={"met_at": draft.now})
-    message = f"{by(decision)} met {clock.name}{rungs.late(clock.due_at, draft.now)}"
+    message = f"{author(decision)} met {clock.name}{rungs.late(clock.due_at, draft.now)}"
     draft.note(Reason.CLOCK_MET, f"met/{clock.name}", message, clock=clock.name, dueAt=format_time(clock.due_at))
 
 
@@ -184,16 +186,15 @@ def _review(draft: Draft, decision: Decision) -> None:
     if report is None:
         return
     draft.review = ReviewStatus(
-        by=by(decision), at=draft.now, policy_updated=report.policy_updated, satisfaction=report.satisfaction
+        by=author(decision), at=draft.now, policy_updated=report.policy_updated, satisfaction=report.satisfaction
     )
-    draft.conditions.set(ConditionType.REVIEW_DONE, True, Reason.REVIEWED, f"reviewed by {by(decision)}")
+    draft.conditions.set(ConditionType.REVIEW_DONE, True, Reason.REVIEWED, f"reviewed by {author(decision)}")
 
 
 def _vote(draft: Draft, decision: Decision) -> Tally | None:
     """The tally where this vote met the quorum, which then goes on the vote as its reason."""
     spec = decision.spec
-    votes = votes_for(draft.decisions, spec.action, draft.rung.number, spec.resolution)
-    found = tally(draft.policy, QUORUMS[spec.action](draft), [(v.role, v.by) for v in votes])
+    found = agreement(standing_of(draft), spec.action, spec.resolution).tally
     if not found.met:
         return None
     draft.decisions[-1] = draft.decisions[-1].model_copy(update={"reason": str(Reason.QUORUM_MET)})

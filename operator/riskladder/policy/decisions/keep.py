@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import CountedDecision
 from riskladder.api.reasons import Reason
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation.limits import MOST_ANSWERS
@@ -92,9 +91,3 @@ def has_room(draft: Draft, action: DecisionAction) -> bool:
     if oldest is not None:
         draft.decisions.remove(oldest)
     return oldest is not None
-
-
-def repeats(draft: Draft, action: DecisionAction, role: str, person: str) -> CountedDecision | None:
-    """Return what this person has said on this rung in this role already, in the same words of the API."""
-    about = (action, role, person, draft.rung.number)
-    return next((d for d in draft.decisions if d.counted and (d.action, d.role, d.by, d.rung) == about), None)

@@ -24,6 +24,7 @@ from riskladder.workloads.network import HTTPROUTES, RESOURCES, SERVICES, Outlet
 from riskladder.workloads.results import Impossible, JsonPatch, Object, ObjectWrite, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
 from riskladder.workloads.safe_states.network_path import Left, Waits, Way, held, labels_of, reach, seen
+from riskladder.workloads.safe_states.words import destination, path_of
 
 PATHS = {SERVICES.kind: "/spec/selector", HTTPROUTES.kind: "/spec/rules"}
 """What is changed of each kind."""
@@ -138,13 +139,10 @@ def undiverted(rules: Rules, before: Rules, backend: str) -> list[dict[str, Any]
 
 def choose(workload: Workload, fallback: Fallback | None) -> Way | Impossible:
     """Where the traffic can be sent, or why it cannot."""
-    if fallback is None:
+    through = path_of(fallback)
+    if through is None:
         unsupported = reach(workload, SERVICES.kind)
         return unsupported if isinstance(unsupported, Impossible) else Impossible("no fallback is named")
-    if fallback.service is not None:
-        through = Through(kind=SERVICES.kind, name=fallback.service, selector=dict(fallback.selector or {}))
-    else:
-        through = Through(kind=HTTPROUTES.kind, name=fallback.http_route or "", backend=fallback.backend)
     around = reach(workload, through.kind)
     if isinstance(around, Impossible):
         return around
@@ -161,7 +159,8 @@ def choose(workload: Workload, fallback: Fallback | None) -> Way | Impossible:
         return Impossible(f"what is overwritten of {through.kind} {through.name} is too long to be saved: {len(text)}")
     instead = json.dumps(through.selector if through.backend is None else through.backend, sort_keys=True)
     saved = SavedField(path=PATHS[through.kind], on=title(through), value=text, instead=instead)
-    return Way(through, saved, f"send {_goes(through)}")
+    message = f"send traffic of {through.kind} {through.name} to {destination(through)}"
+    return Way(through, saved, message)
 
 
 def usable(workload: Workload, through: Through) -> str:
@@ -189,16 +188,6 @@ def _leads_back(workload: Workload, through: Through, found: Outlet) -> str:
         return f"the fallback's selector selects pods of the {workload.kind} itself"
     is_there = found.content == through.selector or any(found.content.items() <= of.items() for of in labels)
     return "" if is_there or not labels else f"Service {through.name} does not select the pods of the {workload.kind}"
-
-
-def _goes(through: Through) -> str:
-    to = ",".join(f"{key}={value}" for key, value in sorted((through.selector or {}).items()))
-    return f"traffic of {through.kind} {through.name} to {f'Service {through.backend}' if through.backend else to}"
-
-
-def done(through: Through) -> str:
-    """What was done, for people."""
-    return _goes(through).replace(" to ", " goes to ", 1)
 
 
 def divert(workload: Workload, through: Through, hold: Hold | None = None, lock: str = "") -> ObjectWrite | Impossible:

@@ -1,0 +1,201 @@
+"""The cache of escalations: open ones as models, what outlasts closed ones, and those deleted while they were open."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
+
+from riskladder.api.escalation import Through
+from riskladder.controller.caches.entries import ClosedEntry, Enqueue, IndexKey, LadderKey
+from riskladder.controller.caches.reading import has_pending_messages, read_escalation
+from riskladder.controller.caches.workloads import Name, Object
+from riskladder.policy.containment.opening import escalation_name
+from riskladder.policy.containment.state import is_contained
+from riskladder.policy.snapshot import Escalation, Settled, TargetKey, breached_by, latest, settled_by
+from riskladder.workloads.model import Workload
+
+_Key = TypeVar("_Key")
+
+
+class _Known(NamedTuple):
+    """Says what an escalation is about, open or closed."""
+
+    uid: str
+    target: TargetKey
+    target_uid: str
+    ladder: str
+
+
+class EscalationCache:
+    """Every escalation by its target."""
+
+    def __init__(self, enqueue: Enqueue, *, closed: Callable[[Name], None]) -> None:
+        """Start empty.
+
+        Args:
+            enqueue: Called with what each change concerns.
+            closed: Called with the name of an escalation that is stored as closed.
+        """
+        self._enqueue = enqueue
+        self._when_closed = closed
+        self._current: dict[TargetKey, dict[str, Escalation]] = defaultdict(dict)
+        """The open ones, and those closed ones that have messages to deliver."""
+        self._known: dict[Name, _Known] = {}
+        self._deleted: dict[TargetKey, list[Escalation]] = defaultdict(list)
+        """Escalations that somebody deleted while they were open: their chains still lack that fact."""
+        self._closed: dict[str, dict[str, ClosedEntry]] = defaultdict(dict)
+        """By target uid: its closed escalations by uid."""
+        self._closed_by_name: dict[TargetKey, dict[str, ClosedEntry]] = defaultdict(dict)
+        """The same by the name of the target: what people have settled outlasts the object."""
+
+    # --- Feeding --------------------------------------------------------------------------------------------------
+
+    def put(self, obj: Object) -> None:
+        """Take in an escalation, unless an operator of another version wrote it, whose business it is."""
+        metadata = obj["metadata"]
+        escalation = read_escalation(obj)
+        if escalation is None:
+            return
+        spec = escalation.spec
+        key = TargetKey(metadata["namespace"], spec.target.kind, spec.target.name)
+        name = (metadata["namespace"], metadata["name"])
+        self._known[name] = _Known(metadata["uid"], key, spec.target.uid, spec.ladder.name)
+        before = self.get(key, metadata["name"])
+        was_open = before is not None and before.is_open
+        if escalation.is_open or has_pending_messages(escalation):
+            self._current[key][metadata["name"]] = escalation
+        else:
+            self._forget(key, metadata["name"])
+        if not escalation.is_open:
+            entry = ClosedEntry(
+                metadata.get("creationTimestamp", ""),
+                metadata["name"],
+                spec.ladder.name,
+                spec.drill,
+                settled_by(escalation),
+                breached_by(escalation),
+            )
+            self._closed[spec.target.uid][metadata["uid"]] = entry
+            self._closed_by_name[key][metadata["uid"]] = entry
+            self._when_closed(name)
+        if was_open != escalation.is_open:
+            self._enqueue(LadderKey(metadata["namespace"], spec.ladder.name), False)
+        self._enqueue(IndexKey(metadata["namespace"]), False)
+        self._enqueue(key, False)
+
+    def drop(self, obj: Object) -> None:
+        """Forget a deleted escalation, but for the fact that it was open."""
+        metadata = obj["metadata"]
+        name = (metadata["namespace"], metadata["name"])
+        known = self._known.get(name)
+        if known is None or known.uid != metadata["uid"]:
+            return
+        del self._known[name]
+        was_open = self.get(known.target, metadata["name"])
+        if was_open is not None and was_open.is_open:
+            self._deleted[known.target].append(was_open)
+        self._forget(known.target, metadata["name"])
+        _remove(self._closed, known.target_uid, metadata["uid"])
+        _remove(self._closed_by_name, known.target, metadata["uid"])
+        self._enqueue(LadderKey(metadata["namespace"], known.ladder), False)
+        self._enqueue(IndexKey(metadata["namespace"]), False)
+        self._enqueue(known.target, True)
+
+    def _forget(self, key: TargetKey, name: str) -> None:
+        self._current[key].pop(name, None)
+        if not self._current[key]:
+            del self._current[key]
+
+    def take_deleted(self, key: TargetKey) -> list[Escalation]:
+        """Return the escalations of a target that were deleted while open, once."""
+        return self._deleted.pop(key, [])
+
+    # --- Open -----------------------------------------------------------------------------------------------------
+
+    def __contains__(self, key: TargetKey) -> bool:
+        return key in self._current
+
+    def is_known(self, namespace: str, name: str) -> bool:
+        """Return whether an escalation of that name is known, open or closed."""
+        return (namespace, name) in self._known
+
+    def get(self, key: TargetKey, name: str) -> Escalation | None:
+        """Return an escalation of a target that is open or has messages to deliver, by name."""
+        return self._current.get(key, {}).get(name)
+
+    def of(self, key: TargetKey) -> list[Escalation]:
+        """Return the escalations of a target that are open or have messages to deliver."""
+        return list(self._current.get(key, {}).values())
+
+    def targets(self) -> set[TargetKey]:
+        """Return the targets of the escalations that are open or have messages to deliver."""
+        return {key for key, by_name in self._current.items() if by_name}
+
+    def open_target(self, name: Name) -> TargetKey | None:
+        """Return the target of an escalation, if that is open."""
+        known = self._known.get(name)
+        current = self.get(known.target, name[1]) if known is not None else None
+        return known.target if known is not None and current is not None and current.is_open else None
+
+    def open_ones(self, ladder: Name | None = None) -> list[Escalation]:
+        """Return all open escalations, or those of one ladder."""
+        return [
+            e
+            for by_name in self._current.values()
+            for e in by_name.values()
+            if e.is_open and ladder in (None, (e.namespace, e.spec.ladder.name))
+        ]
+
+    # --- The network path -----------------------------------------------------------------------------------------
+
+    def network_paths(self, namespace: str) -> Iterator[tuple[TargetKey, Escalation, Through]]:
+        """Yield what the open escalations of a namespace act on beside their targets."""
+        for key, by_name in list(self._current.items()):
+            for escalation in by_name.values() if key.namespace == namespace else ():
+                for intent in escalation.intents:
+                    if intent.through is not None and not escalation.spec.drill:
+                        yield key, escalation, intent.through
+
+    def taken_by_others(self, key: TargetKey) -> dict[tuple[str, str], str]:
+        """Return by kind and name what escalations of other targets act on, until it is restored."""
+        found = {}
+        for other, escalation, through in self.network_paths(key.namespace):
+            resume = escalation.status.resume
+            is_back = resume is not None and resume.applied_at is not None and not is_contained(escalation)
+            if other != key and escalation.is_open and not is_back:
+                found[(through.kind, through.name)] = f"{other.kind} {other.name} (Escalation {escalation.name})"
+        return found
+
+    # --- Closed ---------------------------------------------------------------------------------------------------
+
+    def settled(self, key: TargetKey) -> tuple[Settled, ...]:
+        """Return what people have settled on targets of that name, the latest of each ladder and tier."""
+        return latest(one for entry in self._closed_by_name.get(key, {}).values() for one in entry.settled)
+
+    def breached(self, target_uid: str) -> frozenset[str]:
+        """Return the hashes of the revisions that the closed escalations of a target were about."""
+        return frozenset(h for entry in self._closed.get(target_uid, {}).values() for h in entry.breached)
+
+    def closed_names(self, target_uids: Iterable[str]) -> frozenset[str]:
+        """Return the names of the closed escalations of some targets."""
+        return frozenset(entry.name for uid in target_uids for entry in self._closed.get(uid, {}).values())
+
+    def last_closed(self, target: Workload) -> dict[str, str]:
+        """Return by ladder the uid of a target's newest closed escalation.
+
+        Creation times are whole seconds, so several episodes may share one: the last is the one that the name of no
+        other was made from.
+        """
+        closed = {uid: e for uid, e in self._closed.get(target.uid, {}).items() if not e.drill}
+        names, found = {entry.name for entry in closed.values()}, {}
+        for uid, entry in sorted(closed.items(), key=lambda item: (item[1].created, item[0])):
+            if escalation_name(target.name, target.uid, entry.ladder, uid) not in names:
+                found[entry.ladder] = uid
+        return found
+
+
+def _remove(closed: dict[_Key, dict[str, ClosedEntry]], key: _Key, uid: str) -> None:
+    closed[key].pop(uid, None)
+    if not closed[key]:
+        del closed[key]

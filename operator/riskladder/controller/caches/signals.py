@@ -1,0 +1,154 @@
+"""The cache of signals, of which there may be many thousands: compact JSON, parsed when their target is looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from pydantic import ValidationError
+
+from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
+from riskladder.api.validation import validate
+from riskladder.cluster import resources
+from riskladder.controller.caches.entries import Enqueue, SignalEntry, compact, version_of
+from riskladder.controller.caches.reading import received_at
+from riskladder.controller.caches.workloads import Name, Object
+from riskladder.policy.snapshot import Signal, TargetKey
+
+MANY_SIGNALS = 64
+"""Signals of one target from which on they are kept as models, too: there, time is dearer than memory."""
+
+
+class SignalCache:
+    """Every signal by the target that it names."""
+
+    def __init__(self, enqueue: Enqueue) -> None:
+        """Start empty.
+
+        Args:
+            enqueue: Called with the target that each change concerns.
+        """
+        self._enqueue = enqueue
+        self._entries: dict[TargetKey, dict[str, SignalEntry]] = defaultdict(dict)
+        self._targets: dict[Name, TargetKey] = {}
+
+    def put(self, obj: Object) -> None:
+        """Take in a signal; urgent where anything but its status is new."""
+        metadata, stored = obj["metadata"], obj.get("spec") or {}
+        name = (metadata["namespace"], metadata["name"])
+        spec = stored if isinstance(stored, Mapping) else {}  # an older schema may have let anything in
+        target = spec.get("target")
+        target = target if isinstance(target, Mapping) else {}
+        key = TargetKey(name[0], str(target.get("kind", "")), str(target.get("name", "")))
+        old_key = self._targets.get(name)
+        before = self._entries[old_key].get(name[1]) if old_key is not None else None
+        if old_key is not None and old_key != key:
+            self._forget(name, old_key)
+            self._enqueue(old_key, True)
+        generation, status = metadata.get("generation", 0), compact(obj.get("status") or {})
+        same = before is not None and before.uid == metadata["uid"] and before.generation == generation
+        self._entries[key][name[1]] = SignalEntry(
+            uid=metadata["uid"],
+            version=version_of(obj),
+            generation=generation,
+            target=key,
+            ladder=str(spec.get("ladder", "")),
+            spec=before.spec if same and before else compact(stored),
+            status=status,
+            problems=before.problems if same and before else None,
+            # A status stored meanwhile, by another operator perhaps, is newer than what was computed here.
+            pending=before.pending if before and (before.uid, before.status) == (metadata["uid"], status) else None,
+            received_at=before.received_at if same and before else received_at(metadata),
+        )
+        self._targets[name] = key
+        self._enqueue(key, not same)
+
+    def drop(self, obj: Object) -> None:
+        """Forget a deleted signal."""
+        name = (obj["metadata"]["namespace"], obj["metadata"]["name"])
+        key = self._targets.get(name)
+        if key is not None and self._entries[key][name[1]].uid == obj["metadata"]["uid"]:
+            self._forget(name, key)
+            self._enqueue(key, False)
+
+    def _forget(self, name: Name, key: TargetKey) -> None:
+        self._targets.pop(name, None)
+        self._entries[key].pop(name[1], None)
+        if not self._entries[key]:
+            del self._entries[key]
+
+    def __contains__(self, key: TargetKey) -> bool:
+        return key in self._entries
+
+    def targets(self, ladder: Name | None = None) -> set[TargetKey]:
+        """Return the targets that any signal names, or any signal of one ladder."""
+        if ladder is None:
+            return set(self._entries)
+        return {
+            key
+            for key, by_name in self._entries.items()
+            if key.namespace == ladder[0] and any(entry.ladder == ladder[1] for entry in by_name.values())
+        }
+
+    def remember(self, key: TargetKey, name: str, uid: str, status: SignalStatus | None) -> None:
+        """Keep a signal's computed status until it is written (``None``: it has been), so that no reading is lost."""
+        entry = self._entries.get(key, {}).get(name)
+        if entry is not None and entry.uid == uid:
+            entry.pending = status
+
+    def of(self, key: TargetKey, *, thorough: bool) -> Iterator[Signal]:
+        """Yield the signals of a target as models.
+
+        Args:
+            key: The target.
+            thorough: Hold them against every rule of the schema.
+        """
+        entries = self._entries.get(key, {})
+        for name, entry in entries.items():
+            if entry.parsed is not None and (entry.problems is not None or not thorough):
+                spec, status = entry.parsed
+            else:
+                spec, status = _spec_of(name, entry, thorough=thorough), _status_of(entry)
+                entry.parsed = (spec, status) if len(entries) >= MANY_SIGNALS else None
+            yield Signal(
+                namespace=key.namespace,
+                name=name,
+                uid=entry.uid,
+                generation=entry.generation,
+                status=status,
+                spec=spec,
+                problems=entry.problems or (),
+                computed=entry.pending,
+                resource_version=str(entry.version),
+                received_at=entry.received_at,
+            )
+
+    def unchecked(self, key: TargetKey) -> Iterator[Callable[[], object]]:
+        """Yield what is left to do before a thorough look at a target costs nothing: a piece for each signal."""
+        for name, entry in list(self._entries.get(key, {}).items()):
+            if entry.problems is None:
+                yield partial(_spec_of, name, entry, thorough=True)
+
+
+def _spec_of(name: str, entry: SignalEntry, *, thorough: bool) -> ModelRiskSignalSpec | None:
+    """Return the spec, or nothing where it is wrong; what is wrong is kept, so that it is looked for only once."""
+    if entry.problems is None:
+        if not thorough:
+            with contextlib.suppress(ValidationError):
+                spec = ModelRiskSignalSpec.model_validate_json(entry.spec)
+                if bool(spec.readings) != bool(spec.manual):
+                    return spec
+        document = {"metadata": {"name": name}, "spec": json.loads(entry.spec)}
+        entry.problems = tuple(str(problem) for problem in validate(resources.SIGNALS.kind, document))
+        entry.parsed = None
+    return None if entry.problems else ModelRiskSignalSpec.model_validate_json(entry.spec)
+
+
+def _status_of(entry: SignalEntry) -> SignalStatus:
+    try:
+        return SignalStatus.model_validate_json(entry.status)
+    except ValidationError:
+        return SignalStatus()

@@ -1,0 +1,114 @@
+"""What the reader of a message can do: each act with who may take it and the exact command.
+
+Whether one will count is decided when it is taken: the escalation may have moved on since the message was queued.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from riskladder.api.decision import DecisionAction
+from riskladder.api.escalation import Notification
+from riskladder.api.reasons import Reason
+from riskladder.api.tiers import ContainmentWhen, Quorum
+from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, Standing, may_sit, possible, seats
+from riskladder.policy.signals.evaluate import tier_of
+from riskladder.policy.snapshot import Escalation
+
+CONTAINED = frozenset(
+    {
+        Reason.CONTAINMENT_INTENDED,
+        Reason.CONTAINMENT_APPLIED,
+        Reason.CONTAINMENT_LATE,
+        Reason.CONTAINMENT_INEFFECTIVE,
+        Reason.CONTAINMENT_UNDONE,
+        Reason.CONTAINED_AGAIN,
+        Reason.CONTAINED_BY_HAND,
+        Reason.INTERIM_CONTAINMENT,
+        Reason.SCALED_TO_ZERO,
+        Reason.ROLLED_BACK,
+        Reason.FELL_BACK,
+        Reason.ISOLATED,
+        Reason.ALREADY_AT_ZERO,
+        Reason.BREACHED_AGAIN,
+    }
+)
+"""The reasons of messages that say the model is held, whatever its tier says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One act that a message offers."""
+
+    what: str
+    who: str
+    command: str
+
+
+def offers(
+    escalation: Escalation, notification: Notification, *, is_over: bool, is_acknowledged: bool
+) -> Iterator[Offer]:
+    """Yield what a message offers, from what was so when it was queued, and not from who has decided since.
+
+    Args:
+        escalation: The escalation.
+        notification: The message, as it was queued.
+        is_over: Whether the message says that nobody is waited for any more.
+        is_acknowledged: Whether the message says that somebody has taken it.
+    """
+    standing, name, namespace = _standing(escalation, notification), escalation.name, escalation.namespace
+    for found in possible(standing) if not is_over else ():
+        is_taken = found.action is DecisionAction.ACKNOWLEDGE and is_acknowledged
+        if not is_taken and found.action is not DecisionAction.COMMENT:
+            yield _offer(namespace, name, standing, notification.role, found)
+    yield Offer("See all of it", "anyone who may read escalations", _command("show", name, namespace))
+
+
+def _standing(escalation: Escalation, notification: Notification) -> Standing:
+    """Return where the escalation stood for the reader when the message was queued."""
+    is_contained = _is_contained(escalation, notification)
+    current = [intent for intent in escalation.saved if intent.id > escalation.ended_intent]
+    return Standing(
+        spec=escalation.spec,
+        tier_name=notification.tier,
+        rung=notification.rung,
+        decisions=(),
+        clocks=(),
+        intents=tuple(i for i in current if i.intended_at <= notification.at) if is_contained else (),
+        is_open=True,
+        is_contained=is_contained,
+    )
+
+
+def _is_contained(escalation: Escalation, notification: Notification) -> bool:
+    if escalation.spec.drill:
+        return False  # Its containment is a dry run: there is nothing to restore.
+    manual = escalation.signal_at(notification.at).manual
+    if notification.about in CONTAINED or (manual is not None and manual.containment is not None):
+        return True
+    tier = tier_of(escalation.spec.policy, notification.tier)
+    containment = tier.containment if tier is not None else None
+    return containment is not None and containment.when is ContainmentWhen.IMMEDIATELY
+
+
+def _offer(namespace: str, name: str, standing: Standing, role: str, found: Possible) -> Offer:
+    what = found.effect[:1].upper() + found.effect[1:]
+    who = f"anyone with the verb {found.action.verb} on {role}"
+    if found.action in JOINT:
+        asked = seats(standing, found.action)
+        who = describe_quorum(asked)
+        role = role if may_sit(standing, found.action, role) else asked[0].role
+    arguments = "".join(f" {shlex.quote(part)}" for part in found.arguments)
+    command = f"{_command(COMMANDS[found.action], name, namespace)} --role {shlex.quote(role)}{arguments}"
+    return Offer(what, who, f"{command} --rationale '…'")
+
+
+def describe_quorum(quorum: Quorum) -> str:
+    """Return who must agree: ``1 x legal and 1 x executive``."""
+    return " and ".join(f"{member.count} x {member.role}" for member in quorum)
+
+
+def _command(word: str, name: str, namespace: str) -> str:
+    return f"kubectl riskladder {word} {shlex.quote(name)} -n {shlex.quote(namespace)}"
