@@ -252,6 +252,18 @@ def test_the_stop_button_that_names_an_action_announces_that_one() -> None:
     assert "Deployment/credit-scorer is scaled to zero and locked at once" in sentence
 
 
+def test_the_stop_button_announces_nothing_where_the_model_is_as_safe_already() -> None:
+    raw = escalation()
+    assert raw["status"]["containments"][0]["intent"]["action"] == "ScaleToZero"
+    assert foreseen(read_case(raw), "Contain", containment="Rollback").sentence == (
+        "You ask, as legal, for Rollback: Deployment/credit-scorer is contained by ScaleToZero already, so nothing "
+        "further is done."
+    )
+    raw["status"]["containments"][0]["intent"] |= {"action": "Rollback", "revision": "3"}
+    sentence = foreseen(read_case(raw), "Contain", containment="ScaleToZero").sentence
+    assert "Deployment/credit-scorer is scaled to zero and locked at once" in sentence
+
+
 @pytest.mark.parametrize(
     ("intent", "words"),
     [

@@ -13,7 +13,7 @@ from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import ContainmentWhen, QuorumMember
 from riskladder.cli.people.text import deadline, listed, local
 from riskladder.cli.people.view import Case, Contained
-from riskladder.policy.decisions.effects import containment_of, contains, restores
+from riskladder.policy.decisions.effects import adds, containment_of, contains, restores
 from riskladder.policy.decisions.rules import Act, refuse
 from riskladder.policy.decisions.standing import JOINT, Agreement, agreement, seats
 from riskladder.policy.signals.evaluate import tier_of
@@ -74,8 +74,13 @@ def _comment(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str
 
 def _contain(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
     del now
-    effect = contains(case.target, containment_of(case.pinned, decision.containment))
-    who = listed(_asked(case, m) for m in seats(case.standing, DecisionAction.RESUME))
+    containment, standing = containment_of(case.pinned, decision.containment), case.standing
+    if standing.is_contained and not adds(containment, standing.intents):
+        safer = listed(intent.action for intent in standing.intents)
+        asked = f"You ask, as {decision.role}, for {containment.action}"
+        return f"{asked}: {case.target} is contained by {safer} already, so nothing further is done."
+    effect = contains(case.target, containment)
+    who = listed(_asked(case, m) for m in seats(standing, DecisionAction.RESUME))
     text = f"You contain the model, as {decision.role}: {effect} at once"
     return text + (f", until {who} agree to resume it." if who else ".")
 

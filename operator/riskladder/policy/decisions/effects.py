@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from riskladder.api.escalation import EscalationSpec, Intent, Restore, Through
 from riskladder.api.tiers import Axis, Containment, ContainmentAction, Tier
 from riskladder.policy.containment.choose import asked_for
+from riskladder.policy.containment.further import is_further
 from riskladder.workloads.safe_states import words
 
 
@@ -18,6 +19,11 @@ def containment_of(tier: Tier | None, action: ContainmentAction | None) -> Conta
 def contains(target: str, containment: Containment) -> str:
     """Return what a containment does to a target, as ``Kind/name``."""
     return words.sentence(target, containment.action, through=_path(containment), lock=containment.lock)
+
+
+def adds(containment: Containment, intents: Iterable[Intent]) -> bool:
+    """Return whether a containment adds to the safe states in force; where it does not, nothing further is done."""
+    return is_further(containment.action, {intent.action.axis: intent for intent in intents})
 
 
 def restores(
