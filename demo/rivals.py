@@ -168,7 +168,7 @@ class Rivals:
             await self.attempt(*command, str(self._checkout / MANIFEST), shown=shown)
         await self._says(escalation, ConditionType.LOCKED, "True", Reason.LOCKED)
         await self._holds()
-        await self._recorded(escalation, Reason.LOCK_MISSING, Reason.CONTAINED_AGAIN, Reason.LOCK_RESTORED)
+        await self._recorded(escalation, Reason.LOCK_MISSING, Reason.CONTAINMENT_REAPPLIED, Reason.LOCK_RESTORED)
 
     async def recreate(self, workload: Object) -> str:
         """The model is deleted and created again; the name of the escalation that contains the new one."""
@@ -242,7 +242,7 @@ class Rivals:
         self._stage.detail(f"[bold]put right {took:.0f} ms later[/bold]: replicas 0 again")
 
         async def named() -> bool:
-            return bool((await self._escalation(escalation))["status"]["containments"][0].get("undone"))
+            return bool((await self._escalation(escalation))["status"]["containments"][0].get("drift"))
 
         await self._stage.until("the undoing to be recorded", named)
 

@@ -86,7 +86,7 @@ STORY: tuple[Act, ...] = (
         },
     ),
     Act(
-        "ContainedAgain",
+        "ContainmentReapplied",
         f"{UID}/undone/1/1",
         OPENED + timedelta(hours=2, minutes=3),
         FIELD_MANAGER,

@@ -118,7 +118,7 @@ def _escalations() -> list[State]:
     def contained(reason: Reason, message: str) -> Document:
         return condition(T.CONTAINED, "False", reason, message)
 
-    undone = condition(T.CONTAINMENT_HOLDS, "False", R.CONTAINMENT_UNDONE, "undone: replicas 2")
+    undone = condition(T.CONTAINMENT_HOLDS, "False", R.CONTAINMENT_REVERTED, "undone: replicas 2")
     accepted = condition(T.DECIDED, "True", R.RISK_ACCEPTED, "the risk is accepted until 2026-12-24T00:00:00Z")
     resumed = condition(T.DECIDED, "True", R.RESUMED, "the model is resumed; to close it is next")
     overdue = condition(T.STALLED, "True", R.OVERDUE, "nobody acted by 2026-11-24T07:00:00Z")
@@ -135,7 +135,7 @@ def _escalations() -> list[State]:
         State("accepted", _escalation(OPEN, nothing, accepted, waitingOn=[]), "Suspended", "until 2026", "Current", ""),
         State("resumed", _escalation(OPEN, contained(R.RESUMED, ""), resumed), "Suspended", "resumed;", "Current", ""),
         State("stalled", _escalation(OPEN, AT_ZERO, HOLDS, overdue), "Degraded", "Overdue: nobody", "Failed", ""),
-        State("undone", _escalation(OPEN, applied, undone), "Degraded", "ContainmentUndone: undone", "Current", ""),
+        State("drift", _escalation(OPEN, applied, undone), "Degraded", "ContainmentReverted: undone", "Current", ""),
         State(
             "late",
             _escalation(OPEN, contained(R.CONTAINMENT_LATE, "not proved within 0:02:00")),

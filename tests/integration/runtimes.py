@@ -106,12 +106,12 @@ class Place(World):
             return error.message
         raise AssertionError(f"{self.resource.kind} {name} could be changed: {patch}")
 
-    async def undone(self, target: str) -> Object:
+    async def drift(self, target: str) -> Object:
         """Wait until somebody has undone its containment, and that is noted; the escalation."""
 
         async def noted() -> Object | None:
             found = (await self.escalations(target))[0]
-            return found if found["status"]["containments"][0].get("undone") else None
+            return found if found["status"]["containments"][0].get("drift") else None
 
         return await self.until(noted, "the undoing to be noted")
 

@@ -280,6 +280,6 @@ async def test_scaled_up_without_a_lock_it_is_contained_again_and_named(scene: P
     await scene.breach("scorer")
     await scene.put("scorer", spec(), manager="rival")
 
-    escalation = await scene.undone("scorer")
-    assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["undone"]] == ["rival"]
+    escalation = await scene.drift("scorer")
+    assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["drift"]] == ["rival"]
     assert (await scene.target("scorer"))["spec"]["replicas"] == 0

@@ -137,7 +137,7 @@ async def test_ladder_deleted_in_mid_escalation(world: World) -> None:
 
     async def stopped_again() -> bool:
         [escalation] = await world.escalations("scorer")
-        return bool(escalation["status"]["containments"][0].get("undone"))
+        return bool(escalation["status"]["containments"][0].get("drift"))
 
     await world.until(stopped_again, "the pinned policy to stop it again")
     await world.client.delete(resources.SIGNALS, world.namespace, "fairness")

@@ -209,14 +209,14 @@ async def test_somebody_who_scales_it_up_again_is_named_and_it_is_stopped_again(
 
     async def undone() -> dict[str, object] | None:
         [escalation] = await world.escalations("scorer")
-        return escalation if escalation["status"]["containments"][0].get("undone") else None
+        return escalation if escalation["status"]["containments"][0].get("drift") else None
 
     escalation = await world.until(undone, "the undoing to be recorded")
-    [entry] = escalation["status"]["containments"][0]["undone"]  # type: ignore[index]
+    [entry] = escalation["status"]["containments"][0]["drift"]  # type: ignore[index]
     assert (entry["fieldManager"], entry["count"]) == ("rival", 1)
     assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
     assert escalation["status"]["restore"]["replicas"] == 2  # type: ignore[index]
-    assert events_of(await world.verified(escalation))[-1] == "ContainedAgain"  # type: ignore[arg-type]
+    assert events_of(await world.verified(escalation))[-1] == "ContainmentReapplied"  # type: ignore[arg-type]
 
 
 async def test_manual_signal_contains_as_a_reading_does(world: World) -> None:
@@ -226,7 +226,7 @@ async def test_manual_signal_contains_as_a_reading_does(world: World) -> None:
     await world.apply(raised)
     escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     assert escalation["spec"]["signal"]["manual"]["rationale"] == "complaints from customers"
-    await world.signal_says("by-hand", "Breached", "True", "RaisedByHand")
+    await world.signal_says("by-hand", "Breached", "True", "RaisedManually")
 
 
 async def test_silence_raises_to_the_tier_of_when_stale(world: World) -> None:

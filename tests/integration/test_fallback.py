@@ -75,9 +75,9 @@ async def test_traffic_goes_elsewhere_is_held_there_and_comes_back(scene: Place)
     assert {name.partition("-")[0] for name in await scene.endpoints("scorer")} == {"rules"}
     assert len(await scene.pods("app=scorer")) == 2, "the model keeps running"
     intent = escalation["spec"]["intent"]
-    assert intent["through"] == {"kind": "Service", "name": "scorer", "selector": RULES}
+    assert intent["targetRef"] == {"kind": "Service", "name": "scorer", "selector": RULES}
     [saved] = escalation["spec"]["evidence"]["fields"]
-    assert (saved["on"], saved["path"], saved["value"]) == ("Service/scorer", "/spec/selector", '{"app":"scorer"}')
+    assert (saved["object"], saved["path"], saved["value"]) == ("Service/scorer", "/spec/selector", '{"app":"scorer"}')
     [status] = escalation["status"]["containments"]
     assert intent["intendedAt"] <= status["appliedAt"] <= status["endpointsEmptyAt"] <= status["podsGoneAt"]
     assert "traffic of Service scorer goes to app=rules" in condition(escalation, "Contained")["message"]
@@ -103,8 +103,8 @@ async def test_changed_back_without_a_lock_it_is_put_right_and_named(scene: Plac
     body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "scorer"}}
     await scene.apply({**body, "spec": {"selector": {"app": "scorer"}, "ports": [{"port": 80}]}}, manager="argocd")
 
-    escalation = await scene.undone("scorer")
-    assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["undone"]] == ["argocd"]
+    escalation = await scene.drift("scorer")
+    assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["drift"]] == ["argocd"]
     await scene.until(lambda: _is(scene, RULES), "the diversion to be back")
     await scene.escalation_says("scorer", "Contained", "True", "FellBack")
     await scene.quiet()
@@ -151,16 +151,16 @@ async def test_switched_back_under_a_stop_it_is_seen_recorded_and_applied_again(
     async def noted() -> Object | None:
         [found] = await scene.escalations("scorer")
         traffic = next(c for c in found["status"]["containments"] if c["axis"] == "Traffic")
-        return found if traffic.get("undone") else None
+        return found if traffic.get("drift") else None
 
     escalation = await scene.until(noted, "the drift of the traffic to be noted")
     workload, traffic = escalation["status"]["containments"]
-    assert [u["fieldManager"] for u in traffic["undone"]] == ["rival"]
-    assert not workload.get("undone")
+    assert [u["fieldManager"] for u in traffic["drift"]] == ["rival"]
+    assert not workload.get("drift")
     assert await selector(scene) == RULES
     assert condition(escalation, "ContainmentHolds")["status"] == "True"
     events = [r["spec"]["event"] for r in await scene.records(escalation["metadata"]["name"])]
-    assert "ContainedAgain" in events
+    assert "ContainmentReapplied" in events
     await scene.resume(escalation)
     assert await selector(scene) == {"app": "scorer"}
 

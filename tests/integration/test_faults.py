@@ -313,7 +313,7 @@ async def test_write_of_a_dead_leader_that_arrives_late_undoes_nothing(
 
     async def undone() -> Object | None:
         [escalation] = await world.escalations("scorer")
-        return escalation if escalation["status"]["containments"][0].get("undone") else None
+        return escalation if escalation["status"]["containments"][0].get("drift") else None
 
     await world.until(undone, "the undoing to be put right")
     await world.apply(signal("counted", "counted", 0.31))

@@ -117,7 +117,7 @@ async def test_full_manifest_is_refused_while_the_model_is_contained(
         "so Flux, which tries first, applies nothing at all"
     )
     assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
-    assert not (await world.escalations("scorer"))[0]["status"]["containments"][0].get("undone")
+    assert not (await world.escalations("scorer"))[0]["status"]["containments"][0].get("drift")
 
 
 async def test_server_side_apply_without_force_meets_a_conflict_with_riskladder(

@@ -62,7 +62,7 @@ async def test_isolated_held_and_given_back(scene: Place) -> None:
         "policyTypes": ["Ingress", "Egress"],
     }
     assert len(await scene.pods("app=scorer")) == 2, "the model keeps running"
-    assert escalation["spec"]["intent"]["through"] == {"kind": "NetworkPolicy", "name": f"riskladder-{name}"}
+    assert escalation["spec"]["intent"]["targetRef"] == {"kind": "NetworkPolicy", "name": f"riskladder-{name}"}
     message = condition(escalation, "Contained")["message"]
     assert message == (
         f"isolated by NetworkPolicy riskladder-{name}: its pods run, and no NetworkPolicy of the namespace allows them "
@@ -99,7 +99,7 @@ async def test_changed_or_deleted_without_a_lock_it_is_put_right(scene: Place) -
     async def undone(number: int) -> None:
         async def check() -> bool:
             [found] = await scene.escalations("scorer")
-            return sum(u["count"] for u in found["status"]["containments"][0].get("undone", ())) == number
+            return sum(u["count"] for u in found["status"]["containments"][0].get("drift", ())) == number
 
         await scene.until(check, f"{number} undoings to be noted")
 
@@ -112,7 +112,7 @@ async def test_changed_or_deleted_without_a_lock_it_is_put_right(scene: Place) -
     await undone(2)
     assert await closed()
     escalation = await scene.escalation_says("scorer", "Contained", "True", "Isolated")
-    who = {u["fieldManager"]: u["count"] for u in escalation["status"]["containments"][0]["undone"]}
+    who = {u["fieldManager"]: u["count"] for u in escalation["status"]["containments"][0]["drift"]}
     assert who == {"argocd": 1, "unknown": 1}
     await scene.quiet()
 

@@ -168,7 +168,7 @@ async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: 
     [beside] = contained["companions"]
     assert (beside["kind"], beside["name"], beside["suspendedAt"] != "") == ("ScaledObject", "scorer", True)
     assert "value" not in beside
-    undone = [u["count"] for u in contained["containments"][0].get("undone", ())]
+    undone = [u["count"] for u in contained["containments"][0].get("drift", ())]
     assert sum(undone) <= 1, "not more often than in the moment before it was paused"
 
     await scene.resume(escalation)

@@ -245,8 +245,8 @@ async def test_undone_without_a_lock_it_is_stopped_again(
             params={"fieldManager": "rival"},
         )
 
-        escalation = await scene.undone("scorer")
-        assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["undone"]] == [named]
+        escalation = await scene.drift("scorer")
+        assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["drift"]] == [named]
         assert await annotated(scene) == "true"
 
 
@@ -333,8 +333,8 @@ async def test_rollback_undone_without_a_lock_is_put_right(scene: Place) -> None
     await scene.escalation_says("scorer", "Contained", "True", "RolledBack")
     await scene.put("scorer", spec(canaryTrafficPercent=50), manager="rival")
 
-    escalation = await scene.undone("scorer")
-    assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["undone"]] == ["rival"]
+    escalation = await scene.drift("scorer")
+    assert [u["fieldManager"] for u in escalation["status"]["containments"][0]["drift"]] == ["rival"]
     assert (await scene.target("scorer"))["spec"]["predictor"]["canaryTrafficPercent"] == 0
 
 

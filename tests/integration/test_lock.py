@@ -300,7 +300,7 @@ async def test_gitops_that_applies_again_and_again_is_refused_every_time(held: W
         with pytest.raises(Forbidden, match=HELD):
             await held.client.apply(resources.DEPLOYMENTS, held.namespace, wanted, manager="gitops")
     [escalation] = await held.escalations("scorer")
-    assert not escalation["status"]["containments"][0].get("undone")
+    assert not escalation["status"]["containments"][0].get("drift")
 
 
 async def test_ladder_that_drops_its_lock_frees_the_workload_which_is_contained_again(held: World) -> None:
@@ -315,7 +315,7 @@ async def test_ladder_that_drops_its_lock_frees_the_workload_which_is_contained_
         return True
 
     await held.until(free, "the lock to be off")
-    await held.escalation_says("scorer", "ContainmentHolds", "True", "ContainedAgain")
+    await held.escalation_says("scorer", "ContainmentHolds", "True", "ContainmentReapplied")
     assert (await held.deployment("scorer"))["spec"]["replicas"] == 0
 
 
@@ -331,13 +331,13 @@ async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(h
             return True
 
         await held.until(free, "the lock to be off")
-        escalation = await held.escalation_says("scorer", "ContainmentHolds", "True", "ContainedAgain")
-        [undone] = escalation["status"]["containments"][0]["undone"]
+        escalation = await held.escalation_says("scorer", "ContainmentHolds", "True", "ContainmentReapplied")
+        [undone] = escalation["status"]["containments"][0]["drift"]
         assert undone["count"] >= 1
     await held.escalation_says("scorer", "Locked", "True", "Locked")
     records = await held.verified((await held.escalations("scorer"))[0])
     events = [r["spec"]["event"] for r in records]
-    assert events.index("LockMissing") < events.index("ContainedAgain") < events.index("LockRestored")
+    assert events.index("LockMissing") < events.index("ContainmentReapplied") < events.index("LockRestored")
 
 
 async def test_model_is_brought_back_by_hand_as_the_page_says(held: World, admin: Client) -> None:

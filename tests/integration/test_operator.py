@@ -103,7 +103,7 @@ async def test_metrics_after_a_breach(world: World, start: Start) -> None:
     await world.scale("scorer", 1)
 
     async def undone() -> bool:
-        return bool(condition((await world.escalations())[0], "ContainmentHolds")["reason"] == "ContainedAgain")
+        return bool(condition((await world.escalations())[0], "ContainmentHolds")["reason"] == "ContainmentReapplied")
 
     await world.until(undone, "the undoing to be put right")
     await world.quiet()
@@ -126,7 +126,7 @@ async def test_metrics_after_a_breach(world: World, start: Start) -> None:
     )
     stops = {"verb": "patch", "resource": "deployments.apps", "result": "ok"}
     assert value(found, "riskladder_api_requests_total", **stops) == 2
-    undoings = [n for (name, _), n in found.items() if name == "riskladder_containment_undone_total"]
+    undoings = [n for (name, _), n in found.items() if name == "riskladder_containment_reverted_total"]
     assert undoings == [1]
     for state in ("urgent", "contain", "trail", "later", "running"):
         assert value(found, "riskladder_queue_depth", state=state) >= 0

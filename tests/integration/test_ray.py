@@ -146,7 +146,7 @@ async def test_cluster_started_without_a_lock_is_suspended_again(scene: Place) -
     await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     await scene.client.merge_patch(scene.resource, scene.namespace, "scorer", {"spec": {"suspend": False}})
 
-    escalation = await scene.undone("scorer")
+    escalation = await scene.drift("scorer")
     assert saved(escalation["status"]["restore"]) == {"/spec/suspend": None}
     assert (await scene.target("scorer"))["spec"]["suspend"] is True
 

@@ -174,7 +174,7 @@ async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> N
         three = {"spec": {"replicas": 3}}
         await scene.client.merge_patch(SCORER, scene.namespace, "scorer", three, subresource="scale")
 
-        await scene.undone("scorer")
+        await scene.drift("scorer")
         assert (await scene.target("scorer"))["spec"]["replicas"] == 0
 
 

@@ -150,7 +150,7 @@ async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> N
     await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     await scene.client.merge_patch(MODELS, scene.namespace, "scorer", {"spec": {"replicas": 2}}, subresource="scale")
 
-    await scene.undone("scorer")
+    await scene.drift("scorer")
     assert (await scene.target("scorer"))["spec"]["replicas"] == 0
 
 

@@ -409,9 +409,9 @@ async def test_no_rival_gets_anything_past_the_lock(world: World, installed: Con
     for escalation in held.values():
         assert condition(escalation, "Locked")["reason"] == "Locked"
         assert condition(escalation, "ContainmentHolds")["reason"] == "Holds"
-        assert not escalation["status"]["containments"][0].get("undone")
+        assert not escalation["status"]["containments"][0].get("drift")
     written = await trails(world)
-    assert list(events(itertools.chain(*written.values()), "ContainedAgain", "Contested")) == []
+    assert list(events(itertools.chain(*written.values()), "ContainmentReapplied", "Contention")) == []
     assert sum(len(list(events(records, "TargetRecreated"))) for records in written.values()) == len(written) - 10
 
 
@@ -433,7 +433,7 @@ async def test_without_a_lock_whatever_is_undone_is_contained_again(world: World
         # containment itself, each other by one that names a field manager who had a hand in it.
         ended = [spell for spell in shown[uid] if spell.ended_by]
         assert all(spell.ended_by == {FIELD_MANAGER} for spell in ended)
-        acts = list(events(records, "ContainedAgain"))
+        acts = list(events(records, "ContainmentReapplied"))
         again = [detail["fieldManager"] for detail in acts if "fieldManager" in detail]
         times = sum(int(detail.get("times", "1")) for detail in acts) + unrecorded(held, uid)
         assert times == max(len(ended) - 1, 0), (uid, again, ended)
@@ -446,25 +446,25 @@ async def test_without_a_lock_whatever_is_undone_is_contained_again(world: World
 
     for name, escalation in held.items():
         records = written[escalation["spec"]["target"]["uid"]]
-        undone = {u["fieldManager"]: u["count"] for u in escalation["status"]["containments"][0].get("undone") or ()}
-        acts = list(events(records, "ContainedAgain"))
+        undone = {u["fieldManager"]: u["count"] for u in escalation["status"]["containments"][0].get("drift") or ()}
+        acts = list(events(records, "ContainmentReapplied"))
         assert set(undone) == {detail["fieldManager"] for detail in acts if "fieldManager" in detail}
         uid = escalation["spec"]["target"]["uid"]
         assert sum(undone.values()) == sum(int(d.get("times", "1")) for d in acts) + unrecorded(held, uid)
         if name in RECREATED:
             continue
         assert len(shown[escalation["spec"]["target"]["uid"]][-1].ended_by) == 1, "the last one has been ended, too"
-        contested, *_ = events(records, "Contested")
+        contested, *_ = events(records, "Contention")
         [raising] = events(records, "TierRaised")
         assert int(contested["count"]) >= 10
-        assert (raising["from"], raising["tier"], raising["why"]) == ("high", "critical", "Contested")
+        assert (raising["from"], raising["tier"], raising["why"]) == ("high", "critical", "Contention")
         assert escalation["status"]["rung"]["tier"] == "critical"
 
 
 def unrecorded(held: Mapping[str, Object], uid: str) -> int:
     """How often a target was contained again that no record says yet."""
     found = [e for e in held.values() if e["spec"]["target"]["uid"] == uid]
-    repeats = [r for e in found for r in e["status"].get("repeats") or () if r["fact"] == "ContainedAgain"]
+    repeats = [r for e in found for r in e["status"].get("repeats") or () if r["fact"] == "ContainmentReapplied"]
     return sum(r["count"] - r["recorded"] for r in repeats)
 
 
@@ -473,7 +473,7 @@ async def _fights_are_for_people(world: World) -> None:
 
     async def check() -> bool:
         found = [e for e in await world.escalations() if e["spec"]["target"]["name"] not in RECREATED]
-        return all(e["status"]["rung"]["reason"] == "Contested" for e in found)
+        return all(e["status"]["rung"]["reason"] == "Contention" for e in found)
 
     await world.until(check, "every fight to be for people")
 
@@ -486,7 +486,7 @@ async def _each_alone(world: World, group: Sequence[Rival]) -> None:
 
         async def is_named() -> bool:
             [escalation] = await world.escalations(target)
-            undone = escalation["status"]["containments"][0].get("undone") or ()
+            undone = escalation["status"]["containments"][0].get("drift") or ()
             return [(u["fieldManager"], u["count"]) for u in undone] == [(rival.manager, 1)]
 
         await world.until(is_named, f"{rival.user} to be named as {rival.manager}")

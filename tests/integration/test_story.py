@@ -239,7 +239,7 @@ def assert_said_once(records: list[Object], events: list[Object]) -> None:
     said = Counter(e["reason"] for e in events if e["regarding"]["kind"] in ("Escalation", "Deployment"))
     recorded = Counter(r["spec"]["event"] for r in records)
     assert set(said) == set(recorded)
-    repeated = ("Reminded", "ContainedAgain")  # an Event for each, and a record now and then
+    repeated = ("Reminded", "ContainmentReapplied")  # an Event for each, and a record now and then
     assert all(said[reason] <= number for reason, number in recorded.items() if reason not in repeated)
 
 
@@ -549,7 +549,7 @@ async def test_stop_button_contains_a_healthy_model_for_those_who_may_press_it(p
     assert told.data["judgement"]["raisedBy"] == "sam"
     stands = await place.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     assert stands["spec"]["signal"]["manual"]["raisedBy"] == "sam"
-    assert stands["spec"]["intent"]["reason"] == "ContainedByHand"
+    assert stands["spec"]["intent"]["reason"] == "ContainedManually"
     [opened, *_] = await place.verified(stands)
     assert opened["spec"]["detail"]["raisedBy"] == "sam"
 

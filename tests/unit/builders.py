@@ -390,7 +390,7 @@ class Scene:
         assert act.hold is not None
         self.applied.setdefault((act.hold.escalation, act.intent.id), self.now)
         text = write_hold(act.hold.model_copy(update={"uid": self.target.uid}))
-        if act.intent.through is None:
+        if act.intent.target_ref is None:
             self.target = replace(self.target, carried=Carried(act.hold.escalation, act.lock, text))
         for escalation in self.snapshot().open:
             self._stamp(escalation)

@@ -20,7 +20,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.tiers import Axis, ContainmentAction, Quorum, QuorumMember, Tier
 from riskladder.policy.containment import state
-from riskladder.policy.containment.drift import record_undone
+from riskladder.policy.containment.drift import record_drift
 from riskladder.policy.decide import decide
 from riskladder.policy.plan import DecisionUpdate, EscalationUpdate, Phase, Plan, Stop
 from riskladder.policy.signals.evaluate import rank
@@ -202,7 +202,7 @@ class Story(Scene):
         self.hold(act)
         escalation = next((e for e in self.snapshot().open if e.name == act.escalation), None)
         if act.again and escalation is not None:
-            update = record_undone(escalation, act.intent, act.reverted_by, self.now)
+            update = record_drift(escalation, act.intent, act.reverted_by, self.now)
             if update is not None:
                 self.carry_out(Plan(escalations=(update,)))
 

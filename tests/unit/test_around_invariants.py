@@ -124,7 +124,7 @@ class AroundWorld(World):
             assert found is not None
             assert found["spec"]["selector"] == RULES, "invariant 1: not diverted"
         else:
-            assert self.server.find(NETWORKPOLICIES, intent["through"]["name"]), "invariant 1: not isolated"
+            assert self.server.find(NETWORKPOLICIES, intent["targetRef"]["name"]), "invariant 1: not isolated"
         assert condition(escalation, "Contained").startswith("True"), "contained, and its status does not say so"
 
 

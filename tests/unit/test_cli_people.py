@@ -270,11 +270,11 @@ def test_the_stop_button_announces_nothing_where_the_model_is_as_safe_already() 
         ({"action": "ScaleToZero"}, "replicas go back to 3, in steps of 10%, 50%, 100%"),
         ({"action": "Rollback", "revision": "3"}, "revision 3 serves on until another is rolled out"),
         (
-            {"action": "Fallback", "through": {"kind": "Service", "name": "scorer", "selector": {"app": "baseline"}}},
+            {"action": "Fallback", "targetRef": {"kind": "Service", "name": "scorer", "selector": {"app": "baseline"}}},
             "traffic of Service scorer goes back to Deployment/credit-scorer, and the lock is lifted",
         ),
         (
-            {"action": "Isolate", "through": {"kind": "NetworkPolicy", "name": "riskladder-x"}},
+            {"action": "Isolate", "targetRef": {"kind": "NetworkPolicy", "name": "riskladder-x"}},
             "NetworkPolicy riskladder-x is deleted, and the lock is lifted",
         ),
     ],

@@ -66,7 +66,7 @@ def test_story_of_a_breach(tmp_path: Path) -> None:
         "times intended 06:00:03.120, applied +32 ms",
         "3 2026-11-24 06:00:03.612 +0.492 s RolledBack",
         "applied +32 ms, no ready endpoint +53 ms, no pod left +407 ms (492 ms in all)",
-        "4 2026-11-24 08:03:03.120 +2 h 03 min ContainedAgain",
+        "4 2026-11-24 08:03:03.120 +2 h 03 min ContainmentReapplied",
         "fieldManager kubectl-edit",
     ):
         assert part in text
@@ -84,7 +84,7 @@ def test_records_alone_tell_the_story(tmp_path: Path) -> None:
     [
         (1, "no containment on record"),
         (2, "no, ContainmentApplied: applied, not proved yet"),
-        (4, "yes, ContainedAgain"),
+        (4, "yes, ContainmentReapplied"),
     ],
 )
 def test_contained_state_from_the_records(length: int, contained: str) -> None:

@@ -11,7 +11,7 @@ from riskladder.api.labels import FIELD_MANAGER, LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import LastKnownGood, SignalStatus
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy.containment.drift import MAX_UNDONE, record_undone
+from riskladder.policy.containment.drift import MAX_DRIFT, record_drift
 from riskladder.policy.snapshot import Signal
 from riskladder.policy.trail import SETTLE
 from riskladder.workloads.model import Revision, Workload
@@ -45,18 +45,18 @@ def test_undone_containment_is_done_again_and_names_who() -> None:
     assert (plan.stop.again, plan.stop.reverted_by, plan.stop.intent.id) == (True, "argocd", 1)
     scene.carry_out(plan)
     for total in (1, 2):
-        update = record_undone(scene.escalation, plan.stop.intent, "argocd", at(total))
+        update = record_drift(scene.escalation, plan.stop.intent, "argocd", at(total))
         assert update is not None
         assert [e.key for e in update.entries] == [f"undone/1/{total}"]
         assert update.entries[0].detail["fieldManager"] == "argocd"
         scene.escalations = [written(update)]
-    assert scene.reason(HOLDS) == ("True", Reason.CONTAINED_AGAIN)
+    assert scene.reason(HOLDS) == ("True", Reason.CONTAINMENT_REAPPLIED)
     status = scene.escalation.status
-    assert [(u.field_manager, u.count, u.at) for u in status.containments[0].undone] == [("argocd", 2, at(2))]
+    assert [(u.field_manager, u.count, u.at) for u in status.containments[0].drift] == [("argocd", 2, at(2))]
     assert status.restore is not None
     assert status.restore.replicas == 3
     scene.run()
-    assert scene.reason(HOLDS) == ("True", Reason.CONTAINED_AGAIN)
+    assert scene.reason(HOLDS) == ("True", Reason.CONTAINMENT_REAPPLIED)
 
 
 def test_containment_undone_after_a_restart_is_known_to_have_been_done() -> None:
@@ -72,15 +72,15 @@ def test_containment_undone_after_a_restart_is_known_to_have_been_done() -> None
 def test_undoing_by_more_hands_than_are_listed_is_not_laid_on_anybody_else() -> None:
     scene = contained()
     intent = scene.escalation.intents[0]
-    for number in range(MAX_UNDONE + 3):
-        update = record_undone(scene.escalation, intent, f"m{number}", at(number))
+    for number in range(MAX_DRIFT + 3):
+        update = record_drift(scene.escalation, intent, f"m{number}", at(number))
         assert update is not None
         assert update.entries[0].detail["fieldManager"] == f"m{number}"
         scene.escalations = [written(update)]
     [status] = scene.escalation.status.containments
-    assert len(status.undone) == MAX_UNDONE
-    assert sum(u.count for u in status.undone) == MAX_UNDONE + 3
-    assert {u.count for u in status.undone if u.field_manager.startswith("m")} == {1}
+    assert len(status.drift) == MAX_DRIFT
+    assert sum(u.count for u in status.drift) == MAX_DRIFT + 3
+    assert {u.count for u in status.drift if u.field_manager.startswith("m")} == {1}
 
 
 def applied() -> Scene:
@@ -348,7 +348,7 @@ def test_lasting_fight_enters_the_next_rung_and_is_told_on_the_first_and_every_t
         plan = scene.plan()
         assert plan.stop is not None
         scene.carry_out(plan)
-        update = record_undone(scene.escalation, plan.stop.intent, "argocd", scene.now)
+        update = record_drift(scene.escalation, plan.stop.intent, "argocd", scene.now)
         assert update is not None
         scene.escalations = [written(update)]
         scene.run()
@@ -356,8 +356,8 @@ def test_lasting_fight_enters_the_next_rung_and_is_told_on_the_first_and_every_t
     assert told[:9] == [1] * 9, "the first, and not each of those that follow"
     rung = scene.escalation.status.rung
     assert rung is not None
-    assert (rung.tier, rung.reason) == ("high", Reason.CONTESTED)
-    assert scene.events().count(Reason.CONTESTED) == 1
+    assert (rung.tier, rung.reason) == ("high", Reason.CONTENTION)
+    assert scene.events().count(Reason.CONTENTION) == 1
     since = scene.condition(HOLDS).last_transition_time
     assert since == at(seconds=10), "the last time it was broken"
 
@@ -366,15 +366,15 @@ def test_slow_fight_that_the_longer_waits_stretch_is_settled_by_people_too() -> 
     scene = contained()
     intent = scene.escalation.intents[0]
     for number in range(10):
-        update = record_undone(scene.escalation, intent, "gitops", at(seconds=15 * number))
+        update = record_drift(scene.escalation, intent, "gitops", at(seconds=15 * number))
         assert update is not None
         scene.escalations = [written(update)]
     scene.now = at(seconds=140)
     scene.run()
-    assert scene.events().count(Reason.CONTESTED) == 1
-    update = record_undone(scene.escalation, intent, "gitops", at(10))
+    assert scene.events().count(Reason.CONTENTION) == 1
+    update = record_drift(scene.escalation, intent, "gitops", at(10))
     assert update is not None
-    contest = update.status.containments[0].contest
+    contest = update.status.containments[0].contention
     assert contest is not None
     assert contest.count == 1, "there was peace meanwhile: another fight"
 
@@ -389,9 +389,9 @@ def test_model_that_was_at_zero_and_is_raised_has_been_undone() -> None:
     assert plan.stop is not None
     assert (plan.stop.again, plan.stop.reverted_by) == (True, "rival")
     scene.carry_out(plan)
-    update = record_undone(scene.escalation, plan.stop.intent, "rival", scene.now)
+    update = record_drift(scene.escalation, plan.stop.intent, "rival", scene.now)
     assert update is not None
-    assert update.entries[0].event is Reason.CONTAINED_AGAIN
+    assert update.entries[0].event is Reason.CONTAINMENT_REAPPLIED
 
 
 def test_lock_passes_to_the_next_escalation_of_a_recreated_target() -> None:

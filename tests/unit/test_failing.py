@@ -55,7 +55,7 @@ def test_proof_that_is_lost_and_not_regained_in_time_is_late() -> None:
     scene.now = at(10)
     scene.run()
     assert scene.reason(CONTAINED) == ("False", Reason.CONTAINMENT_APPLIED)
-    assert scene.reason(HOLDS) == ("False", Reason.CONTAINMENT_UNDONE), "it holds while it is proved, and no longer"
+    assert scene.reason(HOLDS) == ("False", Reason.CONTAINMENT_REVERTED), "it holds while it is proved, and no longer"
     assert scene.plan().wake_at == at(12)
     scene.now = at(12)
     scene.run()

@@ -16,7 +16,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.validation import validate
 from riskladder.policy.plan import Opening
 from riskladder.workloads.model import Image as Running
-from riskladder.workloads.network import Around, Outlet
+from riskladder.workloads.network import NetworkPath, Outlet
 from riskladder.workloads.runtimes import deployment
 from riskladder.workloads.runtimes.deployment import REVISION_ANNOTATION
 from riskladder.workloads.runtimes.kserve import INFERENCESERVICE
@@ -71,7 +71,7 @@ def test_many_policies_of_others_do_not_keep_a_model_running_that_cannot_be_isol
         workload(),
         selector={"matchLabels": {"app": "scorer"}},
         template_labels={"app": "scorer"},
-        around=Around(frozenset({"NetworkPolicy"}), outlets),
+        network_path=NetworkPath(frozenset({"NetworkPolicy"}), outlets),
     )
     scene = Scene([signal(bias=0.3)], target=found, ladders=[ladder(contain_by("Isolate"))])
     plan = scene.plan()

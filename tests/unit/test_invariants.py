@@ -101,14 +101,14 @@ RISING: list[Step] = [
     ("read", "a", 0.95, 0),
 ]
 RECREATED: list[Step] = [*BREACH, ("keep_up", 0), ("delete",), ("deliver", 0), ("create", 2), ("roll_out",)]
-STORY = {"breach": BREACH, "undone": UNDONE, "rising": RISING, "recreated": RECREATED}
+STORY = {"breach": BREACH, "drift": UNDONE, "rising": RISING, "recreated": RECREATED}
 MOST_REQUESTS = 14
 """Of one operator from there to the end of its trail, roughly: what is beyond is the same as no fault."""
 
 
 THOROUGH = settings().max_examples > 1000
 FAULTS_OF: list[tuple[str, str, str]] = [
-    ("zero", "undone", "killed after"),
+    ("zero", "drift", "killed after"),
     ("rollback", "breach", "killed before"),
     ("rollback, then zero", "rising", "answer lost"),
     ("zero", "recreated", "refused"),
@@ -131,7 +131,7 @@ def test_fault_at_every_request(policy: str, story: str, fault: str) -> None:
 
 @pytest.mark.parametrize(
     ("policy", "story"),
-    list(itertools.product(POLICIES, STORY)) if THOROUGH else [("rollback", "breach"), ("zero", "undone")],
+    list(itertools.product(POLICIES, STORY)) if THOROUGH else [("rollback", "breach"), ("zero", "drift")],
 )
 def test_second_operator_overtakes_at_every_request(policy: str, story: str) -> None:
     """The first is paused and goes on later, with what it knew."""
@@ -205,7 +205,7 @@ def test_vote_that_arrives_at_every_request_counts_once(policy: str) -> None:
 def test_undone_containment_is_on_record(policy: str) -> None:
     world = simulate(policy, [*UNDONE, ("keep_up", 0)], breached=False, stands=True)
     proved = "ScaledToZero" if policy == "zero" else "RolledBack"
-    assert world.events() == ["EscalationOpened", "ContainmentApplied", proved, "ContainedAgain"]
+    assert world.events() == ["EscalationOpened", "ContainmentApplied", proved, "ContainmentReapplied"]
 
 
 def test_act_is_on_record_once_though_another_went_before_it_after_a_crash() -> None:

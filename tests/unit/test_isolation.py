@@ -20,13 +20,13 @@ from riskladder.api.labels import (
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Axis, Tier
 from riskladder.policy.containment import hold
-from riskladder.policy.containment.drift import record_undone
+from riskladder.policy.containment.drift import record_drift
 from riskladder.policy.decide import decide
 from riskladder.policy.plan import Effect, Phase, Plan
 from riskladder.policy.signals.groups import judge
 from riskladder.policy.trail import Trail, write_trail
 from riskladder.workloads.holding import held_by, read_carried
-from riskladder.workloads.network import NETWORKPOLICIES, SERVICES, Around, Outlet
+from riskladder.workloads.network import NETWORKPOLICIES, SERVICES, NetworkPath, Outlet
 from riskladder.workloads.results import Impossible
 from riskladder.workloads.safe_states.fallback import read_service
 from riskladder.workloads.safe_states.isolate import (
@@ -52,13 +52,13 @@ def policy(name: str = "riskladder-drill", *, ours: bool = True, **spec: Any) ->
     return {"metadata": about, "spec": {"podSelector": SELECTOR, "policyTypes": ["Ingress", "Egress"], **spec}}
 
 
-def around(*objects: Document, **more: Any) -> Around:
+def around(*objects: Document, **more: Any) -> NetworkPath:
     found = [read_policy(o) if "podSelector" in o["spec"] else read_service(o) for o in objects]
-    return Around(frozenset({NETWORKPOLICIES.kind, SERVICES.kind}), {(o.kind, o.name): o for o in found}, **more)
+    return NetworkPath(frozenset({NETWORKPOLICIES.kind, SERVICES.kind}), {(o.kind, o.name): o for o in found}, **more)
 
 
 def scorer(*objects: Document, **more: Any) -> Any:
-    return workload(selector=SELECTOR, around=around(*objects), **more)
+    return workload(selector=SELECTOR, network_path=around(*objects), **more)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def scorer(*objects: Document, **more: Any) -> Any:
 )
 def test_policies_add_up(other: Document, found: str) -> None:
     target = scorer(policy("other", ours=False, **other))
-    assert allowing(target, target.around, "riskladder-drill") == found
+    assert allowing(target, target.network_path, "riskladder-drill") == found
     chosen = choose(target, "drill")
     assert isinstance(chosen, Impossible if found else Way)
 
@@ -101,7 +101,7 @@ def test_policy_is_made_put_right_and_deleted() -> None:
     assert act is not None
     assert act.hold is not None
     why = act.hold.model_copy(update={"escalation": "drill"})
-    made = isolate(scorer(), found.through, why, "Isolate")
+    made = isolate(scorer(), found.target_ref, why, "Isolate")
     assert isinstance(made, ObjectWrite)
     assert (made.verb, made.name) == ("create", "riskladder-drill")
     assert made.body["spec"] == policy()["spec"]
@@ -113,24 +113,24 @@ def test_policy_is_made_put_right_and_deleted() -> None:
     }
     assert held_by(read_carried(made.body["metadata"]), "any", made=True) == why
     assert "ownerReferences" not in made.body["metadata"], "it is made before the Escalation, and goes with a decision"
-    assert prove(scorer(policy()), found.through).pods_gone
+    assert prove(scorer(policy()), found.target_ref).pods_gone
     for change in ({"ingress": [{}]}, {"policyTypes": ["Ingress"]}, {"podSelector": {"matchLabels": {"app": "x"}}}):
         changed = policy(**change)
-        assert not prove(scorer(changed), found.through).applied
-        right = isolate(scorer(changed), found.through, why, "Isolate")
+        assert not prove(scorer(changed), found.target_ref).applied
+        right = isolate(scorer(changed), found.target_ref, why, "Isolate")
         assert isinstance(right, ObjectWrite)
         after = jsonpatch.apply_patch(changed, json.loads(json.dumps(right.body)))
         assert after["spec"] == policy()["spec"]
         assert held_by(read_carried(after["metadata"]), "riskladder-drill-uid") is not None
-        assert isinstance(give_back(scorer(changed), found.through), Left)
-    back = give_back(scorer(policy()), found.through)
+        assert isinstance(give_back(scorer(changed), found.target_ref), Left)
+    back = give_back(scorer(policy()), found.target_ref)
     assert back == ObjectWrite(
         NETWORKPOLICIES,
         "riskladder-drill",
         "delete",
         {"preconditions": {"uid": "riskladder-drill-uid", "resourceVersion": "3"}},
     )
-    assert give_back(scorer(), found.through) is None
+    assert give_back(scorer(), found.target_ref) is None
 
 
 # --- From the breach to the Resume ------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Street(Scene):
         kept = self.target
         super().carry_out(plan)
         if any(e.on_target for e in plan.of(Phase.RESTORE)) and self.target and kept:
-            self.target = replace(self.target, around=kept.around, selector=kept.selector)
+            self.target = replace(self.target, network_path=kept.network_path, selector=kept.selector)
         for effect in plan.of(Phase.RESTORE):
             if not effect.on_target:
                 self.write(effect)
@@ -164,11 +164,11 @@ class Street(Scene):
             super()._carry(write)
 
     def act(self, act: Any) -> None:
-        if act.intent.through is None:
+        if act.intent.target_ref is None:
             kept = self.target
             super().act(act)
             if self.target and kept:
-                self.target = replace(self.target, around=kept.around, selector=kept.selector)
+                self.target = replace(self.target, network_path=kept.network_path, selector=kept.selector)
             return
         assert isinstance(act.effect, Effect), act.effect
         self.write(act.effect)
@@ -176,8 +176,8 @@ class Street(Scene):
 
     def write(self, write: Effect) -> None:
         assert self.target is not None
-        assert self.target.around is not None
-        place, outlets = (write.resource.kind, write.name), dict(self.target.around.outlets)
+        assert self.target.network_path is not None
+        place, outlets = (write.resource.kind, write.name), dict(self.target.network_path.outlets)
         if write.verb == "create":
             body = write.body | {"metadata": {**write.body["metadata"], "uid": "p", "resourceVersion": "1"}}
             outlets[place] = read_policy(body)
@@ -186,7 +186,8 @@ class Street(Scene):
         else:
             outlets[place] = replace(patched(outlets[place], write.body), set_by="riskladder")
         serving = {"scorer": frozenset({"rules-0"} if self.selects(outlets) == RULES else {"pod-0"})}
-        self.target = replace(self.target, around=replace(self.target.around, outlets=outlets, serving=serving))
+        path = replace(self.target.network_path, outlets=outlets, serving=serving)
+        self.target = replace(self.target, network_path=path)
 
     @staticmethod
     def selects(outlets: Any) -> Any:
@@ -196,20 +197,20 @@ class Street(Scene):
     @property
     def selector(self) -> Any:
         assert self.target is not None
-        assert self.target.around is not None
-        return self.selects(self.target.around.outlets)
+        assert self.target.network_path is not None
+        return self.selects(self.target.network_path.outlets)
 
     @property
     def policies(self) -> tuple[Outlet, ...]:
         assert self.target is not None
-        assert self.target.around is not None
-        return self.target.around.of("NetworkPolicy")
+        assert self.target.network_path is not None
+        return self.target.network_path.of("NetworkPolicy")
 
     def change(self, outlet: Outlet) -> None:
         assert self.target is not None
-        assert self.target.around is not None
-        outlets = {**self.target.around.outlets, (outlet.kind, outlet.name): outlet}
-        self.target = replace(self.target, around=replace(self.target.around, outlets=outlets))
+        assert self.target.network_path is not None
+        outlets = {**self.target.network_path.outlets, (outlet.kind, outlet.name): outlet}
+        self.target = replace(self.target, network_path=replace(self.target.network_path, outlets=outlets))
 
     def ready(self) -> None:
         """Pods of the model are ready again."""
@@ -225,7 +226,7 @@ SERVICE = {
 
 def street(action: str, bias: float = 0.3, **more: Any) -> Street:
     fallback = {"fallback": {"service": "scorer", "selector": RULES}} if action == "Fallback" else {}
-    target = workload(selector=SELECTOR, around=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
+    target = workload(selector=SELECTOR, network_path=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
 
     def edit(spec: Document) -> None:
         contain_by(action, **fallback, **more)(spec)
@@ -295,7 +296,7 @@ def scaled_around(scene: Street, replicas: int) -> None:
     assert scene.target is not None
     kept = scene.target
     scaled_by(scene, replicas)
-    scene.target = replace(scene.target, around=kept.around, selector=kept.selector)
+    scene.target = replace(scene.target, network_path=kept.network_path, selector=kept.selector)
     scene.ready()
 
 
@@ -327,13 +328,13 @@ def test_fallback_under_a_stop_that_somebody_switches_back_is_seen_recorded_and_
         assert found.status == "False"
     scene.run()
     assert scene.selector == RULES
-    update = record_undone(scene.escalation, act.intent, act.reverted_by, scene.now)
+    update = record_drift(scene.escalation, act.intent, act.reverted_by, scene.now)
     assert update is not None
-    assert [(c.axis, sum(u.count for u in c.undone)) for c in update.status.containments] == [
+    assert [(c.axis, sum(u.count for u in c.drift)) for c in update.status.containments] == [
         (Axis.WORKLOAD, 0),
         (Axis.TRAFFIC, 1),
     ]
-    assert update.entries[0].event is Reason.CONTAINED_AGAIN
+    assert update.entries[0].event is Reason.CONTAINMENT_REAPPLIED
     assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
     scene.now = at(2)
     scene.decide("Resume", "legal")
@@ -358,7 +359,7 @@ def test_changed_while_it_waits_to_be_restored_it_is_left_and_on_record() -> Non
 
 
 def test_service_changed_between_evidence_and_act_is_saved_anew() -> None:
-    target = workload(selector=SELECTOR, around=around(SERVICE))
+    target = workload(selector=SELECTOR, network_path=around(SERVICE))
     fallback = {"service": "scorer", "selector": RULES}
     scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Fallback", fallback=fallback))])
     scene.intend()
@@ -376,8 +377,8 @@ def test_service_changed_between_evidence_and_act_is_saved_anew() -> None:
 def test_service_that_is_gone_stops_the_model() -> None:
     scene = street("Fallback")
     assert scene.target is not None
-    assert scene.target.around is not None
-    scene.target = replace(scene.target, around=replace(scene.target.around, outlets={}))
+    assert scene.target.network_path is not None
+    scene.target = replace(scene.target, network_path=replace(scene.target.network_path, outlets={}))
     scene.run()
     assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
     assert scene.escalation.intents[-1].reason == Reason.FALLBACK_IMPOSSIBLE
@@ -387,13 +388,13 @@ def test_service_that_is_gone_stops_the_model() -> None:
 def test_model_created_again_is_contained_with_what_stood_there_first(action: str) -> None:
     scene = street(action)
     assert scene.target is not None
-    name = scene.escalation.intents[0].through
+    name = scene.escalation.intents[0].target_ref
     scene.target = replace(scene.target, uid="another-uid")
     scene.run()
     scene.ready()
     intent = scene.escalation.intents[0]
     assert scene.escalation.spec.target.uid == "another-uid"
-    assert intent.through == name
+    assert intent.target_ref == name
     scene.decide("Resume", "legal")
     assert scene.selector == {"app": "scorer"}, "never the contained state"
     assert scene.policies == ()
@@ -409,7 +410,7 @@ def test_nothing_is_written_once_it_is_given_back() -> None:
 def test_if_impossible_isolate() -> None:
     scene = street("Rollback", ifImpossible="Isolate")
     assert scene.reason(CONTAINED)[1] == Reason.ROLLED_BACK
-    target = workload(1, history=(1,), selector=SELECTOR, around=around(SERVICE))
+    target = workload(1, history=(1,), selector=SELECTOR, network_path=around(SERVICE))
     scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Rollback", ifImpossible="Isolate"))])
     scene.run()
     assert scene.reason(CONTAINED) == ("True", Reason.ISOLATED)
@@ -446,7 +447,7 @@ def test_a_runtime_that_settles_a_stop_settles_nothing_here() -> None:
 
 @pytest.mark.parametrize("action", ["Fallback", "ScaleToZero"])
 def test_resumed_before_the_first_trail_it_is_given_back_all_the_same(action: str) -> None:
-    target = workload(selector=SELECTOR, around=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
+    target = workload(selector=SELECTOR, network_path=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
     fallback = {"fallback": {"service": "scorer", "selector": RULES}} if action == "Fallback" else {}
     scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by(action, **fallback))])
     scene.carry_out(scene.acted())

@@ -78,7 +78,7 @@ def test_stop_button_works_with_every_place_taken() -> None:
     scene._replace(type(scene.escalation)(**{**_fields(scene.escalation), "status": status}))
     scene.now = at(5)
     assert scene.verdict(scene.decide("Object", "model-risk")) == ("False", Reason.TOO_MANY_DECISIONS)
-    assert scene.verdict(scene.decide("Contain", "legal")) == ("True", Reason.CONTAINED_BY_HAND)
+    assert scene.verdict(scene.decide("Contain", "legal")) == ("True", Reason.CONTAINED_MANUALLY)
     assert scene.target is not None
     assert scene.target.replicas == 0
 

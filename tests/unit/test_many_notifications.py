@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.policy.containment.drift import record_undone
+from riskladder.policy.containment.drift import record_drift
 from riskladder.policy.escalation.limits import MOST_NOTIFICATIONS
 
 from .builders import Edit, Scene, at, ladder, signal, written
@@ -31,7 +31,7 @@ def contend(scene: Scene, times: int) -> None:
     """Somebody reverts the containment over and over, for days."""
     for number in range(1, times + 1):
         scene.now = at(number / 4)
-        update = record_undone(scene.escalation, scene.escalation.intents[-1], "gitops", scene.now)
+        update = record_drift(scene.escalation, scene.escalation.intents[-1], "gitops", scene.now)
         assert update is not None
         scene.entries.extend(update.entries)
         scene._replace(written(update))

@@ -395,11 +395,11 @@ def test_stop_button_contains_whatever_the_tier_says() -> None:
     found = scene(**MODERATE)
     assert found.target is not None
     decision = found.decide("Contain", "data-science")
-    assert found.verdict(decision) == ("True", Reason.CONTAINED_BY_HAND)
+    assert found.verdict(decision) == ("True", Reason.CONTAINED_MANUALLY)
     assert found.target.replicas == 0
     [intent] = found.escalation.intents
     assert (intent.reason, intent.decision, intent.action) == (
-        Reason.CONTAINED_BY_HAND,
+        Reason.CONTAINED_MANUALLY,
         decision.name,
         ContainmentAction.SCALE_TO_ZERO,
     )

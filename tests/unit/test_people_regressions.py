@@ -99,7 +99,7 @@ def test_rung_is_entered_once_where_the_clock_of_who_contains_again_is_behind() 
     found.run()
     rung = found.escalation.status.rung
     assert rung is not None
-    assert (rung.number, rung.reason) == (2, Reason.CONTAINED_BY_HAND)
+    assert (rung.number, rung.reason) == (2, Reason.CONTAINED_MANUALLY)
 
 
 def test_rung_is_entered_once_where_the_clock_of_who_sees_the_next_breach_is_behind() -> None:
@@ -195,10 +195,10 @@ def test_tier_label_that_was_written_before_a_crash_decides_nothing() -> None:
     labels = {**found.escalation.labels, LABEL_TIER: "high"}
     found.escalations = [replace(found.escalation, labels=labels)]  # and then it dies
     found.run()
-    assert found.verdict(found.decisions[0]) == ("True", Reason.ESCALATED_BY_HAND)
+    assert found.verdict(found.decisions[0]) == ("True", Reason.ESCALATED_MANUALLY)
     rung = found.escalation.status.rung
     assert rung is not None
-    assert (rung.tier, rung.reason) == ("high", Reason.ESCALATED_BY_HAND)
+    assert (rung.tier, rung.reason) == ("high", Reason.ESCALATED_MANUALLY)
     assert found.target is not None
     assert found.target.replicas == 0
 

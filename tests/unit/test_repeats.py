@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from riskladder.api.escalation import Repeat
 from riskladder.api.reasons import Reason
-from riskladder.policy.containment.drift import record_undone
+from riskladder.policy.containment.drift import record_drift
 from riskladder.policy.plan import Entry
 from riskladder.policy.repeats import FREE, ended, repeat
 
@@ -67,11 +67,11 @@ def test_hours_of_contention_are_a_few_records_and_whoever_joins_is_named() -> N
     for number in range(1, 6 * 240 + 1):
         scene.now = at(number / 4)
         who = "late-comer" if number == 700 else "gitops"
-        update = record_undone(scene.escalation, scene.escalation.intents[-1], who, scene.now)
+        update = record_drift(scene.escalation, scene.escalation.intents[-1], who, scene.now)
         assert update is not None
         scene.entries.extend(update.entries)
         scene._replace(written(update))
-    again = [e for e in scene.entries if e.event is Reason.CONTAINED_AGAIN]
+    again = [e for e in scene.entries if e.event is Reason.CONTAINMENT_REAPPLIED]
     assert len(again) == 1440
     recorded = [e for e in again if e.recorded]
     assert len(recorded) <= FREE + 6 + 1
@@ -80,7 +80,7 @@ def test_hours_of_contention_are_a_few_records_and_whoever_joins_is_named() -> N
 
 FACTS = st.lists(
     st.tuples(
-        st.sampled_from([Reason.REMINDED, Reason.CONTAINED_AGAIN]),
+        st.sampled_from([Reason.REMINDED, Reason.CONTAINMENT_REAPPLIED]),
         st.integers(1, 3),
         st.sampled_from(["ann", "ben", "cem"]),
         st.timedeltas(timedelta(0), timedelta(hours=2)),
@@ -105,7 +105,7 @@ def test_no_count_is_lost_and_no_hour_has_many(facts: list[tuple[Reason, int, st
     counted, left = ended(counted, rung, now, over=True)
     assert counted == ()
     recorded = [e for e in [*entries, *left] if e.recorded]
-    for fact in (Reason.REMINDED, Reason.CONTAINED_AGAIN):
+    for fact in (Reason.REMINDED, Reason.CONTAINMENT_REAPPLIED):
         times = sum(int(e.detail.get("times", "1")) for e in recorded if e.event is fact)
         assert times == sum(f[0] is fact for f in facts)
     keys = Counter(e.key for e in recorded)

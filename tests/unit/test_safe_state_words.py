@@ -24,17 +24,17 @@ POLICY = {"kind": "NetworkPolicy", "name": "riskladder-scorer-1"}
             "Deployment/scorer is rolled back to revision 3 and locked",
         ),
         (
-            {"action": "Fallback", "through": SERVICE},
+            {"action": "Fallback", "targetRef": SERVICE},
             "traffic of Service scorer goes to app=baseline,tier=safe",
             "traffic of Service scorer goes to app=baseline,tier=safe, and that is locked",
         ),
         (
-            {"action": "Fallback", "through": ROUTE},
+            {"action": "Fallback", "targetRef": ROUTE},
             "traffic of HTTPRoute scorer goes to Service baseline",
             "traffic of HTTPRoute scorer goes to Service baseline, and that is locked",
         ),
         (
-            {"action": "Isolate", "through": POLICY},
+            {"action": "Isolate", "targetRef": POLICY},
             "isolated by NetworkPolicy riskladder-scorer-1",
             "Deployment/scorer is isolated by NetworkPolicy riskladder-scorer-1 and locked",
         ),
@@ -45,6 +45,6 @@ def test_what_is_announced_is_what_the_event_says(given: dict[str, Any], done: s
     intent = Intent.model_validate(reason | given)
     assert words.done(intent) == done
     said = words.sentence(
-        "Deployment/scorer", intent.action, through=intent.through, revision=intent.revision, lock=True
+        "Deployment/scorer", intent.action, target_ref=intent.target_ref, revision=intent.revision, lock=True
     )
     assert said == sentence

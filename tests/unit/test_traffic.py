@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskladder.api.escalation import SavedField, Through
+from riskladder.api.escalation import NetworkTargetRef, SavedField
 from riskladder.api.tiers import Fallback
 from riskladder.cluster.resources import DEPLOYMENTS, ENDPOINTSLICES, ESCALATIONS
 from riskladder.controller.caches.store import Store
 from riskladder.workloads.model import Workload
-from riskladder.workloads.network import HTTPROUTES, SERVICES, Around, selects
+from riskladder.workloads.network import HTTPROUTES, SERVICES, NetworkPath, selects
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.results import Impossible
 from riskladder.workloads.safe_states.fallback import choose, divert, give_back, prove, read_route, read_service
@@ -52,15 +52,15 @@ def route(*rules: Document, parents: list[Document] | None = None) -> Document:
     }
 
 
-def around(obj: Document, **more: Any) -> Around:
+def around(obj: Document, **more: Any) -> NetworkPath:
     outlet = read_route(obj) if "rules" in obj["spec"] else read_service(obj)
     enabled = frozenset({SERVICES.kind, HTTPROUTES.kind})
-    return Around(enabled, {(outlet.kind, outlet.name): outlet}, **more)
+    return NetworkPath(enabled, {(outlet.kind, outlet.name): outlet}, **more)
 
 
 def scorer(obj: Document, **more: Any) -> Workload:
     """The model, with what is around it."""
-    return workload(around=around(obj, **more))
+    return workload(network_path=around(obj, **more))
 
 
 def applied(obj: Document, write: object) -> Document:
@@ -114,7 +114,7 @@ def test_backend_that_leads_to_the_model_is_no_fallback() -> None:
 
 @pytest.mark.parametrize(("to", "component"), [(TO_PODS, "fallback"), (TO_SERVICE, "fallback-httproute")])
 def test_component_that_is_not_enabled_is_named(to: Fallback, component: str) -> None:
-    for target in (workload(), workload(around=Around())):
+    for target in (workload(), workload(network_path=NetworkPath())):
         found = choose(target, to)
         assert isinstance(found, Unsupported)
         assert f"component {component} turns that on" in found.why
@@ -134,7 +134,7 @@ def test_component_that_is_not_enabled_is_named(to: Fallback, component: str) ->
     ],
 )
 def test_service_is_proved_by_its_slices(selector: Document, ready: set[str], steps: tuple[bool, bool, bool]) -> None:
-    through = way(service()).through
+    through = way(service()).target_ref
     proof = prove(scorer(service(selector), serving={"scorer": frozenset(ready)}), through)
     assert (proof.applied, proof.endpoints_empty, proof.pods_gone) == steps
 
@@ -153,14 +153,14 @@ def test_service_is_proved_by_its_slices(selector: Document, ready: set[str], st
     ],
 )
 def test_route_is_proved_once_its_gateways_have_taken_it_over(parents: list[Document], proved: bool) -> None:
-    through = Through(kind="HTTPRoute", name="scorer", backend="rules")
+    through = NetworkTargetRef(kind="HTTPRoute", name="scorer", backend="rules")
     obj = route({"backendRefs": [{"name": "rules", "port": 80, "weight": 1}]}, parents=parents)
     proof = prove(scorer(obj, serving={"rules": frozenset({"rules-0"})}), through)
     assert (proof.applied, proof.pods_gone) == (True, proved)
 
 
 def test_rule_added_meanwhile_is_not_in_place_and_is_put_right() -> None:
-    through = Through(kind="HTTPRoute", name="scorer", backend="rules")
+    through = NetworkTargetRef(kind="HTTPRoute", name="scorer", backend="rules")
     obj = route({"backendRefs": [{"name": "rules", "port": 80}]}, {"backendRefs": [{"name": "scorer", "port": 8080}]})
     assert not prove(scorer(obj), through).applied
     put_right = applied(obj, divert(scorer(obj), through))
@@ -193,7 +193,7 @@ def test_service_comes_back_and_nothing_else_is_changed(selector: Document, more
     model = replace(scorer(before), template_labels=selector, pods=())
     found = choose(model, TO_PODS)
     assert isinstance(found, Way)
-    during = applied(before, divert(model, found.through))
+    during = applied(before, divert(model, found.target_ref))
     assert during == {**before, "spec": {**before["spec"], "selector": RULES}}
     during["spec"].update({key: value for key, value in later.items() if key != "selector"})
     after = applied(during, give_back(scorer(during), found.saved))
@@ -205,7 +205,7 @@ def test_service_comes_back_and_nothing_else_is_changed(selector: Document, more
 def test_route_comes_back_and_nothing_else_is_changed(given_rules: list[Document], later: str) -> None:
     before = route(*given_rules)
     found = way(before, TO_SERVICE)
-    during = applied(before, divert(scorer(before), found.through))
+    during = applied(before, divert(scorer(before), found.target_ref))
     without = [
         [{k: v for k, v in r.items() if k != "backendRefs"} for r in o["spec"]["rules"]] for o in (before, during)
     ]
@@ -245,7 +245,7 @@ def test_what_somebody_changed_meanwhile_is_left(before: Document, during: Docum
 
 
 def test_service_that_is_gone_is_left() -> None:
-    saved = SavedField(path="/spec/selector", on="Service/other", value="{}", instead="{}")
+    saved = SavedField(path="/spec/selector", object="Service/other", value="{}", replacement="{}")
     assert isinstance(give_back(scorer(service()), saved), Left)
 
 
@@ -273,7 +273,7 @@ def test_services_are_watched_only_where_that_is_enabled() -> None:
     assert SERVICES not in Runtimes().followed
     assert Runtimes(["fallback"]).followed[-1] == SERVICES
     assert HTTPROUTES not in Runtimes(["fallback"]).followed
-    assert SERVICES.title not in Store(lambda key, urgent: None).around.readers
+    assert SERVICES.title not in Store(lambda key, urgent: None).network_path.readers
 
 
 def cached(*enabled: str) -> tuple[Store, list[tuple[Any, bool]]]:
@@ -291,11 +291,11 @@ def test_what_is_around_a_model_is_joined_to_it() -> None:
         name = f"scorer-{number}"
         store.put(ENDPOINTSLICES, {"metadata": {**about, "name": name, "uid": name}, "endpoints": [endpoint]})
 
-    def found() -> Around:
+    def found() -> NetworkPath:
         target = store.snapshot(KEY, {}).target
         assert target is not None
-        assert target.around is not None
-        return target.around
+        assert target.network_path is not None
+        return target.network_path
 
     before = found()
     assert before.enabled == {"Service"}
@@ -313,7 +313,7 @@ def test_without_a_component_nothing_is_joined() -> None:
     store.put(DEPLOYMENTS, deployment_object(creationTimestamp=CREATED))
     target = store.snapshot(KEY, {}).target
     assert target is not None
-    assert target.around is None
+    assert target.network_path is None
 
 
 def test_who_goes_through_it_is_told_of_a_change_and_others_find_it_taken() -> None:
@@ -334,16 +334,16 @@ def test_who_goes_through_it_is_told_of_a_change_and_others_find_it_taken() -> N
     assert asked == [(KEY, False)], "nothing of it that matters"
     other = store.snapshot(KEY._replace(name="other"), {}).target
     assert other is not None
-    assert other.around is not None
-    assert f"Deployment {KEY.name}" in other.around.taken[("Service", "scorer")]
+    assert other.network_path is not None
+    assert f"Deployment {KEY.name}" in other.network_path.taken[("Service", "scorer")]
     store.put(DEPLOYMENTS, deployment_object(creationTimestamp=CREATED))
     mine = store.snapshot(KEY, {}).target
     assert mine is not None
-    assert mine.around is not None
-    assert mine.around.taken == {}
+    assert mine.network_path is not None
+    assert mine.network_path.taken == {}
 
 
 def test_longest_selector_that_a_ladder_may_name_can_be_saved() -> None:
     longest = {f"{'a' * 253}/{n:063}": "x" * 63 for n in range(16)}
     saved = way(service(), Fallback(service="scorer", selector=longest)).saved
-    assert json.loads(saved.instead or "") == longest
+    assert json.loads(saved.replacement or "") == longest

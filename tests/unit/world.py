@@ -334,7 +334,7 @@ class World:
                     if intent["id"] > resumed(escalation):
                         self._is_contained(escalation, intent, target)
                 holders = [e["metadata"]["name"] for e in in_force]
-                assert by in holders or "through" in known[-1], "contained, and not held"
+                assert by in holders or "targetRef" in known[-1], "contained, and not held"
             else:
                 assert by != escalation["metadata"]["name"], "resumed, and still held"
                 assert escalation["status"]["resume"].get("appliedAt"), "resumed, and never restored"

@@ -149,20 +149,20 @@ class SavedField(Model):
     path: Annotated[str, Field(min_length=1, max_length=512)] = Field(
         description="Where it is, as a JSON Pointer (RFC 6901)."
     )
-    on: Annotated[str, Field(max_length=317)] = Field(
+    object: Annotated[str, Field(max_length=317)] = Field(
         "", description="The object it is on, as Kind/name in the same namespace. Empty (default): the workload."
     )
     value: Annotated[str, Field(max_length=MAX_SAVED)] | None = Field(
         None, description="What it was, as JSON; absent where the field was not there."
     )
-    instead: Annotated[str, Field(max_length=8192)] | None = Field(
+    replacement: Annotated[str, Field(max_length=8192)] | None = Field(
         None,
         description="Of another object, what was put there, as JSON: the selector, or the one backend. It is given "
         "back only where that still stands.",
     )
 
 
-SavedFields = Annotated[tuple[SavedField, ...], Field(max_length=20), ListMap("path", "on")]
+SavedFields = Annotated[tuple[SavedField, ...], Field(max_length=20), ListMap("path", "object")]
 
 
 class Evidence(Model):
@@ -183,7 +183,7 @@ class Evidence(Model):
     taken_at: Timestamp = Field(description="When this was read.")
 
 
-class Through(Model):
+class NetworkTargetRef(Model):
     """The object beside the workload that a Fallback or an Isolate acts on, and what is put there."""
 
     kind: KindName = Field(description="Service, HTTPRoute or NetworkPolicy.")
@@ -215,7 +215,7 @@ class Intent(Model):
     pod_template_hash: RevisionText | None = Field(
         None, description="For a Rollback, the hash of that revision's pod template: it stays when the number changes."
     )
-    through: Through | None = Field(
+    target_ref: NetworkTargetRef | None = Field(
         None, description="For a Fallback or an Isolate, what it acts on in place of the workload."
     )
     reason: ReasonWord = Field(description="Why, one word, the same as the reason of its Event.")
@@ -318,8 +318,8 @@ class CountedDecision(Model):
     withdraw: bool = Field(False, description="For Object, whether it takes one back.")
 
 
-class Undone(Model):
-    """Somebody undid the containment."""
+class Drift(Model):
+    """Somebody reverted the containment."""
 
     at: Timestamp = Field(description="When it was seen last.")
     field_manager: Annotated[str, Field(max_length=128), clips(128)] = Field(
@@ -328,11 +328,11 @@ class Undone(Model):
     count: Annotated[int, Field(ge=1)] = Field(1, description="How often.")
 
 
-class Contest(Model):
-    """A tug of war over the containment: undone and put right, again and again."""
+class Contention(Model):
+    """Contention over the containment: reverted and re-applied, again and again."""
 
-    since: Timestamp = Field(description="When it began; a minute of peace ends it.")
-    count: Annotated[int, Field(ge=1)] = Field(1, description="How often it was undone since.")
+    since: Timestamp = Field(description="When it began; a minute without a further one ends it.")
+    count: Annotated[int, Field(ge=1)] = Field(1, description="How often it was reverted since.")
     raised: bool = Field(False, description="Whether the next rung was entered because of it.")
 
 
@@ -365,10 +365,10 @@ class ContainmentStatus(Model):
         "the fallback served, and when no NetworkPolicy allowed them anything.",
     )
     late_at: Timestamp | None = Field(None, description="When it was found not proved within its time.")
-    undone: Annotated[tuple[Undone, ...], Field(max_length=16), ListMap("fieldManager")] = Field(
-        (), description="Who undid it, when, and how often; it was put back each time."
+    drift: Annotated[tuple[Drift, ...], Field(max_length=16), ListMap("fieldManager")] = Field(
+        (), description="Who reverted it, when, and how often; it was re-applied each time."
     )
-    contest: Contest | None = Field(None, description="How often it was undone of late.")
+    contention: Contention | None = Field(None, description="How often it was reverted of late.")
 
 
 class ResumeStatus(Model):

@@ -25,7 +25,7 @@ _CONTAINMENT: Mapping[str, str] = {
     Reason.CONTAINMENT_APPLIED: "applied, not proved yet",
     Reason.CONTAINMENT_LATE: "not proved in time",
     Reason.CONTAINMENT_INEFFECTIVE: "did not help",
-    Reason.CONTAINED_AGAIN: "undone by somebody and put back",
+    Reason.CONTAINMENT_REAPPLIED: "undone by somebody and put back",
     Reason.TARGET_DELETED: "the target was deleted",
     Reason.RESUMED: "people have agreed to bring it back",
     Reason.RESTORED: "brought back",
@@ -386,7 +386,7 @@ def _contained(status: Mapping[str, Any], steps: Sequence[Step]) -> str:
         return f"no longer held: the Escalation was deleted {last.at_text} (as record {last.sequence} says)"
     if last is None:
         return "no containment on record"
-    word = "yes" if last.event in (*_PROOFS, Reason.CONTAINED_AGAIN) else "no"
+    word = "yes" if last.event in (*_PROOFS, Reason.CONTAINMENT_REAPPLIED) else "no"
     return f"{word}, {last.event}: {_CONTAINMENT[last.event]} (as record {last.sequence} says)"
 
 

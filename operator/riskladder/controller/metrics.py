@@ -53,8 +53,8 @@ class Metrics:
             registry=self.registry,
         )
         self.leading = Gauge("riskladder_leading", "1 while this replica leads.", registry=self.registry)
-        self.undone = Counter(
-            "riskladder_containment_undone_total",
+        self.drift = Counter(
+            "riskladder_containment_reverted_total",
             "Containments that somebody undid and that were put right.",
             ["field_manager"],
             registry=self.registry,

@@ -200,7 +200,7 @@ class Observations:
                 self._pending[key] = Pending(stop.hold, stop.policy, Stamps(applied_at=at))
         self.measure(key, "applied", stop.intent, at)
         if stop.again:
-            self._metrics.undone.labels(stop.reverted_by).inc()
+            self._metrics.drift.labels(stop.reverted_by).inc()
             self.reverted[key].append(Reverted(stop.escalation, stop.intent, stop.reverted_by, at))
             self._reapplied.setdefault(key, []).append(time.monotonic())
 

@@ -19,7 +19,7 @@ from riskladder.controller.ladder_writer import PERMISSION_RECHECK
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.observations import Observations
 from riskladder.controller.trail_writer import TrailWriter
-from riskladder.policy.containment.drift import record_undone
+from riskladder.policy.containment.drift import record_drift
 from riskladder.policy.containment.holds import orphaned
 from riskladder.policy.plan import Effect, Entry, EscalationUpdate, On, Phase, Plan
 from riskladder.policy.snapshot import Snapshot, TargetKey
@@ -171,7 +171,7 @@ class TrailPass:
             found = pending[0]
             snapshot = self._snapshot(key)
             escalation = next((e for e in snapshot.escalations if e.name == found.escalation), None)
-            update = record_undone(escalation, found.intent, found.by, found.at) if escalation else None
+            update = record_drift(escalation, found.intent, found.by, found.at) if escalation else None
             if update is None and escalation is not None:
                 return  # the first trail comes before this one
             if update is not None:

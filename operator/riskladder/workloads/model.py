@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.holding import NOTHING, Carried
-from riskladder.workloads.network import Around
+from riskladder.workloads.network import NetworkPath
 from riskladder.workloads.results import Impossible, Object, Verification, Write
 
 
@@ -122,7 +122,7 @@ class Workload:
     """The labels that its current template gives to pods."""
     carried: Carried = NOTHING
     """What its metadata say of a containment."""
-    around: Around | None = None
+    network_path: NetworkPath | None = None
     """What traffic passes on its way to its pods, where the operator may change that."""
 
     @property

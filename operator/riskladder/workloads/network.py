@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from riskladder.api.escalation import Through
+from riskladder.api.escalation import NetworkTargetRef
 from riskladder.api.resource import Resource
 from riskladder.workloads.holding import NOTHING, Carried, read_carried
 from riskladder.workloads.results import Object
@@ -71,7 +71,7 @@ class Outlet:
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class NetworkPath:
     """All of it in one namespace."""
 
     enabled: frozenset[str] = frozenset()
@@ -88,8 +88,8 @@ class Around:
         return tuple(outlet for (of, _), outlet in self.outlets.items() if of == kind)
 
 
-def title(through: Through) -> str:
-    """``Kind/name``, as ``SavedField.on`` has it."""
+def title(through: NetworkTargetRef) -> str:
+    """``Kind/name``, as ``SavedField.object`` has it."""
     return f"{through.kind}/{through.name}"
 
 

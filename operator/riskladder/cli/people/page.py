@@ -230,7 +230,7 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
             if at is not None:
                 dry = ", as a dry run: nothing was changed" if case.spec.drill else ""
                 yield label, f"{of}{length_exact(intent.intended_at, at)} after the intent{dry}"
-        for undone in status.undone:
+        for undone in status.drift:
             times = "" if undone.count == 1 else f", {undone.count} times"
             yield "Undone by", f"{undone.field_manager}{times}, last {past(undone.at, now)}"
     resume = case.status.resume

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
-from riskladder.api.escalation import Through
+from riskladder.api.escalation import NetworkTargetRef
 from riskladder.controller.caches.entries import ClosedEntry, Enqueue, IndexKey, LadderKey
 from riskladder.controller.caches.reading import has_pending_messages, read_escalation
 from riskladder.controller.caches.workloads import Name, Object
@@ -149,13 +149,13 @@ class EscalationCache:
 
     # --- The network path -----------------------------------------------------------------------------------------
 
-    def network_paths(self, namespace: str) -> Iterator[tuple[TargetKey, Escalation, Through]]:
+    def network_paths(self, namespace: str) -> Iterator[tuple[TargetKey, Escalation, NetworkTargetRef]]:
         """Yield what the open escalations of a namespace act on beside their targets."""
         for key, by_name in list(self._current.items()):
             for escalation in by_name.values() if key.namespace == namespace else ():
                 for intent in escalation.intents:
-                    if intent.through is not None and not escalation.spec.drill:
-                        yield key, escalation, intent.through
+                    if intent.target_ref is not None and not escalation.spec.drill:
+                        yield key, escalation, intent.target_ref
 
     def taken_by_others(self, key: TargetKey) -> dict[tuple[str, str], str]:
         """Return by kind and name what escalations of other targets act on, until it is restored."""

@@ -10,7 +10,7 @@ from typing import Any
 from riskladder.api.hold import Hold
 from riskladder.policy.snapshot import TargetKey
 from riskladder.workloads.holding import held_by
-from riskladder.workloads.network import HTTPROUTES, NETWORKPOLICIES, RESOURCES, SERVICES, Around, Outlet
+from riskladder.workloads.network import HTTPROUTES, NETWORKPOLICIES, RESOURCES, SERVICES, NetworkPath, Outlet
 from riskladder.workloads.safe_states.fallback import read_route, read_service
 from riskladder.workloads.safe_states.isolate import read_policy
 
@@ -18,7 +18,7 @@ Object = Mapping[str, Any]
 READ = {SERVICES.kind: read_service, HTTPROUTES.kind: read_route, NETWORKPOLICIES.kind: read_policy}
 
 
-class AroundCache:
+class NetworkCache:
     """Each object cut down to the facts that decisions need, by namespace."""
 
     def __init__(self, enabled: frozenset[str], *, changed: Callable[[str, str, str, bool], None]) -> None:
@@ -91,7 +91,7 @@ class AroundCache:
 
     def get(
         self, namespace: str, serving: Mapping[str, frozenset[str]], taken: Mapping[tuple[str, str], str]
-    ) -> Around | None:
+    ) -> NetworkPath | None:
         """All of a namespace; nothing where none of it may be changed.
 
         Args:
@@ -101,4 +101,4 @@ class AroundCache:
         """
         if not self.enabled:
             return None
-        return Around(self.enabled, self._outlets.get(namespace, {}), serving, taken)
+        return NetworkPath(self.enabled, self._outlets.get(namespace, {}), serving, taken)

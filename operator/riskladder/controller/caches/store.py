@@ -17,7 +17,7 @@ from riskladder.controller.caches.decisions import DecisionCache
 from riskladder.controller.caches.entries import GONE_LIMIT, Enqueue, LadderEntry, LateDecisionKey, version_of
 from riskladder.controller.caches.escalations import EscalationCache
 from riskladder.controller.caches.ladders import LadderCache
-from riskladder.controller.caches.network import AroundCache
+from riskladder.controller.caches.network import NetworkCache
 from riskladder.controller.caches.signals import SignalCache
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
 from riskladder.policy.snapshot import Decision, Escalation, Snapshot, Stamps, TargetKey
@@ -52,14 +52,14 @@ class Store:
         self.workloads = WorkloadCache(
             self.runtimes, changed=self._workload_changed, moved=self._workload_moved, served=self._served
         )
-        self.around = AroundCache(self.runtimes.changes, changed=self._around_changed)
+        self.network_path = NetworkCache(self.runtimes.changes, changed=self._network_changed)
         self._readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
             resources.LADDERS.title: (self._ladders.put, self._ladders.drop),
             resources.SIGNALS.title: (self._signals.put, self._signals.drop),
             resources.ESCALATIONS.title: (self._escalations.put, self._escalations.drop),
             resources.DECISIONS.title: (self._decisions.put, self._decisions.drop),
             **self.workloads.readers,
-            **self.around.readers,
+            **self.network_path.readers,
         }
 
     # --- Feeding --------------------------------------------------------------------------------------------------
@@ -139,9 +139,9 @@ class Store:
         if key in self.workloads.carrying or any(e.intents for e in self._escalations.of(key)):
             self._enqueue(key, False)
 
-    def _around_changed(self, namespace: str, kind: str, name: str, content: bool) -> None:
+    def _network_changed(self, namespace: str, kind: str, name: str, content: bool) -> None:
         """Enqueue whatever is isolated where a policy changed, and what goes through a changed Service or route."""
-        if (key := self.around.held_for(namespace, kind, name)) is not None:
+        if (key := self.network_path.held_for(namespace, kind, name)) is not None:
             self._enqueue(key, False)
         for key, escalation, through in self._escalations.network_paths(namespace):
             if (through.kind, through.name) == (kind, name):
@@ -200,7 +200,7 @@ class Store:
     def targets(self) -> set[TargetKey]:
         """Return every target that some signal, open escalation or hold names."""
         named = self._signals.targets() | self._escalations.targets()
-        return named | self.workloads.carrying | self.around.carrying
+        return named | self.workloads.carrying | self.network_path.carrying
 
     # --- The snapshot ---------------------------------------------------------------------------------------------
 
@@ -216,19 +216,19 @@ class Store:
         signals = tuple(self._signals.of(key, thorough=thorough))
         escalations = tuple(self._escalations.of(key))
         target = self.workloads.get(key)
-        if target is not None and self.around.enabled:
+        if target is not None and self.network_path.enabled:
             serving, taken = self.workloads.serving(key.namespace), self._escalations.taken_by_others(key)
-            target = replace(target, around=self.around.get(key.namespace, serving, taken))
+            target = replace(target, network_path=self.network_path.get(key.namespace, serving, taken))
         names = {s.spec.ladder for s in signals if s.spec} | {e.spec.ladder.name for e in escalations}
         names |= self._held_under(key, target)
         ladders = {
             name: entry.ladder for name in names if (entry := self.ladders.get((key.namespace, name))) is not None
         }
-        uids = {hold.target.uid for hold in self.around.holds(key)} | ({target.uid} if target else set())
+        uids = {hold.target.uid for hold in self.network_path.holds(key)} | ({target.uid} if target else set())
         return Snapshot(
             key=key,
             target=target,
-            carrying=self.around.carrying_for(key),
+            carrying=self.network_path.carrying_for(key),
             ladders=ladders,
             signals=signals,
             escalations=escalations,
@@ -244,4 +244,4 @@ class Store:
     def _held_under(self, key: TargetKey, target: Workload | None) -> set[str]:
         """Return the ladders of the holds carried for a target: their Escalations may still have to be created."""
         carried = [held_by(target.carried, target.uid)] if target and not target.carried.is_empty else []
-        return {hold.ladder.name for hold in (*carried, *self.around.holds(key)) if hold is not None}
+        return {hold.ladder.name for hold in (*carried, *self.network_path.holds(key)) if hold is not None}

@@ -10,10 +10,10 @@ from riskladder.api.escalation import (
     Evidence,
     Image,
     Intent,
+    NetworkTargetRef,
     PinnedPolicy,
     Restore,
     SavedField,
-    Through,
 )
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction
@@ -72,7 +72,7 @@ class Choice:
     reason: Reason
     message: str
     revision: Revision | None = None
-    through: Through | None = None
+    target_ref: NetworkTargetRef | None = None
     """What is acted on in place of the workload."""
     saved: tuple[SavedField, ...] = ()
     """What is overwritten of that, as it was."""
@@ -141,7 +141,7 @@ def choose(
 
 def by_way(action: ContainmentAction, reason: Reason, way: Way, message: str) -> Choice:
     """Return the choice of a safe state that acts on the network path."""
-    return Choice(action, reason, message[:1024], through=way.through, saved=(way.saved,))
+    return Choice(action, reason, message[:1024], target_ref=way.target_ref, saved=(way.saved,))
 
 
 def instead_of(containment: Containment, workload: Workload, reason: Reason, why: str, escalation: str) -> Choice:
@@ -174,7 +174,7 @@ def intent_of(number: int, tier: str, choice: Choice, now: datetime) -> Intent:
         action=choice.action,
         revision=str(choice.revision.number) if choice.revision else like.revision if like else None,
         pod_template_hash=choice.revision.hash if choice.revision else like.pod_template_hash if like else None,
-        through=choice.through,
+        target_ref=choice.target_ref,
         reason=str(choice.reason),
         message=choice.message[:1024],
         evidence=like.evidence if like else None,

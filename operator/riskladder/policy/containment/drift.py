@@ -7,12 +7,7 @@ from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
 from riskladder.api.conditions import Conditions
-from riskladder.api.escalation import (
-    ContainmentStatus,
-    Contest,
-    Intent,
-    Undone,
-)
+from riskladder.api.escalation import ContainmentStatus, Contention, Drift, Intent
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
@@ -25,71 +20,71 @@ FIGHT, FIGHT_WITHIN = 10, timedelta(minutes=1)
 """So many undoings, none so long after the one before, are a fight that the operator does not settle."""
 
 
-MAX_UNDONE = 16
+MAX_DRIFT = 16
 
 
 OTHERS = "others"
 """Stands in the status for all field managers beyond the limit; the records name each."""
 
 
-def settle_contention(draft: Draft) -> None:
+def raise_contention(draft: Draft) -> None:
     """Enter the next rung where contention over the containment lasts, since people must settle it."""
     for containment in list(draft.containments.values()):
         _settle(draft, containment)
 
 
 def _settle(draft: Draft, containment: ContainmentStatus) -> None:
-    contest = containment.contest
+    contest = containment.contention
     if contest is None or contest.raised or contest.count < FIGHT:
         return
     contest = contest.model_copy(update={"raised": True})
-    draft.containments[containment.axis] = containment.model_copy(update={"contest": contest})
+    draft.containments[containment.axis] = containment.model_copy(update={"contention": contest})
     key = f"contested/{containment.intent.id}/{format_time(contest.since)}"
     message = f"undone {contest.count} times without a minute of peace: people must settle it"
-    draft.warn(Reason.CONTESTED, key, message, count=str(contest.count))
+    draft.warn(Reason.CONTENTION, key, message, count=str(contest.count))
     higher = rungs.next_tier(draft, draft.rung.tier)
     if higher is not None:
-        rungs.move(draft, higher, Reason.CONTESTED)
+        rungs.move(draft, higher, Reason.CONTENTION)
 
 
 def holds_message(statuses: Iterable[ContainmentStatus]) -> str:
     """Return who has reverted a containment, and how often, for people."""
-    undone = [found for status in statuses for found in status.undone]
+    undone = [found for status in statuses for found in status.drift]
     if not undone:
         return "nobody has undone it"
     last = max(undone, key=lambda u: u.at)
     return f"undone {sum(u.count for u in undone)} time(s), last by {last.field_manager}; contained again each time"
 
 
-def record_undone(escalation: Escalation, intent: Intent, undone_by: str, at: datetime) -> EscalationUpdate | None:
+def record_drift(escalation: Escalation, intent: Intent, undone_by: str, at: datetime) -> EscalationUpdate | None:
     """The status and entry after a containment was undone by somebody and put right again."""
     before = escalation.status.containment(intent.action.axis)
     if before is None or before.intent.id != intent.id:
         return None
-    counts = {u.field_manager: u for u in before.undone}
+    counts = {u.field_manager: u for u in before.drift}
     manager = undone_by[:128]
-    listed = manager if manager in counts or len(counts) < MAX_UNDONE - 1 else OTHERS
+    listed = manager if manager in counts or len(counts) < MAX_DRIFT - 1 else OTHERS
     count = counts[listed].count + 1 if listed in counts else 1
-    counts[listed] = Undone(at=at, field_manager=listed, count=count)
+    counts[listed] = Drift(at=at, field_manager=listed, count=count)
     undone = tuple(sorted(counts.values(), key=lambda u: u.field_manager))
-    contest = before.contest
-    last = max((u.at for u in before.undone), default=at)
+    contest = before.contention
+    last = max((u.at for u in before.drift), default=at)
     # One that has not been settled goes on until a minute of peace: the longer waits of the operator do not end it.
     if contest is None or at - (contest.since if contest.raised else last) > FIGHT_WITHIN:
-        contest = Contest(since=at)
+        contest = Contention(since=at)
     else:
         contest = contest.model_copy(update={"count": contest.count + 1})
-    containment = before.model_copy(update={"undone": undone, "contest": contest})
+    containment = before.model_copy(update={"drift": undone, "contention": contest})
     total = sum(u.count for u in undone)
     known = escalation.status.containments
     containments = tuple(containment if found.axis is before.axis else found for found in known)
     # False and then True: the time of the transition shows when it was broken last.
     broken = Conditions(escalation.status.conditions, generation=escalation.generation, now=at)
-    broken.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_UNDONE, f"undone by {manager}")
+    broken.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_REVERTED, f"undone by {manager}")
     conditions = Conditions(broken.result(), generation=escalation.generation, now=at)
-    conditions.set(ConditionType.CONTAINMENT_HOLDS, True, Reason.CONTAINED_AGAIN, holds_message(containments))
+    conditions.set(ConditionType.CONTAINMENT_HOLDS, True, Reason.CONTAINMENT_REAPPLIED, holds_message(containments))
     entry = Entry(
-        event=Reason.CONTAINED_AGAIN,
+        event=Reason.CONTAINMENT_REAPPLIED,
         key=f"undone/{intent.id}/{total}",
         at=at,
         message=f"{manager} undid the containment ({total} time(s) in all); {words.done(intent)} again",

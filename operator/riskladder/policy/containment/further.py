@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import CountedDecision, Intent, Through
+from riskladder.api.escalation import CountedDecision, Intent, NetworkTargetRef
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Axis, Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
 from riskladder.policy.containment.choose import (
@@ -70,7 +70,7 @@ def calls(escalation: Escalation) -> Iterator[Call]:
             continue
         containment = asked_for(declared, decision.containment)
         why = f"decided by {decision.by} as {decision.role}"
-        yield Call(rung.tier, containment, Reason.CONTAINED_BY_HAND, why, decision.name)
+        yield Call(rung.tier, containment, Reason.CONTAINED_MANUALLY, why, decision.name)
     if declared is None or _is_resumed_since(escalation, rung.entered_at):
         return
     if rung.stalled_at is not None and pinned is not None and pinned.on_timeout is TimeoutAction.CONTAIN:
@@ -79,7 +79,7 @@ def calls(escalation: Escalation) -> Iterator[Call]:
         yield Call(rung.tier, declared, Reason(rung.reason), f"tier {rung.tier} was entered: {rung.reason}")
 
 
-_ENTERED_BY_PEOPLE = (Reason.STALLED, Reason.ESCALATED_BY_HAND, Reason.CONTAINMENT_LATE)
+_ENTERED_BY_PEOPLE = (Reason.STALLED, Reason.ESCALATED_MANUALLY, Reason.CONTAINMENT_LATE)
 """Why a rung is entered without any reading of its tier."""
 
 
@@ -201,7 +201,7 @@ def _renewed(
     is_lost = is_back and not any(r.hash == active.pod_template_hash for r in workload.revisions)
     is_applied = prove(workload, escalation, active).applied
     was_done = was_applied(snapshot, escalation, active)
-    if active.through is not None:
+    if active.target_ref is not None:
         renewed = None if is_applied else _another_way(workload, escalation, active, was_done=was_done)
         if renewed is None:
             return None
@@ -246,7 +246,7 @@ def _renewed(
 
 def _another_way(workload: Workload, escalation: Escalation, active: Intent, *, was_done: bool) -> Choice | None:
     """What is done where a Service or HTTPRoute is gone, or has changed between the evidence and the act."""
-    through = active.through
+    through = active.target_ref
     assert through is not None  # noqa: S101
     if through.kind == NETWORKPOLICIES.kind or isinstance(network_path.reach(workload, through.kind), Impossible):
         return None
@@ -257,7 +257,7 @@ def _another_way(workload: Workload, escalation: Escalation, active: Intent, *, 
             declared, workload, Reason.FALLBACK_IMPOSSIBLE, f"no Fallback any more: {why}", escalation.name
         )
     evidence = escalation.evidence(active)
-    saved = next((f for f in evidence.fields if f.on == network.title(through)), None) if evidence else None
+    saved = next((f for f in evidence.fields if f.object == network.title(through)), None) if evidence else None
     way = fallback.choose(workload, _fallback_of(through))
     if was_done or not isinstance(way, Way) or saved is None or saved.value == way.saved.value:
         return None
@@ -265,7 +265,7 @@ def _another_way(workload: Workload, escalation: Escalation, active: Intent, *, 
     return by_way(active.action, Reason.EVIDENCE_OUTDATED, way, message)
 
 
-def _fallback_of(through: Through) -> Fallback:
+def _fallback_of(through: NetworkTargetRef) -> Fallback:
     if through.backend is not None:
         return Fallback(http_route=through.name, backend=through.backend)
     return Fallback(service=through.name, selector=through.selector)

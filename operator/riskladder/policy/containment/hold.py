@@ -50,7 +50,7 @@ def _carry_out(snapshot: Snapshot, workload: Workload, escalation: Escalation, i
         escalation=escalation.name,
     )
     # What refuses the write may have refused what it carries: the Escalation says why by now, so the act goes alone.
-    is_refused = bool(snapshot.obstacle) and intent.through is None
+    is_refused = bool(snapshot.obstacle) and intent.target_ref is None
     if is_refused or not is_carried(workload, intent):
         return act
     found = carrier(snapshot, place_of(intent))  # the object carries the hold for the safest state, whoever acts

@@ -38,7 +38,7 @@ MAX_AHEAD = 1000
 
 def is_carried(workload: Workload, intent: Intent) -> bool:
     """Return whether what an intent acts on can carry a hold: of some kinds only the scale is written."""
-    if intent.through is not None:
+    if intent.target_ref is not None:
         return True
     runtime = workload.runtime
     return runtime.annotates and (intent.action is not ContainmentAction.ROLLBACK or runtime.carries_rollback)
@@ -129,8 +129,8 @@ def _held(snapshot: Snapshot) -> Iterator[_Held]:
     workload = snapshot.target
     if workload is not None and not workload.carried.is_empty:
         yield _Held.workload(workload)
-    around = workload.around.outlets.values() if workload is not None and workload.around else snapshot.carrying
-    for outlet in around:
+    path = workload.network_path if workload is not None else None
+    for outlet in path.outlets.values() if path else snapshot.carrying:
         if not outlet.carried.is_empty:
             found = _Held.outlet(outlet)
             hold = found.hold
@@ -306,8 +306,8 @@ def _stands(snapshot: Snapshot, held: _Held) -> bool:
 
 def is_locked_by_label(workload: Workload, intent: Intent) -> bool:
     """Return whether what an intent acts on carries the lock, or is of a kind that cannot and goes by its name."""
-    if intent.through is not None:
-        found = seen(workload, intent.through)
+    if intent.target_ref is not None:
+        found = seen(workload, intent.target_ref)
         return found is not None and bool(found.carried.lock)
     return not workload.runtime.annotates or bool(workload.carried.lock)
 
@@ -326,9 +326,9 @@ def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation, int
             return None
     if not proof.applied:
         return None
-    if intent.through is None:
+    if intent.target_ref is None:
         held = _Held.workload(workload)
-    elif (outlet := seen(workload, intent.through)) is not None:
+    elif (outlet := seen(workload, intent.target_ref)) is not None:
         held = _Held.outlet(outlet)
     else:
         return None

@@ -86,8 +86,8 @@ def _restored(known: Restore, intent: Intent, evidence: Evidence | None, *, is_f
     An intent that was renewed on fresh evidence replaces one that was never carried out.
     """
     renews = intent.reason == Reason.EVIDENCE_OUTDATED
-    old = {(field.on, field.path): field for field in known.fields if field.on}
-    new = {(field.on, field.path): field for field in (evidence.fields if evidence else ()) if field.on}
+    old = {(field.object, field.path): field for field in known.fields if field.object}
+    new = {(field.object, field.path): field for field in (evidence.fields if evidence else ()) if field.object}
     others = {**old, **new} if renews else {**new, **old}
     workload = known
     counts = intent.action.axis is Axis.WORKLOAD and (is_first or renews)
@@ -98,9 +98,9 @@ def _restored(known: Restore, intent: Intent, evidence: Evidence | None, *, is_f
             replicas=evidence.replicas,
             revision=evidence.revision,
             pod_template_hash=evidence.pod_template_hash,
-            fields=tuple(field for field in evidence.fields if not field.on),
+            fields=tuple(field for field in evidence.fields if not field.object),
         )
-    own = tuple(field for field in workload.fields if not field.on)
+    own = tuple(field for field in workload.fields if not field.object)
     return workload.model_copy(update={"fields": (*own, *others.values())})
 
 

@@ -10,10 +10,10 @@ from datetime import datetime
 from riskladder.api.escalation import (
     EscalationSpec,
     Intent,
+    NetworkTargetRef,
     Restore,
     SavedField,
     TargetIdentity,
-    Through,
 )
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import Reason
@@ -175,7 +175,7 @@ def covered_by(other: Holding, restore: Restore | None) -> Choice:
         other.intent.action,
         Reason.ALREADY_CONTAINED,
         message,
-        through=other.intent.through,
+        target_ref=other.intent.target_ref,
         saved=saved_by(other),
         restore=restore,
         like=other.intent.model_copy(update={"evidence": other.escalation.evidence(other.intent)}),
@@ -189,8 +189,8 @@ def carried_on(snapshot: Snapshot, workload: Workload, choice: Choice) -> Choice
 
     What stands there now is the contained state, and never the one to restore.
     """
-    saved = {(field.on, field.path): field for field in choice.saved}
-    through = choice.through
+    saved = {(field.object, field.path): field for field in choice.saved}
+    through = choice.target_ref
     for before in snapshot.escalations:
         known = before.status.restore
         if not before.is_open or before.spec.drill or known is None:
@@ -199,18 +199,18 @@ def carried_on(snapshot: Snapshot, workload: Workload, choice: Choice) -> Choice
         if not is_contained(before) and (not is_same or resume is None or resume.applied_at is not None):
             continue
         for field in known.fields:
-            if field.on and (not is_same or (field.on, field.path) in saved):
-                saved[(field.on, field.path)] = field
-                kind, _, name = field.on.partition("/")
+            if field.object and (not is_same or (field.object, field.path) in saved):
+                saved[(field.object, field.path)] = field
+                kind, _, name = field.object.partition("/")
                 if through is not None and through.kind == kind == NETWORKPOLICIES.kind:
-                    through = Through(kind=kind, name=name)
+                    through = NetworkTargetRef(kind=kind, name=name)
     if through is not None and through.kind == NETWORKPOLICIES.kind:
         saved = {
             key: f
             for key, f in saved.items()
             if not key[0].startswith(through.kind) or key[0] == network.title(through)
         }
-    return replace(choice, through=through, saved=tuple(saved.values()))
+    return replace(choice, target_ref=through, saved=tuple(saved.values()))
 
 
 def opening_spec(

@@ -37,7 +37,7 @@ class Holding:
 
 def place_of(intent: Intent) -> str:
     """Return the object that an intent acts on, as ``Kind/name``; empty for the workload."""
-    return title(intent.through) if intent.through is not None else ""
+    return title(intent.target_ref) if intent.target_ref is not None else ""
 
 
 def holdings(snapshot: Snapshot) -> Iterator[Holding]:
@@ -118,10 +118,10 @@ def restore_for(snapshot: Snapshot, escalation: str) -> Restore | None:
     if not found:
         return None
     _, _, first = min(found, key=lambda item: item[:2])
-    return first.model_copy(update={"fields": tuple(field for field in first.fields if not field.on)})
+    return first.model_copy(update={"fields": tuple(field for field in first.fields if not field.object)})
 
 
 def saved_by(holding: Holding) -> tuple[SavedField, ...]:
     """Return what was overwritten of the object that an intent acts on, as it was before."""
     restore, place = restore_so_far(holding.escalation), place_of(holding.intent)
-    return tuple(field for field in (restore.fields if restore else ()) if place and field.on == place)
+    return tuple(field for field in (restore.fields if restore else ()) if place and field.object == place)

@@ -13,7 +13,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment import locked, state
 from riskladder.policy.containment.choose import evidence_detail
-from riskladder.policy.containment.drift import holds_message, settle_contention
+from riskladder.policy.containment.drift import holds_message, raise_contention
 from riskladder.policy.containment.resume import not_contained, reason_of, take_note
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
@@ -70,7 +70,7 @@ def follow(draft: Draft) -> None:
     _holds(draft, found)
     _released(draft)
     locked.say(draft, list(active.values()))
-    settle_contention(draft)
+    raise_contention(draft)
 
 
 def _standing(draft: Draft, workload: Workload, intent: Intent) -> Standing:
@@ -106,8 +106,8 @@ def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:
     """Return when the write was made, from managedFields (whole seconds), where the operator's own stamp was lost."""
     workload = snapshot.target
     text = ""
-    if workload is not None and intent.through is not None:
-        found = seen(workload, intent.through)
+    if workload is not None and intent.target_ref is not None:
+        found = seen(workload, intent.target_ref)
         text = found.set_at if found else ""
     elif workload is not None:
         rollback = intent.action is ContainmentAction.ROLLBACK
@@ -191,7 +191,7 @@ def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
         return Reason.CONTAINMENT_LATE, message
     draft.wake.append(late_at)
     if standing.status.pods_gone_at:
-        reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_UNDONE
+        reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_REVERTED
         return reason, f"was proved and is not any more: {proof.left}"
     if proof.applied:
         return Reason.CONTAINMENT_APPLIED, f"{words.done(intent)}; still there: {proof.left}"
@@ -228,11 +228,11 @@ def _holds(draft: Draft, found: Sequence[Standing]) -> None:
     broken = next((s for s in found if not s.holds), None)
     if broken is None:
         statuses = [standing.status for standing in found]
-        reason = Reason.CONTAINED_AGAIN if was is not None and any(s.undone for s in statuses) else Reason.HOLDS
+        reason = Reason.CONTAINMENT_REAPPLIED if was is not None and any(s.drift for s in statuses) else Reason.HOLDS
         conditions.set(ConditionType.CONTAINMENT_HOLDS, True, reason, holds_message(statuses))
     elif broken.status.applied_at or broken.status.pods_gone_at:
         message = f"{'not proved any more' if broken.proof.applied else 'undone'}: {broken.proof.left}"
-        conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_UNDONE, message)
+        conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_REVERTED, message)
     else:
         conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained yet")
 

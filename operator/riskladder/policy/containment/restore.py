@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from riskladder.api.escalation import Through
+from riskladder.api.escalation import NetworkTargetRef
 from riskladder.policy.containment.others import of_others, place_of
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.model import Workload
@@ -24,13 +24,13 @@ def back(
     asked = workload.replicas or (resume is not None and resume.steps)
     found: dict[str, ObjectWrite | Left | Waits | None] = {}
     for field in restore.fields if restore else ():
-        if not field.on or field.on in held:
+        if not field.object or field.object in held:
             continue
-        kind, _, name = field.on.partition("/")
+        kind, _, name = field.object.partition("/")
         if kind == NETWORKPOLICIES.kind:
-            found[field.on] = isolate.give_back(workload, Through(kind=kind, name=name))
+            found[field.object] = isolate.give_back(workload, NetworkTargetRef(kind=kind, name=name))
             continue
-        found[field.on] = fallback.give_back(workload, field)
-        if isinstance(found[field.on], ObjectWrite) and asked and not any(p.ready for p in workload.pods):
-            found[field.on] = Waits(f"{field.on} is given back once a pod of the {workload.kind} is ready")
+        found[field.object] = fallback.give_back(workload, field)
+        if isinstance(found[field.object], ObjectWrite) and asked and not any(p.ready for p in workload.pods):
+            found[field.object] = Waits(f"{field.object} is given back once a pod of the {workload.kind} is ready")
     return found

@@ -163,7 +163,7 @@ def _restoring(snapshot: Snapshot, judgement: Judgement, escalation: Escalation,
     if workload.replicas >= wanted or not _next_step_is_due(group, escalation.spec.signal, ended, now):
         return None
     saved = escalation.status.restore.fields if escalation.status.restore else ()
-    fields = {field.path: field.value for field in saved if not field.on}
+    fields = {field.path: field.value for field in saved if not field.object}
     found = carrier(snapshot, "")
     hold = of_escalation(found.escalation, found.intent) if found is not None else None
     write = workload.runtime.restore(workload, wanted, fields)

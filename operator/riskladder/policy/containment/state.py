@@ -66,10 +66,10 @@ def verify(workload: Workload, intent: Intent, quarantined: str) -> Verification
         intent: What was intended.
         quarantined: Hash of the revision that a rollback takes out of service.
     """
-    if intent.through is not None:
-        if intent.through.kind == NETWORKPOLICIES.kind:
-            return isolate.prove(workload, intent.through)
-        return fallback.prove(workload, intent.through)
+    if intent.target_ref is not None:
+        if intent.target_ref.kind == NETWORKPOLICIES.kind:
+            return isolate.prove(workload, intent.target_ref)
+        return fallback.prove(workload, intent.target_ref)
     if intent.action is ContainmentAction.ROLLBACK:
         wanted = intent.pod_template_hash or ""
         return workload.runtime.prove_rolled_back(workload, quarantined=quarantined, wanted=wanted)
@@ -106,8 +106,8 @@ def was_applied(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> b
 
 def reverted_by(workload: Workload, intent: Intent) -> str:
     """Return the field manager that has last written what an intent changed, or ``unknown``."""
-    if intent.through is not None:
-        found = network_path.seen(workload, intent.through)
+    if intent.target_ref is not None:
+        found = network_path.seen(workload, intent.target_ref)
         return (found.set_by if found else "") or "unknown"  # a deletion leaves no name
     rollback = intent.action is ContainmentAction.ROLLBACK
     return (workload.template_set_by if rollback else workload.replicas_set_by) or "unknown"

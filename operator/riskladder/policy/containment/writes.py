@@ -29,7 +29,7 @@ def with_write(snapshot: Snapshot, plan: Plan) -> Plan:
 def stop_write(workload: Workload, stop: Stop) -> Effect | Impossible:
     """Return the one write that contains, or why there is none."""
     what = f"{workload.kind} {workload.name}"
-    if stop.intent.through is not None:
+    if stop.intent.target_ref is not None:
         write = outside(workload, stop.intent, stop.hold, stop.lock)
         if isinstance(write, Impossible):
             return Impossible(f"{what}: {write.why}")
@@ -48,7 +48,7 @@ def stop_write(workload: Workload, stop: Stop) -> Effect | Impossible:
 
 def outside(workload: Workload, intent: Intent, hold: Hold | None, lock: str) -> ObjectWrite | Impossible:
     """Return the write that carries out an intent which does not act on the workload itself."""
-    through = intent.through
+    through = intent.target_ref
     if through is None or hold is None:
         return Impossible("no evidence of it was ever taken")
     if through.kind != NETWORKPOLICIES.kind:
@@ -58,7 +58,7 @@ def outside(workload: Workload, intent: Intent, hold: Hold | None, lock: str) ->
 
 def rehearsal_write(workload: Workload, stop: Stop) -> Effect:
     """Return the same write as a dry run, without a hold on the workload: nothing is to say that it is contained."""
-    bare = stop if stop.intent.through is not None else replace(stop, hold=None)
+    bare = stop if stop.intent.target_ref is not None else replace(stop, hold=None)
     found = stop_write(workload, bare)
     if isinstance(found, Impossible):
         nothing = Effect.on(Phase.REHEARSE, workload, Write([]), stop.escalation, dry_run=True)

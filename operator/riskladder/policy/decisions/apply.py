@@ -178,7 +178,7 @@ def _comment(draft: Draft, decision: Decision) -> None:
 
 
 def _escalate(draft: Draft, decision: Decision) -> None:
-    rungs.move(draft, decision.spec.tier or draft.rung.tier, Reason.ESCALATED_BY_HAND)
+    rungs.move(draft, decision.spec.tier or draft.rung.tier, Reason.ESCALATED_MANUALLY)
 
 
 def _review(draft: Draft, decision: Decision) -> None:
@@ -258,8 +258,8 @@ def close(draft: Draft, reason: Reason, message: str, detail: Mapping[str, str] 
 _EVENTS = {
     DecisionAction.ACKNOWLEDGE: Reason.ACKNOWLEDGED,
     DecisionAction.COMMENT: Reason.COMMENTED,
-    DecisionAction.CONTAIN: Reason.CONTAINED_BY_HAND,
-    DecisionAction.ESCALATE: Reason.ESCALATED_BY_HAND,
+    DecisionAction.CONTAIN: Reason.CONTAINED_MANUALLY,
+    DecisionAction.ESCALATE: Reason.ESCALATED_MANUALLY,
     DecisionAction.OBJECT: Reason.OBJECTED,
     DecisionAction.REVIEW: Reason.REVIEWED,
 }

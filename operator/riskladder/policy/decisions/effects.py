@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from riskladder.api.escalation import EscalationSpec, Intent, Restore, Through
+from riskladder.api.escalation import EscalationSpec, Intent, NetworkTargetRef, Restore
 from riskladder.api.tiers import Axis, Containment, ContainmentAction, Tier
 from riskladder.policy.containment.choose import asked_for
 from riskladder.policy.containment.further import is_further
@@ -18,7 +18,7 @@ def containment_of(tier: Tier | None, action: ContainmentAction | None) -> Conta
 
 def contains(target: str, containment: Containment) -> str:
     """Return what a containment does to a target, as ``Kind/name``."""
-    return words.sentence(target, containment.action, through=_path(containment), lock=containment.lock)
+    return words.sentence(target, containment.action, target_ref=_path(containment), lock=containment.lock)
 
 
 def adds(containment: Containment, intents: Iterable[Intent]) -> bool:
@@ -48,7 +48,7 @@ def restores(
         newest[intent.action.axis] = intent
     target = f"{spec.target.kind}/{spec.target.name}"
     if not newest and declared is not None:
-        found = [words.restored(target, declared.action, through=_path(declared))]
+        found = [words.restored(target, declared.action, target_ref=_path(declared))]
     else:
         found = [_restored(spec, target, newest[axis], noted, steps) for axis in Axis if axis in newest]
     return f"{'; '.join(found) or 'it serves again'}, and the lock is lifted"
@@ -57,9 +57,11 @@ def restores(
 def _restored(spec: EscalationSpec, target: str, intent: Intent, noted: Restore | None, steps: str) -> str:
     known = (noted, intent.restore, intent.evidence or spec.evidence)
     replicas = next((of.replicas for of in known if of is not None and of.replicas is not None), None)
-    text = words.restored(target, intent.action, through=intent.through, revision=intent.revision, replicas=replicas)
+    text = words.restored(
+        target, intent.action, target_ref=intent.target_ref, revision=intent.revision, replicas=replicas
+    )
     return f"{text}{steps}" if intent.action is ContainmentAction.SCALE_TO_ZERO else text
 
 
-def _path(containment: Containment) -> Through | None:
+def _path(containment: Containment) -> NetworkTargetRef | None:
     return words.path_of(containment.fallback) if containment.action is ContainmentAction.FALLBACK else None

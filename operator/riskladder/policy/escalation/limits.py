@@ -48,7 +48,7 @@ def _needed(draft: Draft) -> set[str]:
         if key.startswith(CLOCK):
             clock = draft.clocks.get(key.split("/")[1])
             groups += [(CLOCK, clock.name, n.channel)] if clock is not None and clock.met_at is None else []
-        elif n.about in (Reason.REMINDED, Reason.CONTAINED_AGAIN):
+        elif n.about in (Reason.REMINDED, Reason.CONTAINMENT_REAPPLIED):
             groups += [(n.about, n.role, n.channel)]
         else:
             fires = types.get(n.channel) is ChannelType.ALERTMANAGER and not _is_resolved(draft, n)

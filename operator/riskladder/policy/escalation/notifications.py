@@ -186,7 +186,7 @@ def _tell_owner(draft: Draft) -> None:
 
 def _tell_of_undoing(draft: Draft) -> None:
     """Whoever was told of the rung is told that somebody undoes the containment: the first time, and every tenth."""
-    undone = [found for containment in draft.containments.values() for found in containment.undone]
+    undone = [found for containment in draft.containments.values() for found in containment.drift]
     if not undone or not draft.is_contained:
         return
     milestone = sum(found.count for found in undone) // 10 * 10 or 1
@@ -196,7 +196,7 @@ def _tell_of_undoing(draft: Draft) -> None:
     for person in told(draft):
         if person.role in heard:  # whoever comes later was not told, where people have decided meanwhile
             key = f"{draft.rung.number}/{person.role}/undone-{intent}-{milestone}"
-            _put(draft, key, person.role, Reason.CONTAINED_AGAIN, message)
+            _put(draft, key, person.role, Reason.CONTAINMENT_REAPPLIED, message)
 
 
 def _acknowledge_incidents(draft: Draft) -> None:

@@ -75,7 +75,7 @@ def enter(draft: Draft, tier: str) -> None:
         higher = next_tier(draft, rung.tier) or rung.tier
         move(draft, higher, Reason.CONTAINMENT_INEFFECTIVE, at=last.intended_at)
     elif draft.resume is not None and last is not None and draft.is_contained and rung.entered_at <= draft.resume.at:
-        reason = Reason.CONTAINED_BY_HAND if last.decision else Reason.BREACHED_AGAIN
+        reason = Reason.CONTAINED_MANUALLY if last.decision else Reason.BREACHED_AGAIN
         cause = _cause(draft, rung.tier) if reason is Reason.BREACHED_AGAIN else None
         at = max(last.intended_at, rung.entered_at, _just_after(draft.resume.at))
         move(draft, rung.tier, reason, at=at, cause=cause)

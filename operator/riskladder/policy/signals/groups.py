@@ -148,7 +148,7 @@ def demands_of(group: Group) -> Iterator[Demand]:
         containment = declared.model_copy(
             update={"action": manual.containment, "when": ContainmentWhen.IMMEDIATELY, "fallback": None}
         )
-        yield Demand(group, tier_found, containment, signal, Reason.CONTAINED_BY_HAND)
+        yield Demand(group, tier_found, containment, signal, Reason.CONTAINED_MANUALLY)
 
 
 def judge(snapshot: Snapshot, now: datetime) -> Judgement:

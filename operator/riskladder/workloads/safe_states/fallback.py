@@ -14,7 +14,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from riskladder.api.escalation import MAX_SAVED, SavedField, Through
+from riskladder.api.escalation import MAX_SAVED, NetworkTargetRef, SavedField
 from riskladder.api.hold import Hold
 from riskladder.api.tiers import Fallback
 from riskladder.workloads.grant import Component, Grant
@@ -158,12 +158,12 @@ def choose(workload: Workload, fallback: Fallback | None) -> Way | Impossible:
     if len(text) > MAX_SAVED:
         return Impossible(f"what is overwritten of {through.kind} {through.name} is too long to be saved: {len(text)}")
     instead = json.dumps(through.selector if through.backend is None else through.backend, sort_keys=True)
-    saved = SavedField(path=PATHS[through.kind], on=title(through), value=text, instead=instead)
+    saved = SavedField(path=PATHS[through.kind], object=title(through), value=text, replacement=instead)
     message = f"send traffic of {through.kind} {through.name} to {destination(through)}"
     return Way(through, saved, message)
 
 
-def usable(workload: Workload, through: Through) -> str:
+def usable(workload: Workload, through: NetworkTargetRef) -> str:
     """Why the Service or HTTPRoute cannot be used, or nothing."""
     found = seen(workload, through)
     if found is None:
@@ -177,11 +177,12 @@ def usable(workload: Workload, through: Through) -> str:
     return ""
 
 
-def _leads_back(workload: Workload, through: Through, found: Outlet) -> str:
+def _leads_back(workload: Workload, through: NetworkTargetRef, found: Outlet) -> str:
     """Why traffic would still reach the workload, or does not come this way."""
     pods = {pod.name for pod in workload.pods}
     if through.kind == HTTPROUTES.kind:
-        served = workload.around.serving.get(through.backend or "", frozenset()) if workload.around else frozenset()
+        path = workload.network_path
+        served = path.serving.get(through.backend or "", frozenset()) if path else frozenset()
         return f"Service {through.backend} leads to pods of the {workload.kind} itself" if served & pods else ""
     wanted, labels = (through.selector or {}).items(), list(labels_of(workload))
     if any(wanted <= of.items() for of in labels):
@@ -190,7 +191,9 @@ def _leads_back(workload: Workload, through: Through, found: Outlet) -> str:
     return "" if is_there or not labels else f"Service {through.name} does not select the pods of the {workload.kind}"
 
 
-def divert(workload: Workload, through: Through, hold: Hold | None = None, lock: str = "") -> ObjectWrite | Impossible:
+def divert(
+    workload: Workload, through: NetworkTargetRef, hold: Hold | None = None, lock: str = ""
+) -> ObjectWrite | Impossible:
     """Return the write that sends traffic elsewhere, only if the object is as it was seen (a compare-and-swap).
 
     Args:
@@ -210,7 +213,7 @@ def divert(workload: Workload, through: Through, hold: Hold | None = None, lock:
     return held(write, found, hold, lock)
 
 
-def _wanted(found: Outlet, through: Through) -> Any:
+def _wanted(found: Outlet, through: NetworkTargetRef) -> Any:
     if through.kind == SERVICES.kind:
         return dict(through.selector or {})
     return diverted(found.content, through.backend or "")
@@ -231,7 +234,7 @@ def _patch(found: Outlet, content: Any) -> ObjectWrite:
     return ObjectWrite(RESOURCES[found.kind], found.name, "patch", patch)
 
 
-def in_place(found: Outlet | None, through: Through) -> bool:
+def in_place(found: Outlet | None, through: NetworkTargetRef) -> bool:
     """Whether traffic is sent elsewhere."""
     if found is None or not found.content:
         return False
@@ -240,7 +243,7 @@ def in_place(found: Outlet | None, through: Through) -> bool:
     return is_diverted(found.content, through.backend or "")
 
 
-def prove(workload: Workload, through: Through) -> Verification:
+def prove(workload: Workload, through: NetworkTargetRef) -> Verification:
     """Sent elsewhere, no pod of the workload listed as ready there, and somebody else serves."""
     around, found = reach(workload, through.kind), seen(workload, through)
     if isinstance(around, Impossible):
@@ -264,12 +267,12 @@ def prove(workload: Workload, through: Through) -> Verification:
     return Verification(applied, empty, empty and others > 0, empty, left, shown)
 
 
-def _through_of(saved: SavedField) -> Through:
-    kind, _, name = saved.on.partition("/")
-    instead = json.loads(saved.instead or "null")
+def _through_of(saved: SavedField) -> NetworkTargetRef:
+    kind, _, name = saved.object.partition("/")
+    instead = json.loads(saved.replacement or "null")
     if kind == SERVICES.kind:
-        return Through(kind=kind, name=name, selector=instead)
-    return Through(kind=kind, name=name, backend=instead)
+        return NetworkTargetRef(kind=kind, name=name, selector=instead)
+    return NetworkTargetRef(kind=kind, name=name, backend=instead)
 
 
 def give_back(workload: Workload, saved: SavedField) -> ObjectWrite | Left | Waits | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from riskladder.api.escalation import SavedField, Through
+from riskladder.api.escalation import NetworkTargetRef, SavedField
 from riskladder.api.hold import Hold, write_hold
 from riskladder.api.labels import (
     ANNOTATION_CONTAINMENT,
@@ -21,7 +21,7 @@ from riskladder.api.labels import (
 from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.holding import hold_labels
 from riskladder.workloads.model import Workload
-from riskladder.workloads.network import NETWORKPOLICIES, Around, Outlet, selects, title
+from riskladder.workloads.network import NETWORKPOLICIES, NetworkPath, Outlet, selects, title
 from riskladder.workloads.results import Impossible, Object, ObjectWrite, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
 from riskladder.workloads.safe_states.network_path import Left, Waits, Way, held, labels_of, reach, seen
@@ -69,7 +69,7 @@ def choose(workload: Workload, escalation: str) -> Way | Impossible:
     around = reach(workload, NETWORKPOLICIES.kind)
     if isinstance(around, Impossible):
         return around
-    through = Through(kind=NETWORKPOLICIES.kind, name=policy_name(escalation))
+    through = NetworkTargetRef(kind=NETWORKPOLICIES.kind, name=policy_name(escalation))
     if pod_selector(workload) is None:
         return Impossible(f"nothing tells the pods of the {workload.kind} by their labels")
     found = seen(workload, through)
@@ -77,11 +77,11 @@ def choose(workload: Workload, escalation: str) -> Way | Impossible:
         return Impossible(f"there is a NetworkPolicy {through.name} already, of somebody else")
     if others := allowing(workload, around, through.name):
         return Impossible(f"{others}: policies add up")
-    saved = SavedField(path="/spec", on=title(through), value=None)
+    saved = SavedField(path="/spec", object=title(through), value=None)
     return Way(through, saved, "let nothing in to its pods and nothing out")
 
 
-def allowing(workload: Workload, around: Around, own: str) -> str:
+def allowing(workload: Workload, around: NetworkPath, own: str) -> str:
     """Which other policies let something in to its pods, or out; nothing where none does."""
     labels = list(labels_of(workload))
     found = []
@@ -104,7 +104,7 @@ def in_place(workload: Workload, found: Outlet | None) -> bool:
     return is_closed and spec.get("podSelector") == pod_selector(workload)
 
 
-def isolate(workload: Workload, through: Through, hold: Hold, lock: str) -> ObjectWrite | Impossible:
+def isolate(workload: Workload, through: NetworkTargetRef, hold: Hold, lock: str) -> ObjectWrite | Impossible:
     """Return the write that makes the policy, or makes it again what it was.
 
     The policy has no owner: it is made before the Escalation, and who deletes that does not end the isolation.
@@ -144,7 +144,7 @@ def isolate(workload: Workload, through: Through, hold: Hold, lock: str) -> Obje
     return held(ObjectWrite(NETWORKPOLICIES, through.name, "patch", patch), found, hold, lock)
 
 
-def prove(workload: Workload, through: Through) -> Verification:
+def prove(workload: Workload, through: NetworkTargetRef) -> Verification:
     """The policy is in place, and no other one allows anything. The pods keep running."""
     around = reach(workload, through.kind)
     if isinstance(around, Impossible):
@@ -157,7 +157,7 @@ def prove(workload: Workload, through: Through) -> Verification:
     return Verification(applied, isolated, isolated, isolated, left, shown)
 
 
-def give_back(workload: Workload, through: Through) -> ObjectWrite | Left | Waits | None:
+def give_back(workload: Workload, through: NetworkTargetRef) -> ObjectWrite | Left | Waits | None:
     """The deletion of the policy; nothing where it is gone."""
     around, found = reach(workload, through.kind), seen(workload, through)
     if isinstance(around, Impossible):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from riskladder.api.escalation import SavedField, Through
+from riskladder.api.escalation import NetworkTargetRef, SavedField
 from riskladder.api.hold import Hold
 from riskladder.workloads.holding import hold_patch
 from riskladder.workloads.model import Workload
-from riskladder.workloads.network import COMPONENTS, Around, Outlet
+from riskladder.workloads.network import COMPONENTS, NetworkPath, Outlet
 from riskladder.workloads.results import Impossible, ObjectWrite
 
 
@@ -21,7 +21,7 @@ class Unsupported(Impossible):
 class Way:
     """A safe state that can be brought about, and what it overwrites, as it was."""
 
-    through: Through
+    target_ref: NetworkTargetRef
     saved: SavedField
     message: str
 
@@ -40,16 +40,16 @@ class Waits:
     why: str
 
 
-def reach(workload: Workload, kind: str) -> Around | Unsupported:
+def reach(workload: Workload, kind: str) -> NetworkPath | Unsupported:
     """What is around a workload, if the operator may change that kind of it."""
-    if workload.around is None or kind not in workload.around.enabled:
+    if workload.network_path is None or kind not in workload.network_path.enabled:
         return Unsupported(f"this operator changes no {kind}; its component {COMPONENTS[kind]} turns that on")
-    return workload.around
+    return workload.network_path
 
 
-def seen(workload: Workload, through: Through) -> Outlet | None:
+def seen(workload: Workload, through: NetworkTargetRef) -> Outlet | None:
     """The object, where it is there."""
-    return workload.around.outlets.get((through.kind, through.name)) if workload.around else None
+    return workload.network_path.outlets.get((through.kind, through.name)) if workload.network_path else None
 
 
 def labels_of(workload: Workload) -> Iterable[Mapping[str, str]]:

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-from riskladder.api.escalation import Intent, Through
+from riskladder.api.escalation import Intent, NetworkTargetRef
 from riskladder.api.tiers import ContainmentAction, Fallback
 from riskladder.workloads.network import HTTPROUTES, SERVICES
 
 
-def path_of(fallback: Fallback | None) -> Through | None:
+def path_of(fallback: Fallback | None) -> NetworkTargetRef | None:
     """Return the Service or HTTPRoute that a ladder names for a Fallback, and where its traffic goes."""
     if fallback is None:
         return None
     if fallback.service is not None:
-        return Through(kind=SERVICES.kind, name=fallback.service, selector=dict(fallback.selector or {}))
-    return Through(kind=HTTPROUTES.kind, name=fallback.http_route or "", backend=fallback.backend)
+        return NetworkTargetRef(kind=SERVICES.kind, name=fallback.service, selector=dict(fallback.selector or {}))
+    return NetworkTargetRef(kind=HTTPROUTES.kind, name=fallback.http_route or "", backend=fallback.backend)
 
 
-def destination(through: Through) -> str:
+def destination(target_ref: NetworkTargetRef) -> str:
     """Return where traffic goes under a Fallback."""
-    if through.backend:
-        return f"Service {through.backend}"
-    return ",".join(f"{key}={value}" for key, value in sorted((through.selector or {}).items()))
+    if target_ref.backend:
+        return f"Service {target_ref.backend}"
+    return ",".join(f"{key}={value}" for key, value in sorted((target_ref.selector or {}).items()))
 
 
-def outcome(action: ContainmentAction, *, through: Through | None = None, revision: str | None = None) -> str:
+def outcome(
+    action: ContainmentAction, *, target_ref: NetworkTargetRef | None = None, revision: str | None = None
+) -> str:
     """Return what a safe state does, without a subject: ``scaled to zero``.
 
     Args:
         action: The safe state.
-        through: What it acts on in place of the workload, as far as that is known.
+        target_ref: What it acts on in place of the workload, as far as that is known.
         revision: The revision that a Rollback goes back to, as far as that is known.
     """
     if action is ContainmentAction.ISOLATE:
-        return f"isolated by NetworkPolicy {through.name}" if through else "isolated by a NetworkPolicy"
+        return f"isolated by NetworkPolicy {target_ref.name}" if target_ref else "isolated by a NetworkPolicy"
     if action is ContainmentAction.FALLBACK:
-        if through is None:
+        if target_ref is None:
             return "traffic goes to the fallback"
-        return f"traffic of {through.kind} {through.name} goes to {destination(through)}"
+        return f"traffic of {target_ref.kind} {target_ref.name} goes to {destination(target_ref)}"
     if action is ContainmentAction.ROLLBACK:
         return f"rolled back to revision {revision}" if revision else "rolled back to its last good revision"
     return "scaled to zero"
@@ -44,14 +46,14 @@ def outcome(action: ContainmentAction, *, through: Through | None = None, revisi
 
 def done(intent: Intent) -> str:
     """Return what an intent did."""
-    return outcome(intent.action, through=intent.through, revision=intent.revision)
+    return outcome(intent.action, target_ref=intent.target_ref, revision=intent.revision)
 
 
 def sentence(
     target: str,
     action: ContainmentAction,
     *,
-    through: Through | None = None,
+    target_ref: NetworkTargetRef | None = None,
     revision: str | None = None,
     lock: bool = False,
 ) -> str:
@@ -60,11 +62,11 @@ def sentence(
     Args:
         target: The workload, as ``Kind/name``.
         action: The safe state.
-        through: What it acts on in place of the workload, as far as that is known.
+        target_ref: What it acts on in place of the workload, as far as that is known.
         revision: The revision that a Rollback goes back to, as far as that is known.
         lock: Whether admission is to hold it.
     """
-    what = outcome(action, through=through, revision=revision)
+    what = outcome(action, target_ref=target_ref, revision=revision)
     if action is ContainmentAction.FALLBACK:
         return f"{what}{', and that is locked' if lock else ''}"
     return f"{target} is {what}{' and locked' if lock else ''}"
@@ -74,7 +76,7 @@ def restored(
     target: str,
     action: ContainmentAction,
     *,
-    through: Through | None = None,
+    target_ref: NetworkTargetRef | None = None,
     revision: str | None = None,
     replicas: int | None = None,
 ) -> str:
@@ -83,14 +85,18 @@ def restored(
     Args:
         target: The workload, as ``Kind/name``.
         action: The safe state.
-        through: What it acts on in place of the workload, as far as that is known.
+        target_ref: What it acts on in place of the workload, as far as that is known.
         revision: The revision that a Rollback went back to, as far as that is known.
         replicas: The replicas that come back after a ScaleToZero, as far as they are known.
     """
     if action is ContainmentAction.ISOLATE:
-        return f"NetworkPolicy {through.name} is deleted" if through else "the NetworkPolicy is deleted"
+        return f"NetworkPolicy {target_ref.name} is deleted" if target_ref else "the NetworkPolicy is deleted"
     if action is ContainmentAction.FALLBACK:
-        return f"traffic of {through.kind} {through.name} goes back to {target}" if through else "traffic goes back"
+        return (
+            f"traffic of {target_ref.kind} {target_ref.name} goes back to {target}"
+            if target_ref
+            else "traffic goes back"
+        )
     if action is ContainmentAction.ROLLBACK:
         serving = f"revision {revision}" if revision else "the revision in place"
         return f"{serving} serves on until another is rolled out"
