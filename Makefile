@@ -26,7 +26,7 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 venv: $(VENV)/.ready ## Make the virtual environment from the lock file
 
 .PHONY: demo
-demo: venv ## A breach scales a model to zero, people bring it back. On a real node, a client shows when it answers last
+demo: venv ## A breach scales a model to zero, people restore it. On a real node, a client shows when it answers last
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo $(ARGS)
 
 .PHONY: demo-rollback

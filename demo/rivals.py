@@ -137,7 +137,7 @@ class Rivals:
         await self.attempt("autoscale", WORKLOAD, "--min=3", "--max=6", "--cpu=80%")
 
     async def pull(self, workload: Object) -> None:
-        """Everybody tries to undo the containment in their own way."""
+        """Everybody tries to revert the containment in their own way."""
         self._stage.say("A cluster administrator scales it up. This is what kubectl prints:")
         await self._refused(*SCALE, tell=str)
         self._stage.say("A GitOps tool applies its manifest again, with force")
@@ -239,12 +239,12 @@ class Rivals:
             if not await self.attempt(*SCALE):
                 raise InstallError("the lock is off, and refuses all the same")
         took = (down.at - up.at) * 1000
-        self._stage.detail(f"[bold]put right {took:.0f} ms later[/bold]: replicas 0 again")
+        self._stage.detail(f"[bold]re-applied {took:.0f} ms later[/bold]: replicas 0 again")
 
         async def named() -> bool:
             return bool((await self._escalation(escalation))["status"]["containments"][0].get("drift"))
 
-        await self._stage.until("the undoing to be recorded", named)
+        await self._stage.until("the drift to be recorded", named)
 
     # --- What is there --------------------------------------------------------------------------------------------
 

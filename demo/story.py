@@ -219,7 +219,7 @@ class Story:
     # --- People ---------------------------------------------------------------------------------------------------
 
     async def _show_people(self, name: str, baseline: Object, workload: Object) -> None:
-        """They are told, and bring the model back."""
+        """They are notified, and restore the model."""
         people, ann, eve, max_, olga = self._people, cast.LEGAL, cast.EXECUTIVE, cast.MODEL_RISK, cast.OWNER
         await self._show_message(ann.role)
         await self._show_lock()
@@ -231,7 +231,7 @@ class Story:
         await self._measure("The cause is removed. The monitor reports", baseline, "baseline")
         self._detail("good readings bring nothing back by themselves: that is for people")
         agreed = Act(DecisionAction.RESUME, "Retrained and measured", "resume")
-        self._say(f"{_who(ann)} agrees to bring it back: one of two who are needed")
+        self._say(f"{_who(ann)} agrees to restore it: one of two who are needed")
         await people.decide(ann, agreed, name)
         self._say(f"{_who(max_)} agrees as well: two of two")
         await people.decide(max_, agreed, name)
@@ -241,25 +241,25 @@ class Story:
         await people.decide(ann, over, name)
         await people.decide(eve, over, name)
         if await self._inbox.message(ann.role, Reason.REMEDIATED, PATIENCE) is None:
-            raise InstallError("nobody was told of the end")
-        await self._until("everybody to have been told of the end", self._all_is_told)
+            raise InstallError("nobody was notified of the end")
+        await self._until("everybody to have been notified of the end", self._all_is_told)
 
     async def _show_message(self, role: str) -> None:
         message = await self._inbox.message(role, Reason.NOTIFIED, PATIENCE)
         if message is None:
-            raise InstallError(f"{role} was not told within {PATIENCE:g} s")
+            raise InstallError(f"{role} was not notified within {PATIENCE:g} s")
         took = (message.at - self._breached_at) * 1000
-        self._say(f"{role} is told {took:.0f} ms after the signal was sent; so are the other roles of the tier")
+        self._say(f"{role} is notified {took:.0f} ms after the signal was sent; so are the other roles of the tier")
         self._stage.quote("A webhook of this demo got it, and verified its signature", message.data["text"])
 
     async def _show_lock(self) -> None:
         """An administrator cannot undo it in passing."""
-        self._say("An administrator tries to undo it")
+        self._say("An administrator tries to revert it")
         command: tuple[str, ...] = ("scale", "deployment/credit-scorer", "--replicas=3")
         if self._action == "Rollback":
             command = ("set", "env", "deployment/credit-scorer", f"MODEL_VERSION={REVISIONS[0]}")
         if await self._rivals.attempt(*command):
-            self._detail("  taken: the lock is not in force on this API server. The operator puts it right, on record")
+            self._detail("  taken: the lock is not in force on this API server. The operator re-applies it, on record")
             await self._until("the model to be contained again", self._is_contained_now)
 
     async def _show_resumed(self, workload: Object) -> None:
@@ -298,14 +298,14 @@ class Story:
     # --- Everybody pulls at it ------------------------------------------------------------------------------------
 
     async def _show_rivals(self, first: str, baseline: Object, workload: Object) -> None:
-        """The lock holds the model against everybody, until the people whose decision it is bring it back."""
+        """The lock holds the model against everybody, until the people whose decision it is restore it."""
         rivals, people, ann, max_ = self._rivals, self._people, cast.LEGAL, cast.MODEL_RISK
         await rivals.pull(workload)
         await rivals.see_autoscaler()
         await rivals.break_glass(first)
         second = await rivals.recreate(workload)
         await self._measure("The cause is removed. The monitor reports", baseline, "baseline")
-        self._say(f"{_who(ann)} and {_who(max_)} decide that the model is brought back")
+        self._say(f"{_who(ann)} and {_who(max_)} decide that the model is restored")
         agreed = Act(DecisionAction.RESUME, "Retrained and measured", "resume")
         await people.decide(ann, agreed, second)
         await people.decide(max_, agreed, second)

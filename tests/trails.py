@@ -87,14 +87,14 @@ STORY: tuple[Act, ...] = (
     ),
     Act(
         "ContainmentReapplied",
-        f"{UID}/undone/1/1",
+        f"{UID}/reverted/1/1",
         OPENED + timedelta(hours=2, minutes=3),
         FIELD_MANAGER,
         {
             "intent": "1",
             "fieldManager": "kubectl-edit",
             "count": "1",
-            "message": "kubectl-edit undid the containment (1 time(s) in all); rolled back to revision 3 again",
+            "message": "kubectl-edit reverted the containment (1 time(s) in all); rolled back to revision 3 again",
         },
     ),
 )

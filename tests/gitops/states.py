@@ -105,7 +105,7 @@ def _signals() -> list[State]:
 
 
 OPEN = condition(T.CLOSED, "False", R.OPEN, "open")
-HOLDS = condition(T.CONTAINMENT_HOLDS, "True", R.HOLDS, "nobody has undone it")
+HOLDS = condition(T.CONTAINMENT_HOLDS, "True", R.HOLDS, "nobody has reverted it")
 AT_ZERO = condition(T.CONTAINED, "True", R.SCALED_TO_ZERO, "proved")
 
 
@@ -118,7 +118,7 @@ def _escalations() -> list[State]:
     def contained(reason: Reason, message: str) -> Document:
         return condition(T.CONTAINED, "False", reason, message)
 
-    undone = condition(T.CONTAINMENT_HOLDS, "False", R.CONTAINMENT_REVERTED, "undone: replicas 2")
+    reverted = condition(T.CONTAINMENT_HOLDS, "False", R.CONTAINMENT_REVERTED, "reverted: replicas 2")
     accepted = condition(T.DECIDED, "True", R.RISK_ACCEPTED, "the risk is accepted until 2026-12-24T00:00:00Z")
     resumed = condition(T.DECIDED, "True", R.RESUMED, "the model is resumed; to close it is next")
     overdue = condition(T.STALLED, "True", R.OVERDUE, "nobody acted by 2026-11-24T07:00:00Z")
@@ -135,7 +135,9 @@ def _escalations() -> list[State]:
         State("accepted", _escalation(OPEN, nothing, accepted, waitingOn=[]), "Suspended", "until 2026", "Current", ""),
         State("resumed", _escalation(OPEN, contained(R.RESUMED, ""), resumed), "Suspended", "resumed;", "Current", ""),
         State("stalled", _escalation(OPEN, AT_ZERO, HOLDS, overdue), "Degraded", "Overdue: nobody", "Failed", ""),
-        State("drift", _escalation(OPEN, applied, undone), "Degraded", "ContainmentReverted: undone", "Current", ""),
+        State(
+            "drift", _escalation(OPEN, applied, reverted), "Degraded", "ContainmentReverted: reverted", "Current", ""
+        ),
         State(
             "late",
             _escalation(OPEN, contained(R.CONTAINMENT_LATE, "not proved within 0:02:00")),

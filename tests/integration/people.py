@@ -258,7 +258,7 @@ async def impersonated(kubeconfig: Path, user: str, *groups: str) -> AsyncIterat
 
 
 class Place(World):
-    """A namespace in which people hold the roles of the example and can be told."""
+    """A namespace in which people hold the roles of the example and can be notified."""
 
     def __init__(self, client: Client, namespace: str, people: Mapping[str, Client], receivers: Receivers) -> None:
         super().__init__(client, namespace)

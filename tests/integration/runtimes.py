@@ -1,4 +1,4 @@
-"""Targets of any kind on a control plane of the module's own: contained, pulled at, and brought back by a decision."""
+"""Targets of any kind on a control plane of the module's own: contained, pulled at, and restored by a decision."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Place(World):
         return await self.until(restored, f"{name} to be restored")
 
     async def refused(self, name: str, patch: Object, *, subresource: str | None = None) -> str:
-        """What an administrator is told who pulls at it by a merge patch."""
+        """What an administrator is notified who pulls at it by a merge patch."""
         try:
             await self.client.merge_patch(self.resource, self.namespace, name, patch, subresource=subresource)
         except Forbidden as error:
@@ -107,13 +107,13 @@ class Place(World):
         raise AssertionError(f"{self.resource.kind} {name} could be changed: {patch}")
 
     async def drift(self, target: str) -> Object:
-        """Wait until somebody has undone its containment, and that is noted; the escalation."""
+        """Wait until somebody has reverted its containment, and that is noted; the escalation."""
 
         async def noted() -> Object | None:
             found = (await self.escalations(target))[0]
             return found if found["status"]["containments"][0].get("drift") else None
 
-        return await self.until(noted, "the undoing to be noted")
+        return await self.until(noted, "the drift to be noted")
 
     # --- Reading ---
 

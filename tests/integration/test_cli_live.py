@@ -116,7 +116,7 @@ def full_escalation(records: list[Document]) -> Document:
 
 
 def store(plane: ControlPlane, records: list[Document], head: Document | None = None) -> None:
-    """Create the records by hand, and the escalation with its status."""
+    """Create the records manually, and the escalation with its status."""
 
     async def create(client: Client) -> None:
         for record in records:

@@ -601,7 +601,7 @@ def test_drill_begins(place: Place) -> None:
     said = " ".join(result.stdout.split())
     assert result.exit_code == 0, result.stderr
     assert (
-        "legal, security, executive and model-risk will be told, marked as a drill, and the model is not touched"
+        "legal, security, executive and model-risk will be notified, marked as a drill, and the model is not touched"
         in said
     )
     assert (

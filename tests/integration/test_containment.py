@@ -15,7 +15,7 @@ CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
 
 
 def events_of(records: list[dict[str, object]]) -> list[object]:
-    """What happened to the model; that people were told of it is another story."""
+    """What happened to the model; that people were notified of it is another story."""
     return [r["spec"]["event"] for r in records if r["spec"]["event"] != "Notified"]  # type: ignore[index]
 
 
@@ -207,11 +207,11 @@ async def test_somebody_who_scales_it_up_again_is_named_and_it_is_stopped_again(
         params={"fieldManager": "rival"},
     )
 
-    async def undone() -> dict[str, object] | None:
+    async def reverted() -> dict[str, object] | None:
         [escalation] = await world.escalations("scorer")
         return escalation if escalation["status"]["containments"][0].get("drift") else None
 
-    escalation = await world.until(undone, "the undoing to be recorded")
+    escalation = await world.until(reverted, "the drift to be recorded")
     [entry] = escalation["status"]["containments"][0]["drift"]  # type: ignore[index]
     assert (entry["fieldManager"], entry["count"]) == ("rival", 1)
     assert (await world.deployment("scorer"))["spec"]["replicas"] == 0

@@ -41,7 +41,7 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for part in (
-        "legal is told",
+        "legal is notified",
         "verified its signature",
         "refused: ",
         "Accepted: Acknowledge was counted for legal.",

@@ -311,11 +311,11 @@ async def test_write_of_a_dead_leader_that_arrives_late_undoes_nothing(
     await world.escalation_says("scorer", "Contained", "True")
     await world.scale("scorer", 3)
 
-    async def undone() -> Object | None:
+    async def reverted() -> Object | None:
         [escalation] = await world.escalations("scorer")
         return escalation if escalation["status"]["containments"][0].get("drift") else None
 
-    await world.until(undone, "the undoing to be put right")
+    await world.until(reverted, "the drift to be re-applied")
     await world.apply(signal("counted", "counted", 0.31))
     counted = await world.signal_says("counted", "Breached", "False", "BreachUnconfirmed")
     await world.quiet()

@@ -109,7 +109,7 @@ async def test_full_manifest_is_refused_while_the_model_is_contained(
         'deployments.apps "scorer" is forbidden: '
         "ValidatingAdmissionPolicy 'riskladder-lock' with binding 'riskladder-lock' denied request: Deployment scorer "
         f"cannot have more than 0 replicas, and 2 are asked for: it is contained by Escalation {name} (tier high). It "
-        f"is brought back by a decision: kubectl riskladder show {name} -n {world.namespace} says whose it is"
+        f"is restored by a decision: kubectl riskladder show {name} -n {world.namespace} says whose it is"
     ) in said
     assert "Error from server (Forbidden): " in said
     assert "immutable" not in said, "which Flux would take for a reason to delete it, with spec.force"

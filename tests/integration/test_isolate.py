@@ -1,6 +1,6 @@
-"""Isolate on a real control plane: a NetworkPolicy of the operator's own, held, put right, and gone after a Resume.
+"""Isolate on a real control plane: a NetworkPolicy of the operator's own, held, re-applied, and gone after a Resume.
 
-No network plugin runs there: what is proved is what a plugin is told.
+No network plugin runs there: what is proved is what a plugin is notified.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ async def test_changed_or_deleted_without_a_lock_it_is_put_right(scene: Place) -
         [policy] = await policies(scene)
         return "ingress" not in policy["spec"] and policy["metadata"]["name"] == name
 
-    async def undone(number: int) -> None:
+    async def reverted(number: int) -> None:
         async def check() -> bool:
             [found] = await scene.escalations("scorer")
             return sum(u["count"] for u in found["status"]["containments"][0].get("drift", ())) == number
@@ -106,10 +106,10 @@ async def test_changed_or_deleted_without_a_lock_it_is_put_right(scene: Place) -
     head = {"apiVersion": NETWORKPOLICIES.api_version, "kind": NETWORKPOLICIES.kind, "metadata": {"name": name}}
     spec = {"podSelector": {"matchLabels": {"app": "scorer"}}, "policyTypes": ["Ingress"], "ingress": [{}]}
     await scene.client.apply(NETWORKPOLICIES, scene.namespace, {**head, "spec": spec}, manager="argocd")
-    await undone(1)
+    await reverted(1)
     assert await closed()
     await scene.client.delete(NETWORKPOLICIES, scene.namespace, name)
-    await undone(2)
+    await reverted(2)
     assert await closed()
     escalation = await scene.escalation_says("scorer", "Contained", "True", "Isolated")
     who = {u["fieldManager"]: u["count"] for u in escalation["status"]["containments"][0]["drift"]}

@@ -127,13 +127,13 @@ async def paused(scene: Place, name: str = "scorer") -> Object:
 
 
 async def given_back(scene: Place, name: str = "scorer") -> Object:
-    """What is on record about the ScaledObject, once it is given back."""
+    """What is on record about the ScaledObject, once it is restored."""
 
     async def check() -> Object | None:
         found = (await scene.escalations("scorer"))[0]["status"].get("companions", ())
         return next((b for b in found if b["name"] == name and b.get("resumedAt")), None)
 
-    return await scene.until(check, f"ScaledObject {name} to be given back")
+    return await scene.until(check, f"ScaledObject {name} to be restored")
 
 
 async def polls(scene: Place, name: str = "other") -> None:
@@ -168,8 +168,8 @@ async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: 
     [beside] = contained["companions"]
     assert (beside["kind"], beside["name"], beside["suspendedAt"] != "") == ("ScaledObject", "scorer", True)
     assert "value" not in beside
-    undone = [u["count"] for u in contained["containments"][0].get("drift", ())]
-    assert sum(undone) <= 1, "not more often than in the moment before it was paused"
+    reverted = [u["count"] for u in contained["containments"][0].get("drift", ())]
+    assert sum(reverted) <= 1, "not more often than in the moment before it was paused"
 
     await scene.resume(escalation)
     restored = (await scene.escalations("scorer"))[0]["status"]

@@ -1,7 +1,7 @@
 """KServe's kinds as targets, against the real API server.
 
 KServe's controllers do not run here. A stand-in does what they do: pods behind a Service with their labels, taken away
-once the annotation says so, and given back; and what they write into the status.
+once the annotation says so, and restored; and what they write into the status.
 """
 
 from __future__ import annotations

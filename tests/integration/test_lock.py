@@ -332,8 +332,8 @@ async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(h
 
         await held.until(free, "the lock to be off")
         escalation = await held.escalation_says("scorer", "ContainmentHolds", "True", "ContainmentReapplied")
-        [undone] = escalation["status"]["containments"][0]["drift"]
-        assert undone["count"] >= 1
+        [reverted] = escalation["status"]["containments"][0]["drift"]
+        assert reverted["count"] >= 1
     await held.escalation_says("scorer", "Locked", "True", "Locked")
     records = await held.verified((await held.escalations("scorer"))[0])
     events = [r["spec"]["event"] for r in records]

@@ -102,10 +102,10 @@ async def test_metrics_after_a_breach(world: World, start: Start) -> None:
     await contained_once(world, ["scorer"])
     await world.scale("scorer", 1)
 
-    async def undone() -> bool:
+    async def reverted() -> bool:
         return bool(condition((await world.escalations())[0], "ContainmentHolds")["reason"] == "ContainmentReapplied")
 
-    await world.until(undone, "the undoing to be put right")
+    await world.until(reverted, "the drift to be re-applied")
     await world.quiet()
     found = metrics(operator)
     assert value(found, "riskladder_leading") == 1

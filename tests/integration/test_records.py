@@ -221,8 +221,8 @@ def test_what_was_redacted_is_not_added_again(admin: Caller, operator_account: C
         answer = patch(officer(admin), namespace, record, operations)
         assert answer.code == 422, answer.message
         assert "never added or changed" in answer.message
-    undone = patch(officer(admin), namespace, record, [{"op": "remove", "path": "/spec/redactions"}])
-    assert undone.code == 422
+    reverted = patch(officer(admin), namespace, record, [{"op": "remove", "path": "/spec/redactions"}])
+    assert reverted.code == 422
     assert admin.request("GET", single(namespace, record)).body == stored
 
 
@@ -298,7 +298,7 @@ def test_largest_record_is_taken_and_redacted_as_a_whole(
 
 def test_event_with_a_series_is_taken(operator_account: Caller, namespace: str) -> None:
     about = ObjectReference("riskladder.dev/v1alpha1", "Escalation", namespace, "scorer-1", "uid")
-    texts = {"reason": "Notified", "key": "k", "note": "legal was told; security was told", "instance": "tests"}
+    texts = {"reason": "Notified", "key": "k", "note": "legal was notified; security was notified", "instance": "tests"}
     last = OPENED + timedelta(seconds=2)
     event = event_object(about, at=OPENED, warning=False, series=Series(2, last), **texts)
     answer = operator_account.request("POST", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", event)

@@ -30,7 +30,7 @@ from tests.integration.people import impersonated
 from tests.integration.world import World, condition, deployment, ladder, signal
 
 SECONDS = float(os.environ.get("RISKLADDER_SOAK_SECONDS", "55"))
-"""For how long the rivals pull: no less than 50, since the waits before ten undoings are put right take 46 alone."""
+"""For how long the rivals pull: no less than 50, since the waits before ten undoings are re-applied take 46 alone."""
 
 TARGETS = tuple(f"scorer-{letter}" for letter in "abcdefghij")
 RECREATED = TARGETS[-2:]
@@ -43,7 +43,7 @@ HPA = "kube-controller-manager"
 MASTERS = "system:masters"
 HELD = " is contained by Escalation scorer-"
 PATIENCE = 40.0
-"""Seconds to wait for the end: the operator waits up to 15 s before it puts right what was undone often."""
+"""Seconds to wait for the end: the operator waits up to 15 s before it re-applies what was reverted often."""
 
 
 # --- What is seen -----------------------------------------------------------------------------------------------------
@@ -446,11 +446,11 @@ async def test_without_a_lock_whatever_is_undone_is_contained_again(world: World
 
     for name, escalation in held.items():
         records = written[escalation["spec"]["target"]["uid"]]
-        undone = {u["fieldManager"]: u["count"] for u in escalation["status"]["containments"][0].get("drift") or ()}
+        reverted = {u["fieldManager"]: u["count"] for u in escalation["status"]["containments"][0].get("drift") or ()}
         acts = list(events(records, "ContainmentReapplied"))
-        assert set(undone) == {detail["fieldManager"] for detail in acts if "fieldManager" in detail}
+        assert set(reverted) == {detail["fieldManager"] for detail in acts if "fieldManager" in detail}
         uid = escalation["spec"]["target"]["uid"]
-        assert sum(undone.values()) == sum(int(d.get("times", "1")) for d in acts) + unrecorded(held, uid)
+        assert sum(reverted.values()) == sum(int(d.get("times", "1")) for d in acts) + unrecorded(held, uid)
         if name in RECREATED:
             continue
         assert len(shown[escalation["spec"]["target"]["uid"]][-1].ended_by) == 1, "the last one has been ended, too"
@@ -479,15 +479,15 @@ async def _fights_are_for_people(world: World) -> None:
 
 
 async def _each_alone(world: World, group: Sequence[Rival]) -> None:
-    """Every rival undoes the containment of a model of their own, and is named for it before all pull at once."""
+    """Every rival reverts the containment of a model of their own, and is named for it before all pull at once."""
 
     async def alone(rival: Rival, target: str) -> None:
         await rival.pull(target)
 
         async def is_named() -> bool:
             [escalation] = await world.escalations(target)
-            undone = escalation["status"]["containments"][0].get("drift") or ()
-            return [(u["fieldManager"], u["count"]) for u in undone] == [(rival.manager, 1)]
+            reverted = escalation["status"]["containments"][0].get("drift") or ()
+            return [(u["fieldManager"], u["count"]) for u in reverted] == [(rival.manager, 1)]
 
         await world.until(is_named, f"{rival.user} to be named as {rival.manager}")
 

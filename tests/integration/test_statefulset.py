@@ -1,4 +1,4 @@
-"""StatefulSets as targets, on a real control plane: stopped, rolled back, held, and given back as they were."""
+"""StatefulSets as targets, on a real control plane: stopped, rolled back, held, and restored as they were."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ async def test_story_from_the_first_reading_to_the_review(place: Place, operator
     stands = await place.escalation_says("scorer", "Acknowledged", "True")
     assert condition(stands, "Contained")["reason"] == "ContainmentNotRequired"
 
-    # A worse one: contained at once, and others are told on a new rung.
+    # A worse one: contained at once, and others are notified on a new rung.
     await place.apply(signal("fairness", "scorer", 0.27, model=MODEL))
     for role in ("legal", "executive"):
         said = (await place.received("Notified", role)).data

@@ -75,7 +75,7 @@ TIER_RULES = (
             put("tiers", 1, "decide", ABSENT), put("tiers", 1, "resume", ABSENT), put("tiers", 1, "acceptRisk", ABSENT)
         ),
         "spec.tiers[1].containment",
-        "containment needs resume or decide, otherwise nobody could bring the model back",
+        "containment needs resume or decide, otherwise nobody could restore the model",
     ),
     ladder(
         "accept_risk_without_decide",

@@ -31,7 +31,7 @@ from tests.unit.builders import LABELS, NAMESPACE, PROVED, Document, Scene, scal
 OWNER = "olga"
 """Owns the model."""
 RAISER = "rob"
-"""Raises signals by hand."""
+"""Raises signals manually."""
 PEOPLE = (OWNER, RAISER, "ann", "ben", "cat", "dan")
 VOTES = (DecisionAction.ACCEPT_RISK, DecisionAction.RESUME, DecisionAction.CLOSE)
 
@@ -60,7 +60,7 @@ class Story(Scene):
     def read(
         self, value: float, *, name: str = "monitor", drill: bool = False, manual: str = "", stop: str = ""
     ) -> None:
-        """A monitor reports, or a person raises it by hand."""
+        """A monitor reports, or a person raises it manually."""
         document = signal_document(at=self.now, source=name, manual=manual, **({} if manual else {"bias": value}))
         document |= {"model": {"name": "credit", "owners": [OWNER]}, "drill": drill}
         if manual:
@@ -367,7 +367,7 @@ class Story(Scene):
             self.run()
 
     def bring_to_an_end(self) -> None:
-        """People who are free to act can bring back the model and close what is open, whatever has happened."""
+        """People who are free to act can restore the model and close what is open, whatever has happened."""
         self.prove(60)
         self.suspend(False)
         self.wait(2)

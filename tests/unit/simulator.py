@@ -226,7 +226,7 @@ class Server:
         self.intended[name, action].add(intent["id"])
         self.acts[name, action] += 1
         limit = len(self.intended[name, action]) + self.disturbed
-        assert self.acts[name, action] <= limit, "invariant 3: contained twice, and nobody had undone it"
+        assert self.acts[name, action] <= limit, "invariant 3: contained twice, and nobody had reverted it"
 
     def _acted_for(self, hold: Document, action: str, after: Document) -> tuple[str, Document, Document]:
         """Escalation, intent and evidence of an act: the object carries the hold for the safest state, whoever acts."""

@@ -60,7 +60,7 @@ class AroundServer(Server):
         restore = (after.get("status", {}).get("containment") or {}).get("restore")
         if resource is not ESCALATIONS or restore is None or "replicas" in restore:
             super()._check(resource, before, after)
-        else:  # it was at zero, with pods that were ending: there is something around it to give back, and no replicas
+        else:  # it was at zero, with pods that were ending: there is something around it to restore, and no replicas
             assert restore["fields"]
         if resource is SERVICES and before is not None and before["spec"] != after["spec"]:
             text = after["metadata"].get("annotations", {}).get(ANNOTATION_CONTAINMENT)
@@ -68,7 +68,7 @@ class AroundServer(Server):
                 assert text, "invariant 2: an act that does not say why"
                 assert json.loads(text)["uid"] == after["metadata"]["uid"]
             else:
-                assert not text, "it was given back, and is still held"
+                assert not text, "it was restored, and is still held"
 
 
 class AroundWorld(World):
@@ -112,7 +112,7 @@ class AroundWorld(World):
             found = self.server.find(SERVICES, "scorer")
             if all(e["status"]["resume"].get("appliedAt") for e in ended):
                 assert found is not None
-                assert found["spec"]["selector"] == MODEL, "resumed, and never given back"
+                assert found["spec"]["selector"] == MODEL, "resumed, and never restored"
                 assert self.server.all(NETWORKPOLICIES) == [], "resumed, and still isolated"
 
     def _is_contained(self, escalation: Document, intent: Document, target: Document) -> None:

@@ -191,7 +191,7 @@ def test_json_output(tmp_path: Path) -> None:
         "namespace": "models",
         "name": "credit-scoring",
         "path": "spec",
-        "message": "nobody answers for the policy: a rung that stalls has no owner to be told",
+        "message": "nobody answers for the policy: a rung that stalls has no owner to be notified",
         "remedy": "add charter: {owner: …} with a stakeholder role",
         "rule": "no-charter",
     }

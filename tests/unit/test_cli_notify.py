@@ -162,7 +162,7 @@ async def test_secrets_are_in_no_outcome() -> None:
     ("role", "says"),
     [
         ("nobody", "the ladder has no role nobody; its roles: legal, deputy, operations and quiet"),
-        ("quiet", "role quiet has no channel: it is told through Events only"),
+        ("quiet", "role quiet has no channel: it is notified through Events only"),
     ],
 )
 def test_role_without_channels(role: str, says: str) -> None:

@@ -638,7 +638,7 @@ def test_what_is_as_safe_already_is_said_to_be() -> None:
     result = contained_result(already, order, 0.4)
     assert result.facts == {"contained": True, "seconds": 0.4, "escalation": NAME, "already": True, "intent": 1}
     assert "is contained already, by ScaleToZero intended" in result.sentence
-    undone = [condition("Contained", True, "x"), condition("ContainmentHolds", False, "Undone")]
-    assert order.proved(stopping({}, conditions=undone)) is None
+    reverted = [condition("Contained", True, "x"), condition("ContainmentHolds", False, "Undone")]
+    assert order.proved(stopping({}, conditions=reverted)) is None
     resumed = stopping({}, resume={"intent": 1, "at": at(5), "by": ["ann"]})
     assert order.proved(resumed) is None

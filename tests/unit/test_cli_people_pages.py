@@ -64,7 +64,7 @@ def test_status_is_one_line_each_and_what_is_due_first_comes_first() -> None:
     )
     assert [case.name for case in in_order([never, soon, late])] == ["late", "soon", "never"]
     assert lines(table([late, soon, never], "namespace models", NOW)) == [
-        "NAME TIER TARGET CONTAINED WHOSE MOVE DUE AGE",
+        "NAME TIER TARGET CONTAINED WAITING ON DUE AGE",
         "late high Deployment/credit-scorer yes executive, legal 8 min late 20 min",
         "soon moderate Deployment/credit-scorer no nobody in 40 min 20 min",
         "never high Deployment/credit-scorer in progress executive, legal - 20 min",
@@ -134,9 +134,9 @@ def test_page_says_everything() -> None:
         "Rung 1, tier high, since 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
         "Acknowledge by 2026-11-24 06:10:03 UTC (10 min late)",
         "Decide by 2026-11-24 07:00:03 UTC (in 40 min)",
-        "Whose move executive and legal (or deputy-counsel)",
-        "legal told over legal-pager, delivered 2026-11-24 06:00:04 UTC (20 min ago) (EscalationOpened)",
-        "security NOT told over soc-pager, failed 2026-11-24 06:00:04 UTC (20 min ago) after 5 attempts: HTTP 503 "
+        "Waiting on executive and legal (or deputy-counsel)",
+        "legal notified over legal-pager, delivered 2026-11-24 06:00:04 UTC (20 min ago) (EscalationOpened)",
+        "security NOT notified over soc-pager, failed 2026-11-24 06:00:04 UTC (20 min ago) after 5 attempts: HTTP 503 "
         "(EscalationOpened)",
         "executive on its way over exec-mail, queued 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
         "legal acknowledged by ann, 2026-11-24 06:04:03 UTC (16 min ago)",

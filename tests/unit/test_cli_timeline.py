@@ -255,7 +255,7 @@ def told_to(role: str, event: str = "Notified", attempts: str = "1", about: str 
         "role": role,
         "channel": "pager",
         "attempts": attempts,
-        "message": f"{role} was told over pager: {HEAD}",
+        "message": f"{role} was notified over pager: {HEAD}",
     }
     return later(event, f"told/1/{role}/told/pager", 1, **detail)
 
@@ -321,7 +321,7 @@ def particulars(told: Story, sequence: int) -> dict[str, str]:
 def test_story_of_people() -> None:
     told = story(chain(PEOPLE))
     assert told.closed == "2026-11-24T06:31:03.120417Z, Remediated"
-    assert told.contained == "no, Restored: brought back (as record 12 says)"
+    assert told.contained == "no, Restored: restored (as record 12 says)"
     assert (told.tier, told.drill, told.result) == ("high", False, None)
     assert particulars(told, 6) == {"why": "ann has a reason", "decision": "d-ann-acknowledge"}
     assert particulars(told, 7) == {"detail": "onTimeout Hold, tier high"}
@@ -343,10 +343,10 @@ def test_story_of_people() -> None:
 def test_words_of_a_message_are_told_once() -> None:
     told = story(chain(PEOPLE))
     first, second, last = (next(step for step in told.steps if step.sequence == number) for number in (4, 5, 17))
-    assert first.says == first.message == f"legal was told over pager: {HEAD}"
-    assert second.says == "model-risk was told over pager: the words of record 4"
+    assert first.says == first.message == f"legal was notified over pager: {HEAD}"
+    assert second.says == "model-risk was notified over pager: the words of record 4"
     assert second.message.endswith(HEAD)
-    assert last.says == "legal was told over pager: the words of record 4"
+    assert last.says == "legal was notified over pager: the words of record 4"
     assert [particulars(told, number) for number in (4, 5, 17)] == [
         {},
         {"about": "3 attempts"},

@@ -1,4 +1,4 @@
-"""Containments after they have been decided: undone, late, proved; and where a rollback goes to."""
+"""Containments after they have been decided: reverted, late, proved; and where a rollback goes to."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_undone_containment_is_done_again_and_names_who() -> None:
     for total in (1, 2):
         update = record_drift(scene.escalation, plan.stop.intent, "argocd", at(total))
         assert update is not None
-        assert [e.key for e in update.entries] == [f"undone/1/{total}"]
+        assert [e.key for e in update.entries] == [f"reverted/1/{total}"]
         assert update.entries[0].detail["fieldManager"] == "argocd"
         scene.escalations = [written(update)]
     assert scene.reason(HOLDS) == ("True", Reason.CONTAINMENT_REAPPLIED)
@@ -227,7 +227,7 @@ def test_rollback_goes_to(signals: Sequence[Signal], history: Sequence[int], ver
     [
         (workload(1, history=(1,)), "no earlier revision"),  # the first, or revisionHistoryLimit: 0
         (workload(2, history=(1, 2), paused=True), "paused"),
-        (workload(1, history=(1, 2)), "newer"),  # somebody had gone back by hand without a new number
+        (workload(1, history=(1, 2)), "newer"),  # somebody had gone back manually without a new number
         (workload(3, history=(1, 2)), "not yet recorded"),  # its ReplicaSet has not been made
         (workload(2, history=(2,), revisions=(*workload(2, history=(2,)).revisions, without_hash(1))), "no earlier"),
     ],
@@ -352,7 +352,7 @@ def test_lasting_fight_enters_the_next_rung_and_is_told_on_the_first_and_every_t
         assert update is not None
         scene.escalations = [written(update)]
         scene.run()
-        told.append(sum("undone-" in n.key for n in scene.escalation.status.notifications))
+        told.append(sum("reverted-" in n.key for n in scene.escalation.status.notifications))
     assert told[:9] == [1] * 9, "the first, and not each of those that follow"
     rung = scene.escalation.status.rung
     assert rung is not None

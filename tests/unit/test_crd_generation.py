@@ -60,11 +60,11 @@ def test_check_names_the_file_that_is_out_of_date(tmp_path: Path, capsys: pytest
     for part in ("crds/riskladder.dev_escalations.yaml", "manifests/base/rbac.yaml", "docs/reference/api.md"):
         stale = tmp_path / part
         generated = stale.read_text()
-        stale.write_text("# edited by hand\n")
+        stale.write_text("# edited manually\n")
         capsys.readouterr()
         assert generate(["--root", str(tmp_path), "--check"]) == 1
         assert capsys.readouterr().err == f"{stale}: out of date, run `make generate`\n"
-        assert stale.read_text() == "# edited by hand\n"
+        assert stale.read_text() == "# edited manually\n"
         stale.write_text(generated)
 
 

@@ -116,7 +116,7 @@ DENIED = (
     "'riskladder-lock' with binding 'riskladder-lock' denied request: "
 )
 REASON = "Deployment credit-scorer cannot have more than 0 replicas, and 3 are asked for: it is held by Escalation x"
-ADVICE = "It is brought back by a decision: kubectl riskladder show x -n models says whose it is"
+ADVICE = "It is restored by a decision: kubectl riskladder show x -n models says whose it is"
 
 
 class Cluster:

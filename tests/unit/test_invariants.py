@@ -170,7 +170,7 @@ BY_HAND: list[Step] = [
     ("deliver", 0),
 ]
 ENDED: list[Step] = [*RESUMED[:-1], ("keep_up", 0), ("agree", "Close", {"resolution": "Remediated"}), ("deliver", 0)]
-DECISIONS: dict[str, list[Step]] = {"resumed": RESUMED, "by hand": BY_HAND, "ended": ENDED}
+DECISIONS: dict[str, list[Step]] = {"resumed": RESUMED, "manually": BY_HAND, "ended": ENDED}
 MOST_DECIDED = 30
 """Requests of one operator that judges, records, answers and carries out what was decided, roughly."""
 
@@ -179,7 +179,7 @@ MOST_DECIDED = 30
     ("policy", "story", "fault"),
     list(itertools.product(POLICIES, DECISIONS, FAULT))
     if THOROUGH
-    else [("zero", "resumed", "killed after"), ("zero", "by hand", "killed before")],
+    else [("zero", "resumed", "killed after"), ("zero", "manually", "killed before")],
 )
 def test_fault_at_every_request_while_people_decide(policy: str, story: str, fault: str) -> None:
     """The other operator takes over from whatever the first has left behind."""
@@ -187,8 +187,8 @@ def test_fault_at_every_request_while_people_decide(policy: str, story: str, fau
         steps: list[Step] = [*DECISIONS[story], ("operate", 0, requests, fault), ("keep_up", 1)]
         world = simulate(policy, steps, breached=False)
         if story == "resumed" and policy == "zero":
-            assert world.target()["spec"]["replicas"] == 3, f"not brought back, after {requests} requests"
-        if story == "by hand" and policy == "zero":
+            assert world.target()["spec"]["replicas"] == 3, f"not restored, after {requests} requests"
+        if story == "manually" and policy == "zero":
             assert world.target()["spec"]["replicas"] == 0, f"not contained, after {requests} requests"
 
 

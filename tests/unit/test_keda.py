@@ -1,4 +1,4 @@
-"""ScaledObjects beside a model: whose they are, paused at zero, and given back as they were."""
+"""ScaledObjects beside a model: whose they are, paused at zero, and restored as they were."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_missing_permissions_are_named_and_warned_of_again_only_when_others_are_
 
 
 def test_other_permissions_missing_are_another_warning() -> None:
-    """Events are told apart by their key: as many permissions as before, but not the same ones."""
+    """Events are distinguished by their key: as many permissions as before, but not the same ones."""
     first, _ = updated(ladder(), missing=("create events",))
     second, _ = updated(ladder(), first.status, missing=("patch deployments",))
     assert len({entry.key for entry in (*first.entries, *second.entries)}) == 2

@@ -1,4 +1,4 @@
-"""People: who is told and when, what a missed deadline does, what counts as a decision, and how it all ends."""
+"""People: who is notified and when, what a missed deadline does, what counts as a decision, and how it all ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People under any ladder and any order of events: nobody is told twice, nothing counts twice, nothing ends nowhere."""
+"""People under any ladder and order of events: nobody is notified twice, nothing counts twice or ends nowhere."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_who_is_due_after_people_have_decided_hears_nothing_of_an_old_undoing() 
     found = story(HIGH)
     found.rival(3)
     found.run()
-    assert "1/risk/undone-1-1/chat" in found.pending()
+    assert "1/risk/reverted-1-1/chat" in found.pending()
     found.decide("AcceptRisk", "risk", by="ann", until="2026-12-01T00:00:00Z")
     later(found, 121)
     assert not [key for key in found.pending() if key.startswith("1/legal/")]

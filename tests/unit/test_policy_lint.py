@@ -74,7 +74,7 @@ CASES: list[tuple[str, str, str, Change]] = [
     (
         "stakeholder-without-channel",
         "spec.stakeholders[5]",
-        "role security is told through Events only",
+        "role security is notified through Events only",
         lambda s: (s["stakeholders"][5].pop("notify"), s["channels"].pop(2)),
     ),
     (
@@ -101,18 +101,18 @@ CASES: list[tuple[str, str, str, Change]] = [
         "until 3 readings in a row",
         lambda s: s["tiers"][1]["triggers"][0].update(readings=3),
     ),
-    ("nobody-notified", "spec.tiers[1]", "contained and nobody is told", lambda s: unnotify(s, 1)),
-    ("nobody-notified", "spec.tiers[0]", "tier moderate: nobody is told", lambda s: unnotify(s, 0)),
+    ("nobody-notified", "spec.tiers[1]", "contained and nobody is notified", lambda s: unnotify(s, 1)),
+    ("nobody-notified", "spec.tiers[0]", "tier moderate: nobody is notified", lambda s: unnotify(s, 0)),
     (
         "decider-not-told",
         "spec.tiers[0].decide.quorum[1]",
-        "role legal has to decide and is not told",
+        "role legal has to decide and is not notified",
         lambda s: s["tiers"][0]["decide"]["quorum"].append({"role": "legal"}),
     ),
     (
         "decider-told-too-late",
         "spec.tiers[1].notify[2].after",
-        "role executive is told after 1h and has to decide within 1h",
+        "role executive is notified after 1h and has to decide within 1h",
         lambda s: s["tiers"][1]["notify"][2].update(after="1h"),
     ),
     (
@@ -167,7 +167,7 @@ CASES: list[tuple[str, str, str, Change]] = [
 
 
 def unnotify(spec: Document, tier: int) -> None:
-    """Nobody is told, while the roles stay in use elsewhere."""
+    """Nobody is notified, while the roles stay in use elsewhere."""
     other = spec["tiers"][1 - tier]["notify"]
     known = {entry["role"] for entry in other}
     other += [entry for entry in spec["tiers"][tier].pop("notify") if entry["role"] not in known]

@@ -1,4 +1,4 @@
-"""RayClusters and RayServices: what is read, switched, proved and given back."""
+"""RayClusters and RayServices: what is read, switched, proved and restored."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_rule_added_meanwhile_is_not_in_place_and_is_put_right() -> None:
     assert prove(scorer(put_right), through).applied
 
 
-# --- Divert, then give back -------------------------------------------------------------------------------------------
+# --- Divert, then restore -------------------------------------------------------------------------------------------
 
 
 words = st.text("abcdef", min_size=1, max_size=4)

@@ -94,7 +94,7 @@ async def test_message_on_record_of_a_killed_operator_is_recorded_once() -> None
     assert after.ledger is not None
     assert after.ledger.hash == list(shelf.records.values())[-1]["spec"]["hash"]
 
-    # What it is told meanwhile once more is no news.
+    # What it is notified meanwhile once more is no news.
     found.escalations[:] = [replace(escalation, status=after)]
     before = len(found.entries)
     found.deliveries[(escalation.uid, key)] = Delivery(1, NOW)
@@ -230,12 +230,12 @@ async def test_what_happened_several_times_in_a_pass_is_one_event_with_a_series(
     escalation = opened()
     shelf = shelf_with(escalation)
     told = [
-        Entry(Reason.NOTIFIED, f"told/{role}", NOW + timedelta(seconds=number), f"{role} was told")
+        Entry(Reason.NOTIFIED, f"told/{role}", NOW + timedelta(seconds=number), f"{role} was notified")
         for number, role in enumerate(("legal", "security", "executive"))
     ]
     await writer_of(shelf).entries(escalation, (*told, SEEN))
     gathered, single = shelf.notes
-    assert gathered["note"] == "legal was told; security was told; executive was told"
+    assert gathered["note"] == "legal was notified; security was notified; executive was notified"
     assert gathered["eventTime"] == "2026-11-24T12:00:00.000000Z"
     assert gathered["series"] == {"count": 3, "lastObservedTime": "2026-11-24T12:00:02.000000Z"}
     assert "series" not in single

@@ -57,7 +57,7 @@ def carried(found: Scene) -> tuple[str, str]:
 
 
 def resume(found: Scene, name: str, minutes: float) -> None:
-    """The people of a ladder bring the model back."""
+    """The people of a ladder restore the model."""
     found.now = at(minutes)
     role = {"credit": "legal", "privacy": "dpo"}[name]
     found.decide("Resume", role, on=found.under(name).name)

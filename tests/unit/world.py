@@ -57,7 +57,7 @@ def both(spec: Document) -> None:
 
 
 def with_people(spec: Document) -> None:
-    """Two have to agree to bring the model back; the risk may be accepted."""
+    """Two have to agree to restore the model; the risk may be accepted."""
     for tier in spec["tiers"]:
         tier |= {"resume": {"quorum": [{"role": "legal"}, {"role": "model-risk"}]}, "acceptRisk": {"atMost": "2h"}}
 
@@ -436,7 +436,7 @@ def simulate(policy: str, steps: Sequence[Step], *, breached: bool, stands: bool
         world.settle()
         world.check(breached=breached or stands)
         before = world.server.revision
-        for operator in world.operators:  # everything is told once more
+        for operator in world.operators:  # everything is notified once more
             operator.deliver(*CACHED)
             operator.finish()
         assert world.server.revision == before, "invariant 9: a write, and nothing has changed"

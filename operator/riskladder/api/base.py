@@ -95,7 +95,7 @@ class SchemaExtension:
 
 
 def ListMap(*keys: str) -> SchemaExtension:  # noqa: N802 - reads as a type in annotations
-    """A list whose items are told apart by `keys` (their API names): server-side apply merges it item by item."""
+    """A list whose items are distinguished by `keys` (their API names): server-side apply merges it item by item."""
     return SchemaExtension(((LIST_TYPE, "map"), (LIST_MAP_KEYS, keys)))
 
 

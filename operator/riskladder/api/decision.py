@@ -92,7 +92,7 @@ class EscalationDecisionSpec(Model):
         description="What is decided. Acknowledge: seen, I take it; reminders to the role stop. Comment: adds to the "
         "record. Contain: the model is taken to a safe state now, whatever the tier says. Escalate: a higher tier is "
         "entered. Object: AcceptRisk and Resume are blocked on this rung. AcceptRisk: quiet until a date; what is "
-        "contained stays so. Resume: the model is brought back. Close: it is over. Review: what was learnt, after the "
+        "contained stays so. Resume: the model is restored. Close: it is over. Review: what was learnt, after the "
         "close."
     )
     role: DnsLabel = Field(

@@ -284,7 +284,7 @@ class Notification(Model):
     )
     rung: Annotated[int, Field(ge=1)] = Field(1, description="The rung it belongs to, by number.")
     tier: DnsLabel = Field(description="The tier of that rung.")
-    role: DnsLabel = Field(description="Who is told.")
+    role: DnsLabel = Field(description="Who is notified.")
     channel: DnsLabel = Field(description="Over which channel; `events` where the role has none: an Event only.")
     about: ReasonWord = Field(description="What it is about, one word, the same as the reason of its record.")
     message: Clipped = Field("", description="What happened, in one line.")
@@ -372,7 +372,7 @@ class ContainmentStatus(Model):
 
 
 class ResumeStatus(Model):
-    """The model is brought back, by a counted decision."""
+    """The model is restored, by a counted decision."""
 
     intent: Annotated[int, Field(ge=1)] = Field(description="The containment that is ended, by the id of its intent.")
     at: Timestamp = Field(description="When the quorum was met; readings observed earlier no longer contain.")
@@ -389,7 +389,7 @@ class ResumeStatus(Model):
     applied_at: Timestamp | None = Field(None, description="When all of what was there had been restored.")
     watch_until: Timestamp | None = Field(None, description="Until when the model is watched, after the last step.")
     left: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=16), AtomicList()] = Field(
-        (), description="What was not given back, since somebody had changed it while the model was contained."
+        (), description="What was not restored, since somebody had changed it while the model was contained."
     )
 
 

@@ -34,7 +34,7 @@ class ContainmentIndexSpec(Model):
     targets: Annotated[dict[str, IndexedTarget], Field(max_length=MAX_INDEXED)] = Field(
         default_factory=dict,
         description="By resource, group and name, for example deployments.apps/credit-scorer. Beyond the limit, those "
-        "that come first; what is done to others is put right.",
+        "that come first; what is done to others is re-applied.",
         json_schema_extra={"default": {}},
     )
 

@@ -56,7 +56,7 @@ LADDER = Kind(
     name="EscalationLadder",
     plural="escalationladders",
     short_names=("ladder", "ladders"),
-    description="A model-risk policy: which readings put a model in which tier, who is told and decides by when, and "
+    description="A model-risk policy: which readings put a model in which tier, who is notified, decides by when, and "
     "what happens to the running model meanwhile. It acts in its own namespace only.",
     spec=EscalationLadderSpec,
     status=EscalationLadderStatus,

@@ -120,7 +120,7 @@ class Charter(Model):
     """Who answers for the ladder, for what, and how it is kept current."""
 
     owner: DnsLabel = Field(
-        description="The stakeholder role that answers for the policy: it is told when nobody acted in time and the "
+        description="The stakeholder role that answers for the policy: notified when nobody acted in time and the "
         "tier is not left for the next one, and it reviews."
     )
     scope: Text = Field("", description="What the policy covers, for readers.")
@@ -165,13 +165,13 @@ class Governs(Model):
 
 
 class Stakeholder(Model):
-    """A role that is told, asked, or both. Who holds it is RBAC; how it is reached is here."""
+    """A role that is notified, asked, or both. Who holds it is RBAC; how it is reached is here."""
 
     role: DnsLabel = Field(description="Name of the role, for example legal.")
     notify: Annotated[tuple[DnsLabel, ...], Field(max_length=8), ListSet()] = Field(
         (),
-        description="Channels of this ladder that reach it; all are used at once. None: it is told through Events "
-        "only. Where none works, its alternates are told.",
+        description="Channels of this ladder that reach it; all are used at once. None: it is notified through Events "
+        "only. Where none works, its alternates are notified.",
     )
     alternates: Annotated[tuple[DnsLabel, ...], Field(max_length=8), ListSet()] = Field(
         (),
@@ -210,7 +210,7 @@ class Indicator(Model):
     rules: ClassVar[tuple[Rule, ...]] = ladder_rules.INDICATOR
 
     name: IndicatorName = Field(description="Its name, exactly as the monitors write it.")
-    description: Text = Field("", description="What it measures and in what unit, for those who are told.")
+    description: Text = Field("", description="What it measures and in what unit, for those who are notified.")
     stale_after: PositiveDuration | None = Field(
         None,
         description="Silence longer than this, counted from the last observedAt, makes it stale (condition "
@@ -227,7 +227,7 @@ class Indicator(Model):
 
 
 class EscalationLadderSpec(Model):
-    """The policy: what is measured, who is told, who decides by when, and what happens to the model meanwhile."""
+    """The policy: what is measured, who is notified, who decides by when, and what happens to the model meanwhile."""
 
     rules: ClassVar[tuple[Rule, ...]] = ladder_rules.LADDER
 

@@ -38,9 +38,9 @@ class ConditionType(StrEnum):
     DECIDED = "Decided"
     """Escalation: the rung's quorum has decided."""
     CONTAINMENT_HOLDS = "ContainmentHolds"
-    """Escalation: nobody has undone the containment."""
+    """Escalation: nobody has reverted the containment."""
     LOCKED = "Locked"
-    """Escalation: admission refuses to undo the containment, to everybody but the operator."""
+    """Escalation: admission refuses to revert the containment, to everybody but the operator."""
     STALLED = "Stalled"
     """Escalation: a deadline has passed without the act it asked for."""
     CLOSED = "Closed"
@@ -132,7 +132,7 @@ class Reason(StrEnum):
     TARGET_DELETED = "TargetDeleted"
     TARGET_RECREATED = "TargetRecreated"
 
-    # People are told, and time passes.
+    # People are notified, and time passes.
     NOTIFIED = "Notified"
     REMINDED = "Reminded"
     ALTERNATES_NOTIFIED = "AlternatesNotified"

@@ -77,7 +77,9 @@ class Manual(Model):
     """A person's judgement in place of a reading."""
 
     tier: DnsLabel = Field(description="The tier to put the model in. Needs the verb raise on a stakeholder role.")
-    rationale: Annotated[str, Field(min_length=1, max_length=4096)] = Field(description="Why, for those who are told.")
+    rationale: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+        description="Why, for those who are notified."
+    )
     role: DnsLabel | None = Field(
         None,
         description="The stakeholder role in which it is raised: needs the verb raise on the virtual resource "
@@ -133,7 +135,7 @@ class Observed(Model):
     received_at: Timestamp | None = Field(
         None,
         description="When it was received, where observedAt was ahead of that: it counts as observed then, so that a "
-        "monitor whose clock is ahead outranks no later reading and undoes no Resume.",
+        "monitor whose clock is ahead outranks no later reading and reverts no Resume.",
     )
 
     @property

@@ -107,7 +107,7 @@ TIER = (
     ),
     Rule(
         "!has(self.containment) || has(self.resume) || has(self.decide)",
-        "containment needs resume or decide, otherwise nobody could bring the model back",
+        "containment needs resume or decide, otherwise nobody could restore the model",
         field_path=".containment",
     ),
     Rule(

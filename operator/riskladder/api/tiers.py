@@ -1,4 +1,4 @@
-"""A tier of an escalation ladder: when it is entered, who is told, who decides by when, and what happens meanwhile.
+"""A tier of an escalation ladder: when it is entered, who is notified, who decides by when, and what happens meanwhile.
 
 Shared by the ladder, which declares tiers, and by an open escalation, which pins the ones it was opened under.
 """
@@ -124,12 +124,12 @@ class Acknowledge(Model):
 
     within: PositiveDuration = Field(
         description="Time from entering the tier to the first answer of any role. A role that has not answered so "
-        "long after it was told: its alternates are told. Nobody at all: onTimeout applies; where alternates were "
+        "long after it was notified: its alternates are. Nobody at all: onTimeout applies; where alternates were "
         "told, after the same time once more."
     )
     remind_every: PositiveDuration | None = Field(
         None,
-        description="How often to remind each role that was told, until it or an alternate has answered; no longer "
+        description="How often to remind each role that was notified, until it or an alternate has answered; no longer "
         "than within, and no shorter than 10s. Default: no reminders.",
     )
 
@@ -235,10 +235,10 @@ class Containment(Model):
     )
     lock: bool = Field(
         True,
-        description="Admission refuses to undo the containment (raising replicas, changing what is served, or where "
+        description="Admission refuses to revert the containment (raising replicas, changing what is served, or where "
         "traffic was sent), also to "
         "administrators and autoscalers, until a counted decision (Resume or Close). Default true. False, also where "
-        "the ladder is changed to it later: undoing it is only recorded, and put back.",
+        "the ladder is changed to it later: reverting it is only recorded, and put back.",
     )
     within: PositiveDuration = Field(
         Duration("2m"),
@@ -310,10 +310,10 @@ class Tier(Model):
         (), description="Any of them breaches the tier. None: only a stale indicator or a person raises it."
     )
     notify: Annotated[tuple[Notify, ...], Field(max_length=MAX_NOTIFY), ListMap("role")] = Field(
-        (), description="Who is told, in what order."
+        (), description="Who is notified, in what order."
     )
     remedies: Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(max_length=16), ListSet()] = Field(
-        (), description="What to try, proposed to those who are told."
+        (), description="What to try, proposed to those who are notified."
     )
     acknowledge: Acknowledge | None = Field(
         None, description="By when somebody must have answered. Default: nobody need."
@@ -323,8 +323,8 @@ class Tier(Model):
         TimeoutAction.HOLD,
         description="What a missed deadline (acknowledge or decide) does, once each time the tier is entered. "
         "Escalate: the next tier is entered; in the highest one as Hold. Contain: the containment of this tier is "
-        "carried out, and the charter's owner is told. Hold (default): the model is left as it is, and the charter's "
-        "owner is told.",
+        "carried out; the charter's owner is notified. Hold (default): the model is left as it is, and the charter's "
+        "owner is notified.",
     )
     closes_when: ClosesWhen | None = Field(
         None, description="When the escalation closes by itself. Default: only people close it."

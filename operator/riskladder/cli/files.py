@@ -78,7 +78,7 @@ def expand(source: str) -> list[str]:
 def read(source: str) -> list[Document]:
     """All objects of a file, with Lists taken apart; ``-`` is standard input.
 
-    YAML of one or many documents, JSON, concatenated JSON and JSON lines are told apart by looking.
+    YAML of one or many documents, JSON, concatenated JSON and JSON lines are distinguished by looking.
 
     Raises:
         Unreadable: It is missing, not text, neither YAML nor JSON, or holds what no cluster could.

@@ -151,7 +151,7 @@ def trials(ladder: EscalationLadderSpec, role: str | None) -> list[Trial] | str:
     chosen = [c for c in ladder.channels if role is None or role in reached[c.name]]
     if not chosen:
         who = f"role {role}" if role else "the ladder"
-        return f"{who} has no channel: it is told through Events only"
+        return f"{who} has no channel: it is notified through Events only"
     return [Trial(tuple(reached[c.name]) if role is None else (role,), c) for c in chosen]
 
 

@@ -1,4 +1,4 @@
-"""An escalation's story, told from its records alone where nothing else is left. Pure: no I/O, no clock."""
+"""An escalation's story, distinguished from its records alone where nothing else is left. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _CONTAINMENT: Mapping[str, str] = {
     Reason.CONTAINMENT_APPLIED: "applied, not proved yet",
     Reason.CONTAINMENT_LATE: "not proved in time",
     Reason.CONTAINMENT_INEFFECTIVE: "did not help",
-    Reason.CONTAINMENT_REAPPLIED: "undone by somebody and put back",
+    Reason.CONTAINMENT_REAPPLIED: "reverted by somebody and put back",
     Reason.TARGET_DELETED: "the target was deleted",
-    Reason.RESUMED: "people have agreed to bring it back",
-    Reason.RESTORED: "brought back",
+    Reason.RESUMED: "people have agreed to restore it",
+    Reason.RESTORED: "restored",
     Reason.REHEARSED: "a drill touches nothing",
     **dict.fromkeys(_PROOFS, "proved"),
 }
@@ -113,7 +113,7 @@ class DrillResult:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything that a reader is told."""
+    """Everything that a reader is notified."""
 
     key: ChainKey
     chain: ChainResult
@@ -211,10 +211,10 @@ def _says(detail: Mapping[str, str], before: Sequence[Step]) -> str:
 
 
 def _told(detail: Mapping[str, str]) -> str:
-    """The words of a notification that arrived, behind who was told over which channel."""
+    """The words of a notification that arrived, behind who was notified over which channel."""
     if "notification" not in detail:
         return ""
-    head = f"{detail.get('role')} was told over {detail.get('channel')}: "
+    head = f"{detail.get('role')} was notified over {detail.get('channel')}: "
     message = detail.get(MESSAGE, "")
     return message.removeprefix(head) if message.startswith(head) else ""
 

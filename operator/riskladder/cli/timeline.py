@@ -40,7 +40,7 @@ _STYLES: Mapping[str, str] = {
 _BAD = ("never answered", "failed")
 
 BROKEN = 1
-"""Exit code where the chain is broken: the story is told all the same, and marked."""
+"""Exit code where the chain is broken: the story is notified all the same, and marked."""
 
 
 class Format(StrEnum):
@@ -70,7 +70,7 @@ def timeline(
     Times are UTC; those with a sign are relative to the opening.
 
     The chain is verified first. Exit code 0: it is intact; 1: it is broken (the
-    story is told all the same, and marked); 2: there is nothing to tell.
+    story is notified all the same, and marked); 2: there is nothing to tell.
     """
     try:
         export = source.from_cluster(kubeconfig, namespace) if file is None else source.from_file(file, namespace)

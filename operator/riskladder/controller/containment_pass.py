@@ -118,5 +118,5 @@ class ContainmentPass:
             escalation=stop.escalation,
             action=str(stop.action),
             again=stop.again,
-            undone_by=stop.reverted_by or None,
+            reverted_by=stop.reverted_by or None,
         )

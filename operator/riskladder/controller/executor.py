@@ -1,7 +1,7 @@
 """Carries out the effects of plans: the one place that writes on targets, on their traffic and on companion workloads.
 
 Every write is a compare-and-swap on what was seen, so that doing it twice or late does no harm. What comes back is fed
-to the caches. A refusal is told from staleness by the patch itself.
+to the caches. A refusal is distinguished from staleness by the patch itself.
 """
 
 from __future__ import annotations

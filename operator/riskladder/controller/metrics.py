@@ -55,7 +55,7 @@ class Metrics:
         self.leading = Gauge("riskladder_leading", "1 while this replica leads.", registry=self.registry)
         self.drift = Counter(
             "riskladder_containment_reverted_total",
-            "Containments that somebody undid and that were put right.",
+            "Containments that somebody reverted and that were re-applied.",
             ["field_manager"],
             registry=self.registry,
         )

@@ -41,7 +41,7 @@ CRD_RETRY = 2.0
 """Seconds between looks for missing CustomResourceDefinitions."""
 
 RESYNC_EVERY = 600.0
-"""Seconds between comparisons of the caches with fresh lists: what a lost event left behind is put right then."""
+"""Seconds between comparisons of the caches with fresh lists: what a lost event left behind is re-applied then."""
 
 FIRST_RESYNC = 15.0
 """Seconds after the start at which that is done first: Kopf lists later than the caches are filled."""

@@ -25,7 +25,7 @@ SAME = (
 
 POLICY = """\
 # The containment lock: what the operator has taken to a safe state stays there until people decide, whoever pulls at
-# it. Two policies, since two kinds of requests have to be told:
+# it. Two policies, since two kinds of requests have to be notified:
 #
 # riskladder-lock holds objects. What a containment has changed carries the label riskladder.dev/contained-by, which the
 # operator sets in the very write that contains. Admission asks this policy about nothing else, so that it costs no
@@ -46,7 +46,7 @@ POLICY = """\
 # riskladder-lock-names holds names: a request to create a workload, and one to change /scale, carry no label, and what
 # has just been created carries none yet. It looks at nothing but what raises something, goes by the ContainmentIndex
 # of the namespace, which the operator writes within a second, and fails open: until then, and where it cannot be
-# evaluated, what gets through is seen by the operator, put right at once, and laid on record with the name of who did
+# evaluated, what gets through is seen by the operator, re-applied at once, and recorded with the name of who did
 # it. Under ScaleToZero a workload of a contained name can only be created stopped, under Rollback not at all. It holds
 # the ReplicaSets of a contained Deployment as well, which run the model without it once they are released: they are
 # told by their name, <deployment>-<pod-template-hash>. Under ScaleToZero nobody raises any of them, under Rollback
@@ -56,7 +56,7 @@ POLICY = """\
 # everything else about the workload are not its business.
 #
 # Break glass: `kubectl delete validatingadmissionpolicybinding riskladder-lock riskladder-lock-names`. The operator
-# still contains again what is undone; to stop that, too, suspend the ladder (spec.suspended: true). It notes on every
+# still contains again what is reverted; to stop that, too, suspend the ladder (spec.suspended: true). It notes on every
 # locked escalation that the lock is off (condition Locked, an Event and a record), and when it is back. More in
 # kustomization.yaml.
 apiVersion: admissionregistration.k8s.io/v1
@@ -128,7 +128,7 @@ spec:
     expression: >-
       ' is contained by Escalation ' + oldObject.metadata.?labels[?'riskladder.dev/contained-by'].orValue('')
       + (variables.before.contains('"tier":"') ? ' (tier ' + variables.before.split('"tier":"')[1].split('"')[0] + ')'
-      : '') + '. It is brought back by a decision: kubectl riskladder show '
+      : '') + '. It is restored by a decision: kubectl riskladder show '
       + oldObject.metadata.?labels[?'riskladder.dev/contained-by'].orValue('') + ' -n ' + request.namespace
       + ' says whose it is'
   validations:
@@ -228,7 +228,7 @@ spec:
   - name: advice
     expression: >-
       ' is contained by Escalation ' + variables.held.value().escalation + ' (tier ' + variables.held.value().tier
-      + '). It is brought back by a decision: kubectl riskladder show ' + variables.held.value().escalation + ' -n '
+      + '). It is restored by a decision: kubectl riskladder show ' + variables.held.value().escalation + ' -n '
       + request.namespace + ' says whose it is'
   validations:
   - expression: (variables.action != 'ScaleToZero' || variables.level == 0) && !variables.isQuarantined

@@ -1,6 +1,6 @@
 """The operator's RBAC objects, generated from its table of grants.
 
-Written by hand, a role grows apart from what the code asks for: too little and it fails at night, too much and nobody
+Written manually, a role grows apart from what the code asks for: too little and it fails at night, too much and nobody
 can say why. The reason of each grant goes into the file as a comment, where a reviewer of the manifests sees it.
 """
 

@@ -124,7 +124,7 @@ def _rehearsed(draft: Draft) -> None:
 
 
 def result(draft: Draft) -> dict[str, str]:
-    """Who was told, who answered after how long, and what failed: the particulars of the drill's last record."""
+    """Who was notified, who answered after how long, and what failed: the particulars of the drill's last record."""
     told: dict[str, datetime] = {}
     failed: set[str] = set()
     for n in draft.notifications.values():

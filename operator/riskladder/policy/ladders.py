@@ -121,7 +121,7 @@ def _clock(conditions: Conditions, entries: list[Entry], ladder: Ladder, clock_e
 
 
 def _warning(reason: Reason, ladder: Ladder, message: str, now: datetime) -> Entry:
-    """An Event on the ladder, once for each message; what comes back after it was gone is told again."""
+    """An Event on the ladder, once for each message; what comes back after it was gone is notified again."""
     digest = hashlib.sha256(f"{message}/{now:%Y-%m-%dT%H}".encode()).hexdigest()[:12]
     return Entry(reason, f"{ladder.generation}/{reason}/{digest}", now, message, on=(), warning=True, recorded=False)
 

@@ -184,7 +184,7 @@ class Entry:
 
     event: Reason
     key: str
-    """Identifies the act within its escalation, so that writing it twice can be told from it happening twice."""
+    """Identifies the act within its escalation: writing it twice is distinguished from it happening twice."""
     at: datetime
     message: str
     detail: Mapping[str, str] = field(default_factory=dict)

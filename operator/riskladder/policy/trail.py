@@ -157,7 +157,7 @@ def _cause(draft: Draft) -> str:
     if silence:
         return f"{silence} (signal {signal.name})"
     if signal.manual is not None:
-        return f"raised by hand in signal {signal.name}"
+        return f"raised manually in signal {signal.name}"
     values = ", ".join(f"{r.indicator}={r.value:g}" for r in signal.readings)
     return f"signal {signal.name} reads {values}" if values else f"signal {signal.name}"
 

@@ -91,7 +91,7 @@ class Workload:
     fallback: str = ""
     """Hash of the stable revision, while another one is rolled out step by step."""
     told: frozenset[str] = frozenset()
-    """What its controller has been told in the status, by people or by the operator: to abort an update, say."""
+    """What its controller has been notified in the status, by people or by the operator: to abort an update, say."""
     replicas_set_by: str = ""
     """Field manager that last wrote the replicas, from managedFields."""
     template_set_by: str = ""
@@ -181,7 +181,7 @@ class Runtime(Protocol):
 
     @property
     def by_labels(self) -> bool:
-        """Whether its pods are told by their labels (``Workload.pod_labels``), not by who controls them."""
+        """Whether its pods are identified by their labels (``Workload.pod_labels``), not by who controls them."""
 
     @property
     def permissions(self) -> tuple[Grant, ...]:
@@ -217,7 +217,7 @@ class Runtime(Protocol):
         """What ``stop`` does, for people: for example ``scale from 3 to 0``."""
 
     def restore(self, workload: Workload, replicas: int, fields: Mapping[str, str | None]) -> Write:
-        """Give back what a stop took away, if nobody has asked for anything else meanwhile.
+        """Restore what a stop took away, if nobody has asked for anything else meanwhile.
 
         Args:
             workload: As it was seen.

@@ -86,7 +86,7 @@ def contain(
     """The stop button: take the model to a safe state now, and say how long it took.
 
     For an open escalation this is a decision. For a workload, such as deployment/NAME, it is the same
-    if the workload has one; else a signal is raised by hand, which opens one.
+    if the workload has one; else a signal is raised manually, which opens one.
 
     \b
     kubectl riskladder contain deployment/credit-scorer -m "It rejects everybody over 60"

@@ -107,7 +107,7 @@ def escalate(
         str | None, typer.Option(help="The tier to enter. Default: the next higher one.", show_default=False)
     ] = None,
 ) -> None:
-    """Raise it to a higher tier: other people are told, and what that tier demands is done.
+    """Raise it to a higher tier: other people are notified, and what that tier demands is done.
 
     \b
     kubectl riskladder escalate credit-scorer-3f9a1c2b -m "Complaints from customers"
@@ -159,7 +159,7 @@ def accept_risk(
     role: Role = None,
     rationale: Rationale = None,
 ) -> None:
-    """Agree that the risk is accepted for a time. It then comes back; a worse tier brings it back at once.
+    """Agree that the risk is accepted for a time. It then comes back; a worse tier restores it at once.
 
     \b
     kubectl riskladder accept-risk credit-scorer-3f9a1c2b --until 14d -m "Retrained model ships on the 8th"
@@ -169,7 +169,7 @@ def accept_risk(
 
 @sends
 def resume(name: Name, how: How, role: Role = None, rationale: Rationale = None) -> None:
-    """Agree that a contained model is brought back.
+    """Agree that a contained model is restored.
 
     \b
     kubectl riskladder resume credit-scorer-3f9a1c2b -m "Fixed and verified on last week's data"

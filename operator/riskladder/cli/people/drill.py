@@ -52,7 +52,7 @@ def drill(
         ),
     ] = None,
 ) -> None:
-    """Exercise a ladder: people are told and decide as in earnest, marked as a drill; the model is not touched.
+    """Exercise a ladder: people are notified and decide as in earnest, marked as a drill; the model is not touched.
 
     \b
     kubectl riskladder drill credit-scoring --target deployment/credit-scorer -m "Quarterly exercise"
@@ -76,7 +76,7 @@ def drill(
             how,
             Foresight(
                 f"A drill of ladder {chosen.name} in tier {entered.name} begins for {ref.kind}/{ref.name}: {told} will "
-                f"be told, marked as a drill, and the model is not touched. It ends by itself after "
+                f"be notified, marked as a drill, and the model is not touched. It ends by itself after "
                 f"{chosen.spec.drill_within}."
             ),
         )

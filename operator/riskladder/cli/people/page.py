@@ -165,7 +165,7 @@ def _rung(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
             yield "Decide by", _deadline(rung.decide_by, now, "decided" if rung.decided_at else "")
         if rung.stalled_at is not None:
             yield "Stalled", f"{past(rung.stalled_at, now)}: nobody acknowledged or decided in time"
-    yield "Whose move", listed(map(case.or_alternates, case.waiting_on)) or "nobody's"
+    yield "Waiting on", listed(map(case.or_alternates, case.waiting_on)) or "nobody's"
     if case.due_at is not None:
         yield "Next", deadline(case.due_at, now)
     acceptance = case.status.risk_acceptance
@@ -205,10 +205,10 @@ def _told(notification: Notification, now: datetime) -> str:
     tries = f" after {notification.attempts} attempts" if notification.attempts > 1 else ""
     error = f": {notification.last_error}" if notification.last_error else ""
     what = {
-        NotificationState.DELIVERED: f"told over {notification.channel}, delivered {when}{tries}",
+        NotificationState.DELIVERED: f"notified over {notification.channel}, delivered {when}{tries}",
         NotificationState.PENDING: f"on its way over {notification.channel}, queued {when}{tries}{error}",
-        NotificationState.FAILED: f"NOT told over {notification.channel}, failed {when}{tries}{error}",
-        NotificationState.SKIPPED: f"not told over {notification.channel}: overtaken {when}",
+        NotificationState.FAILED: f"NOT notified over {notification.channel}, failed {when}{tries}{error}",
+        NotificationState.SKIPPED: f"not notified over {notification.channel}: overtaken {when}",
     }[notification.state]
     return f"{what} ({notification.about})"
 
@@ -230,9 +230,9 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
             if at is not None:
                 dry = ", as a dry run: nothing was changed" if case.spec.drill else ""
                 yield label, f"{of}{length_exact(intent.intended_at, at)} after the intent{dry}"
-        for undone in status.drift:
-            times = "" if undone.count == 1 else f", {undone.count} times"
-            yield "Undone by", f"{undone.field_manager}{times}, last {past(undone.at, now)}"
+        for reverted in status.drift:
+            times = "" if reverted.count == 1 else f", {reverted.count} times"
+            yield "Reverted by", f"{reverted.field_manager}{times}, last {past(reverted.at, now)}"
     resume = case.status.resume
     if resume is not None:
         how = f"restored {past(resume.applied_at, now)}" if resume.applied_at else "being restored"
@@ -254,8 +254,10 @@ def _contained(case: Case) -> str:
     found = case.condition(ConditionType.CONTAINED)
     said = f" ({found.reason})" if found is not None and case.contained is not Contained.NO else ""
     holds = case.condition(ConditionType.CONTAINMENT_HOLDS)
-    undone = holds is not None and holds.status is ConditionStatus.FALSE and case.intent is not None
-    return f"{case.contained}{said}" + (f"; NOT held now: {holds.message or holds.reason}" if undone and holds else "")
+    reverted = holds is not None and holds.status is ConditionStatus.FALSE and case.intent is not None
+    return f"{case.contained}{said}" + (
+        f"; NOT held now: {holds.message or holds.reason}" if reverted and holds else ""
+    )
 
 
 def length_exact(start: datetime, end: datetime) -> str:

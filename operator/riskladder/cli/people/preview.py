@@ -21,7 +21,7 @@ from riskladder.policy.signals.evaluate import tier_of
 
 @dataclass(frozen=True, slots=True)
 class Foresight:
-    """What somebody is told before they confirm."""
+    """What somebody is notified before they confirm."""
 
     sentence: str
     doubts: tuple[str, ...] = ()

@@ -41,7 +41,7 @@ def show(
     as_group: AsGroup = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show one escalation on one page: why, since when, who was told, who decided, and your options.
+    """Show one escalation on one page: why, since when, who was notified, who decided, and your options.
 
     \b
     kubectl riskladder show credit-scorer-3f9a1c2b --watch

@@ -1,4 +1,4 @@
-"""``status``: what is open, and whose move it is."""
+"""``status``: what is open, and who is waited on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def status(
     as_group: AsGroup = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show the open escalations, and whose move it is. What is due first comes first.
+    """Show the open escalations, and who is waited on. What is due first comes first.
 
     \b
     kubectl riskladder status --all-namespaces
@@ -68,7 +68,7 @@ def table(cases: Sequence[Case], where: str, now: datetime, *, everywhere: bool 
     if not cases:
         return Text(f"No escalation is open in {plain(where)}.")
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    headings = ("NAMESPACE",) * everywhere + ("NAME", "TIER", "TARGET", "CONTAINED", "WHOSE MOVE", "DUE", "AGE")
+    headings = ("NAMESPACE",) * everywhere + ("NAME", "TIER", "TARGET", "CONTAINED", "WAITING ON", "DUE", "AGE")
     for heading in headings:
         grid.add_column(heading, overflow="fold")
     for case in cases:

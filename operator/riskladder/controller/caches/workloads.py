@@ -74,7 +74,7 @@ class WorkloadCache:
         self._ready: Counter[Name] = Counter()
         """How many slices list a pod as ready."""
         self._by_labels: dict[str, dict[TargetKey, Mapping[str, str]]] = defaultdict(dict)
-        """By namespace: the workloads whose pods are told by their labels."""
+        """By namespace: the workloads whose pods are identified by their labels."""
         self._owning = {r.resource.kind for r in runtimes if r.history == deployment.REPLICASETS}
         self.readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
             resources.REPLICASETS.title: (self._put_replicaset, self._drop_revision),

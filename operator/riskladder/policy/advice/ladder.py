@@ -46,7 +46,7 @@ def _review(spec: EscalationLadderSpec, today: date) -> Iterator[Advice]:
         yield Advice(
             "no-charter",
             "spec",
-            "nobody answers for the policy: a rung that stalls has no owner to be told",
+            "nobody answers for the policy: a rung that stalls has no owner to be notified",
             "add charter: {owner: …} with a stakeholder role",
         )
     elif spec.charter.review is None:
@@ -98,7 +98,7 @@ def _stakeholder_unreachable(spec: EscalationLadderSpec) -> Iterator[Advice]:
             yield Advice(
                 "stakeholder-without-channel",
                 f"spec.stakeholders[{index}]",
-                f"role {stakeholder.role} is told through Events only, which nobody is woken by",
+                f"role {stakeholder.role} is notified through Events only, which nobody is woken by",
                 "add notify with a channel",
             )
 
@@ -153,13 +153,13 @@ def _containment_delayed(spec: EscalationLadderSpec) -> Iterator[Advice]:
                 )
 
 
-# --- Who is told and asked ----------------------------------------------------------------------------------------
+# --- Who is notified and asked ----------------------------------------------------------------------------------------
 
 
 def _nobody_notified(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, tier in _tiers(spec):
         if not tier.notify:
-            what = "the model is contained and nobody is told" if tier.containment else "nobody is told"
+            what = "the model is contained and nobody is notified" if tier.containment else "nobody is notified"
             yield Advice("nobody-notified", path, f"tier {tier.name}: {what}", "add notify with a role")
 
 
@@ -175,7 +175,7 @@ def _deciders_not_told(spec: EscalationLadderSpec) -> Iterator[Advice]:
                 yield Advice(
                     "decider-not-told",
                     f"{path}.{where}",
-                    f"tier {tier.name}: role {role} has to decide and is not told",
+                    f"tier {tier.name}: role {role} has to decide and is not notified",
                     f"add {{role: {role}}} to notify",
                 )
 
@@ -190,7 +190,7 @@ def _told_too_late(spec: EscalationLadderSpec) -> Iterator[Advice]:
                 yield Advice(
                     "decider-told-too-late",
                     f"{path}.notify[{index}].after",
-                    f"tier {tier.name}: role {notify.role} is told after {notify.after} and has to decide within "
+                    f"tier {tier.name}: role {notify.role} is notified after {notify.after} and has to decide within "
                     f"{tier.decide.within}",
                     "tell it earlier, or give more time",
                 )

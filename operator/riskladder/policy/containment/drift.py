@@ -40,7 +40,7 @@ def _settle(draft: Draft, containment: ContainmentStatus) -> None:
     contest = contest.model_copy(update={"raised": True})
     draft.containments[containment.axis] = containment.model_copy(update={"contention": contest})
     key = f"contested/{containment.intent.id}/{format_time(contest.since)}"
-    message = f"undone {contest.count} times without a minute of peace: people must settle it"
+    message = f"reverted {contest.count} times without a minute of peace: people must settle it"
     draft.warn(Reason.CONTENTION, key, message, count=str(contest.count))
     higher = rungs.next_tier(draft, draft.rung.tier)
     if higher is not None:
@@ -49,24 +49,24 @@ def _settle(draft: Draft, containment: ContainmentStatus) -> None:
 
 def holds_message(statuses: Iterable[ContainmentStatus]) -> str:
     """Return who has reverted a containment, and how often, for people."""
-    undone = [found for status in statuses for found in status.drift]
-    if not undone:
-        return "nobody has undone it"
-    last = max(undone, key=lambda u: u.at)
-    return f"undone {sum(u.count for u in undone)} time(s), last by {last.field_manager}; contained again each time"
+    reverted = [found for status in statuses for found in status.drift]
+    if not reverted:
+        return "nobody has reverted it"
+    last = max(reverted, key=lambda u: u.at)
+    return f"reverted {sum(u.count for u in reverted)} time(s), last by {last.field_manager}; contained again each time"
 
 
-def record_drift(escalation: Escalation, intent: Intent, undone_by: str, at: datetime) -> EscalationUpdate | None:
-    """The status and entry after a containment was undone by somebody and put right again."""
+def record_drift(escalation: Escalation, intent: Intent, reverted_by: str, at: datetime) -> EscalationUpdate | None:
+    """The status and entry after a containment was reverted by somebody and re-applied again."""
     before = escalation.status.containment(intent.action.axis)
     if before is None or before.intent.id != intent.id:
         return None
     counts = {u.field_manager: u for u in before.drift}
-    manager = undone_by[:128]
+    manager = reverted_by[:128]
     listed = manager if manager in counts or len(counts) < MAX_DRIFT - 1 else OTHERS
     count = counts[listed].count + 1 if listed in counts else 1
     counts[listed] = Drift(at=at, field_manager=listed, count=count)
-    undone = tuple(sorted(counts.values(), key=lambda u: u.field_manager))
+    reverted = tuple(sorted(counts.values(), key=lambda u: u.field_manager))
     contest = before.contention
     last = max((u.at for u in before.drift), default=at)
     # One that has not been settled goes on until a minute of peace: the longer waits of the operator do not end it.
@@ -74,20 +74,20 @@ def record_drift(escalation: Escalation, intent: Intent, undone_by: str, at: dat
         contest = Contention(since=at)
     else:
         contest = contest.model_copy(update={"count": contest.count + 1})
-    containment = before.model_copy(update={"drift": undone, "contention": contest})
-    total = sum(u.count for u in undone)
+    containment = before.model_copy(update={"drift": reverted, "contention": contest})
+    total = sum(u.count for u in reverted)
     known = escalation.status.containments
     containments = tuple(containment if found.axis is before.axis else found for found in known)
     # False and then True: the time of the transition shows when it was broken last.
     broken = Conditions(escalation.status.conditions, generation=escalation.generation, now=at)
-    broken.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_REVERTED, f"undone by {manager}")
+    broken.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_REVERTED, f"reverted by {manager}")
     conditions = Conditions(broken.result(), generation=escalation.generation, now=at)
     conditions.set(ConditionType.CONTAINMENT_HOLDS, True, Reason.CONTAINMENT_REAPPLIED, holds_message(containments))
     entry = Entry(
         event=Reason.CONTAINMENT_REAPPLIED,
-        key=f"undone/{intent.id}/{total}",
+        key=f"reverted/{intent.id}/{total}",
         at=at,
-        message=f"{manager} undid the containment ({total} time(s) in all); {words.done(intent)} again",
+        message=f"{manager} reverted the containment ({total} time(s) in all); {words.done(intent)} again",
         detail={"intent": str(intent.id), "fieldManager": manager, "count": str(total)},
         on=(On.ESCALATION, On.TARGET),
         warning=True,

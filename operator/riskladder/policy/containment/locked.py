@@ -30,7 +30,7 @@ def say(draft: Draft, active: Sequence[Intent]) -> None:
     conditions, missing, workload = draft.conditions, draft.snapshot.lock, draft.snapshot.target
     was = conditions.get(ConditionType.LOCKED)
     if not wanted:
-        message = "the ladder wants no lock: what is undone is put right and recorded"
+        message = "the ladder wants no lock: what is reverted is re-applied and recorded"
         conditions.set(ConditionType.LOCKED, False, Reason.LOCK_NOT_WANTED, message)
     elif not missing and workload is not None and not all(is_locked_by_label(workload, i) for i in wanted):
         message = "it does not carry the label yet that the lock goes by"
@@ -47,7 +47,7 @@ def say(draft: Draft, active: Sequence[Intent]) -> None:
         if was is not None and was.reason == Reason.LOCK_MISSING:
             key = f"locked/{wanted[0].id}/{_since(was)}"
             draft.note(Reason.LOCK_RESTORED, key, "admission holds the containment again")
-        conditions.set(ConditionType.LOCKED, True, Reason.LOCKED, "admission refuses to undo the containment")
+        conditions.set(ConditionType.LOCKED, True, Reason.LOCKED, "admission refuses to revert the containment")
 
 
 def _since(condition: Condition | None) -> str:

@@ -183,7 +183,7 @@ def covered_by(other: Holding, restore: Restore | None) -> Choice:
 
 
 def carried_on(snapshot: Snapshot, workload: Workload, choice: Choice) -> Choice:
-    """With what had been overwritten of other objects before, and has not been given back.
+    """With what had been overwritten of other objects before, and has not been restored.
 
     For a workload of that name, of which this one takes the place; or for this one, by a Resume that was broken off.
 

@@ -231,7 +231,7 @@ def _holds(draft: Draft, found: Sequence[Standing]) -> None:
         reason = Reason.CONTAINMENT_REAPPLIED if was is not None and any(s.drift for s in statuses) else Reason.HOLDS
         conditions.set(ConditionType.CONTAINMENT_HOLDS, True, reason, holds_message(statuses))
     elif broken.status.applied_at or broken.status.pods_gone_at:
-        message = f"{'not proved any more' if broken.proof.applied else 'undone'}: {broken.proof.left}"
+        message = f"{'not proved any more' if broken.proof.applied else 'reverted'}: {broken.proof.left}"
         conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_REVERTED, message)
     else:
         conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained yet")

@@ -32,5 +32,5 @@ def back(
             continue
         found[field.object] = fallback.give_back(workload, field)
         if isinstance(found[field.object], ObjectWrite) and asked and not any(p.ready for p in workload.pods):
-            found[field.object] = Waits(f"{field.object} is given back once a pod of the {workload.kind} is ready")
+            found[field.object] = Waits(f"{field.object} is restored once a pod of the {workload.kind} is ready")
     return found

@@ -1,4 +1,4 @@
-"""A Resume: the steps in which a model is brought back, and what each of them restores."""
+"""A Resume: the steps in which a model is restored, and what each of them restores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.results import ObjectWrite
 from riskladder.workloads.safe_states.network_path import Left, Waits
 
-NOT_YET_RESTORED = "what brings it back is refused"
+NOT_YET_RESTORED = "what restores it is refused"
 
 
 def steps(draft: Draft) -> tuple[int, ...]:
@@ -55,7 +55,7 @@ def take_note(draft: Draft) -> None:
 
 
 def resume(draft: Draft) -> None:
-    """Note every step of what a counted decision brings back, once it is carried out."""
+    """Note every step of what a counted decision restores, once it is carried out."""
     ended, workload = draft.resume, draft.snapshot.target
     if ended is None or ended.applied_at is not None or workload is None or draft.escalation.spec.drill:
         return
@@ -223,7 +223,7 @@ def not_contained(draft: Draft) -> None:
 
 
 def waiting_for(draft: Draft) -> str:
-    """What is not given back yet, or was left as somebody else has made it."""
+    """What is not restored yet, or was left as somebody else has made it."""
     ended, workload = draft.resume, draft.snapshot.target
     if ended is None or workload is None or draft.escalation.spec.drill:
         return ""

@@ -157,7 +157,7 @@ def _can_be_closed(standing: Standing, act: Act, now: datetime) -> Refusal | Non
         message = "the model is contained: resume it first, or close with resolution Retired"
         return Refusal(Reason.STILL_CONTAINED, message)
     if standing.is_restoring and resolution is not Resolution.RETIRED:
-        message = "the model is still being brought back, step by step: close it after that"
+        message = "the model is still being restored, step by step: close it after that"
         return Refusal(Reason.STILL_CONTAINED, message)
     if resolution is Resolution.RISK_ACCEPTED and not standing.is_accepted:
         return Refusal(Reason.NO_ACCEPTANCE, "no acceptance of the risk is running: AcceptRisk comes first")

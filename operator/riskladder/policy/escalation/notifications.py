@@ -1,4 +1,4 @@
-"""Telling people: who is told on a rung, who is reminded, who stands in, and what became of each message.
+"""Telling people: who is notified on a rung, who is reminded, who stands in, and what became of each message.
 
 The outbox is ``status.notifications``. A message is fixed when it is queued: its key, what it says, the deadline it
 speaks of. It is delivered at least once, and a receiver tells a repetition by the key.
@@ -23,7 +23,7 @@ from riskladder.policy.quorum import alternates, close_quorum
 from riskladder.policy.repeats import repeat
 
 EVENTS = "events"
-"""Stands for the channel of a role that has none: it is told through Events, which are on record at once."""
+"""Stands for the channel of a role that has none: it is notified through Events, which are on record at once."""
 
 UNREACHABLE_AFTER = 3
 """Failed attempts after which a channel no longer counts as a way to reach a role."""
@@ -37,7 +37,7 @@ INCIDENTS = (ChannelType.PAGERDUTY, ChannelType.ALERTMANAGER)
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A role that is told on this rung."""
+    """A role that is notified on this rung."""
 
     role: str
     since: datetime
@@ -65,7 +65,7 @@ def _is_due(draft: Draft, role: str, due: datetime) -> bool:
 
 
 def _schedule(draft: Draft) -> list[tuple[str, datetime, str]]:
-    """Role, when it is told, and for whom it stands in."""
+    """Role, when it is notified, and for whom it stands in."""
     tier, rung = draft.tier, draft.rung
     if tier is None:
         return []
@@ -148,7 +148,7 @@ def _remind_every(draft: Draft) -> timedelta | None:
 def _owing(draft: Draft) -> dict[str, tuple[str, datetime]]:
     """The roles that owe an answer: which reminder is for them, and from when it counts.
 
-    Those who were told and have not answered; after the deadline to decide, those who have not decided.
+    Those who were notified and have not answered; after the deadline to decide, those who have not decided.
     """
     tier, rung, answered = draft.tier, draft.rung, draft.answered()
     owing: dict[str, tuple[str, datetime]] = {}
@@ -185,17 +185,17 @@ def _tell_owner(draft: Draft) -> None:
 
 
 def _tell_of_undoing(draft: Draft) -> None:
-    """Whoever was told of the rung is told that somebody undoes the containment: the first time, and every tenth."""
-    undone = [found for containment in draft.containments.values() for found in containment.drift]
-    if not undone or not draft.is_contained:
+    """Notify whoever was notified of the rung that somebody reverts the containment: first, and every tenth time."""
+    reverted = [found for containment in draft.containments.values() for found in containment.drift]
+    if not reverted or not draft.is_contained:
         return
-    milestone = sum(found.count for found in undone) // 10 * 10 or 1
-    last, intent = max(undone, key=lambda u: u.at), max(c.intent.id for c in draft.containments.values())
-    message = f"{last.field_manager} undid the containment ({milestone} so far); done again: {summarise(draft)}"
+    milestone = sum(found.count for found in reverted) // 10 * 10 or 1
+    last, intent = max(reverted, key=lambda u: u.at), max(c.intent.id for c in draft.containments.values())
+    message = f"{last.field_manager} reverted the containment ({milestone} so far); done again: {summarise(draft)}"
     heard = {n.role for n in draft.notifications.values() if n.rung == draft.rung.number}
     for person in told(draft):
-        if person.role in heard:  # whoever comes later was not told, where people have decided meanwhile
-            key = f"{draft.rung.number}/{person.role}/undone-{intent}-{milestone}"
+        if person.role in heard:  # whoever comes later was not notified, where people have decided meanwhile
+            key = f"{draft.rung.number}/{person.role}/reverted-{intent}-{milestone}"
             _put(draft, key, person.role, Reason.CONTAINMENT_REAPPLIED, message)
 
 
@@ -228,7 +228,7 @@ def _resolve_left_rungs(draft: Draft) -> None:
 
 
 def _say_it_is_over(draft: Draft) -> None:
-    """Whoever was told of it is told how it went on, over the same channel."""
+    """Whoever was notified of it is told how it went on, over the same channel."""
     closed = draft.conditions.get(ConditionType.CLOSED)
     if draft.is_closed and closed is not None:
         about, key, message = Reason(closed.reason), "closed", f"Closed: {what(draft)}: {closed.message}"
@@ -335,7 +335,7 @@ def record_deliveries(draft: Draft) -> None:
             tried = _delivered(draft, tried, delivery.at, notification.at)
         elif delivery.given_up and notification.state is NotificationState.PENDING:
             tried = tried.model_copy(update={"state": NotificationState.FAILED, "done_at": delivery.at})
-            message = f"{notification.role} could not be told over {notification.channel}: {delivery.error}"
+            message = f"{notification.role} could not be notified over {notification.channel}: {delivery.error}"
             draft.warn(Reason.NOTIFICATION_FAILED, f"failed/{key}", message, **_particulars(tried))
         draft.notifications[key] = tried
 
@@ -347,7 +347,7 @@ def _delivered(draft: Draft, notification: Notification, at: datetime, since: da
         event=about if is_telling else Reason.NOTIFIED,
         key=f"told/{notification.key}",
         at=at,
-        message=f"{notification.role} was told over {notification.channel}: {notification.message}"[:1024],
+        message=f"{notification.role} was notified over {notification.channel}: {notification.message}"[:1024],
         detail=_particulars(notification),
         measure=Measure("notify", notification.role, (at - since).total_seconds()),
     )

@@ -1,4 +1,4 @@
-"""Rungs: which tier an escalation stands at, what a missed deadline does, whose move it is, and until when.
+"""Rungs: which tier an escalation stands at, what a missed deadline does, who is waited on, and until when.
 
 Every deadline is an absolute time, computed once and stored, so that a restart, a failover or a jump of the clock
 neither repeats nor skips one. One that is found missed late has its effect once, and its record says how late.
@@ -80,7 +80,7 @@ def enter(draft: Draft, tier: str) -> None:
         at = max(last.intended_at, rung.entered_at, _just_after(draft.resume.at))
         move(draft, rung.tier, reason, at=at, cause=cause)
     elif draft.resume is not None and rung.entered_at <= draft.resume.at and draft.group and draft.group.live_tier:
-        # What a resume brought back breaches, and nothing contains it.
+        # What a resume restored breaches, and nothing contains it.
         at = max(draft.now, _just_after(draft.resume.at))
         move(draft, rung.tier, Reason.BREACHED_AGAIN, at=at, cause=_cause(draft, rung.tier))
 
@@ -208,7 +208,9 @@ def _stall(draft: Draft) -> None:
     elif action is TimeoutAction.CONTAIN:
         draft.warn(Reason.INTERIM_CONTAINMENT, key, f"{what}: the model is contained meanwhile", **particulars)
     else:
-        draft.warn(Reason.HELD, key, f"{what}: it is held as it is, reminded of, and the owner is told", **particulars)
+        draft.warn(
+            Reason.HELD, key, f"{what}: it is held as it is, reminded of, and the owner is notified", **particulars
+        )
 
 
 def next_tier(draft: Draft, tier: str) -> str | None:
@@ -223,11 +225,11 @@ def late(due: datetime, now: datetime) -> str:
     return f" (found {timedelta(seconds=seconds)} late)" if seconds >= 5 else ""
 
 
-# --- Whose move it is -------------------------------------------------------------------------------------------------
+# --- Who is waited on -------------------------------------------------------------------------------------------------
 
 
 def waiting_on(draft: Draft) -> tuple[str, ...]:
-    """The roles whose move it is; nobody while a risk is accepted, since then the date is what is waited for."""
+    """The roles who is waited on; nobody while a risk is accepted, since then the date is what is waited for."""
     if draft.is_closed or draft.is_accepted:
         return ()
     tier, policy = draft.tier, draft.policy

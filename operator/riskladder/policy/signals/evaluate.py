@@ -234,7 +234,7 @@ def _check(
             )
         if why := ages.manual_too_old(signal, now):
             return False, Reason.READING_TOO_OLD, why, None
-        return True, Reason.ACCEPTED, f"raised to {spec.manual.tier} by hand", None
+        return True, Reason.ACCEPTED, f"raised to {spec.manual.tier} manually", None
     if spec.observed_at > now + CLOCK_SKEW:
         when = spec.observed_at - CLOCK_SKEW
         message = f"spec.observedAt: {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} lies more than 5 minutes in the future"

@@ -104,7 +104,7 @@ def _fresh(conditions: Conditions, signal: Signal, verdict: Verdict) -> None:
     elif verdict.observed:
         conditions.set(ConditionType.FRESH, True, Reason.READINGS_CURRENT, "every indicator has been heard in time")
     elif signal.spec is not None and signal.spec.manual is not None:
-        conditions.set(ConditionType.FRESH, True, Reason.RAISED_MANUALLY, "raised by hand: stands until it is deleted")
+        conditions.set(ConditionType.FRESH, True, Reason.RAISED_MANUALLY, "raised manually: stands until it is deleted")
     else:
         conditions.set(ConditionType.FRESH, None, verdict.reason, "no reading has been accepted yet")
 
@@ -123,7 +123,7 @@ def _breached(conditions: Conditions, signal: Signal, verdict: Verdict) -> None:
         )
         conditions.set(ConditionType.BREACHED, True, Reason.THRESHOLD_BREACHED, f"{verdict.tier}: {text}{drill}")
     elif verdict.tier:
-        conditions.set(ConditionType.BREACHED, True, Reason.RAISED_MANUALLY, f"{verdict.tier}: raised by hand{drill}")
+        conditions.set(ConditionType.BREACHED, True, Reason.RAISED_MANUALLY, f"{verdict.tier}: raised manually{drill}")
     elif verdict.breaches:
         text = ", ".join(
             f"{b.indicator} {b.value:g} for {b.tier} ({b.readings} reading(s) so far)"

@@ -61,7 +61,7 @@ def read(obj: Mapping[str, Any], *, found: bool = False) -> Beside:
         metadata["uid"],
         value == PAUSED,
         annotations is not None,
-        problem=f"its annotation {ANNOTATION} is too long to be given back" if too_long else "",
+        problem=f"its annotation {ANNOTATION} is too long to be restored" if too_long else "",
         value=None if too_long else value,
         resource_version=metadata["resourceVersion"],
         found=found,

@@ -210,7 +210,7 @@ def _is_injected(term: Mapping[str, Any]) -> bool:
 
 
 def _observed(stored: object, generation: int) -> int:
-    """``status.observedGeneration``, which is text; before v0.10 it was a hash, of which nothing can be told."""
+    """``status.observedGeneration``, which is text; before v0.10 it was a hash, from which nothing can be read."""
     text = str(stored or "")
     return number_in(text) if text.isdecimal() else generation if text else 0
 

@@ -115,7 +115,7 @@ class RayClusterRuntime(Suspendable):
     )
 
     def read(self, obj: Object) -> Workload:
-        """The facts; its pods are told by their label."""
+        """The facts; its pods are identified by their label."""
         return replace(super().read(obj), pod_labels={CLUSTER_LABEL: obj["metadata"]["name"]})
 
     def prove_stopped(self, workload: Workload) -> Verification:

@@ -58,7 +58,7 @@ def read_pod(obj: Object, *, labelled: bool = False) -> Pod:
 
     Args:
         obj: As stored.
-        labelled: Keep its labels, for runtimes whose pods are told by them.
+        labelled: Keep its labels, for runtimes whose pods are identified by them.
     """
     metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
     ids = {s["name"]: s.get("imageID", "") for s in status.get("containerStatuses") or ()}

@@ -4,7 +4,7 @@ Source of the mechanics: https://github.com/SeldonIO/seldon-core, v2.4 to v2.10.
 
 - ``operator/apis/mlops/v1alpha1/model_types.go``: ``spec.replicas`` may be 0, and is 1 where it is absent, or
   ``minReplicas``. Replicas below ``minReplicas`` make the whole spec invalid (``operator/internal/utils.go``), and then
-  the scheduler is never told of it: so a stop sets ``minReplicas`` to 0, too.
+  the scheduler never hears of it: so a stop sets ``minReplicas`` to 0, too.
 - ``operator/scheduler/model.go``: the status is written for the newest generation only, without naming it.
   ``availableReplicas`` (from v2.9 on) serve, ``replicas`` are these and those being loaded; 0 is left out. The message
   of the condition ModelReady is the scheduler's state: ``ModelScaledDown`` once nothing is available of a model without
@@ -73,9 +73,9 @@ class SeldonModelRuntime(Replicas):
     content = "[" + ", ".join(f"object.spec.?{name}" for name in (URI, *BESIDE)) + "]"
 
     def read(self, obj: Object) -> Workload:
-        """The facts. Replicas below ``minReplicas`` are not in force: the scheduler is never told of them.
+        """The facts. Replicas below ``minReplicas`` are not in force: the scheduler never hears of them.
 
-        A revision is told by what is served, and its hash tells the storageUri, so that it is on record wherever the
+        A revision is identified by what is served; its hash tells the storageUri, so that it is on record wherever the
         hash is.
         """
         metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}

@@ -35,7 +35,7 @@ ISOLATE = Component(
             NETWORKPOLICIES.group,
             (NETWORKPOLICIES.plural,),
             ("get", "list", "watch", "create", "patch", "delete"),
-            "Isolate: makes the NetworkPolicy that lets nothing in or out, puts it right, deletes it after a Resume, "
+            "Isolate: makes the NetworkPolicy that lets nothing in or out, re-applies it, deletes it after a Resume, "
             "and sees those of others, since they add up",
         ),
     ),

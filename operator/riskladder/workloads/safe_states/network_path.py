@@ -28,14 +28,14 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Not given back: somebody has changed it while it was Riskladder's."""
+    """Not restored: somebody has changed it while it was Riskladder's."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Not to be given back yet."""
+    """Not to be restored yet."""
 
     why: str
 
