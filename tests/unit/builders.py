@@ -40,7 +40,7 @@ from riskladder.policy.snapshot import (
     settled_by,
 )
 from riskladder.workloads.companions import keda
-from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.holding import Carried, read_carried
 from riskladder.workloads.model import Workload
 from riskladder.workloads.runtimes import deployment
@@ -228,7 +228,7 @@ class Scene:
     rehearsals: dict[tuple[str, int], tuple[datetime, str]] = field(default_factory=dict)
     applied: dict[tuple[str, int], datetime] = field(default_factory=dict)
     """By escalation and intent: when it was contained."""
-    beside: dict[tuple[str, str], Beside] = field(default_factory=dict)
+    companions: dict[tuple[str, str], Companion] = field(default_factory=dict)
     clock_error: timedelta = timedelta()
     """By how much the operator's clock is ahead of the API server's."""
     switched: list[tuple[str, bool]] = field(default_factory=list)
@@ -256,7 +256,7 @@ class Scene:
             proof=self.proof,
             deliveries=self.deliveries,
             rehearsals=self.rehearsals,
-            beside=self.beside,
+            companions=self.companions,
             clock_error=self.clock_error,
         )
 
@@ -360,9 +360,9 @@ class Scene:
             case Phase.RESTORE if effect.on_target:
                 scaled_by(self, int(set_to(effect, "/spec/replicas")), "riskladder")
             case Phase.COMPANION:
-                seen = self.beside[effect.resource.kind, effect.name]
+                seen = self.companions[effect.resource.kind, effect.name]
                 suspended = suspends(effect)
-                self.beside[seen.kind, seen.name] = replace(seen, suspended=suspended)
+                self.companions[seen.kind, seen.name] = replace(seen, suspended=suspended)
                 self.switched.append((seen.name, suspended))
             case Phase.REHEARSE:
                 drill = next(e for e in self.escalations if e.name == effect.escalation)

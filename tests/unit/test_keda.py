@@ -17,7 +17,7 @@ from riskladder.policy.containment import companions
 from riskladder.policy.decide import decide
 from riskladder.policy.plan import Phase
 from riskladder.workloads.companions import keda
-from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.runtimes.deployment import DEPLOYMENT
 from riskladder.workloads.runtimes.statefulset import STATEFULSET
 from tests.unit.builders import Document, Scene, contain_by, contained, ladder, signal, suspends, workload
@@ -94,9 +94,9 @@ def test_what_is_too_long_to_be_kept_is_not_overwritten() -> None:
 # --- Beside the model -------------------------------------------------------------------------------------------------
 
 
-def look(scene: Scene, *seen: Beside) -> None:
+def look(scene: Scene, *seen: Companion) -> None:
     """The operator looks at what scales the model, and writes what is due."""
-    scene.beside = {(b.kind, b.name): b for b in seen}
+    scene.companions = {(b.kind, b.name): b for b in seen}
     scene.run()
 
 
@@ -104,14 +104,14 @@ def noted(scene: Scene) -> list[tuple[str, bool, str | None]]:
     return [(b.name, b.was, b.value) for b in scene.escalation.status.companions]
 
 
-def seen_as(value: str | None, name: str = "scorer") -> Beside:
+def seen_as(value: str | None, name: str = "scorer") -> Companion:
     return replace(keda.read(scaledobject({} if value is None else {keda.ANNOTATION: value}), found=True), name=name)
 
 
 @pytest.mark.parametrize("value", [None, "3"])
 def test_what_scales_a_stopped_model_is_on_record_before_it_is_paused(value: str | None) -> None:
     scene = contained()
-    scene.beside = {("ScaledObject", "scorer"): seen_as(value)}
+    scene.companions = {("ScaledObject", "scorer"): seen_as(value)}
     first = scene.plan()
     assert not first.of(Phase.COMPANION)
     scene.carry_out(first)
@@ -132,13 +132,13 @@ def test_what_scales_a_stopped_model_is_on_record_before_it_is_paused(value: str
 def test_what_is_given_back_is_what_stood_there() -> None:
     scene = contained()
     look(scene, seen_as("3"))
-    scene.beside = {("ScaledObject", "scorer"): seen_as("0")}
+    scene.companions = {("ScaledObject", "scorer"): seen_as("0")}
     scene.decide("Resume", "legal")
     escalation = scene.escalation
     open_again = escalation.status.companions[0].model_copy(update={"resumed_at": None})
     status = escalation.status.model_copy(update={"companions": (open_again,)})
     scene.escalations = [replace(escalation, status=status)]
-    scene.beside = {("ScaledObject", "scorer"): seen_as("0")}
+    scene.companions = {("ScaledObject", "scorer"): seen_as("0")}
     switched = list(companions.switches(scene.snapshot()))
     assert [s.body[-1]["value"] for s in switched] == ["3"]
 
@@ -152,7 +152,7 @@ def test_what_was_paused_before_stays_so() -> None:
 
 def test_what_could_not_be_seen_at_first_is_taken_as_it_is_then() -> None:
     scene = contained()
-    look(scene, Beside("ScaledObject", "scorer", problem="list is forbidden", found=True))
+    look(scene, Companion("ScaledObject", "scorer", problem="list is forbidden", found=True))
     assert scene.events().count(Reason.NOT_SUSPENDED) == 1
     look(scene, seen_as("0"))
     assert noted(scene) == [("scorer", True, "0")]

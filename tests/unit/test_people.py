@@ -18,7 +18,7 @@ from riskladder.policy.decide import decide
 from riskladder.policy.decisions.keep import RECENT
 from riskladder.policy.snapshot import PolicyInForce
 from riskladder.policy.trail import after_close
-from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.companions.suspend import Companion
 from tests.unit.builders import NOW, Document, Scene, at, edited, ladder, signal, workload
 
 LADDER = yaml.safe_load("""
@@ -653,7 +653,7 @@ def test_silence_is_called_by_its_name() -> None:
     assert "nothing has been heard of bias" in found.escalation.status.notifications[0].message
 
 
-# --- What is suspended beside the model -------------------------------------------------------------------------------
+# --- What is suspended with the model -------------------------------------------------------------------------------
 
 
 def with_cronjobs(*names: str) -> Callable[[Document], object]:
@@ -662,13 +662,13 @@ def with_cronjobs(*names: str) -> Callable[[Document], object]:
     )
 
 
-def cronjob(name: str, *, suspended: bool = False, problem: str = "") -> Beside:
-    return Beside("CronJob", name, "" if problem else f"{name}-uid", suspended, True, problem)
+def cronjob(name: str, *, suspended: bool = False, problem: str = "") -> Companion:
+    return Companion("CronJob", name, "" if problem else f"{name}-uid", suspended, True, problem)
 
 
-def look(found: Scene, *seen: Beside) -> None:
+def look(found: Scene, *seen: Companion) -> None:
     """The operator looks at what is beside the model, and writes what is due."""
-    found.beside = {(b.kind, b.name): b for b in seen}
+    found.companions = {(b.kind, b.name): b for b in seen}
     found.run()
 
 
@@ -676,13 +676,13 @@ def test_what_runs_beside_the_model_is_suspended_and_runs_again_after_a_resume()
     found = scene(edit=with_cronjobs("retrain", "collect", "asleep"), **HIGH)
     look(found, cronjob("retrain"), cronjob("collect", problem="not found"), cronjob("asleep", suspended=True))
     assert found.switched == [("retrain", True)]
-    assert found.beside["CronJob", "retrain"].suspended
+    assert found.companions["CronJob", "retrain"].suspended
     by_name = {b.name: b for b in found.escalation.status.companions}
     assert by_name["retrain"].suspended_at is not None
     assert by_name["asleep"].was
     assert by_name["collect"].problem == "not found"
     assert found.events().count(Reason.NOT_SUSPENDED) == 1
-    found.beside["CronJob", "retrain"] = cronjob("retrain")
+    found.companions["CronJob", "retrain"] = cronjob("retrain")
     later(found, 1)
     assert found.switched == [("retrain", True)] * 2, "somebody let it run: suspended again"
     found.decide("Resume", "legal")

@@ -14,7 +14,7 @@ from riskladder.controller.caches.store import Store
 from riskladder.controller.executor import Executor
 from riskladder.policy.containment.writes import switch_write
 from riskladder.policy.decide import decide
-from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.companions.suspend import Companion
 from tests.unit.builders import KEY, Document, Scene, signal
 
 QUOTA = 'escalations.riskladder.dev "scorer" is forbidden: exceeded quota'
@@ -73,7 +73,7 @@ async def test_companion_that_may_not_be_suspended_is_a_problem_unless_it_has_ch
     error: Exception, changes: bool, said: str
 ) -> None:
     executor = Executor(cast(Client, Server(error, changes=changes)), Store(lambda key, urgent: None))
-    seen = Beside("CronJob", "retrain", "cron-uid", False, True)
+    seen = Companion("CronJob", "retrain", "cron-uid", False, True)
     await executor.carry_out(KEY, switch_write(seen, "scorer-1", suspend_it=True))
     assert said in executor.problem(KEY.namespace, "CronJob", "retrain")
     assert bool(said) is bool(executor.problem(KEY.namespace, "CronJob", "retrain"))

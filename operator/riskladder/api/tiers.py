@@ -200,7 +200,7 @@ class Fallback(Model):
 
 
 class SuspendedWorkload(Model):
-    """A workload stopped beside the model."""
+    """A workload stopped with the model."""
 
     kind: KindName = Field(description="Its kind, for example CronJob or Job.")
     name: ObjectName = Field(description="Its name, in the ladder's namespace.")
@@ -247,7 +247,7 @@ class Containment(Model):
     )
     also_suspend: Annotated[tuple[SuspendedWorkload, ...], Field(max_length=16), ListMap("kind", "name")] = Field(
         (),
-        description="Workloads to suspend beside the model (spec.suspend of a CronJob, Job or Argo CronWorkflow), for "
+        description="Workloads to suspend with the model (spec.suspend of a CronJob, Job or Argo CronWorkflow), for "
         "example retraining or data collection. Looked at every minute; what ran before runs again after a Resume.",
     )
 

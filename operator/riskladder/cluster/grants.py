@@ -76,7 +76,7 @@ NAMESPACED = (
         "batch",
         ("cronjobs", "jobs"),
         ("get", "patch"),
-        "alsoSuspend: suspends what a tier names beside the model, and lets it run again",
+        "alsoSuspend: suspends what a tier names as companion workloads, and lets it run again",
         checked=False,
     ),
     Grant("events.k8s.io", ("events",), ("create",), "the trail: Events on ladders, signals, escalations and targets"),

@@ -12,7 +12,7 @@ from riskladder.controller.executor import Executor
 from riskladder.policy.containment import companions
 from riskladder.policy.snapshot import Escalation, TargetKey
 from riskladder.workloads.companions import keda, suspend
-from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.companions.suspend import Companion
 
 
 class CompanionLookup:
@@ -26,7 +26,7 @@ class CompanionLookup:
         self.seeks = keda.KEDA in store.runtimes.companions
         """Whether what scales a model is looked for."""
 
-    async def look(self, key: TargetKey, escalations: Sequence[Escalation]) -> dict[tuple[str, str], Beside]:
+    async def look(self, key: TargetKey, escalations: Sequence[Escalation]) -> dict[tuple[str, str], Companion]:
         """Return the companion workloads of the containments of a target, by kind and name.
 
         Raises:
@@ -40,12 +40,12 @@ class CompanionLookup:
             resource = resources.SUSPENDABLE.get(kind)
             if resource is None:
                 kinds = ", ".join(resources.SUSPENDABLE)
-                found[kind, name] = Beside(kind, name, problem=f"a {kind} cannot be suspended ({kinds} can)")
+                found[kind, name] = Companion(kind, name, problem=f"a {kind} cannot be suspended ({kinds} can)")
                 continue
             try:
                 obj = await self._client.get(resource, key.namespace, name)
             except (NotFound, Forbidden) as error:
-                found[kind, name] = Beside(kind, name, problem=str(error)[:500])
+                found[kind, name] = Companion(kind, name, problem=str(error)[:500])
             else:
                 seen = keda.read(obj) if resource is keda.SCALEDOBJECTS else suspend.read(kind, obj)
                 found[kind, name] = replace(seen, problem=seen.problem or problem)
@@ -53,7 +53,7 @@ class CompanionLookup:
 
     async def _look_for_scalers(
         self, key: TargetKey, escalations: Sequence[Escalation]
-    ) -> dict[tuple[str, str], Beside]:
+    ) -> dict[tuple[str, str], Companion]:
         """Return the ScaledObjects that scale a target which has to stay at zero: no policy names them."""
         runtime = self._store.runtimes.by_kind.get(key.kind)
         if runtime is None or not self.seeks or not any(map(companions.sought, escalations)):
@@ -65,7 +65,7 @@ class CompanionLookup:
             return {}
         except Forbidden as error:
             place = (resource.kind, key.name)
-            return {place: Beside(*place, problem=str(error)[:500], found=True)}
+            return {place: Companion(*place, problem=str(error)[:500], found=True)}
         for obj in listed:
             if keda.scales(obj, runtime.resource, key.name):
                 seen = keda.read(obj, found=True)

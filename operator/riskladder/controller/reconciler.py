@@ -35,7 +35,7 @@ from riskladder.policy.containment import state
 from riskladder.policy.decide import decide
 from riskladder.policy.plan import Plan
 from riskladder.policy.snapshot import PolicyInForce, Snapshot, TargetKey
-from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.registry import Runtimes
 
 log = structlog.get_logger(__name__)
@@ -158,7 +158,7 @@ class Reconciler:
         *,
         thorough: bool = True,
         proof: PolicyInForce | None = None,
-        beside: Mapping[tuple[str, str], Beside] | None = None,
+        companions: Mapping[tuple[str, str], Companion] | None = None,
     ) -> Snapshot:
         snapshot = replace(
             self.store.snapshot(key, self._seen.stamps, thorough=thorough),
@@ -168,7 +168,7 @@ class Reconciler:
             lock=self._lock,
             obstacle=self._seen.obstacles.get(key, ""),
             unsaved=self._seen.unsaved.get(key, ""),
-            beside=beside or {},
+            companions=companions or {},
             seeks=self._companions.seeks,
             clock_error=self.clock.error(),
         )
@@ -274,12 +274,12 @@ class Reconciler:
         if self._observe_only:
             return snapshot
         proof = await self._people.ask(d for ds in snapshot.decisions.values() for d in ds)
-        beside = await self._companions.look(key, snapshot.open)
+        companions = await self._companions.look(key, snapshot.open)
         if proof is not None and proof.missing:
             self._enqueuer.ladders_of(key.namespace, self.store)
-        if proof is None and not beside:
+        if proof is None and not companions:
             return snapshot
-        return self._snapshot(key, proof=proof, beside=beside)  # what was asked may have taken a while
+        return self._snapshot(key, proof=proof, companions=companions)  # what was asked may have taken a while
 
     def _deliver(self, key: TargetKey) -> None:
         """Have delivered what is pending."""

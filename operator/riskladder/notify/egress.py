@@ -33,7 +33,7 @@ NOT_PUBLIC = tuple(
         "5f00::/16",
     )
 )
-"""Beside what Python knows: releases of Python differ in some of them."""
+"""Companion what Python knows: releases of Python differ in some of them."""
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 IPV4_COMPATIBLE = ipaddress.ip_network("::/96")

@@ -24,7 +24,7 @@ from riskladder.api.hold import Hold
 from riskladder.api.ladder import EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
-from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import Outlet
 from riskladder.workloads.selectors import matches
@@ -257,8 +257,8 @@ class Snapshot:
     """Why it could not be contained the last time, where trying again at once is of no use."""
     unsaved: str = ""
     """Why an Escalation, or a further intent of one, could not be saved the last time."""
-    beside: Mapping[tuple[str, str], Beside] = field(default_factory=dict)
-    """By kind and name: what belongs to the containment beside the model, if somebody has looked."""
+    companions: Mapping[tuple[str, str], Companion] = field(default_factory=dict)
+    """By kind and name: the companion workloads of the containments, if somebody has looked."""
     pending: Hold | None = None
     """The hold of a containment write that the API server has acknowledged, until its Escalation says so."""
     pending_policy: PinnedPolicy | None = None

@@ -21,7 +21,7 @@ from riskladder.policy.draft import Draft
 from riskladder.policy.plan import Effect
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot
-from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.companions.suspend import Companion
 
 LOOK_EVERY = timedelta(minutes=1)
 """Between looks at what is suspended: nothing of it is watched."""
@@ -58,7 +58,7 @@ def follow(draft: Draft) -> None:
     if not draft.containments or draft.escalation.spec.drill:
         return
     listed, places = {(b.kind, b.name): b for b in draft.companions}, wanted(draft.escalation)
-    for place, seen in draft.snapshot.beside.items():
+    for place, seen in draft.snapshot.companions.items():
         if place in places or (seen.found and draft.is_contained and len(listed) < MAX_COMPANIONS):
             listed[place] = _noted(draft, listed.get(place), seen)
     draft.companions = tuple(listed[place] for place in sorted(listed))
@@ -67,7 +67,7 @@ def follow(draft: Draft) -> None:
         draft.wake.append(draft.now + LOOK_EVERY)
 
 
-def _noted(draft: Draft, before: SuspendedStatus | None, seen: Beside) -> SuspendedStatus:
+def _noted(draft: Draft, before: SuspendedStatus | None, seen: Companion) -> SuspendedStatus:
     what, now = f"{seen.kind} {seen.name}", draft.now
     first = _as_found(draft, seen)
     entry = before or first
@@ -81,7 +81,7 @@ def _noted(draft: Draft, before: SuspendedStatus | None, seen: Beside) -> Suspen
     if draft.is_contained and seen.suspended and entry.suspended_at is None:
         update["suspended_at"] = now
         was = " (it was before)" if entry.was else ""
-        draft.note(Reason.ALSO_SUSPENDED, f"suspended/{what}", f"{what} is suspended beside the model{was}")
+        draft.note(Reason.ALSO_SUSPENDED, f"suspended/{what}", f"{what} is suspended with the model{was}")
     held = _is_held(draft.snapshot, draft.escalation, seen.kind, seen.name)
     if _is_resumed(draft.escalation) and not draft.is_contained and (entry.was or held or not seen.suspended):
         update["resumed_at"] = now
@@ -90,7 +90,7 @@ def _noted(draft: Draft, before: SuspendedStatus | None, seen: Beside) -> Suspen
     return entry.model_copy(update=update)
 
 
-def _as_found(draft: Draft, seen: Beside) -> SuspendedStatus:
+def _as_found(draft: Draft, seen: Companion) -> SuspendedStatus:
     """Return a companion workload as it was before anybody suspended it: another escalation may have been first."""
     for other in draft.snapshot.open:
         for entry in other.status.companions if other.name != draft.escalation.name else ():
@@ -124,7 +124,7 @@ def _switches(snapshot: Snapshot, escalation: Escalation) -> Iterator[Effect]:
         return
     active = state.is_contained(escalation)
     for entry in escalation.status.companions:
-        seen = snapshot.beside.get((entry.kind, entry.name))
+        seen = snapshot.companions.get((entry.kind, entry.name))
         if seen is None or not seen.uid or seen.problem:
             continue
         if active and not seen.suspended:

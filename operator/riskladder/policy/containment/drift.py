@@ -16,8 +16,8 @@ from riskladder.policy.repeats import repeat
 from riskladder.policy.snapshot import Escalation
 from riskladder.workloads.safe_states import words
 
-FIGHT, FIGHT_WITHIN = 10, timedelta(minutes=1)
-"""So many undoings, none so long after the one before, are a fight that the operator does not settle."""
+CONTENTION_LIMIT, CONTENTION_WITHIN = 10, timedelta(minutes=1)
+"""So many reverts, none so long after the one before, are contention that the operator does not end."""
 
 
 MAX_DRIFT = 16
@@ -35,12 +35,12 @@ def raise_contention(draft: Draft) -> None:
 
 def _settle(draft: Draft, containment: ContainmentStatus) -> None:
     contest = containment.contention
-    if contest is None or contest.raised or contest.count < FIGHT:
+    if contest is None or contest.raised or contest.count < CONTENTION_LIMIT:
         return
     contest = contest.model_copy(update={"raised": True})
     draft.containments[containment.axis] = containment.model_copy(update={"contention": contest})
     key = f"contested/{containment.intent.id}/{format_time(contest.since)}"
-    message = f"reverted {contest.count} times without a minute of peace: people must settle it"
+    message = f"reverted {contest.count} times without a minute in between: people must settle it"
     draft.warn(Reason.CONTENTION, key, message, count=str(contest.count))
     higher = rungs.next_tier(draft, draft.rung.tier)
     if higher is not None:
@@ -69,8 +69,8 @@ def record_drift(escalation: Escalation, intent: Intent, reverted_by: str, at: d
     reverted = tuple(sorted(counts.values(), key=lambda u: u.field_manager))
     contest = before.contention
     last = max((u.at for u in before.drift), default=at)
-    # One that has not been settled goes on until a minute of peace: the longer waits of the operator do not end it.
-    if contest is None or at - (contest.since if contest.raised else last) > FIGHT_WITHIN:
+    # One that has not been settled goes on until a minute without one: the longer waits of the operator do not end it.
+    if contest is None or at - (contest.since if contest.raised else last) > CONTENTION_WITHIN:
         contest = Contention(since=at)
     else:
         contest = contest.model_copy(update={"count": contest.count + 1})

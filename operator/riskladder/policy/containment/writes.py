@@ -11,7 +11,7 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.plan import Effect, Phase, Plan, Rollback, Stop
 from riskladder.policy.snapshot import Snapshot
 from riskladder.workloads.companions import keda, suspend
-from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.holding import release_patch, with_hold
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES
@@ -83,7 +83,7 @@ def restore_write(workload: Workload, escalation: str, write: Write, hold: Hold 
     return Effect.on(Phase.RESTORE, workload, with_hold(write, workload, hold, lock), escalation)
 
 
-def switch_write(seen: Beside, escalation: str, *, suspend_it: bool, value: str | None = None) -> Effect:
+def switch_write(seen: Companion, escalation: str, *, suspend_it: bool, value: str | None = None) -> Effect:
     """Return the patch that suspends a companion workload, or lets it run again.
 
     Args:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from riskladder.api.resource import Resource
-from riskladder.workloads.companions.suspend import Beside
+from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.results import JsonPatch
 
@@ -49,13 +49,13 @@ def scales(obj: Mapping[str, Any], resource: Resource, name: str) -> bool:
     return (kind, group, reference.get("name")) == (resource.kind, resource.group, name)
 
 
-def read(obj: Mapping[str, Any], *, found: bool = False) -> Beside:
+def read(obj: Mapping[str, Any], *, found: bool = False) -> Companion:
     """The facts of a stored ScaledObject."""
     metadata = obj["metadata"]
     annotations = metadata.get("annotations")
     value = (annotations or {}).get(ANNOTATION)
     too_long = value is not None and len(value) > LONGEST
-    return Beside(
+    return Companion(
         SCALEDOBJECTS.kind,
         metadata["name"],
         metadata["uid"],
@@ -68,7 +68,7 @@ def read(obj: Mapping[str, Any], *, found: bool = False) -> Beside:
     )
 
 
-def switch(seen: Beside, *, suspend: bool, value: str | None = None) -> JsonPatch:
+def switch(seen: Companion, *, suspend: bool, value: str | None = None) -> JsonPatch:
     """Pause it at zero, or put back what stood there, if it is the same object in the same version.
 
     The version, since a JSON Patch cannot test that an annotation is absent.

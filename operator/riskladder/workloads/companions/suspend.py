@@ -16,8 +16,8 @@ from riskladder.workloads.results import JsonPatch
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """A workload beside the model, as it was seen last."""
+class Companion:
+    """A companion workload, as it was seen last."""
 
     kind: str
     name: str
@@ -53,17 +53,17 @@ ARGO_WORKFLOWS = Component(
             CRONWORKFLOWS.group,
             (CRONWORKFLOWS.plural,),
             ("get", "patch"),
-            "alsoSuspend: suspends the CronWorkflows that a tier names beside the model, and lets them run again",
+            "alsoSuspend: suspends the CronWorkflows that a tier names as companion workloads, and lets them run again",
         ),
     ),
     "CronWorkflows (argoproj.io/v1alpha1) that a tier names in alsoSuspend",
 )
 
 
-def read(kind: str, obj: Mapping[str, Any]) -> Beside:
+def read(kind: str, obj: Mapping[str, Any]) -> Companion:
     """The facts of a stored object."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
-    return Beside(
+    return Companion(
         kind,
         metadata["name"],
         metadata["uid"],
@@ -73,7 +73,7 @@ def read(kind: str, obj: Mapping[str, Any]) -> Beside:
     )
 
 
-def switch(seen: Beside, *, suspend: bool) -> JsonPatch:
+def switch(seen: Companion, *, suspend: bool) -> JsonPatch:
     """Suspend it, or let it run again, if it is still the same object and as it was seen."""
     test = [{"op": "test", "path": "/spec/suspend", "value": seen.suspended}] if seen.is_stated else []
     return [
