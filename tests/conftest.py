@@ -14,14 +14,17 @@ from tests.cluster import KINDS, ControlPlane, control_plane_kind, open_cluster,
 from tests.cluster.base import Progress
 from tests.cluster.build import ensure_binaries, print_progress
 from tests.cluster.node import ensure_node
+from tests.node import report
 
 LONGEST = (
     "tests/node",
-    "tests/integration/test_soak.py",
     "tests/integration/test_faults.py",
     "tests/integration/test_story.py",
-    "tests/integration/test_authority.py",
+    "tests/integration/test_soak.py",
     "tests/integration/test_cli_people.py",
+    "tests/integration/test_authority.py",
+    "tests/integration/test_examples.py",
+    "tests/integration/test_operator.py",
     "tests/integration/test_keda.py",
 )
 """What takes longest, in this order, of several workers: one that gets it last keeps the others waiting."""
@@ -34,6 +37,7 @@ class Together(LoadScopeScheduling):
         return "tests/node" if nodeid.startswith("tests/node/") else nodeid.partition("::")[0]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     config.option.loadscopereorder = False  # The order is that of the collection.
     return Together(config, log)
@@ -43,6 +47,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Begin with what takes longest, where several workers are to end together."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: next((n for n, path in enumerate(LONGEST) if item.nodeid.startswith(path)), 99))
+
+
+MEASURED = pytest.StashKey[list[tuple[str, list[str]]]]()
+"""What was measured on the real node: the worker that ran there hands it over when it ends."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    found = [(title, list(lines)) for title, lines in report.sections()]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["measured"] = found
+    else:
+        session.config.stash.setdefault(MEASURED, []).extend(found)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash.setdefault(MEASURED, []).extend(getattr(node, "workeroutput", {}).get("measured", ()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what was measured: it is asserted nowhere how long anything takes."""
+    for title, lines in config.stash.get(MEASURED, []):
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
