@@ -5,6 +5,8 @@ PY     := $(VENV)/bin/python
 CLUSTER ?= auto
 
 export PYTHONPATH := operator
+# What is compiled is kept: tests start dozens of interpreters, and pytest rewrites every test module.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
@@ -39,10 +41,10 @@ demo-lock: venv ## Everybody pulls at a contained model, the lock is broken and 
 
 .PHONY: test
 test: venv ## Everything: unit and property tests, a real control plane, and a real node where this machine can have one
-	@$(PY) -m pytest --cluster=$(CLUSTER) $(ARGS)
+	@$(PY) -m pytest --cluster=$(CLUSTER) --numprocesses=auto --maxprocesses=4 $(ARGS)
 
 .PHONY: unit
-unit: venv ## Unit and property tests only: about a minute, no cluster
+unit: venv ## Unit and property tests only: half a minute, no cluster
 	@$(PY) -m pytest tests/unit --numprocesses=auto $(ARGS)
 
 .PHONY: check

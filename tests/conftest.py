@@ -3,14 +3,75 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.cluster import KINDS, ControlPlane, control_plane_kind, open_cluster, resolve
 from tests.cluster.base import Progress
 from tests.cluster.build import ensure_binaries, print_progress
 from tests.cluster.node import ensure_node
+from tests.node import report
+
+LONGEST = (
+    "tests/node",
+    "tests/integration/test_faults.py",
+    "tests/integration/test_story.py",
+    "tests/integration/test_soak.py",
+    "tests/integration/test_cli_people.py",
+    "tests/integration/test_authority.py",
+    "tests/integration/test_examples.py",
+    "tests/integration/test_operator.py",
+    "tests/integration/test_keda.py",
+)
+"""What takes longest, in this order, of several workers: one that gets it last keeps the others waiting."""
+
+
+class Together(LoadScopeScheduling):
+    """Gives the tests of a module, or of the real node, to one worker: what they share is made once, not by each."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/node" if nodeid.startswith("tests/node/") else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    config.option.loadscopereorder = False  # The order is that of the collection.
+    return Together(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, where several workers are to end together."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: next((n for n, path in enumerate(LONGEST) if item.nodeid.startswith(path)), 99))
+
+
+MEASURED = pytest.StashKey[list[tuple[str, list[str]]]]()
+"""What was measured on the real node: the worker that ran there hands it over when it ends."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    found = [(title, list(lines)) for title, lines in report.sections()]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["measured"] = found
+    else:
+        session.config.stash.setdefault(MEASURED, []).extend(found)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash.setdefault(MEASURED, []).extend(getattr(node, "workeroutput", {}).get("measured", ()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what was measured: it is asserted nowhere how long anything takes."""
+    for title, lines in config.stash.get(MEASURED, []):
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +96,7 @@ def progress(config: pytest.Config) -> Progress:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test: a cold build takes minutes, which is not to count towards the timeout of a test."""
+    gc.freeze()  # All that was imported and collected stays: no garbage collection is to look through it again.
     config = session.config
     parts = {part for item in session.items for part in item.path.relative_to(config.rootpath).parts}
     if config.option.collectonly or not parts & {"integration", "node"}:

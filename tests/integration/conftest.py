@@ -54,13 +54,29 @@ async def world(admin: Client, operator: OperatorProcess) -> AsyncIterator[World
         yield fresh
 
 
+def needs_local(config: pytest.Config) -> None:
+    """Skip what starts control planes itself where tests are to run on another cluster."""
+    if control_plane_kind(config.getoption("--cluster")) != "local":
+        pytest.skip("starts, kills or reaches parts of a control plane of its own: needs --cluster=local")
+
+
 @pytest.fixture(scope="module")
 def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
     """A control plane of the module's own, installed, for what would disturb other tests."""
-    if control_plane_kind(request.config.getoption("--cluster")) != "local":
-        pytest.skip("starts, kills or reaches parts of a control plane of its own: needs --cluster=local")
+    needs_local(request.config)
     with LocalControlPlane() as plane:
         install(plane.kubeconfig)
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def common(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
+    """A control plane for modules that have an operator of their own and disturb nothing else: one after the other.
+
+    Components change what the base may do and nothing beside it, so each installation leaves what it enables, exactly.
+    """
+    needs_local(request.config)
+    with LocalControlPlane() as plane:
         yield plane
 
 

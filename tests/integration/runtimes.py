@@ -162,6 +162,7 @@ async def place(
     connection = await connect(str(plane.kubeconfig), namespace="riskladder-system", agent="tests")
     client = Client(connection)
     try:
+        await World(client, "").alone()  # what an earlier module had on this plane has gone
         await asyncio.to_thread(install_definitions, plane.kubeconfig, crds)
         install(plane.kubeconfig, components=components)
         account = service_account_kubeconfig(plane.kubeconfig, directory / "operator.kubeconfig")

@@ -20,11 +20,11 @@ PATIENCE = 90.0
 
 
 @pytest.fixture(scope="module")
-async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One operator for the module."""
     directory = tmp_path_factory.mktemp("beside")
     definitions = crds("argo-workflows")
-    async with place(plane, directory, resources.DEPLOYMENTS, components=["argo-workflows"], crds=definitions) as made:
+    async with place(common, directory, resources.DEPLOYMENTS, components=["argo-workflows"], crds=definitions) as made:
         yield made
 
 

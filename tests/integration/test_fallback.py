@@ -24,10 +24,10 @@ BY_ROUTE = {"httpRoute": "scorer", "backend": "rules"}
 
 
 @pytest.fixture(scope="module")
-async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One operator for the module."""
     async with place(
-        plane,
+        common,
         tmp_path_factory.mktemp("fallback"),
         resources.DEPLOYMENTS,
         components=["fallback", "fallback-httproute"],

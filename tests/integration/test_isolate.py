@@ -20,10 +20,10 @@ from tests.integration.world import condition, ladder
 
 
 @pytest.fixture(scope="module")
-async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One operator for the module."""
     directory = tmp_path_factory.mktemp("isolate")
-    async with place(plane, directory, resources.DEPLOYMENTS, components=["isolate"]) as made:
+    async with place(common, directory, resources.DEPLOYMENTS, components=["isolate"]) as made:
         yield made
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -70,7 +72,8 @@ def condition_of(obj: Object, kind: str) -> Any:
 # --- HorizontalPodAutoscaler ------------------------------------------------------------------------------------------
 
 
-async def test_autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume(scene: Place) -> None:
+async def autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume(scene: Place) -> None:
+    """One of Kubernetes, without KEDA."""
     await scene.apply(ladder(lock=True))
     await scene.serve("scorer")
     spec = {
@@ -195,8 +198,24 @@ async def test_keda_raises_from_zero_what_is_not_paused(scene: Place) -> None:
     await polls(scene)
 
 
-@pytest.mark.parametrize("value", ["0", "3"])
-async def test_what_was_paused_before_is_given_back_as_it_was(scene: Place, value: str) -> None:
+async def test_what_is_looked_at_now_and_then_only(home: Place) -> None:
+    """Side by side, each in a namespace of its own: they wait for the operator's, or the autoscaler's, next look."""
+    stories = (
+        autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume,
+        lambda scene: given_back_as_it_was(scene, "0"),
+        unpaused_it_is_answered,
+    )
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        for story in stories:
+            tasks.create_task(story(await stack.enter_async_context(home.another())))
+
+
+async def test_what_was_paused_before_is_given_back_as_it_was(scene: Place) -> None:
+    await given_back_as_it_was(scene, "3")
+
+
+async def given_back_as_it_was(scene: Place, value: str) -> None:
+    """A ScaledObject that people had paused has their annotation again after a Resume."""
     await scene.apply(ladder())
     await scene.serve("scorer")
     annotations = {ANNOTATION: value, "team": "fairness"}
@@ -221,7 +240,8 @@ async def test_what_was_paused_before_is_given_back_as_it_was(scene: Place, valu
     assert (await scene.get(SCALEDOBJECTS, "scorer"))["metadata"]["annotations"] == annotations
 
 
-async def test_somebody_who_unpauses_it_is_answered_within_a_minute(scene: Place) -> None:
+async def unpaused_it_is_answered(scene: Place) -> None:
+    """Somebody who unpauses it while the model is contained is answered, and the lock has held the model meanwhile."""
     await scene.apply(ladder(lock=True))
     await scene.serve("scorer")
     await scene.client.create(SCALEDOBJECTS, scene.namespace, scaler(2))

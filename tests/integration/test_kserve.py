@@ -27,11 +27,11 @@ KINDS = pytest.mark.parametrize("runtime", [INFERENCESERVICE, LLMINFERENCESERVIC
 
 
 @pytest.fixture(scope="module")
-async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One operator for the module."""
     directory = tmp_path_factory.mktemp("kserve")
     definitions = crds("kserve")
-    async with place(plane, directory, INFERENCESERVICE.resource, components=["kserve"], crds=definitions) as made:
+    async with place(common, directory, INFERENCESERVICE.resource, components=["kserve"], crds=definitions) as made:
         yield made
 
 
@@ -159,7 +159,7 @@ async def test_pods_that_stay_are_no_proof_nor_are_pods_that_went_by_themselves(
 
 @KINDS
 async def test_nobody_takes_the_annotation_out_or_creates_it_running(
-    scene: Place, runtime: KServe, plane: LocalControlPlane
+    scene: Place, runtime: KServe, common: LocalControlPlane
 ) -> None:
     await scene.apply(ladder(lock=True))
     kind = runtime.resource.plural
@@ -173,7 +173,7 @@ async def test_nobody_takes_the_annotation_out_or_creates_it_running(
         for arguments in ((f"{STOP}=false", "--overwrite"), (f"{STOP}-",)):
             with pytest.raises(InstallError, match="cannot be started"):
                 await asyncio.to_thread(
-                    kubectl, plane.kubeconfig, "-n", scene.namespace, "annotate", kind, "scorer", *arguments
+                    kubectl, common.kubeconfig, "-n", scene.namespace, "annotate", kind, "scorer", *arguments
                 )
         with pytest.raises(Forbidden, match=HELD):
             await scene.put("scorer", spec(runtime.resource.kind), manager="gitops", annotations={STOP: "false"})

@@ -26,10 +26,10 @@ SERVICE = {"rayClusterConfig": CLUSTER, "serveConfigV2": "applications: []"}
 
 
 @pytest.fixture(scope="module")
-async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One operator for the module."""
     directory = tmp_path_factory.mktemp("ray")
-    async with place(plane, directory, RAYCLUSTERS, components=["ray"], crds=crds("kuberay")) as made:
+    async with place(common, directory, RAYCLUSTERS, components=["ray"], crds=crds("kuberay")) as made:
         yield made
 
 

@@ -92,13 +92,13 @@ async def serving(scene: Place, selector: str = "app=scorer", **spec: Any) -> As
 
 
 @pytest.fixture(scope="module")
-async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One operator for the module, started while there is no such kind; the kind is installed then."""
     directory = tmp_path_factory.mktemp("scalable")
-    connection = await connect(str(plane.kubeconfig), namespace="riskladder-system", agent="tests")
+    connection = await connect(str(common.kubeconfig), namespace="riskladder-system", agent="tests")
     client = Client(connection)
-    install(plane.kubeconfig, components=[COMPONENT])
-    account = service_account_kubeconfig(plane.kubeconfig, directory / "operator.kubeconfig")
+    install(common.kubeconfig, components=[COMPONENT])
+    account = service_account_kubeconfig(common.kubeconfig, directory / "operator.kubeconfig")
     with OperatorProcess(account, directory, "--scalable=example.dev/v1/scorers=Scorer") as operator:
         operator.wait_until_leading()
         async with Place(client, "test-scalable", SCORER, operator) as made:
@@ -107,15 +107,15 @@ async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-async def scene(home: Place, plane: LocalControlPlane) -> AsyncIterator[Place]:
+async def scene(home: Place, common: LocalControlPlane) -> AsyncIterator[Place]:
     """A namespace of the test's own, where the kind is served."""
-    await asyncio.to_thread(install_definitions, plane.kubeconfig, [crd()])
+    await asyncio.to_thread(install_definitions, common.kubeconfig, [crd()])
     async with home.another() as own:
         yield own
 
 
 async def test_kind_that_is_not_installed_holds_nobody_up_and_is_taken_up_later(
-    home: Place, plane: LocalControlPlane
+    home: Place, common: LocalControlPlane
 ) -> None:
     said = home.operator.wait_for("kind missing", resource="scorers.example.dev")
     assert said["error"] == "example.dev/v1 Scorer is not installed: it is taken up once it is"
@@ -126,7 +126,7 @@ async def test_kind_that_is_not_installed_holds_nobody_up_and_is_taken_up_later(
     )
     other = Place(home.client, home.namespace, resources.DEPLOYMENTS, home.operator)
     await other.breach("other")
-    await asyncio.to_thread(install_definitions, plane.kubeconfig, [crd()])
+    await asyncio.to_thread(install_definitions, common.kubeconfig, [crd()])
     home.operator.wait_for("kind installed", resource="scorers.example.dev")
     assert len([e for e in home.operator.entries() if e["event"] == "kind missing"]) == 1
 

@@ -19,10 +19,10 @@ from tests.integration.world import condition, ladder
 
 
 @pytest.fixture(scope="module")
-async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One operator for the module."""
     directory = tmp_path_factory.mktemp("seldon")
-    async with place(plane, directory, MODELS, components=["seldon"], crds=crds("seldon-core", "Model")) as made:
+    async with place(common, directory, MODELS, components=["seldon"], crds=crds("seldon-core", "Model")) as made:
         yield made
 
 

@@ -14,9 +14,9 @@ from tests.integration.world import ladder
 
 
 @pytest.fixture(scope="module")
-async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One operator for the module."""
-    async with place(plane, tmp_path_factory.mktemp("statefulset"), STATEFULSET.resource) as made:
+    async with place(common, tmp_path_factory.mktemp("statefulset"), STATEFULSET.resource) as made:
         yield made
 
 

@@ -17,9 +17,9 @@ SECOND = "privacy"
 
 
 @pytest.fixture(scope="module")
-async def home(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One operator for the module."""
-    async with place(plane, tmp_path_factory.mktemp("ladders"), DEPLOYMENT.resource) as made:
+    async with place(common, tmp_path_factory.mktemp("ladders"), DEPLOYMENT.resource) as made:
         yield made
 
 

@@ -14,7 +14,6 @@ from tests.cluster.host import why_not
 from tests.cluster.node import NodeCluster
 from tests.conftest import progress
 from tests.integration.world import World
-from tests.node import report
 from tests.node.installation import Installation
 
 
@@ -33,14 +32,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.timeout(300))
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what was measured: it is asserted nowhere how long anything takes."""
-    for title, lines in report.sections():
-        terminalreporter.section(title)
-        for line in lines:
-            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="package")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api import cel_eval, validation
@@ -203,7 +203,6 @@ def _places(node: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from _places(child, (*here, key))
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_validation_never_raises(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(KINDS)))

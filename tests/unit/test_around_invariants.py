@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,7 @@ from riskladder.workloads.registry import Runtimes
 from tests.unit import simulator, world
 from tests.unit.builders import NAMESPACE, Document, contain_by, deployment_object, pod_object
 from tests.unit.simulator import Server, intents, resumed
-from tests.unit.test_invariants import DECIDED, FAULT, STEPS
+from tests.unit.test_invariants import DECIDED, FAULT, SIMULATED, STEPS, THOROUGH
 from tests.unit.world import Step, World, condition, simulate
 
 RULES, MODEL = {"app": "rules"}, {"app": "scorer"}
@@ -162,12 +163,14 @@ def simulated() -> Iterator[None]:
 AROUND = st.one_of(STEPS, STEPS, st.just(("pull",)))
 
 
+@SIMULATED
 @given(st.sampled_from(sorted(POLICIES)), st.lists(AROUND, min_size=8, max_size=30), st.booleans())
 def test_invariants_hold_whatever_happens_around(policy: str, steps: list[Step], breached: bool) -> None:
     with simulated():
         simulate(policy, steps, breached=breached)
 
 
+@SIMULATED
 @given(st.sampled_from(sorted(POLICIES)), DECIDED, st.booleans())
 def test_invariants_hold_whatever_people_decide_around(policy: str, steps: list[Step], breached: bool) -> None:
     with simulated():
@@ -186,8 +189,16 @@ STORY: list[Step] = [
 ]
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("fault", FAULT)
+FAULTS_OF: list[tuple[str, str]] = [
+    ("fallback", "killed after"),
+    ("isolate", "answer lost"),
+    ("fallback, then zero", "killed before"),
+    ("isolate", "refused"),
+]
+"""A choice of policy and fault for every day; HYPOTHESIS_PROFILE=thorough tries all of them."""
+
+
+@pytest.mark.parametrize(("policy", "fault"), list(itertools.product(POLICIES, FAULT)) if THOROUGH else FAULTS_OF)
 def test_fault_at_every_request_around(policy: str, fault: str) -> None:
     for requests in range(1, 12):
         with simulated():

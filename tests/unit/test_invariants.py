@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from riskladder.cluster.resources import DEPLOYMENTS, ESCALATIONS, PODS, REPLICASETS, SIGNALS
 from tests.unit.world import POLICIES, Step, simulate
 
+SIMULATED = settings(max_examples=max(settings().max_examples // 2, 10))
+"""An example is a whole story of two operators: half as many as elsewhere."""
+
 # --- Any order of anything --------------------------------------------------------------------------------------------
 
 WHO = st.integers(0, 1)
@@ -61,16 +64,19 @@ not seen that the target is deleted: what is written then may be written again l
 DECIDED = st.lists(st.one_of(ACTING, ACTING, PEOPLE, PEOPLE, TAMPERING), min_size=8, max_size=30)
 
 
+@SIMULATED
 @given(st.sampled_from(sorted(POLICIES)), STORIES, st.booleans())
 def test_invariants_hold_whatever_happens(policy: str, steps: list[Step], breached: bool) -> None:
     simulate(policy, steps, breached=breached)
 
 
+@SIMULATED
 @given(st.sampled_from(sorted(POLICIES)), ERASED, st.booleans())
 def test_invariants_hold_where_escalations_are_deleted(policy: str, steps: list[Step], breached: bool) -> None:
     simulate(policy, steps, breached=breached)
 
 
+@SIMULATED
 @given(st.sampled_from(sorted(POLICIES)), DECIDED, st.booleans())
 def test_invariants_hold_whatever_people_decide(policy: str, steps: list[Step], breached: bool) -> None:
     simulate(policy, [("read", "a", 0.95, 0), ("keep_up", 0), ("jump", 1.0), *steps], breached=breached)
@@ -183,7 +189,7 @@ MOST_DECIDED = 30
 )
 def test_fault_at_every_request_while_people_decide(policy: str, story: str, fault: str) -> None:
     """The other operator takes over from whatever the first has left behind."""
-    for requests in range(2, MOST_DECIDED, 1 if THOROUGH else 2):
+    for requests in range(2, MOST_DECIDED, 1 if THOROUGH else 3):
         steps: list[Step] = [*DECISIONS[story], ("operate", 0, requests, fault), ("keep_up", 1)]
         world = simulate(policy, steps, breached=False)
         if story == "resumed" and policy == "zero":

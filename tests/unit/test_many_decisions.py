@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.decision import DecisionAction
@@ -130,7 +130,6 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40)
 @given(STEPS)
 def test_what_is_dropped_has_no_effect(steps: list[tuple[str, str, str]]) -> None:
     """With room for everything and with room for nothing but what has an effect, the same comes of it."""

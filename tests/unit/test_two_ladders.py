@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
@@ -218,7 +218,6 @@ MOVES = st.lists(
 
 
 @given(st.sampled_from(["ScaleToZero", "Rollback"]), st.sampled_from(["ScaleToZero", "Rollback"]), st.booleans(), MOVES)
-@settings(deadline=None, max_examples=60)
 def test_model_is_contained_while_anyone_holds_it_and_restored_to_the_first_evidence(
     first: str, second: str, lock: bool, moves: list[str]
 ) -> None:

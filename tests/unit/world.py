@@ -29,7 +29,7 @@ from riskladder.cluster.resources import (
     SIGNALS,
 )
 from riskladder.controller import people, reconciler
-from riskladder.controller.caches import signals
+from riskladder.controller.caches import reading, signals
 from tests.trails import said
 from tests.unit.builders import (
     KEY,
@@ -414,10 +414,15 @@ def simulate(policy: str, steps: Sequence[Step], *, breached: bool, stands: bool
         breached: Whether a containing breach is reported in the end.
         stands: Whether a containing breach stands anyway.
     """
+
+    def now() -> Any:
+        return world.now
+
     with (
         mock.patch.object(reconciler, "Scheduler", Queue),
-        mock.patch.object(reconciler, "utcnow", side_effect=lambda: world.now),
+        mock.patch.object(reconciler, "utcnow", new=now),
         mock.patch.object(signals, "validate", return_value=[]),
+        mock.patch.object(reading, "validate", return_value=[]),
         mock.patch.object(people, "asyncio", SimpleNamespace(gather=_one_after_the_other)),
         capture_logs(),
     ):
