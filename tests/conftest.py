@@ -26,6 +26,10 @@ LONGEST = (
     "tests/integration/test_examples.py",
     "tests/integration/test_operator.py",
     "tests/integration/test_keda.py",
+    "tests/unit/test_invariants.py",
+    "tests/unit/test_notify_apprise.py",
+    "tests/unit/test_around_invariants.py",
+    "tests/unit/test_api_rules.py",
 )
 """What takes longest, in this order, of several workers: one that gets it last keeps the others waiting."""
 
