@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import Reason
@@ -32,10 +32,8 @@ from riskladder.policy.plan import DecisionUpdate, Effect, EscalationUpdate, Ope
 from riskladder.policy.signals.evaluate import rank
 from riskladder.policy.signals.groups import Judgement, judge
 from riskladder.policy.signals.status import update_signal
-from riskladder.policy.snapshot import Escalation, Snapshot
+from riskladder.policy.snapshot import LONG_AGO, Escalation, Snapshot
 from riskladder.policy.trail import write_trail
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def decide(snapshot: Snapshot, now: datetime, *, urgent: bool = True) -> Plan:
@@ -168,7 +166,7 @@ def _signals(
         changed = update_signal(snapshot, judgement, signal, current, update, now, contained=contained)
         if changed.status != signal.status:
             found.append(changed)
-    found.sort(key=lambda u: max((o.observed_at for o in u.status.observed), default=_NEVER), reverse=True)
+    found.sort(key=lambda u: max((o.observed_at for o in u.status.observed), default=LONG_AGO), reverse=True)
     return tuple(found)
 
 

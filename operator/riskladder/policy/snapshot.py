@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from riskladder.api.conditions import is_true
@@ -28,6 +28,9 @@ from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import Outlet
 from riskladder.workloads.selectors import matches
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""Before everything that has a time: the place of what has none."""
 
 
 class TargetKey(NamedTuple):

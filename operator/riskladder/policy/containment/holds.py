@@ -138,11 +138,16 @@ def _held(snapshot: Snapshot) -> Iterator[_Held]:
                 yield found
 
 
+def _holds(snapshot: Snapshot) -> list[Hold]:
+    """Return what is held for the target: what was acknowledged last, and what the objects carry."""
+    found = (snapshot.pending, *(held.hold for held in _held(snapshot)))
+    return [hold for hold in found if hold is not None]
+
+
 def with_holds(snapshot: Snapshot) -> Snapshot:
     """Return a snapshot whose open escalations know what objects carry for them and their status does not say yet."""
     workload = snapshot.target
-    carried = [found.hold for found in _held(snapshot)]
-    holds = [hold for hold in (snapshot.pending, *carried) if hold is not None]
+    holds = _holds(snapshot)
     if not holds:
         return snapshot
     found = []
@@ -169,9 +174,7 @@ def _intent_of(escalation: Escalation, hold: Hold) -> Intent:
 def adopted(snapshot: Snapshot) -> Opening | None:
     """Return the Escalation that an acknowledged containment write calls for."""
     workload = snapshot.target
-    carried = [found.hold for found in _held(snapshot)]
-    holds = [hold for hold in (snapshot.pending, *carried) if hold is not None]
-    for hold in sorted(holds, key=lambda h: h.intent.id):
+    for hold in sorted(_holds(snapshot), key=lambda h: h.intent.id):
         is_other = workload is not None and hold.target.uid != workload.uid and hold != snapshot.pending
         if hold.escalation in snapshot.closed or is_other or _escalation_of(snapshot, hold) is not None:
             continue
@@ -187,9 +190,8 @@ def _escalation_of(snapshot: Snapshot, hold: Hold) -> Escalation | None:
 def is_proved(snapshot: Snapshot) -> bool:
     """Return whether something that the target carries contains it, with an Escalation or without."""
     workload = snapshot.target
-    holds = [snapshot.pending, *(found.hold for found in _held(snapshot))]
     return workload is not None and any(
-        verify(workload, hold.intent, hold.evidence.pod_template_hash or "").pods_gone for hold in holds if hold
+        verify(workload, hold.intent, hold.evidence.pod_template_hash or "").pods_gone for hold in _holds(snapshot)
     )
 
 

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from riskladder.api.escalation import Intent, Restore, SavedField
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment.note import note, noted_in
 from riskladder.policy.containment.state import in_force, is_locked, prove
-from riskladder.policy.snapshot import Escalation, Snapshot
+from riskladder.policy.snapshot import LONG_AGO, Escalation, Snapshot
 from riskladder.workloads.network import title
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
-"""Before every intent in force: a Resume is under way of what was contained earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +77,14 @@ def lock_of(snapshot: Snapshot, place: str, *, own: Intent | None = None) -> str
 def covering(snapshot: Snapshot, escalation: str, action: ContainmentAction) -> Holding | None:
     """Return what another escalation has in effect that is as safe as a safe state on its axis, or safer on either."""
     workload = snapshot.target
-    for holding in of_others(snapshot, escalation) if workload is not None else ():
+    if workload is None:
+        return None
+    for holding in of_others(snapshot, escalation):
         held = holding.intent.action
-        if workload is None or not prove(workload, holding.escalation, holding.intent).applied:
+        is_as_safe = held.strength == action.strength and held.axis is action.axis
+        if not is_as_safe and held.strength <= action.strength:
             continue
-        if held.strength > action.strength or (held.strength == action.strength and held.axis is action.axis):
+        if prove(workload, holding.escalation, holding.intent).applied:
             return holding
     return None
 
@@ -114,7 +113,7 @@ def restore_for(snapshot: Snapshot, escalation: str) -> Restore | None:
             continue
         restore = restore_so_far(other)
         if restore is not None and restore.replicas:
-            found.append((active.intended_at if active else _LONG_AGO, other.name, restore))
+            found.append((active.intended_at if active else LONG_AGO, other.name, restore))
     if not found:
         return None
     _, _, first = min(found, key=lambda item: item[:2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 
 from riskladder.api.base import format_time
@@ -14,9 +14,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.signal import Breach
 from riskladder.api.tiers import Containment, ContainmentWhen, Tier
 from riskladder.policy.signals.evaluate import Verdict, evaluate, heard, rank, tier_of, worst
-from riskladder.policy.snapshot import Signal, Snapshot, is_governed, pin
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
+from riskladder.policy.snapshot import LONG_AGO, Signal, Snapshot, is_governed, pin
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class Group:
     def cause(self, tier: str) -> Signal:
         """The signal that put the target in that tier: the newest, so that the evidence is what was seen last."""
         candidates = [s for s in self.signals if tier in self._live(s)]
-        return max(candidates, key=lambda s: (self.verdicts[s.uid].counts_at or _NEVER, s.name))
+        return max(candidates, key=lambda s: (self.verdicts[s.uid].counts_at or LONG_AGO, s.name))
 
 
 @dataclass(frozen=True, slots=True)
