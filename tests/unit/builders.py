@@ -16,8 +16,9 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import digest
 from riskladder.api.conditions import Condition, find
 from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
-from riskladder.api.escalation import EscalationStatus, Intent, LedgerHead
+from riskladder.api.escalation import EscalationStatus, LedgerHead
 from riskladder.api.hold import write_hold
+from riskladder.api.intent import Intent
 from riskladder.api.labels import ANNOTATION_CONTAINMENT, LABEL_CONTAINED_BY, LABEL_LOCK
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.reasons import ConditionType

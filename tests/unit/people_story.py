@@ -15,7 +15,8 @@ from typing import Any
 
 from riskladder.api.conditions import find
 from riskladder.api.decision import DecisionAction, DecisionStatus, EscalationDecisionSpec
-from riskladder.api.escalation import CountedDecision, EscalationStatus, Intent, Rung
+from riskladder.api.escalation import CountedDecision, EscalationStatus, Rung
+from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.tiers import Axis, ContainmentAction, Quorum, QuorumMember, Tier

@@ -9,7 +9,8 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from riskladder.api.base import Duration, Timestamp, format_time
-from riskladder.api.escalation import EscalationSpec, Image
+from riskladder.api.escalation import EscalationSpec
+from riskladder.api.intent import Image
 from riskladder.api.kinds import KINDS
 from riskladder.api.ladder import ClosesWhen, ContainmentAction, EscalationLadderSpec, Tier, TimeoutAction
 from riskladder.api.record import EscalationRecordSpec

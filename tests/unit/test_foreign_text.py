@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.base import API_VERSION
-from riskladder.api.escalation import Evidence, Image, Intent, Notification
+from riskladder.api.escalation import Notification
 from riskladder.api.foreign import DETAIL_LIMIT, DETAILS_LIMIT, clip, clipped_details, distinct, number_in
+from riskladder.api.intent import Evidence, Image, Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.validation import validate
 from riskladder.policy.plan import Opening

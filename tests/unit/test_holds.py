@@ -9,8 +9,8 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from riskladder.api.escalation import SavedField
 from riskladder.api.hold import MAX_HOLD, Hold, read_hold, write_hold
+from riskladder.api.intent import SavedField
 from riskladder.api.labels import ANNOTATION_CONTAINMENT, LABEL_CONTAINED_BY, LABEL_LOCK
 from riskladder.policy.containment.holds import adopted, reverted, upkeep
 from riskladder.policy.decide import decide

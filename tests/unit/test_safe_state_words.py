@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from riskladder.api.escalation import Intent
+from riskladder.api.intent import Intent
 from riskladder.workloads.safe_states import words
 
 SERVICE = {"kind": "Service", "name": "scorer", "selector": {"tier": "safe", "app": "baseline"}}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskladder.api.escalation import NetworkTargetRef, SavedField
+from riskladder.api.intent import NetworkTargetRef, SavedField
 from riskladder.api.tiers import Fallback
 from riskladder.cluster.resources import DEPLOYMENTS, ENDPOINTSLICES, ESCALATIONS
 from riskladder.controller.caches.store import Store

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from riskladder.api.base import DnsLabel, Model, ObjectName
-from riskladder.api.escalation import Evidence, Intent, LadderRef, SignalRef, TargetIdentity
+from riskladder.api.escalation import LadderRef, TargetIdentity
+from riskladder.api.intent import Evidence, Intent, SignalRef
 from riskladder.api.signal import ModelInfo, Reading
 
 MAX_HOLD = 16 * 1024

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from riskladder.api.base import DnsLabel, KindName, Model, ObjectName
-from riskladder.api.escalation import RevisionText
+from riskladder.api.intent import RevisionText
 from riskladder.api.tiers import ContainmentAction
 
 INDEX_NAME = "riskladder"

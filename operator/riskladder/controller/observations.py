@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from riskladder.api.escalation import Intent, PinnedPolicy
+from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.hold import Hold
+from riskladder.api.intent import Intent
 from riskladder.api.tiers import ContainmentAction
 from riskladder.controller.caches.store import Store
 from riskladder.controller.metrics import Metrics

@@ -15,7 +15,8 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from riskladder.api.base import format_time
-from riskladder.api.escalation import EscalationSpec, Intent, Notification, signal_at
+from riskladder.api.escalation import EscalationSpec, Notification, signal_at
+from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Reading
 from riskladder.api.tiers import Tier, Trigger

@@ -15,14 +15,13 @@ from riskladder.api.escalation import (
     Notification,
     PinnedPolicy,
     Repeat,
-    Restore,
     ResumeStatus,
     ReviewStatus,
     RiskAcceptance,
     Rung,
-    SignalRef,
     SuspendedStatus,
 )
+from riskladder.api.intent import Restore, SignalRef
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Axis, Tier
 from riskladder.policy.plan import Entry

@@ -11,7 +11,8 @@ import hashlib
 from datetime import datetime
 
 from riskladder.api.base import format_time
-from riskladder.api.escalation import ContainmentStatus, Intent
+from riskladder.api.escalation import ContainmentStatus
+from riskladder.api.intent import Intent
 from riskladder.api.labels import LABEL_DRILL, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen

@@ -9,8 +9,9 @@ from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 from riskladder.api.decision import DecisionStatus
-from riskladder.api.escalation import EscalationSpec, EscalationStatus, Intent, PinnedPolicy
+from riskladder.api.escalation import EscalationSpec, EscalationStatus, PinnedPolicy
 from riskladder.api.hold import Hold
+from riskladder.api.intent import Intent
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import Reason

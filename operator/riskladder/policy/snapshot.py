@@ -12,15 +12,13 @@ from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec, Reso
 from riskladder.api.escalation import (
     EscalationSpec,
     EscalationStatus,
-    Evidence,
-    Intent,
     PinnedPolicy,
     RiskAcceptance,
-    SignalRef,
     intents_of,
     signal_at,
 )
 from riskladder.api.hold import Hold
+from riskladder.api.intent import Evidence, Intent, SignalRef
 from riskladder.api.ladder import EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from riskladder.api.escalation import NetworkTargetRef
+from riskladder.api.intent import NetworkTargetRef
 from riskladder.api.resource import Resource
 from riskladder.workloads.holding import NOTHING, Carried, read_carried
 from riskladder.workloads.results import Object

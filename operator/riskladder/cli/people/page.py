@@ -12,7 +12,8 @@ from rich.text import Text
 
 from riskladder.api.conditions import Condition, ConditionStatus
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import Intent, Notification, NotificationState, SignalRef, signal_at
+from riskladder.api.escalation import Notification, NotificationState, signal_at
+from riskladder.api.intent import Intent, SignalRef
 from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cli.output import plain

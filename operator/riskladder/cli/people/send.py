@@ -15,7 +15,7 @@ from rich.text import Text
 
 from riskladder.api.conditions import Condition, ConditionStatus, find
 from riskladder.api.decision import DecisionAction, DecisionStatus, EscalationDecisionSpec
-from riskladder.api.escalation import Intent
+from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cli.output import complain, console, plain, write_json

@@ -11,15 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from riskladder.api.base import Timestamp
 from riskladder.api.conditions import Condition, find, is_true
-from riskladder.api.escalation import (
-    CountedDecision,
-    EscalationSpec,
-    EscalationStatus,
-    Intent,
-    PinnedPolicy,
-    Rung,
-    intents_of,
-)
+from riskladder.api.escalation import CountedDecision, EscalationSpec, EscalationStatus, PinnedPolicy, Rung, intents_of
+from riskladder.api.intent import Intent
 from riskladder.api.labels import LABEL_TIER
 from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import Tier

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
-from riskladder.api.escalation import NetworkTargetRef
+from riskladder.api.intent import NetworkTargetRef
 from riskladder.controller.caches.entries import ClosedEntry, Enqueue, IndexKey, LadderKey
 from riskladder.controller.caches.reading import has_pending_messages, read_escalation
 from riskladder.controller.caches.workloads import Name, Object

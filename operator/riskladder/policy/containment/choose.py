@@ -6,15 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from riskladder.api.escalation import (
-    Evidence,
-    Image,
-    Intent,
-    NetworkTargetRef,
-    PinnedPolicy,
-    Restore,
-    SavedField,
-)
+from riskladder.api.escalation import PinnedPolicy
+from riskladder.api.intent import Evidence, Image, Intent, NetworkTargetRef, Restore, SavedField
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction
 from riskladder.policy.signals.evaluate import rank

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
 from riskladder.api.conditions import Conditions
-from riskladder.api.escalation import ContainmentStatus, Contention, Drift, Intent
+from riskladder.api.escalation import ContainmentStatus, Contention, Drift
+from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from riskladder.api.base import format_time
-from riskladder.api.escalation import ContainmentStatus, Intent, PinnedPolicy
+from riskladder.api.escalation import ContainmentStatus, PinnedPolicy
+from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen
 from riskladder.policy.containment.state import in_force

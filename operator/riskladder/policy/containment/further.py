@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import CountedDecision, Intent, NetworkTargetRef
+from riskladder.api.escalation import CountedDecision
+from riskladder.api.intent import Intent, NetworkTargetRef
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Axis, Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
 from riskladder.policy.containment.choose import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from riskladder.api.escalation import Intent
+from riskladder.api.intent import Intent
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment.choose import severity
 from riskladder.policy.containment.holds import is_carried, of_escalation, with_hold

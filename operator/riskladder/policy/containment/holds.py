@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from riskladder.api.escalation import EscalationSpec, Intent, LadderRef, PinnedPolicy
+from riskladder.api.escalation import EscalationSpec, LadderRef, PinnedPolicy
 from riskladder.api.hold import Hold
+from riskladder.api.intent import Intent
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.resource import Resource
 from riskladder.api.tiers import ContainmentAction

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from riskladder.api.base import format_time
 from riskladder.api.conditions import Condition
-from riskladder.api.escalation import Intent
+from riskladder.api.intent import Intent
 from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.containment import state

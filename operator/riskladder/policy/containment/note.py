@@ -12,12 +12,10 @@ from riskladder.api.escalation import (
     MAX_QUARANTINED,
     ContainmentStatus,
     EscalationStatus,
-    Evidence,
-    Intent,
-    Restore,
     ResumeStatus,
     SuspendedStatus,
 )
+from riskladder.api.intent import Evidence, Intent, Restore
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Axis
 from riskladder.policy.containment.state import in_force

@@ -7,14 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from riskladder.api.escalation import (
-    EscalationSpec,
-    Intent,
-    NetworkTargetRef,
-    Restore,
-    SavedField,
-    TargetIdentity,
-)
+from riskladder.api.escalation import EscalationSpec, TargetIdentity
+from riskladder.api.intent import Intent, NetworkTargetRef, Restore, SavedField
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment

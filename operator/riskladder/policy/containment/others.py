@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from riskladder.api.escalation import Intent, Restore, SavedField
+from riskladder.api.intent import Intent, Restore, SavedField
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment.note import note, noted_in
 from riskladder.policy.containment.state import in_force, is_locked, prove

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
 from riskladder.api.conditions import ConditionStatus
-from riskladder.api.escalation import ContainmentStatus, Intent
+from riskladder.api.escalation import ContainmentStatus
+from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment import locked, state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from riskladder.api.escalation import NetworkTargetRef
+from riskladder.api.intent import NetworkTargetRef
 from riskladder.policy.containment.others import of_others, place_of
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.model import Workload

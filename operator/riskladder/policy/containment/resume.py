@@ -7,8 +7,9 @@ from datetime import datetime
 
 from riskladder.api.base import format_time
 from riskladder.api.conditions import find
-from riskladder.api.escalation import ResumeStatus, SignalRef
+from riskladder.api.escalation import ResumeStatus
 from riskladder.api.foreign import clip
+from riskladder.api.intent import SignalRef
 from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Axis, ContainmentAction, ContainmentWhen

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from riskladder.api.escalation import Intent, PinnedPolicy
+from riskladder.api.escalation import PinnedPolicy
+from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.signals.evaluate import tier_of

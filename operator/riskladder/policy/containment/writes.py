@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from riskladder.api.escalation import Intent
 from riskladder.api.hold import Hold
+from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.plan import Effect, Phase, Plan, Rollback, Stop

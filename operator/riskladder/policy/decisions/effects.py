@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from riskladder.api.escalation import EscalationSpec, Intent, NetworkTargetRef, Restore
+from riskladder.api.escalation import EscalationSpec
+from riskladder.api.intent import Intent, NetworkTargetRef, Restore
 from riskladder.api.tiers import Axis, Containment, ContainmentAction, Tier
 from riskladder.policy.containment.choose import asked_for
 from riskladder.policy.containment.further import is_further

@@ -16,10 +16,10 @@ from riskladder.api.escalation import (
     CountedDecision,
     EscalationSpec,
     EscalationStatus,
-    Intent,
     PinnedPolicy,
     intents_of,
 )
+from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import Quorum, QuorumMember, Tier
 from riskladder.policy import quorum

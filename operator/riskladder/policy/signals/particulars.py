@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from riskladder.api.escalation import SignalRef
+from riskladder.api.intent import SignalRef
 from riskladder.api.tiers import Tier, Trigger
 
 

@@ -14,8 +14,8 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from riskladder.api.escalation import MAX_SAVED, NetworkTargetRef, SavedField
 from riskladder.api.hold import Hold
+from riskladder.api.intent import MAX_SAVED, NetworkTargetRef, SavedField
 from riskladder.api.tiers import Fallback
 from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.holding import release_patch

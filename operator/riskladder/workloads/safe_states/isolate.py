@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from riskladder.api.escalation import NetworkTargetRef, SavedField
 from riskladder.api.hold import Hold, write_hold
+from riskladder.api.intent import NetworkTargetRef, SavedField
 from riskladder.api.labels import (
     ANNOTATION_CONTAINMENT,
     FIELD_MANAGER,

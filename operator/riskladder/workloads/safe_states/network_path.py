@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from riskladder.api.escalation import NetworkTargetRef, SavedField
 from riskladder.api.hold import Hold
+from riskladder.api.intent import NetworkTargetRef, SavedField
 from riskladder.workloads.holding import hold_patch
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import COMPONENTS, NetworkPath, Outlet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from riskladder.api.escalation import Intent, NetworkTargetRef
+from riskladder.api.intent import Intent, NetworkTargetRef
 from riskladder.api.tiers import ContainmentAction, Fallback
 from riskladder.workloads.network import HTTPROUTES, SERVICES
 
