@@ -150,7 +150,7 @@ async def _lock_missing(client: Client, name: str) -> str:
         return f"the {POLICIES.kind} {name} has another failurePolicy, which lets pass what it cannot judge"
     if what := _narrowed({k: v for k, v in (policy.get("matchConstraints") or {}).items() if k != "objectSelector"}):
         return f"the {POLICIES.kind} {name} has {what} in matchConstraints, which may exempt somebody"
-    if len(policy.get("matchConditions") or ()) > (1 if name == LOCK else 2):
+    if len(policy.get("matchConditions") or ()) > (1 if name == LOCK else 3):
         return f"the {POLICIES.kind} {name} has further matchConditions, which may exempt somebody"
     return ""
 

@@ -191,6 +191,12 @@ spec:
   matchConditions:
   - name: not-the-operator
     expression: request.userInfo.username != 'system:serviceaccount:riskladder-system:riskladder'
+  - name: not-held-already  # by riskladder-lock, which refuses the same and of the two alone says so
+    expression: >-
+      request.operation == 'CREATE' || request.resource.resource == 'replicasets'
+      || oldObject.metadata.?labels[?'riskladder.dev/contained-by'].orValue('') == ''
+      || oldObject.metadata.?labels[?'riskladder.dev/lock'].orValue('') != 'ScaleToZero'
+      || !oldObject.metadata.?annotations[?'riskladder.dev/containment'].orValue('').contains(oldObject.metadata.uid)
   - name: raises  # nothing else has to be looked up
     expression: >-
       request.operation == 'CREATE' || (has(request.subResource) && request.subResource == 'scale'
