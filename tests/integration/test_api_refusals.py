@@ -357,10 +357,19 @@ def test_short_names_category_and_columns_work(server: Server, cluster: ControlP
             {"type": "Contained", "status": "True", "reason": "Proved", "message": "", "lastTransitionTime": TIME}
         ],
     }
-    assert server.patch("Escalation", name, [{"op": "add", "path": "/status", "value": status}], "status").code == 200
-    header, row = (line.split() for line in kubectl(server, cluster, "get", "esc").splitlines())
-    assert header == ["NAME", "TIER", "TARGET", "CONTAINED", "WAITING-ON", "DUE", "AGE"]
-    assert row[1:6] == ["high", "credit-scorer", "True", '["legal","executive"]', "2126-11-24T06:00:00Z"]
+    change = [{"op": "add", "path": "/status", "value": status}]
+    row = server.row(
+        "Escalation", name, change, "status"
+    )  # of this very write: an operator at work writes the next one
+    wide = kubectl(server, cluster, "get", "esc").splitlines()[0].split()
+    assert wide == ["NAME", "TIER", "TARGET", "CONTAINED", "WAITING-ON", "DUE", "AGE"]
+    assert [row[column] for column in wide[1:6]] == [
+        "high",
+        "credit-scorer",
+        "True",
+        '["legal","executive"]',
+        "2126-11-24T06:00:00Z",
+    ]
     assert "fairness-monitor" in kubectl(server, cluster, "get", "mrs")
     assert "credit-scorer-1-000001" in kubectl(server, cluster, "get", "escr")
     assert kubectl(server, cluster, "get", "ladder,ladders").count("credit-scoring") >= 1

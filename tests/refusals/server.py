@@ -45,8 +45,16 @@ class Server:
         self.api = config.new_client_from_config(str(kubeconfig))
         self.namespace = ""
 
-    def request(self, method: str, path: str, body: Any = None, *, content: str = "application/json") -> Answer:
-        headers = {"Accept": "application/json", "Content-Type": content, **self._OPERATOR}
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content: str = "application/json",
+        accept: str = "application/json",
+    ) -> Answer:
+        headers = {"Accept": accept, "Content-Type": content, **self._OPERATOR}
         headers |= {auth["key"]: auth["value"] for auth in self.api.configuration.auth_settings().values()}
         text = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
         url = self.api.configuration.host + path
@@ -83,3 +91,12 @@ class Server:
     def patch(self, kind: str, name: str, operations: list[Document], subresource: str = "") -> Answer:
         path = self.path(kind, name, subresource=subresource)
         return self.request("PATCH", path, operations, content="application/json-patch+json")
+
+    def row(self, kind: str, name: str, operations: list[Document], subresource: str = "") -> dict[str, Any]:
+        """The row that kubectl shows of an object, by column, as it is right after a patch."""
+        path = self.path(kind, name, subresource=subresource)
+        content, accept = "application/json-patch+json", "application/json;as=Table;v=v1;g=meta.k8s.io"
+        answer = self.request("PATCH", path, operations, content=content, accept=accept)
+        assert answer.code == 200, answer.body["message"]
+        columns = [column["name"].upper() for column in answer.body["columnDefinitions"]]
+        return dict(zip(columns, answer.body["rows"][0]["cells"], strict=True))
