@@ -36,6 +36,7 @@ STORY: tuple[Act, ...] = (
             "ladderUid": "0e6c3c0a-6f55-4a0c-8f0a-3d8c0f4c8f11",
             "ladderGeneration": "3",
             "ladderDigest": "1b7e5c" * 10 + "1b7e",
+            "policy": '{"tiers":[{"name":"high"}]}',
             "target": "Deployment/credit-scorer",
             "targetUid": "4ad6a1c0-54a1-4d38-9d5f-0f7a3c1a2b3c",
             "signal": "credit-scorer-fairness",

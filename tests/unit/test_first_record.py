@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from riskladder.api.chain import canonical
 from riskladder.api.decision import DecidedBy
+from riskladder.api.escalation import PinnedPolicy
+from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.reasons import Reason
-from riskladder.api.record import MAX_DETAIL, OPEN_NAMES, EscalationRecordSpec
+from riskladder.api.record import MAX_DETAIL, MAX_OPEN_VALUE, OPEN_NAMES, EscalationRecordSpec
 from riskladder.api.signal import MAX_READINGS, ModelRiskSignalSpec, Reading
 from riskladder.api.tiers import Tier, Trigger
 from riskladder.cluster.ledger import Act, record_object
 from riskladder.policy.signals.particulars import reading_particulars
+from tests.refusals.largest import largest_ladder
 from tests.unit.builders import NOW, Document, Scene, at, ladder, recorded, signal, signal_document, workload
 from tests.unit.test_people import HIGH, later, scene
 
@@ -58,6 +63,23 @@ def test_opening_carries_the_whole_story() -> None:
     assert {key: detail.get(key) for key in expected} == expected
     assert "threshold.drift" not in detail, "tier high has none for it"
     assert "owners" in OPEN_NAMES
+
+
+def test_opening_keeps_the_policy_that_it_runs_under_for_when_escalation_and_ladder_are_gone() -> None:
+    policy = json.loads(opened()["policy"])
+    spec = ladder().spec
+    assert spec is not None
+    pinned = PinnedPolicy.model_validate(policy)
+    assert (pinned.tiers, pinned.charter, pinned.stakeholders) == (spec.tiers, spec.charter, spec.stakeholders)
+    assert opened()["policy"] == canonical(policy), "anybody can write the same text again"
+    assert "policy" in OPEN_NAMES, "it names people"
+
+
+def test_policy_of_the_largest_ladder_fits_a_record() -> None:
+    spec = EscalationLadderSpec.model_validate(largest_ladder()["spec"]).to_api()
+    kept = {name: spec[name] for name in spec if name in PinnedPolicy.model_json_schema()["properties"]}
+    assert "tiers" in kept
+    assert 50_000 < len(canonical(PinnedPolicy.model_validate(kept).to_api())) <= MAX_OPEN_VALUE
 
 
 def test_opening_without_a_model_names_none() -> None:

@@ -27,9 +27,14 @@ _TEXTS_OF_ENTRY = ("at", "actor", "event")
 _NAME = re.compile(r"(?P<escalation>.+)-(?P<sequence>[0-9]{6})")
 
 
+def canonical(value: Any) -> str:
+    """Return a JSON value in its RFC 8785 form: keys sorted, no white space."""
+    return rfc8785.dumps(value).decode()
+
+
 def digest(value: Any) -> str:
     """SHA-256, in hex, over the RFC 8785 form of a JSON value."""
-    return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def record_hash(spec: Mapping[str, Any]) -> str:

@@ -32,8 +32,11 @@ GENESIS_HASH = "0" * 64
 MAX_DETAIL = 192
 """Particulars of one entry: the opening has five for each of 32 readings."""
 
-OPEN_NAMES = frozenset({"message", "rationale", "lessons", "raisedBy", "owners"})
+OPEN_NAMES = frozenset({"message", "rationale", "lessons", "raisedBy", "owners", "policy"})
 """Particulars that are free text, or name people beyond the acting account: they stand in ``open``, to be erasable."""
+
+MAX_OPEN_VALUE = 131_072
+"""Characters of one of them: the pinned policy of the largest ladder fits."""
 
 REDACTED = "redacted"
 """What a reader sees in place of a value that was erased."""
@@ -45,7 +48,7 @@ class OpenValue(Model):
     salt: Annotated[str, Field(max_length=32, pattern=r"^[0-9a-f]{32}$")] = Field(
         description="128 random bits in hex: without it, an erased value could be guessed from its commitment."
     )
-    value: LongText = Field(description="The value.")
+    value: Annotated[str, Field(max_length=MAX_OPEN_VALUE)] = Field(description="The value.")
 
 
 class RecordEntry(Model):

@@ -37,7 +37,7 @@ _EVIDENCE = ("replicas", "readyEndpoints", "revision", "podTemplateHash", "image
 _OF_READING = ("reading", "threshold", "sampleSize", "window", "evidence")
 _MODEL = ("model", "modelVersion", "modelCard", "modelLineage", "owners")
 _IN_HEADER = ("ladder", "ladderGeneration", "target")
-_IDENTITIES = ("ladderUid", "ladderDigest", "targetUid", "signalUid")
+_IDENTITIES = ("ladderUid", "ladderDigest", "policy", "targetUid", "signalUid")
 """Told in full by the JSON output only."""
 
 _OPENINGS = (Reason.ESCALATION_OPENED, Reason.DRILL_STARTED)

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
+from riskladder.api.chain import canonical
+from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.record import MAX_OPEN_VALUE
 from riskladder.api.signal import ModelInfo, Observed
 from riskladder.policy import drills, repeats
 from riskladder.policy.containment import companions, progress, resume, state
@@ -134,6 +137,7 @@ def _open(draft: Draft) -> None:
                 "ladderUid": spec.ladder.uid,
                 "ladderGeneration": str(spec.ladder.generation),
                 "ladderDigest": spec.ladder.digest,
+                **_policy(spec.policy),
                 "target": f"{spec.target.kind}/{spec.target.name}",
                 "targetUid": spec.target.uid,
                 "signal": spec.signal.name,
@@ -160,6 +164,15 @@ def _cause(draft: Draft) -> str:
         return f"raised manually in signal {signal.name}"
     values = ", ".join(f"{r.indicator}={r.value:g}" for r in signal.readings)
     return f"signal {signal.name} reads {values}" if values else f"signal {signal.name}"
+
+
+def _policy(pinned: PinnedPolicy) -> dict[str, str]:
+    """Return the policy that governs, once, for whoever reads the chain when the Escalation and the ladder are gone.
+
+    One that is larger than a record takes is left out: the digest of the ladder stays.
+    """
+    text = canonical(pinned.to_api())
+    return {"policy": text} if len(text) <= MAX_OPEN_VALUE else {}
 
 
 def _judgement(escalation: Escalation) -> dict[str, str]:
