@@ -118,10 +118,7 @@ def _inherit(
     who = f"; created again by {workload.template_set_by or 'unknown'}"
     renewed = intent_of(1, intent.tier, replace(choice, message=choice.message + who), now)
     target = before.spec.target.model_copy(update={"uid": workload.uid})
-    evidence, known = take_evidence(workload, now, choice.saved), before.status.restore
-    if not workload.replicas and known is not None and known.replicas:
-        # The lock lets it be created with none only: what it had before is what a Resume restores.
-        evidence = evidence.model_copy(update={"replicas": known.replicas})
+    evidence = take_evidence(workload, now, choice.saved)
     labels = labels_of(before.spec.ladder.name, intent.tier, renewed, lock=is_locked(snapshot, before, intent))
     spec = before.spec.model_copy(update={"target": target, "evidence": evidence, "intent": renewed})
     act = Stop(renewed, renewed.action, severity(before.spec.policy, intent.tier), choice.revision, escalation=name)

@@ -103,10 +103,11 @@ def restore_so_far(escalation: Escalation) -> Restore | None:
 def restore_for(snapshot: Snapshot, escalation: str) -> Restore | None:
     """Return what a further hold on the workload has to restore, where others had contained it before; else ``None``.
 
-    That is the state before the first of them, also where a Resume of one is under way.
+    That is the state before the first of them, also where a Resume of one is under way. A workload that was created
+    again with no replicas, which is all that the lock lets through, has to restore what the one of before had.
     """
     found = []
-    for other in snapshot.open:
+    for other in (*snapshot.open, *_predecessors(snapshot)):
         resume, active = other.status.resume, in_force(other).get(Axis.WORKLOAD)
         is_under_way = resume is not None and resume.applied_at is None
         if other.name == escalation or not (active or is_under_way):
@@ -118,6 +119,14 @@ def restore_for(snapshot: Snapshot, escalation: str) -> Restore | None:
         return None
     _, _, first = min(found, key=lambda item: item[:2])
     return first.model_copy(update={"fields": tuple(field for field in first.fields if not field.object)})
+
+
+def _predecessors(snapshot: Snapshot) -> Iterator[Escalation]:
+    """Yield the open escalations of a workload of that name whose place a stopped one has taken."""
+    workload = snapshot.target
+    if workload is not None and not workload.replicas:
+        others = (e for e in snapshot.escalations if e.spec.target.uid != workload.uid)
+        yield from (e for e in others if e.is_open and not e.spec.drill)
 
 
 def saved_by(holding: Holding) -> tuple[SavedField, ...]:
