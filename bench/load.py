@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.api import AT_ONCE, each
-from bench.world import BASELINE, BREACH, World
+from bench.world import BASELINE, BREACH, BenchNamespace
 
 PAUSE = (0.2, 0.5)
 """Seconds between breaches that come one at a time: random, so that they do not fall into step with anything."""
@@ -36,7 +36,7 @@ class Burst:
         return len(self.latencies) / self.last_stopped
 
 
-async def breach(world: World, target: str) -> float | None:
+async def breach(world: BenchNamespace, target: str) -> float | None:
     """Seconds from sending one breaching signal to seeing its model stopped, or None if it was not in time."""
     sent = time.monotonic()
     await world.report(target, BREACH)
@@ -45,7 +45,7 @@ async def breach(world: World, target: str) -> float | None:
     return world.observer.stopped[target] - sent
 
 
-async def idle(world: World, targets: Sequence[str]) -> list[float | None]:
+async def idle(world: BenchNamespace, targets: Sequence[str]) -> list[float | None]:
     """One breach at a time."""
     latencies = []
     for target in targets:
@@ -54,7 +54,7 @@ async def idle(world: World, targets: Sequence[str]) -> list[float | None]:
     return latencies
 
 
-async def burst(world: World, targets: Sequence[str]) -> Burst:
+async def burst(world: BenchNamespace, targets: Sequence[str]) -> Burst:
     """All targets breach as fast as their signals can be written."""
     sent: dict[str, float] = {}
 
@@ -71,7 +71,7 @@ async def burst(world: World, targets: Sequence[str]) -> Burst:
     return Burst(latencies, sending, last - min(sent.values()), len(targets) - len(latencies))
 
 
-async def priority(world: World, updated: Sequence[str], targets: Sequence[str]) -> list[float | None]:
+async def priority(world: BenchNamespace, updated: Sequence[str], targets: Sequence[str]) -> list[float | None]:
     """While the signals of `updated` get another reading at baseline, each of `targets` breaches in turn.
 
     The breaches are spread over the time that the updates take to be written and judged: one at its beginning, and each

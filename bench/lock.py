@@ -17,7 +17,7 @@ from bench import load
 from bench.api import Api
 from bench.contenders import Operator, cpu_seconds
 from bench.report import OPERATOR, Results
-from bench.world import World, deployment
+from bench.world import BenchNamespace, deployment
 from riskladder.cluster.resources import DEPLOYMENTS
 from tests.cluster import LocalControlPlane
 from tests.cluster.components import API_SERVER
@@ -41,7 +41,7 @@ async def lock(directory: Path, results: Results, steps: Sequence[int], say: Any
         account = await asyncio.to_thread(service_account_kubeconfig, plane.kubeconfig, directory / "lock.json")
         api = await Api.open(str(plane.kubeconfig))
         try:
-            async with World(api, "bench-lock", targets) as world, Operator(account, directory) as operator:
+            async with BenchNamespace(api, "bench-lock", targets) as world, Operator(account, directory) as operator:
                 await api.request("POST", DEPLOYMENTS.path(world.name), _unrelated(STRANGER))
                 contained = 0
                 for step in sorted(steps):

@@ -21,7 +21,7 @@ from riskladder.cluster.connection import connect
 from tests.cluster import ClusterError
 from tests.cluster.build import print_progress
 from tests.cluster.node import NodeCluster
-from tests.integration.world import World
+from tests.integration.world import TestNamespace
 from tests.node.answers import STOPS, Case, Models, Row, table
 from tests.node.installation import Installation
 
@@ -55,7 +55,7 @@ async def measure(options: argparse.Namespace, node: NodeCluster) -> list[list[R
         for number in range(options.rounds):
             for case, rows in zip(wanted, found, strict=True):
                 name = f"bench-{number}-{case.action}-{case.name}".lower()
-                async with World(client, name) as world:
+                async with TestNamespace(client, name) as world:
                     models = Models(
                         world, node.kubeconfig, [case], replicas=options.replicas, grace=options.grace, pause=PAUSE
                     )

@@ -18,7 +18,7 @@ from bench.contenders import Contender, Floor, Operator, writes
 from bench.counting import audited, served, split_at_stop
 from bench.lock import lock
 from bench.report import FLOOR, LOCK_STEPS, ONE_WRITE, OPERATOR, Results, percentile
-from bench.world import BASELINE, BREACH, World
+from bench.world import BASELINE, BREACH, BenchNamespace
 from riskladder.cluster.resources import ESCALATIONS, SIGNALS
 from tests.cluster import ClusterError, LocalControlPlane, control_plane_kind
 from tests.cluster.install import NAMESPACE, SERVICE_ACCOUNT, install, service_account_kubeconfig
@@ -79,13 +79,13 @@ class Bench:
         if self._sizes.standing:
             await self._standing()
 
-    def _world(self, name: str, targets: Sequence[str]) -> World:
-        return World(self._api, f"bench-{self._run}-{name}", targets)
+    def _world(self, name: str, targets: Sequence[str]) -> BenchNamespace:
+        return BenchNamespace(self._api, f"bench-{self._run}-{name}", targets)
 
     def _operator(self) -> Operator:
         return Operator(self._kubeconfig, self._directory)
 
-    def _floor(self, world: World, *, one_write: bool = False) -> Floor:
+    def _floor(self, world: BenchNamespace, *, one_write: bool = False) -> Floor:
         template = None if one_write else self._template
         return Floor(self._kubeconfig, self._directory, world.name, template)
 
@@ -118,7 +118,7 @@ class Bench:
             await self._one_by_one(world, contender, alone)
             await self._burst(world, contender, together)
 
-    async def _against_one_write(self, world: World, alone: Sequence[str], together: Sequence[str]) -> None:
+    async def _against_one_write(self, world: BenchNamespace, alone: Sequence[str], together: Sequence[str]) -> None:
         """What a floor takes that stops a model and leaves no trace of why."""
         latencies = await load.idle(world, alone)
         burst = await load.burst(world, together)
@@ -126,7 +126,7 @@ class Bench:
         self.results.add("one_write_last", FLOOR, burst.last_stopped)
         say(f"  idle p50 {_ms(latencies, 50)}, last of the burst stopped after {burst.last_stopped:.2f} s")
 
-    async def _one_by_one(self, world: World, contender: Contender, targets: Sequence[str]) -> None:
+    async def _one_by_one(self, world: BenchNamespace, contender: Contender, targets: Sequence[str]) -> None:
         cpu = contender.cpu()
         latencies = await load.idle(world, targets)
         await _settle(contender)
@@ -136,7 +136,7 @@ class Bench:
         self.results.add("idle_cpu", contender.name, 1000 * (contender.cpu() - cpu) / len(targets))
         say(f"  idle p50 {_ms(latencies, 50)}, p99 {_ms(latencies, 99)}")
 
-    async def _burst(self, world: World, contender: Contender, targets: Sequence[str]) -> None:
+    async def _burst(self, world: BenchNamespace, contender: Contender, targets: Sequence[str]) -> None:
         results, name, many = self.results, contender.name, len(targets)
         cpu, began = contender.cpu(), time.monotonic()
         before = await self._written(contender)
@@ -185,7 +185,9 @@ class Bench:
                     lambda: not world.observer.current, STANDING_DEADLINE, "no signal to be left"
                 )
 
-    async def _cold(self, world: World, standing: Sequence[str], breaching: Sequence[str], *, quiet: bool) -> int:
+    async def _cold(
+        self, world: BenchNamespace, standing: Sequence[str], breaching: Sequence[str], *, quiet: bool
+    ) -> int:
         """Signals that no operator has ever seen, and one of them breaches. The memory of an operator without them."""
         results, observer = self.results, world.observer
         first, second, *others = breaching
@@ -210,7 +212,9 @@ class Bench:
             await self._priority(world, standing, others, operator)
         return empty
 
-    async def _restarted(self, world: World, standing: Sequence[str], breaching: Sequence[str], empty: int) -> None:
+    async def _restarted(
+        self, world: BenchNamespace, standing: Sequence[str], breaching: Sequence[str], empty: int
+    ) -> None:
         """The same signals, all judged by an earlier process, and one more that breaches."""
         results, observer, first = self.results, world.observer, breaching[0]
         await world.report(first, BREACH)
@@ -224,7 +228,9 @@ class Bench:
             results.add("restart_writes", OPERATOR, max(0, written - 2))
             results.add("rss_restart", OPERATOR, (operator.rss() - empty) / 1024 / len(standing))
 
-    async def _priority(self, world: World, standing: Sequence[str], breaching: Sequence[str], by: Contender) -> None:
+    async def _priority(
+        self, world: BenchNamespace, standing: Sequence[str], breaching: Sequence[str], by: Contender
+    ) -> None:
         latencies: list[float | None] = []
         for number in range(self._sizes.updates_bursts):
             some = breaching[number * PRIORITY_BREACHES : (number + 1) * PRIORITY_BREACHES]
@@ -256,7 +262,10 @@ async def audit(directory: Path, results: Results, breaches: int) -> None:
         api = await Api.open(str(plane.kubeconfig))
         try:
             targets, counts = names("model", breaches), []
-            async with World(api, "bench-audit", targets) as world, Operator(kubeconfig, directory) as operator:
+            async with (
+                BenchNamespace(api, "bench-audit", targets) as world,
+                Operator(kubeconfig, directory) as operator,
+            ):
                 await operator.settle()
                 for target in targets:
                     size = plane.audit_log.stat().st_size

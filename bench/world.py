@@ -24,7 +24,7 @@ DEADLINE = 300.0
 """Seconds for anything that takes no part in a measurement."""
 
 
-class World:
+class BenchNamespace:
     """One namespace, of which nothing is left afterwards."""
 
     def __init__(self, api: Api, name: str, targets: Sequence[str]) -> None:

@@ -51,7 +51,7 @@ OWNER = Person("olga", "model-risk")
 PEOPLE = (LEGAL, EXECUTIVE, MODEL_RISK, OWNER)
 
 
-class Act(NamedTuple):
+class LedgerEntry(NamedTuple):
     """What somebody decides, and the command for it."""
 
     action: DecisionAction
@@ -148,7 +148,7 @@ class People:
         )
         return str(answer["metadata"]["creationTimestamp"])
 
-    async def decide(self, person: Person, act: Act, escalation: str, *, refused: bool = False) -> None:
+    async def decide(self, person: Person, act: LedgerEntry, escalation: str, *, refused: bool = False) -> None:
         """Decide as somebody, by the very command that they would type, and show what it prints.
 
         Raises:

@@ -14,7 +14,7 @@ from demo import people as cast
 from demo.client import ModelClient
 from demo.inbox import Inbox
 from demo.install import InstallError, kubectl
-from demo.people import Act, People
+from demo.people import LedgerEntry, People
 from demo.rivals import Rivals
 from demo.scene import LADDER, MANAGER, NAMESPACES, Scene, readings, ready, version
 from demo.stage import PATIENCE, Milestone, Stage
@@ -224,20 +224,20 @@ class Story:
         await self._show_message(ann.role)
         await self._show_lock()
         self._say(f"{_who(ann)} acknowledges, so that nobody is reminded")
-        await people.decide(ann, Act(DecisionAction.ACKNOWLEDGE, "Looking into it", "ack"), name)
+        await people.decide(ann, LedgerEntry(DecisionAction.ACKNOWLEDGE, "Looking into it", "ack"), name)
         self._say(f"{_who(olga)} owns the model, and wants it back")
-        wish = Act(DecisionAction.RESUME, "It is fine", "resume")
+        wish = LedgerEntry(DecisionAction.RESUME, "It is fine", "resume")
         await people.decide(olga, wish, name, refused=True)
         await self._measure("The cause is removed. The monitor reports", baseline, "baseline")
         self._detail("good readings bring nothing back by themselves: that is for people")
-        agreed = Act(DecisionAction.RESUME, "Retrained and measured", "resume")
+        agreed = LedgerEntry(DecisionAction.RESUME, "Retrained and measured", "resume")
         self._say(f"{_who(ann)} agrees to restore it: one of two who are needed")
         await people.decide(ann, agreed, name)
         self._say(f"{_who(max_)} agrees as well: two of two")
         await people.decide(max_, agreed, name)
         await self._show_resumed(workload)
         self._say(f"{_who(ann)} and {_who(eve)} agree that it is over")
-        over = Act(DecisionAction.CLOSE, "Corrected, back within limits", "close", Resolution.REMEDIATED)
+        over = LedgerEntry(DecisionAction.CLOSE, "Corrected, back within limits", "close", Resolution.REMEDIATED)
         await people.decide(ann, over, name)
         await people.decide(eve, over, name)
         if await self._inbox.message(ann.role, Reason.REMEDIATED, PATIENCE) is None:
@@ -306,7 +306,7 @@ class Story:
         second = await rivals.recreate(workload)
         await self._measure("The cause is removed. The monitor reports", baseline, "baseline")
         self._say(f"{_who(ann)} and {_who(max_)} decide that the model is restored")
-        agreed = Act(DecisionAction.RESUME, "Retrained and measured", "resume")
+        agreed = LedgerEntry(DecisionAction.RESUME, "Retrained and measured", "resume")
         await people.decide(ann, agreed, second)
         await people.decide(max_, agreed, second)
         await rivals.serve(workload)

@@ -13,7 +13,7 @@ from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import LedgerHead
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.record import acts_of
-from riskladder.cluster.ledger import Act, record_object
+from riskladder.cluster.ledger import LedgerEntry, record_object
 
 Document = dict[str, Any]
 
@@ -25,8 +25,8 @@ INTENDED, APPLIED, EMPTY, GONE = (
     f"2026-11-24T06:00:03.{fraction}Z" for fraction in ("120417", "152300", "205000", "612000")
 )
 
-STORY: tuple[Act, ...] = (
-    Act(
+STORY: tuple[LedgerEntry, ...] = (
+    LedgerEntry(
         "EscalationOpened",
         f"{UID}/opened",
         OPENED,
@@ -54,7 +54,7 @@ STORY: tuple[Act, ...] = (
             "demographic_parity_difference=0.240878, population_stability_index=0.15231",
         },
     ),
-    Act(
+    LedgerEntry(
         "ContainmentApplied",
         f"{UID}/applied/1",
         OPENED + timedelta(microseconds=31_883),
@@ -69,7 +69,7 @@ STORY: tuple[Act, ...] = (
             "message": "rolled back to revision 3 32 ms after the intent (tier high)",
         },
     ),
-    Act(
+    LedgerEntry(
         "RolledBack",
         f"{UID}/contained/1",
         OPENED + timedelta(microseconds=491_583),
@@ -86,7 +86,7 @@ STORY: tuple[Act, ...] = (
             "message": "rolled back to revision 3: proved, no ready endpoint and no pod of it is left",
         },
     ),
-    Act(
+    LedgerEntry(
         "ContainmentReapplied",
         f"{UID}/reverted/1/1",
         OPENED + timedelta(hours=2, minutes=3),
@@ -102,7 +102,7 @@ STORY: tuple[Act, ...] = (
 
 
 def chain(
-    records: Sequence[Act] = STORY,
+    records: Sequence[LedgerEntry] = STORY,
     *,
     escalation: str = ESCALATION,
     namespace: str = NAMESPACE,

@@ -13,8 +13,8 @@ from riskladder.cluster.connection import connect
 from tests.cluster import ControlPlane, LocalControlPlane, control_plane_kind
 from tests.cluster.install import install, service_account_kubeconfig
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.runtimes import Place
-from tests.integration.world import World
+from tests.integration.runtimes import RuntimeNamespace
+from tests.integration.world import TestNamespace
 
 
 @pytest.fixture(scope="session")
@@ -47,10 +47,10 @@ async def admin(installed: ControlPlane) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def world(admin: Client, operator: OperatorProcess) -> AsyncIterator[World]:
+async def world(admin: Client, operator: OperatorProcess) -> AsyncIterator[TestNamespace]:
     """A fresh namespace with the operator at work."""
     del operator
-    async with World(admin, f"test-{uuid.uuid4().hex[:8]}") as fresh:
+    async with TestNamespace(admin, f"test-{uuid.uuid4().hex[:8]}") as fresh:
         yield fresh
 
 
@@ -87,7 +87,7 @@ def account(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-async def scene(home: Place) -> AsyncIterator[Place]:
+async def scene(home: RuntimeNamespace) -> AsyncIterator[RuntimeNamespace]:
     """A namespace of the test's own, in modules about a kind of target: their ``home`` is the operator at work."""
     async with home.another() as own:
         yield own

@@ -25,7 +25,7 @@ from riskladder.cluster.client import Client, Forbidden, Object
 from riskladder.cluster.connection import connect
 from riskladder.cluster.resources import Resource
 from tests.integration.operator_process import ROOT, OperatorProcess
-from tests.integration.world import INDICATOR, LADDER, World, condition, ladder, signal
+from tests.integration.world import INDICATOR, LADDER, TestNamespace, condition, ladder, signal
 
 HOST = "127.0.0.1"
 NOTIFY = ("--notify-host", HOST, "--notify-network", "127.0.0.0/8")
@@ -257,7 +257,7 @@ async def impersonated(kubeconfig: Path, user: str, *groups: str) -> AsyncIterat
         await connection.close()
 
 
-class Place(World):
+class PeopleNamespace(TestNamespace):
     """A namespace in which people hold the roles of the example and can be notified."""
 
     def __init__(self, client: Client, namespace: str, people: Mapping[str, Client], receivers: Receivers) -> None:

@@ -16,13 +16,13 @@ from tests.cluster import LocalControlPlane
 from tests.cluster.install import install, service_account_kubeconfig
 from tests.cluster.peers import install_definitions
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.world import LABEL, LADDER, World, condition, signal
+from tests.integration.world import LABEL, LADDER, TestNamespace, condition, signal
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 HELD = "is contained by Escalation"
 
 
-class Place(World):
+class RuntimeNamespace(TestNamespace):
     """A namespace, and the kind of target that is tried in it."""
 
     def __init__(self, client: Client, namespace: str, resource: Resource, operator: OperatorProcess) -> None:
@@ -30,9 +30,9 @@ class Place(World):
         self.resource = resource
         self.operator = operator
 
-    def another(self) -> Place:
+    def another(self) -> RuntimeNamespace:
         """A namespace of its own, for the same operator and kind of target."""
-        return Place(self.client, f"{self.namespace}-{uuid.uuid4().hex[:6]}", self.resource, self.operator)
+        return RuntimeNamespace(self.client, f"{self.namespace}-{uuid.uuid4().hex[:6]}", self.resource, self.operator)
 
     # --- Doing ---
 
@@ -148,7 +148,7 @@ async def place(
     components: Sequence[str] = (),
     options: Sequence[str] = (),
     crds: Sequence[Object] = (),
-) -> AsyncIterator[Place]:
+) -> AsyncIterator[RuntimeNamespace]:
     """A namespace with an operator at work that has the components enabled and may do what they grant.
 
     Args:
@@ -162,14 +162,14 @@ async def place(
     connection = await connect(str(plane.kubeconfig), namespace="riskladder-system", agent="tests")
     client = Client(connection)
     try:
-        await World(client, "").alone()  # what an earlier module had on this plane has gone
+        await TestNamespace(client, "").alone()  # what an earlier module had on this plane has gone
         await asyncio.to_thread(install_definitions, plane.kubeconfig, crds)
         install(plane.kubeconfig, components=components)
         account = service_account_kubeconfig(plane.kubeconfig, directory / "operator.kubeconfig")
         enabled = [f"--enable={component}" for component in components]
         with OperatorProcess(account, directory, *enabled, *options) as operator:
             operator.wait_until_leading()
-            async with Place(client, f"test-{uuid.uuid4().hex[:8]}", resource, operator) as made:
+            async with RuntimeNamespace(client, f"test-{uuid.uuid4().hex[:8]}", resource, operator) as made:
                 yield made
     finally:
         await connection.close()

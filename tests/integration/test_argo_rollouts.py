@@ -13,7 +13,7 @@ from riskladder.workloads.runtimes.argo import ROLLOUT
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import RolloutsController, install_crds
 from tests.conftest import progress
-from tests.integration.runtimes import HELD, Place, place
+from tests.integration.runtimes import HELD, RuntimeNamespace, place
 from tests.integration.world import ladder
 
 pytestmark = pytest.mark.timeout(3600)  # The first run builds the controller.
@@ -25,7 +25,7 @@ HASH = "rollouts-pod-template-hash"
 @pytest.fixture(scope="module")
 async def home(
     plane: LocalControlPlane, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Place]:
+) -> AsyncIterator[RuntimeNamespace]:
     """One operator and one Rollouts controller for the module."""
     show, directory = progress(request.config), tmp_path_factory.mktemp("argo")
     install_crds(plane.kubeconfig, "argo-rollouts", *RolloutsController.KINDS, progress=show)
@@ -73,7 +73,7 @@ def spec(version: int = 1, strategy: Object = CANARY, replicas: int = 2, **more:
     }
 
 
-async def phase(scene: Place, wanted: str, name: str = "scorer") -> Object:
+async def phase(scene: RuntimeNamespace, wanted: str, name: str = "scorer") -> Object:
     """The Rollout once its controller has seen it, and says so."""
 
     async def check() -> Object | None:
@@ -85,7 +85,7 @@ async def phase(scene: Place, wanted: str, name: str = "scorer") -> Object:
     return await scene.until(check, f"the Rollout to be {wanted}", PATIENCE)
 
 
-async def serve(scene: Place, version: int = 1, strategy: Object = CANARY, **more: Any) -> None:
+async def serve(scene: RuntimeNamespace, version: int = 1, strategy: Object = CANARY, **more: Any) -> None:
     """A Rollout that is complete, behind a Service."""
     for service in ("scorer", "scorer-preview"):
         await scene.service(service, {"app": "scorer"})
@@ -102,7 +102,9 @@ async def serve(scene: Place, version: int = 1, strategy: Object = CANARY, **mor
 INGRESSES = resources.Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
 
 
-async def deploy(scene: Place, version: int, wanted: str = "Paused", strategy: Object = CANARY, **more: Any) -> Object:
+async def deploy(
+    scene: RuntimeNamespace, version: int, wanted: str = "Paused", strategy: Object = CANARY, **more: Any
+) -> Object:
     """Begin to roll another version out, and wait until it has come to a stop."""
     await scene.put("scorer", spec(version, strategy, **more))
     found = await phase(scene, wanted)
@@ -114,7 +116,7 @@ async def deploy(scene: Place, version: int, wanted: str = "Paused", strategy: O
     return found
 
 
-async def promote(scene: Place) -> Object:
+async def promote(scene: RuntimeNamespace) -> Object:
     """``kubectl argo rollouts promote --full``."""
     await tell(scene, {"promoteFull": True})
 
@@ -126,24 +128,24 @@ async def promote(scene: Place) -> Object:
     return await scene.until(complete, "the update to be complete", PATIENCE)
 
 
-async def tell(scene: Place, status: Object) -> None:
+async def tell(scene: RuntimeNamespace, status: Object) -> None:
     await scene.client.merge_patch(scene.resource, scene.namespace, "scorer", {"status": status}, subresource="status")
 
 
-async def versions(scene: Place) -> list[int]:
+async def versions(scene: RuntimeNamespace) -> list[int]:
     """The versions of the model that run."""
     pods = await scene.pods("app=scorer")
     return sorted(int(pod["spec"]["containers"][0]["image"].rpartition(":")[2]) for pod in pods)
 
 
-async def proof(scene: Place, escalation: Object, event: str = "ScaledToZero") -> Object:
+async def proof(scene: RuntimeNamespace, escalation: Object, event: str = "ScaledToZero") -> Object:
     """The record that a containment was proved."""
     records = await scene.records(escalation["metadata"]["name"])
     [found] = [record for record in records if record["spec"]["event"] == event]
     return found
 
 
-async def test_stopped_held_and_brought_back(scene: Place) -> None:
+async def test_stopped_held_and_brought_back(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(lock=True))
     await serve(scene)
     escalation = await scene.breach("scorer")
@@ -170,7 +172,7 @@ async def test_stopped_held_and_brought_back(scene: Place) -> None:
     [CANARY, SCALED, BLUE_GREEN, BLUE_GREEN_BY_TIME],
     ids=["canary", "setCanaryScale", "blueGreen", "autoPromotionSeconds"],
 )
-async def test_update_under_way_is_aborted_behind_the_stop(scene: Place, strategy: Object) -> None:
+async def test_update_under_way_is_aborted_behind_the_stop(scene: RuntimeNamespace, strategy: Object) -> None:
     await scene.apply(ladder(lock=True))
     await serve(scene, strategy=strategy)
     update = await deploy(scene, 2, strategy=strategy)
@@ -198,12 +200,12 @@ async def test_update_under_way_is_aborted_behind_the_stop(scene: Place, strateg
     await scene.served("scorer", 2)
 
 
-async def aborted(scene: Place) -> bool:
+async def aborted(scene: RuntimeNamespace) -> bool:
     status = (await scene.target("scorer"))["status"]
     return bool(status.get("abort")) and await versions(scene) == []
 
 
-async def test_canary_paused_by_hand_is_stopped_all_the_same(scene: Place) -> None:
+async def test_canary_paused_by_hand_is_stopped_all_the_same(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder())
     await serve(scene)
     await deploy(scene, 2)
@@ -217,7 +219,7 @@ async def test_canary_paused_by_hand_is_stopped_all_the_same(scene: Place) -> No
 
 
 @pytest.mark.parametrize("strategy", [CANARY, SCALED, BLUE_GREEN], ids=["canary", "setCanaryScale", "blueGreen"])
-async def test_rollback_in_flight_lands_on_the_stable_revision(scene: Place, strategy: Object) -> None:
+async def test_rollback_in_flight_lands_on_the_stable_revision(scene: RuntimeNamespace, strategy: Object) -> None:
     await scene.apply(ladder(action="Rollback", lock=True))
     await serve(scene, strategy=strategy)
     update = await deploy(scene, 2, strategy=strategy)
@@ -233,7 +235,9 @@ async def test_rollback_in_flight_lands_on_the_stable_revision(scene: Place, str
 
 
 @pytest.mark.parametrize("strategy", [CANARY, BLUE_GREEN], ids=["canary", "blueGreen"])
-async def test_rollback_after_the_update_lands_on_the_revision_known_to_be_good(scene: Place, strategy: Object) -> None:
+async def test_rollback_after_the_update_lands_on_the_revision_known_to_be_good(
+    scene: RuntimeNamespace, strategy: Object
+) -> None:
     await scene.apply(ladder(action="Rollback", lock=True))
     await serve(scene, strategy=strategy)
     good = await scene.baseline("scorer")
@@ -249,7 +253,7 @@ async def test_rollback_after_the_update_lands_on_the_revision_known_to_be_good(
     await scene.verified(escalation)
 
 
-async def test_template_of_another_workload_is_stopped_and_not_rolled_back(scene: Place) -> None:
+async def test_template_of_another_workload_is_stopped_and_not_rolled_back(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback"))
     template = spec()["template"]
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "scorer-source", "scaleDown": "onsuccess"}
@@ -274,7 +278,7 @@ async def test_template_of_another_workload_is_stopped_and_not_rolled_back(scene
     assert (await scene.deployment("scorer-source"))["spec"]["replicas"] == 0
 
 
-async def test_scaled_up_without_a_lock_it_is_contained_again_and_named(scene: Place) -> None:
+async def test_scaled_up_without_a_lock_it_is_contained_again_and_named(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder())
     await serve(scene)
     await scene.breach("scorer")

@@ -10,17 +10,17 @@ import pytest
 from riskladder.api.base import format_time
 from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Refused
-from tests.integration.world import INDICATOR, World, condition, deployment, ladder, signal
+from tests.integration.world import INDICATOR, TestNamespace, condition, deployment, ladder, signal
 
 
-async def test_thresholds_in_the_wrong_order_are_refused(world: World) -> None:
+async def test_thresholds_in_the_wrong_order_are_refused(world: TestNamespace) -> None:
     wrong = ladder()
     wrong["spec"]["tiers"][1]["triggers"][0]["above"] = 0.05
     with pytest.raises(Refused, match=r"spec\.tiers.*demographic_parity_difference"):
         await world.apply(wrong)
 
 
-async def test_unknown_indicator_is_named_and_the_other_readings_count(world: World) -> None:
+async def test_unknown_indicator_is_named_and_the_other_readings_count(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     readings = [{"indicator": "typo", "value": 0.9}, {"indicator": INDICATOR, "value": 0.31}]
@@ -31,7 +31,7 @@ async def test_unknown_indicator_is_named_and_the_other_readings_count(world: Wo
 
 
 @pytest.mark.parametrize("raw", ['"NaN"', "1e999", '".inf"', "null"])
-async def test_values_that_are_no_finite_number_are_refused(world: World, raw: str) -> None:
+async def test_values_that_are_no_finite_number_are_refused(world: TestNamespace, raw: str) -> None:
     body = signal("fairness", "scorer", 12345.0)
     # As text: the value must not pass through Python's own idea of a number.
     text = json.dumps({**body, "metadata": {"name": "fairness"}}).replace("12345.0", raw)
@@ -43,7 +43,7 @@ async def test_values_that_are_no_finite_number_are_refused(world: World, raw: s
         assert answer.status in (400, 422), await answer.text()
 
 
-async def test_reading_from_the_future_is_not_used_and_says_so(world: World) -> None:
+async def test_reading_from_the_future_is_not_used_and_says_so(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     await world.apply(signal("fairness", "scorer", 0.31, at=datetime.now(UTC) + timedelta(hours=1)))
@@ -55,7 +55,7 @@ async def test_reading_from_the_future_is_not_used_and_says_so(world: World) -> 
     assert event["type"] == "Warning"
 
 
-async def test_corrected_value_with_the_same_time_is_ignored_and_says_so(world: World) -> None:
+async def test_corrected_value_with_the_same_time_is_ignored_and_says_so(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     at = datetime.now(UTC)
@@ -67,7 +67,7 @@ async def test_corrected_value_with_the_same_time_is_ignored_and_says_so(world: 
     assert await world.escalations() == []
 
 
-async def test_older_reading_is_out_of_order_and_does_not_undo_the_newer_one(world: World) -> None:
+async def test_older_reading_is_out_of_order_and_does_not_undo_the_newer_one(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     now = datetime.now(UTC)
@@ -78,7 +78,7 @@ async def test_older_reading_is_out_of_order_and_does_not_undo_the_newer_one(wor
     assert refused["status"]["tier"] == "high"
 
 
-async def test_signal_for_a_target_of_another_ladder_or_without_the_label(world: World) -> None:
+async def test_signal_for_a_target_of_another_ladder_or_without_the_label(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("other", label="somebody-else")
     await world.serve("unlabelled", label=None)
@@ -90,7 +90,7 @@ async def test_signal_for_a_target_of_another_ladder_or_without_the_label(world:
     assert await world.escalations() == []
 
 
-async def test_signal_for_nothing_warns_and_works_once_its_target_and_ladder_exist(world: World) -> None:
+async def test_signal_for_nothing_warns_and_works_once_its_target_and_ladder_exist(world: TestNamespace) -> None:
     await world.apply(signal("fairness", "scorer", 0.31))
     await world.signal_says("fairness", "Ready", "False", "LadderNotFound")
     await world.apply(ladder())
@@ -102,7 +102,7 @@ async def test_signal_for_nothing_warns_and_works_once_its_target_and_ladder_exi
     await world.signal_says("fairness", "Ready", "True", "Accepted")
 
 
-async def test_untrusted_source_and_unsupported_kind(world: World) -> None:
+async def test_untrusted_source_and_unsupported_kind(world: TestNamespace) -> None:
     await world.apply(ladder(trustedSources=["somebody"]))
     await world.serve("scorer")
     await world.apply(signal("fairness", "scorer", 0.31))
@@ -114,7 +114,7 @@ async def test_untrusted_source_and_unsupported_kind(world: World) -> None:
     assert (await world.deployment("scorer"))["spec"]["replicas"] == 1
 
 
-async def test_signal_of_a_megabyte_is_refused_and_nothing_else_suffers(world: World) -> None:
+async def test_signal_of_a_megabyte_is_refused_and_nothing_else_suffers(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     huge = signal("huge", "scorer", 0.31)
@@ -127,7 +127,7 @@ async def test_signal_of_a_megabyte_is_refused_and_nothing_else_suffers(world: W
     await world.tier("annotated", "baseline")
 
 
-async def test_ladder_deleted_in_mid_escalation(world: World) -> None:
+async def test_ladder_deleted_in_mid_escalation(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     await world.apply(signal("fairness", "scorer", 0.31))
@@ -148,7 +148,7 @@ async def test_ladder_deleted_in_mid_escalation(world: World) -> None:
     await world.verified(escalation)
 
 
-async def test_ladder_edited_in_mid_escalation_keeps_the_pinned_policy(world: World) -> None:
+async def test_ladder_edited_in_mid_escalation_keeps_the_pinned_policy(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     await world.apply(signal("fairness", "scorer", 0.31))
@@ -162,7 +162,7 @@ async def test_ladder_edited_in_mid_escalation_keeps_the_pinned_policy(world: Wo
     assert escalation["spec"]["policy"]["tiers"][1]["triggers"][0]["above"] == 0.20
 
 
-async def test_suspended_ladder_evaluates_and_acts_on_nothing_until_it_is_not(world: World) -> None:
+async def test_suspended_ladder_evaluates_and_acts_on_nothing_until_it_is_not(world: TestNamespace) -> None:
     await world.apply(ladder(suspended=True))
     await world.serve("scorer")
     await world.apply(signal("fairness", "scorer", 0.31))
@@ -172,7 +172,7 @@ async def test_suspended_ladder_evaluates_and_acts_on_nothing_until_it_is_not(wo
     await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
 
 
-async def test_drill_signal_touches_nothing(world: World) -> None:
+async def test_drill_signal_touches_nothing(world: TestNamespace) -> None:
     await world.apply(ladder())
     before = await world.serve("scorer")
     await world.apply(signal("drill", "scorer", 0.5, drill=True))
@@ -186,7 +186,7 @@ async def test_drill_signal_touches_nothing(world: World) -> None:
     assert "drill" in condition(drilled, "Breached")["message"]
 
 
-async def test_signal_applied_again_unchanged_a_hundred_times_changes_nothing(world: World) -> None:
+async def test_signal_applied_again_unchanged_a_hundred_times_changes_nothing(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     body = signal("fairness", "scorer", 0.31)
@@ -210,7 +210,7 @@ async def test_signal_applied_again_unchanged_a_hundred_times_changes_nothing(wo
     ]
 
 
-async def test_one_object_for_each_reading_counts_as_one_stream(world: World) -> None:
+async def test_one_object_for_each_reading_counts_as_one_stream(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     at = datetime.now(UTC) - timedelta(minutes=5)
@@ -221,7 +221,7 @@ async def test_one_object_for_each_reading_counts_as_one_stream(world: World) ->
     assert (await world.tier("reading-2", "moderate"))["spec"]["observedAt"] == format_time(at + timedelta(minutes=1))
 
 
-async def test_label_removed_in_mid_escalation_is_never_touched_again(world: World) -> None:
+async def test_label_removed_in_mid_escalation_is_never_touched_again(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     await world.apply(signal("fairness", "scorer", 0.31))
@@ -235,7 +235,7 @@ async def test_label_removed_in_mid_escalation_is_never_touched_again(world: Wor
     assert (await world.deployment("scorer"))["spec"]["replicas"] == 1
 
 
-async def test_ladder_of_another_namespace_is_not_found(world: World) -> None:
+async def test_ladder_of_another_namespace_is_not_found(world: TestNamespace) -> None:
     await world.apply(deployment("scorer"))
     await world.apply(signal("fairness", "scorer", 0.31))
     refused = await world.signal_says("fairness", "Ready", "False", "LadderNotFound")

@@ -12,7 +12,7 @@ from riskladder.workloads.companions.suspend import CRONWORKFLOWS, JOBS
 from tests.cluster import LocalControlPlane
 from tests.cluster.install import render
 from tests.cluster.peers import crds
-from tests.integration.runtimes import Place, place
+from tests.integration.runtimes import RuntimeNamespace, place
 from tests.integration.world import condition, ladder
 
 PATIENCE = 90.0
@@ -20,7 +20,7 @@ PATIENCE = 90.0
 
 
 @pytest.fixture(scope="module")
-async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     """One operator for the module."""
     directory = tmp_path_factory.mktemp("beside")
     definitions = crds("argo-workflows")
@@ -36,7 +36,7 @@ def naming(*beside: tuple[str, str]) -> Object:
     return body
 
 
-async def beside(scene: Place, name: str, time: str) -> Object:
+async def beside(scene: RuntimeNamespace, name: str, time: str) -> Object:
     """What is on record about one of them, once that has happened."""
 
     async def check() -> Object | None:
@@ -58,7 +58,7 @@ def job(name: str, **spec: object) -> Object:
     }
 
 
-async def running(scene: Place, name: str, number: int) -> None:
+async def running(scene: RuntimeNamespace, name: str, number: int) -> None:
     """Wait until so many pods of a Job are there."""
 
     async def check() -> bool:
@@ -67,7 +67,7 @@ async def running(scene: Place, name: str, number: int) -> None:
     await scene.until(check, f"{number} pods of Job {name}", PATIENCE)
 
 
-async def test_job_has_its_pods_terminated_and_starts_afresh_after_a_resume(scene: Place) -> None:
+async def test_job_has_its_pods_terminated_and_starts_afresh_after_a_resume(scene: RuntimeNamespace) -> None:
     await scene.client.create(JOBS, scene.namespace, job("retrain"))
     await scene.client.create(JOBS, scene.namespace, job("asleep", suspend=True))
     await running(scene, "retrain", 2)
@@ -99,7 +99,7 @@ def cronworkflow(name: str, **spec: object) -> Object:
     }
 
 
-async def test_cronworkflow_is_suspended_and_runs_again(scene: Place) -> None:
+async def test_cronworkflow_is_suspended_and_runs_again(scene: RuntimeNamespace) -> None:
     names = {"collect": {}, "stated": {"suspend": False}, "asleep": {"suspend": True}}
     for name, given in names.items():
         await scene.client.create(CRONWORKFLOWS, scene.namespace, cronworkflow(name, **given))
@@ -124,7 +124,7 @@ async def test_cronworkflow_is_suspended_and_runs_again(scene: Place) -> None:
     assert suspended == {"collect": False, "stated": False, "asleep": True, "late": True}
 
 
-async def test_without_the_component_nothing_of_argo_is_granted(home: Place) -> None:
+async def test_without_the_component_nothing_of_argo_is_granted(home: RuntimeNamespace) -> None:
     def groups(components: list[str]) -> set[str]:
         role = next(
             found

@@ -21,7 +21,7 @@ from riskladder.cli.main import app
 from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Client, Conflict, NotFound, Refused
 from riskladder.cluster.connection import connect
-from riskladder.cluster.ledger import Act
+from riskladder.cluster.ledger import LedgerEntry
 from tests.cluster import ControlPlane
 from tests.trails import ESCALATION, OPENED, Document, chain, escalation
 
@@ -226,7 +226,9 @@ def test_texts_that_yaml_takes_for_something_else_survive_the_export(
         "<<": "<<",
     }
     records = chain(
-        [Act("Commented", "c", OPENED, "=", detail)], namespace=namespace, namespace_uid=uid_of(cluster, namespace)
+        [LedgerEntry("Commented", "c", OPENED, "=", detail)],
+        namespace=namespace,
+        namespace_uid=uid_of(cluster, namespace),
     )
     store(cluster, records)
     for form in ("yaml", "json"):

@@ -60,7 +60,7 @@ def on(plane: LocalControlPlane, act: Callable[[Client], Awaitable[T]], headers:
     return asyncio.run(run())
 
 
-class Place:
+class CliNamespace:
     """A namespace with an escalation, and people in it."""
 
     def __init__(self, plane: LocalControlPlane, namespace: str) -> None:
@@ -123,7 +123,7 @@ class Place:
         return CliRunner().invoke(app, [*arguments, *place])
 
     @contextmanager
-    def operator(self, act: Callable[[Place], bool]) -> Iterator[None]:
+    def operator(self, act: Callable[[CliNamespace], bool]) -> Iterator[None]:
         """Plays the operator beside the command, until ``act`` says that it is done."""
         stop = threading.Event()
 
@@ -139,10 +139,10 @@ class Place:
             stop.set()
             thread.join()
 
-    def answers(self, status: bool, reason: str, message: str) -> Callable[[Place], bool]:
+    def answers(self, status: bool, reason: str, message: str) -> Callable[[CliNamespace], bool]:
         """Counts or refuses the first decision without an answer."""
 
-        def act(place: Place) -> bool:
+        def act(place: CliNamespace) -> bool:
             for found in place.list(resources.DECISIONS):
                 if not (found.get("status") or {}).get("conditions"):
                     place.write(
@@ -177,7 +177,7 @@ class Terminal:
 
 
 @contextmanager
-def on_terminal(place: Place, *arguments: str, kubeconfig: Path | None = None) -> Iterator[Terminal]:
+def on_terminal(place: CliNamespace, *arguments: str, kubeconfig: Path | None = None) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "riskladder", *arguments, "-n", place.namespace]
     environment = os.environ | {
@@ -214,17 +214,17 @@ def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
 
 
 @pytest.fixture
-def place(plane: LocalControlPlane) -> Iterator[Place]:
+def place(plane: LocalControlPlane) -> Iterator[CliNamespace]:
     name = f"people-{uuid.uuid4().hex[:8]}"
     on(plane, lambda c: c.create(NAMESPACES, None, {"metadata": {"name": name}}))
-    yield Place(plane, name)
+    yield CliNamespace(plane, name)
     on(plane, lambda c: c.delete(NAMESPACES, None, name))
 
 
 # --- Looking ------------------------------------------------------------------------------------------------------
 
 
-def test_status_shows_what_is_open(place: Place) -> None:
+def test_status_shows_what_is_open(place: CliNamespace) -> None:
     assert place.run("status").stdout == f"No escalation is open in namespace {place.namespace}.\n"
     place.escalate("later", nextDeadline="2199-01-01T00:00:00Z")
     place.escalate("late")
@@ -241,7 +241,7 @@ def test_status_shows_what_is_open(place: Place) -> None:
     assert {"late", "later"} <= {e["name"] for e in json.loads(everywhere.stdout)["escalations"]}
 
 
-def test_show_offers_what_the_reader_may_do(place: Place) -> None:
+def test_show_offers_what_the_reader_may_do(place: CliNamespace) -> None:
     name = place.escalate(decisions=[people.decided("Resume", "model-risk", "max")])
     legal = place.person("ann", "legal")
     shown = place.run("show", name, kubeconfig=legal)
@@ -255,7 +255,7 @@ def test_show_offers_what_the_reader_may_do(place: Place) -> None:
     assert reader["options"] == []
 
 
-def test_show_of_what_is_not_there(place: Place) -> None:
+def test_show_of_what_is_not_there(place: CliNamespace) -> None:
     place.escalate("there")
     missing = place.run("show", "missing")
     assert (missing.exit_code, missing.stdout) == (2, "")
@@ -264,7 +264,7 @@ def test_show_of_what_is_not_there(place: Place) -> None:
     )
 
 
-def test_show_watches_until_it_is_closed(place: Place) -> None:
+def test_show_watches_until_it_is_closed(place: CliNamespace) -> None:
     name = place.escalate()
     command = [sys.executable, "-m", "riskladder", "show", name, "--watch", "-n", place.namespace]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(place.plane.kubeconfig)}
@@ -278,7 +278,7 @@ def test_show_watches_until_it_is_closed(place: Place) -> None:
     assert "as Remediated" in rest
 
 
-def test_status_watches_on_a_terminal(place: Place) -> None:
+def test_status_watches_on_a_terminal(place: CliNamespace) -> None:
     with on_terminal(place, "status", "--watch") as terminal:
         terminal.wait_for("No escalation is open")
         place.escalate("opened")
@@ -290,7 +290,7 @@ def test_status_watches_on_a_terminal(place: Place) -> None:
 # --- Deciding -----------------------------------------------------------------------------------------------------
 
 
-def test_resume_is_announced_sent_and_answered(place: Place) -> None:
+def test_resume_is_announced_sent_and_answered(place: CliNamespace) -> None:
     name = place.escalate(decisions=[people.decided("Resume", "model-risk", "max")])
     legal = place.person("ann", "legal")
     with place.operator(place.answers(True, "QuorumMet", "Resume was counted for legal: the quorum is met")):
@@ -309,7 +309,7 @@ def test_resume_is_announced_sent_and_answered(place: Place) -> None:
     assert managers == {"kubectl-riskladder", "riskladder"}
 
 
-def test_what_is_not_accepted_is_exit_code_1(place: Place) -> None:
+def test_what_is_not_accepted_is_exit_code_1(place: CliNamespace) -> None:
     name = place.escalate()
     owner = place.person("olga", "legal")
     with place.operator(place.answers(False, "ModelOwner", "olga owns the model: an owner has no say in Resume")):
@@ -321,7 +321,7 @@ def test_what_is_not_accepted_is_exit_code_1(place: Place) -> None:
     assert "error: not accepted (ModelOwner): olga owns the model: an owner has no say in Resume" in result.stderr
 
 
-def test_nobody_answers(place: Place) -> None:
+def test_nobody_answers(place: CliNamespace) -> None:
     name = place.escalate()
     legal = place.person("ann", "legal")
     result = place.run("ack", name, "-m", "seen", "--timeout", "0.5", kubeconfig=legal)
@@ -332,7 +332,7 @@ def test_nobody_answers(place: Place) -> None:
     assert f"Sent as {name}-acknowledge-" in sent.stdout
 
 
-def test_impersonation_is_honoured(place: Place, tmp_path: Path) -> None:
+def test_impersonation_is_honoured(place: CliNamespace, tmp_path: Path) -> None:
     name = place.escalate()
     place.person("ann", "legal")
     config = yaml.safe_load(place.plane.kubeconfig.read_text())
@@ -354,7 +354,7 @@ def test_impersonation_is_honoured(place: Place, tmp_path: Path) -> None:
     assert {option["role"] for option in json.loads(shown.stdout)["options"]} == {"legal"}
 
 
-def test_people_are_asked_on_a_terminal(place: Place) -> None:
+def test_people_are_asked_on_a_terminal(place: CliNamespace) -> None:
     name = place.escalate()
     ann = place.person("ann", "legal")
     with on_terminal(place, "ack", name, kubeconfig=ann) as terminal:
@@ -371,7 +371,7 @@ def test_people_are_asked_on_a_terminal(place: Place) -> None:
         assert terminal.process.wait(20) == 0
 
 
-def test_role_is_guessed_only_where_it_is_clear(place: Place) -> None:
+def test_role_is_guessed_only_where_it_is_clear(place: CliNamespace) -> None:
     name = place.escalate()
     two = place.run("ack", name, "-m", "seen", kubeconfig=place.person("both", "legal", "security"))
     assert (two.exit_code, two.stderr) == (
@@ -387,7 +387,7 @@ def test_role_is_guessed_only_where_it_is_clear(place: Place) -> None:
     assert place.list(resources.DECISIONS) == []
 
 
-def test_what_admission_refuses_is_a_sentence(place: Place) -> None:
+def test_what_admission_refuses_is_a_sentence(place: CliNamespace) -> None:
     name = place.escalate()
     ann = place.person("ann", "legal")
     refused = place.run("ack", name, "-m", "seen", "--role", "security", kubeconfig=ann)
@@ -402,7 +402,7 @@ def test_what_admission_refuses_is_a_sentence(place: Place) -> None:
     )
 
 
-def reader(place: Place, name: str) -> Path:
+def reader(place: CliNamespace, name: str) -> Path:
     """Somebody who may only look."""
     kubeconfig = place.person(name, "legal")
 
@@ -415,7 +415,7 @@ def reader(place: Place, name: str) -> Path:
     return kubeconfig
 
 
-def test_dry_run_and_manifest_send_nothing(place: Place) -> None:
+def test_dry_run_and_manifest_send_nothing(place: CliNamespace) -> None:
     name = place.escalate()
     ann = place.person("ann", "legal")
     tried = place.run("accept-risk", name, "--until", "14d", "-m", "x", "--dry-run", kubeconfig=ann)
@@ -431,7 +431,7 @@ def test_dry_run_and_manifest_send_nothing(place: Place) -> None:
     assert place.list(resources.DECISIONS) == []
 
 
-def test_every_decision_is_taken_by_the_api_server(place: Place) -> None:
+def test_every_decision_is_taken_by_the_api_server(place: CliNamespace) -> None:
     name = place.escalate("moderate-1", tier="moderate", contained=False)
     ann = place.person("ann", "model-risk")
     for arguments in (
@@ -457,7 +457,7 @@ def test_every_decision_is_taken_by_the_api_server(place: Place) -> None:
     assert by_action["Review"]["review"] == {"policyUpdated": False, "satisfaction": 3, "lessons": "none"}
 
 
-def test_wrong_particulars_are_exit_code_2(place: Place) -> None:
+def test_wrong_particulars_are_exit_code_2(place: CliNamespace) -> None:
     name = place.escalate()
     for arguments, says in (
         (["accept-risk", name, "--until", "soon"], "'soon' is not a date"),
@@ -474,7 +474,7 @@ def test_wrong_particulars_are_exit_code_2(place: Place) -> None:
 # --- The stop button ----------------------------------------------------------------------------------------------
 
 
-def model(place: Place, name: str = "credit-scorer") -> str:
+def model(place: CliNamespace, name: str = "credit-scorer") -> str:
     """A Deployment that the ladder governs; its uid."""
     body = deployment(name, label=LABELS["riskladder.dev/ladder"])
     ladder = copy.deepcopy(people.LADDER)
@@ -483,11 +483,11 @@ def model(place: Place, name: str = "credit-scorer") -> str:
     return str(place.create(resources.DEPLOYMENTS, body)["metadata"]["uid"])
 
 
-def test_stop_button_without_an_escalation_raises_a_signal(place: Place) -> None:
+def test_stop_button_without_an_escalation_raises_a_signal(place: CliNamespace) -> None:
     uid = model(place)
     ann = place.person("ann", "legal")
 
-    def act(where: Place) -> bool:
+    def act(where: CliNamespace) -> bool:
         sent = where.list(resources.SIGNALS)
         if not sent:
             return False
@@ -512,7 +512,7 @@ def test_stop_button_without_an_escalation_raises_a_signal(place: Place) -> None
     assert (signal["spec"]["ladder"], signal["spec"]["source"]) == ("credit-scoring", "manual")
 
 
-def test_stop_button_with_an_escalation_is_a_decision(place: Place) -> None:
+def test_stop_button_with_an_escalation_is_a_decision(place: CliNamespace) -> None:
     name = place.escalate(uid=model(place))
     [first] = people.escalation()["status"]["containments"]
     rolled_back = first["intent"] | {"action": "Rollback", "revision": "2"}
@@ -520,7 +520,7 @@ def test_stop_button_with_an_escalation_is_a_decision(place: Place) -> None:
     ann = place.person("ann", "legal")
     counted = place.answers(True, "Counted", "Contain was counted for legal")
 
-    def act(where: Place) -> bool:
+    def act(where: CliNamespace) -> bool:
         if not counted(where):
             return False
         time.sleep(1)  # what was proved before is no proof of what is asked for now
@@ -541,11 +541,11 @@ def test_stop_button_with_an_escalation_is_a_decision(place: Place) -> None:
     assert place.list(resources.SIGNALS) == []
 
 
-def test_stop_button_says_why_a_signal_is_not_used(place: Place) -> None:
+def test_stop_button_says_why_a_signal_is_not_used(place: CliNamespace) -> None:
     model(place)
     ann = place.person("ann", "legal")
 
-    def act(where: Place) -> bool:
+    def act(where: CliNamespace) -> bool:
         for sent in where.list(resources.SIGNALS):
             ready = people.condition("Ready", False, "UntrustedSource", "source manual is not trusted")
             where.write(resources.SIGNALS, sent["metadata"]["name"], {"conditions": [ready]})
@@ -558,7 +558,7 @@ def test_stop_button_says_why_a_signal_is_not_used(place: Place) -> None:
     assert "error: the signal is not used (UntrustedSource): source manual is not trusted" in result.stderr
 
 
-def test_stop_button_that_cannot_be_pressed(place: Place) -> None:
+def test_stop_button_that_cannot_be_pressed(place: CliNamespace) -> None:
     assert place.run("contain", "deployment/none", "-m", "x").stderr == (
         f"error: there is no Deployment none in namespace {place.namespace}\n"
     )
@@ -578,11 +578,11 @@ def test_stop_button_that_cannot_be_pressed(place: Place) -> None:
     assert place.list(resources.SIGNALS) == []
 
 
-def test_drill_begins(place: Place) -> None:
+def test_drill_begins(place: CliNamespace) -> None:
     uid = model(place)
     ann = place.person("ann", "legal")
 
-    def act(where: Place) -> bool:
+    def act(where: CliNamespace) -> bool:
         for sent in where.list(resources.SIGNALS):
             assert sent["spec"]["drill"] is True
             raw = people.escalation()
@@ -612,7 +612,7 @@ def test_drill_begins(place: Place) -> None:
 # --- The shell ----------------------------------------------------------------------------------------------------
 
 
-def test_names_and_roles_are_completed(place: Place) -> None:
+def test_names_and_roles_are_completed(place: CliNamespace) -> None:
     place.escalate("credit-1")
     place.escalate("fraud-1")
 
@@ -648,7 +648,7 @@ def operator(plane: LocalControlPlane, tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("operator")
-def test_stopped_and_brought_back_with_the_real_operator(place: Place) -> None:
+def test_stopped_and_brought_back_with_the_real_operator(place: CliNamespace) -> None:
     model(place)
     ann, max_, olga = place.person("ann", "legal"), place.person("max", "model-risk"), place.person("olga", "legal")
     stopped = place.run(

@@ -8,7 +8,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import NotFound, Object
 from riskladder.cluster.resources import Resource
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.world import NAMESPACES, World, condition, deployment, ladder, signal
+from tests.integration.world import NAMESPACES, TestNamespace, condition, deployment, ladder, signal
 from tests.trails import said
 
 CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
@@ -19,7 +19,7 @@ def events_of(records: list[dict[str, object]]) -> list[object]:
     return [r["spec"]["event"] for r in records if r["spec"]["event"] != "Notified"]  # type: ignore[index]
 
 
-async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: World) -> None:
+async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: TestNamespace) -> None:
     await world.apply(ladder(lock=True))
     await world.serve("scorer", replicas=3)
     assert (await world.known_good("fairness", "scorer"))["revision"] == "1"
@@ -61,7 +61,7 @@ async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: Worl
     }
 
 
-async def test_moderate_breach_needs_two_readings_and_leaves_the_model_running(world: World) -> None:
+async def test_moderate_breach_needs_two_readings_and_leaves_the_model_running(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     await world.apply(signal("fairness", "scorer", 0.15))
@@ -79,7 +79,7 @@ async def test_moderate_breach_needs_two_readings_and_leaves_the_model_running(w
     await world.escalation_says("scorer", "Closed", "True", "Cleared")
 
 
-async def test_rising_from_moderate_to_high_saves_fresh_evidence_and_contains(world: World) -> None:
+async def test_rising_from_moderate_to_high_saves_fresh_evidence_and_contains(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     await world.apply(signal("fairness", "scorer", 0.15))
@@ -99,7 +99,7 @@ async def test_rising_from_moderate_to_high_saves_fresh_evidence_and_contains(wo
     assert "TierRaised" in events_of(await world.verified(escalation))
 
 
-async def test_breach_rolls_back_to_the_last_known_good_revision(world: World) -> None:
+async def test_breach_rolls_back_to_the_last_known_good_revision(world: TestNamespace) -> None:
     await world.apply(ladder(action="Rollback"))
     await world.serve("scorer", replicas=2)
     good = await world.known_good("fairness", "scorer")
@@ -119,7 +119,7 @@ async def test_breach_rolls_back_to_the_last_known_good_revision(world: World) -
     await world.verified(escalation)
 
 
-async def test_rollback_without_a_known_good_revision_takes_the_previous_one(world: World) -> None:
+async def test_rollback_without_a_known_good_revision_takes_the_previous_one(world: TestNamespace) -> None:
     await world.apply(ladder(action="Rollback"))
     await world.serve("scorer")
     await world.deploy("scorer", "registry.example/model:2", 1)
@@ -130,7 +130,7 @@ async def test_rollback_without_a_known_good_revision_takes_the_previous_one(wor
     assert workload["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/model:2"
 
 
-async def test_rollback_that_is_impossible_scales_to_zero_and_says_why(world: World) -> None:
+async def test_rollback_that_is_impossible_scales_to_zero_and_says_why(world: TestNamespace) -> None:
     await world.apply(ladder(action="Rollback"))
     await world.serve("first", replicas=1)
     await world.serve("paused", replicas=1)
@@ -153,7 +153,7 @@ async def test_rollback_that_is_impossible_scales_to_zero_and_says_why(world: Wo
         assert (await world.deployment(name))["spec"]["replicas"] == 0
 
 
-async def test_target_already_at_zero_is_contained_with_nothing_to_restore(world: World) -> None:
+async def test_target_already_at_zero_is_contained_with_nothing_to_restore(world: TestNamespace) -> None:
     await world.apply(ladder(lock=True))
     await world.apply(deployment("scorer", replicas=0))
     await world.apply(signal("fairness", "scorer", 0.31))
@@ -163,7 +163,7 @@ async def test_target_already_at_zero_is_contained_with_nothing_to_restore(world
     assert events_of(await world.verified(escalation)) == ["EscalationOpened", "AlreadyAtZero"]
 
 
-async def test_deleted_target_is_said_and_its_successor_is_contained_by_itself(world: World) -> None:
+async def test_deleted_target_is_said_and_its_successor_is_contained_by_itself(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     await world.apply(signal("fairness", "scorer", 0.31))
@@ -192,7 +192,7 @@ async def test_deleted_target_is_said_and_its_successor_is_contained_by_itself(w
         assert restore.get("replicas") != 0
 
 
-async def test_somebody_who_scales_it_up_again_is_named_and_it_is_stopped_again(world: World) -> None:
+async def test_somebody_who_scales_it_up_again_is_named_and_it_is_stopped_again(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer", replicas=2)
     await world.apply(signal("fairness", "scorer", 0.31))
@@ -219,7 +219,7 @@ async def test_somebody_who_scales_it_up_again_is_named_and_it_is_stopped_again(
     assert events_of(await world.verified(escalation))[-1] == "ContainmentReapplied"  # type: ignore[arg-type]
 
 
-async def test_manual_signal_contains_as_a_reading_does(world: World) -> None:
+async def test_manual_signal_contains_as_a_reading_does(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     raised = signal("by-hand", "scorer", None, manual={"tier": "high", "rationale": "complaints from customers"})
@@ -229,7 +229,7 @@ async def test_manual_signal_contains_as_a_reading_does(world: World) -> None:
     await world.signal_says("by-hand", "Breached", "True", "RaisedManually")
 
 
-async def test_silence_raises_to_the_tier_of_when_stale(world: World) -> None:
+async def test_silence_raises_to_the_tier_of_when_stale(world: TestNamespace) -> None:
     silent = ladder()
     silent["spec"]["indicators"][0] |= {"staleAfter": "2s", "whenStale": "high"}
     await world.apply(silent)
@@ -244,7 +244,7 @@ async def test_silence_raises_to_the_tier_of_when_stale(world: World) -> None:
 
 @pytest.mark.parametrize("value", [0.31, 0.01])
 async def test_deleted_escalation_is_recorded_and_opened_again_from_what_its_target_carries(
-    world: World, value: float
+    world: TestNamespace, value: float
 ) -> None:
     """Whatever the readings say by then: who may delete an object does not decide about a model."""
     await world.apply(ladder())
@@ -265,7 +265,7 @@ async def test_deleted_escalation_is_recorded_and_opened_again_from_what_its_tar
     assert events_of(await world.verified(second)) == [*story, "EscalationDeleted", *story]
 
 
-async def test_what_runs_beside_the_model_is_suspended_with_it_and_again(world: World) -> None:
+async def test_what_runs_beside_the_model_is_suspended_with_it_and_again(world: TestNamespace) -> None:
     def cronjob(name: str, **spec: object) -> Object:
         job = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i:1"}]}}}
         body = {"schedule": "0 3 * * *", "jobTemplate": {"spec": job}, **spec}
@@ -295,7 +295,9 @@ async def test_what_runs_beside_the_model_is_suspended_with_it_and_again(world: 
     assert {"AlsoSuspended", "NotSuspended"} <= set(records)
 
 
-async def test_namespace_that_is_being_deleted_ends_the_work_on_it(world: World, operator: OperatorProcess) -> None:
+async def test_namespace_that_is_being_deleted_ends_the_work_on_it(
+    world: TestNamespace, operator: OperatorProcess
+) -> None:
     """It takes nothing new: no record, no Event and no Escalation, however often somebody tries."""
     keeper = {"metadata": {"name": "keeper", "finalizers": ["example.com/wait"]}}
     await world.client.create(CONFIGMAPS, world.namespace, keeper)
@@ -316,7 +318,9 @@ async def test_namespace_that_is_being_deleted_ends_the_work_on_it(world: World,
     await world.client.merge_patch(CONFIGMAPS, world.namespace, "keeper", {"metadata": {"finalizers": None}})
 
 
-async def test_namespace_that_is_created_again_has_chains_of_its_own(world: World, operator: OperatorProcess) -> None:
+async def test_namespace_that_is_created_again_has_chains_of_its_own(
+    world: TestNamespace, operator: OperatorProcess
+) -> None:
     async def breached() -> Object:
         await world.apply(ladder())
         await world.serve("scorer")

@@ -15,7 +15,7 @@ from riskladder.cluster.client import MERGE_PATCH, Forbidden, NotFound, Object
 from riskladder.workloads.network import HTTPROUTES, SERVICES
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import crds
-from tests.integration.runtimes import HELD, Place, place
+from tests.integration.runtimes import HELD, RuntimeNamespace, place
 from tests.integration.world import LADDER, condition, deployment, ladder
 
 RULES = {"app": "rules"}
@@ -24,7 +24,7 @@ BY_ROUTE = {"httpRoute": "scorer", "backend": "rules"}
 
 
 @pytest.fixture(scope="module")
-async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     """One operator for the module."""
     async with place(
         common,
@@ -51,7 +51,7 @@ def falling_back(to: Object, *, lock: bool = True, **more: Any) -> Object:
     return body
 
 
-async def serve(scene: Place) -> None:
+async def serve(scene: RuntimeNamespace) -> None:
     """The model behind its Service, and the rules that may take its place."""
     await scene.serve("scorer", replicas=2)
     await scene.apply(deployment("rules", label=None))
@@ -59,12 +59,12 @@ async def serve(scene: Place) -> None:
     await scene.served("rules", 1)
 
 
-async def selector(scene: Place) -> Object:
+async def selector(scene: RuntimeNamespace) -> Object:
     found: Object = (await scene.get(SERVICES, "scorer"))["spec"]["selector"]
     return found
 
 
-async def test_traffic_goes_elsewhere_is_held_there_and_comes_back(scene: Place) -> None:
+async def test_traffic_goes_elsewhere_is_held_there_and_comes_back(scene: RuntimeNamespace) -> None:
     await scene.apply(falling_back(BY_SERVICE))
     await serve(scene)
     await scene.client.merge_patch(
@@ -96,7 +96,7 @@ async def test_traffic_goes_elsewhere_is_held_there_and_comes_back(scene: Place)
     await scene.verified(await scene.escalation_says("scorer", "Contained", "False", "Resumed"))
 
 
-async def test_changed_back_without_a_lock_it_is_put_right_and_named(scene: Place) -> None:
+async def test_changed_back_without_a_lock_it_is_put_right_and_named(scene: RuntimeNamespace) -> None:
     await scene.apply(falling_back(BY_SERVICE, lock=False))
     await serve(scene)
     await scene.breach("scorer", "FellBack")
@@ -110,12 +110,12 @@ async def test_changed_back_without_a_lock_it_is_put_right_and_named(scene: Plac
     await scene.quiet()
 
 
-async def _is(scene: Place, wanted: Object) -> bool:
+async def _is(scene: RuntimeNamespace, wanted: Object) -> bool:
     found = await selector(scene)
     return {k: v for k, v in found.items() if v is not None} == wanted
 
 
-async def test_stopped_over_it_both_come_back(scene: Place) -> None:
+async def test_stopped_over_it_both_come_back(scene: RuntimeNamespace) -> None:
     await scene.apply(falling_back(BY_SERVICE))
     await serve(scene)
     await scene.breach("scorer", "FellBack")
@@ -132,7 +132,7 @@ async def test_stopped_over_it_both_come_back(scene: Place) -> None:
     await scene.quiet()
 
 
-async def test_switched_back_under_a_stop_it_is_seen_recorded_and_applied_again(scene: Place) -> None:
+async def test_switched_back_under_a_stop_it_is_seen_recorded_and_applied_again(scene: RuntimeNamespace) -> None:
     await scene.apply(falling_back(BY_SERVICE, lock=False))
     await serve(scene)
     await scene.breach("scorer", "FellBack")
@@ -174,7 +174,7 @@ async def test_switched_back_under_a_stop_it_is_seen_recorded_and_applied_again(
         ({"httpRoute": "absent", "backend": "rules"}, "there is no HTTPRoute absent"),
     ],
 )
-async def test_where_it_cannot_be_done_the_model_is_stopped(scene: Place, to: Object, why: str) -> None:
+async def test_where_it_cannot_be_done_the_model_is_stopped(scene: RuntimeNamespace, to: Object, why: str) -> None:
     await scene.apply(falling_back(to))
     await serve(scene)
     intent = (await scene.breach("scorer"))["spec"]["intent"]
@@ -182,7 +182,7 @@ async def test_where_it_cannot_be_done_the_model_is_stopped(scene: Place, to: Ob
     assert why in intent["message"]
 
 
-async def test_service_deleted_meanwhile_the_model_is_stopped(scene: Place) -> None:
+async def test_service_deleted_meanwhile_the_model_is_stopped(scene: RuntimeNamespace) -> None:
     await scene.apply(falling_back(BY_SERVICE))
     await serve(scene)
     await scene.breach("scorer", "FellBack")
@@ -191,7 +191,7 @@ async def test_service_deleted_meanwhile_the_model_is_stopped(scene: Place) -> N
     assert escalation["status"]["containments"][0]["intent"]["reason"] == "FallbackImpossible"
 
 
-async def test_route_sends_everything_elsewhere_and_comes_back(scene: Place) -> None:
+async def test_route_sends_everything_elsewhere_and_comes_back(scene: RuntimeNamespace) -> None:
     await scene.apply(falling_back(BY_ROUTE))
     await serve(scene)
     await scene.service("scorer-canary", {"app": "scorer"})
@@ -237,7 +237,7 @@ async def test_route_sends_everything_elsewhere_and_comes_back(scene: Place) -> 
     await scene.verified(await scene.escalation_says("scorer", "Contained", "False", "Resumed"))
 
 
-async def test_drill_is_rehearsed_as_a_dry_run(scene: Place) -> None:
+async def test_drill_is_rehearsed_as_a_dry_run(scene: RuntimeNamespace) -> None:
     await scene.apply(falling_back(BY_SERVICE))
     await serve(scene)
     body = {"ladder": LADDER, "target": {"kind": "Deployment", "name": "scorer"}, "source": "fairness-monitor"}

@@ -31,7 +31,7 @@ from tests.cluster.chaos import Chaos, Fault, Write
 from tests.cluster.components import API_SERVER, ETCD
 from tests.cluster.install import install, kubectl
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.world import World, condition, deployment, ladder, signal
+from tests.integration.world import TestNamespace, condition, deployment, ladder, signal
 from tests.trails import said
 
 T = TypeVar("T")
@@ -62,9 +62,9 @@ async def chief(plane: LocalControlPlane) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def world(chief: Client) -> AsyncIterator[World]:
+async def world(chief: Client) -> AsyncIterator[TestNamespace]:
     """A fresh namespace; the test starts its operators itself."""
-    async with World(chief, f"faults-{uuid.uuid4().hex[:8]}") as fresh:
+    async with TestNamespace(chief, f"faults-{uuid.uuid4().hex[:8]}") as fresh:
         yield fresh
 
 
@@ -114,25 +114,25 @@ async def all_of(work: Sequence[Awaitable[T]], at_once: int = 16) -> list[T]:
     return list(await asyncio.gather(*(one(item) for item in work)))
 
 
-async def deploy_all(world: World, names: Sequence[str]) -> None:
+async def deploy_all(world: TestNamespace, names: Sequence[str]) -> None:
     await world.apply(ladder())
     await all_of([world.apply(deployment(name)) for name in names])
 
 
-async def breach_all(world: World, names: Sequence[str]) -> None:
+async def breach_all(world: TestNamespace, names: Sequence[str]) -> None:
     await all_of([world.apply(signal(name, name, 0.31)) for name in names])
 
 
-async def stopped(world: World) -> set[str]:
+async def stopped(world: TestNamespace) -> set[str]:
     found = await world.client.list(resources.DEPLOYMENTS, world.namespace)
     return {d["metadata"]["name"] for d in found if d["spec"]["replicas"] == 0}
 
 
-async def count_records(world: World) -> int:
+async def count_records(world: TestNamespace) -> int:
     return len(await world.client.list(resources.RECORDS, world.namespace))
 
 
-async def until_at_least(world: World, count: Callable[[World], Awaitable[int]], number: int) -> int:
+async def until_at_least(world: TestNamespace, count: Callable[[TestNamespace], Awaitable[int]], number: int) -> int:
     async def check() -> int | None:
         found = await count(world)
         return found if found >= number else None
@@ -140,11 +140,11 @@ async def until_at_least(world: World, count: Callable[[World], Awaitable[int]],
     return await world.until(check, f"{number} by {count.__name__}")
 
 
-async def count_stopped(world: World) -> int:
+async def count_stopped(world: TestNamespace) -> int:
     return len(await stopped(world))
 
 
-async def contained_once(world: World, names: Sequence[str], *, patience: float = 30.0) -> dict[str, Object]:
+async def contained_once(world: TestNamespace, names: Sequence[str], *, patience: float = 30.0) -> dict[str, Object]:
     """Wait until the trail of every target is complete, then prove that each was stopped exactly once."""
 
     async def complete() -> list[Object] | None:
@@ -183,7 +183,7 @@ async def contained_once(world: World, names: Sequence[str], *, patience: float 
 # --- 1. SIGKILL in mid-burst ------------------------------------------------------------------------------------------
 
 
-async def test_killed_three_times_in_a_burst_it_stops_every_target_once(world: World, start: Start) -> None:
+async def test_killed_three_times_in_a_burst_it_stops_every_target_once(world: TestNamespace, start: Start) -> None:
     names = [f"m-{number:02}" for number in range(60)]
     await deploy_all(world, names)
     operator = await leading(start())
@@ -213,12 +213,12 @@ async def test_killed_three_times_in_a_burst_it_stops_every_target_once(world: W
 # --- 2. Two operators -------------------------------------------------------------------------------------------------
 
 
-async def holder(world: World) -> str:
+async def holder(world: TestNamespace) -> str:
     lease = await world.client.get(resources.LEASES, "riskladder-system", "riskladder")
     return str(lease["spec"].get("holderIdentity") or "")
 
 
-async def until_stopped(world: World, name: str, since: float, bound: float) -> float:
+async def until_stopped(world: TestNamespace, name: str, since: float, bound: float) -> float:
     """Seconds since then until the target was stopped."""
 
     async def check() -> bool:
@@ -228,7 +228,7 @@ async def until_stopped(world: World, name: str, since: float, bound: float) -> 
     return time.monotonic() - since
 
 
-async def test_standby_takes_over_from_a_killed_leader_within_seconds(world: World, start: Start) -> None:
+async def test_standby_takes_over_from_a_killed_leader_within_seconds(world: TestNamespace, start: Start) -> None:
     await deploy_all(world, ["before", "after"])
     leader = await leading(start())
     standby = await standing_by(start())
@@ -244,7 +244,7 @@ async def test_standby_takes_over_from_a_killed_leader_within_seconds(world: Wor
     await contained_once(world, ["before", "after"])
 
 
-async def test_sigterm_hands_over_at_once(world: World, start: Start) -> None:
+async def test_sigterm_hands_over_at_once(world: TestNamespace, start: Start) -> None:
     await deploy_all(world, ["scorer"])
     leader = await leading(start())
     standby = await standing_by(start())
@@ -261,7 +261,7 @@ async def test_sigterm_hands_over_at_once(world: World, start: Start) -> None:
 
 
 async def test_leader_paused_and_resumed_after_the_standby_took_over_doubles_nothing(
-    world: World, start: Start
+    world: TestNamespace, start: Start
 ) -> None:
     names = [f"m-{number:02}" for number in range(30)]
     await deploy_all(world, names)
@@ -282,7 +282,7 @@ async def test_leader_paused_and_resumed_after_the_standby_took_over_doubles_not
 
 
 async def test_write_of_a_dead_leader_that_arrives_late_undoes_nothing(
-    world: World, start: Start, chaos: Chaos, account: Path, tmp_path: Path
+    world: TestNamespace, start: Start, chaos: Chaos, account: Path, tmp_path: Path
 ) -> None:
     """What was on its way when the leader died reaches the API server after the standby has gone on."""
     twice = ladder()
@@ -341,7 +341,7 @@ async def test_write_of_a_dead_leader_that_arrives_late_undoes_nothing(
 
 @pytest.mark.parametrize("component", [API_SERVER, ETCD])
 async def test_breach_right_after_a_restart_is_stopped(
-    plane: LocalControlPlane, world: World, start: Start, component: str
+    plane: LocalControlPlane, world: TestNamespace, start: Start, component: str
 ) -> None:
     await deploy_all(world, ["before", "after"])
     operator = await leading(start())
@@ -374,7 +374,7 @@ def remove_crds(plane: LocalControlPlane) -> None:
 
 
 async def test_it_waits_for_its_crds_and_says_which(
-    plane: LocalControlPlane, chief: Client, world: World, start: Start
+    plane: LocalControlPlane, chief: Client, world: TestNamespace, start: Start
 ) -> None:
     remove_crds(plane)
     try:
@@ -447,7 +447,7 @@ def wrong_signals() -> dict[str, Object]:
     return {body["metadata"]["name"]: body for body in (silent, nan, nowhere, garbage, listed)}
 
 
-async def store(world: World, body: Object) -> None:
+async def store(world: TestNamespace, body: Object) -> None:
     """Apply an object as soon as the laxer schema is in force."""
     refusal = ""
 
@@ -467,7 +467,7 @@ async def store(world: World, body: Object) -> None:
 
 
 async def test_objects_stored_under_a_laxer_schema_are_invalid_alone(
-    plane: LocalControlPlane, world: World, start: Start
+    plane: LocalControlPlane, world: TestNamespace, start: Start
 ) -> None:
     ladders, readings = wrong_ladders(), wrong_signals()
     laxer = [lax(file) for file in crd_files() if "ladder" in file.stem or "signal" in file.stem]
@@ -532,7 +532,7 @@ WRITES_OF_A_BREACH = 9
 
 
 async def test_any_write_may_fail_in_any_manner_and_all_is_done_once(
-    world: World, start: Start, chaos: Chaos, account: Path, tmp_path: Path
+    world: TestNamespace, start: Start, chaos: Chaos, account: Path, tmp_path: Path
 ) -> None:
     quick = [fault for fault in Fault if fault is not Fault.SILENT]
     names = [f"{fault}-{number:02}" for fault in quick for number in range(1, WRITES_OF_A_BREACH + 1)]
@@ -548,7 +548,7 @@ async def test_any_write_may_fail_in_any_manner_and_all_is_done_once(
 
 
 async def test_reading_replaced_while_its_status_is_on_its_way_has_counted(
-    world: World, start: Start, chaos: Chaos, account: Path, tmp_path: Path
+    world: TestNamespace, start: Start, chaos: Chaos, account: Path, tmp_path: Path
 ) -> None:
     """The status is of what was replaced meanwhile, so it is refused; what it had accepted must not be forgotten."""
     await deploy_all(world, ["scorer"])
@@ -570,7 +570,7 @@ async def test_reading_replaced_while_its_status_is_on_its_way_has_counted(
 
 
 async def test_stalled_watch_is_noticed_and_the_breach_behind_it_stopped(
-    world: World, start: Start, chaos: Chaos, account: Path, tmp_path: Path
+    world: TestNamespace, start: Start, chaos: Chaos, account: Path, tmp_path: Path
 ) -> None:
     await deploy_all(world, ["scorer"])
     operator = await leading(start(kubeconfig=chaos.kubeconfig(account, tmp_path / "chaos.kubeconfig")))
@@ -585,7 +585,7 @@ async def test_stalled_watch_is_noticed_and_the_breach_behind_it_stopped(
 
 
 async def test_dead_watcher_fails_the_liveness_probe_and_hands_over(
-    world: World, start: Start, chaos: Chaos, account: Path, tmp_path: Path
+    world: TestNamespace, start: Start, chaos: Chaos, account: Path, tmp_path: Path
 ) -> None:
     await deploy_all(world, ["scorer"])
     deaf = await leading(start(kubeconfig=chaos.kubeconfig(account, tmp_path / "chaos.kubeconfig")))
@@ -625,7 +625,7 @@ async def set_rules(client: Client, rules: list[Object]) -> None:
     )
 
 
-async def grant_patching_deployments(world: World) -> None:
+async def grant_patching_deployments(world: TestNamespace) -> None:
     rule = {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["patch"]}
     await world.client.create(ROLES, world.namespace, {"metadata": {"name": "patch"}, "rules": [rule]})
     account = {"kind": "ServiceAccount", "name": "riskladder", "namespace": "riskladder-system"}
@@ -635,12 +635,12 @@ async def grant_patching_deployments(world: World) -> None:
 
 
 async def test_missing_permission_is_named_stops_nobody_else_and_heals(
-    chief: Client, world: World, start: Start
+    chief: Client, world: TestNamespace, start: Start
 ) -> None:
     before = (await chief.request("GET", CLUSTER_ROLE, verb="get", resource="clusterroles"))["rules"]
     without = [r for r in before if not ("deployments" in r["resources"] and r["verbs"] == ["patch"])]
     assert len(without) == len(before) - 1
-    async with World(chief, f"{world.namespace}-granted") as granted:
+    async with TestNamespace(chief, f"{world.namespace}-granted") as granted:
         await grant_patching_deployments(granted)
         for place in (world, granted):
             await deploy_all(place, ["scorer"])

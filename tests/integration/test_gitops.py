@@ -17,7 +17,7 @@ from tests.cluster import ControlPlane
 from tests.cluster.install import kubectl, render
 from tests.gitops.argo import KEY, health, script
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.world import LABEL, World, deployment, ladder, signal
+from tests.integration.world import LABEL, TestNamespace, deployment, ladder, signal
 
 HELD = "is contained by Escalation scorer-"
 SERVER_SIDE = ("--server-side", "--field-manager=argocd-controller")
@@ -46,7 +46,7 @@ SERVICE: Object = {
 class Git:
     """A GitOps tool's way to apply a manifest."""
 
-    def __init__(self, plane: ControlPlane, world: World, way: tuple[str, ...]) -> None:
+    def __init__(self, plane: ControlPlane, world: TestNamespace, way: tuple[str, ...]) -> None:
         self.plane, self.world, self.way = plane, world, way
 
     async def kubectl(self, *arguments: str, given: Object) -> str:
@@ -99,7 +99,7 @@ async def contained(git: Git, body: Object, *, action: str = "ScaleToZero", repl
 
 @WAYS
 async def test_full_manifest_is_refused_while_the_model_is_contained(
-    world: World, installed: ControlPlane, way: tuple[str, ...]
+    world: TestNamespace, installed: ControlPlane, way: tuple[str, ...]
 ) -> None:
     git = Git(installed, world, way)
     escalation = await contained(git, manifest())
@@ -121,7 +121,7 @@ async def test_full_manifest_is_refused_while_the_model_is_contained(
 
 
 async def test_server_side_apply_without_force_meets_a_conflict_with_riskladder(
-    world: World, installed: ControlPlane
+    world: TestNamespace, installed: ControlPlane
 ) -> None:
     git = Git(installed, world, SERVER_SIDE)
     await contained(git, manifest())
@@ -132,7 +132,7 @@ async def test_server_side_apply_without_force_meets_a_conflict_with_riskladder(
 
 @WAYS
 async def test_full_manifest_is_refused_while_a_rollback_holds(
-    world: World, installed: ControlPlane, way: tuple[str, ...]
+    world: TestNamespace, installed: ControlPlane, way: tuple[str, ...]
 ) -> None:
     git = Git(installed, world, way)
     await contained(git, manifest(1), action="Rollback", replicas=1)
@@ -149,7 +149,7 @@ async def test_full_manifest_is_refused_while_a_rollback_holds(
 
 @WAYS
 async def test_manifest_without_replicas_passes_and_leaves_the_model_at_zero(
-    world: World, installed: ControlPlane, way: tuple[str, ...]
+    world: TestNamespace, installed: ControlPlane, way: tuple[str, ...]
 ) -> None:
     git = Git(installed, world, way)
     await contained(git, manifest(None), replicas=1)
@@ -161,7 +161,7 @@ async def test_manifest_without_replicas_passes_and_leaves_the_model_at_zero(
 
 @WAYS
 async def test_manifest_with_the_live_replicas_passes(
-    world: World, installed: ControlPlane, way: tuple[str, ...]
+    world: TestNamespace, installed: ControlPlane, way: tuple[str, ...]
 ) -> None:
     """As Argo CD applies with ignoreDifferences and RespectIgnoreDifferences=true."""
     git = Git(installed, world, way)
@@ -171,7 +171,7 @@ async def test_manifest_with_the_live_replicas_passes(
 
 
 async def test_replicas_taken_out_of_git_during_a_containment_are_refused_client_side_only(
-    world: World, installed: ControlPlane
+    world: TestNamespace, installed: ControlPlane
 ) -> None:
     """Removed by client-side apply, the field falls back to its default, 1."""
     git = Git(installed, world, CLIENT_SIDE)
@@ -181,7 +181,7 @@ async def test_replicas_taken_out_of_git_during_a_containment_are_refused_client
 
 
 async def test_replicas_taken_out_of_git_during_a_containment_pass_server_side(
-    world: World, installed: ControlPlane
+    world: TestNamespace, installed: ControlPlane
 ) -> None:
     git = Git(installed, world, FORCED)
     await contained(git, manifest())
@@ -199,7 +199,7 @@ def owners(obj: Object, *path: str) -> set[str]:
 
 
 async def test_replicas_belong_to_riskladder_from_the_containment_on_and_after_a_resume(
-    world: World, installed: ControlPlane
+    world: TestNamespace, installed: ControlPlane
 ) -> None:
     """So managedFieldsManagers: [riskladder] ignores them, and goes on to after the model is back."""
     git = Git(installed, world, FORCED)
@@ -215,7 +215,9 @@ async def test_replicas_belong_to_riskladder_from_the_containment_on_and_after_a
     assert owners(await world.deployment("scorer"), "spec", "replicas") == {"argocd-controller"}
 
 
-async def test_owner_of_the_pod_template_is_riskladder_after_a_rollback(world: World, installed: ControlPlane) -> None:
+async def test_owner_of_the_pod_template_is_riskladder_after_a_rollback(
+    world: TestNamespace, installed: ControlPlane
+) -> None:
     git = Git(installed, world, FORCED)
     await contained(git, manifest(1), action="Rollback", replicas=1)
     now = await world.deployment("scorer")
@@ -225,7 +227,9 @@ async def test_owner_of_the_pod_template_is_riskladder_after_a_rollback(world: W
 # --- What the operator creates ----------------------------------------------------------------------------------------
 
 
-async def test_what_the_operator_creates_belongs_to_no_application(world: World, installed: ControlPlane) -> None:
+async def test_what_the_operator_creates_belongs_to_no_application(
+    world: TestNamespace, installed: ControlPlane
+) -> None:
     def tracked(body: Object) -> Object:
         metadata = body["metadata"]
         return {
@@ -260,7 +264,7 @@ async def test_what_the_operator_creates_belongs_to_no_application(world: World,
 
 @WAYS
 async def test_applied_ladder_shows_no_diff_after_the_operator_has_written_its_status(
-    world: World, installed: ControlPlane, way: tuple[str, ...]
+    world: TestNamespace, installed: ControlPlane, way: tuple[str, ...]
 ) -> None:
     git = Git(installed, world, way)
     body = ladder(lock=True)
@@ -279,7 +283,7 @@ async def test_applied_ladder_shows_no_diff_after_the_operator_has_written_its_s
         await git.kubectl(*differs, given=changed)
 
 
-async def test_two_managers_each_keep_their_entries_of_one_ladder(world: World) -> None:
+async def test_two_managers_each_keep_their_entries_of_one_ladder(world: TestNamespace) -> None:
     whole = ladder()
     tiers = whole["spec"]["tiers"]
     mine = {**whole, "spec": {**whole["spec"], "stakeholders": [{"role": "data-science"}], "tiers": tiers[:1]}}
@@ -330,7 +334,7 @@ async def test_two_managers_each_keep_their_entries_of_one_ladder(world: World) 
     assert await names() == (both[0], [], both[2])
 
 
-async def test_tiers_of_two_managers_stand_in_the_order_in_which_they_were_applied(world: World) -> None:
+async def test_tiers_of_two_managers_stand_in_the_order_in_which_they_were_applied(world: TestNamespace) -> None:
     """So one manager should own all tiers of a ladder: from lowest to highest is their meaning."""
     whole = ladder()
     low, high = whole["spec"]["tiers"]
@@ -346,7 +350,7 @@ async def test_tiers_of_two_managers_stand_in_the_order_in_which_they_were_appli
 # --- Argo CD's health checks, of real objects -------------------------------------------------------------------------
 
 
-async def _decide(world: World, escalation: Object, action: str, name: str) -> None:
+async def _decide(world: TestNamespace, escalation: Object, action: str, name: str) -> None:
     """An administrator holds every role; the policy that proves who decided may have come a moment ago."""
     body = {
         "apiVersion": resources.DECISIONS.api_version,
@@ -362,7 +366,7 @@ async def _decide(world: World, escalation: Object, action: str, name: str) -> N
     await world.client.create(resources.DECISIONS, world.namespace, body)
 
 
-async def test_argocd_health_of_real_objects(world: World, operator: OperatorProcess) -> None:
+async def test_argocd_health_of_real_objects(world: TestNamespace, operator: OperatorProcess) -> None:
     async def says(resource: resources.Resource, name: str, expected: str, part: str) -> None:
         async def check() -> bool:
             found, message = health(await world.get(resource, name))
@@ -396,7 +400,7 @@ async def test_argocd_health_of_real_objects(world: World, operator: OperatorPro
 
 
 async def test_health_checks_are_added_to_an_argocd_that_is_there(
-    admin: Client, world: World, installed: ControlPlane
+    admin: Client, world: TestNamespace, installed: ControlPlane
 ) -> None:
     git = Git(installed, world, ("--server-side", "--field-manager=helm"))
     theirs = {

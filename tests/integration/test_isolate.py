@@ -15,32 +15,32 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Forbidden, Object
 from riskladder.workloads.network import NETWORKPOLICIES
 from tests.cluster import LocalControlPlane
-from tests.integration.runtimes import HELD, Place, place
+from tests.integration.runtimes import HELD, RuntimeNamespace, place
 from tests.integration.world import condition, ladder
 
 
 @pytest.fixture(scope="module")
-async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     """One operator for the module."""
     directory = tmp_path_factory.mktemp("isolate")
     async with place(common, directory, resources.DEPLOYMENTS, components=["isolate"]) as made:
         yield made
 
 
-async def policies(scene: Place) -> list[Object]:
+async def policies(scene: RuntimeNamespace) -> list[Object]:
     """What the operator has made."""
     found = await scene.client.list(NETWORKPOLICIES, scene.namespace)
     return [p for p in found if p["metadata"]["name"].startswith("riskladder-")]
 
 
-async def allow(scene: Place, name: str, selector: Object, **spec: Any) -> None:
+async def allow(scene: RuntimeNamespace, name: str, selector: Object, **spec: Any) -> None:
     """A NetworkPolicy of somebody else."""
     head = {"apiVersion": NETWORKPOLICIES.api_version, "kind": NETWORKPOLICIES.kind, "metadata": {"name": name}}
     body = {**head, "spec": {"podSelector": selector, "policyTypes": ["Ingress"], **spec}}
     await scene.client.apply(NETWORKPOLICIES, scene.namespace, body, manager="tests")
 
 
-async def test_isolated_held_and_given_back(scene: Place) -> None:
+async def test_isolated_held_and_given_back(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Isolate", lock=True))
     await scene.serve("scorer", replicas=2)
     await allow(scene, "default-deny", {})
@@ -87,7 +87,7 @@ async def test_isolated_held_and_given_back(scene: Place) -> None:
     await scene.verified(await scene.escalation_says("scorer", "Contained", "False", "Resumed"))
 
 
-async def test_changed_or_deleted_without_a_lock_it_is_put_right(scene: Place) -> None:
+async def test_changed_or_deleted_without_a_lock_it_is_put_right(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Isolate"))
     await scene.serve("scorer")
     name = f"riskladder-{(await scene.breach('scorer', 'Isolated'))['metadata']['name']}"
@@ -117,7 +117,7 @@ async def test_changed_or_deleted_without_a_lock_it_is_put_right(scene: Place) -
     await scene.quiet()
 
 
-async def test_another_policy_that_allows_something_is_named(scene: Place) -> None:
+async def test_another_policy_that_allows_something_is_named(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Isolate"))
     await scene.serve("scorer")
     await scene.breach("scorer", "Isolated")
@@ -129,7 +129,7 @@ async def test_another_policy_that_allows_something_is_named(scene: Place) -> No
     await scene.quiet()
 
 
-async def test_where_policies_add_up_the_model_is_stopped(scene: Place) -> None:
+async def test_where_policies_add_up_the_model_is_stopped(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Isolate"))
     await scene.serve("scorer")
     await allow(scene, "open", {}, egress=[{}], policyTypes=["Egress"])
@@ -140,7 +140,7 @@ async def test_where_policies_add_up_the_model_is_stopped(scene: Place) -> None:
     assert await policies(scene) == []
 
 
-async def test_if_impossible_isolates(scene: Place) -> None:
+async def test_if_impossible_isolates(scene: RuntimeNamespace) -> None:
     body = ladder(action="Rollback")
     body["spec"]["tiers"][1]["containment"]["ifImpossible"] = "Isolate"
     await scene.apply(body)
@@ -151,7 +151,7 @@ async def test_if_impossible_isolates(scene: Place) -> None:
     assert len(await policies(scene)) == 1
 
 
-async def test_fallback_that_is_not_enabled_isolates_where_the_tier_says_so(scene: Place) -> None:
+async def test_fallback_that_is_not_enabled_isolates_where_the_tier_says_so(scene: RuntimeNamespace) -> None:
     body = ladder()
     fallback = {"service": "scorer", "selector": {"app": "rules"}}
     body["spec"]["tiers"][1]["containment"] = {"action": "Fallback", "fallback": fallback, "ifImpossible": "Isolate"}
@@ -161,7 +161,7 @@ async def test_fallback_that_is_not_enabled_isolates_where_the_tier_says_so(scen
     assert "component fallback turns that on" in escalation["spec"]["intent"]["message"]
 
 
-async def test_deleting_the_escalation_does_not_end_the_isolation(scene: Place) -> None:
+async def test_deleting_the_escalation_does_not_end_the_isolation(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Isolate"))
     await scene.serve("scorer")
     before = await scene.breach("scorer", "Isolated")

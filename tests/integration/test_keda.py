@@ -16,7 +16,7 @@ from riskladder.workloads.companions.keda import ANNOTATION, SCALEDOBJECTS
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import KedaOperator, install_crds
 from tests.conftest import progress
-from tests.integration.runtimes import Place, place
+from tests.integration.runtimes import RuntimeNamespace, place
 from tests.integration.world import condition, deployment, ladder
 
 pytestmark = pytest.mark.timeout(3600)  # The first run builds KEDA.
@@ -29,7 +29,7 @@ PATIENCE = 60.0
 @pytest.fixture(scope="module")
 async def home(
     plane: LocalControlPlane, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Place]:
+) -> AsyncIterator[RuntimeNamespace]:
     """One operator for the module, and KEDA."""
     show, directory = progress(request.config), tmp_path_factory.mktemp("keda")
     install_crds(plane.kubeconfig, "keda", *KedaOperator.KINDS, progress=show)
@@ -56,7 +56,7 @@ def scaler(minimum: int = 2, annotations: Object | None = None, target: str = "s
     }
 
 
-async def served(scene: Place, number: int) -> None:
+async def served(scene: RuntimeNamespace, number: int) -> None:
     """Wait until it is scaled, which its autoscaler does in its own time."""
 
     async def check() -> bool:
@@ -72,7 +72,7 @@ def condition_of(obj: Object, kind: str) -> Any:
 # --- HorizontalPodAutoscaler ------------------------------------------------------------------------------------------
 
 
-async def autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume(scene: Place) -> None:
+async def autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume(scene: RuntimeNamespace) -> None:
     """One of Kubernetes, without KEDA."""
     await scene.apply(ladder(lock=True))
     await scene.serve("scorer")
@@ -118,7 +118,7 @@ async def autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume(scene: 
 # --- KEDA -------------------------------------------------------------------------------------------------------------
 
 
-async def paused(scene: Place, name: str = "scorer") -> Object:
+async def paused(scene: RuntimeNamespace, name: str = "scorer") -> Object:
     """The ScaledObject, once KEDA says that it is paused at zero."""
 
     async def check() -> Object | None:
@@ -129,7 +129,7 @@ async def paused(scene: Place, name: str = "scorer") -> Object:
     return await scene.until(check, f"ScaledObject {name} to be paused", PATIENCE)
 
 
-async def given_back(scene: Place, name: str = "scorer") -> Object:
+async def given_back(scene: RuntimeNamespace, name: str = "scorer") -> Object:
     """What is on record about the ScaledObject, once it is restored."""
 
     async def check() -> Object | None:
@@ -139,7 +139,7 @@ async def given_back(scene: Place, name: str = "scorer") -> Object:
     return await scene.until(check, f"ScaledObject {name} to be restored")
 
 
-async def polls(scene: Place, name: str = "other") -> None:
+async def polls(scene: RuntimeNamespace, name: str = "other") -> None:
     """Wait until KEDA has raised another Deployment from zero: until then it would have raised the contained one."""
     await scene.apply(deployment(name, replicas=0))
     await scene.client.create(SCALEDOBJECTS, scene.namespace, scaler(2, target=name))
@@ -151,7 +151,7 @@ async def polls(scene: Place, name: str = "other") -> None:
 
 
 @pytest.mark.parametrize("lock", [True, False], ids=["locked", "unlocked"])
-async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: Place, lock: bool) -> None:
+async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: RuntimeNamespace, lock: bool) -> None:
     await scene.apply(ladder(lock=lock))
     await scene.serve("scorer")
     made = await scene.client.create(SCALEDOBJECTS, scene.namespace, scaler(2))
@@ -189,16 +189,16 @@ async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: 
     assert events.index("Restored") < events.index("AlsoResumed")
 
 
-async def _raised(scene: Place) -> bool:
+async def _raised(scene: RuntimeNamespace) -> bool:
     return bool((await scene.deployment("scorer"))["spec"]["replicas"])
 
 
-async def test_keda_raises_from_zero_what_is_not_paused(scene: Place) -> None:
+async def test_keda_raises_from_zero_what_is_not_paused(scene: RuntimeNamespace) -> None:
     """What the pause is for."""
     await polls(scene)
 
 
-async def test_what_is_looked_at_now_and_then_only(home: Place) -> None:
+async def test_what_is_looked_at_now_and_then_only(home: RuntimeNamespace) -> None:
     """Side by side, each in a namespace of its own: they wait for the operator's, or the autoscaler's, next look."""
     stories = (
         autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume,
@@ -210,11 +210,11 @@ async def test_what_is_looked_at_now_and_then_only(home: Place) -> None:
             tasks.create_task(story(await stack.enter_async_context(home.another())))
 
 
-async def test_what_was_paused_before_is_given_back_as_it_was(scene: Place) -> None:
+async def test_what_was_paused_before_is_given_back_as_it_was(scene: RuntimeNamespace) -> None:
     await given_back_as_it_was(scene, "3")
 
 
-async def given_back_as_it_was(scene: Place, value: str) -> None:
+async def given_back_as_it_was(scene: RuntimeNamespace, value: str) -> None:
     """A ScaledObject that people had paused has their annotation again after a Resume."""
     await scene.apply(ladder())
     await scene.serve("scorer")
@@ -240,7 +240,7 @@ async def given_back_as_it_was(scene: Place, value: str) -> None:
     assert (await scene.get(SCALEDOBJECTS, "scorer"))["metadata"]["annotations"] == annotations
 
 
-async def unpaused_it_is_answered(scene: Place) -> None:
+async def unpaused_it_is_answered(scene: RuntimeNamespace) -> None:
     """Somebody who unpauses it while the model is contained is answered, and the lock has held the model meanwhile."""
     await scene.apply(ladder(lock=True))
     await scene.serve("scorer")
@@ -259,7 +259,7 @@ async def unpaused_it_is_answered(scene: Place) -> None:
     assert (await scene.deployment("scorer"))["spec"]["replicas"] == 0, "the lock has held it meanwhile"
 
 
-async def test_beside_a_rollback_nothing_is_paused(scene: Place) -> None:
+async def test_beside_a_rollback_nothing_is_paused(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback"))
     await scene.serve("scorer")
     await scene.known_good("fairness", "scorer")

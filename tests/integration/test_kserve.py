@@ -19,7 +19,7 @@ from riskladder.workloads.runtimes.kserve import INFERENCESERVICE, LLMINFERENCES
 from tests.cluster import LocalControlPlane
 from tests.cluster.install import InstallError, kubectl
 from tests.cluster.peers import crds
-from tests.integration.runtimes import HELD, Place, place
+from tests.integration.runtimes import HELD, RuntimeNamespace, place
 from tests.integration.world import SERVICES, condition, deployment, ladder
 
 IMAGE = "registry.example/model:1"
@@ -27,7 +27,7 @@ KINDS = pytest.mark.parametrize("runtime", [INFERENCESERVICE, LLMINFERENCESERVIC
 
 
 @pytest.fixture(scope="module")
-async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     """One operator for the module."""
     directory = tmp_path_factory.mktemp("kserve")
     definitions = crds("kserve")
@@ -48,7 +48,7 @@ def spec(kind: str = "InferenceService", **predictor: Any) -> Object:
 class StandIn:
     """What KServe's controllers do with one object in the Standard mode, as far as it can be seen."""
 
-    def __init__(self, scene: Place, runtime: KServe, name: str = "scorer") -> None:
+    def __init__(self, scene: RuntimeNamespace, runtime: KServe, name: str = "scorer") -> None:
         self.scene, self.runtime, self.name = scene, runtime, name
         self.labels = dict(runtime.read(_blank(runtime, name)).pod_labels or {})
         self.says_so = True
@@ -97,7 +97,7 @@ def _blank(runtime: KServe, name: str) -> Object:
 
 
 @contextlib.asynccontextmanager
-async def serving(scene: Place, runtime: KServe, **metadata: Any) -> AsyncIterator[StandIn]:
+async def serving(scene: RuntimeNamespace, runtime: KServe, **metadata: Any) -> AsyncIterator[StandIn]:
     """A target with a stand-in for its controller at work, once it serves."""
     scene.resource = runtime.resource
     await scene.put("scorer", spec(runtime.resource.kind), **metadata)
@@ -112,7 +112,7 @@ async def serving(scene: Place, runtime: KServe, **metadata: Any) -> AsyncIterat
             await task
 
 
-async def annotated(scene: Place) -> str | None:
+async def annotated(scene: RuntimeNamespace) -> str | None:
     """The annotation as it is stored."""
     found: str | None = ((await scene.target("scorer"))["metadata"].get("annotations") or {}).get(STOP)
     return found
@@ -121,7 +121,7 @@ async def annotated(scene: Place) -> str | None:
 @KINDS
 @pytest.mark.parametrize("was", [None, {"note": "kept"}, {STOP: "false", "note": "kept"}], ids=["none", "other", "off"])
 async def test_stopped_proved_by_its_pods_and_given_back_as_it_was(
-    scene: Place, runtime: KServe, was: dict[str, str] | None
+    scene: RuntimeNamespace, runtime: KServe, was: dict[str, str] | None
 ) -> None:
     await scene.apply(ladder())
     async with serving(scene, runtime, **({"annotations": was} if was else {})):
@@ -141,7 +141,9 @@ async def test_stopped_proved_by_its_pods_and_given_back_as_it_was(
 
 
 @KINDS
-async def test_pods_that_stay_are_no_proof_nor_are_pods_that_went_by_themselves(scene: Place, runtime: KServe) -> None:
+async def test_pods_that_stay_are_no_proof_nor_are_pods_that_went_by_themselves(
+    scene: RuntimeNamespace, runtime: KServe
+) -> None:
     await scene.apply(ladder())
     async with serving(scene, runtime) as stand_in:
         stand_in.says_so = False
@@ -159,7 +161,7 @@ async def test_pods_that_stay_are_no_proof_nor_are_pods_that_went_by_themselves(
 
 @KINDS
 async def test_nobody_takes_the_annotation_out_or_creates_it_running(
-    scene: Place, runtime: KServe, common: LocalControlPlane
+    scene: RuntimeNamespace, runtime: KServe, common: LocalControlPlane
 ) -> None:
     await scene.apply(ladder(lock=True))
     kind = runtime.resource.plural
@@ -192,7 +194,7 @@ async def test_nobody_takes_the_annotation_out_or_creates_it_running(
     await scene.put("scorer", spec(runtime.resource.kind), annotations={STOP: "true"})
 
 
-async def replaced(scene: Place, body: Object) -> None:
+async def replaced(scene: RuntimeNamespace, body: Object) -> None:
     """A PUT of the whole object."""
     await scene.client.request(
         "PUT",
@@ -203,7 +205,7 @@ async def replaced(scene: Place, body: Object) -> None:
     )
 
 
-async def test_annotation_of_a_component_that_overrules_is_set_held_and_given_back(scene: Place) -> None:
+async def test_annotation_of_a_component_that_overrules_is_set_held_and_given_back(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(lock=True))
     overruled = {"annotations": {STOP: "false", "note": "kept"}}
     async with serving(scene, INFERENCESERVICE):
@@ -229,7 +231,7 @@ async def test_annotation_of_a_component_that_overrules_is_set_held_and_given_ba
     ids=["overwritten", "removed"],
 )
 async def test_undone_without_a_lock_it_is_stopped_again(
-    scene: Place, runtime: KServe, pull: Object, named: str
+    scene: RuntimeNamespace, runtime: KServe, pull: Object, named: str
 ) -> None:
     await scene.apply(ladder())
     async with serving(scene, runtime):
@@ -273,11 +275,11 @@ def knative(ready: int, rolled: int, previous: int, **traffic: int) -> Object:
     }
 
 
-async def status(scene: Place, said: Object) -> None:
+async def status(scene: RuntimeNamespace, said: Object) -> None:
     await scene.client.merge_patch(scene.resource, scene.namespace, "scorer", {"status": said}, subresource="status")
 
 
-async def test_serverless_without_pods_is_stopped_all_the_same_before_it_counts(scene: Place) -> None:
+async def test_serverless_without_pods_is_stopped_all_the_same_before_it_counts(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder())
     await scene.put("scorer", spec(minReplicas=0))
     await status(scene, knative(1, 1, 0, r1=100))
@@ -295,7 +297,7 @@ async def test_serverless_without_pods_is_stopped_all_the_same_before_it_counts(
     assert escalation["spec"]["evidence"]["revision"] == "1"
 
 
-async def test_rolled_back_by_a_canary_of_nothing(scene: Place) -> None:
+async def test_rolled_back_by_a_canary_of_nothing(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback", lock=True))
     await scene.put("scorer", spec())
     await status(scene, knative(1, 1, 0, r1=100))
@@ -324,7 +326,7 @@ async def test_rolled_back_by_a_canary_of_nothing(scene: Place) -> None:
     assert (await scene.target("scorer"))["spec"]["predictor"]["canaryTrafficPercent"] == 0, "the rollback stays"
 
 
-async def test_rollback_undone_without_a_lock_is_put_right(scene: Place) -> None:
+async def test_rollback_undone_without_a_lock_is_put_right(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback"))
     await scene.put("scorer", spec(canaryTrafficPercent=10))
     await status(scene, knative(2, 1, 1, r2=10, r1=90))
@@ -338,7 +340,7 @@ async def test_rollback_undone_without_a_lock_is_put_right(scene: Place) -> None
     assert (await scene.target("scorer"))["spec"]["predictor"]["canaryTrafficPercent"] == 0
 
 
-async def test_without_revisions_it_is_stopped_instead(scene: Place) -> None:
+async def test_without_revisions_it_is_stopped_instead(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback"))
     async with serving(scene, INFERENCESERVICE):
         escalation = await scene.breach("scorer")
@@ -347,7 +349,7 @@ async def test_without_revisions_it_is_stopped_instead(scene: Place) -> None:
         assert "names no revision: only Knative" in intent["message"]
 
 
-async def test_what_the_annotation_does_not_stop_is_said_to_be_impossible(scene: Place) -> None:
+async def test_what_the_annotation_does_not_stop_is_said_to_be_impossible(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder())
     await scene.put("scorer", spec(), annotations={"serving.kserve.io/deploymentMode": "ModelMesh"})
     escalation = await scene.breach("scorer", "ContainmentImpossible", status="False")

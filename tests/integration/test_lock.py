@@ -18,14 +18,14 @@ from riskladder.workloads.network import NETWORKPOLICIES
 from tests.cluster import ControlPlane
 from tests.cluster.install import kubectl
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.world import World, deployment, ladder, signal
+from tests.integration.world import TestNamespace, deployment, ladder, signal
 
 HPAS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 HELD = "is contained by Escalation scorer-"
 
 
 @pytest.fixture
-async def held(world: World, operator: OperatorProcess) -> World:
+async def held(world: TestNamespace, operator: OperatorProcess) -> TestNamespace:
     """A model at zero, locked."""
     await world.apply(ladder(lock=True))
     await world.serve("scorer", replicas=2)
@@ -36,7 +36,7 @@ async def held(world: World, operator: OperatorProcess) -> World:
 
 
 @pytest.fixture
-async def rolled_back(world: World, operator: OperatorProcess) -> World:
+async def rolled_back(world: TestNamespace, operator: OperatorProcess) -> TestNamespace:
     """A model on its last good revision, locked."""
     await world.apply(ladder(action="Rollback", lock=True))
     await world.serve("scorer")
@@ -48,14 +48,14 @@ async def rolled_back(world: World, operator: OperatorProcess) -> World:
     return world
 
 
-async def refused(plane: ControlPlane, world: World, *arguments: str) -> str:
+async def refused(plane: ControlPlane, world: TestNamespace, *arguments: str) -> str:
     """What kubectl says to a cluster admin who is refused."""
     with pytest.raises(InstallError) as caught:
         await asyncio.to_thread(kubectl, plane.kubeconfig, "-n", world.namespace, *arguments)
     return str(caught.value)
 
 
-async def put(world: World, body: Object) -> None:
+async def put(world: TestNamespace, body: Object) -> None:
     """Replace the whole of a model, as ``kubectl replace`` does."""
     path, title = resources.DEPLOYMENTS.path(world.namespace, "scorer"), resources.DEPLOYMENTS.title
     await world.client.request("PUT", path, verb="update", resource=title, body=body)
@@ -83,14 +83,16 @@ async def lock_taken_off(admin: Client) -> AsyncIterator[None]:
         ("patch", "deployment/scorer", "--subresource=scale", "--type=merge", "-p", '{"spec":{"replicas":1}}'),
     ],
 )
-async def test_admin_cannot_raise_replicas(held: World, installed: ControlPlane, arguments: tuple[str, ...]) -> None:
+async def test_admin_cannot_raise_replicas(
+    held: TestNamespace, installed: ControlPlane, arguments: tuple[str, ...]
+) -> None:
     said = await refused(installed, held, *arguments)
     assert HELD in said
     assert "kubectl riskladder show scorer-" in said
     assert (await held.deployment("scorer"))["spec"]["replicas"] == 0
 
 
-async def test_manifest_cannot_be_applied_again_by_anybody(held: World, installed: ControlPlane) -> None:
+async def test_manifest_cannot_be_applied_again_by_anybody(held: TestNamespace, installed: ControlPlane) -> None:
     with pytest.raises(Forbidden, match=HELD):
         await held.client.apply(
             resources.DEPLOYMENTS, held.namespace, deployment("scorer", replicas=2), manager="argocd"
@@ -102,7 +104,7 @@ async def test_manifest_cannot_be_applied_again_by_anybody(held: World, installe
         await put(held, again)
 
 
-async def test_delete_and_create_does_not_get_round_it(held: World) -> None:
+async def test_delete_and_create_does_not_get_round_it(held: TestNamespace) -> None:
     await held.client.delete(resources.DEPLOYMENTS, held.namespace, "scorer")
 
     async def gone() -> bool:
@@ -122,7 +124,7 @@ async def test_delete_and_create_does_not_get_round_it(held: World) -> None:
         await held.scale("scorer", 1)
 
 
-async def test_another_image_may_be_prepared_and_other_workloads_are_free(held: World) -> None:
+async def test_another_image_may_be_prepared_and_other_workloads_are_free(held: TestNamespace) -> None:
     await held.client.merge_patch(
         resources.DEPLOYMENTS,
         held.namespace,
@@ -134,7 +136,7 @@ async def test_another_image_may_be_prepared_and_other_workloads_are_free(held: 
     assert (await held.deployment("other"))["spec"]["replicas"] == 3
 
 
-async def test_autoscaler_leaves_it_alone(held: World) -> None:
+async def test_autoscaler_leaves_it_alone(held: TestNamespace) -> None:
     await held.client.create(
         HPAS,
         held.namespace,
@@ -156,7 +158,7 @@ async def test_autoscaler_leaves_it_alone(held: World) -> None:
     assert (await held.deployment("scorer"))["spec"]["replicas"] == 0
 
 
-async def test_rolled_back_template_is_frozen(rolled_back: World, installed: ControlPlane) -> None:
+async def test_rolled_back_template_is_frozen(rolled_back: TestNamespace, installed: ControlPlane) -> None:
     good = (await rolled_back.deployment("scorer"))["spec"]["template"]
     for arguments in (
         ("set", "image", "deployment/scorer", "model=registry.example/model:2"),
@@ -179,7 +181,7 @@ async def test_rolled_back_template_is_frozen(rolled_back: World, installed: Con
         {"annotations": {"riskladder.dev/containment": "{}"}},
     ],
 )
-async def test_what_holds_it_is_taken_away_by_nobody(held: World, change: Object) -> None:
+async def test_what_holds_it_is_taken_away_by_nobody(held: TestNamespace, change: Object) -> None:
     before = (await held.deployment("scorer"))["metadata"]
     with pytest.raises(Forbidden, match=f"and what goes with it, cannot be changed: it {HELD}"):
         await held.client.merge_patch(resources.DEPLOYMENTS, held.namespace, "scorer", {"metadata": change})
@@ -187,7 +189,7 @@ async def test_what_holds_it_is_taken_away_by_nobody(held: World, change: Object
     assert (after["labels"], after["annotations"]) == (before["labels"], before["annotations"])
 
 
-async def test_put_without_the_label_is_refused(held: World) -> None:
+async def test_put_without_the_label_is_refused(held: TestNamespace) -> None:
     live = await held.deployment("scorer")
     del live["metadata"]["labels"]["riskladder.dev/contained-by"]
     live["spec"]["replicas"] = 2
@@ -195,7 +197,7 @@ async def test_put_without_the_label_is_refused(held: World) -> None:
         await put(held, live)
 
 
-async def test_copies_of_label_and_annotation_hold_nothing(held: World) -> None:
+async def test_copies_of_label_and_annotation_hold_nothing(held: TestNamespace) -> None:
     """As a controller copies them to what it makes: the annotation names the uid of another object."""
     metadata = (await held.deployment("scorer"))["metadata"]
     copied = deployment("child", replicas=1)
@@ -209,7 +211,7 @@ async def test_copies_of_label_and_annotation_hold_nothing(held: World) -> None:
     assert len(await held.escalations("child")) == 0
 
 
-async def test_policy_that_says_it_isolates_is_made_by_nobody_else(held: World) -> None:
+async def test_policy_that_says_it_isolates_is_made_by_nobody_else(held: TestNamespace) -> None:
     """Nobody could delete it again."""
     label = {"riskladder.dev/contained-by": "scorer-x", "riskladder.dev/lock": "Isolate"}
     body = {"metadata": {"name": "x", "labels": label}, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}
@@ -217,7 +219,7 @@ async def test_policy_that_says_it_isolates_is_made_by_nobody_else(held: World) 
         await held.client.create(NETWORKPOLICIES, held.namespace, body)
 
 
-async def test_status_is_no_way_to_take_away_what_holds_it(held: World) -> None:
+async def test_status_is_no_way_to_take_away_what_holds_it(held: TestNamespace) -> None:
     gone = {"metadata": {"annotations": {"riskladder.dev/containment": None}}}
     before = (await held.deployment("scorer"))["metadata"]["annotations"]
     with suppress(Forbidden):
@@ -226,7 +228,7 @@ async def test_status_is_no_way_to_take_away_what_holds_it(held: World) -> None:
     assert after["riskladder.dev/containment"] == before["riskladder.dev/containment"]
 
 
-async def test_nobody_else_says_that_an_object_is_contained(held: World) -> None:
+async def test_nobody_else_says_that_an_object_is_contained(held: TestNamespace) -> None:
     await held.apply(deployment("free", replicas=1))
     free, metadata = await held.deployment("free"), (await held.deployment("scorer"))["metadata"]
     uid, text = metadata["uid"], metadata["annotations"]["riskladder.dev/containment"]
@@ -248,7 +250,7 @@ async def test_nobody_else_says_that_an_object_is_contained(held: World) -> None
     await held.scale("free", 2)
 
 
-async def test_index_names_what_is_contained_and_is_written_by_the_operator_only(held: World) -> None:
+async def test_index_names_what_is_contained_and_is_written_by_the_operator_only(held: TestNamespace) -> None:
     [index] = await held.client.list(resources.INDEXES, held.namespace)
     [escalation] = await held.escalations("scorer")
     name = escalation["metadata"]["name"]
@@ -260,7 +262,7 @@ async def test_index_names_what_is_contained_and_is_written_by_the_operator_only
         await held.client.delete(resources.INDEXES, held.namespace, "riskladder")
 
 
-async def test_replicaset_that_was_released_runs_nothing(held: World, installed: ControlPlane) -> None:
+async def test_replicaset_that_was_released_runs_nothing(held: TestNamespace, installed: ControlPlane) -> None:
     [found] = await held.client.list(resources.REPLICASETS, held.namespace, labels="app=scorer")
     name = found["metadata"]["name"]
     await asyncio.to_thread(kubectl, installed.kubeconfig, "-n", held.namespace, "label", f"rs/{name}", "app-")
@@ -278,7 +280,7 @@ async def test_replicaset_that_was_released_runs_nothing(held: World, installed:
 
 
 async def test_replicaset_of_a_breached_revision_is_raised_by_nobody(
-    rolled_back: World, installed: ControlPlane
+    rolled_back: TestNamespace, installed: ControlPlane
 ) -> None:
     [escalation] = await rolled_back.escalations("scorer")
     breached = f"scorer-{escalation['spec']['evidence']['podTemplateHash']}"
@@ -288,13 +290,13 @@ async def test_replicaset_of_a_breached_revision_is_raised_by_nobody(
     await rolled_back.ready("scorer", 3)
 
 
-async def test_rollout_of_what_was_rolled_back_is_not_held_up(rolled_back: World) -> None:
+async def test_rollout_of_what_was_rolled_back_is_not_held_up(rolled_back: TestNamespace) -> None:
     for spec in ({"paused": True}, {"minReadySeconds": 60}):
         with pytest.raises(Forbidden, match=HELD):
             await rolled_back.client.merge_patch(resources.DEPLOYMENTS, rolled_back.namespace, "scorer", {"spec": spec})
 
 
-async def test_gitops_that_applies_again_and_again_is_refused_every_time(held: World) -> None:
+async def test_gitops_that_applies_again_and_again_is_refused_every_time(held: TestNamespace) -> None:
     wanted = deployment("scorer", replicas=2)
     for _ in range(20):
         with pytest.raises(Forbidden, match=HELD):
@@ -303,7 +305,7 @@ async def test_gitops_that_applies_again_and_again_is_refused_every_time(held: W
     assert not escalation["status"]["containments"][0].get("drift")
 
 
-async def test_ladder_that_drops_its_lock_frees_the_workload_which_is_contained_again(held: World) -> None:
+async def test_ladder_that_drops_its_lock_frees_the_workload_which_is_contained_again(held: TestNamespace) -> None:
     await held.apply(ladder(lock=False))
     await held.escalation_says("scorer", "Locked", "False", "LockNotWanted")
 
@@ -319,7 +321,9 @@ async def test_ladder_that_drops_its_lock_frees_the_workload_which_is_contained_
     assert (await held.deployment("scorer"))["spec"]["replicas"] == 0
 
 
-async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(held: World, admin: Client) -> None:
+async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(
+    held: TestNamespace, admin: Client
+) -> None:
     async with lock_taken_off(admin):
         await held.escalation_says("scorer", "Locked", "False", "LockMissing")
 
@@ -340,7 +344,7 @@ async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(h
     assert events.index("LockMissing") < events.index("ContainmentReapplied") < events.index("LockRestored")
 
 
-async def test_model_is_brought_back_by_hand_as_the_page_says(held: World, admin: Client) -> None:
+async def test_model_is_brought_back_by_hand_as_the_page_says(held: TestNamespace, admin: Client) -> None:
     """docs/operations.md, "By hand, without a decision": for when nobody can decide."""
     await held.apply(signal("fairness", "scorer", 0.01))
     await held.tier("fairness", "baseline")

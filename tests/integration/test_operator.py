@@ -31,7 +31,7 @@ from tests.cluster.chaos import Chaos, Write
 from tests.cluster.components import API_SERVER
 from tests.integration.operator_process import ROOT, OperatorProcess
 from tests.integration.test_faults import Start, contained_once, deploy_all, holder, leading, until_stopped
-from tests.integration.world import World, condition, deployment, ladder, signal
+from tests.integration.world import TestNamespace, condition, deployment, ladder, signal
 
 chief, world, start, chaos = faults.chief, faults.world, faults.start, faults.chaos
 
@@ -62,7 +62,9 @@ def writes(operator: OperatorProcess) -> dict[tuple[str, str, str], float]:
     return found
 
 
-async def versions(world: World, kinds: Iterable[Resource] = (*resources.OWN, *resources.CACHED)) -> dict[str, str]:
+async def versions(
+    world: TestNamespace, kinds: Iterable[Resource] = (*resources.OWN, *resources.CACHED)
+) -> dict[str, str]:
     """resourceVersion of everything the operator might write, by uid."""
     found = {}
     for resource in {*kinds, resources.EVENTS}:
@@ -75,7 +77,7 @@ async def versions(world: World, kinds: Iterable[Resource] = (*resources.OWN, *r
 
 
 async def test_not_ready_until_the_api_server_answers_and_the_caches_are_full(
-    plane: LocalControlPlane, world: World, start: Start
+    plane: LocalControlPlane, world: TestNamespace, start: Start
 ) -> None:
     await world.apply(ladder())
     plane.pause(API_SERVER)
@@ -94,7 +96,7 @@ async def test_not_ready_until_the_api_server_answers_and_the_caches_are_full(
     assert waiting.get("/healthz") == (200, "ok\n")
 
 
-async def test_metrics_after_a_breach(world: World, start: Start) -> None:
+async def test_metrics_after_a_breach(world: TestNamespace, start: Start) -> None:
     await world.apply(ladder())
     await world.serve("scorer", replicas=2)
     operator = await leading(start())
@@ -136,7 +138,7 @@ async def test_metrics_after_a_breach(world: World, start: Start) -> None:
 
 
 async def test_sigterm_finishes_the_pass_under_way_and_releases_the_lease(
-    world: World, start: Start, chaos: Chaos, account: Path, tmp_path: Path
+    world: TestNamespace, start: Start, chaos: Chaos, account: Path, tmp_path: Path
 ) -> None:
     await deploy_all(world, ["scorer"])
     operator = await leading(start(kubeconfig=chaos.kubeconfig(account, tmp_path / "chaos.kubeconfig")))
@@ -163,7 +165,7 @@ async def test_sigterm_finishes_the_pass_under_way_and_releases_the_lease(
     assert await holder(world) == ""
 
 
-async def test_observe_only_says_what_it_would_do_and_writes_nothing(world: World, start: Start) -> None:
+async def test_observe_only_says_what_it_would_do_and_writes_nothing(world: TestNamespace, start: Start) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
     await world.apply(signal("scorer", "scorer", 0.31))
@@ -181,7 +183,7 @@ async def test_observe_only_says_what_it_would_do_and_writes_nothing(world: Worl
     assert await world.client.list(resources.LEASES, "riskladder-system") == leases
 
 
-async def test_observe_only_tries_no_write(world: World, start: Start) -> None:
+async def test_observe_only_tries_no_write(world: TestNamespace, start: Start) -> None:
     await deploy_all(world, ["scorer"])
     operator = start("--observe-only")
     await asyncio.to_thread(operator.wait_for, "caches full")
@@ -190,8 +192,11 @@ async def test_observe_only_tries_no_write(world: World, start: Start) -> None:
     assert writes(operator) == {}
 
 
-async def test_namespaces_given_are_the_only_ones(chief: Client, world: World, start: Start) -> None:
-    async with World(chief, f"{world.namespace}-second") as second, World(chief, f"{world.namespace}-out") as outside:
+async def test_namespaces_given_are_the_only_ones(chief: Client, world: TestNamespace, start: Start) -> None:
+    async with (
+        TestNamespace(chief, f"{world.namespace}-second") as second,
+        TestNamespace(chief, f"{world.namespace}-out") as outside,
+    ):
         for place in (world, second, outside):
             await deploy_all(place, ["scorer"])
             await place.apply(signal("early", "scorer", 0.05))
@@ -276,7 +281,7 @@ async def test_no_session_is_left_open_where_the_start_fails(account: Path, monk
     assert [str(warning.message) for warning in said if "Unclosed" in str(warning.message)] == []
 
 
-async def test_nothing_but_the_lease_is_written_while_nothing_changes(world: World, start: Start) -> None:
+async def test_nothing_but_the_lease_is_written_while_nothing_changes(world: TestNamespace, start: Start) -> None:
     await world.apply(ladder())
     await world.serve("good")
     await world.serve("bad")
@@ -301,7 +306,7 @@ async def test_nothing_but_the_lease_is_written_while_nothing_changes(world: Wor
     assert await renewal(world) != renewed
 
 
-async def renewal(world: World) -> str:
+async def renewal(world: TestNamespace) -> str:
     lease = await world.client.get(resources.LEASES, "riskladder-system", "riskladder")
     return str(lease["spec"]["renewTime"])
 
@@ -309,7 +314,7 @@ async def renewal(world: World) -> str:
 # --- 10. Others at work on the target ---------------------------------------------------------------------------------
 
 
-async def test_churn_on_the_targets_by_others_causes_no_write_of_ours(world: World, start: Start) -> None:
+async def test_churn_on_the_targets_by_others_causes_no_write_of_ours(world: TestNamespace, start: Start) -> None:
     await world.apply(ladder())
     await world.serve("good")
     await world.serve("bad")
@@ -340,7 +345,7 @@ async def test_churn_on_the_targets_by_others_causes_no_write_of_ours(world: Wor
         assert ("riskladder" in managers) == (name == "bad")
 
 
-async def churn(world: World, name: str, number: int) -> None:
+async def churn(world: TestNamespace, name: str, number: int) -> None:
     """What a controller that is never content does to a workload."""
     for subresource, body in (
         (None, {"metadata": {"annotations": {"rival.example/round": str(number)}}}),

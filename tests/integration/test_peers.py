@@ -17,7 +17,7 @@ from riskladder.cluster.resources import Resource
 from tests.cluster import ClusterError, LocalControlPlane, peers
 from tests.cluster.peers import KedaOperator, RolloutsController, crds, install_crds
 from tests.conftest import progress
-from tests.integration.world import World, condition, deployment
+from tests.integration.world import TestNamespace, condition, deployment
 
 pytestmark = pytest.mark.timeout(3600)  # The first run builds the controllers.
 
@@ -41,9 +41,9 @@ async def root(plane: LocalControlPlane) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def here(root: Client) -> AsyncIterator[World]:
+async def here(root: Client) -> AsyncIterator[TestNamespace]:
     """A fresh namespace, without our operator."""
-    async with World(root, f"test-{uuid.uuid4().hex[:8]}") as fresh:
+    async with TestNamespace(root, f"test-{uuid.uuid4().hex[:8]}") as fresh:
         yield fresh
 
 
@@ -71,7 +71,7 @@ def made(resource: Resource, name: str, spec: Object) -> Object:
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "spec": spec}
 
 
-async def create(here: World, resource: Resource, name: str, spec: Object) -> Object:
+async def create(here: TestNamespace, resource: Resource, name: str, spec: Object) -> Object:
     return await here.client.create(resource, here.namespace, made(resource, name, spec))
 
 
@@ -94,7 +94,7 @@ async def test_definitions_are_established(
         assert stored["spec"]["versions"] == definition["spec"]["versions"]
 
 
-async def test_models_give_the_fields_that_exist(plane: LocalControlPlane, here: World) -> None:
+async def test_models_give_the_fields_that_exist(plane: LocalControlPlane, here: TestNamespace) -> None:
     install_crds(plane.kubeconfig, "kserve")
     install_crds(plane.kubeconfig, "seldon-core")
     predictor = {
@@ -122,7 +122,9 @@ async def test_models_give_the_fields_that_exist(plane: LocalControlPlane, here:
     ],
     ids=lambda value: value.kind if isinstance(value, Resource) else "",
 )
-async def test_scale(project: str, resource: Resource, spec: Object, plane: LocalControlPlane, here: World) -> None:
+async def test_scale(
+    project: str, resource: Resource, spec: Object, plane: LocalControlPlane, here: TestNamespace
+) -> None:
     install_crds(plane.kubeconfig, project)
     await create(here, resource, "scorer", spec)
     zero = {"spec": {"replicas": 0}}
@@ -155,13 +157,13 @@ def forged(line: str) -> str:
 # --- Controllers ------------------------------------------------------------------------------------------------------
 
 
-async def pods(here: World) -> list[Object]:
+async def pods(here: TestNamespace) -> list[Object]:
     """Those that are ready."""
     found = await here.client.list(resources.PODS, here.namespace)
     return [pod for pod in found if condition(pod, "Ready")["status"] == "True"]
 
 
-async def test_rollout_serves_steps_and_stops(rollouts: RolloutsController, here: World) -> None:
+async def test_rollout_serves_steps_and_stops(rollouts: RolloutsController, here: TestNamespace) -> None:
     assert rollouts.pid is not None
     template: dict[str, Any] = deployment("scorer")["spec"]["template"]
     spec = {
@@ -195,7 +197,7 @@ async def test_rollout_serves_steps_and_stops(rollouts: RolloutsController, here
     await here.until(gone, "all pods to go", PATIENCE)
 
 
-async def test_keda_scales_and_is_paused_at_zero(keda: KedaOperator, here: World) -> None:
+async def test_keda_scales_and_is_paused_at_zero(keda: KedaOperator, here: TestNamespace) -> None:
     assert keda.pid is not None
     await here.apply(deployment("scorer", replicas=1))
     trigger = {"timezone": "UTC", "start": "0 0 1 1 *", "end": "1 0 1 1 *", "desiredReplicas": "3"}

@@ -16,7 +16,7 @@ from riskladder.cluster.client import Forbidden, Object
 from riskladder.workloads.runtimes.ray import RAYCLUSTERS, RAYSERVICES
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import crds
-from tests.integration.runtimes import CRDS, HELD, Place, place, resources_head
+from tests.integration.runtimes import CRDS, HELD, RuntimeNamespace, place, resources_head
 from tests.integration.world import condition, ladder
 
 CONTAINER = {"name": "ray-head", "image": "registry.example/ray:2"}
@@ -26,7 +26,7 @@ SERVICE = {"rayClusterConfig": CLUSTER, "serveConfigV2": "applications: []"}
 
 
 @pytest.fixture(scope="module")
-async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     """One operator for the module."""
     directory = tmp_path_factory.mktemp("ray")
     async with place(common, directory, RAYCLUSTERS, components=["ray"], crds=crds("kuberay")) as made:
@@ -36,7 +36,7 @@ async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFacto
 # --- What KubeRay would do --------------------------------------------------------------------------------------------
 
 
-async def make_pods(scene: Place, cluster: Object, service: str) -> None:
+async def make_pods(scene: RuntimeNamespace, cluster: Object, service: str) -> None:
     """A head and a worker of a RayCluster, ready behind a Service."""
     name, uid = cluster["metadata"]["name"], cluster["metadata"]["uid"]
     owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": uid, "controller": True}
@@ -49,20 +49,20 @@ async def make_pods(scene: Place, cluster: Object, service: str) -> None:
     await scene.served(service, 2)
 
 
-async def take_pods(scene: Place, cluster: str) -> None:
+async def take_pods(scene: RuntimeNamespace, cluster: str) -> None:
     """What a suspension of a RayCluster does."""
     for pod in await scene.pods(f"ray.io/cluster={cluster}"):
         await scene.client.delete(resources.PODS, scene.namespace, pod["metadata"]["name"])
 
 
-async def report(scene: Place, name: str, **status: object) -> None:
+async def report(scene: RuntimeNamespace, name: str, **status: object) -> None:
     """The status of the target, with the generation that was seen."""
     seen = (await scene.target(name))["metadata"]["generation"]
     patch = {"status": {"observedGeneration": seen, **status}}
     await scene.client.merge_patch(scene.resource, scene.namespace, name, patch, subresource="status")
 
 
-async def make_clusters(scene: Place, service: Object, *names: str) -> list[Object]:
+async def make_clusters(scene: RuntimeNamespace, service: Object, *names: str) -> list[Object]:
     """The RayClusters of a RayService."""
     metadata = service["metadata"]
     owner = {"apiVersion": "ray.io/v1", "kind": "RayService", "name": metadata["name"], "uid": metadata["uid"]}
@@ -75,7 +75,7 @@ async def make_clusters(scene: Place, service: Object, *names: str) -> list[Obje
     return made
 
 
-async def switched(scene: Place, name: str, value: bool | None) -> Object:
+async def switched(scene: RuntimeNamespace, name: str, value: bool | None) -> Object:
     """Wait until the switch stands so."""
 
     async def check() -> Object | None:
@@ -93,7 +93,7 @@ def saved(evidence: Object) -> dict[str, str | None]:
 # --- RayCluster -------------------------------------------------------------------------------------------------------
 
 
-async def test_cluster_is_suspended_held_and_brought_back(scene: Place) -> None:
+async def test_cluster_is_suspended_held_and_brought_back(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(lock=True))
     before = await scene.put("scorer", CLUSTER)
     await make_pods(scene, before, "scorer-head-svc")
@@ -122,7 +122,7 @@ async def test_cluster_is_suspended_held_and_brought_back(scene: Place) -> None:
     await scene.verified(await scene.escalation_says("scorer", "Contained", "False", "Resumed"))
 
 
-async def test_cluster_deleted_and_created_again_under_the_lock_is_created_suspended(scene: Place) -> None:
+async def test_cluster_deleted_and_created_again_under_the_lock_is_created_suspended(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(lock=True))
     await scene.put("scorer", {**CLUSTER, "suspend": False})
     await scene.read_risk("scorer", 0.31)
@@ -137,7 +137,7 @@ async def test_cluster_deleted_and_created_again_under_the_lock_is_created_suspe
     await scene.put("scorer", {**CLUSTER, "suspend": True})
 
 
-async def test_cluster_started_without_a_lock_is_suspended_again(scene: Place) -> None:
+async def test_cluster_started_without_a_lock_is_suspended_again(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder())
     await scene.put("scorer", CLUSTER)
     await scene.read_risk("scorer", 0.31)
@@ -151,7 +151,7 @@ async def test_cluster_started_without_a_lock_is_suspended_again(scene: Place) -
     assert (await scene.target("scorer"))["spec"]["suspend"] is True
 
 
-async def test_no_rollback_so_the_cluster_is_suspended(scene: Place) -> None:
+async def test_no_rollback_so_the_cluster_is_suspended(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback"))
     await scene.put("scorer", CLUSTER)
     await scene.read_risk("scorer", 0.31)
@@ -167,7 +167,7 @@ async def test_no_rollback_so_the_cluster_is_suspended(scene: Place) -> None:
 
 
 @pytest.fixture
-def service(scene: Place) -> Place:
+def service(scene: RuntimeNamespace) -> RuntimeNamespace:
     """The same namespace, with RayServices as targets."""
     scene.resource = RAYSERVICES
     return scene
@@ -182,7 +182,7 @@ def short_of_time() -> Object:
     return made
 
 
-async def test_service_without_the_switch_is_refused_and_nothing_is_touched(service: Place) -> None:
+async def test_service_without_the_switch_is_refused_and_nothing_is_touched(service: RuntimeNamespace) -> None:
     await service.apply(short_of_time())
     before = await service.put("scorer", SERVICE)
     [cluster] = await make_clusters(service, before, "scorer-abcde")
@@ -211,7 +211,7 @@ async def test_service_without_the_switch_is_refused_and_nothing_is_touched(serv
 
 
 @pytest.fixture(scope="module")
-async def newer(home: Place) -> None:
+async def newer(home: RuntimeNamespace) -> None:
     """The CRD as KubeRay has it from v1.7.0 on, for the tests from here on.
 
     The operator starts again: a watch that was open shows objects through the schema of when it was opened.
@@ -243,13 +243,13 @@ async def newer(home: Place) -> None:
 
 
 @pytest.fixture
-def with_switch(newer: None, service: Place) -> Place:
+def with_switch(newer: None, service: RuntimeNamespace) -> RuntimeNamespace:
     """RayServices as targets, which can be suspended."""
     del newer
     return service
 
 
-async def test_service_with_the_switch_is_stopped_with_all_its_clusters(with_switch: Place) -> None:
+async def test_service_with_the_switch_is_stopped_with_all_its_clusters(with_switch: RuntimeNamespace) -> None:
     scene = with_switch
     await scene.apply(ladder(lock=True))
     before = await scene.put("scorer", SERVICE)
@@ -274,7 +274,7 @@ async def test_service_with_the_switch_is_stopped_with_all_its_clusters(with_swi
     assert (await switched(scene, "scorer", None))["spec"] == before["spec"]
 
 
-async def test_service_has_no_rollback_either(with_switch: Place) -> None:
+async def test_service_has_no_rollback_either(with_switch: RuntimeNamespace) -> None:
     scene = with_switch
     await scene.apply(ladder(action="Rollback"))
     await scene.put("scorer", {**SERVICE, "suspend": False})

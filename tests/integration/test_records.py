@@ -20,7 +20,7 @@ from riskladder.api.escalation import LedgerHead
 from riskladder.api.record import MAX_DETAIL, OPEN_NAMES
 from riskladder.cli.main import app
 from riskladder.cluster.events import ObjectReference, Series, event_object
-from riskladder.cluster.ledger import Act, record_object
+from riskladder.cluster.ledger import LedgerEntry, record_object
 from tests.cluster import ControlPlane
 from tests.cluster.install import NAMESPACE, ROOT
 from tests.integration.test_manifests import APPEND_ONLY, Answer, Caller, collection, eventually, single, with_token
@@ -31,8 +31,10 @@ JSON_PATCH = "application/json-patch+json"
 RATIONALE = "entries[0].open.rationale"
 LESSONS = "entries[1].open.lessons"
 ACTS = (
-    Act("Commented", "u/decision/d1", OPENED, "ana", {"rationale": "the vendor, Eva Example, says so", "message": "m"}),
-    Act("Reviewed", "u/decision/d2", OPENED, "ben", {"lessons": "ask Eva Example earlier", "role": "legal"}),
+    LedgerEntry(
+        "Commented", "u/decision/d1", OPENED, "ana", {"rationale": "the vendor, Eva Example, says so", "message": "m"}
+    ),
+    LedgerEntry("Reviewed", "u/decision/d2", OPENED, "ben", {"lessons": "ask Eva Example earlier", "role": "legal"}),
 )
 
 
@@ -280,7 +282,9 @@ def test_largest_record_is_taken_and_redacted_as_a_whole(
     """The API server gives up a rule that costs too much: it must not be one of these."""
     said = dict.fromkeys(OPEN_NAMES, "ä" * 2000)
     detail = {f"reading.indicator_{number:03}": "0.123456789" * 20 for number in range(MAX_DETAIL - 1)}
-    acts = [Act("EscalationOpened", f"u/{number}", OPENED, "riskladder", {**detail, **said}) for number in range(16)]
+    acts = [
+        LedgerEntry("EscalationOpened", f"u/{number}", OPENED, "riskladder", {**detail, **said}) for number in range(16)
+    ]
     body = record_object(namespace, uid_of(admin, namespace), "scorer-1", acts, None)
     assert len(json.dumps(body)) > 900_000
     answer = operator_account.create(namespace, body)

@@ -18,7 +18,7 @@ from tests.cluster import LocalControlPlane
 from tests.cluster.install import install, service_account_kubeconfig
 from tests.cluster.peers import install_definitions
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.runtimes import CRDS, HELD, Place
+from tests.integration.runtimes import CRDS, HELD, RuntimeNamespace
 from tests.integration.world import condition, deployment, ladder
 
 SCORER = parse("example.dev/v1/scorers=Scorer")
@@ -56,7 +56,7 @@ def crd(**changes: Any) -> Object:
     }
 
 
-async def controller(scene: Place, selector: str) -> None:
+async def controller(scene: RuntimeNamespace, selector: str) -> None:
     """What the controller of Scorers would do with one: pods of a Deployment, and the status."""
     while True:
         with contextlib.suppress(NotFound):
@@ -77,7 +77,7 @@ async def controller(scene: Place, selector: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(scene: Place, selector: str = "app=scorer", **spec: Any) -> AsyncIterator[None]:
+async def serving(scene: RuntimeNamespace, selector: str = "app=scorer", **spec: Any) -> AsyncIterator[None]:
     """A Scorer with its controller at work, once it serves."""
     await scene.service("scorer", {"app": "scorer"})
     await scene.put("scorer", {"replicas": 2, **spec})
@@ -92,7 +92,7 @@ async def serving(scene: Place, selector: str = "app=scorer", **spec: Any) -> As
 
 
 @pytest.fixture(scope="module")
-async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     """One operator for the module, started while there is no such kind; the kind is installed then."""
     directory = tmp_path_factory.mktemp("scalable")
     connection = await connect(str(common.kubeconfig), namespace="riskladder-system", agent="tests")
@@ -101,13 +101,13 @@ async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFacto
     account = service_account_kubeconfig(common.kubeconfig, directory / "operator.kubeconfig")
     with OperatorProcess(account, directory, "--scalable=example.dev/v1/scorers=Scorer") as operator:
         operator.wait_until_leading()
-        async with Place(client, "test-scalable", SCORER, operator) as made:
+        async with RuntimeNamespace(client, "test-scalable", SCORER, operator) as made:
             yield made
     await connection.close()
 
 
 @pytest.fixture
-async def scene(home: Place, common: LocalControlPlane) -> AsyncIterator[Place]:
+async def scene(home: RuntimeNamespace, common: LocalControlPlane) -> AsyncIterator[RuntimeNamespace]:
     """A namespace of the test's own, where the kind is served."""
     await asyncio.to_thread(install_definitions, common.kubeconfig, [crd()])
     async with home.another() as own:
@@ -115,7 +115,7 @@ async def scene(home: Place, common: LocalControlPlane) -> AsyncIterator[Place]:
 
 
 async def test_kind_that_is_not_installed_holds_nobody_up_and_is_taken_up_later(
-    home: Place, common: LocalControlPlane
+    home: RuntimeNamespace, common: LocalControlPlane
 ) -> None:
     said = home.operator.wait_for("kind missing", resource="scorers.example.dev")
     assert said["error"] == "example.dev/v1 Scorer is not installed: it is taken up once it is"
@@ -124,14 +124,14 @@ async def test_kind_that_is_not_installed_holds_nobody_up_and_is_taken_up_later(
     await home.client.merge_patch(  # a Deployment is contained as ever
         resources.DEPLOYMENTS, home.namespace, "other", {"metadata": {"annotations": {"seen": "yes"}}}
     )
-    other = Place(home.client, home.namespace, resources.DEPLOYMENTS, home.operator)
+    other = RuntimeNamespace(home.client, home.namespace, resources.DEPLOYMENTS, home.operator)
     await other.breach("other")
     await asyncio.to_thread(install_definitions, common.kubeconfig, [crd()])
     home.operator.wait_for("kind installed", resource="scorers.example.dev")
     assert len([e for e in home.operator.entries() if e["event"] == "kind missing"]) == 1
 
 
-async def test_scale_has_what_a_compare_and_swap_needs(scene: Place) -> None:
+async def test_scale_has_what_a_compare_and_swap_needs(scene: RuntimeNamespace) -> None:
     """Of the real API server: uid, and a spec that leaves zero out."""
     made = await scene.put("scorer", {"replicas": 2})
     facts = Scalable(SCORER).read(made)
@@ -145,7 +145,7 @@ async def test_scale_has_what_a_compare_and_swap_needs(scene: Place) -> None:
     assert scale["spec"] == {"replicas": 2}
 
 
-async def test_stopped_held_and_brought_back_by_its_scale(scene: Place) -> None:
+async def test_stopped_held_and_brought_back_by_its_scale(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(lock=True))
     async with serving(scene, weights="s3://models/1"):
         escalation = await scene.breach("scorer")
@@ -164,7 +164,7 @@ async def test_stopped_held_and_brought_back_by_its_scale(scene: Place) -> None:
         await scene.verified(await scene.escalation_says("scorer", "Contained", "False", "Resumed"))
 
 
-async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> None:
+async def test_scaled_up_without_a_lock_it_is_contained_again(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback"))
     async with serving(scene):
         escalation = await scene.breach("scorer")
@@ -178,7 +178,7 @@ async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> N
         assert (await scene.target("scorer"))["spec"]["replicas"] == 0
 
 
-async def test_without_replicas_at_the_usual_path_the_condition_says_so(scene: Place) -> None:
+async def test_without_replicas_at_the_usual_path_the_condition_says_so(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder())
     await scene.put("scorer", {"workers": 2})
     escalation = await scene.breach("scorer", "ContainmentImpossible", status="False")
@@ -186,7 +186,7 @@ async def test_without_replicas_at_the_usual_path_the_condition_says_so(scene: P
     assert (await scene.target("scorer"))["spec"] == {"workers": 2}
 
 
-async def test_selector_of_more_than_equality_proves_nothing(scene: Place) -> None:
+async def test_selector_of_more_than_equality_proves_nothing(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder())
     async with serving(scene, "app in (scorer)"):
         await scene.read_risk("scorer", 0.31)
@@ -205,7 +205,7 @@ async def test_selector_of_more_than_equality_proves_nothing(scene: Place) -> No
         assert condition((await scene.escalations("scorer"))[0], "Contained")["status"] != "True"
 
 
-async def test_kind_without_a_scale_ends_as_a_condition_and_so_does_its_removal(scene: Place) -> None:
+async def test_kind_without_a_scale_ends_as_a_condition_and_so_does_its_removal(scene: RuntimeNamespace) -> None:
     bare = copy.deepcopy(crd(subresources={"status": {}}))
     await scene.client.apply(CRDS, None, bare, manager="tests")
     await scene.apply(ladder())

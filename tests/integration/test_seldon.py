@@ -14,12 +14,12 @@ from riskladder.cluster.client import Forbidden, Object
 from riskladder.workloads.runtimes.seldon import MODELS, SELDON_MODEL
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import crds
-from tests.integration.runtimes import HELD, Place, place
+from tests.integration.runtimes import HELD, RuntimeNamespace, place
 from tests.integration.world import condition, ladder
 
 
 @pytest.fixture(scope="module")
-async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     """One operator for the module."""
     directory = tmp_path_factory.mktemp("seldon")
     async with place(common, directory, MODELS, components=["seldon"], crds=crds("seldon-core", "Model")) as made:
@@ -35,7 +35,7 @@ def spec(uri: str = "gs://models/iris/1", *, replicas: int | None = 3, **more: o
     }
 
 
-async def report(scene: Place, state: str, *, available: int = 0, total: int | None = None) -> None:
+async def report(scene: RuntimeNamespace, state: str, *, available: int = 0, total: int | None = None) -> None:
     """The status as Seldon's operator writes it of the newest generation: what is 0 is left out.
 
     Not in the second in which the storageUri was written, since no model is loaded as fast as that.
@@ -54,14 +54,14 @@ async def report(scene: Place, state: str, *, available: int = 0, total: int | N
     await scene.client.merge_patch(MODELS, scene.namespace, "scorer", patch, subresource="status")
 
 
-async def serve(scene: Place, uri: str = "gs://models/iris/1", **more: object) -> Object:
+async def serve(scene: RuntimeNamespace, uri: str = "gs://models/iris/1", **more: object) -> Object:
     """A Model that is loaded."""
     put = await scene.put("scorer", spec(uri, **more))  # type: ignore[arg-type]
     await report(scene, "ModelAvailable", available=put["spec"].get("replicas", 1))
     return put
 
 
-async def asked_for(scene: Place, replicas: int) -> Object:
+async def asked_for(scene: RuntimeNamespace, replicas: int) -> Object:
     """Wait until so many replicas are asked for."""
 
     async def check() -> Object | None:
@@ -71,7 +71,7 @@ async def asked_for(scene: Place, replicas: int) -> Object:
     return await scene.until(check, f"{replicas} replicas to be asked for")
 
 
-async def points_to(scene: Place, uri: str) -> Object:
+async def points_to(scene: RuntimeNamespace, uri: str) -> Object:
     """Wait until that storageUri is in place."""
 
     async def check() -> Object | None:
@@ -81,7 +81,7 @@ async def points_to(scene: Place, uri: str) -> Object:
     return await scene.until(check, f"storageUri {uri}")
 
 
-async def test_stopped_proved_by_its_status_held_and_brought_back(scene: Place) -> None:
+async def test_stopped_proved_by_its_status_held_and_brought_back(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(lock=True))
     before = await serve(scene, minReplicas=2, maxReplicas=5)
     await scene.read_risk("scorer", 0.31)
@@ -114,7 +114,7 @@ async def test_stopped_proved_by_its_status_held_and_brought_back(scene: Place) 
     assert proved["detail"]["why"].endswith("a Model has no pods of its own: its status is the proof")
 
 
-async def test_replicas_that_were_not_stated_are_not_stated_again(scene: Place) -> None:
+async def test_replicas_that_were_not_stated_are_not_stated_again(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(lock=True))
     before = await serve(scene, replicas=None)
     await scene.read_risk("scorer", 0.31)
@@ -126,7 +126,7 @@ async def test_replicas_that_were_not_stated_are_not_stated_again(scene: Place) 
     assert (await scene.target("scorer"))["spec"] == before["spec"]
 
 
-async def test_deleted_and_created_again_under_the_lock_it_is_created_with_no_replicas(scene: Place) -> None:
+async def test_deleted_and_created_again_under_the_lock_it_is_created_with_no_replicas(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(lock=True))
     await serve(scene)
     await scene.read_risk("scorer", 0.31)
@@ -141,7 +141,7 @@ async def test_deleted_and_created_again_under_the_lock_it_is_created_with_no_re
     await scene.put("scorer", spec(replicas=0))
 
 
-async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> None:
+async def test_scaled_up_without_a_lock_it_is_contained_again(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder())
     await serve(scene)
     await scene.read_risk("scorer", 0.31)
@@ -154,7 +154,7 @@ async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> N
     assert (await scene.target("scorer"))["spec"]["replicas"] == 0
 
 
-async def test_rolled_back_to_the_storage_uri_that_was_good(scene: Place) -> None:
+async def test_rolled_back_to_the_storage_uri_that_was_good(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback", lock=True))
     await serve(scene)
     good = await scene.baseline("scorer")
@@ -175,7 +175,7 @@ async def test_rolled_back_to_the_storage_uri_that_was_good(scene: Place) -> Non
     await scene.client.merge_patch(MODELS, scene.namespace, "scorer", {"spec": {"replicas": 4}})
 
 
-async def test_rollback_that_is_undone_without_a_lock_becomes_a_stop(scene: Place) -> None:
+async def test_rollback_that_is_undone_without_a_lock_becomes_a_stop(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback"))
     await serve(scene)
     await scene.baseline("scorer")
@@ -200,7 +200,9 @@ async def test_rollback_that_is_undone_without_a_lock_becomes_a_stop(scene: Plac
     ],
     ids=["both", "other", "none"],
 )
-async def test_rollback_that_is_impossible_stops_it_and_says_why(scene: Place, change: Object, why: str) -> None:
+async def test_rollback_that_is_impossible_stops_it_and_says_why(
+    scene: RuntimeNamespace, change: Object, why: str
+) -> None:
     await scene.apply(ladder(action="Rollback"))
     await serve(scene)
     await scene.baseline("scorer")
@@ -215,7 +217,7 @@ async def test_rollback_that_is_impossible_stops_it_and_says_why(scene: Place, c
     assert why in intent["message"]
 
 
-async def test_storage_uri_that_has_not_become_ready_is_not_noted_as_known_good(scene: Place) -> None:
+async def test_storage_uri_that_has_not_become_ready_is_not_noted_as_known_good(scene: RuntimeNamespace) -> None:
     """A status that is older than the storageUri is about the one before: nothing is noted."""
     await scene.apply(ladder(action="Rollback"))
     await serve(scene)

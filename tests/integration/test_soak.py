@@ -27,7 +27,7 @@ from riskladder.cluster.resources import Resource
 from tests.cluster import ControlPlane
 from tests.cluster.install import kubectl
 from tests.integration.people import impersonated
-from tests.integration.world import World, condition, deployment, ladder, signal
+from tests.integration.world import TestNamespace, condition, deployment, ladder, signal
 
 SECONDS = float(os.environ.get("RISKLADDER_SOAK_SECONDS", "55"))
 """For how long the rivals pull: no less than 50, since the waits before ten undoings are re-applied take 46 alone."""
@@ -52,7 +52,7 @@ PATIENCE = 40.0
 class Film:
     """Every version of every object of one kind in a namespace, without a gap."""
 
-    def __init__(self, world: World, resource: Resource) -> None:
+    def __init__(self, world: TestNamespace, resource: Resource) -> None:
         self._world, self._resource = world, resource
         self.frames: list[tuple[str, Object]] = []
         """What happened (``ADDED``, ``MODIFIED``, ``DELETED``), and the object."""
@@ -177,7 +177,12 @@ class Rival(ABC):
     """How many models they try to raise in one turn."""
 
     def __init__(
-        self, kubeconfig: Path, client: Client, world: World, targets: Sequence[str] = TARGETS, every: float = 1.0
+        self,
+        kubeconfig: Path,
+        client: Client,
+        world: TestNamespace,
+        targets: Sequence[str] = TARGETS,
+        every: float = 1.0,
     ) -> None:
         self._kubeconfig, self._client, self._world = kubeconfig, client, world
         self.targets, self.every = tuple(targets), every
@@ -276,7 +281,7 @@ class Recreator(Rival):
         return await self.write("PATCH", target, edit, kind="application/strategic-merge-patch+json")
 
 
-async def autoscale(world: World) -> None:
+async def autoscale(world: TestNamespace) -> None:
     """The fifth rival is a controller of Kubernetes: one HorizontalPodAutoscaler for each model."""
     for name in TARGETS:
         target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
@@ -285,7 +290,7 @@ async def autoscale(world: World) -> None:
 
 
 @asynccontextmanager
-async def rivals(plane: ControlPlane, world: World, *, recreated: Sequence[str]) -> AsyncIterator[list[Rival]]:
+async def rivals(plane: ControlPlane, world: TestNamespace, *, recreated: Sequence[str]) -> AsyncIterator[list[Rival]]:
     """All of them but the autoscaler, each with a connection and a user of their own."""
     async with AsyncExitStack() as stack:
 
@@ -330,7 +335,7 @@ def three_tiers(*, lock: bool) -> Object:
     return body
 
 
-async def contain_all(world: World, *, lock: bool) -> None:
+async def contain_all(world: TestNamespace, *, lock: bool) -> None:
     """Ten models that serve, then breach, are contained, and proved to be."""
     await world.apply(three_tiers(lock=lock))
     await asyncio.gather(*(world.serve(name) for name in TARGETS))
@@ -341,7 +346,7 @@ async def contain_all(world: World, *, lock: bool) -> None:
         await world.escalation_says(name, "Locked", str(lock), "Locked" if lock else "LockNotWanted")
 
 
-async def all_contained(world: World) -> dict[str, Object]:
+async def all_contained(world: TestNamespace) -> dict[str, Object]:
     """Wait until every model is contained, at one look; the open escalation of each."""
 
     async def check() -> dict[str, Object] | None:
@@ -366,7 +371,7 @@ async def all_contained(world: World) -> dict[str, Object]:
     return {name: await world.get(resources.ESCALATIONS, e["metadata"]["name"]) for name, e in found.items()}
 
 
-async def trails(world: World) -> Mapping[str, list[Object]]:
+async def trails(world: TestNamespace) -> Mapping[str, list[Object]]:
     """The records of all escalations, each chain verified, by the uid of the Deployment that they are about."""
     found = await world.escalations()
     return {e["spec"]["target"]["uid"]: await world.verified(e) for e in found}
@@ -381,7 +386,7 @@ def events(records: Iterable[Object], *wanted: str) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.timeout(120 + 2 * SECONDS)
-async def test_no_rival_gets_anything_past_the_lock(world: World, installed: ControlPlane) -> None:
+async def test_no_rival_gets_anything_past_the_lock(world: TestNamespace, installed: ControlPlane) -> None:
     async with (
         Film(world, resources.DEPLOYMENTS) as workloads,
         Film(world, resources.ENDPOINTSLICES) as endpoints,
@@ -416,7 +421,9 @@ async def test_no_rival_gets_anything_past_the_lock(world: World, installed: Con
 
 
 @pytest.mark.timeout(120 + 2 * SECONDS)
-async def test_without_a_lock_whatever_is_undone_is_contained_again(world: World, installed: ControlPlane) -> None:
+async def test_without_a_lock_whatever_is_undone_is_contained_again(
+    world: TestNamespace, installed: ControlPlane
+) -> None:
     async with Film(world, resources.DEPLOYMENTS) as workloads:
         await contain_all(world, lock=False)
         async with rivals(installed, world, recreated=RECREATED) as group:
@@ -468,7 +475,7 @@ def unrecorded(held: Mapping[str, Object], uid: str) -> int:
     return sum(r["count"] - r["recorded"] for r in repeats)
 
 
-async def _fights_are_for_people(world: World) -> None:
+async def _fights_are_for_people(world: TestNamespace) -> None:
     """Wait until the fight over every model that stays the same object has entered the next rung."""
 
     async def check() -> bool:
@@ -478,7 +485,7 @@ async def _fights_are_for_people(world: World) -> None:
     await world.until(check, "every fight to be for people")
 
 
-async def _each_alone(world: World, group: Sequence[Rival]) -> None:
+async def _each_alone(world: TestNamespace, group: Sequence[Rival]) -> None:
     """Every rival reverts the containment of a model of their own, and is named for it before all pull at once."""
 
     async def alone(rival: Rival, target: str) -> None:

@@ -9,12 +9,12 @@ import pytest
 from riskladder.cluster.client import Object
 from riskladder.workloads.runtimes.statefulset import STATEFULSET
 from tests.cluster import LocalControlPlane
-from tests.integration.runtimes import HELD, Place, place
+from tests.integration.runtimes import HELD, RuntimeNamespace, place
 from tests.integration.world import ladder
 
 
 @pytest.fixture(scope="module")
-async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     """One operator for the module."""
     async with place(common, tmp_path_factory.mktemp("statefulset"), STATEFULSET.resource) as made:
         yield made
@@ -33,7 +33,7 @@ def spec(image: str = "registry.example/model:1", replicas: int = 2, **more: obj
     }
 
 
-async def serve(scene: Place, image: str = "registry.example/model:1", **more: object) -> None:
+async def serve(scene: RuntimeNamespace, image: str = "registry.example/model:1", **more: object) -> None:
     """Roll out an image, and wait until it is complete."""
     await scene.service("scorer", {"app": "scorer"})
     put = await scene.put("scorer", spec(image, **more))
@@ -48,7 +48,7 @@ async def serve(scene: Place, image: str = "registry.example/model:1", **more: o
     await scene.served("scorer", replicas)
 
 
-async def test_stopped_held_and_brought_back(scene: Place) -> None:
+async def test_stopped_held_and_brought_back(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(lock=True))
     await serve(scene, ordinals={"start": 5})
     escalation = await scene.breach("scorer")
@@ -68,7 +68,7 @@ async def test_stopped_held_and_brought_back(scene: Place) -> None:
     await scene.verified(await scene.escalation_says("scorer", "Contained", "False", "Resumed"))
 
 
-async def test_rolled_back_to_the_controller_revision_that_was_good(scene: Place) -> None:
+async def test_rolled_back_to_the_controller_revision_that_was_good(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback", lock=True))
     await serve(scene)
     good = await scene.baseline("scorer")
@@ -93,7 +93,7 @@ async def test_rolled_back_to_the_controller_revision_that_was_good(scene: Place
     ],
 )
 async def test_strategy_that_leaves_breached_pods_running_is_scaled_to_zero(
-    scene: Place, strategy: Object, why: str
+    scene: RuntimeNamespace, strategy: Object, why: str
 ) -> None:
     await scene.apply(ladder(action="Rollback"))
     await serve(scene, updateStrategy=strategy)
@@ -110,7 +110,7 @@ async def test_strategy_that_leaves_breached_pods_running_is_scaled_to_zero(
     assert why in intent["message"]
 
 
-async def test_scaled_up_without_a_lock_it_is_contained_again(scene: Place) -> None:
+async def test_scaled_up_without_a_lock_it_is_contained_again(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder())
     await serve(scene)
     await scene.breach("scorer")

@@ -29,7 +29,7 @@ from tests.integration.people import (
     PEOPLE,
     Lives,
     Message,
-    Place,
+    PeopleNamespace,
     Receivers,
     closed_port,
     containing,
@@ -66,9 +66,9 @@ async def persons(plane: LocalControlPlane) -> AsyncIterator[dict[str, Client]]:
 
 
 @pytest.fixture
-async def place(chief: Client, persons: dict[str, Client], receivers: Receivers) -> AsyncIterator[Place]:
+async def place(chief: Client, persons: dict[str, Client], receivers: Receivers) -> AsyncIterator[PeopleNamespace]:
     """A fresh namespace with its people; without an operator."""
-    async with Place(chief, f"story-{uuid.uuid4().hex[:8]}", persons, receivers) as fresh:
+    async with PeopleNamespace(chief, f"story-{uuid.uuid4().hex[:8]}", persons, receivers) as fresh:
         yield fresh
 
 
@@ -90,7 +90,7 @@ async def operator(lives: Lives) -> Lives:
 # --- 1. The story -----------------------------------------------------------------------------------------------------
 
 
-async def test_story_from_the_first_reading_to_the_review(place: Place, operator: Lives) -> None:
+async def test_story_from_the_first_reading_to_the_review(place: PeopleNamespace, operator: Lives) -> None:
     remedies = ["Re-run the fairness suite on the last 7 days"]
     duty = {"name": "art-73", "within": "15d", "role": "legal"}
     await place.apply(
@@ -266,7 +266,7 @@ def assert_measured(operator: Lives, namespace: str) -> None:
 
 
 async def test_missed_deadlines_remind_tell_alternates_enter_the_next_rung_and_hold(
-    place: Place, operator: Lives
+    place: PeopleNamespace, operator: Lives
 ) -> None:
     await place.apply(
         human_ladder(
@@ -327,7 +327,7 @@ async def test_missed_deadlines_remind_tell_alternates_enter_the_next_rung_and_h
 
 
 async def test_killed_between_all_steps_it_skips_repeats_and_counts_nothing_twice(
-    place: Place, operator: Lives
+    place: PeopleNamespace, operator: Lives
 ) -> None:
     receivers = place.receivers
 
@@ -421,7 +421,7 @@ async def test_killed_between_all_steps_it_skips_repeats_and_counts_nothing_twic
 # --- 4. Channels that do not work -------------------------------------------------------------------------------------
 
 
-async def test_receiver_that_never_answers_delays_nobody_else(place: Place, operator: Lives) -> None:
+async def test_receiver_that_never_answers_delays_nobody_else(place: PeopleNamespace, operator: Lives) -> None:
     hanging = place.receivers.hanging
     place.receivers.hangs.add("legal")
     try:
@@ -441,7 +441,7 @@ async def test_receiver_that_never_answers_delays_nobody_else(place: Place, oper
 
 
 async def test_channel_that_is_dead_is_named_its_role_has_alternates_and_it_may_come_back(
-    place: Place, operator: Lives
+    place: PeopleNamespace, operator: Lives
 ) -> None:
     port = await closed_port()
     await place.apply(
@@ -470,7 +470,9 @@ async def test_channel_that_is_dead_is_named_its_role_has_alternates_and_it_may_
 # --- 6. An accepted risk ----------------------------------------------------------------------------------------------
 
 
-async def test_accepted_risk_is_quiet_until_its_date_and_a_worse_reading_ends_it(place: Place, operator: Lives) -> None:
+async def test_accepted_risk_is_quiet_until_its_date_and_a_worse_reading_ends_it(
+    place: PeopleNamespace, operator: Lives
+) -> None:
     await place.apply(
         human_ladder(
             place.receivers,
@@ -519,7 +521,9 @@ async def test_accepted_risk_is_quiet_until_its_date_and_a_worse_reading_ends_it
 # --- 7. The stop button -----------------------------------------------------------------------------------------------
 
 
-async def test_stop_button_contains_a_healthy_model_for_those_who_may_press_it(place: Place, operator: Lives) -> None:
+async def test_stop_button_contains_a_healthy_model_for_those_who_may_press_it(
+    place: PeopleNamespace, operator: Lives
+) -> None:
     await place.apply(
         human_ladder(place.receivers, tier("moderate", 0.10, "data-science"), containing("high", 0.20, "legal"))
     )
@@ -558,7 +562,7 @@ async def test_stop_button_contains_a_healthy_model_for_those_who_may_press_it(p
 
 
 async def test_drill_is_marked_changes_nothing_counts_decisions_and_ends_with_a_result(
-    place: Place, operator: Lives
+    place: PeopleNamespace, operator: Lives
 ) -> None:
     await place.apply(human_ladder(place.receivers, containing("high", 0.20, "legal", "executive")))
     await place.ladder_ready()
@@ -601,7 +605,7 @@ async def test_drill_is_marked_changes_nothing_counts_decisions_and_ends_with_a_
     assert_said_once(records, await place.events())
 
 
-async def test_drill_reports_a_containment_that_would_be_refused(place: Place, operator: Lives) -> None:
+async def test_drill_reports_a_containment_that_would_be_refused(place: PeopleNamespace, operator: Lives) -> None:
     await place.apply(human_ladder(place.receivers, containing("high", 0.20, "legal"), drillWithin="3s"))
     await place.ladder_ready()
     await place.apply(deployment("scorer", replicas=2))
@@ -619,7 +623,7 @@ async def test_drill_reports_a_containment_that_would_be_refused(place: Place, o
 
 
 @asynccontextmanager
-async def never_at_zero(place: Place) -> AsyncIterator[None]:
+async def never_at_zero(place: PeopleNamespace) -> AsyncIterator[None]:
     """Admission that refuses to scale to zero in this namespace."""
     name = f"never-at-zero-{place.namespace}"
     rule = {"apiGroups": ["apps"], "apiVersions": ["*"], "resources": ["deployments"], "operations": ["UPDATE"]}
@@ -656,7 +660,7 @@ async def never_at_zero(place: Place) -> AsyncIterator[None]:
 
 
 async def test_without_the_admission_policy_no_decision_counts_and_the_ladder_says_so(
-    place: Place, operator: Lives
+    place: PeopleNamespace, operator: Lives
 ) -> None:
     await place.apply(human_ladder(place.receivers, containing("high", 0.20, "legal")))
     await place.ladder_says("DecisionsCount", "True", "IdentityProved")
@@ -680,7 +684,7 @@ async def test_without_the_admission_policy_no_decision_counts_and_the_ladder_sa
 
 
 @asynccontextmanager
-async def unbound(place: Place) -> AsyncIterator[None]:
+async def unbound(place: PeopleNamespace) -> AsyncIterator[None]:
     """The admission policy that proves who decides is not in force."""
     before = await place.client.get(authority.BINDINGS, None, authority.POLICY)
     await place.client.delete(authority.BINDINGS, None, authority.POLICY)

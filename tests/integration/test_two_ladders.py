@@ -10,21 +10,21 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Forbidden, Object
 from riskladder.workloads.runtimes.deployment import DEPLOYMENT
 from tests.cluster import LocalControlPlane
-from tests.integration.runtimes import HELD, Place, place
+from tests.integration.runtimes import HELD, RuntimeNamespace, place
 from tests.integration.world import LABEL, LADDER, condition, deployment, ladder, signal
 
 SECOND = "privacy"
 
 
 @pytest.fixture(scope="module")
-async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     """One operator for the module."""
     async with place(common, tmp_path_factory.mktemp("ladders"), DEPLOYMENT.resource) as made:
         yield made
 
 
 @pytest.fixture
-async def scene(home: Place) -> AsyncIterator[Place]:
+async def scene(home: RuntimeNamespace) -> AsyncIterator[RuntimeNamespace]:
     """A model that both ladders govern, in a namespace of its own."""
     async with home.another() as made:
         await made.apply(ladder(lock=True))
@@ -38,13 +38,13 @@ async def scene(home: Place) -> AsyncIterator[Place]:
         yield made
 
 
-async def breach(scene: Place, name: str) -> Object:
+async def breach(scene: RuntimeNamespace, name: str) -> Object:
     """Have one ladder breached; its escalation once the model is proved to be contained."""
     await scene.apply(signal(f"of-{name}", "scorer", 0.31, ladder=name))
     return await contained(scene, name)
 
 
-async def contained(scene: Place, name: str) -> Object:
+async def contained(scene: RuntimeNamespace, name: str) -> Object:
     async def check() -> Object | None:
         found = [e for e in await scene.escalations("scorer") if e["spec"]["ladder"]["name"] == name]
         return found[0] if found and condition(found[0], "Contained")["status"] == "True" else None
@@ -52,13 +52,13 @@ async def contained(scene: Place, name: str) -> Object:
     return await scene.until(check, f"ladder {name} to have it contained")
 
 
-async def carried(scene: Place) -> str:
+async def carried(scene: RuntimeNamespace) -> str:
     """The escalation whose hold the model carries."""
     metadata = (await scene.deployment("scorer"))["metadata"]
     return str(metadata.get("labels", {}).get("riskladder.dev/contained-by", ""))
 
 
-async def test_each_ladder_holds_the_model_until_its_own_people_resume_it(scene: Place) -> None:
+async def test_each_ladder_holds_the_model_until_its_own_people_resume_it(scene: RuntimeNamespace) -> None:
     first = await breach(scene, LADDER)
     second = await breach(scene, SECOND)
     assert first["metadata"]["name"] != second["metadata"]["name"]
@@ -86,7 +86,7 @@ async def test_each_ladder_holds_the_model_until_its_own_people_resume_it(scene:
         await scene.verified(escalation)
 
 
-async def test_rollback_of_one_ladder_stands_under_the_stop_of_another(scene: Place) -> None:
+async def test_rollback_of_one_ladder_stands_under_the_stop_of_another(scene: RuntimeNamespace) -> None:
     await scene.apply(signal(f"of-{SECOND}", "scorer", 0.05, ladder=SECOND))
 
     async def known() -> bool:

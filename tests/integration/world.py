@@ -103,8 +103,10 @@ def condition(obj: Object, kind: str) -> Object:
     return next((c for c in conditions if c["type"] == kind), {"status": "", "reason": "", "message": ""})
 
 
-class World:
+class TestNamespace:
     """One namespace; everything in it goes with it."""
+
+    __test__ = False
 
     def __init__(self, client: Client, namespace: str) -> None:
         self.client = client

@@ -21,7 +21,7 @@ from riskladder.cluster.resources import Resource
 from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.runtimes.statefulset import STATEFULSET
 from tests.cluster.install import kubectl
-from tests.integration.world import LABEL, SERVICES, World, signal
+from tests.integration.world import LABEL, SERVICES, TestNamespace, signal
 from tests.integration.world import ladder as ladder_of
 
 IMAGE = "model:1"
@@ -81,7 +81,14 @@ class Models:
     """Models of one namespace, each with a ladder, a Service and clients of its own."""
 
     def __init__(
-        self, world: World, kubeconfig: Path, cases: Sequence[Case], *, replicas: int, grace: int, pause: float = 0.05
+        self,
+        world: TestNamespace,
+        kubeconfig: Path,
+        cases: Sequence[Case],
+        *,
+        replicas: int,
+        grace: int,
+        pause: float = 0.05,
     ) -> None:
         """`grace`: seconds that a pod may take to end. `pause`: seconds between two requests of a client."""
         self._world, self._kubeconfig, self.cases = world, kubeconfig, cases

@@ -13,7 +13,7 @@ from tests.cluster import resolve
 from tests.cluster.host import why_not
 from tests.cluster.node import NodeCluster
 from tests.conftest import progress
-from tests.integration.world import World
+from tests.integration.world import TestNamespace
 from tests.node.installation import Installation
 
 
@@ -55,7 +55,7 @@ def installation(node: NodeCluster, admin: Client) -> Installation:
 
 
 @pytest.fixture
-async def world(admin: Client) -> AsyncIterator[World]:
+async def world(admin: Client) -> AsyncIterator[TestNamespace]:
     """A namespace of the test's own."""
-    async with World(admin, f"test-{uuid.uuid4().hex[:8]}") as fresh:
+    async with TestNamespace(admin, f"test-{uuid.uuid4().hex[:8]}") as fresh:
         yield fresh

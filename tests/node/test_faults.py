@@ -13,7 +13,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Client
 from tests.cluster import ClusterError
 from tests.cluster.node import NodeCluster
-from tests.integration.world import World, ladder, signal
+from tests.integration.world import TestNamespace, ladder, signal
 from tests.node import report
 from tests.node.answers import PORT, Case, Models, service, workload
 from tests.node.installation import Installation
@@ -22,7 +22,7 @@ ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], tim
 TITLE = "a hung kubelet, and a namespace that comes back"
 
 
-async def test_kubelet_hangs_and_the_pods_are_force_deleted(world: World, installation: Installation) -> None:
+async def test_kubelet_hangs_and_the_pods_are_force_deleted(world: TestNamespace, installation: Installation) -> None:
     """The API forgets pods whose containers go on: a client is the only one who notices."""
     await installation.use()
     node = installation.node
@@ -58,7 +58,7 @@ async def test_namespace_deleted_and_created_again(admin: Client, installation: 
     await installation.use()
     name = "comes-back"
     for episode in range(2):
-        async with World(admin, name) as world:
+        async with TestNamespace(admin, name) as world:
             await world.apply(ladder(lock=True))
             await world.ladder_ready()
             await world.apply(service("scorer"))

@@ -9,7 +9,7 @@ import pytest
 
 from riskladder.cluster.client import Client, Object
 from tests.cluster.images import NEXT_VERSION
-from tests.integration.world import World, condition, ladder, signal
+from tests.integration.world import TestNamespace, condition, ladder, signal
 from tests.node import report
 from tests.node.answers import service, workload
 from tests.node.installation import Installation
@@ -22,14 +22,14 @@ NAMESPACE = "models"
 
 
 @pytest.fixture
-async def world(admin: Client) -> AsyncIterator[World]:
+async def world(admin: Client) -> AsyncIterator[TestNamespace]:
     """The namespace that every overlay watches. It comes before the installation, which may want it to be there."""
-    async with World(admin, NAMESPACE) as world:
+    async with TestNamespace(admin, NAMESPACE) as world:
         yield world
     await world.gone()
 
 
-async def serve(world: World) -> None:
+async def serve(world: TestNamespace) -> None:
     """Two models that a ladder governs."""
     await world.apply(ladder(lock=True))
     await world.ladder_ready()
@@ -40,7 +40,7 @@ async def serve(world: World) -> None:
         await world.until(lambda name=name: world.endpoints(name), f"{name} to serve", 60.0)
 
 
-async def contained(world: World, name: str, since: float) -> float:
+async def contained(world: TestNamespace, name: str, since: float) -> float:
     """Wait until a model is proven to be out of service; seconds from `since` until it had no replicas."""
     await world.stopped(name)
     took = time.monotonic() - since
@@ -50,7 +50,7 @@ async def contained(world: World, name: str, since: float) -> float:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 async def test_contains_and_hands_over_under_every_overlay(
-    overlay: str, world: World, installation: Installation
+    overlay: str, world: TestNamespace, installation: Installation
 ) -> None:
     await installation.use(overlay)
     pods = await installation.pods()
@@ -76,7 +76,7 @@ async def test_contains_and_hands_over_under_every_overlay(
     report.note("the operator in pods", f"{overlay}: stopped {times}")
 
 
-async def test_upgrade_under_an_open_escalation(world: World, installation: Installation) -> None:
+async def test_upgrade_under_an_open_escalation(world: TestNamespace, installation: Installation) -> None:
     """The image is replaced while a model is contained, and while another one breaches."""
     await installation.use()
     await serve(world)

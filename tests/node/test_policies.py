@@ -10,7 +10,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Client
 from tests.cluster.install import kubectl
 from tests.cluster.node import NodeCluster
-from tests.integration.world import NAMESPACES, World
+from tests.integration.world import NAMESPACES, TestNamespace
 from tests.node.answers import PORT, workload
 from tests.node.installation import Installation
 
@@ -30,7 +30,7 @@ else:
 class Peers:
     """A namespace with a pod that answers, and may ask."""
 
-    def __init__(self, world: World, node: NodeCluster, address: str) -> None:
+    def __init__(self, world: TestNamespace, node: NodeCluster, address: str) -> None:
         self.world, self.node, self.address = world, node, address
 
     async def reaches(self, address: str, port: int) -> bool:
@@ -46,7 +46,7 @@ async def connects(node: NodeCluster, namespace: str, pod: str, python: str, add
 
 
 @pytest.fixture
-async def peers(world: World, node: NodeCluster) -> Peers:
+async def peers(world: TestNamespace, node: NodeCluster) -> Peers:
     await world.apply(workload("Deployment", "peer", None, replicas=1, grace=1))
 
     async def address() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.world import World
+from tests.integration.world import TestNamespace
 from tests.node import report
 from tests.node.answers import STOPS, Case, Models
 from tests.node.installation import Installation
@@ -27,7 +27,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("action", CASES)
-async def test_last_answer_of_a_contained_model(action: str, world: World, installation: Installation) -> None:
+async def test_last_answer_of_a_contained_model(action: str, world: TestNamespace, installation: Installation) -> None:
     await installation.use(components=COMPONENTS)
     models = Models(world, installation.node.kubeconfig, CASES[action], replicas=REPLICAS, grace=GRACE)
     await models.serve()

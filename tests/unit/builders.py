@@ -25,7 +25,7 @@ from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.policy.containment.holds import with_holds
 from riskladder.policy.decide import decide
-from riskladder.policy.plan import Effect, Entry, EscalationUpdate, Opening, Phase, Plan, Stop
+from riskladder.policy.plan import Effect, Entry, EscalationUpdate, NewEscalation, Phase, Plan, Stop
 from riskladder.policy.snapshot import (
     Decision,
     Delivery,
@@ -493,7 +493,7 @@ def suspends(effect: Effect) -> bool:
     return value is True or value == keda.PAUSED or value == {keda.ANNOTATION: keda.PAUSED}
 
 
-def stored(opening: Opening, uid: str = "esc-1") -> Escalation:
+def stored(opening: NewEscalation, uid: str = "esc-1") -> Escalation:
     """The escalation as it is after the opening has been written."""
     return Escalation(opening.namespace, opening.name, uid, 1, opening.labels, opening.spec, EscalationStatus())
 

@@ -40,7 +40,7 @@ Step = tuple[Any, ...]
 
 
 @dataclass
-class Story(Scene):
+class DecisionScenario(Scene):
     """A scene that checks every write."""
 
     people: int = 0
@@ -479,7 +479,7 @@ def seated(escalation: Escalation, quorum: Quorum, votes: Iterable[CountedDecisi
     )
 
 
-def play(story: Story, steps: Iterable[Step]) -> Story:
+def play(story: DecisionScenario, steps: Iterable[Step]) -> DecisionScenario:
     """Let it happen; after every step that somebody sees, everything is done that has to be, and checked."""
     for name, seen, arguments in steps:
         getattr(story, name)(**arguments)
@@ -489,4 +489,4 @@ def play(story: Story, steps: Iterable[Step]) -> Story:
     return story
 
 
-__all__ = ["OWNER", "PEOPLE", "PROVED", "RAISER", "Document", "Step", "Story", "play"]
+__all__ = ["OWNER", "PEOPLE", "PROVED", "RAISER", "DecisionScenario", "Document", "Step", "play"]

@@ -94,7 +94,7 @@ def test_rollout_without_status_or_strategy_is_read(status: Document | None) -> 
     obj["status"] = status
     del obj["spec"]["strategy"]
     facts = ROLLOUT.read(obj)
-    assert (facts.replicas, facts.fallback, facts.fields, facts.told) == (3, "", {}, frozenset())
+    assert (facts.replicas, facts.fallback, facts.fields, facts.marks) == (3, "", {}, frozenset())
     assert ROLLOUT.read({**obj, "spec": None}).replicas == 1
 
 
@@ -247,11 +247,11 @@ def test_second_write_comes_behind_the_stop_until_it_is_proved_and_again_for_the
         scene.target = replace(scene.target, **changes)
         return follow_up(scene)
 
-    assert now(told=frozenset({"abort"})) is None
+    assert now(marks=frozenset({"abort"})) is None
     scene.run()
     proved = next(entry for entry in scene.entries if entry.key == "contained/1")
     assert proved.detail["told"] == "abort"
-    assert now(told=frozenset()) is not None, "somebody retries it"
+    assert now(marks=frozenset()) is not None, "somebody retries it"
     assert now(current_hash="hash3") is None, "what is to be resumed with is prepared"
     assert now(pods=(Pod("preview", "uid3", active=True),)) is not None, "and it runs"
     assert now(labels={}) is None, "it is no longer ours to touch"

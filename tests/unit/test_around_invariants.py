@@ -23,7 +23,7 @@ from tests.unit import simulator, world
 from tests.unit.builders import NAMESPACE, Document, contain_by, deployment_object, pod_object
 from tests.unit.simulator import Server, intents, resumed
 from tests.unit.test_invariants import DECIDED, FAULT, SIMULATED, STEPS, THOROUGH
-from tests.unit.world import Step, World, condition, simulate
+from tests.unit.world import SimulatedCluster, Step, condition, simulate
 
 RULES, MODEL = {"app": "rules"}, {"app": "scorer"}
 FALLBACK = {"fallback": {"service": "scorer", "selector": RULES}}
@@ -72,7 +72,7 @@ class AroundServer(Server):
                 assert not text, "it was restored, and is still held"
 
 
-class AroundWorld(World):
+class SimulatedNetwork(SimulatedCluster):
     """Its model is behind a Service, whose slices list what it selects."""
 
     def __init__(self, policy: str) -> None:
@@ -148,7 +148,7 @@ def simulated() -> Iterator[None]:
     with ExitStack() as stack:
         for module, name, value in (
             (world, "Server", AroundServer),
-            (world, "World", AroundWorld),
+            (world, "SimulatedCluster", SimulatedNetwork),
             (world, "CACHED", WATCHED),
             (simulator, "CACHED", WATCHED),
             (world, "POLICIES", POLICIES),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from riskladder.api.chain import ChainKey, ChainResult, Head, noted_heads, place_of, record_hash, record_name
 from riskladder.api.chain import verify_chains as verify
 from riskladder.api.record import GENESIS_HASH
-from riskladder.cluster.ledger import Act
+from riskladder.cluster.ledger import LedgerEntry
 from tests.trails import ESCALATION, NAMESPACE, NAMESPACE_UID, Document, chain, escalation
 
 KEY = ChainKey(NAMESPACE, ESCALATION)
@@ -22,7 +22,7 @@ KEY = ChainKey(NAMESPACE, ESCALATION)
 events = st.from_regex(r"[A-Z][A-Za-z0-9]{0,20}", fullmatch=True)
 times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 details = st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=12), max_size=4)
-entries = st.builds(Act, events, st.text(max_size=8), times, st.text(min_size=1, max_size=8), details)
+entries = st.builds(LedgerEntry, events, st.text(max_size=8), times, st.text(min_size=1, max_size=8), details)
 chains = st.lists(entries, min_size=1, max_size=6).map(chain)
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 values = st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3))
@@ -174,7 +174,7 @@ def test_removal_of_several_names_the_first(records: list[Document], data: st.Da
 
 
 @given(chains, entries, st.booleans(), st.data())
-def test_insertion_is_found(records: list[Document], entry: Act, renamed: bool, data: st.DataObject) -> None:
+def test_insertion_is_found(records: list[Document], entry: LedgerEntry, renamed: bool, data: st.DataObject) -> None:
     place = data.draw(st.integers(1, len(records)))
     forged = copy.deepcopy(chain([entry])[0])
     forged["spec"]["sequence"] = place
@@ -238,7 +238,7 @@ def test_move_to_another_namespace_or_escalation_is_found(records: list[Document
 
 def test_chain_written_anew_is_found_by_a_head_noted_before() -> None:
     genuine = chain()
-    forged = chain([Act(r.event, r.key, r.at, "mallory", r.detail) for r in map(_entry, genuine)])
+    forged = chain([LedgerEntry(r.event, r.key, r.at, "mallory", r.detail) for r in map(_entry, genuine)])
     assert check(forged).intact
     noted = Head(2, genuine[1]["spec"]["hash"], "--head")
     assert_first_bad(check(forged, noted), 2)
@@ -246,10 +246,10 @@ def test_chain_written_anew_is_found_by_a_head_noted_before() -> None:
     assert check(genuine, noted).noted == 2
 
 
-def _entry(record: Document) -> Act:
+def _entry(record: Document) -> LedgerEntry:
     [spec] = record["spec"]["entries"]
     detail = {name: value for name, value in spec["detail"].items() if name != "key"}
-    return Act(spec["event"], spec["detail"]["key"], datetime.fromisoformat(spec["at"]), spec["actor"], detail)
+    return LedgerEntry(spec["event"], spec["detail"]["key"], datetime.fromisoformat(spec["at"]), spec["actor"], detail)
 
 
 def test_records_behind_the_noted_head_are_no_contradiction() -> None:

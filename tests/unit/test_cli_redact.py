@@ -12,7 +12,7 @@ from riskladder.api.chain import verify_chains
 from riskladder.api.commitments import redacted_fields
 from riskladder.cli.main import app
 from riskladder.cli.redact import choose, patch_of
-from riskladder.cluster.ledger import Act, record_object
+from riskladder.cluster.ledger import LedgerEntry, record_object
 from tests.trails import ESCALATION, NAMESPACE, NAMESPACE_UID, OPENED, Document
 
 AT = datetime(2026, 12, 1, 9, tzinfo=UTC)
@@ -22,8 +22,8 @@ FIRST, SECOND, LESSONS = "entries[0].open.rationale", "entries[1].open.rationale
 @pytest.fixture
 def record() -> Document:
     acts = (
-        Act("Commented", "u/1", OPENED, "ana", {"rationale": "one", "role": "legal"}),
-        Act("Reviewed", "u/2", OPENED, "ben", {"rationale": "two", "lessons": "three"}),
+        LedgerEntry("Commented", "u/1", OPENED, "ana", {"rationale": "one", "role": "legal"}),
+        LedgerEntry("Reviewed", "u/2", OPENED, "ben", {"rationale": "two", "lessons": "three"}),
     )
     found = record_object(NAMESPACE, NAMESPACE_UID, ESCALATION, acts, None)
     found["metadata"]["resourceVersion"] = "7"

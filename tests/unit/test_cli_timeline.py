@@ -19,8 +19,8 @@ from riskladder.api.chain import ChainKey
 from riskladder.cli import timeline as command
 from riskladder.cli.main import app
 from riskladder.cli.source import Export
-from riskladder.cli.story import Story, clock, span, tell
-from riskladder.cluster.ledger import Act
+from riskladder.cli.story import Story, clock, span, story_of
+from riskladder.cluster.ledger import LedgerEntry
 from tests.trails import ESCALATION, NAMESPACE, OPENED, STORY, UID, Document, chain, escalation, listed
 
 KEY = ChainKey(NAMESPACE, ESCALATION)
@@ -37,7 +37,7 @@ def write(file: Path, *objects: Document) -> Path:
 
 
 def story(records: list[Document], *escalations: Document) -> Story:
-    return tell(Export(records, list(escalations), None), KEY)
+    return story_of(Export(records, list(escalations), None), KEY)
 
 
 def shown(told: Story, width: int) -> str:
@@ -92,7 +92,9 @@ def test_contained_state_from_the_records(length: int, contained: str) -> None:
 
 
 def test_end_of_an_escalation() -> None:
-    closing = Act("Cleared", "closed", OPENED + timedelta(days=3, hours=4), "riskladder", {"message": "at baseline"})
+    closing = LedgerEntry(
+        "Cleared", "closed", OPENED + timedelta(days=3, hours=4), "riskladder", {"message": "at baseline"}
+    )
     told = story(chain([*STORY, closing]))
     assert told.closed == "2026-11-27T10:00:03.120417Z, Cleared"
     assert "Closed     2026-11-27T10:00:03.120417Z, Cleared" in shown(told, 80)
@@ -152,14 +154,16 @@ def test_order_is_that_of_the_chain_not_of_the_file() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_lines_fit_the_terminal(width: int) -> None:
-    long = Act("Commented", "c", OPENED, "system:serviceaccount:" + "n" * 80, {"message": "word " * 60, "x": "y" * 300})
+    long = LedgerEntry(
+        "Commented", "c", OPENED, "system:serviceaccount:" + "n" * 80, {"message": "word " * 60, "x": "y" * 300}
+    )
     text = shown(story(chain([*STORY, long])), width)
     assert max(map(len, text.splitlines())) <= width
     assert "y" * 40 in text
 
 
 def test_user_text_is_text(tmp_path: Path) -> None:
-    record = Act("Commented", "c", OPENED, HOSTILE, {"message": HOSTILE, HOSTILE: HOSTILE})
+    record = LedgerEntry("Commented", "c", OPENED, HOSTILE, {"message": HOSTILE, HOSTILE: HOSTILE})
     file = write(tmp_path / "trail.yaml", *chain([record]))
     text = run(ESCALATION, file).stdout
     assert "\x1b" not in text
@@ -174,7 +178,7 @@ def test_user_text_is_text(tmp_path: Path) -> None:
 
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=3), st.text(min_size=1))
 def test_any_text_gives_one_markdown_row_of_six_cells(detail: dict[str, str], actor: str) -> None:
-    *_, row = command.as_markdown(story(chain([Act("Commented", "c", OPENED, actor, detail)])))
+    *_, row = command.as_markdown(story(chain([LedgerEntry("Commented", "c", OPENED, actor, detail)])))
     assert len(row.splitlines()) == 1
     assert row.replace("\\\\", "").replace("\\|", "").count("|") == 7
 
@@ -234,7 +238,9 @@ def test_clock_does_not_round_up() -> None:
 
 
 def test_deleted_escalation_holds_nothing_any_more(tmp_path: Path) -> None:
-    deleted = Act("EscalationDeleted", "uid/deleted", OPENED, "riskladder", {"message": "deleted while it was open"})
+    deleted = LedgerEntry(
+        "EscalationDeleted", "uid/deleted", OPENED, "riskladder", {"message": "deleted while it was open"}
+    )
     text = run(ESCALATION, write(tmp_path / "trail.yaml", *chain((*STORY, deleted)))).stdout
     assert "no longer held: the Escalation was deleted" in text
 
@@ -244,11 +250,11 @@ def test_deleted_escalation_holds_nothing_any_more(tmp_path: Path) -> None:
 HEAD = "credit-scorer is in tier high: demographic_parity_difference is 0.24"
 
 
-def later(event: str, key: str, minutes: float, actor: str = "riskladder", **detail: str) -> Act:
-    return Act(event, f"{UID}/{key}", OPENED + timedelta(minutes=minutes), actor, detail)
+def later(event: str, key: str, minutes: float, actor: str = "riskladder", **detail: str) -> LedgerEntry:
+    return LedgerEntry(event, f"{UID}/{key}", OPENED + timedelta(minutes=minutes), actor, detail)
 
 
-def told_to(role: str, event: str = "Notified", attempts: str = "1", about: str = "") -> Act:
+def told_to(role: str, event: str = "Notified", attempts: str = "1", about: str = "") -> LedgerEntry:
     detail = {
         "notification": f"1/{role}/told/pager",
         "about": about or event,
@@ -260,7 +266,7 @@ def told_to(role: str, event: str = "Notified", attempts: str = "1", about: str 
     return later(event, f"told/1/{role}/told/pager", 1, **detail)
 
 
-def decided(event: str, actor: str, role: str, action: str, minutes: float = 20, **more: str) -> Act:
+def decided(event: str, actor: str, role: str, action: str, minutes: float = 20, **more: str) -> LedgerEntry:
     refused = f" refused: {more.pop('because')}" if "because" in more else ""
     detail = {
         "decision": f"d-{actor}-{action.lower()}",
@@ -402,7 +408,7 @@ def test_decision_that_waited_for_the_operator_says_when_it_was_made() -> None:
 # --- Drills -----------------------------------------------------------------------------------------------------------
 
 DRILL = (
-    Act("DrillStarted", f"{UID}/opened", OPENED, "riskladder", dict(STORY[0].detail)),
+    LedgerEntry("DrillStarted", f"{UID}/opened", OPENED, "riskladder", dict(STORY[0].detail)),
     later(
         "Rehearsed",
         "rehearsed/1",
@@ -411,7 +417,7 @@ DRILL = (
         message="ScaleToZero as a dry run: permitted and admitted; nothing was changed",
     ),
     decided("Acknowledged", "ann", "legal", "Acknowledge", 5),
-    Act(
+    LedgerEntry(
         "DrillCompleted",
         f"{UID}/drill",
         OPENED + timedelta(minutes=13),
@@ -465,7 +471,7 @@ def test_drill_under_way_has_no_result() -> None:
 
 @pytest.mark.parametrize("answer", ["answered after x s", "answered after 9999999999999 s", "", "answered after  s"])
 def test_answers_of_a_drill_that_nobody_wrote_are_shown_as_they_are(answer: str) -> None:
-    odd = Act("DrillExpired", "drill", OPENED, "riskladder", {"role.legal": answer, "containment": "none"})
+    odd = LedgerEntry("DrillExpired", "drill", OPENED, "riskladder", {"role.legal": answer, "containment": "none"})
     told = story(chain([odd]))
     assert told.result is not None
     assert told.result.answers == (("legal", answer),)

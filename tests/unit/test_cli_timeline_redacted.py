@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from riskladder.cluster.ledger import Act
+from riskladder.cluster.ledger import LedgerEntry
 from tests.trails import ESCALATION, OPENED, STORY, UID, chain, escalation
 from tests.unit.test_cli_timeline import HOSTILE, run, write
 
 
 def test_what_was_redacted_says_so_and_the_rest_is_told(tmp_path: Path) -> None:
-    vote = Act(
+    vote = LedgerEntry(
         "Commented",
         f"{UID}/decision/d1",
         OPENED,
@@ -36,7 +36,7 @@ def test_what_was_redacted_says_so_and_the_rest_is_told(tmp_path: Path) -> None:
 
 
 def test_hostile_redaction_is_text_and_one_that_is_missing_is_said(tmp_path: Path) -> None:
-    vote = Act("Commented", "k", OPENED, "ana", {"rationale": "r", "lessons": "l", "message": "m"})
+    vote = LedgerEntry("Commented", "k", OPENED, "ana", {"rationale": "r", "lessons": "l", "message": "m"})
     records = chain([vote])
     spec = records[0]["spec"]
     spec["entries"][0]["open"] = {}
@@ -61,7 +61,7 @@ def test_opening_tells_thresholds_samples_and_the_model(tmp_path: Path) -> None:
         "owners": "olga, otto",
         "modelCard": "https://models.example/credit",
     }
-    first = Act(STORY[0].event, STORY[0].key, OPENED, "riskladder", {**STORY[0].detail, **more})
+    first = LedgerEntry(STORY[0].event, STORY[0].key, OPENED, "riskladder", {**STORY[0].detail, **more})
     text = " ".join(run(ESCALATION, write(tmp_path / "x", *chain([first]))).stdout.split())
     assert (
         "readings demographic_parity_difference 0.240878 (above 0.2, 5000 samples, over 24h, s3://reports/1)," in text
@@ -71,6 +71,8 @@ def test_opening_tells_thresholds_samples_and_the_model(tmp_path: Path) -> None:
 
 def test_decision_tells_how_its_author_was_authenticated(tmp_path: Path) -> None:
     detail = {"decision": "d1", "rationale": "r", "groups": "legal, staff", "credential": "JTI=0b1c", "message": "m"}
-    text = run(ESCALATION, write(tmp_path / "x", *chain([Act("Acknowledged", "k", OPENED, "ana", detail)]))).stdout
+    text = run(
+        ESCALATION, write(tmp_path / "x", *chain([LedgerEntry("Acknowledged", "k", OPENED, "ana", detail)]))
+    ).stdout
     assert "authenticated groups legal, staff, credential JTI=0b1c" in " ".join(text.split())
     assert "detail" not in text

@@ -16,7 +16,7 @@ from riskladder.api.chain import ChainResult, Head, record_hash
 from riskladder.api.chain import verify_chains as verify
 from riskladder.api.commitments import commitment, field_path, open_fields, redacted_fields, sealed
 from riskladder.api.record import OPEN_NAMES, REDACTED, acts_of
-from riskladder.cluster.ledger import Act, record_object
+from riskladder.cluster.ledger import LedgerEntry, record_object
 from tests.trails import ESCALATION, NAMESPACE, NAMESPACE_UID, Document, chain
 
 AT = datetime(2026, 11, 24, 6, tzinfo=UTC)
@@ -25,11 +25,11 @@ SALT = "00112233445566778899aabbccddeeff"
 texts = st.text(max_size=12)
 personal = st.dictionaries(st.sampled_from(sorted(OPEN_NAMES)), texts, min_size=1, max_size=4)
 plain = st.dictionaries(st.sampled_from(["tier", "role", "replicas"]), texts, max_size=3)
-acts = st.builds(lambda key, p, d: Act("Commented", key, AT, "ana", {**d, **p}), texts, personal, plain)
+acts = st.builds(lambda key, p, d: LedgerEntry("Commented", key, AT, "ana", {**d, **p}), texts, personal, plain)
 passes = st.lists(st.lists(acts, min_size=1, max_size=3), min_size=1, max_size=3)
 
 
-def records_of(said: list[list[Act]]) -> list[Document]:
+def records_of(said: list[list[LedgerEntry]]) -> list[Document]:
     from riskladder.api.escalation import LedgerHead
 
     objects: list[Document] = []
@@ -82,7 +82,7 @@ def test_same_value_is_committed_to_differently_each_time(value: str) -> None:
 
 
 @given(passes)
-def test_personal_text_is_not_in_what_is_hashed_and_is_read_as_before(said: list[list[Act]]) -> None:
+def test_personal_text_is_not_in_what_is_hashed_and_is_read_as_before(said: list[list[LedgerEntry]]) -> None:
     records = records_of(said)
     assert check(records).intact
     for record, pass_ in zip(records, said, strict=True):
@@ -93,7 +93,7 @@ def test_personal_text_is_not_in_what_is_hashed_and_is_read_as_before(said: list
 
 
 @given(passes, st.data())
-def test_any_change_of_an_open_value_is_found(said: list[list[Act]], data: st.DataObject) -> None:
+def test_any_change_of_an_open_value_is_found(said: list[list[LedgerEntry]], data: st.DataObject) -> None:
     records = records_of(said)
     index = data.draw(st.integers(0, len(records) - 1))
     entry = data.draw(st.sampled_from(records[index]["spec"]["entries"]))
@@ -117,7 +117,7 @@ def test_any_change_of_an_open_value_is_found(said: list[list[Act]], data: st.Da
 
 
 @given(passes, st.data())
-def test_any_change_of_a_commitment_is_found(said: list[list[Act]], data: st.DataObject) -> None:
+def test_any_change_of_a_commitment_is_found(said: list[list[LedgerEntry]], data: st.DataObject) -> None:
     records = records_of(said)
     index = data.draw(st.integers(0, len(records) - 1))
     entry = data.draw(st.sampled_from(records[index]["spec"]["entries"]))
@@ -130,7 +130,7 @@ def test_any_change_of_a_commitment_is_found(said: list[list[Act]], data: st.Dat
 
 
 @given(passes, st.data())
-def test_any_part_may_be_redacted_and_all_still_verifies(said: list[list[Act]], data: st.DataObject) -> None:
+def test_any_part_may_be_redacted_and_all_still_verifies(said: list[list[LedgerEntry]], data: st.DataObject) -> None:
     records = records_of(said)
     before = check(records)
     gone = 0
@@ -144,7 +144,7 @@ def test_any_part_may_be_redacted_and_all_still_verifies(said: list[list[Act]], 
 
 
 @given(passes, st.data())
-def test_what_was_redacted_is_read_as_redacted(said: list[list[Act]], data: st.DataObject) -> None:
+def test_what_was_redacted_is_read_as_redacted(said: list[list[LedgerEntry]], data: st.DataObject) -> None:
     [record, *_] = records_of(said)
     path = data.draw(st.sampled_from(sorted(open_fields(record["spec"]))))
     redact(record, path)

@@ -29,7 +29,7 @@ from riskladder.api.kinds import KINDS
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.validation import validate
 from riskladder.cli.main import app
-from riskladder.cluster.ledger import Act, record_object
+from riskladder.cluster.ledger import LedgerEntry, record_object
 from riskladder.controller.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -268,7 +268,9 @@ def chain(length: int) -> list[dict[str, Any]]:
     head, objects = None, []
     for number in range(length):
         detail = {"message": f'é\u2028\t"{number}\\', "reading.x": "0.1"}
-        entry = Act("EscalationOpened", f"uid/{number}", datetime(2026, 11, 24, tzinfo=UTC), "riskladder", detail)
+        entry = LedgerEntry(
+            "EscalationOpened", f"uid/{number}", datetime(2026, 11, 24, tzinfo=UTC), "riskladder", detail
+        )
         objects.append(record_object("models", "uid-of-models", "scorer-1", [entry], head))
         head = LedgerHead(sequence=objects[-1]["spec"]["sequence"], hash=objects[-1]["spec"]["hash"])
     return objects

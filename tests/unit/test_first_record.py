@@ -16,7 +16,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.record import MAX_DETAIL, MAX_OPEN_VALUE, OPEN_NAMES, EscalationRecordSpec
 from riskladder.api.signal import MAX_READINGS, ModelRiskSignalSpec, Reading
 from riskladder.api.tiers import Tier, Trigger
-from riskladder.cluster.ledger import Act, record_object
+from riskladder.cluster.ledger import LedgerEntry, record_object
 from riskladder.policy.signals.particulars import reading_particulars
 from tests.refusals.largest import largest_ladder
 from tests.unit.builders import NOW, Document, Scene, at, ladder, recorded, signal, signal_document, workload
@@ -105,7 +105,7 @@ def test_largest_opening_fits_a_record() -> None:
     tier = Tier(name="high", triggers=tuple(Trigger(indicator=name, above=0.2) for name in names))
     readings = reading_particulars(every, tier)
     assert len(readings) == 5 * MAX_READINGS
-    act = Act("EscalationOpened", "k", NOW, "riskladder", {**rest, **readings, "message": "m"})
+    act = LedgerEntry("EscalationOpened", "k", NOW, "riskladder", {**rest, **readings, "message": "m"})
     spec = record_object("models", "uid", "scorer-1", [act], None)["spec"]
     assert len(EscalationRecordSpec.model_validate(spec).entries[0].detail) <= MAX_DETAIL - 10
 

@@ -15,7 +15,7 @@ from riskladder.api.foreign import DETAIL_LIMIT, DETAILS_LIMIT, clip, clipped_de
 from riskladder.api.intent import Evidence, Image, Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.validation import validate
-from riskladder.policy.plan import Opening
+from riskladder.policy.plan import NewEscalation
 from riskladder.workloads.model import Image as Running
 from riskladder.workloads.network import NetworkPath, Outlet
 from riskladder.workloads.runtimes import deployment
@@ -27,7 +27,7 @@ from .builders import LABELS, NAMESPACE, Scene, contain_by, ladder, replicaset_o
 FOREIGN = st.text(max_size=60).flatmap(lambda text: st.integers(0, 60).map(lambda times: text * times))
 
 
-def opened(scene: Scene) -> Opening:
+def opened(scene: Scene) -> NewEscalation:
     """Contain, and return the Escalation that is saved of it."""
     plan = scene.plan()
     assert plan.stop is not None, "it is not contained"

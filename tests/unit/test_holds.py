@@ -14,7 +14,7 @@ from riskladder.api.intent import SavedField
 from riskladder.api.labels import ANNOTATION_CONTAINMENT, LABEL_CONTAINED_BY, LABEL_LOCK
 from riskladder.policy.containment.holds import adopted, reverted, upkeep
 from riskladder.policy.decide import decide
-from riskladder.policy.plan import Opening
+from riskladder.policy.plan import NewEscalation
 from riskladder.workloads.holding import ANCIENT, held_by, hold_patch, read_carried, release_patch
 from tests.unit.builders import Document, Scene, at, contain_by, contained, ladder, scaled_by, signal, workload
 
@@ -128,7 +128,7 @@ def test_what_is_raised_before_its_escalation_is_there_is_contained_again_first(
     plan = scene.plan()
     assert plan.stop is not None
     assert (plan.opening, plan.stop.again, plan.stop.reverted_by) == (None, True, "keda")
-    assert isinstance(adopted(scene.snapshot()), Opening), "and its Escalation waits no longer for that"
+    assert isinstance(adopted(scene.snapshot()), NewEscalation), "and its Escalation waits no longer for that"
     assert decide(scene.snapshot(), scene.now, urgent=False).opening is not None
     scene.carry_out(plan)
     assert reverted(scene.snapshot()) is None
@@ -153,7 +153,7 @@ def test_escalation_of_a_target_that_was_created_again_in_the_gap_is_opened_all_
     scene.target = workload(uid="another-uid")
     snapshot = replace(scene.snapshot(), pending=act.hold, pending_policy=act.policy)
     opening = adopted(snapshot)
-    assert isinstance(opening, Opening)
+    assert isinstance(opening, NewEscalation)
     assert opening.spec.target.uid == UID
 
 
@@ -164,10 +164,10 @@ def test_ladder_that_is_gone_opens_nothing_and_one_of_its_name_does() -> None:
     assert adopted(scene.snapshot()) is None
     scene.ladders = [ladder(contain_by("ScaleToZero"), generation=7)]
     found = adopted(scene.snapshot())
-    assert isinstance(found, Opening)
+    assert isinstance(found, NewEscalation)
     scene.ladders = known
     same = adopted(scene.snapshot())
-    assert isinstance(same, Opening)
+    assert isinstance(same, NewEscalation)
     assert same.spec.ladder.generation == 1
 
 

@@ -32,13 +32,13 @@ from riskladder.workloads.safe_states.fallback import read_service
 from riskladder.workloads.safe_states.isolate import (
     allowing,
     choose,
-    give_back,
     isolate,
     pod_selector,
     prove,
     read_policy,
+    restore,
 )
-from riskladder.workloads.safe_states.network_path import Left, ObjectWrite, Unsupported, Way
+from riskladder.workloads.safe_states.network_path import Conflict, ObjectWrite, Planned, Unsupported
 from tests.unit.builders import Document, Scene, at, carrying, contain_by, ladder, scaled_by, signal, workload
 
 CONTAINED = ConditionType.CONTAINED
@@ -76,7 +76,7 @@ def test_policies_add_up(other: Document, found: str) -> None:
     target = scorer(policy("other", ours=False, **other))
     assert allowing(target, target.network_path, "riskladder-drill") == found
     chosen = choose(target, "drill")
-    assert isinstance(chosen, Impossible if found else Way)
+    assert isinstance(chosen, Impossible if found else Planned)
 
 
 def test_what_cannot_be_isolated() -> None:
@@ -96,7 +96,7 @@ def test_pods_are_told_by_the_selector_or_by_their_labels() -> None:
 
 def test_policy_is_made_put_right_and_deleted() -> None:
     found = choose(scorer(), "drill")
-    assert isinstance(found, Way)
+    assert isinstance(found, Planned)
     act = Scene([signal(bias=0.3)]).plan().stop
     assert act is not None
     assert act.hold is not None
@@ -122,15 +122,15 @@ def test_policy_is_made_put_right_and_deleted() -> None:
         after = jsonpatch.apply_patch(changed, json.loads(json.dumps(right.body)))
         assert after["spec"] == policy()["spec"]
         assert held_by(read_carried(after["metadata"]), "riskladder-drill-uid") is not None
-        assert isinstance(give_back(scorer(changed), found.target_ref), Left)
-    back = give_back(scorer(policy()), found.target_ref)
+        assert isinstance(restore(scorer(changed), found.target_ref), Conflict)
+    back = restore(scorer(policy()), found.target_ref)
     assert back == ObjectWrite(
         NETWORKPOLICIES,
         "riskladder-drill",
         "delete",
         {"preconditions": {"uid": "riskladder-drill-uid", "resourceVersion": "3"}},
     )
-    assert give_back(scorer(), found.target_ref) is None
+    assert restore(scorer(), found.target_ref) is None
 
 
 # --- From the breach to the Resume ------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def patched(outlet: Outlet, patch: Any) -> Outlet:
     return read_service(after) if outlet.kind == SERVICES.kind else read_policy(after)
 
 
-class Street(Scene):
+class NetworkScenario(Scene):
     """A scene with objects around the model; writes on them are carried out."""
 
     def carry_out(self, plan: Plan) -> None:
@@ -224,7 +224,7 @@ SERVICE = {
 }
 
 
-def street(action: str, bias: float = 0.3, **more: Any) -> Street:
+def street(action: str, bias: float = 0.3, **more: Any) -> NetworkScenario:
     fallback = {"fallback": {"service": "scorer", "selector": RULES}} if action == "Fallback" else {}
     target = workload(selector=SELECTOR, network_path=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
 
@@ -234,7 +234,7 @@ def street(action: str, bias: float = 0.3, **more: Any) -> Street:
         severe |= {"decide": spec["tiers"][1]["decide"], "containment": {"action": "ScaleToZero"}}
         spec["tiers"].append(severe)
 
-    scene = Street([signal(bias=bias)], target=target, ladders=[ladder(edit)])
+    scene = NetworkScenario([signal(bias=bias)], target=target, ladders=[ladder(edit)])
     scene.run()
     scene.ready()
     return scene
@@ -292,7 +292,7 @@ def test_stop_over_a_fallback_gives_back_both() -> None:
     assert resume.applied_at is not None
 
 
-def scaled_around(scene: Street, replicas: int) -> None:
+def scaled_around(scene: NetworkScenario, replicas: int) -> None:
     assert scene.target is not None
     kept = scene.target
     scaled_by(scene, replicas)
@@ -300,7 +300,7 @@ def scaled_around(scene: Street, replicas: int) -> None:
     scene.ready()
 
 
-def stopped() -> Street:
+def stopped() -> NetworkScenario:
     """A Fallback, and then a ScaleToZero for a worse reading."""
     scene = street("Fallback")
     scene.signals = [signal(bias=0.6, at=at(1))]
@@ -361,7 +361,9 @@ def test_changed_while_it_waits_to_be_restored_it_is_left_and_on_record() -> Non
 def test_service_changed_between_evidence_and_act_is_saved_anew() -> None:
     target = workload(selector=SELECTOR, network_path=around(SERVICE))
     fallback = {"service": "scorer", "selector": RULES}
-    scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Fallback", fallback=fallback))])
+    scene = NetworkScenario(
+        [signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Fallback", fallback=fallback))]
+    )
     scene.intend()
     scene.change(read_service({**SERVICE, "spec": {"selector": {"app": "scorer", "track": "stable"}}}))
     assert scene.target is not None
@@ -411,7 +413,9 @@ def test_if_impossible_isolate() -> None:
     scene = street("Rollback", ifImpossible="Isolate")
     assert scene.reason(CONTAINED)[1] == Reason.ROLLED_BACK
     target = workload(1, history=(1,), selector=SELECTOR, network_path=around(SERVICE))
-    scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Rollback", ifImpossible="Isolate"))])
+    scene = NetworkScenario(
+        [signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Rollback", ifImpossible="Isolate"))]
+    )
     scene.run()
     assert scene.reason(CONTAINED) == ("True", Reason.ISOLATED)
     assert scene.escalation.intents[0].reason == Reason.ROLLBACK_IMPOSSIBLE
@@ -449,7 +453,7 @@ def test_a_runtime_that_settles_a_stop_settles_nothing_here() -> None:
 def test_resumed_before_the_first_trail_it_is_given_back_all_the_same(action: str) -> None:
     target = workload(selector=SELECTOR, network_path=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
     fallback = {"fallback": {"service": "scorer", "selector": RULES}} if action == "Fallback" else {}
-    scene = Street([signal(bias=0.3)], target=target, ladders=[ladder(contain_by(action, **fallback))])
+    scene = NetworkScenario([signal(bias=0.3)], target=target, ladders=[ladder(contain_by(action, **fallback))])
     scene.carry_out(scene.acted())
     scene.ready()
     scene.now = at(1)
@@ -471,7 +475,7 @@ def test_in_steps_the_diversion_is_lifted_with_the_first() -> None:
     resume = {"quorum": [{"role": "legal"}], "steps": ["34%", "100%"]}
     tiers[-1] = Tier.model_validate({**tiers[-1].to_api(), "resume": resume})
     fresh = replace(before, spec=before.spec.model_copy(update={"tiers": tuple(tiers)}))
-    scene = Street([signal(bias=0.3)], target=scene.target, ladders=[fresh])
+    scene = NetworkScenario([signal(bias=0.3)], target=scene.target, ladders=[fresh])
     scene.change(read_service(SERVICE))
     scene.run()
     scene.now = at(1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from riskladder.api.validation import validate
 from tests.unit.builders import Document, ladder
-from tests.unit.people_story import PEOPLE, Step, Story, play
+from tests.unit.people_story import PEOPLE, DecisionScenario, Step, play
 
 ROLES = ("risk", "legal", "science", "board")
 CHANNELS = ("page", "chat", "hook")
@@ -164,8 +164,8 @@ STORIES = st.lists(STEPS, min_size=4, max_size=14)
 START: Step = ("read", True, {"value": 0.15})
 
 
-def story(document: Document, *, slow: bool = False) -> Story:
-    return Story(ladders=[ladder(lambda spec: (spec.clear(), spec.update(document)))], slow=slow)
+def story(document: Document, *, slow: bool = False) -> DecisionScenario:
+    return DecisionScenario(ladders=[ladder(lambda spec: (spec.clear(), spec.update(document)))], slow=slow)
 
 
 @settings(max_examples=max(settings().max_examples // 5, 4))

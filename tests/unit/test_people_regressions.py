@@ -11,7 +11,7 @@ import yaml
 from riskladder.api.labels import LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from tests.unit.builders import Document, at, edited, ladder
-from tests.unit.people_story import Story
+from tests.unit.people_story import DecisionScenario
 
 LADDER = yaml.safe_load("""
 charter: {owner: risk}
@@ -39,16 +39,16 @@ tiers:
 LOW, HIGH = 0.15, 0.3
 
 
-def story(value: float, edit: Any = None) -> Story:
+def story(value: float, edit: Any = None) -> DecisionScenario:
     """An escalation that has just been opened; every step is checked as in the random stories."""
     document: Document = edited(LADDER, edit)
-    found = Story(ladders=[ladder(lambda spec: (spec.clear(), spec.update(document)))])
+    found = DecisionScenario(ladders=[ladder(lambda spec: (spec.clear(), spec.update(document)))])
     found.read(value)
     found.run()
     return found
 
 
-def later(found: Story, minutes: float) -> None:
+def later(found: DecisionScenario, minutes: float) -> None:
     found.now = at(minutes)
     found.run()
 
@@ -204,7 +204,7 @@ def test_tier_label_that_was_written_before_a_crash_decides_nothing() -> None:
 
 
 def test_label_of_a_first_trail_stays_the_tier_it_was_opened_at_until_that_is_stored() -> None:
-    found = Story(ladders=[ladder(lambda spec: (spec.clear(), spec.update(edited(LADDER, _escalates))))])
+    found = DecisionScenario(ladders=[ladder(lambda spec: (spec.clear(), spec.update(edited(LADDER, _escalates))))])
     found.read(LOW)
     plan = found.plan()
     assert plan.opening is not None

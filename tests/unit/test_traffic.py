@@ -20,8 +20,8 @@ from riskladder.workloads.model import Workload
 from riskladder.workloads.network import HTTPROUTES, SERVICES, NetworkPath, selects
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.results import Impossible
-from riskladder.workloads.safe_states.fallback import choose, divert, give_back, prove, read_route, read_service
-from riskladder.workloads.safe_states.network_path import Left, ObjectWrite, Unsupported, Way
+from riskladder.workloads.safe_states.fallback import choose, divert, prove, read_route, read_service, restore
+from riskladder.workloads.safe_states.network_path import Conflict, ObjectWrite, Planned, Unsupported
 from tests.unit.builders import KEY, Document, Scene, contain_by, deployment_object, ladder, signal, workload
 
 CREATED = "2026-11-24T06:00:00Z"
@@ -71,9 +71,9 @@ def applied(obj: Document, write: object) -> Document:
     return found
 
 
-def way(obj: Document, to: Fallback = TO_PODS, **more: Any) -> Way:
+def way(obj: Document, to: Fallback = TO_PODS, **more: Any) -> Planned:
     found = choose(scorer(obj, **more), to)
-    assert isinstance(found, Way), found
+    assert isinstance(found, Planned), found
     return found
 
 
@@ -192,13 +192,13 @@ def test_service_comes_back_and_nothing_else_is_changed(selector: Document, more
     before = service(selector, **more)
     model = replace(scorer(before), template_labels=selector, pods=())
     found = choose(model, TO_PODS)
-    assert isinstance(found, Way)
+    assert isinstance(found, Planned)
     during = applied(before, divert(model, found.target_ref))
     assert during == {**before, "spec": {**before["spec"], "selector": RULES}}
     during["spec"].update({key: value for key, value in later.items() if key != "selector"})
-    after = applied(during, give_back(scorer(during), found.saved))
+    after = applied(during, restore(scorer(during), found.saved))
     assert after == {**during, "spec": {**during["spec"], "selector": selector}}
-    assert give_back(scorer(after), found.saved) is None, "once is enough"
+    assert restore(scorer(after), found.saved) is None, "once is enough"
 
 
 @given(st.lists(rules, min_size=1, max_size=4).filter(lambda found: any(r.get("backendRefs") for r in found)), words)
@@ -215,9 +215,9 @@ def test_route_comes_back_and_nothing_else_is_changed(given_rules: list[Document
     for obj in (during, expected):
         obj["spec"]["hostnames"] = [later]
         obj["spec"]["rules"][0]["matches"] = [{"path": {"value": later}}]
-    write = give_back(scorer(during), found.saved)
+    write = restore(scorer(during), found.saved)
     assert (applied(during, write) if write is not None else during) == expected
-    assert give_back(scorer(expected), found.saved) is None, "once is enough"
+    assert restore(scorer(expected), found.saved) is None, "once is enough"
 
 
 @pytest.mark.parametrize(
@@ -239,14 +239,14 @@ def test_route_comes_back_and_nothing_else_is_changed(given_rules: list[Document
     ],
 )
 def test_what_somebody_changed_meanwhile_is_left(before: Document, during: Document, to: Fallback) -> None:
-    found = give_back(scorer(during), way(before, to).saved)
-    assert isinstance(found, Left)
+    found = restore(scorer(during), way(before, to).saved)
+    assert isinstance(found, Conflict)
     assert "it stays as it is" in found.why
 
 
 def test_service_that_is_gone_is_left() -> None:
     saved = SavedField(path="/spec/selector", object="Service/other", value="{}", replacement="{}")
-    assert isinstance(give_back(scorer(service()), saved), Left)
+    assert isinstance(restore(scorer(service()), saved), Conflict)
 
 
 # --- Selectors and caches ---------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ SECOND = "privacy"
 POLICIES[TWO] = contain_by("Rollback")
 
 
-class World:
+class SimulatedCluster:
     """One target, its ladder, its signals, a controller that rolls out, and two operators."""
 
     def __init__(self, policy: str) -> None:
@@ -405,12 +405,12 @@ def condition(obj: Document, kind: str) -> str:
     return f"{found[0]['status']} {found[0]['reason']}" if found else ""
 
 
-def simulate(policy: str, steps: Sequence[Step], *, breached: bool, stands: bool = False) -> World:
+def simulate(policy: str, steps: Sequence[Step], *, breached: bool, stands: bool = False) -> SimulatedCluster:
     """Let it happen, let all faults end, and check.
 
     Args:
         policy: Name of one of POLICIES.
-        steps: What happens: names of methods of World, with their arguments.
+        steps: What happens: names of methods of SimulatedCluster, with their arguments.
         breached: Whether a containing breach is reported in the end.
         stands: Whether a containing breach stands anyway.
     """
@@ -426,7 +426,7 @@ def simulate(policy: str, steps: Sequence[Step], *, breached: bool, stands: bool
         mock.patch.object(people, "asyncio", SimpleNamespace(gather=_one_after_the_other)),
         capture_logs(),
     ):
-        world = World(policy)
+        world = SimulatedCluster(policy)
         for name, *arguments in steps:
             more = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
             getattr(world, name)(*arguments, **more)

@@ -129,7 +129,7 @@ class Story:
     steps: tuple[Step, ...]
 
 
-def tell(export: Export, key: ChainKey) -> Story:
+def story_of(export: Export, key: ChainKey) -> Story:
     """The story of one escalation; what its object says is used where there is one, else the records alone.
 
     Raises:
@@ -149,7 +149,9 @@ def tell(export: Export, key: ChainKey) -> Story:
     if opened is None:
         opened = min((at for _, s in specs if (at := _time(s.get("at")))), default=None)
     intended = {
-        _act(_detail(s)): _detail(s)["intendedAt"] for _, s in specs if {"intent", "intendedAt"} <= set(_detail(s))
+        _intent_key(_detail(s)): _detail(s)["intendedAt"]
+        for _, s in specs
+        if {"intent", "intendedAt"} <= set(_detail(s))
     }
     steps: list[Step] = []
     for sequence, spec in specs:
@@ -179,7 +181,7 @@ def _step(
     sequence: int,
     spec: Mapping[str, Any],
     opened: datetime | None,
-    intended: Mapping[_Act, str],
+    intended: Mapping[_IntentKey, str],
     before: Sequence[Step],
     verified: bool,
 ) -> Step:
@@ -220,7 +222,11 @@ def _told(detail: Mapping[str, str]) -> str:
 
 
 def _particulars(
-    event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[_Act, str], before: Sequence[Step]
+    event: str,
+    at: datetime | None,
+    detail: Mapping[str, str],
+    intended: Mapping[_IntentKey, str],
+    before: Sequence[Step],
 ) -> Iterable[Particular]:
     """What is worth a line: readings, evidence, the times of a containment; then whatever else the record holds."""
     told = {MESSAGE, KEY, *_IDENTITIES}
@@ -321,10 +327,10 @@ def _notification(event: str, detail: Mapping[str, str]) -> Iterable[Particular]
 
 def _votes(event: str, detail: Mapping[str, str], before: Sequence[Step]) -> str:
     """The counted votes that a joint decision is made of: those of the same rung."""
-    wanted, episode = _VOTES_FOR[event], _act(detail)[0]
+    wanted, episode = _VOTES_FOR[event], _intent_key(detail)[0]
     found: list[str] = []
     for step in reversed(before):
-        if "rung" in step.detail or step.event == event or _act(step.detail)[0] != episode:
+        if "rung" in step.detail or step.event == event or _intent_key(step.detail)[0] != episode:
             break
         vote = (step.detail.get("action", ""), step.detail.get("resolution", ""))
         if step.event == Reason.COUNTED and vote == wanted:
@@ -348,9 +354,9 @@ def _evidence(detail: Mapping[str, str]) -> str:
     return ", ".join(parts)
 
 
-def _times(event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[_Act, str]) -> str:
+def _times(event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[_IntentKey, str]) -> str:
     """The steps of a containment, each with the time it took after the one before."""
-    start = _time(detail.get("intendedAt") or intended.get(_act(detail)))
+    start = _time(detail.get("intendedAt") or intended.get(_intent_key(detail)))
     known = {name: _time(detail.get(name)) for name in _STEPS}
     if event == Reason.CONTAINMENT_APPLIED:
         known["appliedAt"] = known["appliedAt"] or at
@@ -465,11 +471,11 @@ def _detail(spec: Mapping[str, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in _mapping(spec.get("detail")).items()}
 
 
-_Act = tuple[str, str]
+_IntentKey = tuple[str, str]
 """uid of an escalation, which tells the episodes of one chain apart, and intent."""
 
 
-def _act(detail: Mapping[str, str]) -> _Act:
+def _intent_key(detail: Mapping[str, str]) -> _IntentKey:
     return detail.get(KEY, "").partition("/")[0], detail.get("intent", "")
 
 

@@ -19,7 +19,7 @@ from riskladder.api.reasons import Reason
 from riskladder.cli import files, source
 from riskladder.cli.options import Kubeconfig, Namespace
 from riskladder.cli.output import console, count, fail, plain, write_json
-from riskladder.cli.story import DrillResult, Step, Story, clock, span, tell
+from riskladder.cli.story import DrillResult, Step, Story, clock, span, story_of
 
 _STYLES: Mapping[str, str] = {
     **dict.fromkeys((Reason.DECISION_REFUSED, Reason.OBJECTED, Reason.NOTIFICATION_FAILED), "bold yellow"),
@@ -74,7 +74,7 @@ def timeline(
     """
     try:
         export = source.from_cluster(kubeconfig, namespace) if file is None else source.from_file(file, namespace)
-        story = tell(export, _find(export, name))
+        story = story_of(export, _find(export, name))
     except (files.Unreadable, source.Unavailable, ValueError, LookupError) as error:
         fail(str(error.args[0]))
     if output is Format.JSON:

@@ -44,7 +44,7 @@ _APPLY = "apply the manifests again (kubectl apply --server-side -k manifests/ov
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class Verification:
     """Whether a decision proves who made it."""
 
     missing: str
@@ -54,7 +54,7 @@ class Proof:
     creationTimestamp is earlier proves nothing: it may have been written while the policy was away."""
 
 
-async def proof(client: Client) -> Proof:
+async def proof(client: Client) -> Verification:
     """Whether the policy riskladder-decisions refuses every decision that is not the caller's, and since when.
 
     What it cannot see is that somebody rewrote the rules themselves so that they still look alike: who may write
@@ -68,9 +68,9 @@ async def proof(client: Client) -> Proof:
         binding = await client.get(BINDINGS, None, POLICY)
     except NotFound as error:
         kind = BINDINGS.kind if error.resource == BINDINGS.title else POLICIES.kind
-        return Proof(f"there is no {kind} {POLICY}: {_APPLY}", None)
+        return Verification(f"there is no {kind} {POLICY}: {_APPLY}", None)
     except Forbidden as error:
-        return Proof(
+        return Verification(
             f"the operator may not {error.verb} {error.resource} {POLICY}, so that it cannot see whether that "
             "policy is in force: bind the ClusterRole riskladder-policies to its account, for the whole cluster",
             None,
@@ -80,7 +80,7 @@ async def proof(client: Client) -> Proof:
     if gap := _gap_in_binding(binding.get("spec") or {}):
         return _faulty(BINDINGS, gap)
     if (policy.get("status") or {}).get("observedGeneration") != policy["metadata"].get("generation"):
-        return Proof(
+        return Verification(
             f"the {POLICIES.kind} {POLICY} was changed a moment ago, and kube-controller-manager has not looked at it "
             "yet: wait, or see whether that is running",
             None,
@@ -88,13 +88,13 @@ async def proof(client: Client) -> Proof:
     if (generation := binding["metadata"].get("generation", 1)) != 1:
         gap = f"was changed after it was created (generation {generation}), and nothing tells until when it was too lax"
         return _faulty(BINDINGS, gap)
-    return Proof("", max(*_times(policy), *_times(binding)) + SETTLING)
+    return Verification("", max(*_times(policy), *_times(binding)) + SETTLING)
 
 
-def _faulty(resource: Resource, gap: str) -> Proof:
+def _faulty(resource: Resource, gap: str) -> Verification:
     """Applying it again would keep what somebody else added, so it has to be deleted first."""
     delete = f"kubectl delete {resource.kind.lower()} {POLICY}"
-    return Proof(f"the {resource.kind} {POLICY} {gap}: delete it ({delete}), and {_APPLY}", None)
+    return Verification(f"the {resource.kind} {POLICY} {gap}: delete it ({delete}), and {_APPLY}", None)
 
 
 def _times(obj: Object) -> list[datetime]:

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class LedgerEntry:
     """One thing that happened, about to be recorded."""
 
     event: str
@@ -50,7 +50,7 @@ class Act:
 
 
 def record_object(
-    namespace: str, namespace_uid: str, escalation: str, acts: Sequence[Act], head: LedgerHead | None
+    namespace: str, namespace_uid: str, escalation: str, acts: Sequence[LedgerEntry], head: LedgerHead | None
 ) -> Object:
     """Return the EscalationRecord that follows the head and says all of this."""
     sequence = (head.sequence if head else 0) + 1
@@ -86,7 +86,12 @@ class Appended:
 
 
 async def append(
-    client: Client, namespace: str, namespace_uid: str, escalation: str, head: LedgerHead | None, acts: Iterable[Act]
+    client: Client,
+    namespace: str,
+    namespace_uid: str,
+    escalation: str,
+    head: LedgerHead | None,
+    acts: Iterable[LedgerEntry],
 ) -> Appended:
     """Record what happened behind the head, each act exactly once, and as many in one record as it takes.
 

@@ -18,7 +18,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import JSON, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Object, Refused
 from riskladder.cluster.resources import Resource
 from riskladder.controller.caches.store import Store
-from riskladder.policy.plan import Effect, Opening, Phase, Stop
+from riskladder.policy.plan import Effect, NewEscalation, Phase, Stop
 from riskladder.policy.snapshot import TargetKey
 from riskladder.workloads.model import Workload
 from riskladder.workloads.results import Impossible, JsonPatch
@@ -68,7 +68,7 @@ class Executor:
 
     # --- Escalations ----------------------------------------------------------------------------------------------
 
-    async def open(self, opening: Opening) -> bool:
+    async def open(self, opening: NewEscalation) -> bool:
         """Create an Escalation; return whether it was this operator that did.
 
         Raises:

@@ -107,7 +107,7 @@ class TrailWriter:
         # The uid: a later escalation of the same name continues the chain.
         left_behind = self._left_behind.get(escalation.uid, frozenset())
         records = [
-            ledger.Act(
+            ledger.LedgerEntry(
                 event=str(entry.event),
                 key=f"{escalation.uid}/{entry.key}",
                 at=entry.at,

@@ -10,7 +10,7 @@ from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import Reason
 from riskladder.policy.containment.companions import switches
 from riskladder.policy.containment.further import noted_first, raise_escalation
-from riskladder.policy.containment.hold import carry_out, settle
+from riskladder.policy.containment.hold import carry_out, follow_up
 from riskladder.policy.containment.holds import (
     adopted,
     is_carried,
@@ -28,7 +28,7 @@ from riskladder.policy.containment.resume import liftings, restoring
 from riskladder.policy.containment.state import NO_WRITE
 from riskladder.policy.containment.writes import with_write
 from riskladder.policy.drills import open_drill, rehearsal
-from riskladder.policy.plan import DecisionUpdate, Effect, EscalationUpdate, Opening, Plan, SignalUpdate, Stop
+from riskladder.policy.plan import DecisionUpdate, Effect, EscalationUpdate, NewEscalation, Plan, SignalUpdate, Stop
 from riskladder.policy.signals.evaluate import rank
 from riskladder.policy.signals.groups import Judgement, judge
 from riskladder.policy.signals.status import update_signal
@@ -85,7 +85,7 @@ def _further(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, n
     return Plan(stop=act) if act is not None else None
 
 
-def _open_with(snapshot: Snapshot, opening: Opening, act: Stop | None) -> Plan:
+def _open_with(snapshot: Snapshot, opening: NewEscalation, act: Stop | None) -> Plan:
     """Return the act alone, with a hold from which the Escalation is opened; the Escalation first where that cannot be.
 
     Of some kinds only the scale is written. And where the write has been refused, people must hear of that, so that the
@@ -136,7 +136,7 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
     for escalation in snapshot.escalations:
         written = write_trail(snapshot, judgement, escalation, now)
         if isinstance(written, datetime):
-            return Plan(effects=_present(settle(snapshot)), wake_at=min([*wakes, written]))
+            return Plan(effects=_present(follow_up(snapshot)), wake_at=min([*wakes, written]))
         if written.wake_at is not None:
             wakes.append(written.wake_at)
         updates.append(written.update)
@@ -179,7 +179,7 @@ def _saying_refusal(snapshot: Snapshot, judgement: Judgement, plan: Plan, now: d
 
 def _effects(snapshot: Snapshot, judgement: Judgement, now: datetime, *, settled: bool) -> tuple[Effect, ...]:
     """Return the further writes in the order of their phases: most of them once nothing is left to be recorded."""
-    found = _present(settle(snapshot))
+    found = _present(follow_up(snapshot))
     if not settled:
         return found
     restored = (*_present(restoring(snapshot, judgement, now)), *liftings(snapshot))

@@ -23,7 +23,7 @@ from riskladder.policy.decisions.apply import close
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
 from riskladder.policy.escalation.notifications import EVENTS
-from riskladder.policy.plan import Effect, Entry, Opening, Stop
+from riskladder.policy.plan import Effect, Entry, NewEscalation, Stop
 from riskladder.policy.signals.groups import Judgement
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot
 
@@ -35,7 +35,7 @@ def drill_name(target_name: str, target_uid: str, signal: Signal) -> str:
     return f"{target_name[: opening.NAME_PREFIX_LIMIT - 6].replace('.', '-').rstrip('-')}-drill-{digest}"
 
 
-def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Opening | None:
+def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> NewEscalation | None:
     """The drill that a drill signal asks for, unless one is under way or it has had its drill."""
     workload = snapshot.target
     if workload is None:
@@ -57,7 +57,7 @@ def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Openi
             intent = choose.intent_of(1, tier.name, choice, now)
         labels = {LABEL_LADDER: group.ladder.name, LABEL_TIER: tier.name, LABEL_DRILL: "true"}
         spec = opening.opening_spec(workload, group, signal, intent, now)
-        return Opening(snapshot.key.namespace, name, labels, spec)
+        return NewEscalation(snapshot.key.namespace, name, labels, spec)
     return None
 
 
@@ -82,7 +82,7 @@ def _rehearsal(snapshot: Snapshot, escalation: Escalation) -> Effect | None:
     return rehearsal_write(workload, stop)
 
 
-def follow(draft: Draft) -> None:
+def advance(draft: Draft) -> None:
     """Take in the rehearsal, and end the drill when it has been answered or has lasted long enough."""
     escalation = draft.escalation
     if not escalation.spec.drill:
@@ -126,14 +126,14 @@ def _rehearsed(draft: Draft) -> None:
 
 def result(draft: Draft) -> dict[str, str]:
     """Who was notified, who answered after how long, and what failed: the particulars of the drill's last record."""
-    told: dict[str, datetime] = {}
+    notified_roles: dict[str, datetime] = {}
     failed: set[str] = set()
     for n in draft.notifications.values():
-        told[n.role] = min(told.get(n.role, n.at), n.at)
+        notified_roles[n.role] = min(notified_roles.get(n.role, n.at), n.at)
         if n.channel != EVENTS and str(n.state) == "Failed":
             failed.add(n.channel)
     found = {}
-    for role, at in sorted(told.items())[:24]:
+    for role, at in sorted(notified_roles.items())[:24]:
         first = min((d.at for d in draft.decisions if d.counted and d.role == role), default=None)
         found[f"role.{role}"] = f"answered after {round((first - at).total_seconds())} s" if first else "never answered"
     containment = next(iter(draft.containments.values()), None)

@@ -33,7 +33,7 @@ class On(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class NewEscalation:
     """A new escalation: created from the hold of what has been contained, or before that where nothing carries one."""
 
     namespace: str
@@ -243,7 +243,7 @@ class Plan:
     """
 
     stop: Stop | None = None
-    opening: Opening | None = None
+    opening: NewEscalation | None = None
     noted: EscalationUpdate | None = None
     """A further intent, in the status before the act where nothing carries a hold."""
     escalations: tuple[EscalationUpdate, ...] = ()

@@ -29,7 +29,7 @@ from riskladder.policy.signals.groups import Group, Judgement
 from riskladder.policy.signals.particulars import reading_particulars
 from riskladder.policy.snapshot import Decision, Escalation, PolicyInForce, Snapshot, TargetKey
 
-SETTLE = timedelta(seconds=1)
+PROOF_GRACE = timedelta(seconds=1)
 """How long the trail of a fresh containment waits for its proof, so that both are written at once."""
 
 
@@ -45,7 +45,7 @@ class Trail:
 
 def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Trail | datetime:
     """What the trail of this escalation lacks now and when to look again; only a time where it should settle first."""
-    settled_at = _settles_at(snapshot, escalation, now)
+    settled_at = _grace_ends(snapshot, escalation, now)
     if settled_at is not None:
         return settled_at
     draft = _begin(snapshot, judgement, escalation, now)
@@ -56,10 +56,10 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
         drills.conclude(draft)
     if not draft.is_closed:
         rungs.pass_time(draft)
-        progress.follow(draft)
+        progress.advance(draft)
         resume.resume(draft)
-        companions.follow(draft)
-        drills.follow(draft)
+        companions.advance(draft)
+        drills.advance(draft)
         _close_what_is_over(draft)
     rungs.say(draft)
     notifications.queue(draft)
@@ -104,7 +104,7 @@ def after_close(
     return Trail(EscalationUpdate(escalation, status, tuple(draft.entries)), judged, None)
 
 
-def _settles_at(snapshot: Snapshot, escalation: Escalation, now: datetime) -> datetime | None:
+def _grace_ends(snapshot: Snapshot, escalation: Escalation, now: datetime) -> datetime | None:
     """When to write the trail of a containment that has just been applied and is not proved yet."""
     intent = max(state.in_force(escalation).values(), key=lambda i: i.id, default=None)
     if intent is None or snapshot.target is None:
@@ -113,7 +113,7 @@ def _settles_at(snapshot: Snapshot, escalation: Escalation, now: datetime) -> da
     recorded = escalation.status.containment(intent.action.axis)
     if stamps is None or stamps.applied_at is None or (recorded is not None and recorded.intent.id == intent.id):
         return None
-    due = stamps.applied_at + SETTLE
+    due = stamps.applied_at + PROOF_GRACE
     if not stamps.applied_at <= now < due or state.prove(snapshot.target, escalation, intent).pods_gone:
         return None
     return due

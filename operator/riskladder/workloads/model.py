@@ -90,8 +90,8 @@ class Workload:
     """Hash of the current template's revision by the word of its controller, where templates alone do not tell."""
     fallback: str = ""
     """Hash of the stable revision, while another one is rolled out step by step."""
-    told: frozenset[str] = frozenset()
-    """What its controller has been notified in the status, by people or by the operator: to abort an update, say."""
+    marks: frozenset[str] = frozenset()
+    """What its controller has been asked for in the status, by people or by the operator, for example to abort an update."""
     replicas_set_by: str = ""
     """Field manager that last wrote the replicas, from managedFields."""
     template_set_by: str = ""
@@ -152,10 +152,10 @@ class Workload:
 
 
 @runtime_checkable
-class Settling(Protocol):
+class HasFollowUp(Protocol):
     """A runtime where a containment takes a second write, after the one that contains, before it can be proved."""
 
-    def settle(self, workload: Workload, wanted: str | None) -> Write | None:
+    def follow_up(self, workload: Workload, wanted: str | None) -> Write | None:
         """What is still to be told to its controller, if anything, and if the time has come.
 
         Args:

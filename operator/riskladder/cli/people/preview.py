@@ -14,7 +14,7 @@ from riskladder.api.tiers import ContainmentWhen, QuorumMember
 from riskladder.cli.people.text import deadline, listed, local
 from riskladder.cli.people.view import Case, Contained
 from riskladder.policy.decisions.effects import adds, containment_of, contains, restores
-from riskladder.policy.decisions.rules import Act, refuse
+from riskladder.policy.decisions.rules import CastDecision, refuse
 from riskladder.policy.decisions.standing import JOINT, Agreement, agreement, seats
 from riskladder.policy.signals.evaluate import tier_of
 
@@ -44,7 +44,7 @@ def foresee(case: Case, decision: EscalationDecisionSpec, person: str, now: date
         sentence = effects[decision.action](case, decision, now)
     if case.spec.drill:
         sentence += " This is a drill: the model itself is not touched."
-    refusal = refuse(case.standing, Act(decision, person, now), now)
+    refusal = refuse(case.standing, CastDecision(decision, person, now), now)
     return Foresight(sentence, (refusal.message,) if refusal is not None else ())
 
 

@@ -92,9 +92,9 @@ def _stakeholder_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
 
 
 def _stakeholder_unreachable(spec: EscalationLadderSpec) -> Iterator[Advice]:
-    told = {notify.role for tier in spec.tiers for notify in tier.notify}
+    notified_roles = {notify.role for tier in spec.tiers for notify in tier.notify}
     for index, stakeholder in enumerate(spec.stakeholders):
-        if stakeholder.role in told and not stakeholder.notify:
+        if stakeholder.role in notified_roles and not stakeholder.notify:
             yield Advice(
                 "stakeholder-without-channel",
                 f"spec.stakeholders[{index}]",
@@ -165,13 +165,13 @@ def _nobody_notified(spec: EscalationLadderSpec) -> Iterator[Advice]:
 
 def _deciders_not_told(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, tier in _tiers(spec):
-        told = {notify.role for notify in tier.notify}
+        notified_roles = {notify.role for notify in tier.notify}
         asked = {f"decide.quorum[{index}]": member.role for index, member in enumerate(_deciders(tier))}
         if tier.resume is not None:
             asked |= {f"resume.quorum[{index}]": member.role for index, member in enumerate(tier.resume.quorum)}
-        for where, role in asked.items() if told else ():
-            if role not in told:
-                told.add(role)  # once is enough
+        for where, role in asked.items() if notified_roles else ():
+            if role not in notified_roles:
+                notified_roles.add(role)  # once is enough
                 yield Advice(
                     "decider-not-told",
                     f"{path}.{where}",

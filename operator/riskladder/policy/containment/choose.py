@@ -15,7 +15,7 @@ from riskladder.policy.snapshot import Signal
 from riskladder.workloads.model import Revision, Workload
 from riskladder.workloads.runtimes.replicas import running_images
 from riskladder.workloads.safe_states import fallback, isolate
-from riskladder.workloads.safe_states.network_path import Unsupported, Way
+from riskladder.workloads.safe_states.network_path import Planned, Unsupported
 
 
 def take_evidence(workload: Workload, now: datetime, saved: Sequence[SavedField] = ()) -> Evidence:
@@ -123,18 +123,18 @@ def choose(
     if containment.action is ContainmentAction.SCALE_TO_ZERO:
         return Choice(ContainmentAction.SCALE_TO_ZERO, intended, workload.runtime.stopping(workload))
     if containment.action is ContainmentAction.FALLBACK:
-        way, reason = fallback.choose(workload, containment.fallback), Reason.FALLBACK_IMPOSSIBLE
+        planned, reason = fallback.choose(workload, containment.fallback), Reason.FALLBACK_IMPOSSIBLE
     else:
-        way, reason = isolate.choose(workload, escalation), Reason.ISOLATE_IMPOSSIBLE
-    if isinstance(way, Way):
-        return by_way(containment.action, intended, way, way.message)
-    reason = Reason.ACTION_NOT_SUPPORTED if isinstance(way, Unsupported) else reason
-    return instead_of(containment, workload, reason, f"no {containment.action}: {way.why}", escalation)
+        planned, reason = isolate.choose(workload, escalation), Reason.ISOLATE_IMPOSSIBLE
+    if isinstance(planned, Planned):
+        return planned_choice(containment.action, intended, planned, planned.message)
+    reason = Reason.ACTION_NOT_SUPPORTED if isinstance(planned, Unsupported) else reason
+    return instead_of(containment, workload, reason, f"no {containment.action}: {planned.why}", escalation)
 
 
-def by_way(action: ContainmentAction, reason: Reason, way: Way, message: str) -> Choice:
+def planned_choice(action: ContainmentAction, reason: Reason, planned: Planned, message: str) -> Choice:
     """Return the choice of a safe state that acts on the network path."""
-    return Choice(action, reason, message[:1024], target_ref=way.target_ref, saved=(way.saved,))
+    return Choice(action, reason, message[:1024], target_ref=planned.target_ref, saved=(planned.saved,))
 
 
 def instead_of(containment: Containment, workload: Workload, reason: Reason, why: str, escalation: str) -> Choice:
@@ -142,10 +142,10 @@ def instead_of(containment: Containment, workload: Workload, reason: Reason, why
     if ContainmentAction.ISOLATE in (containment.action, containment.if_impossible):
         if containment.action is ContainmentAction.ISOLATE:
             return Choice(ContainmentAction.SCALE_TO_ZERO, reason, why[:1024])
-        way = isolate.choose(workload, escalation)
-        if isinstance(way, Way):
-            return by_way(ContainmentAction.ISOLATE, reason, way, f"{why}; {way.message}")
-        why = f"{why}; nor can it be isolated: {way.why}"
+        planned = isolate.choose(workload, escalation)
+        if isinstance(planned, Planned):
+            return planned_choice(ContainmentAction.ISOLATE, reason, planned, f"{why}; {planned.message}")
+        why = f"{why}; nor can it be isolated: {planned.why}"
     return Choice(ContainmentAction.SCALE_TO_ZERO, reason, why[:1024])
 
 

@@ -53,7 +53,7 @@ def sought(escalation: Escalation) -> bool:
     )
 
 
-def follow(draft: Draft) -> None:
+def advance(draft: Draft) -> None:
     """Note how each workload was before, that it is suspended, and that it runs again."""
     if not draft.containments or draft.escalation.spec.drill:
         return

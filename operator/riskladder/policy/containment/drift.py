@@ -31,10 +31,10 @@ OTHERS = "others"
 def raise_contention(draft: Draft) -> None:
     """Enter the next rung where contention over the containment lasts, since people must settle it."""
     for containment in list(draft.containments.values()):
-        _settle(draft, containment)
+        _follow_up(draft, containment)
 
 
-def _settle(draft: Draft, containment: ContainmentStatus) -> None:
+def _follow_up(draft: Draft, containment: ContainmentStatus) -> None:
     contest = containment.contention
     if contest is None or contest.raised or contest.count < CONTENTION_LIMIT:
         return

@@ -14,9 +14,9 @@ from riskladder.api.tiers import Axis, Containment, ContainmentAction, Containme
 from riskladder.policy.containment.choose import (
     Choice,
     asked_for,
-    by_way,
     instead_of,
     intent_of,
+    planned_choice,
     severity,
     take_evidence,
 )
@@ -43,7 +43,7 @@ from riskladder.workloads.model import Revision, Workload
 from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.results import Impossible
 from riskladder.workloads.safe_states import fallback, network_path
-from riskladder.workloads.safe_states.network_path import Way
+from riskladder.workloads.safe_states.network_path import Planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +259,11 @@ def _another_way(workload: Workload, escalation: Escalation, active: Intent, *, 
         )
     evidence = escalation.evidence(active)
     saved = next((f for f in evidence.fields if f.object == network.title(through)), None) if evidence else None
-    way = fallback.choose(workload, _fallback_of(through))
-    if was_done or not isinstance(way, Way) or saved is None or saved.value == way.saved.value:
+    planned = fallback.choose(workload, _fallback_of(through))
+    if was_done or not isinstance(planned, Planned) or saved is None or saved.value == planned.saved.value:
         return None
-    message = f"{through.kind} {through.name} had changed before the act; {way.message}"
-    return by_way(active.action, Reason.EVIDENCE_OUTDATED, way, message)
+    message = f"{through.kind} {through.name} had changed before the act; {planned.message}"
+    return planned_choice(active.action, Reason.EVIDENCE_OUTDATED, planned, message)
 
 
 def _fallback_of(through: NetworkTargetRef) -> Fallback:

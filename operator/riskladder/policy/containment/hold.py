@@ -17,7 +17,7 @@ from riskladder.policy.containment.state import (
 )
 from riskladder.policy.plan import Effect, Phase, Stop
 from riskladder.policy.snapshot import Escalation, Snapshot
-from riskladder.workloads.model import Settling, Workload
+from riskladder.workloads.model import HasFollowUp, Workload
 
 
 def carry_out(snapshot: Snapshot, escalation: Escalation) -> Stop | None:
@@ -58,18 +58,18 @@ def _carry_out(snapshot: Snapshot, workload: Workload, escalation: Escalation, i
     return with_hold(act, of_escalation(holder, held), lock=lock_of(snapshot, place_of(intent)))
 
 
-def settle(snapshot: Snapshot) -> Effect | None:
+def follow_up(snapshot: Snapshot) -> Effect | None:
     """Return the second write that a containment needs with some runtimes, until it is proved.
 
     Afterwards, too, where somebody takes it back for the breached revision; another one may be prepared meanwhile.
     """
-    found = (_settle(snapshot, escalation) for escalation in snapshot.open)
+    found = (_follow_up(snapshot, escalation) for escalation in snapshot.open)
     return next((effect for effect in found if effect is not None), None)
 
 
-def _settle(snapshot: Snapshot, escalation: Escalation) -> Effect | None:
+def _follow_up(snapshot: Snapshot, escalation: Escalation) -> Effect | None:
     workload, intent = snapshot.target, in_force(escalation).get(Axis.WORKLOAD)
-    if workload is None or intent is None or not isinstance(workload.runtime, Settling):
+    if workload is None or intent is None or not isinstance(workload.runtime, HasFollowUp):
         return None
     proof, known = prove(workload, escalation, intent), escalation.status.containment(Axis.WORKLOAD)
     is_proved = known is not None and known.intent.id == intent.id and known.pods_gone_at is not None
@@ -77,7 +77,7 @@ def _settle(snapshot: Snapshot, escalation: Escalation) -> Effect | None:
     if not proof.applied or (is_proved and proof.clear and is_other) or not may_act(snapshot, escalation):
         return None
     back = intent.action is ContainmentAction.ROLLBACK
-    write = workload.runtime.settle(workload, intent.pod_template_hash if back else None)
+    write = workload.runtime.follow_up(workload, intent.pod_template_hash if back else None)
     if write is None:
         return None
     return Effect.on(Phase.FOLLOW_UP, workload, write, escalation.name)

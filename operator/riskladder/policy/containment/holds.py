@@ -24,7 +24,7 @@ from riskladder.policy.containment.state import (
     verify,
     wants_lock,
 )
-from riskladder.policy.plan import Effect, Opening, Phase, Stop
+from riskladder.policy.plan import Effect, NewEscalation, Phase, Stop
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, pin
 from riskladder.workloads.holding import Carried, held_by, hold_patch, release_patch
@@ -45,7 +45,7 @@ def is_carried(workload: Workload, intent: Intent) -> bool:
     return runtime.annotates and (intent.action is not ContainmentAction.ROLLBACK or runtime.carries_rollback)
 
 
-def of_opening(opening: Opening, intent: Intent) -> Hold:
+def of_opening(opening: NewEscalation, intent: Intent) -> Hold:
     """Return the hold of a containment whose Escalation is not there yet."""
     spec = opening.spec
     assert spec.evidence is not None  # noqa: S101 - taken at every opening
@@ -172,7 +172,7 @@ def _intent_of(escalation: Escalation, hold: Hold) -> Intent:
     return hold.intent.model_copy(update={"signal": signal, "evidence": hold.evidence})
 
 
-def adopted(snapshot: Snapshot) -> Opening | None:
+def adopted(snapshot: Snapshot) -> NewEscalation | None:
     """Return the Escalation that an acknowledged containment write calls for."""
     workload = snapshot.target
     for hold in sorted(_holds(snapshot), key=lambda h: h.intent.id):
@@ -231,7 +231,7 @@ def orphaned(snapshot: Snapshot) -> Hold | None:
     return None
 
 
-def _opening(snapshot: Snapshot, hold: Hold) -> Opening | None:
+def _opening(snapshot: Snapshot, hold: Hold) -> NewEscalation | None:
     """The Escalation of a hold; nothing while there is no ladder that says who decides."""
     found = _policy(snapshot, hold)
     if found is None:
@@ -248,7 +248,7 @@ def _opening(snapshot: Snapshot, hold: Hold) -> Opening | None:
         intent=hold.intent,
     )
     labels = labels_of(ladder.name, tier, hold.intent, lock=wants_lock(policy, hold.intent))
-    return Opening(snapshot.key.namespace, hold.escalation, labels, spec)
+    return NewEscalation(snapshot.key.namespace, hold.escalation, labels, spec)
 
 
 def _policy(snapshot: Snapshot, hold: Hold) -> tuple[LadderRef, PinnedPolicy] | None:

@@ -22,7 +22,7 @@ from riskladder.policy.containment.choose import (
 )
 from riskladder.policy.containment.others import Holding, covering, restore_for, saved_by
 from riskladder.policy.containment.state import in_force, is_contained, is_locked
-from riskladder.policy.plan import Opening, Stop
+from riskladder.policy.plan import NewEscalation, Stop
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.signals.groups import Demand, Group, Judgement, demands_of
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot, is_governed
@@ -60,7 +60,7 @@ def labels_of(ladder: str, tier: str, intent: Intent | None, *, lock: bool) -> d
     return labels
 
 
-def openings(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Iterator[tuple[Opening, Stop | None]]:
+def openings(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Iterator[tuple[NewEscalation, Stop | None]]:
     """Yield the escalation that each ladder needs on the target and lacks, with its containment if one is due."""
     workload = snapshot.target
     if workload is None:
@@ -80,25 +80,27 @@ def openings(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Iterato
 
 def _open(
     snapshot: Snapshot, workload: Workload, group: Group, demand: Demand | None, now: datetime
-) -> tuple[Opening, Stop | None]:
+) -> tuple[NewEscalation, Stop | None]:
     """Return the escalation of a ladder whose signals breach."""
     tier = group.live_tier
     name = _next_name(snapshot, workload, group.ladder.name)
     cause = demand.signal if demand else group.cause(tier)
     if demand is None:
         spec = opening_spec(workload, group, cause, None, now)
-        return Opening(snapshot.key.namespace, name, labels_of(group.ladder.name, tier, None, lock=False), spec), None
+        return NewEscalation(
+            snapshot.key.namespace, name, labels_of(group.ladder.name, tier, None, lock=False), spec
+        ), None
     choice = choose_for(snapshot, workload, demand.containment, escalation=name, by=demand.reason)
     intent = intent_of(1, demand.tier.name, choice, now)
     spec = opening_spec(workload, group, cause, intent, now, saved=choice.saved)
     labels = labels_of(group.ladder.name, tier, intent, lock=demand.containment.lock)
     act = Stop(intent, intent.action, severity(group.policy, tier), choice.revision, escalation=name)
-    return Opening(snapshot.key.namespace, name, labels, spec), act
+    return NewEscalation(snapshot.key.namespace, name, labels, spec), act
 
 
 def _inherit(
     snapshot: Snapshot, workload: Workload, before: Escalation, now: datetime
-) -> tuple[Opening, Stop | None] | None:
+) -> tuple[NewEscalation, Stop | None] | None:
     """Return the escalation of a contained workload that was deleted and created again, whatever had contained it.
 
     A breach that stands sees to that by itself; a containment by people or by their silence has to be passed on.
@@ -122,7 +124,7 @@ def _inherit(
     labels = labels_of(before.spec.ladder.name, intent.tier, renewed, lock=is_locked(snapshot, before, intent))
     spec = before.spec.model_copy(update={"target": target, "evidence": evidence, "intent": renewed})
     act = Stop(renewed, renewed.action, severity(before.spec.policy, intent.tier), choice.revision, escalation=name)
-    return Opening(snapshot.key.namespace, name, labels, spec), act
+    return NewEscalation(snapshot.key.namespace, name, labels, spec), act
 
 
 def choose_for(

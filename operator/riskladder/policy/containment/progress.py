@@ -48,7 +48,7 @@ class Standing:
         return self.proof.applied and (self.status.pods_gone_at is None or self.proof.clear)
 
 
-def follow(draft: Draft) -> None:
+def advance(draft: Draft) -> None:
     """Say how the containment stands, and note every stage that is new."""
     escalation, snapshot = draft.escalation, draft.snapshot
     active = state.in_force(escalation)
@@ -153,7 +153,7 @@ def _enter_stages(draft: Draft, standing: Standing) -> None:
             at=status.pods_gone_at,
             message=f"{words.done(intent)}: proved, {standing.proof.shown}",
             detail=detail
-            | ({"told": ", ".join(sorted(target.told))} if target and target.told else {})
+            | ({"told": ", ".join(sorted(target.marks))} if target and target.marks else {})
             | {key: format_time(at) for key, at in times.items() if at}
             | {"podsGoneAt": format_time(status.pods_gone_at)},
             measure=Measure("contain", "", (status.pods_gone_at - intent.intended_at).total_seconds()),

@@ -23,7 +23,7 @@ from riskladder.policy.plan import Effect, Entry, Measure, On, Phase
 from riskladder.policy.signals.groups import Group, Judgement
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.results import ObjectWrite
-from riskladder.workloads.safe_states.network_path import Left, Waits
+from riskladder.workloads.safe_states.network_path import Conflict, NotReady
 
 NOT_YET_RESTORED = "what restores it is refused"
 
@@ -67,11 +67,11 @@ def resume(draft: Draft) -> None:
     left: list[str] = []
     if ended.done == 0:
         others = restore.back(draft.snapshot, workload, draft.escalation)
-        if any(isinstance(found, (ObjectWrite, Waits)) for found in others.values()):
+        if any(isinstance(found, (ObjectWrite, NotReady)) for found in others.values()):
             return
         if not ended.steps and is_held(draft.snapshot, draft.escalation, ended.intent):
             return  # nothing is free before what holds it is gone
-        left = [found.why[:512] for found in others.values() if isinstance(found, Left)]
+        left = [found.why[:512] for found in others.values() if isinstance(found, Conflict)]
     _note_refusal(draft, ended)
     stop = stopped_by(draft.snapshot, draft.escalation.name)
     if ended.done < len(ended.steps) and stop is not None:
@@ -232,7 +232,7 @@ def waiting_for(draft: Draft) -> str:
         return "".join(f"; {why}" for why in ended.left)
     found = restore.back(draft.snapshot, workload, draft.escalation).values()
     refused = f"; {NOT_YET_RESTORED}: {draft.snapshot.obstacle}" if draft.snapshot.obstacle else ""
-    return "".join(f"; {it.why}" for it in found if isinstance(it, Waits)) + refused
+    return "".join(f"; {it.why}" for it in found if isinstance(it, NotReady)) + refused
 
 
 def on_the_way(resume: ResumeStatus) -> str:

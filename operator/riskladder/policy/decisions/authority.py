@@ -12,7 +12,7 @@ from riskladder.api.base import format_time
 from riskladder.api.reasons import Reason
 from riskladder.policy.containment.state import may_touch
 from riskladder.policy.decisions.keep import served
-from riskladder.policy.decisions.rules import Act, Refusal, is_timely, refuse
+from riskladder.policy.decisions.rules import CastDecision, Refusal, is_timely, refuse
 from riskladder.policy.decisions.standing import JOINT, Standing
 from riskladder.policy.draft import Draft
 from riskladder.policy.snapshot import Decision
@@ -83,9 +83,9 @@ _AUTHORITY: tuple[Callable[[Draft, Decision], Refusal | None], ...] = (_is_prove
 # --- As the rules see it ----------------------------------------------------------------------------------------------
 
 
-def act_of(decision: Decision) -> Act:
+def act_of(decision: Decision) -> CastDecision:
     """Return a decision as the rules see it."""
-    return Act(decision.spec, author(decision), decision.created)
+    return CastDecision(decision.spec, author(decision), decision.created)
 
 
 def author(decision: Decision) -> str:

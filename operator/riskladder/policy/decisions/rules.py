@@ -19,7 +19,7 @@ from riskladder.policy.quorum import may_sit as may_take
 from riskladder.policy.signals.evaluate import rank
 
 
-class Act(NamedTuple):
+class CastDecision(NamedTuple):
     """What somebody decides."""
 
     spec: EscalationDecisionSpec
@@ -34,10 +34,10 @@ class Refusal(NamedTuple):
     message: str
 
 
-Rule = Callable[[Standing, Act, datetime], Refusal | None]
+Rule = Callable[[Standing, CastDecision, datetime], Refusal | None]
 
 
-def refuse(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def refuse(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     """Return the first objection to an act, as the escalation stands, or ``None``."""
     rules = (is_timely, *RULES[act.spec.action])
     return next((refusal for rule in rules if (refusal := rule(standing, act, now))), None)
@@ -46,27 +46,27 @@ def refuse(standing: Standing, act: Act, now: datetime) -> Refusal | None:
 # --- Rules ------------------------------------------------------------------------------------------------------------
 
 
-def is_timely(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def is_timely(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     """Refuse all but a review and a comment once the escalation is closed."""
     if standing.is_open or act.spec.action in (DecisionAction.REVIEW, DecisionAction.COMMENT):
         return None
     return Refusal(Reason.ESCALATION_CLOSED, f"the escalation is closed: {act.spec.action} comes too late")
 
 
-def _is_no_owner(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _is_no_owner(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     if act.person not in standing.owners:
         return None
     return Refusal(Reason.MODEL_OWNER, f"{act.person} owns the model: an owner has no say in {act.spec.action}")
 
 
-def _did_not_raise_it(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _did_not_raise_it(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     manual = standing.spec.signal.manual
     if manual is None or manual.raised_by != act.person:
         return None
     return Refusal(Reason.RAISED_IT, f"{act.person} raised it: accepting the risk is for others")
 
 
-def _is_of_this_rung(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _is_of_this_rung(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     """Refuse what was decided before the rung was entered: on other facts."""
     if standing.entered_at is None or act.at >= (entered := standing.entered_at.replace(microsecond=0)):
         return None
@@ -74,7 +74,7 @@ def _is_of_this_rung(standing: Standing, act: Act, now: datetime) -> Refusal | N
     return Refusal(Reason.RUNG_CHANGED, f"{message} {format_time(entered)}: decide again on what is known now")
 
 
-def _has_seat(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _has_seat(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     action, role = act.spec.action, act.spec.role
     if may_sit(standing, action, role):
         return None
@@ -83,7 +83,7 @@ def _has_seat(standing: Standing, act: Act, now: datetime) -> Refusal | None:
     return Refusal(Reason.NOT_IN_QUORUM, f"{message}; asked are: {asked}")
 
 
-def _has_not_voted(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _has_not_voted(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     """Refuse the second vote of a person; to close otherwise than before is another question."""
     action = act.spec.action
     if any(vote.by == act.person for vote in standing.votes(action, act.spec.resolution)):
@@ -91,7 +91,7 @@ def _has_not_voted(standing: Standing, act: Act, now: datetime) -> Refusal | Non
     return None
 
 
-def _has_not_acknowledged(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _has_not_acknowledged(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     """Refuse the second acknowledgement of a person in a role: to say it again says nothing."""
     role = act.spec.role
     if all((d.role, d.by) != (role, act.person) for d in standing.counted(act.spec.action)):
@@ -99,7 +99,7 @@ def _has_not_acknowledged(standing: Standing, act: Act, now: datetime) -> Refusa
     return Refusal(Reason.ALREADY_COUNTED, f"{act.person} has acknowledged as {role} on this rung already")
 
 
-def _is_not_met(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _is_not_met(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     """Refuse what comes after the quorum was met: nothing is left to decide on that rung."""
     action = act.spec.action
     if any(d.reason == Reason.QUORUM_MET for d in standing.counted(action)):
@@ -107,7 +107,7 @@ def _is_not_met(standing: Standing, act: Act, now: datetime) -> Refusal | None:
     return None
 
 
-def _nobody_objects(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _nobody_objects(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     objections = ", ".join(objection.role for objection in standing.objections())
     if not objections:
         return None
@@ -115,14 +115,14 @@ def _nobody_objects(standing: Standing, act: Act, now: datetime) -> Refusal | No
     return Refusal(Reason.OBJECTION_STANDS, message)
 
 
-def _may_withdraw(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _may_withdraw(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     role = act.spec.role
     if act.spec.withdraw and role not in {objection.role for objection in standing.objections()}:
         return Refusal(Reason.NOTHING_TO_WITHDRAW, f"no objection of {role} stands on this rung")
     return None
 
 
-def _is_higher(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _is_higher(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     tier, policy = act.spec.tier or "", standing.policy
     known = [t.name for t in policy.tiers]
     if tier not in known:
@@ -133,7 +133,7 @@ def _is_higher(standing: Standing, act: Act, now: datetime) -> Refusal | None:
     return None
 
 
-def _is_acceptable(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _is_acceptable(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     name, until = standing.tier_name, act.spec.until
     allowed = standing.tier.accept_risk if standing.tier else None
     if allowed is None or until is None:
@@ -145,13 +145,13 @@ def _is_acceptable(standing: Standing, act: Act, now: datetime) -> Refusal | Non
     return None
 
 
-def _is_contained(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _is_contained(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     if standing.is_contained or standing.spec.drill:
         return None
     return Refusal(Reason.NOTHING_TO_RESUME, "no containment is in force")
 
 
-def _can_be_closed(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _can_be_closed(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     resolution = act.spec.resolution
     if standing.is_contained and resolution is not Resolution.RETIRED:
         message = "the model is contained: resume it first, or close with resolution Retired"
@@ -168,7 +168,7 @@ def _can_be_closed(standing: Standing, act: Act, now: datetime) -> Refusal | Non
     return None
 
 
-def _knows_clock(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _knows_clock(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     name = act.spec.clock
     if name is None:
         return None
@@ -182,13 +182,13 @@ def _knows_clock(standing: Standing, act: Act, now: datetime) -> Refusal | None:
     return Refusal(Reason.NOT_IN_QUORUM, f"to meet {name} is for {role}, and this is {act.spec.role}")
 
 
-def _is_over(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _is_over(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     if not standing.is_open:
         return None
     return Refusal(Reason.ESCALATION_OPEN, "a review comes after the close: the escalation is still open")
 
 
-def _answers_for_the_ladder(standing: Standing, act: Act, now: datetime) -> Refusal | None:
+def _answers_for_the_ladder(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     if may_sit(standing, DecisionAction.REVIEW, act.spec.role):
         return None
     owner = ", ".join(member.role for member in seats(standing, DecisionAction.REVIEW))

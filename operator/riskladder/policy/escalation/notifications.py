@@ -36,7 +36,7 @@ INCIDENTS = (ChannelType.PAGERDUTY, ChannelType.ALERTMANAGER)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class NotifiedRole:
     """A role that is notified on this rung."""
 
     role: str
@@ -45,12 +45,12 @@ class Told:
     """The role in whose place, for an alternate."""
 
 
-def told(draft: Draft) -> list[Told]:
+def notified_roles(draft: Draft) -> list[NotifiedRole]:
     """Who has to have been told by now, in order; alternates follow where nobody answers for a role."""
-    found: dict[str, Told] = {}
+    found: dict[str, NotifiedRole] = {}
     for role, due, stands_for in _schedule(draft):
         if _is_due(draft, role, due):
-            found.setdefault(role, Told(role, due, stands_for))
+            found.setdefault(role, NotifiedRole(role, due, stands_for))
     return list(found.values())
 
 
@@ -154,7 +154,7 @@ def _owing(draft: Draft) -> dict[str, tuple[str, datetime]]:
     owing: dict[str, tuple[str, datetime]] = {}
     if tier is None or not draft.waits:
         return owing
-    for person in told(draft) if _remind_every(draft) is not None else ():
+    for person in notified_roles(draft) if _remind_every(draft) is not None else ():
         if not answered & {person.role, person.stands_for, *alternates(draft.policy, person.role)}:
             owing[person.role] = ("remind", _first_told(draft, person))
     if rung.decide_missed_at is not None and tier.decide is not None:
@@ -165,7 +165,7 @@ def _owing(draft: Draft) -> dict[str, tuple[str, datetime]]:
     return owing
 
 
-def _first_told(draft: Draft, person: Told) -> datetime:
+def _first_told(draft: Draft, person: NotifiedRole) -> datetime:
     prefix = f"{draft.rung.number}/{person.role}/"
     found = [n for n in draft.notifications.values() if n.key.startswith(prefix) and n.about != Reason.REMINDED]
     return min((n.at for n in found), default=person.since)
@@ -193,7 +193,7 @@ def _tell_of_undoing(draft: Draft) -> None:
     last, intent = max(reverted, key=lambda u: u.at), max(c.intent.id for c in draft.containments.values())
     message = f"{last.field_manager} reverted the containment ({milestone} so far); done again: {summarise(draft)}"
     heard = {n.role for n in draft.notifications.values() if n.rung == draft.rung.number}
-    for person in told(draft):
+    for person in notified_roles(draft):
         if person.role in heard:  # whoever comes later was not notified, where people have decided meanwhile
             key = f"{draft.rung.number}/{person.role}/reverted-{intent}-{milestone}"
             _put(draft, key, person.role, Reason.CONTAINMENT_REAPPLIED, message)

@@ -237,14 +237,16 @@ def waiting_on(draft: Draft) -> tuple[str, ...]:
     if draft.rung.decided_at is not None:
         return tuple(sorted(closers))
     answered = draft.answered()
-    told = {t.role for t in notifications.told(draft)} or {n.role for n in (tier.notify if tier else ())}
-    if draft.rung.acknowledge_by is not None and not answered and told:
-        return tuple(sorted(told))
+    notified_roles = {t.role for t in notifications.notified_roles(draft)} or {
+        n.role for n in (tier.notify if tier else ())
+    }
+    if draft.rung.acknowledge_by is not None and not answered and notified_roles:
+        return tuple(sorted(notified_roles))
     if tier is not None and tier.decide is not None:
         votes = [(d.role, d.by) for d in draft.votes()]
         missing = {role for role, _ in tally(policy, tier.decide.quorum, votes).missing}
         return tuple(sorted(missing or {member.role for member in tier.decide.quorum}))
-    return tuple(sorted((told - answered) or closers))
+    return tuple(sorted((notified_roles - answered) or closers))
 
 
 def next_deadline(draft: Draft) -> datetime | None:

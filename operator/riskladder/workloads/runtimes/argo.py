@@ -91,7 +91,7 @@ class RolloutRuntime(Replicas):
             facts,
             current_hash=current if observed >= generation or by_reference else "",
             fallback=stable if stable != current else "",
-            told=frozenset(mark for mark in (ABORT, PROMOTE) if status.get(mark)),
+            marks=frozenset(mark for mark in (ABORT, PROMOTE) if status.get(mark)),
             fields=_fields(spec),
             no_rollback=_no_rollback(spec),
         )
@@ -111,12 +111,12 @@ class RolloutRuntime(Replicas):
                 write.patch.extend(_swap(path, value, fields[path]))
         return write
 
-    def settle(self, workload: Workload, wanted: str | None) -> Write | None:
+    def follow_up(self, workload: Workload, wanted: str | None) -> Write | None:
         """Abort an update under way after a stop, promote in full after a rollback: once its controller has seen it."""
         if workload.observed_generation < workload.generation or not workload.fallback:
             return None
         mark = ABORT if wanted is None else PROMOTE
-        if mark in workload.told or (wanted is not None and wanted != workload.current_hash):
+        if mark in workload.marks or (wanted is not None and wanted != workload.current_hash):
             return None
         return Write(
             [

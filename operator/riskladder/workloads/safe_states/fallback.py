@@ -23,7 +23,7 @@ from riskladder.workloads.model import Workload
 from riskladder.workloads.network import HTTPROUTES, RESOURCES, SERVICES, Outlet, title
 from riskladder.workloads.results import Impossible, JsonPatch, Object, ObjectWrite, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
-from riskladder.workloads.safe_states.network_path import Left, Waits, Way, held, labels_of, reach, seen
+from riskladder.workloads.safe_states.network_path import Conflict, NotReady, Planned, held, labels_of, reach, seen
 from riskladder.workloads.safe_states.words import destination, path_of
 
 PATHS = {SERVICES.kind: "/spec/selector", HTTPROUTES.kind: "/spec/rules"}
@@ -137,7 +137,7 @@ def undiverted(rules: Rules, before: Rules, backend: str) -> list[dict[str, Any]
 # --- The act ----------------------------------------------------------------------------------------------------------
 
 
-def choose(workload: Workload, fallback: Fallback | None) -> Way | Impossible:
+def choose(workload: Workload, fallback: Fallback | None) -> Planned | Impossible:
     """Where the traffic can be sent, or why it cannot."""
     through = path_of(fallback)
     if through is None:
@@ -160,7 +160,7 @@ def choose(workload: Workload, fallback: Fallback | None) -> Way | Impossible:
     instead = json.dumps(through.selector if through.backend is None else through.backend, sort_keys=True)
     saved = SavedField(path=PATHS[through.kind], object=title(through), value=text, replacement=instead)
     message = f"send traffic of {through.kind} {through.name} to {destination(through)}"
-    return Way(through, saved, message)
+    return Planned(through, saved, message)
 
 
 def usable(workload: Workload, through: NetworkTargetRef) -> str:
@@ -275,20 +275,20 @@ def _through_of(saved: SavedField) -> NetworkTargetRef:
     return NetworkTargetRef(kind=kind, name=name, backend=instead)
 
 
-def give_back(workload: Workload, saved: SavedField) -> ObjectWrite | Left | Waits | None:
+def restore(workload: Workload, saved: SavedField) -> ObjectWrite | Conflict | NotReady | None:
     """The write that sends traffic back; nothing where it is as it was before."""
     through = _through_of(saved)
     around, found = reach(workload, through.kind), seen(workload, through)
     what = f"{through.kind} {through.name}"
     if isinstance(around, Impossible):
-        return Waits(f"{what}: {around.why}")
+        return NotReady(f"{what}: {around.why}")
     if found is None:
-        return Left(f"{what} is no longer there")
+        return Conflict(f"{what} is no longer there")
     before = json.loads(saved.value or "null")
     if found.content == before:
         return None
     by = found.set_by or "somebody"
-    changed = Left(f"{what} was changed by {by} while the model was contained: it stays as it is")
+    changed = Conflict(f"{what} was changed by {by} while the model was contained: it stays as it is")
     if through.kind == SERVICES.kind:
         return _given_back(found, before) if found.content == through.selector else changed
     rules = undiverted(found.content or (), before, through.backend or "")

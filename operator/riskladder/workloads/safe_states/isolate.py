@@ -24,7 +24,7 @@ from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES, NetworkPath, Outlet, selects, title
 from riskladder.workloads.results import Impossible, Object, ObjectWrite, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
-from riskladder.workloads.safe_states.network_path import Left, Waits, Way, held, labels_of, reach, seen
+from riskladder.workloads.safe_states.network_path import Conflict, NotReady, Planned, held, labels_of, reach, seen
 
 BOTH = ("Ingress", "Egress")
 
@@ -64,7 +64,7 @@ def pod_selector(workload: Workload) -> Mapping[str, Any] | None:
     return {"matchLabels": dict(workload.pod_labels)} if workload.pod_labels else None
 
 
-def choose(workload: Workload, escalation: str) -> Way | Impossible:
+def choose(workload: Workload, escalation: str) -> Planned | Impossible:
     """The policy that isolates its pods, or why none can."""
     around = reach(workload, NETWORKPOLICIES.kind)
     if isinstance(around, Impossible):
@@ -78,7 +78,7 @@ def choose(workload: Workload, escalation: str) -> Way | Impossible:
     if others := allowing(workload, around, through.name):
         return Impossible(f"{others}: policies add up")
     saved = SavedField(path="/spec", object=title(through), value=None)
-    return Way(through, saved, "let nothing in to its pods and nothing out")
+    return Planned(through, saved, "let nothing in to its pods and nothing out")
 
 
 def allowing(workload: Workload, around: NetworkPath, own: str) -> str:
@@ -157,16 +157,16 @@ def prove(workload: Workload, through: NetworkTargetRef) -> Verification:
     return Verification(applied, isolated, isolated, isolated, left, shown)
 
 
-def give_back(workload: Workload, through: NetworkTargetRef) -> ObjectWrite | Left | Waits | None:
+def restore(workload: Workload, through: NetworkTargetRef) -> ObjectWrite | Conflict | NotReady | None:
     """The deletion of the policy; nothing where it is gone."""
     around, found = reach(workload, through.kind), seen(workload, through)
     if isinstance(around, Impossible):
-        return Waits(f"{title(through)}: {around.why}")
+        return NotReady(f"{title(through)}: {around.why}")
     if found is None:
         return None
     if LABEL_ESCALATION not in found.labels or not in_place(workload, found):
         by = found.set_by or "somebody"
-        return Left(
+        return Conflict(
             f"NetworkPolicy {through.name} was changed by {by} while the model was contained: it stays as it is"
         )
     preconditions = {"uid": found.uid, "resourceVersion": found.resource_version}

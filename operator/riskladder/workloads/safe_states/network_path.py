@@ -18,7 +18,7 @@ class Unsupported(Impossible):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Planned:
     """A safe state that can be brought about, and what it overwrites, as it was."""
 
     target_ref: NetworkTargetRef
@@ -27,14 +27,14 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Conflict:
     """Not restored: somebody has changed it while it was Riskladder's."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class NotReady:
     """Not to be restored yet."""
 
     why: str
