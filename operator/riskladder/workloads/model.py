@@ -91,7 +91,7 @@ class Workload:
     fallback: str = ""
     """Hash of the stable revision, while another one is rolled out step by step."""
     marks: frozenset[str] = frozenset()
-    """What its controller has been asked for in the status, by people or by the operator, for example to abort an update."""
+    """What its controller has been asked for in the status, by people or the operator: to abort an update, for example."""
     replicas_set_by: str = ""
     """Field manager that last wrote the replicas, from managedFields."""
     template_set_by: str = ""
