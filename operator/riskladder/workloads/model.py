@@ -91,7 +91,7 @@ class Workload:
     fallback: str = ""
     """Hash of the stable revision, while another one is rolled out step by step."""
     marks: frozenset[str] = frozenset()
-    """What its controller has been asked for in the status, by people or the operator: to abort an update, for example."""
+    """What its controller has been asked for in the status, by people or the operator: to abort an update, say."""
     replicas_set_by: str = ""
     """Field manager that last wrote the replicas, from managedFields."""
     template_set_by: str = ""
