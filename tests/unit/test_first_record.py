@@ -13,7 +13,7 @@ from riskladder.api.decision import DecidedBy
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.reasons import Reason
-from riskladder.api.record import MAX_DETAIL, MAX_OPEN_VALUE, OPEN_NAMES, EscalationRecordSpec
+from riskladder.api.record import MAX_DETAIL, MAX_OPEN_VALUE, OPEN_NAMES, EscalationRecordSpec, clipped_particulars
 from riskladder.api.signal import MAX_READINGS, ModelRiskSignalSpec, Reading
 from riskladder.api.tiers import Tier, Trigger
 from riskladder.cluster.ledger import LedgerEntry, record_object
@@ -105,7 +105,10 @@ def test_largest_opening_fits_a_record() -> None:
     tier = Tier(name="high", triggers=tuple(Trigger(indicator=name, above=0.2) for name in names))
     readings = reading_particulars(every, tier)
     assert len(readings) == 5 * MAX_READINGS
-    act = LedgerEntry("EscalationOpened", "k", NOW, "riskladder", {**rest, **readings, "message": "m"})
+    everything = {**rest, **readings, "message": "m"}
+    kept = clipped_particulars(everything.items())
+    assert kept.keys() == everything.keys(), "nothing of it is left out"
+    act = LedgerEntry("EscalationOpened", "k", NOW, "riskladder", kept)
     spec = record_object("models", "uid", "scorer-1", [act], None)["spec"]
     assert len(EscalationRecordSpec.model_validate(spec).entries[0].detail) <= MAX_DETAIL - 10
 

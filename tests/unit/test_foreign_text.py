@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import Notification
-from riskladder.api.foreign import DETAIL_LIMIT, DETAILS_LIMIT, clip, clipped_details, distinct, number_in
+from riskladder.api.foreign import clip, distinct, number_in
 from riskladder.api.intent import Evidence, Image, Intent
 from riskladder.api.reasons import Reason
+from riskladder.api.record import OPEN_NAMES, RecordEntry, clipped_particulars
 from riskladder.api.validation import validate
+from riskladder.cluster.ledger import LedgerEntry
 from riskladder.policy.plan import NewEscalation
 from riskladder.workloads.model import Image as Running
 from riskladder.workloads.network import NetworkPath, Outlet
@@ -22,7 +24,7 @@ from riskladder.workloads.runtimes import deployment
 from riskladder.workloads.runtimes.deployment import REVISION_ANNOTATION
 from riskladder.workloads.runtimes.kserve import INFERENCESERVICE
 
-from .builders import LABELS, NAMESPACE, Scene, contain_by, ladder, replicaset_object, signal, workload
+from .builders import LABELS, NAMESPACE, NOW, Scene, contain_by, ladder, replicaset_object, signal, workload
 
 FOREIGN = st.text(max_size=60).flatmap(lambda text: st.integers(0, 60).map(lambda times: text * times))
 
@@ -125,8 +127,7 @@ def test_first_of_each_key_is_kept() -> None:
     assert found == ({"container": "a", "n": 1}, {"container": "b"})
 
 
-@given(st.lists(st.tuples(st.text(), st.text(max_size=5000)), max_size=60))
+@given(st.lists(st.tuples(st.text() | st.sampled_from(sorted(OPEN_NAMES)), st.text(max_size=5000)), max_size=60))
 def test_particulars_of_a_record_fit_its_schema(details: list[tuple[str, str]]) -> None:
-    found = clipped_details(details)
-    assert len(found) <= DETAILS_LIMIT
-    assert all(len(value) <= DETAIL_LIMIT for value in found.values())
+    entry = LedgerEntry("EscalationOpened", "k", NOW, "riskladder", clipped_particulars(details))
+    assert RecordEntry.model_validate(entry.to_api()), "its limits are those of the schema"

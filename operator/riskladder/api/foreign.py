@@ -6,16 +6,10 @@ long must be shortened and never refused: a validation error here would be a mod
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
-
-DETAIL_LIMIT = 4096
-"""Characters of one particular of a record."""
-
-DETAILS_LIMIT = 31
-"""Particulars of one entry of a record, in addition to the key of the act."""
 
 ACTOR_LIMIT = 1024
 """Characters of who did it."""
@@ -64,8 +58,3 @@ ClippedName = Annotated[str, Field(max_length=253), clips(253)]
 def number_in(text: str) -> int:
     """Return the number that a text is, such as a revision in an annotation; 0 where it is none."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= NUMBER_LIMIT else 0
-
-
-def clipped_details(details: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the particulars of a record within the limits of its schema; the first ones are kept."""
-    return {key: clip(value, DETAIL_LIMIT) for key, value in list(details)[:DETAILS_LIMIT]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -22,6 +22,7 @@ from riskladder.api.base import (
     Username,
 )
 from riskladder.api.commitments import field_path, redaction_of
+from riskladder.api.foreign import clip
 from riskladder.api.record_rules import MAX_ENTRIES as MAX_ENTRIES
 from riskladder.api.record_rules import MAX_OPEN as MAX_OPEN
 from riskladder.api.record_rules import MAX_REDACTIONS
@@ -32,11 +33,17 @@ GENESIS_HASH = "0" * 64
 MAX_DETAIL = 192
 """Particulars of one entry: the opening has five for each of 32 readings."""
 
-OPEN_NAMES = frozenset({"message", "rationale", "lessons", "raisedBy", "owners", "policy"})
+POLICY = "policy"
+"""The policy that an escalation runs under, as canonical JSON."""
+
+OPEN_NAMES = frozenset({"message", "rationale", "lessons", "raisedBy", "owners", POLICY})
 """Particulars that are free text, or name people beyond the acting account: they stand in ``open``, to be erasable."""
 
+MAX_VALUE = 4096
+"""Characters of one particular, all but the policy."""
+
 MAX_OPEN_VALUE = 131_072
-"""Characters of one of them: the pinned policy of the largest ladder fits."""
+"""Characters of a value in open: the pinned policy of the largest ladder fits."""
 
 REDACTED = "redacted"
 """What a reader sees in place of a value that was erased."""
@@ -116,6 +123,24 @@ class EscalationRecordSpec(Model):
     redactions: Annotated[tuple[Redaction, ...], Field(max_length=MAX_REDACTIONS), AtomicList()] = Field(
         (), description="Which values were erased from open, in order. Append-only, and outside of the hash."
     )
+
+
+def clipped_particulars(particulars: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the particulars of an entry within the limits of its schema: the first ones, each clipped.
+
+    The text of the policy is whole or not there, since nobody could read the half of it.
+    """
+    kept: dict[str, str] = {}
+    hashed = opened = 0
+    for name, value in particulars:
+        is_open, is_policy = name in OPEN_NAMES, name == POLICY
+        if (opened if is_open else hashed) >= (MAX_OPEN if is_open else MAX_DETAIL - 1):  # one is the key of the act
+            continue
+        if is_policy and len(value) > MAX_OPEN_VALUE:
+            continue
+        opened, hashed = opened + is_open, hashed + (not is_open)
+        kept[name] = value if is_policy else clip(value, MAX_VALUE)
+    return kept
 
 
 def acts_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:

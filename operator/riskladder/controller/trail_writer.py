@@ -16,10 +16,10 @@ import structlog
 from riskladder.api.base import API_VERSION
 from riskladder.api.conditions import find
 from riskladder.api.escalation import EscalationStatus, LedgerHead, TargetIdentity
-from riskladder.api.foreign import ACTOR_LIMIT, clip, clipped_details
+from riskladder.api.foreign import ACTOR_LIMIT, clip
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.record import GENESIS_HASH
+from riskladder.api.record import GENESIS_HASH, clipped_particulars
 from riskladder.cluster import events, ledger, resources
 from riskladder.cluster.client import JSON_PATCH, Client, NotFound, Object, Refused
 from riskladder.cluster.events import ObjectReference, Series
@@ -112,7 +112,7 @@ class TrailWriter:
                 key=f"{escalation.uid}/{entry.key}",
                 at=entry.at,
                 actor=clip(entry.actor, ACTOR_LIMIT),
-                detail=clipped_details((("message", entry.message), *entry.detail.items())),
+                detail=clipped_particulars((("message", entry.message), *entry.detail.items())),
             )
             for entry in entries
             if entry.recorded and f"{escalation.uid}/{entry.key}" not in left_behind

@@ -15,7 +15,7 @@ from riskladder.api.chain import canonical
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.record import MAX_OPEN_VALUE
+from riskladder.api.record import MAX_OPEN_VALUE, POLICY
 from riskladder.api.signal import ModelInfo, Observed
 from riskladder.policy import drills, repeats
 from riskladder.policy.containment import companions, progress, resume, state
@@ -172,7 +172,7 @@ def _policy(pinned: PinnedPolicy) -> dict[str, str]:
     One that is larger than a record takes is left out: the digest of the ladder stays.
     """
     text = canonical(pinned.to_api())
-    return {"policy": text} if len(text) <= MAX_OPEN_VALUE else {}
+    return {POLICY: text} if len(text) <= MAX_OPEN_VALUE else {}
 
 
 def _judgement(escalation: Escalation) -> dict[str, str]:
