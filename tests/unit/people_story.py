@@ -26,7 +26,7 @@ from riskladder.policy.decide import decide
 from riskladder.policy.plan import DecisionUpdate, EscalationUpdate, Phase, Plan, Stop
 from riskladder.policy.signals.evaluate import rank
 from riskladder.policy.snapshot import Decision, Delivery, Escalation, PolicyInForce, Signal
-from riskladder.policy.trail import SETTLE, after_close
+from riskladder.policy.trail import PROOF_GRACE, after_close
 from tests.unit.builders import LABELS, NAMESPACE, PROVED, Document, Scene, scaled_by, signal_document, workload
 
 OWNER = "olga"
@@ -316,7 +316,7 @@ class DecisionScenario(Scene):
         fresh = [(e, i) for e in known if e.is_open for i in state.in_force(e).values()]
         noted = {(e.uid, c.intent.id) for e in known for c in e.status.containments}
         stamps = [self.stamps.get((e.uid, i.id)) for e, i in fresh if (e.uid, i.id) not in noted]
-        return any(s is not None and s.applied_at and self.now < s.applied_at + SETTLE for s in stamps)
+        return any(s is not None and s.applied_at and self.now < s.applied_at + PROOF_GRACE for s in stamps)
 
     def _goes_on(self, escalation: Escalation, plan: Plan) -> None:
         status = escalation.status

@@ -16,7 +16,7 @@ from riskladder.controller.caches.workloads import WorkloadCache
 from riskladder.controller.executor import Executor, NotContainable
 from riskladder.policy.plan import Effect, Phase
 from riskladder.policy.snapshot import TargetKey
-from riskladder.workloads.model import Pod, Revision, Settling, Workload
+from riskladder.workloads.model import HasFollowUp, Pod, Revision, Workload
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.results import Impossible, Write
 from riskladder.workloads.runtimes.argo import HASH_LABEL, INJECTED_METADATA, ROLLOUT, own_template, read_revision
@@ -204,8 +204,8 @@ def under_way(**status: Any) -> Workload:
 
 
 def test_update_is_aborted_as_people_would() -> None:
-    assert isinstance(ROLLOUT, Settling)
-    write = ROLLOUT.settle(under_way(), None)
+    assert isinstance(ROLLOUT, HasFollowUp)
+    write = ROLLOUT.follow_up(under_way(), None)
     assert write is not None
     assert write.subresource == "status"
     assert applied(rollout(2, 0, stableRS="hash1"), write)["status"]["abort"] is True
@@ -214,7 +214,7 @@ def test_update_is_aborted_as_people_would() -> None:
 
 
 def test_rollback_is_promoted_as_people_would() -> None:
-    write = ROLLOUT.settle(under_way(), "hash2")
+    write = ROLLOUT.follow_up(under_way(), "hash2")
     assert write is not None
     assert applied(rollout(2, 0, stableRS="hash1"), write)["status"]["promoteFull"] is True
 
@@ -231,7 +231,7 @@ def test_rollback_is_promoted_as_people_would() -> None:
     ],
 )
 def test_nothing_is_said_too_early_or_twice(facts: Workload, wanted: str | None) -> None:
-    assert ROLLOUT.settle(facts, wanted) is None
+    assert ROLLOUT.follow_up(facts, wanted) is None
 
 
 def test_second_write_comes_behind_the_stop_until_it_is_proved_and_again_for_the_breached_revision() -> None:

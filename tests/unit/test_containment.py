@@ -13,7 +13,7 @@ from riskladder.api.signal import LastKnownGood, SignalStatus
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment.drift import MAX_DRIFT, record_drift
 from riskladder.policy.snapshot import Signal
-from riskladder.policy.trail import SETTLE
+from riskladder.policy.trail import PROOF_GRACE
 from riskladder.workloads.model import Revision, Workload
 from tests.unit.builders import (
     NOW,
@@ -100,7 +100,7 @@ def unproved() -> Scene:
     """Applied at NOW, pods still there, recorded so."""
     scene = applied()
     scene.target = ending(scene)
-    scene.now = NOW + SETTLE
+    scene.now = NOW + PROOF_GRACE
     scene.run()
     return scene
 
@@ -109,7 +109,7 @@ def test_trail_of_a_fresh_containment_settles_first() -> None:
     scene = applied()
     done, scene.target = scene.target, ending(scene)
     plan = scene.plan()
-    assert (plan.has_trail, plan.urgent, plan.wake_at) == (False, False, NOW + SETTLE)
+    assert (plan.has_trail, plan.urgent, plan.wake_at) == (False, False, NOW + PROOF_GRACE)
     scene.target = done
     assert scene.plan().has_trail, "proved: nothing to wait for"
 

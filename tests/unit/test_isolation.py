@@ -446,7 +446,7 @@ def test_contained_again_before_a_resume_has_given_it_back_the_first_state_is_re
 
 def test_a_runtime_that_settles_a_stop_settles_nothing_here() -> None:
     scene = street("Fallback")
-    assert hold.settle(scene.snapshot()) is None
+    assert hold.follow_up(scene.snapshot()) is None
 
 
 @pytest.mark.parametrize("action", ["Fallback", "ScaleToZero"])
