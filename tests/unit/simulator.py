@@ -77,6 +77,8 @@ class Server:
         self.put_policy(LONG_AGO)
         self.refuses: Any = None
         """Makes the error by which everything on the target is refused, while something does."""
+        self.was_refused = False
+        """Whether anything was."""
         self.disturbed = 0
         """How often somebody else has written the target."""
         self.generations: set[tuple[str, int]] = set()
@@ -185,6 +187,7 @@ class Server:
             elif step["op"] != "test":
                 node[last] = step["value"]
         if resource is DEPLOYMENTS and self.refuses:
+            self.was_refused = True
             raise self.refuses(**about)
         if resource is DEPLOYMENTS:
             self._check_act(obj)
@@ -196,17 +199,27 @@ class Server:
         """Invariants 2, 3, 5: every act has an intent that stands, is done once, and never lands on what it leaves."""
         before = self.find(DEPLOYMENTS, KEY.name)
         assert before is not None
-        if before["spec"] == after["spec"]:
-            return  # what it carries is written, or removed
+        if before["spec"] == after["spec"]:  # what it carries is written, or removed
+            hold = json.loads(after["metadata"].get("annotations", {}).get(ANNOTATION_CONTAINMENT, "null")) or {}
+            if "intent" in hold:
+                self.intended[hold["escalation"], hold["intent"]["action"]].add(hold["intent"]["id"])
+            return
         goes_back = before["spec"]["template"] != after["spec"]["template"]
         if not goes_back and after["spec"]["replicas"] > before["spec"]["replicas"]:
             self._check_restored(after)
             return
         action = "Rollback" if goes_back else "ScaleToZero"
         assert goes_back or after["spec"]["replicas"] == 0
+        by = after["metadata"]["labels"].get(LABEL_CONTAINED_BY)
+        if by is None and self.was_refused:  # what refused it may have refused what it carries: it went alone
+            open_ones = [e for e in self.all(ESCALATIONS) if not is_over(e)]
+            told = [i["action"] for e in open_ones for i in intents(e) if i["id"] > resumed(e)]
+            assert action in told, "invariant 2: an act that neither it nor an Escalation explains"
+            self.disturbed += 1
+            return
         hold = json.loads(after["metadata"].get("annotations", {}).get(ANNOTATION_CONTAINMENT, "null"))
         assert hold, "invariant 2: an act that does not say why"
-        assert after["metadata"]["labels"][LABEL_CONTAINED_BY] == hold["escalation"], "invariant 2: without its label"
+        assert by == hold["escalation"], "invariant 2: without its label"
         name, intent, evidence = self._acted_for(hold, action, after)
         assert hold["uid"] == hold["target"]["uid"] == after["metadata"]["uid"], "invariant 2: a hold of another object"
         assert intent["action"] == action, "invariant 2: an act that no intent names"

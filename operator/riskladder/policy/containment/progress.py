@@ -199,7 +199,9 @@ def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
     if draft.snapshot.obstacle:
         message = f"not contained: {_in_the_way(draft, proof)}"
         if reason_of(draft) != Reason.CONTAINMENT_IMPOSSIBLE:
-            draft.warn(Reason.CONTAINMENT_IMPOSSIBLE, f"impossible/{intent.id}", message, intent=str(intent.id))
+            head = draft.escalation.status.ledger  # it may become so again: the same key in every attempt at this pass
+            key = f"impossible/{intent.id}/{head.sequence if head else 0}"
+            draft.warn(Reason.CONTAINMENT_IMPOSSIBLE, key, message, intent=str(intent.id))
         return Reason.CONTAINMENT_IMPOSSIBLE, message
     return Reason.CONTAINMENT_INTENDED, f"intended, not applied yet: {proof.left}"
 
