@@ -144,7 +144,12 @@ def deployment_object(version: int = 2, replicas: int = 3, **metadata: Any) -> D
     return {
         "metadata": {**about, "labels": dict(LABELS), **metadata},
         "spec": {"replicas": replicas, "template": template(version)},
-        "status": {"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas},
+        "status": {
+            "observedGeneration": 1,
+            "replicas": replicas,
+            "updatedReplicas": replicas,
+            "availableReplicas": replicas,
+        },
     }
 
 

@@ -16,7 +16,7 @@ from riskladder.controller.caches.workloads import WorkloadCache
 from riskladder.controller.executor import Executor, NotContainable
 from riskladder.policy.plan import Effect, Phase
 from riskladder.policy.snapshot import TargetKey
-from riskladder.workloads.model import HasFollowUp, Pod, Revision, Workload
+from riskladder.workloads.model import HasFollowUp, History, Pod, Revision, Workload
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.results import Impossible, Write
 from riskladder.workloads.runtimes.argo import HASH_LABEL, INJECTED_METADATA, ROLLOUT, own_template, read_revision
@@ -311,8 +311,8 @@ async def test_second_write_that_is_not_kept_is_not_made_over_and_over() -> None
 
 def back_to(facts: Workload, **known: Any) -> Revision | Impossible:
     current = facts.current
-    given = {"known_good": frozenset[str](), **known}
-    return ROLLOUT.rollback_target(facts, quarantined=current.hash if current else "", **given)
+    history = History(**{name: frozenset(hashes) for name, hashes in known.items()})
+    return ROLLOUT.rollback_target(facts, quarantined=current.hash if current else "", history=history)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.cluster import client
-from riskladder.workloads.model import Image, Revision, Workload
+from riskladder.workloads.model import History, Image, Revision, Workload
 from riskladder.workloads.results import Impossible, Write
 from riskladder.workloads.runtimes import deployment
 from riskladder.workloads.runtimes.deployment import DEPLOYMENT, HASH_LABEL, read_replicaset
@@ -177,7 +177,9 @@ def test_rollback_never_lands_on_the_quarantined_revision(
     current: int, history: list[int], good: set[str], paused: bool
 ) -> None:
     target = workload(current, history=history[:4], paused=paused)
-    found = DEPLOYMENT.rollback_target(target, quarantined=f"hash{current}", known_good=good)
+    found = DEPLOYMENT.rollback_target(
+        target, quarantined=f"hash{current}", history=History(known_good=frozenset(good))
+    )
     if isinstance(found, Revision):
         assert found.hash != f"hash{current}"
         assert found.digest != target.digest
@@ -193,7 +195,9 @@ def test_rollback_never_lands_on_the_same_template_under_another_hash() -> None:
     target = workload(2, history=(1, 2))
     twin = replace(target.revisions[1], uid="twin", hash="hash2b", number=1)
     found = DEPLOYMENT.rollback_target(
-        replace(target, revisions=(twin, target.revisions[1])), quarantined="hash2", known_good={"hash2b"}
+        replace(target, revisions=(twin, target.revisions[1])),
+        quarantined="hash2",
+        history=History(known_good=frozenset({"hash2b"})),
     )
     assert isinstance(found, Impossible)
 

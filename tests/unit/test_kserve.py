@@ -12,7 +12,7 @@ import pytest
 from riskladder.controller.caches.workloads import WorkloadCache
 from riskladder.policy.containment.choose import take_evidence
 from riskladder.policy.snapshot import TargetKey
-from riskladder.workloads.model import Image, Pod, Revision
+from riskladder.workloads.model import History, Image, Pod, Revision
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.results import Impossible, Write
 from riskladder.workloads.runtimes.kserve import (
@@ -315,7 +315,7 @@ def test_current_revision_is_the_newest_that_gets_requests(
 )
 def test_rollback_goes_where_a_canary_of_nothing_leads(obj: Document, quarantined: str, found: str) -> None:
     facts = INFERENCESERVICE.read(obj)
-    target = INFERENCESERVICE.rollback_target(facts, quarantined=quarantined, known_good=())
+    target = INFERENCESERVICE.rollback_target(facts, quarantined=quarantined, history=History())
     if isinstance(target, Revision):
         assert target.hash == found
     else:
@@ -324,14 +324,14 @@ def test_rollback_goes_where_a_canary_of_nothing_leads(obj: Document, quarantine
 
 def test_revision_that_breached_is_gone_back_to_only_where_it_is_known_to_be_good() -> None:
     facts = INFERENCESERVICE.read(stored(status=knative(R2, R2, R1, r2=100)))
-    bad = INFERENCESERVICE.rollback_target(facts, quarantined=R2, known_good=(), breached={R1})
+    bad = INFERENCESERVICE.rollback_target(facts, quarantined=R2, history=History(breached=frozenset({R1})))
     assert isinstance(bad, Impossible)
-    good = INFERENCESERVICE.rollback_target(facts, quarantined=R2, known_good={R1}, breached={R1})
+    good = INFERENCESERVICE.rollback_target(facts, quarantined=R2, history=History(frozenset({R1}), frozenset({R1})))
     assert isinstance(good, Revision)
 
 
 def test_llm_has_nothing_to_go_back_to() -> None:
-    found = LLMINFERENCESERVICE.rollback_target(LLMINFERENCESERVICE.read(stored()), quarantined="", known_good=())
+    found = LLMINFERENCESERVICE.rollback_target(LLMINFERENCESERVICE.read(stored()), quarantined="", history=History())
     assert isinstance(found, Impossible)
 
 

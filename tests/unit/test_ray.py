@@ -10,7 +10,7 @@ import pytest
 from riskladder.cluster.resources import ENDPOINTSLICES, PODS, Resource
 from riskladder.controller.caches.workloads import WorkloadCache
 from riskladder.policy.snapshot import TargetKey
-from riskladder.workloads.model import Image, Workload
+from riskladder.workloads.model import History, Image, Workload
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.results import Impossible, Write
 from riskladder.workloads.runtimes.ray import RAYCLUSTER, RAYCLUSTERS, RAYSERVICE, RAYSERVICES, Suspendable
@@ -110,7 +110,7 @@ def test_without_anything_saved_it_is_switched_on_all_the_same(kind: Suspendable
 
 @each_kind
 def test_no_rollback_and_why(kind: Suspendable) -> None:
-    found = kind.rollback_target(kind.read(stored(kind)), quarantined="", known_good=["x"])
+    found = kind.rollback_target(kind.read(stored(kind)), quarantined="", history=History(known_good=frozenset({"x"})))
     assert isinstance(found, Impossible)
     assert f"no earlier spec of a {kind.resource.kind} is kept" in found.why
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from riskladder.api.resource import Resource
 from riskladder.cli.main import app
-from riskladder.workloads.model import Pod
+from riskladder.workloads.model import History, Pod
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.results import Impossible, Write
 from riskladder.workloads.runtimes.scalable import Scalable, equalities, parse
@@ -154,6 +154,6 @@ def test_zero_is_proved_by_pods_or_not_at_all(target: Document, applied: bool, e
 
 
 def test_it_has_no_rollback() -> None:
-    found = SCORER.rollback_target(SCORER.read(scorer()), quarantined="x", known_good=())
+    found = SCORER.rollback_target(SCORER.read(scorer()), quarantined="x", history=History())
     assert isinstance(found, Impossible)
     assert "known by its scale alone" in found.why

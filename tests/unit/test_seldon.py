@@ -7,7 +7,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from riskladder.workloads.model import Revision
+from riskladder.workloads.model import History, Revision
 from riskladder.workloads.results import Impossible, Write
 from riskladder.workloads.runtimes.seldon import MAX_HASH, SELDON_MODEL
 from tests.unit.builders import NAMESPACE, Document
@@ -175,7 +175,9 @@ def test_revision_is_what_is_served_and_tells_the_storage_uri() -> None:
 def test_rolled_back_to_the_storage_uri_that_was_good() -> None:
     good, bad = stored(requirements=["sklearn"]), stored("gs://models/2", requirements=["sklearn"])
     known = [hash_of(good), hash_of(bad)]
-    found = SELDON_MODEL.rollback_target(SELDON_MODEL.read(bad), quarantined=hash_of(bad), known_good=known)
+    found = SELDON_MODEL.rollback_target(
+        SELDON_MODEL.read(bad), quarantined=hash_of(bad), history=History(known_good=frozenset(known))
+    )
     assert isinstance(found, Revision)
     assert found == SELDON_MODEL.read({**good, "status": {}}).current
     back = after(bad, SELDON_MODEL.roll_back(bad, None, found))
@@ -200,7 +202,9 @@ LONG = "gs://" + "x" * 250
 def test_no_rollback_and_why(known: list[Document], why: str) -> None:
     bad = stored("gs://models/2")
     found = SELDON_MODEL.rollback_target(
-        SELDON_MODEL.read(bad), quarantined=hash_of(bad), known_good=[hash_of(obj) for obj in known]
+        SELDON_MODEL.read(bad),
+        quarantined=hash_of(bad),
+        history=History(known_good=frozenset(hash_of(obj) for obj in known)),
     )
     assert isinstance(found, Impossible)
     assert why in found.why

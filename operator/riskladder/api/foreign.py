@@ -7,6 +7,7 @@ long must be shortened and never refused: a validation error here would be a mod
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -53,6 +54,14 @@ Clipped = Annotated[str, Field(max_length=1024), clips(1024)]
 
 ClippedName = Annotated[str, Field(max_length=253), clips(253)]
 """A name, a revision or a hash as others have written it."""
+
+
+def time_in(text: Any) -> datetime | None:
+    """Return the time that a text of the API server is (RFC 3339); ``None`` where it is none."""
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) and text else None
+    except ValueError:
+        return None
 
 
 def number_in(text: str) -> int:

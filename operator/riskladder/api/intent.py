@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -42,10 +43,22 @@ class SignalRef(Model):
     manual: Manual | None = Field(None, description="A person's judgement in place of readings.")
 
 
-class Image(Model):
-    """What one container ran."""
+class ImageRole(StrEnum):
+    """What an image is in a pod."""
 
-    container: ClippedName = Field(description="Name of the container.")
+    CONTAINER = "Container"
+    INIT_CONTAINER = "InitContainer"
+    SIDECAR = "Sidecar"
+    """An init container that goes on running (``restartPolicy: Always``)."""
+    VOLUME = "Volume"
+    """An image volume, for example the model itself."""
+
+
+class Image(Model):
+    """What one container ran, or one image volume held."""
+
+    container: ClippedName = Field(description="Name of the container, or of the volume.")
+    role: ImageRole = Field(ImageRole.CONTAINER, description="What it is in the pod. Default Container.")
     image: Clipped = Field(description="The image as written in the pod template.")
     image_id: Clipped | None = Field(
         None, alias="imageID", description="The image that ran, by digest, as the node reports it; absent if unknown."

@@ -33,7 +33,8 @@ _CONTAINMENT: Mapping[str, str] = {
     **dict.fromkeys(_PROOFS, "proved"),
 }
 _STEPS = {"appliedAt": "applied", "endpointsEmptyAt": "no ready endpoint", "podsGoneAt": "no pod left"}
-_EVIDENCE = ("replicas", "readyEndpoints", "revision", "podTemplateHash", "images")
+_IMAGES = {"images": "running", "initImages": "after init", "sidecarImages": "beside", "volumeImages": "with volume"}
+_EVIDENCE = ("replicas", "readyEndpoints", "revision", "podTemplateHash", *_IMAGES)
 _OF_READING = ("reading", "threshold", "sampleSize", "window", "evidence")
 _MODEL = ("model", "modelVersion", "modelCard", "modelLineage", "owners")
 _IN_HEADER = ("ladder", "ladderGeneration", "target")
@@ -349,8 +350,7 @@ def _evidence(detail: Mapping[str, str]) -> str:
         parts.append(f"revision {revision}" + (f" (template {template})" if template else ""))
     elif template := detail.get("podTemplateHash"):
         parts.append(f"template {template}")
-    if images := detail.get("images"):
-        parts.append(f"running {images}")
+    parts += [f"{words} {images}" for name, words in _IMAGES.items() if (images := detail.get(name))]
     return ", ".join(parts)
 
 

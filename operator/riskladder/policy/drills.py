@@ -25,6 +25,7 @@ from riskladder.policy.escalation import rungs
 from riskladder.policy.escalation.notifications import EVENTS
 from riskladder.policy.plan import Effect, Entry, NewEscalation, Stop
 from riskladder.policy.signals.groups import Judgement
+from riskladder.policy.signals.history import history_of
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot
 
 
@@ -51,9 +52,7 @@ def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> NewEs
             continue
         intent: Intent | None = None
         if tier.containment is not None and tier.containment.when is ContainmentWhen.IMMEDIATELY:
-            choice = choose.choose(
-                tier.containment, workload, choose.known_good(snapshot.signals), breached=snapshot.breached
-            )
+            choice = choose.choose(tier.containment, workload, history_of(snapshot, group))
             intent = choose.intent_of(1, tier.name, choice, now)
         labels = {LABEL_LADDER: group.ladder.name, LABEL_TIER: tier.name, LABEL_DRILL: "true"}
         spec = opening.opening_spec(workload, group, signal, intent, now)

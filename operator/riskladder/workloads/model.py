@@ -7,11 +7,12 @@ facts and JSON Patches out. Whatever two runtimes do alike is in ``runtimes.repl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
+from riskladder.api.intent import ImageRole
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.holding import NOTHING, Carried
@@ -26,6 +27,7 @@ class Image:
     container: str
     image: str
     image_id: str = ""
+    role: ImageRole = ImageRole.CONTAINER
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Pod:
     """Its labels, where some runtime tells its pods by them."""
     ready: bool = False
     """Whether it says that it is ready to serve."""
+    ready_since: datetime | None = None
+    """Since when, by its condition, in whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,24 @@ class Revision:
     """Digest of the pod template without that label: equal templates, equal digests."""
     replicas: int
     """Replicas it has now, from its status."""
+    content: str = ""
+    """Digest of the containers that it runs, whatever else its template says; empty where that is not known."""
+    created: datetime | None = None
+    """When it was made, in whole seconds."""
+    reused: bool = False
+    """Whether it may have been in place more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What readings and people have said about the revisions of a workload."""
+
+    known_good: frozenset[str] = frozenset()
+    """Hashes of those that served while all readings were at baseline, and have not breached since."""
+    breached: frozenset[str] = frozenset()
+    """Hashes of those that an escalation was about."""
+    observed: frozenset[datetime] = frozenset()
+    """When the readings were observed that breach now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +108,12 @@ class Workload:
     paused: bool
     digest: str
     """Digest of the current pod template."""
+    content: str = ""
+    """Digest of the containers that the current template runs."""
+    available_replicas: int | None = None
+    """Replicas that are available, from its status; ``None`` where its kind does not say."""
+    served: Mapping[str, datetime] = field(default_factory=dict)
+    """By digest of the template: what was seen to be available, and when first, since the operator started."""
     current_hash: str = ""
     """Hash of the current template's revision by the word of its controller, where templates alone do not tell."""
     fallback: str = ""
@@ -140,6 +168,17 @@ class Workload:
             and self.total_replicas == self.replicas
             and not self.fallback
         )
+
+    @property
+    def is_available(self) -> bool:
+        """Whether the rollout is complete, and every replica is available."""
+        return self.settled and (self.available_replicas is None or self.available_replicas >= self.replicas)
+
+    @property
+    def available_since(self) -> datetime | None:
+        """From when on a reading is about the current revision alone: all its pods are ready since, or ``None``."""
+        times = [pod.ready_since for pod in self.pods if pod.active and pod.ready_since is not None]
+        return max([self.template_since, *times]) if self.template_since is not None else None
 
     def active_pods(self, revision_hash: str | None = None) -> tuple[Pod, ...]:
         """Pods that may still answer; with a hash, only those of that revision."""
@@ -225,16 +264,13 @@ class Runtime(Protocol):
             fields: ``Workload.fields`` as they were before.
         """
 
-    def rollback_target(
-        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
-    ) -> Revision | Impossible:
-        """The revision to go back to; never the quarantined one.
+    def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
+        """The revision to go back to; never the quarantined one, and none that ``fitness.unfit`` has a reason against.
 
         Args:
-            workload: The workload with its history.
+            workload: The workload with its revisions.
             quarantined: Hash of the breached revision.
-            known_good: Hashes that were live while readings were at baseline.
-            breached: Hashes that an escalation was about: none of them is gone back to, unless it is known to be good.
+            history: What readings and people have said about its revisions.
         """
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:

@@ -24,6 +24,10 @@ Name = tuple[str, str]
 """Namespace and name."""
 
 
+MAX_SERVED = 16
+"""Pod templates of one workload of which it is remembered that they were available."""
+
+
 class WorkloadCache:
     """Workloads and what belongs to them, each cut down to the facts that decisions need.
 
@@ -104,7 +108,11 @@ class WorkloadCache:
         workload = runtime.read(obj)
         key = TargetKey(workload.namespace, workload.kind, workload.name)
         before = self._workloads.get(key)
-        workload = replace(workload, template_since=_template_since(workload, before, obj))
+        workload = replace(
+            workload,
+            template_since=_template_since(workload, before, obj),
+            served=_served(workload, before),
+        )
         if before is not None and not workload.current_hash and _same_template(before, workload):
             workload = replace(workload, current_hash=before.current_hash)  # until its controller has seen the rest
         self._workloads[key] = workload
@@ -331,6 +339,14 @@ def _nothing(obj: Object) -> None:
 
 def _same_template(before: Workload, workload: Workload) -> bool:
     return before.uid == workload.uid and before.digest == workload.digest
+
+
+def _served(workload: Workload, before: Workload | None) -> Mapping[str, datetime]:
+    """Return which pod templates were seen to be available, the newest ones, and when first."""
+    known = before.served if before is not None and before.uid == workload.uid else {}
+    if not workload.is_available or workload.replicas == 0 or workload.digest in known:
+        return known
+    return dict([*known.items(), (workload.digest, datetime.now(UTC))][-MAX_SERVED:])
 
 
 def _template_since(workload: Workload, before: Workload | None, obj: Object) -> datetime:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from riskladder.api.escalation import PinnedPolicy
-from riskladder.api.intent import Evidence, Image, Intent, NetworkTargetRef, Restore, SavedField
+from riskladder.api.intent import Evidence, Image, ImageRole, Intent, NetworkTargetRef, Restore, SavedField
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction
 from riskladder.policy.signals.evaluate import rank
-from riskladder.policy.snapshot import Signal
-from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.model import History, Revision, Workload
 from riskladder.workloads.runtimes.replicas import running_images
 from riskladder.workloads.safe_states import fallback, isolate
 from riskladder.workloads.safe_states.network_path import Planned, Unsupported
+
+IMAGE_DETAILS = {
+    "images": ImageRole.CONTAINER,
+    "initImages": ImageRole.INIT_CONTAINER,
+    "sidecarImages": ImageRole.SIDECAR,
+    "volumeImages": ImageRole.VOLUME,
+}
+"""By particular of a record: whose images it names."""
 
 
 def take_evidence(workload: Workload, now: datetime, saved: Sequence[SavedField] = ()) -> Evidence:
@@ -27,11 +34,10 @@ def take_evidence(workload: Workload, now: datetime, saved: Sequence[SavedField]
         saved: What is overwritten of other objects.
     """
     current = workload.current
-    images: dict[str, Image] = {}
+    images: dict[tuple[str, str], Image] = {}
     for image in running_images(workload):
-        images.setdefault(
-            image.container, Image(container=image.container, image=image.image, image_id=image.image_id or None)
-        )
+        kept = Image(container=image.container, role=image.role, image=image.image, image_id=image.image_id or None)
+        images.setdefault((image.role, image.container), kept)
     return Evidence(
         replicas=workload.replicas,
         revision=str(current.number) if current else None,
@@ -52,9 +58,13 @@ def evidence_detail(evidence: Evidence | None) -> dict[str, str]:
         "readyEndpoints": str(evidence.ready_endpoints),
         "revision": evidence.revision,
         "podTemplateHash": evidence.pod_template_hash,
-        "images": " ".join(i.image_id or i.image for i in evidence.images)[:4096],
+        **{key: " ".join(_names(evidence, role)) for key, role in IMAGE_DETAILS.items()},
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _names(evidence: Evidence, role: ImageRole) -> Iterator[str]:
+    yield from (image.image_id or image.image for image in evidence.images if image.role is role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +99,8 @@ def asked_for(declared: Containment | None, action: ContainmentAction | None) ->
 def choose(
     containment: Containment,
     workload: Workload,
-    known_good: Iterable[str],
+    history: History,
     *,
-    breached: Iterable[str] = (),
     by: Reason = Reason.THRESHOLD_BREACHED,
     escalation: str = "drill",
 ) -> Choice:
@@ -100,8 +109,7 @@ def choose(
     Args:
         containment: What is demanded.
         workload: As it is now.
-        known_good: Hashes of the revisions that a Rollback may go back to.
-        breached: Hashes of the revisions that an escalation was about.
+        history: What readings and people have said about its revisions.
         by: Why it is demanded, which is the intent's reason where no reading is behind it.
         escalation: Name of the escalation, after which a NetworkPolicy of its own is named.
     """
@@ -113,8 +121,7 @@ def choose(
         found = workload.runtime.rollback_target(
             workload,
             quarantined=current.hash if current else "",
-            known_good=frozenset(known_good),
-            breached=frozenset(breached),
+            history=history,
         )
         if isinstance(found, Revision):
             message = f"roll back from revision {current.number if current else '?'} to {found.number}"
@@ -147,15 +154,6 @@ def instead_of(containment: Containment, workload: Workload, reason: Reason, why
             return planned_choice(ContainmentAction.ISOLATE, reason, planned, f"{why}; {planned.message}")
         why = f"{why}; nor can it be isolated: {planned.why}"
     return Choice(ContainmentAction.SCALE_TO_ZERO, reason, why[:1024])
-
-
-def known_good(signals: Iterable[Signal]) -> frozenset[str]:
-    """Template hashes that were live while readings were at baseline."""
-    return frozenset(
-        s.status.last_known_good.digest
-        for s in signals
-        if s.status.last_known_good is not None and s.status.last_known_good.digest
-    )
 
 
 def intent_of(number: int, tier: str, choice: Choice, now: datetime) -> Intent:

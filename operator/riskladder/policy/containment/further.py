@@ -39,7 +39,7 @@ from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.signals.groups import Group, Judgement, demands_of
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads import network
-from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.model import History, Revision, Workload
 from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.results import Impossible
 from riskladder.workloads.safe_states import fallback, network_path
@@ -153,7 +153,9 @@ def _further(
     demands = demands_of(group) if group is not None and not group.suspended else ()
     demand = strongest(d for d in demands if is_further(d.containment.action, active))
     if demand is not None:
-        choice = choose_for(snapshot, workload, demand.containment, escalation=escalation.name, by=demand.reason)
+        choice = choose_for(
+            snapshot, workload, demand.containment, escalation=escalation.name, by=demand.reason, group=group
+        )
         intent = _fresh(intent_of(number, demand.tier.name, choice, now), workload, choice, now)
         intent = intent.model_copy(update={"signal": demand.signal.reference()})
         return (intent, choice, demand.containment.lock) if is_further(intent.action, active) else None
@@ -161,7 +163,7 @@ def _further(
     if not due or snapshot.is_suspended(escalation.spec.ladder.name) or not may_touch(workload, escalation):
         return None
     call = max(due, key=lambda c: c.containment.action.strength)
-    choice = choose_for(snapshot, workload, call.containment, escalation=escalation.name, by=call.reason)
+    choice = choose_for(snapshot, workload, call.containment, escalation=escalation.name, by=call.reason, group=group)
     choice = replace(choice, message=f"{choice.message}: {call.message}"[:1024])
     intent = _fresh(intent_of(number, call.tier, choice, now), workload, choice, now)
     intent = intent.model_copy(update={"decision": call.decision})
@@ -217,7 +219,9 @@ def _renewed(
             choice = Choice(ContainmentAction.SCALE_TO_ZERO, why, message)
         elif is_other:
             found = workload.runtime.rollback_target(
-                workload, quarantined=current.hash if current else "", known_good={active.pod_template_hash or ""}
+                workload,
+                quarantined=current.hash if current else "",
+                history=History(known_good=frozenset({active.pod_template_hash or ""})),
             )
             if isinstance(found, Revision):
                 choice = Choice(ContainmentAction.ROLLBACK, why, "another revision was deployed", found)

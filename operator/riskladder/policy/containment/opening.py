@@ -16,7 +16,6 @@ from riskladder.policy.containment.choose import (
     Choice,
     choose,
     intent_of,
-    known_good,
     severity,
     take_evidence,
 )
@@ -25,9 +24,10 @@ from riskladder.policy.containment.state import in_force, is_contained, is_locke
 from riskladder.policy.plan import NewEscalation, Stop
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.signals.groups import Demand, Group, Judgement, demands_of
+from riskladder.policy.signals.history import history_of
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot, is_governed
 from riskladder.workloads import network
-from riskladder.workloads.model import Workload
+from riskladder.workloads.model import History, Workload
 from riskladder.workloads.network import NETWORKPOLICIES
 
 NAME_PREFIX_LIMIT = 40
@@ -90,7 +90,7 @@ def _open(
         return NewEscalation(
             snapshot.key.namespace, name, labels_of(group.ladder.name, tier, None, lock=False), spec
         ), None
-    choice = choose_for(snapshot, workload, demand.containment, escalation=name, by=demand.reason)
+    choice = choose_for(snapshot, workload, demand.containment, escalation=name, by=demand.reason, group=group)
     intent = intent_of(1, demand.tier.name, choice, now)
     spec = opening_spec(workload, group, cause, intent, now, saved=choice.saved)
     labels = labels_of(group.ladder.name, tier, intent, lock=demand.containment.lock)
@@ -116,7 +116,7 @@ def _inherit(
     declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
     containment = declared.model_copy(update={"action": intent.action})
     name = _next_name(snapshot, workload, before.spec.ladder.name)
-    choice = choose_for(snapshot, workload, containment, escalation=name, by=Reason.TARGET_RECREATED, good=())
+    choice = choose_for(snapshot, workload, containment, escalation=name, by=Reason.TARGET_RECREATED, history=History())
     who = f"; created again by {workload.template_set_by or 'unknown'}"
     renewed = intent_of(1, intent.tier, replace(choice, message=choice.message + who), now)
     target = before.spec.target.model_copy(update={"uid": workload.uid})
@@ -134,7 +134,8 @@ def choose_for(
     *,
     escalation: str,
     by: Reason,
-    good: Iterable[str] | None = None,
+    group: Group | None = None,
+    history: History | None = None,
 ) -> Choice:
     """Return the safe state that an escalation brings about, which may be one that another ladder holds already.
 
@@ -144,7 +145,8 @@ def choose_for(
         containment: What is demanded.
         escalation: Name of the escalation.
         by: Why it is demanded.
-        good: Hashes of the revisions that a Rollback may go back to; by default those noted as known good.
+        group: The signals on whose account it is demanded, if any are.
+        history: What is known of its revisions; by default what readings and people have said.
     """
     other = covering(snapshot, escalation, containment.action)
     if other is not None:
@@ -152,8 +154,7 @@ def choose_for(
     choice = choose(
         containment,
         workload,
-        known_good(snapshot.signals) if good is None else good,
-        breached=snapshot.breached,
+        history_of(snapshot, group) if history is None else history,
         by=by,
         escalation=escalation,
     )

@@ -79,6 +79,16 @@ class Group:
             for until, settled in self.settled
         )
 
+    def observed_at(self) -> Iterator[datetime]:
+        """Yield when the readings were observed that breach now, and with which people have not dealt."""
+        for signal in self.signals:
+            live = self._live(signal)
+            for breach in self.verdicts[signal.uid].breaches:
+                if breach.tier in live and not breach.stale and breach.observed_at is not None:
+                    yield breach.observed_at
+            if live and signal.spec is not None and signal.spec.manual is not None:
+                yield signal.spec.observed_at
+
     def silence(self, tier: str) -> str:
         """What has not been heard of, in words, where silence and no value put the target in that tier; else empty."""
         if not any(t.name == tier for t in self.breached()):

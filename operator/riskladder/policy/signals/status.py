@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from riskladder.api.base import format_time
@@ -12,7 +12,8 @@ from riskladder.api.signal import LastKnownGood, SignalStatus
 from riskladder.policy.plan import Entry, EscalationUpdate, On, SignalUpdate
 from riskladder.policy.signals.evaluate import Verdict
 from riskladder.policy.signals.groups import Judgement
-from riskladder.policy.snapshot import Escalation, Signal, Snapshot
+from riskladder.policy.signals.history import is_outdated
+from riskladder.policy.snapshot import LONG_AGO, Escalation, Signal, Snapshot
 
 BASELINE = "baseline"
 """What ``status.tier`` says of a signal that has been judged and breaches nothing."""
@@ -164,23 +165,45 @@ def _contained(conditions: Conditions, joined: Escalation | None, update: Escala
 def _known_good(
     snapshot: Snapshot, judgement: Judgement, signal: Signal, verdict: Verdict, now: datetime
 ) -> LastKnownGood | None:
-    """The revision that served while all readings were at baseline: where a rollback goes back to.
+    """Return the revision that a rollback goes back to: one that served while all readings were at baseline.
 
-    It must be rolled out completely, and the readings must have been observed after it was put in place: a report about
-    yesterday says nothing about the revision deployed since.
+    Readings are about a revision if they were observed while it served: after its rollout was complete and every
+    replica available. The newest reading of every stream has to be. A note ends with a breach of that revision.
     """
-    before = signal.status.last_known_good
-    workload = snapshot.target
-    if workload is None or workload.current is None or workload.replicas == 0 or not workload.settled:
+    before, workload = signal.status.last_known_good, snapshot.target
+    if before is not None and _has_breached(snapshot, judgement, before):
+        before = None
+    if workload is None or workload.current is None or workload.replicas == 0 or not workload.is_available:
         return before
     if not verdict.usable or not verdict.observed or verdict.breaches or verdict.stale or not judgement.at_baseline:
         return before
     if signal.spec is None or signal.spec.drill:
         return before
-    current = workload.current
+    current, since = workload.current, workload.available_since
     if before is not None and before.digest == current.hash:
         return before
-    newest = max(o.at for o in verdict.observed)
-    if workload.template_since is None or newest < workload.template_since:
+    if since is None or min(_newest(judgement), default=LONG_AGO) < since:
         return before
     return LastKnownGood(revision=str(current.number), digest=current.hash, since=now)
+
+
+def _newest(judgement: Judgement) -> Iterable[datetime]:
+    """Return when each stream was heard of last: one indicator from one source under one ladder."""
+    streams: dict[tuple[str, str, str], datetime] = {}
+    for group in judgement.groups:
+        for signal in group.signals:
+            for one in group.verdicts[signal.uid].observed:
+                key = (group.ladder.name, signal.spec.source if signal.spec else signal.uid, one.indicator)
+                streams[key] = max(one.at, streams.get(key, one.at))
+    return streams.values()
+
+
+def _has_breached(snapshot: Snapshot, judgement: Judgement, note: LastKnownGood) -> bool:
+    """Return whether a revision has breached since it was noted as good: was taken out of service, or breaches now."""
+    workload = snapshot.target
+    if is_outdated(snapshot, note):
+        return True
+    if workload is None or workload.current is None or workload.current.hash != note.digest:
+        return False
+    since = workload.template_since
+    return since is not None and any(at >= since for group in judgement.groups for at in group.observed_at())

@@ -16,7 +16,7 @@ writes to abort, promote and undo.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -24,10 +24,11 @@ from typing import Any
 from riskladder.api.foreign import number_in
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.model import History, Revision, Workload
 from riskladder.workloads.results import Impossible, JsonPatch, Object, Write
 from riskladder.workloads.runtimes.deployment import REPLICASETS, read_replicaset
-from riskladder.workloads.runtimes.replicas import Replicas, template_digest
+from riskladder.workloads.runtimes.fitness import unfit
+from riskladder.workloads.runtimes.replicas import Replicas, content_digest, template_digest
 
 HASH_LABEL = "rollouts-pod-template-hash"
 INJECTED_METADATA = "rollout.argoproj.io/ephemeral-metadata"
@@ -128,19 +129,16 @@ class RolloutRuntime(Replicas):
             subresource="status",
         )
 
-    def rollback_target(
-        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
-    ) -> Revision | Impossible:
+    def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
         """The stable revision while an update is under way, else as of every workload with a history."""
         if workload.no_rollback:
             return Impossible(workload.no_rollback)
         stable = workload.fallback
-        trusted = stable not in (quarantined, "") and (stable in known_good or stable not in breached)
-        if trusted and quarantined and not workload.paused:
+        if stable not in (quarantined, "") and quarantined and not workload.paused:
             found = next((r for r in workload.revisions if r.hash == stable and r.digest != workload.digest), None)
-            if found is not None:
+            if found is not None and not unfit(workload, found, history):
                 return found
-        return super().rollback_target(workload, quarantined=quarantined, known_good=known_good, breached=breached)
+        return super().rollback_target(workload, quarantined=quarantined, history=history)
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
         """The old template put back; also where somebody has replaced the template by a reference meanwhile."""
@@ -166,7 +164,8 @@ ROLLOUT = RolloutRuntime()
 
 def read_revision(obj: Object) -> Revision:
     """The facts of a ReplicaSet as a revision of its Rollout."""
-    return replace(read_replicaset(obj), digest=template_digest(own_template(obj)))
+    own = own_template(obj)
+    return replace(read_replicaset(obj), digest=template_digest(own), content=content_digest(own), reused=True)
 
 
 def own_template(replicaset: Object) -> dict[str, Any]:

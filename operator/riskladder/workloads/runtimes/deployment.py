@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from riskladder.api.foreign import number_in
+from riskladder.api.foreign import number_in, time_in
 from riskladder.api.resource import Resource
 from riskladder.workloads.model import Revision
 from riskladder.workloads.results import Object
-from riskladder.workloads.runtimes.replicas import HASH_LABELS, Replicas, template_digest
+from riskladder.workloads.runtimes.replicas import HASH_LABELS, Replicas, content_digest, template_digest
 
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 REVISION_ANNOTATIONS = (REVISION_ANNOTATION, "rollout.argoproj.io/revision")
 """Of whatever makes ReplicaSets: Deployments, and Argo's Rollouts."""
+
+REUSED = "deployment.kubernetes.io/revision-history"
+"""Says under which numbers the same template was deployed before."""
 
 HASH_LABEL = "pod-template-hash"
 REPLICASETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
@@ -37,5 +40,8 @@ def read_replicaset(obj: Object) -> Revision:
         number=number_in(number),
         hash=next((labels[key] for key in HASH_LABELS if key in labels), ""),
         digest=template_digest(spec["template"]),
+        content=content_digest(spec["template"]),
+        created=time_in(metadata.get("creationTimestamp")),
+        reused=REUSED in annotations,
         replicas=(obj.get("status") or {}).get("replicas", 0),
     )

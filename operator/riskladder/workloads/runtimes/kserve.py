@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from riskladder.api.foreign import number_in
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.model import Image, Revision, Workload
+from riskladder.workloads.model import History, Image, Revision, Workload
 from riskladder.workloads.results import Impossible, JsonPatch, Object, Verification, Write
+from riskladder.workloads.runtimes.fitness import unfit
 from riskladder.workloads.runtimes.replicas import NoRollback, identity, last_writer, prove_gone, template_digest
 
 GROUP = "serving.kserve.io"
@@ -289,9 +290,7 @@ class InferenceServiceRuntime(KServe):
         mode = (obj.get("status") or {}).get("deploymentMode") or (obj["metadata"].get("annotations") or {}).get(MODE)
         return "it is deployed by ModelMesh, which no annotation stops" if mode == "ModelMesh" else ""
 
-    def rollback_target(
-        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
-    ) -> Revision | Impossible:
+    def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
         """The one revision that a canary of 0 % leads to, if it is another one and has not breached itself."""
         assert isinstance(workload, Service)  # noqa: S101
         if workload.no_rollback:
@@ -301,9 +300,8 @@ class InferenceServiceRuntime(KServe):
         found = next((r for r in workload.revisions if r.name == workload.behind), None)
         if not quarantined or found is None or found.hash == quarantined:
             return Impossible("its status names no earlier revision that was rolled out")
-        if found.hash in breached and found.hash not in known_good:
-            return Impossible("the revision before has breached, too")
-        return found
+        why = unfit(workload, found, history)
+        return Impossible(why) if why else found
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
         """A canary of 0 %, only if object and status are as they were read: they decide which revision that means."""

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar, TypedDict
 
+from riskladder.api.foreign import time_in
+from riskladder.api.intent import ImageRole
 from riskladder.api.labels import FIELD_MANAGER, LABEL_CONTAINED_BY, LABEL_LOCK
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.holding import Carried, read_carried
-from riskladder.workloads.model import Image, Pod, Revision, Runtime, Workload
+from riskladder.workloads.model import History, Image, Pod, Revision, Runtime, Workload
 from riskladder.workloads.results import Impossible, Object, Verification, Write
+from riskladder.workloads.runtimes.fitness import fittest
 
 HASH_LABELS = ("pod-template-hash", "rollouts-pod-template-hash")
 """What controllers add to the labels of a pod template, to tell its pods from those of another."""
 
 OWNERS = ("ReplicaSet", "StatefulSet")
 """What controls the pods of serving workloads."""
+
+_CONTENT = ("name", "image", "command", "args", "env", "envFrom", "workingDir", "volumeMounts", "restartPolicy")
 
 REVISION_LABEL = "controller-revision-hash"
 """Names the revision that a StatefulSet's pod is of."""
@@ -47,10 +52,38 @@ def _without_hash(template: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, "metadata": metadata}
 
 
+def content_digest(template: Mapping[str, Any]) -> str:
+    """Digest of what a pod template runs: the containers, and the volumes that they may have their model from.
+
+    Not of annotations, labels, resources, probes or where it runs: what differs in these alone serves the same.
+    """
+    spec = template.get("spec") or {}
+    runs = [
+        [{key: c.get(key) for key in _CONTENT} for c in spec.get(kind) or () if isinstance(c, Mapping)]
+        for kind in ("initContainers", "containers")
+    ]
+    return hashlib.sha256(json.dumps([runs, spec.get("volumes")], sort_keys=True).encode()).hexdigest()[:16]
+
+
 def declared_images(template: Mapping[str, Any]) -> tuple[Image, ...]:
-    """The images of a pod template."""
-    containers = (template.get("spec") or {}).get("containers") or ()
-    return tuple(Image(c["name"], c.get("image", "")) for c in containers)
+    """The images of a pod template, those of init containers, sidecars and volumes among them."""
+    return _images(template.get("spec") or {}, {})
+
+
+def _images(spec: Mapping[str, Any], ids: Mapping[str, str]) -> tuple[Image, ...]:
+    """The images that a pod spec names, with the digest by name of the container where it is known."""
+
+    def each() -> Iterator[Image]:
+        for c in spec.get("containers") or ():
+            yield Image(c["name"], c.get("image", ""), ids.get(c["name"], ""))
+        for c in spec.get("initContainers") or ():
+            role = ImageRole.SIDECAR if c.get("restartPolicy") == "Always" else ImageRole.INIT_CONTAINER
+            yield Image(c["name"], c.get("image", ""), ids.get(c["name"], ""), role)
+        for volume in spec.get("volumes") or ():
+            if source := volume.get("image"):
+                yield Image(volume["name"], source.get("reference", ""), "", ImageRole.VOLUME)
+
+    return tuple(each())
 
 
 def read_pod(obj: Object, *, labelled: bool = False) -> Pod:
@@ -61,16 +94,19 @@ def read_pod(obj: Object, *, labelled: bool = False) -> Pod:
         labelled: Keep its labels, for runtimes whose pods are identified by them.
     """
     metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
-    ids = {s["name"]: s.get("imageID", "") for s in status.get("containerStatuses") or ()}
+    shown = (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ()))
+    ready: Mapping[str, Any] = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
+    is_ready = ready.get("status") == "True"
     labels = metadata.get("labels") or {}
     return Pod(
         name=metadata["name"],
         owner_uid=controller_uid(metadata, OWNERS),
         active=status.get("phase") not in ("Succeeded", "Failed"),
-        images=tuple(Image(c["name"], c.get("image", ""), ids.get(c["name"], "")) for c in spec.get("containers", ())),
+        images=_images(spec, {s["name"]: s.get("imageID", "") for s in shown}),
         revision=labels.get(REVISION_LABEL, ""),
         labels=dict(labels) if labelled else {},
-        ready=any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or ()),
+        ready=is_ready,
+        ready_since=time_in(ready.get("lastTransitionTime")) if is_ready else None,
     )
 
 
@@ -164,9 +200,7 @@ class NoRollback:
     no_history: ClassVar[str]
     """Why, for people; ``{kind}`` stands for the kind."""
 
-    def rollback_target(
-        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
-    ) -> Revision | Impossible:
+    def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
         """There is none."""
         return Impossible(self.no_history.format(kind=workload.kind))
 
@@ -210,6 +244,8 @@ class Replicas:
             total_replicas=status.get("replicas", 0),
             paused=bool(spec.get("paused", False)),
             digest=template_digest(template),
+            content=content_digest(template),
+            available_replicas=status.get("availableReplicas", 0),
             replicas_set_by=scaled[0],
             replicas_set_at=scaled[1],
             template_set_by=templated[0],
@@ -237,13 +273,11 @@ class Replicas:
             ]
         )
 
-    def rollback_target(
-        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
-    ) -> Revision | Impossible:
+    def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
         """The revision to go back to.
 
-        The newest revision whose hash was live while readings were at baseline, else the newest one before the
-        quarantined one; never the quarantined one itself.
+        The newest one that is known to be good, else the newest one before the quarantined one that was seen serving,
+        else simply the newest before it; in any case a fit one.
         """
         if workload.paused:
             return Impossible(f"the {workload.kind} is paused, so its controller would not roll anything out")
@@ -252,17 +286,13 @@ class Replicas:
         others = [r for r in workload.revisions if r.hash and r.hash != quarantined and r.digest != workload.digest]
         if not others:
             return Impossible("it has no earlier revision: this is its first, or revisionHistoryLimit is 0")
-        known = [r for r in others if r.hash in known_good]
-        if known:
-            return max(known, key=lambda r: r.number)
         number = next((r.number for r in workload.revisions if r.hash == quarantined), None)
-        previous = [r for r in others if number is None or r.number < number]
-        if not previous:
+        good = history.known_good
+        candidates = [r for r in others if number is None or r.number < number or r.hash in good]
+        if not candidates:
             return Impossible("every other revision is newer than the breached one")
-        previous = [r for r in previous if r.hash not in breached]
-        if not previous:
-            return Impossible("every earlier revision has breached before")
-        return max(previous, key=lambda r: r.number)
+        found = fittest(candidates, workload, history)
+        return Impossible(found) if isinstance(found, str) else found
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
         """The old template put back, only if the workload is still the object and template that was read."""
@@ -303,5 +333,7 @@ class Replicas:
         pods = len(workload.active_pods(quarantined))
         gone = applied and pods == 0 and workload.settled
         left = f"{pods} pod(s) of {quarantined}, {workload.updated_replicas} of {workload.replicas} replica(s) updated"
-        shown = "no pod of the revision before it is left"
+        shown, available = "no pod of the revision before it is left", workload.available_replicas
+        if available is not None and available < workload.replicas:
+            shown += f"; of the one gone back to {available} of {workload.replicas} replica(s) are available"
         return Verification(applied, gone, gone, applied and pods == 0, left, shown)

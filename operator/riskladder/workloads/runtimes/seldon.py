@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
-from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.model import History, Revision, Workload
 from riskladder.workloads.results import Impossible, JsonPatch, Object, Verification, Write
+from riskladder.workloads.runtimes.fitness import fittest
 from riskladder.workloads.runtimes.replicas import Replicas, last_writer
 
 MODELS = Resource("mlops.seldon.io", "v1alpha1", "models", "Model")
@@ -140,12 +141,12 @@ class SeldonModelRuntime(Replicas):
             patch.append({"op": "replace", "path": MINIMUM, "value": minimum})
         return Write(patch)
 
-    def rollback_target(
-        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
-    ) -> Revision | Impossible:
+    def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
         """A storageUri that is on record as known good, where nothing else has changed since."""
         here = _beside(quarantined or (workload.current.hash if workload.current else ""))
-        others = [h for h in sorted(known_good) if h not in (quarantined, workload.current and workload.current.hash)]
+        others = [
+            h for h in sorted(history.known_good) if h not in (quarantined, workload.current and workload.current.hash)
+        ]
         if not others:
             return Impossible("no other storageUri was noted as known good, while all readings were at baseline")
         told = [h for h in others if _uri(h) is not None]
@@ -156,7 +157,8 @@ class SeldonModelRuntime(Replicas):
         fitting = [h for h in told if _beside(h) == here]
         if not fitting:
             return Impossible("more than the storageUri has changed since it was good, and no more is on record")
-        return _revision(fitting[0])
+        found = fittest([_revision(h) for h in fitting], workload, history)
+        return Impossible(found) if isinstance(found, str) else found
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
         """The storageUri put back, only if the Model serves what was read."""

@@ -6,14 +6,15 @@ revision history).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from riskladder.api.foreign import time_in
 from riskladder.api.resource import Resource
-from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.model import History, Revision, Workload
 from riskladder.workloads.results import Impossible, Object
-from riskladder.workloads.runtimes.replicas import REVISION_LABEL, Replicas, template_digest
+from riskladder.workloads.runtimes.replicas import REVISION_LABEL, Replicas, content_digest, template_digest
 
 CONTROLLERREVISIONS = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 
@@ -28,13 +29,11 @@ class StatefulSetRuntime(Replicas):
         """The facts; an update strategy that replaces no pods by itself is a reason against a rollback."""
         return replace(super().read(obj), no_rollback=_no_rollback(obj["spec"].get("updateStrategy") or {}))
 
-    def rollback_target(
-        self, workload: Workload, *, quarantined: str, known_good: Collection[str], breached: Collection[str] = ()
-    ) -> Revision | Impossible:
+    def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
         """As of every workload with a history, unless its update strategy would leave breached pods running."""
         if workload.no_rollback:
             return Impossible(workload.no_rollback)
-        return super().rollback_target(workload, quarantined=quarantined, known_good=known_good, breached=breached)
+        return super().rollback_target(workload, quarantined=quarantined, history=history)
 
     def template_of(self, old: Object) -> Mapping[str, Any]:
         """The pod template that a ControllerRevision holds."""
@@ -66,5 +65,8 @@ def read_controllerrevision(obj: Object) -> Revision | None:
         number=obj.get("revision", 0),
         hash=(metadata.get("labels") or {}).get(REVISION_LABEL) or metadata["name"],
         digest=template_digest(template),
+        content=content_digest(template),
+        created=time_in(metadata.get("creationTimestamp")),
+        reused=True,  # as far as one can tell: a ControllerRevision that is used again has another number, and no more
         replicas=0,
     )
