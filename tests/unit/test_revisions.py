@@ -1,4 +1,4 @@
-"""Rule: readings judge the revision that served when they were observed, and a rollback goes back to none that breached."""
+"""Rule: readings judge the revision that served when they were observed; a rollback goes back to none that breached."""
 
 from __future__ import annotations
 

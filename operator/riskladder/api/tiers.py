@@ -206,6 +206,12 @@ class SuspendedWorkload(Model):
     name: ObjectName = Field(description="Its name, in the ladder's namespace.")
 
 
+OWN_GRACE = "Own"
+"""Pods of a stopped model end when they ask to."""
+
+Grace = Annotated[str, Field(max_length=5, pattern=r"^(Own|[1-9][0-9]{0,3}s|[1-5]?[0-9]m|60m)$")]
+
+
 class Containment(Model):
     """What happens to the running model, when, and how firmly it is kept so."""
 
@@ -244,6 +250,12 @@ class Containment(Model):
         Duration("2m"),
         description="Time from the intent to proof that it took effect (for ScaleToZero no ready endpoint and no pod). "
         "Not proved by then: the next tier is entered. Default 2m.",
+    )
+    grace: Grace = Field(
+        "5s",
+        description="For ScaleToZero: how long a pod may take to end before it is killed, 1s to 60m; its kubelet takes "
+        "2s at least. Own: what the pod asks for itself (terminationGracePeriodSeconds), a StatefulSet one pod after "
+        "the other. Needs the component prompt-stop of the operator (docs/runtimes.md): without it Own. Default 5s.",
     )
     also_suspend: Annotated[tuple[SuspendedWorkload, ...], Field(max_length=16), ListMap("kind", "name")] = Field(
         (),

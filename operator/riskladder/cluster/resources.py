@@ -7,6 +7,7 @@ from riskladder.api.resource import Resource as Resource
 from riskladder.workloads.companions import keda, suspend
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.runtimes import deployment, statefulset
+from riskladder.workloads.safe_states.prompt_stop import PODS as PODS
 
 LADDERS = Resource(GROUP, VERSION, "escalationladders", "EscalationLadder")
 SIGNALS = Resource(GROUP, VERSION, "modelrisksignals", "ModelRiskSignal")
@@ -17,7 +18,6 @@ INDEXES = Resource(GROUP, VERSION, "containmentindexes", "ContainmentIndex")
 DEPLOYMENTS = deployment.DEPLOYMENT.resource
 REPLICASETS = deployment.REPLICASETS
 CONTROLLERREVISIONS = statefulset.CONTROLLERREVISIONS
-PODS = Resource("", "v1", "pods", "Pod")
 ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")

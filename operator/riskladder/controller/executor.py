@@ -6,6 +6,7 @@ to the caches. A refusal is distinguished from staleness by the patch itself.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -15,7 +16,7 @@ from riskladder.api.base import API_VERSION
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import resources
-from riskladder.cluster.client import JSON, JSON_PATCH, Client, Conflict, Forbidden, NotFound, Object, Refused
+from riskladder.cluster.client import JSON, JSON_PATCH, ApiError, Client, Conflict, Forbidden, NotFound, Object, Refused
 from riskladder.cluster.resources import Resource
 from riskladder.controller.caches.store import Store
 from riskladder.policy.plan import Effect, NewEscalation, Phase, Stop
@@ -63,6 +64,8 @@ class Executor:
         """By target and name: when a hold was written that was not kept (monotonic)."""
         self._kept: dict[tuple[TargetKey, str], str] = {}
         """By target and name: resourceVersion after the hold was written last."""
+        self._ending: set[asyncio.Task[None]] = set()
+        """Deletions of pods that are under way."""
         self._followed_up: dict[TargetKey, float] = {}
         """When the second write of a containment was made last (monotonic)."""
 
@@ -103,10 +106,25 @@ class Executor:
         """
         if isinstance(stop.effect, Impossible):
             raise NotContainable(stop.effect.why)
-        stored = await self._send(key, stop.effect)
+        write = asyncio.ensure_future(self._send(key, stop.effect))
+        for effect in stop.ends:  # behind the write, and not after its answer
+            task = asyncio.ensure_future(self._end(key, effect))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        stored = await write
         is_at_zero = stop.effect.on_target and stop.action is ContainmentAction.SCALE_TO_ZERO
         if is_at_zero and workload.runtime.read(stored).replicas > 0:
             raise NotContainable(f"{key.kind} {key.name}: what stops it was not kept: its CRD has no such field")
+
+    async def _end(self, key: TargetKey, effect: Effect) -> None:
+        """End a pod of a stopped model soon; where that fails, it ends when it asks to."""
+        path = effect.resource.path(key.namespace, effect.name)
+        try:
+            await self._client.request("DELETE", path, verb="delete", resource=effect.resource.title, body=effect.body)
+        except (NotFound, Conflict):
+            return  # it has ended, or is another one
+        except (ApiError, OSError) as error:
+            log.warning("pod not ended", namespace=key.namespace, pod=effect.name, problem=str(error)[:500])
 
     # --- Further effects ------------------------------------------------------------------------------------------
 

@@ -167,6 +167,8 @@ class Stop:
     """What its Escalation is to be under, where that is not there yet."""
     effect: Effect | Impossible = NOT_PLANNED
     """The write, or why there is none."""
+    ends: tuple[Effect, ...] = ()
+    """Sent at the same time, and never waited for: the pods that are to end soon."""
 
 
 class Measure(NamedTuple):

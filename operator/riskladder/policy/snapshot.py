@@ -242,6 +242,8 @@ class Snapshot:
     """By ladder: uid of its newest closed escalation of this very target (same uid)."""
     stamps: Mapping[tuple[str, int], Stamps] = field(default_factory=dict)
     """By escalation uid and intent id."""
+    ends_pods: bool = False
+    """Whether the operator may end the pods of a stopped model."""
     unsupported: str = ""
     """Why the target's kind is not dealt with; empty where it is."""
     settled: tuple[Settled, ...] = ()

@@ -48,6 +48,7 @@ class Pod:
     """Whether it says that it is ready to serve."""
     ready_since: datetime | None = None
     """Since when, by its condition, in whole seconds."""
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

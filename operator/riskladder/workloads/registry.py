@@ -21,6 +21,7 @@ from riskladder.workloads.runtimes.seldon import SELDON_MODEL
 from riskladder.workloads.runtimes.statefulset import STATEFULSET
 from riskladder.workloads.safe_states.fallback import FALLBACK, FALLBACK_HTTPROUTE
 from riskladder.workloads.safe_states.isolate import ISOLATE
+from riskladder.workloads.safe_states.prompt_stop import PROMPT_STOP
 
 ALWAYS: tuple[Runtime, ...] = (DEPLOYMENT, STATEFULSET)
 """Part of Kubernetes itself."""
@@ -34,8 +35,8 @@ ALL_RUNTIMES = (*ALWAYS, *OPTIONAL)
 COMPANION_KINDS: tuple[Component, ...] = (ARGO_WORKFLOWS, KEDA)
 """What is halted beside a model, enabled in the same way."""
 
-SAFE_STATES: tuple[Component, ...] = (FALLBACK, FALLBACK_HTTPROUTE, ISOLATE)
-"""What is done around a model in place of stopping it, enabled in the same way."""
+SAFE_STATES: tuple[Component, ...] = (FALLBACK, FALLBACK_HTTPROUTE, ISOLATE, PROMPT_STOP)
+"""What is done to a model and around it beside the one write that stops it, enabled in the same way."""
 
 NOT_SERVING = frozenset({"endpointslices.discovery.k8s.io", "replicasets.apps", "controllerrevisions.apps"})
 """What is followed as a part of other workloads, by ``Resource.title``."""
@@ -64,6 +65,8 @@ class Runtimes:
         """What is halted beside a model, beyond what always may be."""
         self.means = tuple(means for means in SAFE_STATES if means.component in names)
         """What may be done around a model."""
+        self.ends_pods = PROMPT_STOP in self.means
+        """Whether the pods of a stopped model are ended soon."""
         self.changes = frozenset(kind for kind, component in COMPONENTS.items() if component in names)
         """The kinds that are changed for that."""
         self.by_kind: Mapping[str, Runtime] = MappingProxyType({r.resource.kind: r for r in chosen})

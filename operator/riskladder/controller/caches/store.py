@@ -235,6 +235,7 @@ class Store:
             last_closed=self._escalations.last_closed(target) if target else {},
             stamps={k: s for e in escalations for i in e.intents if (s := stamps.get(k := (e.uid, i.id)))},
             unsupported=self.runtimes.unsupported(key.kind),
+            ends_pods=self.runtimes.ends_pods,
             settled=self._escalations.settled(key),
             breached=self._escalations.breached(target.uid) if target else frozenset(),
             closed=self._escalations.closed_names(uids),

@@ -210,8 +210,7 @@ class WorkloadCache:
         ready = frozenset(
             endpoint["targetRef"]["name"]
             for endpoint in obj.get("endpoints") or ()
-            if (endpoint.get("targetRef") or {}).get("kind") == "Pod"
-            and (endpoint.get("conditions") or {}).get("ready") is not False
+            if (endpoint.get("targetRef") or {}).get("kind") == "Pod" and _serves(endpoint.get("conditions") or {})
         )
         service = (metadata.get("labels") or {}).get(SERVICE_NAME)
         if service and self._runtimes.changes:
@@ -339,6 +338,16 @@ def _nothing(obj: Object) -> None:
 
 def _same_template(before: Workload, workload: Workload) -> bool:
     return before.uid == workload.uid and before.digest == workload.digest
+
+
+def _serves(conditions: Object) -> bool:
+    """Return whether traffic may go to an endpoint.
+
+    Where none is ready, kube-proxy sends it to those that serve while they terminate. Unknown is yes.
+    Source: discovery/v1 EndpointConditions, and KEP-1669 (proxy terminating endpoints).
+    """
+    serving = conditions.get("serving")
+    return (conditions.get("ready") if serving is None else serving) is not False
 
 
 def _served(workload: Workload, before: Workload | None) -> Mapping[str, datetime]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
+from riskladder.api.base import Duration
 from riskladder.api.hold import Hold
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import ContainmentAction
+from riskladder.api.tiers import OWN_GRACE, Containment, ContainmentAction
 from riskladder.policy.plan import Effect, Phase, Plan, Rollback, Stop
+from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Snapshot
 from riskladder.workloads.companions import keda, suspend
 from riskladder.workloads.companions.suspend import Companion
@@ -16,14 +19,28 @@ from riskladder.workloads.holding import release_patch, with_hold
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.results import Impossible, ObjectWrite, Write
-from riskladder.workloads.safe_states import fallback, isolate
+from riskladder.workloads.safe_states import fallback, isolate, prompt_stop
 
 
 def with_write(snapshot: Snapshot, plan: Plan) -> Plan:
     """Return a plan whose stop has its write."""
     if plan.stop is None or snapshot.target is None:
         return plan
-    return replace(plan, stop=replace(plan.stop, effect=stop_write(snapshot.target, plan.stop)))
+    ends = tuple(pod_ends(snapshot, plan.stop))
+    return replace(plan, stop=replace(plan.stop, effect=stop_write(snapshot.target, plan.stop), ends=ends))
+
+
+def pod_ends(snapshot: Snapshot, stop: Stop) -> Iterator[Effect]:
+    """Yield the deletions of the pods that a stop is to end soon, where the operator may and the tier wants that."""
+    workload = snapshot.target
+    if workload is None or not snapshot.ends_pods or stop.action is not ContainmentAction.SCALE_TO_ZERO:
+        return
+    opened = next((e.spec.policy for e in snapshot.open if e.name == stop.escalation), None)
+    tier = tier_of(policy, stop.intent.tier) if (policy := stop.policy or opened) is not None else None
+    containment = (tier.containment if tier else None) or Containment(action=stop.action)
+    if containment.grace != OWN_GRACE:
+        for write in prompt_stop.ends(workload, int(Duration(containment.grace).delta.total_seconds())):
+            yield Effect.of(Phase.STOP, write, stop.escalation)
 
 
 def stop_write(workload: Workload, stop: Stop) -> Effect | Impossible:

@@ -100,6 +100,7 @@ def read_pod(obj: Object, *, labelled: bool = False) -> Pod:
     labels = metadata.get("labels") or {}
     return Pod(
         name=metadata["name"],
+        uid=metadata.get("uid", ""),
         owner_uid=controller_uid(metadata, OWNERS),
         active=status.get("phase") not in ("Succeeded", "Failed"),
         images=_images(spec, {s["name"]: s.get("imageID", "") for s in shown}),
