@@ -237,6 +237,8 @@ class Scene:
     companions: dict[tuple[str, str], Companion] = field(default_factory=dict)
     clock_error: timedelta = timedelta()
     """By how much the operator's clock is ahead of the API server's."""
+    strays: tuple[str, ...] | None = ()
+    """Pods that the target left behind, where it is gone."""
     switched: list[tuple[str, bool]] = field(default_factory=list)
     """What was suspended or let run again beside the model, in order."""
 
@@ -263,6 +265,7 @@ class Scene:
             deliveries=self.deliveries,
             rehearsals=self.rehearsals,
             companions=self.companions,
+            strays=self.target.strays if self.target is not None else self.strays,
             clock_error=self.clock_error,
         )
 

@@ -123,7 +123,7 @@ def test_messages_and_lists_are_clipped_as_they_are_made() -> None:
 
 
 def test_first_of_each_key_is_kept() -> None:
-    found = distinct("container", 2).func([{"container": "a", "n": 1}, {"container": "a"}, {"container": "b"}])  # type: ignore[call-arg]
+    found = distinct("container", limit=2).func([{"container": "a", "n": 1}, {"container": "a"}, {"container": "b"}])  # type: ignore[call-arg]
     assert found == ({"container": "a", "n": 1}, {"container": "b"})
 
 

@@ -1,4 +1,4 @@
-"""A stop ends the pods of the model at the same time, each by name and uid, and never before or in place of its write."""
+"""A stop ends the pods of the model at the same time, each by name and uid, and its write is always the first."""
 
 from __future__ import annotations
 
@@ -61,18 +61,27 @@ class Server:
 
     def __init__(self, fails: bool = False) -> None:
         self.sent: list[str] = []
+        self.all_sent = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.fails = fails
 
     async def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
         self.sent.append(f"{method} {path.rpartition('/')[2]}")
+        if len(self.sent) == 4:
+            self.all_sent.set()
         if method == "DELETE":
             if self.fails:
                 raise OSError("gone")
             await asyncio.Event().wait()
         await self.may_answer.wait()
         return {
-            "metadata": {"namespace": "models", "name": "scorer", "uid": "target-uid", "resourceVersion": "2"},
+            "metadata": {
+                "namespace": "models",
+                "name": "scorer",
+                "uid": "target-uid",
+                "resourceVersion": "2",
+                "creationTimestamp": "2026-11-24T06:00:00Z",
+            },
             "spec": {"replicas": 0, "template": {}},
         }
 
@@ -80,10 +89,9 @@ class Server:
 @pytest.mark.parametrize("fails", [False, True])
 async def test_deletions_follow_the_write_at_once_and_are_never_waited_for(fails: bool) -> None:
     server = Server(fails)
-    executor = Executor(server, Store())  # type: ignore[arg-type]
+    executor = Executor(server, Store(lambda key, urgent: None))  # type: ignore[arg-type]
     stopping = asyncio.ensure_future(executor.stop(KEY, workload(), planned()))
-    while len(server.sent) < 4:
-        await asyncio.sleep(0)
+    await asyncio.wait_for(server.all_sent.wait(), 5)
     assert server.sent[0] == "PATCH scorer", "never before it"
     assert server.sent[1:] == ["DELETE pod-0", "DELETE pod-1", "DELETE pod-2"]
     assert not stopping.done(), "the write has not been answered yet"

@@ -29,16 +29,18 @@ def clips(limit: int) -> BeforeValidator:
     return BeforeValidator(lambda value: clip(value, limit) if isinstance(value, str) else value)
 
 
-def distinct(key: str, limit: int) -> BeforeValidator:
+def distinct(*keys: str, limit: int) -> BeforeValidator:
     """Return the validator that keeps the first item of each key, and so many items at most."""
+
+    def part(item: Any, key: str) -> Any:
+        return item.get(key) if isinstance(item, Mapping) else getattr(item, key, None)
 
     def keep(value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             return value
         found: dict[Any, Any] = {}
         for item in value:
-            name = item.get(key) if isinstance(item, Mapping) else getattr(item, key, None)
-            found.setdefault(name, item)
+            found.setdefault(tuple(part(item, key) for key in keys), item)
         return tuple(found.values())[:limit]
 
     return BeforeValidator(keep)

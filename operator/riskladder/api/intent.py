@@ -87,6 +87,10 @@ class SavedField(Model):
 SavedFields = Annotated[tuple[SavedField, ...], Field(max_length=20), ListMap("path", "object")]
 
 
+PodSelector = Annotated[str, Field(max_length=2048)]
+"""A label selector as the API server takes it in a query, for example `app=scorer,tier in (a,b)`."""
+
+
 class Evidence(Model):
     """The workload as it was before anything was touched."""
 
@@ -98,9 +102,15 @@ class Evidence(Model):
     revision: RevisionText | None = Field(None, description="Revision of the workload.")
     pod_template_hash: RevisionText | None = Field(None, description="Hash of its pod template.")
     images: Annotated[
-        tuple[Image, ...], Field(max_length=MAX_IMAGES), ListMap("container"), distinct("container", MAX_IMAGES)
+        tuple[Image, ...],
+        Field(max_length=MAX_IMAGES),
+        ListMap("container", "role"),
+        distinct("container", "role", limit=MAX_IMAGES),
     ] = Field((), description="What its containers ran.")
     ready_endpoints: Count | None = Field(None, description="Ready endpoints that served traffic.")
+    selector: PodSelector | None = Field(
+        None, description="The label selector of its pods: what it matches and is no longer its own is not gone."
+    )
     fields: SavedFields = Field((), description="What a containment changes beside the replicas, as it was.")
     taken_at: Timestamp = Field(description="When this was read.")
 

@@ -209,7 +209,7 @@ class SuspendedWorkload(Model):
 OWN_GRACE = "Own"
 """Pods of a stopped model end when they ask to."""
 
-Grace = Annotated[str, Field(max_length=5, pattern=r"^(Own|[1-9][0-9]{0,3}s|[1-5]?[0-9]m|60m)$")]
+Grace = Annotated[str, Field(max_length=5, pattern=r"^(Own|[1-9][0-9]{0,3}s|[1-9]m|[1-5][0-9]m|60m)$")]
 
 
 class Containment(Model):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -106,15 +107,21 @@ class Executor:
         """
         if isinstance(stop.effect, Impossible):
             raise NotContainable(stop.effect.why)
-        write = asyncio.ensure_future(self._send(key, stop.effect))
-        for effect in stop.ends:  # behind the write, and not after its answer
-            task = asyncio.ensure_future(self._end(key, effect))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
-        stored = await write
+        stored = await self._sent_with(key, stop.effect, stop.ends)
         is_at_zero = stop.effect.on_target and stop.action is ContainmentAction.SCALE_TO_ZERO
         if is_at_zero and workload.runtime.read(stored).replicas > 0:
             raise NotContainable(f"{key.kind} {key.name}: what stops it was not kept: its CRD has no such field")
+
+    async def _sent_with(self, key: TargetKey, effect: Effect, ends: Sequence[Effect]) -> Object:
+        """Send the write of a stop and, behind it and not after its answer, the deletions of pods."""
+        if not ends:
+            return await self._send(key, effect)
+        write = asyncio.ensure_future(self._send(key, effect))
+        for end in ends:
+            task = asyncio.ensure_future(self._end(key, end))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        return await write
 
     async def _end(self, key: TargetKey, effect: Effect) -> None:
         """End a pod of a stopped model soon; where that fails, it ends when it asks to."""

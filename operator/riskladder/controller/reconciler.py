@@ -28,6 +28,7 @@ from riskladder.controller.observations import Observations
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People, asks_to_contain
 from riskladder.controller.scheduler import Scheduler, Urgent
+from riskladder.controller.stray_lookup import StrayLookup
 from riskladder.controller.trail_pass import TrailPass
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.notify.courier import Courier
@@ -93,6 +94,7 @@ class Reconciler:
         self._seen = Observations(store, metrics, now=now)
         self._executor = Executor(client, store)
         self._companions = CompanionLookup(client, store, self._executor)
+        self._strays = StrayLookup(client, store, again=enqueuer.again)
         self.index = IndexWriter(client, store)
         self._people = People(client, store, self._trail, observe=metrics.observe_trail, now=now)
         self.outbox = Outbox(client, courier, store, changed=enqueuer.notified, now=now) if courier else None
@@ -172,7 +174,7 @@ class Reconciler:
             seeks=self._companions.seeks,
             clock_error=self.clock.error(),
         )
-        return self._seen.join(snapshot)
+        return self._seen.join(self._strays.join(snapshot))
 
     def _decide(self, key: Key) -> Urgent[tuple[Snapshot, Plan]] | None:
         if not isinstance(key, TargetKey):
@@ -181,11 +183,12 @@ class Reconciler:
         snapshot = self._snapshot(key, thorough=False)
         plan = decide(snapshot, self.clock.now())
         if plan.stop is None:
-            self._seen.quiet(key, snapshot, is_writing=plan.opens or _is_restoring(snapshot))
+            self._seen.quiet(key, snapshot, is_writing=plan.opens or snapshot.is_restoring)
             for update in plan.signals:
                 self.store.remember(key, update.signal.name, update.signal.uid, update.status)
             self._deliver(key)
-            if plan.has_trail or self._seen.reverted.get(key) or snapshot.decisions:
+            reverted, is_due = self._seen.reverted.get(key), self._strays.is_due(snapshot)
+            if plan.has_trail or reverted or snapshot.decisions or is_due:
                 self.scheduler.add(key, prompt=asks_to_contain(snapshot.decisions))
             else:
                 self._sleep(key, plan)
@@ -277,7 +280,8 @@ class Reconciler:
         companions = await self._companions.look(key, snapshot.open)
         if proof is not None and proof.missing:
             self._enqueuer.ladders_of(key.namespace, self.store)
-        if proof is None and not companions:
+        looked = await self._strays.look(snapshot)
+        if proof is None and not companions and not looked:
             return snapshot
         return self._snapshot(key, proof=proof, companions=companions)  # what was asked may have taken a while
 
@@ -301,9 +305,3 @@ class Reconciler:
         except Forbidden:
             self._forbidden(namespace)
             raise
-
-
-def _is_restoring(snapshot: Snapshot) -> bool:
-    """Return whether something is still to be restored."""
-    resumed = [escalation.status.resume for escalation in snapshot.open]
-    return any(resume is not None and resume.applied_at is None for resume in resumed)

@@ -242,6 +242,8 @@ class Snapshot:
     """By ladder: uid of its newest closed escalation of this very target (same uid)."""
     stamps: Mapping[tuple[str, int], Stamps] = field(default_factory=dict)
     """By escalation uid and intent id."""
+    strays: tuple[str, ...] | None = ()
+    """The same as of the target, also where that is gone."""
     ends_pods: bool = False
     """Whether the operator may end the pods of a stopped model."""
     unsupported: str = ""
@@ -299,6 +301,12 @@ class Snapshot:
         Where the target does not exist, those of any uid.
         """
         return self._open(drill=False)
+
+    @property
+    def is_restoring(self) -> bool:
+        """Whether something is still to be restored by a Resume."""
+        resumed = [escalation.status.resume for escalation in self.open]
+        return any(resume is not None and resume.applied_at is None for resume in resumed)
 
     @property
     def drills(self) -> tuple[Escalation, ...]:

@@ -151,6 +151,8 @@ class Workload:
     """The labels that its current template gives to pods."""
     carried: Carried = NOTHING
     """What its metadata say of a containment."""
+    strays: tuple[str, ...] | None = ()
+    """Names of pods that its selector matches and that it no longer owns; ``None`` while nobody has looked."""
     network_path: NetworkPath | None = None
     """What traffic passes on its way to its pods, where the operator may change that."""
 

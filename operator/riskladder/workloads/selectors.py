@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+MAX_QUERY = 2048
+"""Characters of a selector that is asked for."""
 
 
 def matches(
@@ -30,3 +34,14 @@ def _meets(value: str | None, operator: str, values: Collection[str]) -> bool:
             return value is not None
         case _:
             return value is None
+
+
+def query(selector: Mapping[str, Any]) -> str:
+    """Return a ``metav1.LabelSelector`` as it stands in a query; empty where it selects everything, or is too long."""
+    parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for one in selector.get("matchExpressions") or ():
+        key, operator, values = one.get("key", ""), one.get("operator", ""), ",".join(one.get("values") or ())
+        words = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key}
+        parts.append(words.get(operator, f"!{key}"))
+    text = ",".join(parts)
+    return text if len(text) <= MAX_QUERY else ""

@@ -298,6 +298,10 @@ class WorkloadCache:
         if key is not None:
             self._moved(key)
 
+    def is_owned(self, owner_uid: str) -> bool:
+        """Return whether what controls a pod belongs to a workload that is there, or is one."""
+        return self._revision_owner.get(owner_uid, owner_uid) in self._keys
+
     def get(self, key: TargetKey) -> Workload | None:
         """A workload joined with its history (unless it tells its revisions itself), pods and endpoints."""
         base = self._workloads.get(key)

@@ -15,6 +15,7 @@ from riskladder.workloads.model import History, Revision, Workload
 from riskladder.workloads.runtimes.replicas import running_images
 from riskladder.workloads.safe_states import fallback, isolate
 from riskladder.workloads.safe_states.network_path import Planned, Unsupported
+from riskladder.workloads.selectors import query
 
 IMAGE_DETAILS = {
     "images": ImageRole.CONTAINER,
@@ -44,6 +45,7 @@ def take_evidence(workload: Workload, now: datetime, saved: Sequence[SavedField]
         pod_template_hash=current.hash if current else None,
         images=tuple(list(images.values())[:32]),
         ready_endpoints=workload.ready_endpoints,
+        selector=query(workload.selector or {}) or None,
         fields=(*(SavedField(path=path, value=value) for path, value in sorted(workload.fields.items())), *saved),
         taken_at=now,
     )

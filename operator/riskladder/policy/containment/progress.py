@@ -94,13 +94,19 @@ def _standing(draft: Draft, workload: Workload, intent: Intent) -> Standing:
 
 
 def _target_deleted(draft: Draft, intent: Intent) -> None:
-    target = draft.escalation.spec.target
-    if not draft.conditions.is_true(ConditionType.CONTAINED) or reason_of(draft) != Reason.TARGET_DELETED:
-        message = f"{target.kind} {target.name} was deleted: nothing is left to contain"
-        draft.warn(Reason.TARGET_DELETED, f"deleted/{intent.id}", message, intent=str(intent.id))
-    draft.conditions.set(
-        ConditionType.CONTAINED, True, Reason.TARGET_DELETED, "the target was deleted: nothing is left to contain"
-    )
+    target, left = draft.escalation.spec.target, draft.snapshot.strays
+    if left is None:
+        return  # whether it has left pods behind is looked at first
+    what = f"{state.strays_left(left)}" if left else "nothing is left to contain"
+    if draft.conditions.is_true(ConditionType.CONTAINED) is bool(left) or reason_of(draft) != Reason.TARGET_DELETED:
+        message = f"{target.kind} {target.name} was deleted: {what}"
+        draft.warn(
+            Reason.TARGET_DELETED,
+            f"deleted/{intent.id}" + (f"/{len(left)}" if left else ""),
+            message,
+            intent=str(intent.id),
+        )
+    draft.conditions.set(ConditionType.CONTAINED, not left, Reason.TARGET_DELETED, f"the target was deleted: {what}")
 
 
 def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:

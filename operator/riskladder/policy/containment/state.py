@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
@@ -73,8 +76,26 @@ def verify(workload: Workload, intent: Intent, quarantined: str) -> Verification
         return fallback.prove(workload, intent.target_ref)
     if intent.action is ContainmentAction.ROLLBACK:
         wanted = intent.pod_template_hash or ""
-        return workload.runtime.prove_rolled_back(workload, quarantined=quarantined, wanted=wanted)
-    return workload.runtime.prove_stopped(workload)
+        found = workload.runtime.prove_rolled_back(workload, quarantined=quarantined, wanted=wanted)
+    else:
+        found = workload.runtime.prove_stopped(workload)
+    return _without(workload, found)
+
+
+def _without(workload: Workload, found: Verification) -> Verification:
+    """Return a proof that holds only if no pod is left that the workload no longer owns."""
+    if workload.strays is None:  # nobody has looked: what was proved before stays so
+        return replace(found, pods_gone=False)
+    if not workload.strays:
+        return found
+    left = strays_left(workload.strays)
+    return replace(found, endpoints_empty=False, pods_gone=False, clear=False, left=f"{found.left}; {left}")
+
+
+def strays_left(names: Sequence[str]) -> str:
+    """Return what is said of pods that a workload no longer owns."""
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"{len(names)} pod(s) that its selector matches and it no longer owns: {shown}"
 
 
 def may_touch(workload: Workload, escalation: Escalation) -> bool:
