@@ -30,6 +30,7 @@ from riskladder.cluster.resources import (
     INDEXES,
     LADDERS,
     NAMESPACES,
+    PODS,
     RECORDS,
     Resource,
 )
@@ -138,6 +139,8 @@ class Server:
 
     def _asked(self, path: str, body: Any, about: dict[str, Any]) -> Document | None:
         """Answers to what is no object of ours: the policy itself, and who may do what."""
+        if path == PODS.path(NAMESPACE):  # a list: there are none but those of the model
+            return {"items": copy.deepcopy(self.all(PODS)), "metadata": {"resourceVersion": str(self.revision)}}
         if path == NAMESPACES.path(None, NAMESPACE):
             return {"metadata": {"name": NAMESPACE, "uid": "uid-of-the-namespace"}}
         if path.endswith("/localsubjectaccessreviews"):
