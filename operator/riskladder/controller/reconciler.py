@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -94,7 +95,7 @@ class Reconciler:
         self._seen = Observations(store, metrics, now=now)
         self._executor = Executor(client, store)
         self._companions = CompanionLookup(client, store, self._executor)
-        self._strays = StrayLookup(client, store, again=enqueuer.again)
+        self._strays = StrayLookup(client, store)
         self.index = IndexWriter(client, store)
         self._people = People(client, store, self._trail, observe=metrics.observe_trail, now=now)
         self.outbox = Outbox(client, courier, store, changed=enqueuer.notified, now=now) if courier else None
@@ -200,9 +201,11 @@ class Reconciler:
         return Urgent((snapshot, plan), plan.stop.severity)
 
     def _sleep(self, key: TargetKey, plan: Plan) -> None:
+        wait = self._strays.wait(key)
         if plan.wake_at is not None:
-            seconds = (plan.wake_at - self.clock.now()).total_seconds()
-            self.scheduler.add(key, after=min(max(seconds, 0.01), LONGEST_SLEEP))
+            wait = min(wait, (plan.wake_at - self.clock.now()).total_seconds())
+        if wait < math.inf:
+            self.scheduler.add(key, after=min(max(wait, 0.01), LONGEST_SLEEP))
 
     # --- Containing -----------------------------------------------------------------------------------------------
 

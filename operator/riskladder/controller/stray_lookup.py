@@ -7,13 +7,13 @@ is remembered, so that the answer is the same after a restart.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client
-from riskladder.controller.caches.entries import Key
 from riskladder.controller.caches.store import Store
 from riskladder.policy.containment import strays
 from riskladder.policy.snapshot import Escalation, Snapshot, TargetKey
@@ -29,17 +29,10 @@ LOOK_AGAIN = 2.0
 class StrayLookup:
     """Lists the pods of one target at a time, and keeps the answer for a while."""
 
-    def __init__(self, client: Client, store: Store, *, again: Callable[[Key, float], None]) -> None:
-        """Start without having looked for any.
-
-        Args:
-            client: Where to read.
-            store: Knows whose a pod is.
-            again: Has a target looked at again after so many seconds.
-        """
+    def __init__(self, client: Client, store: Store) -> None:
+        """Read through this client; the store knows whose a pod is."""
         self._client = client
         self._store = store
-        self._again = again
         self._found: dict[TargetKey, tuple[float, str, tuple[str, ...]]] = {}
         """By target: when it was looked (monotonic), for what, and what was found."""
 
@@ -63,8 +56,20 @@ class StrayLookup:
         sought = strays.sought(snapshot.open)
         if sought is None or not strays.is_proved_otherwise(snapshot):
             return False
-        at, query, names = self._found.get(snapshot.key, (0.0, "", ()))
-        return query != sought.query or time.monotonic() - at >= (LOOK_AGAIN if names else LOOK_EVERY)
+        _, query, _ = self._found.get(snapshot.key, (0.0, "", ()))
+        return query != sought.query or self._left(snapshot.key) <= 0
+
+    def wait(self, key: TargetKey) -> float:
+        """Return the seconds until it may be time to look once more; infinitely many where nobody has looked."""
+        left = self._left(key)
+        return left if left > 0 else LOOK_EVERY  # its own pods are back: they come first
+
+    def _left(self, key: TargetKey) -> float:
+        """Return the seconds for which the last answer holds on."""
+        if key not in self._found:
+            return math.inf
+        at, _, names = self._found[key]
+        return at + (LOOK_AGAIN if names else LOOK_EVERY) - time.monotonic()
 
     async def look(self, snapshot: Snapshot) -> bool:
         """Look for them, if that is due; return whether it was.
@@ -88,5 +93,4 @@ class StrayLookup:
             and not self._store.workloads.is_owned(pod.owner_uid)
         )
         self._found[key] = (time.monotonic(), sought.query, tuple(names))
-        self._again(key, LOOK_AGAIN if names else LOOK_EVERY)
         return True

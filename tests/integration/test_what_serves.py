@@ -1,0 +1,160 @@
+"""A breach is about what served when it was observed, and a stop is one once nothing serves: on a real API server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from riskladder.cluster import resources
+from riskladder.cluster.client import JSON, Object
+from tests.cluster import LocalControlPlane
+from tests.integration.runtimes import RuntimeNamespace, place
+from tests.integration.world import TestNamespace, condition, ladder, signal
+
+IMAGE = "registry.example/model"
+
+
+def image_of(workload: Object) -> str:
+    return str(workload["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+async def test_late_reading_does_not_undo_the_fix(world: TestNamespace) -> None:
+    await world.apply(ladder(action="Rollback"))
+    await world.serve("scorer", replicas=1)
+    served = await world.until(lambda: _second_later(datetime.now(UTC)), "a time at which version 1 served")
+    await world.deploy("scorer", f"{IMAGE}:fixed", 1)
+    await world.apply(signal("fairness", "scorer", 0.31, at=served))
+    escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    workload = await world.deployment("scorer")
+    assert image_of(workload) == f"{IMAGE}:fixed", "version 1 is not put back"
+    assert "the reading is older than the revision that serves now" in escalation["spec"]["intent"]["message"]
+    assert escalation["spec"]["intent"]["reason"] == "RollbackImpossible"
+
+
+async def _second_later(now: datetime) -> datetime | None:
+    return now if now.microsecond < 900_000 else None
+
+
+async def test_restart_of_the_rollout_is_nothing_to_go_back_to(world: TestNamespace) -> None:
+    await world.apply(ladder(action="Rollback"))
+    await world.serve("scorer", replicas=1)
+    restarted = {"kubectl.kubernetes.io/restartedAt": "2026-11-24T10:00:00Z"}
+    change = {"spec": {"template": {"metadata": {"annotations": restarted}}}}
+    await world.client.merge_patch(resources.DEPLOYMENTS, world.namespace, "scorer", change)
+    await world.until(lambda: _revisions(world, 2), "a second revision")
+    await world.ready("scorer", 1)
+    await world.apply(signal("fairness", "scorer", 0.31))
+    escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    assert "runs the same containers as the breached one" in escalation["spec"]["intent"]["message"]
+
+
+async def _revisions(world: TestNamespace, wanted: int) -> bool:
+    return len(await world.client.list(resources.REPLICASETS, world.namespace)) == wanted
+
+
+async def test_pod_that_was_relabelled_is_no_proof(world: TestNamespace) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer", replicas=2)
+    pod = (await world.client.list(resources.PODS, world.namespace))[0]["metadata"]["name"]
+    debug = {"metadata": {"labels": {"pod-template-hash": "debug"}}}
+    await world.client.merge_patch(resources.PODS, world.namespace, pod, debug)
+    await world.until(lambda: _pods(world, 3), "a pod in its place")
+    await world.apply(signal("fairness", "scorer", 0.31))
+
+    async def says_left() -> Object | None:
+        found = await world.escalations("scorer")
+        contained = condition(found[0], "Contained") if found else {"status": "", "message": ""}
+        is_alone = contained["status"] == "False" and "1 pod(s)" in contained["message"]
+        return found[0] if is_alone and pod in await _names(world) else None
+
+    await world.until(says_left, "the condition to say that a pod is left")
+    own = [name for name in await _names(world) if name != pod]
+    assert own == [], "its own pods are gone"
+    await world.client.delete(resources.PODS, world.namespace, pod)
+    await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+
+
+async def _pods(world: TestNamespace, wanted: int) -> bool:
+    return len(await _names(world)) == wanted
+
+
+async def _names(world: TestNamespace) -> list[str]:
+    return [pod["metadata"]["name"] for pod in await world.client.list(resources.PODS, world.namespace)]
+
+
+async def test_deployment_that_was_deleted_and_left_its_pods_is_not_gone(world: TestNamespace) -> None:
+    await world.apply(ladder(action="Rollback"))
+    await world.serve("scorer", replicas=1)
+    await world.deploy("scorer", f"{IMAGE}:2", 1)
+    await world.apply(signal("fairness", "scorer", 0.31))
+    await world.escalation_says("scorer", "Contained", "True", "RolledBack")
+    await world.client.request(
+        "DELETE",
+        resources.DEPLOYMENTS.path(world.namespace, "scorer"),
+        verb="delete",
+        resource=resources.DEPLOYMENTS.title,
+        body={"propagationPolicy": "Orphan"},
+        content_type=JSON,
+    )
+    # What is left is of the revision that was gone back to: nothing of the breached one runs.
+    await world.escalation_says("scorer", "Contained", "True", "TargetDeleted")
+
+
+async def test_stopped_model_that_left_a_replicaset_behind_is_not_gone(world: TestNamespace) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer", replicas=1)
+    await world.apply(signal("fairness", "scorer", 0.31))
+    await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    [replicaset] = await world.client.list(resources.REPLICASETS, world.namespace)
+    await world.client.request(
+        "DELETE",
+        resources.DEPLOYMENTS.path(world.namespace, "scorer"),
+        verb="delete",
+        resource=resources.DEPLOYMENTS.title,
+        body={"propagationPolicy": "Orphan"},
+        content_type=JSON,
+    )
+    change = {"spec": {"replicas": 1}}
+    name = replicaset["metadata"]["name"]
+    await world.client.merge_patch(resources.REPLICASETS, world.namespace, name, change)
+    await world.until(lambda: _pods(world, 1), "its pod")
+
+    async def says_left() -> bool:
+        contained = condition((await world.escalations("scorer"))[0], "Contained")
+        return contained["status"] == "False" and "was deleted: 1 pod(s)" in contained["message"]
+
+    await world.until(says_left, "the condition to say that a pod is left", 90)
+
+
+@pytest.fixture(scope="module")
+async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
+    directory = tmp_path_factory.mktemp("prompt-stop")
+    async with place(common, directory, resources.DEPLOYMENTS, components=["prompt-stop"]) as made:
+        yield made
+
+
+async def test_pods_are_ended_with_the_grace_of_the_tier_by_an_operator_that_may(scene: RuntimeNamespace) -> None:
+    """The API server itself says with which grace a pod was deleted: on the pod, while it is ending."""
+    await scene.apply(ladder(action="ScaleToZero"))
+    await scene.serve("scorer", replicas=2)
+    for pod in await scene.client.list(resources.PODS, scene.namespace):
+        hold = [{"op": "add", "path": "/metadata/finalizers", "value": ["example.com/look"]}]
+        await scene.client.json_patch(resources.PODS, scene.namespace, pod["metadata"]["name"], hold)
+    await scene.apply(signal("fairness", "scorer", 0.31))
+
+    async def ending() -> list[Object] | None:
+        pods = await scene.client.list(resources.PODS, scene.namespace)
+        found = [pod for pod in pods if pod["metadata"].get("deletionTimestamp") and pod["metadata"].get("finalizers")]
+        return found if len(found) == 2 else None
+
+    try:
+        pods = await scene.until(ending, "both pods to be ending")
+        assert {pod["metadata"]["deletionGracePeriodSeconds"] for pod in pods} <= {0, 5}
+    finally:
+        for pod in await scene.client.list(resources.PODS, scene.namespace):
+            if pod["metadata"].get("finalizers"):
+                off = [{"op": "remove", "path": "/metadata/finalizers"}]
+                await scene.client.json_patch(resources.PODS, scene.namespace, pod["metadata"]["name"], off)
+    await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
