@@ -24,7 +24,7 @@ from markdown_it.token import Token
 
 from riskladder.api.base import GROUP
 from riskladder.api.chain import record_hash, verify_chains
-from riskladder.api.escalation import LedgerHead
+from riskladder.api.escalation import EscalationState, LedgerHead
 from riskladder.api.kinds import KINDS
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.validation import validate
@@ -259,6 +259,7 @@ def test_every_reason_and_condition_is_explained() -> None:
     explained = {code for row in rows(ROOT / "docs/concepts.md") for code in codes(row[0])}
     assert {str(reason) for reason in Reason} - explained == set()
     assert {str(kind) for kind in ConditionType} - explained == set()
+    assert {str(state) for state in EscalationState} - explained == set()
 
 
 # --- The auditor's own verifier ---------------------------------------------------------------------------------------
