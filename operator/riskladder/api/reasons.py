@@ -58,6 +58,7 @@ class Reason(StrEnum):
     VALID = "Valid"
     INVALID = "Invalid"
     PERMISSION_MISSING = "PermissionMissing"
+    NOT_ENABLED = "NotEnabled"
     REVIEW_RECENT = "ReviewRecent"
     REVIEW_OVERDUE = "ReviewOverdue"
     NO_REVIEW_CADENCE = "NoReviewCadence"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 
 from riskladder.api.conditions import Conditions, find
@@ -20,6 +20,7 @@ def update_ladder(
     created: datetime,
     open_escalations: int,
     missing: Iterable[str],
+    not_enabled: Sequence[str] = (),
     unproved: str = "",
     unavailable: Mapping[str, str] | None = None,
     clock_error: timedelta = timedelta(),
@@ -33,6 +34,7 @@ def update_ladder(
         created: When it was created: the first review counts from there.
         open_escalations: How many escalations are open under it.
         missing: Permissions that the API server has refused the operator in its namespace.
+        not_enabled: What it asks for that needs a component which is not enabled.
         unproved: Why no decision counts: what is missing of the admission policy that proves who decided.
         unavailable: The channels that do not work, and why.
         clock_error: By how much the operator's clock is ahead of the API server's; zero while they agree well enough.
@@ -48,6 +50,8 @@ def update_ladder(
         ready, reason, message = False, Reason.INVALID, "; ".join(ladder.problems)
     elif missing:
         ready, reason, message = False, Reason.PERMISSION_MISSING, "the operator may not " + "; ".join(missing)
+    elif not_enabled:
+        ready, reason, message = False, Reason.NOT_ENABLED, "; ".join(not_enabled)
     else:
         ready, reason, message = True, Reason.VALID, "in force"
     was = find(before.conditions, ConditionType.READY)
