@@ -31,6 +31,7 @@ from riskladder.api.validation import validate
 from riskladder.cli.main import app
 from riskladder.cluster.ledger import LedgerEntry, record_object
 from riskladder.controller.metrics import Metrics
+from riskladder.workloads.registry import ALL_RUNTIMES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -40,6 +41,7 @@ PAGES = sorted(
     if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
 )
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+READING = ("get", "list", "watch")
 SHELLS = ("console", "sh", "bash", "shell")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -164,6 +166,29 @@ def test_every_example_would_be_taken_by_the_api_server(page: Path) -> None:
 def test_examples_are_found_at_all() -> None:
     kinds = {document["kind"] for page in PAGES for _, document in manifests(page)}
     assert {"EscalationLadder", "ModelRiskSignal"} <= kinds
+
+
+def test_people_of_the_example_can_do_everything_with_what_it_grants_alone() -> None:
+    documents = list(yaml.safe_load_all((ROOT / "docs/examples/people-rbac.yaml").read_text("utf-8")))
+    roles = {d["metadata"]["name"]: d["rules"] for d in documents if d["kind"] == "Role"}
+    granted: dict[str, set[tuple[str, str, str]]] = {}
+    for binding in (d for d in documents if d["kind"] == "RoleBinding"):
+        rules = roles[binding["roleRef"]["name"]]
+        for subject in binding["subjects"]:
+            granted.setdefault(subject["name"], set()).update(
+                (group, resource, verb)
+                for rule in rules
+                for group in rule["apiGroups"]
+                for resource in rule["resources"]
+                for verb in rule["verbs"]
+            )
+    read = {(GROUP, KINDS[kind].plural, verb) for kind in KINDS if kind != "ContainmentIndex" for verb in READING}
+    read |= {(runtime.resource.group, runtime.resource.plural, "get") for runtime in ALL_RUNTIMES}
+    stakeholders = {name.removeprefix("stakeholder-") for name in roles if name.startswith("stakeholder-")}
+    assert set(granted) == stakeholders
+    for group, found in granted.items():
+        assert (GROUP, "escalationdecisions", "create") in found, group
+        assert read <= found, group
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
