@@ -58,7 +58,7 @@ def test_story_of_a_breach(tmp_path: Path) -> None:
         "Tier high",
         "Opened 2026-11-24T06:00:03.120417Z",
         "Contained yes, RolledBack: rolled back to revision 3",
-        "Chain verified, 4 records, ends at the noted head",
+        "Chain verified, 4 records, ends at the head of the Escalation in the same file",
         "1 2026-11-24 06:00:03.120 +0.000 s EscalationOpened riskladder Deployment credit-scorer is in tier high",
         "readings demographic_parity_difference 0.240878, population_stability_index 0.15231 (observed 2026-11-24T06",
         "evidence 3 replicas, 3 ready, revision 4 (template 6f9c7b5d4), running registry.example/credit-scorer@sha256",

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from riskladder.api.base import Timestamp, format_time
-from riskladder.api.chain import ChainKey, ChainResult, noted_heads, place_of, verify_chains
+from riskladder.api.chain import ChainKey, ChainResult, distinct, noted_heads, place_of, verify_chains
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import acts_of
 from riskladder.cli.output import count
@@ -136,13 +136,14 @@ def story_of(export: Export, key: ChainKey) -> Story:
         ValueError: The status of an escalation has a ledger that is none.
         LookupError: There is no record of it.
     """
-    results = verify_chains(export.records, noted_heads(export.escalations))
+    records = distinct(export.records)
+    results = verify_chains(records, noted_heads(export.escalations, export.origin))
     chain = next((result for result in results if result.key == key), None)
     if chain is None:
         raise LookupError(f"no record of {key}")
-    placed = [(place_of(record), record) for record in export.records]
+    placed = [(place_of(record), record) for record in records]
     mine = sorted((p.sequence, i) for i, (p, _) in enumerate(placed) if p.key == key)
-    specs = [(sequence, act) for sequence, i in mine for act in _acts(export.records[i])]
+    specs = [(sequence, act) for sequence, i in mine for act in _acts(records[i])]
     escalation = next((e for e in export.escalations if _key(e) == key), {})
 
     opened = _time(next((s.get("at") for _, s in specs if s.get("event") in _OPENINGS), None))

@@ -20,6 +20,7 @@ from riskladder.cli import files, source
 from riskladder.cli.options import Kubeconfig, Namespace
 from riskladder.cli.output import console, count, fail, plain, write_json
 from riskladder.cli.story import DrillResult, Step, Story, clock, span, story_of
+from riskladder.cli.verify import end_of
 
 _STYLES: Mapping[str, str] = {
     **dict.fromkeys((Reason.DECISION_REFUSED, Reason.OBJECTED, Reason.NOTIFICATION_FAILED), "bold yellow"),
@@ -56,7 +57,7 @@ def timeline(
     file: Annotated[
         str | None,
         typer.Argument(
-            help="YAML, JSON or JSON lines exported by kubectl get escr,esc -o yaml; - is stdin. Default: live."
+            help="YAML, JSON or JSON lines exported by kubectl get escr,esc -o json; - is stdin. Default: live."
         ),
     ] = None,
     namespace: Namespace = None,
@@ -161,11 +162,8 @@ def _chain(story: Story) -> str:
     chain = story.chain
     if not chain.intact:
         return f"BROKEN: {chain.error}"
-    end = "ends at the noted head" if chain.noted == chain.length else "no noted head to compare the end with"
-    if 0 < chain.noted < chain.length:
-        end = f"passes through the noted head {chain.noted}"
     redacted = f", {count(chain.redacted, 'field')} redacted" if chain.redacted else ""
-    return f"verified, {count(chain.length, 'record')}, {end}{redacted}"
+    return f"verified, {count(chain.length, 'record')}, {end_of(chain)}{redacted}"
 
 
 def _blocks(story: Story) -> Table:
