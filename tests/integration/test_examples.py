@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +58,39 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
     left = kubectl(plane.kubeconfig, "get", "namespaces,customresourcedefinitions", "-o", "name")
     assert "riskladder-demo" not in left
     assert "riskladder.dev" not in left
+
+
+def test_short_demo_that_is_kept_stays_until_ctrl_c_also_where_it_was_started_with_sigint_ignored(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    """A script that runs `make demo &` has SIGINT ignored, and so has what it starts."""
+    told = tmp_path / "told"
+    with told.open("w") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "demo", "--short", "--keep"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(plane.kubeconfig)},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        )
+    try:
+        deadline = time.monotonic() + 150
+        while "Everything goes on until Ctrl-C" not in told.read_text():
+            assert process.poll() is None, told.read_text()
+            assert time.monotonic() < deadline, told.read_text()
+            time.sleep(0.2)
+        listed = kubectl(plane.kubeconfig, "get", "escalations", "-A")
+        assert "Contained" in listed
+        process.send_signal(signal.SIGINT)
+        assert process.wait(90) == 0, told.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert "agrees" not in told.read_text(), "nobody decides in the short form"
+    left = kubectl(plane.kubeconfig, "get", "namespaces,customresourcedefinitions", "-o", "name")
+    assert "riskladder" not in left.replace("riskladder-system", "")
 
 
 @pytest.fixture(scope="module")
