@@ -61,7 +61,8 @@ def test_story_of_a_breach(tmp_path: Path) -> None:
         "Chain verified, 4 records, ends at the head of the Escalation in the same file",
         "1 2026-11-24 06:00:03.120 +0.000 s EscalationOpened riskladder Deployment credit-scorer is in tier high",
         "readings demographic_parity_difference 0.240878, population_stability_index 0.15231 (observed 2026-11-24T06",
-        "evidence 3 replicas, 3 ready, revision 4 (template 6f9c7b5d4), running registry.example/credit-scorer@sha256",
+        "evidence 3 replicas, 3 ready pods, 3 ready endpoints, "
+        "revision 4 (template 6f9c7b5d4), running registry.example/credit-scorer@sha256",
         "2 2026-11-24 06:00:03.152 +0.032 s ContainmentApplied riskladder rolled back to revision 3 32 ms after",
         "times intended 06:00:03.120, applied +32 ms",
         "3 2026-11-24 06:00:03.612 +0.492 s RolledBack",

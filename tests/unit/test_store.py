@@ -393,6 +393,8 @@ def test_open_escalations_are_told_by_ladder_and_deletions_while_open_once(cache
     assert cache.store.targets() == {KEY}
     cache.store.drop(ESCALATIONS, stored)
     assert cache.took() == {(LADDER_KEY, False), (IndexKey(NAMESPACE), False), (KEY, True)}
-    assert [e.name for e in cache.store.take_deleted(KEY)] == [name]
-    assert cache.store.take_deleted(KEY) == []
+    [gone] = cache.store.deleted(KEY)
+    assert gone.name == name
+    cache.store.forget_deleted(KEY, gone.uid)
+    assert cache.store.deleted(KEY) == []
     assert cache.store.targets() == set()

@@ -87,7 +87,10 @@ class Evidence(Model):
     images: Annotated[
         tuple[Image, ...], Field(max_length=MAX_IMAGES), ListMap("container"), distinct("container", MAX_IMAGES)
     ] = Field((), description="What its containers ran.")
-    ready_endpoints: Count | None = Field(None, description="Ready endpoints that served traffic.")
+    ready_pods: Count | None = Field(None, description="Its pods that were ready to serve.")
+    ready_endpoints: Count | None = Field(
+        None, description="Its pods that a Service listed as ready endpoints: 0, too, where no Service selects them."
+    )
     fields: SavedFields = Field((), description="What a containment changes beside the replicas, as it was.")
     taken_at: Timestamp = Field(description="When this was read.")
 

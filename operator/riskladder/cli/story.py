@@ -32,8 +32,13 @@ _CONTAINMENT: Mapping[str, str] = {
     Reason.REHEARSED: "a drill touches nothing",
     **dict.fromkeys(_PROOFS, "proved"),
 }
-_STEPS = {"appliedAt": "applied", "endpointsEmptyAt": "no ready endpoint", "podsGoneAt": "no pod left"}
-_EVIDENCE = ("replicas", "readyEndpoints", "revision", "podTemplateHash", "images")
+_STEPS = {
+    "appliedAt": "applied",
+    "endpointsEmptyAt": "no ready endpoint",
+    "podsGoneAt": "no pod left",
+    "provedAt": "proved",
+}
+_EVIDENCE = ("replicas", "readyPods", "readyEndpoints", "revision", "podTemplateHash", "images")
 _OF_READING = ("reading", "threshold", "sampleSize", "window", "evidence")
 _MODEL = ("model", "modelVersion", "modelCard", "modelLineage", "owners")
 _IN_HEADER = ("ladder", "ladderGeneration", "target")
@@ -343,8 +348,9 @@ def _evidence(detail: Mapping[str, str]) -> str:
     parts = []
     if replicas := detail.get("replicas"):
         parts.append(count(int(replicas), "replica") if replicas.isdecimal() else f"{replicas} replicas")
-    if ready := detail.get("readyEndpoints"):
-        parts.append(f"{ready} ready")
+    for name, what in (("readyPods", "ready pod"), ("readyEndpoints", "ready endpoint")):
+        if number := detail.get(name):
+            parts.append(count(int(number), what) if number.isdecimal() else f"{number} {what}s")
     if revision := detail.get("revision"):
         template = detail.get("podTemplateHash")
         parts.append(f"revision {revision}" + (f" (template {template})" if template else ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from riskladder.api.commitments import sealed
 from riskladder.api.escalation import LedgerHead
 from riskladder.api.labels import LABEL_ESCALATION
 from riskladder.api.record import GENESIS_HASH, MAX_ENTRIES, OPEN_NAMES, acts_of
-from riskladder.cluster.client import Client, Conflict, Object
+from riskladder.cluster.client import Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import RECORDS
 
 KEY = "key"
@@ -130,6 +131,22 @@ async def append(
             adopted=not is_new,
         )
     return Appended(head, tuple(others))
+
+
+async def behind(client: Client, namespace: str, escalation: str, head: LedgerHead | None) -> list[Object]:
+    """Return the entries of the records behind a head.
+
+    Raises:
+        ApiError: A request was refused or not answered.
+    """
+    found: list[Object] = []
+    for sequence in itertools.count(head.sequence + 1 if head else 1):
+        try:
+            record = await client.get(RECORDS, namespace, record_name(escalation, sequence))
+        except NotFound:
+            return found
+        found.extend(acts_of(record["spec"]))
+    return found
 
 
 def _check_namespace(namespace: str, name: str, spec: Mapping[str, Any], namespace_uid: str) -> None:

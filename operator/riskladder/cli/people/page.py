@@ -15,7 +15,7 @@ from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import Notification, NotificationState, signal_at
 from riskladder.api.intent import Intent, SignalRef
 from riskladder.api.reasons import ConditionType
-from riskladder.api.tiers import ContainmentAction
+from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.cli.output import plain
 from riskladder.cli.people.choices import Choice
 from riskladder.cli.people.preview import missing
@@ -223,10 +223,11 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
         back = f" to revision {intent.revision}" if intent.revision else ""
         yield "Action", f"{intent.action}{back}, intended {past(intent.intended_at, now)}"
         what = _out_of_service(case, intent) if intent.action is ContainmentAction.ROLLBACK else ""
+        on_traffic = intent.action.axis is Axis.TRAFFIC  # its pods go on running
         for label, at, of in (
             ("Applied", status.applied_at, ""),
-            ("No ready endpoint", status.endpoints_empty_at, what),
-            ("No pod left", status.pods_gone_at, what),
+            ("No ready endpoint", None if on_traffic else status.endpoints_empty_at, what),
+            ("Proved" if on_traffic else "No pod left", status.pods_gone_at, what),
         ):
             if at is not None:
                 dry = ", as a dry run: nothing was changed" if case.spec.drill else ""

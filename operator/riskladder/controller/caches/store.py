@@ -181,9 +181,13 @@ class Store:
         """Return whether an escalation of that name is known, open or closed."""
         return self._escalations.is_known(namespace, name)
 
-    def take_deleted(self, key: TargetKey) -> list[Escalation]:
-        """Return the escalations of a target that were deleted while open, once."""
-        return self._escalations.take_deleted(key)
+    def deleted(self, key: TargetKey) -> list[Escalation]:
+        """Return the escalations of a target that were gone while they were known to be open."""
+        return self._escalations.deleted(key)
+
+    def forget_deleted(self, key: TargetKey, uid: str) -> None:
+        """Forget that an escalation is gone: it is on record, or it is not so."""
+        self._escalations.forget_deleted(key, uid)
 
     def open_escalations(self, ladder: Name | None = None) -> list[Escalation]:
         """Return all open escalations, or those of one ladder."""
