@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from riskladder.api.conditions import find
 from riskladder.api.ladder import EscalationLadderStatus
@@ -221,3 +224,18 @@ def test_ladder_that_asks_for_what_is_not_enabled_is_not_ready_and_warns_once() 
     again, _ = updated(item, update.status, not_enabled=("one thing", "another"), now=at(1))
     assert again.entries == ()
     assert reason(updated(item, update.status)[0], ConditionType.READY) == ("True", Reason.VALID)
+
+
+@given(length=st.integers(0, 3000), kind=st.sampled_from(["missing", "not_enabled", "unproved", "unavailable"]))
+def test_what_is_said_is_cut_to_its_bound_and_said_once_however_long(length: int, kind: str) -> None:
+    text = "x" * length
+    what = {"missing": (text,), "not_enabled": (text,), "unproved": text, "unavailable": {"chat": text}}[kind]
+    more: dict[str, Any] = {"missing": (), kind: what}
+
+    def update(before: EscalationLadderStatus, now: datetime) -> LadderUpdate:
+        return update_ladder(ladder(), before, created=CREATED, open_escalations=0, now=now, **more)[0]
+
+    first = update(EscalationLadderStatus(), NOW)
+    assert all(len(condition.message) <= 1024 for condition in first.status.conditions)
+    again = update(first.status, at(120))
+    assert (again.entries, again.status) == ((), first.status)

@@ -141,6 +141,7 @@ class Reason(StrEnum):
     RUNG_LEFT = "RungLeft"
     ROOM_LEFT = "RoomLeft"
     OUTBOX_FULL = "OutboxFull"
+    CHAIN_FULL = "ChainFull"
     ACKNOWLEDGEMENT_OVERDUE = "AcknowledgementOverdue"
     DECISION_OVERDUE = "DecisionOverdue"
     STALLED = "Stalled"

@@ -15,7 +15,7 @@ from riskladder.api.chain import record_hash, record_name
 from riskladder.api.commitments import sealed
 from riskladder.api.escalation import LedgerHead
 from riskladder.api.labels import LABEL_ESCALATION
-from riskladder.api.record import GENESIS_HASH, MAX_ENTRIES, OPEN_NAMES, acts_of
+from riskladder.api.record import GENESIS_HASH, MAX_ENTRIES, MAX_SEQUENCE, OPEN_NAMES, acts_of
 from riskladder.cluster.client import Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import RECORDS
 
@@ -99,6 +99,7 @@ async def append(
     The name of a record is its place in the chain, so a second writer, or this one after a crash, meets a conflict:
     what stands there says some of these acts, which are then done, or others, behind which they go. An act is known
     by event and key, never by its hash: two writers salt its personal text differently, and it may be redacted since.
+    A chain that is full takes no more; that is logged, and everything else goes on.
 
     Raises:
         ApiError: The API server refused a record or was not there; nothing is known to be appended. ``Conflict`` where
@@ -108,6 +109,11 @@ async def append(
     wanted = set(missing)
     others: list[Object] = []
     while missing:
+        if head is not None and head.sequence >= MAX_SEQUENCE:
+            # What is not recorded must keep nobody from being notified, and no status from being written.
+            left_out = [act.event for act in missing.values()]
+            log.error("chain full", namespace=namespace, escalation=escalation, event_reasons=left_out)
+            break
         body = record_object(namespace, namespace_uid, escalation, list(missing.values())[:MAX_ENTRIES], head)
         spec, is_new = body["spec"], True
         try:

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 
-from riskladder.api.conditions import Conditions, find
+from riskladder.api.conditions import MESSAGE_LIMIT, Conditions, find
+from riskladder.api.foreign import clip
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.plan import Entry, LadderUpdate
@@ -55,7 +56,7 @@ def update_ladder(
     else:
         ready, reason, message = True, Reason.VALID, "in force"
     was = find(before.conditions, ConditionType.READY)
-    if not ready and (was is None or was.reason != reason or was.message != message[:1024]):
+    if not ready and (was is None or was.reason != reason or was.message != clip(message, MESSAGE_LIMIT)):
         key = f"ready/{ladder.generation}/{reason}/{hashlib.sha256(message.encode()).hexdigest()[:12]}"
         entries.append(Entry(reason, key, now, message, on=(), warning=True, recorded=False))
     conditions.set(ConditionType.READY, ready, reason, message)
@@ -88,7 +89,7 @@ def _decisions_count(
         conditions.set(ConditionType.DECISIONS_COUNT, True, Reason.IDENTITY_PROVED, text)
         return
     message = f"no decision counts: {unproved}"
-    if was is None or was.message != message[:1024]:
+    if was is None or was.message != clip(message, MESSAGE_LIMIT):
         entries.append(_warning(Reason.POLICY_MISSING, ladder, message, now))
     conditions.set(ConditionType.DECISIONS_COUNT, False, Reason.POLICY_MISSING, message)
 
@@ -102,7 +103,7 @@ def _channels(
         conditions.set(ConditionType.CHANNELS_AVAILABLE, True, Reason.CHANNELS_REACHABLE, text)
         return
     message = "; ".join(f"channel {name}: {why}" for name, why in sorted(unavailable.items()))
-    if was is None or was.message != message[:1024]:
+    if was is None or was.message != clip(message, MESSAGE_LIMIT):
         entries.append(_warning(Reason.CHANNEL_UNAVAILABLE, ladder, message, now))
     conditions.set(ConditionType.CHANNELS_AVAILABLE, False, Reason.CHANNEL_UNAVAILABLE, message)
 
