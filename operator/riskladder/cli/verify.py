@@ -122,7 +122,7 @@ def show(to: Console, results: Sequence[ChainResult], *, is_yaml: bool = False) 
             line = Text("  ").join([status, Text(f"{name:<{widest}}"), Text(f"{length:>11}"), Text(end), Text(remark)])
             to.print(line, soft_wrap=True)
             continue
-        to.print(Text("  ").join([status, Text(name, "bold"), Text(length)]))
+        to.print(indented(Text("  ").join([status, Text(name, "bold"), Text(length)]), 0))
         if result.length:
             to.print(indented(Text(end, "dim", overflow="fold"), 8))
         to.print(indented(Text(remark, "" if result.intact else "red"), 8))
