@@ -50,6 +50,12 @@ class Kind:
 
 
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
+WHY = Column(
+    "Reason",
+    '.status.conditions[?(@.type=="Ready")].reason',
+    priority=1,
+    description="Why it is Ready, or why it is not.",
+)
 
 
 def _condition(name: str, condition: str, description: str, priority: int = 0) -> Column:
@@ -70,6 +76,7 @@ LADDER = Kind(
         Column("Suspended", ".spec.suspended", "boolean", description="Whether it acts on nothing."),
         Column("Open", ".status.openEscalations", "integer", description="Open escalations."),
         AGE,
+        WHY,
     ),
     rules=(
         Rule(
@@ -97,6 +104,7 @@ SIGNAL = Kind(
         _condition("Ready", "Ready", "Whether the signal is usable."),
         Column("Escalation", ".status.escalation", description="The escalation it opened or joined."),
         AGE,
+        WHY,
     ),
 )
 
