@@ -476,3 +476,13 @@ def test_answers_of_a_drill_that_nobody_wrote_are_shown_as_they_are(answer: str)
     told = story(chain([odd]))
     assert told.result is not None
     assert told.result.answers == (("legal", answer),)
+
+
+def test_proof_of_what_keeps_its_pods_is_told_as_that() -> None:
+    """The pods of a model whose traffic goes elsewhere run on: no story says that they have gone."""
+    at = OPENED + timedelta(seconds=1)
+    times = {"appliedAt": format_time(OPENED), "provedAt": format_time(at)}
+    entry = LedgerEntry("FellBack", "contained/1", at, "riskladder", {"intent": "1", "action": "Fallback", **times})
+    text = shown(story(chain([STORY[0], entry])), 120)
+    assert "proved +1000 ms" in text
+    assert "no pod left" not in text
