@@ -20,7 +20,11 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	  { echo "Riskladder needs Python 3.11 or newer, $$($(PYTHON) --version 2>&1) found: set PYTHON=/path/to/python3" >&2; exit 2; }
 	@echo "==> Making the virtual environment in $(VENV): once, about a minute"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --require-hashes --disable-pip-version-check -r requirements-dev.lock
+	@$(PY) -m pip install --quiet --require-hashes --disable-pip-version-check -r requirements-dev.lock & \
+	  pid=$$!; seconds=0; trap 'kill $$pid 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
+	  while sleep 1; kill -0 $$pid 2>/dev/null; do seconds=$$((seconds + 1)); \
+	    if [ $$((seconds % 5)) -eq 0 ]; then echo "    … installing what it needs, $$seconds s so far"; fi; done; \
+	  wait $$pid
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check --editable .
 	@touch $@
 
@@ -28,7 +32,7 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 venv: $(VENV)/.ready ## Make the virtual environment from the lock file
 
 .PHONY: demo
-demo: venv ## A breach scales a model to zero, people restore it. On a real node, a client shows when it answers last
+demo: venv ## A breach scales a model to zero, people restore it. ARGS="--short" the stop alone, ARGS="--keep" stays until Ctrl-C
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo $(ARGS)
 
 .PHONY: demo-rollback
@@ -44,7 +48,7 @@ test: venv ## Everything: unit and property tests, a real control plane, and a r
 	@$(PY) -m pytest --cluster=$(CLUSTER) --numprocesses=auto --maxprocesses=4 $(ARGS)
 
 .PHONY: unit
-unit: venv ## Unit and property tests only: half a minute, no cluster
+unit: venv ## Unit and property tests only: about a minute on two cores, no cluster
 	@$(PY) -m pytest tests/unit --numprocesses=auto $(ARGS)
 
 .PHONY: check

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ import typer
 
 from demo.client import ON_TERM
 from demo.install import NAMESPACE, InstallError
-from demo.run import Demo
+from demo.run import Demo, End
 from demo.story import Options
 from riskladder.cluster.client import ApiError, Client
 from riskladder.cluster.connection import ConnectionFailed, connect
@@ -48,10 +49,25 @@ def demo(
     on_term: Annotated[
         str, typer.Option(help="What that model server does on SIGTERM: honor, drain or ignore it.")
     ] = "honor",
+    short: Annotated[
+        bool, typer.Option("--short", help="The breach, the stop and the record only: nobody decides.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep everything running at the end, to look at it, until Ctrl-C.")
+    ] = False,
+    throwaway: Annotated[
+        bool,
+        typer.Option(
+            envvar="RISKLADDER_THROWAWAY",
+            help="The cluster ends with the demo: nothing is removed from it.",
+        ),
+    ] = False,
 ) -> None:
     """Show a breach stopping a real model, end to end."""
     if action not in ("ScaleToZero", "Rollback"):
         raise typer.BadParameter(f"{action!r} is not an action of the demo: ScaleToZero or Rollback")
+    if short and lock:
+        raise typer.BadParameter("--short leaves out what --lock shows: give one of them")
     if lock and action != "ScaleToZero":
         raise typer.BadParameter("--lock is about a model that was scaled to zero: leave --action out")
     if on_term not in ON_TERM:
@@ -59,19 +75,20 @@ def demo(
     if on_term != "honor" and not model_image:
         raise typer.BadParameter("--on-term needs a model server, so --model-image: make demo CLUSTER=node has one")
     path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+    options = Options(action=action, lock=lock, model_image=model_image, on_term=on_term, short=short)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script that runs it with & has had it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        asyncio.run(_main(path, checkout, action, yes=yes, lock=lock, model_image=model_image, on_term=on_term))
+        asyncio.run(_main(path, checkout, options, End(keep=keep, throwaway=throwaway), yes=yes))
     except (InstallError, ApiError, ConnectionFailed) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        typer.echo("interrupted: cleaned up", err=True)
+        typer.echo("interrupted", err=True)
         raise typer.Exit(130) from error
 
 
-async def _main(
-    kubeconfig: str, checkout: Path, action: str, *, yes: bool, lock: bool, model_image: str | None, on_term: str
-) -> None:
+async def _main(kubeconfig: str, checkout: Path, options: Options, end: End, *, yes: bool) -> None:
     connection = await connect(kubeconfig, namespace=NAMESPACE, agent="demo")
     try:
         host = connection.server.split("//")[-1].rsplit(":", 1)[0]
@@ -81,8 +98,7 @@ async def _main(
             )
         client = Client(connection)
         namespace = f"riskladder-demo-{secrets.token_hex(3)}"
-        options = Options(action=action, lock=lock, model_image=model_image, on_term=on_term)
-        await Demo(client, Path(kubeconfig), checkout, namespace, options).run()
+        await Demo(client, Path(kubeconfig), checkout, namespace, options, end).run()
     finally:
         await connection.close()
 

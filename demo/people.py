@@ -29,8 +29,8 @@ from riskladder.cluster.client import Client, Forbidden, Object
 from riskladder.cluster.connection import connect
 
 RBAC = "docs/examples/people-rbac.yaml"
-VIEW = "view"
-"""The ClusterRole that lets people read escalations."""
+READ = "stakeholders-read"
+"""The Role in it that lets all of them read escalations."""
 
 ROLES = resources.Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDINGS = resources.Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
@@ -93,8 +93,8 @@ class People:
         self._namespace = namespace
 
     async def admit(self, manager: str) -> None:
-        """Give each of them the Role of the example, and reading; all of it goes with the namespace."""
-        for document in (*self._rules(), *_readers()):
+        """Give each of them what the example gives, and nothing else; all of it goes with the namespace."""
+        for document in self._rules():
             resource = ROLES if document["kind"] == ROLES.kind else ROLE_BINDINGS
             document["metadata"]["namespace"] = self._namespace
             await self._client.apply(resource, self._namespace, document, manager=manager)
@@ -103,12 +103,12 @@ class People:
         file = self._checkout / RBAC
         if not file.is_file():
             raise InstallError(f"{file} is missing: run the demo from a checkout, or give --checkout")
-        names = {f"stakeholder-{person.role}": person.role for person in PEOPLE}
-        found = [d for d in yaml.safe_load_all(file.read_text()) if d["metadata"]["name"] in names]
+        members = {f"stakeholder-{role}": [p for p in PEOPLE if p.role == role] for role in {p.role for p in PEOPLE}}
+        members[READ] = list(PEOPLE)
+        found = [d for d in yaml.safe_load_all(file.read_text()) if d["metadata"]["name"] in members]
         for document in found:
             if document["kind"] == ROLE_BINDINGS.kind:
-                role = names[document["metadata"]["name"]]
-                document["subjects"] = _users(person for person in PEOPLE if person.role == role)
+                document["subjects"] = _users(members[document["metadata"]["name"]])
         return found
 
     async def until_they_count(self, ladder: str) -> None:
@@ -189,15 +189,3 @@ class People:
 
 def _users(people: Any) -> Sequence[Object]:
     return [{"apiGroup": ROLES.group, "kind": "User", "name": person.name} for person in people]
-
-
-def _readers() -> list[Object]:
-    return [
-        {
-            "apiVersion": ROLE_BINDINGS.api_version,
-            "kind": ROLE_BINDINGS.kind,
-            "metadata": {"name": "stakeholders-read"},
-            "roleRef": {"apiGroup": ROLES.group, "kind": "ClusterRole", "name": VIEW},
-            "subjects": _users(PEOPLE),
-        }
-    ]

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from demo.inbox import HOST, NETWORK, Inbox
@@ -23,11 +24,24 @@ FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "Re
 """Kinds that only an operator in pods needs: here it runs as a local process."""
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """What becomes of it all once the story is told."""
+
+    keep: bool = False
+    """Whether it goes on until Ctrl-C."""
+    throwaway: bool = False
+    """Whether the cluster ends with the demo: nothing needs to be removed from it."""
+
+
 class Demo:
     """One run."""
 
-    def __init__(self, client: Client, kubeconfig: Path, checkout: Path, namespace: str, options: Options) -> None:
+    def __init__(
+        self, client: Client, kubeconfig: Path, checkout: Path, namespace: str, options: Options, end: End
+    ) -> None:
         """Prepare; ``run`` does everything."""
+        self._end = end
         self._client, self._kubeconfig, self._checkout, self._namespace = client, kubeconfig, checkout, namespace
         self._stage = Stage()
         self._say, self._until = self._stage.say, self._stage.until
@@ -47,26 +61,51 @@ class Demo:
                 )
                 async with self._operator(config, Path(directory) / "operator.log"), self._inbox:
                     await self._story.show()
+                    if self._end.keep:
+                        await self._stay()
         finally:
-            await asyncio.shield(self._clean_up(fresh))
+            if not self._end.throwaway:
+                await asyncio.shield(self._clean_up(fresh))
         self._say(f"Done. {self._story.result}", "bold green")
 
+    async def _stay(self) -> None:
+        """Keep the cluster and the operator running until Ctrl-C, and say how to look at them."""
+        self._say("Everything goes on until Ctrl-C. In another terminal:")
+        self._stage.detail(f"export KUBECONFIG={self._kubeconfig} PATH={Path(sys.executable).parent}:$PATH")
+        self._stage.detail(f"kubectl -n {self._namespace} get riskladder")
+        self._stage.detail(f"kubectl riskladder status -n {self._namespace}")
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            loop.add_signal_handler(number, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
     async def _clean_up(self, fresh: bool) -> None:
-        """Remove the namespace, and what was installed, unless it had been there before."""
+        """Remove the namespace and, unless it had been there before, what was installed; both at the same time."""
         self._say("Cleaning up")
+        async with self._stage.progress("removing what was made"), asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._remove_namespace())
+            if fresh:
+                tasks.create_task(self._uninstall())
+
+    async def _remove_namespace(self) -> None:
         with contextlib.suppress(InstallError):
             # With their pods: a namespace with pods that are still ending is not looked at again for many seconds.
             what = ("delete", "deployments", "--all", "--cascade=foreground", "--timeout=40s")
-            async with self._stage.progress("the model's pods are ending"):
-                await asyncio.to_thread(kubectl, self._kubeconfig, "-n", self._namespace, *what)
+            await asyncio.to_thread(kubectl, self._kubeconfig, "-n", self._namespace, *what)
         with contextlib.suppress(ApiError):
             await self._client.delete(NAMESPACES, None, self._namespace)
         with contextlib.suppress(InstallError):
             await self._until("the namespace to go", self._is_gone)
-        if fresh:
-            async with self._stage.progress("removing what was installed"):
-                with contextlib.suppress(InstallError):
-                    await asyncio.to_thread(uninstall, self._kubeconfig, self._checkout)
+
+    async def _uninstall(self) -> None:
+        with contextlib.suppress(InstallError):
+            await asyncio.to_thread(uninstall, self._kubeconfig, self._checkout)
 
     async def _exists(self, resource: resources.Resource, name: str) -> bool:
         try:

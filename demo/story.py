@@ -42,6 +42,8 @@ class Options:
     lock: bool = False
     model_image: str | None = None
     on_term: str = "honor"
+    short: bool = False
+    """Whether it ends with the stop and its record."""
 
 
 class Story:
@@ -64,6 +66,7 @@ class Story:
         self._action = options.action
         self._on_term = options.on_term
         self._lock = options.lock
+        self._short = options.short
         self._stage = stage
         self._say, self._detail, self._until = stage.say, stage.detail, stage.until
         self._scene = Scene(client, checkout, namespace)
@@ -119,6 +122,11 @@ class Story:
         if self._lock:
             await self._show_rivals(name, baseline[0], workload[0])
             return
+        if self._short:
+            await self._show_message(cast.LEGAL.role)
+            await self._show_lock()
+            await self._verify(name)
+            return
         await self._report_events()
         await self._show_people(name, baseline[0], workload[0])
         await self._report(name)
@@ -158,8 +166,10 @@ class Story:
         self._milestone(left, emptied.at - created)
         self.result = (
             f"The model was told to stop {contained.at - created:.3f} s after the breach was reported, and no ready "
-            f"endpoint was left after {emptied.at - created:.3f} s. Two people brought it back."
+            f"endpoint was left after {emptied.at - created:.3f} s."
         )
+        if not self._short:
+            self.result += " Two people brought it back."
         await self._until("its pods to end, and the operator to have proved it", self._scene.is_proved)
         await self._until("tier high", lambda: self._scene.tier("high"))
         if self._model_client is not None:
@@ -198,7 +208,7 @@ class Story:
         assert escalation is not None  # noqa: S101 - it is contained, so it is there
         name, status = str(escalation["metadata"]["name"]), escalation["status"]
         self._detail(f"tier: [bold red]{status['tier']}[/bold red]; escalation: [bold]{name}[/bold]")
-        self._detail(f"waiting on {', '.join(status['waitingOn'])} until {status['nextDeadline']}")
+        self._detail(f"waiting on {status['summary']['waitingOn']} until {status['summary']['due']}")
         if self._action == "Rollback":
             before, now = escalation["spec"]["evidence"], status["containments"][0]["intent"]
             self._detail(f"rolled back from revision {before['revision']} to revision {now['revision']}")

@@ -46,6 +46,7 @@ STORY: tuple[LedgerEntry, ...] = (
             "reading.demographic_parity_difference": "0.240878",
             "reading.population_stability_index": "0.15231",
             "replicas": "3",
+            "readyPods": "3",
             "readyEndpoints": "3",
             "revision": "4",
             "podTemplateHash": "6f9c7b5d4",

@@ -15,6 +15,7 @@ from types import FrameType
 
 from tests.cluster import KINDS, ClusterError, ControlPlane, open_cluster, resolve
 from tests.cluster.build import ensure_binaries, print_progress
+from tests.cluster.current import CurrentContext
 from tests.cluster.host import why_not
 from tests.cluster.images import MODEL
 from tests.cluster.launcher import dying_with_us
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.cluster == "auto":
             options.cluster = resolve("auto")
             _explain(options.cluster)
+        print_progress(f"starting a cluster of kind {options.cluster}")
         plane = open_cluster(options.cluster, print_progress)
         try:
             if options.action == "shell":
@@ -115,6 +117,8 @@ def _run(command: list[str], plane: ControlPlane) -> int:
 def _environment(plane: ControlPlane) -> dict[str, str]:
     """Return the variables that tell a command where it runs, and which image of a model server can be had there."""
     found = {"KUBECONFIG": str(plane.kubeconfig)}
+    if not isinstance(plane, CurrentContext):  # it ends with the command
+        found["RISKLADDER_THROWAWAY"] = "1"
     if plane.name == "node":
         found["RISKLADDER_MODEL_IMAGE"] = MODEL.rpartition("/")[2]
     return found

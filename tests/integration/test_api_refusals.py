@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -350,9 +351,9 @@ def test_short_names_category_and_columns_work(server: Server, cluster: ControlP
         assert server.create(valid(kind)).code == 201
     name = DOCUMENTS["Escalation"]["metadata"]["name"]
     status = {
+        "state": "Contained",
         "tier": "high",
-        "waitingOn": ["legal", "executive"],
-        "nextDeadline": "2126-11-24T06:00:00Z",
+        "summary": {"waitingOn": "legal, executive", "due": "2126-11-24T06:00:00Z"},
         "conditions": [
             {"type": "Contained", "status": "True", "reason": "Proved", "message": "", "lastTransitionTime": TIME}
         ],
@@ -362,16 +363,19 @@ def test_short_names_category_and_columns_work(server: Server, cluster: ControlP
         "Escalation", name, change, "status"
     )  # of this very write: an operator at work writes the next one
     wide = kubectl(server, cluster, "get", "esc").splitlines()[0].split()
-    assert wide == ["NAME", "TIER", "TARGET", "CONTAINED", "WAITING-ON", "DUE", "AGE"]
+    assert wide == ["NAME", "STATE", "TIER", "TARGET", "WAITING-ON", "DUE", "AGE"]
     assert [row[column] for column in wide[1:6]] == [
+        "Contained",
         "high",
         "credit-scorer",
-        "True",
-        '["legal","executive"]',
+        "legal, executive",
         "2126-11-24T06:00:00Z",
     ]
     assert "fairness-monitor" in kubectl(server, cluster, "get", "mrs")
-    assert "credit-scorer-1-000001" in kubectl(server, cluster, "get", "escr")
+    heading, record = kubectl(server, cluster, "get", "escr").splitlines()[:2]
+    assert heading.split() == ["NAME", "ESCALATION", "SEQ", "EVENT", "ACTOR", "AGE"]
+    assert "credit-scorer-1-000001" in record
+    assert re.fullmatch(r"\d+[a-z0-9]*", record.split()[-1]), "how long ago, not a time to the microsecond"
     assert kubectl(server, cluster, "get", "ladder,ladders").count("credit-scoring") >= 1
     listed = kubectl(server, cluster, "get", "riskladder", "--output", "name").split()
     assert {item.split(".")[0] for item in listed} == {kind.lower() for kind in KINDS}

@@ -137,7 +137,7 @@ def test_intact_chain_is_verified_and_told_live(cluster: ControlPlane, namespace
     verified = riskladder(cluster, "verify", "--live", "-n", namespace)
     assert (verified.exit_code, verified.stderr) == (0, "")
     assert verified.stdout.startswith(f"OK      {namespace}/{ESCALATION}")
-    assert f"4:{records[-1]['spec']['hash']}  ends at the noted head" in verified.stdout
+    assert f"4:{records[-1]['spec']['hash']}  ends at the head of the Escalation on the cluster" in verified.stdout
 
     command = [sys.executable, "-m", "riskladder", "verify", "--live", "-n", namespace]
     environment = {"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(cluster.kubeconfig)}
@@ -151,7 +151,7 @@ def test_intact_chain_is_verified_and_told_live(cluster: ControlPlane, namespace
     told = riskladder(cluster, "timeline", ESCALATION, "-n", namespace)
     assert (told.exit_code, told.stderr) == (0, "")
     text = " ".join(told.stdout.split())
-    assert "Chain verified, 4 records, ends at the noted head" in text
+    assert "Chain verified, 4 records, ends at the head of the Escalation on the cluster" in text
     assert "3 2026-11-24 06:00:03.612 +0.492 s RolledBack riskladder" in text
 
 

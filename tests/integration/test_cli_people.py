@@ -177,7 +177,12 @@ class Terminal:
 
 
 @contextmanager
-def on_terminal(place: CliNamespace, *arguments: str, kubeconfig: Path | None = None) -> Iterator[Terminal]:
+def on_terminal(
+    place: CliNamespace,
+    *arguments: str,
+    kubeconfig: Path | None = None,
+    interrupt: signal.Handlers = signal.SIG_DFL,
+) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "riskladder", *arguments, "-n", place.namespace]
     environment = os.environ | {
@@ -192,7 +197,7 @@ def on_terminal(place: CliNamespace, *arguments: str, kubeconfig: Path | None = 
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupt),
     )
     os.close(theirs)
     try:
@@ -278,8 +283,10 @@ def test_show_watches_until_it_is_closed(place: CliNamespace) -> None:
     assert "as Remediated" in rest
 
 
-def test_status_watches_on_a_terminal(place: CliNamespace) -> None:
-    with on_terminal(place, "status", "--watch") as terminal:
+@pytest.mark.parametrize("interrupt", [signal.SIG_DFL, signal.SIG_IGN])
+def test_status_watches_on_a_terminal(place: CliNamespace, interrupt: signal.Handlers) -> None:
+    """Also where the shell that started it had SIGINT ignored: only Ctrl-C ends it."""
+    with on_terminal(place, "status", "--watch", interrupt=interrupt) as terminal:
         terminal.wait_for("No escalation is open")
         place.escalate("opened")
         terminal.wait_for("1 escalation open.")

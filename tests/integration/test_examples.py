@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cluster import ControlPlane, LocalControlPlane, control_plane_kind
-from tests.cluster.install import ROOT, install, kubectl
+from tests.cluster.install import ROOT, install, kubectl, service_account_kubeconfig
 
 EVERY = sorted([*(ROOT / "examples").rglob("*.yaml"), *(ROOT / "docs" / "examples").rglob("*.yaml")])
 EXAMPLES = [path for path in EVERY if path.name != "kustomization.yaml"]
@@ -58,6 +63,39 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
     assert "riskladder.dev" not in left
 
 
+def test_short_demo_that_is_kept_stays_until_ctrl_c_also_where_it_was_started_with_sigint_ignored(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    """A script that runs `make demo &` has SIGINT ignored, and so has what it starts."""
+    told = tmp_path / "told"
+    with told.open("w") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "demo", "--short", "--keep"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(plane.kubeconfig)},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        )
+    try:
+        deadline = time.monotonic() + 150
+        while "Everything goes on until Ctrl-C" not in told.read_text():
+            assert process.poll() is None, told.read_text()
+            assert time.monotonic() < deadline, told.read_text()
+            time.sleep(0.2)
+        listed = kubectl(plane.kubeconfig, "get", "escalations", "-A")
+        assert "Contained" in listed
+        process.send_signal(signal.SIGINT)
+        assert process.wait(90) == 0, told.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert "agrees" not in told.read_text(), "nobody decides in the short form"
+    left = kubectl(plane.kubeconfig, "get", "namespaces,customresourcedefinitions", "-o", "name")
+    assert "riskladder" not in left.replace("riskladder-system", "")
+
+
 @pytest.fixture(scope="module")
 def stocked(plane: ControlPlane) -> ControlPlane:
     """The same plane with everything installed, and the namespace that the examples name."""
@@ -69,3 +107,60 @@ def stocked(plane: ControlPlane) -> ControlPlane:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_example_is_taken(stocked: ControlPlane, path: Path) -> None:
     kubectl(stocked.kubeconfig, "apply", "--dry-run=server", "--validate=strict", "-f", str(path))
+
+
+@pytest.fixture(scope="module")
+def monitor(stocked: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kubeconfig of the monitor of the example, which has the permissions of the example and no others."""
+    kubectl(stocked.kubeconfig, "apply", "-f", str(ROOT / "docs" / "examples" / "monitor-rbac.yaml"))
+    file = tmp_path_factory.mktemp("monitor") / "kubeconfig"
+    return service_account_kubeconfig(stocked.kubeconfig, file, "fairness-monitor", "models")
+
+
+def snippet(language: str) -> str:
+    """The one block of that language in the page for monitors."""
+    text = (ROOT / "docs" / "monitors.md").read_text("utf-8")
+    [found] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def curl_environment(kubeconfig: Path) -> dict[str, str]:
+    content = yaml.safe_load(kubeconfig.read_text())
+    cluster, authority = content["clusters"][0]["cluster"], kubeconfig.with_name("ca.crt")
+    authority.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+    return {"SERVER": cluster["server"], "TOKEN": content["users"][0]["user"]["token"], "CA": str(authority)}
+
+
+@pytest.mark.parametrize("language", ["python", "sh"])
+def test_snippet_for_monitors_reports_twice_with_the_permissions_of_the_example(
+    stocked: ControlPlane, monitor: Path, language: str
+) -> None:
+    """The first time it creates the signal, the second time it updates it."""
+    command = [sys.executable, "-c"] if language == "python" else ["bash", "-c"]
+    environment = {**os.environ, "KUBECONFIG": str(monitor), **curl_environment(monitor)}
+    kubectl(stocked.kubeconfig, "-n", "models", "delete", "--ignore-not-found", "mrs/credit-scorer-fairness")
+    observed = set[str]()
+    deadline = time.monotonic() + 60
+    while len(observed) < 2:
+        done = subprocess.run(
+            [*command, snippet(language)], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        said = done.stdout + done.stderr
+        if done.returncode == 0:
+            spec = ("get", "mrs/credit-scorer-fairness", "-o", "jsonpath={.spec.observedAt} {.spec.source}")
+            at, source = kubectl(stocked.kubeconfig, "-n", "models", *spec).split()
+            assert source == "fairness-monitor"
+            observed.add(at)
+        else:  # the permissions are on their way
+            assert "orbidden" in said, said
+        assert time.monotonic() < deadline, said
+
+
+def test_misspelt_field_is_answered_as_the_page_says(stocked: ControlPlane, monitor: Path) -> None:
+    wrong = snippet("sh").replace("sampleSize", "samplesize")
+    environment = {**os.environ, **curl_environment(monitor)}
+    done = subprocess.run(["bash", "-c", wrong], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert '"code": 500' in done.stdout
+    for words in ("failed to create typed patch object", "field not declared in schema", "samplesize"):
+        assert words in done.stdout

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from riskladder.api.conditions import find
+from riskladder.api.conditions import find, is_true
 from riskladder.api.decision import DecisionAction, DecisionStatus, EscalationDecisionSpec
-from riskladder.api.escalation import CountedDecision, EscalationStatus, Rung
+from riskladder.api.escalation import CountedDecision, EscalationState, EscalationStatus, Rung
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
@@ -320,11 +320,24 @@ class DecisionScenario(Scene):
 
     def _goes_on(self, escalation: Escalation, plan: Plan) -> None:
         status = escalation.status
+        self._says_its_state(escalation)
         assert status.waiting_on or status.next_deadline, "a dead end: nobody is waited for, and no time"
         suspended = self.snapshot().is_suspended(escalation.spec.ladder.name)
         if status.next_deadline is not None and status.next_deadline > self.now and not suspended:
             assert plan.wake_at is not None, "nobody will look when the deadline is there"
             assert plan.wake_at <= status.next_deadline
+
+    def _says_its_state(self, escalation: Escalation) -> None:
+        """The one word contradicts no condition, and what is shown of people and deadlines is what is stored."""
+        status, conditions = escalation.status, escalation.status.conditions
+        assert (status.state == EscalationState.CLOSED) == is_true(conditions, ConditionType.CLOSED)
+        if status.state == EscalationState.CONTAINED:
+            assert is_true(conditions, ConditionType.CONTAINED)
+        elif status.state == EscalationState.ACCEPTED:
+            assert status.risk_acceptance is not None
+        assert status.summary is not None
+        assert status.summary.waiting_on == ", ".join(status.waiting_on)
+        assert bool(status.summary.due) == (status.next_deadline is not None)
 
     def _sleeps_until(self, wake: datetime | None) -> None:
         """Nothing is due before the time at which the policy wants to look again, unless it acts on nothing."""

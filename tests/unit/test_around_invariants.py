@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.labels import ANNOTATION_CONTAINMENT
+from riskladder.api.record import acts_of
 from riskladder.cluster.client import Conflict
-from riskladder.cluster.resources import CACHED, ENDPOINTSLICES, ESCALATIONS, Resource
+from riskladder.cluster.resources import CACHED, ENDPOINTSLICES, ESCALATIONS, RECORDS, Resource
 from riskladder.controller.caches import store
 from riskladder.workloads.network import NETWORKPOLICIES, SERVICES
 from riskladder.workloads.registry import Runtimes
@@ -63,6 +64,10 @@ class AroundServer(Server):
             super()._check(resource, before, after)
         else:  # it was at zero, with pods that were ending: there is something around it to restore, and no replicas
             assert restore["fields"]
+        for act in acts_of(after["spec"]) if resource is RECORDS else ():
+            if act["event"] in ("FellBack", "Isolated"):
+                assert not {"podsGoneAt", "endpointsEmptyAt"} & set(act["detail"]), "its pods go on running"
+                assert "provedAt" in act["detail"]
         if resource is SERVICES and before is not None and before["spec"] != after["spec"]:
             text = after["metadata"].get("annotations", {}).get(ANNOTATION_CONTAINMENT)
             if after["spec"]["selector"] == RULES:

@@ -58,10 +58,11 @@ def test_story_of_a_breach(tmp_path: Path) -> None:
         "Tier high",
         "Opened 2026-11-24T06:00:03.120417Z",
         "Contained yes, RolledBack: rolled back to revision 3",
-        "Chain verified, 4 records, ends at the noted head",
+        "Chain verified, 4 records, ends at the head of the Escalation in the same file",
         "1 2026-11-24 06:00:03.120 +0.000 s EscalationOpened riskladder Deployment credit-scorer is in tier high",
         "readings demographic_parity_difference 0.240878, population_stability_index 0.15231 (observed 2026-11-24T06",
-        "evidence 3 replicas, 3 ready, revision 4 (template 6f9c7b5d4), running registry.example/credit-scorer@sha256",
+        "evidence 3 replicas, 3 ready pods, 3 ready endpoints, "
+        "revision 4 (template 6f9c7b5d4), running registry.example/credit-scorer@sha256",
         "2 2026-11-24 06:00:03.152 +0.032 s ContainmentApplied riskladder rolled back to revision 3 32 ms after",
         "times intended 06:00:03.120, applied +32 ms",
         "3 2026-11-24 06:00:03.612 +0.492 s RolledBack",
@@ -475,3 +476,13 @@ def test_answers_of_a_drill_that_nobody_wrote_are_shown_as_they_are(answer: str)
     told = story(chain([odd]))
     assert told.result is not None
     assert told.result.answers == (("legal", answer),)
+
+
+def test_proof_of_what_keeps_its_pods_is_told_as_that() -> None:
+    """The pods of a model whose traffic goes elsewhere run on: no story says that they have gone."""
+    at = OPENED + timedelta(seconds=1)
+    times = {"appliedAt": format_time(OPENED), "provedAt": format_time(at)}
+    entry = LedgerEntry("FellBack", "contained/1", at, "riskladder", {"intent": "1", "action": "Fallback", **times})
+    text = shown(story(chain([STORY[0], entry])), 120)
+    assert "proved +1000 ms" in text
+    assert "no pod left" not in text

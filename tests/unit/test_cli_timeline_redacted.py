@@ -28,7 +28,7 @@ def test_what_was_redacted_says_so_and_the_rest_is_told(tmp_path: Path) -> None:
     assert result.exit_code == 0
     text = " ".join(result.stdout.split())
     assert "why redacted decision d1 redacted rationale, by dana at 2026-12-01T09:00:00Z: Art. 17" in text
-    assert "Chain verified, 5 records, ends at the noted head, 1 field redacted" in text
+    assert "Chain verified, 5 records, ends at the head of the Escalation in the same file, 1 field redacted" in text
     assert "Eva Example" not in text
     last = json.loads(run(ESCALATION, file, "-o", "json").stdout)["records"][-1]
     assert last["detail"]["rationale"] == "redacted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from riskladder.api.chain import verify_chains
+from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.cli import verify as command
 from riskladder.cli.main import app
 from riskladder.cli.output import plain
@@ -45,22 +46,65 @@ def test_intact_chain(tmp_path: Path) -> None:
     records = chain()
     result = run(write(tmp_path / "trail.yaml", *records, escalation(records)))
     assert (result.exit_code, result.stderr) == (0, "")
-    line, summary = result.stdout.splitlines()
+    line, summary, remark = result.stdout.splitlines()
     assert line.split() == [
         "OK",
         KEY,
         "4",
         "records",
         f"4:{records[-1]['spec']['hash']}",
-        *["ends", "at", "the", "noted", "head"],
+        *["ends", "at", "the", "head", "of", "the", "Escalation", "in", "the", "same", "file"],
     ]
     assert summary == "1 chain intact, 4 records."
+    assert "same file: who wrote the file wrote them, too" in remark
+
+
+def test_where_each_head_was_noted_is_said(tmp_path: Path) -> None:
+    records = chain()
+    file = write(tmp_path / "trail.yaml", *records, escalation(records))
+    heads = [f"{ESCALATION}={n}:{records[n - 1]['spec']['hash']}" for n in (2, 4)]
+    both = run(file, "--head", heads[1]).stdout
+    assert "ends at the head of the Escalation in the same file and of --head" in both
+    assert "wrote them, too" not in both, "it was compared with one from elsewhere"
+    earlier = run(file, "--head", heads[0]).stdout
+    assert "ends at the head of the Escalation in the same file, passes through head 2 of --head" in earlier
+    [answer] = json.loads(run(file, "--head", heads[0], "-o", "json").stdout)["chains"]
+    assert answer["heads"] == [
+        {"from": "--head", "sequence": 2},
+        {"from": "the Escalation in the same file", "sequence": 4},
+    ]
+
+
+@given(times=st.lists(st.integers(1, 3), min_size=4, max_size=4), seed=st.randoms(use_true_random=False))
+def test_record_that_is_there_several_times_counts_once(times: list[int], seed: random.Random) -> None:
+    """Exports that overlap, one after the other in one file, and what `--watch` writes."""
+    records = [copy.deepcopy(record) for record, n in zip(chain(), times, strict=True) for _ in range(n)]
+    seed.shuffle(records)
+    [result] = verify_chains(records, noted_heads([escalation(chain())]))
+    assert (result.error, result.length) == ("", 4)
+    records[0]["spec"]["entries"][0]["actor"] = "mallory"
+    [result] = verify_chains(records)
+    assert result.error
+
+
+def test_timeline_tells_what_is_there_twice_once(tmp_path: Path) -> None:
+    file = write(tmp_path / "trail.yaml", *chain(), *chain(), escalation(chain()))
+    once = write(tmp_path / "once.yaml", *chain(), escalation(chain()))
+    told = [CliRunner().invoke(app, ["timeline", ESCALATION, str(f), "-o", "json"]).stdout for f in (file, once)]
+    assert told[0] == told[1]
+
+
+def test_broken_chain_of_a_yaml_file_says_that_kubectl_loses_characters_in_yaml(tmp_path: Path) -> None:
+    """`kubectl get -o yaml` makes a space of U+0085, and writes nothing at all where there is a U+007F."""
+    assert "Export with -o json" in run(write(tmp_path / "trail.yaml", *tampered())).stdout
+    (tmp_path / "trail.json").write_text(json.dumps(listed(*tampered())))
+    assert "-o json" not in run(tmp_path / "trail.json").stdout
 
 
 def test_changed_record_is_named(tmp_path: Path) -> None:
     result = run(write(tmp_path / "trail.yaml", *tampered(), escalation(chain()), *chain(namespace="other")))
     assert result.exit_code == 1
-    broken, intact, summary, remark = result.stdout.splitlines()
+    broken, intact, summary, remark, _ = result.stdout.splitlines()
     assert broken.startswith(f"BROKEN  {KEY}")
     assert f"record {ESCALATION}-000002 was changed" in broken
     assert intact.startswith(f"OK      other/{ESCALATION} ")
@@ -80,7 +124,7 @@ def test_head_noted_elsewhere(tmp_path: Path) -> None:
     records = chain()
     file = write(tmp_path / "trail.yaml", *records[:3])
     fitting, late = (f"{n}:{records[n - 1]['spec']['hash']}" for n in (2, 4))
-    assert "passes through the noted head 2" in run(file, "--head", f"{ESCALATION}={fitting}").stdout
+    assert "passes through head 2 of --head" in run(file, "--head", f"{ESCALATION}={fitting}").stdout
     assert run(file, "--head", f"{KEY}={late}", "--head", f"{ESCALATION}={fitting}").exit_code == 1
     wrong = run(file, "--head", f"{ESCALATION}=2:{'0' * 64}")
     assert (wrong.exit_code, "is not the one noted in --head" in wrong.stdout) == (1, True)
@@ -179,7 +223,7 @@ def test_what_cannot_be_checked(arguments: tuple[str, ...], says: str) -> None:
     ("text", "says"),
     [
         ("", "holds no record"),
-        ("kind: Deployment\napiVersion: apps/v1\n", "holds no record; export with: kubectl get escr,esc -A -o yaml"),
+        ("kind: Deployment\napiVersion: apps/v1\n", "holds no record; export with: kubectl get escr,esc -A -o json"),
         ("a: [1\nb: 2\n", "line 2, column 2: not YAML"),
         ("a: 1\nb: 2\na: 3\n", 'line 3: key "a" is given twice'),
         ("a: 1\n---\n- [1, 2]: 3\n", "line 3: a key must be text"),
@@ -260,8 +304,8 @@ def test_redacted_fields_are_counted_and_the_chain_is_intact(tmp_path: Path) -> 
     )
     result = run(file)
     assert result.exit_code == 0
-    line, summary, redactions = result.stdout.splitlines()
-    assert line.endswith("ends at the noted head, 1 field redacted")
+    line, summary, redactions, _ = result.stdout.splitlines()
+    assert line.endswith("ends at the head of the Escalation in the same file, 1 field redacted")
     assert summary == "1 chain intact, 4 records."
     assert redactions.startswith("1 field redacted: who did it, when and why is in spec.redactions")
     [found] = json.loads(run(file, "-o", "json").stdout)["chains"]

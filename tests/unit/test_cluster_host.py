@@ -61,5 +61,6 @@ def test_every_other_kind_goes_on(
     with pytest.raises(ClusterError, match="this is Fedora"):
         open_cluster("node")
     assert main(["run", "--cluster", "node", "--", "true"]) == 1
-    [line] = capsys.readouterr().err.splitlines()
+    beginning, line = capsys.readouterr().err.splitlines()
+    assert beginning == "[cluster] starting a cluster of kind node", "something is said from the first second"
     assert line == f"error: {host.why_not()}"

@@ -8,6 +8,7 @@ import pytest
 
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.containment.opening import escalation_name
 from tests.unit.builders import (
     NOW,
@@ -322,3 +323,14 @@ def test_ladder_that_does_not_act_does_not_keep_another_from_acting(obstacle: st
         scene.target = replace(scene.target, labels={"safety": "yes"})
     scene.run()
     assert scene.target.replicas == 0
+
+
+def test_evidence_counts_ready_pods_apart_from_endpoints() -> None:
+    """A model without a Service has ready pods and no endpoint: it was not "0 ready"."""
+    target = workload()
+    pods = tuple(replace(pod, ready=number < 2) for number, pod in enumerate(target.pods))
+    opening = Scene([signal(bias=0.3)], target=replace(target, pods=pods, ready_endpoints=0)).acted().opening
+    assert opening is not None
+    assert opening.spec.evidence is not None
+    assert (opening.spec.evidence.ready_pods, opening.spec.evidence.ready_endpoints) == (2, 0)
+    assert evidence_detail(opening.spec.evidence).items() >= {("readyPods", "2"), ("readyEndpoints", "0")}

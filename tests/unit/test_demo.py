@@ -20,7 +20,9 @@ from demo.inbox import HOST, KEY, NETWORK, Inbox
 from demo.install import InstallError
 from demo.people import PEOPLE, told_by
 from demo.rivals import Rivals
+from demo.run import Demo, End
 from demo.stage import Stage
+from demo.story import Options
 from riskladder.api.ladder import Channel, EscalationLadderSpec
 from riskladder.api.reasons import Reason
 from riskladder.api.validation import validate
@@ -107,6 +109,38 @@ async def test_what_takes_long_is_said_to_be_under_way(monkeypatch: pytest.Monke
         assert await lines.get() == "[dim]… cooking \\[tea], 0 s so far[/dim]"
         await lines.get()
     assert asyncio.all_tasks() <= before, "nothing is said afterwards"
+
+
+async def nothing(*_: object) -> None:
+    pass
+
+
+@pytest.mark.parametrize("throwaway", [False, True])
+async def test_cluster_that_ends_with_the_demo_is_not_cleaned_up(
+    monkeypatch: pytest.MonkeyPatch, throwaway: bool
+) -> None:
+    """Removing what was installed takes longer than anything else in the demo."""
+    removed: list[bool] = []
+
+    async def fails(*_: object, **__: object) -> None:
+        raise InstallError("there is no cluster")
+
+    async def clean_up(_: Demo, fresh: bool) -> None:
+        removed.append(fresh)
+
+    monkeypatch.setattr(Demo, "_exists", nothing)
+    monkeypatch.setattr(Demo, "_clean_up", clean_up)
+    monkeypatch.setattr("asyncio.to_thread", fails)
+    demo = Demo(cast(Client, None), Path(), Path(), "demo", Options(), End(throwaway=throwaway))
+    with pytest.raises(InstallError):
+        await demo.run()
+    assert removed == ([] if throwaway else [True])
+
+
+def test_short_demo_has_no_lock_to_show() -> None:
+    refused = CliRunner().invoke(app, ["--short", "--lock"])
+    assert refused.exit_code == 2
+    assert "--short leaves out what --lock shows" in " ".join(refused.output.replace("│", " ").split())
 
 
 # --- The lock ---------------------------------------------------------------------------------------------------------

@@ -24,13 +24,14 @@ from markdown_it.token import Token
 
 from riskladder.api.base import GROUP
 from riskladder.api.chain import record_hash, verify_chains
-from riskladder.api.escalation import LedgerHead
+from riskladder.api.escalation import EscalationState, LedgerHead
 from riskladder.api.kinds import KINDS
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.validation import validate
 from riskladder.cli.main import app
 from riskladder.cluster.ledger import LedgerEntry, record_object
 from riskladder.controller.metrics import Metrics
+from riskladder.workloads.registry import ALL_RUNTIMES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -40,6 +41,7 @@ PAGES = sorted(
     if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
 )
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+READING = ("get", "list", "watch")
 SHELLS = ("console", "sh", "bash", "shell")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -166,6 +168,29 @@ def test_examples_are_found_at_all() -> None:
     assert {"EscalationLadder", "ModelRiskSignal"} <= kinds
 
 
+def test_people_of_the_example_can_do_everything_with_what_it_grants_alone() -> None:
+    documents = list(yaml.safe_load_all((ROOT / "docs/examples/people-rbac.yaml").read_text("utf-8")))
+    roles = {d["metadata"]["name"]: d["rules"] for d in documents if d["kind"] == "Role"}
+    granted: dict[str, set[tuple[str, str, str]]] = {}
+    for binding in (d for d in documents if d["kind"] == "RoleBinding"):
+        rules = roles[binding["roleRef"]["name"]]
+        for subject in binding["subjects"]:
+            granted.setdefault(subject["name"], set()).update(
+                (group, resource, verb)
+                for rule in rules
+                for group in rule["apiGroups"]
+                for resource in rule["resources"]
+                for verb in rule["verbs"]
+            )
+    read = {(GROUP, KINDS[kind].plural, verb) for kind in KINDS if kind != "ContainmentIndex" for verb in READING}
+    read |= {(runtime.resource.group, runtime.resource.plural, "get") for runtime in ALL_RUNTIMES}
+    stakeholders = {name.removeprefix("stakeholder-") for name in roles if name.startswith("stakeholder-")}
+    assert set(granted) == stakeholders
+    for group, found in granted.items():
+        assert (GROUP, "escalationdecisions", "create") in found, group
+        assert read <= found, group
+
+
 # --- Commands ---------------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +284,7 @@ def test_every_reason_and_condition_is_explained() -> None:
     explained = {code for row in rows(ROOT / "docs/concepts.md") for code in codes(row[0])}
     assert {str(reason) for reason in Reason} - explained == set()
     assert {str(kind) for kind in ConditionType} - explained == set()
+    assert {str(state) for state in EscalationState} - explained == set()
 
 
 # --- The auditor's own verifier ---------------------------------------------------------------------------------------

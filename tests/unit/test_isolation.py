@@ -248,6 +248,9 @@ def test_contained_and_given_back(action: str, reason: Reason) -> None:
     assert scene.target.replicas == 3, "the model keeps running"
     assert scene.trail() == ["opened", "applied/1", "contained/1"]
     assert scene.escalation.labels[LABEL_CONTAINMENT] == action
+    [proved] = [entry for entry in scene.entries if entry.event == reason]
+    assert {"appliedAt", "provedAt"} <= set(proved.detail)
+    assert not {"podsGoneAt", "endpointsEmptyAt"} & set(proved.detail), "its pods go on running"
     scene.decide("Resume", "legal")
     resume = scene.escalation.status.resume
     assert resume is not None

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from riskladder.api.conditions import find
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.policy.enabled import missing_components
 from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import LadderUpdate
 from riskladder.policy.snapshot import Ladder, is_governed
+from riskladder.workloads.model import Runtime
+from riskladder.workloads.registry import OPTIONAL, Runtimes
 from tests.unit.builders import LADDER, NOW, Document, Edit, at, edited, ladder
 
 CREATED = datetime(2026, 11, 1, 15, 30, tzinfo=UTC)
@@ -23,6 +29,7 @@ def updated(
     before: EscalationLadderStatus | None = None,
     *,
     missing: tuple[str, ...] = (),
+    not_enabled: tuple[str, ...] = (),
     now: datetime = NOW,
     opened: int = 0,
 ) -> tuple[LadderUpdate, datetime | None]:
@@ -32,6 +39,7 @@ def updated(
         created=CREATED,
         open_escalations=opened,
         missing=missing,
+        not_enabled=not_enabled,
         now=now,
     )
 
@@ -156,3 +164,78 @@ def test_ladder_of_these_tests_is_one_that_the_api_server_takes() -> None:
 
     for edit in (None, lambda spec: spec["tiers"][1]["containment"].update(action="Rollback")):
         assert validate("EscalationLadder", {"metadata": {"name": "credit"}, "spec": edited(LADDER, edit)}) == []
+
+
+# --- What is not enabled ----------------------------------------------------------------------------------------------
+
+CONTAINMENTS: list[tuple[Document, str, str]] = [
+    ({"action": "ScaleToZero"}, "", ""),
+    ({"action": "Rollback"}, "", ""),
+    ({"action": "Fallback", "fallback": {"service": "scorer", "selector": {"app": "rules"}}}, "action", "fallback"),
+    (
+        {"action": "Fallback", "fallback": {"httpRoute": "scorer", "backend": "rules"}},
+        "action",
+        "fallback-httproute",
+    ),
+    ({"action": "Isolate"}, "action", "isolate"),
+    ({"action": "Rollback", "ifImpossible": "Isolate"}, "ifImpossible", "isolate"),
+    (
+        {"action": "ScaleToZero", "alsoSuspend": [{"kind": "CronWorkflow", "name": "train"}]},
+        "alsoSuspend[0]",
+        "argo-workflows",
+    ),
+    ({"action": "ScaleToZero", "alsoSuspend": [{"kind": "ScaledObject", "name": "s"}]}, "alsoSuspend[0]", "keda"),
+    ({"action": "ScaleToZero", "alsoSuspend": [{"kind": "CronJob", "name": "train"}]}, "", ""),
+]
+
+
+@pytest.mark.parametrize(("containment", "field", "component"), CONTAINMENTS)
+def test_action_that_is_not_enabled_is_named_with_its_field_and_component(
+    containment: Document, field: str, component: str
+) -> None:
+    spec = ladder(lambda spec: spec["tiers"][1].update(containment=containment)).spec
+    assert spec is not None
+    found = missing_components(spec, (), Runtimes())
+    assert bool(found) == bool(component)
+    if component:
+        [why] = found
+        assert why.startswith(f"spec.tiers[1].containment.{field} ")
+        assert f"(--enable={component})" in why
+        assert missing_components(spec, (), Runtimes([component])) == []
+
+
+@pytest.mark.parametrize("runtime", OPTIONAL, ids=lambda runtime: runtime.resource.kind)
+def test_kind_of_target_that_is_not_enabled_is_named_with_its_component(runtime: Runtime) -> None:
+    spec = ladder().spec
+    assert spec is not None
+    kind = runtime.resource.kind
+    [why] = missing_components(spec, (kind, "Deployment", "Deploymnet"), Runtimes())
+    assert why.startswith(f"a signal has a target of kind {kind}: ")
+    assert f"--enable={runtime.component}" in why
+    assert missing_components(spec, (kind,), Runtimes([runtime.component])) == []
+
+
+def test_ladder_that_asks_for_what_is_not_enabled_is_not_ready_and_warns_once() -> None:
+    item = ladder()
+    update, _ = updated(item, not_enabled=("one thing", "another"))
+    assert reason(update, ConditionType.READY) == ("False", Reason.NOT_ENABLED)
+    [entry] = update.entries
+    assert (entry.message, entry.warning) == ("one thing; another", True)
+    again, _ = updated(item, update.status, not_enabled=("one thing", "another"), now=at(1))
+    assert again.entries == ()
+    assert reason(updated(item, update.status)[0], ConditionType.READY) == ("True", Reason.VALID)
+
+
+@given(length=st.integers(0, 3000), kind=st.sampled_from(["missing", "not_enabled", "unproved", "unavailable"]))
+def test_what_is_said_is_cut_to_its_bound_and_said_once_however_long(length: int, kind: str) -> None:
+    text = "x" * length
+    what = {"missing": (text,), "not_enabled": (text,), "unproved": text, "unavailable": {"chat": text}}[kind]
+    more: dict[str, Any] = {"missing": (), kind: what}
+
+    def update(before: EscalationLadderStatus, now: datetime) -> LadderUpdate:
+        return update_ladder(ladder(), before, created=CREATED, open_escalations=0, now=now, **more)[0]
+
+    first = update(EscalationLadderStatus(), NOW)
+    assert all(len(condition.message) <= 1024 for condition in first.status.conditions)
+    again = update(first.status, at(120))
+    assert (again.entries, again.status) == ((), first.status)

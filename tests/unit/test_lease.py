@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from riskladder.cluster.client import Client, Conflict, NotFound, Object
+from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Object
 from riskladder.cluster.lease import Elector
 from riskladder.cluster.resources import LEASES, Resource
 
@@ -98,6 +98,23 @@ async def test_there_is_a_leader_however_slow_the_link_and_a_standby_after_it(st
     assert (first.leading, second.leading) == (True, False), "renewed, and nobody else leads meanwhile"
     first.kill()  # type: ignore[attr-defined]
     await until(lambda: second.leading)
+
+
+async def test_api_server_that_refuses_is_asked_again_and_logged_once() -> None:
+    class Refusing(Leases):
+        asked = 0
+
+        async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+            self.asked += 1
+            raise Forbidden(403, "Forbidden", "no", verb="get", resource=resource.title, where=name)
+
+    leases = Refusing(0.0)
+    elector = Elector(cast(Client, leases), name="riskladder", identity="one", on_change=lambda _: None, **FAST)
+    with capture_logs() as lines:
+        task = asyncio.create_task(elector.run())
+        await until(lambda: leases.asked > 20)
+        task.cancel()
+    assert [line["event"] for line in lines] == ["lease"]
 
 
 async def test_lease_says_how_long_it_lasts_by_what_requests_take(start: Start) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from datetime import date
@@ -10,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from riskladder.api.base import API_VERSION
+from riskladder.api.kinds import KINDS
 from riskladder.api.ladder import EscalationLadderSpec
+from riskladder.api.schema import object_schema
 from riskladder.api.signal import ModelRiskSignalSpec
 from riskladder.api.validation import validate
 from riskladder.cli import files
@@ -155,7 +159,7 @@ CASES: list[tuple[str, str, str, Change]] = [
         "if-impossible-unused",
         "spec.tiers[1].containment.ifImpossible",
         "ScaleToZero is always possible",
-        lambda s: s["tiers"][1]["containment"].update(action="ScaleToZero"),
+        lambda s: s["tiers"][1]["containment"].update(action="ScaleToZero", ifImpossible="Isolate"),
     ),
     (
         "closes-when-unused",
@@ -179,6 +183,50 @@ def test_advice(rule: str, path: str, message: str, change: Change) -> None:
     assert (found.id, found.path) == (rule, path)
     assert message in found.message
     assert found.remedy
+
+
+def filled(schema: Document, value: Any) -> Any:
+    """The value with the defaults of the schema, as the API server stores it."""
+    if isinstance(value, dict) and "properties" in schema:
+        absent = {n: copy.deepcopy(s["default"]) for n, s in schema["properties"].items() if "default" in s}
+        return {n: filled(schema["properties"].get(n, {}), v) for n, v in (absent | value).items()}
+    if isinstance(value, list):
+        return [filled(schema.get("items", {}), item) for item in value]
+    return value
+
+
+def exported(document: Document) -> Document:
+    """The object as `kubectl get --output yaml --show-managed-fields` writes it."""
+    manager = {"manager": "kubectl", "operation": "Apply", "apiVersion": API_VERSION, "fieldsV1": {"f:spec": {}}}
+    metadata = {"uid": "1", "resourceVersion": "7", "generation": 1, "creationTimestamp": "2026-11-24T06:00:00Z"}
+    status = {"openEscalations": 0, "conditions": []}
+    spec = filled(object_schema(KINDS["EscalationLadder"])["properties"]["spec"], document["spec"])
+    return document | {
+        "metadata": document["metadata"] | metadata | {"managedFields": [manager]},
+        "spec": spec,
+        "status": status,
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda _: None, *(case[3] for case in CASES), lambda s: s["tiers"][1]["containment"].update(action="ScaleToZero")],
+    ids=["example", *(case[0] for case in CASES), "stopped"],
+)
+def test_defaults_that_the_api_server_fills_in_draw_no_advice(change: Change) -> None:
+    written = changed(LADDER, change)
+    written["spec"]["tiers"][1]["containment"].pop("ifImpossible", None)
+    stored = exported(written)
+    assert validate("EscalationLadder", stored, unknown_fields=True) == []
+    of_written, of_stored = (
+        advise_ladder(EscalationLadderSpec.model_validate(document["spec"]), TODAY) for document in (written, stored)
+    )
+    assert set(of_stored) <= set(of_written)
+
+
+@pytest.mark.parametrize("action", ["ScaleToZero", "Isolate"])
+def test_default_remedy_of_an_action_that_needs_none_draws_no_advice(action: str) -> None:
+    assert advice(lambda s: s["tiers"][1]["containment"].update(action=action, ifImpossible="ScaleToZero")) == []
 
 
 def test_every_rule_has_a_case() -> None:

@@ -264,6 +264,13 @@ def test_signal_that_turns_to_another_target_leaves_the_first(cache: Cache) -> N
     assert cache.snapshot().signals == ()
 
 
+def test_signal_about_a_kind_that_is_not_enabled_has_its_ladder_say_so(cache: Cache) -> None:
+    document = edited(signal_document(bias=0.3), lambda spec: spec["target"].update(kind="Rollout"))
+    cache.new(SIGNALS, "a", document)
+    assert cache.took() == {(KEY._replace(kind="Rollout"), True), (LADDER_KEY, False)}
+    assert cache.store.kinds_named((NAMESPACE, "credit")) == {"Rollout"}
+
+
 def test_edited_ladder_asks_for_its_targets_and_its_status_does_not(cache: Cache) -> None:
     cache.new(SIGNALS, "a", signal_document(bias=0.3))
     cache.took()
@@ -386,6 +393,8 @@ def test_open_escalations_are_told_by_ladder_and_deletions_while_open_once(cache
     assert cache.store.targets() == {KEY}
     cache.store.drop(ESCALATIONS, stored)
     assert cache.took() == {(LADDER_KEY, False), (IndexKey(NAMESPACE), False), (KEY, True)}
-    assert [e.name for e in cache.store.take_deleted(KEY)] == [name]
-    assert cache.store.take_deleted(KEY) == []
+    [gone] = cache.store.deleted(KEY)
+    assert gone.name == name
+    cache.store.forget_deleted(KEY, gone.uid)
+    assert cache.store.deleted(KEY) == []
     assert cache.store.targets() == set()

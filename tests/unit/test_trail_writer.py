@@ -7,19 +7,22 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from riskladder.api.chain import ChainResult, verify_chains
 from riskladder.api.escalation import EscalationStatus, LedgerHead
-from riskladder.api.reasons import Reason
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.record import MAX_SEQUENCE
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Conflict, NotFound
 from riskladder.cluster.resources import Resource
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy.escalation import notifications
+from riskladder.policy.escalation.limits import MOST_RECORDS
 from riskladder.policy.plan import Entry, EscalationUpdate
 from riskladder.policy.snapshot import Delivery, Escalation
 from tests.trails import said
-from tests.unit.builders import NOW, Document
+from tests.unit.builders import NOW, Document, at
 from tests.unit.test_people import HIGH, scene
 
 
@@ -221,6 +224,31 @@ async def test_record_of_another_namespace_in_the_place_is_named_and_nothing_goe
     with pytest.raises(Conflict, match=r"-000001 .*spec\.namespaceUid is uid-of-models, expected uid-of-another"):
         await writer_of(shelf).entries(escalation, (LATER,))
     assert len(shelf.records) == 1
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+async def test_chain_that_is_full_keeps_no_event_and_no_status_from_being_written(left: int) -> None:
+    escalation = opened()
+    shelf = shelf_with(escalation)
+    full = LedgerHead(sequence=MAX_SEQUENCE - left, hash="a" * 64)
+    escalation = replace(escalation, status=escalation.status.model_copy(update={"ledger": full}))
+    many = tuple(replace(SEEN, key=f"decision/{number}", at=at(number)) for number in range(20))
+    with capture_logs() as lines:
+        await writer_of(shelf).escalation(EscalationUpdate(escalation, escalation.status, many))
+    assert len(shelf.records) == left
+    assert shelf.events
+    assert shelf.status["ledger"]["sequence"] == MAX_SEQUENCE
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["chain full"] * (left < 2)
+
+
+def test_end_of_a_chain_is_said_before_it_is_there() -> None:
+    found = scene(**HIGH)
+    status = found.escalation.status
+    ledger = LedgerHead(sequence=MOST_RECORDS, hash="a" * 64)
+    found.escalations[:] = [replace(found.escalation, status=status.model_copy(update={"ledger": ledger}))]
+    found.run()
+    assert found.reason(ConditionType.WITHIN_LIMITS) == ("False", Reason.CHAIN_FULL)
+    assert found.events().count(Reason.CHAIN_FULL) == 1
 
 
 # --- Events -----------------------------------------------------------------------------------------------------------

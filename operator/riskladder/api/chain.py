@@ -9,6 +9,7 @@ operator's log.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections import defaultdict
@@ -89,6 +90,8 @@ class ChainResult:
     """Name of the first bad or missing record, or empty."""
     noted: int = 0
     """Sequence of the last noted head that the chain agrees with; 0: none was known, a missing end would not show."""
+    origins: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """By where a head was noted: the sequence of the last one there that the chain agrees with."""
     redacted: int = 0
     """How many values of the good records were erased, each by a redaction that says so."""
     namespace_uid: str = ""
@@ -111,8 +114,27 @@ def place_of(record: Mapping[str, Any]) -> Place:
     return Place(link.key, link.place)
 
 
-def noted_heads(escalations: Iterable[Mapping[str, Any]]) -> dict[ChainKey, list[Head]]:
+def distinct(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the records without repetitions: the same object with the same content, from exports that overlap."""
+    found: list[Mapping[str, Any]] = []
+    known: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for record in records:
+        metadata, spec = _mapping(record.get("metadata")), _mapping(record.get("spec"))
+        same = known[_text(metadata.get("namespace")), _text(metadata.get("name"))]
+        if spec not in same:
+            same.append(spec)
+            found.append(record)
+    return found
+
+
+def noted_heads(
+    escalations: Iterable[Mapping[str, Any]], origin: str = "the status of the escalation"
+) -> dict[ChainKey, list[Head]]:
     """The heads that ``status.ledger`` of Escalation objects notes.
+
+    Args:
+        escalations: The objects.
+        origin: Where they come from, for messages.
 
     Raises:
         ValueError: A ledger is not one; the message names the escalation.
@@ -128,7 +150,7 @@ def noted_heads(escalations: Iterable[Mapping[str, Any]]) -> dict[ChainKey, list
         if type(sequence) is not int or not isinstance(value, str):
             raise ValueError(f"escalation {key}: status.ledger is {_shown(ledger)}, expected a sequence and a hash")
         if sequence > 0:
-            heads[key].append(Head(sequence, value))
+            heads[key].append(Head(sequence, value, origin))
     return dict(heads)
 
 
@@ -140,6 +162,7 @@ def verify_chains(
 
     Args:
         records: EscalationRecord objects in any order: a record's place is its sequence, not where it stands in a file.
+            One that is there several times, the same each time, counts once: exports may overlap.
         heads: Where known, heads noted elsewhere, to show a missing end or a chain written anew. A chain of which only
             a head is known is reported as missing.
 
@@ -147,7 +170,7 @@ def verify_chains(
         One result for each chain, sorted by namespace and escalation. Nothing raises on bad records.
     """
     chains: dict[ChainKey, list[_Link]] = defaultdict(list)
-    for record in records:
+    for record in distinct(records):
         link = _Link.of(record)
         chains[link.key].append(link)
     noted = heads or {}
@@ -238,6 +261,7 @@ def _verify(key: ChainKey, links: Sequence[_Link], heads: Sequence[Head]) -> Cha
             sequence,
             spec["hash"],
             noted=sequence if noted[sequence] else good.noted,
+            origins={**good.origins, **{head.origin: sequence for head in noted[sequence]}},
             redacted=good.redacted + len(redacted_fields(spec)),
             namespace_uid=good.namespace_uid or _text(spec.get("namespaceUid")),
         )
@@ -276,8 +300,7 @@ def _wrong_at(name: str, found: Sequence[_Link], good: ChainResult, places: Mapp
             return f"record {name} is not alone: place {sequence} is taken by {' and by '.join(names)}"
         if len({_text(link.spec.get("namespaceUid")) for link in found}) > 1:
             return f"record {name} is there {len(found)} times, of two namespaces of that name: check each by itself"
-        same = all(link.spec == found[0].spec for link in found)
-        return f"record {name} is there {len(found)} times, with {'the same' if same else 'different'} content"
+        return f"record {name} is there {len(found)} times, with different content"
     link = found[0]
     if link.fault:
         return f"record {name} was changed: {link.fault}"

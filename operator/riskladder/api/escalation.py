@@ -81,6 +81,31 @@ class NotificationState(StrEnum):
     SKIPPED = "Skipped"
 
 
+class EscalationState(StrEnum):
+    """Where an escalation stands, in one word: the column STATE of `kubectl get escalations`."""
+
+    OPEN = "Open"
+    """Nothing contains the model."""
+    CONTAINING = "Containing"
+    """A containment is intended or applied, and not proved yet."""
+    CONTAINED = "Contained"
+    """Proved: the model is in its safe state."""
+    LATE = "Late"
+    """A containment was not proved within its time."""
+    BLOCKED = "Blocked"
+    """The API server refuses the containment, or nothing can be contained."""
+    REVERTED = "Reverted"
+    """A containment that was in force is so no more, or is not held any more."""
+    ACCEPTED = "Accepted"
+    """The risk is accepted until a date."""
+    RESUMED = "Resumed"
+    """People have restored the model; to close is next."""
+    DRILL = "Drill"
+    """An exercise is open; the model is not touched."""
+    CLOSED = "Closed"
+    """Over."""
+
+
 class LadderRef(Model):
     """The version of the ladder that this escalation runs under, whatever becomes of the ladder."""
 
@@ -332,10 +357,25 @@ class LedgerHead(Model):
     hash: Sha256 = Field(description="Its hash; 64 zeros: no record yet.")
 
 
+class StatusSummary(Model):
+    """The same as `waitingOn` and `nextDeadline`, in the form in which `kubectl get` shows them."""
+
+    waiting_on: Annotated[str, Field(max_length=2080)] = Field(
+        "", description="The roles of waitingOn, separated by commas."
+    )
+    due: Annotated[str, Field(max_length=32)] = Field("", description="The nextDeadline, to the second.")
+
+
 class EscalationStatus(Model):
     """How it stands and how it went."""
 
     observed_generation: Generation | None = Field(None, description="The metadata.generation this status is about.")
+    state: EscalationState | None = Field(
+        None,
+        description="Where it stands, in one word. Open: nothing contains the model. Containing, Contained: before and "
+        "after the proof. Late: not proved in time. Blocked: refused or impossible. Reverted: in force no more. "
+        "Accepted, Resumed: by a decision of people. Drill: an open exercise. Closed: over.",
+    )
     tier: DnsLabel | None = Field(None, description="The tier it stands at.")
     rung: Rung | None = Field(None, description="Since when, why, and by when people must act.")
     waiting_on: Annotated[tuple[DnsLabel, ...], Field(max_length=MAX_STAKEHOLDERS), ListSet()] = Field(
@@ -344,6 +384,7 @@ class EscalationStatus(Model):
     next_deadline: Timestamp | None = Field(
         None, description="The next time by which they have to act, or the last one that was missed."
     )
+    summary: StatusSummary | None = Field(None, description="Both as text, for the columns of `kubectl get`.")
     notifications: Annotated[tuple[Notification, ...], Field(max_length=512), ListMap("key")] = Field(
         (),
         description="Who is notified, over which channel, and how far it got: what is done leaves once nothing "

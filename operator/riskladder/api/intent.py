@@ -107,7 +107,10 @@ class Evidence(Model):
         ListMap("container", "role"),
         distinct("container", "role", limit=MAX_IMAGES),
     ] = Field((), description="What its containers ran.")
-    ready_endpoints: Count | None = Field(None, description="Ready endpoints that served traffic.")
+    ready_pods: Count | None = Field(None, description="Its pods that were ready to serve.")
+    ready_endpoints: Count | None = Field(
+        None, description="Its pods that a Service listed as ready endpoints: 0, too, where no Service selects them."
+    )
     selector: PodSelector | None = Field(
         None, description="The label selector of its pods: what it matches and is no longer its own is not gone."
     )

@@ -17,7 +17,11 @@ CATEGORY = "riskladder"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of `kubectl get`. `type` date prints an age and `<invalid>` for the future: deadlines are strings."""
+    """A column of `kubectl get`.
+
+    Its `type` date prints how long ago a time was, and `<invalid>` for one to come: deadlines are strings. A list is
+    printed as JSON. So what is to be read is written into the status as text. A `priority` above 0 takes `-o wide`.
+    """
 
     name: str
     json_path: str
@@ -46,10 +50,17 @@ class Kind:
 
 
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
+WHY = Column(
+    "Reason",
+    '.status.conditions[?(@.type=="Ready")].reason',
+    priority=1,
+    description="Why it is Ready, or why it is not.",
+)
 
 
-def _condition(name: str, condition: str, description: str) -> Column:
-    return Column(name, f'.status.conditions[?(@.type=="{condition}")].status', description=description)
+def _condition(name: str, condition: str, description: str, priority: int = 0) -> Column:
+    path = f'.status.conditions[?(@.type=="{condition}")].status'
+    return Column(name, path, priority=priority, description=description)
 
 
 LADDER = Kind(
@@ -65,6 +76,7 @@ LADDER = Kind(
         Column("Suspended", ".spec.suspended", "boolean", description="Whether it acts on nothing."),
         Column("Open", ".status.openEscalations", "integer", description="Open escalations."),
         AGE,
+        WHY,
     ),
     rules=(
         Rule(
@@ -92,6 +104,7 @@ SIGNAL = Kind(
         _condition("Ready", "Ready", "Whether the signal is usable."),
         Column("Escalation", ".status.escalation", description="The escalation it opened or joined."),
         AGE,
+        WHY,
     ),
 )
 
@@ -103,12 +116,14 @@ ESCALATION = Kind(
     spec=EscalationSpec,
     status=EscalationStatus,
     columns=(
+        Column("State", ".status.state", description="Where it stands: Open, Contained, Late, Resumed, Closed …"),
         Column("Tier", ".status.tier", description="The tier it stands at."),
         Column("Target", ".spec.target.name", description="The workload."),
-        _condition("Contained", "Contained", "Whether the model is proved to be in its safe state."),
-        Column("Waiting-On", ".status.waitingOn", description="The roles that have to act."),
-        Column("Due", ".status.nextDeadline", description="The next deadline."),
+        Column("Waiting-On", ".status.summary.waitingOn", description="The roles that have to act."),
+        Column("Due", ".status.summary.due", description="The next deadline."),
         AGE,
+        _condition("Contained", "Contained", "Whether the model is proved to be in its safe state.", priority=1),
+        Column("Ladder", ".spec.ladder.name", priority=1, description="The ladder it runs under."),
     ),
 )
 
@@ -143,7 +158,7 @@ RECORD = Kind(
         Column("Seq", ".spec.sequence", "integer", description="Place in the chain."),
         Column("Event", ".spec.entries[0].event", description="What happened, first of all."),
         Column("Actor", ".spec.entries[0].actor", description="Who did it."),
-        Column("At", ".spec.entries[0].at", description="When."),
+        Column("Age", ".spec.entries[0].at", "date", description="How long ago."),
     ),
     rules=(
         Rule(

@@ -27,6 +27,9 @@ from riskladder.api.record_rules import MAX_ENTRIES as MAX_ENTRIES
 from riskladder.api.record_rules import MAX_OPEN as MAX_OPEN
 from riskladder.api.record_rules import MAX_REDACTIONS
 
+MAX_SEQUENCE = 999_999
+"""Records of one chain, at most: the name of a record has six digits for its place."""
+
 GENESIS_HASH = "0" * 64
 """previousHash of the first record of a chain."""
 
@@ -106,7 +109,9 @@ class EscalationRecordSpec(Model):
     rules: ClassVar[tuple[Rule, ...]] = record_rules.RECORD
 
     escalation: Annotated[ObjectName, Field(max_length=246)] = Field(description="The escalation, by name.")
-    sequence: Annotated[int, Field(ge=1, le=999_999)] = Field(description="Place in the chain, from 1, without gaps.")
+    sequence: Annotated[int, Field(ge=1, le=MAX_SEQUENCE)] = Field(
+        description="Place in the chain, from 1, without gaps."
+    )
     namespace_uid: Uid | None = Field(
         None,
         description="uid of the namespace: one that was deleted and created again has chains of its own. Absent from "

@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -47,6 +47,8 @@ class Document:
     """The same with line numbers, where there are any."""
     item: int | None = None
     """Number in its List, from 1."""
+    is_yaml: bool = False
+    """Whether it was read from YAML, in which kubectl does not keep every character."""
 
     def line_of(self, path: str) -> int:
         """Line of a path such as ``spec.tiers[0].name``, or of as much of it as there is."""
@@ -195,7 +197,7 @@ def _yaml(name: str, text: str) -> Iterator[Document]:
             index += 1
             _Examination(name).examine(node)
             value = loader.construct_document(node)
-            yield Document(name, index, node.start_mark.line + 1, value, node)
+            yield Document(name, index, node.start_mark.line + 1, value, node, is_yaml=True)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -266,7 +268,7 @@ def _parts(document: Document) -> Iterator[Document]:
         for number, item in enumerate(value):
             child = node.value[number] if isinstance(node, yaml.SequenceNode) else None
             line = child.start_mark.line + 1 if child is not None else document.line
-            yield Document(document.source, document.index, line, item, child, number + 1)
+            yield replace(document, line=line, value=item, node=child, item=number + 1)
     elif value is not None:
         yield document
 

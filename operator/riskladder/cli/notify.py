@@ -18,11 +18,11 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.table import Table
 from rich.text import Text
 
 from riskladder.api.labels import CHANNELS_SECRET
 from riskladder.api.ladder import Channel, ChannelType, EscalationLadderSpec
+from riskladder.cli.layout import Rows
 from riskladder.cli.options import Kubeconfig, NotifyHost, NotifyNetwork, Output, OutputOption
 from riskladder.cli.output import console, count, fail, plain, write_json
 from riskladder.cli.people import options
@@ -285,19 +285,18 @@ def sender() -> str:
 def show(outcomes: Iterable[Outcome], namespace: str, ladder: str) -> None:
     """One line for each channel, and what the test does not say."""
     found = list(outcomes)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("ROLE", "CHANNEL", "TYPE", "RESULT"):
-        table.add_column(heading, overflow="fold")
-    for outcome in found:
-        channel = outcome.trial.channel
-        table.add_row(
+    rows = [
+        (
             Text(plain(", ".join(outcome.trial.roles)) or "-"),
-            Text(plain(channel.name), "bold"),
-            Text(channel.type),
+            Text(plain(outcome.trial.channel.name), "bold"),
+            Text(outcome.trial.channel.type),
             Text(plain(outcome.text), "red" if outcome.error else "green"),
         )
+        for outcome in found
+    ]
+    table = Rows(("ROLE", "CHANNEL", "TYPE", "RESULT"), rows, wraps=("ROLE", "RESULT"))
     to = console()
-    to.print(table)
+    to.print(table, crop=False)
     failed = sum(bool(outcome.error) for outcome in found)
     to.print(Text(f"\n{count(len(found), 'channel')} tried from {sender()}, {failed or 'none'} failed."))
     if sender() == "this machine":

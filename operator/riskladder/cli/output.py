@@ -7,10 +7,10 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from riskladder.api.text import plain
+from riskladder.cli.layout import Hanging
 
 __all__ = ["COULD_NOT_CHECK", "complain", "console", "count", "fail", "indented", "plain", "write_json"]
 
@@ -44,7 +44,7 @@ def console() -> Console:
 
 def indented(text: Text, by: int) -> RenderableType:
     """The text wrapped to the width of the console, all of it indented."""
-    return Padding(text, (0, 0, 0, by))
+    return Hanging(text, by)
 
 
 def count(number: int, noun: str) -> str:

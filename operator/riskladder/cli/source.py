@@ -17,6 +17,9 @@ from riskladder.cluster.client import ApiError, Client, Forbidden, NotFound, Obj
 from riskladder.cluster.connection import Access, Connection, ConnectionFailed, connect
 from riskladder.cluster.resources import ESCALATIONS, RECORDS, Resource
 
+SAME_FILE = "the Escalation in the same file"
+"""Where a head comes from that whoever wrote the records may have written, too."""
+
 
 class Unavailable(Exception):  # noqa: N818 - reads as a sentence at the call site
     """The cluster could not be asked; the message says why and what to do."""
@@ -30,6 +33,10 @@ class Export:
     escalations: list[Object]
     namespace: str | None
     """The namespace looked at; None for all of them."""
+    origin: str = "the Escalation on the cluster"
+    """Where the heads come from that the escalations note."""
+    is_yaml: bool = False
+    """Whether it was read from YAML, in which kubectl does not keep every character."""
 
 
 def from_file(source: str, namespace: str | None = None) -> Export:
@@ -46,8 +53,9 @@ def from_file(source: str, namespace: str | None = None) -> Export:
     records, escalations = _of(RECORDS, objects), _of(ESCALATIONS, objects)
     if not records and not escalations:
         name = "standard input" if source == files.STDIN else source
-        raise files.Unreadable(f"{name}: holds no record; export with: kubectl get escr,esc -A -o yaml")
-    return Export(_in(namespace, records), _in(namespace, escalations), namespace)
+        raise files.Unreadable(f"{name}: holds no record; export with: kubectl get escr,esc -A -o json")
+    is_yaml = any(document.is_yaml for document in documents)
+    return Export(_in(namespace, records), _in(namespace, escalations), namespace, SAME_FILE, is_yaml)
 
 
 def from_cluster(kubeconfig: str | None, namespace: str | None, *, everywhere: bool = False) -> Export:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from riskladder.api.base import Timestamp, format_time
-from riskladder.api.chain import ChainKey, ChainResult, noted_heads, place_of, verify_chains
+from riskladder.api.chain import ChainKey, ChainResult, distinct, noted_heads, place_of, verify_chains
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import acts_of
 from riskladder.cli.output import count
@@ -32,9 +32,14 @@ _CONTAINMENT: Mapping[str, str] = {
     Reason.REHEARSED: "a drill touches nothing",
     **dict.fromkeys(_PROOFS, "proved"),
 }
-_STEPS = {"appliedAt": "applied", "endpointsEmptyAt": "no ready endpoint", "podsGoneAt": "no pod left"}
+_STEPS = {
+    "appliedAt": "applied",
+    "endpointsEmptyAt": "no ready endpoint",
+    "podsGoneAt": "no pod left",
+    "provedAt": "proved",
+}
 _IMAGES = {"images": "running", "initImages": "after init", "sidecarImages": "beside", "volumeImages": "with volume"}
-_EVIDENCE = ("replicas", "readyEndpoints", "revision", "podTemplateHash", *_IMAGES)
+_EVIDENCE = ("replicas", "readyPods", "readyEndpoints", "revision", "podTemplateHash", *_IMAGES)
 _OF_READING = ("reading", "threshold", "sampleSize", "window", "evidence")
 _MODEL = ("model", "modelVersion", "modelCard", "modelLineage", "owners")
 _IN_HEADER = ("ladder", "ladderGeneration", "target")
@@ -137,13 +142,14 @@ def story_of(export: Export, key: ChainKey) -> Story:
         ValueError: The status of an escalation has a ledger that is none.
         LookupError: There is no record of it.
     """
-    results = verify_chains(export.records, noted_heads(export.escalations))
+    records = distinct(export.records)
+    results = verify_chains(records, noted_heads(export.escalations, export.origin))
     chain = next((result for result in results if result.key == key), None)
     if chain is None:
         raise LookupError(f"no record of {key}")
-    placed = [(place_of(record), record) for record in export.records]
+    placed = [(place_of(record), record) for record in records]
     mine = sorted((p.sequence, i) for i, (p, _) in enumerate(placed) if p.key == key)
-    specs = [(sequence, act) for sequence, i in mine for act in _acts(export.records[i])]
+    specs = [(sequence, act) for sequence, i in mine for act in _acts(records[i])]
     escalation = next((e for e in export.escalations if _key(e) == key), {})
 
     opened = _time(next((s.get("at") for _, s in specs if s.get("event") in _OPENINGS), None))
@@ -343,8 +349,9 @@ def _evidence(detail: Mapping[str, str]) -> str:
     parts = []
     if replicas := detail.get("replicas"):
         parts.append(count(int(replicas), "replica") if replicas.isdecimal() else f"{replicas} replicas")
-    if ready := detail.get("readyEndpoints"):
-        parts.append(f"{ready} ready")
+    for name, what in (("readyPods", "ready pod"), ("readyEndpoints", "ready endpoint")):
+        if number := detail.get(name):
+            parts.append(count(int(number), what) if number.isdecimal() else f"{number} {what}s")
     if revision := detail.get("revision"):
         template = detail.get("podTemplateHash")
         parts.append(f"revision {revision}" + (f" (template {template})" if template else ""))

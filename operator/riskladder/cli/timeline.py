@@ -9,17 +9,18 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from riskladder.api.base import format_time
 from riskladder.api.chain import ChainKey, place_of
 from riskladder.api.reasons import Reason
 from riskladder.cli import files, source
+from riskladder.cli.layout import GAP, Hanging
 from riskladder.cli.options import Kubeconfig, Namespace
 from riskladder.cli.output import console, count, fail, plain, write_json
 from riskladder.cli.story import DrillResult, Step, Story, clock, span, story_of
+from riskladder.cli.verify import end_of
 
 _STYLES: Mapping[str, str] = {
     **dict.fromkeys((Reason.DECISION_REFUSED, Reason.OBJECTED, Reason.NOTIFICATION_FAILED), "bold yellow"),
@@ -39,6 +40,9 @@ _STYLES: Mapping[str, str] = {
 
 _BAD = ("never answered", "failed")
 
+HEADER = len("Contained") + GAP
+"""Columns that the headings of the header take."""
+
 BROKEN = 1
 """Exit code where the chain is broken: the story is notified all the same, and marked."""
 
@@ -56,7 +60,7 @@ def timeline(
     file: Annotated[
         str | None,
         typer.Argument(
-            help="YAML, JSON or JSON lines exported by kubectl get escr,esc -o yaml; - is stdin. Default: live."
+            help="YAML, JSON or JSON lines exported by kubectl get escr,esc -o json; - is stdin. Default: live."
         ),
     ] = None,
     namespace: Namespace = None,
@@ -113,14 +117,10 @@ def _find(export: source.Export, name: str) -> ChainKey:
 
 def show(to: Console, story: Story) -> None:
     """The header, then a block for each record: one line, and below it what it says, wrapped."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
+    to.print(Hanging(Text(plain(str(story.key)), "bold"), 0))
     for heading, text in _header(story):
         style = ("green" if story.chain.intact else "bold red") if heading == "Chain" else ""
-        grid.add_row(heading, Text(plain(text), style))
-    to.print(Text(plain(str(story.key)), "bold"))
-    to.print(grid)
+        to.print(Hanging(Text(plain(text), style), HEADER, Text(heading, "dim")))
     to.print()
     to.print(_blocks(story))
     if story.result is not None:
@@ -146,32 +146,24 @@ def _result_rows(result: DrillResult) -> Iterator[tuple[str, str]]:
     yield "channels that failed", result.channels_failed
 
 
-def _result_table(result: DrillResult) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title="Result of the drill", title_justify="left")
-    table.title_style = "bold"
-    table.show_header = False
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for what, how in _result_rows(result):
-        table.add_row(Text(plain(what)), Text(plain(how), "red" if how in _BAD else ""))
-    return table
+def _result_table(result: DrillResult) -> RenderableType:
+    rows = list(_result_rows(result))
+    indent = max(len(plain(what)) for what, _ in rows) + GAP
+    lines = (Hanging(Text(plain(how), "red" if how in _BAD else ""), indent, Text(plain(what))) for what, how in rows)
+    return Group(Text("Result of the drill", "bold"), *lines)
 
 
 def _chain(story: Story) -> str:
     chain = story.chain
     if not chain.intact:
         return f"BROKEN: {chain.error}"
-    end = "ends at the noted head" if chain.noted == chain.length else "no noted head to compare the end with"
-    if 0 < chain.noted < chain.length:
-        end = f"passes through the noted head {chain.noted}"
     redacted = f", {count(chain.redacted, 'field')} redacted" if chain.redacted else ""
-    return f"verified, {count(chain.length, 'record')}, {end}{redacted}"
+    return f"verified, {count(chain.length, 'record')}, {end_of(chain)}{redacted}"
 
 
-def _blocks(story: Story) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_column(overflow="fold")
+def _blocks(story: Story) -> RenderableType:
+    blocks = []
+    left = max((len(str(step.sequence or "?")) for step in story.steps), default=1)
     widest = max((len(plain(step.event)) for step in story.steps), default=0)
     for step in story.steps:
         event = Text(f"{plain(step.event):<{widest}}", _STYLES.get(step.event, "bold"))
@@ -182,8 +174,8 @@ def _blocks(story: Story) -> Table:
         if step.says:
             lines.append(Text(plain(step.says)))
         lines += [Text.assemble((f"{p.heading} ", "cyan"), (plain(p.text), "dim")) for p in step.particulars]
-        grid.add_row(str(step.sequence or "?"), Text("\n").join(lines))
-    return grid
+        blocks.append(Hanging(Text("\n").join(lines), left + GAP, Text(f"{step.sequence or '?':>{left}}")))
+    return Group(*blocks)
 
 
 def _at(step: Step) -> Text:

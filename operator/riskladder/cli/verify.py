@@ -26,7 +26,7 @@ _HEAD = re.compile(r"(?:(?P<namespace>[^/=]+)/)?(?P<name>[^/=]+)=(?P<sequence>[0
 def verify(
     file: Annotated[
         str | None,
-        typer.Argument(help="YAML, JSON or JSON lines as exported by kubectl get escr,esc -A -o yaml; - is stdin."),
+        typer.Argument(help="YAML, JSON or JSON lines as exported by kubectl get escr,esc -A -o json; - is stdin."),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Check the records on the cluster instead of a file.")] = False,
     namespace: Namespace = None,
@@ -60,7 +60,7 @@ def verify(
             export = source.from_file(file, namespace)
         else:
             export = source.from_cluster(kubeconfig, namespace, everywhere=everywhere)
-        heads = noted_heads(export.escalations)
+        heads = noted_heads(export.escalations, export.origin)
     except (files.Unreadable, source.Unavailable, ValueError) as error:
         fail(str(error))
     known = {result.key for result in verify_chains(export.records, heads)}
@@ -81,7 +81,7 @@ def verify(
     if output is Output.JSON:
         write_json(_as_json(results))
     else:
-        show(console(), results)
+        show(console(), results, is_yaml=export.is_yaml)
     if not all(result.intact for result in results):
         raise typer.Exit(BROKEN)
 
@@ -102,8 +102,14 @@ def _given_heads(
         yield key, Head(int(match["sequence"]), match["hash"], "--head")
 
 
-def show(to: Console, results: Sequence[ChainResult]) -> None:
-    """One line a chain where they fit or no person reads along, else two; then a summary."""
+def show(to: Console, results: Sequence[ChainResult], *, is_yaml: bool = False) -> None:
+    """One line a chain where they fit or no person reads along, else two; then a summary.
+
+    Args:
+        to: Where to show it.
+        results: The chains.
+        is_yaml: Whether the records were read from YAML.
+    """
     one_line = not to.is_terminal or to.width >= ONE_LINE_WIDTH
     names = [plain(str(result.key)) for result in results]
     widest = max(map(len, names), default=0)
@@ -116,7 +122,7 @@ def show(to: Console, results: Sequence[ChainResult]) -> None:
             line = Text("  ").join([status, Text(f"{name:<{widest}}"), Text(f"{length:>11}"), Text(end), Text(remark)])
             to.print(line, soft_wrap=True)
             continue
-        to.print(Text("  ").join([status, Text(name, "bold"), Text(length)]))
+        to.print(indented(Text("  ").join([status, Text(name, "bold"), Text(length)]), 0))
         if result.length:
             to.print(indented(Text(end, "dim", overflow="fold"), 8))
         to.print(indented(Text(remark, "" if result.intact else "red"), 8))
@@ -136,15 +142,25 @@ def show(to: Console, results: Sequence[ChainResult]) -> None:
     if unchecked := sum(result.intact and not result.noted for result in results):
         them = "1 chain has" if unchecked == 1 else f"{unchecked} chains have"
         say(f"{them} no noted head: a missing end would not show. Add the escalations, or --head.")
+    if vouched := sum(result.intact and set(result.origins) == {source.SAME_FILE} for result in results):
+        them = "The head of 1 chain comes" if vouched == 1 else f"The heads of {vouched} chains come"
+        say(f"{them} from the same file: who wrote the file wrote them, too. Compare with --head from elsewhere.")
+    if is_yaml and broken:
+        say("kubectl drops some characters in YAML. Export with -o json before you call a chain broken.")
 
 
 def _end(result: ChainResult) -> str:
     redacted = f", {count(result.redacted, 'field')} redacted" if result.redacted else ""
-    if not result.noted:
-        return f"no noted head to compare the end with{redacted}"
-    if result.noted == result.length:
-        return f"ends at the noted head{redacted}"
-    return f"passes through the noted head {result.noted}{redacted}"
+    return end_of(result) + redacted
+
+
+def end_of(result: ChainResult) -> str:
+    """Return with which heads a chain agrees, and where each was noted."""
+    last = [origin for origin, sequence in result.origins.items() if sequence == result.length]
+    passed = [f"{sequence} of {origin}" for origin, sequence in result.origins.items() if sequence < result.length]
+    parts = [f"ends at the head of {' and of '.join(last)}"] if last else []
+    parts += [f"passes through head {' and '.join(passed)}"] if passed else []
+    return ", ".join(parts) or "no noted head to compare the end with"
 
 
 def _as_json(results: Sequence[ChainResult]) -> Mapping[str, object]:
@@ -158,6 +174,7 @@ def _as_json(results: Sequence[ChainResult]) -> Mapping[str, object]:
                 "length": result.length,
                 "head": result.head,
                 "notedHead": result.noted or None,
+                "heads": [{"from": origin, "sequence": at} for origin, at in result.origins.items()],
                 "namespaceUid": result.namespace_uid or None,
                 "redacted": result.redacted,
                 "firstBadRecord": result.record or None,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection
 import structlog
 
 from riskladder.cluster.client import ApiError, Client, NotFound, Object
+from riskladder.cluster.failure_log import FailureLog
 from riskladder.cluster.resources import Resource
 
 log = structlog.get_logger(__name__)
@@ -62,6 +63,7 @@ class Informer:
         self._drop_unless = drop_unless
         self._optional = optional
         self._missing = False
+        self._failures = FailureLog("watch failed")
         self.synced = asyncio.Event()
         """Set when the resource has been listed once, or is not served and need not be."""
         self.heard = time.monotonic()
@@ -76,13 +78,14 @@ class Informer:
                 failures = 0
                 while True:
                     version = await self._follow(version)
+                    self._failures.succeeded(resource=self.resource.title)
             except ApiError as error:
                 failures += 1
                 if self._optional and isinstance(error, NotFound):
                     if failures >= NOT_SERVED:
                         self._not_served()
                 elif error.status != 410:  # Gone is no failure: the version was too old, and is listed anew
-                    log.warning("watch failed", resource=self.resource.title, error=str(error))
+                    self._failures.failed(str(error), resource=self.resource.title)
                 ceiling = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(failures, 10))
                 await asyncio.sleep(ceiling * (0.5 + random.random() / 2))  # noqa: S311 - jitter, not a secret
 

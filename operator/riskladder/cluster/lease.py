@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import structlog
 
 from riskladder.cluster.client import ApiError, Client, Conflict, NotFound, Object
+from riskladder.cluster.failure_log import FailureLog
 from riskladder.cluster.resources import LEASES
 
 PER_REQUEST = 10.0
@@ -62,6 +63,7 @@ class Elector:
         self._name = name
         self._identity = identity
         self._on_change = on_change
+        self._failures = FailureLog("lease")
         self._shortest = duration
         self._latency = 0.0
         """Seconds that a request takes of late."""
@@ -84,12 +86,13 @@ class Elector:
                 async with asyncio.timeout(max(self.duration / 4, 4 * self._latency)):
                     held = await self._try()
             except (ApiError, TimeoutError) as error:
-                log.warning("lease", lease=self._name, error=str(error) or "timed out")
+                self._failures.failed(str(error) or "timed out", lease=self._name)
                 if isinstance(error, TimeoutError):
                     self._latency = min(max(time.monotonic() - started, self._latency), LONGEST / PER_REQUEST)
                 held = self.leading and time.monotonic() - self._renewed < self._promised * 0.9
                 delay = RETRY_AT_ONCE if held else self._retry_every
             else:
+                self._failures.succeeded(lease=self._name)
                 if held:
                     self._renewed = started
                 delay = self._renew_every if held else self._retry_every

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +15,8 @@ from riskladder.api.chain import record_hash, record_name
 from riskladder.api.commitments import sealed
 from riskladder.api.escalation import LedgerHead
 from riskladder.api.labels import LABEL_ESCALATION
-from riskladder.api.record import GENESIS_HASH, MAX_ENTRIES, OPEN_NAMES, acts_of
-from riskladder.cluster.client import Client, Conflict, Object
+from riskladder.api.record import GENESIS_HASH, MAX_ENTRIES, MAX_SEQUENCE, OPEN_NAMES, acts_of
+from riskladder.cluster.client import Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import RECORDS
 
 KEY = "key"
@@ -98,6 +99,7 @@ async def append(
     The name of a record is its place in the chain, so a second writer, or this one after a crash, meets a conflict:
     what stands there says some of these acts, which are then done, or others, behind which they go. An act is known
     by event and key, never by its hash: two writers salt its personal text differently, and it may be redacted since.
+    A chain that is full takes no more; that is logged, and everything else goes on.
 
     Raises:
         ApiError: The API server refused a record or was not there; nothing is known to be appended. ``Conflict`` where
@@ -107,6 +109,11 @@ async def append(
     wanted = set(missing)
     others: list[Object] = []
     while missing:
+        if head is not None and head.sequence >= MAX_SEQUENCE:
+            # What is not recorded must keep nobody from being notified, and no status from being written.
+            left_out = [act.event for act in missing.values()]
+            log.error("chain full", namespace=namespace, escalation=escalation, event_reasons=left_out)
+            break
         body = record_object(namespace, namespace_uid, escalation, list(missing.values())[:MAX_ENTRIES], head)
         spec, is_new = body["spec"], True
         try:
@@ -130,6 +137,22 @@ async def append(
             adopted=not is_new,
         )
     return Appended(head, tuple(others))
+
+
+async def behind(client: Client, namespace: str, escalation: str, head: LedgerHead | None) -> list[Object]:
+    """Return the entries of the records behind a head.
+
+    Raises:
+        ApiError: A request was refused or not answered.
+    """
+    found: list[Object] = []
+    for sequence in itertools.count(head.sequence + 1 if head else 1):
+        try:
+            record = await client.get(RECORDS, namespace, record_name(escalation, sequence))
+        except NotFound:
+            return found
+        found.extend(acts_of(record["spec"]))
+    return found
 
 
 def _check_namespace(namespace: str, name: str, spec: Mapping[str, Any], namespace_uid: str) -> None:

@@ -12,6 +12,7 @@ from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
 from riskladder.controller.trail_writer import TrailWriter
+from riskladder.policy.enabled import missing_components
 from riskladder.policy.ladders import update_ladder
 
 PERMISSION_RECHECK = LOOK_EVERY
@@ -58,6 +59,14 @@ class LadderWriter:
         """Ask again what is missing: a request of that namespace was refused by RBAC."""
         self._permissions.forget(namespace)
 
+    def _not_enabled(self, key: LadderKey) -> list[str]:
+        """Return what a ladder asks for that needs a component which is not enabled."""
+        spec = self._store.ladders[key.namespace, key.name].ladder.spec
+        if spec is None:
+            return []
+        kinds = self._store.kinds_named((key.namespace, key.name))
+        return missing_components(spec, kinds, self._store.runtimes)
+
     async def write(self, key: LadderKey, *, observe_only: bool) -> None:
         """Write the status of a ladder, where it differs.
 
@@ -83,6 +92,7 @@ class LadderWriter:
             created=entry.created,
             open_escalations=len(self._store.open_escalations((key.namespace, key.name))),
             missing=missing,
+            not_enabled=self._not_enabled(key),
             unproved=proof.missing,
             unavailable=self._outbox.unavailable.get((key.namespace, key.name)) if self._outbox else None,
             clock_error=self._clock.error(),

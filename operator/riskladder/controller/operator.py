@@ -22,6 +22,7 @@ import structlog
 from riskladder.api.base import GROUP, VERSION
 from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.connection import Connection, connect
+from riskladder.cluster.failure_log import FailureLog
 from riskladder.cluster.informer import Informer
 from riskladder.cluster.lease import Elector
 from riskladder.cluster.resources import CACHED, OWN, WATCHED, followed
@@ -326,12 +327,13 @@ class Operator:
 
     async def _watch_lock(self, reconciler: Reconciler) -> None:
         """Look at the admission policy that holds what is contained: often while something is."""
+        failures = FailureLog("lock not seen")
         while True:
             contained = False
             try:
                 contained = await reconciler.look_at_lock()
             except ApiError as error:
-                log.warning("lock not seen", error=str(error))
+                failures.failed(str(error))
             if contained:
                 await asyncio.sleep(LOCK_EVERY)
                 continue

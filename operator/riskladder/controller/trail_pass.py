@@ -26,6 +26,9 @@ from riskladder.policy.snapshot import Snapshot, TargetKey
 
 log = structlog.get_logger(__name__)
 
+BEING_TERMINATED = "being terminated"
+"""By these words the API server refuses to create anything in a namespace that is being deleted."""
+
 INDEX_RETRY = 2.0
 """Seconds after which the index of a namespace is written again that was refused."""
 
@@ -156,14 +159,31 @@ class TrailPass:
         await self._trail.target(key.namespace, hold.target, entry)
 
     async def write_deleted(self, key: TargetKey) -> None:
-        """Say in the chain of a deleted escalation that it was deleted; who did it is in the API server's audit log."""
-        for escalation in self._store.take_deleted(key):
+        """Say in the chain of a deleted escalation that it was deleted; who did it is in the API server's audit log.
+
+        Each is kept until that is on record. A list that was behind may have lacked it, and a watch that was broken off
+        may have missed its close: so it is looked up first, and so is what its chain says.
+
+        Raises:
+            ApiError: A request was refused or not answered; it is tried again.
+        """
+        for escalation in self._store.deleted(key):
+            stored = await self._trail.stored(escalation)
+            if stored is not None:
+                self._store.forget_deleted(key, escalation.uid)
+                self._store.put(resources.ESCALATIONS, stored)
+                continue
             message, at = "the Escalation was deleted while it was open; its records stay", self._now()
             entry = Entry(Reason.ESCALATION_DELETED, "deleted", at, message, on=(On.TARGET,), warning=True)
             try:
-                await self._trail.entries(escalation, (entry,))
-            except (Forbidden, NotFound) as error:  # its namespace is going, too
+                if not await self._trail.says_closed(escalation):
+                    await self._trail.entries(escalation, (entry,))
+            except (Forbidden, NotFound) as error:
+                if isinstance(error, Forbidden) and BEING_TERMINATED not in error.message:
+                    self._forbidden(key.namespace)
+                    raise
                 log.warning("deletion not recorded", escalation=escalation.name, error=str(error))
+            self._store.forget_deleted(key, escalation.uid)
 
     async def _write_reverted(self, key: TargetKey) -> None:
         pending = self._seen.reverted.get(key)

@@ -26,7 +26,7 @@ from riskladder.cluster.events import ObjectReference, Series
 from riskladder.cluster.incarnations import Incarnations
 from riskladder.cluster.resources import Resource
 from riskladder.policy.escalation import notifications
-from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, LadderUpdate, On, SignalUpdate
+from riskladder.policy.plan import CLOSED_KEY, DecisionUpdate, Entry, EscalationUpdate, LadderUpdate, On, SignalUpdate
 from riskladder.policy.snapshot import Decision, Escalation, Ladder, Signal
 
 log = structlog.get_logger(__name__)
@@ -138,6 +138,27 @@ class TrailWriter:
         for on, entry, series in _gathered(entries):
             await self._event(_regarding(on, escalation), entry, None if on is On.ESCALATION else about, series)
         return written
+
+    async def stored(self, escalation: Escalation) -> Object | None:
+        """Return an escalation as it is stored; ``None`` where it is gone, whatever has its name now.
+
+        Raises:
+            ApiError: The request was refused or not answered.
+        """
+        try:
+            found = await self._client.get(resources.ESCALATIONS, escalation.namespace, escalation.name)
+        except NotFound:
+            return None
+        return found if found["metadata"]["uid"] == escalation.uid else None
+
+    async def says_closed(self, escalation: Escalation) -> bool:
+        """Return whether the chain says that an escalation was closed, behind the head that is known of it.
+
+        Raises:
+            ApiError: A request was refused or not answered.
+        """
+        behind = await ledger.behind(self._client, escalation.namespace, escalation.name, escalation.status.ledger)
+        return any(entry["detail"].get(ledger.KEY) == f"{escalation.uid}/{CLOSED_KEY}" for entry in behind)
 
     async def target(self, namespace: str, target: TargetIdentity, entry: Entry) -> None:
         """Write an Event about a target that has no escalation.

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from riskladder.api.base import format_time
 from riskladder.api.conditions import Conditions
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.escalation import (
     ClockStatus,
     ContainmentStatus,
     CountedDecision,
+    EscalationState,
     EscalationStatus,
     Notification,
     PinnedPolicy,
@@ -19,6 +21,7 @@ from riskladder.api.escalation import (
     ReviewStatus,
     RiskAcceptance,
     Rung,
+    StatusSummary,
     SuspendedStatus,
 )
 from riskladder.api.intent import Restore, SignalRef
@@ -173,10 +176,15 @@ class Draft:
         self.note(event, key, message, **particulars)
         self.entries[-1] = replace(self.entries[-1], warning=True)
 
-    def status(self, *, waiting_on: tuple[str, ...], next_deadline: datetime | None) -> EscalationStatus:
+    def status(
+        self, *, state: EscalationState, waiting_on: tuple[str, ...], next_deadline: datetime | None
+    ) -> EscalationStatus:
         """The status as it should be."""
+        due = format_time(next_deadline.replace(microsecond=0)) if next_deadline else ""
         return EscalationStatus(
             observed_generation=self.escalation.generation,
+            state=state,
+            summary=StatusSummary(waiting_on=", ".join(waiting_on), due=due),
             tier=self.rung.tier,
             rung=self.rung,
             waiting_on=waiting_on,

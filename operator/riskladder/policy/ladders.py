@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 
-from riskladder.api.conditions import Conditions, find
+from riskladder.api.conditions import MESSAGE_LIMIT, Conditions, find
+from riskladder.api.foreign import clip
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.plan import Entry, LadderUpdate
@@ -20,6 +21,7 @@ def update_ladder(
     created: datetime,
     open_escalations: int,
     missing: Iterable[str],
+    not_enabled: Sequence[str] = (),
     unproved: str = "",
     unavailable: Mapping[str, str] | None = None,
     clock_error: timedelta = timedelta(),
@@ -33,6 +35,7 @@ def update_ladder(
         created: When it was created: the first review counts from there.
         open_escalations: How many escalations are open under it.
         missing: Permissions that the API server has refused the operator in its namespace.
+        not_enabled: What it asks for that needs a component which is not enabled.
         unproved: Why no decision counts: what is missing of the admission policy that proves who decided.
         unavailable: The channels that do not work, and why.
         clock_error: By how much the operator's clock is ahead of the API server's; zero while they agree well enough.
@@ -48,10 +51,12 @@ def update_ladder(
         ready, reason, message = False, Reason.INVALID, "; ".join(ladder.problems)
     elif missing:
         ready, reason, message = False, Reason.PERMISSION_MISSING, "the operator may not " + "; ".join(missing)
+    elif not_enabled:
+        ready, reason, message = False, Reason.NOT_ENABLED, "; ".join(not_enabled)
     else:
         ready, reason, message = True, Reason.VALID, "in force"
     was = find(before.conditions, ConditionType.READY)
-    if not ready and (was is None or was.reason != reason or was.message != message[:1024]):
+    if not ready and (was is None or was.reason != reason or was.message != clip(message, MESSAGE_LIMIT)):
         key = f"ready/{ladder.generation}/{reason}/{hashlib.sha256(message.encode()).hexdigest()[:12]}"
         entries.append(Entry(reason, key, now, message, on=(), warning=True, recorded=False))
     conditions.set(ConditionType.READY, ready, reason, message)
@@ -84,7 +89,7 @@ def _decisions_count(
         conditions.set(ConditionType.DECISIONS_COUNT, True, Reason.IDENTITY_PROVED, text)
         return
     message = f"no decision counts: {unproved}"
-    if was is None or was.message != message[:1024]:
+    if was is None or was.message != clip(message, MESSAGE_LIMIT):
         entries.append(_warning(Reason.POLICY_MISSING, ladder, message, now))
     conditions.set(ConditionType.DECISIONS_COUNT, False, Reason.POLICY_MISSING, message)
 
@@ -98,7 +103,7 @@ def _channels(
         conditions.set(ConditionType.CHANNELS_AVAILABLE, True, Reason.CHANNELS_REACHABLE, text)
         return
     message = "; ".join(f"channel {name}: {why}" for name, why in sorted(unavailable.items()))
-    if was is None or was.message != message[:1024]:
+    if was is None or was.message != clip(message, MESSAGE_LIMIT):
         entries.append(_warning(Reason.CHANNEL_UNAVAILABLE, ladder, message, now))
     conditions.set(ConditionType.CHANNELS_AVAILABLE, False, Reason.CHANNEL_UNAVAILABLE, message)
 

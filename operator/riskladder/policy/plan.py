@@ -32,6 +32,10 @@ class On(StrEnum):
     TARGET = "target"
 
 
+CLOSED_KEY = "closed"
+"""The key of the entry by which an escalation is closed."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewEscalation:
     """A new escalation: created from the hold of what has been contained, or before that where nothing carries one."""

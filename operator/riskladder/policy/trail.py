@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
 from riskladder.api.chain import canonical
-from riskladder.api.escalation import PinnedPolicy
+from riskladder.api.escalation import EscalationState, PinnedPolicy
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import MAX_OPEN_VALUE, POLICY
@@ -23,6 +23,7 @@ from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.escalation import notifications, rungs
+from riskladder.policy.escalation.state import state_of
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, On
 from riskladder.policy.signals.evaluate import step
 from riskladder.policy.signals.groups import Group, Judgement
@@ -65,7 +66,9 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
     notifications.queue(draft)
     draft.repeats, over = repeats.ended(draft.repeats, draft.rung.number, now, over=draft.is_closed)
     draft.entries += over
-    status = draft.status(waiting_on=rungs.waiting_on(draft), next_deadline=rungs.next_deadline(draft))
+    status = draft.status(
+        state=state_of(draft), waiting_on=rungs.waiting_on(draft), next_deadline=rungs.next_deadline(draft)
+    )
     if escalation.labels.get(LABEL_TIER) != draft.rung.tier and not draft.is_new:
         draft.labels[LABEL_TIER] = draft.rung.tier
     if draft.resume is not None and not draft.is_contained and LABEL_CONTAINMENT in escalation.labels:
@@ -100,7 +103,7 @@ def after_close(
     rung = escalation.status.rung or rungs.first(escalation, rungs.current_tier(escalation, None), now)
     draft = Draft.of(snapshot, Judgement((), {}), escalation, rung, now)
     judged = apply.judge_all(draft)
-    status = draft.status(waiting_on=(), next_deadline=None)
+    status = draft.status(state=EscalationState.CLOSED, waiting_on=(), next_deadline=None)
     return Trail(EscalationUpdate(escalation, status, tuple(draft.entries)), judged, None)
 
 

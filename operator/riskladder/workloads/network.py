@@ -22,6 +22,13 @@ NETWORKPOLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "Networ
 COMPONENTS = {SERVICES.kind: "fallback", HTTPROUTES.kind: "fallback-httproute", NETWORKPOLICIES.kind: "isolate"}
 """The component that lets the operator change each kind."""
 
+
+def not_enabled(kind: str) -> str:
+    """Why an object of that kind is not changed, and what turns it on."""
+    component = COMPONENTS[kind]
+    return f"this operator changes no {kind}; its component {component} turns that on (--enable={component})"
+
+
 RESOURCES = {resource.kind: resource for resource in (SERVICES, HTTPROUTES, NETWORKPOLICIES)}
 
 

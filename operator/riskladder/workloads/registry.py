@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from riskladder.api.base import GROUP
 from riskladder.api.resource import Resource
-from riskladder.workloads.companions.keda import KEDA
-from riskladder.workloads.companions.suspend import ARGO_WORKFLOWS
+from riskladder.workloads.companions.keda import KEDA, SCALEDOBJECTS
+from riskladder.workloads.companions.suspend import ARGO_WORKFLOWS, CRONWORKFLOWS
 from riskladder.workloads.grant import Component
 from riskladder.workloads.model import Runtime
 from riskladder.workloads.network import COMPONENTS, RESOURCES
@@ -87,6 +87,14 @@ class Runtimes:
         histories = (runtime.history for runtime in self if runtime.history is not None)
         around = (resource for kind, resource in RESOURCES.items() if kind in self.changes)
         return tuple(dict.fromkeys((*(runtime.resource for runtime in self), *histories, *around)))
+
+    def not_suspended(self, kind: str) -> str:
+        """Why companion workloads of that kind are not suspended; empty where they are, or where no component does."""
+        component = {CRONWORKFLOWS.kind: ARGO_WORKFLOWS, SCALEDOBJECTS.kind: KEDA}.get(kind)
+        if component is None or component in self.companions:
+            return ""
+        name = component.component
+        return f"this operator suspends no {kind}; its component {name} turns that on (--enable={name})"
 
     def unsupported(self, kind: str) -> str:
         """Why a target of that kind is not dealt with; empty where it is."""

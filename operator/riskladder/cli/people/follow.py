@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -84,6 +86,9 @@ def show(
                     break
             await asyncio.sleep(LOOK_AT_MOST_EVERY)
 
+    if watch and sys.stdin.isatty() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Inherited from a shell that ran something in the background; nothing but Ctrl-C ends a watch.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         at_desk(access, namespace, work)
     except KeyboardInterrupt:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from riskladder.api.conditions import Condition, ConditionStatus
@@ -15,7 +14,8 @@ from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import Notification, NotificationState, signal_at
 from riskladder.api.intent import Intent, SignalRef
 from riskladder.api.reasons import ConditionType
-from riskladder.api.tiers import ContainmentAction
+from riskladder.api.tiers import Axis, ContainmentAction
+from riskladder.cli.layout import GAP, Hanging
 from riskladder.cli.output import plain
 from riskladder.cli.people.choices import Choice
 from riskladder.cli.people.preview import missing
@@ -59,7 +59,7 @@ def page(case: Case, choices: Sequence[Choice], now: datetime, rationales: Mappi
     title = Text(plain(f"{case.namespace}/{case.name}"), "bold")
     if case.spec.drill:
         title.append("  DRILL: the model is not touched", "bold yellow")
-    blocks: list[RenderableType] = [title]
+    blocks: list[RenderableType] = [Hanging(title, 0)]
     found = sections(case, choices, now, rationales)
     labels = [label for section in found if section.heading != OPTIONS for label, _ in section.lines]
     widest = min(max((len(plain(label)) for label in labels), default=0) + 2, 28)
@@ -68,12 +68,8 @@ def page(case: Case, choices: Sequence[Choice], now: datetime, rationales: Mappi
         if section.heading == OPTIONS:
             blocks += [part for label, text in section.lines for part in _option(label, text)]
             continue
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="dim", min_width=widest, max_width=28, overflow="fold")
-        grid.add_column(overflow="fold")
         for label, text in section.lines:
-            grid.add_row(Text("  " + plain(label)), Text(plain(text), _style(text)))
-        blocks.append(grid)
+            blocks.append(Hanging(Text(plain(text), _style(text)), widest + GAP, Text("  " + plain(label), "dim")))
     return Group(*blocks)
 
 
@@ -223,10 +219,11 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
         back = f" to revision {intent.revision}" if intent.revision else ""
         yield "Action", f"{intent.action}{back}, intended {past(intent.intended_at, now)}"
         what = _out_of_service(case, intent) if intent.action is ContainmentAction.ROLLBACK else ""
+        on_traffic = intent.action.axis is Axis.TRAFFIC  # its pods go on running
         for label, at, of in (
             ("Applied", status.applied_at, ""),
-            ("No ready endpoint", status.endpoints_empty_at, what),
-            ("No pod left", status.pods_gone_at, what),
+            ("No ready endpoint", None if on_traffic else status.endpoints_empty_at, what),
+            ("Proved" if on_traffic else "No pod left", status.pods_gone_at, what),
         ):
             if at is not None:
                 dry = ", as a dry run: nothing was changed" if case.spec.drill else ""

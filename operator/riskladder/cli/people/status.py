@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from riskladder.api.base import format_time
+from riskladder.cli.layout import Rows
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import count, fail, plain
 from riskladder.cli.people.follow import show
@@ -64,13 +64,11 @@ def in_order(cases: Iterable[Case]) -> list[Case]:
 
 
 def table(cases: Sequence[Case], where: str, now: datetime, *, everywhere: bool = False) -> RenderableType:
-    """One line for each."""
+    """One line for each where the terminal is wide enough, else a block."""
     if not cases:
         return Text(f"No escalation is open in {plain(where)}.")
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     headings = ("NAMESPACE",) * everywhere + ("NAME", "TIER", "TARGET", "CONTAINED", "WAITING ON", "DUE", "AGE")
-    for heading in headings:
-        grid.add_column(heading, overflow="fold")
+    rows = []
     for case in cases:
         late = case.due_at is not None and case.due_at <= now
         cells = [Text(plain(case.namespace))] * everywhere + [
@@ -82,10 +80,12 @@ def table(cases: Sequence[Case], where: str, now: datetime, *, everywhere: bool 
             Text(due(case.due_at, now) if case.due_at else "-", "bold red" if late else ""),
             Text(length(now - case.opened)),
         ]
-        grid.add_row(*cells)
+        rows.append(cells)
     drills = sum(case.spec.drill for case in cases)
     note = f", {count(drills, 'drill')} among them" if drills else ""
-    return Group(grid, Text(f"\n{count(len(cases), 'escalation')} open{note}.", "dim"))
+    return Group(
+        Rows(headings, rows, wraps=("WAITING ON",)), Text(f"\n{count(len(cases), 'escalation')} open{note}.", "dim")
+    )
 
 
 def as_json(case: Case) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 from riskladder.api.intent import NetworkTargetRef
+from riskladder.controller.caches.closed import ClosedEscalations
 from riskladder.controller.caches.entries import ClosedEntry, Enqueue, IndexKey, LadderKey
 from riskladder.controller.caches.reading import has_pending_messages, read_escalation
 from riskladder.controller.caches.workloads import Name, Object
-from riskladder.policy.containment.opening import escalation_name
 from riskladder.policy.containment.state import is_contained
-from riskladder.policy.snapshot import Escalation, Settled, TargetKey, breached_by, latest, settled_by
+from riskladder.policy.snapshot import Escalation, Settled, TargetKey, breached_by, settled_by
 from riskladder.workloads.model import Workload
 
 _Key = TypeVar("_Key")
@@ -44,9 +44,9 @@ class EscalationCache:
         self._known: dict[Name, _Known] = {}
         self._deleted: dict[TargetKey, list[Escalation]] = defaultdict(list)
         """Escalations that somebody deleted while they were open: their chains still lack that fact."""
-        self._closed: dict[str, dict[str, ClosedEntry]] = defaultdict(dict)
-        """By target uid: its closed escalations by uid."""
-        self._closed_by_name: dict[TargetKey, dict[str, ClosedEntry]] = defaultdict(dict)
+        self._closed: dict[str, ClosedEscalations] = defaultdict(ClosedEscalations)
+        """By target uid."""
+        self._closed_by_name: dict[TargetKey, ClosedEscalations] = defaultdict(ClosedEscalations)
         """The same by the name of the target: what people have settled outlasts the object."""
 
     # --- Feeding --------------------------------------------------------------------------------------------------
@@ -76,8 +76,8 @@ class EscalationCache:
                 settled_by(escalation),
                 breached_by(escalation),
             )
-            self._closed[spec.target.uid][metadata["uid"]] = entry
-            self._closed_by_name[key][metadata["uid"]] = entry
+            self._closed[spec.target.uid].put(metadata["uid"], entry)
+            self._closed_by_name[key].put(metadata["uid"], entry)
             self._when_closed(name)
         if was_open != escalation.is_open:
             self._enqueue(LadderKey(metadata["namespace"], spec.ladder.name), False)
@@ -107,9 +107,15 @@ class EscalationCache:
         if not self._current[key]:
             del self._current[key]
 
-    def take_deleted(self, key: TargetKey) -> list[Escalation]:
-        """Return the escalations of a target that were deleted while open, once."""
-        return self._deleted.pop(key, [])
+    def deleted(self, key: TargetKey) -> list[Escalation]:
+        """Return the escalations of a target that were gone while they were known to be open."""
+        return list(self._deleted.get(key, ()))
+
+    def forget_deleted(self, key: TargetKey, uid: str) -> None:
+        """Forget that one is gone: it is on record, or it is not so."""
+        left = [escalation for escalation in self._deleted.pop(key, ()) if escalation.uid != uid]
+        if left:
+            self._deleted[key] = left
 
     # --- Open -----------------------------------------------------------------------------------------------------
 
@@ -171,31 +177,26 @@ class EscalationCache:
 
     def settled(self, key: TargetKey) -> tuple[Settled, ...]:
         """Return what people have settled on targets of that name, the latest of each ladder and tier."""
-        return latest(one for entry in self._closed_by_name.get(key, {}).values() for one in entry.settled)
+        known = self._closed_by_name.get(key)
+        return known.settled if known is not None else ()
 
     def breached(self, target_uid: str) -> frozenset[str]:
         """Return the hashes of the revisions that the closed escalations of a target were about."""
-        return frozenset(h for entry in self._closed.get(target_uid, {}).values() for h in entry.breached)
+        known = self._closed.get(target_uid)
+        return known.breached if known is not None else frozenset()
 
     def closed_names(self, target_uids: Iterable[str]) -> frozenset[str]:
         """Return the names of the closed escalations of some targets."""
-        return frozenset(entry.name for uid in target_uids for entry in self._closed.get(uid, {}).values())
+        known = [self._closed[uid].names for uid in dict.fromkeys(target_uids) if uid in self._closed]
+        return known[0] if len(known) == 1 else frozenset().union(*known)
 
     def last_closed(self, target: Workload) -> dict[str, str]:
-        """Return by ladder the uid of a target's newest closed escalation.
-
-        Creation times are whole seconds, so several episodes may share one: the last is the one that the name of no
-        other was made from.
-        """
-        closed = {uid: e for uid, e in self._closed.get(target.uid, {}).items() if not e.drill}
-        names, found = {entry.name for entry in closed.values()}, {}
-        for uid, entry in sorted(closed.items(), key=lambda item: (item[1].created, item[0])):
-            if escalation_name(target.name, target.uid, entry.ladder, uid) not in names:
-                found[entry.ladder] = uid
-        return found
+        """Return by ladder the uid of a target's newest closed escalation."""
+        known = self._closed.get(target.uid)
+        return known.last(target.name, target.uid) if known is not None else {}
 
 
-def _remove(closed: dict[_Key, dict[str, ClosedEntry]], key: _Key, uid: str) -> None:
-    closed[key].pop(uid, None)
+def _remove(closed: dict[_Key, ClosedEscalations], key: _Key, uid: str) -> None:
+    closed[key].remove(uid)
     if not closed[key]:
         del closed[key]

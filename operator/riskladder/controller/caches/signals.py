@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
-from riskladder.controller.caches.entries import Enqueue, SignalEntry, compact, version_of
+from riskladder.controller.caches.entries import Enqueue, LadderKey, SignalEntry, compact, version_of
 from riskladder.controller.caches.reading import received_at
 from riskladder.controller.caches.workloads import Name, Object
 from riskladder.policy.snapshot import Signal, TargetKey
@@ -25,13 +25,15 @@ MANY_SIGNALS = 64
 class SignalCache:
     """Every signal by the target that it names."""
 
-    def __init__(self, enqueue: Enqueue) -> None:
+    def __init__(self, enqueue: Enqueue, enabled: Container[str]) -> None:
         """Start empty.
 
         Args:
             enqueue: Called with the target that each change concerns.
+            enabled: The kinds that may be targets.
         """
         self._enqueue = enqueue
+        self._enabled = enabled
         self._entries: dict[TargetKey, dict[str, SignalEntry]] = defaultdict(dict)
         self._targets: dict[Name, TargetKey] = {}
 
@@ -48,6 +50,9 @@ class SignalCache:
         if old_key is not None and old_key != key:
             self._forget(name, old_key)
             self._enqueue(old_key, True)
+        ladder = str(spec.get("ladder", ""))
+        if ladder and key not in self._entries and key.kind not in self._enabled:
+            self._enqueue(LadderKey(name[0], ladder), False)  # it says so
         generation, status = metadata.get("generation", 0), compact(obj.get("status") or {})
         same = before is not None and before.uid == metadata["uid"] and before.generation == generation
         self._entries[key][name[1]] = SignalEntry(
@@ -55,7 +60,7 @@ class SignalCache:
             version=version_of(obj),
             generation=generation,
             target=key,
-            ladder=str(spec.get("ladder", "")),
+            ladder=ladder,
             spec=before.spec if same and before else compact(stored),
             status=status,
             problems=before.problems if same and before else None,

@@ -46,7 +46,7 @@ class Store:
         self._gone: dict[str, None] = {}
         """uids of the objects deleted last, oldest first."""
         self._ladders = LadderCache(enqueue, changed=self._ladder_changed)
-        self._signals = SignalCache(enqueue)
+        self._signals = SignalCache(enqueue, self.runtimes.by_kind)
         self._escalations = EscalationCache(enqueue, closed=self._escalation_closed)
         self._decisions = DecisionCache(decided=self._decided)
         self.workloads = WorkloadCache(
@@ -115,6 +115,10 @@ class Store:
 
     # --- Joins: whom a change concerns ----------------------------------------------------------------------------
 
+    def kinds_named(self, ladder: Name) -> set[str]:
+        """Return the kinds of the targets that the signals of a ladder name."""
+        return {key.kind for key in self._signals.targets(ladder)}
+
     def _ladder_changed(self, ladder: Name) -> None:
         for key in self._signals.targets(ladder):
             self._enqueue(key, True)
@@ -177,9 +181,13 @@ class Store:
         """Return whether an escalation of that name is known, open or closed."""
         return self._escalations.is_known(namespace, name)
 
-    def take_deleted(self, key: TargetKey) -> list[Escalation]:
-        """Return the escalations of a target that were deleted while open, once."""
-        return self._escalations.take_deleted(key)
+    def deleted(self, key: TargetKey) -> list[Escalation]:
+        """Return the escalations of a target that were gone while they were known to be open."""
+        return self._escalations.deleted(key)
+
+    def forget_deleted(self, key: TargetKey, uid: str) -> None:
+        """Forget that an escalation is gone: it is on record, or it is not so."""
+        self._escalations.forget_deleted(key, uid)
 
     def open_escalations(self, ladder: Name | None = None) -> list[Escalation]:
         """Return all open escalations, or those of one ladder."""

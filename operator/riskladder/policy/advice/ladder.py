@@ -254,6 +254,8 @@ def _cannot_suspend(spec: EscalationLadderSpec) -> Iterator[Advice]:
 def _if_impossible(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, _, containment in _containments(spec):
         given = "if_impossible" in containment.model_fields_set
+        # A ladder that comes from the cluster has every default filled in: nobody wrote it.
+        default = containment.if_impossible is ContainmentAction.SCALE_TO_ZERO
         if containment.action is ContainmentAction.ROLLBACK and not given:
             yield Advice(
                 "rollback-may-stop-the-model",
@@ -261,7 +263,7 @@ def _if_impossible(spec: EscalationLadderSpec) -> Iterator[Advice]:
                 f"where no good revision is known, a Rollback becomes {containment.if_impossible}, the default",
                 "write ifImpossible, so that readers of the policy know it",
             )
-        elif containment.action in (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE) and given:
+        elif containment.action in (ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE) and not default:
             yield Advice(
                 "if-impossible-unused",
                 f"{path}.ifImpossible",

@@ -44,6 +44,7 @@ def take_evidence(workload: Workload, now: datetime, saved: Sequence[SavedField]
         revision=str(current.number) if current else None,
         pod_template_hash=current.hash if current else None,
         images=tuple(list(images.values())[:32]),
+        ready_pods=sum(pod.ready and pod.active for pod in workload.pods),
         ready_endpoints=workload.ready_endpoints,
         selector=query(workload.selector or {}) or None,
         fields=(*(SavedField(path=path, value=value) for path, value in sorted(workload.fields.items())), *saved),
@@ -57,6 +58,7 @@ def evidence_detail(evidence: Evidence | None) -> dict[str, str]:
         return {}
     found = {
         "replicas": str(evidence.replicas),
+        "readyPods": "" if evidence.ready_pods is None else str(evidence.ready_pods),
         "readyEndpoints": str(evidence.ready_endpoints),
         "revision": evidence.revision,
         "podTemplateHash": evidence.pod_template_hash,

@@ -11,7 +11,7 @@ from riskladder.api.conditions import ConditionStatus
 from riskladder.api.escalation import ContainmentStatus
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.tiers import ContainmentAction
+from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment import locked, state
 from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.containment.drift import holds_message, raise_contention
@@ -151,7 +151,7 @@ def _enter_stages(draft: Draft, standing: Standing) -> None:
     if not standing.is_proved or before.pods_gone_at is not None or status.pods_gone_at is None:
         return
     target = draft.snapshot.target
-    times = {"appliedAt": status.applied_at, "endpointsEmptyAt": status.endpoints_empty_at}
+    times = _times(intent, status)
     draft.entries.append(
         Entry(
             event=_proved(intent),
@@ -160,11 +160,21 @@ def _enter_stages(draft: Draft, standing: Standing) -> None:
             message=f"{words.done(intent)}: proved, {standing.proof.shown}",
             detail=detail
             | ({"told": ", ".join(sorted(target.marks))} if target and target.marks else {})
-            | {key: format_time(at) for key, at in times.items() if at}
-            | {"podsGoneAt": format_time(status.pods_gone_at)},
+            | {key: format_time(at) for key, at in times.items() if at},
             measure=Measure("contain", "", (status.pods_gone_at - intent.intended_at).total_seconds()),
         )
     )
+
+
+def _times(intent: Intent, status: ContainmentStatus) -> dict[str, datetime | None]:
+    """Return the times of a containment under the names of what happened then.
+
+    The pods go on running under a Fallback and an Isolate: no record may say that they have gone.
+    """
+    if intent.action.axis is Axis.TRAFFIC:
+        return {"appliedAt": status.applied_at, "provedAt": status.pods_gone_at}
+    names = ("appliedAt", "endpointsEmptyAt", "podsGoneAt")
+    return dict(zip(names, (status.applied_at, status.endpoints_empty_at, status.pods_gone_at), strict=True))
 
 
 # --- Conditions -------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from riskladder.policy.decisions.rules import Refusal
 from riskladder.policy.decisions.standing import agreement
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
-from riskladder.policy.plan import DecisionUpdate, Entry, Measure, On
+from riskladder.policy.plan import CLOSED_KEY, DecisionUpdate, Entry, Measure, On
 from riskladder.policy.quorum import Tally, votes_for
 from riskladder.policy.snapshot import Decision
 
@@ -250,7 +250,7 @@ def close(draft: Draft, reason: Reason, message: str, detail: Mapping[str, str] 
     draft.conditions.set(ConditionType.CLOSED, True, reason, message)
     measure = _measure(draft, "decide", "") if draft.resolution and draft.rung.decided_at is None else None
     about = (On.ESCALATION, On.SIGNAL)
-    draft.entries.append(Entry(reason, "closed", draft.now, message, dict(detail or {}), on=about, measure=measure))
+    draft.entries.append(Entry(reason, CLOSED_KEY, draft.now, message, dict(detail or {}), on=about, measure=measure))
     if LABEL_CONTAINMENT in draft.escalation.labels:
         draft.labels[LABEL_CONTAINMENT] = None
 

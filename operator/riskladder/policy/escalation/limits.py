@@ -11,6 +11,7 @@ from collections import Counter
 from riskladder.api.escalation import Notification, NotificationState
 from riskladder.api.ladder import ChannelType
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.record import MAX_SEQUENCE
 from riskladder.policy.draft import Draft
 
 MOST_NOTIFICATIONS = 500
@@ -24,6 +25,9 @@ ERROR_LIMIT = 300
 
 MOST_ANSWERS = 248
 """Decisions with an effect from which on others than Contain are refused."""
+
+MOST_RECORDS = MAX_SEQUENCE - 10_000
+"""Records from which on the end of a chain is in sight."""
 
 CLOCK = "clock/"
 """What the key of a message about a clock begins with."""
@@ -98,7 +102,7 @@ def _bytes(draft: Draft) -> int:
 
 def say(draft: Draft) -> None:
     """Say whether a limit of the status is reached, and what makes room."""
-    conditions = draft.conditions
+    conditions, ledger = draft.conditions, draft.escalation.status.ledger
     was = conditions.get(ConditionType.WITHIN_LIMITS)
     if draft.unqueued:
         reason, message = Reason.OUTBOX_FULL, _full(draft)
@@ -107,6 +111,13 @@ def say(draft: Draft) -> None:
         message = (
             f"status.decisions: found {len(draft.decisions)} decisions that have an effect, expected fewer than "
             f"{MOST_ANSWERS}: only Contain is judged; let a quorum decide, or enter a higher rung"
+        )
+    elif ledger is not None and ledger.sequence >= MOST_RECORDS:
+        reason = Reason.CHAIN_FULL
+        message = (
+            f"status.ledger: more than {MOST_RECORDS} records, and a chain takes {MAX_SEQUENCE}: after that, what "
+            "happens is in Events, in the status and in messages only; close it, so that the next escalation begins "
+            "a chain of its own"
         )
     else:
         conditions.set(ConditionType.WITHIN_LIMITS, True, Reason.ROOM_LEFT, "there is room for messages and decisions")

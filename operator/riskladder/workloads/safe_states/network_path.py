@@ -9,7 +9,7 @@ from riskladder.api.hold import Hold
 from riskladder.api.intent import NetworkTargetRef, SavedField
 from riskladder.workloads.holding import hold_patch
 from riskladder.workloads.model import Workload
-from riskladder.workloads.network import COMPONENTS, NetworkPath, Outlet
+from riskladder.workloads.network import NetworkPath, Outlet, not_enabled
 from riskladder.workloads.results import Impossible, ObjectWrite
 
 
@@ -43,7 +43,7 @@ class NotReady:
 def reach(workload: Workload, kind: str) -> NetworkPath | Unsupported:
     """What is around a workload, if the operator may change that kind of it."""
     if workload.network_path is None or kind not in workload.network_path.enabled:
-        return Unsupported(f"this operator changes no {kind}; its component {COMPONENTS[kind]} turns that on")
+        return Unsupported(not_enabled(kind))
     return workload.network_path
 
 

@@ -1,0 +1,51 @@
+"""What a ladder asks for that the operator has not been enabled to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from riskladder.api.ladder import EscalationLadderSpec
+from riskladder.api.tiers import Containment, ContainmentAction
+from riskladder.workloads.network import HTTPROUTES, NETWORKPOLICIES, SERVICES, not_enabled
+from riskladder.workloads.registry import ALL_RUNTIMES, Runtimes
+
+_WITH_ADAPTER = frozenset(runtime.resource.kind for runtime in ALL_RUNTIMES)
+
+
+def missing_components(spec: EscalationLadderSpec, targets: Iterable[str], runtimes: Runtimes) -> list[str]:
+    """Return what needs a component that is not enabled, each with the field that asks for it.
+
+    Args:
+        spec: The ladder.
+        targets: The kinds of the targets that signals of the ladder name.
+        runtimes: What is enabled.
+    """
+    found = [
+        f"spec.tiers[{index}].containment.{what}"
+        for index, tier in enumerate(spec.tiers)
+        if tier.containment is not None
+        for what in _of_containment(tier.containment, runtimes)
+    ]
+    # Of a kind that no component turns on only the signal speaks: a misspelt one says nothing about the ladder.
+    kinds = sorted(kind for kind in set(targets) if kind in _WITH_ADAPTER and kind not in runtimes.by_kind)
+    return found + [f"a signal has a target of kind {kind}: {runtimes.unsupported(kind)}" for kind in kinds]
+
+
+def _of_containment(containment: Containment, runtimes: Runtimes) -> Iterator[str]:
+    for field, action in (("action", containment.action), ("ifImpossible", containment.if_impossible)):
+        kind = _changed_by(action, containment)
+        if kind and kind not in runtimes.changes:
+            yield f"{field} {action}: {not_enabled(kind)}"
+    for index, companion in enumerate(containment.also_suspend):
+        if why := runtimes.not_suspended(companion.kind):
+            yield f"alsoSuspend[{index}] {companion.kind}: {why}"
+
+
+def _changed_by(action: ContainmentAction, containment: Containment) -> str:
+    """Return the kind that a safe state changes in front of the model; empty where it changes the model itself."""
+    if action is ContainmentAction.ISOLATE:
+        return NETWORKPOLICIES.kind
+    if action is not ContainmentAction.FALLBACK:
+        return ""
+    to = containment.fallback
+    return HTTPROUTES.kind if to is not None and to.http_route is not None else SERVICES.kind

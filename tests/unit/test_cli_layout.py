@@ -1,0 +1,100 @@
+"""At 80 columns no output for people splits a name: it could not be copied, or searched for."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from riskladder.api.chain import verify_chains
+from riskladder.cli import verify
+from riskladder.cli.layout import Hanging, Rows
+from riskladder.cli.people.choices import choices
+from riskladder.cli.people.page import page
+from riskladder.cli.people.status import table
+from riskladder.cli.people.view import read_case
+from riskladder.cluster.ledger import LedgerEntry
+from tests.people import NOW, decided, escalation, told
+from tests.trails import OPENED, STORY, chain
+from tests.unit.test_cli_timeline import shown, story
+
+LONG = "fraud-detection-transformer-production-eu-central-1-canary-b"
+"""As long as names of Services, roles and people get: 63 characters at most."""
+
+NAMES = st.text("abc-", min_size=1, max_size=63).map(lambda text: f"a{text}z"[:63])
+WORDS = st.lists(NAMES, min_size=1, max_size=12)
+
+
+def on_terminal(renderable: RenderableType, width: int = 80) -> str:
+    to = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, markup=False, emoji=False)
+    to.print(renderable, crop=False)
+    found: str = to.file.getvalue()  # type: ignore[attr-defined]
+    return found
+
+
+@given(NAMES, WORDS, st.integers(0, 40), st.integers(64, 120))
+def test_every_word_that_fits_a_line_stays_whole_and_in_order(
+    label: str, words: list[str], indent: int, width: int
+) -> None:
+    text = on_terminal(Hanging(Text(" ".join(words)), indent, Text(label)), width)
+    assert text.split() == [label, *words]
+    assert max(map(len, text.splitlines())) <= width
+
+
+@given(st.lists(st.tuples(NAMES, NAMES, WORDS), min_size=1, max_size=4), st.integers(80, 200))
+def test_every_cell_stays_whole(rows: list[tuple[str, str, list[str]]], width: int) -> None:
+    cells = [(Text(one), Text(two), Text(" ".join(words))) for one, two, words in rows]
+    text = on_terminal(Rows(("NAME", "TARGET", "WAITING ON"), cells, wraps=("WAITING ON",)), width)
+    found = text.split()
+    for one, two, words in rows:
+        assert {one, two, *words} <= set(found)
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_word_wider_than_the_terminal_is_split_and_loses_nothing() -> None:
+    text = on_terminal(Hanging(Text("x" * 300), 8, Text("Card")), 60)
+    assert text.count("x") == 300
+    assert max(map(len, text.splitlines())) <= 60
+
+
+def renamed() -> dict[str, object]:
+    raw = escalation(
+        waitingOn=["executive", LONG],
+        notifications=[told(LONG, LONG)],
+        decisions=[decided("Comment", LONG, LONG) | {"uid": "d1"}],
+    )
+    raw["metadata"] |= {"name": LONG, "namespace": LONG}
+    raw["spec"]["target"]["name"] = LONG
+    raw["spec"]["model"] |= {"name": LONG, "owners": [LONG]}
+    return raw
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_list_of_escalations_splits_no_name(everywhere: bool) -> None:
+    text = on_terminal(table([read_case(renamed())], "x", NOW, everywhere=everywhere))
+    assert {LONG, f"Deployment/{LONG}", "executive,"} <= set(text.split())
+
+
+def test_page_of_an_escalation_splits_no_name() -> None:
+    subject = read_case(renamed())
+    text = on_terminal(page(subject, choices(subject, {("acknowledge", LONG)}, "ann"), NOW))
+    pieces = re.findall(r"[a-z0-9-]*detection[a-z0-9-]*|[a-z0-9-]*canary[a-z0-9-]*", text)
+    assert len(pieces) > 5
+    assert set(pieces) == {LONG}
+
+
+def test_verify_splits_no_name() -> None:
+    to = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    verify.show(to, verify_chains(chain(escalation=LONG)))
+    assert f"/{LONG}" in to.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_timeline_splits_no_name() -> None:
+    entry = LedgerEntry("Commented", "c", OPENED, LONG, {"message": f"seen by {LONG}", "role": LONG})
+    text = shown(story(chain([*STORY, entry])), 80)
+    assert text.count(LONG) == 3
