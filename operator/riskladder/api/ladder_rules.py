@@ -26,6 +26,19 @@ LABEL_REQUIREMENT = (
     ),
 )
 
+INDICATOR_RANGE = (
+    Rule(
+        "has(self.min) || has(self.max)",
+        "needs min or max: say between which values the indicator lies, or leave range out",
+    ),
+    Rule(
+        "!has(self.min) || !has(self.max) || self.min < self.max",
+        "min must be smaller than max",
+        "'min (' + string(self.min) + ') must be smaller than max (' + string(self.max) + ')'",
+        field_path=".min",
+    ),
+)
+
 INDICATOR = (
     Rule(
         "!has(self.whenStale) || has(self.staleAfter)",

@@ -80,6 +80,8 @@ class Reason(StrEnum):
     UNTRUSTED_SOURCE = "UntrustedSource"
     UNKNOWN_INDICATOR = "UnknownIndicator"
     UNKNOWN_TIER = "UnknownTier"
+    OUT_OF_RANGE = "OutOfRange"
+    TOO_FEW_SAMPLES = "TooFewSamples"
     INVALID_READING = "InvalidReading"
     READING_TOO_OLD = "ReadingTooOld"
     OUT_OF_ORDER = "OutOfOrder"

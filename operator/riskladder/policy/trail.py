@@ -14,6 +14,7 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import canonical
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
+from riskladder.api.measurement import indicator_of, no_measurement
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import MAX_OPEN_VALUE, POLICY
 from riskladder.api.signal import ModelInfo, Observed
@@ -26,7 +27,7 @@ from riskladder.policy.escalation import notifications, rungs
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, On
 from riskladder.policy.signals.evaluate import step
 from riskladder.policy.signals.groups import Group, Judgement
-from riskladder.policy.signals.particulars import reading_particulars
+from riskladder.policy.signals.particulars import read_values, reading_particulars
 from riskladder.policy.snapshot import Decision, Escalation, PolicyInForce, Snapshot, TargetKey
 
 PROOF_GRACE = timedelta(seconds=1)
@@ -145,7 +146,7 @@ def _open(draft: Draft) -> None:
                 "observedAt": format_time(spec.signal.observed_at),
                 "tier": tier,
                 **_judgement(escalation),
-                **reading_particulars(spec.signal, draft.tier),
+                **reading_particulars(spec.signal, draft.tier, spec.policy.indicators),
                 **_model(spec.model),
                 **evidence_detail(spec.evidence),
             },
@@ -162,7 +163,7 @@ def _cause(draft: Draft) -> str:
         return f"{silence} (signal {signal.name})"
     if signal.manual is not None:
         return f"raised manually in signal {signal.name}"
-    values = ", ".join(f"{r.indicator}={r.value:g}" for r in signal.readings)
+    values = read_values(draft.policy, signal, most=len(signal.readings))
     return f"signal {signal.name} reads {values}" if values else f"signal {signal.name}"
 
 
@@ -230,6 +231,8 @@ def _is_clear(group: Group, escalation: Escalation) -> bool:
     opened = escalation.spec.signal
     breached: set[str] = set()
     for reading in opened.readings:
+        if no_measurement(indicator_of(escalation.spec.policy.indicators, reading.indicator), reading) is not None:
+            continue
         value = Observed(indicator=reading.indicator, value=reading.value, observed_at=opened.observed_at)
         breached.update(breach.indicator for breach in step(escalation.spec.policy, (), value).breaches)
     heard = [o for s in group.signals for o in group.verdicts[s.uid].observed if o.observed_at > opened.observed_at]

@@ -21,7 +21,7 @@ from riskladder.policy.plan import Entry, On
 from riskladder.policy.quorum import close_quorum, tally
 from riskladder.policy.signals.evaluate import rank, tier_of
 from riskladder.policy.signals.groups import Group
-from riskladder.policy.signals.particulars import reading_particulars
+from riskladder.policy.signals.particulars import read_values, reading_particulars
 from riskladder.policy.snapshot import Escalation
 
 MOST_NAMED = 8
@@ -89,18 +89,17 @@ def _cause(draft: Draft, tier: str) -> dict[str, str]:
     """What put the target in that tier, for the record: the signal that reads so now, or that was acted on."""
     group, signal = draft.group, draft.cause(tier)
     found = {"signal": signal.name, "observedAt": format_time(signal.observed_at)}
-    found |= reading_particulars(signal, tier_of(draft.policy, tier))
+    found |= reading_particulars(signal, tier_of(draft.policy, tier), draft.policy.indicators)
     silence = group.silence(tier) if group is not None else ""
     found |= {"silence": silence} if silence else {}
     manual = signal.manual
     return found | ({"raisedBy": manual.raised_by or "", "rationale": manual.rationale} if manual else {})
 
 
-def _reads(cause: Mapping[str, str]) -> str:
+def _reads(draft: Draft, tier: str, cause: Mapping[str, str]) -> str:
     if cause.get("silence"):
         return f": {cause['silence']}"
-    readings = [f"{k.removeprefix('reading.')}={v}" for k, v in cause.items() if k.startswith("reading.")]
-    values = ", ".join(readings[:MOST_NAMED])
+    values = read_values(draft.policy, draft.cause(tier), most=MOST_NAMED) if cause else ""
     return f": signal {cause['signal']} reads {values}" if values else ""
 
 
@@ -123,10 +122,10 @@ def move(
     detail = {"from": before.tier, "tier": tier, "rung": str(draft.rung.number), "why": str(reason), **(cause or {})}
     if tier == before.tier:
         event, key, message = reason, f"rung/{draft.rung.number}", f"tier {tier} was entered again: {reason}"
-        message += _reads(cause) if cause else ""
+        message += _reads(draft, tier, cause or {})
     else:
         event, key, message = Reason.TIER_RAISED, f"tier/{tier}", f"raised from tier {before.tier} to {tier}"
-        message += f": {reason}" if reason is not Reason.TIER_RAISED else _reads(cause or {})
+        message += f": {reason}" if reason is not Reason.TIER_RAISED else _reads(draft, tier, cause or {})
     about = (On.SIGNAL, On.ESCALATION)
     draft.entries.append(Entry(event, key, draft.rung.entered_at, message, detail, on=about, warning=True))
     if draft.acceptance is not None and rank(draft.policy, tier) > rank(draft.policy, draft.acceptance.tier):

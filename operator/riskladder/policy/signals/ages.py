@@ -7,7 +7,7 @@ first seen says nothing of the model that serves now.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
@@ -100,16 +100,12 @@ def too_old(
     return found
 
 
-def too_old_message(signal: Signal, old: dict[str, str]) -> str:
-    """Return which readings are too old, what was found and what was expected."""
-    assert signal.spec is not None  # noqa: S101
-    found = format_time(signal.spec.observed_at)
-    expected = ", ".join(f"{name} no older than {age}" for name, age in sorted(old.items()))
-    message = (
-        f"ModelRiskSignal {signal.name}: spec.observedAt: found {found}, expected {expected} when it is first seen "
+def too_old_text(observed_at: datetime, expected: Iterable[str]) -> str:
+    """Return what was found and what was expected where readings are too old."""
+    return (
+        f"spec.observedAt: found {format_time(observed_at)}, expected {', '.join(expected)} when it is first seen "
         "(maxAge of the indicator): not counted; report a new measurement"
     )
-    return message if len(old) == len(signal.spec.readings) else f"{message}; the other readings were used"
 
 
 def manual_too_old(signal: Signal, now: datetime) -> str:

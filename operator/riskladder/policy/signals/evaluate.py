@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.foreign import clip
@@ -18,6 +19,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.signal import Breach, Observed
 from riskladder.api.tiers import Tier, Trigger
 from riskladder.policy.signals import ages
+from riskladder.policy.signals.unused import REASONS, refusal, unused_readings
 from riskladder.policy.snapshot import Signal
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -86,7 +88,7 @@ def evaluate(
     signals = sorted(signals, key=lambda s: (*_order(s, now), s.name))
     stored_heads = _stored_heads(policy, signals)
     heads = dict(stored_heads)
-    ready: dict[str, tuple[bool, Reason, str, datetime | None]] = {}
+    ready: dict[str, _Check] = {}
     stored_orders = {key: stream.observed.order for key, (_, stream) in stored_heads.items()}
     owners: dict[StreamKey, str] = {key: uid for key, (uid, _) in stored_heads.items()}
 
@@ -94,12 +96,10 @@ def evaluate(
         assert signal.spec is not None  # noqa: S101 - the caller passes valid signals only
         check = _check(policy, signal, stored_heads, stored_orders, now)
         ready[signal.uid] = check
-        usable, reason, _, _ = check
-        if not usable and reason not in (Reason.UNKNOWN_INDICATOR, Reason.READING_TOO_OLD):
+        if not check.usable and check.reason not in REASONS:
             continue
-        old = ages.too_old(policy, signal, now, stored_orders)
         for reading in signal.spec.readings:
-            if reading.indicator in old or not any(i.name == reading.indicator for i in policy.indicators):
+            if reading.indicator in check.unused:
                 continue
             key = (signal.spec.source, reading.indicator)
             head = heads.get(key)
@@ -205,40 +205,44 @@ def _stored_heads(policy: PinnedPolicy, signals: Iterable[Signal]) -> dict[Strea
     return heads
 
 
+class _Check(NamedTuple):
+    """Whether the newest content of a signal can be used."""
+
+    usable: bool
+    reason: Reason
+    message: str
+    next_change: datetime | None = None
+    """When that may change without any event."""
+    unused: Mapping[str, tuple[Reason, str]] = {}
+    """The readings that do not count, by indicator."""
+
+
 def _check(
     policy: PinnedPolicy,
     signal: Signal,
     stored_heads: Mapping[StreamKey, tuple[str, Stream]],
     stored_orders: Mapping[StreamKey, tuple[datetime, datetime]],
     now: datetime,
-) -> tuple[bool, Reason, str, datetime | None]:
-    """Whether this signal's newest content can be used, as (usable, reason, message, when that may change)."""
+) -> _Check:
+    """Return whether the newest content of a signal can be used."""
     spec = signal.spec
     assert spec is not None  # noqa: S101
     if spec.manual is None and policy.trusted_sources and spec.source not in policy.trusted_sources:
         trusted = ", ".join(policy.trusted_sources)
-        return (
-            False,
-            Reason.UNTRUSTED_SOURCE,
-            f"spec.source: {spec.source} is not trusted by the ladder ({trusted})",
-            None,
-        )
+        message = f"spec.source: {spec.source} is not trusted by the ladder ({trusted})"
+        return _Check(False, Reason.UNTRUSTED_SOURCE, message)
     if spec.manual is not None:
         if not rank(policy, spec.manual.tier):
             known = ", ".join(t.name for t in policy.tiers)
-            return (
-                False,
-                Reason.UNKNOWN_TIER,
-                f"spec.manual.tier: {spec.manual.tier} is no tier of the ladder ({known})",
-                None,
-            )
+            message = f"spec.manual.tier: {spec.manual.tier} is no tier of the ladder ({known})"
+            return _Check(False, Reason.UNKNOWN_TIER, message)
         if why := ages.manual_too_old(signal, now):
-            return False, Reason.READING_TOO_OLD, why, None
-        return True, Reason.ACCEPTED, f"raised to {spec.manual.tier} manually", None
+            return _Check(False, Reason.READING_TOO_OLD, why)
+        return _Check(True, Reason.ACCEPTED, f"raised to {spec.manual.tier} manually")
     if spec.observed_at > now + CLOCK_SKEW:
         when = spec.observed_at - CLOCK_SKEW
         message = f"spec.observedAt: {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} lies more than 5 minutes in the future"
-        return False, Reason.INVALID_READING, message, when
+        return _Check(False, Reason.INVALID_READING, message, when)
     last = signal.carried.observed
     newest = max((o.order for o in last), default=None)
     if newest is None:  # a new object: it may not rewrite what other objects of the same stream have already said
@@ -249,18 +253,10 @@ def _check(
             f"spec.observedAt: {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} is older than the last accepted reading "
             f"({newest[1]:%Y-%m-%dT%H:%M:%SZ})"
         )
-        return False, Reason.OUT_OF_ORDER, message, newest[0] if newest[0] > now else None
-    if old := ages.too_old(policy, signal, now, stored_orders):
-        return False, Reason.READING_TOO_OLD, clip(ages.too_old_message(signal, old), 1024), None
-    unknown = [r.indicator for r in spec.readings if not any(i.name == r.indicator for i in policy.indicators)]
-    if unknown:
-        message = (
-            f"spec.readings: {', '.join(sorted(unknown))} is no indicator of the ladder "
-            f"({', '.join(i.name for i in policy.indicators)})"
-        )
-        if len(unknown) < len(spec.readings):
-            message += "; the other readings were used"
-        return False, Reason.UNKNOWN_INDICATOR, message[:1024], None
+        return _Check(False, Reason.OUT_OF_ORDER, message, newest[0] if newest[0] > now else None)
+    if unused := unused_readings(policy, signal, now, stored_orders):
+        reason, message = refusal(policy, signal, unused)
+        return _Check(False, reason, clip(message, 1024), unused=unused)
     counted = {o.indicator: o.value for o in last if o.observed_at == spec.observed_at}
     changed = sorted(r.indicator for r in spec.readings if counted.get(r.indicator, r.value) != r.value)
     message = f"{len(spec.readings)} reading(s) of {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} accepted"
@@ -269,19 +265,19 @@ def _check(
             f"spec.readings: the new value of {', '.join(changed)} is ignored, since a reading counts once: "
             f"give it a newer spec.observedAt than {spec.observed_at:%Y-%m-%dT%H:%M:%SZ}"
         )
-    return True, Reason.ACCEPTED, message[:1024], None
+    return _Check(True, Reason.ACCEPTED, message[:1024])
 
 
 def _verdict(
     policy: PinnedPolicy,
     signal: Signal,
-    check: tuple[bool, Reason, str, datetime | None],
+    check: _Check,
     streams: Mapping[StreamKey, Stream],
     now: datetime,
     *,
     time_counts: bool,
 ) -> Verdict:
-    usable, reason, message, next_change = check
+    usable, reason, message, next_change, _ = check
     spec = signal.spec
     assert spec is not None  # noqa: S101
     if reason is Reason.UNTRUSTED_SOURCE:

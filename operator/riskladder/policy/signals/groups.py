@@ -120,6 +120,12 @@ class Judgement:
         """The group of that ladder."""
         return next((g for g in self.groups if g.ladder.name == ladder), None)
 
+    def group_of(self, signal: Signal) -> Group | None:
+        """Return the group that judges a signal, drill or not."""
+        spec = signal.spec
+        groups = self.drills if spec is not None and spec.drill else self.groups
+        return next((g for g in groups if spec is not None and g.ladder.name == spec.ladder), None)
+
     @cached_property
     def at_baseline(self) -> bool:
         """Whether no counted signal of any ladder has a confirmed breach."""
