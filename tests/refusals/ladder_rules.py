@@ -72,13 +72,13 @@ LADDER_RULES = (
         "range_upside_down",
         put("indicators", 0, "range", {"min": 1.5, "max": 0.5}),
         "spec.indicators[0].range.min",
-        "min (1.5) must be smaller than max (0.5)",
+        "min must be smaller than max: give both ends in the unit of the indicator",
     ),
     ladder(
         "range_of_one_value",
         put("indicators", 0, "range", {"min": 0.5, "max": 0.5}),
         "spec.indicators[0].range.min",
-        "min (0.5) must be smaller than max (0.5)",
+        "min must be smaller than max: give both ends in the unit of the indicator",
     ),
     ladder(
         "indicator_unknown",

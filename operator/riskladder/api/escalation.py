@@ -264,6 +264,11 @@ class ResumeStatus(Model):
 
     intent: Annotated[int, Field(ge=1)] = Field(description="The containment that is ended, by the id of its intent.")
     at: Timestamp = Field(description="When the quorum was met; readings observed earlier no longer contain.")
+    tier: DnsLabel | None = Field(
+        None,
+        description="The tier it stood at then: what was observed earlier of that tier or a lower one is settled. "
+        "Default: the tier it stands at.",
+    )
     by: Annotated[tuple[Username, ...], Field(max_length=MAX_PEOPLE), ListSet(), first(MAX_PEOPLE)] = Field(
         (), description="By whom, the first 32 by name. The records name all."
     )

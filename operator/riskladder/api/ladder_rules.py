@@ -33,8 +33,7 @@ INDICATOR_RANGE = (
     ),
     Rule(
         "!has(self.min) || !has(self.max) || self.min < self.max",
-        "min must be smaller than max",
-        "'min (' + string(self.min) + ') must be smaller than max (' + string(self.max) + ')'",
+        "min must be smaller than max: give both ends in the unit of the indicator",
         field_path=".min",
     ),
 )

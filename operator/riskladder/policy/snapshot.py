@@ -204,7 +204,7 @@ def settled_by(escalation: Escalation) -> tuple[Settled, ...]:
     if escalation.spec.drill:
         return ()
     if status.resume is not None:
-        found.append(Settled(ladder, tier, status.resume.at, closed=False))
+        found.append(Settled(ladder, status.resume.tier or tier, status.resume.at, closed=False))
     if status.resolution is not None and status.closed_at is not None:
         accepted = status.risk_acceptance if status.resolution is Resolution.RISK_ACCEPTED else None
         found.append(Settled(ladder, tier, status.closed_at, accepted))

@@ -202,7 +202,7 @@ def _settled(snapshot: Snapshot, ladder: str, now: datetime) -> tuple[tuple[tupl
         resume = escalation.status.resume
         acceptance = escalation.status.risk_acceptance or acceptance
         if resume is not None:
-            settled.append((resume.at, escalation.status.tier or ""))
+            settled.append((resume.at, resume.tier or escalation.status.tier or ""))
     running = acceptance is not None and now < acceptance.until
     if acceptance is not None and not running and not snapshot.time_counts:
         # Its end is what time alone causes: what was observed until then stays accepted, and only what is later acts.
