@@ -58,7 +58,7 @@ from riskladder.api.ladder import (
     Indicator,
     Stakeholder,
 )
-from riskladder.api.signal import ModelInfo
+from riskladder.api.signal import Breach, ModelInfo, Observed
 from riskladder.api.tiers import Axis, ContainmentAction, Tier
 
 MAX_QUARANTINED = 64
@@ -66,6 +66,7 @@ MAX_QUARANTINED = 64
 
 MAX_PEOPLE = 32
 MAX_REPEATS = 8
+MAX_STREAMS = 32
 MAX_REPEATS_BY = 32
 
 MAX_COMPANIONS = 32
@@ -330,6 +331,25 @@ class ReviewStatus(Model):
     satisfaction: Annotated[int, Field(ge=1, le=5)] = Field(description="From 1 to 5.")
 
 
+class StreamStatus(Model):
+    """One indicator from one source, or a person's judgement, that has breached under this escalation."""
+
+    source: DnsLabel = Field(description="Who reports.")
+    indicator: Annotated[str, Field(max_length=63)] = Field(
+        description="The indicator; empty for a person's judgement."
+    )
+    signal: ObjectName = Field(description="Name of the ModelRiskSignal that carried it last.")
+    observed: Observed | None = Field(None, description="Its last reading that counted.")
+    breaches: Annotated[tuple[Breach, ...], Field(max_length=MAX_TIERS), ListMap("tier")] = Field(
+        (), description="The thresholds that it is beyond, and how many readings in a row have crossed them."
+    )
+    withdrawn_at: Timestamp | None = Field(
+        None,
+        description="When it was found that no signal carries it any more: deleted, or turned to something else. What "
+        "it breached stands until it is heard again.",
+    )
+
+
 class LedgerHead(Model):
     """The last record of the chain, so that a truncated chain shows."""
 
@@ -380,6 +400,13 @@ class EscalationStatus(Model):
     repeats: Annotated[tuple[Repeat, ...], Field(max_length=MAX_REPEATS), ListMap("fact", "rung")] = Field(
         (),
         description="Facts that repeat, and how many of them are on record: at most one an hour after the first three.",
+    )
+    streams: Annotated[
+        tuple[StreamStatus, ...], Field(max_length=MAX_STREAMS), ListMap("source", "indicator", "signal")
+    ] = Field(
+        (),
+        description="What has breached under this escalation, as it was read last: kept here, so that nothing is "
+        "forgotten with the signals.",
     )
     ledger: LedgerHead | None = Field(None, description="The last record of the chain.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(

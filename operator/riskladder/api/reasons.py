@@ -94,6 +94,7 @@ class Reason(StrEnum):
     THRESHOLD_BREACHED = "ThresholdBreached"
     SILENCE = "Silence"
     RAISED_MANUALLY = "RaisedManually"
+    SIGNAL_WITHDRAWN = "SignalWithdrawn"
 
     # An escalation opens, rises, is contained.
     ESCALATION_OPENED = "EscalationOpened"

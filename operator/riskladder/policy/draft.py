@@ -19,6 +19,7 @@ from riskladder.api.escalation import (
     ReviewStatus,
     RiskAcceptance,
     Rung,
+    StreamStatus,
     SuspendedStatus,
 )
 from riskladder.api.intent import Restore, SignalRef
@@ -62,6 +63,7 @@ class Draft:
     closed_at: datetime | None
     review: ReviewStatus | None
     repeats: tuple[Repeat, ...]
+    streams: tuple[StreamStatus, ...]
     entries: list[Entry] = field(default_factory=list)
     wake: list[datetime] = field(default_factory=list)
     unqueued: list[str] = field(default_factory=list)
@@ -92,6 +94,7 @@ class Draft:
             closed_at=status.closed_at,
             review=status.review,
             repeats=status.repeats,
+            streams=status.streams,
         )
 
     @property
@@ -194,6 +197,7 @@ class Draft:
             closed_at=self.closed_at,
             review=self.review,
             repeats=self.repeats,
+            streams=self.streams,
             ledger=self.escalation.status.ledger,
             conditions=self.conditions.result(),
         )

@@ -23,7 +23,7 @@ from riskladder.policy.containment import companions, progress, resume, state
 from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
-from riskladder.policy.escalation import notifications, rungs
+from riskladder.policy.escalation import notifications, rungs, streams
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, On
 from riskladder.policy.signals.evaluate import step
 from riskladder.policy.signals.groups import Group, Judgement
@@ -56,6 +56,7 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
     if draft.is_closed and was_open:
         drills.conclude(draft)
     if not draft.is_closed:
+        streams.advance(draft)
         rungs.pass_time(draft)
         progress.advance(draft)
         resume.resume(draft)
@@ -216,7 +217,7 @@ def _close_what_is_over(draft: Draft) -> None:
     running = any(clock.met_at is None for clock in draft.clocks.values())
     if closes is None or not closes.cleared or was_contained or running or group is None:
         return
-    if not _is_clear(group, draft.escalation):
+    if streams.is_withheld(draft) or not _is_clear(group, draft.escalation):
         return
     since = max((s.status.since for s in group.signals if s.status.since is not None), default=draft.now)
     due = since + closes.for_.delta
@@ -227,7 +228,7 @@ def _close_what_is_over(draft: Draft) -> None:
 
 
 def _is_clear(group: Group, escalation: Escalation) -> bool:
-    """Whether all is at baseline, and what had breached was heard of since: deleting a signal clears nothing."""
+    """Return whether all is at baseline, and what had breached was heard of since, from the source that had said so."""
     opened = escalation.spec.signal
     breached: set[str] = set()
     for reading in opened.readings:
@@ -235,5 +236,10 @@ def _is_clear(group: Group, escalation: Escalation) -> bool:
             continue
         value = Observed(indicator=reading.indicator, value=reading.value, observed_at=opened.observed_at)
         breached.update(breach.indicator for breach in step(escalation.spec.policy, (), value).breaches)
-    heard = [o for s in group.signals for o in group.verdicts[s.uid].observed if o.observed_at > opened.observed_at]
-    return bool(group.signals) and not group.tier and breached <= {o.indicator for o in heard}
+    heard = {
+        o.indicator
+        for s in group.signals
+        for o in group.verdicts[s.uid].observed
+        if o.observed_at > opened.observed_at and opened.source in (None, s.spec.source if s.spec else None)
+    }
+    return bool(group.signals) and not group.tier and breached <= heard

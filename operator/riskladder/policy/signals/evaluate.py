@@ -72,7 +72,12 @@ def worst(policy: PinnedPolicy, tiers: Iterable[str]) -> str:
 
 
 def evaluate(
-    policy: PinnedPolicy, signals: Iterable[Signal], now: datetime, *, time_counts: bool = True
+    policy: PinnedPolicy,
+    signals: Iterable[Signal],
+    now: datetime,
+    *,
+    time_counts: bool = True,
+    kept: Mapping[StreamKey, Stream] | None = None,
 ) -> dict[str, Verdict]:
     """Judge all signals of one target under one policy.
 
@@ -81,12 +86,13 @@ def evaluate(
         signals: Valid signals (``spec`` present) that name this ladder and target.
         now: Current time, UTC.
         time_counts: False: nothing grows stale, and nothing stops being so, since the clock is wrong.
+        kept: Streams as the open escalation has kept them: the signal that carried one may be gone.
 
     Returns:
         The verdict of each signal by uid.
     """
     signals = sorted(signals, key=lambda s: (*_order(s, now), s.name))
-    stored_heads = _stored_heads(policy, signals)
+    stored_heads = _stored_heads(policy, signals, kept or {})
     heads = dict(stored_heads)
     ready: dict[str, _Check] = {}
     stored_orders = {key: stream.observed.order for key, (_, stream) in stored_heads.items()}
@@ -104,6 +110,10 @@ def evaluate(
             key = (signal.spec.source, reading.indicator)
             head = heads.get(key)
             observed = ages.observe(signal, reading, now, head[1].observed if head else None)
+            if head is not None and not head[0] and observed.observed_at == head[1].observed.observed_at:
+                # The escalation has kept this very reading: who says it again carries it on.
+                heads[key], owners[key] = (signal.uid, head[1]), signal.uid
+                continue
             if head is not None and observed.order <= head[1].observed.order:
                 continue
             heads[key] = (signal.uid, step(policy, head[1].breaches if head else (), observed))
@@ -111,7 +121,8 @@ def evaluate(
 
     streams: dict[str, dict[StreamKey, Stream]] = defaultdict(dict)
     for key, uid in owners.items():
-        streams[uid][key] = heads[key][1]
+        if uid:
+            streams[uid][key] = heads[key][1]
     return {
         signal.uid: _verdict(policy, signal, ready[signal.uid], streams[signal.uid], now, time_counts=time_counts)
         for signal in signals
@@ -191,8 +202,10 @@ def heard(breaches: Iterable[Breach]) -> tuple[Breach, ...]:
     )
 
 
-def _stored_heads(policy: PinnedPolicy, signals: Iterable[Signal]) -> dict[StreamKey, tuple[str, Stream]]:
-    """The newest state of each stream among the stored statuses, with the uid of the signal that carries it."""
+def _stored_heads(
+    policy: PinnedPolicy, signals: Iterable[Signal], kept: Mapping[StreamKey, Stream]
+) -> dict[StreamKey, tuple[str, Stream]]:
+    """Return the newest stored state of each stream with the uid of the signal that carries it, empty for none."""
     heads: dict[StreamKey, tuple[str, Stream]] = {}
     for signal in signals:
         assert signal.spec is not None  # noqa: S101
@@ -202,6 +215,9 @@ def _stored_heads(policy: PinnedPolicy, signals: Iterable[Signal]) -> dict[Strea
                 continue
             breaches = tuple(b for b in heard(signal.carried.breaches) if b.indicator == observed.indicator)
             heads[key] = (signal.uid, step(policy, breaches, observed, counted=True))
+    for key, stream in kept.items():
+        if key not in heads or heads[key][1].observed.order < stream.observed.order:
+            heads[key] = ("", step(policy, stream.breaches, stream.observed, counted=True))
     return heads
 
 

@@ -10,7 +10,7 @@ from riskladder.api.conditions import Conditions, find
 from riskladder.api.ladder import Indicator
 from riskladder.api.measurement import indicator_of, with_unit
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.signal import Breach, LastKnownGood, SignalStatus
+from riskladder.api.signal import Breach, CountedFor, LastKnownGood, SignalStatus
 from riskladder.policy.plan import Entry, EscalationUpdate, On, SignalUpdate
 from riskladder.policy.signals.evaluate import Verdict
 from riskladder.policy.signals.groups import Judgement
@@ -70,6 +70,7 @@ def update_signal(
     since = signal.carried.since if signal.carried.tier == tier and signal.carried.since else (now if tier else None)
     status = SignalStatus(
         observed_generation=signal.generation,
+        counted_for=CountedFor.of(signal.spec) if signal.spec else signal.status.counted_for,
         tier=tier,
         since=since,
         observed=verdict.observed,
