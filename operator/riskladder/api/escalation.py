@@ -412,7 +412,7 @@ class EscalationStatus(Model):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
         (),
         description="Acknowledged, Decided, Contained, ContainmentHolds, Locked, Stalled, WithinLimits, Closed, "
-        "ReviewDone.",
+        "LadderActive, ReviewDone.",
     )
 
     def containment(self, axis: Axis) -> ContainmentStatus | None:

@@ -47,6 +47,8 @@ class ConditionType(StrEnum):
     """Escalation: over; nothing is held any more."""
     WITHIN_LIMITS = "WithinLimits"
     """Escalation: its status has room for every message and decision."""
+    LADDER_ACTIVE = "LadderActive"
+    """Escalation: its ladder exists and is not suspended."""
     REVIEW_DONE = "ReviewDone"
     """Escalation: the after-action review is on record."""
 
@@ -104,6 +106,7 @@ class Reason(StrEnum):
     AWAITING_DECISION = "AwaitingDecision"
     AWAITING_TIMEOUT = "AwaitingTimeout"
     LADDER_SUSPENDED = "LadderSuspended"
+    LADDER_DELETED = "LadderDeleted"
     CONTAINMENT_INTENDED = "ContainmentIntended"
     CONTAINMENT_APPLIED = "ContainmentApplied"
     SCALED_TO_ZERO = "ScaledToZero"

@@ -103,6 +103,12 @@ class Draft:
         return self.escalation.status.ledger is None
 
     @property
+    def last_record(self) -> int:
+        """Sequence of the last record that the stored status knows: makes the keys of what comes next differ."""
+        ledger = self.escalation.status.ledger
+        return ledger.sequence if ledger is not None else 0
+
+    @property
     def policy(self) -> PinnedPolicy:
         """The policy it runs under."""
         return self.escalation.spec.policy

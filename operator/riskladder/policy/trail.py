@@ -23,7 +23,7 @@ from riskladder.policy.containment import companions, progress, resume, state
 from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
-from riskladder.policy.escalation import notifications, rungs, streams
+from riskladder.policy.escalation import ladder_state, notifications, rungs, streams
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, On
 from riskladder.policy.signals.evaluate import step
 from riskladder.policy.signals.groups import Group, Judgement
@@ -56,6 +56,7 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
     if draft.is_closed and was_open:
         drills.conclude(draft)
     if not draft.is_closed:
+        ladder_state.advance(draft)
         streams.advance(draft)
         rungs.pass_time(draft)
         progress.advance(draft)

@@ -132,8 +132,8 @@ def _note(draft: Draft, stream: StreamStatus) -> None:
         "ladder or source; what it breached stands"
     )
     detail = {"signal": stream.signal, "source": stream.source, "indicator": stream.indicator, **_last(stream)}
-    last = format_time(stream.observed.observed_at) if stream.observed else f"rung {draft.rung.number}"
-    key = f"withdrawn/{stream.source}/{stream.indicator or stream.signal}/{last}"
+    last = format_time(stream.observed.observed_at) if stream.observed else "manual"
+    key = f"withdrawn/{stream.source}/{stream.indicator or stream.signal}/{last}/{draft.last_record}"
     entry = Entry(
         Reason.SIGNAL_WITHDRAWN,
         key,
