@@ -134,8 +134,9 @@ class Observed(Model):
     observed_at: Timestamp = Field(description="When that was observed, as the signal said.")
     received_at: Timestamp | None = Field(
         None,
-        description="When it was received, where observedAt was ahead of that: it counts as observed then, so that a "
-        "monitor whose clock is ahead outranks no later reading and reverts no Resume.",
+        description="When it counts as observed, where that is not observedAt: when it was received, if observedAt was "
+        "ahead of that, or just after a reading that was ahead. So a monitor whose clock is ahead outranks no later "
+        "reading and reverts no Resume.",
     )
 
     @property
