@@ -186,6 +186,25 @@ def test_reading_beside_the_one_that_opened_an_escalation_need_not_clear_if_it_d
     assert not scene.escalation.is_open
 
 
+def test_step_of_a_resume_waits_for_no_reading_that_did_not_count() -> None:
+    def in_steps(spec: Document) -> None:
+        spec["tiers"][1]["resume"] = {"quorum": [{"role": "legal"}], "steps": ["50%", "100%"], "watchFor": "10m"}
+
+    first = signal(bias=0.3)
+    assert first.spec is not None
+    empty = Reading(indicator="drift", value=0.0, sample_size=0)
+    first = replace(first, spec=first.spec.model_copy(update={"readings": (*first.spec.readings, empty)}))
+    scene = Scene([first], ladders=[ladder(in_steps)])
+    scene.run()
+    scene.decide("Resume", "legal")
+    assert scene.target is not None
+    assert scene.target.replicas == 2
+    scene.now = at(20)
+    scene.signals = [replace(scene.signals[0], spec=signal(at=at(15), bias=0.01).spec, generation=2)]
+    scene.run()
+    assert scene.target.replicas == 3
+
+
 def test_reading_that_counted_stands_when_the_range_is_narrowed() -> None:
     scene = Scene([reading(0.15)])
     scene.run()

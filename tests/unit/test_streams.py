@@ -141,6 +141,22 @@ def test_deletion_of_what_holds_an_escalation_open_closes_nothing_and_is_on_reco
     assert not scene.escalation.is_open
 
 
+def test_deletion_of_what_has_gone_silent_closes_nothing() -> None:
+    """Silence has opened the escalation; that nobody reports at all any more does not end it."""
+    scene = Scene([signal(bias=0.01)], ladders=[ladder(closing)])
+    scene.run()
+    scene.now = at(60 * 24)
+    scene.run()
+    assert scene.escalation.status.tier == "moderate"
+    delete(scene)
+    report(scene, at(60 * 24 + 1), "other", source="other", bias=0.01)
+    report(scene, at(60 * 24 + 2), "other", source="other", bias=0.01)
+    assert scene.escalation.is_open
+    assert scene.events().count(Reason.SIGNAL_WITHDRAWN) == 1
+    report(scene, at(60 * 24 + 3), bias=0.01)
+    assert not scene.escalation.is_open
+
+
 def test_deletion_of_what_joined_later_closes_nothing() -> None:
     scene = opened(signal(drift=0.3))
     report(scene, at(1), "second", source="second", drift=0.4)

@@ -11,6 +11,7 @@ from riskladder.api.escalation import ResumeStatus
 from riskladder.api.foreign import clip
 from riskladder.api.intent import SignalRef
 from riskladder.api.labels import LABEL_CONTAINMENT
+from riskladder.api.measurement import indicator_of, no_measurement
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Axis, ContainmentAction, ContainmentWhen
 from riskladder.policy.containment import restore, state
@@ -134,7 +135,9 @@ def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatu
     newest: dict[str, datetime] = {}
     for observed in (o for s in group.signals for o in group.verdicts[s.uid].observed):
         newest[observed.indicator] = max(observed.at, newest.get(observed.indicator, observed.at))
-    asked = [newest.get(r.indicator, ended.at) for r in opened.readings] or [max(newest.values(), default=ended.at)]
+    indicators = group.policy.indicators
+    read = [r for r in opened.readings if no_measurement(indicator_of(indicators, r.indicator), r) is None]
+    asked = [newest.get(r.indicator, ended.at) for r in read] or [max(newest.values(), default=ended.at)]
     return not group.live_tier and min(asked) > ended.step_at
 
 

@@ -35,11 +35,13 @@ class _Head:
     signal: str
     observed: Observed | None = None
     breaches: tuple[Breach, ...] = ()
+    is_silent: bool = False
+    """Whether silence has put the model in a tier."""
 
     @property
-    def breached(self) -> bool:
-        """Whether it is beyond a threshold, confirmed or not, or a person's judgement."""
-        return self.observed is None or bool(self.breaches)
+    def is_breaching(self) -> bool:
+        """Whether it is a person's judgement, silent, or beyond a threshold, confirmed or not."""
+        return self.observed is None or self.is_silent or bool(self.breaches)
 
 
 def advance(draft: Draft) -> None:
@@ -58,7 +60,7 @@ def advance(draft: Draft) -> None:
         known |= {key: s for key, s in _of_opening(escalation) if key not in known and key not in heads}
     found = {key: _followed(draft, stream, heads.get(key), unread) for key, stream in known.items()}
     for key, head in heads.items():
-        if key not in found and head.breached and len(found) < MAX_STREAMS:
+        if key not in found and head.is_breaching and len(found) < MAX_STREAMS:
             found[key] = _stream(key, head)
     draft.streams = tuple(found[key] for key in sorted(found))
 
@@ -82,8 +84,9 @@ def _heads(group: Group) -> Iterator[tuple[Key, _Head]]:
             key = (spec.source if spec else "", observed.indicator)
             before = newest.get(key)
             if before is None or before.observed is None or observed.order > before.observed.order:
-                breaches = tuple(b for b in heard(verdict.breaches) if b.indicator == observed.indicator)
-                newest[key] = _Head(key[0], signal.name, observed, breaches)
+                found = [b for b in verdict.breaches if b.indicator == observed.indicator]
+                is_silent = any(b.stale for b in found)
+                newest[key] = _Head(key[0], signal.name, observed, heard(found), is_silent)
     yield from newest.items()
 
 
