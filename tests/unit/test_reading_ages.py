@@ -197,6 +197,17 @@ def test_when_a_signal_was_received_is_what_managed_fields_say_of_its_time() -> 
     assert received_at({}) is None
 
 
+def test_later_reading_clears_what_a_clock_that_was_ahead_has_opened() -> None:
+    by = ladder(lambda spec: spec["tiers"][0].update(closesWhen={"cleared": True}))
+    scene = Scene([signal(at=at(4), drift=0.3)], ladders=[by])
+    scene.run()
+    assert scene.escalation.status.tier == "moderate"
+    scene.now = at(1)
+    scene.signals = [*scene.signals, signal("second", at=at(1), drift=0.0)]
+    scene.run()
+    assert not scene.escalation.is_open
+
+
 # --- Ahead, in the order in which the API server stores ---------------------------------------------------------------
 
 SECONDS = st.floats(0.2, 90, allow_nan=False)

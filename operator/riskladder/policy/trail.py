@@ -237,10 +237,11 @@ def _is_clear(group: Group, escalation: Escalation) -> bool:
             continue
         value = Observed(indicator=reading.indicator, value=reading.value, observed_at=opened.observed_at)
         breached.update(breach.indicator for breach in step(escalation.spec.policy, (), value).breaches)
+    since = min(opened.observed_at, rungs.opened_at(escalation))  # it may have been ahead of what is measured later
     heard = {
         o.indicator
         for s in group.signals
         for o in group.verdicts[s.uid].observed
-        if o.observed_at > opened.observed_at and opened.source in (None, s.spec.source if s.spec else None)
+        if o.observed_at != opened.observed_at and o.at > since and opened.source in (None, s.spec.source if s.spec else None)
     }
     return bool(group.signals) and not group.tier and breached <= heard
