@@ -69,7 +69,7 @@ async def test_signal_deleted_under_an_open_escalation_is_on_record_and_goes_on_
     name = opened["metadata"]["name"]
 
     async def is_recorded() -> Object | None:
-        entries = [e for record in await world.records(name) for e in record["spec"]["entries"]]
+        entries = [record["spec"] for record in await world.records(name)]
         return next((e for e in entries if e["event"] == "SignalWithdrawn"), None)
 
     entry = await world.until(is_recorded, "the deletion to be on record")
@@ -104,8 +104,8 @@ async def test_suspension_and_deletion_of_the_ladder_are_on_record(world: TestNa
     await world.quiet()
     found = next(e for e in await world.escalations("scorer") if e["metadata"]["uid"] == found["metadata"]["uid"])
     assert found["metadata"]["name"] == opened["metadata"]["name"]
-    entries = [e for record in await world.records(found["metadata"]["name"]) for e in record["spec"]["entries"]]
-    assert [e["event"] for e in entries if e["event"] in ("LadderSuspended", "Active", "LadderDeleted")] == [
+    events = [record["spec"]["event"] for record in await world.records(found["metadata"]["name"])]
+    assert [event for event in events if event in ("LadderSuspended", "Active", "LadderDeleted")] == [
         "LadderSuspended",
         "Active",
         "LadderDeleted",

@@ -242,6 +242,8 @@ def _is_clear(group: Group, escalation: Escalation) -> bool:
         o.indicator
         for s in group.signals
         for o in group.verdicts[s.uid].observed
-        if o.observed_at != opened.observed_at and o.at > since and opened.source in (None, s.spec.source if s.spec else None)
+        if o.observed_at != opened.observed_at
+        and o.at > since
+        and opened.source in (None, s.spec.source if s.spec else None)
     }
     return bool(group.signals) and not group.tier and breached <= heard
