@@ -219,6 +219,23 @@ def test_signals_that_come_and_go_fill_no_chain() -> None:
     assert len(records) <= 4
 
 
+def test_deletion_lets_no_step_of_a_resume_go_by_time_alone() -> None:
+    def in_steps(spec: Document) -> None:
+        spec["tiers"][1]["resume"] = {"quorum": [{"role": "legal"}], "steps": ["50%", "100%"], "watchFor": "10m"}
+
+    scene = Scene([signal(bias=0.3)], ladders=[ladder(in_steps)])
+    scene.run()
+    scene.decide("Resume", "legal")
+    assert scene.target is not None
+    assert scene.target.replicas == 2
+    delete(scene)
+    scene.now = at(60 * 24)
+    scene.run()
+    assert scene.target.replicas == 2
+    report(scene, at(60 * 24 + 1), bias=0.01)
+    assert scene.target.replicas == 3
+
+
 # --- Deleted, and created again ---------------------------------------------------------------------------------------
 
 
