@@ -461,6 +461,88 @@ async def test_person_who_may_raise_cannot_speak_for_a_monitor(as_user: As, name
         await change(ana, namespace, "stop", {"manual": None, **newer})
 
 
+GONE = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-0000-0000-0000-000000000001"}]
+AWAY = ({"ownerReferences": GONE}, {"finalizers": ["example.com/mine"]})
+"""By what somebody gets rid of an object, or keeps others from it, beside deleting it."""
+
+
+async def delete_all(client: Client, namespace: str) -> None:
+    where = resources.SIGNALS.path(namespace)
+    await client.request("DELETE", where, verb="deletecollection", resource="modelrisksignals")
+
+
+@pytest.fixture
+async def janitor(admin: Client, as_user: As, namespace: str) -> Client:
+    """Somebody with every right on signals, and none to report or raise: as the built-in role edit is."""
+    rbac, rule = "rbac.authorization.k8s.io", {"apiGroups": ["riskladder.dev"], "resources": ["modelrisksignals"]}
+    role = {"metadata": {"name": "janitor"}, "rules": [rule | {"verbs": ["*"]}]}
+    await admin.create(Resource(rbac, "v1", "roles", "Role"), namespace, role)
+    await admin.create(
+        Resource(rbac, "v1", "rolebindings", "RoleBinding"),
+        namespace,
+        {
+            "metadata": {"name": "janitor"},
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "janitor"},
+            "subjects": [{"apiGroup": rbac, "kind": "User", "name": name} for name in ("janitor", "monitor", "ana")],
+        },
+    )
+    client = await as_user("janitor")
+
+    async def is_bound() -> bool:
+        with suppress(Forbidden):
+            return bool(await client.list(resources.SIGNALS, namespace)) or True
+        return False
+
+    await until("the janitor is bound", is_bound)
+    return client
+
+
+async def test_only_who_may_report_gets_rid_of_what_a_source_reported(
+    admin: Client, as_user: As, janitor: Client, namespace: str
+) -> None:
+    monitor = await as_user("monitor")
+    await until("the monitor may report", lambda: reported(monitor, namespace))
+    before = await monitor.get(resources.SIGNALS, namespace, "fairness")
+    refused = 'riskladder-sources.*janitor may not {} what source "fairness-monitor" reported in namespace.*"report"'
+    for removing in (janitor.delete(resources.SIGNALS, namespace, "fairness"), delete_all(janitor, namespace)):
+        with pytest.raises(Forbidden, match=refused.format("delete")):
+            await removing
+    for metadata in AWAY:
+        with pytest.raises(Forbidden, match=refused.format("change the owner references or finalizers of")):
+            await janitor.merge_patch(resources.SIGNALS, namespace, "fairness", {"metadata": metadata})
+    assert await monitor.get(resources.SIGNALS, namespace, "fairness") == before
+    await janitor.merge_patch(resources.SIGNALS, namespace, "fairness", {"metadata": {"labels": {"a": "b"}}})
+
+    for metadata in (*AWAY[1:], {"finalizers": None}):
+        await monitor.merge_patch(resources.SIGNALS, namespace, "fairness", {"metadata": metadata})
+    await monitor.delete(resources.SIGNALS, namespace, "fairness")
+    # What its own monitor has given an owner, the garbage collector deletes with it.
+    owned = measured("owned")
+    owned["metadata"]["ownerReferences"] = GONE
+    await write(monitor, namespace, owned)
+
+    async def is_collected() -> bool:
+        return not await admin.list(resources.SIGNALS, namespace)
+
+    await until("it is collected", is_collected)
+
+
+async def test_only_who_may_raise_in_that_role_gets_rid_of_what_a_person_raised(
+    as_user: As, janitor: Client, namespace: str
+) -> None:
+    ana = await as_user("ana", "legal")
+    raised = await write(ana, namespace, manual("stop"))
+    refused = 'riskladder-raise.*janitor may not {} what ana raised as "legal" in namespace.*"raise"'
+    for removing in (janitor.delete(resources.SIGNALS, namespace, "stop"), delete_all(janitor, namespace)):
+        with pytest.raises(Forbidden, match=refused.format("delete")):
+            await removing
+    for metadata in AWAY:
+        with pytest.raises(Forbidden, match=refused.format("change the owner references or finalizers of")):
+            await janitor.merge_patch(resources.SIGNALS, namespace, "stop", {"metadata": metadata})
+    assert (await ana.get(resources.SIGNALS, namespace, "stop"))["spec"] == raised["spec"]
+    await ana.delete(resources.SIGNALS, namespace, "stop")
+
+
 async def reported(monitor: Client, namespace: str) -> bool:
     try:
         await write(monitor, namespace, measured("fairness"))

@@ -42,7 +42,7 @@ async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: Test
     assert escalation["status"]["restore"]["replicas"] == 3
     assert escalation["status"]["waitingOn"] == ["legal"]
     kinds = {"Acknowledged", "Decided", "Contained", "ContainmentHolds", "Locked", "Stalled", "Closed", "ReviewDone"}
-    kinds |= {"WithinLimits"}
+    kinds |= {"WithinLimits", "LadderActive"}
     assert {c["type"] for c in escalation["status"]["conditions"]} == kinds
 
     records = await world.verified(escalation)

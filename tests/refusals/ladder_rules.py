@@ -63,6 +63,24 @@ LADDER_RULES = (
         "maxAge (59s) must not be shorter than 1m: a reading takes its time to arrive, and would never be counted",
     ),
     ladder(
+        "range_of_nothing",
+        put("indicators", 0, "range", {}),
+        "spec.indicators[0].range",
+        "needs min or max: say between which values the indicator lies, or leave range out",
+    ),
+    ladder(
+        "range_upside_down",
+        put("indicators", 0, "range", {"min": 1.5, "max": 0.5}),
+        "spec.indicators[0].range.min",
+        "min must be smaller than max: give both ends in the unit of the indicator",
+    ),
+    ladder(
+        "range_of_one_value",
+        put("indicators", 0, "range", {"min": 0.5, "max": 0.5}),
+        "spec.indicators[0].range.min",
+        "min must be smaller than max: give both ends in the unit of the indicator",
+    ),
+    ladder(
         "indicator_unknown",
         put("tiers", 1, "triggers", 0, "indicator", "accuracy"),
         "spec.tiers",

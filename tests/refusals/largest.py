@@ -38,7 +38,16 @@ def largest_ladder() -> Document:
             ],
             "channels": [{"name": channel, "type": "Apprise", "secretKey": "a"} for channel in channels],
             "indicators": [
-                {"name": name, "staleAfter": "1h", "whenStale": tiers[-1], "maxAge": "1d"} for name in indicators
+                {
+                    "name": name,
+                    "unit": "u" * 32,
+                    "range": {"min": -1.5, "max": 1e6},
+                    "minSamples": 100,
+                    "staleAfter": "1h",
+                    "whenStale": tiers[-1],
+                    "maxAge": "1d",
+                }
+                for name in indicators
             ],
             "tiers": [
                 {

@@ -43,6 +43,27 @@ STRUCTURE = (
         "Required value",
     ),
     ladder(
+        "unit_with_a_control_character",
+        put("indicators", 0, "unit", "m\u202es"),
+        "spec.indicators[0].unit",
+        'found "m\u202es", expected a unit such as % or ms: printable characters, no white space at either end',
+        "should match",
+    ),
+    ladder(
+        "unit_that_is_a_sentence",
+        put("indicators", 0, "unit", "u" * 33),
+        "spec.indicators[0].unit",
+        f'found "{"u" * 33}", expected at most 32 characters',
+        "Too long: may not be more than 32",
+    ),
+    ladder(
+        "min_samples_of_none",
+        put("indicators", 0, "minSamples", 0),
+        "spec.indicators[0].minSamples",
+        "found 0, expected at least 1",
+        "should be greater than or equal to 1",
+    ),
+    ladder(
         "role_not_a_label",
         put("stakeholders", 0, "role", "Model Risk"),
         "spec.stakeholders[0].role",

@@ -18,6 +18,7 @@ ON_ESCALATION = {
     ConditionType.LOCKED,
     ConditionType.STALLED,
     ConditionType.WITHIN_LIMITS,
+    ConditionType.LADDER_ACTIVE,
     ConditionType.CLOSED,
     ConditionType.REVIEW_DONE,
 }

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from riskladder.api.reasons import Reason
+from riskladder.notify.forms import Form
 from riskladder.notify.notice import Severity, Status
+from riskladder.notify.render import body
 from tests.unit.notify_support import NOW, SPEC, notice
 
 
@@ -62,6 +64,25 @@ def test_reading_has_the_threshold_of_the_highest_tier_that_it_is_beyond() -> No
     assert notice({"signal": low}).readings[0].threshold == 0.8
     edge = {**SPEC["signal"], "readings": [{"indicator": "auc", "value": 0.8}]}
     assert notice({"signal": edge}).readings[0].threshold is None
+
+
+def test_reading_has_the_unit_of_its_indicator_and_says_where_it_did_not_count() -> None:
+    indicators = [
+        {"name": "demographic_parity_difference", "unit": "%"},
+        {"name": "auc", "range": {"min": 0, "max": 1}},
+    ]
+    readings = [
+        {"indicator": "demographic_parity_difference", "value": 0.31, "sampleSize": 900},
+        {"indicator": "auc", "value": 0, "sampleSize": 0},
+    ]
+    signal, policy = {**SPEC["signal"], "readings": readings}, {**SPEC["policy"], "indicators": indicators}
+    found = notice({"signal": signal, "policy": policy})
+    parity, auc = found.readings
+    assert (parity.unit, parity.not_counted) == ("%", "")
+    assert (auc.side, auc.tier, auc.not_counted) == ("", "", "TooFewSamples")
+    text = body(found, Form.TEXT)
+    assert "demographic_parity_difference 0.31 %, above 0.2 % of tier high, 900 samples" in text
+    assert "auc 0, not counted: TooFewSamples, 0 samples" in text
 
 
 def test_a_judgement_takes_the_place_of_readings() -> None:

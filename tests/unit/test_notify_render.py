@@ -122,7 +122,7 @@ def with_text(text: str) -> Notice:
     base = notice(message=text[:1024])
     option = dataclasses.replace(base.options[0], what=text, who=text, command=text)
     reading = dataclasses.replace(
-        base.readings[0], indicator=text, description=text, tier=text, window=text, side="above"
+        base.readings[0], indicator=text, description=text, tier=text, window=text, side="above", unit=text
     )
     reference = dataclasses.replace(base.references[0], url=f"https://evil.example/{text}")
     return dataclasses.replace(

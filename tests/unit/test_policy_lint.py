@@ -100,6 +100,12 @@ CASES: list[tuple[str, str, str, Change]] = [
         lambda s: s["indicators"].append({"name": "auc", "staleAfter": "1h"}),
     ),
     (
+        "threshold-outside-range",
+        "spec.tiers[1].triggers[0].above",
+        "demographic_parity_difference counts from 0.0 to 0.2: no such value is above 0.2, so that the tier is never",
+        lambda s: bounded(s, 0, 0.2),
+    ),
+    (
         "containment-delayed",
         "spec.tiers[1].triggers[0].readings",
         "until 3 readings in a row",
@@ -168,6 +174,12 @@ CASES: list[tuple[str, str, str, Change]] = [
         lambda s: s["tiers"][1].update(closesWhen={"cleared": True}),
     ),
 ]
+
+
+def bounded(spec: Document, least: float | None, most: float | None, indicator: int = 0) -> None:
+    """The range of an indicator."""
+    ends = {"min": least, "max": most}
+    spec["indicators"][indicator]["range"] = {name: end for name, end in ends.items() if end is not None}
 
 
 def unnotify(spec: Document, tier: int) -> None:
@@ -253,6 +265,36 @@ def test_silence_that_raises_a_tier_is_a_use_of_an_indicator() -> None:
     assert advice(lambda s: s["indicators"].append(silent)) == []
 
 
+@pytest.mark.parametrize(
+    ("trigger", "bounds", "field", "said"),
+    [
+        ({"above": 30}, (0, 1), "above", "never breached"),
+        ({"above": -0.5}, (0, 1), "above", "always breached"),
+        ({"below": 0}, (0, 1), "below", "never breached"),
+        ({"below": 70}, (0, 1), "below", "always breached"),
+        ({"above": 0.3, "clearsAt": -0.1}, (0, None), "clearsAt", "never clears"),
+        ({"below": 0.3, "clearsAt": 1.5}, (None, 1), "clearsAt", "never clears"),
+        ({"above": 0.3, "clearsAt": 0}, (0, 1), "", ""),
+        ({"above": 0}, (0, 1), "", ""),
+        ({"below": 1}, (0, 1), "", ""),
+        ({"above": 3000}, (0, None), "", ""),
+    ],
+)
+def test_threshold_and_range_agree(
+    trigger: Document, bounds: tuple[float | None, float | None], field: str, said: str
+) -> None:
+    def change(spec: Document) -> None:
+        name = spec["indicators"][1]["name"]
+        spec["tiers"][0]["triggers"] = [{"indicator": name, **trigger}]
+        spec["tiers"][1]["triggers"] = [t for t in spec["tiers"][1]["triggers"] if t["indicator"] != name]
+        bounded(spec, *bounds, indicator=1)
+        spec["indicators"][0].pop("range", None)
+
+    found = advice(change)
+    assert [a.path for a in found] == ([f"spec.tiers[0].triggers[0].{field}"] if field else [])
+    assert all(said in a.message for a in found)
+
+
 def test_low_tier_without_deadlines_is_fine() -> None:
     assert advice(lambda s: [s["tiers"][0].pop(p) for p in ("acknowledge", "decide", "onTimeout")]) == []
 
@@ -268,6 +310,24 @@ def test_low_tier_without_deadlines_is_fine() -> None:
             lambda s: s["readings"][1].update(indicator="psi"),
         ),
         (
+            "reading-outside-range",
+            "spec.readings[0].value",
+            "found 24.0, expected from 0.0 to 1.0 (range of the indicator)",
+            lambda s: s["readings"][0].update(value=24),
+        ),
+        (
+            "samples-too-few",
+            "spec.readings[0].sampleSize",
+            "found 0 sample(s), expected at least 30",
+            lambda s: s["readings"][0].update(sampleSize=0),
+        ),
+        (
+            "sample-size-missing",
+            "spec.readings[0]",
+            "asks for at least 30 samples, and the reading does not say",
+            lambda s: s["readings"][0].pop("sampleSize"),
+        ),
+        (
             "tier-unknown",
             "spec.manual.tier",
             "has no tier severe, only moderate, high",
@@ -279,6 +339,51 @@ def test_signal_advice(rule: str, path: str, message: str, change: Change) -> No
     [found] = signal_advice(change)
     assert (found.id, found.path) == (rule, path)
     assert message in found.message
+
+
+@pytest.mark.parametrize(
+    ("value", "thresholds", "is_suspicious"),
+    [
+        (0.83, [{"above": 30}], True),
+        (83, [{"above": 0.3}], True),
+        (65, [{"above": 0.1}, {"above": 0.2}], True),
+        (85, [{"below": 0.7}], True),
+        (0.85, [{"below": 70}], True),
+        (20, [{"above": 0.2}], True),
+        (0.2, [{"above": 20}], True),
+        (-50, [{"above": 0.3}], False),
+        (0, [{"above": 30}], False),
+        (0.002, [{"above": 0.2}], False),  # a healthy model
+        (1.8, [{"above": 0.2}], False),  # a bad one
+        (0.9, [{"below": 0.7}], False),
+        (3, [{"above": 30}], False),
+        (90000, [{"above": 0.2}], False),  # nor is it this
+        (15, [{"above": 0.1}, {"above": 10}], False),
+    ],
+)
+def test_value_and_thresholds_a_hundred_apart(value: float, thresholds: list[Document], *, is_suspicious: bool) -> None:
+    def change(spec: Document) -> None:
+        spec["indicators"][0].pop("range", None)
+        for tier, threshold in zip(spec["tiers"], thresholds, strict=False):
+            tier["triggers"] = [{"indicator": spec["indicators"][0]["name"], **threshold}]
+        if len(thresholds) == 1:
+            spec["tiers"][1]["triggers"] = []
+
+    ladder = EscalationLadderSpec.model_validate(changed(LADDER, change)["spec"])
+    signal = changed(SIGNAL, lambda s: s["readings"][0].update(value=value))
+    found = advise_signal(ModelRiskSignalSpec.model_validate(signal["spec"]), ladder)
+    assert [a.id for a in found] == (["unit-suspicious"] if is_suspicious else [])
+
+
+def test_value_within_the_range_of_its_indicator_is_not_suspicious() -> None:
+    def change(spec: Document) -> None:
+        spec["tiers"][0]["triggers"] = [{"indicator": spec["indicators"][0]["name"], "above": 30}]
+        spec["tiers"][1]["triggers"] = []
+        bounded(spec, 0, 100)
+
+    ladder = EscalationLadderSpec.model_validate(changed(LADDER, change)["spec"])
+    signal = changed(SIGNAL, lambda s: s["readings"][0].update(value=0.83))
+    assert advise_signal(ModelRiskSignalSpec.model_validate(signal["spec"]), ladder) == []
 
 
 def test_signal_without_its_ladder() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from riskladder.api.conditions import find
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.signal import SignalStatus
 from riskladder.controller.caches.reading import received_at
 from riskladder.policy.signals.evaluate import evaluate
 from riskladder.policy.snapshot import Signal, pin
@@ -194,3 +195,92 @@ def test_when_a_signal_was_received_is_what_managed_fields_say_of_its_time() -> 
     ]
     assert received_at({"managedFields": entries}) == at(5)
     assert received_at({}) is None
+
+
+def test_later_reading_clears_what_a_clock_that_was_ahead_has_opened() -> None:
+    by = ladder(lambda spec: spec["tiers"][0].update(closesWhen={"cleared": True}))
+    scene = Scene([signal(at=at(4), drift=0.3)], ladders=[by])
+    scene.run()
+    assert scene.escalation.status.tier == "moderate"
+    scene.now = at(1)
+    scene.signals = [*scene.signals, signal("second", at=at(1), drift=0.0)]
+    scene.run()
+    assert not scene.escalation.is_open
+
+
+# --- Ahead, in the order in which the API server stores ---------------------------------------------------------------
+
+SECONDS = st.floats(0.2, 90, allow_nan=False)
+AHEAD = st.floats(0, 290, allow_nan=False)
+
+
+def stored_at(when: datetime) -> datetime:
+    """What managed fields keep of a time: the second."""
+    return when.replace(microsecond=0)
+
+
+@given(
+    st.lists(st.tuples(SECONDS, st.none() | AHEAD, st.booleans()), min_size=1, max_size=8), st.booleans(), st.booleans()
+)
+def test_reading_ahead_outranks_nothing_that_is_measured_later(
+    reports: list[tuple[float, float | None, bool]], one_object: bool, is_known: bool
+) -> None:
+    """Each report comes so long after the one before, from a clock that is right, or so far ahead: the last one counts.
+
+    That holds for one object that is updated and for one object for each, and whether or not the time of reception is
+    known to the second.
+    """
+    now, signals, seen = NOW, list[Signal](), set[datetime]()
+    for number, (later, ahead, is_beyond) in enumerate(reports):
+        now += timedelta(seconds=later)
+        if ahead is not None and not is_known:
+            ahead += LEEWAY.total_seconds() + 1  # what is less ahead than that is not told from a clock that is right
+        stated = now + timedelta(seconds=ahead or 0)
+        if stated in seen:
+            continue  # a reading counts once for each time
+        seen.add(stated)
+        fresh = signal(f"r{number}", at=stated, bias=0.5 if is_beyond else 0.0)
+        fresh = replace(fresh, received_at=stored_at(now) if is_known else None)
+        if one_object:
+            status = signals[0].status if signals else fresh.status
+            signals = [replace(fresh, name="one", uid="one-uid", status=status)]
+        else:
+            signals.append(fresh)
+        verdicts = evaluate(POLICY, signals, now)
+        signals = [
+            replace(s, status=SignalStatus(observed=verdicts[s.uid].observed, breaches=verdicts[s.uid].breaches))
+            for s in signals
+        ]
+        last = verdicts[signals[-1].uid]
+        assert (last.usable, last.tier) == (True, "high" if is_beyond else "")
+        assert {verdict.tier for verdict in verdicts.values()} <= {last.tier, ""}
+        again = evaluate(POLICY, signals, now)
+        assert {uid: (v.usable, v.tier, v.observed) for uid, v in again.items()} == {
+            uid: (v.usable, v.tier, v.observed) for uid, v in verdicts.items()
+        }
+
+
+@given(AHEAD, st.floats(3, 600), st.lists(st.floats(1, 3600), max_size=4), st.booleans())
+def test_reading_ahead_undoes_no_resume(
+    ahead: float, until_resumed: float, looks: list[float], is_manual: bool
+) -> None:
+    document: dict[str, Any] = {"manual": "high"} if is_manual else {"bias": 0.3}
+    scene = Scene([replace(signal(at=NOW + timedelta(seconds=ahead), **document), received_at=NOW)])
+    scene.run()
+    assert scene.target is not None
+    assert scene.target.replicas == 0
+    scene.now = NOW + timedelta(seconds=until_resumed)
+    assert scene.verdict(scene.decide("Resume", "legal")) == ("True", Reason.QUORUM_MET)
+    for later in looks:
+        scene.now += timedelta(seconds=later)
+        scene.run()
+        assert scene.target.replicas == 3
+
+
+def test_late_report_of_something_older_stays_out_of_order_behind_a_reading_ahead() -> None:
+    first = signal("one", at=at(4), bias=0.0)
+    verdict = evaluate(POLICY, [first], NOW)[first.uid]
+    first = replace(first, status=SignalStatus(observed=verdict.observed))
+    late = signal("late", at=NOW - timedelta(seconds=10), bias=0.3)
+    found = evaluate(POLICY, [first, late], at(1))["late-uid"]
+    assert (found.usable, found.reason) == (False, Reason.OUT_OF_ORDER)

@@ -284,6 +284,14 @@ def test_edited_ladder_asks_for_its_targets_and_its_status_does_not(cache: Cache
     assert cache.took() == {(KEY, True)}
 
 
+def test_changed_ladder_asks_for_the_targets_of_its_escalations_without_any_signal(cache: Cache) -> None:
+    stored = cache.new(LADDERS, "credit", LADDER)
+    open_one(cache)
+    cache.took()
+    cache.store.drop(LADDERS, stored)
+    assert cache.took() == {(KEY, True)}
+
+
 def test_changed_target_is_urgent_only_where_somebody_watches_it(cache: Cache) -> None:
     with_target(cache)
     assert cache.took() == set()

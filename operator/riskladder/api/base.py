@@ -243,6 +243,9 @@ SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-
 Uid = Annotated[str, Field(min_length=1, max_length=128)]
 Username = Annotated[str, Field(min_length=1, max_length=1024)]
 Text = Annotated[str, Field(max_length=1024)]
+UNIT_PATTERN = r"^([^\s\p{C}]([^\p{C}]*[^\s\p{C}])?)?$"
+Unit = Annotated[str, Field(max_length=32, pattern=UNIT_PATTERN)]
+"""Unit of a measurement as people write it, for example `%` or `ms`."""
 LongText = Annotated[str, Field(max_length=4096)]
 Sha256 = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")]
 MAX_EXACT_INTEGER = 2**53 - 1

@@ -58,7 +58,7 @@ from riskladder.api.ladder import (
     Indicator,
     Stakeholder,
 )
-from riskladder.api.signal import ModelInfo
+from riskladder.api.signal import Breach, ModelInfo, Observed
 from riskladder.api.tiers import Axis, ContainmentAction, Tier
 
 MAX_QUARANTINED = 64
@@ -66,6 +66,7 @@ MAX_QUARANTINED = 64
 
 MAX_PEOPLE = 32
 MAX_REPEATS = 8
+MAX_STREAMS = 32
 MAX_REPEATS_BY = 32
 
 MAX_COMPANIONS = 32
@@ -289,6 +290,11 @@ class ResumeStatus(Model):
 
     intent: Annotated[int, Field(ge=1)] = Field(description="The containment that is ended, by the id of its intent.")
     at: Timestamp = Field(description="When the quorum was met; readings observed earlier no longer contain.")
+    tier: DnsLabel | None = Field(
+        None,
+        description="The tier it stood at then: what was observed earlier of that tier or a lower one is settled. "
+        "Default: the tier it stands at.",
+    )
     by: Annotated[tuple[Username, ...], Field(max_length=MAX_PEOPLE), ListSet(), first(MAX_PEOPLE)] = Field(
         (), description="By whom, the first 32 by name. The records name all."
     )
@@ -348,6 +354,25 @@ class ReviewStatus(Model):
     at: Timestamp = Field(description="When.")
     policy_updated: bool = Field(description="Whether the policy was, or will be, changed because of it.")
     satisfaction: Annotated[int, Field(ge=1, le=5)] = Field(description="From 1 to 5.")
+
+
+class StreamStatus(Model):
+    """One indicator from one source, or a person's judgement, that has breached under this escalation."""
+
+    source: DnsLabel = Field(description="Who reports.")
+    indicator: Annotated[str, Field(max_length=63)] = Field(
+        description="The indicator; empty for a person's judgement."
+    )
+    signal: ObjectName = Field(description="Name of the ModelRiskSignal that carried it last.")
+    observed: Observed | None = Field(None, description="Its last reading that counted.")
+    breaches: Annotated[tuple[Breach, ...], Field(max_length=MAX_TIERS), ListMap("tier")] = Field(
+        (), description="The thresholds that it is beyond, and how many readings in a row have crossed them."
+    )
+    withdrawn_at: Timestamp | None = Field(
+        None,
+        description="When it was found that no signal carries it any more: deleted, or turned to something else. What "
+        "it breached stands until it is heard again.",
+    )
 
 
 class LedgerHead(Model):
@@ -417,11 +442,18 @@ class EscalationStatus(Model):
         (),
         description="Facts that repeat, and how many of them are on record: at most one an hour after the first three.",
     )
+    streams: Annotated[
+        tuple[StreamStatus, ...], Field(max_length=MAX_STREAMS), ListMap("source", "indicator", "signal")
+    ] = Field(
+        (),
+        description="What has breached under this escalation, as it was read last: kept here, so that nothing is "
+        "forgotten with the signals.",
+    )
     ledger: LedgerHead | None = Field(None, description="The last record of the chain.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
         (),
         description="Acknowledged, Decided, Contained, ContainmentHolds, Locked, Stalled, WithinLimits, Closed, "
-        "ReviewDone.",
+        "LadderActive, ReviewDone.",
     )
 
     def containment(self, axis: Axis) -> ContainmentStatus | None:

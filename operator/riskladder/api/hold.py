@@ -71,7 +71,9 @@ def _clipped(hold: Hold) -> Hold:
     manual = hold.signal.manual
     if manual is not None:
         manual = manual.model_copy(update={"rationale": manual.rationale[:_CLIPPED]})
-    readings = tuple(Reading(indicator=r.indicator, value=r.value) for r in hold.signal.readings)
+    readings = tuple(
+        Reading(indicator=r.indicator, value=r.value, sample_size=r.sample_size) for r in hold.signal.readings
+    )
     signal = hold.signal.model_copy(update={"manual": manual, "readings": readings})
     intent = hold.intent.model_copy(update={"message": hold.intent.message[:_CLIPPED]})
     return hold.model_copy(update={"signal": signal, "intent": intent})

@@ -36,6 +36,7 @@ class SignalRef(Model):
 
     name: ObjectName = Field(description="Name of the ModelRiskSignal.")
     uid: Uid = Field(description="Its uid.")
+    source: DnsLabel | None = Field(None, description="Who reported it.")
     observed_at: Timestamp = Field(description="When it was observed.")
     readings: Annotated[tuple[Reading, ...], Field(max_length=MAX_READINGS), ListMap("indicator")] = Field(
         (), description="Its readings."

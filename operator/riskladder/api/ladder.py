@@ -9,9 +9,11 @@ from pydantic import Field
 
 from riskladder.api import ladder_rules
 from riskladder.api.base import (
+    MAX_EXACT_INTEGER,
     Count,
     DnsLabel,
     Duration,
+    FiniteNumber,
     Generation,
     GivenDate,
     HttpUrl,
@@ -27,6 +29,7 @@ from riskladder.api.base import (
     SecretKey,
     Sha256,
     Text,
+    Unit,
 )
 from riskladder.api.conditions import Condition
 from riskladder.api.tiers import (
@@ -65,6 +68,7 @@ __all__ = [
     "Fallback",
     "Governs",
     "Indicator",
+    "IndicatorRange",
     "LabelOperator",
     "LabelRequirement",
     "LabelSelector",
@@ -204,13 +208,46 @@ class Channel(Model):
     )
 
 
+class IndicatorRange(Model):
+    """The values that an indicator can have. One side may be left open."""
+
+    rules: ClassVar[tuple[Rule, ...]] = ladder_rules.INDICATOR_RANGE
+
+    min: FiniteNumber | None = Field(None, description="The least value that counts. Default: no limit.")
+    max: FiniteNumber | None = Field(None, description="The greatest value that counts. Default: no limit.")
+
+    def takes(self, value: float) -> bool:
+        """Return whether a value lies within the range, its ends included."""
+        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
+
+    def __str__(self) -> str:
+        if self.max is None:
+            return f"at least {self.min!r}"
+        return f"at most {self.max!r}" if self.min is None else f"from {self.min!r} to {self.max!r}"
+
+
 class Indicator(Model):
     """A measurement that monitors report, for example a fairness or drift metric."""
 
     rules: ClassVar[tuple[Rule, ...]] = ladder_rules.INDICATOR
 
     name: IndicatorName = Field(description="Its name, exactly as the monitors write it.")
-    description: Text = Field("", description="What it measures and in what unit, for those who are notified.")
+    description: Text = Field("", description="What it measures, for those who are notified.")
+    unit: Unit = Field(
+        "",
+        description="The unit of its values, thresholds and range, for people: for example % or ms. Shown beside each "
+        "value; nothing is converted.",
+    )
+    range: IndicatorRange | None = Field(
+        None,
+        description="The values that it can have. A reading outside of it is not counted (OutOfRange): it is in "
+        "another unit, or no measurement. Default: every number.",
+    )
+    min_samples: Annotated[int, Field(ge=1, le=MAX_EXACT_INTEGER)] = Field(
+        1,
+        description="A reading whose sampleSize is smaller is not counted (TooFewSamples); one that does not say its "
+        "sampleSize is. Default 1: what rests on no sample is no measurement.",
+    )
     stale_after: PositiveDuration | None = Field(
         None,
         description="Silence longer than this, counted from the last observedAt, makes it stale (condition "

@@ -26,6 +26,18 @@ LABEL_REQUIREMENT = (
     ),
 )
 
+INDICATOR_RANGE = (
+    Rule(
+        "has(self.min) || has(self.max)",
+        "needs min or max: say between which values the indicator lies, or leave range out",
+    ),
+    Rule(
+        "!has(self.min) || !has(self.max) || self.min < self.max",
+        "min must be smaller than max: give both ends in the unit of the indicator",
+        field_path=".min",
+    ),
+)
+
 INDICATOR = (
     Rule(
         "!has(self.whenStale) || has(self.staleAfter)",

@@ -14,6 +14,7 @@ PATTERN_HELP = {
     base.DURATION_PATTERN: "a duration such as 90s, 30m, 24h, 15d or 1h30m",
     base.DNS_LABEL_PATTERN: "a DNS label: lower-case letters, digits and '-', not at either end",
     base.DNS_SUBDOMAIN_PATTERN: "an object name: lower-case letters, digits, '-' and '.', neither of these at an end",
+    base.UNIT_PATTERN: "a unit such as % or ms: printable characters, no white space at either end",
 }
 
 _TYPES = {

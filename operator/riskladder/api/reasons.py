@@ -47,6 +47,8 @@ class ConditionType(StrEnum):
     """Escalation: over; nothing is held any more."""
     WITHIN_LIMITS = "WithinLimits"
     """Escalation: its status has room for every message and decision."""
+    LADDER_ACTIVE = "LadderActive"
+    """Escalation: its ladder exists and is not suspended."""
     REVIEW_DONE = "ReviewDone"
     """Escalation: the after-action review is on record."""
 
@@ -81,6 +83,8 @@ class Reason(StrEnum):
     UNTRUSTED_SOURCE = "UntrustedSource"
     UNKNOWN_INDICATOR = "UnknownIndicator"
     UNKNOWN_TIER = "UnknownTier"
+    OUT_OF_RANGE = "OutOfRange"
+    TOO_FEW_SAMPLES = "TooFewSamples"
     INVALID_READING = "InvalidReading"
     READING_TOO_OLD = "ReadingTooOld"
     OUT_OF_ORDER = "OutOfOrder"
@@ -93,6 +97,7 @@ class Reason(StrEnum):
     THRESHOLD_BREACHED = "ThresholdBreached"
     SILENCE = "Silence"
     RAISED_MANUALLY = "RaisedManually"
+    SIGNAL_WITHDRAWN = "SignalWithdrawn"
 
     # An escalation opens, rises, is contained.
     ESCALATION_OPENED = "EscalationOpened"
@@ -102,6 +107,7 @@ class Reason(StrEnum):
     AWAITING_DECISION = "AwaitingDecision"
     AWAITING_TIMEOUT = "AwaitingTimeout"
     LADDER_SUSPENDED = "LadderSuspended"
+    LADDER_DELETED = "LadderDeleted"
     CONTAINMENT_INTENDED = "ContainmentIntended"
     CONTAINMENT_APPLIED = "ContainmentApplied"
     SCALED_TO_ZERO = "ScaledToZero"

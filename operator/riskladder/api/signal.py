@@ -134,8 +134,9 @@ class Observed(Model):
     observed_at: Timestamp = Field(description="When that was observed, as the signal said.")
     received_at: Timestamp | None = Field(
         None,
-        description="When it was received, where observedAt was ahead of that: it counts as observed then, so that a "
-        "monitor whose clock is ahead outranks no later reading and reverts no Resume.",
+        description="When it counts as observed, where that is not observedAt: when it was received, if observedAt was "
+        "ahead of that, or just after a reading that was ahead. So a monitor whose clock is ahead outranks no later "
+        "reading and reverts no Resume.",
     )
 
     @property
@@ -174,10 +175,36 @@ class LastKnownGood(Model):
     since: Timestamp | None = Field(None, description="Since when it has been without a breach.")
 
 
+class CountedFor(Model):
+    """Whose streams a status is about: turned to others, a signal carries nothing along."""
+
+    ladder: DnsLabel = Field(description="Name of the ladder.")
+    kind: KindName = Field(description="Kind of the target.")
+    name: ObjectName = Field(description="Name of the target.")
+    source: DnsLabel = Field(description="Who reports.")
+    drill: bool = Field(False, description="Whether it is an exercise.")
+
+    @classmethod
+    def of(cls, spec: ModelRiskSignalSpec) -> CountedFor:
+        """Return whose streams the readings of a signal belong to."""
+        target = spec.target
+        return cls(ladder=spec.ladder, kind=target.kind, name=target.name, source=spec.source, drill=spec.drill)
+
+    def is_of(self, spec: ModelRiskSignalSpec) -> bool:
+        """Return whether the readings of a signal belong to these streams."""
+        mine = (self.ladder, self.kind, self.name, self.source, self.drill)
+        return mine == (spec.ladder, spec.target.kind, spec.target.name, spec.source, spec.drill)
+
+
 class SignalStatus(Model):
     """What the operator makes of the signal."""
 
     observed_generation: Generation | None = Field(None, description="The metadata.generation this status is about.")
+    counted_for: CountedFor | None = Field(
+        None,
+        description="What the rest of this status is about. Where the signal names another ladder, target or source by "
+        "now, nothing of it counts any more.",
+    )
     tier: DnsLabel | None = Field(None, description="The tier the readings put the model in; absent or baseline: none.")
     since: Timestamp | None = Field(None, description="Since when.")
     observed: Annotated[tuple[Observed, ...], Field(max_length=MAX_READINGS), ListMap("indicator")] = Field(

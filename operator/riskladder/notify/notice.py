@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from riskladder.api.base import format_time
 from riskladder.api.escalation import EscalationSpec, Notification, signal_at
 from riskladder.api.intent import Intent
+from riskladder.api.measurement import indicator_of, no_measurement
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Reading
 from riskladder.api.tiers import Tier, Trigger
@@ -68,6 +69,9 @@ class Measurement:
     threshold: float | None
     tier: str
     """The tier of that threshold, or empty."""
+    unit: str
+    not_counted: str
+    """Why it did not count, one word, or empty."""
     sample_size: int | None
     window: str
     evidence: str
@@ -224,15 +228,20 @@ def _measurement(spec: EscalationSpec, reading: Reading) -> Measurement:
         ),
         None,
     )
+    declared = indicator_of(spec.policy.indicators, reading.indicator)
+    why = no_measurement(declared, reading)
+    beyond = None if why else beyond
     trigger = beyond[1] if beyond else None
     side = "" if trigger is None else "above" if trigger.above is not None else "below"
     return Measurement(
         indicator=reading.indicator,
-        description=next((i.description for i in spec.policy.indicators if i.name == reading.indicator), ""),
+        description=declared.description if declared else "",
         value=reading.value,
         side=side,
         threshold=None if trigger is None else trigger.above if side == "above" else trigger.below,
         tier=beyond[0] if beyond else "",
+        unit=declared.unit if declared else "",
+        not_counted=why[0] if why else "",
         sample_size=reading.sample_size,
         window=reading.window or "",
         evidence=reading.evidence or "",

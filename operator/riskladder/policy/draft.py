@@ -22,6 +22,7 @@ from riskladder.api.escalation import (
     RiskAcceptance,
     Rung,
     StatusSummary,
+    StreamStatus,
     SuspendedStatus,
 )
 from riskladder.api.intent import Restore, SignalRef
@@ -65,6 +66,7 @@ class Draft:
     closed_at: datetime | None
     review: ReviewStatus | None
     repeats: tuple[Repeat, ...]
+    streams: tuple[StreamStatus, ...]
     entries: list[Entry] = field(default_factory=list)
     wake: list[datetime] = field(default_factory=list)
     unqueued: list[str] = field(default_factory=list)
@@ -95,12 +97,19 @@ class Draft:
             closed_at=status.closed_at,
             review=status.review,
             repeats=status.repeats,
+            streams=status.streams,
         )
 
     @property
     def is_new(self) -> bool:
         """Whether nothing has been recorded of it yet."""
         return self.escalation.status.ledger is None
+
+    @property
+    def last_record(self) -> int:
+        """Sequence of the last record that the stored status knows: makes the keys of what comes next differ."""
+        ledger = self.escalation.status.ledger
+        return ledger.sequence if ledger is not None else 0
 
     @property
     def policy(self) -> PinnedPolicy:
@@ -202,6 +211,7 @@ class Draft:
             closed_at=self.closed_at,
             review=self.review,
             repeats=self.repeats,
+            streams=self.streams,
             ledger=self.escalation.status.ledger,
             conditions=self.conditions.result(),
         )

@@ -69,6 +69,16 @@ class Signal:
     received_at: datetime | None = None
     """When the API server stored observedAt as it stands, in whole seconds, where that is known."""
 
+    def __post_init__(self) -> None:
+        """Leave out a status that is about another stream: turned to it, the signal carries nothing along."""
+        if self.spec is None:
+            return
+        if self.status.counted_for is not None and not self.status.counted_for.is_of(self.spec):
+            object.__setattr__(self, "status", SignalStatus())
+        computed = self.computed
+        if computed is not None and computed.counted_for is not None and not computed.counted_for.is_of(self.spec):
+            object.__setattr__(self, "computed", None)
+
     @property
     def carried(self) -> SignalStatus:
         """The newest known state of its readings."""
@@ -80,6 +90,7 @@ class Signal:
         return SignalRef(
             name=self.name,
             uid=self.uid,
+            source=self.spec.source,
             observed_at=self.spec.observed_at,
             readings=self.spec.readings,
             manual=self.spec.manual,
@@ -204,7 +215,7 @@ def settled_by(escalation: Escalation) -> tuple[Settled, ...]:
     if escalation.spec.drill:
         return ()
     if status.resume is not None:
-        found.append(Settled(ladder, tier, status.resume.at, closed=False))
+        found.append(Settled(ladder, status.resume.tier or tier, status.resume.at, closed=False))
     if status.resolution is not None and status.closed_at is not None:
         accepted = status.risk_acceptance if status.resolution is Resolution.RISK_ACCEPTED else None
         found.append(Settled(ladder, tier, status.closed_at, accepted))

@@ -14,6 +14,7 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import canonical
 from riskladder.api.escalation import EscalationState, PinnedPolicy
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
+from riskladder.api.measurement import indicator_of, no_measurement
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import MAX_OPEN_VALUE, POLICY
 from riskladder.api.signal import ModelInfo, Observed
@@ -22,12 +23,12 @@ from riskladder.policy.containment import companions, progress, resume, state
 from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
-from riskladder.policy.escalation import notifications, rungs
+from riskladder.policy.escalation import ladder_state, notifications, rungs, streams
 from riskladder.policy.escalation.state import state_of
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, On
 from riskladder.policy.signals.evaluate import step
 from riskladder.policy.signals.groups import Group, Judgement
-from riskladder.policy.signals.particulars import reading_particulars
+from riskladder.policy.signals.particulars import read_values, reading_particulars
 from riskladder.policy.snapshot import Decision, Escalation, PolicyInForce, Snapshot, TargetKey
 
 PROOF_GRACE = timedelta(seconds=1)
@@ -56,6 +57,8 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
     if draft.is_closed and was_open:
         drills.conclude(draft)
     if not draft.is_closed:
+        ladder_state.advance(draft)
+        streams.advance(draft)
         rungs.pass_time(draft)
         progress.advance(draft)
         resume.resume(draft)
@@ -148,7 +151,7 @@ def _open(draft: Draft) -> None:
                 "observedAt": format_time(spec.signal.observed_at),
                 "tier": tier,
                 **_judgement(escalation),
-                **reading_particulars(spec.signal, draft.tier),
+                **reading_particulars(spec.signal, draft.tier, spec.policy.indicators),
                 **_model(spec.model),
                 **evidence_detail(spec.evidence),
             },
@@ -165,7 +168,7 @@ def _cause(draft: Draft) -> str:
         return f"{silence} (signal {signal.name})"
     if signal.manual is not None:
         return f"raised manually in signal {signal.name}"
-    values = ", ".join(f"{r.indicator}={r.value:g}" for r in signal.readings)
+    values = read_values(draft.policy, signal, most=len(signal.readings))
     return f"signal {signal.name} reads {values}" if values else f"signal {signal.name}"
 
 
@@ -218,7 +221,7 @@ def _close_what_is_over(draft: Draft) -> None:
     running = any(clock.met_at is None for clock in draft.clocks.values())
     if closes is None or not closes.cleared or was_contained or running or group is None:
         return
-    if not _is_clear(group, draft.escalation):
+    if streams.is_withheld(draft) or not _is_clear(group, draft.escalation):
         return
     since = max((s.status.since for s in group.signals if s.status.since is not None), default=draft.now)
     due = since + closes.for_.delta
@@ -229,11 +232,21 @@ def _close_what_is_over(draft: Draft) -> None:
 
 
 def _is_clear(group: Group, escalation: Escalation) -> bool:
-    """Whether all is at baseline, and what had breached was heard of since: deleting a signal clears nothing."""
+    """Return whether all is at baseline, and what had breached was heard of since, from the source that had said so."""
     opened = escalation.spec.signal
     breached: set[str] = set()
     for reading in opened.readings:
+        if no_measurement(indicator_of(escalation.spec.policy.indicators, reading.indicator), reading) is not None:
+            continue
         value = Observed(indicator=reading.indicator, value=reading.value, observed_at=opened.observed_at)
         breached.update(breach.indicator for breach in step(escalation.spec.policy, (), value).breaches)
-    heard = [o for s in group.signals for o in group.verdicts[s.uid].observed if o.observed_at > opened.observed_at]
-    return bool(group.signals) and not group.tier and breached <= {o.indicator for o in heard}
+    since = min(opened.observed_at, rungs.opened_at(escalation))  # it may have been ahead of what is measured later
+    heard = {
+        o.indicator
+        for s in group.signals
+        for o in group.verdicts[s.uid].observed
+        if o.observed_at != opened.observed_at
+        and o.at > since
+        and opened.source in (None, s.spec.source if s.spec else None)
+    }
+    return bool(group.signals) and not group.tier and breached <= heard

@@ -13,7 +13,9 @@ from riskladder.api.conditions import Condition, ConditionStatus
 from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import Notification, NotificationState, signal_at
 from riskladder.api.intent import Intent, SignalRef
+from riskladder.api.measurement import indicator_of, no_measurement, with_unit
 from riskladder.api.reasons import ConditionType
+from riskladder.api.signal import Reading
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.cli.layout import GAP, Hanging
 from riskladder.cli.output import plain
@@ -123,7 +125,14 @@ def _cause(case: Case, signal: SignalRef, what: str, now: datetime | None) -> It
         role = f" as {manual.role}" if manual.role else ""
         yield "Raised by", f"{manual.raised_by or 'somebody'}{role}{when}: {manual.rationale}"
     for reading in signal.readings:
-        yield "Reading", f"{reading.indicator} = {reading.value:g}{_thresholds(case, reading.indicator)}{when}"
+        yield "Reading", f"{reading.indicator} = {_value(case, reading)}{_thresholds(case, reading.indicator)}{when}"
+
+
+def _value(case: Case, reading: Reading) -> str:
+    """The value with its unit, and why it did not count where that is so."""
+    declared = indicator_of(case.policy.indicators, reading.indicator)
+    why = no_measurement(declared, reading)
+    return with_unit(reading.value, declared) + (f", not counted ({why[0]})" if why else "")
 
 
 def _thresholds(case: Case, indicator: str) -> str:

@@ -120,7 +120,10 @@ class Store:
         return {key.kind for key in self._signals.targets(ladder)}
 
     def _ladder_changed(self, ladder: Name) -> None:
-        for key in self._signals.targets(ladder):
+        open_ones = {
+            TargetKey(e.namespace, e.spec.target.kind, e.spec.target.name) for e in self._escalations.open_ones(ladder)
+        }
+        for key in self._signals.targets(ladder) | open_ones:
             self._enqueue(key, True)
 
     def _escalation_closed(self, name: Name) -> None:

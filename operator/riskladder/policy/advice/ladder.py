@@ -6,12 +6,14 @@ Nothing here is an error: there may be reasons, and the reader knows them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from datetime import date
 from typing import NamedTuple
 
-from riskladder.api.ladder import EscalationLadderSpec
-from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, QuorumMember, Tier
+from riskladder.api.ladder import EscalationLadderSpec, IndicatorRange
+from riskladder.api.measurement import indicator_of
+from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, QuorumMember, Tier, Trigger
 from riskladder.workloads.companions import suspend
 
 
@@ -139,6 +141,37 @@ def _indicator_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
                 f"indicator {indicator.name} has no trigger: no value of it puts a model in any tier",
                 "add a trigger to a tier, or remove it",
             )
+
+
+def _threshold_outside_range(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    """Every trigger can be reached within the range of its indicator, and left again."""
+    for path, tier in _tiers(spec):
+        for index, trigger in enumerate(tier.triggers):
+            declared = indicator_of(spec.indicators, trigger.indicator)
+            for field, what in _out_of_reach(trigger, declared.range if declared else None):
+                yield Advice(
+                    "threshold-outside-range",
+                    f"{path}.triggers[{index}].{field}",
+                    f"indicator {trigger.indicator} counts {declared.range if declared else ''}: {what}",
+                    "give the threshold and the range in the same unit",
+                )
+
+
+def _out_of_reach(trigger: Trigger, bounds: IndicatorRange | None) -> Iterator[tuple[str, str]]:
+    if bounds is None:
+        return
+    least = -math.inf if bounds.min is None else bounds.min
+    most = math.inf if bounds.max is None else bounds.max
+    side, threshold, breached, always = "above", trigger.above, most, least
+    if threshold is None:
+        side, threshold, breached, always = "below", trigger.below or 0.0, least, most
+    sign = 1 if side == "above" else -1
+    if sign * breached <= sign * threshold:
+        yield side, f"no such value is {side} {threshold:g}, so that the tier is never breached"
+    elif sign * always > sign * threshold:
+        yield side, f"each such value is {side} {threshold:g}, so that the tier is always breached"
+    if trigger.clears_at is not None and sign * always > sign * trigger.clears_at:
+        yield "clearsAt", f"no such value reaches {trigger.clears_at:g}, so that a breach never clears"
 
 
 def _containment_delayed(spec: EscalationLadderSpec) -> Iterator[Advice]:
@@ -310,6 +343,7 @@ RULES: tuple[Callable[[EscalationLadderSpec], Iterator[Advice]], ...] = (
     _channel_unused,
     _silence_unnoticed,
     _indicator_unused,
+    _threshold_outside_range,
     _containment_delayed,
     _nobody_notified,
     _deciders_not_told,

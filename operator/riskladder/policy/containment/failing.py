@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from riskladder.api.base import format_time
 from riskladder.api.escalation import ContainmentStatus, PinnedPolicy
 from riskladder.api.intent import Intent
+from riskladder.api.measurement import indicator_of, with_unit
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen
 from riskladder.policy.containment.state import in_force
@@ -59,7 +60,8 @@ def _breached(policy: PinnedPolicy, group: Group, status: ContainmentStatus) -> 
                 at = breach.observed_at
                 is_of_it = breach.tier == tier.name and breach.confirmed and not breach.stale
                 if is_of_it and at is not None and at > status.pods_gone_at and is_beyond(policy, breach):
-                    return f"{breach.indicator}={breach.value:g} at {format_time(at)} (signal {signal.name})"
+                    value = with_unit(breach.value or 0.0, indicator_of(policy.indicators, breach.indicator))
+                    return f"{breach.indicator}={value} at {format_time(at)} (signal {signal.name})"
     return ""
 
 

@@ -76,12 +76,18 @@ def calls(escalation: Escalation) -> Iterator[Call]:
         return
     if rung.stalled_at is not None and pinned is not None and pinned.on_timeout is TimeoutAction.CONTAIN:
         yield Call(rung.tier, declared, Reason.INTERIM_CONTAINMENT, "nobody decided in time: contained meanwhile")
-    elif declared.when is ContainmentWhen.IMMEDIATELY and rung.reason in _ENTERED_BY_PEOPLE:
+    elif declared.when is ContainmentWhen.IMMEDIATELY and rung.reason in ENTERED_WITHOUT_A_READING:
         yield Call(rung.tier, declared, Reason(rung.reason), f"tier {rung.tier} was entered: {rung.reason}")
 
 
-_ENTERED_BY_PEOPLE = (Reason.STALLED, Reason.ESCALATED_MANUALLY, Reason.CONTAINMENT_LATE)
-"""Why a rung is entered without any reading of its tier."""
+ENTERED_WITHOUT_A_READING = (
+    Reason.STALLED,
+    Reason.ESCALATED_MANUALLY,
+    Reason.CONTAINMENT_LATE,
+    Reason.CONTAINMENT_INEFFECTIVE,
+    Reason.CONTENTION,
+)
+"""Why a rung is entered without any reading of its tier, which would demand the containment by itself."""
 
 
 def _since_the_last_resume(decisions: Sequence[CountedDecision]) -> Sequence[CountedDecision]:

@@ -11,6 +11,7 @@ from riskladder.api.escalation import ResumeStatus
 from riskladder.api.foreign import clip
 from riskladder.api.intent import SignalRef
 from riskladder.api.labels import LABEL_CONTAINMENT
+from riskladder.api.measurement import indicator_of, no_measurement
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Axis, ContainmentAction, ContainmentWhen
 from riskladder.policy.containment import restore, state
@@ -122,19 +123,21 @@ def _note_refusal(draft: Draft, ended: ResumeStatus) -> None:
 def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatus, now: datetime) -> bool:
     """The first step at once; each other one after the watch, on readings at baseline that were observed since.
 
-    Of every indicator, that is, that was read when the escalation was opened. A model that no monitor reports on has
-    no reading to wait for.
+    Of every indicator, that is, that was read when the escalation was opened. A model that no monitor has reported on
+    has no reading to wait for.
     """
     if ended.done == 0 or ended.step_at is None:
         return True
     if ended.watch_until is not None and now < ended.watch_until:
         return False
-    if group is None or not any(s.spec and s.spec.readings for s in group.signals):
+    if group is None or not (group.withdrawn or any(s.spec and s.spec.readings for s in group.signals)):
         return True
     newest: dict[str, datetime] = {}
     for observed in (o for s in group.signals for o in group.verdicts[s.uid].observed):
         newest[observed.indicator] = max(observed.at, newest.get(observed.indicator, observed.at))
-    asked = [newest.get(r.indicator, ended.at) for r in opened.readings] or [max(newest.values(), default=ended.at)]
+    indicators = group.policy.indicators
+    read = [r for r in opened.readings if no_measurement(indicator_of(indicators, r.indicator), r) is None]
+    asked = [newest.get(r.indicator, ended.at) for r in read] or [max(newest.values(), default=ended.at)]
     return not group.live_tier and min(asked) > ended.step_at
 
 

@@ -21,6 +21,7 @@ from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import CLOSED_KEY, DecisionUpdate, Entry, Measure, On
 from riskladder.policy.quorum import Tally, votes_for
+from riskladder.policy.signals.evaluate import worst
 from riskladder.policy.snapshot import Decision
 
 # --- Judging ----------------------------------------------------------------------------------------------------------
@@ -216,9 +217,11 @@ def _resume(draft: Draft, decision: Decision) -> None:
     found = _vote(draft, decision)
     if found is None:
         return
+    before = draft.resume.tier if draft.resume and draft.resume.tier else ""
     draft.resume = ResumeStatus(
         intent=max(draft.escalation.last_intent, 1),
         at=draft.now,
+        tier=worst(draft.policy, (draft.rung.tier, before)),
         by=found.people,
         steps=resume.steps(draft),
     )

@@ -21,6 +21,7 @@ from riskladder.policy.escalation import limits
 from riskladder.policy.plan import Entry, Measure
 from riskladder.policy.quorum import alternates, close_quorum
 from riskladder.policy.repeats import repeat
+from riskladder.policy.signals.particulars import read_values
 
 EVENTS = "events"
 """Stands for the channel of a role that has none: it is notified through Events, which are on record at once."""
@@ -277,7 +278,7 @@ def summarise(draft: Draft) -> str:
     elif signal.manual is not None:
         cause = f"raised by {signal.manual.raised_by or 'hand'}: {signal.manual.rationale}"
     else:
-        cause = ", ".join(f"{r.indicator} is {r.value:g}" for r in signal.readings[:4])
+        cause = read_values(draft.policy, signal, most=4, form="{} is {}")
     contained = draft.conditions.get(ConditionType.CONTAINED)
     done = f". Contained: {'yes' if contained.status == 'True' else 'no'}, {contained.message}" if contained else ""
     return f"{what(draft)} is in tier {draft.rung.tier}: {cause}{done}"[:900]

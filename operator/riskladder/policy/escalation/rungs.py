@@ -19,9 +19,9 @@ from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import notifications
 from riskladder.policy.plan import Entry, On
 from riskladder.policy.quorum import close_quorum, tally
-from riskladder.policy.signals.evaluate import rank, tier_of
+from riskladder.policy.signals.evaluate import rank, tier_of, worst
 from riskladder.policy.signals.groups import Group
-from riskladder.policy.signals.particulars import reading_particulars
+from riskladder.policy.signals.particulars import read_values, reading_particulars
 from riskladder.policy.snapshot import Escalation
 
 MOST_NAMED = 8
@@ -29,12 +29,16 @@ MOST_NAMED = 8
 
 
 def current_tier(escalation: Escalation, group: Group | None) -> str:
-    """The tier it stands at: the worst one reached so far. A better reading never lowers a rung by itself."""
+    """Return the tier it stands at: the worst one reached so far, or since a Resume.
+
+    A better reading never lowers a rung by itself. But a Resume has settled what was reached, and a breach that is
+    observed later enters its own tier.
+    """
     policy = escalation.spec.policy
     # The label is the tier it was opened at. Later it follows the status, and may be ahead of that after a crash.
     stored = escalation.status.tier or escalation.labels.get(LABEL_TIER, "")
     reached = [stored, group.live_tier if group else ""]
-    reached += [intent.tier for intent in escalation.intents]
+    reached += [intent.tier for intent in escalation.intents if intent.id > escalation.ended_intent]
     return max(reached, key=lambda tier: rank(policy, tier))
 
 
@@ -76,31 +80,31 @@ def enter(draft: Draft, tier: str) -> None:
         move(draft, higher, Reason.CONTAINMENT_INEFFECTIVE, at=last.intended_at)
     elif draft.resume is not None and last is not None and draft.is_contained and rung.entered_at <= draft.resume.at:
         reason = Reason.CONTAINED_MANUALLY if last.decision else Reason.BREACHED_AGAIN
-        cause = _cause(draft, rung.tier) if reason is Reason.BREACHED_AGAIN else None
+        again = worst(draft.policy, (last.tier, draft.group.live_tier if draft.group else ""))
+        cause = _cause(draft, again) if reason is Reason.BREACHED_AGAIN else None
         at = max(last.intended_at, rung.entered_at, _just_after(draft.resume.at))
-        move(draft, rung.tier, reason, at=at, cause=cause)
+        move(draft, again, reason, at=at, cause=cause)
     elif draft.resume is not None and rung.entered_at <= draft.resume.at and draft.group and draft.group.live_tier:
         # What a resume restored breaches, and nothing contains it.
-        at = max(draft.now, _just_after(draft.resume.at))
-        move(draft, rung.tier, Reason.BREACHED_AGAIN, at=at, cause=_cause(draft, rung.tier))
+        at, again = max(draft.now, _just_after(draft.resume.at)), draft.group.live_tier
+        move(draft, again, Reason.BREACHED_AGAIN, at=at, cause=_cause(draft, again))
 
 
 def _cause(draft: Draft, tier: str) -> dict[str, str]:
     """What put the target in that tier, for the record: the signal that reads so now, or that was acted on."""
     group, signal = draft.group, draft.cause(tier)
     found = {"signal": signal.name, "observedAt": format_time(signal.observed_at)}
-    found |= reading_particulars(signal, tier_of(draft.policy, tier))
+    found |= reading_particulars(signal, tier_of(draft.policy, tier), draft.policy.indicators)
     silence = group.silence(tier) if group is not None else ""
     found |= {"silence": silence} if silence else {}
     manual = signal.manual
     return found | ({"raisedBy": manual.raised_by or "", "rationale": manual.rationale} if manual else {})
 
 
-def _reads(cause: Mapping[str, str]) -> str:
+def _reads(draft: Draft, tier: str, cause: Mapping[str, str]) -> str:
     if cause.get("silence"):
         return f": {cause['silence']}"
-    readings = [f"{k.removeprefix('reading.')}={v}" for k, v in cause.items() if k.startswith("reading.")]
-    values = ", ".join(readings[:MOST_NAMED])
+    values = read_values(draft.policy, draft.cause(tier), most=MOST_NAMED) if cause else ""
     return f": signal {cause['signal']} reads {values}" if values else ""
 
 
@@ -121,12 +125,14 @@ def move(
     before = draft.rung
     draft.rung = _rung(before.number + 1, tier_of(draft.policy, tier), tier, at or draft.now, reason)
     detail = {"from": before.tier, "tier": tier, "rung": str(draft.rung.number), "why": str(reason), **(cause or {})}
-    if tier == before.tier:
-        event, key, message = reason, f"rung/{draft.rung.number}", f"tier {tier} was entered again: {reason}"
-        message += _reads(cause) if cause else ""
+    if rank(draft.policy, tier) <= rank(draft.policy, before.tier):
+        again = " again" if tier == before.tier else ""
+        event, key, message = reason, f"rung/{draft.rung.number}", f"tier {tier} was entered{again}: {reason}"
+        message += _reads(draft, tier, cause or {})
     else:
         event, key, message = Reason.TIER_RAISED, f"tier/{tier}", f"raised from tier {before.tier} to {tier}"
-        message += f": {reason}" if reason is not Reason.TIER_RAISED else _reads(cause or {})
+        key = f"rung/{draft.rung.number}" if draft.resume is not None else key  # a tier may be raised to twice then
+        message += f": {reason}" if reason is not Reason.TIER_RAISED else _reads(draft, tier, cause or {})
     about = (On.SIGNAL, On.ESCALATION)
     draft.entries.append(Entry(event, key, draft.rung.entered_at, message, detail, on=about, warning=True))
     if draft.acceptance is not None and rank(draft.policy, tier) > rank(draft.policy, draft.acceptance.tier):

@@ -7,7 +7,7 @@ first seen says nothing of the model that serves now.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
@@ -60,8 +60,10 @@ def observe(signal: Signal, reading: Reading, now: datetime, head: Observed | No
     stated, at = signal.spec.observed_at, counts_at(signal, now)
     if head is not None and stated > head.observed_at:
         at = max(at, head.at)  # another operator's clock may have been ahead of this one
+    elif head is not None and (at, stated) < head.order and _follows(signal, head.order):
+        at = head.at + timedelta(microseconds=1)
     return Observed(
-        indicator=reading.indicator, value=reading.value, observed_at=stated, received_at=at if at < stated else None
+        indicator=reading.indicator, value=reading.value, observed_at=stated, received_at=at if at != stated else None
     )
 
 
@@ -69,7 +71,19 @@ def is_later(signal: Signal, now: datetime, head: tuple[datetime, datetime]) -> 
     """Return whether a signal says nothing that is older than where the newest reading of its stream stands."""
     assert signal.spec is not None  # noqa: S101
     stated = signal.spec.observed_at
-    return stated > head[1] or (counts_at(signal, now), stated) >= head
+    return stated > head[1] or (counts_at(signal, now), stated) >= head or _follows(signal, head)
+
+
+def _follows(signal: Signal, head: tuple[datetime, datetime]) -> bool:
+    """Return whether a signal follows a reading that was ahead, and of which only the reception is known, roughly.
+
+    What is measured within seconds of that may have been measured before it or after it. It was received later.
+    """
+    assert signal.spec is not None  # noqa: S101
+    at, stated = head
+    is_rough = at != stated
+    is_received_later = signal.received_at is None or signal.received_at + _PRECISION >= at
+    return is_rough and is_received_later and signal.spec.observed_at >= at - _PRECISION - _LEEWAY
 
 
 def too_old(
@@ -100,16 +114,12 @@ def too_old(
     return found
 
 
-def too_old_message(signal: Signal, old: dict[str, str]) -> str:
-    """Return which readings are too old, what was found and what was expected."""
-    assert signal.spec is not None  # noqa: S101
-    found = format_time(signal.spec.observed_at)
-    expected = ", ".join(f"{name} no older than {age}" for name, age in sorted(old.items()))
-    message = (
-        f"ModelRiskSignal {signal.name}: spec.observedAt: found {found}, expected {expected} when it is first seen "
+def too_old_text(observed_at: datetime, expected: Iterable[str]) -> str:
+    """Return what was found and what was expected where readings are too old."""
+    return (
+        f"spec.observedAt: found {format_time(observed_at)}, expected {', '.join(expected)} when it is first seen "
         "(maxAge of the indicator): not counted; report a new measurement"
     )
-    return message if len(old) == len(signal.spec.readings) else f"{message}; the other readings were used"
 
 
 def manual_too_old(signal: Signal, now: datetime) -> str:

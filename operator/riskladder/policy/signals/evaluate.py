@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.foreign import clip
@@ -18,6 +19,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.signal import Breach, Observed
 from riskladder.api.tiers import Tier, Trigger
 from riskladder.policy.signals import ages
+from riskladder.policy.signals.unused import REASONS, refusal, unused_readings
 from riskladder.policy.snapshot import Signal
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -70,7 +72,12 @@ def worst(policy: PinnedPolicy, tiers: Iterable[str]) -> str:
 
 
 def evaluate(
-    policy: PinnedPolicy, signals: Iterable[Signal], now: datetime, *, time_counts: bool = True
+    policy: PinnedPolicy,
+    signals: Iterable[Signal],
+    now: datetime,
+    *,
+    time_counts: bool = True,
+    kept: Mapping[StreamKey, Stream] | None = None,
 ) -> dict[str, Verdict]:
     """Judge all signals of one target under one policy.
 
@@ -79,14 +86,15 @@ def evaluate(
         signals: Valid signals (``spec`` present) that name this ladder and target.
         now: Current time, UTC.
         time_counts: False: nothing grows stale, and nothing stops being so, since the clock is wrong.
+        kept: Streams as the open escalation has kept them: the signal that carried one may be gone.
 
     Returns:
         The verdict of each signal by uid.
     """
     signals = sorted(signals, key=lambda s: (*_order(s, now), s.name))
-    stored_heads = _stored_heads(policy, signals)
+    stored_heads = _stored_heads(policy, signals, kept or {})
     heads = dict(stored_heads)
-    ready: dict[str, tuple[bool, Reason, str, datetime | None]] = {}
+    ready: dict[str, _Check] = {}
     stored_orders = {key: stream.observed.order for key, (_, stream) in stored_heads.items()}
     owners: dict[StreamKey, str] = {key: uid for key, (uid, _) in stored_heads.items()}
 
@@ -94,16 +102,18 @@ def evaluate(
         assert signal.spec is not None  # noqa: S101 - the caller passes valid signals only
         check = _check(policy, signal, stored_heads, stored_orders, now)
         ready[signal.uid] = check
-        usable, reason, _, _ = check
-        if not usable and reason not in (Reason.UNKNOWN_INDICATOR, Reason.READING_TOO_OLD):
+        if not check.usable and check.reason not in REASONS:
             continue
-        old = ages.too_old(policy, signal, now, stored_orders)
         for reading in signal.spec.readings:
-            if reading.indicator in old or not any(i.name == reading.indicator for i in policy.indicators):
+            if reading.indicator in check.unused:
                 continue
             key = (signal.spec.source, reading.indicator)
             head = heads.get(key)
             observed = ages.observe(signal, reading, now, head[1].observed if head else None)
+            if head is not None and not head[0] and observed.observed_at == head[1].observed.observed_at:
+                # The escalation has kept this very reading: who says it again carries it on.
+                heads[key], owners[key] = (signal.uid, head[1]), signal.uid
+                continue
             if head is not None and observed.order <= head[1].observed.order:
                 continue
             heads[key] = (signal.uid, step(policy, head[1].breaches if head else (), observed))
@@ -111,7 +121,8 @@ def evaluate(
 
     streams: dict[str, dict[StreamKey, Stream]] = defaultdict(dict)
     for key, uid in owners.items():
-        streams[uid][key] = heads[key][1]
+        if uid:
+            streams[uid][key] = heads[key][1]
     return {
         signal.uid: _verdict(policy, signal, ready[signal.uid], streams[signal.uid], now, time_counts=time_counts)
         for signal in signals
@@ -191,8 +202,10 @@ def heard(breaches: Iterable[Breach]) -> tuple[Breach, ...]:
     )
 
 
-def _stored_heads(policy: PinnedPolicy, signals: Iterable[Signal]) -> dict[StreamKey, tuple[str, Stream]]:
-    """The newest state of each stream among the stored statuses, with the uid of the signal that carries it."""
+def _stored_heads(
+    policy: PinnedPolicy, signals: Iterable[Signal], kept: Mapping[StreamKey, Stream]
+) -> dict[StreamKey, tuple[str, Stream]]:
+    """Return the newest stored state of each stream with the uid of the signal that carries it, empty for none."""
     heads: dict[StreamKey, tuple[str, Stream]] = {}
     for signal in signals:
         assert signal.spec is not None  # noqa: S101
@@ -202,7 +215,22 @@ def _stored_heads(policy: PinnedPolicy, signals: Iterable[Signal]) -> dict[Strea
                 continue
             breaches = tuple(b for b in heard(signal.carried.breaches) if b.indicator == observed.indicator)
             heads[key] = (signal.uid, step(policy, breaches, observed, counted=True))
+    for key, stream in kept.items():
+        if key not in heads or heads[key][1].observed.order < stream.observed.order:
+            heads[key] = ("", step(policy, stream.breaches, stream.observed, counted=True))
     return heads
+
+
+class _Check(NamedTuple):
+    """Whether the newest content of a signal can be used."""
+
+    usable: bool
+    reason: Reason
+    message: str
+    next_change: datetime | None = None
+    """When that may change without any event."""
+    unused: Mapping[str, tuple[Reason, str]] = {}
+    """The readings that do not count, by indicator."""
 
 
 def _check(
@@ -211,34 +239,26 @@ def _check(
     stored_heads: Mapping[StreamKey, tuple[str, Stream]],
     stored_orders: Mapping[StreamKey, tuple[datetime, datetime]],
     now: datetime,
-) -> tuple[bool, Reason, str, datetime | None]:
-    """Whether this signal's newest content can be used, as (usable, reason, message, when that may change)."""
+) -> _Check:
+    """Return whether the newest content of a signal can be used."""
     spec = signal.spec
     assert spec is not None  # noqa: S101
     if spec.manual is None and policy.trusted_sources and spec.source not in policy.trusted_sources:
         trusted = ", ".join(policy.trusted_sources)
-        return (
-            False,
-            Reason.UNTRUSTED_SOURCE,
-            f"spec.source: {spec.source} is not trusted by the ladder ({trusted})",
-            None,
-        )
+        message = f"spec.source: {spec.source} is not trusted by the ladder ({trusted})"
+        return _Check(False, Reason.UNTRUSTED_SOURCE, message)
     if spec.manual is not None:
         if not rank(policy, spec.manual.tier):
             known = ", ".join(t.name for t in policy.tiers)
-            return (
-                False,
-                Reason.UNKNOWN_TIER,
-                f"spec.manual.tier: {spec.manual.tier} is no tier of the ladder ({known})",
-                None,
-            )
+            message = f"spec.manual.tier: {spec.manual.tier} is no tier of the ladder ({known})"
+            return _Check(False, Reason.UNKNOWN_TIER, message)
         if why := ages.manual_too_old(signal, now):
-            return False, Reason.READING_TOO_OLD, why, None
-        return True, Reason.ACCEPTED, f"raised to {spec.manual.tier} manually", None
+            return _Check(False, Reason.READING_TOO_OLD, why)
+        return _Check(True, Reason.ACCEPTED, f"raised to {spec.manual.tier} manually")
     if spec.observed_at > now + CLOCK_SKEW:
         when = spec.observed_at - CLOCK_SKEW
         message = f"spec.observedAt: {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} lies more than 5 minutes in the future"
-        return False, Reason.INVALID_READING, message, when
+        return _Check(False, Reason.INVALID_READING, message, when)
     last = signal.carried.observed
     newest = max((o.order for o in last), default=None)
     if newest is None:  # a new object: it may not rewrite what other objects of the same stream have already said
@@ -249,18 +269,10 @@ def _check(
             f"spec.observedAt: {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} is older than the last accepted reading "
             f"({newest[1]:%Y-%m-%dT%H:%M:%SZ})"
         )
-        return False, Reason.OUT_OF_ORDER, message, newest[0] if newest[0] > now else None
-    if old := ages.too_old(policy, signal, now, stored_orders):
-        return False, Reason.READING_TOO_OLD, clip(ages.too_old_message(signal, old), 1024), None
-    unknown = [r.indicator for r in spec.readings if not any(i.name == r.indicator for i in policy.indicators)]
-    if unknown:
-        message = (
-            f"spec.readings: {', '.join(sorted(unknown))} is no indicator of the ladder "
-            f"({', '.join(i.name for i in policy.indicators)})"
-        )
-        if len(unknown) < len(spec.readings):
-            message += "; the other readings were used"
-        return False, Reason.UNKNOWN_INDICATOR, message[:1024], None
+        return _Check(False, Reason.OUT_OF_ORDER, message, newest[0] if newest[0] > now else None)
+    if unused := unused_readings(policy, signal, now, stored_orders):
+        reason, message = refusal(policy, signal, unused)
+        return _Check(False, reason, clip(message, 1024), unused=unused)
     counted = {o.indicator: o.value for o in last if o.observed_at == spec.observed_at}
     changed = sorted(r.indicator for r in spec.readings if counted.get(r.indicator, r.value) != r.value)
     message = f"{len(spec.readings)} reading(s) of {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} accepted"
@@ -269,19 +281,19 @@ def _check(
             f"spec.readings: the new value of {', '.join(changed)} is ignored, since a reading counts once: "
             f"give it a newer spec.observedAt than {spec.observed_at:%Y-%m-%dT%H:%M:%SZ}"
         )
-    return True, Reason.ACCEPTED, message[:1024], None
+    return _Check(True, Reason.ACCEPTED, message[:1024])
 
 
 def _verdict(
     policy: PinnedPolicy,
     signal: Signal,
-    check: tuple[bool, Reason, str, datetime | None],
+    check: _Check,
     streams: Mapping[StreamKey, Stream],
     now: datetime,
     *,
     time_counts: bool,
 ) -> Verdict:
-    usable, reason, message, next_change = check
+    usable, reason, message, next_change, _ = check
     spec = signal.spec
     assert spec is not None  # noqa: S101
     if reason is Reason.UNTRUSTED_SOURCE:

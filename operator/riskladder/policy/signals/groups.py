@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,7 +13,7 @@ from riskladder.api.ladder import Governs
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Breach
 from riskladder.api.tiers import Containment, ContainmentWhen, Tier
-from riskladder.policy.signals.evaluate import Verdict, evaluate, heard, rank, tier_of, worst
+from riskladder.policy.signals.evaluate import Stream, StreamKey, Verdict, evaluate, heard, rank, tier_of, worst
 from riskladder.policy.snapshot import LONG_AGO, Signal, Snapshot, is_governed, pin
 
 
@@ -34,11 +34,13 @@ class Group:
     tier or a lower one. A worse one that comes to light later has not been."""
     accepted: str = ""
     """The tier up to which the risk is accepted now; empty where it is not."""
+    withdrawn: tuple[str, ...] = ()
+    """The tiers that streams have confirmed which no signal carries any more, and of which nothing was heard since."""
 
     @cached_property
     def tier(self) -> str:
         """The worst tier of the counted signals, whether people have dealt with it or not; empty at baseline."""
-        return worst(self.policy, (self.verdicts[s.uid].tier for s in self.signals))
+        return worst(self.policy, (*(self.verdicts[s.uid].tier for s in self.signals), *self.withdrawn))
 
     @property
     def live_tier(self) -> str:
@@ -130,6 +132,12 @@ class Judgement:
         """The group of that ladder."""
         return next((g for g in self.groups if g.ladder.name == ladder), None)
 
+    def group_of(self, signal: Signal) -> Group | None:
+        """Return the group that judges a signal, drill or not."""
+        spec = signal.spec
+        groups = self.drills if spec is not None and spec.drill else self.groups
+        return next((g for g in groups if spec is not None and g.ladder.name == spec.ladder), None)
+
     @cached_property
     def at_baseline(self) -> bool:
         """Whether no counted signal of any ladder has a confirmed breach."""
@@ -173,6 +181,9 @@ def judge(snapshot: Snapshot, now: datetime) -> Judgement:
         else:
             by_ladder.setdefault(signal.spec.ladder, []).append(signal)
 
+    for escalation in snapshot.open:
+        if escalation.status.streams:
+            by_ladder.setdefault(escalation.spec.ladder.name, [])
     groups, exercises = [], []
     for name in sorted(by_ladder):
         policy_or_why = _policy(snapshot, name)
@@ -182,15 +193,48 @@ def judge(snapshot: Snapshot, now: datetime) -> Judgement:
         ladder, policy, suspended = policy_or_why
         counted = tuple(s for s in by_ladder[name] if s.spec and not s.spec.drill)
         drills = tuple(s for s in by_ladder[name] if s.spec and s.spec.drill)
+        kept = _kept(snapshot, name)
         judged = {
-            **evaluate(policy, counted, now, time_counts=snapshot.time_counts),
+            **evaluate(policy, counted, now, time_counts=snapshot.time_counts, kept=kept),
             **evaluate(policy, drills, now, time_counts=snapshot.time_counts),
         }
         verdicts.update(judged)
-        groups.append(Group(ladder, policy, suspended, counted, judged, *_settled(snapshot, name, now)))
+        groups.append(
+            Group(
+                ladder,
+                policy,
+                suspended,
+                counted,
+                judged,
+                *_settled(snapshot, name, now),
+                _withdrawn(kept, counted, judged),
+            )
+        )
         if drills:
             exercises.append(Group(ladder, policy, suspended, drills, judged))
     return Judgement(tuple(groups), verdicts, tuple(exercises))
+
+
+def _kept(snapshot: Snapshot, ladder: str) -> dict[StreamKey, Stream]:
+    """Return the streams as the open escalation of a ladder has kept them."""
+    escalation = snapshot.open_under(ladder)
+    streams = escalation.status.streams if escalation is not None else ()
+    return {(s.source, s.indicator): Stream(s.observed, s.breaches) for s in streams if s.observed is not None}
+
+
+def _withdrawn(
+    kept: Mapping[StreamKey, Stream], signals: Iterable[Signal], verdicts: Mapping[str, Verdict]
+) -> tuple[str, ...]:
+    """Return the tiers confirmed by streams of which the signals say nothing as new as what was kept."""
+    if not any(b.confirmed for stream in kept.values() for b in stream.breaches):
+        return ()
+    newest: dict[StreamKey, datetime] = {}
+    for signal in signals:
+        for observed in verdicts[signal.uid].observed:
+            key = (signal.spec.source if signal.spec else "", observed.indicator)
+            newest[key] = max(observed.at, newest.get(key, observed.at))
+    lost = [stream for key, stream in kept.items() if newest.get(key, LONG_AGO) < stream.observed.at]
+    return tuple(b.tier for stream in lost for b in stream.breaches if b.confirmed)
 
 
 def _settled(snapshot: Snapshot, ladder: str, now: datetime) -> tuple[tuple[tuple[datetime, str], ...], str]:
@@ -206,7 +250,7 @@ def _settled(snapshot: Snapshot, ladder: str, now: datetime) -> tuple[tuple[tupl
         resume = escalation.status.resume
         acceptance = escalation.status.risk_acceptance or acceptance
         if resume is not None:
-            settled.append((resume.at, escalation.status.tier or ""))
+            settled.append((resume.at, resume.tier or escalation.status.tier or ""))
     running = acceptance is not None and now < acceptance.until
     if acceptance is not None and not running and not snapshot.time_counts:
         # Its end is what time alone causes: what was observed until then stays accepted, and only what is later acts.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from riskladder.api.base import format_time
 from riskladder.api.conditions import Conditions, find
+from riskladder.api.ladder import Indicator
+from riskladder.api.measurement import indicator_of, with_unit
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.signal import LastKnownGood, SignalStatus
+from riskladder.api.signal import Breach, CountedFor, LastKnownGood, SignalStatus
 from riskladder.policy.plan import Entry, EscalationUpdate, On, SignalUpdate
 from riskladder.policy.signals.evaluate import Verdict
 from riskladder.policy.signals.groups import Judgement
@@ -53,7 +55,8 @@ def update_signal(
         entries.append(_warning(Reason.READINGS_STALE, f"stale/{last.isoformat()}", message, now))
     if snapshot.time_counts or conditions.get(ConditionType.FRESH) is None:
         _fresh(conditions, signal, verdict)
-    _breached(conditions, signal, verdict)
+    group = judgement.group_of(signal)
+    _breached(conditions, signal, verdict, group.policy.indicators if group else ())
     joined = _joined(signal, verdict, escalation)
     _contained(conditions, joined, update)
     closed = [s for s in snapshot.settled_under(signal.spec.ladder if signal.spec else "") if s.closed]
@@ -68,6 +71,7 @@ def update_signal(
     since = signal.carried.since if signal.carried.tier == tier and signal.carried.since else (now if tier else None)
     status = SignalStatus(
         observed_generation=signal.generation,
+        counted_for=CountedFor.of(signal.spec) if signal.spec else signal.status.counted_for,
         tier=tier,
         since=since,
         observed=verdict.observed,
@@ -110,7 +114,10 @@ def _fresh(conditions: Conditions, signal: Signal, verdict: Verdict) -> None:
         conditions.set(ConditionType.FRESH, None, verdict.reason, "no reading has been accepted yet")
 
 
-def _breached(conditions: Conditions, signal: Signal, verdict: Verdict) -> None:
+def _breached(conditions: Conditions, signal: Signal, verdict: Verdict, indicators: Sequence[Indicator]) -> None:
+    def said(breach: Breach, value: float) -> str:
+        return with_unit(value, indicator_of(indicators, breach.indicator))
+
     confirmed = [b for b in verdict.breaches if b.confirmed and b.tier == verdict.tier]
     drill = " (drill: acts on nothing)" if signal.spec is not None and signal.spec.drill else ""
     if confirmed and all(b.stale for b in confirmed):
@@ -118,7 +125,7 @@ def _breached(conditions: Conditions, signal: Signal, verdict: Verdict) -> None:
         conditions.set(ConditionType.BREACHED, True, Reason.SILENCE, f"{verdict.tier}: {names} has gone silent{drill}")
     elif confirmed:
         text = ", ".join(
-            f"{b.indicator} {b.value:g} (threshold {b.threshold:g})"
+            f"{b.indicator} {said(b, b.value)} (threshold {said(b, b.threshold)})"
             for b in confirmed
             if b.value is not None and b.threshold is not None
         )
@@ -127,7 +134,7 @@ def _breached(conditions: Conditions, signal: Signal, verdict: Verdict) -> None:
         conditions.set(ConditionType.BREACHED, True, Reason.RAISED_MANUALLY, f"{verdict.tier}: raised manually{drill}")
     elif verdict.breaches:
         text = ", ".join(
-            f"{b.indicator} {b.value:g} for {b.tier} ({b.readings} reading(s) so far)"
+            f"{b.indicator} {said(b, b.value)} for {b.tier} ({b.readings} reading(s) so far)"
             for b in verdict.breaches
             if b.value is not None
         )
