@@ -146,7 +146,7 @@ def test_page_says_everything() -> None:
         "Resume olga as legal, 2026-11-24 06:05:03 UTC (15 min ago); refused (ModelOwner): olga owns the model",
         "Resume 1 of 2: max for model-risk; still needed: legal (or deputy-counsel)",
         "AcceptRisk 0 of 2; still needed: legal (or deputy-counsel) and executive",
-        "Close 0 of 2; still needed: legal (or deputy-counsel) and executive",
+        "Close 0 of 2; still needed: legal (or deputy-counsel) and model-risk",
         "ai-act-art-73 legal: due 2026-12-09 06:00:03 UTC (in 15 d)",
         "gdpr legal: met 2026-11-24 06:10:03 UTC (10 min ago)",
     ):

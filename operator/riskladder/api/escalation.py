@@ -65,6 +65,7 @@ MAX_QUARANTINED = 64
 """Revisions that an escalation remembers as breached, the newest."""
 
 MAX_PEOPLE = 32
+MAX_OWNERS = 256
 MAX_REPEATS = 8
 MAX_REPEATS_BY = 32
 
@@ -375,6 +376,11 @@ class EscalationStatus(Model):
     repeats: Annotated[tuple[Repeat, ...], Field(max_length=MAX_REPEATS), ListMap("fact", "rung")] = Field(
         (),
         description="Facts that repeat, and how many of them are on record: at most one an hour after the first three.",
+    )
+    owners: Annotated[tuple[Username, ...], Field(max_length=MAX_OWNERS), AtomicList()] = Field(
+        (),
+        description="Who owns the model, beyond spec.model, by any signal of the target since it was opened: only ever "
+        "added to. They have no say, whatever prefix or case their name is written in.",
     )
     ledger: LedgerHead | None = Field(None, description="The last record of the chain.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(

@@ -170,6 +170,7 @@ class Reason(StrEnum):
     REMEDIATED = "Remediated"
     FALSE_POSITIVE = "FalsePositive"
     RETIRED = "Retired"
+    LET_GO = "LetGo"
     REVIEWED = "Reviewed"
 
     # Why a decision is refused.

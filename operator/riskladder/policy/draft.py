@@ -11,6 +11,7 @@ from riskladder.api.escalation import (
     ClockStatus,
     ContainmentStatus,
     CountedDecision,
+    MAX_OWNERS,
     EscalationStatus,
     Notification,
     PinnedPolicy,
@@ -62,6 +63,7 @@ class Draft:
     closed_at: datetime | None
     review: ReviewStatus | None
     repeats: tuple[Repeat, ...]
+    owners: tuple[str, ...]
     entries: list[Entry] = field(default_factory=list)
     wake: list[datetime] = field(default_factory=list)
     unqueued: list[str] = field(default_factory=list)
@@ -92,6 +94,7 @@ class Draft:
             closed_at=status.closed_at,
             review=status.review,
             repeats=status.repeats,
+            owners=status.owners,
         )
 
     @property
@@ -164,6 +167,13 @@ class Draft:
             return group.cause(tier).reference()
         return self.escalation.signal_at(self.now)
 
+    def pin_owners(self) -> None:
+        """Add whom any signal of the target names as an owner; nobody is ever taken off."""
+        known = {*self.owners, *(self.escalation.spec.model.owners if self.escalation.spec.model else ())}
+        models = (signal.spec.model for signal in self.snapshot.signals if signal.spec and signal.spec.model)
+        found = {owner for model in models for owner in model.owners} - known
+        self.owners = (*self.owners, *sorted(found))[:MAX_OWNERS]
+
     def note(self, event: Reason, key: str, message: str, **particulars: str) -> None:
         """Add an entry about the escalation: a record and an Event; particulars go into the record's detail."""
         self.entries.append(Entry(event, key, self.now, message, {k: v for k, v in particulars.items() if v}))
@@ -194,6 +204,7 @@ class Draft:
             closed_at=self.closed_at,
             review=self.review,
             repeats=self.repeats,
+            owners=self.owners,
             ledger=self.escalation.status.ledger,
             conditions=self.conditions.result(),
         )
