@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from riskladder.generate import components, crd, lock, rbac, reference
+from riskladder.generate import components, crd, lock, operator_policy, rbac, reference
 from riskladder.generate.text import HEADER
 
 
@@ -17,6 +17,8 @@ def files(root: Path) -> dict[Path, str]:
         **{root / "crds" / name: text for name, text in crd.files().items()},
         manifests / "base" / "rbac.yaml": rbac.rbac(),
         manifests / "policies" / "lock.yaml": HEADER.format(source="generate/lock.py") + lock.policy(),
+        manifests / "policies" / "operator.yaml": HEADER.format(source="generate/operator_policy.py")
+        + operator_policy.policy(),
         **{
             manifests / "components" / name / "kustomization.yaml": text
             for name, text in components.components().items()

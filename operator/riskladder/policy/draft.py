@@ -8,10 +8,10 @@ from datetime import datetime
 from riskladder.api.conditions import Conditions
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.escalation import (
+    MAX_OWNERS,
     ClockStatus,
     ContainmentStatus,
     CountedDecision,
-    MAX_OWNERS,
     EscalationStatus,
     Notification,
     PinnedPolicy,

@@ -60,6 +60,8 @@ class Revision:
     """Digest of the pod template without that label: equal templates, equal digests."""
     replicas: int
     """Replicas it has now, from its status."""
+    privileges: frozenset[str] = frozenset()
+    """What its pod template grants its pods, see ``workloads/privileges.py``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ class Workload:
     """The ``metav1.LabelSelector`` of its pods, where it has one."""
     template_labels: Mapping[str, str] = field(default_factory=dict)
     """The labels that its current template gives to pods."""
+    privileges: frozenset[str] = frozenset()
+    """What its current template grants its pods."""
     carried: Carried = NOTHING
     """What its metadata say of a containment."""
     network_path: NetworkPath | None = None

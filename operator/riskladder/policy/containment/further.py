@@ -19,6 +19,7 @@ from riskladder.policy.containment.choose import (
     planned_choice,
     severity,
     take_evidence,
+    without_gain,
 )
 from riskladder.policy.containment.failing import failing, safer
 from riskladder.policy.containment.note import note, noted_in
@@ -219,6 +220,7 @@ def _renewed(
             found = workload.runtime.rollback_target(
                 workload, quarantined=current.hash if current else "", known_good={active.pod_template_hash or ""}
             )
+            found = without_gain(workload, found)
             if isinstance(found, Revision):
                 choice = Choice(ContainmentAction.ROLLBACK, why, "another revision was deployed", found)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from riskladder.api.foreign import number_in
 from riskladder.api.resource import Resource
 from riskladder.workloads.model import Revision
+from riskladder.workloads.privileges import privileges
 from riskladder.workloads.results import Object
 from riskladder.workloads.runtimes.replicas import HASH_LABELS, Replicas, template_digest
 
@@ -38,4 +39,5 @@ def read_replicaset(obj: Object) -> Revision:
         hash=next((labels[key] for key in HASH_LABELS if key in labels), ""),
         digest=template_digest(spec["template"]),
         replicas=(obj.get("status") or {}).get("replicas", 0),
+        privileges=privileges(spec["template"]),
     )

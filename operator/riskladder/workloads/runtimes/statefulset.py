@@ -12,6 +12,7 @@ from typing import Any
 
 from riskladder.api.resource import Resource
 from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.privileges import privileges
 from riskladder.workloads.results import Impossible, Object
 from riskladder.workloads.runtimes.replicas import REVISION_LABEL, Replicas, template_digest
 
@@ -67,4 +68,5 @@ def read_controllerrevision(obj: Object) -> Revision | None:
         hash=(metadata.get("labels") or {}).get(REVISION_LABEL) or metadata["name"],
         digest=template_digest(template),
         replicas=0,
+        privileges=privileges(template),
     )
