@@ -265,5 +265,6 @@ class EscalationLadderStatus(Model):
     digest: Sha256 | None = Field(None, description="SHA-256 of the spec; escalations are pinned to it.")
     open_escalations: Count = Field(0, description="How many escalations are open under this ladder.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
-        (), description="Ready, ReviewCurrent, ChannelsAvailable, ClockAgrees, DecisionsCount, Suspended."
+        (),
+        description="Ready, ReviewCurrent, ChannelsAvailable, ClockAgrees, DecisionsCount, PoliciesInForce, Suspended.",
     )

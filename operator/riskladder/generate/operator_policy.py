@@ -239,8 +239,9 @@ spec:
 
 def grants() -> tuple[Grant, ...]:
     """Return everything that the operator may be allowed, with all of its components."""
-    parts = (*ALL_RUNTIMES, *COMPANION_KINDS, *SAFE_STATES)
-    return (*NAMESPACED, *OWN_NAMESPACE, *(grant for part in parts for grant in part.permissions))
+    runtimes = (grant for runtime in ALL_RUNTIMES for grant in runtime.permissions)
+    further = (grant for part in (*COMPANION_KINDS, *SAFE_STATES) for grant in part.permissions)
+    return (*NAMESPACED, *OWN_NAMESPACE, *runtimes, *further)
 
 
 def allowed() -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 
 from riskladder.api.conditions import Conditions, find
@@ -11,6 +12,18 @@ from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.plan import Entry, LadderUpdate
 from riskladder.policy.snapshot import Ladder
+
+_MESSAGE = 1024
+"""Characters of the message of a condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFindings:
+    """The admission policies that are not in force as they were shipped: by name, what of each."""
+
+    missing: Mapping[str, str] = field(default_factory=dict)
+    altered: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 def update_ladder(
@@ -21,6 +34,7 @@ def update_ladder(
     open_escalations: int,
     missing: Iterable[str],
     unproved: str = "",
+    policies: PolicyFindings | None = None,
     unavailable: Mapping[str, str] | None = None,
     clock_error: timedelta = timedelta(),
     now: datetime,
@@ -34,6 +48,7 @@ def update_ladder(
         open_escalations: How many escalations are open under it.
         missing: Permissions that the API server has refused the operator in its namespace.
         unproved: Why no decision counts: what is missing of the admission policy that proves who decided.
+        policies: The admission policies; ``None`` where nobody has looked.
         unavailable: The channels that do not work, and why.
         clock_error: By how much the operator's clock is ahead of the API server's; zero while they agree well enough.
         now: Current time, UTC.
@@ -41,6 +56,7 @@ def update_ladder(
     entries: list[Entry] = []
     conditions = Conditions(before.conditions, generation=ladder.generation, now=now)
     _decisions_count(conditions, entries, ladder, unproved, now)
+    _policies(conditions, entries, ladder, policies, now)
     _channels(conditions, entries, ladder, unavailable or {}, now)
     _clock(conditions, entries, ladder, clock_error, now)
     missing = sorted(missing)
@@ -87,6 +103,34 @@ def _decisions_count(
     if was is None or was.message != message[:1024]:
         entries.append(_warning(Reason.POLICY_MISSING, ladder, message, now))
     conditions.set(ConditionType.DECISIONS_COUNT, False, Reason.POLICY_MISSING, message)
+
+
+def _policies(
+    conditions: Conditions, entries: list[Entry], ladder: Ladder, found: PolicyFindings | None, now: datetime
+) -> None:
+    """Say whether every admission policy is in force; each that is not is named, and warned of once."""
+    kind = ConditionType.POLICIES_IN_FORCE
+    was = conditions.get(kind)
+    if found is None:
+        if was is None:
+            conditions.set(kind, None, Reason.NOT_YET, "nobody has looked yet")
+        return
+    if not (found.missing or found.altered or found.unknown):
+        conditions.set(kind, True, Reason.POLICIES_AS_SHIPPED, "every admission policy is in force as it was shipped")
+        return
+    parts = [f"{name} is missing ({what})" for name, what in sorted(found.missing.items())]
+    parts += [f"{name} is altered ({what})" for name, what in sorted(found.altered.items())]
+    parts += [f"{name} is unknown ({what})" for name, what in sorted(found.unknown.items())]
+    advice = "apply the manifests of this version again; delete one that is altered first, with its binding"
+    message = f"{'; '.join(parts)}: {advice}"
+    if len(message) > _MESSAGE:  # the names matter most
+        named = (("missing", found.missing), ("altered", found.altered), ("unknown", found.unknown))
+        message = "; ".join(f"{word}: {', '.join(sorted(names))}" for word, names in named if names) + f": {advice}"
+    is_known = bool(found.missing or found.altered)
+    reason = Reason.POLICY_MISSING if found.missing else Reason.POLICY_ALTERED if is_known else Reason.POLICY_UNKNOWN
+    if was is None or was.message != message[:_MESSAGE]:
+        entries.append(_warning(reason, ladder, message, now))
+    conditions.set(kind, False if is_known else None, reason, message)
 
 
 def _channels(
