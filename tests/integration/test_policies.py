@@ -1,4 +1,4 @@
-"""The admission policies on a real API server: as they are shipped, watched, and named when one is missing or altered."""
+"""The admission policies on a real API server: as shipped, watched, and named when one is missing or altered."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ class Channel(Model):
     secret_key: SecretKey | None = Field(
         None,
         description="Key in the Secret riskladder-channels. Needed by Apprise, PagerDuty and Webhook; for Alertmanager "
-        "an optional bearer token.",
+        "an optional bearer token. The key of the same name with .for beside it says for which type and hosts it is.",
     )
 
 

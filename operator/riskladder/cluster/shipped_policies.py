@@ -71,7 +71,7 @@ SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "riskladder-operator": {
         "policy": {
             "matchConditions": "8e230fd2dee16868",
-            "matchConstraints": "aacbc48d18729631",
+            "matchConstraints": "ae632a3f449fc412",
             "validations": "320b070d1dc9c15b",
             "variables": "194904c18956b95d",
         },

@@ -58,8 +58,8 @@ NEVER: Mapping[str, tuple[str, ...]] = {
 """What gives power over others. RBAC grants none of it; where somebody widens that, this still holds, but for what the
 grants name."""
 
-KEPT = ("escalations", "escalationrecords", "containmentindexes")
-"""Its own kinds: it writes them, and deletes none."""
+KEPT = ("escalations", "containmentindexes")
+"""Its own kinds: it writes them, and deletes none. (Records are the matter of riskladder-records, for everybody.)"""
 
 POLICY = """\
 # What the operator's own user may write, whoever holds its token: what containing a model takes, and nothing else.
