@@ -87,8 +87,17 @@ def _normal_match(match: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digest(value: Any, user: str) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False).replace(user, "$OPERATOR")
+    text = json.dumps(_folded(value), sort_keys=True, ensure_ascii=False).replace(user, "$OPERATOR")
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _folded(value: Any) -> Any:
+    """Return a part with its white space as single spaces: libraries differ in how they fold the lines of YAML."""
+    if isinstance(value, str):
+        return " ".join(value.split())
+    if isinstance(value, Mapping):
+        return {key: _folded(child) for key, child in value.items()}
+    return [_folded(child) for child in value] if isinstance(value, list) else value
 
 
 def differences(name: str, policy: Mapping[str, Any], binding: Mapping[str, Any], user: str) -> tuple[str, ...]:

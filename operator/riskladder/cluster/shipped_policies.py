@@ -23,7 +23,7 @@ SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "policy": {
             "matchConditions": "1bb75a23bf56f60e",
             "matchConstraints": "8fe4cf0a2c54fb72",
-            "mutations": "cedd971122ca9c4d",
+            "mutations": "7b7dada5e58514f3",
             "reinvocationPolicy": "f46b3923414c5ae3",
         },
         "binding": {
