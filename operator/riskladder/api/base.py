@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -22,10 +22,13 @@ from pydantic import (
     GetJsonSchemaHandler,
     PlainSerializer,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+
+from riskladder.api.foreign import cleaned
 
 GROUP = "riskladder.dev"
 VERSION = "v1alpha1"
@@ -109,9 +112,30 @@ def AtomicList() -> SchemaExtension:  # noqa: N802
     return SchemaExtension(((LIST_TYPE, "atomic"),))
 
 
+MULTI_LINE = "x-riskladder-multi-line"
+
+
+def Lines() -> SchemaExtension:  # noqa: N802
+    """A text that may have several lines, and tabs in them; every other one is on one line."""
+    return SchemaExtension(((MULTI_LINE, True),))
+
+
 def WithoutRules() -> SchemaExtension:  # noqa: N802
     """Leaves the CEL rules out below this field: what is copied from an admitted object must never be refused."""
     return SchemaExtension((("x-riskladder-without-rules", True),))
+
+
+def _cleaned(value: Any) -> Any:
+    """Return a text, or a tuple or map of texts, cleaned; the same object where there is nothing to clean."""
+    if type(value) is str:
+        return cleaned(value)
+    if type(value) is tuple and value and type(value[0]) is str:
+        found = tuple(cleaned(one) if type(one) is str else one for one in value)
+        return found if found != value else value
+    if type(value) is dict and value:
+        texts = {key: cleaned(one) if type(one) is str else one for key, one in value.items()}
+        return texts if texts != value else value
+    return value
 
 
 class Model(BaseModel):
@@ -125,6 +149,15 @@ class Model(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _clean_texts(self) -> Self:
+        """Clean every text, wherever it came from: what the operator writes must not be refused because of one."""
+        values = self.__dict__
+        for name, value in values.items():
+            if (found := _cleaned(value)) is not value:
+                values[name] = found
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -242,8 +275,8 @@ LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-
 SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 Uid = Annotated[str, Field(min_length=1, max_length=128)]
 Username = Annotated[str, Field(min_length=1, max_length=1024)]
-Text = Annotated[str, Field(max_length=1024)]
-LongText = Annotated[str, Field(max_length=4096)]
+Text = Annotated[str, Field(max_length=1024), Lines()]
+LongText = Annotated[str, Field(max_length=4096), Lines()]
 Sha256 = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")]
 MAX_EXACT_INTEGER = 2**53 - 1
 """Beyond it JSON implementations lose digits, and RFC 8785 (the form that records are hashed in) has no integers."""
