@@ -126,16 +126,13 @@ def WithoutRules() -> SchemaExtension:  # noqa: N802
 
 
 def _cleaned(value: Any) -> Any:
-    """Return a text, or a tuple or map of texts, cleaned; the same object where there is nothing to clean."""
-    if type(value) is str:
-        return cleaned(value)
-    if type(value) is tuple and value and type(value[0]) is str:
-        found = tuple(cleaned(one) if type(one) is str else one for one in value)
-        return found if found != value else value
-    if type(value) is dict and value:
-        texts = {key: cleaned(one) if type(one) is str else one for key, one in value.items()}
-        return texts if texts != value else value
-    return value
+    """Return a tuple or map of texts, cleaned; the same object where it is none, or there is nothing to clean."""
+    texts = value.values() if type(value) is dict else value
+    if all(type(one) is not str or one.isprintable() for one in texts):
+        return value
+    if type(value) is dict:
+        return {key: cleaned(one) if type(one) is str else one for key, one in value.items()}
+    return tuple(cleaned(one) if type(one) is str else one for one in value)
 
 
 class Model(BaseModel):
@@ -155,8 +152,12 @@ class Model(BaseModel):
         """Clean every text, wherever it came from: what the operator writes must not be refused because of one."""
         values = self.__dict__
         for name, value in values.items():
-            if (found := _cleaned(value)) is not value:
-                values[name] = found
+            kind = type(value)
+            if kind is str:
+                if not value.isprintable():
+                    values[name] = cleaned(value)
+            elif (kind is tuple or kind is dict) and value:
+                values[name] = _cleaned(value)
         return self
 
     @classmethod
