@@ -231,6 +231,7 @@ def test_status_of_an_escalation_is_written_apart_from_its_spec(server: Server) 
         "quarantined",
         "clocks",
         "repeats",
+        "owners",
         "conditions",
     )
     assert answer.body["status"] == {**status, **{name: [] for name in lists}}
