@@ -124,6 +124,14 @@ def full() -> Case:
     )
 
 
+def test_page_names_all_owners_and_those_that_match_nobody_who_has_called() -> None:
+    subject = read_case(escalation(owners=["group:science", "oidc:otto"]))
+    shown = lines(page(subject, (), NOW, strangers=("oidc:otto",)))
+    assert "Owners olga, group:science, oidc:otto" in shown
+    assert any(line.startswith("No such caller oidc:otto: nobody of that name has decided") for line in shown)
+    assert not any(line.startswith("No such caller") for line in lines(page(subject, (), NOW)))
+
+
 def test_page_says_everything() -> None:
     subject = full()
     shown = lines(page(subject, choices(subject, EVERYTHING, "ann"), NOW))
