@@ -243,6 +243,18 @@ def test_ladder_names_each_policy_in_one_condition_and_warns_once() -> None:
     assert back.entries == ()
 
 
+def test_missing_proof_of_decisions_is_warned_of_once_and_another_policy_beside_it_is_not_hidden() -> None:
+    def warned(*names: str) -> list[str]:
+        about: dict[str, Any] = {"created": NOW, "open_escalations": 0, "missing": (), "unproved": "there is no policy"}
+        findings = PolicyFindings(missing=dict.fromkeys(names, "no binding"))
+        found = update_ladder(ladder(), EscalationLadderStatus(), policies=findings, now=NOW, **about)[0]
+        assert in_force(found)[:2] == ("False", Reason.POLICY_MISSING)
+        return [entry.message for entry in found.entries]
+
+    assert warned("riskladder-decisions") == ["no decision counts: there is no policy"]
+    assert len(warned("riskladder-decisions", "riskladder-raise")) == 2
+
+
 def test_what_could_not_be_looked_at_is_unknown_and_no_false_alarm() -> None:
     found = in_force(said(PolicyFindings(unknown={"riskladder-lock": "refused"})))
     assert found[:2] == ("Unknown", Reason.POLICY_UNKNOWN)

@@ -13,6 +13,9 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.plan import Entry, LadderUpdate
 from riskladder.policy.snapshot import Ladder
 
+_OF_DECISIONS = "riskladder-decisions"
+"""The policy that proves who decided, which has a condition of its own."""
+
 _MESSAGE = 1024
 """Characters of the message of a condition."""
 
@@ -56,7 +59,7 @@ def update_ladder(
     entries: list[Entry] = []
     conditions = Conditions(before.conditions, generation=ladder.generation, now=now)
     _decisions_count(conditions, entries, ladder, unproved, now)
-    _policies(conditions, entries, ladder, policies, now)
+    _policies(conditions, entries, ladder, policies, unproved, now)
     _channels(conditions, entries, ladder, unavailable or {}, now)
     _clock(conditions, entries, ladder, clock_error, now)
     missing = sorted(missing)
@@ -106,9 +109,17 @@ def _decisions_count(
 
 
 def _policies(
-    conditions: Conditions, entries: list[Entry], ladder: Ladder, found: PolicyFindings | None, now: datetime
+    conditions: Conditions,
+    entries: list[Entry],
+    ladder: Ladder,
+    found: PolicyFindings | None,
+    unproved: str,
+    now: datetime,
 ) -> None:
-    """Say whether every admission policy is in force; each that is not is named, and warned of once."""
+    """Say whether every admission policy is in force; each that is not is named, and warned of once.
+
+    That the one for decisions is not, and no other, is what ``DecisionsCount`` has warned of.
+    """
     kind = ConditionType.POLICIES_IN_FORCE
     was = conditions.get(kind)
     if found is None:
@@ -128,7 +139,8 @@ def _policies(
         message = "; ".join(f"{word}: {', '.join(sorted(names))}" for word, names in named if names) + f": {advice}"
     is_known = bool(found.missing or found.altered)
     reason = Reason.POLICY_MISSING if found.missing else Reason.POLICY_ALTERED if is_known else Reason.POLICY_UNKNOWN
-    if was is None or was.message != message[:_MESSAGE]:
+    is_said = bool(unproved) and {*found.missing, *found.altered, *found.unknown} == {_OF_DECISIONS}
+    if not is_said and (was is None or was.message != message[:_MESSAGE]):
         entries.append(_warning(reason, ladder, message, now))
     conditions.set(kind, False if is_known else None, reason, message)
 
