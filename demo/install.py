@@ -23,6 +23,9 @@ import yaml
 DEFAULT_OVERLAY = "manifests/overlays/default"
 OVERLAY_BEFORE_1_36 = "manifests/overlays/without-mutating-admission"
 COMPONENTS = "manifests/components"
+CONFIRM_DELETE = "riskladder.dev/confirm-delete"
+"""Annotation by which a kind may be deleted; the policy riskladder-kinds asks for it."""
+
 ADMISSION = "admissionregistration.k8s.io"
 NAMESPACE = "riskladder-system"
 SERVICE_ACCOUNT = "riskladder"
@@ -99,7 +102,16 @@ def uninstall(kubeconfig: Path, checkout: Path, *, overlay: str | None = None) -
     # half of their grace period.
     workloads = [document for document in documents if document["kind"] == "Deployment"]
     kubectl(kubeconfig, *delete, "--cascade=foreground", given=yaml.safe_dump_all(workloads))
+    _confirm(kubeconfig, documents)
     kubectl(kubeconfig, *delete, given=yaml.safe_dump_all(documents))
+
+
+def _confirm(kubeconfig: Path, documents: Sequence[dict[str, Any]]) -> None:
+    """Say of each kind that is there that it may be deleted: an API server heeds a deleted policy for a second more."""
+    wanted = {d["metadata"]["name"] for d in documents if d["kind"] == "CustomResourceDefinition"}
+    there = kubectl(kubeconfig, "get", "customresourcedefinitions", "-o", "name").split()
+    for name in sorted(wanted & {entry.partition("/")[2] for entry in there}):
+        kubectl(kubeconfig, "annotate", "--overwrite", f"crd/{name}", f"{CONFIRM_DELETE}={name}")
 
 
 def render(checkout: Path, overlay: str = DEFAULT_OVERLAY, components: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -233,6 +233,7 @@ def test_status_of_an_escalation_is_written_apart_from_its_spec(server: Server) 
         "clocks",
         "repeats",
         "streams",
+        "owners",
         "conditions",
     )
     assert answer.body["status"] == {**status, **{name: [] for name in lists}}

@@ -22,7 +22,8 @@ from tests.refusals import DOCUMENTS, Document
 
 OVERLAYS = ("default", "development", "namespaced", "without-mutating-admission")
 POLICIES = {
-    f"riskladder-{name}" for name in ("decisions", "lock", "lock-names", "raise", "records", "sources", "writes")
+    f"riskladder-{name}"
+    for name in ("decisions", "kinds", "lock", "lock-names", "operator", "raise", "records", "sources", "writes")
 }
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:riskladder"
 DEADLINE_SECONDS = 60.0
@@ -466,11 +467,15 @@ def example_monitor(namespace: str) -> list[Document]:
     return list(yaml.safe_load_all(text.replace("namespace: models", f"namespace: {namespace}")))
 
 
+MONITORS = "monitors"
+"""The namespace of the example's service account: not that of the models."""
+
+
 @pytest.fixture
 def monitor(installed: ControlPlane, admin: Caller, namespace: str) -> Caller:
     """The example's fairness monitor, with permissions that have arrived."""
     kubectl(installed.kubeconfig, "apply", "-f", "-", given=yaml.safe_dump_all(example_monitor(namespace)))
-    caller = with_token(admin, namespace, "fairness-monitor")
+    caller = with_token(admin, MONITORS, "fairness-monitor")
     eventually(
         "the monitor may report",
         lambda: caller.may("report", "sources", namespace, name="fairness-monitor", group=GROUP),
@@ -489,7 +494,7 @@ def test_monitor_reports_as_itself_only(admin: Caller, monitor: Caller, namespac
     borrowed = monitor.create(namespace, reported_by("drift-monitor"))
     assert borrowed.is_refused_by(
         "riskladder-sources",
-        f'system:serviceaccount:{namespace}:fairness-monitor may not report as source "drift-monitor"',
+        f'system:serviceaccount:{MONITORS}:fairness-monitor may not report as source "drift-monitor"',
         'resourceName "drift-monitor"',
     ), borrowed.message
     renamed = monitor.merge(namespace, reported_by("fairness-monitor"), {"spec": {"source": "drift-monitor"}})

@@ -12,6 +12,7 @@ from tests.refusals.documents import DOCUMENTS, HASH, LADDER, ROOT, TIME, Docume
 from tests.refusals.ladder_rules import LADDER_RULES
 from tests.refusals.other_rules import OTHER_RULES
 from tests.refusals.structure import STRUCTURE
+from tests.refusals.text_rules import TEXT_RULES
 from tests.refusals.tier_rules import TIER_RULES
 
 __all__ = [
@@ -28,4 +29,4 @@ __all__ = [
     "valid",
 ]
 
-RULES = (*LADDER_RULES, *TIER_RULES, *DECISION_RULES, *OTHER_RULES)
+RULES = (*LADDER_RULES, *TIER_RULES, *DECISION_RULES, *OTHER_RULES, *TEXT_RULES)

@@ -27,7 +27,7 @@ from tests.unit.notify_support import HERE, Peer, hanging
 KEY = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 ROUTING_KEY = "R0123456789abcdef0123456789abcde"
 TOKEN = "t0ken-of-the-alertmanager"
-VALUES = {"hook": KEY, "pager": ROUTING_KEY, "alerts": TOKEN}
+VALUES = {"hook": KEY, "pager": ROUTING_KEY, "alerts": TOKEN, "alerts.for": "Alertmanager 127.0.0.1"}
 
 
 def document(url: str = "http://127.0.0.1:9") -> dict[str, Any]:

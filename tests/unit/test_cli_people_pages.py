@@ -124,6 +124,14 @@ def full() -> Case:
     )
 
 
+def test_page_names_all_owners_and_those_that_match_nobody_who_has_called() -> None:
+    subject = read_case(escalation(owners=["group:science", "oidc:otto"]))
+    shown = lines(page(subject, (), NOW, strangers=("oidc:otto",)))
+    assert "Owners olga, group:science, oidc:otto" in shown
+    assert any(line.startswith("No such caller oidc:otto: nobody of that name has decided") for line in shown)
+    assert not any(line.startswith("No such caller") for line in lines(page(subject, (), NOW)))
+
+
 def test_page_says_everything() -> None:
     subject = full()
     shown = lines(page(subject, choices(subject, EVERYTHING, "ann"), NOW))
@@ -146,7 +154,7 @@ def test_page_says_everything() -> None:
         "Resume olga as legal, 2026-11-24 06:05:03 UTC (15 min ago); refused (ModelOwner): olga owns the model",
         "Resume 1 of 2: max for model-risk; still needed: legal (or deputy-counsel)",
         "AcceptRisk 0 of 2; still needed: legal (or deputy-counsel) and executive",
-        "Close 0 of 2; still needed: legal (or deputy-counsel) and executive",
+        "Close 0 of 2; still needed: legal (or deputy-counsel) and model-risk",
         "ai-act-art-73 legal: due 2026-12-09 06:00:03 UTC (in 15 d)",
         "gdpr legal: met 2026-11-24 06:10:03 UTC (10 min ago)",
     ):

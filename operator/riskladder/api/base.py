@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -22,10 +22,13 @@ from pydantic import (
     GetJsonSchemaHandler,
     PlainSerializer,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+
+from riskladder.api.foreign import cleaned
 
 GROUP = "riskladder.dev"
 VERSION = "v1alpha1"
@@ -109,9 +112,27 @@ def AtomicList() -> SchemaExtension:  # noqa: N802
     return SchemaExtension(((LIST_TYPE, "atomic"),))
 
 
+MULTI_LINE = "x-riskladder-multi-line"
+
+
+def Lines() -> SchemaExtension:  # noqa: N802
+    """A text that may have several lines, and tabs in them; every other one is on one line."""
+    return SchemaExtension(((MULTI_LINE, True),))
+
+
 def WithoutRules() -> SchemaExtension:  # noqa: N802
     """Leaves the CEL rules out below this field: what is copied from an admitted object must never be refused."""
     return SchemaExtension((("x-riskladder-without-rules", True),))
+
+
+def _cleaned(value: Any) -> Any:
+    """Return a tuple or map of texts, cleaned; the same object where it is none, or there is nothing to clean."""
+    texts = value.values() if type(value) is dict else value
+    if all(type(one) is not str or one.isprintable() for one in texts):
+        return value
+    if type(value) is dict:
+        return {key: cleaned(one) if type(one) is str else one for key, one in value.items()}
+    return tuple(cleaned(one) if type(one) is str else one for one in value)
 
 
 class Model(BaseModel):
@@ -125,6 +146,19 @@ class Model(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _clean_texts(self) -> Self:
+        """Clean every text, wherever it came from: what the operator writes must not be refused because of one."""
+        values = self.__dict__
+        for name, value in values.items():
+            kind = type(value)
+            if kind is str:
+                if not value.isprintable():
+                    values[name] = cleaned(value)
+            elif (kind is tuple or kind is dict) and value:
+                values[name] = _cleaned(value)
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -242,11 +276,11 @@ LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-
 SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 Uid = Annotated[str, Field(min_length=1, max_length=128)]
 Username = Annotated[str, Field(min_length=1, max_length=1024)]
-Text = Annotated[str, Field(max_length=1024)]
+Text = Annotated[str, Field(max_length=1024), Lines()]
 UNIT_PATTERN = r"^([^\s\p{C}]([^\p{C}]*[^\s\p{C}])?)?$"
 Unit = Annotated[str, Field(max_length=32, pattern=UNIT_PATTERN)]
 """Unit of a measurement as people write it, for example `%` or `ms`."""
-LongText = Annotated[str, Field(max_length=4096)]
+LongText = Annotated[str, Field(max_length=4096), Lines()]
 Sha256 = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")]
 MAX_EXACT_INTEGER = 2**53 - 1
 """Beyond it JSON implementations lose digits, and RFC 8785 (the form that records are hashed in) has no integers."""

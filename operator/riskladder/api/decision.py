@@ -99,7 +99,7 @@ class EscalationDecisionSpec(Model):
         description="The stakeholder role in which it is decided. Needs the verb of that name (the action in lower "
         "case) on the virtual resource stakeholders.riskladder.dev, with the role as resourceName."
     )
-    rationale: Annotated[str, Field(min_length=1, max_length=4096)] = Field(description="Why; goes on record.")
+    rationale: Annotated[LongText, Field(min_length=1)] = Field(description="Why; goes on record.")
     tier: DnsLabel | None = Field(None, description="For Escalate: the tier to enter, higher than the present one.")
     until: GivenTime | None = Field(
         None, description="For AcceptRisk: until when; at most acceptRisk.atMost of the tier from now."

@@ -65,6 +65,7 @@ MAX_QUARANTINED = 64
 """Revisions that an escalation remembers as breached, the newest."""
 
 MAX_PEOPLE = 32
+MAX_OWNERS = 256
 MAX_REPEATS = 8
 MAX_STREAMS = 32
 MAX_REPEATS_BY = 32
@@ -448,6 +449,11 @@ class EscalationStatus(Model):
         (),
         description="What has breached under this escalation, as it was read last: kept here, so that nothing is "
         "forgotten with the signals.",
+    )
+    owners: Annotated[tuple[Username, ...], Field(max_length=MAX_OWNERS), AtomicList()] = Field(
+        (),
+        description="Who owns the model, beyond spec.model, by any signal of the target since it was opened: only ever "
+        "added to. They have no say, whatever prefix or case their name is written in.",
     )
     ledger: LedgerHead | None = Field(None, description="The last record of the chain.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(

@@ -1,4 +1,4 @@
-"""Text that others wrote, clipped in one place as it goes into evidence, messages, records and Events.
+"""Text that others wrote, cleaned and clipped in one place as it goes into evidence, messages, records and Events.
 
 What an author of a workload may write has other limits than what an Escalation keeps, or none. A value that is too
 long must be shortened and never refused: a validation error here would be a model that cannot be stopped.
@@ -6,6 +6,7 @@ long must be shortened and never refused: a validation error here would be a mod
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
@@ -19,8 +20,20 @@ NUMBER_LIMIT = 15
 """Digits of a number in text, at most: more are no number that any controller has written."""
 
 
+_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+
+
+def cleaned(text: str) -> str:
+    """Return the text with U+FFFD in place of control characters, line separators and halves of surrogate pairs.
+
+    Newlines and tabs stay. One such character in any object makes a YAML export of all of them fail, or read otherwise.
+    """
+    return _UNFIT.sub("\ufffd", text) if _UNFIT.search(text) else text
+
+
 def clip(text: str, limit: int) -> str:
-    """Return the text, cut to so many characters; an ellipsis, which is one of them, marks the cut."""
+    """Return the text, cleaned, and cut to so many characters; an ellipsis, which is one of them, marks the cut."""
+    text = cleaned(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -204,7 +204,7 @@ class Channel(Model):
     secret_key: SecretKey | None = Field(
         None,
         description="Key in the Secret riskladder-channels. Needed by Apprise, PagerDuty and Webhook; for Alertmanager "
-        "an optional bearer token.",
+        "an optional bearer token. The key of the same name with .for beside it says for which type and hosts it is.",
     )
 
 
@@ -302,5 +302,6 @@ class EscalationLadderStatus(Model):
     digest: Sha256 | None = Field(None, description="SHA-256 of the spec; escalations are pinned to it.")
     open_escalations: Count = Field(0, description="How many escalations are open under this ladder.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
-        (), description="Ready, ReviewCurrent, ChannelsAvailable, ClockAgrees, DecisionsCount, Suspended."
+        (),
+        description="Ready, ReviewCurrent, ChannelsAvailable, ClockAgrees, DecisionsCount, PoliciesInForce, Suspended.",
     )

@@ -21,6 +21,8 @@ class ConditionType(StrEnum):
     """Ladder: every channel that was tried lately could be reached."""
     DECISIONS_COUNT = "DecisionsCount"
     """Ladder: the admission policies that prove who decided are in force; without them no decision counts."""
+    POLICIES_IN_FORCE = "PoliciesInForce"
+    """Ladder: every admission policy is there, bound, and as this version ships it."""
     CLOCK_AGREES = "ClockAgrees"
     """Ladder: the operator's clock agrees with the API server's; else nothing is done that time alone would cause."""
     ACCEPTED = "Accepted"
@@ -72,6 +74,9 @@ class Reason(StrEnum):
     CLOCK_WRONG = "ClockWrong"
     IDENTITY_PROVED = "IdentityProved"
     POLICY_MISSING = "PolicyMissing"
+    POLICIES_AS_SHIPPED = "PoliciesAsShipped"
+    POLICY_ALTERED = "PolicyAltered"
+    POLICY_UNKNOWN = "PolicyUnknown"
 
     # A signal: why it is or is not usable.
     ACCEPTED = "Accepted"
@@ -178,6 +183,7 @@ class Reason(StrEnum):
     REMEDIATED = "Remediated"
     FALSE_POSITIVE = "FalsePositive"
     RETIRED = "Retired"
+    LET_GO = "LetGo"
     REVIEWED = "Reviewed"
 
     # Why a decision is refused.

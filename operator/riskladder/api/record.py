@@ -22,7 +22,7 @@ from riskladder.api.base import (
     Username,
 )
 from riskladder.api.commitments import field_path, redaction_of
-from riskladder.api.foreign import clip
+from riskladder.api.foreign import cleaned, clip
 from riskladder.api.record_rules import MAX_ENTRIES as MAX_ENTRIES
 from riskladder.api.record_rules import MAX_OPEN as MAX_OPEN
 from riskladder.api.record_rules import MAX_REDACTIONS
@@ -144,7 +144,7 @@ def clipped_particulars(particulars: Iterable[tuple[str, str]]) -> dict[str, str
         if is_policy and len(value) > MAX_OPEN_VALUE:
             continue
         opened, hashed = opened + is_open, hashed + (not is_open)
-        kept[name] = value if is_policy else clip(value, MAX_VALUE)
+        kept[name] = cleaned(value) if is_policy else clip(value, MAX_VALUE)
     return kept
 
 

@@ -9,10 +9,31 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from riskladder.api.base import VALIDATIONS, Model
+from riskladder.api.base import MULTI_LINE, VALIDATIONS, Model
 from riskladder.api.kinds import Kind
 
 Schema = dict[str, Any]
+
+WRITTEN_BY_PEOPLE = frozenset({"EscalationLadder", "ModelRiskSignal", "EscalationDecision"})
+"""The kinds of which people and monitors write the spec: a text is refused there in a sentence."""
+
+_CONTROL = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
+PLAIN_PATTERN = rf"^[^{_CONTROL}]*$"
+"""Of every text that the operator writes. It cleans each one (``foreign.py``), so this refuses nothing of its own."""
+
+NO_CONTROL = (
+    "must not contain control characters, line separators, or U+FFFD, which is what half of a surrogate pair becomes"
+)
+_OTHERS = r"\u2028\u2029\ufffd-\uffff"
+"""Line separators, what is no character, and U+FFFD: the API server puts that in place of half a surrogate pair."""
+
+
+def _text_rule(*, multi_line: bool) -> Schema:
+    """Return the rule of a free text; CEL takes one level of backslashes off its literal."""
+    escaped = _CONTROL.replace("\\", "\\\\") + _OTHERS + ("" if multi_line else "\\\\t\\\\n")
+    but = "; newlines and tabs are allowed" if multi_line else ", newlines and tabs included"
+    return {"rule": f"!self.matches('[{escaped}]')", "message": f"{NO_CONTROL}{but}"}
+
 
 _KEPT = (
     "description",
@@ -33,14 +54,34 @@ _KEPT = (
 _NUMBER_FORMATS = {"integer": "int64", "number": "double"}
 
 
-def structural(model: type[Model]) -> Schema:
-    """The structural schema of a model.
+def structural(model: type[Model], *, by_people: bool = False) -> Schema:
+    """Return the structural schema of a model.
+
+    Args:
+        model: The model.
+        by_people: Whether people write it, so that a text is to be refused by a rule, with a sentence.
 
     Raises:
         ValueError: the model uses something that a structural schema cannot say.
     """
     document = model.model_json_schema(by_alias=True, mode="validation")
-    return _convert(document, document.get("$defs", {}), model.__name__, rules=True)
+    return _bounded(_convert(document, document.get("$defs", {}), model.__name__, rules=True), by_people=by_people)
+
+
+def _bounded(schema: Schema, *, by_people: bool) -> Schema:
+    """Give every free text below a schema the rule or the pattern that keeps control characters out."""
+    multi_line = schema.pop(MULTI_LINE, False)
+    for child in schema.get("properties", {}).values():
+        _bounded(child, by_people=by_people)
+    for inner in ("items", "additionalProperties"):
+        if isinstance(schema.get(inner), dict):
+            _bounded(schema[inner], by_people=by_people)
+    if schema["type"] == "string" and not {"enum", "format", "pattern"} & set(schema):
+        if by_people:
+            schema[VALIDATIONS] = [*schema.get(VALIDATIONS, ()), _text_rule(multi_line=multi_line)]
+        else:
+            schema["pattern"] = PLAIN_PATTERN
+    return schema
 
 
 @cache
@@ -50,7 +91,7 @@ def object_schema(kind: Kind) -> Schema:
         "apiVersion": {"type": "string", "description": "API group and version of this object."},
         "kind": {"type": "string", "description": "Kind of this object."},
         "metadata": {"type": "object"},
-        "spec": structural(kind.spec),
+        "spec": structural(kind.spec, by_people=kind.name in WRITTEN_BY_PEOPLE),
     }
     if kind.status is not None:
         properties["status"] = structural(kind.status)
@@ -104,6 +145,8 @@ def _convert(source: Schema, definitions: Schema, where: str, *, rules: bool) ->
         result["additionalProperties"] = _convert(node["additionalProperties"], definitions, f"{where}.*", rules=rules)
     if "items" in node:
         result["items"] = _convert(node["items"], definitions, f"{where}[]", rules=rules)
+    if node.get(MULTI_LINE):
+        result[MULTI_LINE] = True
     result.update({key: node[key] for key in node if key.startswith("x-kubernetes-") and (rules or key != VALIDATIONS)})
     return result
 

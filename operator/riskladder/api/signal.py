@@ -19,6 +19,7 @@ from riskladder.api.base import (
     Link,
     ListMap,
     ListSet,
+    LongText,
     Model,
     ObjectName,
     PositiveDuration,
@@ -77,9 +78,7 @@ class Manual(Model):
     """A person's judgement in place of a reading."""
 
     tier: DnsLabel = Field(description="The tier to put the model in. Needs the verb raise on a stakeholder role.")
-    rationale: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
-        description="Why, for those who are notified."
-    )
+    rationale: Annotated[LongText, Field(min_length=1)] = Field(description="Why, for those who are notified.")
     role: DnsLabel | None = Field(
         None,
         description="The stakeholder role in which it is raised: needs the verb raise on the virtual resource "

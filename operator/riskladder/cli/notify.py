@@ -34,6 +34,7 @@ from riskladder.cluster.client import NotFound
 from riskladder.cluster.connection import Access
 from riskladder.cluster.resources import LADDERS, SECRETS
 from riskladder.notify.courier import Courier
+from riskladder.notify.credentials import credential_of
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.http import TOTAL_SECONDS
@@ -220,7 +221,6 @@ async def send_all(
 
 async def _send(courier: Courier, trial: Trial, values: Mapping[str, str], notices: Notices) -> Outcome:
     channel, begun = trial.channel, time.monotonic()
-    credential = values.get(channel.secret_key) if channel.secret_key else None
 
     def took() -> int:
         return round((time.monotonic() - begun) * 1000)
@@ -231,6 +231,7 @@ async def _send(courier: Courier, trial: Trial, values: Mapping[str, str], notic
     delivered: int | None = None
     try:
         async with asyncio.timeout(LONGEST):
+            credential = credential_of(channel, values)
             await courier.send(channel, credential, notices.compose(trial, first, now), attempted_at=now, ends_at=None)
             delivered = took()
             if channel.type in OPENS_INCIDENTS:

@@ -17,6 +17,9 @@ from typing import Any
 from riskladder.api.base import GROUP, VERSION
 from riskladder.api.decision import DecidedBy
 from riskladder.cluster.client import Client, Forbidden, NotFound, Object
+from riskladder.cluster.policies import BINDINGS as BINDINGS
+from riskladder.cluster.policies import POLICIES as POLICIES
+from riskladder.cluster.policies import SHIPPED_USER, differences, user_of
 from riskladder.cluster.resources import DECISIONS, Resource
 
 POLICY = "riskladder-decisions"
@@ -30,11 +33,6 @@ SETTLING = timedelta(seconds=3)
 
 AT_A_TIME = 16
 """Reviews that one question has under way at the same time."""
-
-POLICIES = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy")
-BINDINGS = Resource(
-    "admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"
-)
 
 _ABOUT_SOMEBODY = Resource("authorization.k8s.io", "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview")
 _ABOUT_ME = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
@@ -57,8 +55,7 @@ class Verification:
 async def proof(client: Client) -> Verification:
     """Whether the policy riskladder-decisions refuses every decision that is not the caller's, and since when.
 
-    What it cannot see is that somebody rewrote the rules themselves so that they still look alike: who may write
-    admission policies is as trusted as the record.
+    The rules themselves are compared with those that this version ships: one that was rewritten proves nothing.
 
     Raises:
         ApiError: The API server could not be asked. Without permission to ask, ``missing`` says so.
@@ -79,6 +76,8 @@ async def proof(client: Client) -> Verification:
         return _faulty(POLICIES, gap)
     if gap := _gap_in_binding(binding.get("spec") or {}):
         return _faulty(BINDINGS, gap)
+    if differing := await _differing(client, POLICY, policy, binding):
+        return _faulty(POLICIES, f"is not as this version ships it ({differing})")
     if (policy.get("status") or {}).get("observedGeneration") != policy["metadata"].get("generation"):
         return Verification(
             f"the {POLICIES.kind} {POLICY} was changed a moment ago, and kube-controller-manager has not looked at it "
@@ -89,6 +88,14 @@ async def proof(client: Client) -> Verification:
         gap = f"was changed after it was created (generation {generation}), and nothing tells until when it was too lax"
         return _faulty(BINDINGS, gap)
     return Verification("", max(*_times(policy), *_times(binding)) + SETTLING)
+
+
+async def _differing(client: Client, name: str, policy: Object, binding: Object) -> str:
+    """Return which parts of a policy and of its binding are not as shipped; who the operator is is asked only then."""
+    specs = policy.get("spec") or {}, binding.get("spec") or {}
+    if not differences(name, *specs, SHIPPED_USER):
+        return ""
+    return ", ".join(differences(name, *specs, await user_of(client)))
 
 
 def _faulty(resource: Resource, gap: str) -> Verification:
@@ -130,8 +137,8 @@ async def lock_missing(client: Client) -> str:
 
 async def _lock_missing(client: Client, name: str) -> str:
     try:
-        policy = (await client.get(POLICIES, None, name)).get("spec") or {}
-        spec = (await client.get(BINDINGS, None, name)).get("spec") or {}
+        stored, binding = await client.get(POLICIES, None, name), await client.get(BINDINGS, None, name)
+        policy, spec = stored.get("spec") or {}, binding.get("spec") or {}
     except NotFound as error:
         kind = BINDINGS.kind if error.resource == BINDINGS.title else POLICIES.kind
         return f"there is no {kind} {name}"
@@ -152,6 +159,8 @@ async def _lock_missing(client: Client, name: str) -> str:
         return f"the {POLICIES.kind} {name} has {what} in matchConstraints, which may exempt somebody"
     if len(policy.get("matchConditions") or ()) > (1 if name == LOCK else 3):
         return f"the {POLICIES.kind} {name} has further matchConditions, which may exempt somebody"
+    if differing := await _differing(client, name, stored, binding):
+        return f"the {POLICIES.kind} {name} is not as this version ships it ({differing})"
     return ""
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from riskladder.api.base import GROUP
 from riskladder.api.labels import CHANNELS_SECRET
+from riskladder.cluster.policies import IDENTITY
+from riskladder.cluster.shipped_policies import SHIPPED
 from riskladder.workloads.grant import Grant as Grant
 
 NAMESPACED = (
@@ -109,9 +111,17 @@ CLUSTER = (
         "admissionregistration.k8s.io",
         ("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
         ("get",),
-        "authority: sees that the policy which proves decisions is in force, since it counts no decision otherwise, "
-        "and that the one which holds a contained workload is",
-        names=("riskladder-decisions", "riskladder-lock", "riskladder-lock-names"),
+        "authority: sees that every policy is in force and as it was shipped: it counts no decision without the one "
+        "that proves them, and says on each ladder which is missing or altered",
+        names=tuple(name for name in sorted(SHIPPED) if name != IDENTITY),
+        checked=False,
+    ),
+    Grant(
+        "admissionregistration.k8s.io",
+        ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"),
+        ("get",),
+        "authority: the same of the one policy that fills something in, where that is installed",
+        names=(IDENTITY,),
         checked=False,
     ),
 )

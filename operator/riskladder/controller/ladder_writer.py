@@ -11,6 +11,7 @@ from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
+from riskladder.controller.policy_watch import PolicyWatch
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy.enabled import missing_components
 from riskladder.policy.ladders import update_ladder
@@ -18,8 +19,8 @@ from riskladder.policy.ladders import update_ladder
 PERMISSION_RECHECK = LOOK_EVERY
 """Seconds between looks at whether a missing permission has been granted."""
 
-PROOF_RECHECK = 60.0
-"""Seconds between looks at whether the admission policy that proves who decided is still in force."""
+PROOF_RECHECK = 30.0
+"""Seconds between looks at whether the admission policies are still in force."""
 
 
 class LadderWriter:
@@ -31,6 +32,7 @@ class LadderWriter:
         store: Store,
         trail: TrailWriter,
         people: People,
+        policies: PolicyWatch,
         clock: ClockWatch,
         *,
         outbox: Outbox | None,
@@ -43,6 +45,7 @@ class LadderWriter:
             store: Has the ladders.
             trail: Writes their Events and statuses.
             people: Knows whether decisions are proved.
+            policies: Knows which admission policies are missing or altered.
             clock: The time.
             outbox: Knows which channels are unavailable; ``None`` for no channels.
             again: Has a ladder looked at again after so many seconds.
@@ -50,6 +53,7 @@ class LadderWriter:
         self._store = store
         self._trail = trail
         self._people = people
+        self._policies = policies
         self._clock = clock
         self._outbox = outbox
         self._again = again
@@ -84,7 +88,9 @@ class LadderWriter:
         if missing:
             self._again(key, PERMISSION_RECHECK)
         proof = await self._people.proof_or_why()
-        self._again(key, PERMISSION_RECHECK if proof.missing else PROOF_RECHECK)
+        policies = await self._policies.findings()
+        is_faulty = proof.missing or policies.missing or policies.altered or policies.unknown
+        self._again(key, PERMISSION_RECHECK if is_faulty else PROOF_RECHECK)
         now = self._clock.now()
         update, wake = update_ladder(
             entry.ladder,
@@ -94,6 +100,7 @@ class LadderWriter:
             missing=missing,
             not_enabled=self._not_enabled(key),
             unproved=proof.missing,
+            policies=policies,
             unavailable=self._outbox.unavailable.get((key.namespace, key.name)) if self._outbox else None,
             clock_error=self._clock.error(),
             now=now,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from riskladder.cluster.policies import State
 from riskladder.policy.plan import EscalationUpdate
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -53,6 +54,12 @@ class Metrics:
             registry=self.registry,
         )
         self.leading = Gauge("riskladder_leading", "1 while this replica leads.", registry=self.registry)
+        self.policies = Gauge(
+            "riskladder_policies",
+            "Admission policies, by how each stands: 1 for InForce, Missing, Altered, NotInstalled or Unknown.",
+            ["name", "state"],
+            registry=self.registry,
+        )
         self.drift = Counter(
             "riskladder_containment_reverted_total",
             "Containments that somebody reverted and that were re-applied.",
@@ -107,6 +114,11 @@ class Metrics:
         if status.review is not None and escalation.status.review is None:
             self.reviews.labels(*about, str(status.review.policy_updated).lower()).inc()
             self.satisfaction.labels(*about).observe(status.review.satisfaction)
+
+    def observe_policy(self, name: str, state: str) -> None:
+        """Note how an admission policy stands now."""
+        for one in State:
+            self.policies.labels(name, str(one)).set(one == state)
 
     def observe_request(self, verb: str, resource: str, result: str) -> None:
         """Count one request to the API server."""

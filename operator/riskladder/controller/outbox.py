@@ -25,6 +25,7 @@ from riskladder.cluster.resources import SECRETS
 from riskladder.controller.caches.entries import LadderKey
 from riskladder.controller.caches.store import Store
 from riskladder.notify.courier import Courier
+from riskladder.notify.credentials import credential_of
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.notice import Notice, Option, Status, compose, status_of
 from riskladder.policy.decisions.options import offers
@@ -162,7 +163,8 @@ class Outbox:
         if channel is None:
             return f"the ladder has no channel {notification.channel}", True, 0.0
         try:
-            credential = await self._credential(escalation.namespace, channel)
+            values = await self.secret(escalation.namespace) if channel.secret_key is not None else {}
+            credential = credential_of(channel, values)
             await self._courier.send(channel, credential, notice_of(escalation, notification), attempted_at=self._now())
         except Undeliverable as error:
             return str(error) or "not delivered", error.permanent, error.retry_after
@@ -180,11 +182,6 @@ class Outbox:
             key=notification.key,
         )
         return "", False, 0.0
-
-    async def _credential(self, namespace: str, channel: Channel) -> str | None:
-        if channel.secret_key is None:
-            return None
-        return (await self.secret(namespace)).get(channel.secret_key)
 
     async def secret(self, namespace: str) -> dict[str, str]:
         """What the Secret of a namespace holds, as text; empty where there is none.

@@ -28,6 +28,7 @@ from riskladder.controller.metrics import Metrics
 from riskladder.controller.observations import Observations
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People, asks_to_contain
+from riskladder.controller.policy_watch import PolicyWatch
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.stray_lookup import StrayLookup
 from riskladder.controller.trail_pass import TrailPass
@@ -100,7 +101,14 @@ class Reconciler:
         self._people = People(client, store, self._trail, observe=metrics.observe_trail, now=now)
         self.outbox = Outbox(client, courier, store, changed=enqueuer.notified, now=now) if courier else None
         self._ladders = LadderWriter(
-            client, store, self._trail, self._people, self.clock, outbox=self.outbox, again=enqueuer.again
+            client,
+            store,
+            self._trail,
+            self._people,
+            PolicyWatch(client, observe=metrics.observe_policy),
+            self.clock,
+            outbox=self.outbox,
+            again=enqueuer.again,
         )
         self._containment = ContainmentPass(store, self._trail, self._executor, self._seen, now=now)
         self._trail_pass = TrailPass(

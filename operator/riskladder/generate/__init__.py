@@ -1,1 +1,1 @@
-"""What is generated from the code: CRDs, RBAC, the containment lock, components and the API reference."""
+"""What is generated from the code: CRDs, RBAC, admission policies and their digests, components, the API reference."""

@@ -6,17 +6,23 @@ import argparse
 import sys
 from pathlib import Path
 
-from riskladder.generate import components, crd, lock, rbac, reference
+from riskladder.generate import components, crd, lock, operator_policy, rbac, reference, shipped_policies
 from riskladder.generate.text import HEADER
 
 
 def files(root: Path) -> dict[Path, str]:
     """Return every generated file of a checkout, with its text."""
     manifests = root / "manifests"
+    generated = {
+        "lock.yaml": HEADER.format(source="generate/lock.py") + lock.policy(),
+        "operator.yaml": HEADER.format(source="generate/operator_policy.py") + operator_policy.policy(),
+    }
+    shipped = shipped_policies.module(shipped_policies.texts(root, generated.values()))
     return {
         **{root / "crds" / name: text for name, text in crd.files().items()},
         manifests / "base" / "rbac.yaml": rbac.rbac(),
-        manifests / "policies" / "lock.yaml": HEADER.format(source="generate/lock.py") + lock.policy(),
+        **{manifests / "policies" / name: text for name, text in generated.items()},
+        root / "operator" / "riskladder" / "cluster" / "shipped_policies.py": shipped,
         **{
             manifests / "components" / name / "kustomization.yaml": text
             for name, text in components.components().items()

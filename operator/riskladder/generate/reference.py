@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from riskladder.api.base import API_VERSION, DURATION_PATTERN, LIST_MAP_KEYS, LIST_TYPE, VALIDATIONS
 from riskladder.api.kinds import KINDS, Kind
-from riskladder.api.schema import Schema, object_schema
+from riskladder.api.schema import NO_CONTROL, Schema, object_schema
 
 INTRODUCTION = f"""\
 <!-- Generated from operator/riskladder/api by `make generate`. Do not edit. -->
@@ -20,6 +20,10 @@ Group and version: `{API_VERSION}`. Every kind is namespaced and in the category
 Durations are written `90s`, `30m`, `24h`, `15d`, or combined from the largest unit to the smallest (`1h30m`); a day is
 24 hours. Times are RFC 3339. A field marked **required** must be given; every other may be left out. *Key* names the
 fields that tell the items of a list apart: server-side apply merges such a list item by item.
+
+No text that people or monitors write may contain control characters, line separators (U+2028, U+2029) or U+FFFD,
+which is what half of a surrogate pair becomes. Texts for readers (1024 or 4096 characters) may have newlines and tabs.
+The operator puts U+FFFD in the place of such characters in what it copies from elsewhere.
 """
 
 Seen = dict[str, str]
@@ -96,6 +100,8 @@ def _shape(schema: Schema) -> Schema:
 
 def _rules(schema: Schema, path: str) -> Iterator[tuple[str, str]]:
     for rule in schema.get(VALIDATIONS, ()):
+        if rule["message"].startswith(NO_CONTROL):
+            continue  # of every text, and said at the top
         yield (path + rule.get("fieldPath", "")).lstrip(".") or "metadata", rule["message"]
     for name, child in schema.get("properties", {}).items():
         yield from _rules(child, f"{path}.{name}")

@@ -9,6 +9,7 @@ from riskladder.api.base import format_time
 from riskladder.api.conditions import Conditions
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.escalation import (
+    MAX_OWNERS,
     ClockStatus,
     ContainmentStatus,
     CountedDecision,
@@ -67,6 +68,7 @@ class Draft:
     review: ReviewStatus | None
     repeats: tuple[Repeat, ...]
     streams: tuple[StreamStatus, ...]
+    owners: tuple[str, ...]
     entries: list[Entry] = field(default_factory=list)
     wake: list[datetime] = field(default_factory=list)
     unqueued: list[str] = field(default_factory=list)
@@ -98,6 +100,7 @@ class Draft:
             review=status.review,
             repeats=status.repeats,
             streams=status.streams,
+            owners=status.owners,
         )
 
     @property
@@ -176,6 +179,13 @@ class Draft:
             return group.cause(tier).reference()
         return self.escalation.signal_at(self.now)
 
+    def pin_owners(self) -> None:
+        """Add whom any signal of the target names as an owner; nobody is ever taken off."""
+        known = {*self.owners, *(self.escalation.spec.model.owners if self.escalation.spec.model else ())}
+        models = (signal.spec.model for signal in self.snapshot.signals if signal.spec and signal.spec.model)
+        found = {owner for model in models for owner in model.owners} - known
+        self.owners = (*self.owners, *sorted(found))[:MAX_OWNERS]
+
     def note(self, event: Reason, key: str, message: str, **particulars: str) -> None:
         """Add an entry about the escalation: a record and an Event; particulars go into the record's detail."""
         self.entries.append(Entry(event, key, self.now, message, {k: v for k, v in particulars.items() if v}))
@@ -212,6 +222,7 @@ class Draft:
             review=self.review,
             repeats=self.repeats,
             streams=self.streams,
+            owners=self.owners,
             ledger=self.escalation.status.ledger,
             conditions=self.conditions.result(),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 
 from riskladder.api.conditions import MESSAGE_LIMIT, Conditions, find
@@ -12,6 +13,21 @@ from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.plan import Entry, LadderUpdate
 from riskladder.policy.snapshot import Ladder
+
+_OF_DECISIONS = "riskladder-decisions"
+"""The policy that proves who decided, which has a condition of its own."""
+
+_MESSAGE = 1024
+"""Characters of the message of a condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFindings:
+    """The admission policies that are not in force as they were shipped: by name, what of each."""
+
+    missing: Mapping[str, str] = field(default_factory=dict)
+    altered: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 def update_ladder(
@@ -23,6 +39,7 @@ def update_ladder(
     missing: Iterable[str],
     not_enabled: Sequence[str] = (),
     unproved: str = "",
+    policies: PolicyFindings | None = None,
     unavailable: Mapping[str, str] | None = None,
     clock_error: timedelta = timedelta(),
     now: datetime,
@@ -37,6 +54,7 @@ def update_ladder(
         missing: Permissions that the API server has refused the operator in its namespace.
         not_enabled: What it asks for that needs a component which is not enabled.
         unproved: Why no decision counts: what is missing of the admission policy that proves who decided.
+        policies: The admission policies; ``None`` where nobody has looked.
         unavailable: The channels that do not work, and why.
         clock_error: By how much the operator's clock is ahead of the API server's; zero while they agree well enough.
         now: Current time, UTC.
@@ -44,6 +62,7 @@ def update_ladder(
     entries: list[Entry] = []
     conditions = Conditions(before.conditions, generation=ladder.generation, now=now)
     _decisions_count(conditions, entries, ladder, unproved, now)
+    _policies(conditions, entries, ladder, policies, unproved, now)
     _channels(conditions, entries, ladder, unavailable or {}, now)
     _clock(conditions, entries, ladder, clock_error, now)
     missing = sorted(missing)
@@ -92,6 +111,43 @@ def _decisions_count(
     if was is None or was.message != clip(message, MESSAGE_LIMIT):
         entries.append(_warning(Reason.POLICY_MISSING, ladder, message, now))
     conditions.set(ConditionType.DECISIONS_COUNT, False, Reason.POLICY_MISSING, message)
+
+
+def _policies(
+    conditions: Conditions,
+    entries: list[Entry],
+    ladder: Ladder,
+    found: PolicyFindings | None,
+    unproved: str,
+    now: datetime,
+) -> None:
+    """Say whether every admission policy is in force; each that is not is named, and warned of once.
+
+    That the one for decisions is not, and no other, is what ``DecisionsCount`` has warned of.
+    """
+    kind = ConditionType.POLICIES_IN_FORCE
+    was = conditions.get(kind)
+    if found is None:
+        if was is None:
+            conditions.set(kind, None, Reason.NOT_YET, "nobody has looked yet")
+        return
+    if not (found.missing or found.altered or found.unknown):
+        conditions.set(kind, True, Reason.POLICIES_AS_SHIPPED, "every admission policy is in force as it was shipped")
+        return
+    parts = [f"{name} is missing ({what})" for name, what in sorted(found.missing.items())]
+    parts += [f"{name} is altered ({what})" for name, what in sorted(found.altered.items())]
+    parts += [f"{name} is unknown ({what})" for name, what in sorted(found.unknown.items())]
+    advice = "apply the manifests of this version again; delete one that is altered first, with its binding"
+    message = f"{'; '.join(parts)}: {advice}"
+    if len(message) > _MESSAGE:  # the names matter most
+        named = (("missing", found.missing), ("altered", found.altered), ("unknown", found.unknown))
+        message = "; ".join(f"{word}: {', '.join(sorted(names))}" for word, names in named if names) + f": {advice}"
+    is_known = bool(found.missing or found.altered)
+    reason = Reason.POLICY_MISSING if found.missing else Reason.POLICY_ALTERED if is_known else Reason.POLICY_UNKNOWN
+    is_said = bool(unproved) and {*found.missing, *found.altered, *found.unknown} == {_OF_DECISIONS}
+    if not is_said and (was is None or was.message != message[:_MESSAGE]):
+        entries.append(_warning(reason, ladder, message, now))
+    conditions.set(kind, False if is_known else None, reason, message)
 
 
 def _channels(

@@ -52,6 +52,8 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
         return settled_at
     draft = _begin(snapshot, judgement, escalation, now)
     notifications.record_deliveries(draft)
+    if not draft.is_closed:
+        draft.pin_owners()
     was_open = not draft.is_closed
     judged = apply.judge_all(draft)
     if draft.is_closed and was_open:

@@ -71,6 +71,8 @@ class Revision:
     """When it was made, in whole seconds."""
     reused: bool = False
     """Whether it may have been in place more than once."""
+    privileges: frozenset[str] = frozenset()
+    """What its pod template grants its pods, see ``workloads/privileges.py``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,8 @@ class Workload:
     """The ``metav1.LabelSelector`` of its pods, where it has one."""
     template_labels: Mapping[str, str] = field(default_factory=dict)
     """The labels that its current template gives to pods."""
+    privileges: frozenset[str] = frozenset()
+    """What its current template grants its pods."""
     carried: Carried = NOTHING
     """What its metadata say of a containment."""
     strays: tuple[str, ...] | None = ()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from riskladder.api.decision import DecisionAction
 from riskladder.cli.people.text import PROGRAM, listed
 from riskladder.cli.people.view import Case
+from riskladder.policy.decisions.owners import owner_named
 from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, may_sit, possible
 
 
@@ -30,19 +31,24 @@ def sensible(case: Case) -> dict[DecisionAction, Possible]:
     return found
 
 
-def choices(case: Case, allowed: Iterable[tuple[str, str]], person: str) -> tuple[Choice, ...]:
+def choices(
+    case: Case, allowed: Iterable[tuple[str, str]], person: str, groups: Sequence[str] = ()
+) -> tuple[Choice, ...]:
     """Return what this person may do, in the roles in which they may."""
-    return tuple(_choices(case, frozenset(allowed), person))
+    return tuple(_choices(case, frozenset(allowed), person, groups))
 
 
-def _choices(case: Case, allowed: frozenset[tuple[str, str]], person: str) -> Iterator[Choice]:
+def _choices(case: Case, allowed: frozenset[tuple[str, str]], person: str, groups: Sequence[str]) -> Iterator[Choice]:
     standing = case.standing
-    objecting = [objection.role for objection in standing.objections()]
+    objecting = {objection.role: objection.by for objection in standing.objections()}
     blocked = f" (refused while the objection of {listed(objecting)} stands)" if objecting else ""
+    blocking = {DecisionAction.ACCEPT_RISK, DecisionAction.RESUME}
+    blocking |= {DecisionAction.CLOSE} if standing.is_contained else set()
+    is_owner = bool(owner_named(standing.owners, person, groups))
     for action, found in sensible(case).items():
-        what = found.effect + (blocked if action in (DecisionAction.ACCEPT_RISK, DecisionAction.RESUME) else "")
+        what = found.effect + (blocked if action in blocking else "")
         has_decided = any(d.by == person for d in standing.counted(action))
-        if action in JOINT and (person in standing.owners or has_decided):
+        if action in JOINT and (is_owner or has_decided):
             continue
         for role in case.roles:
             if action is DecisionAction.ACKNOWLEDGE and any(d.role == role for d in standing.counted(action)):
@@ -50,6 +56,8 @@ def _choices(case: Case, allowed: frozenset[tuple[str, str]], person: str) -> It
             if (action.verb, role) not in allowed or not may_sit(standing, action, role):
                 continue
             if action is DecisionAction.OBJECT and role in objecting:
+                if is_owner and objecting[role] != person:
+                    continue
                 yield Choice(action, role, command(case, action, role, ("--withdraw",)), "withdraw the objection")
             else:
                 yield Choice(action, role, command(case, action, role, found.arguments), what)

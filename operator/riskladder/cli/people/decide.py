@@ -66,7 +66,7 @@ async def decide_at(
         )
     except ValidationError as error:
         end(COULD_NOT_ASK, described(error))
-    await send_decision(desk, how, case, spec, foresee(case, spec, me.username, now))
+    await send_decision(desk, how, case, spec, foresee(case, spec, me.username, now, me.groups))
 
 
 @sends

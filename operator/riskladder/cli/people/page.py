@@ -39,11 +39,15 @@ class Section:
 
 
 def sections(
-    case: Case, choices: Sequence[Choice], now: datetime, rationales: Mapping[str, str] = _NONE
+    case: Case,
+    choices: Sequence[Choice],
+    now: datetime,
+    rationales: Mapping[str, str] = _NONE,
+    strangers: Sequence[str] = (),
 ) -> tuple[Section, ...]:
     """Everything worth knowing; what there is nothing to say about is left out."""
     parts = (
-        ("What it is about", _facts(case, now)),
+        ("What it is about", _facts(case, now, strangers)),
         ("Where it stands", _rung(case, now)),
         ("People", _people(case, now)),
         ("Containment", _containment(case, now)),
@@ -56,13 +60,27 @@ def sections(
     return tuple(section for section in found if section.lines)
 
 
-def page(case: Case, choices: Sequence[Choice], now: datetime, rationales: Mapping[str, str] = _NONE) -> RenderableType:
-    """The page as it is shown; ``rationales`` say, by name of the decision, why people decided so."""
+def page(
+    case: Case,
+    choices: Sequence[Choice],
+    now: datetime,
+    rationales: Mapping[str, str] = _NONE,
+    strangers: Sequence[str] = (),
+) -> RenderableType:
+    """Return the page as it is shown.
+
+    Args:
+        case: The escalation.
+        choices: What the reader may do.
+        now: The time.
+        rationales: Why people decided so, by name of the decision.
+        strangers: Owners that match nobody who has been seen to call.
+    """
     title = Text(plain(f"{case.namespace}/{case.name}"), "bold")
     if case.spec.drill:
         title.append("  DRILL: the model is not touched", "bold yellow")
     blocks: list[RenderableType] = [Hanging(title, 0)]
-    found = sections(case, choices, now, rationales)
+    found = sections(case, choices, now, rationales, strangers)
     labels = [label for section in found if section.heading != OPTIONS for label, _ in section.lines]
     widest = min(max((len(plain(label)) for label in labels), default=0) + 2, 28)
     for section in found:
@@ -88,11 +106,20 @@ def _style(text: str) -> str:
 # --- Sections -----------------------------------------------------------------------------------------------------
 
 
-def _facts(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
+def _facts(case: Case, now: datetime, strangers: Sequence[str]) -> Iterator[tuple[str, str]]:
     model = case.spec.model
     if model is not None:
         yield "Model", model.name + (f", version {model.version}" if model.version else "")
-        for label, value in (("Owners", ", ".join(model.owners)), ("Card", model.card), ("Lineage", model.lineage)):
+    if case.owners:
+        yield "Owners", ", ".join(case.owners)
+    if strangers:
+        yield (
+            "No such caller",
+            f"{listed(strangers)}: nobody of that name has decided or raised here, so check that the owner is written "
+            "as `kubectl auth whoami` shows the name",
+        )
+    if model is not None:
+        for label, value in (("Card", model.card), ("Lineage", model.lineage)):
             if value:
                 yield label, value
     yield "Target", case.target

@@ -28,7 +28,9 @@ class Foresight:
     """Why it would be refused as things stand."""
 
 
-def foresee(case: Case, decision: EscalationDecisionSpec, person: str, now: datetime) -> Foresight:
+def foresee(
+    case: Case, decision: EscalationDecisionSpec, person: str, now: datetime, groups: tuple[str, ...] = ()
+) -> Foresight:
     """What happens if this person decides so now."""
     effects = {
         DecisionAction.ACKNOWLEDGE: _acknowledge,
@@ -44,7 +46,7 @@ def foresee(case: Case, decision: EscalationDecisionSpec, person: str, now: date
         sentence = effects[decision.action](case, decision, now)
     if case.spec.drill:
         sentence += " This is a drill: the model itself is not touched."
-    refusal = refuse(case.standing, CastDecision(decision, person, now), now)
+    refusal = refuse(case.standing, CastDecision(decision, person, now, groups), now)
     return Foresight(sentence, (refusal.message,) if refusal is not None else ())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,8 +16,9 @@ from riskladder.cli.people.session import Desk
 from riskladder.cli.people.status import as_json
 from riskladder.cli.people.view import Case
 from riskladder.cluster.authority import may_i, who_am_i
-from riskladder.cluster.client import ApiError
+from riskladder.cluster.client import ApiError, Object
 from riskladder.cluster.resources import DECISIONS
+from riskladder.policy.decisions.owners import unknown_owners
 from riskladder.policy.decisions.standing import agreements
 
 
@@ -29,6 +30,8 @@ class View:
     choices: tuple[Choice, ...]
     rationales: Mapping[str, str] = field(default_factory=dict)
     """Why people decided so, by the name of the decision; of those only that are still there."""
+    strangers: tuple[str, ...] = ()
+    """Owners that match nobody who has been seen to call in this namespace."""
 
 
 def show(
@@ -50,7 +53,7 @@ def show(
         access_of(kubeconfig, context, as_user, as_group),
         namespace,
         lambda desk: view(desk, name),
-        page=lambda found: page(found.case, found.choices, datetime.now(UTC), found.rationales),
+        page=lambda found: page(found.case, found.choices, datetime.now(UTC), found.rationales, found.strangers),
         facts=facts,
         output=output,
         watch=watch,
@@ -62,29 +65,44 @@ async def view(desk: Desk, name: str) -> View:
     """The escalation, and what the caller may do; nothing where the API server does not answer that."""
     case = await desk.case(name)
     verbs = [action.verb for action in sensible(case)]
-    rationales = await _rationales(desk, case)
+    decisions = await _stored_decisions(desk, case)
+    rationales, callers = _rationales(decisions or (), case), _callers(decisions or (), case)
     try:
         me = await who_am_i(desk.client)
         allowed = await may_i(desk.client, desk.namespace, verbs, case.roles)
     except ApiError:
-        return View(case, (), rationales)
-    return View(case, choices(case, allowed, me.username), rationales)
+        strangers = unknown_owners(case.owners, callers) if decisions is not None else ()
+        return View(case, (), rationales, strangers)
+    strangers = unknown_owners(case.owners, {*callers, me.username}) if decisions is not None else ()
+    return View(case, choices(case, allowed, me.username, me.groups), rationales, strangers)
 
 
-async def _rationales(desk: Desk, case: Case) -> dict[str, str]:
-    """Why people decided so; nothing where decisions may not be read, or are gone."""
-    judged = {decision.uid for decision in case.status.decisions}
-    if not judged:
-        return {}
+async def _stored_decisions(desk: Desk, case: Case) -> list[Object] | None:
+    """Return the decisions of the namespace where something of them is shown; ``None`` where they are not readable."""
+    if not case.status.decisions and not case.owners:
+        return []
     try:
-        found = await desk.client.list(DECISIONS, case.namespace)
+        return await desk.client.list(DECISIONS, case.namespace)
     except ApiError:
-        return {}
+        return None
+
+
+def _rationales(decisions: Iterable[Object], case: Case) -> dict[str, str]:
+    """Return why people decided so."""
+    judged = {decision.uid for decision in case.status.decisions}
     return {
         str(obj["metadata"]["name"]): str((obj.get("spec") or {}).get("rationale") or "")
-        for obj in found
+        for obj in decisions
         if obj["metadata"].get("uid") in judged
     }
+
+
+def _callers(decisions: Iterable[Object], case: Case) -> set[str]:
+    """Return whom the API server has been seen to authenticate: who decided in this namespace, and who raised this."""
+    authors = (((obj.get("spec") or {}).get("decidedBy") or {}).get("username") for obj in decisions)
+    manual = case.spec.signal.manual
+    found = (*authors, *(d.by for d in case.status.decisions), manual.raised_by if manual else None)
+    return {str(name) for name in found if name}
 
 
 def facts(view: View) -> dict[str, Any]:
@@ -96,6 +114,8 @@ def facts(view: View) -> dict[str, Any]:
         "status": case.status.to_api(),
         "agreement": list(_agreements(case)),
         "rationales": dict(view.rationales),
+        "owners": list(case.owners),
+        "unknownOwners": list(view.strangers),
         "objections": [decision.role for decision in case.objections()],
         "options": [
             {"action": str(c.action), "role": c.role, "command": c.command, "what": c.what} for c in view.choices

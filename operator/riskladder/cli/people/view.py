@@ -90,6 +90,11 @@ class Case:
         return tuple(s.role for s in self.policy.stakeholders)
 
     @property
+    def owners(self) -> tuple[str, ...]:
+        """Who owns the model, by any signal since it was opened."""
+        return tuple(dict.fromkeys((*(self.spec.model.owners if self.spec.model else ()), *self.status.owners)))
+
+    @property
     def intents(self) -> tuple[Intent, ...]:
         """What was intended of late, in order: of each axis, the newest."""
         return intents_of(self.spec, self.status)

@@ -12,6 +12,8 @@ from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction
 from riskladder.policy.signals.evaluate import rank
 from riskladder.workloads.model import History, Revision, Workload
+from riskladder.workloads.privileges import gained
+from riskladder.workloads.results import Impossible
 from riskladder.workloads.runtimes.replicas import running_images
 from riskladder.workloads.safe_states import fallback, isolate
 from riskladder.workloads.safe_states.network_path import Planned, Unsupported
@@ -127,6 +129,7 @@ def choose(
             quarantined=current.hash if current else "",
             history=history,
         )
+        found = without_gain(workload, found)
         if isinstance(found, Revision):
             message = f"roll back from revision {current.number if current else '?'} to {found.number}"
             return Choice(ContainmentAction.ROLLBACK, intended, message, found)
@@ -141,6 +144,17 @@ def choose(
         return planned_choice(containment.action, intended, planned, planned.message)
     reason = Reason.ACTION_NOT_SUPPORTED if isinstance(planned, Unsupported) else reason
     return instead_of(containment, workload, reason, f"no {containment.action}: {planned.why}", escalation)
+
+
+def without_gain(workload: Workload, found: Revision | Impossible) -> Revision | Impossible:
+    """Return the revision to go back to, unless its pods would be granted more than they are now.
+
+    The admission policy riskladder-operator refuses such a rollback to the operator, whoever holds its token.
+    """
+    more = gained(workload.privileges, found.privileges) if isinstance(found, Revision) else ""
+    if not more or isinstance(found, Impossible):
+        return found
+    return Impossible(f"revision {found.number} would give its pods more than they have now ({more[:512]})")
 
 
 def planned_choice(action: ContainmentAction, reason: Reason, planned: Planned, message: str) -> Choice:

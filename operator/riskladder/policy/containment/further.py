@@ -19,6 +19,7 @@ from riskladder.policy.containment.choose import (
     planned_choice,
     severity,
     take_evidence,
+    without_gain,
 )
 from riskladder.policy.containment.failing import failing, safer
 from riskladder.policy.containment.note import note, noted_in
@@ -229,6 +230,7 @@ def _renewed(
                 quarantined=current.hash if current else "",
                 history=History(known_good=frozenset({active.pod_template_hash or ""})),
             )
+            found = without_gain(workload, found)
             if isinstance(found, Revision):
                 choice = Choice(ContainmentAction.ROLLBACK, why, "another revision was deployed", found)
             else:

@@ -249,6 +249,11 @@ def _close(draft: Draft, decision: Decision) -> None:
 
 def close(draft: Draft, reason: Reason, message: str, detail: Mapping[str, str] | None = None) -> None:
     """End the escalation: nothing is held any more."""
+    if draft.is_contained:
+        message += ": nothing holds the model any more"
+    for kind in HELD:
+        if draft.conditions.is_true(kind):
+            draft.conditions.set(kind, False, Reason.LET_GO, message)
     draft.closed_at = draft.now
     draft.conditions.set(ConditionType.CLOSED, True, reason, message)
     measure = _measure(draft, "decide", "") if draft.resolution and draft.rung.decided_at is None else None
@@ -257,6 +262,9 @@ def close(draft: Draft, reason: Reason, message: str, detail: Mapping[str, str] 
     if LABEL_CONTAINMENT in draft.escalation.labels:
         draft.labels[LABEL_CONTAINMENT] = None
 
+
+HELD = (ConditionType.CONTAINED, ConditionType.CONTAINMENT_HOLDS, ConditionType.LOCKED)
+"""The conditions that say that a model is held: none of them outlives the escalation."""
 
 _EVENTS = {
     DecisionAction.ACKNOWLEDGE: Reason.ACKNOWLEDGED,

@@ -6,22 +6,20 @@ Every rule is a pure function of the draft and the decision. What it takes to an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from riskladder.api.base import format_time
 from riskladder.api.reasons import Reason
 from riskladder.policy.containment.state import may_touch
 from riskladder.policy.decisions.keep import served
 from riskladder.policy.decisions.rules import CastDecision, Refusal, is_timely, refuse
-from riskladder.policy.decisions.standing import JOINT, Standing
+from riskladder.policy.decisions.standing import Standing
 from riskladder.policy.draft import Draft
 from riskladder.policy.snapshot import Decision
 
 
 def refusal_of(draft: Draft, decision: Decision) -> Refusal | None:
     """Return why a decision does not count: the first rule that objects gives the reason."""
-    owners = _owners(draft) if decision.spec.action in JOINT else frozenset[str]()
-    standing, act = replace(standing_of(draft), owners=owners), act_of(decision)
+    standing, act = standing_of(draft), act_of(decision)
     if (found := _is_new(draft, decision) or is_timely(standing, act, draft.now)) is not None:
         return found
     found = next((refused for rule in _AUTHORITY if (refused := rule(draft, decision))), None)
@@ -85,7 +83,8 @@ _AUTHORITY: tuple[Callable[[Draft, Decision], Refusal | None], ...] = (_is_prove
 
 def act_of(decision: Decision) -> CastDecision:
     """Return a decision as the rules see it."""
-    return CastDecision(decision.spec, author(decision), decision.created)
+    who = decision.spec.decided_by
+    return CastDecision(decision.spec, author(decision), decision.created, who.groups if who else ())
 
 
 def author(decision: Decision) -> str:
@@ -94,7 +93,7 @@ def author(decision: Decision) -> str:
 
 
 def standing_of(draft: Draft) -> Standing:
-    """Return where an escalation stands in the middle of a trail, without the owners of its model."""
+    """Return where an escalation stands in the middle of a trail."""
     return Standing(
         spec=draft.escalation.spec,
         tier_name=draft.rung.tier,
@@ -108,15 +107,8 @@ def standing_of(draft: Draft) -> Standing:
         is_restoring=_is_restoring(draft),
         is_reviewed=draft.review is not None,
         entered_at=draft.rung.entered_at,
+        owners=frozenset((*(draft.escalation.spec.model.owners if draft.escalation.spec.model else ()), *draft.owners)),
     )
-
-
-def _owners(draft: Draft) -> frozenset[str]:
-    """Return who owns the model, by the escalation and by any of the signals, of which there may be thousands."""
-    owners = set(draft.escalation.spec.model.owners) if draft.escalation.spec.model else set()
-    for signal in draft.group.signals if draft.group else ():
-        owners.update(signal.spec.model.owners if signal.spec and signal.spec.model else ())
-    return frozenset(owners)
 
 
 def _is_restoring(draft: Draft) -> bool:

@@ -14,6 +14,7 @@ from riskladder.api.base import format_time
 from riskladder.api.decision import DecisionAction, EscalationDecisionSpec, Resolution
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import QuorumMember
+from riskladder.policy.decisions.owners import owner_named
 from riskladder.policy.decisions.standing import Standing, may_sit, seats
 from riskladder.policy.quorum import may_sit as may_take
 from riskladder.policy.signals.evaluate import rank
@@ -25,6 +26,7 @@ class CastDecision(NamedTuple):
     spec: EscalationDecisionSpec
     person: str
     at: datetime
+    groups: tuple[str, ...] = ()
 
 
 class Refusal(NamedTuple):
@@ -54,9 +56,13 @@ def is_timely(standing: Standing, act: CastDecision, now: datetime) -> Refusal |
 
 
 def _is_no_owner(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
-    if act.person not in standing.owners:
+    owner = owner_named(standing.owners, act.person, act.groups)
+    if not owner:
         return None
-    return Refusal(Reason.MODEL_OWNER, f"{act.person} owns the model: an owner has no say in {act.spec.action}")
+    known_as = f" (named {owner} by a signal)" if owner != act.person else ""
+    return Refusal(
+        Reason.MODEL_OWNER, f"{act.person} owns the model{known_as}: an owner has no say in {act.spec.action}"
+    )
 
 
 def _did_not_raise_it(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
@@ -117,9 +123,12 @@ def _nobody_objects(standing: Standing, act: CastDecision, now: datetime) -> Ref
 
 def _may_withdraw(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     role = act.spec.role
-    if act.spec.withdraw and role not in {objection.role for objection in standing.objections()}:
+    if not act.spec.withdraw:
+        return None
+    stands = next((objection for objection in standing.objections() if objection.role == role), None)
+    if stands is None:
         return Refusal(Reason.NOTHING_TO_WITHDRAW, f"no objection of {role} stands on this rung")
-    return None
+    return _is_no_owner(standing, act, now) if stands.by != act.person else None
 
 
 def _is_higher(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
@@ -149,6 +158,11 @@ def _is_contained(standing: Standing, act: CastDecision, now: datetime) -> Refus
     if standing.is_contained or standing.spec.drill:
         return None
     return Refusal(Reason.NOTHING_TO_RESUME, "no containment is in force")
+
+
+def _nobody_objects_to_its_end(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
+    """Refuse to give a contained model up while somebody objects: nothing would hold it any more."""
+    return _nobody_objects(standing, act, now) if standing.is_contained else None
 
 
 def _can_be_closed(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
@@ -212,6 +226,6 @@ RULES: dict[DecisionAction, tuple[Rule, ...]] = {
         _is_not_met,
     ),
     DecisionAction.RESUME: (*_VOTE, _is_contained, _has_seat, _nobody_objects, _has_not_voted, _is_not_met),
-    DecisionAction.CLOSE: (*_VOTE, _can_be_closed, _has_seat, _has_not_voted),
+    DecisionAction.CLOSE: (*_VOTE, _can_be_closed, _has_seat, _nobody_objects_to_its_end, _has_not_voted),
     DecisionAction.REVIEW: (_is_over, _answers_for_the_ladder),
 }

@@ -77,7 +77,7 @@ class Standing:
             is_accepted=status.risk_acceptance is not None,
             is_restoring=resume is not None and resume.applied_at is None and not spec.drill,
             is_reviewed=status.review is not None,
-            owners=frozenset(spec.model.owners if spec.model else ()),
+            owners=frozenset((*(spec.model.owners if spec.model else ()), *status.owners)),
         )
 
     @property
@@ -126,8 +126,9 @@ def seats(standing: Standing, action: DecisionAction) -> Quorum:
     tier = standing.tier
     if action is DecisionAction.RESUME:
         return quorum.resume_quorum(tier)
-    if action is DecisionAction.CLOSE:
-        return quorum.close_quorum(standing.policy, tier)
+    if action is DecisionAction.CLOSE:  # to close while it is contained lets it go, as to resume it does
+        let_go = quorum.resume_quorum(tier) if standing.is_contained else ()
+        return let_go or quorum.close_quorum(standing.policy, tier)
     if action is DecisionAction.ACCEPT_RISK:
         return tier.decide.quorum if tier is not None and tier.decide is not None else ()
     if action is DecisionAction.OBJECT:  # whoever is asked for what an objection blocks
@@ -243,7 +244,7 @@ def possible(standing: Standing) -> Iterator[Possible]:
             yield Possible(DecisionAction.REVIEW, "record what was learnt", arguments)
         yield Possible(DecisionAction.COMMENT, "add to the record")
         return
-    tier, policy = standing.tier, standing.policy
+    tier = standing.tier
     yield Possible(DecisionAction.ACKNOWLEDGE, "acknowledge: you take it")
     if not standing.is_contained:
         effect = contains(standing.target, containment_of(tier, None))
@@ -258,7 +259,7 @@ def possible(standing: Standing) -> Iterator[Possible]:
     if tier is not None and (higher := standing.higher_tiers()):
         yield Possible(DecisionAction.ESCALATE, f"enter tier {higher[0]}", ("--tier", higher[0]))
     yield Possible(DecisionAction.OBJECT, "object: no risk is accepted, nothing resumed")
-    if quorum.close_quorum(policy, tier):
+    if seats(standing, DecisionAction.CLOSE):
         for resolution in (Resolution.RETIRED,) if standing.is_contained else _CLOSE:
             yield Possible(DecisionAction.CLOSE, _CLOSE[resolution], ("--resolution", resolution.value))
     running = standing.running()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from riskladder.api.foreign import number_in, time_in
 from riskladder.api.resource import Resource
 from riskladder.workloads.model import Revision
+from riskladder.workloads.privileges import privileges
 from riskladder.workloads.results import Object
 from riskladder.workloads.runtimes.replicas import HASH_LABELS, Replicas, content_digest, template_digest
 
@@ -44,4 +45,5 @@ def read_replicaset(obj: Object) -> Revision:
         created=time_in(metadata.get("creationTimestamp")),
         reused=REUSED in annotations,
         replicas=(obj.get("status") or {}).get("replicas", 0),
+        privileges=privileges(spec["template"]),
     )

@@ -19,6 +19,7 @@ from riskladder.api.resource import Resource
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.holding import Carried, read_carried
 from riskladder.workloads.model import History, Image, Pod, Revision, Runtime, Workload
+from riskladder.workloads.privileges import privileges
 from riskladder.workloads.results import Impossible, Object, Verification, Write
 from riskladder.workloads.runtimes.fitness import fittest
 
@@ -253,6 +254,7 @@ class Replicas:
             template_set_at=templated[1],
             declared_images=declared_images(template),
             selector=spec.get("selector") if isinstance(spec.get("selector"), Mapping) else None,
+            privileges=privileges(template),
             template_labels=dict((template.get("metadata") or {}).get("labels") or {}),
         )
 

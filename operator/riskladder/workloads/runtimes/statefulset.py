@@ -13,6 +13,7 @@ from typing import Any
 from riskladder.api.foreign import time_in
 from riskladder.api.resource import Resource
 from riskladder.workloads.model import History, Revision, Workload
+from riskladder.workloads.privileges import privileges
 from riskladder.workloads.results import Impossible, Object
 from riskladder.workloads.runtimes.replicas import REVISION_LABEL, Replicas, content_digest, template_digest
 
@@ -69,4 +70,5 @@ def read_controllerrevision(obj: Object) -> Revision | None:
         created=time_in(metadata.get("creationTimestamp")),
         reused=True,  # as far as one can tell: a ControllerRevision that is used again has another number, and no more
         replicas=0,
+        privileges=privileges(template),
     )
