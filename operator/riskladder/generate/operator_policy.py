@@ -75,7 +75,8 @@ POLICY = """\
 # - Of metadata: its own labels and annotations. What another admission plugin adds to a workload in the same write is
 #   let through, or a new plugin would keep a model from being stopped; what was there is not changed or taken away.
 # - Nothing in kube-system, kube-public, kube-node-lease and its own namespace, but for the Lease and Events.
-# - No Secrets, service accounts, RBAC objects, no pods but to end those of a stopped model (component prompt-stop), no kinds, ladders, signals or decisions, however RBAC is widened.
+# - No Secrets, service accounts, RBAC objects, kinds, ladders, signals or decisions, however RBAC is widened, and of
+#   pods nothing but their deletion, which the component prompt-stop grants.
 #   (What admission is never asked about is left to RBAC: reading, and policies like this one.)
 #
 # A stolen token still can stop and restore models, put another image into the pods of one, and append records. To

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from riskladder.api.base import format_time
+from riskladder.api.foreign import time_in
 from riskladder.workloads.model import History, Revision, Workload
 
 Rule = Callable[[Workload, Revision, History], str]
@@ -43,7 +44,12 @@ def _was_in_place(workload: Workload, revision: Revision, history: History) -> s
 
 def _may_have_served(workload: Workload, revision: Revision, at: datetime) -> bool:
     since = workload.template_since
-    if since is None or at >= since or (revision.created is not None and revision.created > at):
+    written = time_in(workload.template_set_at)
+    if (
+        since is None
+        or at >= (min(since, written) if written else since)
+        or (revision.created is not None and revision.created > at)
+    ):
         return False
     return not any(
         other.number > revision.number
