@@ -47,6 +47,11 @@ def is_bounded(schema: dict[str, Any]) -> bool:
     return "pattern" in schema or "x7f-" in rules
 
 
+def in_python(pattern: str) -> str:
+    """A pattern for the API server as Python's re understands it, which knows no categories."""
+    return pattern.replace(r"\p{C}", r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ufeff")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_free_text_of_every_kind_says_what_it_may_not_have(kind: str) -> None:
     schema = object_schema(KINDS[kind])
@@ -61,7 +66,7 @@ def test_patterns_of_names_let_no_control_character_pass(kind: str) -> None:
     for path, found in texts(object_schema(KINDS[kind])):
         if "pattern" in found and found["pattern"] != PLAIN_PATTERN:
             for unfit in ("\x00", "\x7f", "\x85"):
-                assert re.search(found["pattern"], f"a{unfit}b") is None, ".".join(path)
+                assert re.search(in_python(found["pattern"]), f"a{unfit}b") is None, ".".join(path)
 
 
 def filled(kind: str) -> Iterator[tuple[Path, Any]]:

@@ -13,6 +13,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction
 from riskladder.generate import operator_policy
 from riskladder.policy.containment.choose import choose
+from riskladder.workloads.model import History
 from riskladder.workloads.privileges import gained, privileges
 from riskladder.workloads.registry import ALL_RUNTIMES
 from tests.unit.builders import workload
@@ -84,11 +85,11 @@ def test_rollback_to_a_revision_that_was_granted_more_is_impossible_and_says_so(
     grants = {1: NOTHING | {"hostNetwork", "Secret database"}, 2: NOTHING}
     revisions = tuple(replace(r, privileges=frozenset(grants[r.number])) for r in found.revisions)
     found = replace(found, privileges=NOTHING, revisions=revisions)
-    choice = choose(ROLLBACK, found, ())
+    choice = choose(ROLLBACK, found, History())
     assert (choice.action, choice.reason) == (ContainmentAction.SCALE_TO_ZERO, Reason.ROLLBACK_IMPOSSIBLE)
     assert "would give its pods more than they have now (Secret database, hostNetwork)" in choice.message
     equal = replace(found, privileges=grants[1])
-    assert choose(ROLLBACK, equal, ()).action is ContainmentAction.ROLLBACK
+    assert choose(ROLLBACK, equal, History()).action is ContainmentAction.ROLLBACK
 
 
 def test_policy_bounds_every_kind_that_is_written_and_knows_the_fields() -> None:
@@ -96,5 +97,6 @@ def test_policy_bounds_every_kind_that_is_written_and_knows_the_fields() -> None
     written = {key for key in operator_policy.allowed() if "/" not in key.partition("/")[2]}
     own = {f"{operator_policy.GROUP}/{name}" for name in (*operator_policy.KEPT, "escalationrecords")}
     unbounded = {"events.k8s.io/events", "coordination.k8s.io/leases", "authorization.k8s.io/localsubjectaccessreviews"}
-    assert written - own - unbounded == set(operator_policy.FIELDS)
+    ended = {"/pods"}  # deleted, never written
+    assert written - own - unbounded - ended == set(operator_policy.FIELDS)
     assert {f"{r.resource.group}/{r.resource.plural}" for r in ALL_RUNTIMES} <= set(operator_policy.FIELDS)
