@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench.report import machine
+from bench.report import Results, machine
 from bench.run import Sizes, run, say
 
 QUICK = Sizes(rounds=1, idle=20, burst=100, standing=300, updates_bursts=1, quiet_seconds=10, audited=3, locked=(0, 60))
@@ -45,11 +45,18 @@ def main() -> int:
     }
     sizes = replace(base, **chosen)
 
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="riskladder-bench-") as directory:
-        results = asyncio.run(run(Path(options.kubeconfig), Path(directory), sizes))
-    seconds = time.monotonic() - began
-    say(f"done in {seconds / 60:.1f} minutes")
+    began, results = time.monotonic(), Results()
+    try:
+        with tempfile.TemporaryDirectory(prefix="riskladder-bench-") as directory:
+            asyncio.run(run(Path(options.kubeconfig), Path(directory), sizes, results))
+    finally:  # what was measured before something failed or was interrupted is worth having, too
+        _show(results, sizes, chosen, time.monotonic() - began, options.json)
+    return 0
+
+
+def _show(results: Results, sizes: Sizes, chosen: dict[str, int], seconds: float, file: Path | None) -> None:
+    """Print what was measured, and write it where that is wanted."""
+    say(f"ended after {seconds / 60:.1f} minutes")
     where = machine()
     print(f"\n{where['date']}, {where['cpu']}, {where['cores']} cores, Python {where['python']}")
     print(
@@ -57,9 +64,8 @@ def main() -> int:
         f"burst of {sizes.burst}, {sizes.standing} standing signals\n"
     )
     print(results.table())
-    if options.json:
-        options.json.write_text(json.dumps(results.document({**chosen, "seconds": round(seconds)}), indent=2) + "\n")
-    return 0
+    if file is not None:
+        file.write_text(json.dumps(results.document({**chosen, "seconds": round(seconds)}), indent=2) + "\n")
 
 
 if __name__ == "__main__":

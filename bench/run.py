@@ -60,7 +60,7 @@ def names(prefix: str, number: int) -> list[str]:
 class Bench:
     """One run on one cluster."""
 
-    def __init__(self, api: Api, kubeconfig: Path, directory: Path, sizes: Sizes) -> None:
+    def __init__(self, api: Api, kubeconfig: Path, directory: Path, sizes: Sizes, results: Results) -> None:
         """`kubeconfig` is that of the operator's service account; logs and files go into the directory."""
         self._api = api
         self._kubeconfig = kubeconfig
@@ -68,7 +68,7 @@ class Bench:
         self._template = directory / "escalation.json"
         self._sizes = sizes
         self._run = uuid.uuid4().hex[:6]
-        self.results = Results()
+        self.results = results
 
     async def run(self) -> None:
         await self._capture()
@@ -281,25 +281,26 @@ async def audit(directory: Path, results: Results, breaches: int) -> None:
         results.add(key, OPERATOR, max(values) if key.endswith("before") else float(median(values)))
 
 
-async def run(kubeconfig: Path, directory: Path, sizes: Sizes) -> Results:
-    """Install into a cluster, measure, and remove what was measured; the installation stays."""
+async def run(kubeconfig: Path, directory: Path, sizes: Sizes, results: Results) -> None:
+    """Install into a cluster, measure, and remove what was measured; the installation stays.
+
+    What has been measured is in the results as soon as it is, also where a later part does not work.
+    """
     say("installing")
     await asyncio.to_thread(install, kubeconfig)
     account = await asyncio.to_thread(service_account_kubeconfig, kubeconfig, directory / "operator.json")
     api = await Api.open(str(kubeconfig))
     try:
-        bench = Bench(api, account, directory, sizes)
-        await bench.run()
+        await Bench(api, account, directory, sizes, results).run()
     finally:
         await api.close()
     try:
         if control_plane_kind(os.environ.get("CLUSTER", "auto")) == "local":
-            await audit(directory, bench.results, sizes.audited)
+            await audit(directory, results, sizes.audited)
             if sizes.locked:
-                await lock(directory, bench.results, sizes.locked, say)
+                await lock(directory, results, sizes.locked, say)
     except ClusterError as error:
         say(f"no plane of its own here, so single requests and the lock are not measured: {error}")
-    return bench.results
 
 
 async def _settle(contender: Contender) -> float:
