@@ -157,6 +157,7 @@ def test_defaults_are_filled_in(server: Server) -> None:
         "ifImpossible": "ScaleToZero",
         "lock": True,
         "within": "2m",
+        "grace": "5s",
         "alsoSuspend": [],
     }
 

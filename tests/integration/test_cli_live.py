@@ -34,8 +34,12 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def client_of(plane: ControlPlane) -> AsyncIterator[Client]:
+async def client_of(plane: ControlPlane, *, as_operator: bool = True) -> AsyncIterator[Client]:
     connection = await connect(str(plane.kubeconfig), agent="test")
+    if not as_operator:
+        yield Client(connection)
+        await connection.close()
+        return
     # Under the operator's name: the policies, where another test has installed them, let nobody else append a record.
     connection.session.headers.update(
         {
@@ -49,9 +53,9 @@ async def client_of(plane: ControlPlane) -> AsyncIterator[Client]:
         await connection.close()
 
 
-def on(plane: ControlPlane, act: Callable[[Client], Awaitable[T]]) -> T:
+def on(plane: ControlPlane, act: Callable[[Client], Awaitable[T]], *, as_operator: bool = True) -> T:
     async def run() -> T:
-        async with client_of(plane) as client:
+        async with client_of(plane, as_operator=as_operator) as client:
             return await act(client)
 
     return asyncio.run(run())
@@ -84,15 +88,15 @@ async def install(client: Client) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def crds(cluster: ControlPlane) -> None:
-    on(cluster, install)
+    on(cluster, install, as_operator=False)
 
 
 @pytest.fixture
 def namespace(cluster: ControlPlane) -> Iterator[str]:
     name = f"trail-{uuid.uuid4().hex[:8]}"
-    on(cluster, lambda c: c.create(NAMESPACES, None, {"metadata": {"name": name}}))
+    on(cluster, lambda c: c.create(NAMESPACES, None, {"metadata": {"name": name}}), as_operator=False)
     yield name
-    on(cluster, lambda c: c.delete(NAMESPACES, None, name))
+    on(cluster, lambda c: c.delete(NAMESPACES, None, name), as_operator=False)
 
 
 def uid_of(plane: ControlPlane, namespace: str) -> str:

@@ -101,6 +101,7 @@ def stocked(plane: ControlPlane) -> ControlPlane:
     """The same plane with everything installed, and the namespace that the examples name."""
     install(plane.kubeconfig)
     kubectl(plane.kubeconfig, "create", "namespace", "models")
+    kubectl(plane.kubeconfig, "create", "namespace", "monitors")
     return plane
 
 
@@ -114,7 +115,7 @@ def monitor(stocked: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> 
     """The kubeconfig of the monitor of the example, which has the permissions of the example and no others."""
     kubectl(stocked.kubeconfig, "apply", "-f", str(ROOT / "docs" / "examples" / "monitor-rbac.yaml"))
     file = tmp_path_factory.mktemp("monitor") / "kubeconfig"
-    return service_account_kubeconfig(stocked.kubeconfig, file, "fairness-monitor", "models")
+    return service_account_kubeconfig(stocked.kubeconfig, file, "fairness-monitor", "monitors")
 
 
 def snippet(language: str) -> str:

@@ -369,8 +369,10 @@ def crd_files() -> list[Path]:
 
 
 def remove_crds(plane: LocalControlPlane) -> None:
-    names = [f"crd/{kind}.riskladder.dev" for kind in KINDS]
-    kubectl(plane.kubeconfig, "delete", "--ignore-not-found", "--wait", *names)
+    names = [f"{kind}.riskladder.dev" for kind in KINDS]
+    for name in names:
+        kubectl(plane.kubeconfig, "annotate", "crd", name, f"riskladder.dev/confirm-delete={name}")
+    kubectl(plane.kubeconfig, "delete", "--wait", *(f"crd/{name}" for name in names))
 
 
 async def test_it_waits_for_its_crds_and_says_which(

@@ -33,6 +33,10 @@ SHIPPED_USER = "system:serviceaccount:riskladder-system:riskladder"
 _WHO_AM_I = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
 
 
+RULE = "resourceRule "
+"""Before the digest of one rule of ``matchConstraints``, among the parts."""
+
+
 class State(StrEnum):
     """How a policy and its binding stand."""
 
@@ -64,6 +68,11 @@ def digests(spec: Mapping[str, Any], user: str = SHIPPED_USER) -> dict[str, str]
         user: The operator's user, as it is named there.
     """
     found = {key: _normal(key, value) for key, value in spec.items()}
+    match = dict(found.get("matchConstraints") or {})
+    for rule in match.pop("resourceRules", ()):  # one by one: an administrator may have the policy asked about more
+        found[RULE + _digest(rule, user)] = rule
+    if "matchConstraints" in found:
+        found["matchConstraints"] = match
     return {key: _digest(value, user) for key, value in sorted(found.items()) if value}
 
 
@@ -119,7 +128,9 @@ def differences(name: str, policy: Mapping[str, Any], binding: Mapping[str, Any]
 
 
 def _differing(shipped: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    return sorted(key for key in {*shipped, *found} if shipped.get(key) != found.get(key))
+    differing = {key for key in {*shipped, *found} if shipped.get(key) != found.get(key)}
+    more = {key for key in differing if key.startswith(RULE) and key not in shipped}
+    return sorted({"matchConstraints" if key.startswith(RULE) else key for key in differing - more})
 
 
 # --- Looking ----------------------------------------------------------------------------------------------------------
