@@ -22,7 +22,8 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Client, Conflict, NotFound, Refused
 from riskladder.cluster.connection import connect
 from riskladder.cluster.ledger import LedgerEntry
-from tests.cluster import ControlPlane
+from tests.cluster import ControlPlane, LocalControlPlane
+from tests.integration.conftest import needs_local
 from tests.trails import ESCALATION, OPENED, Document, chain, escalation
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,14 @@ async def install(client: Client) -> None:
             except NotFound:
                 assert asyncio.get_running_loop().time() < deadline, f"{resource.title} is not served"
                 await asyncio.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """A control plane of the module's own: an operator at work would go on with the chains that are written here."""
+    needs_local(request.config)
+    with LocalControlPlane(nodes=1) as plane:
+        yield plane
 
 
 @pytest.fixture(scope="module", autouse=True)
