@@ -17,7 +17,7 @@ COMPONENTS = ("fallback", "isolate", "prompt-stop")
 GRACE = 10
 STOPPED_WITHIN = {"honor": 0.5, "drain": 5.5, "ignore": 5.5}
 """Seconds from the signal to the last answer of a stopped model, for the default containment.grace of 5 s."""
-MARGIN = 1.5
+MARGIN = 2.5
 REPLICAS = 2
 KINDS = ("Deployment", "StatefulSet")
 
