@@ -54,10 +54,11 @@ class StrayLookup:
     def is_due(self, snapshot: Snapshot) -> bool:
         """Return whether it is time to look: all else is gone, and the last answer is old."""
         sought = strays.sought(snapshot.open)
-        if sought is None or not strays.is_proved_otherwise(snapshot):
+        if sought is None:
             return False
         _, query, _ = self._found.get(snapshot.key, (0.0, "", ()))
-        return query != sought.query or self._left(snapshot.key) <= 0
+        is_old = query != sought.query or self._left(snapshot.key) <= 0
+        return is_old and strays.is_proved_otherwise(snapshot)
 
     def wait(self, key: TargetKey) -> float:
         """Return the seconds until it may be time to look once more; infinitely many where nobody has looked."""

@@ -81,8 +81,12 @@ class Group:
             for until, settled in self.settled
         )
 
-    def observed_at(self) -> Iterator[datetime]:
-        """Yield when the readings were observed that breach now, and with which people have not dealt."""
+    @cached_property
+    def observed_at(self) -> frozenset[datetime]:
+        """When the readings were observed that breach now, and with which people have not dealt."""
+        return frozenset(self._observed_at())
+
+    def _observed_at(self) -> Iterator[datetime]:
         for signal in self.signals:
             live = self._live(signal)
             for breach in self.verdicts[signal.uid].breaches:
@@ -142,6 +146,22 @@ class Judgement:
     def at_baseline(self) -> bool:
         """Whether no counted signal of any ladder has a confirmed breach."""
         return not any(g.tier for g in self.groups)
+
+    @cached_property
+    def observed_at(self) -> frozenset[datetime]:
+        """The same as of each group, of all ladders."""
+        return frozenset[datetime]().union(*(group.observed_at for group in self.groups))
+
+    @cached_property
+    def heard_since(self) -> datetime:
+        """When the stream was heard of last that has been silent for longest: one indicator from one source."""
+        streams: dict[tuple[str, str, str], datetime] = {}
+        for group in self.groups:
+            for signal in group.signals:
+                for one in group.verdicts[signal.uid].observed:
+                    key = (group.ladder.name, signal.spec.source if signal.spec else signal.uid, one.indicator)
+                    streams[key] = max(one.at, streams.get(key, one.at))
+        return min(streams.values(), default=LONG_AGO)
 
     def demands(self) -> tuple[Demand, ...]:
         """The containments that are due now, the most severe of each ladder."""

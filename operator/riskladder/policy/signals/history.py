@@ -18,7 +18,7 @@ def history_of(snapshot: Snapshot, group: Group | None) -> History:
         group: The signals on whose account it is contained, if any are.
     """
     breached = snapshot.breached.union(*(breached_by(escalation) for escalation in snapshot.escalations))
-    observed = frozenset(group.observed_at()) if group is not None else frozenset()
+    observed = group.observed_at if group is not None else frozenset()
     return History(frozenset(_known_good(snapshot)), breached, observed)
 
 

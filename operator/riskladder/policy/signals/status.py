@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from riskladder.api.base import format_time
@@ -15,7 +15,7 @@ from riskladder.policy.plan import Entry, EscalationUpdate, On, SignalUpdate
 from riskladder.policy.signals.evaluate import Verdict
 from riskladder.policy.signals.groups import Judgement
 from riskladder.policy.signals.history import is_outdated
-from riskladder.policy.snapshot import LONG_AGO, Escalation, Signal, Snapshot
+from riskladder.policy.snapshot import Escalation, Signal, Snapshot
 
 BASELINE = "baseline"
 """What ``status.tier`` says of a signal that has been judged and breaches nothing."""
@@ -189,20 +189,9 @@ def _known_good(
     current, since = workload.current, workload.available_since
     if before is not None and before.digest == current.hash:
         return before
-    if since is None or min(_newest(judgement), default=LONG_AGO) < since:
+    if since is None or judgement.heard_since < since:
         return before
     return LastKnownGood(revision=str(current.number), digest=current.hash, since=now)
-
-
-def _newest(judgement: Judgement) -> Iterable[datetime]:
-    """Return when each stream was heard of last: one indicator from one source under one ladder."""
-    streams: dict[tuple[str, str, str], datetime] = {}
-    for group in judgement.groups:
-        for signal in group.signals:
-            for one in group.verdicts[signal.uid].observed:
-                key = (group.ladder.name, signal.spec.source if signal.spec else signal.uid, one.indicator)
-                streams[key] = max(one.at, streams.get(key, one.at))
-    return streams.values()
 
 
 def _has_breached(snapshot: Snapshot, judgement: Judgement, note: LastKnownGood) -> bool:
@@ -213,4 +202,4 @@ def _has_breached(snapshot: Snapshot, judgement: Judgement, note: LastKnownGood)
     if workload is None or workload.current is None or workload.current.hash != note.digest:
         return False
     since = workload.template_since
-    return since is not None and any(at >= since for group in judgement.groups for at in group.observed_at())
+    return since is not None and any(at >= since for at in judgement.observed_at)
