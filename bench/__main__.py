@@ -14,7 +14,17 @@ from pathlib import Path
 from bench.report import Results, machine
 from bench.run import Sizes, run, say
 
-QUICK = Sizes(rounds=1, idle=20, burst=100, standing=300, updates_bursts=1, quiet_seconds=10, audited=3, locked=(0, 60))
+QUICK = Sizes(
+    rounds=1,
+    idle=20,
+    burst=100,
+    standing=300,
+    updates_bursts=1,
+    quiet_seconds=10,
+    audited=3,
+    locked=(0, 60),
+    replicasets=0,
+)
 
 
 def main() -> int:

@@ -103,10 +103,22 @@ class Contender:
 
     def rss(self) -> int:
         """Bytes of memory that it holds now."""
+        return self._memory("VmRSS")
+
+    def rss_peak(self) -> int:
+        """Bytes of memory that it has held at most."""
+        return self._memory("VmHWM")
+
+    def _memory(self, what: str) -> int:
         for line in Path(f"/proc/{self._running.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{what}:"):
                 return int(line.split()[1]) * 1024
         raise RuntimeError(f"the {self.name} has ended")
+
+    def kill(self) -> None:
+        """End it as a crash would: with no time to say anything."""
+        self._running.kill()
+        self._running.wait()
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:

@@ -44,6 +44,16 @@ async def served(api: Api) -> Requests:
     return found
 
 
+CPU = re.compile(r"^process_cpu_seconds_total (?P<value>\S+)$", re.MULTILINE)
+
+
+async def server_cpu(api: Api) -> float:
+    """Seconds of CPU that the API server has used so far, by its own account."""
+    found = CPU.search(await api.text("/metrics"))
+    assert found is not None
+    return float(found["value"])
+
+
 def audited(log: Path, user: str, after: int) -> list[tuple[str, str, str]]:
     """A user's requests from the audit log, in the order of their answers: verb, resource, name of the object.
 

@@ -33,6 +33,9 @@ class Measure:
 LOCK_STEPS = (0, 60, 300, 1000)
 """How many models are contained in the namespace where others write."""
 
+TAKEOVER_LATENCIES = {0: 3.0, 300: 10.0}
+"""Milliseconds that every request takes longer, and the aim for a takeover, in seconds."""
+
 LOCKED = {
     "update": ("update of an unrelated Deployment", 1.3),
     "create": ("CREATE of an unrelated Deployment", 2.0),
@@ -74,13 +77,20 @@ MEASURES = (
     Measure("burst_writes", "writes per breach in a burst (operator's metrics)", ""),
     Measure("burst_writes_served", "writes per breach in a burst (API server's metrics)", ""),
     Measure("idle_cpu", "CPU per breach, one at a time, leases included"),
-    Measure("burst_cpu", "CPU per breach in a burst, trail included"),
+    Measure("burst_cpu", "CPU per breach in a burst, trail included", aim=10),
+    Measure("burst_api_cpu", "API server CPU per breach in a burst, trail and controllers included", aim=30),
     Measure("rss_base", "memory after one breach, without standing signals", "MiB"),
+    Measure("rss_standing", "memory after one breach, with standing signals", "MiB", aim=130),
+    Measure("rss_peak", "largest memory of a start among 20,000 ReplicaSets", "MiB", aim=250),
     Measure("rss_first", "memory per standing signal, after the first start", "KiB", aim=3),
     Measure("rss_restart", "memory per standing signal, after a restart", "KiB", aim=3),
     Measure("quiet_cpu", "CPU while nothing happens", "ms/s"),
     Measure("quiet_leases", "writes of the Lease while nothing happens", ""),
     Measure("quiet_writes", "other writes while nothing happens", "", aim=0),
+    *(
+        Measure(f"takeover_{late}", f"killed, to the next model stopped by another, {late} ms a request", "s", aim=aim)
+        for late, aim in TAKEOVER_LATENCIES.items()
+    ),
     *(_locked(what, step) for what in LOCKED for step in LOCK_STEPS),
     Measure("missed", "breaches not contained in time", "", aim=0),
 )

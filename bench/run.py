@@ -15,9 +15,11 @@ from statistics import median
 from bench import load
 from bench.api import Api, each
 from bench.contenders import Contender, Floor, Operator, writes
-from bench.counting import audited, served, split_at_stop
+from bench.counting import audited, served, server_cpu, split_at_stop
 from bench.lock import lock
 from bench.report import FLOOR, LOCK_STEPS, ONE_WRITE, OPERATOR, Results, percentile
+from bench.start import start
+from bench.takeover import takeover
 from bench.world import BASELINE, BREACH, BenchNamespace
 from riskladder.cluster.resources import ESCALATIONS, SIGNALS
 from tests.cluster import ClusterError, LocalControlPlane, control_plane_kind
@@ -25,6 +27,9 @@ from tests.cluster.install import NAMESPACE, SERVICE_ACCOUNT, install, service_a
 
 PRIORITY_BREACHES = 5
 """Breaches in each burst of updates."""
+
+CONTROLLERS_SETTLE = 10.0
+"""Seconds in which the controllers have stopped the pods of a burst, and said so."""
 
 STANDING_DEADLINE = 600.0
 USER = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
@@ -42,6 +47,7 @@ class Sizes:
     quiet_seconds: int = 30
     audited: int = 10
     locked: tuple[int, ...] = LOCK_STEPS
+    replicasets: int = 20_000
 
     @property
     def updates(self) -> int:
@@ -138,7 +144,7 @@ class Bench:
 
     async def _burst(self, world: BenchNamespace, contender: Contender, targets: Sequence[str]) -> None:
         results, name, many = self.results, contender.name, len(targets)
-        cpu, began = contender.cpu(), time.monotonic()
+        cpu, api_cpu, began = contender.cpu(), await server_cpu(self._api), time.monotonic()
         before = await self._written(contender)
         burst = await load.burst(world, targets)
         settled = await _settle(contender)
@@ -150,6 +156,9 @@ class Bench:
         results.add("burst_rate", name, burst.throughput)
         results.add("burst_sending", name, burst.sending)
         results.add("burst_cpu", name, 1000 * (contender.cpu() - cpu) / many)
+        if name == FLOOR:  # the operator's trail takes longer than the controllers; here there is none
+            await asyncio.sleep(CONTROLLERS_SETTLE)
+        results.add("burst_api_cpu", name, 1000 * (await server_cpu(self._api) - api_cpu) / many)
         results.add("burst_writes_served", name, (after[1] - before[1]) / many)
         if isinstance(contender, Operator):
             results.add("burst_trail", name, settled - began)
@@ -206,6 +215,7 @@ class Bench:
             await observer.until(lambda: observer.current.issuperset(standing), STANDING_DEADLINE, "the statuses")
             results.add("cold_current", OPERATOR, observer.last_current - operator.started)
             await operator.settle()
+            results.add("rss_standing", OPERATOR, operator.rss() / 2**20)
             results.add("rss_first", OPERATOR, (operator.rss() - empty) / 1024 / len(standing))
             if quiet:
                 await self._quiet(operator)
@@ -297,10 +307,13 @@ async def run(kubeconfig: Path, directory: Path, sizes: Sizes, results: Results)
     try:
         if control_plane_kind(os.environ.get("CLUSTER", "auto")) == "local":
             await audit(directory, results, sizes.audited)
+            await takeover(directory, results, say)
             if sizes.locked:
                 await lock(directory, results, sizes.locked, say)
+            if sizes.replicasets:
+                await start(directory, results, sizes.replicasets, say)
     except ClusterError as error:
-        say(f"no plane of its own here, so single requests and the lock are not measured: {error}")
+        say(f"no planes of their own here: requests, takeover, lock and start are not measured: {error}")
 
 
 async def _settle(contender: Contender) -> float:

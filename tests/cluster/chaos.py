@@ -78,6 +78,8 @@ class Chaos:
         self._watches: list[_Watch] = []
         self._stalled: set[str] = set()
         self._held = asyncio.Event()
+        self.latency = 0.0
+        """Seconds by which every request comes later to the API server."""
         self.choose: Choose = lambda write: None
         """Asked about every write, in the thread of the proxy."""
         self.hold: Callable[[Write], bool] = lambda write: False
@@ -170,6 +172,8 @@ class Chaos:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        if self.latency:
+            await asyncio.sleep(self.latency)
         write = Write(request.method, request.path, body.decode(errors="replace"))
         fault = self.choose(write) if request.method != "GET" else None
         if fault is not None:

@@ -103,6 +103,9 @@ def test_example_is_taken(dry: Server, path: Path) -> None:
 @pytest.mark.parametrize("case", RULES, ids=lambda case: case.name)
 def test_rule_refuses_with_the_words_of_lint(dry: Server, case: Case) -> None:
     answer = dry_run(dry, case.document())
+    if case.path.startswith("spec.decidedBy.") and answer.code == 201:  # where riskladder-identity is installed, too
+        assert answer.body["spec"]["decidedBy"]["username"] == dry.caller()["username"], "filled in by the API server"
+        return
     assert answer.code == 422
     (cause,) = answer.causes
     assert cause[0] in (case.path, case.path or "<nil>")

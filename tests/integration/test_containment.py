@@ -56,9 +56,11 @@ async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: Test
         ("ModelRiskSignal", "EscalationOpened"),
         ("Escalation", "EscalationOpened"),
         ("Deployment", "ContainmentApplied"),
-        ("Escalation", "ScaledToZero"),
-        ("Escalation", "Notified"),
     }
+    [told] = [e for e in await world.events() if e["regarding"]["kind"] == "Escalation"]
+    for act in records:
+        if act["spec"]["event"] != "ContainmentApplied":
+            assert act["spec"]["detail"]["message"] in told["note"], act["spec"]["event"]
 
 
 async def test_moderate_breach_needs_two_readings_and_leaves_the_model_running(world: TestNamespace) -> None:

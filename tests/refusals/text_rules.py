@@ -35,5 +35,11 @@ TEXT_RULES = (
     Case("half_a_pair", "EscalationDecision", put("rationale", "a\ud800b"), "spec.rationale", MULTI_LINE),
     Case("rationale_with_null", "EscalationDecision", put("rationale", "a\x00b"), "spec.rationale", MULTI_LINE),
     Case("no_character", "EscalationDecision", put("rationale", "a\uffffb"), "spec.rationale", MULTI_LINE),
-    Case("owner_with_tab", "ModelRiskSignal", put("model", "owners", ["a\tb"]), "spec.model.owners[0]", ONE_LINE),
+    Case(
+        "user_name_with_tab",
+        "EscalationDecision",
+        put("decidedBy", {"username": "a\tb"}),
+        "spec.decidedBy.username",
+        ONE_LINE,
+    ),
 )

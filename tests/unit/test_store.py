@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.signal import SignalStatus
 from riskladder.cluster.resources import (
     DECISIONS,
@@ -400,9 +401,33 @@ def test_open_escalations_are_told_by_ladder_and_deletions_while_open_once(cache
     assert cache.store.open_escalations((NAMESPACE, "other")) == []
     assert cache.store.targets() == {KEY}
     cache.store.drop(ESCALATIONS, stored)
-    assert cache.took() == {(LADDER_KEY, False), (IndexKey(NAMESPACE), False), (KEY, True)}
+    assert cache.took() == {(LADDER_KEY, False), (KEY, True)}, "it holds by label, and is in no index"
     [gone] = cache.store.deleted(KEY)
     assert gone.name == name
     cache.store.forget_deleted(KEY, gone.uid)
     assert cache.store.deleted(KEY) == []
     assert cache.store.targets() == set()
+
+
+def test_index_is_looked_at_only_where_what_it_says_has_changed(cache: Cache) -> None:
+    """A burst changes thousands of escalations, each several times, and one index."""
+    index, held = IndexKey(NAMESPACE), {LABEL_CONTAINMENT: "ScaleToZero"}
+    stored = open_one(cache, labels=held)
+    assert (index, False) in cache.took()
+    version, [entry] = cache.store.indexed.version(NAMESPACE), cache.store.indexed.of(NAMESPACE).values()
+    assert (entry.action, entry.escalation) == ("ScaleToZero", stored["metadata"]["name"])
+
+    waiting = {**stored, "status": {**stored.get("status", {}), "waitingOn": ["legal"]}}
+    cache.put(ESCALATIONS, waiting, 20, labels=held, name=stored["metadata"]["name"], uid=stored["metadata"]["uid"])
+    assert (index, False) not in cache.took()
+    assert cache.store.indexed.version(NAMESPACE) == version
+
+    cache.put(ESCALATIONS, waiting, 21, labels={}, name=stored["metadata"]["name"], uid=stored["metadata"]["uid"])
+    assert (index, False) in cache.took(), "the lock was lifted"
+    assert cache.store.indexed.of(NAMESPACE) == {}
+    cache.put(ESCALATIONS, waiting, 22, labels=held, name=stored["metadata"]["name"], uid=stored["metadata"]["uid"])
+    cache.took()
+    cache.store.drop(ESCALATIONS, stored)
+    assert (index, False) in cache.took()
+    assert cache.store.indexed.of(NAMESPACE) == {}
+    assert cache.store.indexed.version(NAMESPACE) > version

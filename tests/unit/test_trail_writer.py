@@ -19,7 +19,7 @@ from riskladder.cluster.resources import Resource
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy.escalation import notifications
 from riskladder.policy.escalation.limits import MOST_RECORDS
-from riskladder.policy.plan import Entry, EscalationUpdate
+from riskladder.policy.plan import Entry, EscalationUpdate, On
 from riskladder.policy.snapshot import Delivery, Escalation
 from tests.trails import said
 from tests.unit.builders import NOW, Document, at
@@ -254,16 +254,26 @@ def test_end_of_a_chain_is_said_before_it_is_there() -> None:
 # --- Events -----------------------------------------------------------------------------------------------------------
 
 
-async def test_what_happened_several_times_in_a_pass_is_one_event_with_a_series() -> None:
+async def test_what_one_pass_says_about_an_object_is_one_event_with_a_series() -> None:
     escalation = opened()
     shelf = shelf_with(escalation)
     told = [
         Entry(Reason.NOTIFIED, f"told/{role}", NOW + timedelta(seconds=number), f"{role} was notified")
         for number, role in enumerate(("legal", "security", "executive"))
     ]
-    await writer_of(shelf).entries(escalation, (*told, SEEN))
+    warning = replace(SEEN, warning=True, on=(On.ESCALATION, On.TARGET))
+    await writer_of(shelf).entries(escalation, (*told, warning))
     gathered, single = shelf.notes
-    assert gathered["note"] == "legal was notified; security was notified; executive was notified"
-    assert gathered["eventTime"] == "2026-11-24T12:00:00.000000Z"
-    assert gathered["series"] == {"count": 3, "lastObservedTime": "2026-11-24T12:00:02.000000Z"}
+    assert gathered["note"] == f"legal was notified; security was notified; executive was notified; {SEEN.message}"
+    assert (gathered["type"], gathered["reason"]) == ("Warning", str(SEEN.event)), "what matters most"
+    assert (gathered["eventTime"], gathered["series"]["count"]) == ("2026-11-24T12:00:00.000000Z", 4)
     assert "series" not in single
+
+
+async def test_pass_that_has_more_to_say_when_it_is_repeated_says_it() -> None:
+    escalation = opened()
+    shelf = shelf_with(escalation)
+    first = Entry(Reason.NOTIFIED, "told/legal", NOW, "legal was notified")
+    for entries in ((first,), (first, replace(first, key="told/security", message="security was notified"))):
+        await writer_of(shelf).entries(escalation, entries)
+    assert shelf.notes[-1]["note"] == "legal was notified; security was notified"

@@ -1,7 +1,7 @@
 """Kubernetes Events (events.k8s.io/v1), written once each.
 
 The name of an Event is derived from what it says about what, so that writing it again after a crash is a conflict
-and not a second Event. What happened several times in one pass is one Event with a series, written once as well: to
+and not a second Event. What one pass has to say about one object is one Event with a series, written once as well: to
 count on in a later pass would take another permission, a read, and a count that a lost answer makes wrong. Events live
 for an hour on most clusters: the records are the memory, Events are the bell.
 """
@@ -49,10 +49,10 @@ class ObjectReference:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Several occurrences that one Event stands for."""
+    """Several acts of one pass that one Event stands for."""
 
     count: int
-    """How often; at least twice."""
+    """How many; at least two."""
     last_at: datetime
 
 

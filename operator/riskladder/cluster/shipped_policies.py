@@ -106,7 +106,7 @@ SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "resourceRule abee0bfd675b4b18": "abee0bfd675b4b18",
             "resourceRule b0c45cb3a3c70c63": "b0c45cb3a3c70c63",
             "validations": "320b070d1dc9c15b",
-            "variables": "c50c05e5b2ae55bc",
+            "variables": "dd14c47551df70e6",
         },
         "binding": {
             "policyName": "5a2662233462eea1",

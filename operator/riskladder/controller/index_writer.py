@@ -8,20 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from riskladder.api.base import API_VERSION
-from riskladder.api.index import INDEX_NAME, MAX_INDEXED, ContainmentIndexSpec, IndexedTarget, index_key
-from riskladder.api.labels import LABEL_CONTAINMENT
-from riskladder.api.tiers import Axis, ContainmentAction
+from riskladder.api.index import INDEX_NAME, MAX_INDEXED, ContainmentIndexSpec
 from riskladder.cluster.client import Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import INDEXES
 from riskladder.controller.caches.store import Store
-from riskladder.policy.containment.state import in_force, quarantined_hash
-from riskladder.policy.snapshot import Escalation
-
-
-def _safest_last(escalation: Escalation) -> tuple[int, str]:
-    """Where several escalations hold one workload, the entry is that of the safest state."""
-    intent = in_force(escalation).get(Axis.WORKLOAD)
-    return (intent.action.strength if intent is not None else 0, escalation.name)
 
 
 class IndexWriter:
@@ -33,6 +23,8 @@ class IndexWriter:
         self._store = store
         self._written: dict[str, tuple[dict[str, Any], str]] = {}
         """By namespace: what stands there, and its resourceVersion."""
+        self._upto: dict[str, int] = {}
+        """By namespace: the version of its entries that stands there."""
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By namespace: one write at a time."""
 
@@ -54,27 +46,13 @@ class IndexWriter:
             for obj in indexes
             if obj["metadata"]["name"] == INDEX_NAME
         }
+        self._upto.clear()
         return set(self._written)
 
     def wanted(self, namespace: str) -> ContainmentIndexSpec:
         """Return everything that is contained and locked in a namespace."""
-        targets: dict[str, IndexedTarget] = {}
-        for escalation in sorted(self._store.open_escalations(), key=_safest_last):
-            intent = in_force(escalation).get(Axis.WORKLOAD) if escalation.namespace == namespace else None
-            runtime = self._store.runtimes.by_kind.get(escalation.spec.target.kind)
-            if intent is None or runtime is None:
-                continue
-            is_back = intent.action is ContainmentAction.ROLLBACK
-            if LABEL_CONTAINMENT in escalation.labels:
-                key = index_key(runtime.resource.plural, runtime.resource.group, escalation.spec.target.name)
-                targets[key] = IndexedTarget(
-                    kind=escalation.spec.target.kind,
-                    escalation=escalation.name,
-                    tier=escalation.status.tier or intent.tier,
-                    action=intent.action,
-                    quarantined=quarantined_hash(escalation, intent) or None if is_back else None,
-                )
-        return ContainmentIndexSpec(targets=dict(sorted(targets.items())[:MAX_INDEXED]))
+        entries = self._store.indexed.of(namespace)
+        return ContainmentIndexSpec(targets=dict(list(entries.items())[:MAX_INDEXED]))
 
     async def write(self, namespace: str) -> None:
         """Bring the index of a namespace up to date.
@@ -88,11 +66,16 @@ class IndexWriter:
             except Conflict:  # somebody else has written it, or we have and never heard
                 found = await self._client.get(INDEXES, namespace, INDEX_NAME)
                 self._written[namespace] = (found.get("spec") or {}, found["metadata"]["resourceVersion"])
+                self._upto.pop(namespace, None)
                 await self._write(namespace)
 
     async def _write(self, namespace: str) -> None:
+        version = self._store.indexed.version(namespace)
+        if self._upto.get(namespace) == version:
+            return
         spec, known = self.wanted(namespace).to_api(), self._written.get(namespace)
         if (known[0] if known else {"targets": {}}) == spec:
+            self._upto[namespace] = version
             return
         metadata = {"namespace": namespace, "name": INDEX_NAME}
         body = {"apiVersion": API_VERSION, "kind": INDEXES.kind, "metadata": metadata, "spec": spec}
@@ -104,7 +87,9 @@ class IndexWriter:
                 stored = await self._client.replace(INDEXES, namespace, INDEX_NAME, body)
         except NotFound:
             self._written.pop(namespace, None)
+            self._upto.pop(namespace, None)
             if known is not None:  # it was deleted: the next attempt makes it again
                 raise
             return  # the namespace is gone, and everything in it
         self._written[namespace] = (spec, stored["metadata"]["resourceVersion"])
+        self._upto[namespace] = version

@@ -280,14 +280,20 @@ class TrailWriter:
 
 
 def _gathered(entries: tuple[Entry, ...]) -> Iterator[tuple[On, Entry, Series | None]]:
-    """Yield what is to be said by Events: what happened several times to one object in a pass, once, as a series."""
-    groups: dict[tuple[On, str, str], list[Entry]] = {}
+    """Yield what is to be said by Events: what one pass has to say about one object is one Event, and a series.
+
+    Its reason is that of the first warning among them, or else of the first; its note has what all of them say. After a
+    crash the pass is repeated, and may have more to say: it is known by all that it says, so that nothing is lost.
+    """
+    groups: dict[On, list[Entry]] = {}
     for entry in entries:
         for on in entry.on:
-            groups.setdefault((on, str(entry.event), entry.actor), []).append(entry)
-    for (on, _, _), found in groups.items():
-        series = Series(len(found), max(entry.at for entry in found)) if len(found) > 1 else None
-        yield on, replace(found[0], message="; ".join(dict.fromkeys(entry.message for entry in found))), series
+            groups.setdefault(on, []).append(entry)
+    for on, found in groups.items():
+        leading, times = next((entry for entry in found if entry.warning), found[0]), [entry.at for entry in found]
+        series = Series(len(found), max(times)) if len(found) > 1 else None
+        message = "; ".join(dict.fromkeys(entry.message for entry in found))
+        yield on, replace(leading, key="; ".join(e.key for e in found), message=message, at=min(times)), series
 
 
 def _reference(resource: Resource, about: Escalation | Signal | Ladder | Decision) -> ObjectReference:

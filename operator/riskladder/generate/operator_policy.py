@@ -172,9 +172,10 @@ spec:
   - name: grantsBefore
     expression: >-
 %(grantsBefore)s
-  - name: gained
+  - name: gained  # where the pods change at all: the write that stops a model does not change them, and must not wait
     expression: >-
-      !variables.isUpdate ? [] : variables.grantsAfter.map(lists, lists.map(list, list.filter(one,
+      !variables.isUpdate || variables.podsAfter == variables.podsBefore ? []
+      : variables.grantsAfter.map(lists, lists.map(list, list.filter(one,
       !variables.grantsBefore.exists(others, others.exists(other, one in other))).join(', '))
       .filter(text, text != '').join(', ')).filter(text, text != '')
   - name: isOwnPolicy  # a NetworkPolicy that it has made

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from riskladder.api.intent import NetworkTargetRef
 from riskladder.controller.caches.closed import ClosedEscalations
 from riskladder.controller.caches.entries import ClosedEntry, Enqueue, IndexKey, LadderKey
+from riskladder.controller.caches.indexed import IndexedTargets
 from riskladder.controller.caches.reading import has_pending_messages, read_escalation
 from riskladder.controller.caches.workloads import Name, Object
 from riskladder.policy.containment.state import is_contained
@@ -30,15 +31,17 @@ class _Known(NamedTuple):
 class EscalationCache:
     """Every escalation by its target."""
 
-    def __init__(self, enqueue: Enqueue, *, closed: Callable[[Name], None]) -> None:
+    def __init__(self, enqueue: Enqueue, *, closed: Callable[[Name], None], indexed: IndexedTargets) -> None:
         """Start empty.
 
         Args:
             enqueue: Called with what each change concerns.
             closed: Called with the name of an escalation that is stored as closed.
+            indexed: Told of every escalation, too.
         """
         self._enqueue = enqueue
         self._when_closed = closed
+        self._indexed = indexed
         self._current: dict[TargetKey, dict[str, Escalation]] = defaultdict(dict)
         """The open ones, and those closed ones that have messages to deliver."""
         self._known: dict[Name, _Known] = {}
@@ -81,7 +84,8 @@ class EscalationCache:
             self._when_closed(name)
         if was_open != escalation.is_open:
             self._enqueue(LadderKey(metadata["namespace"], spec.ladder.name), False)
-        self._enqueue(IndexKey(metadata["namespace"]), False)
+        if self._indexed.put(escalation):
+            self._enqueue(IndexKey(metadata["namespace"]), False)
         self._enqueue(key, False)
 
     def drop(self, obj: Object) -> None:
@@ -99,7 +103,8 @@ class EscalationCache:
         _remove(self._closed, known.target_uid, metadata["uid"])
         _remove(self._closed_by_name, known.target, metadata["uid"])
         self._enqueue(LadderKey(metadata["namespace"], known.ladder), False)
-        self._enqueue(IndexKey(metadata["namespace"]), False)
+        if self._indexed.drop(*name):
+            self._enqueue(IndexKey(metadata["namespace"]), False)
         self._enqueue(known.target, True)
 
     def _forget(self, key: TargetKey, name: str) -> None:

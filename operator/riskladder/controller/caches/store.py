@@ -16,6 +16,7 @@ from riskladder.cluster.resources import WATCHED, Resource, followed
 from riskladder.controller.caches.decisions import DecisionCache
 from riskladder.controller.caches.entries import GONE_LIMIT, Enqueue, LadderEntry, LateDecisionKey, version_of
 from riskladder.controller.caches.escalations import EscalationCache
+from riskladder.controller.caches.indexed import IndexedTargets
 from riskladder.controller.caches.ladders import LadderCache
 from riskladder.controller.caches.network import NetworkCache
 from riskladder.controller.caches.signals import SignalCache
@@ -47,7 +48,9 @@ class Store:
         """uids of the objects deleted last, oldest first."""
         self._ladders = LadderCache(enqueue, changed=self._ladder_changed)
         self._signals = SignalCache(enqueue, self.runtimes.by_kind)
-        self._escalations = EscalationCache(enqueue, closed=self._escalation_closed)
+        self.indexed = IndexedTargets(self.runtimes.by_kind)
+        """What the indexes of containments have to say."""
+        self._escalations = EscalationCache(enqueue, closed=self._escalation_closed, indexed=self.indexed)
         self._decisions = DecisionCache(decided=self._decided)
         self.workloads = WorkloadCache(
             self.runtimes, changed=self._workload_changed, moved=self._workload_moved, served=self._served
