@@ -191,6 +191,12 @@ class Rung(Model):
     )
 
 
+MAX_RECEIPTS = 64
+"""Recipients and parts of one message that are told apart; of more, some may get it twice."""
+
+Receipt = Annotated[str, Field(max_length=16, pattern=r"^[0-9a-f]{16}$")]
+
+
 class Notification(Model):
     """One message to one role over one channel. What it says is fixed when it is queued."""
 
@@ -210,7 +216,20 @@ class Notification(Model):
     )
     attempts: Count = Field(0, description="How often it was tried.")
     last_error: Clipped = Field("", description="Why the last try failed.")
-    done_at: Timestamp | None = Field(None, description="When it was delivered, given up or skipped.")
+    done_at: Timestamp | None = Field(
+        None,
+        description="When it was delivered, given up or skipped. Delivered without it: some of its recipients have it, "
+        "and the others are still tried.",
+    )
+    receipts: Annotated[tuple[Receipt, ...], Field(max_length=MAX_RECEIPTS), AtomicList()] = Field(
+        (), description="Who has taken which part of it, as hashes: they do not get it again."
+    )
+
+    @property
+    def is_outstanding(self) -> bool:
+        """Whether it is still to be sent, to all of its recipients or to some."""
+        partly = self.state is NotificationState.DELIVERED and self.done_at is None
+        return partly or self.state is NotificationState.PENDING
 
 
 class CountedDecision(Model):

@@ -13,6 +13,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -47,6 +48,20 @@ MOST_ATTEMPTS = 12
 
 KEEP_FIRING = 240.0
 """Seconds between repetitions of an alert that still waits: Alertmanager forgets what nobody repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What became of sending a message once."""
+
+    error: str = ""
+    """Empty: everybody has it."""
+    permanent: bool = False
+    """Whether trying again is of no use."""
+    wait: float = 0.0
+    """Seconds that the receiver asked to be left alone for."""
+    receipts: tuple[str, ...] = ()
+    """Who has taken which part of it, where somebody has not."""
 
 
 class Outbox:
@@ -115,7 +130,7 @@ class Outbox:
             known = self.deliveries.get(place)
             if known is not None and notification.attempts >= known.attempts:
                 del self.deliveries[place]
-            if notification.state is NotificationState.PENDING and place not in self._tasks:
+            if notification.is_outstanding and place not in self._tasks:
                 if known is None or not (known.given_up or not known.error):
                     self._start(place, self._deliver(escalation, notification))
             elif self._keeps_firing(escalation, notification) and place not in self._tasks:
@@ -139,40 +154,44 @@ class Outbox:
 
     async def _deliver(self, escalation: Escalation, notification: Notification) -> None:
         """Try until it is delivered, given up, or not worth it any more."""
-        key = _target(escalation)
+        key, receipts = _target(escalation), notification.receipts
         attempts = notification.attempts
         while True:
             attempts += 1
-            error, permanent, wait = await self._attempt(escalation, notification)
-            given_up = bool(error) and (permanent or attempts >= MOST_ATTEMPTS)
+            tried = await self._attempt(escalation, notification, receipts)
+            receipts = tried.receipts or receipts
+            given_up = bool(tried.error) and (tried.permanent or attempts >= MOST_ATTEMPTS)
             place = (escalation.uid, notification.key)
-            self.deliveries[place] = Delivery(attempts, self._now(), error, given_up)
-            self._note(escalation, notification.channel, error, permanent)
+            self.deliveries[place] = Delivery(attempts, self._now(), tried.error, given_up, receipts)
+            self._note(escalation, notification.channel, tried)
             self._changed(key)
-            if not error or given_up:
+            if not tried.error or given_up:
                 return
             ceiling = min(LAST_RETRY, FIRST_RETRY * 2.0 ** (attempts - 1))
-            await asyncio.sleep(max(ceiling * (0.5 + random.random() / 2), wait))  # noqa: S311 - jitter, not a secret
+            jittered = ceiling * (0.5 + random.random() / 2)  # noqa: S311 - jitter, not a secret
+            await asyncio.sleep(max(jittered, tried.wait))
             stored = self._stored(escalation, notification)
-            if stored is None or stored.state is not NotificationState.PENDING:
+            if stored is None or not stored.is_outstanding:
                 return
 
-    async def _attempt(self, escalation: Escalation, notification: Notification) -> tuple[str, bool, float]:
-        """Send it once: the error or nothing, whether trying again is of no use, and how long to wait at least."""
+    async def _attempt(
+        self, escalation: Escalation, notification: Notification, receipts: Collection[str] = ()
+    ) -> _Attempt:
+        """Send it once, to those of its recipients who have not got it."""
         channel = _channel(escalation, notification)
         if channel is None:
-            return f"the ladder has no channel {notification.channel}", True, 0.0
+            return _Attempt(f"the ladder has no channel {notification.channel}", permanent=True)
         try:
             values = await self.secret(escalation.namespace) if channel.secret_key is not None else {}
-            credential = credential_of(channel, values)
-            await self._courier.send(channel, credential, notice_of(escalation, notification), attempted_at=self._now())
+            credential, notice = credential_of(channel, values), notice_of(escalation, notification)
+            await self._courier.send(channel, credential, notice, attempted_at=self._now(), receipts=receipts)
         except Undeliverable as error:
-            return str(error) or "not delivered", error.permanent, error.retry_after
+            return _Attempt(str(error) or "not delivered", error.permanent, error.retry_after, error.receipts)
         except ApiError as error:
-            return f"the Secret {CHANNELS_SECRET} could not be read: {error}", False, 0.0
+            return _Attempt(f"the Secret {CHANNELS_SECRET} could not be read: {error}")
         except Exception as error:
             log.exception("notification failed", escalation=escalation.name, key=notification.key)
-            return f"{type(error).__name__} while sending", False, 0.0
+            return _Attempt(f"{type(error).__name__} while sending")
         log.info(
             "notified",
             namespace=escalation.namespace,
@@ -181,7 +200,7 @@ class Outbox:
             channel=notification.channel,
             key=notification.key,
         )
-        return "", False, 0.0
+        return _Attempt()
 
     async def secret(self, namespace: str) -> dict[str, str]:
         """What the Secret of a namespace holds, as text; empty where there is none.
@@ -232,20 +251,23 @@ class Outbox:
             current = self._store.escalation(_target(escalation), escalation.name)
             if current is None or not self._keeps_firing(current, notification):
                 return
-            error, permanent, _ = await self._attempt(current, notification)
-            self._note(current, notification.channel, error, permanent)
+            self._note(current, notification.channel, await self._attempt(current, notification))
 
     # --- Channels -------------------------------------------------------------------------------------------------
 
-    def _note(self, escalation: Escalation, channel: str, error: str, permanent: bool) -> None:
-        """Keep count of a channel, and let the ladder say when it stops working, and when it works again."""
+    def _note(self, escalation: Escalation, channel: str, tried: _Attempt) -> None:
+        """Keep count of a channel, and let the ladder say when it stops working, and when it works again.
+
+        One that reaches some of its recipients works; of the others the message itself says that they have it not.
+        """
+        error = "" if tried.receipts else tried.error
         ladder = (escalation.namespace, escalation.spec.ladder.name)
         failures = self._failures[(*ladder, channel)] = self._failures.get((*ladder, channel), 0) + 1 if error else 0
         known = self.unavailable.setdefault(ladder, {})
         was = channel in known
         if not error:
             known.pop(channel, None)
-        elif permanent or failures >= UNREACHABLE_AFTER:
+        elif tried.permanent or failures >= UNREACHABLE_AFTER:
             known[channel] = error
         if was != (channel in known):
             self._changed(LadderKey(*ladder))

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from riskladder.notify.apprise_worker import check_url, secret_parts
@@ -27,6 +28,7 @@ async def send(
     secret: str,
     notice: Notice,
     *,
+    receipts: Collection[str] = (),
     timeout: float = TOTAL_SECONDS,  # noqa: ASYNC109 - ends with killing the child
 ) -> None:
     """Send a notice in the form that the service of the URL understands.
@@ -35,6 +37,7 @@ async def send(
         egress: What may be reached, beside the service's own hosts.
         secret: The Apprise URL. It goes to the child on its standard input, not where other processes could read it.
         notice: What to say.
+        receipts: Of earlier attempts, who has taken which part of it.
         timeout: Seconds, the start of the child included (about half of one).
 
     Raises:
@@ -48,6 +51,7 @@ async def send(
         "type": _type(notice),
         "hosts": egress.hosts,
         "networks": [str(network) for network in egress.networks],
+        "receipts": list(receipts),
     }
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -73,11 +77,13 @@ async def send(
     try:
         answer = json.loads(output)
         delivered, message, permanent = answer["delivered"], answer.get("message", ""), answer.get("permanent", False)
+        wait, taken = float(answer.get("retryAfter", 0.0)), [str(receipt) for receipt in answer.get("receipts", ())]
     except (ValueError, KeyError, TypeError):
         raise Undeliverable(f"the child ended with {child.returncode} and no answer", permanent=False) from None
     if not delivered:
         # The child has taken out secrets already, where it quotes the plugin; this holds whatever it says.
-        raise Undeliverable(scrub(str(message), [secret, *_longest(secret)]), permanent=bool(permanent))
+        text = scrub(str(message), [secret, *_longest(secret)])
+        raise Undeliverable(text, permanent=bool(permanent), retry_after=wait, receipts=taken)
 
 
 def _type(notice: Notice) -> str:

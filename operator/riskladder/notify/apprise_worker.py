@@ -23,8 +23,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from riskladder.notify.apprise_services import PARAMETERS, SERVICES, Service
+from riskladder.notify.apprise_watch import Answers, Receipts
 from riskladder.notify.egress import Egress, normal, parse_address, refused_address
-from riskladder.notify.errors import TRANSIENT, Undeliverable, scrub
+from riskladder.notify.errors import Undeliverable, scrub
 from riskladder.notify.forms import Form
 
 SYSTEM_FILES = (
@@ -73,7 +74,13 @@ def main() -> None:
         deliver(order)
         answer: dict[str, Any] = {"delivered": True}
     except Undeliverable as error:
-        answer = {"delivered": False, "message": error.message, "permanent": error.permanent}
+        answer = {
+            "delivered": False,
+            "message": error.message,
+            "permanent": error.permanent,
+            "retryAfter": error.retry_after,
+            "receipts": error.receipts,
+        }
     except Exception as error:  # Whatever a plugin raises; its text may hold the URL.
         answer = {"delivered": False, "message": f"the plugin failed: {type(error).__name__}", "permanent": False}
     json.dump(answer, answer_to)
@@ -85,8 +92,8 @@ def deliver(order: dict[str, Any]) -> None:
     """Send one message.
 
     Args:
-        order: ``url`` (the secret Apprise URL), ``title``, ``body``, ``type`` (Apprise's word for how grave it is), and
-            of the guard ``hosts`` and ``networks``.
+        order: ``url`` (the secret Apprise URL), ``title``, ``body``, ``type`` (Apprise's word for how grave it is), of
+            the guard ``hosts`` and ``networks``, and of earlier attempts the ``receipts``.
 
     Raises:
         Undeliverable: The URL or its host is refused, or the service did not take the message.
@@ -96,17 +103,22 @@ def deliver(order: dict[str, Any]) -> None:
     egress = Egress(order["hosts"], map(ipaddress.ip_network, order["networks"]))
     refusals: list[Undeliverable] = []
     confine(egress, service.hosts, refusals)
-    log = _Log()
+    log, answers, receipts = _Log(), Answers(), Receipts(url, order.get("receipts", ()))
     plugin = _plugin(service, url)
+    answers.listen()
+    receipts.attach(plugin)
     sent = _send(plugin, service, order)
     if sent:
         return
     if refusals:
         raise refusals[0]
-    text = log.text()
+    secrets = secret_parts(url)
+    text = "; ".join(scrub(refusal, _tokens(url)) for refusal in answers.refusals) or scrub(log.text(), secrets)
     raise Undeliverable(
-        f"{_scheme(url)} did not take the message: {scrub(text, secret_parts(url)) or 'no reason given'}",
-        permanent=_is_permanent(text),
+        f"{_scheme(url)} did not take the message: {text or 'no reason given'}",
+        permanent=answers.are_final,
+        retry_after=answers.wait,
+        receipts=receipts.all(),
     )
 
 
@@ -143,6 +155,12 @@ def secret_parts(url: str) -> list[str]:
     """The URL and every piece of it: any of them may be a token."""
     rest = url.partition("://")[2]
     return [url, rest, *re.split(r"[/:@?&=,]+", rest), *re.split(r"[/:@?&=,]+", unquote(rest))]
+
+
+def _tokens(url: str) -> list[str]:
+    """Return the pieces of the URL of a mail server that are secret: of what it answers, the rest may be shown."""
+    login = url.partition("://")[2].partition("?")[0].rpartition("@")[0]
+    return [url, login, *re.split(r"[:/]+", login), *re.split(r"[:/]+", unquote(login))] if login else [url]
 
 
 def _plugin(service: Service, url: str) -> Any:
@@ -187,7 +205,9 @@ def _send(plugin: Any, service: Service, order: dict[str, Any]) -> bool:
     if service.form is Form.SLACK:
         # Straight to the plugin: the framework would take Slack's own markup for Markdown and escape it again.
         return bool(plugin.send(**message, body_format=NotifyFormat.MARKDOWN, body_passthrough=False))
-    if service.form is not Form.SHORT:
+    if service.form is Form.CHAT:
+        plugin.overflow_mode = OverflowMode.TRUNCATE  # One post, whatever the names in it.
+    elif service.form is not Form.SHORT:
         plugin.overflow_mode = OverflowMode.SPLIT  # A service with a limit gets two messages, not a refused one.
     outer = Apprise(asset=plugin.asset)
     outer.add(plugin)
@@ -267,12 +287,6 @@ class _Log:
     def text(self) -> str:
         lines = [line.strip() for line in self._stream.getvalue().splitlines() if line.strip()]
         return "; ".join(dict.fromkeys(lines))[:400]
-
-
-def _is_permanent(text: str) -> bool:
-    """Apprise says the status of an answer in its log: ``error=404``."""
-    statuses = [int(number) for number in re.findall(r"error=(\d{3})\b", text)]
-    return bool(statuses) and all(300 <= status < 500 and status not in TRANSIENT for status in statuses)
 
 
 if __name__ == "__main__":

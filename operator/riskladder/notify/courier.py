@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -60,6 +60,7 @@ class Courier:
         *,
         attempted_at: datetime,
         ends_at: datetime | None = None,
+        receipts: Collection[str] = (),
     ) -> None:
         """Deliver a notice over a channel.
 
@@ -69,6 +70,7 @@ class Courier:
             notice: What to say.
             attempted_at: When this attempt is made.
             ends_at: When a firing alert lapses in Alertmanager. Default: ``ALERT_LIFETIME`` after the attempt.
+            receipts: Of earlier attempts, who has taken which part of it.
 
         Raises:
             Undeliverable: It was not delivered.
@@ -77,15 +79,17 @@ class Courier:
         if not credential and (channel.type in NEEDS_CREDENTIAL or channel.secret_key):
             raise Undeliverable(f"key {channel.secret_key} is not in Secret {CHANNELS_SECRET}", permanent=True)
         async with self._turn(_host(channel, credential)):
-            await self._deliver(channel, credential or "", notice, attempted_at, ends_at)
+            if channel.type is ChannelType.APPRISE:
+                await apprise_channel.send(
+                    self._egress, credential or "", notice, receipts=receipts, timeout=self._timeout
+                )
+            else:
+                await self._post(channel, credential or "", notice, attempted_at, ends_at)
 
-    async def _deliver(
+    async def _post(
         self, channel: Channel, credential: str, notice: Notice, attempted_at: datetime, ends_at: datetime | None
     ) -> None:
         egress, timeout, url = self._egress, self._timeout, channel.url or ""
-        if channel.type is ChannelType.APPRISE:
-            await apprise_channel.send(egress, credential, notice, timeout=timeout)
-            return
         session = self._session = self._session or open_session(egress)
         if channel.type is ChannelType.PAGERDUTY:
             await pagerduty.send(session, egress, credential, notice, base_url=self._pagerduty_url, timeout=timeout)

@@ -25,12 +25,16 @@ class Undeliverable(Exception):  # noqa: N818 - says what the message is
         message: Why, in one line of at most ``MAX_MESSAGE`` characters.
         permanent: Whether trying again is of no use until somebody changes a ladder, a Secret or an option.
         retry_after: Seconds that the receiver asked to wait, or 0.
+        receipts: Who has taken which part of it, this time or before: it is not for them that it is sent again.
     """
 
-    def __init__(self, message: str, permanent: bool, retry_after: float = 0.0) -> None:
+    def __init__(
+        self, message: str, permanent: bool, retry_after: float = 0.0, receipts: Iterable[str] = ()
+    ) -> None:
         self.message = one_line(message, MAX_MESSAGE)
         self.permanent = permanent
         self.retry_after = retry_after
+        self.receipts = tuple(receipts)
         super().__init__(self.message)
 
 

@@ -10,8 +10,9 @@ class Form(StrEnum):
 
     TEXT = "text"
     CHAT = "chat"
-    """Plain text for services that read markup or mentions into it."""
+    """One short post, for services that read markup or mentions into plain text."""
     SHORT = "short"
     """What goes with the subject where every character counts: text messages to phones."""
     SLACK = "slack"
+    """The same in Slack's own markup."""
     HTML = "html"

@@ -78,7 +78,7 @@ async def post(
         ) as response:
             if 200 <= response.status < 300:
                 return
-            status, wait = response.status, _retry_after(response.headers.get("Retry-After", ""))
+            status, wait = response.status, retry_after(response.headers.get("Retry-After", ""))
             answer = await response.content.read(MAX_ANSWER) if explain else b""
     except TimeoutError:
         raise Undeliverable(f"{where} did not answer within {timeout:g} s", permanent=False) from None
@@ -132,8 +132,8 @@ def _explanation(answer: bytes) -> str:
     return f": {text[:200]}" if text else ""
 
 
-def _retry_after(header: str) -> float:
-    """Seconds, from either form of the header; 0 for none."""
+def retry_after(header: str) -> float:
+    """Return seconds, from either form of the header; 0 for none."""
     if header.strip().isdecimal():
         return min(float(header), LONGEST_WAIT)
     try:

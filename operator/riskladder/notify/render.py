@@ -1,4 +1,4 @@
-"""The forms of a message: plain text, Slack's mrkdwn and HTML for mail, from one set of templates.
+"""The forms of a message: text and HTML with all of it, one short post for a chat, and less for a phone.
 
 Every value that a template prints is escaped unless a filter of this module made it, so no template can forget to.
 """
@@ -6,7 +6,7 @@ Every value that a template prints is escaped unless a filter of this module mad
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -18,10 +18,13 @@ from markupsafe import Markup
 
 from riskladder.api.text import one_line
 from riskladder.notify.forms import Form
-from riskladder.notify.notice import Notice
+from riskladder.notify.notice import Notice, Option
 
 MAX_SUBJECT = 200
 """Characters. Longer subjects are cut by some service or other."""
+
+MAX_BRIEF = 280
+"""Characters of what happened in one post to a chat: with everything else it is one post in every service."""
 
 URL_SAFE = "!#$%&()+,/:;=?@~"
 """What stays as it is in a URL; the rest is percent-encoded."""
@@ -29,7 +32,7 @@ URL_SAFE = "!#$%&()+,/:;=?@~"
 
 _TEMPLATES = {
     Form.TEXT: "text.j2",
-    Form.CHAT: "text.j2",
+    Form.CHAT: "chat.j2",
     Form.SHORT: "short.j2",
     Form.SLACK: "slack.j2",
     Form.HTML: "mail.html.j2",
@@ -67,7 +70,7 @@ def _environment(form: Form) -> ImmutableSandboxedEnvironment:
         keep_trailing_newline=False,
         finalize=_FINALIZE[form],
     )
-    environment.filters.update(utc=_utc, number=_number, code=_CODE[form], link=_LINK[form])
+    environment.filters.update(utc=_utc, number=_number, code=_CODE[form], link=_LINK[form], brief=_brief, ends=_ends)
     return environment
 
 
@@ -77,6 +80,15 @@ def _utc(value: datetime) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.6g}"
+
+
+def _brief(text: str) -> str:
+    return one_line(text, MAX_BRIEF)
+
+
+def _ends(options: Sequence[Option]) -> list[Option]:
+    """Return the first thing to do and the last, which is to read the rest."""
+    return [*options[:1], *options[1:][-1:]]
 
 
 def _plain(value: object) -> str:

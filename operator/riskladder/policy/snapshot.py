@@ -190,8 +190,10 @@ class Delivery:
     at: datetime
     """When the last one ended."""
     error: str = ""
-    """Empty: it was delivered."""
+    """Empty: it was delivered to all."""
     given_up: bool = False
+    receipts: tuple[str, ...] = ()
+    """Who has taken which part of it; none, where nobody has."""
 
 
 @dataclass(frozen=True, slots=True)

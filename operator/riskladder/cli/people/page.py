@@ -237,8 +237,9 @@ def _told(notification: Notification, now: datetime) -> str:
     when = past(notification.done_at or notification.at, now)
     tries = f" after {notification.attempts} attempts" if notification.attempts > 1 else ""
     error = f": {notification.last_error}" if notification.last_error else ""
+    others = "" if not notification.last_error else ", some still tried" if notification.is_outstanding else ", not all"
     what = {
-        NotificationState.DELIVERED: f"notified over {notification.channel}, delivered {when}{tries}",
+        NotificationState.DELIVERED: f"notified over {notification.channel}, delivered {when}{tries}{others}{error}",
         NotificationState.PENDING: f"on its way over {notification.channel}, queued {when}{tries}{error}",
         NotificationState.FAILED: f"NOT notified over {notification.channel}, failed {when}{tries}{error}",
         NotificationState.SKIPPED: f"not notified over {notification.channel}: overtaken {when}",

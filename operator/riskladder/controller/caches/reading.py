@@ -40,7 +40,7 @@ def read_escalation(obj: Object) -> Escalation | None:
 
 def has_pending_messages(escalation: Escalation) -> bool:
     """Return whether a message of an escalation has still to be sent."""
-    return any(n.state is NotificationState.PENDING for n in escalation.status.notifications)
+    return any(n.is_outstanding for n in escalation.status.notifications)
 
 
 def read_ladder(obj: Object) -> Ladder:

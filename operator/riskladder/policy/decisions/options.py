@@ -21,6 +21,7 @@ CONTAINED = frozenset(
     {
         Reason.CONTAINMENT_INTENDED,
         Reason.CONTAINMENT_APPLIED,
+        Reason.CONTAINMENT_IMPOSSIBLE,
         Reason.CONTAINMENT_LATE,
         Reason.CONTAINMENT_INEFFECTIVE,
         Reason.CONTAINMENT_REVERTED,

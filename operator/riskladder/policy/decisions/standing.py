@@ -21,9 +21,9 @@ from riskladder.api.escalation import (
 )
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType
-from riskladder.api.tiers import Quorum, QuorumMember, Tier
+from riskladder.api.tiers import ContainmentAction, Quorum, QuorumMember, Tier
 from riskladder.policy import quorum
-from riskladder.policy.decisions.effects import containment_of, contains, restores
+from riskladder.policy.decisions.effects import adds, containment_of, contains, restores
 from riskladder.policy.signals.evaluate import rank, tier_of
 
 JOINT = quorum.VOTES
@@ -236,6 +236,14 @@ _CLOSE = {
 }
 
 
+def _is_safer(standing: Standing, action: ContainmentAction) -> bool:
+    """Return whether a safe state is safer than what is in force, or is about to be as the tier declares."""
+    if standing.intents:
+        return adds(containment_of(standing.tier, action), standing.intents)
+    declared = standing.tier.containment if standing.tier is not None else None
+    return declared is None or declared.action.strength < action.strength
+
+
 def possible(standing: Standing) -> Iterator[Possible]:
     """Yield the acts that make sense as it stands, the most pressing first."""
     if not standing.is_open:
@@ -249,6 +257,10 @@ def possible(standing: Standing) -> Iterator[Possible]:
     if not standing.is_contained:
         effect = contains(standing.target, containment_of(tier, None))
         yield Possible(DecisionAction.CONTAIN, f"contain the model now: {effect}")
+    elif _is_safer(standing, ContainmentAction.SCALE_TO_ZERO):
+        effect = contains(standing.target, containment_of(tier, ContainmentAction.SCALE_TO_ZERO))
+        arguments = ("--action", ContainmentAction.SCALE_TO_ZERO.value)
+        yield Possible(DecisionAction.CONTAIN, f"stop the model now: {effect}", arguments)
     if tier is not None and tier.accept_risk is not None and seats(standing, DecisionAction.ACCEPT_RISK):
         # A duration counts from when the command is run; a date would be past the limit by the end of its day.
         longest = str(tier.accept_risk.at_most)

@@ -36,7 +36,7 @@ CLOCK = "clock/"
 def tidy(draft: Draft) -> None:
     """Drop what is done and on which nothing depends any more."""
     kept = _needed(draft)
-    done = [k for k, n in draft.notifications.items() if n.state is not NotificationState.PENDING]
+    done = [k for k, n in draft.notifications.items() if not n.is_outstanding]
     for key in done:
         if key not in kept:
             del draft.notifications[key]

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from riskladder.api.base import format_time
-from riskladder.api.escalation import EscalationStatus, Notification, NotificationState
+from riskladder.api.escalation import MAX_RECEIPTS, EscalationStatus, Notification, NotificationState
 from riskladder.api.foreign import clip
 from riskladder.api.ladder import ChannelType
 from riskladder.api.reasons import ConditionType, Reason
@@ -22,6 +22,7 @@ from riskladder.policy.plan import Entry, Measure
 from riskladder.policy.quorum import alternates, close_quorum
 from riskladder.policy.repeats import repeat
 from riskladder.policy.signals.particulars import read_values
+from riskladder.policy.snapshot import Delivery
 
 EVENTS = "events"
 """Stands for the channel of a role that has none: it is notified through Events, which are on record at once."""
@@ -31,6 +32,9 @@ UNREACHABLE_AFTER = 3
 
 DEFAULT_REMINDER = timedelta(hours=1)
 """How often those are reminded who have missed the deadline to decide, where the tier does not say."""
+
+FAILING = (Reason.CONTAINMENT_LATE, Reason.CONTAINMENT_IMPOSSIBLE)
+"""Why a model is not contained of which people believe that it is."""
 
 INCIDENTS = (ChannelType.PAGERDUTY, ChannelType.ALERTMANAGER)
 """Channels that keep an incident open until they are told that somebody has taken it."""
@@ -111,6 +115,8 @@ def _queue(draft: Draft) -> None:
         _remind(draft)
         _tell_owner(draft)
     _tell_of_undoing(draft)
+    _tell_of_failing(draft)
+    _tell_it_is_contained(draft)
     _acknowledge_incidents(draft)
     _resolve_left_rungs(draft)
     _say_it_is_over(draft)
@@ -193,11 +199,44 @@ def _tell_of_undoing(draft: Draft) -> None:
     milestone = sum(found.count for found in reverted) // 10 * 10 or 1
     last, intent = max(reverted, key=lambda u: u.at), max(c.intent.id for c in draft.containments.values())
     message = f"{last.field_manager} reverted the containment ({milestone} so far); done again: {summarise(draft)}"
+    for role in _heard(draft):
+        key = f"{draft.rung.number}/{role}/reverted-{intent}-{milestone}"
+        _put(draft, key, role, Reason.CONTAINMENT_REAPPLIED, message)
+
+
+def _heard(draft: Draft) -> list[str]:
+    """The roles that were notified on this rung; whoever comes later was not, where people have decided meanwhile."""
     heard = {n.role for n in draft.notifications.values() if n.rung == draft.rung.number}
-    for person in notified_roles(draft):
-        if person.role in heard:  # whoever comes later was not notified, where people have decided meanwhile
-            key = f"{draft.rung.number}/{person.role}/reverted-{intent}-{milestone}"
-            _put(draft, key, person.role, Reason.CONTAINMENT_REAPPLIED, message)
+    return [person.role for person in notified_roles(draft) if person.role in heard]
+
+
+def _tell_of_failing(draft: Draft) -> None:
+    """Notify whoever was notified, and may have stopped looking, that the model is not contained, once, and why."""
+    contained = draft.conditions.get(ConditionType.CONTAINED)
+    if draft.is_closed or not draft.is_contained or contained is None or contained.reason not in FAILING:
+        return
+    intent, about = max(c.intent.id for c in draft.containments.values()), Reason(contained.reason)
+    word = "late" if about is Reason.CONTAINMENT_LATE else "impossible"
+    for role in _heard(draft):
+        message = f"The containment is {word}, and the model is NOT contained: {summarise(draft)}"
+        _put(draft, f"{draft.rung.number}/{role}/{word}-{intent}", role, about, message)
+
+
+def _tell_it_is_contained(draft: Draft) -> None:
+    """Correct what people were told before the containment was proved: that it is not contained, or not yet."""
+    contained = draft.conditions.get(ConditionType.CONTAINED)
+    if draft.is_closed or not draft.is_contained or contained is None or contained.status != "True":
+        return
+    proved = [c for c in draft.containments.values() if c.pods_gone_at is not None]
+    last = max(proved, key=lambda c: c.intent.id, default=None)
+    if last is None or last.pods_gone_at is None:
+        return
+    for role in _heard(draft):
+        told = [n for n in draft.notifications.values() if n.rung == draft.rung.number and n.role == role]
+        if any(n.at < last.pods_gone_at for n in told):
+            message = f"The model is contained now: {summarise(draft)}"
+            key = f"{draft.rung.number}/{role}/contained-{last.intent.id}"
+            _put(draft, key, role, Reason(contained.reason), message)
 
 
 def _acknowledge_incidents(draft: Draft) -> None:
@@ -326,19 +365,29 @@ def record_deliveries(draft: Draft) -> None:
     """Take in what the attempts to deliver have come to."""
     for key, notification in list(draft.notifications.items()):
         delivery = draft.snapshot.deliveries.get((draft.escalation.uid, key))
-        open_states = (NotificationState.PENDING, NotificationState.SKIPPED)
-        if delivery is None or notification.state not in open_states or delivery.attempts <= notification.attempts:
+        is_open = notification.is_outstanding or notification.state is NotificationState.SKIPPED
+        if delivery is None or not is_open or delivery.attempts <= notification.attempts:
             continue
-        tried = notification.model_copy(
-            update={"attempts": delivery.attempts, "last_error": clip(delivery.error, limits.ERROR_LIMIT)}
-        )
-        if not delivery.error:
-            tried = _delivered(draft, tried, delivery.at, notification.at)
-        elif delivery.given_up and notification.state is NotificationState.PENDING:
-            tried = tried.model_copy(update={"state": NotificationState.FAILED, "done_at": delivery.at})
-            message = f"{notification.role} could not be notified over {notification.channel}: {delivery.error}"
-            draft.warn(Reason.NOTIFICATION_FAILED, f"failed/{key}", message, **_particulars(tried))
-        draft.notifications[key] = tried
+        update = {"attempts": delivery.attempts, "last_error": clip(delivery.error, limits.ERROR_LIMIT)}
+        tried = notification.model_copy(update=update | {"receipts": delivery.receipts[:MAX_RECEIPTS]})
+        draft.notifications[key] = _recorded(draft, tried, delivery)
+
+
+def _recorded(draft: Draft, tried: Notification, delivery: Delivery) -> Notification:
+    """The notification after an attempt. A channel that has reached one of its recipients has reached the role."""
+    was = tried.state
+    is_over = not delivery.error or delivery.given_up or was is NotificationState.SKIPPED
+    if (not delivery.error or delivery.receipts) and was is not NotificationState.DELIVERED:
+        tried = _delivered(draft, tried, delivery.at, tried.at)
+    if tried.state is NotificationState.DELIVERED:
+        tried = tried.model_copy(update={"done_at": delivery.at if is_over else None})
+    elif delivery.given_up and was is NotificationState.PENDING:
+        tried = tried.model_copy(update={"state": NotificationState.FAILED, "done_at": delivery.at})
+    if delivery.given_up and was is not NotificationState.SKIPPED:
+        who = "some of" if tried.state is NotificationState.DELIVERED else ""
+        message = f"{who} {tried.role} could not be notified over {tried.channel}: {delivery.error}".strip()
+        draft.warn(Reason.NOTIFICATION_FAILED, f"failed/{tried.key}", message, **_particulars(tried))
+    return tried
 
 
 def _delivered(draft: Draft, notification: Notification, at: datetime, since: datetime) -> Notification:
@@ -377,8 +426,8 @@ def recall(
         act = str(detail.get("key", "")).removeprefix(f"{uid}/")
         state = _STATES.get(act.partition("/")[0])
         found = notifications.get(act.partition("/")[2])
-        if state is None or found is None or found.state is state:
-            continue
+        if state is None or found is None or found.state in (state, NotificationState.DELIVERED):
+            continue  # a role that was reached stays so, though some of its people were not
         attempts = max(found.attempts, int(detail.get("attempts", 0)))
         notifications[found.key] = found.model_copy(update={"state": state, "attempts": attempts, "done_at": at})
         event = Reason(record["event"])
