@@ -213,7 +213,7 @@ PROVED = PolicyInForce(since=NOW - timedelta(days=1))
 
 
 def _has_mail(escalation: Escalation) -> bool:
-    return any(str(n.state) == "Pending" for n in escalation.status.notifications)
+    return any(n.is_outstanding for n in escalation.status.notifications)
 
 
 @dataclass
@@ -304,13 +304,16 @@ class Scene:
         found = find(current.status.conditions, ConditionType.ACCEPTED)
         return (str(found.status), found.reason) if found else ("", "")
 
-    def deliver(self, *channels: str, error: str = "", given_up: bool = False) -> list[str]:
-        """The outbox tries what is pending (over these channels, or all); the keys that it tried."""
+    def deliver(
+        self, *channels: str, error: str = "", given_up: bool = False, receipts: tuple[str, ...] = ()
+    ) -> list[str]:
+        """The outbox tries what is outstanding (over these channels, or all); the keys that it tried."""
         tried = []
         for escalation in self.escalations:
             for n in escalation.status.notifications:
-                if str(n.state) == "Pending" and (not channels or n.channel in channels):
-                    self.deliveries[(escalation.uid, n.key)] = Delivery(n.attempts + 1, self.now, error, given_up)
+                if n.is_outstanding and (not channels or n.channel in channels):
+                    delivery = Delivery(n.attempts + 1, self.now, error, given_up, receipts)
+                    self.deliveries[(escalation.uid, n.key)] = delivery
                     tried.append(n.key)
         self.run()
         return tried

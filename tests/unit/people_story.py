@@ -27,6 +27,7 @@ from riskladder.policy.plan import DecisionUpdate, EscalationUpdate, Phase, Plan
 from riskladder.policy.signals.evaluate import rank
 from riskladder.policy.snapshot import Decision, Delivery, Escalation, PolicyInForce, Signal
 from riskladder.policy.trail import PROOF_GRACE, after_close
+from tests.unit import true_messages
 from tests.unit.builders import LABELS, NAMESPACE, PROVED, Document, Scene, scaled_by, signal_document, workload
 
 OWNER = "olga"
@@ -115,7 +116,7 @@ class DecisionScenario(Scene):
         """The outbox tries what is pending."""
         for escalation in self.escalations:
             for n in escalation.status.notifications:
-                if str(n.state) == "Pending" and n.channel in channels:
+                if n.is_outstanding and n.channel in channels:
                     place = (escalation.uid, n.key)
                     self.deliveries[place] = Delivery(n.attempts + 1, self.now, error, given_up)
 
@@ -242,6 +243,8 @@ class DecisionScenario(Scene):
         assert after.decisions[: len(before.decisions)] == before.decisions, "a decision was rewritten"
         for n in after.notifications:
             said = (n.message, n.about, n.role, n.channel, n.tier, n.rung, n.due_at)
+            if (uid, n.key) not in self.told:
+                true_messages.assert_true(self, true_messages.open_with(about, after), n)
             assert self.told.setdefault((uid, n.key), said) == said, f"{n.key} says something else now"
         for kind in (ConditionType.CLOSED, ConditionType.REVIEW_DONE):
             was, is_now = find(before.conditions, kind), find(after.conditions, kind)

@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as MessageHandler
+from aiosmtpd.smtp import AuthResult
 
 from riskladder.api.ladder import Channel
 from riskladder.notify import apprise_channel
@@ -130,6 +131,120 @@ async def test_mail_server_must_be_listed_and_permitted(smtp: tuple[int, Mailbox
     assert private.permanent
     assert elsewhere.permanent
     assert mailbox.got == []
+
+
+# --- Several recipients -----------------------------------------------------------------------------------------------
+
+
+class Choosy(Mailbox):
+    """Has no user gone, and no room for later until it is told so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_room = False
+
+    async def handle_RCPT(  # noqa: N802 - named by aiosmtpd
+        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        if address.startswith("gone"):
+            return "550 5.1.1 no such user"
+        if address.startswith("later") and not self.has_room:
+            return "452 4.2.2 mailbox full"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+
+@pytest.fixture
+def choosy() -> Iterator[tuple[str, Choosy]]:
+    mailbox = Choosy()
+    controller = FreePort(mailbox, hostname="127.0.0.1", port=0)
+    controller.start()
+    yield f"mailto://localhost:{controller.port}?from=risk@example.com&mode=insecure&to=", mailbox
+    controller.stop()
+
+
+async def again(url: str, before: Undeliverable) -> Undeliverable:
+    with pytest.raises(Undeliverable) as error:
+        await apprise_channel.send(HERE, url, notice(), receipts=before.receipts, timeout=20)
+    return error.value
+
+
+def addressees(mailbox: Mailbox) -> list[str]:
+    return [str(mail["To"]) for mail in mailbox.got]
+
+
+async def test_mail_goes_again_only_to_those_who_have_not_got_it(choosy: tuple[str, Choosy]) -> None:
+    url, mailbox = choosy
+    url += "good@example.com,later@example.com,gone@example.com"
+    first = await refused(url)
+    assert not first.permanent, "one of them may have room later"
+    assert "l…@example.com: 452 4.2.2 mailbox full" in first.message
+    assert "g…@example.com: 550 5.1.1 no such user" in first.message
+    assert "gone@" not in first.message
+    second = await again(url, first)
+    assert addressees(mailbox) == ["good@example.com"]
+    mailbox.has_room = True
+    third = await again(url, second)
+    assert third.permanent, "who is left does not exist"
+    assert addressees(mailbox) == ["good@example.com", "later@example.com"]
+    assert set(first.receipts) <= set(third.receipts)
+    assert all(len(receipt) == 16 for receipt in third.receipts)
+
+
+async def test_address_that_does_not_exist_is_final_at_once(choosy: tuple[str, Choosy]) -> None:
+    url, mailbox = choosy
+    error = await refused(url + "gone@example.com")
+    assert error.permanent
+    assert error.receipts == ()
+    assert mailbox.got == []
+
+
+async def test_receipts_are_worth_nothing_for_another_url(choosy: tuple[str, Choosy]) -> None:
+    url, mailbox = choosy
+    first = await refused(url + "good@example.com,later@example.com")
+    mailbox.has_room = True
+    await apprise_channel.send(HERE, url + "later@example.com,good@example.com", notice(), receipts=first.receipts)
+    assert sorted(addressees(mailbox)) == ["good@example.com", "good@example.com", "later@example.com"]
+
+
+async def test_copy_that_is_refused_costs_nobody_a_second_mail(choosy: tuple[str, Choosy]) -> None:
+    url, mailbox = choosy
+    await send(url + "good@example.com&cc=gone@example.com")
+    assert addressees(mailbox) == ["good@example.com"]
+
+
+async def test_login_that_is_refused_is_said_with_its_code_and_without_the_password() -> None:
+    def refuse(*_: Any) -> AuthResult:
+        return AuthResult(success=False)
+
+    controller = FreePort(Mailbox(), hostname="127.0.0.1", port=0, authenticator=refuse, auth_require_tls=False)
+    controller.start()
+    try:
+        error = await refused(f"mailto://anna:{TOKEN}@localhost:{controller.port}{MAIL}")
+    finally:
+        controller.stop()
+    assert error.permanent
+    assert "535" in error.message
+    assert TOKEN not in error.message
+
+
+async def test_topics_of_one_url_are_tried_one_by_one() -> None:
+    seen: list[str] = []
+    down = {"second"}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        topic = json.loads(await request.text())["topic"]
+        seen.append(topic)
+        return web.Response(status=503 if topic in down else 200, text="{}", headers={"Retry-After": "7"})
+
+    async with Peer(answer) as peer:
+        url = f"ntfy://127.0.0.1:{peer.port}/first/second/?mode=private"
+        error = await refused(url)
+        assert (error.permanent, error.retry_after) == (False, 7.0)
+        assert sorted(seen) == ["first", "second"]
+        down.clear()
+        await apprise_channel.send(HERE, url, notice(), receipts=error.receipts)
+    assert sorted(seen) == ["first", "second", "second"]
 
 
 # --- HTTP services ----------------------------------------------------------------------------------------------------

@@ -198,8 +198,8 @@ def compose(
         judgement=Judgement(manual.tier, manual.rationale, manual.raised_by or "") if manual else None,
         remedies=tiers[position].remedies if position is not None and status is not Status.RESOLVED else (),
         options=tuple(options),
-        due_at=notification.due_at,
-        deadline=_deadline(notification),
+        due_at=notification.due_at if status is not Status.RESOLVED else None,
+        deadline=_deadline(notification) if status is not Status.RESOLVED else "",
         references=tuple(references),
     )
 

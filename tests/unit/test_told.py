@@ -1,0 +1,174 @@
+"""Who has been told, where a channel has several recipients; and that nobody goes on believing what is not so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from riskladder.api.decision import DecisionAction
+from riskladder.api.escalation import Notification, NotificationState
+from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import ContainmentAction
+from riskladder.policy.decide import decide
+from riskladder.policy.decisions.options import Offer, offers
+from riskladder.policy.decisions.standing import Standing, possible
+from tests.unit.builders import Scene, at, contained, edited, ladder, scaled_by, signal
+from tests.unit.test_people import HIGH, LADDER, MODERATE, later, scene
+
+HAS_IT = "0123456789abcdef"
+REFUSED = "admission webhook vault.example denied the request: replicas are frozen"
+
+
+def offers_of(found: Scene, notification: Notification) -> list[Offer]:
+    return list(offers(found.escalation, notification, is_over=False, is_acknowledged=False))
+
+
+# --- Several recipients -----------------------------------------------------------------------------------------------
+
+
+def test_channel_that_reached_one_of_its_recipients_has_reached_the_role() -> None:
+    found = scene(**HIGH)
+    found.deliver("pager", error="no such host", given_up=True)
+    for _ in range(4):
+        found.deliver("mail", error="g…@example.com: 452 mailbox full", receipts=(HAS_IT,))
+    assert "1/deputy/for-legal/pager" not in found.pending(), "somebody of legal has it"
+    [mail] = [n for n in found.escalation.status.notifications if n.key == "1/legal/told/mail"]
+    assert (str(mail.state), mail.done_at, mail.receipts, mail.attempts) == ("Delivered", None, (HAS_IT,), 4)
+    assert found.events().count(Reason.NOTIFIED) == 1
+    found.deliver("mail", error="g…@example.com: 550 no such user", receipts=(HAS_IT,), given_up=True)
+    [mail] = [n for n in found.escalation.status.notifications if n.key == "1/legal/told/mail"]
+    assert str(mail.state) == "Delivered"
+    assert mail.done_at == found.now
+    assert "550" in mail.last_error
+    said = [entry.message for entry in found.entries if entry.event is Reason.NOTIFICATION_FAILED]
+    assert said[-1] == "some of legal could not be notified over mail: g…@example.com: 550 no such user"
+    assert found.events().count(Reason.NOTIFIED) == 1
+
+
+attempts = st.lists(st.sampled_from(["nobody", "some", "all", "given up"]), min_size=1, max_size=6)
+
+
+@given(attempts)
+def test_whatever_attempts_come_to_a_role_is_told_once_and_an_end_is_an_end(course: list[str]) -> None:
+    found, reached = scene(**HIGH), False
+    for step in course:
+        reached = reached or step in ("some", "all")
+        receipts = (HAS_IT,) if reached else ()
+        error = "" if step == "all" else "refused"
+        found.deliver("mail", error=error, given_up=step == "given up", receipts=receipts if error else ())
+        [mail] = [n for n in found.escalation.status.notifications if n.key == "1/legal/told/mail"]
+        assert found.events().count(Reason.NOTIFIED) == int(reached)
+        assert (mail.state is NotificationState.DELIVERED) is reached
+        if step in ("all", "given up"):
+            assert not mail.is_outstanding
+            assert mail.done_at == found.now
+            return
+        assert mail.is_outstanding
+
+
+# --- What people believe ----------------------------------------------------------------------------------------------
+
+
+def refused(found: Scene, obstacle: str = REFUSED) -> None:
+    """The API server refuses the containment, and the trail is written."""
+    for _ in range(6):
+        plan = decide(replace(found.snapshot(), obstacle=obstacle), found.now, urgent=False)
+        if not plan.has_trail:
+            return
+        found.carry_out(plan)
+
+
+def opened_and_refused() -> Scene:
+    found = Scene([signal(bias=0.3)], ladders=[ladder(lambda spec: (spec.clear(), spec.update(edited(LADDER, None))))])
+    found.intend()
+    refused(found)
+    assert all("Contained: no" in n.message for n in found.escalation.status.notifications)
+    return found
+
+
+def told(found: Scene, about: Reason) -> list[Notification]:
+    return [n for n in found.escalation.status.notifications if n.about == about]
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_containment_that_fails_is_told_to_those_who_have_looked_already(acknowledged: bool) -> None:
+    found = opened_and_refused()
+    found.deliver()
+    if acknowledged:
+        found.decide("Acknowledge", "legal")
+    for minute, reason in ((1, Reason.CONTAINMENT_IMPOSSIBLE), (10, Reason.CONTAINMENT_LATE)):
+        found.now = at(minute)
+        refused(found)
+        assert found.reason(ConditionType.CONTAINED) == ("False", reason)
+        first = told(found, reason)
+        assert "legal" in {n.role for n in first}
+        for n in first:
+            assert "NOT contained" in n.message
+            assert REFUSED in n.message
+        found.now = at(minute + 1)
+        refused(found)
+        assert len(told(found, reason)) == len({(n.role, n.channel) for n in told(found, reason)}), "once each"
+
+
+def test_who_was_told_that_it_is_not_contained_is_told_when_it_is() -> None:
+    found = opened_and_refused()
+    found.deliver()
+    found.now = at(1)
+    found.run()
+    assert found.reason(ConditionType.CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
+    corrected = told(found, Reason.SCALED_TO_ZERO)
+    assert {n.role for n in corrected} == {"legal"}
+    assert all(n.message.startswith("The model is contained now") for n in corrected)
+    assert all("Contained: yes" in n.message for n in corrected)
+
+
+def test_who_was_told_that_it_is_contained_is_not_told_again() -> None:
+    found = contained()
+    found.deliver()
+    later(found, 3)
+    assert told(found, Reason.SCALED_TO_ZERO) == []
+
+
+# --- The stop button --------------------------------------------------------------------------------------------------
+
+
+def stops(found: Scene) -> list[tuple[str, ...]]:
+    status = found.escalation.status
+    standing = Standing.of(found.escalation.spec, status, status.tier or "high")
+    return [act.arguments for act in possible(standing) if act.action is DecisionAction.CONTAIN]
+
+
+@given(st.sets(st.sampled_from(list(ContainmentAction)), min_size=1))
+def test_stop_is_offered_whenever_a_safer_state_exists(in_force: set[ContainmentAction]) -> None:
+    found = contained(action="Rollback").escalation
+    standing = Standing.of(found.spec, found.status, "high")
+    intents = tuple(standing.intents[0].model_copy(update={"action": action}) for action in sorted(in_force))
+    offered = [a.arguments for a in possible(replace(standing, intents=intents)) if a.action is DecisionAction.CONTAIN]
+    assert offered == ([] if ContainmentAction.SCALE_TO_ZERO in in_force else [("--action", "ScaleToZero")])
+
+
+@pytest.mark.parametrize("proved", [False, True])
+def test_messages_offer_the_stop_while_a_rollback_is_all_that_holds(proved: bool) -> None:
+    found = contained(action="Rollback")
+    if not proved:
+        scaled_by(found, 3)
+    for n in found.escalation.status.notifications:
+        assert any("--action ScaleToZero" in offer.command for offer in offers_of(found, n))
+    assert found.escalation.status.notifications
+
+
+def test_stop_that_is_offered_is_taken() -> None:
+    found = contained(action="Rollback")
+    assert stops(found)
+    taken = found.decide("Contain", "legal", containment="ScaleToZero")
+    assert found.verdict(taken)[0] == "True"
+    assert found.target is not None
+    assert found.target.replicas == 0
+    assert stops(found) == []
+
+
+def test_stop_is_offered_where_nothing_is_in_force() -> None:
+    assert len(stops(scene(**MODERATE))) == 1
