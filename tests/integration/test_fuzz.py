@@ -137,7 +137,11 @@ def made(number: int) -> list[Document]:
     found: list[Document] = []
 
     @settings(
-        max_examples=number, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None
+        max_examples=number,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        deadline=None,
     )
     @given(documents())
     def collect(document: Document) -> None:

@@ -86,7 +86,9 @@ class Answers:
                 self._mail_refused({to[0]: (error.smtp_code, error.smtp_error)})
                 raise
             self._mail_refused(refused)
-            return refused if to[0] in refused else {}  # whom it is for has it; a copy that failed is not worth a second
+            return (
+                refused if to[0] in refused else {}
+            )  # whom it is for has it; a copy that failed is not worth a second
 
         def log_in(smtp: Any, *arguments: Any, **more: Any) -> Any:
             try:

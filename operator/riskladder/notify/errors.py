@@ -28,9 +28,7 @@ class Undeliverable(Exception):  # noqa: N818 - says what the message is
         receipts: Who has taken which part of it, this time or before: it is not for them that it is sent again.
     """
 
-    def __init__(
-        self, message: str, permanent: bool, retry_after: float = 0.0, receipts: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, message: str, permanent: bool, retry_after: float = 0.0, receipts: Iterable[str] = ()) -> None:
         self.message = one_line(message, MAX_MESSAGE)
         self.permanent = permanent
         self.retry_after = retry_after
