@@ -1,4 +1,4 @@
-"""Objects made at random from the kinds' own schemas: each gets an answer, and none keeps a model from being stopped."""
+"""Objects made at random from the schemas: each gets an answer, and none keeps a model from being stopped."""
 
 from __future__ import annotations
 

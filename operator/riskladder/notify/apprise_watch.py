@@ -50,7 +50,7 @@ class Receipts:
 
     def _receipt(self, plugin: Any, key: Any, per_message: bool) -> str:
         named = _WHOLE if type(key) is object else key  # its own text would be another one in each process
-        text = f"{self._url}\n{plugin._slot(named, per_message)!r}"  # noqa: SLF001 - with the number of the part
+        text = f"{self._url}\n{plugin._slot(named, per_message)!r}"
         return hashlib.sha256(text.encode()).hexdigest()[:RECEIPT_LENGTH]
 
 
@@ -88,7 +88,7 @@ class Answers:
             self._mail_refused(refused)
             return (
                 refused if to[0] in refused else {}
-            )  # whom it is for has it; a copy that failed is not worth a second
+            )  # who it is for has it: no second one for a copy
 
         def log_in(smtp: Any, *arguments: Any, **more: Any) -> Any:
             try:
