@@ -273,8 +273,8 @@ def possible(standing: Standing) -> Iterator[Possible]:
         yield Possible(DecisionAction.CONTAIN, f"contain the model now: {effect}")
     elif _is_safer(standing, ContainmentAction.SCALE_TO_ZERO):
         effect = contains(standing.target, containment_of(tier, ContainmentAction.SCALE_TO_ZERO))
-        arguments = ("--action", ContainmentAction.SCALE_TO_ZERO.value)
-        yield Possible(DecisionAction.CONTAIN, f"stop the model now: {effect}", arguments)
+        stop = ("--action", ContainmentAction.SCALE_TO_ZERO.value)
+        yield Possible(DecisionAction.CONTAIN, f"stop the model now: {effect}", stop)
     if tier is not None and tier.accept_risk is not None and seats(standing, DecisionAction.ACCEPT_RISK):
         # A duration counts from when the command is run; a date would be past the limit by the end of its day.
         longest = str(tier.accept_risk.at_most)
