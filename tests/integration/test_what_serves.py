@@ -129,6 +129,20 @@ async def test_stopped_model_that_left_a_replicaset_behind_is_not_gone(world: Te
     await world.until(says_left, "the condition to say that a pod is left", 90)
 
 
+async def test_ladder_says_that_a_stop_takes_as_long_as_the_pods_do(world: TestNamespace) -> None:
+    await world.apply(ladder(action="ScaleToZero"))
+
+    async def says() -> Object | None:
+        stored = await world.client.get(resources.LADDERS, world.namespace, "credit")
+        found = {c["type"]: c for c in (stored.get("status") or {}).get("conditions", ())}.get("StopsPromptly")
+        return found if found and found["status"] != "Unknown" else None
+
+    found = await world.until(says, "the ladder to say how fast a stop is")
+    assert (found["status"], found["reason"]) == ("False", "PromptStopMissing")
+    assert "spec.tiers[1].containment.grace: this operator ends no pods" in found["message"]
+    assert "terminationGracePeriodSeconds" in found["message"]
+
+
 @pytest.fixture(scope="module")
 async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     directory = tmp_path_factory.mktemp("prompt-stop")
@@ -139,6 +153,12 @@ async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFacto
 async def test_pods_are_ended_with_the_grace_of_the_tier_by_an_operator_that_may(scene: RuntimeNamespace) -> None:
     """The API server itself says with which grace a pod was deleted: on the pod, while it is ending."""
     await scene.apply(ladder(action="ScaleToZero"))
+
+    async def promptly() -> bool:
+        stored = await scene.client.get(resources.LADDERS, scene.namespace, "credit")
+        return condition(stored, "StopsPromptly")["reason"] == "PodsEndAsAsked"
+
+    await scene.until(promptly, "the ladder to say that its stops are prompt")
     await scene.serve("scorer", replicas=2)
     for pod in await scene.client.list(resources.PODS, scene.namespace):
         hold = [{"op": "add", "path": "/metadata/finalizers", "value": ["example.com/look"]}]

@@ -25,6 +25,8 @@ class ConditionType(StrEnum):
     """Ladder: every admission policy is there, bound, and as this version ships it."""
     CLOCK_AGREES = "ClockAgrees"
     """Ladder: the operator's clock agrees with the API server's; else nothing is done that time alone would cause."""
+    STOPS_PROMPTLY = "StopsPromptly"
+    """Ladder: the pods of a model that it stops end within ``containment.grace``, where a tier asks for that."""
     ACCEPTED = "Accepted"
     """Decision: it counted, or the reason says why not."""
     SUSPENDED = "Suspended"
@@ -77,6 +79,8 @@ class Reason(StrEnum):
     POLICIES_AS_SHIPPED = "PoliciesAsShipped"
     POLICY_ALTERED = "PolicyAltered"
     POLICY_UNKNOWN = "PolicyUnknown"
+    PODS_END_AS_ASKED = "PodsEndAsAsked"
+    PROMPT_STOP_MISSING = "PromptStopMissing"
 
     # A signal: why it is or is not usable.
     ACCEPTED = "Accepted"
