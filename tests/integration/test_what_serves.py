@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from riskladder.cluster import resources
-from riskladder.cluster.client import JSON, Object
+from riskladder.cluster.client import JSON, MERGE_PATCH, Object
 from tests.cluster import LocalControlPlane
 from tests.integration.runtimes import RuntimeNamespace, place
-from tests.integration.world import TestNamespace, condition, ladder, signal
+from tests.integration.world import TestNamespace, condition, deployment, ladder, signal
 
 IMAGE = "registry.example/model"
 
@@ -141,6 +141,71 @@ async def test_ladder_says_that_a_stop_takes_as_long_as_the_pods_do(world: TestN
     assert (found["status"], found["reason"]) == ("False", "PromptStopMissing")
     assert "spec.tiers[1].containment.grace: this operator ends no pods" in found["message"]
     assert "terminationGracePeriodSeconds" in found["message"]
+
+
+async def test_pods_that_vanish_without_the_word_of_a_kubelet_are_no_proof(world: TestNamespace) -> None:
+    """Its last word is that they run; what plays nodes here then has the API server forget them without another."""
+    await world.apply(ladder())
+    await world.apply(deployment("scorer", replicas=2))
+    grace = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}
+    await world.client.merge_patch(resources.DEPLOYMENTS, world.namespace, "scorer", grace)
+    await world.until(lambda: _with_grace(world, 1), "the pods to be there")
+    pods = await world.client.list(resources.PODS, world.namespace)
+    running = [{"name": "model", "state": {"running": {"startedAt": "2026-11-24T06:00:01Z"}}, "ready": True}]
+    for pod in pods:
+        about = {"image": IMAGE, "imageID": "", "restartCount": 0}
+        await world.client.request(
+            "PATCH",
+            resources.PODS.path(world.namespace, pod["metadata"]["name"], "status"),
+            verb="patch",
+            resource=resources.PODS.title,
+            body={"status": {"containerStatuses": [{**running[0], **about}]}},
+            params={"fieldManager": "kubelet"},
+            content_type=MERGE_PATCH,
+        )
+    await world.apply(signal("fairness", "scorer", 0.31))
+    escalation = await world.escalation_says("scorer", "Contained", "False", "PodsUnconfirmed")
+    message = condition(escalation, "Contained")["message"]
+    assert "2 pod(s) vanished without their node confirming that they ended" in message
+    assert await _names(world) == []
+    [contained] = escalation["status"]["containments"]
+    assert "podsGoneAt" not in contained
+    assert {(p["name"], p["node"]) for p in contained["unconfirmed"]} == {
+        (pod["metadata"]["name"], pod["spec"]["nodeName"]) for pod in pods
+    }
+    nodes = {pod["spec"]["nodeName"] for pod in pods}
+    try:
+
+        async def proved() -> bool:
+            for node in nodes:
+                await _renew(world, node)
+            [found] = await world.escalations("scorer")
+            return condition(found, "Contained")["reason"] == "ScaledToZero"
+
+        await world.until(proved, "the stop to be proved, with a node that is heard of", 60)
+    finally:
+        for node in nodes:
+            await world.client.delete(resources.LEASES, resources.NODE_LEASES, node)
+
+
+async def _with_grace(world: TestNamespace, seconds: int) -> bool:
+    pods = await world.client.list(resources.PODS, world.namespace)
+    ready = [
+        p
+        for p in pods
+        if p["spec"]["terminationGracePeriodSeconds"] == seconds and p["status"].get("containerStatuses")
+    ]
+    return len(pods) == len(ready) == 2
+
+
+async def _renew(world: TestNamespace, node: str) -> None:
+    """What a kubelet does every ten seconds."""
+    spec = {
+        "holderIdentity": node,
+        "renewTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+    }
+    head = {"apiVersion": resources.LEASES.api_version, "kind": resources.LEASES.kind, "metadata": {"name": node}}
+    await world.client.apply(resources.LEASES, resources.NODE_LEASES, {**head, "spec": spec}, manager="tests")
 
 
 @pytest.fixture(scope="module")

@@ -133,6 +133,7 @@ class Reason(StrEnum):
     EVIDENCE_OUTDATED = "EvidenceOutdated"
     CONTAINMENT_LATE = "ContainmentLate"
     CONTAINMENT_INEFFECTIVE = "ContainmentIneffective"
+    PODS_UNCONFIRMED = "PodsUnconfirmed"
     CONTAINMENT_REVERTED = "ContainmentReverted"
     CONTAINMENT_REAPPLIED = "ContainmentReapplied"
     CONTENTION = "Contention"

@@ -43,8 +43,8 @@ def slow_stops(spec: EscalationLadderSpec, why: str) -> str:
     if not why or not paths:
         return ""
     return (
-        f"{', '.join(paths)}: {why}: apply the component {PROMPT_STOP.component}; until then a stop takes as long as "
-        "the pods' terminationGracePeriodSeconds, and a StatefulSet ends one pod after the other"
+        f"{', '.join(paths)}: {why}: apply the component {PROMPT_STOP.component}; until then a stop takes as long as the "
+        "pods' terminationGracePeriodSeconds, and a StatefulSet ends one pod after the other"
     )
 
 

@@ -58,3 +58,5 @@ class Verification:
     """What is still there, for people."""
     shown: str = "no ready endpoint and no pod of it is left"
     """What shows that nothing is left, for people."""
+    is_unconfirmed: bool = False
+    """Whether nothing stands in its way but pods of which their node has not said that they have ended."""

@@ -24,6 +24,9 @@ Name = tuple[str, str]
 """Namespace and name."""
 
 
+MAX_VANISHED = 1024
+"""Pods of which it is remembered that they have vanished without the word of their node."""
+
 MAX_SERVED = 16
 """Pod templates of one workload of which it is remembered that they were available."""
 
@@ -72,6 +75,9 @@ class WorkloadCache:
         """By uid of the controller (or by namespace where there is none), by name of the pod."""
         self._ghosts: dict[str, dict[str, Pod]] = defaultdict(dict)
         """By the same: pods that are gone but that some slice still lists as ready."""
+        self._vanished: dict[str, tuple[str, str, Pod]] = {}
+        """By uid of the pod, oldest first: its namespace, the uid of its workload (as far as an owner tells), and it,
+        since the API server has forgotten it and its node has not said that it has ended."""
         self._pod_owner: dict[str, dict[str, str]] = defaultdict(dict)
         """By namespace, by name of the pod: under what it is kept."""
         self._ready_in_slice: dict[Name, frozenset[str]] = {}
@@ -186,6 +192,7 @@ class WorkloadCache:
         owner = owner or (f"{namespace}/" if self._runtimes.by_labels else "")
         if not owner:
             return
+        self._vanished.pop(pod.uid, None)
         self._pods[owner][pod.name] = pod
         self._pod_owner[namespace][pod.name] = owner
         self._tell_of(namespace, owner, pod)
@@ -198,12 +205,30 @@ class WorkloadCache:
         pod = self._pods[owner].pop(name[1], None)
         if not self._pods[owner]:
             del self._pods[owner]
+        last = read_pod(obj, labelled=self._labelled) if pod is not None and "status" in obj else pod
+        if last is not None and last.node:
+            self._note_vanished(name[0], self._revision_owner.get(owner, owner), last)
         if pod is not None and name in self._ready:  # it counts as an endpoint until the slice is corrected
             self._ghosts[owner][name[1]] = pod
         else:
             self._forget_owner(name)
         self._tell_of(name[0], owner, pod)
         self._lay_orphan(owner)
+
+    def _note_vanished(self, namespace: str, workload: str, pod: Pod) -> None:
+        """Remember a pod that has vanished while its containers ran by the last word of their node."""
+        gone = replace(pod, active=False, ready=False, vanished_at=datetime.now(UTC))
+        self._vanished[pod.uid] = (namespace, workload, gone)
+        if len(self._vanished) > MAX_VANISHED:
+            del self._vanished[next(iter(self._vanished))]
+
+    def vanished(self, workload: str) -> tuple[Pod, ...]:
+        """Return the pods of a workload, by its uid, that have vanished without the word of their node."""
+        return tuple(pod for _, owner, pod in self._vanished.values() if owner == workload)
+
+    def confirm(self, pod: str) -> None:
+        """Forget that a pod, by its uid, has vanished: it has ended."""
+        self._vanished.pop(pod, None)
 
     def _put_slice(self, obj: Object) -> None:
         metadata = obj["metadata"]
@@ -310,12 +335,17 @@ class WorkloadCache:
         revisions = base.revisions or tuple(self._revisions.get(base.uid, {}).values())
         if base.pod_labels is not None:
             pods, ghosts = self._selected(key.namespace, base.pod_labels)
+            wanted = base.pod_labels.items()
+            gone = [p for ns, _, p in self._vanished.values() if ns == key.namespace and wanted <= p.labels.items()]
         else:
             owners = (base.uid, *(r.uid for r in revisions), *self._orphans.get(base.uid, ()))
             pods = tuple(pod for owner in owners for pod in self._pods.get(owner, {}).values())
             ghosts = sum(len(self._ghosts.get(owner, ())) for owner in owners)
+            gone = list(self.vanished(base.uid)) if self._vanished else []
+        # Who calls a pod ended while its node says that it runs has not asked the node.
+        unconfirmed = (*gone, *(pod for pod in pods if pod.node and not pod.active))
         ready = sum((key.namespace, pod.name) in self._ready for pod in pods) + ghosts
-        return replace(base, revisions=revisions, pods=pods, ready_endpoints=ready)
+        return replace(base, revisions=revisions, pods=pods, ready_endpoints=ready, unconfirmed=unconfirmed)
 
     def _selected(self, namespace: str, labels: Mapping[str, str]) -> tuple[tuple[Pod, ...], int]:
         """The pods of a namespace with these labels, and how many are gone that some slice still lists as ready."""

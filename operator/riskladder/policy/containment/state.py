@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.intent import Intent
@@ -11,7 +12,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, is_governed
-from riskladder.workloads.model import Workload
+from riskladder.workloads.model import Pod, Workload
 from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.results import Verification
 from riskladder.workloads.safe_states import fallback, isolate, network_path
@@ -82,7 +83,44 @@ def verify(workload: Workload, intent: Intent, quarantined: str) -> Verification
         found = workload.runtime.prove_rolled_back(workload, quarantined=quarantined, wanted=wanted)
     else:
         found = workload.runtime.prove_stopped(workload)
-    return _without(workload, found)
+    return _confirmed(_without(workload, found), concerned(workload, intent, quarantined))
+
+
+VANISHED_BEFORE = timedelta(minutes=1)
+"""How long before an intent a pod of the model may have vanished and still stand in the way of its proof."""
+
+
+def concerned(workload: Workload, intent: Intent, quarantined: str) -> tuple[Pod, ...]:
+    """Return the pods of what an intent stops that have vanished, and of which no node has said that they have ended.
+
+    Args:
+        workload: As it is now.
+        intent: What was intended.
+        quarantined: Hash of the revision that a rollback takes out of service.
+    """
+    if not workload.unconfirmed or intent.target_ref is not None:
+        return ()
+    since = intent.intended_at - VANISHED_BEFORE
+    found = [pod for pod in workload.unconfirmed if pod.vanished_at is None or pod.vanished_at >= since]
+    if intent.action is ContainmentAction.ROLLBACK:
+        return tuple(workload.of_revision(found, quarantined))
+    return tuple(found)
+
+
+def _confirmed(found: Verification, pods: Sequence[Pod]) -> Verification:
+    """Return a proof that holds only if no pod has vanished without the word of its node."""
+    if not pods:
+        return found
+    left = unconfirmed_left(pods)
+    left = left if found.clear else f"{found.left}; {left}"
+    return replace(found, pods_gone=False, clear=False, left=left, is_unconfirmed=found.clear)
+
+
+def unconfirmed_left(pods: Sequence[Pod]) -> str:
+    """Return what is said of pods that have vanished, and of which no node has said that they have ended."""
+    named = [f"{pod.name} ({pod.node})" for pod in sorted(pods, key=lambda pod: pod.name)]
+    shown = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
+    return f"{len(named)} pod(s) vanished without their node confirming that they ended: {shown}"
 
 
 def _without(workload: Workload, found: Verification) -> Verification:

@@ -44,7 +44,7 @@ def is_proved_otherwise(snapshot: Snapshot) -> bool:
     """Return whether nothing else of what was contained is to be seen: before that, nobody need look."""
     if snapshot.target is None:
         return True
-    alone = replace(snapshot.target, strays=())
+    alone = replace(snapshot.target, strays=(), unconfirmed=())
     for escalation in snapshot.open:
         intent = in_force(escalation).get(Axis.WORKLOAD)
         if intent is not None and not verify(alone, intent, quarantined_hash(escalation, intent)).clear:
