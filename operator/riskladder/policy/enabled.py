@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from riskladder.api.ladder import EscalationLadderSpec
-from riskladder.api.tiers import OWN_GRACE, Containment, ContainmentAction
+from riskladder.api.tiers import OWN_GRACE, Connections, Containment, ContainmentAction
 from riskladder.workloads.network import HTTPROUTES, NETWORKPOLICIES, SERVICES, not_enabled
 from riskladder.workloads.registry import ALL_RUNTIMES, Runtimes
 from riskladder.workloads.safe_states.prompt_stop import PROMPT_STOP
@@ -43,8 +43,8 @@ def slow_stops(spec: EscalationLadderSpec, why: str) -> str:
     if not why or not paths:
         return ""
     return (
-        f"{', '.join(paths)}: {why}: apply the component {PROMPT_STOP.component}; until then a stop takes as long as the "
-        "pods' terminationGracePeriodSeconds, and a StatefulSet ends one pod after the other"
+        f"{', '.join(paths)}: {why}: apply the component {PROMPT_STOP.component}; until then a stop takes as long as "
+        "the pods' terminationGracePeriodSeconds, and a StatefulSet ends one pod after the other"
     )
 
 
@@ -69,6 +69,9 @@ def _of_containment(containment: Containment, runtimes: Runtimes) -> Iterator[st
         kind = _changed_by(action, containment)
         if kind and kind not in runtimes.changes:
             yield f"{field} {action}: {not_enabled(kind)}"
+    isolates = ContainmentAction.ISOLATE in (containment.action, containment.if_impossible)
+    if isolates and containment.connections is Connections.CLOSE and (why := ends_no_pods(runtimes)):
+        yield f"connections {containment.connections}: {why}; open connections may go on"
     for index, companion in enumerate(containment.also_suspend):
         if why := runtimes.not_suspended(companion.kind):
             yield f"alsoSuspend[{index}] {companion.kind}: {why}"

@@ -49,6 +49,10 @@ class Pod:
     ready_since: datetime | None = None
     """Since when, by its condition, in whole seconds."""
     uid: str = ""
+    created: datetime | None = None
+    """When it was made, by the API server's clock, in whole seconds."""
+    is_ending: bool = False
+    """Whether its deletion has been asked for."""
     node: str = ""
     """The node that was the last to say that a container of it runs, and that has not taken that back; empty: none."""
     grace: int = 30

@@ -9,7 +9,7 @@ from datetime import timedelta
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import Axis, ContainmentAction
+from riskladder.api.tiers import Axis, Connections, ContainmentAction
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, is_governed
 from riskladder.workloads.model import Pod, Workload
@@ -76,7 +76,8 @@ def verify(workload: Workload, intent: Intent, quarantined: str) -> Verification
     """
     if intent.target_ref is not None:
         if intent.target_ref.kind == NETWORKPOLICIES.kind:
-            return isolate.prove(workload, intent.target_ref)
+            found = isolate.prove(workload, intent.target_ref, close=intent.connections is Connections.CLOSE)
+            return _confirmed(found, concerned(workload, intent, quarantined))
         return fallback.prove(workload, intent.target_ref)
     if intent.action is ContainmentAction.ROLLBACK:
         wanted = intent.pod_template_hash or ""
@@ -98,13 +99,21 @@ def concerned(workload: Workload, intent: Intent, quarantined: str) -> tuple[Pod
         intent: What was intended.
         quarantined: Hash of the revision that a rollback takes out of service.
     """
-    if not workload.unconfirmed or intent.target_ref is not None:
+    if not workload.unconfirmed or not ends_pods(intent):
         return ()
     since = intent.intended_at - VANISHED_BEFORE
     found = [pod for pod in workload.unconfirmed if pod.vanished_at is None or pod.vanished_at >= since]
     if intent.action is ContainmentAction.ROLLBACK:
         return tuple(workload.of_revision(found, quarantined))
-    return tuple(found)
+    if intent.target_ref is None:
+        return tuple(found)
+    policy = network_path.seen(workload, intent.target_ref)
+    return tuple(pod for pod in found if isolate.is_from_before(pod, policy.created if policy else None))
+
+
+def ends_pods(intent: Intent) -> bool:
+    """Return whether an intent is proved only once pods have ended."""
+    return intent.target_ref is None or intent.connections is Connections.CLOSE
 
 
 def _confirmed(found: Verification, pods: Sequence[Pod]) -> Verification:

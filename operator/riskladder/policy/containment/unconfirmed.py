@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from riskladder.api.escalation import MAX_GRACE, MAX_UNCONFIRMED, ContainmentStatus, UnconfirmedPod
 from riskladder.api.intent import Intent
-from riskladder.api.tiers import Axis, ContainmentAction
-from riskladder.policy.containment.state import in_force, quarantined_hash
+from riskladder.api.tiers import ContainmentAction
+from riskladder.policy.containment.state import ends_pods, in_force, quarantined_hash
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.model import Pod
 
@@ -29,13 +29,13 @@ def outstanding(snapshot: Snapshot, seen: Iterable[Pod]) -> tuple[Pod, ...]:
     found: dict[str, Pod] = {}
     vanished = tuple(seen)
     for escalation in snapshot.open:
-        intent = in_force(escalation).get(Axis.WORKLOAD)
-        if intent is None:
-            continue
-        status = escalation.status.containment(Axis.WORKLOAD)
-        known = status if status is not None and status.intent.id == intent.id else None
-        found |= {pod.uid: pod for pod in vanished if not _was_settled(pod, known)}
-        found |= {pod.uid: pod for pod in _noted(escalation, intent, known) if pod.uid not in found}
+        for axis, intent in in_force(escalation).items():
+            if not ends_pods(intent):
+                continue
+            status = escalation.status.containment(axis)
+            known = status if status is not None and status.intent.id == intent.id else None
+            found |= {pod.uid: pod for pod in vanished if not _was_settled(pod, known)}
+            found |= {pod.uid: pod for pod in _noted(escalation, intent, known) if pod.uid not in found}
     return tuple(found[uid] for uid in sorted(found))
 
 
