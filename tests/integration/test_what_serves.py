@@ -129,6 +129,41 @@ async def test_stopped_model_that_left_a_replicaset_behind_is_not_gone(world: Te
     await world.until(says_left, "the condition to say that a pod is left", 90)
 
 
+async def test_pod_that_only_a_service_lists_is_no_proof(world: TestNamespace) -> None:
+    """The selector of the Service is broader than the model's, and nobody owns the pod any more."""
+    await world.apply(ladder())
+    labels = {"app": "scorer", "track": "stable"}
+    body = deployment("scorer", replicas=1)
+    body["spec"]["selector"]["matchLabels"] = body["spec"]["template"]["metadata"]["labels"] = labels
+    service = {"selector": {"app": "scorer"}, "ports": [{"port": 80}]}
+    await world.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "scorer"}, "spec": service})
+    await world.apply(body)
+    await world.ready("scorer", 1)
+    [made] = await world.client.list(resources.PODS, world.namespace)
+    stem = made["metadata"]["generateName"]
+    head = {"name": f"{stem}aside", "generateName": stem, "labels": {"app": "scorer"}}
+    spec = {"containers": [{"name": "model", "image": IMAGE}]}
+    await world.client.create(resources.PODS, world.namespace, {"metadata": head, "spec": spec})
+
+    async def listed() -> bool:
+        return len(await world.endpoints("scorer")) == 2
+
+    await world.until(listed, "the Service to list both")
+    await world.apply(signal("fairness", "scorer", 0.31))
+
+    async def says_left() -> bool:
+        found = await world.escalations("scorer")
+        contained = condition(found[0], "Contained") if found else {"status": "", "message": ""}
+        return contained["status"] == "False" and "a Service still lists as serving" in contained["message"]
+
+    await world.until(says_left, "the condition to name what the Service lists")
+    assert await _names(world) == [f"{stem}aside"]
+    await world.client.delete(resources.PODS, world.namespace, f"{stem}aside")
+    found = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    proof = "none of its pods is left, and no Service lists one of them as serving"
+    assert condition(found, "Contained")["message"] == f"scaled to zero: {proof}"
+
+
 async def test_ladder_says_that_a_stop_takes_as_long_as_the_pods_do(world: TestNamespace) -> None:
     await world.apply(ladder(action="ScaleToZero"))
 
@@ -190,20 +225,14 @@ async def test_pods_that_vanish_without_the_word_of_a_kubelet_are_no_proof(world
 
 async def _with_grace(world: TestNamespace, seconds: int) -> bool:
     pods = await world.client.list(resources.PODS, world.namespace)
-    ready = [
-        p
-        for p in pods
-        if p["spec"]["terminationGracePeriodSeconds"] == seconds and p["status"].get("containerStatuses")
-    ]
-    return len(pods) == len(ready) == 2
+    new = [pod for pod in pods if pod["spec"]["terminationGracePeriodSeconds"] == seconds]
+    return len(pods) == 2 and all(pod["status"].get("containerStatuses") for pod in new) and len(new) == 2
 
 
 async def _renew(world: TestNamespace, node: str) -> None:
     """What a kubelet does every ten seconds."""
-    spec = {
-        "holderIdentity": node,
-        "renewTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-    }
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    spec = {"holderIdentity": node, "renewTime": now}
     head = {"apiVersion": resources.LEASES.api_version, "kind": resources.LEASES.kind, "metadata": {"name": node}}
     await world.client.apply(resources.LEASES, resources.NODE_LEASES, {**head, "spec": spec}, manager="tests")
 

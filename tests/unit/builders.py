@@ -239,6 +239,8 @@ class Scene:
     """By how much the operator's clock is ahead of the API server's."""
     strays: tuple[str, ...] | None = ()
     """Pods that the target left behind, where it is gone."""
+    listed: tuple[str, ...] = ()
+    """Pods that it has made and left behind, and that a Service lists, where it is gone."""
     unconfirmed: tuple[Pod, ...] = ()
     """Pods of it that vanished without the word of their node, where it is gone."""
     switched: list[tuple[str, bool]] = field(default_factory=list)
@@ -268,6 +270,7 @@ class Scene:
             rehearsals=self.rehearsals,
             companions=self.companions,
             strays=self.target.strays if self.target is not None else self.strays,
+            listed=self.target.listed if self.target is not None else self.listed,
             unconfirmed=self.target.unconfirmed if self.target is not None else self.unconfirmed,
             clock_error=self.clock_error,
         )

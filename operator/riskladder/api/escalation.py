@@ -309,7 +309,9 @@ class ContainmentStatus(Model):
     axis: Axis = Field(description="Workload (ScaleToZero, Rollback) or Traffic (Fallback, Isolate).")
     intent: Annotated[Intent, WithoutRules()] = Field(description="What was intended, and why.")
     applied_at: Timestamp | None = Field(None, description="When the API server acknowledged the change.")
-    endpoints_empty_at: Timestamp | None = Field(None, description="When no ready endpoint was left: proof.")
+    endpoints_empty_at: Timestamp | None = Field(
+        None, description="When no Service listed a pod of it as serving: proof."
+    )
     pods_gone_at: Timestamp | None = Field(
         None,
         description="When the last contained pod was gone. The pods of a Fallback and of an Isolate keep running: when "
@@ -317,8 +319,8 @@ class ContainmentStatus(Model):
     )
     unconfirmed: Annotated[tuple[UnconfirmedPod, ...], Field(max_length=MAX_UNCONFIRMED), ListMap("uid")] = Field(
         (),
-        description="Pods that vanished without their node confirming that they ended, the first 32 by name: they stand "
-        "in the way of the proof until the node is heard of again.",
+        description="Pods that vanished without their node confirming that they ended, the first 32 by name: they "
+        "stand in the way of the proof until the node is heard of again.",
     )
     late_at: Timestamp | None = Field(None, description="When it was found not proved within its time.")
     drift: Annotated[tuple[Drift, ...], Field(max_length=16), ListMap("fieldManager")] = Field(

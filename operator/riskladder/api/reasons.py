@@ -36,7 +36,7 @@ class ConditionType(StrEnum):
     BREACHED = "Breached"
     """Signal: its readings put the model in a tier above baseline."""
     CONTAINED = "Contained"
-    """Signal, escalation: proved, no ready endpoint and no running pod of the contained revision is left."""
+    """Signal, escalation: proved, no pod of the contained revision is left, and no Service lists one as serving."""
     ACKNOWLEDGED = "Acknowledged"
     """Escalation: somebody of the rung has taken notice."""
     DECIDED = "Decided"

@@ -233,8 +233,8 @@ class Containment(Model):
     action: ContainmentAction = Field(
         description="The safe state. ScaleToZero: no replica is left. Rollback: back to the last revision known to be "
         "good. Fallback: traffic goes to what fallback names. Isolate: pods keep running, and a NetworkPolicy "
-        "turns away new connections, in and out. Fallback and Isolate need a component of the operator (docs/runtimes.md): without "
-        "it ifImpossible is done."
+        "turns away new connections, in and out. Fallback and Isolate need a component of the operator "
+        "(docs/runtimes.md): without it ifImpossible is done."
     )
     if_impossible: Literal[ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE] = Field(
         ContainmentAction.SCALE_TO_ZERO,
@@ -255,14 +255,16 @@ class Containment(Model):
     )
     within: PositiveDuration = Field(
         Duration("2m"),
-        description="Time from the intent to proof that it took effect (for ScaleToZero no ready endpoint and no pod). "
+        description="Time from the intent to proof that it took effect (for ScaleToZero no pod, and none listed by a "
+        "Service as serving). "
         "Not proved by then: the next tier is entered. Default 2m.",
     )
     grace: Grace = Field(
         "5s",
-        description="For ScaleToZero, and for Isolate with connections Close: how long a pod may take to end before it is killed, 1s to 60m; its kubelet takes "
-        "2s at least. Own: what the pod asks for itself (terminationGracePeriodSeconds), a StatefulSet one pod after "
-        "the other. Needs the component prompt-stop of the operator (docs/runtimes.md): without it Own. Default 5s.",
+        description="For ScaleToZero, and for Isolate with connections Close: how long a pod may take to end before it "
+        "is killed, 1s to 60m; its kubelet takes 2s at least. Own: what the pod asks for itself "
+        "(terminationGracePeriodSeconds), a StatefulSet one pod after the other. Needs the component prompt-stop of "
+        "the operator (docs/runtimes.md): without it Own. Default 5s.",
     )
     connections: Connections = Field(
         Connections.KEEP,

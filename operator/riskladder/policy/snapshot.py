@@ -257,6 +257,8 @@ class Snapshot:
     """By escalation uid and intent id."""
     strays: tuple[str, ...] | None = ()
     """The same as of the target, also where that is gone."""
+    listed: tuple[str, ...] = ()
+    """The same as of the target, also where that is gone."""
     unconfirmed: tuple[Pod, ...] = ()
     """The same as of the target, also where that is gone."""
     ends_pods: bool = False

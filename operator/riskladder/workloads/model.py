@@ -49,6 +49,10 @@ class Pod:
     ready_since: datetime | None = None
     """Since when, by its condition, in whole seconds."""
     uid: str = ""
+    generate_name: str = ""
+    """What its name was made from, by what made it."""
+    ips: tuple[str, ...] = ()
+    """Its addresses."""
     created: datetime | None = None
     """When it was made, by the API server's clock, in whole seconds."""
     is_ending: bool = False
@@ -167,6 +171,8 @@ class Workload:
     """What its metadata say of a containment."""
     strays: tuple[str, ...] | None = ()
     """Names of pods that its selector matches and that it no longer owns; ``None`` while nobody has looked."""
+    listed: tuple[str, ...] = ()
+    """Names of pods that it has made and no longer owns, that its selector does not match, and that a Service lists."""
     unconfirmed: tuple[Pod, ...] = ()
     """Pods of it that the API server has forgotten or calls ended, by no word of their node: they may still answer."""
     network_path: NetworkPath | None = None

@@ -81,6 +81,8 @@ class WorkloadCache:
         self._pod_owner: dict[str, dict[str, str]] = defaultdict(dict)
         """By namespace, by name of the pod: under what it is kept."""
         self._ready_in_slice: dict[Name, frozenset[str]] = {}
+        self._by_hand: dict[Name, frozenset[str]] = {}
+        """The addresses that slices list as ready without saying whose they are: somebody has written these slices."""
         self._ready: Counter[Name] = Counter()
         """How many slices list a pod as ready."""
         self._by_labels: dict[str, dict[TargetKey, Mapping[str, str]]] = defaultdict(dict)
@@ -237,16 +239,24 @@ class WorkloadCache:
             for endpoint in obj.get("endpoints") or ()
             if (endpoint.get("targetRef") or {}).get("kind") == "Pod" and _serves(endpoint.get("conditions") or {})
         )
+        addresses = frozenset(
+            str(address)
+            for endpoint in obj.get("endpoints") or ()
+            if (endpoint.get("targetRef") or {}).get("kind") != "Pod" and _serves(endpoint.get("conditions") or {})
+            for address in endpoint.get("addresses") or ()
+        )
         service = (metadata.get("labels") or {}).get(SERVICE_NAME)
         if service and self._runtimes.changes:
             self._services[metadata["namespace"]][service].add(metadata["name"])
         self._set_slice((metadata["namespace"], metadata["name"]), ready)
+        self._set_by_hand((metadata["namespace"], metadata["name"]), addresses)
         if service and self._runtimes.changes:
             self._served(metadata["namespace"], service)
 
     def _drop_slice(self, obj: Object) -> None:
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
         self._set_slice((namespace, name), frozenset())
+        self._set_by_hand((namespace, name), frozenset())
         for service, slices in list(self._services.get(namespace, {}).items()):
             if name in slices:
                 slices.discard(name)
@@ -255,11 +265,35 @@ class WorkloadCache:
                 self._served(namespace, service)
 
     def serving(self, namespace: str) -> dict[str, frozenset[str]]:
-        """By Service of a namespace: the pods that its slices list as ready."""
-        return {
+        """By Service of a namespace: the pods that its slices list as ready, by reference or by address."""
+        found = {
             service: frozenset(pod for name in slices for pod in self._ready_in_slice.get((namespace, name), ()))
             for service, slices in self._services.get(namespace, {}).items()
         }
+        for service, slices in self._services.get(namespace, {}).items() if self._by_hand else ():
+            addresses = frozenset[str]().union(*(self._by_hand.get((namespace, name), ()) for name in slices))
+            if addresses:
+                found[service] |= {pod.name for _, pod in self._at(namespace, addresses)}
+        return found
+
+    def _at(self, namespace: str, addresses: frozenset[str]) -> Iterator[tuple[str, Pod]]:
+        """Yield the pods of a namespace with one of these addresses, and under what each is kept."""
+        for name, owner in self._pod_owner.get(namespace, {}).items():
+            pod = self._pods.get(owner, {}).get(name)
+            if pod is not None and not addresses.isdisjoint(pod.ips):
+                yield owner, pod
+
+    def _set_by_hand(self, name: Name, addresses: frozenset[str]) -> None:
+        before = self._by_hand.pop(name, frozenset())
+        if addresses:
+            self._by_hand[name] = addresses
+        for owner, pod in list(self._at(name[0], before ^ addresses)) if before != addresses else ():
+            self._tell_of(name[0], owner, pod)
+
+    def serving_names(self, namespace: str) -> frozenset[str]:
+        """Return the names of the pods of a namespace that some slice lists as ready."""
+        slices = (ready for (of, _), ready in self._ready_in_slice.items() if of == namespace)
+        return frozenset(name for ready in slices for name in ready)
 
     def _set_slice(self, name: Name, ready: frozenset[str]) -> None:
         before = self._ready_in_slice.pop(name, frozenset())
@@ -345,6 +379,10 @@ class WorkloadCache:
         # Who calls a pod ended while its node says that it runs has not asked the node.
         unconfirmed = (*gone, *(pod for pod in pods if pod.node and not pod.active))
         ready = sum((key.namespace, pod.name) in self._ready for pod in pods) + ghosts
+        by_hand = [found for (namespace, _), found in self._by_hand.items() if namespace == key.namespace]
+        if by_hand:
+            others = (pod for pod in pods if (key.namespace, pod.name) not in self._ready)
+            ready += sum(any(not found.isdisjoint(pod.ips) for found in by_hand) for pod in others)
         return replace(base, revisions=revisions, pods=pods, ready_endpoints=ready, unconfirmed=unconfirmed)
 
     def _selected(self, namespace: str, labels: Mapping[str, str]) -> tuple[tuple[Pod, ...], int]:

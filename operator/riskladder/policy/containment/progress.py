@@ -102,13 +102,15 @@ def _target_deleted(draft: Draft, intent: Intent) -> None:
         return  # whether it has left pods behind is looked at first
     vanished = draft.snapshot.unconfirmed
     _note_vanished(draft, intent, vanished)
-    parts = ([state.strays_left(left)] if left else []) + ([state.unconfirmed_left(vanished)] if vanished else [])
+    listed = draft.snapshot.listed
+    parts = [state.strays_left(left, listed)] if left or listed else []
+    parts += [state.unconfirmed_left(vanished)] if vanished else []
     what = "; ".join(parts) or "nothing is left to contain"
     if draft.conditions.is_true(ConditionType.CONTAINED) is bool(parts) or reason_of(draft) != Reason.TARGET_DELETED:
         message = f"{target.kind} {target.name} was deleted: {what}"
         draft.warn(
             Reason.TARGET_DELETED,
-            f"deleted/{intent.id}" + (f"/{len(left) + len(vanished)}" if parts else ""),
+            f"deleted/{intent.id}" + (f"/{len(left) + len(listed) + len(vanished)}" if parts else ""),
             message,
             intent=str(intent.id),
         )

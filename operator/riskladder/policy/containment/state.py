@@ -128,24 +128,35 @@ def _confirmed(found: Verification, pods: Sequence[Pod]) -> Verification:
 def unconfirmed_left(pods: Sequence[Pod]) -> str:
     """Return what is said of pods that have vanished, and of which no node has said that they have ended."""
     named = [f"{pod.name} ({pod.node})" for pod in sorted(pods, key=lambda pod: pod.name)]
-    shown = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
-    return f"{len(named)} pod(s) vanished without their node confirming that they ended: {shown}"
+    return f"{len(named)} pod(s) vanished without their node confirming that they ended: {_first(named)}"
 
 
 def _without(workload: Workload, found: Verification) -> Verification:
     """Return a proof that holds only if no pod is left that the workload no longer owns."""
     if workload.strays is None:  # nobody has looked: what was proved before stays so
         return replace(found, pods_gone=False)
-    if not workload.strays:
+    if not workload.strays and not workload.listed:
         return found
-    left = strays_left(workload.strays)
+    left = strays_left(workload.strays, workload.listed)
     return replace(found, endpoints_empty=False, pods_gone=False, clear=False, left=f"{found.left}; {left}")
 
 
-def strays_left(names: Sequence[str]) -> str:
-    """Return what is said of pods that a workload no longer owns."""
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return f"{len(names)} pod(s) that its selector matches and it no longer owns: {shown}"
+def strays_left(names: Sequence[str], listed: Sequence[str] = ()) -> str:
+    """Return what is said of pods that a workload no longer owns.
+
+    Args:
+        names: Those that its selector matches.
+        listed: Those that a Service lists as serving.
+    """
+    parts = (
+        (names, "that its selector matches and it no longer owns"),
+        (listed, "that it has made and no longer owns, and that a Service still lists as serving"),
+    )
+    return "; ".join(f"{len(found)} pod(s) {what}: {_first(found)}" for found, what in parts if found)
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def may_touch(workload: Workload, escalation: Escalation) -> bool:
