@@ -96,6 +96,27 @@ async def test_traffic_goes_elsewhere_is_held_there_and_comes_back(scene: Runtim
     await scene.verified(await scene.escalation_says("scorer", "Contained", "False", "Resumed"))
 
 
+async def test_endpoints_that_are_kept_by_hand_are_minded(scene: RuntimeNamespace) -> None:
+    """The selector has nothing to say about them, and traffic goes to the model all the same."""
+    await scene.apply(falling_back(BY_SERVICE))
+    await serve(scene)
+    pod = (await scene.pods("app=scorer"))[0]
+    by_hand = {
+        "apiVersion": resources.ENDPOINTSLICES.api_version,
+        "kind": resources.ENDPOINTSLICES.kind,
+        "metadata": {"name": "by-hand", "labels": {"kubernetes.io/service-name": "scorer"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [pod["status"]["podIP"]], "conditions": {"ready": True}}],
+        "ports": [{"port": 80}],
+    }
+    await scene.client.apply(resources.ENDPOINTSLICES, scene.namespace, by_hand, manager="tests")
+    escalation = await scene.breach("scorer", "ContainmentApplied", status="False")
+    message = condition(escalation, "Contained")["message"]
+    assert "1 ready endpoint(s) of it and 1 of the fallback in Service scorer" in message
+    await scene.client.delete(resources.ENDPOINTSLICES, scene.namespace, "by-hand")
+    await scene.escalation_says("scorer", "Contained", "True", "FellBack")
+
+
 async def test_changed_back_without_a_lock_it_is_put_right_and_named(scene: RuntimeNamespace) -> None:
     await scene.apply(falling_back(BY_SERVICE, lock=False))
     await serve(scene)

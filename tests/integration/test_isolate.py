@@ -62,11 +62,14 @@ async def test_isolated_held_and_given_back(scene: RuntimeNamespace) -> None:
         "policyTypes": ["Ingress", "Egress"],
     }
     assert len(await scene.pods("app=scorer")) == 2, "the model keeps running"
+    assert escalation["spec"]["intent"]["message"] == (
+        "turn away new connections to its pods and from them; open ones may go on"
+    )
     assert escalation["spec"]["intent"]["targetRef"] == {"kind": "NetworkPolicy", "name": f"riskladder-{name}"}
     message = condition(escalation, "Contained")["message"]
     assert message == (
-        f"isolated by NetworkPolicy riskladder-{name}: its pods run, and no NetworkPolicy of the namespace allows them "
-        "anything"
+        f"isolated by NetworkPolicy riskladder-{name}: new connections are turned away, as no NetworkPolicy of the "
+        "namespace allows its pods anything; open ones may go on"
     )
     await scene.escalation_says("scorer", "Locked", "True")
     path = policy["metadata"]["name"]

@@ -15,7 +15,8 @@ import pytest
 import yaml
 from kubernetes import client, config
 
-from riskladder.cluster.grants import CLUSTER, NAMESPACED, OWN_NAMESPACE, Grant
+from riskladder.cluster import resources
+from riskladder.cluster.grants import CLUSTER, NAMESPACED, NODE_LEASES, OWN_NAMESPACE, Grant
 from tests.cluster import ControlPlane
 from tests.cluster.install import FIELD_MANAGER, NAMESPACE, ROOT, kubectl, render, service_account_kubeconfig
 from tests.refusals import DOCUMENTS, Document
@@ -174,7 +175,7 @@ def test_namespaced_overlay_binds_in_its_namespace_only() -> None:
     everywhere = [d["roleRef"]["name"] for d in documents if d["kind"] == "ClusterRoleBinding"]
     assert everywhere == ["riskladder-policies"]
     bindings = {d["metadata"]["namespace"]: d["roleRef"]["kind"] for d in documents if d["kind"] == "RoleBinding"}
-    assert bindings == {"models": "ClusterRole", NAMESPACE: "Role"}
+    assert bindings == {"models": "ClusterRole", NAMESPACE: "Role", resources.NODE_LEASES: "Role"}
     (deployment,) = (d for d in documents if d["kind"] == "Deployment")
     assert "--namespace=models" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
 
@@ -204,12 +205,13 @@ def test_roles_are_the_table_of_grants(rendered: list[Document]) -> None:
     assert rules(rendered, "ClusterRole", "riskladder") == [grant.to_rule() for grant in NAMESPACED]
     assert rules(rendered, "ClusterRole", "riskladder-policies") == [grant.to_rule() for grant in CLUSTER]
     assert rules(rendered, "Role", "riskladder") == [grant.to_rule() for grant in OWN_NAMESPACE]
+    assert rules(rendered, "Role", "riskladder-nodes") == [grant.to_rule() for grant in NODE_LEASES]
 
 
 def test_every_grant_has_its_reason_in_the_file() -> None:
     lines = (ROOT / "manifests" / "base" / "rbac.yaml").read_text().splitlines()
     text = " ".join(line.removeprefix("# ") for line in lines)
-    assert [grant.why for grant in (*NAMESPACED, *CLUSTER, *OWN_NAMESPACE) if grant.why not in text] == []
+    assert [grant.why for grant in (*NAMESPACED, *CLUSTER, *OWN_NAMESPACE, *NODE_LEASES) if grant.why not in text] == []
 
 
 def test_no_role_has_a_wildcard_or_a_way_to_more(rendered: list[Document]) -> None:
@@ -236,7 +238,12 @@ def asked(grants: tuple[Grant, ...]) -> list[tuple[str, str, str, str]]:
 
 
 def test_operator_may_do_what_it_says_it_needs(operator_account: Caller, namespace: str) -> None:
-    for where, grants in ((namespace, NAMESPACED), (NAMESPACE, OWN_NAMESPACE), ("", CLUSTER)):
+    for where, grants in (
+        (namespace, NAMESPACED),
+        (NAMESPACE, OWN_NAMESPACE),
+        (resources.NODE_LEASES, NODE_LEASES),
+        ("", CLUSTER),
+    ):
         refused = [q for q in asked(grants) if not operator_account.may(q[0], q[1], where, group=q[2], name=q[3])]
         assert refused == []
 

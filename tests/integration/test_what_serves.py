@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from riskladder.cluster import resources
-from riskladder.cluster.client import JSON, Object
+from riskladder.cluster.client import JSON, MERGE_PATCH, Object
 from tests.cluster import LocalControlPlane
 from tests.integration.runtimes import RuntimeNamespace, place
-from tests.integration.world import TestNamespace, condition, ladder, signal
+from tests.integration.world import TestNamespace, condition, deployment, ladder, signal
 
 IMAGE = "registry.example/model"
 
@@ -129,6 +129,114 @@ async def test_stopped_model_that_left_a_replicaset_behind_is_not_gone(world: Te
     await world.until(says_left, "the condition to say that a pod is left", 90)
 
 
+async def test_pod_that_only_a_service_lists_is_no_proof(world: TestNamespace) -> None:
+    """The selector of the Service is broader than the model's, and nobody owns the pod any more."""
+    await world.apply(ladder())
+    labels = {"app": "scorer", "track": "stable"}
+    body = deployment("scorer", replicas=1)
+    body["spec"]["selector"]["matchLabels"] = body["spec"]["template"]["metadata"]["labels"] = labels
+    service = {"selector": {"app": "scorer"}, "ports": [{"port": 80}]}
+    await world.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "scorer"}, "spec": service})
+    await world.apply(body)
+    await world.ready("scorer", 1)
+    [made] = await world.client.list(resources.PODS, world.namespace)
+    stem = made["metadata"]["generateName"]
+    head = {"name": f"{stem}aside", "generateName": stem, "labels": {"app": "scorer"}}
+    spec = {"containers": [{"name": "model", "image": IMAGE}]}
+    await world.client.create(resources.PODS, world.namespace, {"metadata": head, "spec": spec})
+
+    async def listed() -> bool:
+        return len(await world.endpoints("scorer")) == 2
+
+    await world.until(listed, "the Service to list both")
+    await world.apply(signal("fairness", "scorer", 0.31))
+
+    async def says_left() -> bool:
+        found = await world.escalations("scorer")
+        contained = condition(found[0], "Contained") if found else {"status": "", "message": ""}
+        return contained["status"] == "False" and "a Service still lists as serving" in contained["message"]
+
+    await world.until(says_left, "the condition to name what the Service lists")
+    assert await _names(world) == [f"{stem}aside"]
+    await world.client.delete(resources.PODS, world.namespace, f"{stem}aside")
+    found = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    proof = "none of its pods is left, and no Service lists one of them as serving"
+    assert condition(found, "Contained")["message"] == f"scaled to zero: {proof}"
+
+
+async def test_ladder_says_that_a_stop_takes_as_long_as_the_pods_do(world: TestNamespace) -> None:
+    await world.apply(ladder(action="ScaleToZero"))
+
+    async def says() -> Object | None:
+        stored = await world.client.get(resources.LADDERS, world.namespace, "credit")
+        found = {c["type"]: c for c in (stored.get("status") or {}).get("conditions", ())}.get("StopsPromptly")
+        return found if found and found["status"] != "Unknown" else None
+
+    found = await world.until(says, "the ladder to say how fast a stop is")
+    assert (found["status"], found["reason"]) == ("False", "PromptStopMissing")
+    assert "spec.tiers[1].containment.grace: this operator ends no pods" in found["message"]
+    assert "terminationGracePeriodSeconds" in found["message"]
+
+
+async def test_pods_that_vanish_without_the_word_of_a_kubelet_are_no_proof(world: TestNamespace) -> None:
+    """Its last word is that they run; what plays nodes here then has the API server forget them without another."""
+    await world.apply(ladder())
+    await world.apply(deployment("scorer", replicas=2))
+    grace = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}
+    await world.client.merge_patch(resources.DEPLOYMENTS, world.namespace, "scorer", grace)
+    await world.until(lambda: _with_grace(world, 1), "the pods to be there")
+    pods = await world.client.list(resources.PODS, world.namespace)
+    running = [{"name": "model", "state": {"running": {"startedAt": "2026-11-24T06:00:01Z"}}, "ready": True}]
+    for pod in pods:
+        about = {"image": IMAGE, "imageID": "", "restartCount": 0}
+        await world.client.request(
+            "PATCH",
+            resources.PODS.path(world.namespace, pod["metadata"]["name"], "status"),
+            verb="patch",
+            resource=resources.PODS.title,
+            body={"status": {"containerStatuses": [{**running[0], **about}]}},
+            params={"fieldManager": "kubelet"},
+            content_type=MERGE_PATCH,
+        )
+    await world.apply(signal("fairness", "scorer", 0.31))
+    escalation = await world.escalation_says("scorer", "Contained", "False", "PodsUnconfirmed")
+    message = condition(escalation, "Contained")["message"]
+    assert "2 pod(s) vanished without their node confirming that they ended" in message
+    assert await _names(world) == []
+    [contained] = escalation["status"]["containments"]
+    assert "podsGoneAt" not in contained
+    assert {(p["name"], p["node"]) for p in contained["unconfirmed"]} == {
+        (pod["metadata"]["name"], pod["spec"]["nodeName"]) for pod in pods
+    }
+    nodes = {pod["spec"]["nodeName"] for pod in pods}
+    try:
+
+        async def proved() -> bool:
+            for node in nodes:
+                await _renew(world, node)
+            [found] = await world.escalations("scorer")
+            return condition(found, "Contained")["reason"] == "ScaledToZero"
+
+        await world.until(proved, "the stop to be proved, with a node that is heard of", 60)
+    finally:
+        for node in nodes:
+            await world.client.delete(resources.LEASES, resources.NODE_LEASES, node)
+
+
+async def _with_grace(world: TestNamespace, seconds: int) -> bool:
+    pods = await world.client.list(resources.PODS, world.namespace)
+    new = [pod for pod in pods if pod["spec"]["terminationGracePeriodSeconds"] == seconds]
+    return len(pods) == 2 and all(pod["status"].get("containerStatuses") for pod in new) and len(new) == 2
+
+
+async def _renew(world: TestNamespace, node: str) -> None:
+    """What a kubelet does every ten seconds."""
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    spec = {"holderIdentity": node, "renewTime": now}
+    head = {"apiVersion": resources.LEASES.api_version, "kind": resources.LEASES.kind, "metadata": {"name": node}}
+    await world.client.apply(resources.LEASES, resources.NODE_LEASES, {**head, "spec": spec}, manager="tests")
+
+
 @pytest.fixture(scope="module")
 async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     directory = tmp_path_factory.mktemp("prompt-stop")
@@ -139,6 +247,12 @@ async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFacto
 async def test_pods_are_ended_with_the_grace_of_the_tier_by_an_operator_that_may(scene: RuntimeNamespace) -> None:
     """The API server itself says with which grace a pod was deleted: on the pod, while it is ending."""
     await scene.apply(ladder(action="ScaleToZero"))
+
+    async def promptly() -> bool:
+        stored = await scene.client.get(resources.LADDERS, scene.namespace, "credit")
+        return condition(stored, "StopsPromptly")["reason"] == "PodsEndAsAsked"
+
+    await scene.until(promptly, "the ladder to say that its stops are prompt")
     await scene.serve("scorer", replicas=2)
     for pod in await scene.client.list(resources.PODS, scene.namespace):
         hold = [{"op": "add", "path": "/metadata/finalizers", "value": ["example.com/look"]}]

@@ -51,6 +51,9 @@ class Case:
     on_term: str
     """What its server does on SIGTERM: honor, drain or ignore."""
 
+    connections: str = "Keep"
+    """What is to become of open connections under an Isolate."""
+
     @property
     def name(self) -> str:
         return f"{self.on_term}-{self.kind}".lower()
@@ -171,6 +174,8 @@ class Models:
         if case.action == "Fallback":
             to = {"service": case.name, "selector": {"app": RULES}}
             body["spec"]["tiers"][1]["containment"]["fallback"] = to
+        if case.connections != "Keep":
+            body["spec"]["tiers"][1]["containment"]["connections"] = case.connections
         return body
 
     def _model(self, case: Case, version: str) -> Object:

@@ -27,6 +27,7 @@ CASES = {
     # Their pods get no SIGTERM.
     "Fallback": [Case("Fallback", kind, "honor") for kind in KINDS],
     "Isolate": [Case("Isolate", kind, "honor") for kind in KINDS],
+    "Isolate, closing": [Case("Isolate", kind, "honor", "Close") for kind in KINDS],
 }
 
 
@@ -47,5 +48,5 @@ async def test_last_answer_of_a_contained_model(action: str, world: TestNamespac
             assert gone >= last - 1, f"{row.case}: recorded as gone at {gone:.2f} s, and it answered until {last:.2f} s"
             empty = row.recorded["endpointsEmptyAt"]
             assert empty >= (row.new or 0) - 1, f"{row.case}: no endpoint at {empty:.2f} s, and new until {row.new}"
-        if action in STOPS:
+        if action in STOPS or row.case.connections == "Close":
             assert "kept" not in row.goes_on, f"{row.case}: kept connections reach the contained pods for good"

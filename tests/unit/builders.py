@@ -43,7 +43,7 @@ from riskladder.policy.snapshot import (
 from riskladder.workloads.companions import keda
 from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.holding import Carried, read_carried
-from riskladder.workloads.model import Workload
+from riskladder.workloads.model import Pod, Workload
 from riskladder.workloads.runtimes import deployment
 from riskladder.workloads.runtimes.deployment import DEPLOYMENT
 from riskladder.workloads.runtimes.replicas import read_pod
@@ -239,6 +239,10 @@ class Scene:
     """By how much the operator's clock is ahead of the API server's."""
     strays: tuple[str, ...] | None = ()
     """Pods that the target left behind, where it is gone."""
+    listed: tuple[str, ...] = ()
+    """Pods that it has made and left behind, and that a Service lists, where it is gone."""
+    unconfirmed: tuple[Pod, ...] = ()
+    """Pods of it that vanished without the word of their node, where it is gone."""
     switched: list[tuple[str, bool]] = field(default_factory=list)
     """What was suspended or let run again beside the model, in order."""
 
@@ -266,6 +270,8 @@ class Scene:
             rehearsals=self.rehearsals,
             companions=self.companions,
             strays=self.target.strays if self.target is not None else self.strays,
+            listed=self.target.listed if self.target is not None else self.listed,
+            unconfirmed=self.target.unconfirmed if self.target is not None else self.unconfirmed,
             clock_error=self.clock_error,
         )
 

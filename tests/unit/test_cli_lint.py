@@ -98,6 +98,32 @@ def test_documents_are_told_apart_and_others_are_noted(tmp_path: Path) -> None:
     assert lines[3] == "2 objects checked: 1 error, 0 warnings. 2 other objects not checked."
 
 
+def test_stop_is_compared_with_the_components_that_the_operator_runs_with(tmp_path: Path) -> None:
+    def stop(spec: Document) -> None:
+        spec["tiers"][1]["containment"] = {"action": "ScaleToZero", "lock": True}
+
+    file = write(tmp_path / "x.yaml", changed(LADDER, stop))
+    unknown = run(file, "--strict")
+    assert unknown.exit_code == 0, "a note is no advice"
+    assert "note: spec.tiers[1].containment.grace: not checked whether pods end within 5s" in unknown.stdout
+    assert unknown.stdout.splitlines()[-1] == "1 object checked: 0 errors, 0 warnings."
+    missing = run(file, "--enable", "", "--strict")
+    assert missing.exit_code == 1
+    assert "warning: spec.tiers[1].containment.grace: this operator ends no pods" in missing.stdout
+    assert "terminationGracePeriodSeconds" in missing.stdout
+    assert "[prompt-stop-missing]" in missing.stdout
+    there = run(file, "--enable", "prompt-stop", "--strict")
+    assert (there.exit_code, there.stdout) == (0, "1 object checked: 0 errors, 0 warnings.\n")
+    assert run(file, "--enable", "prompt-stopp").exit_code == 2
+
+
+def test_what_takes_a_component_is_compared_with_those_of_the_operator(tmp_path: Path) -> None:
+    file = write(tmp_path / "x.yaml", changed(LADDER, lambda s: s["tiers"][1]["containment"].update(action="Isolate")))
+    assert "[not-enabled]" not in run(file).stdout
+    assert "[not-enabled]" in run(file, "--enable", "fallback").stdout
+    assert "[not-enabled]" not in run(file, "--enable", "isolate").stdout
+
+
 def test_directories_lists_and_stdin(tmp_path: Path) -> None:
     (tmp_path / "sub" / ".hidden").mkdir(parents=True)
     (tmp_path / "sub" / ".hidden" / "x.yaml").write_text("[")

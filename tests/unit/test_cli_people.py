@@ -229,7 +229,11 @@ ALL_SAFE_STATES = [
         {"action": "Fallback", "fallback": {"httpRoute": "scorer", "backend": "baseline"}, "lock": False},
         "traffic of HTTPRoute scorer goes to Service baseline",
     ),
-    ({"action": "Isolate"}, "Deployment/credit-scorer is isolated by a NetworkPolicy and locked"),
+    (
+        {"action": "Isolate"},
+        "Deployment/credit-scorer is isolated by a NetworkPolicy (new connections are turned away; "
+        "open ones may go on) and locked",
+    ),
 ]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from riskladder.api.conditions import find
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.policy.enabled import missing_components
+from riskladder.policy.enabled import ends_no_pods, missing_components, slow_stops
 from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import LadderUpdate
 from riskladder.policy.snapshot import Ladder, is_governed
@@ -226,10 +226,74 @@ def test_ladder_that_asks_for_what_is_not_enabled_is_not_ready_and_warns_once() 
     assert reason(updated(item, update.status)[0], ConditionType.READY) == ("True", Reason.VALID)
 
 
-@given(length=st.integers(0, 3000), kind=st.sampled_from(["missing", "not_enabled", "unproved", "unavailable"]))
+# --- How fast a stop is -----------------------------------------------------------------------------------------------
+
+
+def stop_of(item: Ladder, before: EscalationLadderStatus | None = None, now: datetime = NOW, why: str = "") -> Any:
+    assert item.spec is not None
+    return update_ladder(
+        item,
+        before or EscalationLadderStatus(),
+        created=CREATED,
+        open_escalations=0,
+        missing=(),
+        slow_stops=slow_stops(item.spec, why),
+        now=now,
+    )[0]
+
+
+def contained(**containment: Any) -> Ladder:
+    return ladder(lambda spec: spec["tiers"][1].update(containment=containment))
+
+
+@pytest.mark.parametrize(
+    ("item", "is_slow"),
+    [
+        (contained(action="ScaleToZero"), True),  # 5s, the default
+        (contained(action="ScaleToZero", grace="10m"), True),
+        (contained(action="ScaleToZero", grace="Own"), False),
+        (contained(action="Rollback"), False),
+        (contained(action="Isolate", grace="1s"), False),
+        (ladder(lambda spec: spec["tiers"][1].pop("containment")), False),
+    ],
+)
+def test_ladder_says_where_a_stop_is_slower_than_it_asks_for(item: Ladder, is_slow: bool) -> None:
+    why = ends_no_pods(Runtimes())
+    said = ("False", Reason.PROMPT_STOP_MISSING) if is_slow else ("True", Reason.PODS_END_AS_ASKED)
+    assert reason(stop_of(item, why=why), ConditionType.STOPS_PROMPTLY) == said
+    assert reason(stop_of(item), ConditionType.STOPS_PROMPTLY) == ("True", Reason.PODS_END_AS_ASKED)
+    assert ends_no_pods(Runtimes(["prompt-stop"])) == ""
+
+
+def test_slow_stop_is_named_with_its_field_and_remedy_and_warned_of_once() -> None:
+    item = contained(action="ScaleToZero")
+    update = stop_of(item, why="the operator may not delete pods in namespace models")
+    found = find(update.status.conditions, ConditionType.STOPS_PROMPTLY)
+    assert found is not None
+    assert found.message == (
+        "spec.tiers[1].containment.grace: the operator may not delete pods in namespace models: apply the component "
+        "prompt-stop; until then a stop takes as long as the pods' terminationGracePeriodSeconds, and a StatefulSet "
+        "ends one pod after the other"
+    )
+    [entry] = update.entries
+    assert (entry.event, entry.warning, entry.message) == (Reason.PROMPT_STOP_MISSING, True, found.message)
+    again = stop_of(item, update.status, at(1), "the operator may not delete pods in namespace models")
+    assert (again.entries, again.status) == ((), update.status)
+    assert reason(update, ConditionType.READY) == ("True", Reason.VALID), "the ladder is in force all the same"
+
+
+def test_nobody_has_looked_at_first() -> None:
+    update, _ = updated(ladder())
+    assert reason(update, ConditionType.STOPS_PROMPTLY) == ("Unknown", Reason.NOT_YET)
+
+
+@given(
+    length=st.integers(0, 3000),
+    kind=st.sampled_from(["missing", "not_enabled", "unproved", "unavailable", "slow_stops"]),
+)
 def test_what_is_said_is_cut_to_its_bound_and_said_once_however_long(length: int, kind: str) -> None:
     text = "x" * length
-    what = {"missing": (text,), "not_enabled": (text,), "unproved": text, "unavailable": {"chat": text}}[kind]
+    what = {"missing": (text,), "not_enabled": (text,), "unproved": text, "unavailable": {"chat": text}}.get(kind, text)
     more: dict[str, Any] = {"missing": (), kind: what}
 
     def update(before: EscalationLadderStatus, now: datetime) -> LadderUpdate:

@@ -167,7 +167,8 @@ ALL_SAFE_STATES = [
     ),
     (
         {"action": "Isolate"},
-        "Deployment/credit-scorer is isolated by a NetworkPolicy and locked",
+        "Deployment/credit-scorer is isolated by a NetworkPolicy (new connections are turned away; "
+        "open ones may go on) and locked",
         "the NetworkPolicy is deleted",
     ),
 ]

@@ -168,6 +168,12 @@ CASES: list[tuple[str, str, str, Change]] = [
         lambda s: s["tiers"][1]["containment"].update(action="ScaleToZero", ifImpossible="Isolate"),
     ),
     (
+        "connections-unused",
+        "spec.tiers[1].containment.connections",
+        "this tier never isolates",
+        lambda s: s["tiers"][1]["containment"].update(connections="Close"),
+    ),
+    (
         "closes-when-unused",
         "spec.tiers[1].closesWhen",
         "never closes by itself",

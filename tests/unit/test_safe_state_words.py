@@ -36,7 +36,8 @@ POLICY = {"kind": "NetworkPolicy", "name": "riskladder-scorer-1"}
         (
             {"action": "Isolate", "targetRef": POLICY},
             "isolated by NetworkPolicy riskladder-scorer-1",
-            "Deployment/scorer is isolated by NetworkPolicy riskladder-scorer-1 and locked",
+            "Deployment/scorer is isolated by NetworkPolicy riskladder-scorer-1 "
+            "(new connections are turned away; open ones may go on) and locked",
         ),
     ],
 )

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.cluster.resources import DEPLOYMENTS, PODS, REPLICASETS
+from riskladder.cluster.resources import DEPLOYMENTS, ENDPOINTSLICES, PODS, REPLICASETS
 from riskladder.controller.caches.store import Store
 from riskladder.controller.stray_lookup import LOOK_AGAIN, StrayLookup
 from riskladder.policy.containment.state import prove
-from riskladder.policy.containment.strays import Sought, is_proved_otherwise, sought
+from riskladder.policy.containment.strays import is_proved_otherwise, sought
 from riskladder.workloads.model import Workload
 from riskladder.workloads.selectors import matches, query
 
@@ -104,8 +104,8 @@ def test_nothing_is_looked_for_while_its_own_pods_are_left() -> None:
 
 def test_rollback_looks_for_the_revision_that_was_taken_out_of_service() -> None:
     found = sought(stopped("Rollback").escalations)
-    assert found == Sought("app=scorer", "hash2")
     assert found is not None
+    assert (found.query, found.quarantined, found.name) == ("app=scorer", "hash2", "scorer")
     assert found.concerns({"pod-template-hash": "hash2"})
     assert found.concerns({"app": "scorer"}), "of which nobody knows what it runs"
     assert not found.concerns({"pod-template-hash": "hash1"})
@@ -166,7 +166,7 @@ class Server:
     def __init__(self, *pods: Document) -> None:
         self.pods, self.asked = pods, []
 
-    async def list(self, resource: Any, namespace: str, *, labels: str) -> Sequence[Document]:
+    async def list(self, resource: Any, namespace: str, *, labels: str = "") -> Sequence[Document]:
         assert resource is PODS
         self.asked.append((namespace, labels))
         return self.pods
@@ -210,6 +210,96 @@ async def test_pods_of_nobody_are_found_and_those_of_somebody_are_not() -> None:
     assert server.asked == [(KEY.namespace, "app=scorer")]
     assert lookup.known(KEY, snapshot.open) == ("aside", "of-a-released-replicaset")
     assert not await lookup.look(snapshot), "it was just done"
+
+
+# --- What a Service lists ---------------------------------------------------------------------------------------------
+
+
+def listed(*names: str, ready: bool = True) -> Document:
+    """The slice of a Service whose selector is broader than the model's, or that somebody keeps by hand."""
+    return {
+        "metadata": {
+            "namespace": KEY.namespace,
+            "name": "front-1",
+            "uid": "slice-uid",
+            "resourceVersion": "1",
+            "labels": {"kubernetes.io/service-name": "front"},
+        },
+        "endpoints": [{"targetRef": {"kind": "Pod", "name": name}, "conditions": {"ready": ready}} for name in names],
+    }
+
+
+def released(name: str, made_from: str, *, owner: str | None = None, **labels: str) -> Document:
+    """A pod that was relabelled out of the model's selector."""
+    found = labelled(name, owner=owner)
+    found["metadata"] |= {"labels": labels, "generateName": made_from}
+    return found
+
+
+class ByLabels(Server):
+    """Knows what the model's selector matches."""
+
+    async def list(self, resource: Any, namespace: str, *, labels: str = "") -> Sequence[Document]:
+        found = await super().list(resource, namespace, labels=labels)
+        return [pod for pod in found if not labels or pod["metadata"]["labels"].get("app") == "scorer"]
+
+
+async def look(server: Server, store: Store, scene: Scene) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    lookup = StrayLookup(server, store)  # type: ignore[arg-type]
+    assert await lookup.look(scene.snapshot())
+    joined = lookup.join(scene.snapshot())
+    return joined.strays, joined.listed
+
+
+async def test_pod_that_a_service_lists_and_that_the_model_has_made_is_no_proof() -> None:
+    server = ByLabels(
+        released("scorer-hash2-aaaaa", "scorer-hash2-"),
+        released("scorer-hash9-aaaaa", "scorer-hash9-"),  # of something else of a similar name
+        released("scorer-hash1-owned", "scorer-hash1-", owner="target-uid/hash2"),
+        released("scorer-hash2-quiet", "scorer-hash2-"),  # which nobody lists
+        released("rules-hash2-aaaaa", "rules-hash2-"),
+        released("scorer-0", "", **{"statefulset.kubernetes.io/pod-name": "scorer-0"}),
+        released("scorer-1", ""),
+    )
+    store, scene = store_of(), stopped()
+    store.put(
+        ENDPOINTSLICES, listed(*(p["metadata"]["name"] for p in server.pods if "quiet" not in p["metadata"]["name"]))
+    )
+    assert await look(server, store, scene) == ((), ("scorer-0", "scorer-hash2-aaaaa"))
+    assert server.asked == [(KEY.namespace, "app=scorer"), (KEY.namespace, "")]
+
+
+async def test_where_no_service_lists_a_name_that_looks_like_it_nothing_more_is_asked() -> None:
+    server, store, scene = ByLabels(released("scorer-hash2-aaaaa", "scorer-hash2-")), store_of(), stopped()
+    store.put(ENDPOINTSLICES, listed("rules-hash2-aaaaa"))
+    assert await look(server, store, scene) == ((), ())
+    store.drop(ENDPOINTSLICES, listed())
+    assert server.asked == [(KEY.namespace, "app=scorer")]
+
+
+async def test_rollback_minds_the_revision_that_breached() -> None:
+    server = ByLabels(released("scorer-hash1-aaaaa", "scorer-hash1-"), released("scorer-hash2-aaaaa", "scorer-hash2-"))
+    store, scene = store_of(), stopped("Rollback")
+    store.put(ENDPOINTSLICES, listed("scorer-hash1-aaaaa", "scorer-hash2-aaaaa"))
+    assert (await look(server, store, scene))[1] == ("scorer-hash2-aaaaa",)
+
+
+def test_what_a_service_lists_is_said_as_that() -> None:
+    scene = stopped()
+    assert scene.target is not None
+    scene.target, scene.now = replace(scene.target, listed=("scorer-hash2-aaaaa",)), at(1)
+    scene.run()
+    assert says(scene)[0] == "False"
+    assert says(scene)[2] == (
+        "was proved and is not any more: 0 ready endpoint(s), 0 pod(s), 0 replica(s) asked for; 1 pod(s) that it has "
+        "made and no longer owns, and that a Service still lists as serving: scorer-hash2-aaaaa"
+    )
+
+
+def test_proof_speaks_of_the_models_own_pods_and_never_of_all_that_a_service_lists() -> None:
+    assert says(stopped())[2] == (
+        "scaled to zero: none of its pods is left, and no Service lists one of them as serving"
+    )
 
 
 async def test_where_nothing_stops_a_pod_nobody_looks() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from riskladder.api.intent import NetworkTargetRef, SavedField
 from riskladder.api.tiers import Fallback
-from riskladder.cluster.resources import DEPLOYMENTS, ENDPOINTSLICES, ESCALATIONS
+from riskladder.cluster.resources import DEPLOYMENTS, ENDPOINTSLICES, ESCALATIONS, PODS, REPLICASETS
 from riskladder.controller.caches.store import Store
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import HTTPROUTES, SERVICES, NetworkPath, selects
@@ -22,7 +22,18 @@ from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.results import Impossible
 from riskladder.workloads.safe_states.fallback import choose, divert, prove, read_route, read_service, restore
 from riskladder.workloads.safe_states.network_path import Conflict, ObjectWrite, Planned, Unsupported
-from tests.unit.builders import KEY, Document, Scene, contain_by, deployment_object, ladder, signal, workload
+from tests.unit.builders import (
+    KEY,
+    Document,
+    Scene,
+    contain_by,
+    deployment_object,
+    ladder,
+    pod_object,
+    replicaset_object,
+    signal,
+    workload,
+)
 
 CREATED = "2026-11-24T06:00:00Z"
 RULES = {"app": "rules"}
@@ -306,6 +317,46 @@ def test_what_is_around_a_model_is_joined_to_it() -> None:
     store.drop(SERVICES, service())
     assert found().outlets == {}
     assert before.outlets, "a snapshot stays as it was taken"
+
+
+def test_slice_that_is_written_by_hand_lists_pods_by_their_addresses() -> None:
+    """Of a Service without a selector, or beside the one of its controller: it says of nobody whose address it is."""
+    store, asked = cached("fallback")
+    store.put(DEPLOYMENTS, deployment_object(creationTimestamp=CREATED))
+    store.put(REPLICASETS, replicaset_object(2, 2))
+    pod = pod_object("pod-0", 2)
+    pod["status"]["podIPs"] = [{"ip": "10.0.0.7"}]
+    about = {"namespace": "models", "labels": {"kubernetes.io/service-name": "scorer"}, "name": "by-hand", "uid": "h"}
+
+    def put(version: int, *endpoints: Document) -> None:
+        metadata = {**about, "resourceVersion": str(version)}
+        store.put(ENDPOINTSLICES, {"metadata": metadata, "endpoints": list(endpoints)})
+
+    def listed() -> tuple[frozenset[str], int]:
+        target = store.snapshot(KEY, {}).target
+        assert target is not None
+        assert target.network_path is not None
+        return target.network_path.serving.get("scorer", frozenset()), target.ready_endpoints
+
+    mine: Document = {"addresses": ["10.0.0.7"], "conditions": {"ready": True}}
+    put(1, mine, {"addresses": ["10.0.0.9"]})
+    assert listed() == (frozenset(), 0), "whose they are is not known yet"
+    store.put(PODS, pod)
+    assert listed() == ({"pod-0"}, 1)
+    put(2, {**mine, "conditions": {"ready": False, "serving": False}})
+    assert listed() == (frozenset(), 0)
+    put(3, mine, {"targetRef": {"kind": "Pod", "name": "pod-0"}, "addresses": ["10.0.0.7"]})
+    assert listed() == ({"pod-0"}, 1), "one pod is one endpoint"
+    store.drop(ENDPOINTSLICES, {"metadata": about})
+    assert listed() == (frozenset(), 0)
+    assert asked == [] or {key for key, _ in asked} <= {KEY}
+
+
+def test_fallback_is_not_proved_while_an_address_of_the_model_is_listed() -> None:
+    through = NetworkTargetRef(kind="Service", name="scorer", selector=RULES)
+    proof = prove(scorer(service(RULES), serving={"scorer": frozenset({"pod-0", "rules-0"})}), through)
+    assert (proof.applied, proof.endpoints_empty, proof.pods_gone) == (True, False, False)
+    assert proof.left == "1 ready endpoint(s) of it and 1 of the fallback in Service scorer"
 
 
 def test_without_a_component_nothing_is_joined() -> None:

@@ -24,7 +24,7 @@ end
 
 -- What people should see and no sync should stop at: they pass with the next message, or the next review.
 local message = "In force; open escalations: " .. tostring(status.openEscalations or 0)
-for _, kind in ipairs({"ChannelsAvailable", "ClockAgrees", "ReviewCurrent"}) do
+for _, kind in ipairs({"ChannelsAvailable", "ClockAgrees", "StopsPromptly", "ReviewCurrent"}) do
   local condition = conditions[kind]
   if condition ~= nil and condition.status == "False" then
     message = message .. "; " .. condition.reason .. ": " .. (condition.message or "")

@@ -37,7 +37,7 @@ from riskladder.api.base import (
 )
 from riskladder.api.conditions import Condition
 from riskladder.api.decision import DecisionAction, Resolution
-from riskladder.api.foreign import Clipped, clips, first
+from riskladder.api.foreign import Clipped, ClippedName, clips, first
 from riskladder.api.intent import (
     Evidence,
     Intent,
@@ -69,6 +69,12 @@ MAX_OWNERS = 256
 MAX_REPEATS = 8
 MAX_STREAMS = 32
 MAX_REPEATS_BY = 32
+
+MAX_UNCONFIRMED = 32
+"""Pods that a status names as vanished without the word of their node."""
+
+MAX_GRACE = 1_000_000
+"""Seconds."""
 
 MAX_COMPANIONS = 32
 """Companion workloads that a tier names, and as many that are found."""
@@ -286,17 +292,35 @@ class SuspendedStatus(Model):
     problem: Clipped = Field("", description="Why it could not be suspended or resumed.")
 
 
+class UnconfirmedPod(Model):
+    """A pod that the API server has forgotten, and of which no node has said that its containers have ended."""
+
+    uid: ClippedName = Field(description="Its uid.")
+    name: ClippedName = Field(description="Its name.")
+    node: ClippedName = Field(description="The node on which it may still run.")
+    grace_seconds: Annotated[int, Field(ge=0, le=MAX_GRACE)] = Field(
+        30, description="How long it may take to end once its node is heard of again. Default 30."
+    )
+
+
 class ContainmentStatus(Model):
     """How the containment on one axis went, each step with its time."""
 
     axis: Axis = Field(description="Workload (ScaleToZero, Rollback) or Traffic (Fallback, Isolate).")
     intent: Annotated[Intent, WithoutRules()] = Field(description="What was intended, and why.")
     applied_at: Timestamp | None = Field(None, description="When the API server acknowledged the change.")
-    endpoints_empty_at: Timestamp | None = Field(None, description="When no ready endpoint was left: proof.")
+    endpoints_empty_at: Timestamp | None = Field(
+        None, description="When no Service listed a pod of it as serving: proof."
+    )
     pods_gone_at: Timestamp | None = Field(
         None,
         description="When the last contained pod was gone. The pods of a Fallback and of an Isolate keep running: when "
         "the fallback served, and when no NetworkPolicy allowed them anything.",
+    )
+    unconfirmed: Annotated[tuple[UnconfirmedPod, ...], Field(max_length=MAX_UNCONFIRMED), ListMap("uid")] = Field(
+        (),
+        description="Pods that vanished without their node confirming that they ended, the first 32 by name: they "
+        "stand in the way of the proof until the node is heard of again.",
     )
     late_at: Timestamp | None = Field(None, description="When it was found not proved within its time.")
     drift: Annotated[tuple[Drift, ...], Field(max_length=16), ListMap("fieldManager")] = Field(

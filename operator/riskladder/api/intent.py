@@ -21,7 +21,7 @@ from riskladder.api.base import (
 )
 from riskladder.api.foreign import Clipped, ClippedName, distinct
 from riskladder.api.signal import MAX_READINGS, Manual, Reading
-from riskladder.api.tiers import ContainmentAction
+from riskladder.api.tiers import Connections, ContainmentAction
 
 MAX_IMAGES = 32
 MAX_SAVED = 16384
@@ -153,6 +153,11 @@ class Intent(Model):
     )
     target_ref: NetworkTargetRef | None = Field(
         None, description="For a Fallback or an Isolate, what it acts on in place of the workload."
+    )
+    connections: Connections | None = Field(
+        None,
+        description="For an Isolate, Close where its pods are restarted once the policy is in place, so that open "
+        "connections end.",
     )
     reason: ReasonWord = Field(description="Why, one word, the same as the reason of its Event.")
     message: Clipped = Field("", description="The same for people: for example why a Rollback was impossible.")

@@ -303,5 +303,6 @@ class EscalationLadderStatus(Model):
     open_escalations: Count = Field(0, description="How many escalations are open under this ladder.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
         (),
-        description="Ready, ReviewCurrent, ChannelsAvailable, ClockAgrees, DecisionsCount, PoliciesInForce, Suspended.",
+        description="Ready, ReviewCurrent, ChannelsAvailable, ClockAgrees, DecisionsCount, PoliciesInForce, "
+        "StopsPromptly, Suspended.",
     )

@@ -76,6 +76,13 @@ class ContainmentAction(StrEnum):
         return {ContainmentAction.SCALE_TO_ZERO: 3, ContainmentAction.ISOLATE: 2}.get(self, 1)
 
 
+class Connections(StrEnum):
+    """What becomes of the connections to a model that are open when it is isolated."""
+
+    KEEP = "Keep"
+    CLOSE = "Close"
+
+
 class Trigger(Model):
     """A threshold on one indicator. Crossing it, often enough in a row, breaches the tier."""
 
@@ -226,8 +233,8 @@ class Containment(Model):
     action: ContainmentAction = Field(
         description="The safe state. ScaleToZero: no replica is left. Rollback: back to the last revision known to be "
         "good. Fallback: traffic goes to what fallback names. Isolate: pods keep running, and a NetworkPolicy "
-        "lets no traffic in or out. Fallback and Isolate need a component of the operator (docs/runtimes.md): without "
-        "it ifImpossible is done."
+        "turns away new connections, in and out. Fallback and Isolate need a component of the operator "
+        "(docs/runtimes.md): without it ifImpossible is done."
     )
     if_impossible: Literal[ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE] = Field(
         ContainmentAction.SCALE_TO_ZERO,
@@ -248,14 +255,23 @@ class Containment(Model):
     )
     within: PositiveDuration = Field(
         Duration("2m"),
-        description="Time from the intent to proof that it took effect (for ScaleToZero no ready endpoint and no pod). "
+        description="Time from the intent to proof that it took effect (for ScaleToZero no pod, and none listed by a "
+        "Service as serving). "
         "Not proved by then: the next tier is entered. Default 2m.",
     )
     grace: Grace = Field(
         "5s",
-        description="For ScaleToZero: how long a pod may take to end before it is killed, 1s to 60m; its kubelet takes "
-        "2s at least. Own: what the pod asks for itself (terminationGracePeriodSeconds), a StatefulSet one pod after "
-        "the other. Needs the component prompt-stop of the operator (docs/runtimes.md): without it Own. Default 5s.",
+        description="For ScaleToZero, and for Isolate with connections Close: how long a pod may take to end before it "
+        "is killed, 1s to 60m; its kubelet takes 2s at least. Own: what the pod asks for itself "
+        "(terminationGracePeriodSeconds), a StatefulSet one pod after the other. Needs the component prompt-stop of "
+        "the operator (docs/runtimes.md): without it Own. Default 5s.",
+    )
+    connections: Connections = Field(
+        Connections.KEEP,
+        description="For Isolate: a NetworkPolicy turns new connections away; whether open ones go on depends on the "
+        "network plugin. Keep (default): they may. Close: the pods that run are deleted once the policy is in place, "
+        "with grace, so that their connections end; those that take their place come up isolated. Needs the component "
+        "prompt-stop of the operator (docs/runtimes.md): without it Keep.",
     )
     also_suspend: Annotated[tuple[SuspendedWorkload, ...], Field(max_length=16), ListMap("kind", "name")] = Field(
         (),

@@ -24,6 +24,8 @@ from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import COULD_NOT_CHECK, complain, console, count, fail, indented, plain, write_json
 from riskladder.policy.advice.ladder import Advice, advise_ladder
 from riskladder.policy.advice.signal import advise_signal
+from riskladder.policy.enabled import ends_no_pods, graces, missing_components, slow_stops
+from riskladder.workloads.registry import Runtimes
 
 FOUND = 1
 """Exit code where something has to be corrected."""
@@ -56,6 +58,11 @@ class Finding:
         """Line of the path in its file."""
         return self.document.line_of(self.path)
 
+    @property
+    def is_skipped(self) -> bool:
+        """Whether the object as a whole was not checked."""
+        return self.severity is Severity.NOTE and not self.rule
+
 
 def lint(
     paths: Annotated[
@@ -63,6 +70,13 @@ def lint(
     ],
     output: OutputOption = Output.TABLE,
     strict: Annotated[bool, typer.Option("--strict", help="Policy advice is an error, too.")] = False,
+    enable: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A component that the operator runs with, as its own option says it; repeatable. With it, what a "
+            "ladder asks for is compared with them all; an empty one stands for none."
+        ),
+    ] = None,
 ) -> None:
     """Check ladders and signals offline: with the rules of the API server, and with advice on the policy.
 
@@ -71,6 +85,7 @@ def lint(
     Exit code 0: nothing to correct; 1: an error (with --strict also a warning);
     2: a file could not be read, or holds nothing to check.
     """
+    runtimes = _runtimes(enable)
     documents: list[Document] = []
     unreadable = False
     for path in paths:
@@ -84,10 +99,10 @@ def lint(
         except files.Unreadable as error:
             complain(str(error))
             unreadable = True
-    findings = list(check(documents, datetime.now(UTC).date()))
+    findings = list(check(documents, datetime.now(UTC).date(), runtimes))
     if not documents and unreadable:
         raise typer.Exit(COULD_NOT_CHECK)
-    checked = len(documents) - sum(f.severity is Severity.NOTE for f in findings)
+    checked = len(documents) - sum(f.is_skipped for f in findings)
     if not checked and not unreadable:
         fail(f"{', '.join(paths)}: holds no {', '.join(KINDS)}")
     wrong = [f for f in findings if f.severity is Severity.ERROR or (strict and f.severity is Severity.WARNING)]
@@ -104,8 +119,24 @@ def lint(
 # --- Checking -----------------------------------------------------------------------------------------------------
 
 
-def check(documents: Sequence[Document], today: date) -> Iterator[Finding]:
-    """Everything there is to say, object by object in the order of the files."""
+def _runtimes(enable: Sequence[str] | None) -> Runtimes | None:
+    """Return what the operator runs with, where that was said."""
+    if enable is None:
+        return None
+    try:
+        return Runtimes(name for name in enable if name)
+    except ValueError as error:
+        fail(f"--enable: {error}")
+
+
+def check(documents: Sequence[Document], today: date, runtimes: Runtimes | None = None) -> Iterator[Finding]:
+    """Everything there is to say, object by object in the order of the files.
+
+    Args:
+        documents: What was read.
+        today: To tell what is overdue.
+        runtimes: What the operator runs with, where that is known.
+    """
     problems = {id(d): _problems(d) for d in documents if _is_ours(d)}
     ladders: dict[tuple[str, str], EscalationLadderSpec | None] = {}
     for document in documents:
@@ -121,7 +152,7 @@ def check(documents: Sequence[Document], today: date) -> Iterator[Finding]:
         found = found or [
             Finding(Severity.WARNING, document, a.path, a.message, a.remedy, a.id)
             for a in _advice(document, ladders, today)
-        ]
+        ] + list(_of_components(document, runtimes))
         yield from sorted(found, key=lambda finding: finding.line)
 
 
@@ -166,6 +197,29 @@ def _advice(
     return advise_signal(signal, near.get(signal.ladder))
 
 
+def _of_components(document: Document, runtimes: Runtimes | None) -> Iterator[Finding]:
+    """What a ladder asks for that takes a component of the operator."""
+    if _kind(document) != LADDER.name:
+        return
+    spec = EscalationLadderSpec.model_validate(document.value["spec"])
+    if runtimes is None:
+        for path, grace in graces(spec):
+            message = (
+                f"not checked whether pods end within {grace}: without the component prompt-stop of the operator a "
+                "stop takes as long as their terminationGracePeriodSeconds"
+            )
+            remedy = "name the components that the operator runs with, for example --enable=prompt-stop"
+            yield Finding(Severity.NOTE, document, path, message, remedy, "prompt-stop-unknown")
+        return
+    for found in missing_components(spec, (), runtimes):
+        path, _, message = found.partition(" ")
+        yield Finding(Severity.WARNING, document, path, message, "add the component, or ask for another", "not-enabled")
+    if slow := slow_stops(spec, ends_no_pods(runtimes)):
+        path, _, message = slow.partition(": ")
+        first = path.split(", ")[0]
+        yield Finding(Severity.WARNING, document, first, message, "or write grace: Own", "prompt-stop-missing")
+
+
 def _kind(document: Document) -> str:
     return str(document.value.get("kind", "")) if isinstance(document.value, Mapping) else ""
 
@@ -207,7 +261,7 @@ def show(to: Console, findings: Sequence[Finding], checked: int) -> None:
             to.print(indented(advice, 2))
     errors = sum(f.severity is Severity.ERROR for f in findings)
     warnings = sum(f.severity is Severity.WARNING for f in findings)
-    skipped = sum(f.severity is Severity.NOTE for f in findings)
+    skipped = sum(f.is_skipped for f in findings)
     style = "bold red" if errors else "yellow" if warnings else "bold green"
     rest = f" {count(skipped, 'other object')} not checked." if skipped else ""
     to.print(

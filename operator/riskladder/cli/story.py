@@ -23,6 +23,7 @@ MESSAGE, KEY = "message", "key"
 _PROOFS = (Reason.SCALED_TO_ZERO, Reason.ROLLED_BACK, Reason.FELL_BACK, Reason.ISOLATED, Reason.ALREADY_AT_ZERO)
 _CONTAINMENT: Mapping[str, str] = {
     Reason.CONTAINMENT_APPLIED: "applied, not proved yet",
+    Reason.PODS_UNCONFIRMED: "pods vanished, and their node has not confirmed that they ended",
     Reason.CONTAINMENT_LATE: "not proved in time",
     Reason.CONTAINMENT_INEFFECTIVE: "did not help",
     Reason.CONTAINMENT_REAPPLIED: "reverted by somebody and put back",

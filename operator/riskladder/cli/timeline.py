@@ -32,6 +32,7 @@ _STYLES: Mapping[str, str] = {
             Reason.DECISION_OVERDUE,
             Reason.CLOCK_OVERDUE,
             Reason.CONTAINMENT_LATE,
+            Reason.PODS_UNCONFIRMED,
         ),
         "bold red",
     ),

@@ -106,6 +106,17 @@ OWN_NAMESPACE = (
 )
 """In the operator's own namespace."""
 
+NODE_LEASES = (
+    Grant(
+        "coordination.k8s.io",
+        ("leases",),
+        ("get",),
+        "the trail: hears of a node again on which a pod has vanished that the node has not said to have ended",
+        checked=False,
+    ),
+)
+"""In the namespace where kubelets renew the Leases of their nodes."""
+
 CLUSTER = (
     Grant(
         "admissionregistration.k8s.io",

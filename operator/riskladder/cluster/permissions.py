@@ -76,7 +76,7 @@ class Permissions:
             elif known.missing and now - known.looked_at >= LOOK_EVERY:
                 known.missing = await self._ask(namespace, known.missing)
                 known.looked_at = now
-            return tuple(_title(check, namespace) for check in self._known[namespace].missing)
+            return tuple(title_of(check, namespace) for check in self._known[namespace].missing)
 
     async def _ask(self, namespace: str, checks: Sequence[Check]) -> tuple[Check, ...]:
         """Return which of them the API server refuses."""
@@ -107,7 +107,8 @@ class Permissions:
         return tuple(refused)
 
 
-def _title(check: Check, namespace: str) -> str:
+def title_of(check: Check, namespace: str) -> str:
+    """Return what is permitted or missing, for example ``delete pods in namespace models``."""
     group, resource, verb = check
     plural, _, subresource = resource.partition("/")
     title = f"{plural}.{group}" if group else plural

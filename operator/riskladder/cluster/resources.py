@@ -23,6 +23,8 @@ NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+NODE_LEASES = "kube-node-lease"
+"""The namespace in which each kubelet renews the Lease of its node, which has the name of the node."""
 
 SUSPENDABLE = {resource.kind: resource for resource in (*suspend.SWITCHED, keda.SCALEDOBJECTS)}
 """What can be suspended beside a model, by kind."""

@@ -133,6 +133,15 @@ class Executor:
         except (ApiError, OSError) as error:
             log.warning("pod not ended", namespace=key.namespace, pod=effect.name, problem=str(error)[:500])
 
+    async def _restart(self, key: TargetKey, effect: Effect) -> None:
+        """Delete a pod of an isolated model, so that another takes its place: the cache has it until it has ended."""
+        path = effect.resource.path(key.namespace, effect.name)
+        try:
+            await self._client.request("DELETE", path, verb="delete", resource=effect.resource.title, body=effect.body)
+        except (NotFound, Conflict):
+            return  # it has ended, or is another one
+        self._log("restarted", key, effect)
+
     # --- Further effects ------------------------------------------------------------------------------------------
 
     async def carry_out(self, key: TargetKey, effect: Effect) -> bool:
@@ -149,6 +158,9 @@ class Executor:
                 await self._switch(key, effect)
             case Phase.UPKEEP:
                 return await self._keep_up(key, effect)
+            case Phase.RESTART:
+                await self._restart(key, effect)
+                return False  # the watch says once it is ending
             case Phase.RESTORE if not effect.on_target:
                 try:
                     await self._send(key, effect)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from riskladder.cluster.client import Client
-from riskladder.cluster.permissions import LOOK_EVERY, Permissions
+from riskladder.cluster.permissions import LOOK_EVERY, Permissions, title_of
 from riskladder.controller.caches.entries import LadderKey
 from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import ClockWatch
@@ -13,8 +13,9 @@ from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
 from riskladder.controller.policy_watch import PolicyWatch
 from riskladder.controller.trail_writer import TrailWriter
-from riskladder.policy.enabled import missing_components
+from riskladder.policy.enabled import ends_no_pods, missing_components, slow_stops
 from riskladder.policy.ladders import update_ladder
+from riskladder.workloads.safe_states.prompt_stop import PODS
 
 PERMISSION_RECHECK = LOOK_EVERY
 """Seconds between looks at whether a missing permission has been granted."""
@@ -71,6 +72,15 @@ class LadderWriter:
         kinds = self._store.kinds_named((key.namespace, key.name))
         return missing_components(spec, kinds, self._store.runtimes)
 
+    def _slow_stops(self, key: LadderKey, missing: Collection[str]) -> str | None:
+        """Return which tiers of a ladder stop a model more slowly than they ask for; ``None`` where it is not valid."""
+        spec = self._store.ladders[key.namespace, key.name].ladder.spec
+        if spec is None:
+            return None
+        deletion = title_of((PODS.group, PODS.plural, "delete"), key.namespace)
+        may_not = f"the operator may not {deletion}" if deletion in missing else ""
+        return slow_stops(spec, ends_no_pods(self._store.runtimes) or may_not)
+
     async def write(self, key: LadderKey, *, observe_only: bool) -> None:
         """Write the status of a ladder, where it differs.
 
@@ -101,6 +111,7 @@ class LadderWriter:
             not_enabled=self._not_enabled(key),
             unproved=proof.missing,
             policies=policies,
+            slow_stops=self._slow_stops(key, missing),
             unavailable=self._outbox.unavailable.get((key.namespace, key.name)) if self._outbox else None,
             clock_error=self._clock.error(),
             now=now,

@@ -25,6 +25,7 @@ from riskladder.controller.fair import decided, in_slices
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.ladder_writer import LadderWriter
 from riskladder.controller.metrics import Metrics
+from riskladder.controller.node_lookup import NodeLookup
 from riskladder.controller.observations import Observations
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People, asks_to_contain
@@ -97,6 +98,7 @@ class Reconciler:
         self._executor = Executor(client, store)
         self._companions = CompanionLookup(client, store, self._executor)
         self._strays = StrayLookup(client, store)
+        self._nodes = NodeLookup(client, store)
         self.index = IndexWriter(client, store)
         self._people = People(client, store, self._trail, observe=metrics.observe_trail, now=now)
         self.outbox = Outbox(client, courier, store, changed=enqueuer.notified, now=now) if courier else None
@@ -183,7 +185,7 @@ class Reconciler:
             seeks=self._companions.seeks,
             clock_error=self.clock.error(),
         )
-        return self._seen.join(self._strays.join(snapshot))
+        return self._seen.join(self._nodes.join(self._strays.join(snapshot)))
 
     def _decide(self, key: Key) -> Urgent[tuple[Snapshot, Plan]] | None:
         if not isinstance(key, TargetKey):
@@ -196,7 +198,10 @@ class Reconciler:
             for update in plan.signals:
                 self.store.remember(key, update.signal.name, update.signal.uid, update.status)
             self._deliver(key)
-            reverted, is_due = self._seen.reverted.get(key), self._strays.is_due(snapshot)
+            reverted, is_due = (
+                self._seen.reverted.get(key),
+                self._strays.is_due(snapshot) or self._nodes.is_due(snapshot),
+            )
             if plan.has_trail or reverted or snapshot.decisions or is_due:
                 self.scheduler.add(key, prompt=asks_to_contain(snapshot.decisions))
             else:
@@ -209,7 +214,7 @@ class Reconciler:
         return Urgent((snapshot, plan), plan.stop.severity)
 
     def _sleep(self, key: TargetKey, plan: Plan) -> None:
-        wait = self._strays.wait(key)
+        wait = min(self._strays.wait(key), self._nodes.wait(key))
         if plan.wake_at is not None:
             wait = min(wait, (plan.wake_at - self.clock.now()).total_seconds())
         if wait < math.inf:
@@ -292,6 +297,7 @@ class Reconciler:
         if proof is not None and proof.missing:
             self._enqueuer.ladders_of(key.namespace, self.store)
         looked = await self._strays.look(snapshot)
+        looked = await self._nodes.look(snapshot) or looked
         if proof is None and not companions and not looked:
             return snapshot
         return self._snapshot(key, proof=proof, companions=companions)  # what was asked may have taken a while

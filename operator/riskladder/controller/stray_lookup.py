@@ -1,5 +1,7 @@
 """Looks for pods that a contained model no longer owns and that may still serve: those that its selector matches.
 
+And for those that it has made and that a Service lists as serving, whatever they are labelled by now.
+
 A pod that was relabelled, a ReplicaSet that was released and scaled, a Deployment that was deleted and left its pods
 behind: none of them is to be found by owner, and a Service lists them all the same. The API server is asked and nothing
 is remembered, so that the answer is the same after a restart.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from riskladder.cluster import resources
@@ -34,13 +36,16 @@ class StrayLookup:
         self._client = client
         self._store = store
         self._found: dict[TargetKey, tuple[float, str, tuple[str, ...]]] = {}
-        """By target: when it was looked (monotonic), for what, and what was found."""
+        """By target: when it was looked (monotonic), for what, and what was found by the selector."""
+        self._listed: dict[TargetKey, tuple[str, ...]] = {}
+        """By target: what was found then beside that, and is listed by a Service."""
 
     def known(self, key: TargetKey, escalations: Sequence[Escalation]) -> tuple[str, ...] | None:
         """Return the names of the pods that were found; ``None`` while nobody has looked for what is sought."""
         sought = strays.sought(escalations)
         if sought is None:
             self._found.pop(key, None)
+            self._listed.pop(key, None)
             return ()
         _, query, names = self._found.get(key, (0.0, "", None))
         return names if query == sought.query else None
@@ -48,8 +53,9 @@ class StrayLookup:
     def join(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot with what is known of such pods."""
         found = self.known(snapshot.key, snapshot.open)
-        target = replace(snapshot.target, strays=found) if snapshot.target is not None else None
-        return replace(snapshot, target=target, strays=found)
+        listed = self._listed.get(snapshot.key, ()) if found is not None else ()
+        target = replace(snapshot.target, strays=found, listed=listed) if snapshot.target is not None else None
+        return replace(snapshot, target=target, strays=found, listed=listed)
 
     def is_due(self, snapshot: Snapshot) -> bool:
         """Return whether it is time to look: all else is gone, and the last answer is old."""
@@ -70,7 +76,7 @@ class StrayLookup:
         if key not in self._found:
             return math.inf
         at, _, names = self._found[key]
-        return at + (LOOK_AGAIN if names else LOOK_EVERY) - time.monotonic()
+        return at + (LOOK_AGAIN if names or self._listed.get(key) else LOOK_EVERY) - time.monotonic()
 
     async def look(self, snapshot: Snapshot) -> bool:
         """Look for them, if that is due; return whether it was.
@@ -78,7 +84,7 @@ class StrayLookup:
         Raises:
             ApiError: The API server could not be asked.
         """
-        sought = strays.sought(snapshot.open)
+        sought = strays.sought(snapshot.open, snapshot.target)
         if sought is None or not self.is_due(snapshot):
             return False
         key = snapshot.key
@@ -93,5 +99,29 @@ class StrayLookup:
             and sought.concerns(pod.labels)
             and not self._store.workloads.is_owned(pod.owner_uid)
         )
+        own.update(obj["metadata"]["name"] for obj in listed)
+        self._listed[key] = await self._listed_of(key, sought, own)
         self._found[key] = (time.monotonic(), sought.query, tuple(names))
         return True
+
+    async def _listed_of(self, key: TargetKey, sought: strays.Sought, seen: Collection[str]) -> tuple[str, ...]:
+        """Return the names of the pods that Services list as serving and that the target has made, but for those seen.
+
+        Where no name looks like it, nothing is asked for.
+        """
+        serving = self._store.workloads.serving_names(key.namespace)
+        wanted = {name for name in serving if name not in seen and sought.may_be_its_own(name)}
+        if not wanted:
+            return ()
+        pods = [
+            read_pod(obj, labelled=True)
+            for obj in await self._client.list(resources.PODS, key.namespace)
+            if obj["metadata"]["name"] in wanted
+        ]
+        return tuple(
+            sorted(
+                pod.name
+                for pod in pods
+                if pod.active and sought.has_made(pod) and not self._store.workloads.is_owned(pod.owner_uid)
+            )
+        )

@@ -10,11 +10,13 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from riskladder.cluster.grants import CLUSTER, NAMESPACED, OWN_NAMESPACE, Grant
+from riskladder.cluster import resources
+from riskladder.cluster.grants import CLUSTER, NAMESPACED, NODE_LEASES, OWN_NAMESPACE, Grant
 from riskladder.generate.text import HEADER, WIDTH, dump
 
 NAME = "riskladder"
 POLICIES = "riskladder-policies"
+NODES = "riskladder-nodes"
 NAMESPACE = "riskladder-system"
 LABELS = {"app.kubernetes.io/name": "riskladder", "app.kubernetes.io/component": "operator"}
 RBAC = "rbac.authorization.k8s.io"
@@ -36,20 +38,26 @@ def role() -> str:
     return _role("Role", NAME, NAMESPACE, OWN_NAMESPACE)
 
 
-def bindings() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The ClusterRole in every namespace (an overlay may narrow it down), that of policies, and the Role."""
+def nodes_role() -> str:
+    """What it needs in the namespace of the Leases of nodes."""
+    return _role("Role", NODES, resources.NODE_LEASES, NODE_LEASES)
+
+
+def bindings() -> tuple[dict[str, Any], ...]:
+    """The ClusterRole in every namespace (an overlay may narrow it down), that of policies, and the two Roles."""
     return (
         _binding("ClusterRoleBinding", NAME, None, "ClusterRole"),
         _binding("ClusterRoleBinding", POLICIES, None, "ClusterRole"),
         _binding("RoleBinding", NAME, NAMESPACE, "Role"),
+        _binding("RoleBinding", NODES, resources.NODE_LEASES, "Role"),
     )
 
 
 def rbac() -> str:
     """The RBAC objects of every installation."""
-    everywhere, policies, own = (dump(binding) for binding in bindings())
+    everywhere, policies, own, nodes = (dump(binding) for binding in bindings())
     return HEADER.format(source="cluster/grants.py") + "---\n".join(
-        (cluster_role(), everywhere, policies_role(), policies, role(), own)
+        (cluster_role(), everywhere, policies_role(), policies, role(), own, nodes_role(), nodes)
     )
 
 

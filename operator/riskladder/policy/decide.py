@@ -9,6 +9,7 @@ from datetime import datetime
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.reasons import Reason
 from riskladder.policy.containment.companions import switches
+from riskladder.policy.containment.connections import restarts
 from riskladder.policy.containment.further import noted_first, raise_escalation
 from riskladder.policy.containment.hold import carry_out, follow_up
 from riskladder.policy.containment.holds import (
@@ -141,13 +142,16 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
             wakes.append(written.wake_at)
         updates.append(written.update)
         judged += written.decisions
+    restarting, due = restarts(snapshot, now)
+    if due is not None:
+        wakes.append(due)
     by_uid = {update.escalation.uid: update for update in updates}
     changed_escalations = tuple(u for u in updates if u.entries or u.labels or u.status != u.escalation.status)
     return Plan(
         escalations=changed_escalations,
         signals=_signals(snapshot, judgement, by_uid, now),
         decisions=tuple(judged),
-        effects=_effects(snapshot, judgement, now, settled=not changed_escalations),
+        effects=(*restarting, *_effects(snapshot, judgement, now, settled=not changed_escalations)),
         wake_at=min(wakes, default=None),
     )
 

@@ -40,6 +40,7 @@ def update_ladder(
     not_enabled: Sequence[str] = (),
     unproved: str = "",
     policies: PolicyFindings | None = None,
+    slow_stops: str | None = None,
     unavailable: Mapping[str, str] | None = None,
     clock_error: timedelta = timedelta(),
     now: datetime,
@@ -55,6 +56,7 @@ def update_ladder(
         not_enabled: What it asks for that needs a component which is not enabled.
         unproved: Why no decision counts: what is missing of the admission policy that proves who decided.
         policies: The admission policies; ``None`` where nobody has looked.
+        slow_stops: Which tiers stop a model more slowly than they ask for, and why; ``None`` where nobody has looked.
         unavailable: The channels that do not work, and why.
         clock_error: By how much the operator's clock is ahead of the API server's; zero while they agree well enough.
         now: Current time, UTC.
@@ -65,6 +67,7 @@ def update_ladder(
     _policies(conditions, entries, ladder, policies, unproved, now)
     _channels(conditions, entries, ladder, unavailable or {}, now)
     _clock(conditions, entries, ladder, clock_error, now)
+    _stops(conditions, entries, ladder, slow_stops, now)
     missing = sorted(missing)
     if ladder.spec is None:
         ready, reason, message = False, Reason.INVALID, "; ".join(ladder.problems)
@@ -179,6 +182,23 @@ def _clock(conditions: Conditions, entries: list[Entry], ladder: Ladder, clock_e
     if was is None or was.reason != Reason.CLOCK_WRONG:
         entries.append(_warning(Reason.CLOCK_WRONG, ladder, message, now))
     conditions.set(ConditionType.CLOCK_AGREES, False, Reason.CLOCK_WRONG, message)
+
+
+def _stops(conditions: Conditions, entries: list[Entry], ladder: Ladder, slow: str | None, now: datetime) -> None:
+    """Say whether the pods of a stopped model end as the tiers ask for."""
+    kind = ConditionType.STOPS_PROMPTLY
+    was = conditions.get(kind)
+    if slow is None:
+        if was is None:
+            conditions.set(kind, None, Reason.NOT_YET, "nobody has looked yet")
+        return
+    if not slow:
+        text = "the pods of a model that it stops end as its tiers ask: within containment.grace, or when they want to"
+        conditions.set(kind, True, Reason.PODS_END_AS_ASKED, text)
+        return
+    if was is None or was.message != clip(slow, MESSAGE_LIMIT):
+        entries.append(_warning(Reason.PROMPT_STOP_MISSING, ladder, slow, now))
+    conditions.set(kind, False, Reason.PROMPT_STOP_MISSING, slow)
 
 
 def _warning(reason: Reason, ladder: Ladder, message: str, now: datetime) -> Entry:

@@ -52,6 +52,8 @@ class Phase(StrEnum):
     STOP = "stop"
     FOLLOW_UP = "follow-up"
     """The second write of a containment, where its runtime needs one."""
+    RESTART = "restart"
+    """A pod of an isolated model is deleted, so that its open connections end."""
     RESTORE = "restore"
     COMPANION = "companion"
     """A companion workload is suspended, or runs again."""

@@ -23,7 +23,7 @@ from riskladder.api.ladder import EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.workloads.companions.suspend import Companion
-from riskladder.workloads.model import Workload
+from riskladder.workloads.model import Pod, Workload
 from riskladder.workloads.network import Outlet
 from riskladder.workloads.selectors import matches
 
@@ -256,6 +256,10 @@ class Snapshot:
     stamps: Mapping[tuple[str, int], Stamps] = field(default_factory=dict)
     """By escalation uid and intent id."""
     strays: tuple[str, ...] | None = ()
+    """The same as of the target, also where that is gone."""
+    listed: tuple[str, ...] = ()
+    """The same as of the target, also where that is gone."""
+    unconfirmed: tuple[Pod, ...] = ()
     """The same as of the target, also where that is gone."""
     ends_pods: bool = False
     """Whether the operator may end the pods of a stopped model."""

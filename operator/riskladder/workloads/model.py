@@ -7,7 +7,7 @@ facts and JSON Patches out. Whatever two runtimes do alike is in ``runtimes.repl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -49,6 +49,20 @@ class Pod:
     ready_since: datetime | None = None
     """Since when, by its condition, in whole seconds."""
     uid: str = ""
+    generate_name: str = ""
+    """What its name was made from, by what made it."""
+    ips: tuple[str, ...] = ()
+    """Its addresses."""
+    created: datetime | None = None
+    """When it was made, by the API server's clock, in whole seconds."""
+    is_ending: bool = False
+    """Whether its deletion has been asked for."""
+    node: str = ""
+    """The node that was the last to say that a container of it runs, and that has not taken that back; empty: none."""
+    grace: int = 30
+    """Seconds that it asks for to end."""
+    vanished_at: datetime | None = None
+    """When the API server was seen to have forgotten it, while its node had not said that its containers have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +171,10 @@ class Workload:
     """What its metadata say of a containment."""
     strays: tuple[str, ...] | None = ()
     """Names of pods that its selector matches and that it no longer owns; ``None`` while nobody has looked."""
+    listed: tuple[str, ...] = ()
+    """Names of pods that it has made and no longer owns, that its selector does not match, and that a Service lists."""
+    unconfirmed: tuple[Pod, ...] = ()
+    """Pods of it that the API server has forgotten or calls ended, by no word of their node: they may still answer."""
     network_path: NetworkPath | None = None
     """What traffic passes on its way to its pods, where the operator may change that."""
 
@@ -189,12 +207,13 @@ class Workload:
 
     def active_pods(self, revision_hash: str | None = None) -> tuple[Pod, ...]:
         """Pods that may still answer; with a hash, only those of that revision."""
-        if revision_hash is None:
-            return tuple(pod for pod in self.pods if pod.active)
+        active = (pod for pod in self.pods if pod.active)
+        return tuple(active) if revision_hash is None else tuple(self.of_revision(active, revision_hash))
+
+    def of_revision(self, pods: Iterable[Pod], revision_hash: str) -> Iterator[Pod]:
+        """Yield those of some pods that are of the revision with that hash."""
         owners = {r.uid for r in self.revisions if r.hash == revision_hash}
-        return tuple(
-            pod for pod in self.pods if pod.active and (pod.owner_uid in owners or pod.revision == revision_hash)
-        )
+        yield from (pod for pod in pods if pod.owner_uid in owners or pod.revision == revision_hash)
 
 
 @runtime_checkable

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from riskladder.api.foreign import time_in
 from riskladder.api.intent import NetworkTargetRef
 from riskladder.api.resource import Resource
 from riskladder.workloads.holding import NOTHING, Carried, read_carried
@@ -48,6 +50,8 @@ class Outlet:
     problem: str = ""
     """Why it cannot be used, or what has not taken effect yet, for people."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    created: datetime | None = None
+    """When it was made, by the API server's clock, in whole seconds."""
     carried: Carried = NOTHING
     """What its metadata say of a containment."""
 
@@ -73,6 +77,7 @@ class Outlet:
             set_at=by[1],
             problem=problem,
             labels=dict(metadata.get("labels") or {}),
+            created=time_in(metadata.get("creationTimestamp")),
             carried=read_carried(metadata),
         )
 

@@ -56,5 +56,7 @@ class Verification:
     """Nothing of what was contained is to be seen, whatever the controller has seen: a proof once given holds on."""
     left: str
     """What is still there, for people."""
-    shown: str = "no ready endpoint and no pod of it is left"
+    shown: str = "none of its pods is left, and no Service lists one of them as serving"
     """What shows that nothing is left, for people."""
+    is_unconfirmed: bool = False
+    """Whether nothing stands in its way but pods of which their node has not said that they have ended."""

@@ -24,6 +24,9 @@ Name = tuple[str, str]
 """Namespace and name."""
 
 
+MAX_VANISHED = 1024
+"""Pods of which it is remembered that they have vanished without the word of their node."""
+
 MAX_SERVED = 16
 """Pod templates of one workload of which it is remembered that they were available."""
 
@@ -72,9 +75,14 @@ class WorkloadCache:
         """By uid of the controller (or by namespace where there is none), by name of the pod."""
         self._ghosts: dict[str, dict[str, Pod]] = defaultdict(dict)
         """By the same: pods that are gone but that some slice still lists as ready."""
+        self._vanished: dict[str, tuple[str, str, Pod]] = {}
+        """By uid of the pod, oldest first: its namespace, the uid of its workload (as far as an owner tells), and it,
+        since the API server has forgotten it and its node has not said that it has ended."""
         self._pod_owner: dict[str, dict[str, str]] = defaultdict(dict)
         """By namespace, by name of the pod: under what it is kept."""
         self._ready_in_slice: dict[Name, frozenset[str]] = {}
+        self._by_hand: dict[Name, frozenset[str]] = {}
+        """The addresses that slices list as ready without saying whose they are: somebody has written these slices."""
         self._ready: Counter[Name] = Counter()
         """How many slices list a pod as ready."""
         self._by_labels: dict[str, dict[TargetKey, Mapping[str, str]]] = defaultdict(dict)
@@ -186,6 +194,7 @@ class WorkloadCache:
         owner = owner or (f"{namespace}/" if self._runtimes.by_labels else "")
         if not owner:
             return
+        self._vanished.pop(pod.uid, None)
         self._pods[owner][pod.name] = pod
         self._pod_owner[namespace][pod.name] = owner
         self._tell_of(namespace, owner, pod)
@@ -198,12 +207,30 @@ class WorkloadCache:
         pod = self._pods[owner].pop(name[1], None)
         if not self._pods[owner]:
             del self._pods[owner]
+        last = read_pod(obj, labelled=self._labelled) if pod is not None and "status" in obj else pod
+        if last is not None and last.node:
+            self._note_vanished(name[0], self._revision_owner.get(owner, owner), last)
         if pod is not None and name in self._ready:  # it counts as an endpoint until the slice is corrected
             self._ghosts[owner][name[1]] = pod
         else:
             self._forget_owner(name)
         self._tell_of(name[0], owner, pod)
         self._lay_orphan(owner)
+
+    def _note_vanished(self, namespace: str, workload: str, pod: Pod) -> None:
+        """Remember a pod that has vanished while its containers ran by the last word of their node."""
+        gone = replace(pod, active=False, ready=False, vanished_at=datetime.now(UTC))
+        self._vanished[pod.uid] = (namespace, workload, gone)
+        if len(self._vanished) > MAX_VANISHED:
+            del self._vanished[next(iter(self._vanished))]
+
+    def vanished(self, workload: str) -> tuple[Pod, ...]:
+        """Return the pods of a workload, by its uid, that have vanished without the word of their node."""
+        return tuple(pod for _, owner, pod in self._vanished.values() if owner == workload)
+
+    def confirm(self, pod: str) -> None:
+        """Forget that a pod, by its uid, has vanished: it has ended."""
+        self._vanished.pop(pod, None)
 
     def _put_slice(self, obj: Object) -> None:
         metadata = obj["metadata"]
@@ -212,16 +239,24 @@ class WorkloadCache:
             for endpoint in obj.get("endpoints") or ()
             if (endpoint.get("targetRef") or {}).get("kind") == "Pod" and _serves(endpoint.get("conditions") or {})
         )
+        addresses = frozenset(
+            str(address)
+            for endpoint in obj.get("endpoints") or ()
+            if (endpoint.get("targetRef") or {}).get("kind") != "Pod" and _serves(endpoint.get("conditions") or {})
+            for address in endpoint.get("addresses") or ()
+        )
         service = (metadata.get("labels") or {}).get(SERVICE_NAME)
         if service and self._runtimes.changes:
             self._services[metadata["namespace"]][service].add(metadata["name"])
         self._set_slice((metadata["namespace"], metadata["name"]), ready)
+        self._set_by_hand((metadata["namespace"], metadata["name"]), addresses)
         if service and self._runtimes.changes:
             self._served(metadata["namespace"], service)
 
     def _drop_slice(self, obj: Object) -> None:
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
         self._set_slice((namespace, name), frozenset())
+        self._set_by_hand((namespace, name), frozenset())
         for service, slices in list(self._services.get(namespace, {}).items()):
             if name in slices:
                 slices.discard(name)
@@ -230,11 +265,35 @@ class WorkloadCache:
                 self._served(namespace, service)
 
     def serving(self, namespace: str) -> dict[str, frozenset[str]]:
-        """By Service of a namespace: the pods that its slices list as ready."""
-        return {
+        """By Service of a namespace: the pods that its slices list as ready, by reference or by address."""
+        found = {
             service: frozenset(pod for name in slices for pod in self._ready_in_slice.get((namespace, name), ()))
             for service, slices in self._services.get(namespace, {}).items()
         }
+        for service, slices in self._services.get(namespace, {}).items() if self._by_hand else ():
+            addresses = frozenset[str]().union(*(self._by_hand.get((namespace, name), ()) for name in slices))
+            if addresses:
+                found[service] |= {pod.name for _, pod in self._at(namespace, addresses)}
+        return found
+
+    def _at(self, namespace: str, addresses: frozenset[str]) -> Iterator[tuple[str, Pod]]:
+        """Yield the pods of a namespace with one of these addresses, and under what each is kept."""
+        for name, owner in self._pod_owner.get(namespace, {}).items():
+            pod = self._pods.get(owner, {}).get(name)
+            if pod is not None and not addresses.isdisjoint(pod.ips):
+                yield owner, pod
+
+    def _set_by_hand(self, name: Name, addresses: frozenset[str]) -> None:
+        before = self._by_hand.pop(name, frozenset())
+        if addresses:
+            self._by_hand[name] = addresses
+        for owner, pod in list(self._at(name[0], before ^ addresses)) if before != addresses else ():
+            self._tell_of(name[0], owner, pod)
+
+    def serving_names(self, namespace: str) -> frozenset[str]:
+        """Return the names of the pods of a namespace that some slice lists as ready."""
+        slices = (ready for (of, _), ready in self._ready_in_slice.items() if of == namespace)
+        return frozenset(name for ready in slices for name in ready)
 
     def _set_slice(self, name: Name, ready: frozenset[str]) -> None:
         before = self._ready_in_slice.pop(name, frozenset())
@@ -310,12 +369,21 @@ class WorkloadCache:
         revisions = base.revisions or tuple(self._revisions.get(base.uid, {}).values())
         if base.pod_labels is not None:
             pods, ghosts = self._selected(key.namespace, base.pod_labels)
+            wanted = base.pod_labels.items()
+            gone = [p for ns, _, p in self._vanished.values() if ns == key.namespace and wanted <= p.labels.items()]
         else:
             owners = (base.uid, *(r.uid for r in revisions), *self._orphans.get(base.uid, ()))
             pods = tuple(pod for owner in owners for pod in self._pods.get(owner, {}).values())
             ghosts = sum(len(self._ghosts.get(owner, ())) for owner in owners)
+            gone = list(self.vanished(base.uid)) if self._vanished else []
+        # Who calls a pod ended while its node says that it runs has not asked the node.
+        unconfirmed = (*gone, *(pod for pod in pods if pod.node and not pod.active))
         ready = sum((key.namespace, pod.name) in self._ready for pod in pods) + ghosts
-        return replace(base, revisions=revisions, pods=pods, ready_endpoints=ready)
+        by_hand = [found for (namespace, _), found in self._by_hand.items() if namespace == key.namespace]
+        if by_hand:
+            others = (pod for pod in pods if (key.namespace, pod.name) not in self._ready)
+            ready += sum(any(not found.isdisjoint(pod.ips) for found in by_hand) for pod in others)
+        return replace(base, revisions=revisions, pods=pods, ready_endpoints=ready, unconfirmed=unconfirmed)
 
     def _selected(self, namespace: str, labels: Mapping[str, str]) -> tuple[tuple[Pod, ...], int]:
         """The pods of a namespace with these labels, and how many are gone that some slice still lists as ready."""

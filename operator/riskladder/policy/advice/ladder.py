@@ -13,7 +13,15 @@ from typing import NamedTuple
 
 from riskladder.api.ladder import EscalationLadderSpec, IndicatorRange
 from riskladder.api.measurement import indicator_of
-from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen, QuorumMember, Tier, Trigger
+from riskladder.api.tiers import (
+    Connections,
+    Containment,
+    ContainmentAction,
+    ContainmentWhen,
+    QuorumMember,
+    Tier,
+    Trigger,
+)
 from riskladder.workloads.companions import suspend
 
 
@@ -307,6 +315,18 @@ def _if_impossible(spec: EscalationLadderSpec) -> Iterator[Advice]:
             )
 
 
+def _connections_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    for path, _, containment in _containments(spec):
+        isolates = ContainmentAction.ISOLATE in (containment.action, containment.if_impossible)
+        if containment.connections is Connections.CLOSE and not isolates:
+            yield Advice(
+                "connections-unused",
+                f"{path}.connections",
+                "only an Isolate leaves connections open that could be closed: this tier never isolates",
+                "remove it",
+            )
+
+
 def _closes_when_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, tier in _tiers(spec):
         if tier.closes_when is not None and _contains_at_once(tier):
@@ -352,5 +372,6 @@ RULES: tuple[Callable[[EscalationLadderSpec], Iterator[Advice]], ...] = (
     _lock_off,
     _cannot_suspend,
     _if_impossible,
+    _connections_unused,
     _closes_when_unused,
 )

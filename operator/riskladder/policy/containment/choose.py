@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.intent import Evidence, Image, ImageRole, Intent, NetworkTargetRef, Restore, SavedField
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import Containment, ContainmentAction
+from riskladder.api.tiers import Connections, Containment, ContainmentAction
 from riskladder.policy.signals.evaluate import rank
 from riskladder.workloads.model import History, Revision, Workload
 from riskladder.workloads.privileges import gained
@@ -87,6 +87,8 @@ class Choice:
     """What is overwritten of that, as it was."""
     restore: Restore | None = None
     """What a Resume restores of the workload, where another escalation had contained it before."""
+    connections: Connections | None = None
+    """Close, where the pods of an isolated model are restarted."""
     like: Intent | None = None
     """The intent of another escalation by which it is in that state already, with its evidence."""
 
@@ -157,6 +159,22 @@ def without_gain(workload: Workload, found: Revision | Impossible) -> Revision |
     return Impossible(f"revision {found.number} would give its pods more than they have now ({more[:512]})")
 
 
+def with_connections(choice: Choice, containment: Containment, *, ends_pods: bool) -> Choice:
+    """Return the choice of an Isolate that says what becomes of open connections.
+
+    Args:
+        choice: What was chosen.
+        containment: What is demanded.
+        ends_pods: Whether the operator may end pods.
+    """
+    if choice.action is not ContainmentAction.ISOLATE or choice.like is not None:
+        return choice
+    if containment.connections is Connections.CLOSE and ends_pods:
+        message = f"{choice.message}, and restart its pods, so that open ones end"
+        return replace(choice, connections=Connections.CLOSE, message=message[:1024])
+    return replace(choice, message=f"{choice.message}; open ones may go on"[:1024])
+
+
 def planned_choice(action: ContainmentAction, reason: Reason, planned: Planned, message: str) -> Choice:
     """Return the choice of a safe state that acts on the network path."""
     return Choice(action, reason, message[:1024], target_ref=planned.target_ref, saved=(planned.saved,))
@@ -184,6 +202,7 @@ def intent_of(number: int, tier: str, choice: Choice, now: datetime) -> Intent:
         revision=str(choice.revision.number) if choice.revision else like.revision if like else None,
         pod_template_hash=choice.revision.hash if choice.revision else like.pod_template_hash if like else None,
         target_ref=choice.target_ref,
+        connections=choice.connections or (like.connections if like else None),
         reason=str(choice.reason),
         message=choice.message[:1024],
         evidence=like.evidence if like else None,

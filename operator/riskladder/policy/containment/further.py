@@ -19,6 +19,7 @@ from riskladder.policy.containment.choose import (
     planned_choice,
     severity,
     take_evidence,
+    with_connections,
     without_gain,
 )
 from riskladder.policy.containment.failing import failing, safer
@@ -212,7 +213,7 @@ def _renewed(
     is_applied = prove(workload, escalation, active).applied
     was_done = was_applied(snapshot, escalation, active)
     if active.target_ref is not None:
-        renewed = None if is_applied else _another_way(workload, escalation, active, was_done=was_done)
+        renewed = None if is_applied else _another_way(snapshot, workload, escalation, active, was_done=was_done)
         if renewed is None:
             return None
         choice = renewed
@@ -257,7 +258,9 @@ def _renewed(
     return intent, choice
 
 
-def _another_way(workload: Workload, escalation: Escalation, active: Intent, *, was_done: bool) -> Choice | None:
+def _another_way(
+    snapshot: Snapshot, workload: Workload, escalation: Escalation, active: Intent, *, was_done: bool
+) -> Choice | None:
     """What is done where a Service or HTTPRoute is gone, or has changed between the evidence and the act."""
     through = active.target_ref
     assert through is not None  # noqa: S101
@@ -266,9 +269,10 @@ def _another_way(workload: Workload, escalation: Escalation, active: Intent, *, 
     pinned = tier_of(escalation.spec.policy, active.tier)
     declared = (pinned.containment if pinned else None) or Containment(action=active.action)
     if why := fallback.usable(workload, through):
-        return instead_of(
+        instead = instead_of(
             declared, workload, Reason.FALLBACK_IMPOSSIBLE, f"no Fallback any more: {why}", escalation.name
         )
+        return with_connections(instead, declared, ends_pods=snapshot.ends_pods)
     evidence = escalation.evidence(active)
     saved = next((f for f in evidence.fields if f.object == network.title(through)), None) if evidence else None
     planned = fallback.choose(workload, _fallback_of(through))

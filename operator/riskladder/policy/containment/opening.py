@@ -18,6 +18,7 @@ from riskladder.policy.containment.choose import (
     intent_of,
     severity,
     take_evidence,
+    with_connections,
 )
 from riskladder.policy.containment.others import Holding, covering, restore_for, saved_by
 from riskladder.policy.containment.state import in_force, is_contained, is_locked
@@ -158,7 +159,7 @@ def choose_for(
         by=by,
         escalation=escalation,
     )
-    choice = carried_on(snapshot, workload, choice)
+    choice = with_connections(carried_on(snapshot, workload, choice), containment, ends_pods=snapshot.ends_pods)
     return replace(choice, restore=restore_for(snapshot, escalation))
 
 

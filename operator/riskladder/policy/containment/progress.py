@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,12 +17,13 @@ from riskladder.policy.containment import locked, state
 from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.containment.drift import holds_message, raise_contention
 from riskladder.policy.containment.resume import not_contained, reason_of, take_note
+from riskladder.policy.containment.unconfirmed import note
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import Entry, Measure, On
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Snapshot, Stamps
-from riskladder.workloads.model import Workload
+from riskladder.workloads.model import Pod, Workload
 from riskladder.workloads.results import Verification
 from riskladder.workloads.safe_states import words
 from riskladder.workloads.safe_states.network_path import seen
@@ -88,6 +90,7 @@ def _standing(draft: Draft, workload: Workload, intent: Intent) -> Standing:
             "endpoints_empty_at": before.endpoints_empty_at
             or ((stamps.endpoints_empty_at or now) if proof.endpoints_empty else None),
             "pods_gone_at": before.pods_gone_at or ((stamps.pods_gone_at or now) if proof.pods_gone else None),
+            "unconfirmed": note(state.concerned(workload, intent, state.quarantined_hash(escalation, intent))),
         }
     )
     return Standing(intent, proof, before, status)
@@ -97,16 +100,28 @@ def _target_deleted(draft: Draft, intent: Intent) -> None:
     target, left = draft.escalation.spec.target, draft.snapshot.strays
     if left is None:
         return  # whether it has left pods behind is looked at first
-    what = f"{state.strays_left(left)}" if left else "nothing is left to contain"
-    if draft.conditions.is_true(ConditionType.CONTAINED) is bool(left) or reason_of(draft) != Reason.TARGET_DELETED:
+    vanished = draft.snapshot.unconfirmed
+    _note_vanished(draft, intent, vanished)
+    listed = draft.snapshot.listed
+    parts = [state.strays_left(left, listed)] if left or listed else []
+    parts += [state.unconfirmed_left(vanished)] if vanished else []
+    what = "; ".join(parts) or "nothing is left to contain"
+    if draft.conditions.is_true(ConditionType.CONTAINED) is bool(parts) or reason_of(draft) != Reason.TARGET_DELETED:
         message = f"{target.kind} {target.name} was deleted: {what}"
         draft.warn(
             Reason.TARGET_DELETED,
-            f"deleted/{intent.id}" + (f"/{len(left)}" if left else ""),
+            f"deleted/{intent.id}" + (f"/{len(left) + len(listed) + len(vanished)}" if parts else ""),
             message,
             intent=str(intent.id),
         )
-    draft.conditions.set(ConditionType.CONTAINED, not left, Reason.TARGET_DELETED, f"the target was deleted: {what}")
+    draft.conditions.set(ConditionType.CONTAINED, not parts, Reason.TARGET_DELETED, f"the target was deleted: {what}")
+
+
+def _note_vanished(draft: Draft, intent: Intent, pods: Sequence[Pod]) -> None:
+    """Keep in the status which pods of a target that is gone have vanished without the word of their node."""
+    known = draft.containments.get(intent.action.axis)
+    if known is not None and known.intent.id == intent.id and intent.action.axis is Axis.WORKLOAD:
+        draft.containments[intent.action.axis] = known.model_copy(update={"unconfirmed": note(pods)})
 
 
 def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:
@@ -148,8 +163,15 @@ def _enter_stages(draft: Draft, standing: Standing) -> None:
                 warning=True,
             )
         )
+    if new := {pod.uid for pod in status.unconfirmed} - {pod.uid for pod in before.unconfirmed}:
+        key = f"unconfirmed/{intent.id}/{hashlib.sha256(' '.join(sorted(new)).encode()).hexdigest()[:12]}"
+        nodes = " ".join(sorted({pod.node for pod in status.unconfirmed}))
+        draft.warn(Reason.PODS_UNCONFIRMED, key, standing.proof.left, intent=str(intent.id), nodes=nodes)
     if not standing.is_proved or before.pods_gone_at is not None or status.pods_gone_at is None:
         return
+    shown = standing.proof.shown
+    if before.unconfirmed:
+        shown += f"; {len(before.unconfirmed)} pod(s) had vanished unconfirmed, and their node has been heard of since"
     target = draft.snapshot.target
     times = _times(intent, status)
     draft.entries.append(
@@ -157,7 +179,7 @@ def _enter_stages(draft: Draft, standing: Standing) -> None:
             event=_proved(intent),
             key=f"contained/{intent.id}",
             at=status.pods_gone_at,
-            message=f"{words.done(intent)}: proved, {standing.proof.shown}",
+            message=f"{words.done(intent)}: proved, {shown}",
             detail=detail
             | ({"told": ", ".join(sorted(target.marks))} if target and target.marks else {})
             | {key: format_time(at) for key, at in times.items() if at},
@@ -207,6 +229,8 @@ def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
                 rungs.move(draft, higher, Reason.CONTAINMENT_LATE)
         return Reason.CONTAINMENT_LATE, message
     draft.wake.append(late_at)
+    if proof.is_unconfirmed and proof.applied:
+        return Reason.PODS_UNCONFIRMED, f"{words.done(intent)}; not proved: {proof.left}"
     if standing.status.pods_gone_at:
         reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_REVERTED
         return reason, f"was proved and is not any more: {proof.left}"

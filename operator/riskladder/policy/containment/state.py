@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import Axis, ContainmentAction
+from riskladder.api.tiers import Axis, Connections, ContainmentAction
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, is_governed
-from riskladder.workloads.model import Workload
+from riskladder.workloads.model import Pod, Workload
 from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.results import Verification
 from riskladder.workloads.safe_states import fallback, isolate, network_path
@@ -75,30 +76,87 @@ def verify(workload: Workload, intent: Intent, quarantined: str) -> Verification
     """
     if intent.target_ref is not None:
         if intent.target_ref.kind == NETWORKPOLICIES.kind:
-            return isolate.prove(workload, intent.target_ref)
+            found = isolate.prove(workload, intent.target_ref, close=intent.connections is Connections.CLOSE)
+            return _confirmed(found, concerned(workload, intent, quarantined))
         return fallback.prove(workload, intent.target_ref)
     if intent.action is ContainmentAction.ROLLBACK:
         wanted = intent.pod_template_hash or ""
         found = workload.runtime.prove_rolled_back(workload, quarantined=quarantined, wanted=wanted)
     else:
         found = workload.runtime.prove_stopped(workload)
-    return _without(workload, found)
+    return _confirmed(_without(workload, found), concerned(workload, intent, quarantined))
+
+
+VANISHED_BEFORE = timedelta(minutes=1)
+"""How long before an intent a pod of the model may have vanished and still stand in the way of its proof."""
+
+
+def concerned(workload: Workload, intent: Intent, quarantined: str) -> tuple[Pod, ...]:
+    """Return the pods of what an intent stops that have vanished, and of which no node has said that they have ended.
+
+    Args:
+        workload: As it is now.
+        intent: What was intended.
+        quarantined: Hash of the revision that a rollback takes out of service.
+    """
+    if not workload.unconfirmed or not ends_pods(intent):
+        return ()
+    since = intent.intended_at - VANISHED_BEFORE
+    found = [pod for pod in workload.unconfirmed if pod.vanished_at is None or pod.vanished_at >= since]
+    if intent.action is ContainmentAction.ROLLBACK:
+        return tuple(workload.of_revision(found, quarantined))
+    if intent.target_ref is None:
+        return tuple(found)
+    policy = network_path.seen(workload, intent.target_ref)
+    return tuple(pod for pod in found if isolate.is_from_before(pod, policy.created if policy else None))
+
+
+def ends_pods(intent: Intent) -> bool:
+    """Return whether an intent is proved only once pods have ended."""
+    return intent.target_ref is None or intent.connections is Connections.CLOSE
+
+
+def _confirmed(found: Verification, pods: Sequence[Pod]) -> Verification:
+    """Return a proof that holds only if no pod has vanished without the word of its node."""
+    if not pods:
+        return found
+    left = unconfirmed_left(pods)
+    left = left if found.clear else f"{found.left}; {left}"
+    return replace(found, pods_gone=False, clear=False, left=left, is_unconfirmed=found.clear)
+
+
+def unconfirmed_left(pods: Sequence[Pod]) -> str:
+    """Return what is said of pods that have vanished, and of which no node has said that they have ended."""
+    named = [f"{pod.name} ({pod.node})" for pod in sorted(pods, key=lambda pod: pod.name)]
+    return f"{len(named)} pod(s) vanished without their node confirming that they ended: {_first(named)}"
 
 
 def _without(workload: Workload, found: Verification) -> Verification:
     """Return a proof that holds only if no pod is left that the workload no longer owns."""
     if workload.strays is None:  # nobody has looked: what was proved before stays so
         return replace(found, pods_gone=False)
-    if not workload.strays:
+    if not workload.strays and not workload.listed:
         return found
-    left = strays_left(workload.strays)
+    left = strays_left(workload.strays, workload.listed)
     return replace(found, endpoints_empty=False, pods_gone=False, clear=False, left=f"{found.left}; {left}")
 
 
-def strays_left(names: Sequence[str]) -> str:
-    """Return what is said of pods that a workload no longer owns."""
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return f"{len(names)} pod(s) that its selector matches and it no longer owns: {shown}"
+def strays_left(names: Sequence[str], listed: Sequence[str] = ()) -> str:
+    """Return what is said of pods that a workload no longer owns.
+
+    Args:
+        names: Those that its selector matches.
+        listed: Those that a Service lists as serving.
+    """
+    parts = (
+        (names, "that its selector matches and it no longer owns"),
+        (listed, "that it has made and no longer owns, and that a Service still lists as serving"),
+    )
+    return "; ".join(f"{len(found)} pod(s) {what}: {_first(found)}" for found, what in parts if found)
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def may_touch(workload: Workload, escalation: Escalation) -> bool:

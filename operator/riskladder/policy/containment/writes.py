@@ -39,8 +39,13 @@ def pod_ends(snapshot: Snapshot, stop: Stop) -> Iterator[Effect]:
     tier = tier_of(policy, stop.intent.tier) if (policy := stop.policy or opened) is not None else None
     containment = (tier.containment if tier else None) or Containment(action=stop.action)
     if containment.grace != OWN_GRACE:
-        for write in prompt_stop.ends(workload, int(Duration(containment.grace).delta.total_seconds())):
+        for write in prompt_stop.ends(workload.active_pods(), seconds_of(containment.grace)):
             yield Effect.of(Phase.STOP, write, stop.escalation)
+
+
+def seconds_of(grace: str) -> int | None:
+    """Return how many seconds a pod may take to end; ``None`` for as many as it asks for itself."""
+    return None if grace == OWN_GRACE else int(Duration(grace).delta.total_seconds())
 
 
 def stop_write(workload: Workload, stop: Stop) -> Effect | Impossible:

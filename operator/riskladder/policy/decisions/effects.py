@@ -19,7 +19,13 @@ def containment_of(tier: Tier | None, action: ContainmentAction | None) -> Conta
 
 def contains(target: str, containment: Containment) -> str:
     """Return what a containment does to a target, as ``Kind/name``."""
-    return words.sentence(target, containment.action, target_ref=_path(containment), lock=containment.lock)
+    return words.sentence(
+        target,
+        containment.action,
+        target_ref=_path(containment),
+        connections=containment.connections,
+        lock=containment.lock,
+    )
 
 
 def adds(containment: Containment, intents: Iterable[Intent]) -> bool:

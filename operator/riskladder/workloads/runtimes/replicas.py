@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar, TypedDict
 
@@ -33,6 +33,16 @@ _CONTENT = ("name", "image", "command", "args", "env", "envFrom", "workingDir", 
 
 REVISION_LABEL = "controller-revision-hash"
 """Names the revision that a StatefulSet's pod is of."""
+
+KUBELETS = frozenset({"kubelet", "k3s", "kubelite"})
+"""The field managers of kubelets: each by the name of its program.
+
+A kubelet (from 1.27 on, KEP-3329) says that the containers of a pod have ended before it lets the API server forget the
+pod. What only plays a node, such as kwok, does not, and has no containers.
+"""
+
+LOST = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
+"""Reasons of the condition DisruptionTarget by which controllers delete pods of a node that is not heard of."""
 
 
 # --- Facts in -----------------------------------------------------------------------------------------------------
@@ -108,8 +118,35 @@ def read_pod(obj: Object, *, labelled: bool = False) -> Pod:
         revision=labels.get(REVISION_LABEL, ""),
         labels=dict(labels) if labelled else {},
         ready=is_ready,
+        generate_name=str(metadata.get("generateName") or ""),
+        ips=tuple(str(found["ip"]) for found in status.get("podIPs") or () if found.get("ip")),
+        created=time_in(metadata.get("creationTimestamp")),
+        is_ending=bool(metadata.get("deletionTimestamp")),
+        node=_runs_on(metadata, spec, status, shown),
+        grace=int(spec.get("terminationGracePeriodSeconds") or 30),
         ready_since=time_in(ready.get("lastTransitionTime")) if is_ready else None,
     )
+
+
+def _runs_on(
+    metadata: Mapping[str, Any], spec: Mapping[str, Any], status: Mapping[str, Any], shown: Iterable[Mapping[str, Any]]
+) -> str:
+    """Return the node that says last that some container of a pod runs; empty where no kubelet does.
+
+    A phase alone is no word of a node: the garbage collector of pods sets Failed for nodes that are gone.
+    """
+    if not any((container.get("state") or {}).get("running") for container in shown):
+        return ""
+    by, _ = last_writer(metadata, "f:containerStatuses", under="f:status")
+    return str(spec.get("nodeName") or "") if by in KUBELETS or _is_lost(status) else ""
+
+
+def _is_lost(status: Mapping[str, Any]) -> bool:
+    """Return whether a controller has given up the node of a pod."""
+    if status.get("reason") == "NodeLost":
+        return True
+    reasons = {c.get("type"): c.get("reason") for c in status.get("conditions") or () if isinstance(c, Mapping)}
+    return reasons.get("DisruptionTarget") in LOST or reasons.get("Ready") in ("NodeNotReady", "NodeLost")
 
 
 def controller_uid(metadata: Mapping[str, Any], kinds: Collection[str]) -> str:

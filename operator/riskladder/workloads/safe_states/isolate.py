@@ -1,13 +1,15 @@
-"""Isolate: a NetworkPolicy of the operator's own lets nothing in to the pods of a model, and nothing out.
+"""Isolate: a NetworkPolicy of the operator's own turns away new connections to the pods of a model, and from them.
 
 Source: networking.k8s.io/v1 NetworkPolicy. Policies add up: what one of them allows, no other takes away. A policy that
 selects pods and has no rules for a direction allows nothing in that direction. Whether the network plugin of a cluster
-enforces them is not to be seen through the API.
+enforces them is not to be seen through the API, nor what becomes of connections that are open: some plugins let them go
+on. They end for certain where the pods from before the policy end; those that take their place come up isolated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from riskladder.api.hold import Hold, write_hold
@@ -20,11 +22,12 @@ from riskladder.api.labels import (
 )
 from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.holding import hold_labels
-from riskladder.workloads.model import Workload
+from riskladder.workloads.model import Pod, Workload
 from riskladder.workloads.network import NETWORKPOLICIES, NetworkPath, Outlet, selects, title
 from riskladder.workloads.results import Impossible, Object, ObjectWrite, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
 from riskladder.workloads.safe_states.network_path import Conflict, NotReady, Planned, held, labels_of, reach, seen
+from riskladder.workloads.safe_states.words import OPEN_ONES_ENDED, OPEN_ONES_GO_ON
 
 BOTH = ("Ingress", "Egress")
 
@@ -78,7 +81,7 @@ def choose(workload: Workload, escalation: str) -> Planned | Impossible:
     if others := allowing(workload, around, through.name):
         return Impossible(f"{others}: policies add up")
     saved = SavedField(path="/spec", object=title(through), value=None)
-    return Planned(through, saved, "let nothing in to its pods and nothing out")
+    return Planned(through, saved, "turn away new connections to its pods and from them")
 
 
 def allowing(workload: Workload, around: NetworkPath, own: str) -> str:
@@ -144,8 +147,26 @@ def isolate(workload: Workload, through: NetworkTargetRef, hold: Hold, lock: str
     return held(ObjectWrite(NETWORKPOLICIES, through.name, "patch", patch), found, hold, lock)
 
 
-def prove(workload: Workload, through: NetworkTargetRef) -> Verification:
-    """The policy is in place, and no other one allows anything. The pods keep running."""
+def from_before(workload: Workload, through: NetworkTargetRef) -> tuple[Pod, ...]:
+    """The pods that may have connections from before the policy, which came before it or in the same second."""
+    found = seen(workload, through)
+    at = found.created if found is not None else None
+    return tuple(pod for pod in workload.active_pods() if is_from_before(pod, at))
+
+
+def is_from_before(pod: Pod, at: datetime | None) -> bool:
+    """Whether a pod was made no later than a policy, by the API server's clock, as far as that is known."""
+    return at is None or pod.created is None or pod.created <= at
+
+
+def prove(workload: Workload, through: NetworkTargetRef, *, close: bool = False) -> Verification:
+    """The policy is in place, and no other one allows anything. The pods keep running.
+
+    Args:
+        workload: As it is now.
+        through: Names the policy.
+        close: Whether open connections are to end: no pod from before the policy is left then.
+    """
     around = reach(workload, through.kind)
     if isinstance(around, Impossible):
         return Verification(False, False, False, False, around.why)
@@ -153,8 +174,14 @@ def prove(workload: Workload, through: NetworkTargetRef) -> Verification:
     others = allowing(workload, around, through.name)
     isolated = applied and not others
     left = others or ("" if applied else f"NetworkPolicy {through.name} is not in place")
-    shown = "its pods run, and no NetworkPolicy of the namespace allows them anything"
-    return Verification(applied, isolated, isolated, isolated, left, shown)
+    shown = "new connections are turned away, as no NetworkPolicy of the namespace allows its pods anything"
+    if not close:
+        return Verification(applied, isolated, isolated, isolated, left, f"{shown}; {OPEN_ONES_GO_ON}")
+    old = len(from_before(workload, through))
+    if isolated and old:
+        left = f"{old} pod(s) from before NetworkPolicy {through.name}, and the connections that are open to them"
+    ended = isolated and not old
+    return Verification(applied, isolated, ended, ended, left, f"{shown}; {OPEN_ONES_ENDED}")
 
 
 def restore(workload: Workload, through: NetworkTargetRef) -> ObjectWrite | Conflict | NotReady | None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from riskladder.api.intent import Intent, NetworkTargetRef
-from riskladder.api.tiers import ContainmentAction, Fallback
+from riskladder.api.tiers import Connections, ContainmentAction, Fallback
 from riskladder.workloads.network import HTTPROUTES, SERVICES
+
+OPEN_ONES_GO_ON = "open ones may go on"
+OPEN_ONES_ENDED = "its pods were restarted, so that open connections ended"
+"""What becomes of open connections under an Isolate, by ``containment.connections``."""
 
 
 def path_of(fallback: Fallback | None) -> NetworkTargetRef | None:
@@ -55,6 +59,7 @@ def sentence(
     *,
     target_ref: NetworkTargetRef | None = None,
     revision: str | None = None,
+    connections: Connections | None = None,
     lock: bool = False,
 ) -> str:
     """Return what a safe state does to a target: ``Deployment/scorer is scaled to zero and locked``.
@@ -64,11 +69,16 @@ def sentence(
         action: The safe state.
         target_ref: What it acts on in place of the workload, as far as that is known.
         revision: The revision that a Rollback goes back to, as far as that is known.
+        connections: What becomes of open connections under an Isolate.
         lock: Whether admission is to hold it.
     """
     what = outcome(action, target_ref=target_ref, revision=revision)
     if action is ContainmentAction.FALLBACK:
         return f"{what}{', and that is locked' if lock else ''}"
+    if action is ContainmentAction.ISOLATE:
+        ends = connections is Connections.CLOSE
+        after = "its pods are restarted, so that open ones end" if ends else OPEN_ONES_GO_ON
+        what = f"{what} (new connections are turned away; {after})"
     return f"{target} is {what}{' and locked' if lock else ''}"
 
 
