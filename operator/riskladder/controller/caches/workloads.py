@@ -58,6 +58,8 @@ class WorkloadCache:
         self._labelled = runtimes.by_labels or bool(runtimes.changes)
         self._services: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         """By namespace and Service: names of its slices, where traffic may be sent elsewhere."""
+        self._serving: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
+        """By namespace and Service: the pods that its slices list as ready."""
         self._workloads: dict[TargetKey, Workload] = {}
         self.carrying: set[TargetKey] = set()
         """The workloads that carry anything of a containment."""
@@ -217,6 +219,7 @@ class WorkloadCache:
             self._services[metadata["namespace"]][service].add(metadata["name"])
         self._set_slice((metadata["namespace"], metadata["name"]), ready)
         if service and self._runtimes.changes:
+            self._note_serving(metadata["namespace"], service)
             self._served(metadata["namespace"], service)
 
     def _drop_slice(self, obj: Object) -> None:
@@ -227,14 +230,23 @@ class WorkloadCache:
                 slices.discard(name)
                 if not slices:
                     del self._services[namespace][service]
+                self._note_serving(namespace, service)
                 self._served(namespace, service)
 
-    def serving(self, namespace: str) -> dict[str, frozenset[str]]:
+    def _note_serving(self, namespace: str, service: str) -> None:
+        """Keep which pods a Service lists; what a snapshot was given of the namespace stays as it was."""
+        slices = self._services.get(namespace, {}).get(service, ())
+        ready = frozenset(pod for name in slices for pod in self._ready_in_slice.get((namespace, name), ()))
+        known = self._serving[namespace]
+        if slices and known.get(service) == ready:
+            return
+        self._serving[namespace] = {**known, service: ready}
+        if not slices:
+            del self._serving[namespace][service]
+
+    def serving(self, namespace: str) -> Mapping[str, frozenset[str]]:
         """By Service of a namespace: the pods that its slices list as ready."""
-        return {
-            service: frozenset(pod for name in slices for pod in self._ready_in_slice.get((namespace, name), ()))
-            for service, slices in self._services.get(namespace, {}).items()
-        }
+        return self._serving.get(namespace, {})
 
     def _set_slice(self, name: Name, ready: frozenset[str]) -> None:
         before = self._ready_in_slice.pop(name, frozenset())
