@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client
 from riskladder.controller.caches.store import Store
 from riskladder.policy.containment import strays
-from riskladder.policy.snapshot import Escalation, Snapshot, TargetKey
+from riskladder.policy.snapshot import Snapshot, TargetKey
 from riskladder.workloads.runtimes.replicas import read_pod
 
 LOOK_EVERY = 60.0
@@ -36,24 +35,24 @@ class StrayLookup:
         self._found: dict[TargetKey, tuple[float, str, tuple[str, ...]]] = {}
         """By target: when it was looked (monotonic), for what, and what was found."""
 
-    def known(self, key: TargetKey, escalations: Sequence[Escalation]) -> tuple[str, ...] | None:
+    def known(self, snapshot: Snapshot) -> tuple[str, ...] | None:
         """Return the names of the pods that were found; ``None`` while nobody has looked for what is sought."""
-        sought = strays.sought(escalations)
+        sought = _sought(snapshot)
         if sought is None:
-            self._found.pop(key, None)
+            self._found.pop(snapshot.key, None)
             return ()
-        _, query, names = self._found.get(key, (0.0, "", None))
+        _, query, names = self._found.get(snapshot.key, (0.0, "", None))
         return names if query == sought.query else None
 
     def join(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot with what is known of such pods."""
-        found = self.known(snapshot.key, snapshot.open)
+        found = self.known(snapshot)
         target = replace(snapshot.target, strays=found) if snapshot.target is not None else None
         return replace(snapshot, target=target, strays=found)
 
     def is_due(self, snapshot: Snapshot) -> bool:
         """Return whether it is time to look: all else is gone, and the last answer is old."""
-        sought = strays.sought(snapshot.open)
+        sought = _sought(snapshot)
         if sought is None:
             return False
         _, query, _ = self._found.get(snapshot.key, (0.0, "", ()))
@@ -78,7 +77,7 @@ class StrayLookup:
         Raises:
             ApiError: The API server could not be asked.
         """
-        sought = strays.sought(snapshot.open)
+        sought = _sought(snapshot)
         if sought is None or not self.is_due(snapshot):
             return False
         key = snapshot.key
@@ -95,3 +94,7 @@ class StrayLookup:
         )
         self._found[key] = (time.monotonic(), sought.query, tuple(names))
         return True
+
+
+def _sought(snapshot: Snapshot) -> strays.Sought | None:
+    return strays.sought(snapshot.open, is_gone=snapshot.target is None and not snapshot.unsupported)

@@ -26,8 +26,13 @@ class Sought:
         return not self.quarantined or self.quarantined in hashes or not hashes
 
 
-def sought(escalations: Sequence[Escalation]) -> Sought | None:
-    """Return what is to be looked for, of what is in force; ``None`` where nothing stops any pod."""
+def sought(escalations: Sequence[Escalation], *, is_gone: bool = False) -> Sought | None:
+    """Return what is to be looked for, of what is in force; ``None`` where nothing stops any pod.
+
+    Args:
+        escalations: The open ones.
+        is_gone: Whether the target was deleted: then what it has left behind is, also where nothing was contained.
+    """
     found = []
     for escalation in escalations:
         intent = in_force(escalation).get(Axis.WORKLOAD)
@@ -37,7 +42,10 @@ def sought(escalations: Sequence[Escalation]) -> Sought | None:
         is_stop = intent.action is ContainmentAction.SCALE_TO_ZERO
         hash_of = "" if is_stop else quarantined_hash(escalation, intent)
         found.append((-intent.action.strength, intent.intended_at, Sought(evidence.selector, hash_of)))
-    return min(found, key=lambda item: item[:2])[2] if found else None
+    if found or not is_gone:
+        return min(found, key=lambda item: item[:2])[2] if found else None
+    selectors = (e.spec.evidence.selector for e in escalations if not e.spec.drill and e.spec.evidence is not None)
+    return next((Sought(selector) for selector in selectors if selector), None)
 
 
 def is_proved_otherwise(snapshot: Snapshot) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from riskladder.api.conditions import is_true
+from riskladder.api.conditions import find, is_true
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.escalation import (
     ClockStatus,
@@ -20,7 +20,7 @@ from riskladder.api.escalation import (
     intents_of,
 )
 from riskladder.api.intent import Intent
-from riskladder.api.reasons import ConditionType
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, Quorum, QuorumMember, Tier
 from riskladder.policy import quorum
 from riskladder.policy.decisions.effects import adds, containment_of, contains, restores
@@ -49,6 +49,8 @@ class Standing:
     is_restoring: bool = False
     """Whether a Resume is still being carried out."""
     is_reviewed: bool = False
+    is_gone: bool = False
+    """Whether the target was deleted."""
     entered_at: datetime | None = None
     owners: frozenset[str] = frozenset()
 
@@ -77,6 +79,8 @@ class Standing:
             is_accepted=status.risk_acceptance is not None,
             is_restoring=resume is not None and resume.applied_at is None and not spec.drill,
             is_reviewed=status.review is not None,
+            is_gone=(found := find(status.conditions, ConditionType.CONTAINED)) is not None
+            and found.reason == Reason.TARGET_DELETED,
             owners=frozenset((*(spec.model.owners if spec.model else ()), *status.owners)),
         )
 
@@ -254,13 +258,15 @@ def possible(standing: Standing) -> Iterator[Possible]:
         return
     tier = standing.tier
     yield Possible(DecisionAction.ACKNOWLEDGE, "acknowledge: you take it")
-    if not standing.is_contained:
+    if standing.is_gone:
+        pass  # nothing is left that the operator could stop
+    elif not standing.is_contained:
         effect = contains(standing.target, containment_of(tier, None))
         yield Possible(DecisionAction.CONTAIN, f"contain the model now: {effect}")
     elif _is_safer(standing, ContainmentAction.SCALE_TO_ZERO):
         effect = contains(standing.target, containment_of(tier, ContainmentAction.SCALE_TO_ZERO))
-        arguments = ("--action", ContainmentAction.SCALE_TO_ZERO.value)
-        yield Possible(DecisionAction.CONTAIN, f"stop the model now: {effect}", arguments)
+        stop = ("--action", ContainmentAction.SCALE_TO_ZERO.value)
+        yield Possible(DecisionAction.CONTAIN, f"stop the model now: {effect}", stop)
     if tier is not None and tier.accept_risk is not None and seats(standing, DecisionAction.ACCEPT_RISK):
         # A duration counts from when the command is run; a date would be past the limit by the end of its day.
         longest = str(tier.accept_risk.at_most)
