@@ -86,9 +86,7 @@ class Answers:
                 self._mail_refused({to[0]: (error.smtp_code, error.smtp_error)})
                 raise
             self._mail_refused(refused)
-            return (
-                refused if to[0] in refused else {}
-            )  # who it is for has it: no second one for a copy
+            return refused if to[0] in refused else {}  # who it is for has it: no second one for a copy
 
         def log_in(smtp: Any, *arguments: Any, **more: Any) -> Any:
             try:
