@@ -54,7 +54,7 @@ def _take(scene: Scene, what: str, how: object) -> None:
             scene.carry_out(decide(replace(scene.snapshot(), obstacle=obstacle), scene.now, urgent=False))
 
 
-@settings(max_examples=40)
+@settings(max_examples=max(settings().max_examples // 2, 10))
 @given(
     action=st.sampled_from(["ScaleToZero", "Rollback"]),
     when=st.sampled_from(["Immediately", "OnDecision", "OnTimeout"]),

@@ -215,7 +215,7 @@ async def test_copy_that_is_refused_costs_nobody_a_second_mail(choosy: tuple[str
 
 async def test_login_that_is_refused_is_said_with_its_code_and_without_the_password() -> None:
     def refuse(*_: Any) -> AuthResult:
-        return AuthResult(success=False)
+        return AuthResult(success=False, handled=False)
 
     controller = FreePort(Mailbox(), hostname="127.0.0.1", port=0, authenticator=refuse, auth_require_tls=False)
     controller.start()

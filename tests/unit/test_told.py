@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,9 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.decide import decide
 from riskladder.policy.decisions.options import Offer, offers
 from riskladder.policy.decisions.standing import Standing, possible
-from tests.unit.builders import Scene, at, contained, edited, ladder, scaled_by, signal
+from riskladder.policy.plan import Plan
+from riskladder.policy.snapshot import Snapshot
+from tests.unit.builders import Scene, contained, edited, ladder, scaled_by, signal
 from tests.unit.test_people import HIGH, LADDER, MODERATE, later, scene
 
 HAS_IT = "0123456789abcdef"
@@ -72,19 +74,24 @@ def test_whatever_attempts_come_to_a_role_is_told_once_and_an_end_is_an_end(cour
 # --- What people believe ----------------------------------------------------------------------------------------------
 
 
-def refused(found: Scene, obstacle: str = REFUSED) -> None:
-    """The API server refuses the containment, and the trail is written."""
-    for _ in range(6):
-        plan = decide(replace(found.snapshot(), obstacle=obstacle), found.now, urgent=False)
-        if not plan.has_trail:
-            return
-        found.carry_out(plan)
+@dataclass
+class Blocked(Scene):
+    """The API server refuses what contains."""
+
+    obstacle: str = REFUSED
+
+    def snapshot(self) -> Snapshot:
+        return replace(super().snapshot(), obstacle=self.obstacle)
+
+    def plan(self) -> Plan:
+        return decide(self.snapshot(), self.now, urgent=not (self.obstacle and self.escalations))
 
 
-def opened_and_refused() -> Scene:
-    found = Scene([signal(bias=0.3)], ladders=[ladder(lambda spec: (spec.clear(), spec.update(edited(LADDER, None))))])
-    found.intend()
-    refused(found)
+def opened_and_refused() -> Blocked:
+    found = Blocked(
+        [signal(bias=0.3)], ladders=[ladder(lambda spec: (spec.clear(), spec.update(edited(LADDER, None))))]
+    )
+    found.run()
     assert all("Contained: no" in n.message for n in found.escalation.status.notifications)
     return found
 
@@ -100,24 +107,22 @@ def test_containment_that_fails_is_told_to_those_who_have_looked_already(acknowl
     if acknowledged:
         found.decide("Acknowledge", "legal")
     for minute, reason in ((1, Reason.CONTAINMENT_IMPOSSIBLE), (10, Reason.CONTAINMENT_LATE)):
-        found.now = at(minute)
-        refused(found)
+        later(found, minute)
         assert found.reason(ConditionType.CONTAINED) == ("False", reason)
         first = told(found, reason)
         assert "legal" in {n.role for n in first}
         for n in first:
             assert "NOT contained" in n.message
             assert REFUSED in n.message
-        found.now = at(minute + 1)
-        refused(found)
+        later(found, minute + 1)
         assert len(told(found, reason)) == len({(n.role, n.channel) for n in told(found, reason)}), "once each"
 
 
 def test_who_was_told_that_it_is_not_contained_is_told_when_it_is() -> None:
     found = opened_and_refused()
     found.deliver()
-    found.now = at(1)
-    found.run()
+    found.obstacle = ""
+    later(found, 1)
     assert found.reason(ConditionType.CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
     corrected = told(found, Reason.SCALED_TO_ZERO)
     assert {n.role for n in corrected} == {"legal"}
@@ -152,7 +157,8 @@ def test_stop_is_offered_whenever_a_safer_state_exists(in_force: set[Containment
 
 @pytest.mark.parametrize("proved", [False, True])
 def test_messages_offer_the_stop_while_a_rollback_is_all_that_holds(proved: bool) -> None:
-    found = contained(action="Rollback")
+    found = scene(edit=lambda spec: spec["tiers"][1].update(containment={"action": "Rollback"}), **HIGH)
+    assert {intent.action for intent in found.escalation.intents} == {ContainmentAction.ROLLBACK}
     if not proved:
         scaled_by(found, 3)
     for n in found.escalation.status.notifications:

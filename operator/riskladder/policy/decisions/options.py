@@ -8,9 +8,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import Notification
+from riskladder.api.escalation import ClockStatus, Notification
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentWhen, Quorum
 from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, Standing, may_sit, possible, seats
@@ -62,30 +63,41 @@ def offers(
     standing, name, namespace = _standing(escalation, notification), escalation.name, escalation.namespace
     for found in possible(standing) if not is_over else ():
         is_taken = found.action is DecisionAction.ACKNOWLEDGE and is_acknowledged
-        if not is_taken and found.action is not DecisionAction.COMMENT:
+        if not is_taken and _is_for(standing, notification.role, found):
             yield _offer(namespace, name, standing, notification.role, found)
     yield Offer("See all of it", "anyone who may read escalations", _command("show", name, namespace))
 
 
+def _is_for(standing: Standing, role: str, found: Possible) -> bool:
+    """Return whether an act is worth offering to a role: an objection only to who is asked, a duty to whose it is."""
+    if found.action is DecisionAction.COMMENT:
+        return any(clock.name in found.arguments and clock.role == role for clock in standing.clocks)
+    return found.action is not DecisionAction.OBJECT or may_sit(standing, found.action, role)
+
+
 def _standing(escalation: Escalation, notification: Notification) -> Standing:
     """Return where the escalation stood for the reader when the message was queued."""
-    is_contained = _is_contained(escalation, notification)
     current = [intent for intent in escalation.saved if intent.id > escalation.ended_intent]
+    intents = tuple(intent for intent in current if intent.intended_at <= notification.at)
+    is_contained = not escalation.spec.drill and (bool(intents) or _is_contained(escalation, notification))
     return Standing(
         spec=escalation.spec,
         tier_name=notification.tier,
         rung=notification.rung,
         decisions=(),
-        clocks=(),
-        intents=tuple(i for i in current if i.intended_at <= notification.at) if is_contained else (),
+        clocks=tuple(clock for clock in escalation.status.clocks if _was_running(clock, notification.at)),
+        intents=intents if is_contained else (),
         is_open=True,
         is_contained=is_contained,
     )
 
 
+def _was_running(clock: ClockStatus, at: datetime) -> bool:
+    return clock.started_at <= at and (clock.met_at is None or clock.met_at > at)
+
+
 def _is_contained(escalation: Escalation, notification: Notification) -> bool:
-    if escalation.spec.drill:
-        return False  # Its containment is a dry run: there is nothing to restore.
+    """Return whether it was about to be, where no intent says so any more."""
     manual = escalation.signal_at(notification.at).manual
     if notification.about in CONTAINED or (manual is not None and manual.containment is not None):
         return True

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from riskladder.api.base import format_time
-from riskladder.api.decision import DecisionAction, EscalationDecisionSpec, Resolution
+from riskladder.api.decision import DecisionAction, EscalationDecisionSpec
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import QuorumMember
 from riskladder.policy.decisions.owners import owner_named
-from riskladder.policy.decisions.standing import Standing, may_sit, seats
+from riskladder.policy.decisions.standing import Standing, may_sit, seats, why_open
 from riskladder.policy.quorum import may_sit as may_take
 from riskladder.policy.signals.evaluate import rank
 
@@ -173,20 +173,8 @@ def _nobody_objects_to_its_end(standing: Standing, act: CastDecision, now: datet
 
 
 def _can_be_closed(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
-    resolution = act.spec.resolution
-    if standing.is_contained and resolution is not Resolution.RETIRED:
-        message = "the model is contained: resume it first, or close with resolution Retired"
-        return Refusal(Reason.STILL_CONTAINED, message)
-    if standing.is_restoring and resolution is not Resolution.RETIRED:
-        message = "the model is still being restored, step by step: close it after that"
-        return Refusal(Reason.STILL_CONTAINED, message)
-    if resolution is Resolution.RISK_ACCEPTED and not standing.is_accepted:
-        return Refusal(Reason.NO_ACCEPTANCE, "no acceptance of the risk is running: AcceptRisk comes first")
-    running = standing.running()
-    if running and resolution is not Resolution.FALSE_POSITIVE:
-        message = f"{', '.join(running)} has not been met: comment with the clock's name first"
-        return Refusal(Reason.CLOCK_RUNNING, message)
-    return None
+    found = why_open(standing, act.spec.resolution)
+    return Refusal(*found) if found is not None else None
 
 
 def _knows_clock(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:

@@ -206,6 +206,20 @@ def agreements(standing: Standing) -> tuple[Agreement, ...]:
     return tuple(found)
 
 
+def why_open(standing: Standing, resolution: Resolution | None) -> tuple[Reason, str] | None:
+    """Return why an escalation cannot be closed with a resolution as it stands, one word and for people; or nothing."""
+    if standing.is_contained and resolution is not Resolution.RETIRED:
+        return Reason.STILL_CONTAINED, "the model is contained: resume it first, or close with resolution Retired"
+    if standing.is_restoring and resolution is not Resolution.RETIRED:
+        return Reason.STILL_CONTAINED, "the model is still being restored, step by step: close it after that"
+    if resolution is Resolution.RISK_ACCEPTED and not standing.is_accepted:
+        return Reason.NO_ACCEPTANCE, "no acceptance of the risk is running: AcceptRisk comes first"
+    running = standing.running()
+    if running and resolution is not Resolution.FALSE_POSITIVE:
+        return Reason.CLOCK_RUNNING, f"{', '.join(running)} has not been met: comment with the clock's name first"
+    return None
+
+
 # --- What -------------------------------------------------------------------------------------------------------------
 
 
@@ -279,7 +293,8 @@ def possible(standing: Standing) -> Iterator[Possible]:
     yield Possible(DecisionAction.OBJECT, "object: no risk is accepted, nothing resumed")
     if seats(standing, DecisionAction.CLOSE):
         for resolution in (Resolution.RETIRED,) if standing.is_contained else _CLOSE:
-            yield Possible(DecisionAction.CLOSE, _CLOSE[resolution], ("--resolution", resolution.value))
+            if why_open(standing, resolution) is None:
+                yield Possible(DecisionAction.CLOSE, _CLOSE[resolution], ("--resolution", resolution.value))
     running = standing.running()
     if running:
         yield Possible(DecisionAction.COMMENT, f"say that duty {running[0]} is met", ("--clock", running[0]))
