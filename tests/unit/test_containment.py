@@ -15,6 +15,7 @@ from riskladder.policy.containment.drift import MAX_DRIFT, record_drift
 from riskladder.policy.snapshot import Signal
 from riskladder.policy.trail import PROOF_GRACE
 from riskladder.workloads.model import Revision, Workload
+from riskladder.workloads.runtimes.deployment import DEPLOYMENT, read_replicaset
 from tests.unit.builders import (
     NOW,
     Document,
@@ -22,7 +23,9 @@ from tests.unit.builders import (
     at,
     contain_by,
     contained,
+    deployment_object,
     ladder,
+    replicaset_object,
     scaled_by,
     signal,
     workload,
@@ -416,3 +419,35 @@ def test_recreated_with_no_replicas_it_is_still_known_what_to_bring_back(*, brea
     status = scene.escalation.status
     assert status.restore is not None
     assert status.restore.replicas == 3
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize(("manager", "stands"), [(FIELD_MANAGER, True), ("helm", False)])
+def test_rollback_that_admission_changes_on_its_way_is_reverted_by_nobody(
+    manager: str, stands: bool, recorded: bool
+) -> None:
+    """A policy that adds something to every template makes a third one of it, and would again."""
+    scene = contained(action="Rollback")
+    assert scene.target is not None
+    changed = {"policy.example/scanned": "true"}
+    stored = deployment_object(1, 3)
+    stored["spec"]["template"]["metadata"]["annotations"] = changed
+    stored["metadata"]["managedFields"] = [
+        {"manager": manager, "time": "2026-11-24T12:00:05Z", "fieldsV1": {"f:spec": {"f:template": {}}}}
+    ]
+    made = replicaset_object(1, 3, replicas=3)
+    made["metadata"] |= {"name": "scorer-hash9", "uid": "hash9", "labels": {"pod-template-hash": "hash9"}}
+    made["spec"]["template"]["metadata"] = {"annotations": changed, "labels": {"app": "scorer"}}
+    revisions = (*scene.target.revisions, *((read_replicaset(made),) if recorded else ()))
+    there = {"carried": scene.target.carried, "revisions": revisions, "ready_endpoints": 3}
+    scene.target = replace(DEPLOYMENT.read(stored), **there)
+    plan = scene.plan()
+    assert (plan.stop is None) is stands
+    if stands:
+        scene.run()
+        assert scene.reason(CONTAINED) == ("True", Reason.ROLLED_BACK)
+        assert "ContainmentReapplied" not in scene.events()
+        assert ("admission has changed what was put back" in scene.condition(CONTAINED).message) is recorded
+    else:
+        assert plan.stop is not None
+        assert plan.stop.reverted_by == "helm"

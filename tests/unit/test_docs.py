@@ -168,6 +168,17 @@ def test_examples_are_found_at_all() -> None:
     assert {"EscalationLadder", "ModelRiskSignal"} <= kinds
 
 
+def test_monitors_of_the_examples_live_in_a_namespace_of_their_own() -> None:
+    """Who may edit the namespace of the models may be any service account there, and would report as their monitor."""
+    documents = list(yaml.safe_load_all((ROOT / "docs/examples/monitor-rbac.yaml").read_text("utf-8")))
+    bindings = [document for document in documents if document["kind"] == "RoleBinding"]
+    assert bindings
+    for binding in bindings:
+        accounts = [subject["namespace"] for subject in binding["subjects"] if subject["kind"] == "ServiceAccount"]
+        assert accounts
+        assert binding["metadata"]["namespace"] not in accounts
+
+
 def test_people_of_the_example_can_do_everything_with_what_it_grants_alone() -> None:
     documents = list(yaml.safe_load_all((ROOT / "docs/examples/people-rbac.yaml").read_text("utf-8")))
     roles = {d["metadata"]["name"]: d["rules"] for d in documents if d["kind"] == "Role"}

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from riskladder.api.decision import DecisionAction
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.policy.decisions.keep import AT_ONCE, MAX_DECISIONS, RECENT, RESERVED
+from riskladder.cluster.resources import DECISIONS
+from riskladder.policy.decisions.keep import AT_ONCE, MAX_DECISIONS, RECENT, RESERVED, in_turn
 
 from .builders import Scene, at, contained, ladder, signal
+from .live import live
 
 
 def flood(scene: Scene, action: str, role: str, *, times: int = 300, by: str = "", **more: object) -> None:
@@ -152,3 +154,46 @@ def test_what_is_dropped_has_no_effect(steps: list[tuple[str, str, str]]) -> Non
             keep.RECENT = before
 
     assert play(0) == play(10_000)
+
+
+@pytest.mark.parametrize("action", ["Acknowledge", "Comment"])
+def test_stop_button_waits_for_nobody_who_only_talks(action: str) -> None:
+    """However much of it there is, and though it was said before: it is judged in the first pass."""
+    scene = Scene([signal(drift=0.5)])
+    scene.run()
+    run, scene.run = scene.run, lambda **_: []  # type: ignore[method-assign]
+    for number in range(3 * AT_ONCE):
+        scene.now = at(1 + number / 60)
+        scene.decide(action, "model-risk", by=f"bot-{number}")
+    scene.now = at(20)
+    stop = scene.decide("Contain", "legal")
+    scene.run = run  # type: ignore[method-assign]
+    scene.carry_out(scene.plan())
+    assert scene.verdict(stop)[0] == "True"
+
+
+def test_votes_and_the_stop_button_keep_the_order_in_which_they_were_made() -> None:
+    scene = contained()
+    run, scene.run = scene.run, lambda **_: []  # type: ignore[method-assign]
+    for minute, action in enumerate(("Comment", "Resume", "Contain", "Object", "Acknowledge"), start=1):
+        scene.now = at(minute)
+        scene.decide(action, "legal")
+    scene.run = run  # type: ignore[method-assign]
+    assert [str(d.spec.action) for d in in_turn(scene.decisions)] == [
+        *("Resume", "Contain", "Object"),
+        *("Comment", "Acknowledge"),
+    ]
+
+
+async def test_authorizer_is_asked_about_as_many_decisions_as_are_judged() -> None:
+    """Else a thousand that wait would be asked about in every pass, and nothing else of the target would be done."""
+    many = 4 * AT_ONCE
+    async with live() as plane:
+        plane.report(drift=0.5)
+        await plane.until(lambda: plane.says()[0])
+        plane.operator.scheduler.pause()
+        for number in range(many):
+            plane.decide(f"d{number:03}", "Comment", "model-risk")
+        plane.operator.scheduler.activate()
+        await plane.until(lambda: all(d.get("status") for d in plane.server.all(DECISIONS)))
+        assert plane.api.calls["POST localsubjectaccessreviews"] <= 3 * many

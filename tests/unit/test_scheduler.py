@@ -541,3 +541,73 @@ async def test_trail_waits_for_a_moment_without_urgent_keys(make: Make, work: Wo
     assert not scheduler.may_write
     assert "trail written" not in work.log
     await until(lambda: "trail written" in work.log)
+
+
+# --- What hangs -------------------------------------------------------------------------------------------------------
+
+
+async def test_attempts_that_hang_again_and_again_keep_none_of_a_lower_tier_back(
+    make: Make, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has failed once comes back among them, and has its turn, however severe they are."""
+    monkeypatch.setattr(module, "STUCK_AFTER", 0.002)
+    monkeypatch.setattr(module, "MOST_STUCK", 3)
+    scheduler = make(retries=1)
+    bad = [f"bad {number}" for number in range(12)]
+    work.wants = dict.fromkeys(bad, 9) | {"good": 1}
+    work.fails = {f"contain {key}": Failure() for key in (*bad, "good")}
+    scheduler.activate()
+    for key in (*bad, "good"):
+        scheduler.add(key, urgent=True)
+    await until(lambda: all(work.log.count(f"contain {key}") for key in (*bad, "good")))
+    del work.fails["contain good"]
+
+    async def hang(key: str, number: int) -> None:
+        work.log.append(f"contain {key}")
+        work.running.append(key)
+        try:
+            if key in bad:
+                await asyncio.sleep(0.02)
+                raise Failure
+        finally:
+            work.running.remove(key)
+
+    monkeypatch.setattr(scheduler, "_contain", hang)
+    before = work.log.count("contain good")
+    await until(lambda: work.log.count("contain good") > before)
+
+
+async def test_trails_that_hang_keep_no_other_from_being_written(
+    make: Make, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A webhook that never answers for records of one namespace must not mute all the others."""
+    monkeypatch.setattr(module, "LONG_TRAIL", 0.005)
+    monkeypatch.setattr(module, "MOST_STUCK", 5)
+    scheduler = make(writers=2)
+    bad = [f"bad {number}" for number in range(5)]
+    gates = [work.block(f"trail {key}") for key in bad]
+    scheduler.activate()
+    for key in (*bad, "good"):
+        scheduler.add(key)
+    await until(lambda: "trail good" in work.log)
+    assert sorted(work.running) == bad
+    for gate in gates:
+        gate.set()
+    await idle(scheduler)
+
+
+async def test_trails_that_hang_are_bounded(make: Make, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONG_TRAIL", 0.002)
+    monkeypatch.setattr(module, "MOST_STUCK", 3)
+    scheduler = make(writers=2)
+    bad = [f"bad {number}" for number in range(20)]
+    gates = [work.block(f"trail {key}") for key in bad]
+    scheduler.activate()
+    for key in bad:
+        scheduler.add(key)
+    await until(lambda: len(work.running) == 5)
+    await asyncio.sleep(0.02)
+    assert len(work.running) == 5
+    for gate in gates:
+        gate.set()
+    await idle(scheduler)

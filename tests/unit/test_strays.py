@@ -203,12 +203,12 @@ async def test_pods_of_nobody_are_found_and_those_of_somebody_are_not() -> None:
     )
     lookup = StrayLookup(server, store)  # type: ignore[arg-type]
     snapshot = stopped().snapshot()
-    assert lookup.known(KEY, snapshot.open) is None, "nobody has looked"
+    assert lookup.known(snapshot) is None, "nobody has looked"
     assert lookup.is_due(snapshot)
     assert await lookup.look(snapshot)
     assert 0 < lookup.wait(KEY) <= LOOK_AGAIN
     assert server.asked == [(KEY.namespace, "app=scorer")]
-    assert lookup.known(KEY, snapshot.open) == ("aside", "of-a-released-replicaset")
+    assert lookup.known(snapshot) == ("aside", "of-a-released-replicaset")
     assert not await lookup.look(snapshot), "it was just done"
 
 
@@ -305,7 +305,7 @@ def test_proof_speaks_of_the_models_own_pods_and_never_of_all_that_a_service_lis
 async def test_where_nothing_stops_a_pod_nobody_looks() -> None:
     lookup = StrayLookup(Server(), store_of())  # type: ignore[arg-type]
     snapshot = Scene([signal(bias=0.01)]).snapshot()
-    assert lookup.known(KEY, snapshot.open) == ()
+    assert lookup.known(snapshot) == ()
     assert not await lookup.look(snapshot)
 
 

@@ -204,6 +204,7 @@ class Reason(StrEnum):
     ESCALATION_NOT_FOUND = "EscalationNotFound"
     ESCALATION_CLOSED = "EscalationClosed"
     ESCALATION_OPEN = "EscalationOpen"
+    NOTHING_TO_CONTAIN = "NothingToContain"
     NOTHING_TO_RESUME = "NothingToResume"
     NOTHING_TO_WITHDRAW = "NothingToWithdraw"
     STILL_CONTAINED = "StillContained"

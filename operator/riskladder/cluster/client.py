@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,12 @@ WATCH_SECONDS = 15
 STALL_SECONDS = 5.0
 """How much longer nothing may be heard before a connection counts as stalled: a breach behind it would go unseen."""
 
+TRANSIENT = (0, 429, 503, 504)
+"""HTTP statuses that say nothing about what was asked for: no answer, or come again later."""
+
+_DENIAL = re.compile(r"admission webhook \"[^\"]*\" denied the request|ValidatingAdmissionPolicy .* denied request")
+"""How the API server says that admission refuses a request, whatever the code of the answer."""
+
 
 class ApiError(Exception):
     """The API server refused a request or could not be reached.
@@ -63,6 +70,16 @@ class ApiError(Exception):
         self.resource = resource
         self.retry_after = retry_after
 
+    @property
+    def is_transient(self) -> bool:
+        """Whether the answer says nothing about what was asked for: it may be given at any other time."""
+        return self.status in TRANSIENT
+
+    @property
+    def is_denial(self) -> bool:
+        """Whether admission refuses the request: then nothing was stale, missing, or there already."""
+        return bool(_DENIAL.search(self.message))
+
 
 class NotFound(ApiError):  # noqa: N818 - named as the API server names it
     """404: no such object, or no such resource."""
@@ -78,6 +95,10 @@ class Refused(ApiError):  # noqa: N818
 
 class Forbidden(ApiError):  # noqa: N818
     """403: not allowed by RBAC or by an admission policy."""
+
+
+class Denied(Forbidden):
+    """404 or 409 by an admission webhook, which may answer with any code: the object is there, and as it was seen."""
 
 
 class Terminating(Forbidden):
@@ -357,6 +378,8 @@ def _error(response: aiohttp.ClientResponse, raw: bytes, verb: str, resource: st
     except (ValueError, AttributeError):
         pass
     kind = Terminating if "NamespaceTerminating" in causes else _ERRORS.get(response.status, ApiError)
+    if kind in (NotFound, Conflict) and _DENIAL.search(message):
+        kind = Denied
     header = response.headers.get("Retry-After", "")
     return kind(
         response.status,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,9 @@ from riskladder.cluster.resources import RECORDS
 
 KEY = "key"
 """Entry of ``detail`` that identifies an act within its escalation: what tells a repeated append from a second act."""
+
+LOOK_BACK = 8
+"""Last records of a chain among which what an escalation has on record already is looked for, at its first pass."""
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +109,7 @@ async def append(
             a record of another namespace of the same name stands in the place.
     """
     missing = {(act.event, act.key): act for act in acts}
-    wanted = set(missing)
+    wanted, owners = set(missing), {key.partition("/")[0] for _, key in missing}
     others: list[Object] = []
     while missing:
         if head is not None and head.sequence >= MAX_SEQUENCE:
@@ -121,6 +124,10 @@ async def append(
         except Conflict:
             spec, is_new = (await client.get(RECORDS, namespace, body["metadata"]["name"]))["spec"], False
             _check_namespace(namespace, body["metadata"]["name"], spec, namespace_uid)
+            if head is None and not _is_of(spec, owners):
+                # The chain of an earlier escalation of that name, which may be long, is not gone through one by one.
+                head = await _last_of_others(client, namespace, escalation, spec, owners)
+                continue
         head = LedgerHead(sequence=spec["sequence"], hash=spec["hash"])
         for entry in acts_of(spec):
             act = (entry["event"], entry["detail"].get(KEY, ""))
@@ -137,6 +144,54 @@ async def append(
             adopted=not is_new,
         )
     return Appended(head, tuple(others))
+
+
+def _is_of(spec: Mapping[str, Any], owners: Collection[str]) -> bool:
+    """Return whether a record says anything of the escalations with these uids."""
+    return any(entry["detail"].get(KEY, "").partition("/")[0] in owners for entry in acts_of(spec))
+
+
+async def _last_of_others(
+    client: Client, namespace: str, escalation: str, first: Mapping[str, Any], owners: Collection[str]
+) -> LedgerHead:
+    """Return the head of what a chain says of earlier escalations of its name.
+
+    Places are filled one after the other, so that the last one is found by halves: in a chain of a thousand records by
+    some thirty requests. What a killed operator has written of the escalation that goes on is among the last few.
+
+    Args:
+        client: Where to look.
+        namespace: Of the chain.
+        escalation: The name of the chain.
+        first: Its first record.
+        owners: uids of the escalation that goes on with it.
+
+    Raises:
+        ApiError: A request was refused or not answered.
+    """
+    known = {1: first}
+
+    async def is_there(sequence: int) -> bool:
+        try:
+            known[sequence] = (await client.get(RECORDS, namespace, record_name(escalation, sequence)))["spec"]
+        except NotFound:
+            return False
+        return True
+
+    last, above = 1, 2
+    while above <= MAX_SEQUENCE and await is_there(above):
+        last, above = above, 2 * above
+    above = min(above, MAX_SEQUENCE + 1)
+    while above - last > 1:
+        middle = (last + above) // 2
+        last, above = (middle, above) if await is_there(middle) else (last, middle)
+    own = last + 1
+    for sequence in range(last, max(last - LOOK_BACK, 0), -1):
+        if (sequence in known or await is_there(sequence)) and _is_of(known[sequence], owners):
+            own = sequence
+    if own > last:
+        return LedgerHead(sequence=last, hash=known[last]["hash"])
+    return LedgerHead(sequence=own - 1, hash=known[own]["previousHash"])
 
 
 async def behind(client: Client, namespace: str, escalation: str, head: LedgerHead | None) -> list[Object]:

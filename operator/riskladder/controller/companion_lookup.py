@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
 from riskladder.cluster import resources
-from riskladder.cluster.client import Client, Forbidden, NotFound
+from riskladder.cluster.client import ApiError, Client, NotFound, Object
+from riskladder.cluster.resources import Resource
 from riskladder.controller.caches.store import Store
 from riskladder.controller.executor import Executor
 from riskladder.policy.containment import companions
 from riskladder.policy.snapshot import Escalation, TargetKey
 from riskladder.workloads.companions import keda, suspend
 from riskladder.workloads.companions.suspend import Companion
+
+SCALERS_FOR = 15.0
+"""Seconds for which it is believed which ScaledObjects there are in a namespace."""
 
 
 class CompanionLookup:
@@ -25,6 +33,10 @@ class CompanionLookup:
         self._executor = executor
         self.seeks = keda.KEDA in store.runtimes.companions
         """Whether what scales a model is looked for."""
+        self._scalers: dict[str, tuple[float, dict[str, list[Object]]]] = {}
+        """By namespace: when ScaledObjects were listed (monotonic), and what they scale, by the name of that."""
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By namespace: one list at a time."""
 
     async def look(self, key: TargetKey, escalations: Sequence[Escalation]) -> dict[tuple[str, str], Companion]:
         """Return the companion workloads of the containments of a target, by kind and name.
@@ -44,7 +56,9 @@ class CompanionLookup:
                 continue
             try:
                 obj = await self._client.get(resource, key.namespace, name)
-            except (NotFound, Forbidden) as error:
+            except ApiError as error:
+                if error.is_transient:
+                    raise
                 found[kind, name] = Companion(kind, name, problem=str(error)[:500])
             else:
                 seen = keda.read(obj) if resource is keda.SCALEDOBJECTS else suspend.read(kind, obj)
@@ -60,16 +74,41 @@ class CompanionLookup:
             return {}
         resource, found = keda.SCALEDOBJECTS, {}
         try:
-            listed = await self._client.list(resource, key.namespace)
+            listed = await self._scalers_of(key, runtime.resource)
         except NotFound:  # KEDA is not installed (yet)
             return {}
-        except Forbidden as error:
+        except ApiError as error:
+            if error.is_transient:
+                raise
             place = (resource.kind, key.name)
             return {place: Companion(*place, problem=str(error)[:500], found=True)}
         for obj in listed:
-            if keda.scales(obj, runtime.resource, key.name):
-                seen = keda.read(obj, found=True)
-                place = (seen.kind, seen.name)
-                problem = seen.problem or self._executor.problem(key.namespace, *place)
-                found[place] = replace(seen, problem=problem)
+            seen = keda.read(obj, found=True)
+            place = (seen.kind, seen.name)
+            problem = seen.problem or self._executor.problem(key.namespace, *place)
+            found[place] = replace(seen, problem=problem)
+        return found
+
+    async def _scalers_of(self, key: TargetKey, target: Resource) -> list[Object]:
+        """Return the ScaledObjects that scale a target, as they are now.
+
+        Which ones those are is believed for some seconds, so that a namespace with a thousand stopped models is not
+        listed for each of them.
+        """
+        namespace = key.namespace
+        async with self._turns[namespace]:
+            at, known = self._scalers.get(namespace, (-SCALERS_FOR, {}))
+            if time.monotonic() - at >= SCALERS_FOR:
+                known = defaultdict(list)
+                async for items, _ in self._client.pages(keda.SCALEDOBJECTS, namespace):
+                    for obj in items:
+                        reference = (obj.get("spec") or {}).get("scaleTargetRef") or {}
+                        facts = {"metadata": {"name": obj["metadata"]["name"]}, "spec": {"scaleTargetRef": reference}}
+                        known[reference.get("name", "")].append(facts)
+                self._scalers[namespace] = (time.monotonic(), known)
+        found = []
+        for facts in known.get(key.name, ()):
+            if keda.scales(facts, target, key.name):
+                with contextlib.suppress(NotFound):
+                    found.append(await self._client.get(keda.SCALEDOBJECTS, namespace, facts["metadata"]["name"]))
         return found

@@ -72,10 +72,14 @@ class ContainmentPass:
         try:
             saved = await self._save(key, plan)
         except ApiError as error:
-            if error.status:
+            if error.status and plan.noted is not None:
+                self._seen.not_written(plan.noted.escalation.uid, error.message)
+            elif error.status:
                 self._seen.not_saved(key, error.message)
             raise
         self._seen.unsaved.pop(key, None)
+        if plan.noted is not None:
+            self._seen.unwritten.pop(plan.noted.escalation.uid, None)
         return saved
 
     async def _save(self, key: TargetKey, plan: Plan) -> Escalation | None:
@@ -91,7 +95,9 @@ class ContainmentPass:
         try:
             await self._trail.status(escalation, plan.noted.status)
         except Refused:
-            await self._executor.refresh(resources.ESCALATIONS, escalation.namespace, escalation.name)
+            found = await self._executor.refresh(resources.ESCALATIONS, escalation.namespace, escalation.name)
+            if found is not None and found["metadata"]["resourceVersion"] == escalation.resource_version:
+                raise  # it is as it was seen, so this is a refusal and to be waited with
             return None
         return self._store.escalation(key, escalation.name)
 

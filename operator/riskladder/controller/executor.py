@@ -7,6 +7,7 @@ to the caches. A refusal is distinguished from staleness by the patch itself.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from riskladder.api.base import API_VERSION
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster import resources
-from riskladder.cluster.client import JSON, JSON_PATCH, ApiError, Client, Conflict, Forbidden, NotFound, Object, Refused
+from riskladder.cluster.client import JSON, JSON_PATCH, ApiError, Client, Conflict, NotFound, Object, Refused
 from riskladder.cluster.resources import Resource
 from riskladder.controller.caches.store import Store
 from riskladder.policy.plan import Effect, NewEscalation, Phase, Stop
@@ -110,7 +111,8 @@ class Executor:
         stored = await self._sent_with(key, stop.effect, stop.ends)
         is_at_zero = stop.effect.on_target and stop.action is ContainmentAction.SCALE_TO_ZERO
         if is_at_zero and workload.runtime.read(stored).replicas > 0:
-            raise NotContainable(f"{key.kind} {key.name}: what stops it was not kept: its CRD has no such field")
+            why = "what stops it was not kept: its CRD has no such field, or admission changes it"
+            raise NotContainable(f"{key.kind} {key.name}: {why}")
 
     async def _sent_with(self, key: TargetKey, effect: Effect, ends: Sequence[Effect]) -> Object:
         """Send the write of a stop and, behind it and not after its answer, the deletions of pods."""
@@ -164,7 +166,7 @@ class Executor:
             case Phase.RESTORE if not effect.on_target:
                 try:
                     await self._send(key, effect)
-                except (Refused, NotFound, Conflict):
+                except (Stale, NotFound, Conflict):
                     return True
                 self._log("restored", key, effect)
             case _:
@@ -188,12 +190,18 @@ class Executor:
         return 0.0
 
     async def rehearse(self, key: TargetKey, effect: Effect) -> str:
-        """Send a dry run; return what the API server refuses, or nothing."""
+        """Send a dry run; return what the API server refuses, or would store in place of what was asked; or nothing.
+
+        Raises:
+            ApiError: There was no answer, or none that says anything about the containment.
+        """
         if effect.impossible:
             return effect.impossible[:500]
         try:
             await self._send(key, effect)
-        except (Refused, NotFound, Forbidden, Conflict, NotContainable) as problem:
+        except (ApiError, NotContainable) as problem:
+            if isinstance(problem, ApiError) and problem.is_transient:
+                raise
             return str(problem)[:500]
         return ""
 
@@ -210,7 +218,11 @@ class Executor:
             if isinstance(refusal, NotContainable):
                 self._problems[place] = (time.monotonic(), str(refusal)[:500])
             return  # else it was changed meanwhile, and is looked at again
-        except Forbidden as error:
+        except Conflict:
+            return  # the same
+        except ApiError as error:
+            if error.is_transient:
+                raise
             self._problems[place] = (time.monotonic(), str(error)[:500])
             return
         self._problems.pop(place, None)
@@ -228,7 +240,7 @@ class Executor:
             return False
         try:
             stored = await self._send(key, effect)
-        except (Refused, NotFound, Conflict):
+        except (Stale, NotFound, Conflict):
             return True
         if effect.verb == "delete":
             return True
@@ -266,11 +278,18 @@ class Executor:
             if found and effect.subresource is not None and isinstance(error, NotFound):
                 why = f"{key.kind} {key.name} has no {effect.subresource}: {error}"
                 raise NotContainable(why) from error
-            if isinstance(error, Refused) and effect.verb == "patch":
+            if isinstance(error, Refused):
+                # Only a patch tests what was seen; and what denies it says so also where the object is not to be seen.
                 judged = found if effect.subresource in (None, "status") else None
+                if effect.verb != "patch" or error.is_denial:
+                    raise NotContainable(error.message, retry_after=REFUSED_RETRY) from error
                 raise _refusal(error, body, judged) from error
             raise
-        return stored if effect.dry_run else await self._fed(key, effect, stored)
+        if not effect.dry_run:
+            return await self._fed(key, effect, stored)
+        if effect.verb == "patch" and (what := altered(body, stored)):
+            raise NotContainable(f"admitted, but not as it was asked for: {what}")
+        return stored
 
     async def _completed(self, key: TargetKey, effect: Effect) -> Any:
         """Return the body of an effect; that of a rollback is made from the objects as they are stored."""
@@ -344,3 +363,33 @@ def at(obj: Object, path: str) -> Any:
         else:
             found = found.get(name) if isinstance(found, dict) else None
     return found
+
+
+def altered(patch: JsonPatch, stored: Object) -> str:
+    """Return the first thing that a patch asks for and that is not stored; empty for nothing. More may be stored."""
+    for step in patch:
+        path = step["path"]
+        if step["op"] == "test" or path.endswith("/-"):
+            continue
+        found = at(stored, path)
+        if step["op"] == "remove":
+            if found is not None and not path.rpartition("/")[2].isdigit():  # the next item takes the place of one
+                return f"{path} would stay"
+        elif what := _differing(step["value"], found, path):
+            return what
+    return ""
+
+
+def _differing(asked: Any, found: Any, path: str) -> str:
+    """Return where something that was asked for is lacking or another; empty for nowhere."""
+    if isinstance(asked, dict) and isinstance(found, dict):
+        parts = (
+            _differing(value, found.get(key), f"{path}/{key}") for key, value in asked.items() if value is not None
+        )
+        return next(filter(None, parts), "")
+    if isinstance(asked, list) and isinstance(found, list) and len(asked) == len(found):
+        parts = (_differing(one, other, f"{path}/{n}") for n, (one, other) in enumerate(zip(asked, found, strict=True)))
+        return next(filter(None, parts), "")
+    if asked == found or (not asked and not found):  # a zero or an empty list may be left out of what is answered
+        return ""
+    return f"{path} would be {json.dumps(found)[:120]}"

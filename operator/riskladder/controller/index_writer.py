@@ -9,7 +9,7 @@ from typing import Any
 
 from riskladder.api.base import API_VERSION
 from riskladder.api.index import INDEX_NAME, MAX_INDEXED, ContainmentIndexSpec
-from riskladder.cluster.client import Client, Conflict, NotFound, Object
+from riskladder.cluster.client import ApiError, Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import INDEXES
 from riskladder.controller.caches.store import Store
 
@@ -27,6 +27,8 @@ class IndexWriter:
         """By namespace: the version of its entries that stands there."""
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By namespace: one write at a time."""
+        self.problems: dict[str, str] = {}
+        """By namespace: why its index could not be written the last time."""
 
     async def look(self, namespaces: tuple[str, ...]) -> set[str]:
         """Read what an earlier operator has written; return the namespaces that have an index.
@@ -62,12 +64,21 @@ class IndexWriter:
         """
         async with self._turns[namespace]:
             try:
-                await self._write(namespace)
-            except Conflict:  # somebody else has written it, or we have and never heard
-                found = await self._client.get(INDEXES, namespace, INDEX_NAME)
-                self._written[namespace] = (found.get("spec") or {}, found["metadata"]["resourceVersion"])
-                self._upto.pop(namespace, None)
-                await self._write(namespace)
+                await self._write_again(namespace)
+            except ApiError as error:
+                if not error.is_transient and not error.is_final:
+                    self.problems[namespace] = error.message[:500]
+                raise
+            self.problems.pop(namespace, None)
+
+    async def _write_again(self, namespace: str) -> None:
+        try:
+            await self._write(namespace)
+        except Conflict:  # somebody else has written it, or we have and never heard
+            found = await self._client.get(INDEXES, namespace, INDEX_NAME)
+            self._written[namespace] = (found.get("spec") or {}, found["metadata"]["resourceVersion"])
+            self._upto.pop(namespace, None)
+            await self._write(namespace)
 
     async def _write(self, namespace: str) -> None:
         version = self._store.indexed.version(namespace)

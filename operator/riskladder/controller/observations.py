@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -68,6 +68,8 @@ class Observations:
         """Why a target could not be written the last time, where trying again at once is of no use."""
         self.unsaved: dict[TargetKey, str] = {}
         """Why an Escalation of a target could not be saved the last time."""
+        self.unwritten: dict[str, str] = {}
+        """By uid of the escalation: why its records or its status could not be written the last time."""
         self.rehearsals: dict[tuple[str, int], tuple[datetime, str]] = {}
         """What became of the containments of drills as dry runs, until that is written."""
         self._pending: dict[TargetKey, Pending] = {}
@@ -84,6 +86,7 @@ class Observations:
         """Keep what is about open escalations only."""
         self.stamps = {key: stamps for key, stamps in self.stamps.items() if key[0] in open_uids}
         self.rehearsals = {key: found for key, found in self.rehearsals.items() if key[0] in open_uids}
+        self.unwritten = {uid: why for uid, why in self.unwritten.items() if uid in open_uids}
 
     def stand_by(self) -> None:
         """Forget what has no Escalation yet: what is contained says why, and whoever leads now goes by that."""
@@ -211,6 +214,15 @@ class Observations:
         is_new = self.unsaved.get(key) != why[:OBSTACLE_LIMIT]
         self.unsaved[key] = why[:OBSTACLE_LIMIT]
         return is_new
+
+    def unwritten_of(self, escalations: Iterable[Escalation]) -> dict[str, str]:
+        """Return, by uid, why what is new of some escalations could not be written the last time."""
+        return {e.uid: why for e in escalations if (why := self.unwritten.get(e.uid))} if self.unwritten else {}
+
+    def not_written(self, uid: str, why: str) -> None:
+        """Note what refuses the records or the status of an escalation."""
+        self._metrics.refused.labels("escalation").inc()
+        self.unwritten[uid] = why[:OBSTACLE_LIMIT]
 
     def refused(self, key: TargetKey, why: str) -> bool:
         """Note what refuses a write on a target; return whether that is new."""

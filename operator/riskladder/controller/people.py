@@ -17,6 +17,7 @@ from riskladder.controller.caches.entries import LateDecisionKey
 from riskladder.controller.caches.reading import read_escalation
 from riskladder.controller.caches.store import Store
 from riskladder.controller.trail_writer import TrailWriter
+from riskladder.policy.decisions import keep
 from riskladder.policy.decisions.apply import decision_status
 from riskladder.policy.plan import EscalationUpdate
 from riskladder.policy.snapshot import Decision, PolicyInForce
@@ -117,7 +118,7 @@ class People:
         if escalation is None or escalation.is_open:
             self._store.put(resources.ESCALATIONS, stored)
             return LOOK_AGAIN
-        proof = await self.ask(pending)
+        proof = await self.ask(keep.in_turn(pending)[: keep.AT_ONCE])
         known = self._store.undecided(key.namespace, key.name)
         trail = after_close(escalation, known, proof, self._now())
         if trail.update.entries or trail.update.status != escalation.status:
@@ -125,7 +126,7 @@ class People:
             self._observe(trail.update)
         for update in trail.decisions:
             await self._trail.decision(update)
-        return None
+        return 0.0 if len(pending) > keep.AT_ONCE else None
 
     async def _not_found(self, pending: Iterable[Decision]) -> float | None:
         again = None

@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 
 from riskladder.cluster import authority
-from riskladder.cluster.client import Client, Forbidden
+from riskladder.cluster.client import ApiError, Client, Forbidden
 from riskladder.cluster.server_clock import ServerClock
 from riskladder.controller.caches.entries import IndexKey, Key, LadderKey
 from riskladder.controller.caches.store import Store
@@ -20,7 +20,7 @@ from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.companion_lookup import CompanionLookup
 from riskladder.controller.containment_pass import ContainmentPass
 from riskladder.controller.enqueue import Enqueuer
-from riskladder.controller.executor import Executor
+from riskladder.controller.executor import Executor, NotContainable
 from riskladder.controller.fair import decided, in_slices
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.ladder_writer import LadderWriter
@@ -32,11 +32,12 @@ from riskladder.controller.people import People, asks_to_contain
 from riskladder.controller.policy_watch import PolicyWatch
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.stray_lookup import StrayLookup
-from riskladder.controller.trail_pass import TrailPass
+from riskladder.controller.trail_pass import TrailPass, Tried
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.notify.courier import Courier
 from riskladder.policy.containment import state
 from riskladder.policy.decide import decide
+from riskladder.policy.decisions import keep
 from riskladder.policy.plan import Plan
 from riskladder.policy.snapshot import PolicyInForce, Snapshot, TargetKey
 from riskladder.workloads.companions.suspend import Companion
@@ -173,19 +174,26 @@ class Reconciler:
         proof: PolicyInForce | None = None,
         companions: Mapping[tuple[str, str], Companion] | None = None,
     ) -> Snapshot:
+        found = self.store.snapshot(key, self._seen.stamps, thorough=thorough)
         snapshot = replace(
-            self.store.snapshot(key, self._seen.stamps, thorough=thorough),
+            found,
             proof=proof,
             deliveries=self.outbox.deliveries if self.outbox else {},
             rehearsals=self._seen.rehearsals,
-            lock=self._lock,
+            lock=self._lock or self._unindexed(key.namespace) or self._lock,
             obstacle=self._seen.obstacles.get(key, ""),
             unsaved=self._seen.unsaved.get(key, ""),
+            unwritten=self._seen.unwritten_of(found.escalations),
             companions=companions or {},
             seeks=self._companions.seeks,
             clock_error=self.clock.error(),
         )
         return self._seen.join(self._nodes.join(self._strays.join(snapshot)))
+
+    def _unindexed(self, namespace: str) -> str:
+        """Return why what is contained in a namespace is not held by its name; empty where it is."""
+        why = self.index.problems.get(namespace)
+        return f"creation and /scale are not held, since its ContainmentIndex cannot be written: {why}" if why else ""
 
     def _decide(self, key: Key) -> Urgent[tuple[Snapshot, Plan]] | None:
         if not isinstance(key, TargetKey):
@@ -257,10 +265,12 @@ class Reconciler:
                 self.scheduler.add(key, after=again)
 
     async def _write_target(self, key: TargetKey) -> None:
+        tried = Tried()
         if not self._observe_only:
-            await self._trail_pass.write_deleted(key)
+            with tried.alone():
+                await self._trail_pass.write_deleted(key)
         await in_slices(self.store.unchecked(key))
-        snapshot = await self._asked(key)
+        snapshot = await self._asked(key, tried)
         plan = await decided(snapshot, self.clock.now())
         if plan.stop is not None:
             if not self.scheduler.backs_off(key):
@@ -276,28 +286,46 @@ class Reconciler:
         if plan.opens:
             for change in plan.signals:
                 if self._trail.takes_status(change.signal):
-                    await self._trail.signal(change)
+                    with tried.alone():
+                        await self._trail.signal(change)
             saved = await self._containment.save(key, plan)
             self.scheduler.add(key, after=0.0 if saved else SAVE_AGAIN)
             return
-        after = await self._trail_pass.run(key, snapshot, plan)
+        try:
+            after = await self._trail_pass.run(key, snapshot, plan)
+        except (ApiError, NotContainable):  # it keeps no message back that is in the status already
+            self._deliver(key)
+            raise
         self._deliver(key)
         if after is None:
+            tried.end()
             self._sleep(key, plan)
         else:
             self.scheduler.add(key, after=after, urgent=not after and asks_to_contain(snapshot.decisions))
 
-    async def _asked(self, key: TargetKey) -> Snapshot:
-        """Return a snapshot with all that has to be asked for: who may decide, and how companion workloads are."""
+    async def _asked(self, key: TargetKey, tried: Tried) -> Snapshot:
+        """Return a snapshot with all that has to be asked for: who may decide, and how companion workloads are.
+
+        What is not answered waits, and nothing else with it.
+        """
         snapshot = self._snapshot(key)
         if self._observe_only:
             return snapshot
-        proof = await self._people.ask(d for ds in snapshot.decisions.values() for d in ds)
-        companions = await self._companions.look(key, snapshot.open)
+        proof: PolicyInForce | None = None
+        companions: Mapping[tuple[str, str], Companion] = {}
+        looked = False
+        with tried.alone():
+            proof = await self._people.ask(
+                d for ds in snapshot.decisions.values() for d in keep.in_turn(ds)[: keep.AT_ONCE]
+            )
+        with tried.alone():
+            companions = await self._companions.look(key, snapshot.open)
         if proof is not None and proof.missing:
             self._enqueuer.ladders_of(key.namespace, self.store)
-        looked = await self._strays.look(snapshot)
-        looked = await self._nodes.look(snapshot) or looked
+        with tried.alone():
+            looked = await self._strays.look(snapshot)
+        with tried.alone():
+            looked = await self._nodes.look(snapshot) or looked
         if proof is None and not companions and not looked:
             return snapshot
         return self._snapshot(key, proof=proof, companions=companions)  # what was asked may have taken a while

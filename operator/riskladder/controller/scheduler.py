@@ -14,7 +14,7 @@ import heapq
 import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -41,8 +41,12 @@ LONG_DECISION, LONG_REST = 0.05, 4.0
 """Seconds that a decision may take without further ado; after a longer one the key is not decided upon for so many
 times as long, so that a target with thousands of signals leaves the event loop to the others."""
 
+LONG_TRAIL = 5.0
+"""Seconds after which a trail under way takes no slot any more: what hangs would keep the trails of others back."""
+
 MOST_STUCK = 64
-"""Containments that have lost their slot and go on, at most: beyond that they keep it, and others wait."""
+"""First attempts, later attempts, and trails that have lost their slot and go on, at most of each: beyond that they
+keep it, and others wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,13 @@ class Backoff:
         """Seconds to wait after so many failures in a row."""
         ceiling = min(self.cap, self.base * 2.0 ** min(failures - 1, 30))
         return ceiling * (0.5 + self.rng.random() / 2)
+
+
+def _taken(started: Iterable[float], longest: float) -> int:
+    """Return how many slots are taken by what was started at these times: what takes too long gives its slot up."""
+    now = time.monotonic()
+    ages = [now - at for at in started]
+    return len(ages) - min(sum(age > longest for age in ages), MOST_STUCK)
 
 
 class Scheduler(Generic[K, W]):
@@ -119,6 +130,8 @@ class Scheduler(Generic[K, W]):
         self._running: dict[K, asyncio.Task[None]] = {}
         self._again: dict[K, bool] = {}
         self._containing: dict[K, float] = {}
+        self._writing: dict[K, float] = {}
+        """When the trails under way were started."""
         self._retrying: set[K] = set()
         """Those of them that have failed before."""
         self._failures: dict[tuple[K, bool], int] = {}
@@ -223,10 +236,10 @@ class Scheduler(Generic[K, W]):
                 self._look_at(key)
         while self._heap and self._slots_taken() < self._containers:
             self._contain_next(self._heap)
-        if self._heap:
-            self._look_again(STUCK_AFTER)  # those under way may have lost their slots by then
-        while self._retry_heap and len(self._retrying) < self._retries:
+        while self._retry_heap and self._retry_slots_taken() < self._retries:
             self._contain_next(self._retry_heap)
+        if self._heap or self._retry_heap:
+            self._look_again(STUCK_AFTER)  # those under way may have lost their slots by then
         if self._urgent:
             self._kick()
         for key in [key for key in self._prompt if key in self._trail]:
@@ -234,23 +247,28 @@ class Scheduler(Generic[K, W]):
         if self.may_write:
             while self._trail and self._may_start_trail():
                 self._write_next(next(iter(self._trail)))
+        if self._trail and not self._may_start_trail():
+            self._look_again(LONG_TRAIL)  # the same
 
     def _may_start_trail(self) -> bool:
-        return len(self._running) - len(self._containing) < self._writers
+        return _taken(self._writing.values(), LONG_TRAIL) < self._writers
 
     def _write_next(self, key: K) -> None:
         """Start the trail of a key, if a writer is free and nothing of it is under way."""
         if self._may_start_trail():
             del self._trail[key]
             if key not in self._running:
+                self._writing[key] = time.monotonic()
                 self._start(key, self._written(key))
 
     def _slots_taken(self) -> int:
         """Slots that first attempts take: one that hangs gives its slot up, so that others can be contained."""
-        now = time.monotonic()
-        ages = [now - at for key, at in self._containing.items() if key not in self._retrying]
-        stuck = sum(age > STUCK_AFTER for age in ages)
-        return len(ages) - min(stuck, MOST_STUCK)
+        first = (at for key, at in self._containing.items() if key not in self._retrying)
+        return _taken(first, STUCK_AFTER)
+
+    def _retry_slots_taken(self) -> int:
+        """The same of those that have failed before."""
+        return _taken((at for key, at in self._containing.items() if key in self._retrying), STUCK_AFTER)
 
     def _has_to_rest(self, key: K) -> bool:
         """Whether a key whose decisions take long is put off."""
@@ -297,8 +315,10 @@ class Scheduler(Generic[K, W]):
         if found is not None:
             number = next(self._count)
             self._planned[key] = (number, found.work)
-            heap = self._retry_heap if self._has_failed(key) else self._heap
-            heapq.heappush(heap, (-found.severity, number, key))
+            if self._has_failed(key):  # one after the other: what hangs would keep what is less severe back for ever
+                heapq.heappush(self._retry_heap, (0, number, key))
+            else:
+                heapq.heappush(self._heap, (-found.severity, number, key))
         else:
             self._planned.pop(key, None)
             self._failures.pop((key, True), None)
@@ -310,6 +330,7 @@ class Scheduler(Generic[K, W]):
             finally:
                 self._running.pop(key, None)
                 self._containing.pop(key, None)
+                self._writing.pop(key, None)
                 self._retrying.discard(key)
                 if key in self._again:
                     self.add(key, urgent=self._again.pop(key))

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client
 from riskladder.controller.caches.store import Store
 from riskladder.policy.containment import strays
-from riskladder.policy.snapshot import Escalation, Snapshot, TargetKey
+from riskladder.policy.snapshot import Snapshot, TargetKey
 from riskladder.workloads.runtimes.replicas import read_pod
 
 LOOK_EVERY = 60.0
@@ -40,26 +40,26 @@ class StrayLookup:
         self._listed: dict[TargetKey, tuple[str, ...]] = {}
         """By target: what was found then beside that, and is listed by a Service."""
 
-    def known(self, key: TargetKey, escalations: Sequence[Escalation]) -> tuple[str, ...] | None:
+    def known(self, snapshot: Snapshot) -> tuple[str, ...] | None:
         """Return the names of the pods that were found; ``None`` while nobody has looked for what is sought."""
-        sought = strays.sought(escalations)
+        sought = _sought(snapshot)
         if sought is None:
-            self._found.pop(key, None)
-            self._listed.pop(key, None)
+            self._found.pop(snapshot.key, None)
+            self._listed.pop(snapshot.key, None)
             return ()
-        _, query, names = self._found.get(key, (0.0, "", None))
+        _, query, names = self._found.get(snapshot.key, (0.0, "", None))
         return names if query == sought.query else None
 
     def join(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot with what is known of such pods."""
-        found = self.known(snapshot.key, snapshot.open)
+        found = self.known(snapshot)
         listed = self._listed.get(snapshot.key, ()) if found is not None else ()
         target = replace(snapshot.target, strays=found, listed=listed) if snapshot.target is not None else None
         return replace(snapshot, target=target, strays=found, listed=listed)
 
     def is_due(self, snapshot: Snapshot) -> bool:
         """Return whether it is time to look: all else is gone, and the last answer is old."""
-        sought = strays.sought(snapshot.open)
+        sought = _sought(snapshot)
         if sought is None:
             return False
         _, query, _ = self._found.get(snapshot.key, (0.0, "", ()))
@@ -84,7 +84,7 @@ class StrayLookup:
         Raises:
             ApiError: The API server could not be asked.
         """
-        sought = strays.sought(snapshot.open, snapshot.target)
+        sought = _sought(snapshot)
         if sought is None or not self.is_due(snapshot):
             return False
         key = snapshot.key
@@ -125,3 +125,8 @@ class StrayLookup:
                 if pod.active and sought.has_made(pod) and not self._store.workloads.is_owned(pod.owner_uid)
             )
         )
+
+
+def _sought(snapshot: Snapshot) -> strays.Sought | None:
+    is_gone = snapshot.target is None and not snapshot.unsupported
+    return strays.sought(snapshot.open, snapshot.target, is_gone=is_gone)

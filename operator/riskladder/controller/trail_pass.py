@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -13,7 +15,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, Refused
 from riskladder.controller.caches.entries import IndexKey, Key
 from riskladder.controller.caches.store import Store
-from riskladder.controller.executor import Executor, NotContainable
+from riskladder.controller.executor import Executor, NotContainable, Stale
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.ladder_writer import PERMISSION_RECHECK
 from riskladder.controller.metrics import Metrics
@@ -21,8 +23,8 @@ from riskladder.controller.observations import Observations
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy.containment.drift import record_drift
 from riskladder.policy.containment.holds import orphaned
-from riskladder.policy.plan import Effect, Entry, EscalationUpdate, On, Phase, Plan
-from riskladder.policy.snapshot import Snapshot, TargetKey
+from riskladder.policy.plan import Effect, Entry, EscalationUpdate, On, Phase, Plan, SignalUpdate
+from riskladder.policy.snapshot import Escalation, Snapshot, TargetKey
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +33,47 @@ BEING_TERMINATED = "being terminated"
 
 INDEX_RETRY = 2.0
 """Seconds after which the index of a namespace is written again that was refused."""
+
+
+@dataclass(slots=True)
+class One:
+    """What became of one write."""
+
+    error: ApiError | NotContainable | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it failed."""
+        return self.error is not None
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether others of its kind are likely to fail in the same way, or to take long."""
+        return isinstance(self.error, ApiError) and (self.error.is_transient or self.error.is_final)
+
+
+class Tried:
+    """Several writes of which none keeps the next one from being tried; the first error is raised at the end."""
+
+    def __init__(self) -> None:
+        """Start without an error."""
+        self._first: Exception | None = None
+
+    @contextmanager
+    def alone(self) -> Iterator[One]:
+        """Keep what one write raises; the body says what became of it afterwards."""
+        one = One()
+        try:
+            yield one
+        except (ApiError, NotContainable) as error:
+            one.error = error
+            if self._first is None or getattr(error, "is_final", False):  # then nothing else is of any use
+                self._first = error
+
+    def end(self) -> None:
+        """Raise the first error, if there was one."""
+        if self._first is not None:
+            raise self._first
 
 
 class TrailPass:
@@ -95,22 +138,70 @@ class TrailPass:
         changes = [change for change in plan.signals if self._trail.takes_status(change.signal)]
         for change in changes:  # its status may be refused because a newer reading is there: this one has counted
             self._store.remember(key, change.signal.name, change.signal.uid, change.status)
-        waits = [await self._follow_up(key, effect) for effect in plan.of(Phase.FOLLOW_UP)]
+        for uid in {*snapshot.unwritten} - {update.escalation.uid for update in plan.escalations}:
+            self._seen.unwritten.pop(uid, None)  # nothing is missing any more
+        tried, waits = Tried(), list[float]()
+        for effect in plan.of(Phase.FOLLOW_UP):
+            with tried.alone():
+                waits.append(await self._follow_up(key, effect))
         if plan.escalations:  # it says that it is locked
             await self.write_index(key.namespace)
+        behind: dict[str, bool] = {}
         for update in plan.escalations:
-            await self._write_escalation(update)
+            with tried.alone() as one:
+                await self._write_escalation(update)
+            if one.failed:
+                behind[update.escalation.spec.ladder.name] = update.escalation.uid in snapshot.unwritten
         if not plan.escalations:  # what a crash left half written comes first: this would go on record behind it
-            await self._write_reverted(key)
-        for change in changes:
-            await self._trail.signal(change)
-            self._store.remember(key, change.signal.name, change.signal.uid, None)
+            with tried.alone():
+                await self._write_reverted(key)
+        if not self._is_other(snapshot):  # else they would say what is not so any more
+            await self._write_signals(key, changes, behind, tried)
         for decision in plan.decisions:
-            await self._trail.decision(decision)
-        done = [await self._effect(key, snapshot, e) for e in plan.effects if e.phase is not Phase.FOLLOW_UP]
-        if plan.escalations or changes or any(done):
+            with tried.alone():
+                await self._trail.decision(decision)
+        done = []
+        for effect in plan.effects:
+            if effect.phase is not Phase.FOLLOW_UP:
+                with tried.alone():
+                    done.append(await self._effect(key, snapshot, effect))
+        tried.end()
+        if plan.escalations or changes or any(done) or self._is_other(snapshot):
             return 0.0
         return waits[0] if waits else None
+
+    def _is_other(self, snapshot: Snapshot) -> bool:
+        """Return whether other escalations can be written, or cannot, than a snapshot says."""
+        return snapshot.unwritten.keys() != self._seen.unwritten_of(snapshot.escalations).keys()
+
+    async def _write_signals(
+        self, key: TargetKey, changes: Sequence[SignalUpdate], behind: Mapping[str, bool], tried: Tried
+    ) -> None:
+        """Write the statuses of signals.
+
+        What has been counted of a stream is let go once the escalation has taken it over: where that could not be
+        written, nothing is but why.
+
+        Args:
+            key: The target.
+            changes: What they are to say.
+            behind: The ladders whose escalation says less than it should, and whether its signals are to say why.
+            tried: Keeps the errors.
+        """
+        for change in changes:
+            signal = change.signal
+            says_why = behind.get(signal.spec.ladder) if signal.spec is not None else None
+            said = change.status
+            if says_why is not None:
+                said = signal.status.model_copy(update={"conditions": change.status.conditions})
+            if said == signal.status or says_why is False:
+                continue
+            with tried.alone() as one:
+                await self._trail.signal(replace(change, status=said))
+                if says_why is None:
+                    self._store.remember(key, signal.name, signal.uid, None)
+            if one.is_hopeless:  # there may be thousands, and no answer takes ten seconds
+                break
 
     async def _effect(self, key: TargetKey, snapshot: Snapshot, effect: Effect) -> bool:
         """Have an effect carried out; what refuses it joins the next snapshot. Return whether anything was done."""
@@ -121,10 +212,16 @@ class TrailPass:
             return True
         try:
             done = await self._executor.carry_out(key, effect)
-        except (Forbidden, NotContainable) as error:
-            if self._seen.refused(key, error.message if isinstance(error, Forbidden) else str(error)):
-                self._again(key, 0.0)
-            raise
+        except (Stale, Conflict, NotFound):
+            raise  # it is looked at again as it is now
+        except (ApiError, NotContainable) as error:
+            if isinstance(error, ApiError) and error.is_transient:
+                raise
+            is_known = key in self._seen.obstacles
+            self._seen.refused(key, error.message if isinstance(error, ApiError) else str(error))
+            if is_known:  # else it is to be said first
+                raise
+            return True
         if effect.phase is Phase.RESTORE and effect.on_target:
             self._seen.obstacles.pop(key, None)
         return done
@@ -133,19 +230,31 @@ class TrailPass:
         """Have the second write of a containment made; seconds after which to look. The trail waits for no right."""
         try:
             return await self._executor.follow_up(key, effect)
-        except (Forbidden, NotContainable) as error:
+        except (Stale, Conflict, NotFound):
+            raise  # it is looked at again as it is now
+        except (ApiError, NotContainable) as error:
+            if isinstance(error, ApiError) and error.is_transient:
+                raise
             if isinstance(error, Forbidden):
                 self._forbidden(key.namespace)
+            self._seen.refused(key, error.message if isinstance(error, ApiError) else str(error))
             log.warning("no follow-up", namespace=key.namespace, target=f"{key.kind}/{key.name}", error=str(error))
             return PERMISSION_RECHECK
 
     async def write_index(self, namespace: str) -> None:
-        """Bring the index of a namespace up to date; what refuses that keeps no trail from being written."""
+        """Bring the index of a namespace up to date; what refuses that keeps no trail from being written.
+
+        Without it the lock does not hold what is contained there by name, which each of its escalations says then.
+        """
+        before = self._index.problems.get(namespace)
         try:
             await self._index.write(namespace)
         except ApiError as error:
             log.warning("index not written", namespace=namespace, error=str(error))
             self._again(IndexKey(namespace), INDEX_RETRY)
+        if bool(before) is not bool(self._index.problems.get(namespace)):
+            for target in (e.spec.target for e in self._store.open_escalations() if e.namespace == namespace):
+                self._again(TargetKey(namespace, target.kind, target.name), 0.0)
 
     async def _report_orphan(self, key: TargetKey, hold: Hold) -> None:
         """Say on the target that nobody can decide about it: it stays contained, and is found again by its ladder."""
@@ -200,9 +309,20 @@ class TrailPass:
         self._seen.reverted.pop(key, None)
 
     async def _write_escalation(self, update: EscalationUpdate) -> None:
+        """Write what is new of an escalation; what refuses that joins the next snapshot, so that the signals say so."""
+        escalation = update.escalation
         try:
             await self._trail.escalation(update)
             self._metrics.observe_trail(update)
-        except (Refused, Conflict):
-            await self._executor.refresh(resources.ESCALATIONS, update.escalation.namespace, update.escalation.name)
+        except ApiError as error:
+            is_stale = isinstance(error, (Refused, Conflict)) and await self._has_changed(escalation)
+            if not is_stale and not error.is_transient and not error.is_final:
+                self._seen.not_written(escalation.uid, error.message)
             raise
+        self._seen.unwritten.pop(escalation.uid, None)
+
+    async def _has_changed(self, escalation: Escalation) -> bool:
+        """Return whether an escalation is another than it was seen as; it is looked at again as it is now."""
+        namespace, name = escalation.namespace, escalation.name
+        found = await self._executor.refresh(resources.ESCALATIONS, namespace, name)
+        return found is None or found["metadata"]["resourceVersion"] != escalation.resource_version

@@ -7,6 +7,7 @@ written of an escalation whose namespace was deleted, even where one of the same
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,7 @@ from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import GENESIS_HASH, clipped_particulars
 from riskladder.cluster import events, ledger, resources
-from riskladder.cluster.client import JSON_PATCH, Client, NotFound, Object, Refused
+from riskladder.cluster.client import JSON_PATCH, ApiError, Client, NotFound, Object, Refused
 from riskladder.cluster.events import ObjectReference, Series
 from riskladder.cluster.incarnations import Incarnations
 from riskladder.cluster.resources import Resource
@@ -30,6 +31,12 @@ from riskladder.policy.plan import CLOSED_KEY, DecisionUpdate, Entry, Escalation
 from riskladder.policy.snapshot import Decision, Escalation, Ladder, Signal
 
 log = structlog.get_logger(__name__)
+
+EVENT_ATTEMPTS = 3
+"""Attempts at one Event before it is left out."""
+
+MUTED_FOR = 60.0
+"""Seconds for which each further Event of a namespace is tried once, after one was left out."""
 
 Stored = Callable[[Resource, Object], None]
 """Told of every object as the API server stored it, so that the caches never lag behind our own writes."""
@@ -55,6 +62,10 @@ class TrailWriter:
         and behind which others have been written since: those acts are on record, however late their status comes."""
         self._beyond_status: dict[str, int] = {}
         """Generation, by uid, of the objects whose stored spec is so wrong that the API server refuses any status."""
+        self._untold: dict[str, int] = {}
+        """By name of the Event: attempts that were not answered."""
+        self._muted: dict[str, float] = {}
+        """By namespace: until when an Event is tried only once (monotonic)."""
 
     async def escalation(self, update: EscalationUpdate) -> None:
         """Bring an escalation's records, Events, labels and status up to date, in that order.
@@ -276,7 +287,32 @@ class TrailWriter:
             related=related,
             series=series,
         )
-        await events.write(self._client, event)
+        await self._write_event(event)
+
+    async def _write_event(self, event: Object) -> None:
+        """Create an Event. One that is refused, or not answered again and again, is left out: no status waits for it.
+
+        Raises:
+            ApiError: There was no answer, and it is worth another attempt.
+        """
+        namespace, name = event["metadata"]["namespace"], event["metadata"]["name"]
+        try:
+            await events.write(self._client, event)
+        except ApiError as error:
+            failed = self._untold.pop(name, 0) + 1
+            is_muted = time.monotonic() < self._muted.get(namespace, 0.0)
+            if (error.is_transient or error.status >= 500) and failed < EVENT_ATTEMPTS and not is_muted:
+                self._untold[name] = failed
+                raise
+            if error.is_final:
+                raise
+            self._muted[namespace] = time.monotonic() + MUTED_FOR
+            log.warning(
+                "event not written", namespace=namespace, about=event["regarding"]["name"], error=str(error)[:500]
+            )
+        else:
+            self._untold.pop(name, None)
+            self._muted.pop(namespace, None)
 
 
 def _gathered(entries: tuple[Entry, ...]) -> Iterator[tuple[On, Entry, Series | None]]:

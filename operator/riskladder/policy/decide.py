@@ -163,7 +163,7 @@ def _signals(
 
     A stream is taken over before it is let go: killed between the two writes, nobody counts it from one again.
     """
-    found, contained = [], bool(snapshot.unsaved) and is_proved(snapshot)
+    found, contained = [], bool(snapshot.unsaved or snapshot.unwritten) and is_proved(snapshot)
     for signal in snapshot.signals:
         current = snapshot.open_under(signal.spec.ladder) if signal.spec else None
         update = updates.get(current.uid) if current else None
@@ -176,7 +176,7 @@ def _signals(
 
 def _saying_refusal(snapshot: Snapshot, judgement: Judgement, plan: Plan, now: datetime) -> Plan:
     """Return a plan that saves an escalation, with what its signals say where that has been refused."""
-    if not snapshot.unsaved or not plan.opens:
+    if not (snapshot.unsaved or snapshot.unwritten) or not plan.opens:
         return plan
     return replace(plan, signals=_signals(snapshot, judgement, {}, now))
 

@@ -278,7 +278,9 @@ class Snapshot:
     obstacle: str = ""
     """Why it could not be contained the last time, where trying again at once is of no use."""
     unsaved: str = ""
-    """Why an Escalation, or a further intent of one, could not be saved the last time."""
+    """Why an Escalation could not be saved the last time."""
+    unwritten: Mapping[str, str] = field(default_factory=dict)
+    """By uid of the escalation: why its records or its status could not be written the last time."""
     companions: Mapping[tuple[str, str], Companion] = field(default_factory=dict)
     """By kind and name: the companion workloads of the containments, if somebody has looked."""
     pending: Hold | None = None

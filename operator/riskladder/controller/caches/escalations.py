@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 from riskladder.api.intent import NetworkTargetRef
@@ -28,6 +28,49 @@ class _Known(NamedTuple):
     ladder: str
 
 
+class _Path(NamedTuple):
+    """What an escalation acts on beside its target."""
+
+    key: TargetKey
+    escalation: Escalation
+    through: NetworkTargetRef
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether it has not been restored."""
+        resume = self.escalation.status.resume
+        is_back = resume is not None and resume.applied_at is not None and not is_contained(self.escalation)
+        return self.escalation.is_open and not is_back
+
+
+def _paths_of(escalation: Escalation) -> list[NetworkTargetRef]:
+    refs = (intent.target_ref for intent in escalation.intents if not escalation.spec.drill)
+    return [ref for ref in refs if ref is not None]
+
+
+class _Taken(Mapping[tuple[str, str], str]):
+    """By kind and name: what others than one target act on. It is looked up, since there may be a thousand of them."""
+
+    def __init__(self, cache: EscalationCache, key: TargetKey) -> None:
+        self._cache, self._key = cache, key
+
+    def _others(self, paths: Iterable[_Path]) -> Iterator[_Path]:
+        return (path for path in paths if path.key != self._key and path.is_taken)
+
+    def __getitem__(self, place: tuple[str, str]) -> str:
+        for path in self._others(self._cache.paths_through(self._key.namespace, place[1])):
+            if (path.through.kind, path.through.name) == place:
+                return f"{path.key.kind} {path.key.name} (Escalation {path.escalation.name})"
+        raise KeyError(place)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        paths = self._others(self._cache.network_paths(self._key.namespace))
+        return iter(dict.fromkeys((path.through.kind, path.through.name) for path in paths))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class EscalationCache:
     """Every escalation by its target."""
 
@@ -44,6 +87,9 @@ class EscalationCache:
         self._indexed = indexed
         self._current: dict[TargetKey, dict[str, Escalation]] = defaultdict(dict)
         """The open ones, and those closed ones that have messages to deliver."""
+        self._paths: dict[str, dict[str, dict[str, _Path]]] = defaultdict(lambda: defaultdict(dict))
+        """By namespace, and by name of what is acted on or of where its traffic goes: escalations that act on more than
+        their target."""
         self._known: dict[Name, _Known] = {}
         self._deleted: dict[TargetKey, list[Escalation]] = defaultdict(list)
         """Escalations that somebody deleted while they were open: their chains still lack that fact."""
@@ -66,8 +112,10 @@ class EscalationCache:
         self._known[name] = _Known(metadata["uid"], key, spec.target.uid, spec.ladder.name)
         before = self.get(key, metadata["name"])
         was_open = before is not None and before.is_open
+        self._forget_paths(before)
         if escalation.is_open or has_pending_messages(escalation):
             self._current[key][metadata["name"]] = escalation
+            self._note_paths(key, escalation)
         else:
             self._forget(key, metadata["name"])
         if not escalation.is_open:
@@ -108,7 +156,7 @@ class EscalationCache:
         self._enqueue(known.target, True)
 
     def _forget(self, key: TargetKey, name: str) -> None:
-        self._current[key].pop(name, None)
+        self._forget_paths(self._current[key].pop(name, None))
         if not self._current[key]:
             del self._current[key]
 
@@ -160,23 +208,34 @@ class EscalationCache:
 
     # --- The network path -----------------------------------------------------------------------------------------
 
-    def network_paths(self, namespace: str) -> Iterator[tuple[TargetKey, Escalation, NetworkTargetRef]]:
-        """Yield what the open escalations of a namespace act on beside their targets."""
-        for key, by_name in list(self._current.items()):
-            for escalation in by_name.values() if key.namespace == namespace else ():
-                for intent in escalation.intents:
-                    if intent.target_ref is not None and not escalation.spec.drill:
-                        yield key, escalation, intent.target_ref
+    def _note_paths(self, key: TargetKey, escalation: Escalation) -> None:
+        for through in _paths_of(escalation):
+            for name in {through.name, through.backend} - {None}:
+                path = _Path(key, escalation, through)
+                self._paths[key.namespace][str(name)][f"{escalation.name}/{through.kind}"] = path
 
-    def taken_by_others(self, key: TargetKey) -> dict[tuple[str, str], str]:
+    def _forget_paths(self, escalation: Escalation | None) -> None:
+        if escalation is None:
+            return
+        paths = self._paths[escalation.namespace]
+        for through in _paths_of(escalation):
+            for name in {through.name, through.backend} - {None}:
+                paths[str(name)].pop(f"{escalation.name}/{through.kind}", None)
+                if not paths[str(name)]:
+                    del paths[str(name)]
+
+    def paths_through(self, namespace: str, name: str) -> list[_Path]:
+        """Return what the open escalations of a namespace act on that has a name, or sends its traffic there."""
+        return list(self._paths[namespace][name].values()) if name in self._paths[namespace] else []
+
+    def network_paths(self, namespace: str) -> Iterator[_Path]:
+        """Yield what the open escalations of a namespace act on beside their targets."""
+        for name, by_name in list(self._paths[namespace].items()):
+            yield from (path for path in list(by_name.values()) if path.through.name == name)
+
+    def taken_by_others(self, key: TargetKey) -> Mapping[tuple[str, str], str]:
         """Return by kind and name what escalations of other targets act on, until it is restored."""
-        found = {}
-        for other, escalation, through in self.network_paths(key.namespace):
-            resume = escalation.status.resume
-            is_back = resume is not None and resume.applied_at is not None and not is_contained(escalation)
-            if other != key and escalation.is_open and not is_back:
-                found[(through.kind, through.name)] = f"{other.kind} {other.name} (Escalation {escalation.name})"
-        return found
+        return _Taken(self, key)
 
     # --- Closed ---------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ class NetworkCache:
         self._outlets: dict[str, dict[tuple[str, str], Outlet]] = defaultdict(dict)
         self._held: dict[tuple[str, str, str], Hold] = {}
         """By namespace, kind and name: the holds that these objects carry."""
+        self._held_for: dict[TargetKey, dict[tuple[str, str, str], Hold]] = defaultdict(dict)
+        """The same by target, so that no look at one goes through those of all others."""
         self.readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
             RESOURCES[kind].title: (partial(self._put, kind), partial(self._drop, kind)) for kind in enabled
         }
@@ -54,7 +56,7 @@ class NetworkCache:
         known = self._outlets[namespace].get(place)
         if known is None or known.uid != metadata["uid"]:
             return
-        self._held.pop((namespace, *place), None)
+        self._set_hold((namespace, *place), None)
         left = {key: outlet for key, outlet in self._outlets[namespace].items() if key != place}
         if left:
             self._outlets[namespace] = left
@@ -65,10 +67,17 @@ class NetworkCache:
     def _note(self, namespace: str, outlet: Outlet) -> None:
         """Keep for which target an object carries a hold."""
         hold = held_by(outlet.carried, outlet.uid, made=outlet.kind == NETWORKPOLICIES.kind)
-        if hold is None:
-            self._held.pop((namespace, outlet.kind, outlet.name), None)
-        else:
-            self._held[namespace, outlet.kind, outlet.name] = hold
+        self._set_hold((namespace, outlet.kind, outlet.name), hold)
+
+    def _set_hold(self, place: tuple[str, str, str], hold: Hold | None) -> None:
+        if (before := self.held_for(*place)) is not None:
+            self._held_for[before].pop(place)
+            if not self._held_for[before]:
+                del self._held_for[before]
+        self._held.pop(place, None)
+        if hold is not None:
+            self._held[place] = hold
+            self._held_for[TargetKey(place[0], hold.target.kind, hold.target.name)][place] = hold
 
     def held_for(self, namespace: str, kind: str, name: str) -> TargetKey | None:
         """The target for which an object carries a hold, if it does."""
@@ -77,17 +86,17 @@ class NetworkCache:
 
     def holds(self, key: TargetKey) -> list[Hold]:
         """The holds that are carried for a target."""
-        return [hold for place, hold in self._held.items() if self.held_for(*place) == key]
+        return list(self._held_for.get(key, {}).values())
 
     def carrying_for(self, key: TargetKey) -> tuple[Outlet, ...]:
         """The objects that carry a hold for a target, which may be gone."""
-        places = [place for place in self._held if self.held_for(*place) == key]
+        places = self._held_for.get(key, {})
         return tuple(self._outlets[namespace][kind, name] for namespace, kind, name in places)
 
     @property
     def carrying(self) -> set[TargetKey]:
         """The targets for which anything carries a hold."""
-        return {key for place in self._held if (key := self.held_for(*place)) is not None}
+        return set(self._held_for)
 
     def get(
         self, namespace: str, serving: Mapping[str, frozenset[str]], taken: Mapping[tuple[str, str], str]

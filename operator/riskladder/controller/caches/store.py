@@ -153,16 +153,18 @@ class Store:
         """Enqueue whatever is isolated where a policy changed, and what goes through a changed Service or route."""
         if (key := self.network_path.held_for(namespace, kind, name)) is not None:
             self._enqueue(key, False)
-        for key, escalation, through in self._escalations.network_paths(namespace):
+        is_policy = kind == NETWORKPOLICIES.kind  # they add up, so that each may concern whatever is isolated
+        escalations = self._escalations
+        concerned = escalations.network_paths(namespace) if is_policy else escalations.paths_through(namespace, name)
+        for key, escalation, through in concerned:
             if (through.kind, through.name) == (kind, name):
                 self._enqueue(key, content and escalation.is_open)
             elif through.kind == kind == NETWORKPOLICIES.kind or through.backend == name:
                 self._enqueue(key, False)
 
     def _served(self, namespace: str, service: str) -> None:
-        for key, _, through in self._escalations.network_paths(namespace):
-            if service in (through.name, through.backend):
-                self._enqueue(key, False)
+        for path in self._escalations.paths_through(namespace, service):
+            self._enqueue(path.key, False)
 
     # --- Reading --------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,8 @@ class WorkloadCache:
         self._labelled = runtimes.by_labels or bool(runtimes.changes)
         self._services: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         """By namespace and Service: names of its slices, where traffic may be sent elsewhere."""
+        self._serving: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
+        """By namespace and Service: the pods that its slices list as ready."""
         self._workloads: dict[TargetKey, Workload] = {}
         self.carrying: set[TargetKey] = set()
         """The workloads that carry anything of a containment."""
@@ -251,6 +253,7 @@ class WorkloadCache:
         self._set_slice((metadata["namespace"], metadata["name"]), ready)
         self._set_by_hand((metadata["namespace"], metadata["name"]), addresses)
         if service and self._runtimes.changes:
+            self._note_serving(metadata["namespace"], service)
             self._served(metadata["namespace"], service)
 
     def _drop_slice(self, obj: Object) -> None:
@@ -262,19 +265,30 @@ class WorkloadCache:
                 slices.discard(name)
                 if not slices:
                     del self._services[namespace][service]
+                self._note_serving(namespace, service)
                 self._served(namespace, service)
 
-    def serving(self, namespace: str) -> dict[str, frozenset[str]]:
+    def _note_serving(self, namespace: str, service: str) -> None:
+        """Keep which pods a Service lists; what a snapshot was given of the namespace stays as it was."""
+        slices = self._services.get(namespace, {}).get(service, ())
+        ready = frozenset(pod for name in slices for pod in self._ready_in_slice.get((namespace, name), ()))
+        known = self._serving[namespace]
+        if slices and known.get(service) == ready:
+            return
+        self._serving[namespace] = {**known, service: ready}
+        if not slices:
+            del self._serving[namespace][service]
+
+    def serving(self, namespace: str) -> Mapping[str, frozenset[str]]:
         """By Service of a namespace: the pods that its slices list as ready, by reference or by address."""
-        found = {
-            service: frozenset(pod for name in slices for pod in self._ready_in_slice.get((namespace, name), ()))
-            for service, slices in self._services.get(namespace, {}).items()
-        }
+        found = self._serving.get(namespace, {})
+        by_hand: dict[str, frozenset[str]] = {}
         for service, slices in self._services.get(namespace, {}).items() if self._by_hand else ():
             addresses = frozenset[str]().union(*(self._by_hand.get((namespace, name), ()) for name in slices))
             if addresses:
-                found[service] |= {pod.name for _, pod in self._at(namespace, addresses)}
-        return found
+                listed = frozenset(pod.name for _, pod in self._at(namespace, addresses))
+                by_hand[service] = found.get(service, frozenset()) | listed
+        return {**found, **by_hand} if by_hand else found
 
     def _at(self, namespace: str, addresses: frozenset[str]) -> Iterator[tuple[str, Pod]]:
         """Yield the pods of a namespace with one of these addresses, and under what each is kept."""

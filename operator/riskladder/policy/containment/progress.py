@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
-from riskladder.api.conditions import ConditionStatus
+from riskladder.api.conditions import Condition, ConditionStatus
 from riskladder.api.escalation import ContainmentStatus
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
@@ -27,6 +27,8 @@ from riskladder.workloads.model import Pod, Workload
 from riskladder.workloads.results import Verification
 from riskladder.workloads.safe_states import words
 from riskladder.workloads.safe_states.network_path import seen
+
+NOTHING_LEFT = "nothing is left to contain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,16 @@ def advance(draft: Draft) -> None:
     escalation, snapshot = draft.escalation, draft.snapshot
     active = state.in_force(escalation)
     ended = draft.resume.intent if draft.resume is not None else 0
-    if not active or all(intent.id <= ended for intent in active.values()):
-        not_contained(draft)
-        return
     workload = snapshot.target
+    if not active or all(intent.id <= ended for intent in active.values()):
+        was = draft.conditions.get(ConditionType.CONTAINED)
+        not_contained(draft)
+        if workload is None and not escalation.spec.drill and not snapshot.unsupported:
+            _target_deleted(draft, was, None)
+        return
     if workload is None:
-        _target_deleted(draft, max(active.values(), key=lambda intent: intent.id))
+        was = draft.conditions.get(ConditionType.CONTAINED)
+        _target_deleted(draft, was, max(active.values(), key=lambda intent: intent.id))
         return
     if workload.uid != escalation.spec.target.uid:
         return
@@ -96,25 +102,35 @@ def _standing(draft: Draft, workload: Workload, intent: Intent) -> Standing:
     return Standing(intent, proof, before, status)
 
 
-def _target_deleted(draft: Draft, intent: Intent) -> None:
+def _target_deleted(draft: Draft, was: Condition | None, intent: Intent | None) -> None:
+    """Say that the target is gone, and what it has left behind: also where nothing was contained.
+
+    Args:
+        draft: The escalation.
+        was: Its condition Contained as it was.
+        intent: What was contained last, where anything is.
+    """
     target, left = draft.escalation.spec.target, draft.snapshot.strays
-    if left is None:
-        return  # whether it has left pods behind is looked at first
-    vanished = draft.snapshot.unconfirmed
-    _note_vanished(draft, intent, vanished)
-    listed = draft.snapshot.listed
+    if left is None:  # whether it has left pods behind is looked at first
+        if was is not None and was.reason == Reason.TARGET_DELETED:
+            draft.conditions.set(ConditionType.CONTAINED, str(was.status) == "True", Reason.TARGET_DELETED, was.message)
+        return
+    vanished, listed = draft.snapshot.unconfirmed, draft.snapshot.listed
+    if intent is not None:
+        _note_vanished(draft, intent, vanished)
     parts = [state.strays_left(left, listed)] if left or listed else []
     parts += [state.unconfirmed_left(vanished)] if vanished else []
-    what = "; ".join(parts) or "nothing is left to contain"
-    if draft.conditions.is_true(ConditionType.CONTAINED) is bool(parts) or reason_of(draft) != Reason.TARGET_DELETED:
-        message = f"{target.kind} {target.name} was deleted: {what}"
-        draft.warn(
-            Reason.TARGET_DELETED,
-            f"deleted/{intent.id}" + (f"/{len(left) + len(listed) + len(vanished)}" if parts else ""),
-            message,
-            intent=str(intent.id),
-        )
-    draft.conditions.set(ConditionType.CONTAINED, not parts, Reason.TARGET_DELETED, f"the target was deleted: {what}")
+    what = "; ".join(parts) or NOTHING_LEFT
+    is_known = was is not None and was.reason == Reason.TARGET_DELETED
+    if was is None or not is_known or (NOTHING_LEFT in was.message) is bool(parts):
+        number = intent.id if intent is not None else 0
+        key = f"deleted/{number}" + (f"/{len(left) + len(listed) + len(vanished)}" if parts else "")
+        about = {"intent": str(number)} if intent is not None else {}
+        draft.warn(Reason.TARGET_DELETED, key, f"{target.kind} {target.name} was deleted: {what}", **about)
+    is_contained = intent is not None and not parts
+    draft.conditions.set(
+        ConditionType.CONTAINED, is_contained, Reason.TARGET_DELETED, f"the target was deleted: {what}"
+    )
 
 
 def _note_vanished(draft: Draft, intent: Intent, pods: Sequence[Pod]) -> None:
@@ -235,7 +251,7 @@ def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
         reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_REVERTED
         return reason, f"was proved and is not any more: {proof.left}"
     if proof.applied:
-        return Reason.CONTAINMENT_APPLIED, f"{words.done(intent)}; still there: {proof.left}"
+        return Reason.CONTAINMENT_APPLIED, f"{words.done(intent)}; {_left(draft, proof)}"
     if draft.snapshot.obstacle:
         message = f"not contained: {_in_the_way(draft, proof)}"
         if reason_of(draft) != Reason.CONTAINMENT_IMPOSSIBLE:
@@ -262,7 +278,12 @@ def _within(draft: Draft, intent: Intent) -> timedelta:
 
 def _in_the_way(draft: Draft, proof: Verification) -> str:
     """Return what is still there, and why it could not be stopped, if that is known."""
-    return f"{draft.snapshot.obstacle}; still there: {proof.left}" if draft.snapshot.obstacle else proof.left
+    return _left(draft, proof) if draft.snapshot.obstacle else proof.left
+
+
+def _left(draft: Draft, proof: Verification) -> str:
+    why = f"{draft.snapshot.obstacle}; " if draft.snapshot.obstacle else ""
+    return f"{why}still there: {proof.left}"
 
 
 def _holds(draft: Draft, found: Sequence[Standing]) -> None:

@@ -60,12 +60,15 @@ NAME_KEPT = 40
 """Characters of the name of a workload that the names of its pods begin with, however long it is."""
 
 
-def sought(escalations: Sequence[Escalation], target: Workload | None = None) -> Sought | None:
+def sought(
+    escalations: Sequence[Escalation], target: Workload | None = None, *, is_gone: bool = False
+) -> Sought | None:
     """Return what is to be looked for, of what is in force; ``None`` where nothing stops any pod.
 
     Args:
-        escalations: Those of one target.
+        escalations: The open ones of one target.
         target: The target, where it is there.
+        is_gone: Whether the target was deleted: then what it has left behind is, also where nothing was contained.
     """
     found = []
     known = {revision.hash for revision in target.revisions} if target is not None else set[str]()
@@ -79,7 +82,10 @@ def sought(escalations: Sequence[Escalation], target: Workload | None = None) ->
         hashes = frozenset(h for h in (*known, *escalation.status.quarantined, evidence.pod_template_hash) if h)
         wanted = Sought(evidence.selector, hash_of, escalation.spec.target.name, hashes)
         found.append((-intent.action.strength, intent.intended_at, wanted))
-    return min(found, key=lambda item: item[:2])[2] if found else None
+    if found or not is_gone:
+        return min(found, key=lambda item: item[:2])[2] if found else None
+    left = ((e.spec.evidence, e.spec.target.name) for e in escalations if not e.spec.drill)
+    return next((Sought(e.selector, "", name) for e, name in left if e is not None and e.selector), None)
 
 
 def is_proved_otherwise(snapshot: Snapshot) -> bool:

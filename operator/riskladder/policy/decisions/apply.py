@@ -33,9 +33,9 @@ def is_judged(draft: Draft, decision: Decision) -> bool:
 
 
 def judge_all(draft: Draft) -> tuple[DecisionUpdate, ...]:
-    """Count or refuse what has been decided, in the order in which it was; return what to say on each decision."""
-    found = sorted(draft.snapshot.decisions.get(draft.escalation.name, ()), key=lambda d: (d.created, d.name))
-    pending = [d for d in found if find(d.status.conditions, ConditionType.ACCEPTED) is None]
+    """Count or refuse what has been decided, one after the other; return what to say on each decision."""
+    found = draft.snapshot.decisions.get(draft.escalation.name, ())
+    pending = [d for d in keep.in_turn(found) if find(d.status.conditions, ConditionType.ACCEPTED) is None]
     if any(not is_judged(draft, decision) for decision in pending):
         keep.tidy(draft, {decision.uid for decision in pending})
     updates, judged = [], 0

@@ -106,6 +106,7 @@ def standing_of(draft: Draft) -> Standing:
         is_accepted=draft.is_accepted,
         is_restoring=_is_restoring(draft),
         is_reviewed=draft.review is not None,
+        is_gone=_is_gone(draft),
         entered_at=draft.rung.entered_at,
         owners=frozenset((*(draft.escalation.spec.model.owners if draft.escalation.spec.model else ()), *draft.owners)),
     )
@@ -117,3 +118,9 @@ def _is_restoring(draft: Draft) -> bool:
     if ended is None or ended.applied_at is not None or escalation.spec.drill or workload is None:
         return False
     return may_touch(workload, escalation)
+
+
+def _is_gone(draft: Draft) -> bool:
+    """Return whether the target was deleted; of a kind that is not dealt with nobody knows."""
+    snapshot = draft.snapshot
+    return snapshot.target is None and not snapshot.unsupported and not draft.escalation.spec.drill

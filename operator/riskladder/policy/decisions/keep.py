@@ -6,14 +6,14 @@ button there is always one.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from riskladder.api.decision import DecisionAction
 from riskladder.api.reasons import Reason
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation.limits import MOST_ANSWERS
 from riskladder.policy.quorum import VOTES
-from riskladder.policy.snapshot import Escalation
+from riskladder.policy.snapshot import Decision, Escalation
 
 MAX_DECISIONS = 256
 """Decisions that the status has room for."""
@@ -26,6 +26,18 @@ RECENT = 16
 
 AT_ONCE = 64
 """Decisions that are judged in one pass; the others are judged in the next ones."""
+
+
+ASIDE = (DecisionAction.ACKNOWLEDGE, DecisionAction.COMMENT)
+"""What says something and decides nothing: a Contain does not wait for it."""
+
+
+def in_turn(pending: Iterable[Decision]) -> list[Decision]:
+    """Return decisions in the order in which they are judged: as they were made, but talk after the stop button."""
+    found = sorted(pending, key=lambda d: (d.created, d.name))
+    if not any(d.spec.action is DecisionAction.CONTAIN for d in found):
+        return found
+    return [*(d for d in found if d.spec.action not in ASIDE), *(d for d in found if d.spec.action in ASIDE)]
 
 
 def served(escalation: Escalation) -> frozenset[str]:

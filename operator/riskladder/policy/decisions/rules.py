@@ -154,6 +154,13 @@ def _is_acceptable(standing: Standing, act: CastDecision, now: datetime) -> Refu
     return None
 
 
+def _is_there(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
+    """Refuse to contain what was deleted: what it has left behind is nothing that the operator owns."""
+    if not standing.is_gone:
+        return None
+    return Refusal(Reason.NOTHING_TO_CONTAIN, f"{standing.target} was deleted: delete what it has left behind, if any")
+
+
 def _is_contained(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     if standing.is_contained or standing.spec.drill:
         return None
@@ -201,7 +208,7 @@ _VOTE: tuple[Rule, ...] = (_is_of_this_rung, _is_no_owner)
 RULES: dict[DecisionAction, tuple[Rule, ...]] = {
     DecisionAction.ACKNOWLEDGE: (_has_not_acknowledged,),
     DecisionAction.COMMENT: (_knows_clock,),
-    DecisionAction.CONTAIN: (),
+    DecisionAction.CONTAIN: (_is_there,),
     DecisionAction.ESCALATE: (_is_higher,),
     DecisionAction.OBJECT: (_has_seat, _may_withdraw),
     DecisionAction.ACCEPT_RISK: (

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from riskladder.api.conditions import is_true
+from riskladder.api.conditions import find, is_true
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.escalation import (
     ClockStatus,
@@ -49,6 +49,8 @@ class Standing:
     is_restoring: bool = False
     """Whether a Resume is still being carried out."""
     is_reviewed: bool = False
+    is_gone: bool = False
+    """Whether the target was deleted."""
     entered_at: datetime | None = None
     owners: frozenset[str] = frozenset()
 
@@ -77,6 +79,8 @@ class Standing:
             is_accepted=status.risk_acceptance is not None,
             is_restoring=resume is not None and resume.applied_at is None and not spec.drill,
             is_reviewed=status.review is not None,
+            is_gone=(found := find(status.conditions, ConditionType.CONTAINED)) is not None
+            and found.reason == Reason.TARGET_DELETED,
             owners=frozenset((*(spec.model.owners if spec.model else ()), *status.owners)),
         )
 
@@ -268,7 +272,9 @@ def possible(standing: Standing) -> Iterator[Possible]:
         return
     tier = standing.tier
     yield Possible(DecisionAction.ACKNOWLEDGE, "acknowledge: you take it")
-    if not standing.is_contained:
+    if standing.is_gone:
+        pass  # nothing is left that the operator could stop
+    elif not standing.is_contained:
         effect = contains(standing.target, containment_of(tier, None))
         yield Possible(DecisionAction.CONTAIN, f"contain the model now: {effect}")
     elif _is_safer(standing, ContainmentAction.SCALE_TO_ZERO):

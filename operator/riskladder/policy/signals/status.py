@@ -66,7 +66,11 @@ def update_signal(
         conditions.set(ConditionType.CONTAINED, False, Reason.NOT_CONTAINED, message)
 
     if joined is None and verdict.tier and snapshot.unsaved:
-        entries += _refused(conditions, signal, snapshot.unsaved, now, contained=contained)
+        what = f"its Escalation cannot be saved, so that nobody is notified: {snapshot.unsaved}"
+        entries += _refused(conditions, signal, what, now, contained=contained)
+    elif joined is not None and joined.uid in snapshot.unwritten:
+        what = f"nobody is notified of what is new, since it cannot be recorded: {snapshot.unwritten[joined.uid]}"
+        entries += _refused(conditions, signal, f"escalation {joined.name}: {what}", now, contained=contained)
     tier = verdict.tier or (BASELINE if verdict.usable else None)
     since = signal.carried.since if signal.carried.tier == tier and signal.carried.since else (now if tier else None)
     status = SignalStatus(
@@ -87,10 +91,10 @@ def _warning(reason: Reason, key: str, message: str, now: datetime) -> Entry:
     return Entry(reason, key, now, message, on=(On.SIGNAL,), warning=True, recorded=False)
 
 
-def _refused(conditions: Conditions, signal: Signal, why: str, now: datetime, *, contained: bool) -> Iterator[Entry]:
-    """Say that nobody is notified, since the API server does not take the escalation."""
+def _refused(conditions: Conditions, signal: Signal, what: str, now: datetime, *, contained: bool) -> Iterator[Entry]:
+    """Say that nobody is notified, since the API server does not take the escalation, or what is new of it."""
     done = "the model is contained" if contained else "it is not proved that the model is contained"
-    message = f"{done}, and its Escalation cannot be saved, so that nobody is notified: {why}"[:1024]
+    message = f"{done}, and {what}"[:1024]
     was = find(signal.status.conditions, ConditionType.CONTAINED)
     if was is None or was.reason != Reason.ESCALATION_REFUSED:
         yield _warning(Reason.ESCALATION_REFUSED, f"refused/{signal.generation}/{format_time(now)}", message, now)

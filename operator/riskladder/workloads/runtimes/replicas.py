@@ -362,18 +362,21 @@ class Replicas:
     def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
         """The template gone back to in place, rolled out completely, and no pod of the quarantined revision left.
 
-        Any third template is not that: the quarantined one with another annotation would be a new revision, too. One
-        that its controller has not recorded yet is only where the operator wrote it itself.
+        Any third template is not that: the quarantined one with another annotation would be a new revision, too. But
+        one that the operator wrote itself is: a mutating admission policy may have made it of the one that was asked
+        for, and would again.
         """
         current = workload.current
         bad = {r.digest for r in workload.revisions if r.hash == quarantined}
-        applied = workload.digest not in bad and (
-            current.hash == wanted if current else workload.template_set_by == FIELD_MANAGER
-        )
+        is_wanted = current is not None and current.hash == wanted
+        is_bad = workload.digest in bad or (current is not None and current.hash == quarantined)
+        applied = not is_bad and (is_wanted or workload.template_set_by == FIELD_MANAGER)
         pods = len(workload.active_pods(quarantined))
         gone = applied and pods == 0 and workload.settled
         left = f"{pods} pod(s) of {quarantined}, {workload.updated_replicas} of {workload.replicas} replica(s) updated"
         shown, available = "no pod of the revision before it is left", workload.available_replicas
         if available is not None and available < workload.replicas:
             shown += f"; of the one gone back to {available} of {workload.replicas} replica(s) are available"
+        if applied and current is not None and not is_wanted:
+            shown += "; admission has changed what was put back"
         return Verification(applied, gone, gone, applied and pods == 0, left, shown)

@@ -1,0 +1,100 @@
+"""What admission or a quota refuses, on a real API server: said in its words, whatever its code."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from riskladder.cluster import authority, resources
+from riskladder.cluster.client import ApiError, Client, Object
+from riskladder.cluster.resources import Resource
+from tests.integration.world import TestNamespace, condition, ladder, signal
+
+POLICIES = authority.POLICIES
+QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
+CODES = {"Invalid": 422, "Forbidden": 403, "Unauthorized": 401, "RequestEntityTooLarge": 413}
+WHY = "production workloads need at least 2 replicas"
+
+
+@asynccontextmanager
+async def at_least_two(world: TestNamespace, reason: str) -> AsyncIterator[None]:
+    """Admission that refuses fewer replicas in this namespace, for a reason that decides about the code."""
+    name = f"at-least-two-{world.namespace}"
+    rule = {"apiGroups": ["apps"], "apiVersions": ["*"], "resources": ["deployments"], "operations": ["UPDATE"]}
+    validation = {"expression": "object.spec.replicas >= 2", "message": WHY, "reason": reason}
+    policy = {"matchConstraints": {"resourceRules": [rule]}, "validations": [validation]}
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}
+    bound = {"policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": selector}}
+    dry = Client(world.client._connection, dry_run=True)
+
+    async def refuses() -> bool:
+        try:
+            await dry.merge_patch(resources.DEPLOYMENTS, world.namespace, "scorer", {"spec": {"replicas": 1}})
+        except ApiError as error:
+            return error.status == CODES[reason] and error.is_denial
+        return False
+
+    await world.client.create(POLICIES, None, {"metadata": {"name": name}, "spec": policy})
+    await world.client.create(authority.BINDINGS, None, {"metadata": {"name": name}, "spec": bound})
+    try:
+        await world.until(refuses, "the policy to be in force")
+        yield
+    finally:
+        await world.client.delete(authority.BINDINGS, None, name)
+        await world.client.delete(POLICIES, None, name)
+
+
+@pytest.mark.parametrize("reason", list(CODES))
+async def test_stop_that_admission_refuses_is_said_in_its_words_and_made_once_it_may_be(
+    world: TestNamespace, reason: str
+) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer", replicas=2)
+    async with at_least_two(world, reason):
+        await world.apply(signal("fairness", "scorer", 0.31))
+        found = await world.escalation_says("scorer", "Contained", "False", "ContainmentImpossible")
+        assert WHY in condition(found, "Contained")["message"]
+        assert WHY in " ".join(e["note"] for e in await world.events() if e["reason"] == "ContainmentImpossible")
+        said = [r["spec"]["detail"]["message"] for r in await world.verified(found)]
+        assert any(WHY in text for text in said)
+    await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+
+
+async def test_records_that_a_quota_refuses_are_said_by_the_signal_and_the_model_is_stopped(
+    world: TestNamespace,
+) -> None:
+    quota: Object = {"metadata": {"name": "none"}, "spec": {"hard": {"count/escalationrecords.riskladder.dev": "0"}}}
+    await world.client.create(QUOTAS, world.namespace, quota)
+
+    async def is_computed() -> bool:
+        return "used" in (await world.get(QUOTAS, "none")).get("status", {})
+
+    await world.until(is_computed, "the quota to be in force")
+    await world.apply(ladder())
+    await world.serve("scorer")
+    await world.apply(signal("fairness", "scorer", 0.31))
+    await world.stopped("scorer")
+    found = await world.signal_says("fairness", "Contained", "True", "EscalationRefused")
+    assert "exceeded quota" in condition(found, "Contained")["message"]
+    assert "EscalationRefused" in {event["reason"] for event in await world.events()}
+    await world.client.delete(QUOTAS, world.namespace, "none")
+    await world.verified(await world.escalation_says("scorer", "Contained", "True", "ScaledToZero"))
+    await world.signal_says("fairness", "Contained", "True", "ScaledToZero")
+
+
+async def test_pods_of_a_model_that_was_orphaned_before_anything_was_contained_are_named(
+    world: TestNamespace,
+) -> None:
+    """The usual way to change a selector leaves pods behind that serve on."""
+    await world.apply(ladder())
+    await world.serve("scorer")
+    await world.apply(signal("fairness", "scorer", 0.15))
+    await world.apply(signal("fairness", "scorer", 0.16))
+    await world.escalation_says("scorer", "Contained", "False", "ContainmentNotRequired")
+    path = resources.DEPLOYMENTS.path(world.namespace, "scorer")
+    orphan = {"propagationPolicy": "Orphan"}
+    await world.client.request("DELETE", path, verb="delete", resource="deployments.apps", body=orphan)
+    found = await world.escalation_says("scorer", "Contained", "False", "TargetDeleted")
+    assert "1 pod(s) that its selector matches" in condition(found, "Contained")["message"]
