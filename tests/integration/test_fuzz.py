@@ -83,7 +83,7 @@ def values(node: Document) -> st.SearchStrategy[Any]:
             return st.booleans()
     if node.get("format") == "date-time":
         return st.datetimes().map(lambda at: at.isoformat() + "Z")
-    if "pattern" in node:
+    if "\\p" not in node.get("pattern", "\\p"):  # classes of Unicode, which RE2 has and Python has not
         return st.from_regex(node["pattern"], fullmatch=True).filter(lambda text: len(text) <= 300)
     return st.text(min_size=node.get("minLength", 0), max_size=min(node.get("maxLength", 40), 40))
 
@@ -98,8 +98,9 @@ def places(node: Any, schema: Document) -> Iterator[tuple[Any, Any, Document]]:
                 yield from places(child, below)
     elif isinstance(node, list):
         for index, child in enumerate(node):
-            yield node, index, schema["items"]
-            yield from places(child, schema["items"])
+            below = schema.get("items", {})
+            yield node, index, below
+            yield from places(child, below)
 
 
 @st.composite

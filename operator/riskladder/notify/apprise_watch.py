@@ -103,8 +103,8 @@ class Answers:
                 self.wait = max(self.wait, retry_after(answer.headers.get("Retry-After", "")))
             return answer
 
-        smtplib.SMTP.sendmail, smtplib.SMTP.login = sendmail, log_in  # type: ignore[method-assign]
-        requests.adapters.HTTPAdapter.send = carried  # type: ignore[method-assign]
+        smtplib.SMTP.sendmail, smtplib.SMTP.login = sendmail, log_in  # type: ignore[method-assign, assignment]
+        requests.adapters.HTTPAdapter.send = carried  # type: ignore[method-assign, assignment]
 
     def _mail_refused(self, refused: dict[str, tuple[int, Any]]) -> None:
         """RFC 5321, 4.2.1: an answer that begins with 5 is final, one that begins with 4 is not."""

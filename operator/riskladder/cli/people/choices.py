@@ -10,7 +10,7 @@ from riskladder.api.decision import DecisionAction
 from riskladder.cli.people.text import PROGRAM, listed
 from riskladder.cli.people.view import Case
 from riskladder.policy.decisions.owners import owner_named
-from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, may_sit, possible
+from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, is_for, may_sit, possible
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ def _choices(case: Case, allowed: frozenset[tuple[str, str]], person: str, group
             if action is DecisionAction.ACKNOWLEDGE and any(d.role == role for d in standing.counted(action)):
                 continue
             if (action.verb, role) not in allowed or not may_sit(standing, action, role):
+                continue
+            if not is_for(standing, role, found):
                 continue
             if action is DecisionAction.OBJECT and role in objecting:
                 if is_owner and objecting[role] != person:

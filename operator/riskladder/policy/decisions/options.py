@@ -14,7 +14,7 @@ from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import ClockStatus, Notification
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentWhen, Quorum
-from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, Standing, may_sit, possible, seats
+from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, Standing, is_for, may_sit, possible, seats
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation
 
@@ -63,16 +63,10 @@ def offers(
     standing, name, namespace = _standing(escalation, notification), escalation.name, escalation.namespace
     for found in possible(standing) if not is_over else ():
         is_taken = found.action is DecisionAction.ACKNOWLEDGE and is_acknowledged
-        if not is_taken and _is_for(standing, notification.role, found):
+        is_news = found.action is not DecisionAction.COMMENT or bool(found.arguments)
+        if is_news and not is_taken and is_for(standing, notification.role, found):
             yield _offer(namespace, name, standing, notification.role, found)
     yield Offer("See all of it", "anyone who may read escalations", _command("show", name, namespace))
-
-
-def _is_for(standing: Standing, role: str, found: Possible) -> bool:
-    """Return whether an act is worth offering to a role: an objection only to who is asked, a duty to whose it is."""
-    if found.action is DecisionAction.COMMENT:
-        return any(clock.name in found.arguments and clock.role == role for clock in standing.clocks)
-    return found.action is not DecisionAction.OBJECT or may_sit(standing, found.action, role)
 
 
 def _standing(escalation: Escalation, notification: Notification) -> Standing:

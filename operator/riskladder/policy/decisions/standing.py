@@ -300,3 +300,13 @@ def possible(standing: Standing) -> Iterator[Possible]:
         yield Possible(DecisionAction.COMMENT, f"say that duty {running[0]} is met", ("--clock", running[0]))
     else:
         yield Possible(DecisionAction.COMMENT, "add to the record")
+
+
+def is_for(standing: Standing, role: str, found: Possible) -> bool:
+    """Return whether an act is worth offering to a role: an objection to those who are asked, a duty to whose it is.
+
+    What several have to agree to is offered to all, with whom to ask.
+    """
+    if found.action is DecisionAction.COMMENT and found.arguments:
+        return any(clock.name in found.arguments and clock.role == role for clock in standing.clocks)
+    return found.action is not DecisionAction.OBJECT or may_sit(standing, found.action, role)
