@@ -1,8 +1,8 @@
-"""What admission or a quota refuses, on a real API server: said in its words, whatever its code."""
+"""What admission refuses, on a real API server: said in its words, whatever its code."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,25 +13,30 @@ from riskladder.cluster.resources import Resource
 from tests.integration.world import TestNamespace, condition, ladder, signal
 
 POLICIES = authority.POLICIES
-QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
-CODES = {"Invalid": 422, "Forbidden": 403, "Unauthorized": 401, "RequestEntityTooLarge": 413}
+CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
+CODES = {"Invalid": 422, "Forbidden": 403, "RequestEntityTooLarge": 413}
 WHY = "production workloads need at least 2 replicas"
+FULL = "the archive is full"
+
+Try = Callable[[Client], Awaitable[object]]
 
 
 @asynccontextmanager
-async def at_least_two(world: TestNamespace, reason: str) -> AsyncIterator[None]:
-    """Admission that refuses fewer replicas in this namespace, for a reason that decides about the code."""
-    name = f"at-least-two-{world.namespace}"
-    rule = {"apiGroups": ["apps"], "apiVersions": ["*"], "resources": ["deployments"], "operations": ["UPDATE"]}
-    validation = {"expression": "object.spec.replicas >= 2", "message": WHY, "reason": reason}
-    policy = {"matchConstraints": {"resourceRules": [rule]}, "validations": [validation]}
+async def denying(
+    world: TestNamespace, denied: Sequence[Resource], rule: Object, tried: Try, *, reason: str = "Invalid"
+) -> AsyncIterator[None]:
+    """Admission that refuses something in this namespace, for a reason that decides about the code."""
+    name = f"denying-{denied[0].plural}-{world.namespace}"
+    groups = ({"apiGroups": [r.group], "resources": [r.plural]} for r in denied)
+    rules = [group | {"apiVersions": ["*"], "operations": ["CREATE", "UPDATE"]} for group in groups]
+    policy = {"matchConstraints": {"resourceRules": rules}, "validations": [rule | {"reason": reason}]}
     selector = {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}
     bound = {"policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": selector}}
     dry = Client(world.client._connection, dry_run=True)
 
     async def refuses() -> bool:
         try:
-            await dry.merge_patch(resources.DEPLOYMENTS, world.namespace, "scorer", {"spec": {"replicas": 1}})
+            await tried(dry)
         except ApiError as error:
             return error.status == CODES[reason] and error.is_denial
         return False
@@ -52,34 +57,41 @@ async def test_stop_that_admission_refuses_is_said_in_its_words_and_made_once_it
 ) -> None:
     await world.apply(ladder())
     await world.serve("scorer", replicas=2)
-    async with at_least_two(world, reason):
+    one = {"spec": {"replicas": 1}}
+    rule: Object = {"expression": "oldObject == null || object.spec.replicas >= 2", "message": WHY}
+
+    async def tried(dry: Client) -> None:
+        await dry.merge_patch(resources.DEPLOYMENTS, world.namespace, "scorer", one)
+
+    async with denying(world, [resources.DEPLOYMENTS], rule, tried, reason=reason):
         await world.apply(signal("fairness", "scorer", 0.31))
         found = await world.escalation_says("scorer", "Contained", "False", "ContainmentImpossible")
         assert WHY in condition(found, "Contained")["message"]
-        assert WHY in " ".join(e["note"] for e in await world.events() if e["reason"] == "ContainmentImpossible")
+        assert WHY in " ".join(event["note"] for event in await world.events())
         said = [r["spec"]["detail"]["message"] for r in await world.verified(found)]
         assert any(WHY in text for text in said)
     await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
 
 
-async def test_records_that_a_quota_refuses_are_said_by_the_signal_and_the_model_is_stopped(
-    world: TestNamespace,
-) -> None:
-    quota: Object = {"metadata": {"name": "none"}, "spec": {"hard": {"count/escalationrecords.riskladder.dev": "0"}}}
-    await world.client.create(QUOTAS, world.namespace, quota)
-
-    async def is_computed() -> bool:
-        return "used" in (await world.get(QUOTAS, "none")).get("status", {})
-
-    await world.until(is_computed, "the quota to be in force")
+async def test_records_that_are_refused_are_said_by_the_signal_and_the_model_is_stopped(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
-    await world.apply(signal("fairness", "scorer", 0.31))
-    await world.stopped("scorer")
-    found = await world.signal_says("fairness", "Contained", "True", "EscalationRefused")
-    assert "exceeded quota" in condition(found, "Contained")["message"]
-    assert "EscalationRefused" in {event["reason"] for event in await world.events()}
-    await world.client.delete(QUOTAS, world.namespace, "none")
+    rule: Object = {"expression": "false", "message": FULL}
+
+    async def tried(dry: Client) -> None:
+        await dry.create(CONFIGMAPS, world.namespace, {"metadata": {"name": "trial"}})
+
+    async with denying(world, [resources.RECORDS, CONFIGMAPS], rule, tried):
+        await world.apply(signal("fairness", "scorer", 0.31))
+        await world.stopped("scorer")
+
+        async def says_why() -> bool:
+            found = condition(await world.signal("fairness"), "Contained")
+            return found["reason"] == "EscalationRefused" and FULL in found["message"]
+
+        await world.until(says_why, "the signal to say why nobody is told")
+        await world.signal_says("fairness", "Contained", "True", "EscalationRefused")
+        assert "EscalationRefused" in {event["reason"] for event in await world.events()}
     await world.verified(await world.escalation_says("scorer", "Contained", "True", "ScaledToZero"))
     await world.signal_says("fairness", "Contained", "True", "ScaledToZero")
 

@@ -193,7 +193,8 @@ class TrailPass:
             says_why = behind.get(signal.spec.ladder) if signal.spec is not None else None
             said = change.status
             if says_why is not None:
-                said = signal.status.model_copy(update={"conditions": change.status.conditions})
+                new = {"observed_generation": signal.generation, "conditions": change.status.conditions}
+                said = signal.status.model_copy(update=new)
             if said == signal.status or says_why is False:
                 continue
             with tried.alone() as one:
