@@ -6,6 +6,13 @@ from tests.refusals.case import ABSENT, Case, both, ladder, put
 from tests.refusals.documents import TIME
 
 STRUCTURE = (
+    ladder(
+        "source_contact_twice",
+        put("sourceContacts", 1, {"source": "drift-monitor", "role": "legal"}),
+        "spec.sourceContacts[1]",
+        'Duplicate value: {"source":"drift-monitor"}',
+        'Duplicate value: {"source":"drift-monitor"}',
+    ),
     ladder("no_tiers", put("tiers", []), "spec.tiers", "found 0 items, expected at least 1 item", "at least 1 item"),
     ladder(
         "tiers_twice",

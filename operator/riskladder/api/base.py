@@ -288,6 +288,10 @@ MAX_EXACT_INTEGER = 2**53 - 1
 Generation = Annotated[int, Field(ge=0, le=MAX_EXACT_INTEGER)]
 Count = Annotated[int, Field(ge=0, le=MAX_EXACT_INTEGER)]
 
+ReasonWord = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+"""A reason: one word, see reasons.py."""
+
+
 HttpUrl = Annotated[
     str,
     Field(max_length=2048),

@@ -27,6 +27,7 @@ from riskladder.api.base import (
     Model,
     ObjectName,
     PositiveDuration,
+    ReasonWord,
     Rule,
     Sha256,
     Text,
@@ -41,7 +42,6 @@ from riskladder.api.foreign import Clipped, clips, first
 from riskladder.api.intent import (
     Evidence,
     Intent,
-    ReasonWord,
     Restore,
     RevisionText,
     SignalRef,
@@ -58,6 +58,7 @@ from riskladder.api.ladder import (
     Indicator,
     Stakeholder,
 )
+from riskladder.api.notification import Notification
 from riskladder.api.signal import Breach, ModelInfo, Observed
 from riskladder.api.tiers import Axis, ContainmentAction, Tier
 
@@ -72,15 +73,6 @@ MAX_REPEATS_BY = 32
 
 MAX_COMPANIONS = 32
 """Companion workloads that a tier names, and as many that are found."""
-
-
-class NotificationState(StrEnum):
-    """How far a notification got."""
-
-    PENDING = "Pending"
-    DELIVERED = "Delivered"
-    FAILED = "Failed"
-    SKIPPED = "Skipped"
 
 
 class EscalationState(StrEnum):
@@ -189,47 +181,6 @@ class Rung(Model):
     decided_at: Timestamp | None = Field(
         None, description="When a quorum decided (AcceptRisk or Resume): nobody is chased any more on this rung."
     )
-
-
-MAX_RECEIPTS = 64
-"""Recipients and parts of one message that are told apart; of more, some may get it twice."""
-
-Receipt = Annotated[str, Field(max_length=16, pattern=r"^[0-9a-f]{16}$")]
-
-
-class Notification(Model):
-    """One message to one role over one channel. What it says is fixed when it is queued."""
-
-    key: Annotated[str, Field(min_length=1, max_length=253)] = Field(
-        description="Stable across retries and updates, so that the receiver tells a repetition."
-    )
-    rung: Annotated[int, Field(ge=1)] = Field(1, description="The rung it belongs to, by number.")
-    tier: DnsLabel = Field(description="The tier of that rung.")
-    role: DnsLabel = Field(description="Who is notified.")
-    channel: DnsLabel = Field(description="Over which channel; `events` where the role has none: an Event only.")
-    about: ReasonWord = Field(description="What it is about, one word, the same as the reason of its record.")
-    message: Clipped = Field("", description="What happened, in one line.")
-    at: Timestamp = Field(description="When it was queued.")
-    due_at: Timestamp | None = Field(None, description="The deadline that it speaks of.")
-    state: NotificationState = Field(
-        description="Pending, Delivered, Failed (given up), or Skipped (overtaken before it could be delivered)."
-    )
-    attempts: Count = Field(0, description="How often it was tried.")
-    last_error: Clipped = Field("", description="Why the last try failed.")
-    done_at: Timestamp | None = Field(
-        None,
-        description="When it was delivered, given up or skipped. Delivered without it: some of its recipients have it, "
-        "and the others are still tried.",
-    )
-    receipts: Annotated[tuple[Receipt, ...], Field(max_length=MAX_RECEIPTS), AtomicList()] = Field(
-        (), description="Who has taken which part of it, as hashes: they do not get it again."
-    )
-
-    @property
-    def is_outstanding(self) -> bool:
-        """Whether it is still to be sent, to all of its recipients or to some."""
-        partly = self.state is NotificationState.DELIVERED and self.done_at is None
-        return partly or self.state is NotificationState.PENDING
 
 
 class CountedDecision(Model):

@@ -23,15 +23,19 @@ from riskladder.api.base import (
     ListMap,
     ListSet,
     Model,
+    ObjectName,
     PositiveDuration,
+    ReasonWord,
     Rule,
     SchemaExtension,
     SecretKey,
     Sha256,
     Text,
+    Timestamp,
     Unit,
 )
 from riskladder.api.conditions import Condition
+from riskladder.api.notification import Message
 from riskladder.api.tiers import (
     AcceptRisk,
     Acknowledge,
@@ -76,11 +80,13 @@ __all__ = [
     "QuorumMember",
     "Resume",
     "Review",
+    "SourceContact",
     "Stakeholder",
     "SuspendedWorkload",
     "Tier",
     "TimeoutAction",
     "Trigger",
+    "UnusableSignals",
 ]
 
 MAX_TIERS = 8
@@ -88,6 +94,9 @@ MAX_STAKEHOLDERS = 32
 MAX_CHANNELS = 32
 MAX_INDICATORS = 32
 MAX_SOURCES = 32
+MAX_UNUSABLE = 32
+MAX_MESSAGES = 32
+"""Messages that the status of a ladder keeps."""
 
 
 class ChannelType(StrEnum):
@@ -263,6 +272,13 @@ class Indicator(Model):
     )
 
 
+class SourceContact(Model):
+    """Who answers for a source of readings: told where what it reports cannot be used."""
+
+    source: DnsLabel = Field(description="The source, as its signals name it.")
+    role: DnsLabel = Field(description="The stakeholder role that keeps it working.")
+
+
 class EscalationLadderSpec(Model):
     """The policy: what is measured, who is notified, who decides by when, and what happens to the model meanwhile."""
 
@@ -277,6 +293,11 @@ class EscalationLadderSpec(Model):
     governs: Governs = Field(description="What the ladder may touch, by label and in its own namespace only.")
     trusted_sources: Annotated[tuple[DnsLabel, ...], Field(max_length=MAX_SOURCES), ListSet()] = Field(
         (), description="Sources whose signals count. Empty (default): every source that RBAC lets report."
+    )
+    source_contacts: Annotated[tuple[SourceContact, ...], Field(max_length=MAX_SOURCES), ListMap("source")] = Field(
+        (),
+        description="Who answers for each source: notified, beside the charter's owner, where a breach that it reports "
+        "cannot be used (SignalsUnusable). Default: the owner alone.",
     )
     drill_within: PositiveDuration = Field(
         Duration("2h"), description="How long a drill may stay open before it is closed by itself. Default 2h."
@@ -295,12 +316,38 @@ class EscalationLadderSpec(Model):
     )
 
 
+class UnusableSignals(Model):
+    """Signals of one source whose readings cannot be used, for one reason."""
+
+    source: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        description="The source; `*` for all others, where there are too many."
+    )
+    reason: ReasonWord = Field(description="Why, one word: the reason of their condition Ready.")
+    signals: Count = Field(description="How many there are now.")
+    example: ObjectName = Field(description="Name of one of them.")
+    since: Timestamp = Field(description="Since when there has been one without interruption.")
+    told_at: Timestamp | None = Field(
+        None, description="When the owner and the source's contact were notified; once, until all can be used again."
+    )
+
+
 class EscalationLadderStatus(Model):
     """What the operator makes of the ladder."""
 
     observed_generation: Generation | None = Field(None, description="The metadata.generation this status is about.")
     digest: Sha256 | None = Field(None, description="SHA-256 of the spec; escalations are pinned to it.")
     open_escalations: Count = Field(0, description="How many escalations are open under this ladder.")
+    unusable: Annotated[tuple[UnusableSignals, ...], Field(max_length=MAX_UNUSABLE), ListMap("source", "reason")] = (
+        Field(
+            (),
+            description="Signals that report a breach, or something of an unknown indicator, and cannot be used.",
+        )
+    )
+    notifications: Annotated[tuple[Message, ...], Field(max_length=MAX_MESSAGES), ListMap("key")] = Field(
+        (),
+        description="What concerns the ladder and no escalation, to whom, over which channel, and how far it got: the "
+        "oldest of what is done leaves where there is no room.",
+    )
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
         (),
         description="Ready, ReviewCurrent, ChannelsAvailable, ClockAgrees, DecisionsCount, PoliciesInForce, Suspended.",

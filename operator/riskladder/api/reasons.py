@@ -77,6 +77,8 @@ class Reason(StrEnum):
     POLICIES_AS_SHIPPED = "PoliciesAsShipped"
     POLICY_ALTERED = "PolicyAltered"
     POLICY_UNKNOWN = "PolicyUnknown"
+    SIGNALS_UNUSABLE = "SignalsUnusable"
+    SIGNALS_USABLE = "SignalsUsable"
 
     # A signal: why it is or is not usable.
     ACCEPTED = "Accepted"

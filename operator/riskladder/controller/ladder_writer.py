@@ -103,6 +103,8 @@ class LadderWriter:
             policies=policies,
             unavailable=self._outbox.unavailable.get((key.namespace, key.name)) if self._outbox else None,
             clock_error=self._clock.error(),
+            deliveries=self._outbox.deliveries if self._outbox else {},
+            unusable=self._store.unusable((key.namespace, key.name)),
             now=now,
         )
         if wake is not None:

@@ -42,6 +42,12 @@ class Metrics:
             ["namespace", "ladder", "tier"],
             registry=self.registry,
         )
+        self.unusable = Gauge(
+            "riskladder_unusable_signals",
+            "Signals that report something beyond a threshold, or of an unknown indicator, and cannot be used.",
+            ["namespace", "ladder", "reason"],
+            registry=self.registry,
+        )
         self.watch_age = Gauge(
             "riskladder_watch_age_seconds",
             "Time since anything was heard of a resource.",

@@ -409,3 +409,6 @@ class Operator:
         )
         for labels, number in tiers.items():
             self._metrics.open_escalations.labels(*labels).set(number)
+        self._metrics.unusable.clear()
+        for about, number in self._reconciler.store.count_unusable().items():
+            self._metrics.unusable.labels(*about).set(number)

@@ -24,6 +24,7 @@ from riskladder.controller.executor import Executor
 from riskladder.controller.fair import decided, in_slices
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.ladder_writer import LadderWriter
+from riskladder.controller.mail import of_escalation, of_ladder
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.observations import Observations
 from riskladder.controller.outbox import Outbox
@@ -138,7 +139,8 @@ class Reconciler:
         open_uids = {escalation.uid for escalation in self.store.open_escalations()}
         self._seen.forget(open_uids)
         if self.outbox is not None:
-            self.outbox.forget(open_uids | {e.uid for key in self.store.targets() for e in self.store.mailing(key)})
+            mailing = {e.uid for key in self.store.targets() for e in self.store.mailing(key)}
+            self.outbox.forget(open_uids | mailing | {entry.ladder.uid for entry in self.store.ladders.values()})
         self._enqueuer.everything(self.store)
         for namespace in indexed | {e.namespace for e in self.store.open_escalations()}:
             self.scheduler.add(IndexKey(namespace))
@@ -242,6 +244,7 @@ class Reconciler:
         with self._watching_permissions(key.namespace):
             if isinstance(key, LadderKey):
                 await self._ladders.write(key, observe_only=self._observe_only)
+                self._deliver_of(key)
             elif isinstance(key, TargetKey):
                 await self._write_target(key)
             elif self._observe_only:
@@ -300,7 +303,13 @@ class Reconciler:
         """Have delivered what is pending."""
         if self.outbox is not None:
             for escalation in self.store.mailing(key):
-                self.outbox.consider(escalation)
+                self.outbox.consider(of_escalation(escalation))
+
+    def _deliver_of(self, key: LadderKey) -> None:
+        """Have delivered what is pending of a ladder itself."""
+        entry = self.store.ladders.get((key.namespace, key.name))
+        if self.outbox is not None and entry is not None:
+            self.outbox.consider(of_ladder(entry))
 
     # --- Permissions ----------------------------------------------------------------------------------------------
 

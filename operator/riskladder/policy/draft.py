@@ -15,7 +15,6 @@ from riskladder.api.escalation import (
     CountedDecision,
     EscalationState,
     EscalationStatus,
-    Notification,
     PinnedPolicy,
     Repeat,
     ResumeStatus,
@@ -27,6 +26,7 @@ from riskladder.api.escalation import (
     SuspendedStatus,
 )
 from riskladder.api.intent import Restore, SignalRef
+from riskladder.api.notification import Notification
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Axis, Tier
 from riskladder.policy.plan import Entry

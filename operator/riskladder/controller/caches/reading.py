@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from riskladder.api.chain import digest
-from riskladder.api.escalation import EscalationSpec, EscalationStatus, NotificationState
+from riskladder.api.escalation import EscalationSpec, EscalationStatus
 from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources

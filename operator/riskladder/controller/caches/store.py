@@ -7,6 +7,7 @@ event of an earlier change, and a relisted object may be behind both.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from riskladder.controller.caches.network import NetworkCache
 from riskladder.controller.caches.signals import SignalCache
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
 from riskladder.policy.snapshot import Decision, Escalation, Snapshot, Stamps, TargetKey
+from riskladder.policy.unusable import UnusableSignal
 from riskladder.workloads.holding import held_by
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES
@@ -174,6 +176,14 @@ class Store:
     def remember(self, key: TargetKey, name: str, uid: str, status: SignalStatus | None) -> None:
         """Keep a signal's computed status until it is written (``None``: it has been), so that no reading is lost."""
         self._signals.remember(key, name, uid, status)
+
+    def unusable(self, ladder: Name) -> tuple[UnusableSignal, ...]:
+        """Return the signals of a ladder that report something that would breach, and cannot be used."""
+        return self._signals.unusable(ladder)
+
+    def count_unusable(self) -> Counter[tuple[str, str, str]]:
+        """Count them by namespace, ladder and reason."""
+        return self._signals.count_unusable()
 
     def unchecked(self, key: TargetKey) -> Iterator[Callable[[], object]]:
         """Yield what is left to do before a thorough snapshot of a target costs nothing: a piece for each signal."""

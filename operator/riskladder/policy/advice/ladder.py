@@ -77,7 +77,7 @@ def _review(spec: EscalationLadderSpec, today: date) -> Iterator[Advice]:
 
 
 def _stakeholder_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
-    named = {spec.charter.owner} if spec.charter else set()
+    named = ({spec.charter.owner} if spec.charter else set()) | {c.role for c in spec.source_contacts}
     for stakeholder in spec.stakeholders:
         named |= set(stakeholder.alternates)
     for tier in spec.tiers:
@@ -95,6 +95,7 @@ def _stakeholder_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
 
 def _stakeholder_unreachable(spec: EscalationLadderSpec) -> Iterator[Advice]:
     notified_roles = {notify.role for tier in spec.tiers for notify in tier.notify}
+    notified_roles |= {contact.role for contact in spec.source_contacts}
     for index, stakeholder in enumerate(spec.stakeholders):
         if stakeholder.role in notified_roles and not stakeholder.notify:
             yield Advice(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import Notification
+from riskladder.api.notification import Notification
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentWhen, Quorum
 from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, Standing, may_sit, possible, seats
