@@ -29,6 +29,7 @@ def largest_ladder() -> Document:
             "governs": {"selector": {"matchLabels": {"app": "a"}}},
             "charter": {"owner": roles[-1]},
             "sourceContacts": [{"source": name("source", n), "role": roles[-1]} for n in range(MAX_SOURCES)],
+            "blastRadius": {"atMost": "30%", "per": "99999d99999h99999m99999s", "decideWithin": "99999d"},
             "stakeholders": [
                 {
                     "role": role,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskladder.api.ladder import MAX_MESSAGES, EscalationLadderStatus
+from riskladder.api.conditions import Conditions
+from riskladder.api.ladder import MAX_MESSAGES, EscalationLadderStatus, StormStatus
 from riskladder.api.notification import Message, NotificationState
-from riskladder.api.reasons import Reason
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.cluster.client import Client
 from riskladder.cluster.resources import LADDERS
 from riskladder.controller.caches.entries import LadderEntry, LadderKey
@@ -26,6 +27,7 @@ from riskladder.notify.notice import Notice, Status
 from riskladder.notify.render import body, subject
 from riskladder.policy.ladder_messages import LadderMessages, owner_of
 from riskladder.policy.snapshot import Delivery, Ladder
+from riskladder.policy.storm import Demanded, Waiting, weather
 from tests.unit.builders import LADDER, NOW, Document, at, edited, ladder
 from tests.unit.fakes import Cache
 
@@ -213,3 +215,63 @@ async def test_outbox_delivers_what_a_ladder_has_pending_and_tries_again(monkeyp
     assert outbox.deliveries == {}, "it is written: it is not sent again"
     outbox.forget({item.uid})
     await outbox.close()
+
+
+# --- A storm ----------------------------------------------------------------------------------------------------------
+
+RADIUS = {"atMost": 5, "per": "1h"}
+
+
+def stormy(**more: object) -> Ladder:
+    return ladder(lambda spec: (reached(spec), spec.update(blastRadius=RADIUS, **more)))
+
+
+def waiting(number: int, since: float = 0) -> Demanded:
+    found = [Waiting(f"Deployment/scorer-{n}", at(since + 15)) for n in range(number)]
+    return Demanded(found, at(since), 5)
+
+
+def weathered(
+    item: Ladder, storm: StormStatus | None, found: Demanded, minutes: float, **more: Any
+) -> tuple[StormStatus | None, LadderMessages, tuple[str, str]]:
+    talk, conditions = messages(item, (), minutes), Conditions((), generation=1, now=at(minutes))
+    after, _ = weather(talk, conditions, storm, found, **more)
+    condition = conditions.get(ConditionType.WITHIN_BLAST_RADIUS)
+    assert condition is not None
+    return after, talk, (str(condition.status), condition.reason)
+
+
+def test_storm_is_one_message_however_many_wait_and_is_over_after_a_quiet_time() -> None:
+    item = stormy()
+    storm, talk, says = weathered(item, None, waiting(14), 1)
+    assert says == ("False", Reason.BLAST_RADIUS_EXCEEDED)
+    assert {m.channel for m in talk.result()} == {"mail", "pager"}
+    text = talk.result()[0].message
+    assert "Deployment/scorer-0, Deployment/scorer-1, Deployment/scorer-10 and 11 more wait for a decision" in text
+    assert "5 models" in text
+    for minutes, found in ((2, waiting(14)), (10, waiting(20, 9)), (30, Demanded((), at(9), 5)), (68, Demanded())):
+        storm, talk, says = weathered(item, storm, found, minutes)
+        assert (talk.result(), talk.entries, says[0]) == ((), [], "False"), minutes
+    assert storm is not None
+    assert (storm.since, storm.last_at) == (at(1), at(9))
+    storm, talk, says = weathered(item, storm, Demanded(), 69)
+    assert (storm, says) == (None, ("True", Reason.BLAST_RADIUS_KEPT))
+    assert [(m.channel, m.about) for m in talk.result()] == [("pager", Reason.BLAST_RADIUS_KEPT)]
+
+
+def test_storm_lasts_while_anything_waits_and_while_the_clock_is_wrong() -> None:
+    item = stormy()
+    storm, _, _ = weathered(item, None, waiting(1), 1)
+    assert weathered(item, storm, waiting(1), 500)[0] == storm
+    assert weathered(item, storm, Demanded(), 500, time_counts=False)[0] == storm
+    assert weathered(item, storm, Demanded(), 500)[0] is None
+
+
+def test_ladder_without_a_blast_radius_has_no_storm() -> None:
+    after, talk, says = weathered(ladder(), StormStatus(since=NOW, last_at=NOW), waiting(3), 1)
+    assert (after, talk.entries, says) == (None, [], ("True", Reason.NO_BLAST_RADIUS))
+
+
+def test_suspended_ladder_tells_nobody() -> None:
+    _, talk, says = weathered(stormy(suspended=True), None, waiting(3), 1)
+    assert (talk.result(), says[0]) == ((), "False")

@@ -283,6 +283,17 @@ class ResumeStatus(Model):
     )
 
 
+class WithheldStatus(Model):
+    """A containment that waits for people, since the ladder has contained as many targets as it may."""
+
+    tier: DnsLabel = Field(description="The tier that demands it.")
+    since: Timestamp = Field(description="Since when it waits.")
+    until: Timestamp = Field(description="When it is done, whether somebody has decided or not.")
+    ended_at: Timestamp | None = Field(
+        None, description="When it was found to wait no longer: the model is contained, or nothing demands it any more."
+    )
+
+
 class RiskAcceptance(Model):
     """The risk is accepted for a time."""
 
@@ -392,6 +403,9 @@ class EscalationStatus(Model):
     containments: Annotated[tuple[ContainmentStatus, ...], Field(max_length=2), ListMap("axis")] = Field(
         (), description="How the containment on each axis went: both hold, side by side, until a Resume."
     )
+    withheld: WithheldStatus | None = Field(
+        None, description="A containment that waits, or has waited, because of the ladder's blastRadius."
+    )
     companions: Annotated[tuple[SuspendedStatus, ...], Field(max_length=MAX_COMPANIONS), ListMap("kind", "name")] = (
         Field((), description="Companion workloads that are suspended (alsoSuspend, and what scales the model).")
     )
@@ -435,6 +449,11 @@ class EscalationStatus(Model):
     def containment(self, axis: Axis) -> ContainmentStatus | None:
         """Return how the containment on an axis went, or ``None`` where there is none."""
         return next((found for found in self.containments if found.axis is axis), None)
+
+    @property
+    def waiting(self) -> WithheldStatus | None:
+        """The containment that waits now because of the ladder's blastRadius, if one does."""
+        return self.withheld if self.withheld is not None and self.withheld.ended_at is None else None
 
 
 def intents_of(spec: EscalationSpec, status: EscalationStatus) -> tuple[Intent, ...]:

@@ -13,8 +13,10 @@ from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
 from riskladder.controller.policy_watch import PolicyWatch
 from riskladder.controller.trail_writer import TrailWriter
+from riskladder.policy.containment.radius import demanded
 from riskladder.policy.enabled import missing_components
 from riskladder.policy.ladders import update_ladder
+from riskladder.policy.storm import Demanded
 
 PERMISSION_RECHECK = LOOK_EVERY
 """Seconds between looks at whether a missing permission has been granted."""
@@ -71,6 +73,12 @@ class LadderWriter:
         kinds = self._store.kinds_named((key.namespace, key.name))
         return missing_components(spec, kinds, self._store.runtimes)
 
+    def _demanded(self, key: LadderKey) -> Demanded | None:
+        """Return what escalations say of containments beyond the blast radius; ``None`` where the ladder has none."""
+        name = (key.namespace, key.name)
+        limit = self._store.radius.limit(name)
+        return demanded(self._store.open_escalations(name), limit) if limit is not None else None
+
     async def write(self, key: LadderKey, *, observe_only: bool) -> None:
         """Write the status of a ladder, where it differs.
 
@@ -105,6 +113,7 @@ class LadderWriter:
             clock_error=self._clock.error(),
             deliveries=self._outbox.deliveries if self._outbox else {},
             unusable=self._store.unusable((key.namespace, key.name)),
+            demanded=self._demanded(key),
             now=now,
         )
         if wake is not None:

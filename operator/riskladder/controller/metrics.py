@@ -48,6 +48,12 @@ class Metrics:
             ["namespace", "ladder", "reason"],
             registry=self.registry,
         )
+        self.withheld = Gauge(
+            "riskladder_withheld_containments",
+            "Containments that wait for a decision or their deadline because of the blast radius of the ladder.",
+            ["namespace", "ladder"],
+            registry=self.registry,
+        )
         self.watch_age = Gauge(
             "riskladder_watch_age_seconds",
             "Time since anything was heard of a resource.",

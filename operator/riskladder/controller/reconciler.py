@@ -30,6 +30,7 @@ from riskladder.controller.observations import Observations
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People, asks_to_contain
 from riskladder.controller.policy_watch import PolicyWatch
+from riskladder.controller.reservations import reserve, rooms
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.stray_lookup import StrayLookup
 from riskladder.controller.trail_pass import TrailPass
@@ -185,7 +186,11 @@ class Reconciler:
             seeks=self._companions.seeks,
             clock_error=self.clock.error(),
         )
-        return self._seen.join(self._strays.join(snapshot))
+        snapshot = self._seen.join(self._strays.join(snapshot))
+        if not self.store.radius:
+            return snapshot
+        concerned = {*snapshot.ladders, *(e.spec.ladder.name for e in snapshot.open)}
+        return replace(snapshot, rooms=rooms(self.store, key, concerned, self.clock.now()))
 
     def _decide(self, key: Key) -> Urgent[tuple[Snapshot, Plan]] | None:
         if not isinstance(key, TargetKey):
@@ -193,6 +198,7 @@ class Reconciler:
             return None
         snapshot = self._snapshot(key, thorough=False)
         plan = decide(snapshot, self.clock.now())
+        reserve(self.store, snapshot, plan)
         if plan.stop is None:
             self._seen.quiet(key, snapshot, is_writing=plan.opens or snapshot.is_restoring)
             for update in plan.signals:
@@ -271,6 +277,13 @@ class Reconciler:
             effects = [str(effect) for effect in plan.effects]
             log.info("would write", target=tuple(key), escalations=len(plan.escalations), effects=effects)
             return
+        if plan.opens and snapshot.rooms:  # what was decided in slices may have been overtaken by another target
+            snapshot = self._snapshot(key)
+            plan = decide(snapshot, self.clock.now(), urgent=not self.scheduler.backs_off(key))
+            reserve(self.store, snapshot, plan)
+            if plan.stop is not None or not plan.opens:
+                self.scheduler.add(key, urgent=plan.stop is not None)
+                return
         if plan.opens:
             for change in plan.signals:
                 if self._trail.takes_status(change.signal):

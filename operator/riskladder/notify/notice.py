@@ -54,6 +54,7 @@ RESOLVED = frozenset(
         Reason.DRILL_EXPIRED,
         Reason.RUNG_LEFT,
         Reason.SIGNALS_USABLE,
+        Reason.BLAST_RADIUS_KEPT,
     }
 )
 """The reasons after which nobody is waited for."""

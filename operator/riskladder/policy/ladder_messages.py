@@ -166,6 +166,8 @@ def commands(ladder: Ladder, message: Message) -> tuple[tuple[str, str, str], ..
     about = {
         Reason.SIGNALS_UNUSABLE: ("See the signals", f"kubectl get modelrisksignals -n {namespace} -o wide"),
         Reason.SIGNALS_USABLE: ("See the signals", f"kubectl get modelrisksignals -n {namespace} -o wide"),
+        Reason.BLAST_RADIUS_EXCEEDED: ("See what waits, and decide", f"kubectl riskladder status -n {namespace}"),
+        Reason.BLAST_RADIUS_KEPT: ("See what is open", f"kubectl riskladder status -n {namespace}"),
     }
     found = [about[Reason(message.about)]] if message.about in about else []
     found.append(("See the ladder", f"kubectl describe escalationladder {shlex.quote(ladder.name)} -n {namespace}"))

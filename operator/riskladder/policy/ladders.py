@@ -14,6 +14,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.ladder_messages import LadderMessages
 from riskladder.policy.plan import Entry, LadderUpdate
 from riskladder.policy.snapshot import Delivery, Ladder
+from riskladder.policy.storm import Demanded, weather
 from riskladder.policy.unusable import UnusableSignal, tell_of_unusable
 
 _OF_DECISIONS = "riskladder-decisions"
@@ -46,6 +47,7 @@ def update_ladder(
     clock_error: timedelta = timedelta(),
     deliveries: Mapping[tuple[str, str], Delivery] | None = None,
     unusable: Iterable[UnusableSignal] = (),
+    demanded: Demanded | None = None,
     now: datetime,
 ) -> tuple[LadderUpdate, datetime | None]:
     """The ladder's next status, its Events, and when it changes by itself.
@@ -63,6 +65,7 @@ def update_ladder(
         clock_error: By how much the operator's clock is ahead of the API server's; zero while they agree well enough.
         deliveries: By uid and key: what became of its messages.
         unusable: The signals of it that report something that would breach, and cannot be used.
+        demanded: What its escalations say of containments beyond its blast radius.
         now: Current time, UTC.
     """
     entries: list[Entry] = []
@@ -98,15 +101,17 @@ def update_ladder(
         )
     messages = LadderMessages(ladder, before.notifications, deliveries or {}, now)
     found, look_at = tell_of_unusable(messages, before.unusable, unusable)
+    storm, calm_at = weather(messages, conditions, before.storm, demanded or Demanded(), time_counts=not clock_error)
     status = EscalationLadderStatus(
         observed_generation=ladder.generation,
         digest=ladder.digest or None,
         open_escalations=open_escalations,
+        storm=storm,
         unusable=found,
         notifications=messages.result(),
         conditions=conditions.result(),
     )
-    wakes = [at for at in (wake, look_at) if at is not None]
+    wakes = [at for at in (wake, look_at, calm_at) if at is not None]
     return LadderUpdate(status, (*entries, *messages.entries)), min(wakes, default=None)
 
 

@@ -20,6 +20,7 @@ from riskladder.controller.caches.escalations import EscalationCache
 from riskladder.controller.caches.indexed import IndexedTargets
 from riskladder.controller.caches.ladders import LadderCache
 from riskladder.controller.caches.network import NetworkCache
+from riskladder.controller.caches.radius import RadiusCache
 from riskladder.controller.caches.signals import SignalCache
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
 from riskladder.policy.snapshot import Decision, Escalation, Snapshot, Stamps, TargetKey
@@ -52,7 +53,11 @@ class Store:
         self._signals = SignalCache(enqueue, self.runtimes.by_kind)
         self.indexed = IndexedTargets(self.runtimes.by_kind)
         """What the indexes of containments have to say."""
-        self._escalations = EscalationCache(enqueue, closed=self._escalation_closed, indexed=self.indexed)
+        self.radius = RadiusCache()
+        """What the blast radii of ladders are counted by."""
+        self._escalations = EscalationCache(
+            enqueue, closed=self._escalation_closed, indexed=self.indexed, radius=self.radius
+        )
         self._decisions = DecisionCache(decided=self._decided)
         self.workloads = WorkloadCache(
             self.runtimes, changed=self._workload_changed, moved=self._workload_moved, served=self._served
@@ -125,6 +130,10 @@ class Store:
         return {key.kind for key in self._signals.targets(ladder)}
 
     def _ladder_changed(self, ladder: Name) -> None:
+        entry = self.ladders.get(ladder)
+        if self.radius.put_ladder(ladder, entry.ladder if entry is not None else None):
+            for key in self.workloads.keys(ladder[0]):
+                self._put_in_radius(key)
         open_ones = {
             TargetKey(e.namespace, e.spec.target.kind, e.spec.target.name) for e in self._escalations.open_ones(ladder)
         }
@@ -143,8 +152,17 @@ class Store:
             self._enqueue(LateDecisionKey(*escalation), False)
 
     def _workload_changed(self, key: TargetKey, spec: bool) -> None:
+        if self.radius:
+            self._put_in_radius(key)
         if key in self._signals or key in self._escalations or key in self.workloads.carrying:
             self._enqueue(key, spec)
+
+    def _put_in_radius(self, key: TargetKey) -> None:
+        """Have a workload counted among the governed ones, and what is carried for it among what is contained."""
+        workload = self.workloads.bare(key)
+        carried = held_by(workload.carried, workload.uid) if workload and not workload.carried.is_empty else None
+        holds = [carried] if carried is not None else []
+        self.radius.put_workload(key, workload, [*holds, *self.network_path.holds(key)])
 
     def _workload_moved(self, key: TargetKey) -> None:
         """Enqueue a target whose pods or endpoints changed, if a containment is to be proved; others stay asleep."""
@@ -155,6 +173,8 @@ class Store:
         """Enqueue whatever is isolated where a policy changed, and what goes through a changed Service or route."""
         if (key := self.network_path.held_for(namespace, kind, name)) is not None:
             self._enqueue(key, False)
+            if self.radius:
+                self._put_in_radius(key)
         for key, escalation, through in self._escalations.network_paths(namespace):
             if (through.kind, through.name) == (kind, name):
                 self._enqueue(key, content and escalation.is_open)

@@ -86,12 +86,22 @@ def _standing(escalation: Escalation, notification: Notification) -> Standing:
 def _is_contained(escalation: Escalation, notification: Notification) -> bool:
     if escalation.spec.drill:
         return False  # Its containment is a dry run: there is nothing to restore.
+    if _is_withheld(escalation, notification):
+        return False
     manual = escalation.signal_at(notification.at).manual
     if notification.about in CONTAINED or (manual is not None and manual.containment is not None):
         return True
     tier = tier_of(escalation.spec.policy, notification.tier)
     containment = tier.containment if tier is not None else None
     return containment is not None and containment.when is ContainmentWhen.IMMEDIATELY
+
+
+def _is_withheld(escalation: Escalation, notification: Notification) -> bool:
+    """Return whether the containment waited for people when the message was queued, because of the blast radius."""
+    waiting = escalation.status.withheld
+    if waiting is None or notification.at < waiting.since or notification.about in CONTAINED:
+        return False
+    return waiting.ended_at is None or notification.at < waiting.ended_at
 
 
 def _offer(namespace: str, name: str, standing: Standing, role: str, found: Possible) -> Offer:
