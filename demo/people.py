@@ -64,6 +64,7 @@ def told_by(ladder: Object, inbox: Inbox) -> None:
     """Have a ladder tell the roles of the demo over its inbox, and leave out what would need more than the demo has."""
     spec = ladder["spec"]
     roles = list(dict.fromkeys(person.role for person in PEOPLE))
+    spec.pop("sourceContacts", None)
     spec["channels"] = [inbox.channel()]
     spec["stakeholders"] = [{"role": role, "notify": [spec["channels"][0]["name"]]} for role in roles]
     for tier in spec["tiers"]:

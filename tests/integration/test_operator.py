@@ -15,6 +15,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import kopf
@@ -31,7 +32,7 @@ from tests.cluster.chaos import Chaos, Write
 from tests.cluster.components import API_SERVER
 from tests.integration.operator_process import ROOT, OperatorProcess
 from tests.integration.test_faults import Start, contained_once, deploy_all, holder, leading, until_stopped
-from tests.integration.world import TestNamespace, condition, deployment, ladder, signal
+from tests.integration.world import LADDER, TestNamespace, condition, deployment, ladder, signal
 
 chief, world, start, chaos = faults.chief, faults.world, faults.start, faults.chaos
 
@@ -293,6 +294,7 @@ async def test_nothing_but_the_lease_is_written_while_nothing_changes(world: Tes
     await world.apply(signal("lost", "nothing", 0.31))
     await world.escalation_says("bad", "Contained", "True", "ScaledToZero")
     await world.signal_says("lost", "Ready", "False", "TargetNotFound")
+    await world.until(partial(_is_told, world), "the owner to be told of a breach that cannot be used", 40.0)
     await world.alone()
     await world.quiet()
 
@@ -304,6 +306,11 @@ async def test_nothing_but_the_lease_is_written_while_nothing_changes(world: Tes
     assert await versions(world) == before
     assert writes(operator) == tried
     assert await renewal(world) != renewed
+
+
+async def _is_told(world: TestNamespace) -> bool:
+    found = (await world.get(resources.LADDERS, LADDER))["status"]["unusable"]
+    return all("toldAt" in one for one in found) and bool(found)
 
 
 async def renewal(world: TestNamespace) -> str:

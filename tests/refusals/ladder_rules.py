@@ -20,6 +20,12 @@ def _unknown_role(name: str, location: Sequence[str | int], what: str) -> Case:
 
 LADDER_RULES = (
     ladder(
+        "source_contact_unknown",
+        put("sourceContacts", 0, "role", "nobody"),
+        "spec.sourceContacts",
+        f"source drift-monitor: sourceContacts names the unknown role nobody: {_ADD_ROLE}",
+    ),
+    ladder(
         "owner_unknown",
         put("charter", "owner", "nobody"),
         "spec.charter.owner",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from riskladder.api.base import API_VERSION
-from riskladder.api.ladder import MAX_CHANNELS, MAX_INDICATORS, MAX_STAKEHOLDERS, MAX_TIERS
+from riskladder.api.ladder import MAX_CHANNELS, MAX_INDICATORS, MAX_SOURCES, MAX_STAKEHOLDERS, MAX_TIERS
 from riskladder.api.tiers import MAX_QUORUM, MAX_TRIGGERS
 from tests.refusals.documents import Document
 
@@ -28,6 +28,8 @@ def largest_ladder() -> Document:
         "spec": {
             "governs": {"selector": {"matchLabels": {"app": "a"}}},
             "charter": {"owner": roles[-1]},
+            "sourceContacts": [{"source": name("source", n), "role": roles[-1]} for n in range(MAX_SOURCES)],
+            "blastRadius": {"atMost": "30%", "per": "99999d99999h99999m99999s", "decideWithin": "99999d"},
             "stakeholders": [
                 {
                     "role": role,

@@ -6,6 +6,34 @@ from tests.refusals.case import ABSENT, Case, both, ladder, put
 from tests.refusals.documents import TIME
 
 STRUCTURE = (
+    ladder(
+        "blast_radius_of_nothing",
+        put("blastRadius", "atMost", 0),
+        "spec.blastRadius.atMost",
+        "found 0, expected a number from 1 to 10000, or a share from 1% to 100%",
+        "should be greater than or equal to 1",
+    ),
+    ladder(
+        "blast_radius_of_more_than_all",
+        put("blastRadius", "atMost", "130%"),
+        "spec.blastRadius.atMost",
+        'found "130%", expected a number from 1 to 10000, or a share from 1% to 100%',
+        "should match",
+    ),
+    ladder(
+        "blast_radius_without_a_number",
+        put("blastRadius", "atMost", ABSENT),
+        "spec.blastRadius.atMost",
+        "is required",
+        "Required value",
+    ),
+    ladder(
+        "source_contact_twice",
+        put("sourceContacts", 1, {"source": "drift-monitor", "role": "legal"}),
+        "spec.sourceContacts[1]",
+        'Duplicate value: {"source":"drift-monitor"}',
+        'Duplicate value: {"source":"drift-monitor"}',
+    ),
     ladder("no_tiers", put("tiers", []), "spec.tiers", "found 0 items, expected at least 1 item", "at least 1 item"),
     ladder(
         "tiers_twice",

@@ -12,8 +12,9 @@ from typing import Any, Self
 import yaml
 from aiohttp import web
 
-from riskladder.api.escalation import EscalationSpec, EscalationStatus, Notification, NotificationState
-from riskladder.controller.outbox import notice_of
+from riskladder.api.escalation import EscalationSpec, EscalationStatus
+from riskladder.api.notification import Notification, NotificationState
+from riskladder.controller.mail import notice_of
 from riskladder.notify.egress import Egress
 from riskladder.notify.notice import Notice
 from riskladder.policy.snapshot import Escalation

@@ -27,6 +27,7 @@ ALLOWED = {
     *("additionalProperties", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
     *("minItems", "maxItems", "minProperties", "maxProperties", "multipleOf", "nullable"),
     *("x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type"),
+    "x-kubernetes-int-or-string",
 }
 
 
@@ -71,14 +72,16 @@ def test_check_names_the_file_that_is_out_of_date(tmp_path: Path, capsys: pytest
 def test_every_level_is_structural() -> None:
     for path, node in (parameter.values for parameter in ALL):
         assert set(node) <= ALLOWED, path
-        assert node["type"] in {"object", "array", "string", "integer", "number", "boolean"}, path
+        is_either = node.get("x-kubernetes-int-or-string", False)
+        assert is_either or node["type"] in {"object", "array", "string", "integer", "number", "boolean"}, path
+        assert not (is_either and "type" in node), path
         assert not ({"properties", "additionalProperties"} <= set(node)), path
         assert node.get("default", ...) is not None, path
 
 
 def test_every_list_is_bounded_and_says_how_it_merges() -> None:
     for path, node in (parameter.values for parameter in ALL):
-        if node["type"] == "array":
+        if node.get("type") == "array":
             assert node["maxItems"] > 0, path
             assert node[LIST_TYPE] in {"map", "set", "atomic"}, path
             for key in node.get(LIST_MAP_KEYS, ()):
@@ -90,7 +93,7 @@ def test_every_list_is_bounded_and_says_how_it_merges() -> None:
 
 def test_every_string_is_bounded() -> None:
     for path, node in (parameter.values for parameter in ALL):
-        if node["type"] == "string":
+        if node.get("type") == "string":
             assert "maxLength" in node or "enum" in node or node.get("format") in {"date", "date-time"}, path
 
 

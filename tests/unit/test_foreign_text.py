@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.base import API_VERSION
-from riskladder.api.escalation import Notification
 from riskladder.api.foreign import cleaned, clip, distinct, number_in
 from riskladder.api.intent import Evidence, Image, Intent
+from riskladder.api.notification import Notification
 from riskladder.api.reasons import Reason
 from riskladder.api.record import OPEN_NAMES, RecordEntry, clipped_particulars
 from riskladder.api.validation import validate

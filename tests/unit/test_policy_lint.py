@@ -174,6 +174,18 @@ CASES: list[tuple[str, str, str, Change]] = [
         lambda s: s["tiers"][1]["containment"].update(connections="Close"),
     ),
     (
+        "no-blast-radius",
+        "spec",
+        "one broken monitor may stop all of them",
+        lambda s: s.pop("blastRadius"),
+    ),
+    (
+        "blast-radius-without-fallback",
+        "spec.blastRadius.whenExceeded",
+        "Fallback is as AskFirst",
+        lambda s: s["blastRadius"].update(whenExceeded="Fallback"),
+    ),
+    (
         "closes-when-unused",
         "spec.tiers[1].closesWhen",
         "never closes by itself",

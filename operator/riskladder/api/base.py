@@ -288,6 +288,30 @@ MAX_EXACT_INTEGER = 2**53 - 1
 Generation = Annotated[int, Field(ge=0, le=MAX_EXACT_INTEGER)]
 Count = Annotated[int, Field(ge=0, le=MAX_EXACT_INTEGER)]
 
+ReasonWord = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+"""A reason: one word, see reasons.py."""
+
+SHARE_PATTERN = r"^([1-9][0-9]?|100)%$"
+MOST_TARGETS = 10_000
+
+
+def _parse_at_most(value: Any) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_TARGETS:
+        return value
+    if isinstance(value, str) and re.fullmatch(SHARE_PATTERN, value):
+        return value
+    raise ValueError(f"expected a number from 1 to {MOST_TARGETS}, or a share from 1% to 100%")
+
+
+AtMost = Annotated[
+    int | str,
+    BeforeValidator(_parse_at_most),
+    WithJsonSchema(
+        {"x-kubernetes-int-or-string": True, "pattern": SHARE_PATTERN, "minimum": 1, "maximum": MOST_TARGETS}
+    ),
+]
+"""A number of targets, or a share of them such as `30%`."""
+
 HttpUrl = Annotated[
     str,
     Field(max_length=2048),

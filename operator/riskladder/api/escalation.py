@@ -27,6 +27,7 @@ from riskladder.api.base import (
     Model,
     ObjectName,
     PositiveDuration,
+    ReasonWord,
     Rule,
     Sha256,
     Text,
@@ -41,7 +42,6 @@ from riskladder.api.foreign import Clipped, ClippedName, clips, first
 from riskladder.api.intent import (
     Evidence,
     Intent,
-    ReasonWord,
     Restore,
     RevisionText,
     SignalRef,
@@ -58,6 +58,7 @@ from riskladder.api.ladder import (
     Indicator,
     Stakeholder,
 )
+from riskladder.api.notification import Notification
 from riskladder.api.signal import Breach, ModelInfo, Observed
 from riskladder.api.tiers import Axis, ContainmentAction, Tier
 
@@ -78,15 +79,6 @@ MAX_GRACE = 1_000_000
 
 MAX_COMPANIONS = 32
 """Companion workloads that a tier names, and as many that are found."""
-
-
-class NotificationState(StrEnum):
-    """How far a notification got."""
-
-    PENDING = "Pending"
-    DELIVERED = "Delivered"
-    FAILED = "Failed"
-    SKIPPED = "Skipped"
 
 
 class EscalationState(StrEnum):
@@ -195,47 +187,6 @@ class Rung(Model):
     decided_at: Timestamp | None = Field(
         None, description="When a quorum decided (AcceptRisk or Resume): nobody is chased any more on this rung."
     )
-
-
-MAX_RECEIPTS = 64
-"""Recipients and parts of one message that are told apart; of more, some may get it twice."""
-
-Receipt = Annotated[str, Field(max_length=16, pattern=r"^[0-9a-f]{16}$")]
-
-
-class Notification(Model):
-    """One message to one role over one channel. What it says is fixed when it is queued."""
-
-    key: Annotated[str, Field(min_length=1, max_length=253)] = Field(
-        description="Stable across retries and updates, so that the receiver tells a repetition."
-    )
-    rung: Annotated[int, Field(ge=1)] = Field(1, description="The rung it belongs to, by number.")
-    tier: DnsLabel = Field(description="The tier of that rung.")
-    role: DnsLabel = Field(description="Who is notified.")
-    channel: DnsLabel = Field(description="Over which channel; `events` where the role has none: an Event only.")
-    about: ReasonWord = Field(description="What it is about, one word, the same as the reason of its record.")
-    message: Clipped = Field("", description="What happened, in one line.")
-    at: Timestamp = Field(description="When it was queued.")
-    due_at: Timestamp | None = Field(None, description="The deadline that it speaks of.")
-    state: NotificationState = Field(
-        description="Pending, Delivered, Failed (given up), or Skipped (overtaken before it could be delivered)."
-    )
-    attempts: Count = Field(0, description="How often it was tried.")
-    last_error: Clipped = Field("", description="Why the last try failed.")
-    done_at: Timestamp | None = Field(
-        None,
-        description="When it was delivered, given up or skipped. Delivered without it: some of its recipients have it, "
-        "and the others are still tried.",
-    )
-    receipts: Annotated[tuple[Receipt, ...], Field(max_length=MAX_RECEIPTS), AtomicList()] = Field(
-        (), description="Who has taken which part of it, as hashes: they do not get it again."
-    )
-
-    @property
-    def is_outstanding(self) -> bool:
-        """Whether it is still to be sent, to all of its recipients or to some."""
-        partly = self.state is NotificationState.DELIVERED and self.done_at is None
-        return partly or self.state is NotificationState.PENDING
 
 
 class CountedDecision(Model):
@@ -356,6 +307,17 @@ class ResumeStatus(Model):
     )
 
 
+class WithheldStatus(Model):
+    """A containment that waits for people, since the ladder has contained as many targets as it may."""
+
+    tier: DnsLabel = Field(description="The tier that demands it.")
+    since: Timestamp = Field(description="Since when it waits.")
+    until: Timestamp = Field(description="When it is done, whether somebody has decided or not.")
+    ended_at: Timestamp | None = Field(
+        None, description="When it was found to wait no longer: the model is contained, or nothing demands it any more."
+    )
+
+
 class RiskAcceptance(Model):
     """The risk is accepted for a time."""
 
@@ -465,6 +427,9 @@ class EscalationStatus(Model):
     containments: Annotated[tuple[ContainmentStatus, ...], Field(max_length=2), ListMap("axis")] = Field(
         (), description="How the containment on each axis went: both hold, side by side, until a Resume."
     )
+    withheld: WithheldStatus | None = Field(
+        None, description="A containment that waits, or has waited, because of the ladder's blastRadius."
+    )
     companions: Annotated[tuple[SuspendedStatus, ...], Field(max_length=MAX_COMPANIONS), ListMap("kind", "name")] = (
         Field((), description="Companion workloads that are suspended (alsoSuspend, and what scales the model).")
     )
@@ -508,6 +473,11 @@ class EscalationStatus(Model):
     def containment(self, axis: Axis) -> ContainmentStatus | None:
         """Return how the containment on an axis went, or ``None`` where there is none."""
         return next((found for found in self.containments if found.axis is axis), None)
+
+    @property
+    def waiting(self) -> WithheldStatus | None:
+        """The containment that waits now because of the ladder's blastRadius, if one does."""
+        return self.withheld if self.withheld is not None and self.withheld.ended_at is None else None
 
 
 def intents_of(spec: EscalationSpec, status: EscalationStatus) -> tuple[Intent, ...]:

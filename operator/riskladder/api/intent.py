@@ -15,6 +15,7 @@ from riskladder.api.base import (
     ListMap,
     Model,
     ObjectName,
+    ReasonWord,
     Timestamp,
     Uid,
     WithoutRules,
@@ -28,7 +29,6 @@ MAX_SAVED = 16384
 """Characters of one field that a containment overwrites."""
 
 RevisionText = ClippedName
-ReasonWord = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
 
 
 class SignalRef(Model):

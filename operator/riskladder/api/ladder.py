@@ -10,6 +10,7 @@ from pydantic import Field
 from riskladder.api import ladder_rules
 from riskladder.api.base import (
     MAX_EXACT_INTEGER,
+    AtMost,
     Count,
     DnsLabel,
     Duration,
@@ -23,15 +24,19 @@ from riskladder.api.base import (
     ListMap,
     ListSet,
     Model,
+    ObjectName,
     PositiveDuration,
+    ReasonWord,
     Rule,
     SchemaExtension,
     SecretKey,
     Sha256,
     Text,
+    Timestamp,
     Unit,
 )
 from riskladder.api.conditions import Condition
+from riskladder.api.notification import Message
 from riskladder.api.tiers import (
     AcceptRisk,
     Acknowledge,
@@ -54,6 +59,7 @@ from riskladder.api.tiers import (
 __all__ = [
     "AcceptRisk",
     "Acknowledge",
+    "BlastRadius",
     "Channel",
     "ChannelType",
     "Charter",
@@ -76,11 +82,15 @@ __all__ = [
     "QuorumMember",
     "Resume",
     "Review",
+    "SourceContact",
     "Stakeholder",
+    "StormStatus",
     "SuspendedWorkload",
     "Tier",
     "TimeoutAction",
     "Trigger",
+    "UnusableSignals",
+    "WhenExceeded",
 ]
 
 MAX_TIERS = 8
@@ -88,6 +98,9 @@ MAX_STAKEHOLDERS = 32
 MAX_CHANNELS = 32
 MAX_INDICATORS = 32
 MAX_SOURCES = 32
+MAX_UNUSABLE = 32
+MAX_MESSAGES = 32
+"""Messages that the status of a ladder keeps."""
 
 
 class ChannelType(StrEnum):
@@ -263,6 +276,49 @@ class Indicator(Model):
     )
 
 
+class SourceContact(Model):
+    """Who answers for a source of readings: told where what it reports cannot be used."""
+
+    source: DnsLabel = Field(description="The source, as its signals name it.")
+    role: DnsLabel = Field(description="The stakeholder role that keeps it working.")
+
+
+class WhenExceeded(StrEnum):
+    """What is done with a containment that is one too many."""
+
+    ASK_FIRST = "AskFirst"
+    FALLBACK = "Fallback"
+
+
+class BlastRadius(Model):
+    """How many models the ladder may contain by itself within some time: one broken monitor must not stop a fleet."""
+
+    at_most: AtMost = Field(
+        description="How many targets may be contained without anybody being asked, within per: a number, or a share "
+        "of the workloads that the ladder governs, for example 30%, which is one at least."
+    )
+    per: PositiveDuration = Field(
+        Duration("1h"), description="The time, ending now, in which they are counted. Default 1h."
+    )
+    when_exceeded: WhenExceeded = Field(
+        WhenExceeded.ASK_FIRST,
+        description="What is done with one more. AskFirst (default): it waits for a decision Contain, and is done when "
+        "decideWithin has passed. Fallback: traffic goes to what the tier's containment names in fallback; where it "
+        "names none, or that cannot be done, AskFirst.",
+    )
+    decide_within: PositiveDuration = Field(
+        Duration("15m"),
+        description="How long it waits for a decision before it is done all the same: nothing waits for ever. Default "
+        "15m.",
+    )
+
+    def limit(self, governed: int) -> int:
+        """Return how many targets that is, of so many governed ones."""
+        if isinstance(self.at_most, int):
+            return self.at_most
+        return max(governed * int(self.at_most.removesuffix("%")) // 100, 1)
+
+
 class EscalationLadderSpec(Model):
     """The policy: what is measured, who is notified, who decides by when, and what happens to the model meanwhile."""
 
@@ -277,6 +333,17 @@ class EscalationLadderSpec(Model):
     governs: Governs = Field(description="What the ladder may touch, by label and in its own namespace only.")
     trusted_sources: Annotated[tuple[DnsLabel, ...], Field(max_length=MAX_SOURCES), ListSet()] = Field(
         (), description="Sources whose signals count. Empty (default): every source that RBAC lets report."
+    )
+    source_contacts: Annotated[tuple[SourceContact, ...], Field(max_length=MAX_SOURCES), ListMap("source")] = Field(
+        (),
+        description="Who answers for each source: notified, beside the charter's owner, where a breach that it reports "
+        "cannot be used (SignalsUnusable). Default: the owner alone.",
+    )
+    blast_radius: BlastRadius | None = Field(
+        None,
+        description="How many targets may be contained within some time before people are asked first. It bounds what "
+        "readings demand by themselves: decisions, manual signals and what is contained already are never held up. "
+        "Default: no limit.",
     )
     drill_within: PositiveDuration = Field(
         Duration("2h"), description="How long a drill may stay open before it is closed by itself. Default 2h."
@@ -295,14 +362,52 @@ class EscalationLadderSpec(Model):
     )
 
 
+class UnusableSignals(Model):
+    """Signals of one source whose readings cannot be used, for one reason."""
+
+    source: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        description="The source; `*` for all others, where there are too many."
+    )
+    reason: ReasonWord = Field(description="Why, one word: the reason of their condition Ready.")
+    signals: Count = Field(description="How many there are now.")
+    example: ObjectName = Field(description="Name of one of them.")
+    since: Timestamp = Field(description="Since when there has been one without interruption.")
+    told_at: Timestamp | None = Field(
+        None, description="When the owner and the source's contact were notified; once, until all can be used again."
+    )
+
+
+class StormStatus(Model):
+    """More containments are demanded than the blast radius allows."""
+
+    since: Timestamp = Field(description="When the first of them was held up.")
+    last_at: Timestamp = Field(description="When the last one was.")
+
+
 class EscalationLadderStatus(Model):
     """What the operator makes of the ladder."""
 
     observed_generation: Generation | None = Field(None, description="The metadata.generation this status is about.")
     digest: Sha256 | None = Field(None, description="SHA-256 of the spec; escalations are pinned to it.")
     open_escalations: Count = Field(0, description="How many escalations are open under this ladder.")
+    storm: StormStatus | None = Field(
+        None,
+        description="Since when more containments are demanded than blastRadius allows. It is over when nothing waits, "
+        "and no further one was held up for as long as blastRadius.per.",
+    )
+    unusable: Annotated[tuple[UnusableSignals, ...], Field(max_length=MAX_UNUSABLE), ListMap("source", "reason")] = (
+        Field(
+            (),
+            description="Signals that report a breach, or something of an unknown indicator, and cannot be used.",
+        )
+    )
+    notifications: Annotated[tuple[Message, ...], Field(max_length=MAX_MESSAGES), ListMap("key")] = Field(
+        (),
+        description="What concerns the ladder and no escalation, to whom, over which channel, and how far it got: the "
+        "oldest of what is done leaves where there is no room.",
+    )
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
         (),
         description="Ready, ReviewCurrent, ChannelsAvailable, ClockAgrees, DecisionsCount, PoliciesInForce, "
-        "StopsPromptly, Suspended.",
+        "StopsPromptly, Suspended, WithinBlastRadius.",
     )

@@ -181,6 +181,8 @@ def _quorum_can_be_met(part: str, condition: str) -> Rule:
 
 
 _STALE_UNKNOWN = "has(i.whenStale) && !self.tiers.exists(t, t.name == i.whenStale)"
+_CONTACT_UNKNOWN = "!self.stakeholders.exists(s, s.role == c.role)"
+
 
 LADDER = (
     Rule(
@@ -188,6 +190,14 @@ LADDER = (
         f"charter.owner names an unknown role{_ADD_ROLE}",
         _names(f"charter.owner names the unknown role {{}}{_ADD_ROLE}", "self.charter.owner"),
         field_path=".charter.owner",
+    ),
+    Rule(
+        f"self.sourceContacts.all(c, !({_CONTACT_UNKNOWN}))",
+        f"sourceContacts names an unknown role{_ADD_ROLE}",
+        f"self.sourceContacts.map(c, {_CONTACT_UNKNOWN}, "
+        + _names(f"source {{}}: sourceContacts names the unknown role {{}}{_ADD_ROLE}", "c.source", "c.role")
+        + ")[0]",
+        field_path=".sourceContacts",
     ),
     _known(
         "self.stakeholders",

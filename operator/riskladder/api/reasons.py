@@ -23,6 +23,8 @@ class ConditionType(StrEnum):
     """Ladder: the admission policies that prove who decided are in force; without them no decision counts."""
     POLICIES_IN_FORCE = "PoliciesInForce"
     """Ladder: every admission policy is there, bound, and as this version ships it."""
+    WITHIN_BLAST_RADIUS = "WithinBlastRadius"
+    """Ladder: no more containments were demanded of late than its blast radius allows."""
     CLOCK_AGREES = "ClockAgrees"
     """Ladder: the operator's clock agrees with the API server's; else nothing is done that time alone would cause."""
     STOPS_PROMPTLY = "StopsPromptly"
@@ -81,6 +83,10 @@ class Reason(StrEnum):
     POLICY_UNKNOWN = "PolicyUnknown"
     PODS_END_AS_ASKED = "PodsEndAsAsked"
     PROMPT_STOP_MISSING = "PromptStopMissing"
+    SIGNALS_UNUSABLE = "SignalsUnusable"
+    SIGNALS_USABLE = "SignalsUsable"
+    NO_BLAST_RADIUS = "NoBlastRadius"
+    BLAST_RADIUS_KEPT = "BlastRadiusKept"
 
     # A signal: why it is or is not usable.
     ACCEPTED = "Accepted"
@@ -115,6 +121,8 @@ class Reason(StrEnum):
     CONTAINMENT_NOT_REQUIRED = "ContainmentNotRequired"
     AWAITING_DECISION = "AwaitingDecision"
     AWAITING_TIMEOUT = "AwaitingTimeout"
+    BLAST_RADIUS_EXCEEDED = "BlastRadiusExceeded"
+    WITHHELD_NO_MORE = "WithheldNoMore"
     LADDER_SUSPENDED = "LadderSuspended"
     LADDER_DELETED = "LadderDeleted"
     CONTAINMENT_INTENDED = "ContainmentIntended"

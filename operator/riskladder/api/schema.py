@@ -76,7 +76,7 @@ def _bounded(schema: Schema, *, by_people: bool) -> Schema:
     for inner in ("items", "additionalProperties"):
         if isinstance(schema.get(inner), dict):
             _bounded(schema[inner], by_people=by_people)
-    if schema["type"] == "string" and not {"enum", "format", "pattern"} & set(schema):
+    if schema.get("type") == "string" and not {"enum", "format", "pattern"} & set(schema):
         if by_people:
             schema[VALIDATIONS] = [*schema.get(VALIDATIONS, ()), _text_rule(multi_line=multi_line)]
         else:
@@ -122,9 +122,10 @@ def _convert(source: Schema, definitions: Schema, where: str, *, rules: bool) ->
         result["description"] = " ".join(str(result["description"]).split())
     if result.get("default", ...) is None:
         del result["default"]
-    if "type" not in result:
+    is_either = node.get("x-kubernetes-int-or-string", False)
+    if "type" not in result and not is_either:
         raise ValueError(f"{where}: a structural schema needs a type")
-    if result["type"] in _NUMBER_FORMATS:
+    if result.get("type") in _NUMBER_FORMATS:
         result.setdefault("format", _NUMBER_FORMATS[result["type"]])
     if "const" in node:
         result["enum"] = [node["const"]]

@@ -23,6 +23,7 @@ from riskladder.api.base import (
     Model,
     ObjectName,
     PositiveDuration,
+    ReasonWord,
     Rule,
     Timestamp,
     Username,
@@ -214,6 +215,11 @@ class SignalStatus(Model):
     )
     escalation: ObjectName | None = Field(None, description="The Escalation that this signal opened or joined.")
     last_known_good: LastKnownGood | None = Field(None, description="The revision a Rollback goes back to.")
+    unusable: ReasonWord | None = Field(
+        None,
+        description="Why what it reports is not used though it lies beyond a threshold, or is of no indicator of the "
+        "ladder, one word: the owner of the ladder and the contact of the source are notified of it.",
+    )
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
         (), description="Ready, Fresh, Breached, Contained."
     )

@@ -112,6 +112,10 @@ class Trigger(Model):
         "threshold (hysteresis). Default: the threshold itself.",
     )
 
+    def is_beyond(self, value: float) -> bool:
+        """Return whether a value breaches."""
+        return (self.above is not None and value > self.above) or (self.below is not None and value < self.below)
+
 
 class Notify(Model):
     """One role to tell, and how long after the tier was entered."""

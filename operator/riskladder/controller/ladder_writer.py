@@ -13,8 +13,10 @@ from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
 from riskladder.controller.policy_watch import PolicyWatch
 from riskladder.controller.trail_writer import TrailWriter
+from riskladder.policy.containment.radius import demanded
 from riskladder.policy.enabled import ends_no_pods, missing_components, slow_stops
 from riskladder.policy.ladders import update_ladder
+from riskladder.policy.storm import Demanded
 from riskladder.workloads.safe_states.prompt_stop import PODS
 
 PERMISSION_RECHECK = LOOK_EVERY
@@ -81,6 +83,12 @@ class LadderWriter:
         may_not = f"the operator may not {deletion}" if deletion in missing else ""
         return slow_stops(spec, ends_no_pods(self._store.runtimes) or may_not)
 
+    def _demanded(self, key: LadderKey) -> Demanded | None:
+        """Return what escalations say of containments beyond the blast radius; ``None`` where the ladder has none."""
+        name = (key.namespace, key.name)
+        limit = self._store.radius.limit(name)
+        return demanded(self._store.open_escalations(name), limit) if limit is not None else None
+
     async def write(self, key: LadderKey, *, observe_only: bool) -> None:
         """Write the status of a ladder, where it differs.
 
@@ -114,6 +122,9 @@ class LadderWriter:
             slow_stops=self._slow_stops(key, missing),
             unavailable=self._outbox.unavailable.get((key.namespace, key.name)) if self._outbox else None,
             clock_error=self._clock.error(),
+            deliveries=self._outbox.deliveries if self._outbox else {},
+            unusable=self._store.unusable((key.namespace, key.name)),
+            demanded=self._demanded(key),
             now=now,
         )
         if wake is not None:

@@ -42,6 +42,18 @@ class Metrics:
             ["namespace", "ladder", "tier"],
             registry=self.registry,
         )
+        self.unusable = Gauge(
+            "riskladder_unusable_signals",
+            "Signals that report something beyond a threshold, or of an unknown indicator, and cannot be used.",
+            ["namespace", "ladder", "reason"],
+            registry=self.registry,
+        )
+        self.withheld = Gauge(
+            "riskladder_withheld_containments",
+            "Containments that wait for a decision or their deadline because of the blast radius of the ladder.",
+            ["namespace", "ladder"],
+            registry=self.registry,
+        )
         self.watch_age = Gauge(
             "riskladder_watch_age_seconds",
             "Time since anything was heard of a resource.",

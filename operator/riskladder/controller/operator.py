@@ -409,3 +409,14 @@ class Operator:
         )
         for labels, number in tiers.items():
             self._metrics.open_escalations.labels(*labels).set(number)
+        self._metrics.unusable.clear()
+        for about, number in self._reconciler.store.count_unusable().items():
+            self._metrics.unusable.labels(*about).set(number)
+        self._metrics.withheld.clear()
+        waiting = Counter(
+            (e.namespace, e.spec.ladder.name)
+            for e in self._reconciler.store.open_escalations()
+            if e.status.waiting is not None
+        )
+        for ladder, number in waiting.items():
+            self._metrics.withheld.labels(*ladder).set(number)

@@ -1,4 +1,4 @@
-"""The outbox: delivers what ``status.notifications`` of open and closed escalations says is pending.
+"""The outbox: delivers what ``status.notifications`` of ladders, and of open and closed escalations, says is pending.
 
 Every message has a task of its own, so that one that hangs delays no other, and no containment: nothing waits for
 it. What became of an attempt is kept here until the trail has written it; a crash in between repeats the message with
@@ -18,20 +18,20 @@ from datetime import datetime
 
 import structlog
 
-from riskladder.api.escalation import Notification, NotificationState
 from riskladder.api.labels import CHANNELS_SECRET
-from riskladder.api.ladder import Channel, ChannelType
+from riskladder.api.ladder import ChannelType
+from riskladder.api.notification import EVENTS, Message, NotificationState
 from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.resources import SECRETS
 from riskladder.controller.caches.entries import LadderKey
 from riskladder.controller.caches.store import Store
+from riskladder.controller.mail import Mail
 from riskladder.notify.courier import Courier
 from riskladder.notify.credentials import credential_of
 from riskladder.notify.errors import Undeliverable
-from riskladder.notify.notice import Notice, Option, Status, compose, status_of
-from riskladder.policy.decisions.options import offers
-from riskladder.policy.escalation.notifications import EVENTS, UNREACHABLE_AFTER
-from riskladder.policy.snapshot import Delivery, Escalation, TargetKey
+from riskladder.notify.notice import Status, status_of
+from riskladder.policy.escalation.notifications import UNREACHABLE_AFTER
+from riskladder.policy.snapshot import Delivery, TargetKey
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +96,7 @@ class Outbox:
         self._failures: dict[tuple[str, str, str], int] = {}
         """In a row, by namespace, ladder and channel."""
         self.deliveries: dict[tuple[str, str], Delivery] = {}
-        """By escalation uid and notification key: what the trail has not written yet."""
+        """By uid of the escalation or ladder, and key: what the trail has not written yet."""
         self.unavailable: dict[tuple[str, str], dict[str, str]] = {}
         """By namespace and ladder: the channels that do not work, and why."""
 
@@ -118,26 +118,26 @@ class Outbox:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._courier.close()
 
-    def consider(self, escalation: Escalation) -> None:
+    def consider(self, mail: Mail) -> None:
         """Deliver what is pending, and forget what has been written."""
         if not self._active:
             return
-        keys = {notification.key for notification in escalation.status.notifications}
-        for place in [p for p in self.deliveries if p[0] == escalation.uid and p[1] not in keys]:
+        keys = {message.key for message in mail.messages}
+        for place in [p for p in self.deliveries if p[0] == mail.uid and p[1] not in keys]:
             del self.deliveries[place]  # it was written, and has left the status
-        for notification in escalation.status.notifications:
-            place = (escalation.uid, notification.key)
+        for message in mail.messages:
+            place = (mail.uid, message.key)
             known = self.deliveries.get(place)
-            if known is not None and notification.attempts >= known.attempts:
+            if known is not None and message.attempts >= known.attempts:
                 del self.deliveries[place]
-            if notification.is_outstanding and place not in self._tasks:
+            if message.is_outstanding and place not in self._tasks:
                 if known is None or not (known.given_up or not known.error):
-                    self._start(place, self._deliver(escalation, notification))
-            elif self._keeps_firing(escalation, notification) and place not in self._tasks:
-                self._start(place, self._repeat(escalation, notification))
+                    self._start(place, self._deliver(mail, message))
+            elif self._keeps_firing(mail, message) and place not in self._tasks:
+                self._start(place, self._repeat(mail, message))
 
     def forget(self, known: Collection[str]) -> None:
-        """Drop what belongs to escalations that are gone.
+        """Drop what belongs to escalations and ladders that are gone.
 
         Args:
             known: uids of those that are not.
@@ -152,53 +152,51 @@ class Outbox:
 
     # --- One message ----------------------------------------------------------------------------------------------
 
-    async def _deliver(self, escalation: Escalation, notification: Notification) -> None:
+    async def _deliver(self, mail: Mail, message: Message) -> None:
         """Try until it is delivered, given up, or not worth it any more."""
-        key, receipts = _target(escalation), notification.receipts
-        attempts = notification.attempts
+        key, receipts = mail.key, message.receipts
+        attempts = message.attempts
         while True:
             attempts += 1
-            tried = await self._attempt(escalation, notification, receipts)
+            tried = await self._attempt(mail, message, receipts)
             receipts = tried.receipts or receipts
             given_up = bool(tried.error) and (tried.permanent or attempts >= MOST_ATTEMPTS)
-            place = (escalation.uid, notification.key)
+            place = (mail.uid, message.key)
             self.deliveries[place] = Delivery(attempts, self._now(), tried.error, given_up, receipts)
-            self._note(escalation, notification.channel, tried)
+            self._note(mail, message.channel, tried)
             self._changed(key)
             if not tried.error or given_up:
                 return
             ceiling = min(LAST_RETRY, FIRST_RETRY * 2.0 ** (attempts - 1))
             jittered = ceiling * (0.5 + random.random() / 2)  # noqa: S311 - jitter, not a secret
             await asyncio.sleep(max(jittered, tried.wait))
-            stored = self._stored(escalation, notification)
+            stored = self._stored(mail, message)
             if stored is None or not stored.is_outstanding:
                 return
 
-    async def _attempt(
-        self, escalation: Escalation, notification: Notification, receipts: Collection[str] = ()
-    ) -> _Attempt:
+    async def _attempt(self, mail: Mail, message: Message, receipts: Collection[str] = ()) -> _Attempt:
         """Send it once, to those of its recipients who have not got it."""
-        channel = _channel(escalation, notification)
+        channel = mail.channel(message)
         if channel is None:
-            return _Attempt(f"the ladder has no channel {notification.channel}", permanent=True)
+            return _Attempt(f"the ladder has no channel {message.channel}", permanent=True)
         try:
-            values = await self.secret(escalation.namespace) if channel.secret_key is not None else {}
-            credential, notice = credential_of(channel, values), notice_of(escalation, notification)
+            values = await self.secret(mail.namespace) if channel.secret_key is not None else {}
+            credential, notice = credential_of(channel, values), mail.notice(message)
             await self._courier.send(channel, credential, notice, attempted_at=self._now(), receipts=receipts)
         except Undeliverable as error:
             return _Attempt(str(error) or "not delivered", error.permanent, error.retry_after, error.receipts)
         except ApiError as error:
             return _Attempt(f"the Secret {CHANNELS_SECRET} could not be read: {error}")
         except Exception as error:
-            log.exception("notification failed", escalation=escalation.name, key=notification.key)
+            log.exception("notification failed", of=mail.name, key=message.key)
             return _Attempt(f"{type(error).__name__} while sending")
         log.info(
             "notified",
-            namespace=escalation.namespace,
-            escalation=escalation.name,
-            role=notification.role,
-            channel=notification.channel,
-            key=notification.key,
+            namespace=mail.namespace,
+            of=mail.name,
+            role=message.role,
+            channel=message.channel,
+            key=message.key,
         )
         return _Attempt()
 
@@ -222,46 +220,44 @@ class Outbox:
         self._secrets[namespace] = (time.monotonic(), values)
         return values
 
-    def _stored(self, escalation: Escalation, notification: Notification) -> Notification | None:
+    def _stored(self, mail: Mail, message: Message) -> Message | None:
         """The notification as it stands in the cache now."""
-        current = self._store.escalation(_target(escalation), escalation.name)
+        current = mail.stored(self._store)
         if current is None:
             return None
-        return next((n for n in current.status.notifications if n.key == notification.key), None)
+        return next((n for n in current.messages if n.key == message.key), None)
 
     # --- Alerts that have to be repeated --------------------------------------------------------------------------
 
-    def _keeps_firing(self, escalation: Escalation, notification: Notification) -> bool:
+    def _keeps_firing(self, mail: Mail, message: Message) -> bool:
         """Whether it is an alert that was raised on the rung in force and still waits for somebody."""
-        if notification.state is not NotificationState.DELIVERED or notification.channel == EVENTS:
+        if message.state is not NotificationState.DELIVERED or message.channel == EVENTS:
             return False
-        channel = _channel(escalation, notification)
+        channel = mail.channel(message)
         if channel is None or channel.type is not ChannelType.ALERTMANAGER:
             return False
-        status = escalation.status
-        newest = max(
-            (n for n in status.notifications if (n.role, n.channel) == (notification.role, notification.channel)),
-            key=lambda n: n.at,
-        )
-        return newest.key == notification.key and status_of(notification.about) is Status.FIRING
+        rivals = (n for n in mail.messages if (n.role, n.channel) == (message.role, message.channel))
+        newest = max((n for n in rivals if mail.topic(n) == mail.topic(message)), key=lambda n: n.at, default=None)
+        is_newest = newest is not None and newest.key == message.key
+        return is_newest and status_of(message.about) is Status.FIRING
 
-    async def _repeat(self, escalation: Escalation, notification: Notification) -> None:
+    async def _repeat(self, mail: Mail, message: Message) -> None:
         while True:
             await asyncio.sleep(KEEP_FIRING)
-            current = self._store.escalation(_target(escalation), escalation.name)
-            if current is None or not self._keeps_firing(current, notification):
+            current = mail.stored(self._store)
+            if current is None or not self._keeps_firing(current, message):
                 return
-            self._note(current, notification.channel, await self._attempt(current, notification))
+            self._note(current, message.channel, await self._attempt(current, message))
 
     # --- Channels -------------------------------------------------------------------------------------------------
 
-    def _note(self, escalation: Escalation, channel: str, tried: _Attempt) -> None:
+    def _note(self, mail: Mail, channel: str, tried: _Attempt) -> None:
         """Keep count of a channel, and let the ladder say when it stops working, and when it works again.
 
         One that reaches some of its recipients works; of the others the message itself says that they have it not.
         """
         error = "" if tried.receipts else tried.error
-        ladder = (escalation.namespace, escalation.spec.ladder.name)
+        ladder = (mail.namespace, mail.ladder)
         failures = self._failures[(*ladder, channel)] = self._failures.get((*ladder, channel), 0) + 1 if error else 0
         known = self.unavailable.setdefault(ladder, {})
         was = channel in known
@@ -271,32 +267,3 @@ class Outbox:
             known[channel] = error
         if was != (channel in known):
             self._changed(LadderKey(*ladder))
-
-
-def _target(escalation: Escalation) -> TargetKey:
-    target = escalation.spec.target
-    return TargetKey(escalation.namespace, target.kind, target.name)
-
-
-def _channel(escalation: Escalation, notification: Notification) -> Channel | None:
-    return next((c for c in escalation.spec.policy.channels if c.name == notification.channel), None)
-
-
-def notice_of(escalation: Escalation, notification: Notification) -> Notice:
-    """Return what a queued message says: its facts, and what policy lets its reader do."""
-    status = status_of(notification.about)
-    offered = offers(
-        escalation,
-        notification,
-        is_over=status is Status.RESOLVED,
-        is_acknowledged=status is Status.ACKNOWLEDGED,
-    )
-    return compose(
-        namespace=escalation.namespace,
-        name=escalation.name,
-        uid=escalation.uid,
-        spec=escalation.spec,
-        notification=notification,
-        intents=escalation.saved,
-        options=[Option(offer.what, offer.who, offer.command) for offer in offered],
-    )

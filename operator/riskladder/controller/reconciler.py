@@ -24,12 +24,14 @@ from riskladder.controller.executor import Executor, NotContainable
 from riskladder.controller.fair import decided, in_slices
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.ladder_writer import LadderWriter
+from riskladder.controller.mail import of_escalation, of_ladder
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.node_lookup import NodeLookup
 from riskladder.controller.observations import Observations
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People, asks_to_contain
 from riskladder.controller.policy_watch import PolicyWatch
+from riskladder.controller.reservations import reserve, rooms
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.stray_lookup import StrayLookup
 from riskladder.controller.trail_pass import TrailPass, Tried
@@ -141,7 +143,8 @@ class Reconciler:
         open_uids = {escalation.uid for escalation in self.store.open_escalations()}
         self._seen.forget(open_uids)
         if self.outbox is not None:
-            self.outbox.forget(open_uids | {e.uid for key in self.store.targets() for e in self.store.mailing(key)})
+            mailing = {e.uid for key in self.store.targets() for e in self.store.mailing(key)}
+            self.outbox.forget(open_uids | mailing | {entry.ladder.uid for entry in self.store.ladders.values()})
         self._enqueuer.everything(self.store)
         for namespace in indexed | {e.namespace for e in self.store.open_escalations()}:
             self.scheduler.add(IndexKey(namespace))
@@ -188,7 +191,11 @@ class Reconciler:
             seeks=self._companions.seeks,
             clock_error=self.clock.error(),
         )
-        return self._seen.join(self._nodes.join(self._strays.join(snapshot)))
+        snapshot = self._seen.join(self._nodes.join(self._strays.join(snapshot)))
+        if not self.store.radius:
+            return snapshot
+        concerned = {*snapshot.ladders, *(e.spec.ladder.name for e in snapshot.open)}
+        return replace(snapshot, rooms=rooms(self.store, key, concerned, self.clock.now()))
 
     def _unindexed(self, namespace: str) -> str:
         """Return why what is contained in a namespace is not held by its name; empty where it is."""
@@ -201,6 +208,7 @@ class Reconciler:
             return None
         snapshot = self._snapshot(key, thorough=False)
         plan = decide(snapshot, self.clock.now())
+        reserve(self.store, snapshot, plan)
         if plan.stop is None:
             self._seen.quiet(key, snapshot, is_writing=plan.opens or snapshot.is_restoring)
             for update in plan.signals:
@@ -255,6 +263,7 @@ class Reconciler:
         with self._watching_permissions(key.namespace):
             if isinstance(key, LadderKey):
                 await self._ladders.write(key, observe_only=self._observe_only)
+                self._deliver_of(key)
             elif isinstance(key, TargetKey):
                 await self._write_target(key)
             elif self._observe_only:
@@ -283,6 +292,13 @@ class Reconciler:
             effects = [str(effect) for effect in plan.effects]
             log.info("would write", target=tuple(key), escalations=len(plan.escalations), effects=effects)
             return
+        if plan.opens and snapshot.rooms:  # what was decided in slices may have been overtaken by another target
+            snapshot = self._snapshot(key)
+            plan = decide(snapshot, self.clock.now(), urgent=not self.scheduler.backs_off(key))
+            reserve(self.store, snapshot, plan)
+            if plan.stop is not None or not plan.opens:
+                self.scheduler.add(key, urgent=plan.stop is not None)
+                return
         if plan.opens:
             for change in plan.signals:
                 if self._trail.takes_status(change.signal):
@@ -334,7 +350,13 @@ class Reconciler:
         """Have delivered what is pending."""
         if self.outbox is not None:
             for escalation in self.store.mailing(key):
-                self.outbox.consider(escalation)
+                self.outbox.consider(of_escalation(escalation))
+
+    def _deliver_of(self, key: LadderKey) -> None:
+        """Have delivered what is pending of a ladder itself."""
+        entry = self.store.ladders.get((key.namespace, key.name))
+        if self.outbox is not None and entry is not None:
+            self.outbox.consider(of_ladder(entry))
 
     # --- Permissions ----------------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ def _object(kind: Kind, path: str, schema: Schema, seen: Seen) -> Iterator[str]:
     rows = []
     for name, field in schema["properties"].items():
         meaning = [_cell(field.get("description", ""))]
-        inner, suffix = (field["items"], "[]") if field["type"] == "array" else (field, "")
+        inner, suffix = (field["items"], "[]") if field.get("type") == "array" else (field, "")
         if isinstance(field.get("additionalProperties"), dict) and "properties" in field["additionalProperties"]:
             inner, suffix = field["additionalProperties"], ".*"
         if "properties" in inner:
@@ -112,6 +112,8 @@ def _rules(schema: Schema, path: str) -> Iterator[tuple[str, str]]:
 def _type(field: Schema) -> str:
     if "enum" in field:
         return " \\| ".join(f"`{value}`" for value in field["enum"])
+    if field.get("x-kubernetes-int-or-string"):
+        return "integer or string"
     if field["type"] == "array":
         kind = {"map": "list", "set": "set", "atomic": "list"}.get(field.get(LIST_TYPE, ""), "list")
         inner = "object" if "properties" in field["items"] else _type(field["items"])

@@ -16,6 +16,8 @@ from riskladder.notify.notice import Notice
 from riskladder.notify.render import body, subject
 
 ALERT_NAME = "RiskladderEscalation"
+LADDER_ALERT_NAME = "RiskladderLadder"
+"""Of an alert that is about a ladder and no escalation."""
 PATH = "/api/v2/alerts"
 
 
@@ -64,7 +66,7 @@ def to_alert(notice: Notice, ends_at: datetime) -> dict[str, Any]:
     Entering a higher tier raises another alert, of another severity, and resolves this one (``RungLeft``).
     """
     labels = {
-        "alertname": ALERT_NAME,
+        "alertname": ALERT_NAME if notice.escalation else LADDER_ALERT_NAME,
         "namespace": notice.namespace,
         "escalation": notice.escalation,
         "uid": notice.uid,
@@ -73,6 +75,7 @@ def to_alert(notice: Notice, ends_at: datetime) -> dict[str, Any]:
         "tier": notice.tier,
         "severity": notice.severity.value,
         "drill": "true" if notice.drill else "false",
+        "topic": "" if notice.escalation else notice.key.partition("/")[0],
     }
     annotations = {
         "summary": subject(notice),
@@ -84,7 +87,7 @@ def to_alert(notice: Notice, ends_at: datetime) -> dict[str, Any]:
         "key": notice.key,
     }
     return {
-        "labels": labels,
+        "labels": {name: value for name, value in labels.items() if value},
         "annotations": {name: text for name, text in annotations.items() if text},
         "startsAt": format_time(min(notice.at, ends_at)),
         "endsAt": format_time(ends_at),

@@ -15,12 +15,13 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from riskladder.api.base import format_time
-from riskladder.api.escalation import EscalationSpec, Notification, signal_at
+from riskladder.api.escalation import EscalationSpec, signal_at
 from riskladder.api.intent import Intent
 from riskladder.api.measurement import indicator_of, no_measurement
+from riskladder.api.notification import Message, Notification
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Reading
-from riskladder.api.tiers import Tier, Trigger
+from riskladder.api.tiers import Tier
 
 
 class Status(StrEnum):
@@ -52,6 +53,8 @@ RESOLVED = frozenset(
         Reason.DRILL_COMPLETED,
         Reason.DRILL_EXPIRED,
         Reason.RUNG_LEFT,
+        Reason.SIGNALS_USABLE,
+        Reason.BLAST_RADIUS_KEPT,
     }
 )
 """The reasons after which nobody is waited for."""
@@ -119,6 +122,7 @@ class Notice:
     at: datetime
     namespace: str
     escalation: str
+    """Empty for a message of the ladder itself; so is the tier then."""
     uid: str
     ladder: str
     tier: str
@@ -127,7 +131,7 @@ class Notice:
     """``Kind/name``."""
     model: str
     model_version: str
-    observed_at: datetime
+    observed_at: datetime | None
     readings: tuple[Measurement, ...]
     judgement: Judgement | None
     remedies: tuple[str, ...]
@@ -204,6 +208,48 @@ def compose(
     )
 
 
+def compose_for_ladder(
+    *, namespace: str, name: str, uid: str, message: Message, options: Sequence[Option] = ()
+) -> Notice:
+    """The message of a ladder, which is about no escalation.
+
+    Args:
+        namespace: Of the ladder.
+        name: Of the ladder.
+        uid: Of the ladder.
+        message: The queued message; its state, attempts and errors are not read.
+        options: What the reader may look at.
+    """
+    topic = message.key.partition("/")[0]
+    return Notice(
+        key=message.key,
+        dedup=f"{namespace}/{name}/{message.role}/{uid}/{topic}",
+        status=status_of(message.about),
+        severity=Severity.ERROR,
+        drill=False,
+        headline=message.message or message.about,
+        about=message.about,
+        at=message.at,
+        namespace=namespace,
+        escalation="",
+        uid=uid,
+        ladder=name,
+        tier="",
+        role=message.role,
+        target=f"EscalationLadder/{name}",
+        model="",
+        model_version="",
+        observed_at=None,
+        readings=(),
+        judgement=None,
+        remedies=(),
+        options=tuple(options),
+        due_at=message.due_at,
+        deadline=_deadline(message),
+        references=(),
+    )
+
+
 def status_of(about: str) -> Status:
     """Return what a receiver that keeps incidents should make of a reason."""
     if about in RESOLVED:
@@ -224,7 +270,7 @@ def _measurement(spec: EscalationSpec, reading: Reading) -> Measurement:
             (tier.name, trigger)
             for tier in reversed(spec.policy.tiers)
             for trigger in tier.triggers
-            if trigger.indicator == reading.indicator and _is_beyond(trigger, reading.value)
+            if trigger.indicator == reading.indicator and trigger.is_beyond(reading.value)
         ),
         None,
     )
@@ -248,13 +294,7 @@ def _measurement(spec: EscalationSpec, reading: Reading) -> Measurement:
     )
 
 
-def _is_beyond(trigger: Trigger, value: float) -> bool:
-    return (trigger.above is not None and value > trigger.above) or (
-        trigger.below is not None and value < trigger.below
-    )
-
-
-def _deadline(notification: Notification) -> str:
+def _deadline(notification: Message) -> str:
     due = notification.due_at
     if due is None:
         return ""

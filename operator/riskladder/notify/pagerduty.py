@@ -94,7 +94,7 @@ def to_event(routing_key: str, notice: Notice) -> dict[str, Any]:
             "class": notice.about,
             "custom_details": {
                 "message": body(notice, Form.TEXT),
-                "escalation": f"{notice.namespace}/{notice.escalation}",
+                "escalation": f"{notice.namespace}/{notice.escalation}" if notice.escalation else "",
                 "tier": notice.tier,
                 "role": notice.role,
                 "deadline": notice.deadline,

@@ -59,7 +59,7 @@ def to_event(notice: Notice) -> CloudEvent:
         attributes={
             "specversion": "1.0",
             "id": f"{notice.key}/{notice.uid}",
-            "source": f"/namespaces/{notice.namespace}/escalations/{notice.escalation}",
+            "source": f"/namespaces/{notice.namespace}/{_about(notice)}",
             "type": EVENT_TYPE,
             "time": notice.at,
             "subject": subject(notice),
@@ -67,6 +67,11 @@ def to_event(notice: Notice) -> CloudEvent:
         },
         data=notice.to_json() | {"text": body(notice, Form.TEXT)},
     )
+
+
+def _about(notice: Notice) -> str:
+    """Return the object that it is about, as in a path of the API."""
+    return f"escalations/{notice.escalation}" if notice.escalation else f"escalationladders/{notice.ladder}"
 
 
 def _signer(secret: str) -> Webhook:

@@ -15,7 +15,6 @@ from riskladder.api.escalation import (
     CountedDecision,
     EscalationState,
     EscalationStatus,
-    Notification,
     PinnedPolicy,
     Repeat,
     ResumeStatus,
@@ -25,8 +24,10 @@ from riskladder.api.escalation import (
     StatusSummary,
     StreamStatus,
     SuspendedStatus,
+    WithheldStatus,
 )
 from riskladder.api.intent import Restore, SignalRef
+from riskladder.api.notification import Notification
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Axis, Tier
 from riskladder.policy.plan import Entry
@@ -59,6 +60,7 @@ class Draft:
     clocks: dict[str, ClockStatus]
     containments: dict[Axis, ContainmentStatus]
     companions: tuple[SuspendedStatus, ...]
+    withheld: WithheldStatus | None
     restore: Restore | None
     quarantined: tuple[str, ...]
     resume: ResumeStatus | None
@@ -91,6 +93,7 @@ class Draft:
             clocks={clock.name: clock for clock in status.clocks},
             containments={found.axis: found for found in status.containments},
             companions=status.companions,
+            withheld=status.withheld,
             restore=status.restore,
             quarantined=status.quarantined,
             resume=status.resume,
@@ -212,6 +215,7 @@ class Draft:
             decisions=tuple(self.decisions),
             containments=tuple(found for _, found in sorted(self.containments.items(), reverse=True)),
             companions=self.companions,
+            withheld=self.withheld,
             restore=self.restore,
             quarantined=self.quarantined,
             resume=self.resume,

@@ -14,6 +14,7 @@ from riskladder.api.base import format_time
 from riskladder.api.escalation import ContainmentStatus
 from riskladder.api.intent import Intent
 from riskladder.api.labels import LABEL_DRILL, LABEL_LADDER, LABEL_TIER
+from riskladder.api.notification import EVENTS
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen
 from riskladder.policy.containment import choose, opening, state
@@ -22,7 +23,6 @@ from riskladder.policy.containment.writes import rehearsal_write
 from riskladder.policy.decisions.apply import close
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
-from riskladder.policy.escalation.notifications import EVENTS
 from riskladder.policy.plan import Effect, Entry, NewEscalation, Stop
 from riskladder.policy.signals.groups import Judgement
 from riskladder.policy.signals.history import history_of

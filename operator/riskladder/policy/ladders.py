@@ -11,8 +11,11 @@ from riskladder.api.conditions import MESSAGE_LIMIT, Conditions, find
 from riskladder.api.foreign import clip
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.policy.ladder_messages import LadderMessages
 from riskladder.policy.plan import Entry, LadderUpdate
-from riskladder.policy.snapshot import Ladder
+from riskladder.policy.snapshot import Delivery, Ladder
+from riskladder.policy.storm import Demanded, weather
+from riskladder.policy.unusable import UnusableSignal, tell_of_unusable
 
 _OF_DECISIONS = "riskladder-decisions"
 """The policy that proves who decided, which has a condition of its own."""
@@ -43,6 +46,9 @@ def update_ladder(
     slow_stops: str | None = None,
     unavailable: Mapping[str, str] | None = None,
     clock_error: timedelta = timedelta(),
+    deliveries: Mapping[tuple[str, str], Delivery] | None = None,
+    unusable: Iterable[UnusableSignal] = (),
+    demanded: Demanded | None = None,
     now: datetime,
 ) -> tuple[LadderUpdate, datetime | None]:
     """The ladder's next status, its Events, and when it changes by itself.
@@ -59,6 +65,9 @@ def update_ladder(
         slow_stops: Which tiers stop a model more slowly than they ask for, and why; ``None`` where nobody has looked.
         unavailable: The channels that do not work, and why.
         clock_error: By how much the operator's clock is ahead of the API server's; zero while they agree well enough.
+        deliveries: By uid and key: what became of its messages.
+        unusable: The signals of it that report something that would breach, and cannot be used.
+        demanded: What its escalations say of containments beyond its blast radius.
         now: Current time, UTC.
     """
     entries: list[Entry] = []
@@ -93,13 +102,20 @@ def update_ladder(
             Reason.SUSPENDED if suspended else Reason.ACTIVE,
             "evaluates and records, acts on nothing" if suspended else "acts on breaches",
         )
+    messages = LadderMessages(ladder, before.notifications, deliveries or {}, now)
+    found, look_at = tell_of_unusable(messages, before.unusable, unusable)
+    storm, calm_at = weather(messages, conditions, before.storm, demanded or Demanded(), time_counts=not clock_error)
     status = EscalationLadderStatus(
         observed_generation=ladder.generation,
         digest=ladder.digest or None,
         open_escalations=open_escalations,
+        storm=storm,
+        unusable=found,
+        notifications=messages.result(),
         conditions=conditions.result(),
     )
-    return LadderUpdate(status, tuple(entries)), wake
+    wakes = [at for at in (wake, look_at, calm_at) if at is not None]
+    return LadderUpdate(status, (*entries, *messages.entries)), min(wakes, default=None)
 
 
 def _decisions_count(

@@ -19,7 +19,7 @@ from riskladder.api.escalation import (
 )
 from riskladder.api.hold import Hold
 from riskladder.api.intent import Evidence, Intent, SignalRef
-from riskladder.api.ladder import EscalationLadderSpec, Governs
+from riskladder.api.ladder import BlastRadius, EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.workloads.companions.suspend import Companion
@@ -242,6 +242,22 @@ def breached_by(escalation: Escalation) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How many targets a ladder has contained by itself of late, and how many it may."""
+
+    radius: BlastRadius
+    limit: int
+    """How many it may contain within ``radius.per``."""
+    used: int
+    """How many others than the target of the snapshot it has."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the target may be contained, too."""
+        return self.used < self.limit
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One target with its signals, ladders and escalations."""
 
@@ -298,6 +314,8 @@ class Snapshot:
     until somebody has looked."""
     deliveries: Mapping[tuple[str, str], Delivery] = field(default_factory=dict)
     """By escalation uid and notification key."""
+    rooms: Mapping[str, Room] = field(default_factory=dict)
+    """By ladder, of those that have a blast radius."""
 
     clock_error: timedelta = timedelta()
     """By how much the operator's clock is ahead of the API server's; zero while they agree well enough. Every time in

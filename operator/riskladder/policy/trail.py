@@ -19,7 +19,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import MAX_OPEN_VALUE, POLICY
 from riskladder.api.signal import ModelInfo, Observed
 from riskladder.policy import drills, repeats
-from riskladder.policy.containment import companions, progress, resume, state
+from riskladder.policy.containment import companions, progress, resume, state, withheld
 from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
@@ -56,6 +56,7 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
         draft.pin_owners()
     was_open = not draft.is_closed
     judged = apply.judge_all(draft)
+    withheld.advance(draft)
     if draft.is_closed and was_open:
         drills.conclude(draft)
     if not draft.is_closed:

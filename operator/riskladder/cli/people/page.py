@@ -11,9 +11,10 @@ from rich.text import Text
 
 from riskladder.api.conditions import Condition, ConditionStatus
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import Notification, NotificationState, signal_at
+from riskladder.api.escalation import signal_at
 from riskladder.api.intent import Intent, SignalRef
 from riskladder.api.measurement import indicator_of, no_measurement, with_unit
+from riskladder.api.notification import Notification, NotificationState
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import Reading
 from riskladder.api.tiers import Axis, ContainmentAction

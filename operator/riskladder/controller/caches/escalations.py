@@ -10,6 +10,7 @@ from riskladder.api.intent import NetworkTargetRef
 from riskladder.controller.caches.closed import ClosedEscalations
 from riskladder.controller.caches.entries import ClosedEntry, Enqueue, IndexKey, LadderKey
 from riskladder.controller.caches.indexed import IndexedTargets
+from riskladder.controller.caches.radius import RadiusCache
 from riskladder.controller.caches.reading import has_pending_messages, read_escalation
 from riskladder.controller.caches.workloads import Name, Object
 from riskladder.policy.containment.state import is_contained
@@ -74,17 +75,21 @@ class _Taken(Mapping[tuple[str, str], str]):
 class EscalationCache:
     """Every escalation by its target."""
 
-    def __init__(self, enqueue: Enqueue, *, closed: Callable[[Name], None], indexed: IndexedTargets) -> None:
+    def __init__(
+        self, enqueue: Enqueue, *, closed: Callable[[Name], None], indexed: IndexedTargets, radius: RadiusCache
+    ) -> None:
         """Start empty.
 
         Args:
             enqueue: Called with what each change concerns.
             closed: Called with the name of an escalation that is stored as closed.
             indexed: Told of every escalation, too.
+            radius: The same.
         """
         self._enqueue = enqueue
         self._when_closed = closed
         self._indexed = indexed
+        self._radius = radius
         self._current: dict[TargetKey, dict[str, Escalation]] = defaultdict(dict)
         """The open ones, and those closed ones that have messages to deliver."""
         self._paths: dict[str, dict[str, dict[str, _Path]]] = defaultdict(lambda: defaultdict(dict))
@@ -113,6 +118,7 @@ class EscalationCache:
         before = self.get(key, metadata["name"])
         was_open = before is not None and before.is_open
         self._forget_paths(before)
+        was_waiting = before.status.waiting if before is not None else None
         if escalation.is_open or has_pending_messages(escalation):
             self._current[key][metadata["name"]] = escalation
             self._note_paths(key, escalation)
@@ -130,8 +136,10 @@ class EscalationCache:
             self._closed[spec.target.uid].put(metadata["uid"], entry)
             self._closed_by_name[key].put(metadata["uid"], entry)
             self._when_closed(name)
-        if was_open != escalation.is_open:
+        is_waiting = escalation.status.waiting if escalation.is_open else None
+        if was_open != escalation.is_open or was_waiting != is_waiting:
             self._enqueue(LadderKey(metadata["namespace"], spec.ladder.name), False)
+        self._radius.put_escalation(escalation)
         if self._indexed.put(escalation):
             self._enqueue(IndexKey(metadata["namespace"]), False)
         self._enqueue(key, False)
@@ -148,6 +156,7 @@ class EscalationCache:
         if was_open is not None and was_open.is_open:
             self._deleted[known.target].append(was_open)
         self._forget(known.target, metadata["name"])
+        self._radius.drop_escalation((name[0], known.ladder), known.target, known.uid)
         _remove(self._closed, known.target_uid, metadata["uid"])
         _remove(self._closed_by_name, known.target, metadata["uid"])
         self._enqueue(LadderKey(metadata["namespace"], known.ladder), False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import defaultdict
-from collections.abc import Callable, Container, Iterator, Mapping
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import partial
 
 from pydantic import ValidationError
 
+from riskladder.api.base import DNS_LABEL_PATTERN
+from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
@@ -17,6 +20,7 @@ from riskladder.controller.caches.entries import Enqueue, LadderKey, SignalEntry
 from riskladder.controller.caches.reading import received_at
 from riskladder.controller.caches.workloads import Name, Object
 from riskladder.policy.snapshot import Signal, TargetKey
+from riskladder.policy.unusable import UnusableSignal
 
 MANY_SIGNALS = 64
 """Signals of one target from which on they are kept as models, too: there, time is dearer than memory."""
@@ -36,6 +40,8 @@ class SignalCache:
         self._enabled = enabled
         self._entries: dict[TargetKey, dict[str, SignalEntry]] = defaultdict(dict)
         self._targets: dict[Name, TargetKey] = {}
+        self._unusable: dict[Name, dict[str, UnusableSignal]] = {}
+        """By ladder, by name: those that report something that would breach, and cannot be used."""
 
     def put(self, obj: Object) -> None:
         """Take in a signal; urgent where anything but its status is new."""
@@ -69,6 +75,9 @@ class SignalCache:
             received_at=before.received_at if same and before else received_at(metadata),
         )
         self._targets[name] = key
+        if before is not None and before.ladder != ladder:
+            self._note_unusable(name, before.ladder, None)
+        self._note_unusable(name, ladder, unusable_as_stored(name[1], spec, obj.get("status")))
         self._enqueue(key, not same)
 
     def drop(self, obj: Object) -> None:
@@ -81,9 +90,34 @@ class SignalCache:
 
     def _forget(self, name: Name, key: TargetKey) -> None:
         self._targets.pop(name, None)
+        entry = self._entries[key].get(name[1])
+        if entry is not None:
+            self._note_unusable(name, entry.ladder, None)
         self._entries[key].pop(name[1], None)
         if not self._entries[key]:
             del self._entries[key]
+
+    def unusable(self, ladder: Name) -> tuple[UnusableSignal, ...]:
+        """Return the signals of a ladder that report something that would breach, and cannot be used."""
+        return tuple(self._unusable.get(ladder, {}).values())
+
+    def count_unusable(self) -> Counter[tuple[str, str, str]]:
+        """Count them by namespace, ladder and reason."""
+        return Counter((*ladder, one.reason) for ladder, found in self._unusable.items() for one in found.values())
+
+    def _note_unusable(self, name: Name, ladder: str, found: UnusableSignal | None) -> None:
+        """Keep what the status of a signal says of that; the ladder says so, too, where it has changed."""
+        place = (name[0], ladder)
+        known = self._unusable.get(place, {})
+        if known.get(name[1]) == found:
+            return
+        if found is not None:
+            self._unusable.setdefault(place, {})[name[1]] = found
+        else:
+            del known[name[1]]
+            if not known:
+                del self._unusable[place]
+        self._enqueue(LadderKey(*place), False)
 
     def __contains__(self, key: TargetKey) -> bool:
         return key in self._entries
@@ -157,3 +191,15 @@ def _status_of(entry: SignalEntry) -> SignalStatus:
         return SignalStatus.model_validate_json(entry.status)
     except ValidationError:
         return SignalStatus()
+
+
+def unusable_as_stored(name: str, spec: Object, status: object) -> UnusableSignal | None:
+    """Return what the stored status of a signal says of why it cannot be used, where somebody is to be told."""
+    found = status if isinstance(status, Mapping) else {}
+    reason, source = found.get("unusable"), spec.get("source")
+    if not isinstance(reason, str) or not reason:
+        return None
+    known = source if isinstance(source, str) and re.fullmatch(DNS_LABEL_PATTERN, source) and len(source) < 64 else ""
+    conditions: Iterable[Object] = found.get("conditions") or ()
+    ready: Object = next((c for c in conditions if c.get("type") == ConditionType.READY), {})
+    return UnusableSignal(name, known, reason, str(ready.get("message", "")))

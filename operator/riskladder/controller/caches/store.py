@@ -7,6 +7,7 @@ event of an earlier change, and a relisted object may be behind both.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
@@ -19,9 +20,11 @@ from riskladder.controller.caches.escalations import EscalationCache
 from riskladder.controller.caches.indexed import IndexedTargets
 from riskladder.controller.caches.ladders import LadderCache
 from riskladder.controller.caches.network import NetworkCache
+from riskladder.controller.caches.radius import RadiusCache
 from riskladder.controller.caches.signals import SignalCache
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
 from riskladder.policy.snapshot import Decision, Escalation, Snapshot, Stamps, TargetKey
+from riskladder.policy.unusable import UnusableSignal
 from riskladder.workloads.holding import held_by
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES
@@ -50,7 +53,11 @@ class Store:
         self._signals = SignalCache(enqueue, self.runtimes.by_kind)
         self.indexed = IndexedTargets(self.runtimes.by_kind)
         """What the indexes of containments have to say."""
-        self._escalations = EscalationCache(enqueue, closed=self._escalation_closed, indexed=self.indexed)
+        self.radius = RadiusCache()
+        """What the blast radii of ladders are counted by."""
+        self._escalations = EscalationCache(
+            enqueue, closed=self._escalation_closed, indexed=self.indexed, radius=self.radius
+        )
         self._decisions = DecisionCache(decided=self._decided)
         self.workloads = WorkloadCache(
             self.runtimes, changed=self._workload_changed, moved=self._workload_moved, served=self._served
@@ -123,6 +130,10 @@ class Store:
         return {key.kind for key in self._signals.targets(ladder)}
 
     def _ladder_changed(self, ladder: Name) -> None:
+        entry = self.ladders.get(ladder)
+        if self.radius.put_ladder(ladder, entry.ladder if entry is not None else None):
+            for key in self.workloads.keys(ladder[0]):
+                self._put_in_radius(key)
         open_ones = {
             TargetKey(e.namespace, e.spec.target.kind, e.spec.target.name) for e in self._escalations.open_ones(ladder)
         }
@@ -141,8 +152,17 @@ class Store:
             self._enqueue(LateDecisionKey(*escalation), False)
 
     def _workload_changed(self, key: TargetKey, spec: bool) -> None:
+        if self.radius:
+            self._put_in_radius(key)
         if key in self._signals or key in self._escalations or key in self.workloads.carrying:
             self._enqueue(key, spec)
+
+    def _put_in_radius(self, key: TargetKey) -> None:
+        """Have a workload counted among the governed ones, and what is carried for it among what is contained."""
+        workload = self.workloads.bare(key)
+        carried = held_by(workload.carried, workload.uid) if workload and not workload.carried.is_empty else None
+        holds = [carried] if carried is not None else []
+        self.radius.put_workload(key, workload, [*holds, *self.network_path.holds(key)])
 
     def _workload_moved(self, key: TargetKey) -> None:
         """Enqueue a target whose pods or endpoints changed, if a containment is to be proved; others stay asleep."""
@@ -153,6 +173,8 @@ class Store:
         """Enqueue whatever is isolated where a policy changed, and what goes through a changed Service or route."""
         if (key := self.network_path.held_for(namespace, kind, name)) is not None:
             self._enqueue(key, False)
+            if self.radius:
+                self._put_in_radius(key)
         is_policy = kind == NETWORKPOLICIES.kind  # they add up, so that each may concern whatever is isolated
         escalations = self._escalations
         concerned = escalations.network_paths(namespace) if is_policy else escalations.paths_through(namespace, name)
@@ -176,6 +198,14 @@ class Store:
     def remember(self, key: TargetKey, name: str, uid: str, status: SignalStatus | None) -> None:
         """Keep a signal's computed status until it is written (``None``: it has been), so that no reading is lost."""
         self._signals.remember(key, name, uid, status)
+
+    def unusable(self, ladder: Name) -> tuple[UnusableSignal, ...]:
+        """Return the signals of a ladder that report something that would breach, and cannot be used."""
+        return self._signals.unusable(ladder)
+
+    def count_unusable(self) -> Counter[tuple[str, str, str]]:
+        """Count them by namespace, ladder and reason."""
+        return self._signals.count_unusable()
 
     def unchecked(self, key: TargetKey) -> Iterator[Callable[[], object]]:
         """Yield what is left to do before a thorough snapshot of a target costs nothing: a piece for each signal."""

@@ -399,6 +399,14 @@ class WorkloadCache:
             ready += sum(any(not found.isdisjoint(pod.ips) for found in by_hand) for pod in others)
         return replace(base, revisions=revisions, pods=pods, ready_endpoints=ready, unconfirmed=unconfirmed)
 
+    def bare(self, key: TargetKey) -> Workload | None:
+        """Return a workload as it was read, joined with nothing."""
+        return self._workloads.get(key)
+
+    def keys(self, namespace: str) -> list[TargetKey]:
+        """Return the workloads of a namespace."""
+        return [key for key in self._workloads if key.namespace == namespace]
+
     def _selected(self, namespace: str, labels: Mapping[str, str]) -> tuple[tuple[Pod, ...], int]:
         """The pods of a namespace with these labels, and how many are gone that some slice still lists as ready."""
         if not labels:

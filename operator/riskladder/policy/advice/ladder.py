@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import NamedTuple
 
-from riskladder.api.ladder import EscalationLadderSpec, IndicatorRange
+from riskladder.api.ladder import EscalationLadderSpec, IndicatorRange, WhenExceeded
 from riskladder.api.measurement import indicator_of
 from riskladder.api.tiers import (
     Connections,
@@ -85,7 +85,7 @@ def _review(spec: EscalationLadderSpec, today: date) -> Iterator[Advice]:
 
 
 def _stakeholder_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
-    named = {spec.charter.owner} if spec.charter else set()
+    named = ({spec.charter.owner} if spec.charter else set()) | {c.role for c in spec.source_contacts}
     for stakeholder in spec.stakeholders:
         named |= set(stakeholder.alternates)
     for tier in spec.tiers:
@@ -103,6 +103,7 @@ def _stakeholder_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
 
 def _stakeholder_unreachable(spec: EscalationLadderSpec) -> Iterator[Advice]:
     notified_roles = {notify.role for tier in spec.tiers for notify in tier.notify}
+    notified_roles |= {contact.role for contact in spec.source_contacts}
     for index, stakeholder in enumerate(spec.stakeholders):
         if stakeholder.role in notified_roles and not stakeholder.notify:
             yield Advice(
@@ -327,6 +328,28 @@ def _connections_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
             )
 
 
+def _no_blast_radius(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    """A monitor that is broken may breach for every model at once."""
+    at_once = [tier for _, tier in _tiers(spec) if _contains_at_once(tier)]
+    radius = spec.blast_radius
+    diverts = any(tier.containment and tier.containment.fallback for tier in at_once)
+    if at_once and radius is None:
+        yield Advice(
+            "no-blast-radius",
+            "spec",
+            f"tier {at_once[0].name} contains models at once, and nothing bounds how many: one broken monitor may stop "
+            "all of them",
+            "add blastRadius: {atMost: 30%}, and beyond that people are asked first",
+        )
+    elif radius is not None and radius.when_exceeded is WhenExceeded.FALLBACK and not diverts:
+        yield Advice(
+            "blast-radius-without-fallback",
+            "spec.blastRadius.whenExceeded",
+            "no tier that contains at once names a fallback: Fallback is as AskFirst",
+            "add fallback to a containment, or use AskFirst",
+        )
+
+
 def _closes_when_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, tier in _tiers(spec):
         if tier.closes_when is not None and _contains_at_once(tier):
@@ -373,5 +396,6 @@ RULES: tuple[Callable[[EscalationLadderSpec], Iterator[Advice]], ...] = (
     _cannot_suspend,
     _if_impossible,
     _connections_unused,
+    _no_blast_radius,
     _closes_when_unused,
 )

@@ -24,8 +24,9 @@ from riskladder.policy.containment.choose import (
 )
 from riskladder.policy.containment.failing import failing, safer
 from riskladder.policy.containment.note import note, noted_in
-from riskladder.policy.containment.opening import choose_for, covered_by, strongest
+from riskladder.policy.containment.opening import by_strength, choose_for, choose_within, covered_by, first_granted
 from riskladder.policy.containment.others import covering, restore_for
+from riskladder.policy.containment.radius import Leave
 from riskladder.policy.containment.state import (
     in_force,
     may_act,
@@ -38,7 +39,7 @@ from riskladder.policy.containment.state import (
 )
 from riskladder.policy.plan import EscalationUpdate, Stop
 from riskladder.policy.signals.evaluate import tier_of
-from riskladder.policy.signals.groups import Group, Judgement, demands_of
+from riskladder.policy.signals.groups import Demand, Group, Judgement, demands_of
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads import network
 from riskladder.workloads.model import History, Revision, Workload
@@ -158,16 +159,14 @@ def _further(
     workload, active = snapshot.target, in_force(escalation)
     assert workload is not None  # noqa: S101
     group = judgement.group(escalation.spec.ladder.name)
-    demands = demands_of(group) if group is not None and not group.suspended else ()
-    demand = strongest(d for d in demands if is_further(d.containment.action, active))
-    if demand is not None:
-        choice = choose_for(
-            snapshot, workload, demand.containment, escalation=escalation.name, by=demand.reason, group=group
-        )
+    granted = first_granted(snapshot, workload, _demands(group, active), escalation.name, escalation, now)
+    if granted is not None:
+        demand, choice = granted
         intent = _fresh(intent_of(number, demand.tier.name, choice, now), workload, choice, now)
         intent = intent.model_copy(update={"signal": demand.signal.reference()})
         return (intent, choice, demand.containment.lock) if is_further(intent.action, active) else None
-    due = [c for c in (*calls(escalation), *_failed(escalation, group)) if is_further(c.containment.action, active)]
+    failed = _failed(snapshot, escalation, group)
+    due = [c for c in (*calls(escalation), *failed) if is_further(c.containment.action, active)]
     if not due or snapshot.is_suspended(escalation.spec.ladder.name) or not may_touch(workload, escalation):
         return None
     call = max(due, key=lambda c: c.containment.action.strength)
@@ -178,10 +177,35 @@ def _further(
     return (intent, choice, call.containment.lock) if is_further(intent.action, active) else None
 
 
-def _failed(escalation: Escalation, group: Group | None) -> Iterator[Call]:
-    """Yield the safer states that follow containments which do not work."""
+def _demands(group: Group | None, active: Mapping[Axis, Intent]) -> list[Demand]:
+    """Return what breached tiers demand beyond what is in force, that for the safest state first."""
+    demands = demands_of(group) if group is not None and not group.suspended else ()
+    return by_strength(d for d in demands if is_further(d.containment.action, active))
+
+
+def withheld(snapshot: Snapshot, group: Group | None, escalation: Escalation, now: datetime) -> Demand | None:
+    """Return the containment that would be carried out now if the blast radius of the ladder were not exceeded."""
+    workload = snapshot.target
+    if workload is None or escalation.spec.ladder.name not in snapshot.rooms:
+        return None
+    for demand in _demands(group, in_force(escalation)):
+        found = choose_within(snapshot, workload, demand, escalation.name, escalation, now)
+        if found is Leave.WAIT:
+            return demand
+        if isinstance(found, Choice):
+            return None
+    return None
+
+
+def _failed(snapshot: Snapshot, escalation: Escalation, group: Group | None) -> Iterator[Call]:
+    """Yield the safer states that follow containments which do not work.
+
+    What follows a fallback that stands in for what the blast radius held up is held up, too: it is demanded anew.
+    """
+    is_bounded = escalation.spec.ladder.name in snapshot.rooms
     for found in failing(escalation, group):
-        yield Call(found.intent.tier, safer(escalation.spec.policy, found.intent), found.reason, found.message)
+        if not is_bounded or found.intent.reason != Reason.BLAST_RADIUS_EXCEEDED:
+            yield Call(found.intent.tier, safer(escalation.spec.policy, found.intent), found.reason, found.message)
 
 
 def _fresh(intent: Intent, workload: Workload, choice: Choice, now: datetime) -> Intent:

@@ -11,7 +11,7 @@ from riskladder.api.escalation import EscalationSpec, TargetIdentity
 from riskladder.api.intent import Intent, NetworkTargetRef, Restore, SavedField
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import Containment
+from riskladder.api.tiers import Containment, ContainmentAction
 from riskladder.policy.containment.choose import (
     Choice,
     choose,
@@ -21,6 +21,7 @@ from riskladder.policy.containment.choose import (
     with_connections,
 )
 from riskladder.policy.containment.others import Holding, covering, restore_for, saved_by
+from riskladder.policy.containment.radius import Leave, exceeded, leave
 from riskladder.policy.containment.state import in_force, is_contained, is_locked
 from riskladder.policy.plan import NewEscalation, Stop
 from riskladder.policy.signals.evaluate import tier_of
@@ -71,32 +72,94 @@ def openings(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Iterato
     before = {e.spec.ladder.name: e for e in snapshot.escalations if e.spec.target.uid != workload.uid}
     for ladder in sorted((groups.keys() | before.keys()) - opened):
         group = groups.get(ladder)
-        demand = strongest(demands_of(group)) if group is not None and not group.suspended else None
-        inherited = _inherit(snapshot, workload, before[ladder], now) if demand is None and ladder in before else None
+        demands = by_strength(demands_of(group)) if group is not None and not group.suspended else []
+        name = _next_name(snapshot, workload, ladder)
+        granted = first_granted(snapshot, workload, demands, name, None, now)
+        inherited = _inherit(snapshot, workload, before[ladder], now) if granted is None and ladder in before else None
         if inherited is not None:
             yield inherited
         elif group is not None:
-            yield _open(snapshot, workload, group, demand, now)
+            yield _open(snapshot, workload, group, demands, granted, now)
 
 
 def _open(
-    snapshot: Snapshot, workload: Workload, group: Group, demand: Demand | None, now: datetime
+    snapshot: Snapshot,
+    workload: Workload,
+    group: Group,
+    demands: Sequence[Demand],
+    granted: tuple[Demand, Choice] | None,
+    now: datetime,
 ) -> tuple[NewEscalation, Stop | None]:
-    """Return the escalation of a ladder whose signals breach."""
+    """Return the escalation of a ladder whose signals breach, with what is done of what they demand."""
     tier = group.live_tier
     name = _next_name(snapshot, workload, group.ladder.name)
-    cause = demand.signal if demand else group.cause(tier)
-    if demand is None:
+    if granted is None:
+        cause = demands[0].signal if demands else group.cause(tier)
         spec = opening_spec(workload, group, cause, None, now)
         return NewEscalation(
             snapshot.key.namespace, name, labels_of(group.ladder.name, tier, None, lock=False), spec
         ), None
-    choice = choose_for(snapshot, workload, demand.containment, escalation=name, by=demand.reason, group=group)
+    demand, choice = granted
     intent = intent_of(1, demand.tier.name, choice, now)
-    spec = opening_spec(workload, group, cause, intent, now, saved=choice.saved)
+    spec = opening_spec(workload, group, demand.signal, intent, now, saved=choice.saved)
     labels = labels_of(group.ladder.name, tier, intent, lock=demand.containment.lock)
     act = Stop(intent, intent.action, severity(group.policy, tier), choice.revision, escalation=name)
     return NewEscalation(snapshot.key.namespace, name, labels, spec), act
+
+
+def first_granted(
+    snapshot: Snapshot,
+    workload: Workload,
+    demands: Iterable[Demand],
+    name: str,
+    escalation: Escalation | None,
+    now: datetime,
+) -> tuple[Demand, Choice] | None:
+    """Return the first demand that may be carried out now, with the safe state that meets it; ``None`` for none.
+
+    Args:
+        snapshot: The target and everything that bears on it.
+        workload: The target.
+        demands: What is demanded, the safest state first.
+        name: Of the escalation that it is for.
+        escalation: That escalation, where it is open already.
+        now: Current time, UTC.
+    """
+    for demand in demands:
+        found = choose_within(snapshot, workload, demand, name, escalation, now)
+        if isinstance(found, Choice):
+            return demand, found
+    return None
+
+
+def choose_within(
+    snapshot: Snapshot, workload: Workload, demand: Demand, name: str, escalation: Escalation | None, now: datetime
+) -> Choice | Leave:
+    """Return the safe state that meets a demand, within the blast radius of its ladder; else why there is none now.
+
+    Args:
+        snapshot: The target and everything that bears on it.
+        workload: The target.
+        demand: What a breached tier asks for.
+        name: Of the escalation that it is for.
+        escalation: That escalation, where it is open already.
+        now: Current time, UTC.
+    """
+    containment, group = demand.containment, demand.group
+    choice = choose_for(snapshot, workload, containment, escalation=name, by=demand.reason, group=group)
+    found = leave(snapshot, demand, choice, escalation, now)
+    if found is Leave.NOW:
+        return choice
+    if found is Leave.LATE:
+        late = choose_for(snapshot, workload, containment, escalation=name, by=Reason.INTERIM_CONTAINMENT, group=group)
+        return replace(late, message=f"{late.message}: nobody decided in time (blastRadius.decideWithin)")
+    if found is Leave.INSTEAD and containment.fallback is not None:
+        diverted = containment.model_copy(update={"action": ContainmentAction.FALLBACK})
+        other = choose_for(snapshot, workload, diverted, escalation=name, by=Reason.BLAST_RADIUS_EXCEEDED, group=group)
+        if other.reason is Reason.BLAST_RADIUS_EXCEEDED:
+            room = snapshot.rooms[group.ladder.name]
+            return replace(other, message=f"{other.message}: {exceeded(room)}, {containment.action} is one too many")
+    return found if found is Leave.DONE else Leave.WAIT
 
 
 def _inherit(
@@ -238,6 +301,6 @@ def strongest_of(intents: Iterable[Intent]) -> Intent | None:
     return max(intents, key=lambda intent: intent.action.strength, default=None)
 
 
-def strongest(demands: Iterable[Demand]) -> Demand | None:
-    """Return the demand for the safest state."""
-    return max(demands, key=lambda d: d.containment.action.strength, default=None)
+def by_strength(demands: Iterable[Demand]) -> list[Demand]:
+    """Return demands, that for the safest state first."""
+    return sorted(demands, key=lambda d: d.containment.action.strength, reverse=True)

@@ -18,6 +18,7 @@ from riskladder.policy.containment import restore, state
 from riskladder.policy.containment.holds import is_held, of_escalation
 from riskladder.policy.containment.note import Noted, note
 from riskladder.policy.containment.others import carrier, lock_of, of_others, stopped_by
+from riskladder.policy.containment.withheld import waits_text
 from riskladder.policy.containment.writes import restore_write
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.plan import Effect, Entry, Measure, On, Phase
@@ -202,7 +203,10 @@ def reason_of(draft: Draft) -> str:
 def not_contained(draft: Draft) -> None:
     """Say why nothing is contained: nothing was asked for, it is waited for, or it has been resumed."""
     containment = draft.tier.containment if draft.tier else None
-    if draft.resume is not None:
+    waits = waits_text(draft)
+    if waits:
+        reason, message = Reason.BLAST_RADIUS_EXCEEDED, waits
+    elif draft.resume is not None:
         waiting = waiting_for(draft)
         others = of_others(draft.snapshot, draft.escalation.name)
         still = f"; {others[0].who} still contains it" if others else ""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import ClockStatus, Notification
+from riskladder.api.escalation import ClockStatus
+from riskladder.api.notification import Notification
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import ContainmentWhen, Quorum
 from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, Standing, is_for, may_sit, possible, seats
@@ -92,12 +93,22 @@ def _was_running(clock: ClockStatus, at: datetime) -> bool:
 
 def _is_contained(escalation: Escalation, notification: Notification) -> bool:
     """Return whether it was about to be, where no intent says so any more."""
+    if _is_withheld(escalation, notification):
+        return False
     manual = escalation.signal_at(notification.at).manual
     if notification.about in CONTAINED or (manual is not None and manual.containment is not None):
         return True
     tier = tier_of(escalation.spec.policy, notification.tier)
     containment = tier.containment if tier is not None else None
     return containment is not None and containment.when is ContainmentWhen.IMMEDIATELY
+
+
+def _is_withheld(escalation: Escalation, notification: Notification) -> bool:
+    """Return whether the containment waited for people when the message was queued, because of the blast radius."""
+    waiting = escalation.status.withheld
+    if waiting is None or notification.at < waiting.since or notification.about in CONTAINED:
+        return False
+    return waiting.ended_at is None or notification.at < waiting.ended_at
 
 
 def _offer(namespace: str, name: str, standing: Standing, role: str, found: Possible) -> Offer:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from riskladder.api.escalation import Notification, NotificationState
 from riskladder.api.ladder import ChannelType
+from riskladder.api.notification import Notification, NotificationState
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import MAX_SEQUENCE
 from riskladder.policy.draft import Draft

@@ -12,20 +12,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from riskladder.api.base import format_time
-from riskladder.api.escalation import MAX_RECEIPTS, EscalationStatus, Notification, NotificationState
+from riskladder.api.escalation import EscalationStatus
 from riskladder.api.foreign import clip
 from riskladder.api.ladder import ChannelType
+from riskladder.api.notification import EVENTS, MAX_RECEIPTS, Notification, NotificationState
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import limits
+from riskladder.policy.ladder_messages import INCIDENTS
 from riskladder.policy.plan import Entry, Measure
 from riskladder.policy.quorum import alternates, close_quorum
 from riskladder.policy.repeats import repeat
 from riskladder.policy.signals.particulars import read_values
 from riskladder.policy.snapshot import Delivery
-
-EVENTS = "events"
-"""Stands for the channel of a role that has none: it is notified through Events, which are on record at once."""
 
 UNREACHABLE_AFTER = 3
 """Failed attempts after which a channel no longer counts as a way to reach a role."""
@@ -35,9 +34,6 @@ DEFAULT_REMINDER = timedelta(hours=1)
 
 FAILING = (Reason.CONTAINMENT_LATE, Reason.CONTAINMENT_IMPOSSIBLE)
 """Why a model is not contained of which people believe that it is."""
-
-INCIDENTS = (ChannelType.PAGERDUTY, ChannelType.ALERTMANAGER)
-"""Channels that keep an incident open until they are told that somebody has taken it."""
 
 
 @dataclass(frozen=True, slots=True)

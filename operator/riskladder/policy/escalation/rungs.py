@@ -268,6 +268,8 @@ def next_deadline(draft: Draft) -> datetime | None:
         if not draft.answered():
             deadlines += [draft.rung.acknowledge_by, last_call(draft)]
         deadlines.append(draft.rung.decide_by)
+    if draft.withheld is not None and draft.withheld.ended_at is None:
+        deadlines.append(draft.withheld.until)
     given = sorted(d for d in deadlines if d is not None)
     draft.wake.extend(given)
     shown = draft.escalation.status.next_deadline

@@ -146,7 +146,7 @@ def step(policy: PinnedPolicy, before: Iterable[Breach], observed: Observed, *, 
         if trigger is None:
             continue
         last = previous.get(tier.name)
-        beyond = _is_beyond(trigger, observed.value)
+        beyond = trigger.is_beyond(observed.value)
         stands = last is not None and last.confirmed and not _is_cleared(trigger, observed.value)
         if not beyond and not stands:
             continue
@@ -175,11 +175,7 @@ def is_beyond(policy: PinnedPolicy, breach: Breach) -> bool:
     """Return whether the value of a breach is beyond the threshold of its tier now, hysteresis left out."""
     tier = tier_of(policy, breach.tier)
     trigger = next((t for t in tier.triggers if t.indicator == breach.indicator), None) if tier else None
-    return trigger is not None and breach.value is not None and _is_beyond(trigger, breach.value)
-
-
-def _is_beyond(trigger: Trigger, value: float) -> bool:
-    return value > trigger.above if trigger.above is not None else value < _threshold(trigger)
+    return trigger is not None and breach.value is not None and trigger.is_beyond(breach.value)
 
 
 def _is_cleared(trigger: Trigger, value: float) -> bool:

@@ -15,7 +15,8 @@ from riskladder.policy.plan import Entry, EscalationUpdate, On, SignalUpdate
 from riskladder.policy.signals.evaluate import Verdict
 from riskladder.policy.signals.groups import Judgement
 from riskladder.policy.signals.history import is_outdated
-from riskladder.policy.snapshot import Escalation, Signal, Snapshot
+from riskladder.policy.signals.unused import SUPERSEDED, would_breach
+from riskladder.policy.snapshot import Escalation, Signal, Snapshot, pin
 
 BASELINE = "baseline"
 """What ``status.tier`` says of a signal that has been judged and breaches nothing."""
@@ -82,6 +83,7 @@ def update_signal(
         breaches=verdict.breaches,
         escalation=joined.name if joined else signal.status.escalation,
         last_known_good=_known_good(snapshot, judgement, signal, verdict, now),
+        unusable=_unusable(snapshot, signal, verdict),
         conditions=conditions.result(),
     )
     return SignalUpdate(signal, status, tuple(entries))
@@ -171,6 +173,21 @@ def _contained(conditions: Conditions, joined: Escalation | None, update: Escala
         conditions.set(
             ConditionType.CONTAINED, value, Reason(found.reason), f"escalation {joined.name}: {found.message}"
         )
+
+
+def _unusable(snapshot: Snapshot, signal: Signal, verdict: Verdict) -> Reason | None:
+    """Return why people have to be told that a signal is not used: something in it would breach, or nobody knows it."""
+    spec = signal.spec
+    if verdict.usable or verdict.reason in SUPERSEDED or (spec is not None and spec.drill):
+        return None
+    if spec is None:
+        return verdict.reason
+    escalation, ladder = snapshot.open_under(spec.ladder), snapshot.ladders.get(spec.ladder)
+    policy = escalation.spec.policy if escalation is not None else None
+    if policy is None and ladder is not None and ladder.spec is not None:
+        policy = pin(ladder.spec)
+    used = {one.indicator for one in verdict.observed if one.observed_at == spec.observed_at}
+    return verdict.reason if policy is not None and would_breach(policy, signal, used) else None
 
 
 def _known_good(

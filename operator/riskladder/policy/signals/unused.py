@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from riskladder.api.escalation import PinnedPolicy
@@ -63,3 +63,24 @@ def refusal(policy: PinnedPolicy, signal: Signal, unused: Mapping[str, tuple[Rea
         parts.append("the other readings were used")
     gravest = next(reason for reason in REASONS if by_reason[reason])
     return gravest, f"ModelRiskSignal {signal.name}: {'; '.join(parts)}"
+
+
+SUPERSEDED = (Reason.OUT_OF_ORDER, Reason.LADDER_NOT_FOUND, Reason.LADDER_INVALID)
+"""Why a signal is not used, and nobody is told: a later reading is known, or there is nobody who could be."""
+
+
+def would_breach(policy: PinnedPolicy, signal: Signal, used: Collection[str]) -> bool:
+    """Return whether what is not used of a signal lies beyond a threshold, or is of no indicator of the ladder.
+
+    Args:
+        policy: The thresholds.
+        signal: What is looked at. A person who raises it means a breach.
+        used: The indicators of which its readings were used.
+    """
+    if signal.spec is None or signal.spec.manual is not None:
+        return True
+    left = {reading.indicator: reading.value for reading in signal.spec.readings if reading.indicator not in used}
+    if any(indicator_of(policy.indicators, name) is None for name in left):
+        return True
+    triggers = (trigger for tier in policy.tiers for trigger in tier.triggers if trigger.indicator in left)
+    return any(trigger.is_beyond(left[trigger.indicator]) for trigger in triggers)

@@ -1,0 +1,51 @@
+"""A containment that waits because of the blast radius: since when, until when, and how that ends, each on record."""
+
+from __future__ import annotations
+
+from riskladder.api.base import format_time
+from riskladder.api.escalation import WithheldStatus
+from riskladder.api.reasons import Reason
+from riskladder.policy.containment.further import withheld
+from riskladder.policy.containment.radius import exceeded
+from riskladder.policy.draft import Draft
+from riskladder.policy.escalation import rungs
+
+
+def advance(draft: Draft) -> None:
+    """Note that a containment waits now, or waits no longer."""
+    before, ladder = draft.withheld, draft.escalation.spec.ladder.name
+    is_over = draft.is_closed or draft.escalation.spec.drill
+    demand = None if is_over else withheld(draft.snapshot, draft.group, draft.escalation, draft.now)
+    waits = before is not None and before.ended_at is None
+    if demand is not None and not waits:
+        room = draft.snapshot.rooms[ladder]
+        since = rungs.opened_at(draft.escalation) if draft.is_new else draft.now
+        until = since + room.radius.decide_within.delta
+        draft.withheld = WithheldStatus(tier=demand.tier.name, since=since, until=until)
+        action = demand.containment.action
+        message = (
+            f"{action} waits: {exceeded(room)}, and {room.used} are; it is done by a decision Contain, or at "
+            f"{format_time(until)}"
+        )
+        draft.warn(
+            Reason.BLAST_RADIUS_EXCEEDED,
+            f"withheld/{draft.last_record}",
+            message,
+            tier=demand.tier.name,
+            action=str(action),
+            dueAt=format_time(until),
+        )
+    elif before is not None and waits and demand is None:
+        draft.withheld = before.model_copy(update={"ended_at": draft.now})
+        why = "it is contained" if draft.is_contained else "nothing demands it any more"
+        draft.note(Reason.WITHHELD_NO_MORE, f"not-withheld/{draft.last_record}", f"it waits no longer: {why}")
+    if draft.withheld is not None and draft.withheld.ended_at is None:
+        draft.wake.append(draft.withheld.until)
+
+
+def waits_text(draft: Draft) -> str:
+    """Return why nothing is contained, and until when; empty where nothing waits because of the blast radius."""
+    waiting, room = draft.withheld, draft.snapshot.rooms.get(draft.escalation.spec.ladder.name)
+    if waiting is None or waiting.ended_at is not None or room is None:
+        return ""
+    return f"{exceeded(room)}: it is contained by a decision Contain, or at {format_time(waiting.until)}"
