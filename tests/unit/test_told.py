@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import Notification, NotificationState
+from riskladder.api.notification import Notification, NotificationState
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.decide import decide

@@ -13,9 +13,9 @@ from typing import Any
 from riskladder.api.base import format_time
 from riskladder.api.conditions import is_true
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import Notification
+from riskladder.api.notification import Notification
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.controller.outbox import notice_of
+from riskladder.controller.mail import notice_of
 from riskladder.notify.forms import Form
 from riskladder.notify.notice import Notice, Status
 from riskladder.notify.render import body, subject
