@@ -54,9 +54,11 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
         "Accepted: Resume was counted for model-risk: the quorum is met.",
         "back in service",
         "closed as Remediated by ann, eve",
-        "Verified: 21 entries in ",
     ):
         assert part in done.stdout
+    entries = re.search(r"Verified: (\d+) entries in ", done.stdout)
+    assert entries is not None
+    assert int(entries[1]) >= 21, "and a few more where people were told before the containment was proved"
     assert "Done. The model was told to stop" in done.stdout
     left = kubectl(plane.kubeconfig, "get", "namespaces,customresourcedefinitions", "-o", "name")
     assert "riskladder-demo" not in left
