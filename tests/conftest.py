@@ -27,7 +27,7 @@ LONGEST = (
     "tests/integration/test_operator.py",
     "tests/integration/test_keda.py",
     "tests/unit/test_invariants.py",
-    "tests/unit/test_notify_apprise.py",
+    "tests/channels",
     "tests/unit/test_around_invariants.py",
     "tests/unit/test_api_rules.py",
 )
