@@ -27,7 +27,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
 from riskladder.cluster.events import CONTROLLER
 
-RECORDED = {"appliedAt": "written", "endpointsEmptyAt": "no ready endpoint left", "podsGoneAt": "pods gone"}
+RECORDED = {"appliedAt": "written", "endpointsEmptyAt": "out of service", "podsGoneAt": "pods gone"}
 """Times of a containment in an escalation's status, in words."""
 
 REVISIONS = ("2026.11.3", "2026.11.4")
@@ -162,11 +162,11 @@ class Story:
         to_zero = self._action == "ScaleToZero"
         done = "replicas 0" if to_zero else "the last good revision is in place"
         self._milestone(done, contained.at - created)
-        left = "no ready endpoint is left" if to_zero else "no ready endpoint of the breached revision is left"
+        left = "it is out of service" if to_zero else "the breached revision is out of service"
         self._milestone(left, emptied.at - created)
         self.result = (
-            f"The model was told to stop {contained.at - created:.3f} s after the breach was reported, and no ready "
-            f"endpoint was left after {emptied.at - created:.3f} s."
+            f"The model was told to stop {contained.at - created:.3f} s after the breach was reported, and was out "
+            f"of service after {emptied.at - created:.3f} s."
         )
         if not self._short:
             self.result += " Two people brought it back."

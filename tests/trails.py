@@ -84,7 +84,8 @@ STORY: tuple[LedgerEntry, ...] = (
             "appliedAt": APPLIED,
             "endpointsEmptyAt": EMPTY,
             "podsGoneAt": GONE,
-            "message": "rolled back to revision 3: proved, no ready endpoint and no pod of it is left",
+            "message": "rolled back to revision 3: proved, none of its pods is left"
+            ", and no Service lists one of them as serving",
         },
     ),
     LedgerEntry(
@@ -148,7 +149,8 @@ def escalation(records: Sequence[Document], *, status: Mapping[str, Any] | None 
                     "type": "Contained",
                     "status": "True",
                     "reason": "RolledBack",
-                    "message": "rolled back to revision 3: no ready endpoint and no pod of it is left",
+                    "message": "rolled back to revision 3: none of its pods is left"
+                    ", and no Service lists one of them as serving",
                 }
             ],
             **(status or {}),

@@ -311,7 +311,7 @@ def table(rows: Sequence[Row]) -> list[str]:
         "last answer, new",
         "last answer, kept",
         "record: applied",
-        "record: no ready endpoint",
+        "record: out of service",
         "record: pods gone",
     )
     body = [

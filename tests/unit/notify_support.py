@@ -83,7 +83,8 @@ def notification(**changes: Any) -> Notification:
         "channel": "legal-pager",
         "about": "Notified",
         "message": "credit-scorer (Deployment credit-scorer) is in tier high: demographic_parity_difference is 0.31, "
-        "auc is 0.83. Contained: yes, scaled to zero: no ready endpoint and no pod of it is left",
+        "auc is 0.83. Contained: yes, scaled to zero: none of its pods is left, and no Service lists one of them as "
+        "serving",
         "at": NOW,
         "due_at": NOW + timedelta(minutes=59, seconds=50),
         "state": NotificationState.PENDING,

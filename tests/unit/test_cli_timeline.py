@@ -66,7 +66,7 @@ def test_story_of_a_breach(tmp_path: Path) -> None:
         "2 2026-11-24 06:00:03.152 +0.032 s ContainmentApplied riskladder rolled back to revision 3 32 ms after",
         "times intended 06:00:03.120, applied +32 ms",
         "3 2026-11-24 06:00:03.612 +0.492 s RolledBack",
-        "applied +32 ms, no ready endpoint +53 ms, no pod left +407 ms (492 ms in all)",
+        "applied +32 ms, out of service +53 ms, no pod left +407 ms (492 ms in all)",
         "4 2026-11-24 08:03:03.120 +2 h 03 min ContainmentReapplied",
         "fieldManager kubectl-edit",
     ):

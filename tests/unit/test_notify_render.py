@@ -80,7 +80,7 @@ def test_chat_gets_one_short_post_with_what_matters(form: Form) -> None:
 def test_subject_is_one_short_line() -> None:
     assert subject(notice()) == (
         "[riskladder] high: credit-scorer (Deployment credit-scorer) is in tier high: demographic_parity_difference is "
-        "0.31, auc is 0.83. Contained: yes, scaled to zero: no ready endpoint and no pod of it is …"
+        "0.31, auc is 0.83. Contained: yes, scaled to zero: none of its pods is left, and no Servi…"
     )
     assert (
         subject(notice(about="Remediated", message="Closed.\nIt is over"))

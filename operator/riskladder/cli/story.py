@@ -35,7 +35,7 @@ _CONTAINMENT: Mapping[str, str] = {
 }
 _STEPS = {
     "appliedAt": "applied",
-    "endpointsEmptyAt": "no ready endpoint",
+    "endpointsEmptyAt": "out of service",
     "podsGoneAt": "no pod left",
     "provedAt": "proved",
 }

@@ -186,7 +186,7 @@ class KServe(NoRollback):
         return Write(patch)
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """The annotation in place, no ready endpoint, no pod left, and its controller says so, too.
+        """The annotation in place, nothing that serves, no pod left, and its controller says so, too.
 
         One that has scaled itself to zero has no pod either, and is started by the next request: so having none proves
         nothing before its controller has taken away what would start one. What it says alone proves nothing at all.

@@ -119,7 +119,7 @@ class RayClusterRuntime(Suspendable):
         return replace(super().read(obj), pod_labels={CLUSTER_LABEL: obj["metadata"]["name"]})
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """Suspended, no ready endpoint, no pod left."""
+        """Suspended, nothing that serves, no pod left."""
         return prove_gone(workload, "spec.suspend is not true" if workload.replicas else "spec.suspend is true")
 
 
@@ -145,7 +145,7 @@ class RayServiceRuntime(Suspendable):
         return max((last_writer(metadata, part) for part in parts), key=lambda found: found[1])
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """Suspended, no ready endpoint, no pod and no RayCluster left, which could make pods again."""
+        """Suspended, nothing that serves, no pod and no RayCluster left, which could make pods again."""
         clusters, is_on = len(workload.revisions), workload.replicas > 0
         switch = "spec.suspend is not true (KubeRay has it from v1.7.0 on)" if is_on else "spec.suspend is true"
         proof = prove_gone(workload, f"{clusters} RayCluster(s), {switch}")

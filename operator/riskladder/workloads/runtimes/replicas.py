@@ -211,7 +211,7 @@ def identity(runtime: Runtime, obj: Object) -> Identity:
 
 
 def prove_gone(workload: Workload, more: str | None = None, *, told: bool = True) -> Verification:
-    """Nothing asked for, no ready endpoint, no pod left, and its controller has seen that.
+    """Nothing asked for, nothing that serves, no pod left, and its controller has seen that.
 
     Args:
         workload: As it is now.
@@ -356,7 +356,7 @@ class Replicas:
         return template
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """Zero replicas asked for, no ready endpoint, no pod left."""
+        """Zero replicas asked for, nothing that serves, no pod left."""
         return prove_gone(workload)
 
     def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
