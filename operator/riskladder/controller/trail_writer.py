@@ -63,7 +63,7 @@ class TrailWriter:
         self._beyond_status: dict[str, int] = {}
         """Generation, by uid, of the objects whose stored spec is so wrong that the API server refuses any status."""
         self._untold: dict[str, int] = {}
-        """By name of the Event: attempts that were not answered."""
+        """By name of the Event: attempts that failed."""
         self._muted: dict[str, float] = {}
         """By namespace: until when an Event is tried only once (monotonic)."""
 
@@ -290,10 +290,10 @@ class TrailWriter:
         await self._write_event(event)
 
     async def _write_event(self, event: Object) -> None:
-        """Create an Event. One that is refused, or not answered again and again, is left out: no status waits for it.
+        """Create an Event. One that is refused or not answered again and again is left out: no status waits for it.
 
         Raises:
-            ApiError: There was no answer, and it is worth another attempt.
+            ApiError: It failed, and is worth another attempt.
         """
         namespace, name = event["metadata"]["namespace"], event["metadata"]["name"]
         try:
@@ -301,7 +301,7 @@ class TrailWriter:
         except ApiError as error:
             failed = self._untold.pop(name, 0) + 1
             is_muted = time.monotonic() < self._muted.get(namespace, 0.0)
-            if (error.is_transient or error.status >= 500) and failed < EVENT_ATTEMPTS and not is_muted:
+            if failed < EVENT_ATTEMPTS and not is_muted:
                 self._untold[name] = failed
                 raise
             if error.is_final:
