@@ -169,14 +169,14 @@ async def contained_once(world: TestNamespace, names: Sequence[str], *, patience
     assert written == Counter((name, event) for name in names_of for event in CONTAINED) + Counter(told)
     keys = Counter((r["spec"]["escalation"], r["spec"]["detail"]["key"]) for r in acts)
     assert set(keys.values()) == {1}, "every record once"
-    events = Counter((e["regarding"]["kind"], e["regarding"]["name"], e["reason"]) for e in await world.events())
+    made = await world.events()
+    events = Counter((e["regarding"]["kind"], e["regarding"]["name"], e["reason"]) for e in made)
     expected = {("ModelRiskSignal", name, "EscalationOpened") for name in names}
     expected |= {("Deployment", name, "ContainmentApplied") for name in names}
     expected |= {("Escalation", name, "EscalationOpened") for name in names_of}
     assert {e for e in events if e in expected} == expected, "every Event"
-    notes = " ".join(e["note"] for e in await world.events() if e["regarding"]["kind"] == "Escalation")
-    proofs = [r["spec"]["detail"]["message"] for r in acts if r["spec"]["event"] == "ScaledToZero"]
-    assert all(proof in notes for proof in proofs), "what a pass has to say of an escalation is one Event"
+    proved = {e["regarding"]["name"] for e in made if "scaled to zero: proved" in e["note"]}
+    assert proved >= set(names_of), "that it is proved, in an Event of its own or with what was said in the same pass"
     again = [e for e, times in events.items() if times > 1 and e[0] != "Escalation"]
     assert again == [], "no Event twice, but for a pass that had more to say after a crash"
     for name in names:
@@ -533,8 +533,8 @@ class EachWriteOnce:
         return Fault(fault)
 
 
-WRITES_OF_A_BREACH = 9
-"""Deployment, Escalation, one record, four Events, and the status of the Escalation and the signal."""
+WRITES_OF_A_BREACH = 8
+"""Deployment, Escalation, one record, three Events, and the status of the Escalation and the signal."""
 
 
 async def test_any_write_may_fail_in_any_manner_and_all_is_done_once(
@@ -671,7 +671,7 @@ async def test_missing_permission_is_named_stops_nobody_else_and_heals(
             escalation = await world.escalation_says("scorer", "Contained", "False", "ContainmentImpossible")
             assert 'cannot patch resource "deployments"' in condition(escalation, "Contained")["message"]
             events = [r["spec"]["event"] for r in await world.verified(escalation)]
-            assert sorted(events) == ["ContainmentImpossible", "EscalationOpened", "Notified"]
+            assert set(events) == {"ContainmentImpossible", "EscalationOpened", "Notified"}
             assert (await world.deployment("scorer"))["spec"]["replicas"] == 1
             await granted.ladder_ready()
         finally:
