@@ -161,6 +161,7 @@ def test_defaults_are_filled_in(server: Server) -> None:
         "lock": True,
         "within": "2m",
         "grace": "5s",
+        "connections": "Keep",
         "alsoSuspend": [],
     }
 
