@@ -9,8 +9,9 @@ from datetime import datetime
 
 import structlog
 
+from riskladder.api.conditions import is_true
 from riskladder.api.hold import Hold
-from riskladder.api.reasons import Reason
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, Refused
 from riskladder.controller.caches.entries import IndexKey, Key
@@ -135,6 +136,8 @@ class TrailPass:
         """
         if (orphan := orphaned(snapshot)) is not None:
             await self._report_orphan(key, orphan)
+        if any(_closes(update) for update in plan.escalations) and await self._write_reverted(key):
+            return 0.0  # decided again: once it is closed, nobody can say of it that it was reverted
         changes = [change for change in plan.signals if self._trail.takes_status(change.signal)]
         for change in changes:  # its status may be refused because a newer reading is there: this one has counted
             self._store.remember(key, change.signal.name, change.signal.uid, change.status)
@@ -295,19 +298,22 @@ class TrailPass:
                 log.warning("deletion not recorded", escalation=escalation.name, error=str(error))
             self._store.forget_deleted(key, escalation.uid)
 
-    async def _write_reverted(self, key: TargetKey) -> None:
-        pending = self._seen.reverted.get(key)
+    async def _write_reverted(self, key: TargetKey) -> bool:
+        """Note what was reverted and done again; return whether anything was written."""
+        pending, wrote = self._seen.reverted.get(key), False
         while pending:
             found = pending[0]
             snapshot = self._snapshot(key)
             escalation = next((e for e in snapshot.escalations if e.name == found.escalation), None)
             update = record_drift(escalation, found.intent, found.by, found.at) if escalation else None
             if update is None and escalation is not None:
-                return  # the first trail comes before this one
+                return wrote  # the first trail comes before this one
             if update is not None:
                 await self._write_escalation(update)
+                wrote = True
             pending.pop(0)
         self._seen.reverted.pop(key, None)
+        return wrote
 
     async def _write_escalation(self, update: EscalationUpdate) -> None:
         """Write what is new of an escalation; what refuses that joins the next snapshot, so that the signals say so."""
@@ -327,3 +333,7 @@ class TrailPass:
         namespace, name = escalation.namespace, escalation.name
         found = await self._executor.refresh(resources.ESCALATIONS, namespace, name)
         return found is None or found["metadata"]["resourceVersion"] != escalation.resource_version
+
+
+def _closes(update: EscalationUpdate) -> bool:
+    return update.escalation.is_open and is_true(update.status.conditions, ConditionType.CLOSED)
