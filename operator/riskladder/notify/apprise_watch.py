@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from riskladder.notify.errors import TRANSIENT
+from riskladder.notify.errors import is_final
 from riskladder.notify.http import retry_after
 
 RECEIPT_LENGTH = 16
@@ -99,7 +99,7 @@ class Answers:
             answer = carry(adapter, request, *arguments, **more)
             status = answer.status_code
             if status >= HTTPStatus.MULTIPLE_CHOICES:
-                self.final.append(status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in TRANSIENT)
+                self.final.append(is_final(status))
                 self.wait = max(self.wait, retry_after(answer.headers.get("Retry-After", "")))
             return answer
 

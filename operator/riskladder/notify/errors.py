@@ -18,6 +18,11 @@ TRANSIENT = frozenset({408, 425, 429})
 """The client errors that may pass by themselves."""
 
 
+def is_final(status: int) -> bool:
+    """Return whether an HTTP status refuses a message for good: redirects, and client errors that do not pass."""
+    return 300 <= status < 500 and status not in TRANSIENT
+
+
 class Undeliverable(Exception):  # noqa: N818 - says what the message is
     """A message was not delivered.
 

@@ -13,7 +13,7 @@ from http import HTTPStatus
 import aiohttp
 
 from riskladder.notify.egress import Egress
-from riskladder.notify.errors import TRANSIENT, Undeliverable, scrub
+from riskladder.notify.errors import Undeliverable, is_final, scrub
 from riskladder.notify.resolver import PinnedResolver
 
 CONNECT_SECONDS = 5.0
@@ -88,7 +88,7 @@ async def post(
         ) from None
     raise Undeliverable(
         scrub(f"{where} answered {_words(status)}{_explanation(answer)}", secrets),
-        permanent=300 <= status < 500 and status not in TRANSIENT,
+        permanent=is_final(status),
         retry_after=wait,
     )
 
