@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,42 +10,28 @@ import pytest
 from structlog.testing import capture_logs
 
 from riskladder.api.base import format_time
-from riskladder.cluster.client import Client, Object
+from riskladder.cluster.client import Object
 from riskladder.cluster.resources import DECISIONS, DEPLOYMENTS, ESCALATIONS, LADDERS, SIGNALS, Resource
 from riskladder.controller import reconciler, scheduler
 from riskladder.controller.metrics import Metrics
 
 from .builders import KEY, LADDER, Document, deployment_object, signal_document
+from .live import Api
 from .simulator import Server
 
 
-class Hanging(Client):
+class Hanging(Api):
     """The in-memory API server, on which writes to some Deployments are never answered."""
 
     def __init__(self, server: Server) -> None:
-        self.server = server
+        super().__init__(server)
         self.hangs = 0
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        verb: str,
-        resource: str,
-        body: Any = None,
-        content_type: str = "",
-        params: Mapping[str, str] | None = None,
-        timeout: float = 10,  # noqa: ASYNC109
-    ) -> Object:
-        await asyncio.sleep(0)
+    async def request(self, method: str, path: str, **more: Any) -> Object:
         if method == "PATCH" and "/deployments/bad-" in path:
             self.hangs += 1
             await asyncio.Event().wait()
-        return self.server.request(method, path, body, content_type)
-
-    async def list(self, resource: Resource, namespace: str | None = None, **_: Any) -> list[Object]:
-        return self.server.all(resource)
+        return await super().request(method, path, **more)
 
 
 def named(obj: Document, name: str) -> Document:
