@@ -112,6 +112,10 @@ class ChannelType(StrEnum):
     WEBHOOK = "Webhook"
 
 
+INCIDENTS = (ChannelType.PAGERDUTY, ChannelType.ALERTMANAGER)
+"""Channels that keep an incident open until they are told that somebody has taken it, or that it is over."""
+
+
 class LabelOperator(StrEnum):
     """How a label is compared (`metav1.LabelSelectorOperator`)."""
 

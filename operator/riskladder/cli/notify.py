@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from riskladder.api.labels import CHANNELS_SECRET
-from riskladder.api.ladder import Channel, ChannelType, EscalationLadderSpec
+from riskladder.api.ladder import INCIDENTS, Channel, ChannelType, EscalationLadderSpec
 from riskladder.cli.layout import Rows
 from riskladder.cli.options import Kubeconfig, NotifyHost, NotifyNetwork, Output, OutputOption
 from riskladder.cli.output import console, count, fail, plain, write_json
@@ -53,9 +53,6 @@ LONGEST = 60.0
 
 IMAGE_PATH = "/opt/riskladder/bin/"
 """Where the program is in the image."""
-
-OPENS_INCIDENTS = (ChannelType.PAGERDUTY, ChannelType.ALERTMANAGER)
-"""What the test opens here it resolves at once."""
 
 notify = typer.Typer(name="notify", help="Try the channels of a ladder.", no_args_is_help=True)
 
@@ -234,7 +231,7 @@ async def _send(courier: Courier, trial: Trial, values: Mapping[str, str], notic
             credential = credential_of(channel, values)
             await courier.send(channel, credential, notices.compose(trial, first, now), attempted_at=now, ends_at=None)
             delivered = took()
-            if channel.type in OPENS_INCIDENTS:
+            if channel.type in INCIDENTS:  # what the test opens there it resolves at once
                 end = notices.compose(trial, Status.RESOLVED, now)
                 await courier.send(channel, credential, end, attempted_at=datetime.now(UTC))
     except TimeoutError:

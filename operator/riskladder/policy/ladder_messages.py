@@ -10,15 +10,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from riskladder.api.foreign import clip
-from riskladder.api.ladder import MAX_MESSAGES, ChannelType, EscalationLadderSpec
+from riskladder.api.ladder import INCIDENTS, MAX_MESSAGES, EscalationLadderSpec
 from riskladder.api.notification import EVENTS, MAX_RECEIPTS, Message, NotificationState
 from riskladder.api.reasons import Reason
 from riskladder.policy.plan import Entry
-from riskladder.policy.quorum import close_quorum
+from riskladder.policy.quorum import answerable
 from riskladder.policy.snapshot import Delivery, Ladder, pin
-
-INCIDENTS = (ChannelType.PAGERDUTY, ChannelType.ALERTMANAGER)
-"""Channels that keep an incident open until they are told that somebody has taken it, or that it is over."""
 
 _ERROR_LIMIT = 300
 _TEXT_LIMIT = 1000
@@ -27,9 +24,7 @@ _TEXT_LIMIT = 1000
 
 def owner_of(spec: EscalationLadderSpec) -> str:
     """Return the role that answers for a ladder: the charter's owner, else the first that may close; empty for none."""
-    if spec.charter is not None:
-        return spec.charter.owner
-    return next((member.role for member in close_quorum(pin(spec), spec.tiers[-1])), "")
+    return answerable(pin(spec), spec.tiers[-1])
 
 
 class LadderMessages:

@@ -96,6 +96,13 @@ def resume_quorum(tier: Tier | None) -> Quorum:
     return tier.decide.quorum if tier.decide is not None else ()
 
 
+def answerable(policy: PinnedPolicy, tier: Tier | None) -> str:
+    """Return the role that answers for a ladder: the charter's owner, else the first that may close; empty for none."""
+    if policy.charter is not None:
+        return policy.charter.owner
+    return next((member.role for member in close_quorum(policy, tier)), "")
+
+
 def close_quorum(policy: PinnedPolicy, tier: Tier | None) -> Quorum:
     """Who must agree to close: ``decide.quorum``, else who may resume, else the charter's owner or the first told.
 

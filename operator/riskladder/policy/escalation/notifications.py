@@ -14,14 +14,13 @@ from typing import Any
 from riskladder.api.base import format_time
 from riskladder.api.escalation import EscalationStatus
 from riskladder.api.foreign import clip
-from riskladder.api.ladder import ChannelType
+from riskladder.api.ladder import INCIDENTS, ChannelType
 from riskladder.api.notification import EVENTS, MAX_RECEIPTS, Notification, NotificationState
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import limits
-from riskladder.policy.ladder_messages import INCIDENTS
 from riskladder.policy.plan import Entry, Measure
-from riskladder.policy.quorum import alternates, close_quorum
+from riskladder.policy.quorum import alternates, answerable
 from riskladder.policy.repeats import repeat
 from riskladder.policy.signals.particulars import read_values
 from riskladder.policy.snapshot import Delivery
@@ -176,9 +175,8 @@ def _first_told(draft: Draft, person: NotifiedRole) -> datetime:
 
 def _tell_owner(draft: Draft) -> None:
     """A rung that stalled is told to the charter's owner, and so is a decision that is overdue after that."""
-    charter, rung = draft.policy.charter, draft.rung
-    owner = charter.owner if charter else next((m.role for m in close_quorum(draft.policy, draft.tier)), None)
-    if owner is None:
+    rung, owner = draft.rung, answerable(draft.policy, draft.tier)
+    if not owner:
         return
     overdue = rung.decide_missed_at if rung.decide_missed_at != rung.stalled_at else None
     for at, what in ((rung.stalled_at, "stalled"), (overdue, "decision-overdue")):
