@@ -345,7 +345,7 @@ async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(
 
 
 async def test_model_is_brought_back_by_hand_as_the_page_says(held: TestNamespace, admin: Client) -> None:
-    """docs/operations.md, "By hand, without a decision": for when nobody can decide."""
+    """docs/operations.md, "Manually, without a decision": for when nobody can decide."""
     await held.apply(signal("fairness", "scorer", 0.01))
     await held.tier("fairness", "baseline")
     [escalation] = await held.escalations("scorer")
@@ -365,9 +365,16 @@ async def test_model_is_brought_back_by_hand_as_the_page_says(held: TestNamespac
                 return False
             return True
 
-        await held.until(stripped, "the lock to be off")
+        async def scaled() -> bool:
+            try:
+                await held.scale("scorer", escalation["status"]["restore"]["replicas"])
+            except Forbidden:
+                return False
+            return True
+
+        await held.until(stripped, "the lock of the held object to be off")
         await held.client.delete(resources.ESCALATIONS, held.namespace, escalation["metadata"]["name"])
-        await held.scale("scorer", escalation["status"]["restore"]["replicas"])
+        await held.until(scaled, "the lock of the held name to be off")
         await held.ready("scorer", 2)
     await held.apply(ladder(lock=True))
     await held.quiet()

@@ -44,6 +44,8 @@ MASTERS = "system:masters"
 HELD = " is contained by Escalation scorer-"
 PATIENCE = 40.0
 """Seconds to wait for the end: the operator waits up to 15 s before it re-applies what was reverted often."""
+CONTENTION_PATIENCE = 120.0
+"""Seconds to wait, after the soak, for ten reverts of every model: each takes as long as the rivals' next turn."""
 
 
 # --- What is seen -----------------------------------------------------------------------------------------------------
@@ -420,7 +422,7 @@ async def test_no_rival_gets_anything_past_the_lock(world: TestNamespace, instal
     assert sum(len(list(events(records, "TargetRecreated"))) for records in written.values()) == len(written) - 10
 
 
-@pytest.mark.timeout(120 + 2 * SECONDS)
+@pytest.mark.timeout(120 + 2 * SECONDS + CONTENTION_PATIENCE)
 async def test_without_a_lock_whatever_is_undone_is_contained_again(
     world: TestNamespace, installed: ControlPlane
 ) -> None:
@@ -478,11 +480,13 @@ def unrecorded(held: Mapping[str, Object], uid: str) -> int:
 async def _fights_are_for_people(world: TestNamespace) -> None:
     """Wait until the fight over every model that stays the same object has entered the next rung."""
 
-    async def check() -> bool:
-        found = [e for e in await world.escalations() if e["spec"]["target"]["name"] not in RECREATED]
-        return all(e["status"]["rung"]["reason"] == "Contention" for e in found)
+    async def raised(name: str) -> bool:
+        [escalation] = await world.escalations(name)
+        return bool(escalation["status"]["rung"]["reason"] == "Contention")
 
-    await world.until(check, "every fight to be for people")
+    for name in TARGETS:
+        if name not in RECREATED:
+            await world.until(lambda name=name: raised(name), f"people to be asked about {name}", CONTENTION_PATIENCE)
 
 
 async def _each_alone(world: TestNamespace, group: Sequence[Rival]) -> None:
