@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from riskladder.api.base import Model, Rule
+from riskladder.api.binding import MonitorBindingSpec, MonitorBindingStatus
 from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec
 from riskladder.api.escalation import EscalationSpec, EscalationStatus
 from riskladder.api.index import ContainmentIndexSpec
@@ -181,5 +182,25 @@ INDEX = Kind(
     columns=(AGE,),
 )
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (LADDER, SIGNAL, ESCALATION, DECISION, RECORD, INDEX)}
+BINDING = Kind(
+    name="MonitorBinding",
+    plural="monitorbindings",
+    short_names=("mb",),
+    description="What a monitor sends, which reading each value of it becomes, and who may send it. Ladder, target, "
+    "source and model come from here, never from a payload.",
+    spec=MonitorBindingSpec,
+    status=MonitorBindingStatus,
+    columns=(
+        Column("Format", ".spec.format", description="What the monitor sends."),
+        Column("Ladder", ".spec.ladder", description="The ladder it is read against."),
+        Column("Source", ".spec.source", description="Who reports."),
+        _condition("Ready", "Ready", "Whether the binding can be used."),
+        Column("Last-Reading", ".status.lastReading.at", "date", description="How long ago a reading was stored."),
+        Column("Refusals", ".status.counts.refusals", "integer", description="Values that became no reading."),
+        AGE,
+        WHY,
+    ),
+)
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (LADDER, SIGNAL, ESCALATION, DECISION, RECORD, INDEX, BINDING)}
 """By kind name."""

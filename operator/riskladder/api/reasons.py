@@ -55,6 +55,10 @@ class ConditionType(StrEnum):
     """Escalation: its status has room for every message and decision."""
     LADDER_ACTIVE = "LadderActive"
     """Escalation: its ladder exists and is not suspended."""
+    RECEIVING = "Receiving"
+    """Binding: a sender has proved who it is, and the API server has stored what it sent."""
+    QUERY_OK = "QueryOk"
+    """Binding: the query was answered by one finite sample for each target."""
     REVIEW_DONE = "ReviewDone"
     """Escalation: the after-action review is on record."""
 
@@ -103,6 +107,20 @@ class Reason(StrEnum):
     INVALID_READING = "InvalidReading"
     READING_TOO_OLD = "ReadingTooOld"
     OUT_OF_ORDER = "OutOfOrder"
+
+    # A binding: whether it can be used, and why what a monitor sends becomes no reading.
+    BINDING_USABLE = "BindingUsable"
+    INVALID_BINDING = "InvalidBinding"
+    MALFORMED = "Malformed"
+    NO_READING = "NoReading"
+    AMBIGUOUS = "Ambiguous"
+    TRUNCATED = "Truncated"
+    UNKNOWN_TARGET = "UnknownTarget"
+    REPORT_REFUSED = "ReportRefused"
+    RECEIVED = "Received"
+    NOTHING_RECEIVED = "NothingReceived"
+    ANSWERED = "Answered"
+    QUERY_FAILED = "QueryFailed"
 
     # A signal: what its readings say.
     READINGS_CURRENT = "ReadingsCurrent"

@@ -14,7 +14,7 @@ from riskladder.api.kinds import Kind
 
 Schema = dict[str, Any]
 
-WRITTEN_BY_PEOPLE = frozenset({"EscalationLadder", "ModelRiskSignal", "EscalationDecision"})
+WRITTEN_BY_PEOPLE = frozenset({"EscalationLadder", "ModelRiskSignal", "EscalationDecision", "MonitorBinding"})
 """The kinds of which people and monitors write the spec: a text is refused there in a sentence."""
 
 _CONTROL = r"\x00-\x08\x0b-\x1f\x7f-\x9f"

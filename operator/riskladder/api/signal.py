@@ -103,6 +103,11 @@ class ModelRiskSignalSpec(Model):
             "has(self.manual) != (size(self.readings) > 0)",
             "needs exactly one of readings and manual: a monitor gives readings, a person gives manual",
         ),
+        Rule(
+            "!has(self.heardAt) || self.heardAt >= self.observedAt",
+            "heardAt must not lie before observedAt: it says how long what was observed has stood since",
+            field_path=".heardAt",
+        ),
     )
 
     ladder: DnsLabel = Field(description="Name of the EscalationLadder, in the same namespace.")
@@ -116,6 +121,11 @@ class ModelRiskSignalSpec(Model):
         description="When it was observed (RFC 3339). Not more than 5 minutes ahead, not older than the last accepted "
         "reading, and when it is first seen not older than maxAge of the indicator (manual: 7d). Where it is ahead, it "
         "counts as observed when it is received. A reading counts once for each indicator and observedAt."
+    )
+    heard_at: GivenTime | None = Field(
+        None,
+        description="When the source last said that nothing has changed since observedAt, as an alert that still fires "
+        "is repeated: staleAfter counts from here. No reading itself. Default: observedAt.",
     )
     readings: Annotated[tuple[Reading, ...], Field(max_length=MAX_READINGS), ListMap("indicator")] = Field(
         (), description="The measured values. Give these or manual."
@@ -163,6 +173,9 @@ class Breach(Model):
     confirmed: bool = Field(False, description="True once they are as many as the trigger asks for.")
     observed_at: Timestamp | None = Field(None, description="When the last reading that counted was observed.")
     stale: bool = Field(False, description="True if silence, not a value, put it here (whenStale).")
+    heard_at: Timestamp | None = Field(
+        None, description="For silence: when the source was last heard, where that is later than observedAt."
+    )
 
 
 class LastKnownGood(Model):

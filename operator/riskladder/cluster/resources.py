@@ -15,6 +15,7 @@ ESCALATIONS = Resource(GROUP, VERSION, "escalations", "Escalation")
 DECISIONS = Resource(GROUP, VERSION, "escalationdecisions", "EscalationDecision")
 RECORDS = Resource(GROUP, VERSION, "escalationrecords", "EscalationRecord")
 INDEXES = Resource(GROUP, VERSION, "containmentindexes", "ContainmentIndex")
+BINDINGS = Resource(GROUP, VERSION, "monitorbindings", "MonitorBinding")
 DEPLOYMENTS = deployment.DEPLOYMENT.resource
 REPLICASETS = deployment.REPLICASETS
 CONTROLLERREVISIONS = statefulset.CONTROLLERREVISIONS

@@ -15,6 +15,9 @@ from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.signal import Observed, Reading
 from riskladder.policy.snapshot import Signal
 
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far ahead of the operator's clock a reading may be (API contract: InvalidReading)."""
+
 MANUAL_MAX_AGE = timedelta(days=7)
 """How old the observation of a person may be when it is first seen."""
 
@@ -49,6 +52,13 @@ def counts_at(signal: Signal, now: datetime) -> datetime:
     else:
         bound = now + _LEEWAY
     return min(spec.observed_at, bound)
+
+
+def heard_at(signal: Signal, now: datetime) -> datetime | None:
+    """Return when the source last said that nothing has changed; ``None`` for never, or for a time to come."""
+    assert signal.spec is not None  # noqa: S101
+    heard = signal.spec.heard_at
+    return heard if heard is not None and heard <= now + CLOCK_SKEW else None
 
 
 def observe(signal: Signal, reading: Reading, now: datetime, head: Observed | None) -> Observed:
@@ -103,7 +113,7 @@ def too_old(
     """
     spec = signal.spec
     assert spec is not None  # noqa: S101
-    age, found = now - spec.observed_at, {}
+    age, found = now - max(spec.observed_at, heard_at(signal, now) or spec.observed_at), {}
     for reading in spec.readings:
         declared = next((i for i in policy.indicators if i.name == reading.indicator), None)
         if declared is None or age <= declared.max_age.delta or counted(signal, reading.indicator) is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from riskladder.api.escalation import PinnedPolicy
@@ -19,11 +19,9 @@ from riskladder.api.reasons import Reason
 from riskladder.api.signal import Breach, Observed
 from riskladder.api.tiers import Tier, Trigger
 from riskladder.policy.signals import ages
+from riskladder.policy.signals.ages import CLOCK_SKEW as CLOCK_SKEW
 from riskladder.policy.signals.unused import REASONS, refusal, unused_readings
 from riskladder.policy.snapshot import Signal
-
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far ahead of the operator's clock a reading may be (API contract: InvalidReading)."""
 
 READINGS_LIMIT = 1000
 """Where the count of consecutive readings stops: only ``readings >= trigger.readings`` (at most 100) matters."""
@@ -311,7 +309,10 @@ def _verdict(
         declared = next((i for i in policy.indicators if i.name == indicator), None)
         if declared is None or declared.stale_after is None:
             continue
-        due = stream.observed.at + declared.stale_after.delta
+        heard = ages.heard_at(signal, now)
+        is_later = heard is not None and heard > stream.observed.at
+        last = heard if heard is not None and is_later else stream.observed.at
+        due = last + declared.stale_after.delta
         if due > now:
             changes.append(due)
         if not (now >= due if time_counts else _was_stale(signal, stream)):
@@ -329,6 +330,7 @@ def _verdict(
                     confirmed=True,
                     observed_at=stream.observed.at,
                     stale=True,
+                    heard_at=last if is_later else None,
                 )
             )
     return Verdict(

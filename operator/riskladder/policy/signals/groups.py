@@ -72,7 +72,7 @@ class Group:
         """From when a breach counts: its last reading, or, for silence, the end of what the ladder allows."""
         declared = next((i for i in self.policy.indicators if i.name == breach.indicator), None)
         if breach.stale and breach.observed_at and declared is not None and declared.stale_after is not None:
-            return breach.observed_at + declared.stale_after.delta
+            return (breach.heard_at or breach.observed_at) + declared.stale_after.delta
         return breach.observed_at
 
     def _is_news(self, tier: str, at: datetime | None) -> bool:

@@ -52,7 +52,8 @@ def update_signal(
         entries.append(_warning(verdict.reason, f"ready/{signal.generation}/{verdict.reason}", verdict.message, now))
     if verdict.stale and not _was_stale(signal):
         message = f"silent for longer than the ladder allows: {', '.join(verdict.stale)}"
-        last = max(o.observed_at for o in verdict.observed)
+        heard = signal.spec.heard_at if signal.spec else None
+        last = max((*(o.observed_at for o in verdict.observed), *((heard,) if heard else ())))
         entries.append(_warning(Reason.READINGS_STALE, f"stale/{last.isoformat()}", message, now))
     if snapshot.time_counts or conditions.get(ConditionType.FRESH) is None:
         _fresh(conditions, signal, verdict)

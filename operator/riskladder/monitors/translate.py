@@ -1,0 +1,384 @@
+"""A payload and a binding to readings: what each value becomes, or why it becomes none.
+
+Nothing is guessed and nothing becomes a quiet zero: what is missing, no number, not finite, of no samples, ambiguous or
+without a time is refused by name, and the indicator grows stale as if nothing had been sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from riskladder.api.binding import Aggregate, BoundReading, MonitorBindingSpec, ReadingKind, TimeSource
+from riskladder.api.foreign import clip
+from riskladder.api.reasons import Reason
+from riskladder.monitors import times
+from riskladder.monitors.entries import Content, Delivery, Entry
+from riskladder.monitors.expressions import BadExpression, evaluated
+from riskladder.monitors.payload import shown
+from riskladder.monitors.times import NoTime
+
+HISTORY = 10
+"""Observations of one indicator in one payload that become readings: the newest ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One reading to be."""
+
+    target: str
+    """Name of the workload."""
+    indicator: str
+    value: float
+    """In the unit of the indicator."""
+    observed_at: datetime
+    path: str
+    """Where it stands in the payload."""
+    heard_at: datetime | None = None
+    """When the monitor said so, where to repeat it is a heartbeat."""
+    sample_size: int | None = None
+    window: str | None = None
+    evidence: str | None = None
+    version: str | None = None
+    """Version of the model, where the payload says it."""
+    back: int = 0
+    """How many later observations of the same indicator the payload has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The monitor says that it is alive: every reading of the binding stays fresh."""
+
+    path: str
+    heard_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A value that becomes no reading."""
+
+    path: str
+    """Where it stands in the payload, or the field of the binding that it fails on."""
+    reason: Reason
+    message: str
+    """What was found, and what was expected."""
+    indicator: str = ""
+    target: str = ""
+
+
+class Translation(NamedTuple):
+    """What a payload becomes."""
+
+    observations: tuple[Observation, ...]
+    heartbeats: tuple[Heartbeat, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    unbound: tuple[str, ...] = ()
+    """Where entries stand that no reading of the binding is about."""
+
+
+class _Refused(Exception):  # noqa: N818
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, clip(message, 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picked:
+    """One number of one entry, before it is aggregated."""
+
+    entry: Entry
+    value: float
+
+
+def translate(binding: MonitorBindingSpec, content: Content, delivery: Delivery) -> Translation:
+    """Return the readings of a payload.
+
+    Args:
+        binding: What its words mean.
+        content: The payload, taken apart by the preset of the binding's format.
+        delivery: The headers of the request, and when it was received (UTC).
+    """
+    return _Translator(binding, content, delivery).run()
+
+
+def signal_name(binding: str, observation: Observation) -> str:
+    """Return the name of the ModelRiskSignal of an observation: of one stream the same, however often it is sent."""
+    return stream_name(binding, observation.target, observation.indicator) + (
+        f"-{observation.back}" if observation.back else ""
+    )
+
+
+def stream_name(binding: str, target: str, indicator: str) -> str:
+    """Return the name of the ModelRiskSignal that has the newest reading of an indicator of a target."""
+    digest = hashlib.sha256(f"{binding}/{target}/{indicator}".encode()).hexdigest()[:8]
+    return f"{binding[:200]}-{digest}"
+
+
+def streams(binding: str, spec: MonitorBindingSpec) -> list[str]:
+    """Return the names of all signals that may have the newest reading of a stream of a binding."""
+    targets = [spec.target.name] if spec.target else list(spec.target_from.allowed if spec.target_from else ())
+    return [stream_name(binding, target, reading.indicator) for target in targets for reading in spec.readings]
+
+
+class _Translator:
+    """One payload on its way."""
+
+    def __init__(self, binding: MonitorBindingSpec, content: Content, delivery: Delivery) -> None:
+        self._binding, self._content, self._delivery = binding, content, delivery
+        self._views = [entry.to_cel() for entry in content.entries]
+        self._refusals: list[Refusal] = []
+        self._zone: ZoneInfo | None = None
+
+    def run(self) -> Translation:
+        try:
+            self._zone = times.zone_of(self._binding.time_zone)
+        except NoTime as error:
+            return Translation((), refusals=(Refusal("spec.timeZone", Reason.INVALID_BINDING, str(error)),))
+        if left_out := self._content.left_out:
+            message = f"found {left_out} alert(s) left out by the monitor, expected none: raise its limit (max_alerts)"
+            self._refuse("body", _Refused(Reason.TRUNCATED, message))
+        heartbeats = dict(self._heartbeats())
+        bound: set[int] = set()
+        observations: list[Observation] = []
+        for number, reading in enumerate(self._binding.readings):
+            chosen = [i for i in self._chosen(number, reading) if i not in heartbeats]
+            bound.update(chosen)
+            observations += self._observations(number, reading, chosen)
+        rest = [(i, e) for i, e in enumerate(self._content.entries) if i not in bound and i not in heartbeats]
+        for _, entry in rest:
+            if entry.no_reading:
+                self._refuse(entry.path, _Refused(Reason.NO_READING, entry.no_reading))
+        return Translation(
+            tuple(observations),
+            tuple(heartbeats.values()),
+            tuple(dict.fromkeys(self._refusals)),
+            tuple(entry.path for _, entry in rest if not entry.no_reading),
+        )
+
+    def _refuse(self, path: str, why: _Refused, *, indicator: str = "", target: str = "") -> None:
+        self._refusals.append(Refusal(path, why.reason, why.message, indicator, target))
+
+    # --- Which entries ---
+
+    def _heartbeats(self) -> Iterator[tuple[int, Heartbeat]]:
+        expression, received = self._binding.heartbeat, self._delivery.received_at
+        if expression is None or received is None:
+            return
+        for i, entry in enumerate(self._content.entries):
+            if self._is_true("spec.heartbeat", expression, i) and entry.firing is not False:
+                yield i, Heartbeat(entry.path, received)
+
+    def _chosen(self, number: int, reading: BoundReading) -> list[int]:
+        if reading.where is None:
+            return list(range(len(self._views)))
+        path = f"spec.readings[{number}].where"
+        return [i for i in range(len(self._views)) if self._is_true(path, reading.where, i)]
+
+    def _is_true(self, field: str, expression: str, i: int) -> bool:
+        """Return whether an entry is meant; one that lacks what the expression looks at is not."""
+        try:
+            found = evaluated(expression, self._views[i], self._content.body)
+        except BadExpression as error:
+            if not error.lacks:
+                self._refuse(field, _Refused(Reason.INVALID_BINDING, f"{error}"))
+            return False
+        if not isinstance(found, bool):
+            message = f"found {shown(found)}, expected true or false"
+            self._refuse(field, _Refused(Reason.INVALID_BINDING, message))
+            return False
+        return found
+
+    # --- What they become ---
+
+    def _observations(self, number: int, reading: BoundReading, chosen: Sequence[int]) -> list[Observation]:
+        """Return one for each target and time; alerts that stand count together, whenever they began."""
+        if not chosen:
+            if not any(entry.stands for entry in self._content.entries):
+                missing = _Refused(Reason.NO_READING, "found no entry of this indicator in the payload")
+                self._refuse(f"spec.readings[{number}]", missing, indicator=reading.indicator)
+            return []
+        found: dict[tuple[str, datetime | None], list[tuple[datetime, _Picked]]] = {}
+        for i in chosen:
+            entry = self._content.entries[i]
+            target = ""
+            try:
+                target = self._target(entry)
+                if entry.no_reading:
+                    raise _Refused(Reason.NO_READING, entry.no_reading)
+                numbers = self._numbers(number, reading, i)
+                at = self._observed_at(i)
+            except _Refused as why:
+                self._refuse(entry.path, why, indicator=reading.indicator, target=target)
+                continue
+            key = (target, None if entry.stands else at)
+            found.setdefault(key, []).extend((at, _Picked(entry, value)) for value in numbers)
+        observations = []
+        for (target, _), group in found.items():
+            try:
+                observations.append(self._observation(reading, target, group))
+            except _Refused as why:
+                self._refuse(group[0][1].entry.path, why, indicator=reading.indicator, target=target)
+        return list(self._newest(observations))
+
+    def _target(self, entry: Entry) -> str:
+        if self._binding.target is not None:
+            return self._binding.target.name
+        wanted = self._binding.target_from
+        assert wanted is not None  # noqa: S101 - admission demands one of the two
+        name = entry.labels.get(wanted.label)
+        if name is None:
+            expected = f"expected the label {wanted.label} (targetFrom of the binding)"
+            raise _Refused(
+                Reason.UNKNOWN_TARGET, f"found labels {', '.join(sorted(entry.labels)) or 'none'}, {expected}"
+            )
+        if name not in wanted.allowed:
+            expected = f"expected one of targetFrom.allowed ({', '.join(wanted.allowed)})"
+            raise _Refused(Reason.UNKNOWN_TARGET, f"{wanted.label}: found {name[:253]!r}, {expected}")
+        return name
+
+    def _numbers(self, number: int, reading: BoundReading, i: int) -> list[float]:
+        entry = self._content.entries[i]
+        if reading.as_ is ReadingKind.BREACH:
+            if entry.firing is None:
+                expected = "expected a format whose entries say so: give pick, and as: Value"
+                raise _Refused(
+                    Reason.NO_READING, f"found nothing about whether the monitor's own threshold is crossed, {expected}"
+                )
+            return [1.0 if entry.firing else 0.0]
+        if entry.samples == 0:
+            raise _Refused(Reason.TOO_FEW_SAMPLES, "found 0 samples, expected at least 1")
+        if entry.stands and entry.firing is False:
+            message = (
+                "the alert has ended: its annotations have the value from while it fired; use as: Breach, or a query"
+            )
+            raise _Refused(Reason.NO_READING, message)
+        field = f"spec.readings[{number}].pick"
+        try:
+            value = evaluated(reading.pick, self._views[i], self._content.body) if reading.pick else entry.value
+        except BadExpression as error:
+            reason = Reason.NO_READING if error.lacks else Reason.INVALID_BINDING
+            raise _Refused(reason, f"{field} {error}") from error
+        values = value if isinstance(value, list) else [value]
+        if not values:
+            raise _Refused(Reason.NO_READING, f"{field}: found an empty list, expected a number")
+        return [_number(one, reading.scale) for one in values]
+
+    def _observed_at(self, i: int) -> datetime:
+        wanted, received = self._binding.observed_at, self._delivery.received_at
+        value: Any
+        if wanted.source is TimeSource.RECEIVED:
+            value = received
+        elif wanted.source is TimeSource.HEADER:
+            value = self._delivery.headers.get((wanted.header or "").lower())
+            if value is None:
+                raise _Refused(Reason.INVALID_READING, f"found no header {wanted.header} (observedAt of the binding)")
+        elif wanted.source is TimeSource.EXPRESSION:
+            try:
+                value = evaluated(wanted.cel or "", self._views[i], self._content.body)
+            except BadExpression as error:
+                raise _Refused(Reason.INVALID_BINDING, f"spec.observedAt.cel {error}") from error
+        else:
+            value = self._content.entries[i].at
+            if value is None:
+                expected = "expected one: set observedAt of the binding to Expression, Header or Received"
+                raise _Refused(Reason.INVALID_READING, f"found no time of the measurement in the payload, {expected}")
+        try:
+            return times.parse(value, self._zone, received)
+        except NoTime as error:
+            raise _Refused(Reason.INVALID_READING, f"time of the measurement: {error}") from error
+
+    def _observation(
+        self, reading: BoundReading, target: str, group: Sequence[tuple[datetime, _Picked]]
+    ) -> Observation:
+        if self._content.left_out and reading.aggregate is not Aggregate.ONLY:
+            message = (
+                f"found a payload of which {self._content.left_out} entries were left out, expected all of them "
+                f"(aggregate {reading.aggregate})"
+            )
+            raise _Refused(Reason.TRUNCATED, message)
+        if reading.aggregate is Aggregate.ONLY and len(group) > 1:
+            paths = ", ".join(dict.fromkeys(picked.entry.path for _, picked in group))
+            expected = "expected one: narrow where, or say how to aggregate"
+            raise _Refused(Reason.AMBIGUOUS, f"found {len(group)} values of one time ({clip(paths, 200)}), {expected}")
+        values = [picked.value for _, picked in group]
+        entries = [picked.entry for _, picked in group]
+        stands = any(entry.stands for entry in entries)
+        sizes = [entry.samples for entry in entries if entry.samples is not None]
+        first = entries[0]
+        return Observation(
+            target=target,
+            indicator=reading.indicator,
+            value=_aggregated(reading.aggregate, values),
+            observed_at=max(at for at, _ in group),
+            path=first.path if len(group) == 1 else f"{first.path} and {len(group) - 1} more",
+            heard_at=self._delivery.received_at if stands and any(entry.firing for entry in entries) else None,
+            sample_size=min(sizes) if len(sizes) == len(entries) else None,
+            window=times.span(first.window, self._zone),
+            evidence=first.evidence or None,
+            version=first.version or None,
+        )
+
+    def _newest(self, observations: Iterable[Observation]) -> Iterator[Observation]:
+        """The newest observations of each target, oldest first, each with how many are newer."""
+        by_target: dict[str, list[Observation]] = {}
+        for one in observations:
+            by_target.setdefault(one.target, []).append(one)
+        for of_target in by_target.values():
+            of_target.sort(key=lambda one: one.observed_at)
+            for back, one in reversed(list(enumerate(reversed(of_target)))):
+                if back < HISTORY:
+                    yield _behind(one, back)
+                    continue
+                message = f"found {len(of_target)} observations, expected at most {HISTORY}: the newest ones are taken"
+                why = _Refused(Reason.OUT_OF_ORDER, message)
+                self._refuse(one.path, why, indicator=one.indicator, target=one.target)
+
+
+def _behind(observation: Observation, back: int) -> Observation:
+    return observation if back == observation.back else replace(observation, back=back)
+
+
+def _aggregated(how: Aggregate, values: Sequence[float]) -> float:
+    match how:
+        case Aggregate.MAX:
+            return max(values)
+        case Aggregate.MIN:
+            return min(values)
+        case Aggregate.MEAN:
+            return statistics.fmean(values)
+        case _:
+            return values[-1]
+
+
+def _number(value: Any, scale: float) -> float:
+    """Return a value in the unit of the indicator.
+
+    Raises:
+        _Refused: It is no number, or not a finite one.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _Refused(Reason.NO_READING, f"found {shown(value)}, expected a number")
+    try:
+        scaled = float(value) * scale
+    except OverflowError:
+        scaled = math.inf
+    if not math.isfinite(scaled):
+        raise _Refused(Reason.NO_READING, f"found {shown(value)}, expected a finite number")
+    return scaled
+
+
+def reading_of(observation: Observation) -> Mapping[str, Any]:
+    """Return the item of ``spec.readings`` of a ModelRiskSignal."""
+    further = {
+        "sampleSize": observation.sample_size,
+        "window": observation.window,
+        "evidence": observation.evidence,
+    }
+    known = {name: value for name, value in further.items() if value is not None}
+    return {"indicator": observation.indicator, "value": observation.value, **known}
