@@ -76,8 +76,9 @@ BINDING = (
         field_path=".targetFrom",
     ),
     Rule(
-        "!has(self.sender) || !has(self.sender.hmac) || self.format != 'Alertmanager'",
-        "Alertmanager signs nothing: use sender.audienceToken",
+        "!has(self.sender) || !has(self.sender.hmac) || self.format != 'Alertmanager' || "
+        "self.sender.hmac.scheme == 'Grafana'",
+        "Alertmanager signs nothing: use sender.audienceToken; Grafana, which sends the same, has scheme Grafana",
         field_path=".sender",
     ),
 )

@@ -12,6 +12,7 @@ import typer
 
 from riskladder import __version__
 from riskladder.cli import logs
+from riskladder.cli.ingest import ingest
 from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
 from riskladder.cli.options import Enable, Kubeconfig, NotifyHost, NotifyNetwork, Scalable
@@ -118,6 +119,7 @@ def operator(
     raise typer.Exit(code)
 
 
+app.command()(ingest)
 app.command()(lint)
 app.command()(timeline)
 app.command()(verify)

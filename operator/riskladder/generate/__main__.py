@@ -21,6 +21,7 @@ def files(root: Path) -> dict[Path, str]:
     return {
         **{root / "crds" / name: text for name, text in crd.files().items()},
         manifests / "base" / "rbac.yaml": rbac.rbac(),
+        manifests / "components" / "ingest" / "rbac.yaml": rbac.ingest(),
         **{manifests / "policies" / name: text for name, text in generated.items()},
         root / "operator" / "riskladder" / "cluster" / "shipped_policies.py": shipped,
         **{

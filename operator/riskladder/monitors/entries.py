@@ -93,6 +93,8 @@ class Content:
     entries: Sequence[Entry]
     body: Any
     """All of it, for expressions; ``None`` where it is not JSON."""
+    is_report: bool = True
+    """Whether what is not there is missing: a report has all of its metrics, a notification only what has changed."""
     left_out: int = 0
     """How many entries the monitor says that it has left out."""
 

@@ -66,6 +66,18 @@ def text_of(raw: bytes) -> str:
     return text
 
 
+def check_bounds(raw: bytes, *, is_json: bool) -> None:
+    """Refuse a payload that is too large or nested too deeply, before a sender is proved or anything is parsed.
+
+    Raises:
+        TooLarge: It is.
+        Malformed: It is not UTF-8, or empty.
+    """
+    text = text_of(raw)
+    if is_json:
+        _check_depth(text)
+
+
 def _check_depth(text: str) -> None:
     """Refuse what is nested too deeply, before a parser goes down there."""
     depth = 0

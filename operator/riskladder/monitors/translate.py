@@ -199,7 +199,7 @@ class _Translator:
     def _observations(self, number: int, reading: BoundReading, chosen: Sequence[int]) -> list[Observation]:
         """Return one for each target and time; alerts that stand count together, whenever they began."""
         if not chosen:
-            if not any(entry.stands for entry in self._content.entries):
+            if self._content.is_report:
                 missing = _Refused(Reason.NO_READING, "found no entry of this indicator in the payload")
                 self._refuse(f"spec.readings[{number}]", missing, indicator=reading.indicator)
             return []
