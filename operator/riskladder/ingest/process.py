@@ -101,7 +101,7 @@ class Ingest:
             collect=lambda: None,
             registry=self._metrics.registry,
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS, auto_decompress=False)
         await runner.setup()
         work: list[asyncio.Task[Any]] = [asyncio.create_task(one) for one in self._work(status)]
         try:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 
 from riskladder.api.base import format_time
 from riskladder.api.foreign import clip
@@ -102,6 +102,7 @@ class Server:
         try:
             return await self._handle(request, started)
         except _Refusing as why:
+            await _drain(request)
             return self._answer(why, started)
         finally:
             self._under_way -= 1
@@ -151,7 +152,6 @@ class Server:
             found = clip(request.content_type, 64)
             raise _Refusing(415, "UnsupportedMediaType", f"Content-Type: found {found!r}, {expected}")
         if (request.content_length or 0) > MAX_BYTES:
-            await _drain(request)
             raise _Refusing(413, "TooLarge", f"found {request.content_length} bytes, expected at most {MAX_BYTES}")
         try:
             async with asyncio.timeout(BODY_SECONDS):
@@ -276,10 +276,12 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
 
 async def _drain(request: web.Request) -> None:
     """Read on for a while: a sender that is still sending would see a reset connection in place of the answer."""
-    size = 0
-    with contextlib.suppress(TimeoutError, OSError):
+    size, rest = 0, request.content
+    if rest.is_eof():
+        return
+    with contextlib.suppress(TimeoutError, OSError, ClientPayloadError):
         async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.content.iter_any():
+            async for chunk in rest.iter_any():
                 size += len(chunk)
                 if size > DRAIN_BYTES:
                     return
@@ -290,7 +292,6 @@ async def _limited(request: web.Request) -> Any:
     async for chunk in request.content.iter_any():
         size += len(chunk)
         if size > MAX_BYTES:
-            await _drain(request)
             raise _Refusing(413, "TooLarge", f"found more than {MAX_BYTES} bytes, expected at most that many")
         yield chunk
 

@@ -1,9 +1,8 @@
 """Alertmanager's webhook, version 4 of its payload (prometheus/alertmanager, template/template.go and notify/webhook).
 
 An alert has no value: what an annotation says is text that its author rendered, and a binding has to pick it.
-``startsAt`` is when a firing alert began, ``endsAt`` when a resolved one ended; while it fires, ``endsAt`` is the year 1
-or a time to come. What fires is repeated (``repeat_interval``), and every replica may
-send it.
+``startsAt`` is when a firing alert began, ``endsAt`` when a resolved one ended; while it fires, ``endsAt`` is the year
+1 or a time to come. What fires is repeated (``repeat_interval``), and every replica may send it.
 """
 
 from __future__ import annotations
