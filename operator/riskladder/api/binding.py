@@ -103,7 +103,7 @@ class AudienceToken(Model):
     """A service-account token with the audience riskladder-ingest, which is worth nothing at the API server."""
 
     namespace: DnsLabel | None = Field(
-        None, description="Namespace of the service account that sends. Default: that of the binding."
+        None, description="Namespace of the service account that sends. Default: that of serviceAccount."
     )
     name: ObjectName | None = Field(
         None, description="Name of the service account that sends. Default: serviceAccount of the binding."
@@ -119,7 +119,7 @@ class Hmac(Model):
     scheme: HmacScheme = Field(
         HmacScheme.STANDARD_WEBHOOKS,
         description="How it is signed: StandardWebhooks (standardwebhooks.com), Grafana (contact points of type "
-        "webhook; needs its timestamp header), or MLflow (registry webhooks).",
+        "webhook, with the timestamp header X-Grafana-Alerting-Timestamp), or MLflow (registry webhooks).",
     )
 
 
@@ -216,8 +216,12 @@ class MonitorBindingSpec(Model):
         "sources.riskladder.dev of that name."
     )
     service_account: ObjectName = Field(
-        description="The service account, in the same namespace, under whose name and with whose permissions the "
-        "signals are written."
+        description="The service account under whose name and with whose permissions the signals are written."
+    )
+    service_account_namespace: DnsLabel | None = Field(
+        None,
+        description="Its namespace. One of its own keeps those who may deploy models here from acting as it. Default: "
+        "that of the binding.",
     )
     sender: Sender | None = Field(None, description="How the sender proves who it is. Give this or poll.")
     poll: Poll | None = Field(None, description="What to ask, and whom. Give this or sender.")

@@ -19,13 +19,13 @@ READING = (
         field_path=".scale",
     ),
     Rule(
-        "self.as != 'Breach' || !has(self.pick)",
+        "self.__as__ != 'Breach' || !has(self.pick)",
         "as Breach takes no pick: it is 1 while the monitor says that its threshold is crossed, and 0 once it is not",
         field_path=".pick",
         reason="FieldValueForbidden",
     ),
     Rule(
-        "self.as != 'Breach' || self.scale == 1.0",
+        "self.__as__ != 'Breach' || self.scale == 1.0",
         "as Breach takes no scale: it is 1 or 0",
         field_path=".scale",
         reason="FieldValueForbidden",
@@ -76,8 +76,9 @@ BINDING = (
         field_path=".targetFrom",
     ),
     Rule(
-        "!has(self.sender) || !has(self.sender.hmac) || self.format != 'Alertmanager'",
-        "Alertmanager signs nothing: use sender.audienceToken",
+        "!has(self.sender) || !has(self.sender.hmac) || self.format != 'Alertmanager' || "
+        "self.sender.hmac.scheme == 'Grafana'",
+        "Alertmanager signs nothing: use sender.audienceToken; Grafana, which sends the same, has scheme Grafana",
         field_path=".sender",
     ),
 )

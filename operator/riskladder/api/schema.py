@@ -122,6 +122,8 @@ def _convert(source: Schema, definitions: Schema, where: str, *, rules: bool) ->
         result["description"] = " ".join(str(result["description"]).split())
     if result.get("default", ...) is None:
         del result["default"]
+    elif isinstance(result.get("default"), dict):  # of a model: what it leaves out is absent, not null
+        result["default"] = {name: value for name, value in result["default"].items() if value is not None}
     is_either = node.get("x-kubernetes-int-or-string", False)
     if "type" not in result and not is_either:
         raise ValueError(f"{where}: a structural schema needs a type")
