@@ -30,6 +30,7 @@ LONGEST = (
     "tests/channels",
     "tests/unit/test_around_invariants.py",
     "tests/unit/test_api_rules.py",
+    "tests/monitors",
 )
 """What takes longest, in this order, of several workers: one that gets it last keeps the others waiting."""
 

@@ -14,12 +14,14 @@ class Direction(StrEnum):
 
     HIGH_IS_BAD = "HighIsBad"
     LOW_IS_BAD = "LowIsBad"
+    BOTH_ARE_BAD = "BothAreBad"
+    """Fair is a value between, such as 0 of a difference and 1 of a ratio."""
     UNKNOWN = "Unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One measurement or alert, as its monitor says it. CEL sees every field by its name in lower camel case."""
+    """One measurement or alert, as its monitor says it. CEL sees those of ``MEMBERS``."""
 
     path: str
     """Where it is in the payload, for messages: ``alerts[0]``, ``metrics[3]``, ``row 2``."""
@@ -55,6 +57,8 @@ class Entry:
     """On which side it is bad, where the format says so."""
     range: tuple[float | None, float | None] = (None, None)
     """Between which values it can lie, where the format says so."""
+    delivery_id: str = ""
+    """What the sender calls this one, however often it sends it: what has been taken once is not taken again."""
     no_reading: str = ""
     """Why it is none, whatever a binding picks; empty where it may be one."""
 
@@ -73,7 +77,13 @@ class Entry:
             "fields": dict(self.fields),
             "samples": self.samples,
             "version": self.version,
+            "at": self.at.isoformat() if isinstance(self.at, datetime) else self.at,
+            "deliveryId": self.delivery_id,
         }
+
+
+MEMBERS = tuple(Entry("").to_cel())
+"""What an expression may ask of ``entry``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +103,10 @@ class Content:
     entries: Sequence[Entry]
     body: Any
     """All of it, for expressions; ``None`` where it is not JSON."""
-    is_report: bool = True
-    """Whether what is not there is missing: a report has all of its metrics, a notification only what has changed."""
     left_out: int = 0
     """How many entries the monitor says that it has left out."""
+    is_partial: bool = False
+    """Whether it says only what has happened, as an alert or an event does: what it does not mention is not missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +119,7 @@ class Format:
     content_types: tuple[str, ...] = ("application/json",)
     label: str = ""
     """Where targetFrom.label looks, in words; empty where entries have no labels."""
+    has_time: bool = True
+    """Whether a payload says when something was measured, in at least one of its forms."""
     looks_like: Callable[[Delivery], bool] = lambda _: False
     """Whether a sample file is probably of this format."""

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import cel
 from cel.stdlib import STDLIB_FUNCTIONS
+
+BODY_BUDGET = 32 * 1024 * 1024
+"""Bytes of ``body`` that the expressions of one payload may look through: CEL copies it each time."""
+
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"' + r"|'(?:[^'\\]|\\.)*'")
+_MEMBER = re.compile(r"\bentry\s*\.\s*([A-Za-z_]\w*)(?!\s*\()")
+_NAMED = re.compile(r"\bentry\.(method|fields\.member|name)\s*==\s*(?:" + _TEXT.pattern + ")")
+_BODY = re.compile(r"\bbody\b")
 
 
 class BadExpression(ValueError):  # noqa: N818 - reads as a sentence at the call site
@@ -29,21 +39,64 @@ def compiled(expression: str) -> Any:
         raise BadExpression(f"is not CEL: {_first_line(error)}") from error
 
 
-def evaluated(expression: str, entry: dict[str, Any], body: Any) -> Any:
-    """Return the value of an expression over one entry.
+def members(expression: str) -> list[str]:
+    """Return the members of ``entry`` that an expression names, such as ``value`` for ``entry.value``."""
+    return list(dict.fromkeys(_MEMBER.findall(_TEXT.sub('""', expression))))
 
-    Raises:
-        BadExpression: It is not CEL, or fails on this entry, for instance since a field is missing.
-    """
-    program = compiled(expression)
-    try:
-        return program.execute(cel.Context({"entry": entry, "body": body}, STDLIB_FUNCTIONS))
-    except KeyError as error:
-        lacking = BadExpression(f"fails here: the entry has no {_first_line(error)}")
-        lacking.lacks = True
-        raise lacking from error
-    except Exception as error:
-        raise BadExpression(f"fails here: {_first_line(error)}") from error
+
+def named(expression: str) -> list[str]:
+    """Return the methods, members and names of metrics that an expression asks for, in this order."""
+    found = [(match[1], _TEXT.search(match[0])) for match in _NAMED.finditer(expression)]
+    order = ("method", "fields.member", "name")
+    return [text[0][1:-1] for field, text in sorted(found, key=lambda pair: order.index(pair[0])) if text]
+
+
+@lru_cache(maxsize=4096)
+def _looks_at_body(expression: str) -> bool:
+    return _BODY.search(_TEXT.sub('""', expression)) is not None
+
+
+class Scope:
+    """The entries of one payload, as expressions see them; each is converted once, and only if one looks at it."""
+
+    def __init__(self, entries: Sequence[Mapping[str, Any]], body: Any, size: int) -> None:
+        self._entries, self._body, self._size = entries, body, size
+        self._contexts: dict[int, cel.Context] = {}
+        self._left = BODY_BUDGET
+
+    def evaluate(self, expression: str, number: int) -> Any:
+        """Return the value of an expression over one entry.
+
+        Args:
+            expression: CEL.
+            number: Of the entry.
+
+        Raises:
+            BadExpression: It is not CEL, or fails on this entry, for instance since a field is missing.
+        """
+        program = compiled(expression)
+        try:
+            return program.execute(self._context(number, whole=_looks_at_body(expression)))
+        except BadExpression:
+            raise
+        except KeyError as error:
+            lacking = BadExpression(f"fails here: the entry has no {_first_line(error)}")
+            lacking.lacks = True
+            raise lacking from error
+        except Exception as error:
+            raise BadExpression(f"fails here: {_first_line(error)}") from error
+
+    def _context(self, number: int, *, whole: bool) -> cel.Context:
+        if whole:
+            self._left -= self._size
+            if self._left < 0:
+                message = "fails here: the payload is too large to look at body for every entry, look at entry instead"
+                raise BadExpression(message)
+            variables = {"entry": dict(self._entries[number]), "body": self._body}
+            return cel.Context(variables, STDLIB_FUNCTIONS)
+        if number not in self._contexts:
+            self._contexts[number] = cel.Context({"entry": dict(self._entries[number])}, STDLIB_FUNCTIONS)
+        return self._contexts[number]
 
 
 def _first_line(error: Exception) -> str:

@@ -7,9 +7,15 @@ where it is refused, and are never a number.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+from riskladder.api.base import MAX_EXACT_INTEGER
+from riskladder.api.text import one_line
+
+T = TypeVar("T")
 
 MAX_BYTES = 1024 * 1024
 """Bytes of a payload, at most."""
@@ -17,14 +23,20 @@ MAX_DEPTH = 32
 """Lists and objects inside each other, at most."""
 MAX_ENTRIES = 256
 """Alerts, events, metrics, rows or samples of a payload, at most."""
-MAX_DIGITS = 400
-"""Digits of a number, at most: Python's own limit for integers is far beyond every double."""
+MAX_VALUES = 2048
+"""Values that the entries of a report or a table may come to, at most: one metric may have one for each column."""
+MAX_INTEGER = 2**63 - 1
+"""Beyond this an integer is read as a double, as every other reader of JSON does."""
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 
 
 class Malformed(ValueError):  # noqa: N818 - reads as a sentence at the call site
-    """A payload that no monitor sends: where it is wrong, what was found, and what was expected."""
+    """A payload that no monitor sends: where it is wrong, what was found, and what was expected; on one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message, 500))
 
 
 class TooLarge(Malformed):
@@ -41,7 +53,12 @@ def decode(raw: bytes) -> Any:
     text = text_of(raw)
     _check_depth(text)
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_int=_integer)
+        value = json.loads(text, object_pairs_hook=_once, parse_int=_integer)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as error:
+        raise Malformed("found half a surrogate pair (\\ud800 to \\udfff) in a text, expected Unicode") from error
     except json.JSONDecodeError as error:
         raise Malformed(f"found no JSON at line {error.lineno}, column {error.colno} ({error.msg})") from error
     except RecursionError as error:  # pragma: no cover - the depth was checked
@@ -88,7 +105,9 @@ def _check_depth(text: str) -> None:
 
 
 def _integer(text: str) -> int | float:
-    return int(text) if len(text) <= MAX_DIGITS else float(text)
+    if len(text) <= 20 and -MAX_INTEGER <= (number := int(text)) <= MAX_INTEGER:
+        return number
+    return float(text)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -100,18 +119,38 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def bounded(entries: list[Any], what: str) -> list[Any]:
+def bounded(entries: list[T], what: str, limit: int = MAX_ENTRIES) -> list[T]:
     """Return the entries of a payload.
 
     Raises:
         TooLarge: There are more than are taken.
     """
-    if len(entries) > MAX_ENTRIES:
-        raise TooLarge(f"{what}: found {len(entries)}, expected at most {MAX_ENTRIES}")
+    if len(entries) > limit:
+        raise TooLarge(f"{what}: found {len(entries)}, expected at most {limit}")
     return entries
 
 
-def member(value: Any, path: str, kind: type, expected: str) -> Any:
+def is_number(value: Any) -> bool:
+    """Return whether a JSON value is a finite number; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def text_in(found: Mapping[str, Any], key: str) -> str:
+    """Return a member that is a text; an empty one where it is none."""
+    value = found.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def count_in(found: Mapping[str, Any], *keys: str) -> int | None:
+    """Return the first of some members that is a number of things."""
+    for key in keys:
+        value = found.get(key)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_EXACT_INTEGER:
+            return value
+    return None
+
+
+def member(value: Any, path: str, kind: type[T], expected: str) -> T:
     """Return a value that has to be of one JSON type.
 
     Raises:
@@ -135,3 +174,8 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return f"the text {value[:64]!r}" + ("…" if len(value) > 64 else "")
     return repr(value)[:64]
+
+
+def inside(path: str, key: str) -> str:
+    """Return where a member is: ``metrics[0].value`` and ``share`` are ``metrics[0].value.share``."""
+    return f"{path}.{one_line(key, 64)}"

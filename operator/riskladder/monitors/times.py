@@ -68,17 +68,17 @@ def _parsed(value: Any, zone: ZoneInfo | None) -> datetime:
         day, clock, offset = match.groups()
         offset = "+00:00" if offset in ("Z", "z", "UTC") else offset or ""
         try:
-            stated = datetime.fromisoformat(f"{day}T{clock}{offset}")
-        except ValueError as error:
+            at = datetime.fromisoformat(f"{day}T{clock}{offset}")
+        except (ValueError, OverflowError) as error:
             raise NoTime(f"found {text!r}, which is no time of the calendar") from error
-        return _in_utc(stated, zone, text)
+        return _in_utc(at, zone, text)
     if re.fullmatch(r"\d{9,10}(\.\d+)?", text, re.ASCII):
         return _since_epoch(float(text))
     try:
-        stated = parsedate_to_datetime(text)
+        at = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise NoTime(f"found {text!r}, expected RFC 3339 such as 2026-11-24T06:00:00Z") from error
-    return _in_utc(stated, zone, text)
+    return _in_utc(at, zone, text)
 
 
 def _since_epoch(value: float) -> datetime:

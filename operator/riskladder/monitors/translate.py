@@ -6,80 +6,53 @@ without a time is refused by name, and the indicator grows stale as if nothing h
 
 from __future__ import annotations
 
-import hashlib
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from riskladder.api.binding import Aggregate, BoundReading, MonitorBindingSpec, ReadingKind, TimeSource
 from riskladder.api.foreign import clip
 from riskladder.api.reasons import Reason
+from riskladder.api.text import one_line
 from riskladder.monitors import times
 from riskladder.monitors.entries import Content, Delivery, Entry
-from riskladder.monitors.expressions import BadExpression, evaluated
+from riskladder.monitors.expressions import BadExpression, Scope
+from riskladder.monitors.observations import (
+    Heartbeat,
+    ModelVersion,
+    Observation,
+    Refusal,
+    Translation,
+    reading_of,
+    signal_name,
+    stream_name,
+    streams,
+)
 from riskladder.monitors.payload import shown
 from riskladder.monitors.times import NoTime
 
+__all__ = [
+    "HISTORY",
+    "Heartbeat",
+    "ModelVersion",
+    "Observation",
+    "Refusal",
+    "Translation",
+    "reading_of",
+    "signal_name",
+    "stream_name",
+    "streams",
+    "translate",
+]
+
+MAX_VERSION = 253
+"""Characters of a version, at most: a longer one is left out, not cut."""
 HISTORY = 10
 """Observations of one indicator in one payload that become readings: the newest ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One reading to be."""
-
-    target: str
-    """Name of the workload."""
-    indicator: str
-    value: float
-    """In the unit of the indicator."""
-    observed_at: datetime
-    path: str
-    """Where it stands in the payload."""
-    heard_at: datetime | None = None
-    """When the monitor said so, where to repeat it is a heartbeat."""
-    sample_size: int | None = None
-    window: str | None = None
-    evidence: str | None = None
-    version: str | None = None
-    """Version of the model, where the payload says it."""
-    back: int = 0
-    """How many later observations of the same indicator the payload has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """The monitor says that it is alive: every reading of the binding stays fresh."""
-
-    path: str
-    heard_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A value that becomes no reading."""
-
-    path: str
-    """Where it stands in the payload, or the field of the binding that it fails on."""
-    reason: Reason
-    message: str
-    """What was found, and what was expected."""
-    indicator: str = ""
-    target: str = ""
-
-
-class Translation(NamedTuple):
-    """What a payload becomes."""
-
-    observations: tuple[Observation, ...]
-    heartbeats: tuple[Heartbeat, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
-    unbound: tuple[str, ...] = ()
-    """Where entries stand that no reading of the binding is about."""
 
 
 class _Refused(Exception):  # noqa: N818
@@ -107,31 +80,12 @@ def translate(binding: MonitorBindingSpec, content: Content, delivery: Delivery)
     return _Translator(binding, content, delivery).run()
 
 
-def signal_name(binding: str, observation: Observation) -> str:
-    """Return the name of the ModelRiskSignal of an observation: of one stream the same, however often it is sent."""
-    return stream_name(binding, observation.target, observation.indicator) + (
-        f"-{observation.back}" if observation.back else ""
-    )
-
-
-def stream_name(binding: str, target: str, indicator: str) -> str:
-    """Return the name of the ModelRiskSignal that has the newest reading of an indicator of a target."""
-    digest = hashlib.sha256(f"{binding}/{target}/{indicator}".encode()).hexdigest()[:8]
-    return f"{binding[:200]}-{digest}"
-
-
-def streams(binding: str, spec: MonitorBindingSpec) -> list[str]:
-    """Return the names of all signals that may have the newest reading of a stream of a binding."""
-    targets = [spec.target.name] if spec.target else list(spec.target_from.allowed if spec.target_from else ())
-    return [stream_name(binding, target, reading.indicator) for target in targets for reading in spec.readings]
-
-
 class _Translator:
     """One payload on its way."""
 
     def __init__(self, binding: MonitorBindingSpec, content: Content, delivery: Delivery) -> None:
         self._binding, self._content, self._delivery = binding, content, delivery
-        self._views = [entry.to_cel() for entry in content.entries]
+        self._scope = Scope([entry.to_cel() for entry in content.entries], content.body, len(delivery.raw))
         self._refusals: list[Refusal] = []
         self._zone: ZoneInfo | None = None
 
@@ -141,7 +95,10 @@ class _Translator:
         except NoTime as error:
             return Translation((), refusals=(Refusal("spec.timeZone", Reason.INVALID_BINDING, str(error)),))
         if left_out := self._content.left_out:
-            message = f"found {left_out} alert(s) left out by the monitor, expected none: raise its limit (max_alerts)"
+            message = (
+                f"found {left_out} left out by the monitor, expected all of them: raise its limit (max_alerts of "
+                "Alertmanager)"
+            )
             self._refuse("body", _Refused(Reason.TRUNCATED, message))
         heartbeats = dict(self._heartbeats())
         bound: set[int] = set()
@@ -151,18 +108,30 @@ class _Translator:
             bound.update(chosen)
             observations += self._observations(number, reading, chosen)
         rest = [(i, e) for i, e in enumerate(self._content.entries) if i not in bound and i not in heartbeats]
-        for _, entry in rest:
-            if entry.no_reading:
-                self._refuse(entry.path, _Refused(Reason.NO_READING, entry.no_reading))
         return Translation(
             tuple(observations),
             tuple(heartbeats.values()),
             tuple(dict.fromkeys(self._refusals)),
-            tuple(entry.path for _, entry in rest if not entry.no_reading),
+            tuple(entry.path for _, entry in rest),
+            tuple(self._versions()),
         )
 
     def _refuse(self, path: str, why: _Refused, *, indicator: str = "", target: str = "") -> None:
-        self._refusals.append(Refusal(path, why.reason, why.message, indicator, target))
+        self._refusals.append(Refusal(path, why.reason, one_line(why.message, 1024), indicator, target))
+
+    def _versions(self) -> Iterator[ModelVersion]:
+        """Return what a registry says of the model of the binding: of that name, where spec.model has one."""
+        model = self._binding.model
+        for entry in self._content.entries:
+            name = entry.labels.get("name", "")
+            if not entry.version or not entry.no_reading or (model is not None and model.name != name):
+                continue
+            try:
+                target = self._target(entry)
+            except _Refused as why:
+                self._refuse(entry.path, why)
+                continue
+            yield ModelVersion(entry.path, target, entry.version, name, entry.labels.get("alias", ""))
 
     # --- Which entries ---
 
@@ -176,14 +145,14 @@ class _Translator:
 
     def _chosen(self, number: int, reading: BoundReading) -> list[int]:
         if reading.where is None:
-            return list(range(len(self._views)))
+            return list(range(len(self._content.entries)))
         path = f"spec.readings[{number}].where"
-        return [i for i in range(len(self._views)) if self._is_true(path, reading.where, i)]
+        return [i for i in range(len(self._content.entries)) if self._is_true(path, reading.where, i)]
 
     def _is_true(self, field: str, expression: str, i: int) -> bool:
         """Return whether an entry is meant; one that lacks what the expression looks at is not."""
         try:
-            found = evaluated(expression, self._views[i], self._content.body)
+            found = self._scope.evaluate(expression, i)
         except BadExpression as error:
             if not error.lacks:
                 self._refuse(field, _Refused(Reason.INVALID_BINDING, f"{error}"))
@@ -199,7 +168,7 @@ class _Translator:
     def _observations(self, number: int, reading: BoundReading, chosen: Sequence[int]) -> list[Observation]:
         """Return one for each target and time; alerts that stand count together, whenever they began."""
         if not chosen:
-            if self._content.is_report:
+            if not self._content.is_partial:
                 missing = _Refused(Reason.NO_READING, "found no entry of this indicator in the payload")
                 self._refuse(f"spec.readings[{number}]", missing, indicator=reading.indicator)
             return []
@@ -244,6 +213,8 @@ class _Translator:
 
     def _numbers(self, number: int, reading: BoundReading, i: int) -> list[float]:
         entry = self._content.entries[i]
+        if entry.samples == 0:
+            raise _Refused(Reason.TOO_FEW_SAMPLES, "found 0 samples, expected at least 1")
         if reading.as_ is ReadingKind.BREACH:
             if entry.firing is None:
                 expected = "expected a format whose entries say so: give pick, and as: Value"
@@ -251,8 +222,6 @@ class _Translator:
                     Reason.NO_READING, f"found nothing about whether the monitor's own threshold is crossed, {expected}"
                 )
             return [1.0 if entry.firing else 0.0]
-        if entry.samples == 0:
-            raise _Refused(Reason.TOO_FEW_SAMPLES, "found 0 samples, expected at least 1")
         if entry.stands and entry.firing is False:
             message = (
                 "the alert has ended: its annotations have the value from while it fired; use as: Breach, or a query"
@@ -260,7 +229,7 @@ class _Translator:
             raise _Refused(Reason.NO_READING, message)
         field = f"spec.readings[{number}].pick"
         try:
-            value = evaluated(reading.pick, self._views[i], self._content.body) if reading.pick else entry.value
+            value = self._scope.evaluate(reading.pick, i) if reading.pick else entry.value
         except BadExpression as error:
             reason = Reason.NO_READING if error.lacks else Reason.INVALID_BINDING
             raise _Refused(reason, f"{field} {error}") from error
@@ -280,7 +249,7 @@ class _Translator:
                 raise _Refused(Reason.INVALID_READING, f"found no header {wanted.header} (observedAt of the binding)")
         elif wanted.source is TimeSource.EXPRESSION:
             try:
-                value = evaluated(wanted.cel or "", self._views[i], self._content.body)
+                value = self._scope.evaluate(wanted.cel or "", i)
             except BadExpression as error:
                 raise _Refused(Reason.INVALID_BINDING, f"spec.observedAt.cel {error}") from error
         else:
@@ -321,7 +290,8 @@ class _Translator:
             sample_size=min(sizes) if len(sizes) == len(entries) else None,
             window=times.span(first.window, self._zone),
             evidence=first.evidence or None,
-            version=first.version or None,
+            version=first.version if 0 < len(first.version) <= MAX_VERSION else None,
+            delivery_id=first.delivery_id,
         )
 
     def _newest(self, observations: Iterable[Observation]) -> Iterator[Observation]:
@@ -371,14 +341,3 @@ def _number(value: Any, scale: float) -> float:
     if not math.isfinite(scaled):
         raise _Refused(Reason.NO_READING, f"found {shown(value)}, expected a finite number")
     return scaled
-
-
-def reading_of(observation: Observation) -> Mapping[str, Any]:
-    """Return the item of ``spec.readings`` of a ModelRiskSignal."""
-    further = {
-        "sampleSize": observation.sample_size,
-        "window": observation.window,
-        "evidence": observation.evidence,
-    }
-    known = {name: value for name, value in further.items() if value is not None}
-    return {"indicator": observation.indicator, "value": observation.value, **known}

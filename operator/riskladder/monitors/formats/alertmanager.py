@@ -1,8 +1,9 @@
 """Alertmanager's webhook, version 4 of its payload (prometheus/alertmanager, template/template.go and notify/webhook).
 
 An alert has no value: what an annotation says is text that its author rendered, and a binding has to pick it.
-``startsAt`` is when a firing alert began, ``endsAt`` when a resolved one ended; while it fires, ``endsAt`` is the year
-1 or a time to come. What fires is repeated (``repeat_interval``), and every replica may send it.
+``startsAt`` is when a firing alert began, ``endsAt`` when a resolved one ended; while it fires, ``endsAt`` is the
+year 1 or a time to come. Alertmanager repeats what fires (``repeat_interval``), and each of its replicas may send
+the same.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from riskladder.monitors.entries import Content, Delivery, Entry, Format
-from riskladder.monitors.payload import Malformed, bounded, decode, member, shown
+from riskladder.monitors.payload import Malformed, bounded, decode, inside, member, shown
 
 VERSIONS = ("4", "1")
 """Of Alertmanager, and of Grafana, which sends the same and gives each alert its ``values`` besides."""
@@ -26,7 +27,7 @@ def read(delivery: Delivery) -> Content:
     left_out = body.get("truncatedAlerts", 0)
     if isinstance(left_out, bool) or not isinstance(left_out, int) or left_out < 0:
         raise Malformed(f"truncatedAlerts: found {shown(left_out)}, expected a number of alerts")
-    return Content(entries, body, is_report=False, left_out=left_out)
+    return Content(entries, body, left_out=left_out, is_partial=True)
 
 
 def _entry(path: str, alert: Any) -> Entry:
@@ -51,7 +52,7 @@ def _entry(path: str, alert: Any) -> Entry:
 def _texts(path: str, value: Any) -> dict[str, str]:
     found = member(value if value is not None else {}, path, dict, "an object of texts")
     for key, text in found.items():
-        member(text, f"{path}.{key}", str, "a text")
+        member(text, inside(path, key), str, "a text")
     return dict(found)
 
 

@@ -9,20 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from riskladder.monitors.entries import Content, Delivery, Entry, Format
-from riskladder.monitors.payload import Malformed, bounded, decode, shown
+from riskladder.monitors.payload import Malformed, bounded, count_in, decode, shown, text_in
 
 
 def read(delivery: Delivery) -> Content:
     """Return the objects of a payload."""
     body = decode(delivery.raw)
     if isinstance(body, dict):
-        return Content([_entry("body", body)], body)
+        return Content([_entry("body", body)], body, is_partial=True)
     if isinstance(body, list):
         objects = bounded(body, "body")
         for i, one in enumerate(objects):
             if not isinstance(one, dict):
                 raise Malformed(f"body[{i}]: found {shown(one)}, expected an object")
-        return Content([_entry(f"body[{i}]", one) for i, one in enumerate(objects)], body)
+        return Content([_entry(f"body[{i}]", one) for i, one in enumerate(objects)], body, is_partial=True)
     raise Malformed(f"body: found {shown(body)}, expected an object or a list of objects")
 
 
@@ -30,16 +30,15 @@ def _entry(path: str, found: dict[str, Any]) -> Entry:
     labels = found.get("labels")
     texts = {k: v for k, v in labels.items() if isinstance(v, str)} if isinstance(labels, dict) else {}
     texts |= {k: v for k, v in found.items() if isinstance(v, str)}
-    samples = found.get("samples", found.get("sampleSize"))
     return Entry(
         path=path,
-        name=found["name"] if isinstance(found.get("name"), str) else "",
+        name=text_in(found, "name"),
         value=found.get("value"),
         at=found.get("observedAt"),
         labels=texts,
         fields=found,
-        samples=samples if isinstance(samples, int) and not isinstance(samples, bool) and samples >= 0 else None,
-        version=found["version"] if isinstance(found.get("version"), str) else "",
+        samples=count_in(found, "samples", "sampleSize"),
+        version=text_in(found, "version"),
     )
 
 

@@ -1,0 +1,1 @@
+"""What monitors send, as files, and what becomes of it."""
