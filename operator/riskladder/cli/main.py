@@ -17,6 +17,7 @@ from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
 from riskladder.cli.options import Enable, Kubeconfig, NotifyHost, NotifyNetwork, Scalable
 from riskladder.cli.people.commands import register
+from riskladder.cli.poll import poll
 from riskladder.cli.redact import redact
 from riskladder.cli.timeline import timeline
 from riskladder.cli.verify import verify
@@ -120,6 +121,7 @@ def operator(
 
 
 app.command()(ingest)
+app.command()(poll)
 app.command()(lint)
 app.command()(timeline)
 app.command()(verify)

@@ -160,3 +160,18 @@ INGEST = (
     ),
 )
 """Of riskladder ingest, cluster-wide."""
+
+POLL = BINDINGS
+"""Of riskladder poll, cluster-wide."""
+
+POLL_OWN_NAMESPACE = (
+    Grant("coordination.k8s.io", ("leases",), ("create",), "leader election: makes its Lease"),
+    Grant(
+        "coordination.k8s.io",
+        ("leases",),
+        ("get", "update"),
+        "leader election: holds it and gives it up",
+        names=("riskladder-poll",),
+    ),
+)
+"""Of riskladder poll, in its own namespace."""

@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from riskladder.cluster import resources
-from riskladder.cluster.grants import CLUSTER, INGEST, NAMESPACED, NODE_LEASES, OWN_NAMESPACE, Grant
+from riskladder.cluster.grants import (
+    CLUSTER,
+    INGEST,
+    NAMESPACED,
+    NODE_LEASES,
+    OWN_NAMESPACE,
+    POLL,
+    POLL_OWN_NAMESPACE,
+    Grant,
+)
 from riskladder.generate.text import HEADER, WIDTH, dump
 
 NAME = "riskladder"
@@ -68,6 +77,21 @@ def ingest() -> str:
     binding = {**_binding("ClusterRoleBinding", name, None, "ClusterRole", "ingest"), "subjects": [subject]}
     role = _role("ClusterRole", name, None, INGEST, "ingest")
     return HEADER.format(source="cluster/grants.py") + "---\n".join((role, dump(binding)))
+
+
+def poll() -> str:
+    """The RBAC objects of `riskladder poll`."""
+    name = f"{NAME}-poll"
+    subjects = [{**SUBJECT, "name": name}]
+    everywhere = {**_binding("ClusterRoleBinding", name, None, "ClusterRole", "poll"), "subjects": subjects}
+    own = {**_binding("RoleBinding", name, NAMESPACE, "Role", "poll"), "subjects": subjects}
+    parts = (
+        _role("ClusterRole", name, None, POLL, "poll"),
+        dump(everywhere),
+        _role("Role", name, NAMESPACE, POLL_OWN_NAMESPACE, "poll"),
+        dump(own),
+    )
+    return HEADER.format(source="cluster/grants.py") + "---\n".join(parts)
 
 
 def _role(kind: str, name: str, namespace: str | None, grants: Sequence[Grant], component: str = "operator") -> str:

@@ -25,6 +25,7 @@ from riskladder.ingest.senders import Senders
 from riskladder.ingest.server import Server
 from riskladder.monitors.payload import MAX_BYTES
 from riskladder.reporting.bindings import Bindings
+from riskladder.reporting.reporter import Reporter
 from riskladder.reporting.signals import SignalWriter
 from riskladder.reporting.status_writer import StatusWriter
 
@@ -86,8 +87,7 @@ class Ingest:
         server = Server(
             bindings,
             Senders(client),
-            SignalWriter(client, MANAGER),
-            status,
+            Reporter(SignalWriter(client, MANAGER), status),
             self._metrics,
             is_ready=lambda: not self._unready(),
             clock=_now,

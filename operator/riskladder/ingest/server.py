@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,19 +17,18 @@ from typing import Any
 import structlog
 from aiohttp import ClientPayloadError, web
 
-from riskladder.api.base import format_time
 from riskladder.api.foreign import clip
-from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.reasons import Reason
 from riskladder.cluster.client import ApiError
 from riskladder.ingest.metrics import Metrics
 from riskladder.ingest.senders import NotProved, Senders
 from riskladder.monitors.entries import Delivery
 from riskladder.monitors.formats import FORMATS
+from riskladder.monitors.observations import Refusal
 from riskladder.monitors.payload import MAX_BYTES, Malformed, TooLarge, check_bounds
-from riskladder.monitors.translate import Observation, Refusal, Translation, translate
+from riskladder.monitors.translate import translate
 from riskladder.reporting.bindings import Binding, Bindings
-from riskladder.reporting.signals import Outcome, SignalWriter
-from riskladder.reporting.status_writer import StatusWriter
+from riskladder.reporting.reporter import Reporter
 
 log = structlog.get_logger(__name__)
 
@@ -66,8 +65,7 @@ class Server:
         self,
         bindings: Bindings,
         senders: Senders,
-        writer: SignalWriter,
-        status: StatusWriter,
+        reporter: Reporter,
         metrics: Metrics,
         *,
         is_ready: Callable[[], bool],
@@ -78,14 +76,13 @@ class Server:
         Args:
             bindings: What the senders' words mean.
             senders: Who may send.
-            writer: Where readings go.
-            status: What is said of it afterwards.
+            reporter: Where readings go, and what is said of them afterwards.
             metrics: What is counted.
             is_ready: Whether the bindings are known.
             clock: Current time, UTC.
         """
-        self._bindings, self._senders, self._writer = bindings, senders, writer
-        self._status, self._metrics = status, metrics
+        self._bindings, self._senders = bindings, senders
+        self._reporter, self._metrics = reporter, metrics
         self._is_ready, self._clock = is_ready, clock
         self._under_way = 0
 
@@ -116,7 +113,7 @@ class Server:
         signed = await self._proved(binding, headers, raw)
         assert binding is not None  # noqa: S101 - a sender is proved under a binding
         assert binding.spec is not None  # noqa: S101
-        self._status.delivered(binding)
+        self._reporter.status.delivered(binding)
         form = FORMATS[binding.spec.format]
         if request.content_type not in form.content_types:
             expected = f"expected {' or '.join(form.content_types)} (format {form.name})"
@@ -125,11 +122,10 @@ class Server:
         try:
             content = await asyncio.to_thread(form.read, delivery) if len(raw) > 65_536 else form.read(delivery)
         except Malformed as error:
-            self._refuse(binding, Refusal("", Reason.MALFORMED, str(error)))
+            self._reporter.refuse(binding, Refusal("", Reason.MALFORMED, str(error)))
             raise _Refusing(413 if isinstance(error, TooLarge) else 422, Reason.MALFORMED, str(error)) from error
         translation = translate(binding.spec, content, delivery)
-        verdicts, outcomes = await self._store(binding, translation)
-        status = _status_of(outcomes, translation)
+        verdicts, status = await self._reporter.report(binding, translation)
         if status == 200:
             self._senders.taken(binding, signed)
         self._metrics.observe(binding, status, time.perf_counter() - started, verdicts)
@@ -182,96 +178,12 @@ class Server:
             log.warning("sender not proved", error=error.message)
             raise _Refusing(503, "Later", "the API server cannot be asked who this is", retry=True) from error
 
-    # --- What becomes of it ---
-
-    async def _store(self, binding: Binding, found: Translation) -> tuple[list[dict[str, Any]], list[Outcome]]:
-        """Write what a payload becomes; the verdicts in words, and the outcomes of the writes."""
-        by_stream: dict[tuple[str, str], list[Observation]] = {}
-        for one in found.observations:
-            by_stream.setdefault((one.target, one.indicator), []).append(one)
-        written = await asyncio.gather(*(self._in_order(binding, group) for group in by_stream.values()))
-        pairs = [pair for group in written for pair in group]
-        verdicts = [_verdict_of(observation, outcome) for observation, outcome in pairs]
-        outcomes = [outcome for _, outcome in pairs]
-        if found.heartbeats:
-            kept = await self._writer.keep_fresh(binding, max(one.heard_at for one in found.heartbeats))
-            outcomes += kept
-            verdicts += [{"path": one.path, "verdict": "Heartbeat"} for one in found.heartbeats]
-        for observation, outcome in pairs:
-            if outcome.is_stored:
-                self._status.stored(binding, outcome.signal, observation)
-            elif outcome.reason is not None:
-                refusal = Refusal(observation.path, outcome.reason, outcome.message, observation.indicator)
-                self._refuse(binding, refusal)
-                self._status.say(binding, ConditionType.RECEIVING, False, outcome.reason, outcome.message)
-        for refusal in found.refusals:
-            self._refuse(binding, refusal)
-            verdicts.append(_refused(refusal))
-        verdicts += [{"path": path, "verdict": "Unbound"} for path in found.unbound]
-        return verdicts, outcomes
-
-    async def _in_order(
-        self, binding: Binding, observations: Iterable[Observation]
-    ) -> list[tuple[Observation, Outcome]]:
-        """Write the observations of one stream, the oldest first."""
-        return [(one, await self._writer.report(binding, one)) for one in observations]
-
-    def _refuse(self, binding: Binding, refusal: Refusal) -> None:
-        self._status.refused(binding, refusal)
-        log.info(
-            "no reading",
-            namespace=binding.namespace,
-            binding=binding.name,
-            source=binding.spec.source if binding.spec else None,
-            indicator=refusal.indicator or None,
-            target=refusal.target or None,
-            reason=refusal.reason,
-            error=refusal.message,
-        )
-
     def _answer(self, why: _Refusing, started: float) -> web.Response:
         self._metrics.answered(why.status, time.perf_counter() - started)
         response = _json({"reason": why.reason, "message": why.message}, why.status)
         if why.retry:
             response.headers["Retry-After"] = RETRY_AFTER
         return response
-
-
-def _status_of(outcomes: list[Outcome], found: Translation) -> int:
-    if any(outcome.is_later for outcome in outcomes):
-        return 503
-    if any(outcome.is_stored for outcome in outcomes):
-        return 200
-    if outcomes:
-        return 403 if all(outcome.is_forbidden for outcome in outcomes) else 422
-    return 422 if found.refusals else 200
-
-
-def _verdict_of(observation: Observation, outcome: Outcome) -> dict[str, Any]:
-    verdict: dict[str, Any] = {
-        "path": observation.path,
-        "target": observation.target,
-        "indicator": observation.indicator,
-        "value": observation.value,
-        "observedAt": format_time(observation.observed_at),
-        "signal": outcome.signal,
-    }
-    if outcome.is_stored:
-        return verdict | {"verdict": "Stored"}
-    word = "Later" if outcome.is_later else "Refused"
-    return verdict | {"verdict": word, "reason": outcome.reason or "Later", "message": outcome.message}
-
-
-def _refused(refusal: Refusal) -> dict[str, Any]:
-    about = {"target": refusal.target, "indicator": refusal.indicator}
-    known = {name: value for name, value in about.items() if value}
-    return {
-        "path": refusal.path,
-        **known,
-        "verdict": "Refused",
-        "reason": str(refusal.reason),
-        "message": refusal.message,
-    }
 
 
 async def _drain(request: web.Request) -> None:

@@ -12,7 +12,14 @@ from riskladder.api.labels import BINDING_ANNOTATION
 from riskladder.api.reasons import Reason
 from riskladder.cluster.client import MERGE_PATCH, ApiError, Client, NotFound, Object
 from riskladder.cluster.resources import SIGNALS
-from riskladder.monitors.translate import Observation, reading_of, signal_name, streams
+from riskladder.monitors.observations import (
+    ModelVersion,
+    Observation,
+    reading_of,
+    signal_name,
+    stream_name,
+    streams,
+)
 from riskladder.reporting.bindings import Binding
 
 ATTEMPTS = 3
@@ -72,14 +79,23 @@ class SignalWriter:
             ),
         )
 
+    async def keep_version(self, binding: Binding, version: ModelVersion) -> list[Outcome]:
+        """Say of every reading of a target which version of the model it serves now."""
+        assert binding.spec is not None  # noqa: S101
+        model = binding.spec.model
+        name = model.name if model is not None else version.name
+        patch = {"spec": {"model": {"name": name, "version": version.version}}}
+        names = [stream_name(binding.name, version.target, reading.indicator) for reading in binding.spec.readings]
+        return list(await asyncio.gather(*(self._update(binding, name, patch) for name in names)))
+
     async def keep_fresh(self, binding: Binding, heard_at: datetime) -> list[Outcome]:
         """Say of every reading of a binding that its monitor is alive; what was never reported is left alone."""
         assert binding.spec is not None  # noqa: S101
         patch = {"spec": {"heardAt": format_time(heard_at.replace(microsecond=0))}}
         names = streams(binding.name, binding.spec)
-        return list(await asyncio.gather(*(self._heard(binding, name, patch) for name in names)))
+        return list(await asyncio.gather(*(self._update(binding, name, patch) for name in names)))
 
-    async def _heard(self, binding: Binding, name: str, patch: Object) -> Outcome:
+    async def _update(self, binding: Binding, name: str, patch: Object) -> Outcome:
         async def write() -> Any:
             try:
                 return await self._client.request(
@@ -93,7 +109,7 @@ class SignalWriter:
                     acting_as=binding.account,
                     timeout=WRITE_TIMEOUT,
                 )
-            except NotFound:
+            except NotFound:  # nothing was ever reported: there is nothing to say it of
                 return None
 
         return await self._attempt(name, write)

@@ -21,7 +21,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.cluster import events
 from riskladder.cluster.client import ApiError, Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import BINDINGS
-from riskladder.monitors.translate import Observation, Refusal
+from riskladder.monitors.observations import Observation, Refusal
 from riskladder.reporting.bindings import Binding, Name
 
 log = structlog.get_logger(__name__)
