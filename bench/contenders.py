@@ -180,7 +180,7 @@ class Operator(Contender):
                     waiting += sample.value
         return requests, waiting
 
-    async def settle(self, quiet: float = 2.0, deadline: float = 180.0) -> float:
+    async def wait_until_idle(self, quiet: float = 2.0, deadline: float = 180.0) -> float:
         """Wait until it has had nothing to do and written nothing for a while; the time at which that began."""
         began, before = time.monotonic(), -1
         end = began + deadline

@@ -49,7 +49,7 @@ async def lock(directory: Path, results: Results, steps: Sequence[int], say: Any
                         burst = await load.burst(world, targets[contained:step])
                         results.add("missed", OPERATOR, burst.missed)
                         contained = step
-                    await operator.settle()
+                    await operator.wait_until_idle()
                     pid = plane.pid(API_SERVER)
                     assert pid is not None
                     for what, milliseconds in (await _costs(api, world.name, pid)).items():

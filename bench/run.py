@@ -28,7 +28,7 @@ from tests.cluster.install import NAMESPACE, SERVICE_ACCOUNT, install, service_a
 PRIORITY_BREACHES = 5
 """Breaches in each burst of updates."""
 
-CONTROLLERS_SETTLE = 10.0
+CONTROLLERS_IDLE_AFTER = 10.0
 """Seconds in which the controllers have stopped the pods of a burst, and said so."""
 
 STANDING_DEADLINE = 600.0
@@ -103,7 +103,7 @@ class Bench:
             missed = [target for target in targets if await load.breach(world, target) is None]
             if missed:
                 raise RuntimeError(f"the operator did not contain {', '.join(missed)}")
-            await operator.settle()
+            await operator.wait_until_idle()
             written = await self._api.request("GET", ESCALATIONS.path(world.name))
             self._template.write_text(json.dumps(_as_created(written["items"][0])))
 
@@ -117,7 +117,7 @@ class Bench:
             self._world(f"{number}-{name.replace(' ', '-')}", [*alone, *together]) as world,
             self._operator() if name == OPERATOR else self._floor(world, one_write=name == ONE_WRITE) as contender,
         ):
-            await _settle(contender)
+            await _wait_until_idle(contender)
             if name == ONE_WRITE:
                 await self._against_one_write(world, alone, together)
                 return
@@ -135,7 +135,7 @@ class Bench:
     async def _one_by_one(self, world: BenchNamespace, contender: Contender, targets: Sequence[str]) -> None:
         cpu = contender.cpu()
         latencies = await load.idle(world, targets)
-        await _settle(contender)
+        await _wait_until_idle(contender)
         self.results.add_latencies("idle", contender.name, latencies)
         if contender.name == OPERATOR:
             self.results.add_percentiles("one_write", OPERATOR, latencies)
@@ -147,7 +147,7 @@ class Bench:
         cpu, api_cpu, began = contender.cpu(), await server_cpu(self._api), time.monotonic()
         before = await self._written(contender)
         burst = await load.burst(world, targets)
-        settled = await _settle(contender)
+        idle_since = await _wait_until_idle(contender)
         after = await self._written(contender)
         results.add_latencies("burst", name, [*burst.latencies, *[None] * burst.missed])
         results.add("burst_last", name, burst.last_stopped)
@@ -157,11 +157,11 @@ class Bench:
         results.add("burst_sending", name, burst.sending)
         results.add("burst_cpu", name, 1000 * (contender.cpu() - cpu) / many)
         if name == FLOOR:  # the operator's trail takes longer than the controllers; here there is none
-            await asyncio.sleep(CONTROLLERS_SETTLE)
+            await asyncio.sleep(CONTROLLERS_IDLE_AFTER)
         results.add("burst_api_cpu", name, 1000 * (await server_cpu(self._api) - api_cpu) / many)
         results.add("burst_writes_served", name, (after[1] - before[1]) / many)
         if isinstance(contender, Operator):
-            results.add("burst_trail", name, settled - began)
+            results.add("burst_trail", name, idle_since - began)
             results.add("burst_writes", name, (after[0] - before[0]) / many)
         say(f"  burst p99 {_ms(burst.latencies, 99)}, last stopped after {burst.last_stopped:.2f} s")
 
@@ -202,7 +202,7 @@ class Bench:
         first, second, *others = breaching
         async with self._operator() as operator:  # all its code has run, so that what comes on top is data
             await load.breach(world, first)
-            await operator.settle()
+            await operator.wait_until_idle()
             empty = operator.rss()
         results.add("rss_base", OPERATOR, empty / 2**20)
 
@@ -214,7 +214,7 @@ class Bench:
             results.add("cold_breach", OPERATOR, observer.stopped[second] - operator.started)
             await observer.until(lambda: observer.current.issuperset(standing), STANDING_DEADLINE, "the statuses")
             results.add("cold_current", OPERATOR, observer.last_current - operator.started)
-            await operator.settle()
+            await operator.wait_until_idle()
             results.add("rss_standing", OPERATOR, operator.rss() / 2**20)
             results.add("rss_first", OPERATOR, (operator.rss() - empty) / 1024 / len(standing))
             if quiet:
@@ -232,7 +232,7 @@ class Bench:
             results.add("restart_ready", OPERATOR, time.monotonic() - operator.started)
             await observer.until(lambda: first in observer.stopped, STANDING_DEADLINE, "the breach to be contained")
             results.add("restart_breach", OPERATOR, observer.stopped[first] - operator.started)
-            await operator.settle()
+            await operator.wait_until_idle()
             written = (await operator.requests())["patch", f"{SIGNALS.title}/status"]
             # The signal that breaches has its status written twice: contained, and then proved empty.
             results.add("restart_writes", OPERATOR, max(0, written - 2))
@@ -245,7 +245,7 @@ class Bench:
         for number in range(self._sizes.updates_bursts):
             some = breaching[number * PRIORITY_BREACHES : (number + 1) * PRIORITY_BREACHES]
             latencies += await load.priority(world, standing[: self._sizes.updates], some)
-            await _settle(by)
+            await _wait_until_idle(by)
         self.results.add_latencies("priority", by.name, latencies)
         say(f"  among updates, {by.name}: p50 {_ms(latencies, 50)}, p99 {_ms(latencies, 99)}")
 
@@ -276,11 +276,11 @@ async def audit(directory: Path, results: Results, breaches: int) -> None:
                 BenchNamespace(api, "bench-audit", targets) as world,
                 Operator(kubeconfig, directory) as operator,
             ):
-                await operator.settle()
+                await operator.wait_until_idle()
                 for target in targets:
                     size = plane.audit_log.stat().st_size
                     await load.breach(world, target)
-                    await operator.settle()
+                    await operator.wait_until_idle()
                     counts.append(split_at_stop(audited(plane.audit_log, USER, size), target))
         finally:
             await api.close()
@@ -316,10 +316,10 @@ async def run(kubeconfig: Path, directory: Path, sizes: Sizes, results: Results)
         say(f"no planes of their own here: requests, takeover, lock and start are not measured: {error}")
 
 
-async def _settle(contender: Contender) -> float:
-    """Until it has written what it has to write; the floor writes nothing after the stop."""
+async def _wait_until_idle(contender: Contender) -> float:
+    """Wait until it has written what it has to write; the floor writes nothing after the stop."""
     if isinstance(contender, Operator):
-        return await contender.settle()
+        return await contender.wait_until_idle()
     await asyncio.sleep(1.0)
     return time.monotonic()
 

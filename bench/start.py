@@ -31,7 +31,7 @@ async def start(directory: Path, results: Results, replicasets: int, say: Any) -
                     path = REPLICASETS.path(world.name)
                     await each(range(replicasets), lambda number: api.request("POST", path, _old(f"old-{number:05}")))
                     async with Operator(account, directory) as operator:
-                        await operator.settle()
+                        await operator.wait_until_idle()
                         results.add("rss_peak", OPERATOR, operator.rss_peak() / 2**20)
                     await api.request("DELETE", path)
                 finally:

@@ -1,7 +1,7 @@
 """A client of the demo's model, where containers really run: when does it get its last answer?
 
 The operator's record says when the write was acknowledged and when it was out of service. Whether the model still
-answers is another matter, of the model server and its grace period, and only a client can tell.
+answers is another matter, of the model server and its grace period, and only a client can see.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ class LedgerEntry(NamedTuple):
     resolution: Resolution | None = None
 
 
-def told_by(ladder: Object, inbox: Inbox) -> None:
-    """Have a ladder tell the roles of the demo over its inbox, and leave out what would need more than the demo has."""
+def notify_over(ladder: Object, inbox: Inbox) -> None:
+    """Have a ladder notify the roles of the demo over its inbox, and drop what the demo has no means for."""
     spec = ladder["spec"]
     roles = list(dict.fromkeys(person.role for person in PEOPLE))
     spec.pop("sourceContacts", None)
@@ -120,7 +120,7 @@ class People:
             conditions = (obj.get("status") or {}).get("conditions") or ()
             return any(c["type"] == "DecisionsCount" and c["status"] == "True" for c in conditions)
 
-        async def settled() -> bool:
+        async def in_force() -> bool:
             found = await proof(self._client)
             return found.since is not None and await self._server_time() > f"{found.since:%Y-%m-%dT%H:%M:%SZ}"
 
@@ -134,7 +134,7 @@ class People:
             return True
 
         await self._stage.until("the ladder's condition DecisionsCount", counted)
-        await self._stage.until("the admission policy to have settled", settled)
+        await self._stage.until("the admission policy to have in_force", in_force)
         await self._stage.until("the people's permissions", readable)
 
     async def _server_time(self) -> str:

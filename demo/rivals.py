@@ -1,4 +1,4 @@
-"""The part of the demo in which everybody pulls at a contained model, and what the lock makes of it.
+"""The part of the demo in which other clients write on a contained model, and how the lock refuses them.
 
 Every command is run by the kubectl that people have, with the rights of a cluster administrator, and what it is
 answered is shown as it came.
@@ -76,7 +76,7 @@ class Rivals:
         who: str = ADMIN,
         given: Object | None = None,
         shown: str = "",
-        tell: Callable[[str], str] = reason_of,
+        summarise: Callable[[str], str] = reason_of,
     ) -> bool:
         """Show a command, run it, and show what it is answered; whether it was taken.
 
@@ -85,7 +85,7 @@ class Rivals:
             who: Whose prompt it is shown at.
             given: The manifest that it reads.
             shown: What is shown in its place, where that differs.
-            tell: How much of a refusal is shown.
+            summarise: How much of a refusal is shown.
 
         Raises:
             InstallError: It failed for another reason than the lock.
@@ -97,7 +97,7 @@ class Rivals:
             said = str(refusal).removeprefix(f"kubectl {' '.join(self._arguments(command))}: ")
             if not reason_of(said):
                 raise
-            self._stage.detail(f"  [red]{escape(plain(tell(said)))}[/red]")
+            self._stage.detail(f"  [red]{escape(plain(summarise(said)))}[/red]")
             return False
         for line in answer.splitlines():
             self._stage.detail(f"  [dim]{escape(plain(line))}[/dim]")
@@ -110,9 +110,9 @@ class Rivals:
         manifest = yaml.safe_dump(given) if given is not None else None
         return await asyncio.to_thread(kubectl, self._kubeconfig, *self._arguments(command), given=manifest)
 
-    async def _refused(self, *command: str, tell: Callable[[str], str] = briefly, **more: Any) -> None:
+    async def _refused(self, *command: str, summarise: Callable[[str], str] = briefly, **more: Any) -> None:
         """An attempt that the lock has to refuse."""
-        if await self.attempt(*command, tell=tell, **more):
+        if await self.attempt(*command, summarise=summarise, **more):
             raise InstallError(f"the lock did not refuse kubectl {' '.join(command)}")
 
     async def _holds(self, wanted: bool = True) -> None:
@@ -139,7 +139,7 @@ class Rivals:
     async def pull(self, workload: Object) -> None:
         """Everybody tries to revert the containment in their own way."""
         self._stage.say("A cluster administrator scales it up. This is what kubectl prints:")
-        await self._refused(*SCALE, tell=str)
+        await self._refused(*SCALE, summarise=str)
         self._stage.say("A GitOps tool applies its manifest again, with force")
         await self._apply(workload, taken=False)
         self._stage.say("Somebody rolls another revision out, and back: that is free, since nothing runs of it")
@@ -150,7 +150,7 @@ class Rivals:
         self._stage.detail(f"without effect: [bold]replicas {replicas}[/bold]")
 
     async def break_glass(self, escalation: str) -> None:
-        """The lock is taken away by those who may, which is seen and recorded, and put back."""
+        """Remove the lock as an administrator, which is noticed and recorded, and reinstate it."""
         self._stage.say("Break glass: an administrator deletes the bindings of the lock")
         others = [e for e in await self._client.list(resources.ESCALATIONS, labels=LABEL) if not self._is_mine(e)]
         if others:
@@ -162,7 +162,7 @@ class Rivals:
             await self._holds(False)
             self._stage.say("Without the lock the model can be scaled up, and is contained again")
             await self._undo(escalation)
-            self._stage.say("The lock is put back")
+            self._stage.say("The lock is reinstated")
             command = ("apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "-f")
             shown = " ".join(("kubectl", *command, MANIFEST))
             await self.attempt(*command, str(self._checkout / MANIFEST), shown=shown)
@@ -217,15 +217,15 @@ class Rivals:
         self._stage.detail(f"[bold]{escape(reason)}[/bold]  [dim]{escape(message)}[/dim]")
 
     async def serve(self, workload: Object) -> None:
-        """The lock is lifted by people: what was refused is taken."""
-        self._stage.say("The lock is lifted, and what was refused to the GitOps tool is taken")
+        """Show that people remove the lock: what was refused is taken."""
+        self._stage.say("The lock is removed, and what was refused to the GitOps tool is taken")
         await self._holds(False)
         await self._apply(workload, taken=True)
 
     async def _apply(self, workload: Object, *, taken: bool) -> None:
         command = ("apply", "--server-side", "--force-conflicts", "--field-manager=gitops", "-f", "-")
         shown = " ".join(("kubectl", *command[:-1], FILE))
-        if await self.attempt(*command, who=GITOPS, given=workload, shown=shown, tell=briefly) is not taken:
+        if await self.attempt(*command, who=GITOPS, given=workload, shown=shown, summarise=briefly) is not taken:
             raise InstallError(f"{shown}: {'refused' if taken else 'taken'}, against what was to be expected")
 
     async def _undo(self, escalation: str) -> None:

@@ -1,4 +1,4 @@
-"""One run of the demo: install, start the operator, tell the story, and clean up whatever happens."""
+"""One run of the demo: install, start the operator, play the scenes, and clean up whatever happens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "Re
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What becomes of it all once the story is told."""
+    """What happens to the cluster at the end of the demo."""
 
     keep: bool = False
     """Whether it goes on until Ctrl-C."""

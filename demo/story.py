@@ -59,7 +59,7 @@ class Story:
         inbox: Inbox,
         options: Options,
     ) -> None:
-        """Prepare; ``show`` tells it."""
+        """Take what the demo needs; ``show`` runs it."""
         self._client = client
         self._kubeconfig = kubeconfig
         self._namespace = namespace
@@ -81,7 +81,7 @@ class Story:
         """What came of it, in one line."""
 
     async def show(self) -> None:
-        """Tell it, from the first reading at baseline to the verified record."""
+        """Show the demo, from the first reading at baseline to the verified record."""
         ladder, workload, baseline, breach = (
             self._scene.documents(path)
             for path in (
@@ -92,7 +92,7 @@ class Story:
             )
         )
         ladder[0]["spec"]["tiers"][-1]["containment"]["action"] = self._action
-        cast.told_by(ladder[0], self._inbox)
+        cast.notify_over(ladder[0], self._inbox)
         if self._model_client is not None:
             self._model_client.serve(workload[0], self._on_term)
         for signal_ in (baseline[0], breach[0]):
@@ -165,7 +165,7 @@ class Story:
         left = "it is out of service" if to_zero else "the breached revision is out of service"
         self._milestone(left, emptied.at - created)
         self.result = (
-            f"The model was told to stop {contained.at - created:.3f} s after the breach was reported, and was out "
+            f"The model was ordered to stop {contained.at - created:.3f} s after the breach was reported, and was out "
             f"of service after {emptied.at - created:.3f} s."
         )
         if not self._short:
@@ -252,7 +252,7 @@ class Story:
         await people.decide(eve, over, name)
         if await self._inbox.message(ann.role, Reason.REMEDIATED, PATIENCE) is None:
             raise InstallError("nobody was notified of the end")
-        await self._until("everybody to have been notified of the end", self._all_is_told)
+        await self._until("everybody to have been notified of the end", self._everybody_is_notified)
 
     async def _show_message(self, role: str) -> None:
         message = await self._inbox.message(role, Reason.NOTIFIED, PATIENCE)
@@ -263,7 +263,7 @@ class Story:
         self._stage.quote("A webhook of this demo got it, and verified its signature", message.data["text"])
 
     async def _show_lock(self) -> None:
-        """An administrator cannot undo it in passing."""
+        """Show that an administrator cannot revert it in passing."""
         self._say("An administrator tries to revert it")
         command: tuple[str, ...] = ("scale", "deployment/credit-scorer", "--replicas=3")
         if self._action == "Rollback":
@@ -275,20 +275,20 @@ class Story:
     async def _show_resumed(self, workload: Object) -> None:
         """The lock is off: the replicas come back, or the corrected revision may be rolled out."""
         since, began = time.monotonic(), time.time()
-        await self._until("the lock to be lifted", self._is_unlocked)
+        await self._until("the lock to be removed", self._is_unlocked)
         if self._action == "Rollback":
-            self._detail(f"the lock is lifted; the corrected revision {REVISIONS[1]} is rolled out")
+            self._detail(f"the lock is removed; the corrected revision {REVISIONS[1]} is rolled out")
             await self._deploy(workload, REVISIONS[1])
             self._detail(f"[bold green]back in service[/bold green]: 3 ready endpoints of {REVISIONS[1]}")
             return
         await self._until("3 ready endpoints", lambda: self._scene.endpoints(3))
         took = (time.monotonic() - since) * 1000
         self._detail(
-            f"[bold green]back in service[/bold green]: the lock is lifted, 3 ready endpoints, {took:.0f} ms later"
+            f"[bold green]back in service[/bold green]: the lock is removed, 3 ready endpoints, {took:.0f} ms later"
         )
         if self._model_client is not None:
             again = await self._model_client.answered_again(began)
-            self._detail(f"the client is answered again, {again:.1f} s after the lock was lifted")
+            self._detail(f"the client is answered again, {again:.1f} s after the lock was removed")
 
     async def _is_contained_now(self) -> bool:
         deployment = await self._client.get(resources.DEPLOYMENTS, self._namespace, "credit-scorer")
@@ -300,12 +300,12 @@ class Story:
         escalation = await self._scene.escalation()
         return escalation is not None and bool((escalation["status"].get("resume") or {}).get("appliedAt"))
 
-    async def _all_is_told(self) -> bool:
+    async def _everybody_is_notified(self) -> bool:
         escalation = await self._scene.escalation()
         messages = escalation["status"].get("notifications") or () if escalation else ()
         return all(message["state"] != "Pending" for message in messages)
 
-    # --- Everybody pulls at it ------------------------------------------------------------------------------------
+    # --- Other clients write on it ----------------------------------------------------------------------------------
 
     async def _show_rivals(self, first: str, baseline: Object, workload: Object) -> None:
         """The lock holds the model against everybody, until the people whose decision it is restore it."""

@@ -616,7 +616,7 @@ async def test_operator_sees_that_the_policy_is_in_force(operator_client: Client
     created = [await admin.get(resource, None, POLICY) for resource in (POLICIES, BINDINGS)]
     newest = max(datetime.fromisoformat(obj["metadata"]["creationTimestamp"]) for obj in created)
     assert found.since is not None
-    assert newest + authority.SETTLING <= found.since <= datetime.now(UTC) + authority.SETTLING
+    assert newest + authority.PROPAGATION <= found.since <= datetime.now(UTC) + authority.PROPAGATION
 
 
 async def in_force(client: Client) -> bool:
@@ -628,7 +628,7 @@ async def in_force(client: Client) -> bool:
 
 @pytest.fixture(scope="module")
 def plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    """Of its own: no other test is to meet a policy that is away. It has no mutating policies, as before 1.36."""
+    """Its own: no other test is to meet a policy not in force. It has no mutating policies, as before 1.36."""
     kind = control_plane_kind(request.config.getoption("--cluster"))
     if kind != "local":
         pytest.skip(f"needs a control plane of its own, and --cluster={kind} has one for everybody")
@@ -769,7 +769,7 @@ async def test_exception_that_was_taken_back_still_shows(root: Client, policy: t
     after = (await proof(root)).since
     assert after is not None
     assert after - before >= timedelta(seconds=2)
-    assert after - authority.SETTLING >= lax_until
+    assert after - authority.PROPAGATION >= lax_until
 
 
 async def test_binding_that_was_away_proves_only_what_comes_after(root: Client, policy: tuple[Object, Object]) -> None:
@@ -777,13 +777,13 @@ async def test_binding_that_was_away_proves_only_what_comes_after(root: Client, 
     await root.delete(BINDINGS, None, POLICY)
     assert (await proof(root)).missing.startswith(f"there is no {BINDINGS.kind} {POLICY}")
     await asyncio.sleep(1.1)
-    away_until = datetime.now(UTC).replace(microsecond=0)
+    missing_until = datetime.now(UTC).replace(microsecond=0)
     await root.create(BINDINGS, None, policy[1])
     after = (await proof(root)).since
     assert before is not None
     assert after is not None
     assert before < after
-    assert after - authority.SETTLING >= away_until
+    assert after - authority.PROPAGATION >= missing_until
 
 
 async def test_without_permission_the_missing_role_is_named(plane: ControlPlane, policy: tuple[Object, Object]) -> None:

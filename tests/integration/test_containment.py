@@ -57,10 +57,10 @@ async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: Test
         ("Escalation", "EscalationOpened"),
         ("Deployment", "ContainmentApplied"),
     }
-    [told] = [e for e in await world.events() if e["regarding"]["kind"] == "Escalation"]
+    [event] = [e for e in await world.events() if e["regarding"]["kind"] == "Escalation"]
     for act in records:
         if act["spec"]["event"] != "ContainmentApplied":
-            assert act["spec"]["detail"]["message"] in told["note"], act["spec"]["event"]
+            assert act["spec"]["detail"]["message"] in event["note"], act["spec"]["event"]
 
 
 async def test_moderate_breach_needs_two_readings_and_leaves_the_model_running(world: TestNamespace) -> None:
@@ -224,11 +224,11 @@ async def test_somebody_who_scales_it_up_again_is_named_and_it_is_stopped_again(
 async def test_manual_signal_contains_as_a_reading_does(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
-    raised = signal("by-hand", "scorer", None, manual={"tier": "high", "rationale": "complaints from customers"})
+    raised = signal("manual", "scorer", None, manual={"tier": "high", "rationale": "complaints from customers"})
     await world.apply(raised)
     escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     assert escalation["spec"]["signal"]["manual"]["rationale"] == "complaints from customers"
-    await world.signal_says("by-hand", "Breached", "True", "RaisedManually")
+    await world.signal_says("manual", "Breached", "True", "RaisedManually")
 
 
 async def test_silence_raises_to_the_tier_of_when_stale(world: TestNamespace) -> None:

@@ -210,7 +210,7 @@ async def test_what_is_looked_at_now_and_then_only(home: RuntimeNamespace) -> No
             tasks.create_task(story(await stack.enter_async_context(home.another())))
 
 
-async def test_what_was_paused_before_is_given_back_as_it_was(scene: RuntimeNamespace) -> None:
+async def test_what_was_paused_before_is_restored_as_it_was(scene: RuntimeNamespace) -> None:
     await given_back_as_it_was(scene, "3")
 
 

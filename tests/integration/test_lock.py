@@ -1,4 +1,4 @@
-"""The containment lock on a real API server: whoever pulls at a contained model is refused, and told what holds it."""
+"""The containment lock on a real API server: writes on a contained model are refused, and the message says why."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def put(world: TestNamespace, body: Object) -> None:
 
 @asynccontextmanager
 async def lock_taken_off(admin: Client) -> AsyncIterator[None]:
-    """The bindings of the lock are away, and come back however it ends."""
+    """Remove the bindings of the lock, and reinstate them however the block ends."""
     bindings = [await admin.get(BINDINGS, None, name) for name in (LOCK, LOCK_NAMES)]
     for binding in bindings:
         await admin.delete(BINDINGS, None, binding["metadata"]["name"])
@@ -321,7 +321,7 @@ async def test_ladder_that_drops_its_lock_frees_the_workload_which_is_contained_
     assert (await held.deployment("scorer"))["spec"]["replicas"] == 0
 
 
-async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(
+async def test_break_glass_is_noticed_recorded_and_what_is_reverted_is_reapplied(
     held: TestNamespace, admin: Client
 ) -> None:
     async with lock_taken_off(admin):

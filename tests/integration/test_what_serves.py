@@ -29,7 +29,7 @@ async def test_late_reading_does_not_undo_the_fix(world: TestNamespace) -> None:
     await world.apply(signal("fairness", "scorer", 0.31, at=served))
     escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     workload = await world.deployment("scorer")
-    assert image_of(workload) == f"{IMAGE}:fixed", "version 1 is not put back"
+    assert image_of(workload) == f"{IMAGE}:fixed", "version 1 is not restored"
     assert "the reading is older than the revision that serves now" in escalation["spec"]["intent"]["message"]
     assert escalation["spec"]["intent"]["reason"] == "RollbackImpossible"
 

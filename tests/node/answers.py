@@ -121,7 +121,7 @@ class Models:
                 await self._rolled_out(case)
         for case in self.cases:
             self._pods[case.name] = await self._world.until(
-                lambda case=case: self._settled(case), f"pods of {case.name} alone", PATIENCE
+                lambda case=case: self._has_pods_alone(case), f"pods of {case.name} alone", PATIENCE
             )
         await self._start_clients()
 
@@ -193,7 +193,7 @@ class Models:
         what = f"{case.kind.lower()}/{case.name}"
         await self.kubectl("rollout", "status", what, f"--timeout={PATIENCE:.0f}s")
 
-    async def _settled(self, case: Case) -> dict[str, str] | None:
+    async def _has_pods_alone(self, case: Case) -> dict[str, str] | None:
         """The model's pods, once none is left of an earlier revision."""
         pods = await self._world.client.list(resources.PODS, self._world.namespace, labels=f"app={case.name}")
         if len(pods) != self._replicas or any(pod["metadata"].get("deletionTimestamp") for pod in pods):
@@ -224,12 +224,12 @@ class Models:
     async def facts(self, since: float = 0.0) -> dict[str, Any]:
         """What the clients know, at a time after `since`."""
 
-        async def told() -> dict[str, Any] | None:
+        async def answered() -> dict[str, Any] | None:
             line = await self.kubectl("logs", "clients", "--tail=1")
             found: dict[str, Any] | None = json.loads(line) if line.strip() else None
             return found if found and found["at"] > since else None
 
-        return await self._world.until(told, "the clients to say what they know", 60.0)
+        return await self._world.until(answered, "the clients to say what they know", 60.0)
 
     def _fill(self, row: Row, sent: float, facts: dict[str, Any]) -> None:
         contained = self._pods[row.case.name].values()

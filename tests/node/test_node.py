@@ -88,7 +88,7 @@ def test_sigkill_leaves_no_process_and_the_next_start_cleans_up(node: NodeCluste
     assert not list(LOCKS.glob(f"{left}*"))
 
 
-def test_the_end_of_a_program_is_told(node: NodeCluster, tmp_path: Path) -> None:
+def test_the_end_of_a_program_is_reported(node: NodeCluster, tmp_path: Path) -> None:
     """A command that runs on the cluster does not go on as if nothing had happened."""
     del node
     script = (

@@ -37,8 +37,8 @@ from riskladder.policy.snapshot import (
     Stamps,
     TargetKey,
     breached_by,
+    handled_by,
     latest,
-    settled_by,
 )
 from riskladder.workloads.companions import keda
 from riskladder.workloads.companions.suspend import Companion
@@ -212,7 +212,7 @@ def workload(
 PROVED = PolicyInForce(since=NOW - timedelta(days=1))
 
 
-def _has_mail(escalation: Escalation) -> bool:
+def _has_messages(escalation: Escalation) -> bool:
     return any(n.is_outstanding for n in escalation.status.notifications)
 
 
@@ -256,10 +256,10 @@ class Scene:
             target=self.target,
             ladders={item.name: item for item in self.ladders},
             signals=tuple(self.signals),
-            escalations=tuple(e for e in self.escalations if e.is_open or _has_mail(e)),
+            escalations=tuple(e for e in self.escalations if e.is_open or _has_messages(e)),
             last_closed={e.spec.ladder.name: e.uid for e in closed},
             stamps=dict(self.stamps),
-            settled=latest(one for e in self.escalations if not e.is_open for one in settled_by(e)),
+            handled=latest(one for e in self.escalations if not e.is_open for one in handled_by(e)),
             closed=frozenset(e.name for e in over),
             breached=frozenset(h for e in over for h in breached_by(e)),
             decisions={

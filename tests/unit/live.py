@@ -107,8 +107,8 @@ class Live:
         for found in self.server.all(DECISIONS):
             self.operator.store.put(DECISIONS, found)
 
-    def settle(self) -> None:
-        """The controller of the target has done what is asked for."""
+    def finish_rollout(self) -> None:
+        """Let the controller of the target do what is asked for."""
         found = self.server.find(DEPLOYMENTS, KEY.name)
         assert found is not None
         level = found["spec"]["replicas"]
@@ -130,7 +130,7 @@ class Live:
         conditions = found[-1].get("status", {}).get("conditions", ()) if found else ()
         return next(((c["status"], c["reason"], c["message"]) for c in conditions if c["type"] == kind), ("", "", ""))
 
-    def told(self) -> list[str]:
+    def event_reasons(self) -> list[str]:
         """Reasons of all Events."""
         return [event["reason"] for event in self.server.all(EVENTS)]
 

@@ -45,7 +45,7 @@ class DecisionScenario(Scene):
     """A scene that checks every write."""
 
     people: int = 0
-    told: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
+    notified: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
     """By escalation uid and notification key: what it said when it was queued."""
     keys: dict[str, list[str]] = field(default_factory=dict)
     """By escalation uid: the keys of its records."""
@@ -150,7 +150,7 @@ class DecisionScenario(Scene):
             self.target = replace(self.target, revisions=revisions)
 
     def release(self, labels: dict[str, str]) -> None:
-        """The target is taken from under the ladder, or put back."""
+        """The target is taken from under the ladder, or governed again."""
         if self.target is not None:
             self.target = replace(self.target, labels=labels)
 
@@ -243,9 +243,9 @@ class DecisionScenario(Scene):
         assert after.decisions[: len(before.decisions)] == before.decisions, "a decision was rewritten"
         for n in after.notifications:
             said = (n.message, n.about, n.role, n.channel, n.tier, n.rung, n.due_at)
-            if (uid, n.key) not in self.told:
+            if (uid, n.key) not in self.notified:
                 true_messages.assert_true(self, true_messages.open_with(about, after), n)
-            assert self.told.setdefault((uid, n.key), said) == said, f"{n.key} says something else now"
+            assert self.notified.setdefault((uid, n.key), said) == said, f"{n.key} says something else now"
         for kind in (ConditionType.CLOSED, ConditionType.REVIEW_DONE):
             was, is_now = find(before.conditions, kind), find(after.conditions, kind)
             if was is not None and was.status == "True":
@@ -319,10 +319,10 @@ class DecisionScenario(Scene):
                 self._is_held(escalation)
                 self._stop_button_worked(escalation)
         waiting = [d for d in self.decisions if find(d.status.conditions, ConditionType.ACCEPTED) is None]
-        assert self._settles() or not waiting, f"never judged: {waiting}"
+        assert self._is_in_proof_grace() or not waiting, f"never judged: {waiting}"
         self._sleeps_until(plan.wake_at)
 
-    def _settles(self) -> bool:
+    def _is_in_proof_grace(self) -> bool:
         """Whether the trail waits a second for the proof of a containment that has just been applied."""
         known = self.known().escalations
         fresh = [(e, i) for e in known if e.is_open for i in state.in_force(e).values()]
@@ -386,9 +386,9 @@ class DecisionScenario(Scene):
     # --- The end --------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Everything is done that has to be, and has settled."""
+        """Everything is done that has to be, and no proof is waited for."""
         self.run()
-        if self._settles():
+        if self._is_in_proof_grace():
             self.wait(2)
             self.run()
 

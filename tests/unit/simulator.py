@@ -66,7 +66,7 @@ class Server:
         self.intended: dict[tuple[str, str], set[int]] = defaultdict(set)
         """The intents that they were for."""
         self.gone_back_to: set[tuple[str, int, str]] = set()
-        """Escalation, intent that was resumed last, and hash of every template that an operator has put back."""
+        """Escalation, intent that was resumed last, and hash of every template that an operator has restored."""
         self.admission: dict[str, Document] = {}
         """By resource: what proves who decides, while it is there."""
         self.barred: set[str] = set()
@@ -131,7 +131,7 @@ class Server:
             self.admission[resource.title] = obj | {"status": {"observedGeneration": 1}}
 
     def decide(self, name: str, spec: Document, who: str, at: str) -> None:
-        """Somebody creates a decision: who they are is stamped by the policy, or claimed where that is away."""
+        """Somebody creates a decision: who they are is stamped by the policy, or claimed where that is not in force."""
         given = {"name": name, "creationTimestamp": at}
         made = self.save(DECISIONS, {"metadata": given, "spec": spec | {"decidedBy": {"username": who}}})
         if self.admission:
@@ -216,8 +216,8 @@ class Server:
         by = after["metadata"]["labels"].get(LABEL_CONTAINED_BY)
         if by is None and self.was_refused:  # what refused it may have refused what it carries: it went alone
             open_ones = [e for e in self.all(ESCALATIONS) if not is_over(e)]
-            told = [i["action"] for e in open_ones for i in intents(e) if i["id"] > resumed(e)]
-            assert action in told, "invariant 2: an act that neither it nor an Escalation explains"
+            recorded = [i["action"] for e in open_ones for i in intents(e) if i["id"] > resumed(e)]
+            assert action in recorded, "invariant 2: an act that neither it nor an Escalation explains"
             self.disturbed += 1
             return
         hold = json.loads(after["metadata"].get("annotations", {}).get(ANNOTATION_CONTAINMENT, "null"))
@@ -342,14 +342,14 @@ class Queue:
     def __init__(self, *, decide: Any, contain: Any, trail: Any) -> None:
         self._decide, self._contain, self._trail = decide, contain, trail
         self._asked = self._contains = self._backs_off = False
-        self._papers: list[LateDecisionKey | IndexKey] = []
+        self._late: list[LateDecisionKey | IndexKey] = []
         self._later: list[LateDecisionKey | IndexKey] = []
         self._slept_at: datetime | None = None
         """When it went to sleep until a later time: no sooner is anything to be done by itself."""
 
     def add(self, key: object, *, urgent: bool = False, prompt: bool = False, after: float = 0.0) -> None:
         if isinstance(key, (LateDecisionKey, IndexKey)):
-            later = self._later if after and isinstance(key, LateDecisionKey) else self._papers
+            later = self._later if after and isinstance(key, LateDecisionKey) else self._late
             if key not in later:
                 later.append(key)
         elif key == KEY:
@@ -358,7 +358,7 @@ class Queue:
 
     def wake(self) -> None:
         """Time has passed, or something was delivered."""
-        self._papers += self._later
+        self._late += self._later
         self._later, self._slept_at = [], None
 
     def backs_off(self, key: object) -> bool:
@@ -381,7 +381,7 @@ class Queue:
         if self._asked:
             self._asked = False
             return self._trail(KEY)  # type: ignore[no-any-return]
-        return self._trail(self._papers.pop()) if self._papers else None
+        return self._trail(self._late.pop()) if self._late else None
 
 
 class Operator:

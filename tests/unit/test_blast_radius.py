@@ -452,7 +452,7 @@ class Fleet:
 
     def restart(self) -> None:
         """Another operator counts anew from what is stored; what was decided and not written is forgotten."""
-        before, is_settled = self.used(), all(m.planned is None or m.planned.stop is None for m in self.models)
+        before, is_idle = self.used(), all(m.planned is None or m.planned.stop is None for m in self.models)
         self.radius = RadiusCache()
         self.radius.put_ladder((NAMESPACE, "credit"), self.ladder)
         for model in self.models:
@@ -462,7 +462,7 @@ class Fleet:
             assert model.target is not None
             hold = held_by(model.target.carried, model.target.uid) if not model.target.carried.is_empty else None
             self.radius.put_workload(model.key, model.target, [hold] if hold is not None else [])
-        assert not is_settled or self.used() == before, "a restart counts the same"
+        assert not is_idle or self.used() == before, "a restart counts the same"
 
     def read(self, number: int, value: float) -> None:
         """A monitor reports, and the operator decides afresh on what it has not written."""

@@ -19,7 +19,7 @@ from riskladder.cli.people.page import page
 from riskladder.cli.people.status import table
 from riskladder.cli.people.view import read_case
 from riskladder.cluster.ledger import LedgerEntry
-from tests.people import NOW, decided, escalation, told
+from tests.people import NOW, decided, escalation, notified
 from tests.trails import OPENED, STORY, chain
 from tests.unit.test_cli_timeline import shown, story
 
@@ -65,7 +65,7 @@ def test_word_wider_than_the_terminal_is_split_and_loses_nothing() -> None:
 def renamed() -> dict[str, object]:
     raw = escalation(
         waitingOn=["executive", LONG],
-        notifications=[told(LONG, LONG)],
+        notifications=[notified(LONG, LONG)],
         decisions=[decided("Comment", LONG, LONG) | {"uid": "d1"}],
     )
     raw["metadata"] |= {"name": LONG, "namespace": LONG}

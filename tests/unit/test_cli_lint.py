@@ -84,7 +84,7 @@ def test_warnings_are_errors_if_strict(tmp_path: Path) -> None:
     assert "[lock-off]" in relaxed.stdout
 
 
-def test_documents_are_told_apart_and_others_are_noted(tmp_path: Path) -> None:
+def test_documents_are_distinguished_and_others_are_noted(tmp_path: Path) -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}}
     foreign = {"apiVersion": "pagerduty.example/v1", "kind": "Escalation", "metadata": {"name": "y"}}
     signal = changed(SIGNAL, lambda s: s.pop("source"))

@@ -22,7 +22,7 @@ from riskladder.cli.people.page import page
 from riskladder.cli.people.show import View, facts
 from riskladder.cli.people.status import as_json, in_order, table
 from riskladder.cli.people.view import Case, read_case
-from tests.people import NAME, NAMESPACE, NOW, ROOT, at, condition, decided, escalation, told
+from tests.people import NAME, NAMESPACE, NOW, ROOT, at, condition, decided, escalation, notified
 
 HOSTILE = "\x1b[31m[bold]x[/bold]\u202e"
 EVERYTHING = {(verb, "legal") for verb in ("acknowledge", "resume", "comment")}
@@ -105,9 +105,9 @@ def full() -> Case:
     return read_case(
         escalation(
             notifications=[
-                told("legal", "legal-pager"),
-                told("security", "soc-pager", "Failed", attempts=5, lastError="HTTP 503"),
-                told("executive", "exec-mail", "Pending", doneAt=None),
+                notified("legal", "legal-pager"),
+                notified("security", "soc-pager", "Failed", attempts=5, lastError="HTTP 503"),
+                notified("executive", "exec-email", "Pending", doneAt=None),
             ],
             decisions=[
                 decided("Acknowledge", "legal", "ann", minutes=4),
@@ -146,7 +146,7 @@ def test_page_says_everything() -> None:
         "legal notified over legal-pager, delivered 2026-11-24 06:00:04 UTC (20 min ago) (EscalationOpened)",
         "security NOT notified over soc-pager, failed 2026-11-24 06:00:04 UTC (20 min ago) after 5 attempts: HTTP 503 "
         "(EscalationOpened)",
-        "executive on its way over exec-mail, queued 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
+        "executive on its way over exec-email, queued 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
         "legal acknowledged by ann, 2026-11-24 06:04:03 UTC (16 min ago)",
         "Contained yes (ScaledToZero)",
         "Applied 32 ms after the intent",
@@ -241,7 +241,7 @@ def test_no_text_of_others_breaks_out_of_the_page(width: int) -> None:
     raw = escalation()
     raw["spec"]["signal"] |= {"readings": [], "manual": {"tier": "high", "rationale": HOSTILE, "raisedBy": HOSTILE}}
     raw["spec"]["model"]["name"] = HOSTILE
-    raw["status"]["notifications"] = [told("legal", "legal-pager", "Failed", lastError=HOSTILE)]
+    raw["status"]["notifications"] = [notified("legal", "legal-pager", "Failed", lastError=HOSTILE)]
     raw["status"]["decisions"] = [
         decided("Comment", "legal", "x", counted=False, refusedBecause=HOSTILE) | {"by": HOSTILE}
     ]

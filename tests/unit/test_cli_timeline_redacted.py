@@ -1,4 +1,4 @@
-"""What `riskladder timeline` tells of the story in the first record, of credentials, and of what was redacted."""
+"""What `riskladder timeline` shows of the first record, of credentials, and of what was redacted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.trails import ESCALATION, OPENED, STORY, UID, chain, escalation
 from tests.unit.test_cli_timeline import HOSTILE, run, write
 
 
-def test_what_was_redacted_says_so_and_the_rest_is_told(tmp_path: Path) -> None:
+def test_what_was_redacted_says_so_and_the_rest_is_shown(tmp_path: Path) -> None:
     vote = LedgerEntry(
         "Commented",
         f"{UID}/decision/d1",
@@ -50,7 +50,7 @@ def test_hostile_redaction_is_text_and_one_that_is_missing_is_said(tmp_path: Pat
     assert "redacted lessons, message, and no redaction says so" in text
 
 
-def test_opening_tells_thresholds_samples_and_the_model(tmp_path: Path) -> None:
+def test_opening_shows_thresholds_samples_and_the_model(tmp_path: Path) -> None:
     more = {
         "threshold.demographic_parity_difference": "above 0.2",
         "sampleSize.demographic_parity_difference": "5000",
@@ -69,7 +69,7 @@ def test_opening_tells_thresholds_samples_and_the_model(tmp_path: Path) -> None:
     assert "model credit-scorer 2026.11.3, owned by olga, otto, https://models.example/credit" in text
 
 
-def test_decision_tells_how_its_author_was_authenticated(tmp_path: Path) -> None:
+def test_decision_shows_how_its_author_was_authenticated(tmp_path: Path) -> None:
     detail = {"decision": "d1", "rationale": "r", "groups": "legal, staff", "credential": "JTI=0b1c", "message": "m"}
     text = run(
         ESCALATION, write(tmp_path / "x", *chain([LedgerEntry("Acknowledged", "k", OPENED, "ana", detail)]))

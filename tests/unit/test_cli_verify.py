@@ -87,11 +87,11 @@ def test_record_that_is_there_several_times_counts_once(times: list[int], seed: 
     assert result.error
 
 
-def test_timeline_tells_what_is_there_twice_once(tmp_path: Path) -> None:
+def test_timeline_shows_what_is_there_twice_once(tmp_path: Path) -> None:
     file = write(tmp_path / "trail.yaml", *chain(), *chain(), escalation(chain()))
     once = write(tmp_path / "once.yaml", *chain(), escalation(chain()))
-    told = [CliRunner().invoke(app, ["timeline", ESCALATION, str(f), "-o", "json"]).stdout for f in (file, once)]
-    assert told[0] == told[1]
+    outputs = [CliRunner().invoke(app, ["timeline", ESCALATION, str(f), "-o", "json"]).stdout for f in (file, once)]
+    assert outputs[0] == outputs[1]
 
 
 def test_broken_chain_of_a_yaml_file_says_that_kubectl_loses_characters_in_yaml(tmp_path: Path) -> None:

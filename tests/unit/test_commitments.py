@@ -208,7 +208,7 @@ def test_hash_leaves_out_open_text_and_redactions_only() -> None:
 # --- The namespace ----------------------------------------------------------------------------------------------------
 
 
-def test_records_of_two_namespaces_of_one_name_are_told_apart() -> None:
+def test_records_of_two_namespaces_of_one_name_are_distinguished() -> None:
     records, others = chain(), chain(namespace_uid="uid-of-another")
     result = check([*records[:2], others[2]])
     assert (result.intact, result.length) == (False, 2)

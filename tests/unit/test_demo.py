@@ -18,7 +18,7 @@ from demo import rivals as rivals_of_the_demo
 from demo.__main__ import app
 from demo.inbox import HOST, KEY, NETWORK, Inbox
 from demo.install import InstallError
-from demo.people import PEOPLE, told_by
+from demo.people import PEOPLE, notify_over
 from demo.rivals import Rivals
 from demo.run import Demo, End
 from demo.stage import Stage
@@ -29,8 +29,8 @@ from riskladder.api.validation import validate
 from riskladder.cluster.authority import LOCK, LOCK_NAMES
 from riskladder.cluster.client import Client, NotFound, Object
 from riskladder.cluster.resources import Resource
-from riskladder.notify.courier import Courier
 from riskladder.notify.egress import Egress, IPNetwork
+from riskladder.notify.notifier import Notifier
 from riskladder.policy.quorum import resume_quorum
 from tests.people import LADDER
 from tests.unit.notify_support import LOOPBACK, notice
@@ -39,15 +39,15 @@ from tests.unit.notify_support import LOOPBACK, notice
 async def test_what_the_operator_sends_is_taken_once() -> None:
     networks: list[IPNetwork] = [LOOPBACK]
     assert str(LOOPBACK) == NETWORK
-    courier = Courier(Egress([HOST], networks))
+    notifier = Notifier(Egress([HOST], networks))
     async with Inbox() as inbox:
         channel = Channel.model_validate(inbox.channel())
         credential = inbox.secret_manifest()["stringData"][KEY]
         for _ in range(2):
-            await courier.send(channel, credential, notice(), attempted_at=datetime.now(UTC))
+            await notifier.send(channel, credential, notice(), attempted_at=datetime.now(UTC))
         message = await inbox.message("legal", Reason.NOTIFIED, 1)
         assert await inbox.message("executive", Reason.NOTIFIED, 0.01) is None
-    await courier.close()
+    await notifier.close()
     assert message is not None
     assert message.data["text"].startswith("credit-scorer (Deployment credit-scorer) is in tier high: ")
 
@@ -58,14 +58,14 @@ async def test_what_others_send_is_not_taken() -> None:
 
 
 async def test_message_that_comes_later_is_waited_for() -> None:
-    courier = Courier(Egress([HOST], [LOOPBACK]))
+    notifier = Notifier(Egress([HOST], [LOOPBACK]))
     async with Inbox() as inbox:
         waiting = asyncio.create_task(inbox.message("legal", Reason.NOTIFIED, 5))
         await asyncio.sleep(0)
         channel = Channel.model_validate(inbox.channel())
-        await courier.send(channel, inbox.secret, notice(about="Notified"), attempted_at=datetime.now(UTC))
+        await notifier.send(channel, inbox.secret, notice(about="Notified"), attempted_at=datetime.now(UTC))
         assert await waiting is not None
-    await courier.close()
+    await notifier.close()
 
 
 def test_ladder_of_the_demo_is_valid_and_asks_those_who_play() -> None:
@@ -73,7 +73,7 @@ def test_ladder_of_the_demo_is_valid_and_asks_those_who_play() -> None:
     document = ladder | {"spec": EscalationLadderSpec.model_validate(LADDER["spec"]).to_api()}
     inbox = Inbox()
     inbox.url = "http://127.0.0.1:9/riskladder"
-    told_by(document, inbox)
+    notify_over(document, inbox)
     assert validate("EscalationLadder", document, unknown_fields=True) == []
     spec = EscalationLadderSpec.model_validate(document["spec"])
     roles = {person.role for person in PEOPLE}
@@ -189,7 +189,7 @@ def rivals(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> tuple[Rivals, i
 
 
 @pytest.mark.parametrize(
-    ("tell", "expected"),
+    ("summarise", "expected"),
     [
         (str, f"{DENIED}{REASON} (tier high). {ADVICE}"),
         (rivals_of_the_demo.reason_of, f"refused: {REASON} (tier high). {ADVICE}"),
@@ -197,13 +197,13 @@ def rivals(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> tuple[Rivals, i
     ],
 )
 async def test_refusal_is_shown_with_its_reason(
-    monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], str], expected: str
+    monkeypatch: pytest.MonkeyPatch, summarise: Callable[[str], str], expected: str
 ) -> None:
     cluster = Cluster()
     command = "-n models scale deployment/credit-scorer --replicas=3"
     cluster.answer = InstallError(f"kubectl {command}: {DENIED}{REASON} (tier high). {ADVICE}")
     those, written = rivals(monkeypatch, cluster)
-    assert not await those.attempt(*rivals_of_the_demo.SCALE, tell=tell)
+    assert not await those.attempt(*rivals_of_the_demo.SCALE, summarise=summarise)
     assert cluster.commands == [command]
     assert written.getvalue().splitlines() == [
         "          admin $ kubectl scale deployment/credit-scorer --replicas=3",

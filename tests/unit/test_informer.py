@@ -15,7 +15,7 @@ PAGES, EACH = 6, 50
 
 
 class Stored(dict[str, Any]):
-    """The metadata of an object, which tells when it is let go."""
+    """The metadata of an object, which records when it is garbage-collected."""
 
     __slots__ = ("__weakref__",)
 

@@ -55,7 +55,8 @@ PEOPLE = st.one_of(
 REFUSING: list[Step] = [("refuse", 422), ("refuse", 403), ("refuse", 500), ("refuse", 0)]
 TAMPERING = st.sampled_from([("strip",), ("forge", True), ("forge", False), *REFUSING])
 ERASING = st.sampled_from([("erase",), *REFUSING])
-"""Who deletes the Escalation and, while the lock is away, what its target carries leaves nothing to go by: not both."""
+"""Who deletes the Escalation and, while the lock is not in force, what its target carries leaves nothing to go by: not
+both."""
 STORIES = st.lists(st.one_of(STEPS, STEPS, TAMPERING), min_size=8, max_size=30)
 ERASED = st.lists(st.one_of(STEPS, STEPS, ERASING), min_size=8, max_size=30)
 ACTING = STEPS.filter(lambda step: step not in (("ladder", "suspend"), ("delete",)))
@@ -85,7 +86,7 @@ def test_invariants_hold_whatever_people_decide(policy: str, steps: list[Step], 
 # --- The same faults, at every request of a story ---------------------------------------------------------------------
 
 BREACH: list[Step] = [("read", "a", 0.95, 0)]
-UNDONE: list[Step] = [
+REVERTED: list[Step] = [
     *BREACH,
     ("keep_up", 0),
     ("roll_out",),
@@ -107,7 +108,7 @@ RISING: list[Step] = [
     ("read", "a", 0.95, 0),
 ]
 RECREATED: list[Step] = [*BREACH, ("keep_up", 0), ("delete",), ("deliver", 0), ("create", 2), ("roll_out",)]
-STORY = {"breach": BREACH, "drift": UNDONE, "rising": RISING, "recreated": RECREATED}
+STORY = {"breach": BREACH, "drift": REVERTED, "rising": RISING, "recreated": RECREATED}
 MOST_REQUESTS = 14
 """Of one operator from there to the end of its trail, roughly: what is beyond is the same as no fault."""
 
@@ -208,8 +209,8 @@ def test_vote_that_arrives_at_every_request_counts_once(policy: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["zero", "rollback"])
-def test_undone_containment_is_on_record(policy: str) -> None:
-    world = simulate(policy, [*UNDONE, ("keep_up", 0)], breached=False, stands=True)
+def test_reverted_containment_is_on_record(policy: str) -> None:
+    world = simulate(policy, [*REVERTED, ("keep_up", 0)], breached=False, stands=True)
     proved = "ScaledToZero" if policy == "zero" else "RolledBack"
     assert world.events() == ["EscalationOpened", "ContainmentApplied", proved, "ContainmentReapplied"]
 

@@ -88,7 +88,7 @@ def test_what_cannot_be_isolated() -> None:
     assert "of somebody else" in taken.why
 
 
-def test_pods_are_told_by_the_selector_or_by_their_labels() -> None:
+def test_pods_are_recognized_by_the_selector_or_by_their_labels() -> None:
     assert pod_selector(scorer()) == SELECTOR
     assert pod_selector(replace(scorer(), selector={}, pod_labels={"a": "b"})) == {"matchLabels": {"a": "b"}}
     assert pod_selector(replace(scorer(), selector={})) is None, "an empty selector would isolate a whole namespace"
@@ -241,7 +241,7 @@ def street(action: str, bias: float = 0.3, **more: Any) -> NetworkScenario:
 
 
 @pytest.mark.parametrize(("action", "reason"), [("Fallback", Reason.FELL_BACK), ("Isolate", Reason.ISOLATED)])
-def test_contained_and_given_back(action: str, reason: Reason) -> None:
+def test_contained_and_restored(action: str, reason: Reason) -> None:
     scene = street(action)
     assert scene.target is not None
     assert scene.reason(CONTAINED) == ("True", reason)
@@ -261,7 +261,7 @@ def test_contained_and_given_back(action: str, reason: Reason) -> None:
     assert scene.trail()[-1] == "restored/1/0"
 
 
-def test_undone_it_is_put_right_and_named() -> None:
+def test_reverted_it_is_reapplied_and_named() -> None:
     scene = street("Fallback")
     scene.change(replace(read_service(SERVICE), set_by="argocd"))
     plan = scene.plan()
@@ -405,7 +405,7 @@ def test_model_created_again_is_contained_with_what_stood_there_first(action: st
     assert scene.policies == ()
 
 
-def test_nothing_is_written_once_it_is_given_back() -> None:
+def test_nothing_is_written_once_it_is_restored() -> None:
     scene = street("Fallback")
     scene.decide("Resume", "legal")
     assert scene.selector == {"app": "scorer"}
@@ -447,13 +447,13 @@ def test_contained_again_before_a_resume_has_given_it_back_the_first_state_is_re
     assert scene.selector == {"app": "scorer"}
 
 
-def test_a_runtime_that_settles_a_stop_settles_nothing_here() -> None:
+def test_a_runtime_with_a_follow_up_of_a_stop_has_none_here() -> None:
     scene = street("Fallback")
     assert hold.follow_up(scene.snapshot()) is None
 
 
 @pytest.mark.parametrize("action", ["Fallback", "ScaleToZero"])
-def test_resumed_before_the_first_trail_it_is_given_back_all_the_same(action: str) -> None:
+def test_resumed_before_the_first_trail_it_is_restored_all_the_same(action: str) -> None:
     target = workload(selector=SELECTOR, network_path=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
     fallback = {"fallback": {"service": "scorer", "selector": RULES}} if action == "Fallback" else {}
     scene = NetworkScenario([signal(bias=0.3)], target=target, ladders=[ladder(contain_by(action, **fallback))])

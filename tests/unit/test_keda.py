@@ -129,7 +129,7 @@ def test_what_scales_a_stopped_model_is_on_record_before_it_is_paused(value: str
     assert scene.events().index(Reason.RESTORED) < scene.events().index(Reason.ALSO_RESUMED)
 
 
-def test_what_is_given_back_is_what_stood_there() -> None:
+def test_what_is_restored_is_what_stood_there() -> None:
     scene = contained()
     look(scene, seen_as("3"))
     scene.companions = {("ScaledObject", "scorer"): seen_as("0")}

@@ -85,7 +85,7 @@ def test_owners_of_every_signal_are_pinned_and_stay_when_their_signal_goes(kept:
     assert found.verdict(refused) == ("False", Reason.MODEL_OWNER)
 
 
-def test_owner_has_no_say_by_another_spelling_and_is_told_which_name_matched() -> None:
+def test_owner_has_no_say_by_another_spelling_and_sees_which_name_matched() -> None:
     found = opened(owned("user:Olga", **HIGH))
     refused = found.decide("Resume", "legal", by="olga")
     assert found.verdict(refused) == ("False", Reason.MODEL_OWNER)

@@ -135,7 +135,7 @@ def test_escalation_of_a_released_target_can_be_closed_after_a_resume() -> None:
     assert found.verdict(closed) == ("True", Reason.QUORUM_MET)
 
 
-# --- Telling ----------------------------------------------------------------------------------------------------------
+# --- Notifying --------------------------------------------------------------------------------------------------------
 
 
 def test_reminder_after_the_deadline_to_decide_has_a_key_of_its_own() -> None:
@@ -153,7 +153,7 @@ def test_reminder_after_the_deadline_to_decide_has_a_key_of_its_own() -> None:
     assert len(keys) == len(set(keys))
 
 
-def test_resume_is_told_where_the_risk_was_accepted_before() -> None:
+def test_resume_is_notified_where_the_risk_was_accepted_before() -> None:
     found = story(HIGH)
     found.decide("AcceptRisk", "risk", by="ann", until="2026-12-01T00:00:00Z")
     assert "accepted-1/risk/chat" in found.pending()
@@ -162,7 +162,7 @@ def test_resume_is_told_where_the_risk_was_accepted_before() -> None:
     assert "resumed-1/risk/chat" in found.pending()
 
 
-def test_who_is_due_after_people_have_decided_hears_nothing_of_an_old_undoing() -> None:
+def test_who_is_due_after_people_have_decided_hears_nothing_of_old_drift() -> None:
     found = story(HIGH)
     found.rival(3)
     found.run()

@@ -152,8 +152,8 @@ def met(text: str, labels: dict[str, str]) -> bool:
 def test_query_means_what_the_selector_means(
     equal: dict[str, str], expressions: list[tuple[str, str, Sequence[str]]], labels: dict[str, str]
 ) -> None:
-    told = [{"key": key, "operator": operator, "values": list(values)} for key, operator, values in expressions]
-    text = query({"matchLabels": equal, "matchExpressions": told})
+    written = [{"key": key, "operator": operator, "values": list(values)} for key, operator, values in expressions]
+    text = query({"matchLabels": equal, "matchExpressions": written})
     assert met(text, labels) == matches(labels, equal, expressions)
 
 
@@ -216,7 +216,7 @@ async def test_pods_of_nobody_are_found_and_those_of_somebody_are_not() -> None:
 
 
 def listed(*names: str, ready: bool = True) -> Document:
-    """The slice of a Service whose selector is broader than the model's, or that somebody keeps by hand."""
+    """The slice of a Service whose selector is broader than the model's, or that somebody maintains manually."""
     return {
         "metadata": {
             "namespace": KEY.namespace,

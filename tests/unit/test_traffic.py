@@ -326,7 +326,7 @@ def test_slice_that_is_written_by_hand_lists_pods_by_their_addresses() -> None:
     store.put(REPLICASETS, replicaset_object(2, 2))
     pod = pod_object("pod-0", 2)
     pod["status"]["podIPs"] = [{"ip": "10.0.0.7"}]
-    about = {"namespace": "models", "labels": {"kubernetes.io/service-name": "scorer"}, "name": "by-hand", "uid": "h"}
+    about = {"namespace": "models", "labels": {"kubernetes.io/service-name": "scorer"}, "name": "manual", "uid": "h"}
 
     def put(version: int, *endpoints: Document) -> None:
         metadata = {**about, "resourceVersion": str(version)}
@@ -367,7 +367,7 @@ def test_without_a_component_nothing_is_joined() -> None:
     assert target.network_path is None
 
 
-def test_who_goes_through_it_is_told_of_a_change_and_others_find_it_taken() -> None:
+def test_who_goes_through_it_is_notified_of_a_change_and_others_find_it_taken() -> None:
     store, asked = cached("fallback")
     scene = Scene([signal(bias=0.3)], target=replace(scorer(service()), template_labels={"app": "scorer"}))
     scene.ladders = [ladder(contain_by("Fallback", fallback={"service": "scorer", "selector": RULES}))]

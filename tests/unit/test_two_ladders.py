@@ -189,7 +189,7 @@ def test_stop_in_the_middle_of_a_resume_restores_what_was_there_at_first() -> No
     assert found.target.replicas == 3
 
 
-def test_what_was_settled_under_one_ladder_and_tier_outlasts_a_newer_close_and_the_object() -> None:
+def test_what_was_handled_under_one_ladder_and_tier_outlasts_a_newer_close_and_the_object() -> None:
     found = Scene([signal(bias=0.3)])
     found.run()
     found.now = at(1)

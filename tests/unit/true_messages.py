@@ -15,7 +15,7 @@ from riskladder.api.conditions import is_true
 from riskladder.api.decision import DecisionAction
 from riskladder.api.notification import Notification
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.controller.mail import notice_of
+from riskladder.controller.notification_queue import notice_of
 from riskladder.notify.forms import Form
 from riskladder.notify.notice import Notice, Status
 from riskladder.notify.render import body, subject

@@ -294,7 +294,7 @@ class SimulatedCluster:
 
     # --- When all faults have ended -------------------------------------------------------------------------------
 
-    def settle(self) -> None:
+    def run_until_idle(self) -> None:
         """Everything is delivered and nobody dies: after some rounds nothing is left to write (invariant 9)."""
         self.refuse(0)
         self.now = max(self.now, self.newest)
@@ -432,13 +432,13 @@ def simulate(policy: str, steps: Sequence[Step], *, breached: bool, stands: bool
             getattr(world, name)(*arguments, **more)
         if world.votes:
             world.now = max(world.now, world.latest)
-            world.settle()  # what was decided is judged before anything more is known
+            world.run_until_idle()  # what was decided is judged before anything more is known
         if breached:
             world.ladder("act")
             world.now = max(world.now, world.newest) + timedelta(minutes=1)
             world.read("a", 0.95, 0)
             world.create(2)
-        world.settle()
+        world.run_until_idle()
         world.check(breached=breached or stands)
         before = world.server.revision
         for operator in world.operators:  # everything is notified once more

@@ -49,7 +49,7 @@ def record_name(escalation: str, sequence: int) -> str:
 
 
 class ChainKey(NamedTuple):
-    """What tells one chain from another: an escalation's name is unique in its namespace only."""
+    """What identifies a chain: an escalation's name is unique in its namespace only."""
 
     namespace: str
     escalation: str

@@ -287,7 +287,7 @@ class ResumeStatus(Model):
     at: Timestamp = Field(description="When the quorum was met; readings observed earlier no longer contain.")
     tier: DnsLabel | None = Field(
         None,
-        description="The tier it stood at then: what was observed earlier of that tier or a lower one is settled. "
+        description="The tier it stood at then: what was observed earlier of that tier or a lower one is handled. "
         "Default: the tier it stands at.",
     )
     by: Annotated[tuple[Username, ...], Field(max_length=MAX_PEOPLE), ListSet(), first(MAX_PEOPLE)] = Field(

@@ -133,7 +133,7 @@ def _duplicates(schema: Schema, value: Any, path: Path) -> Iterator[tuple[Path, 
 
 
 def _identity(schema: Schema, item: Any) -> str | None:
-    """What tells an item of a set or list map from the others, as the API server prints it; None where nothing does."""
+    """Return what identifies an item of a set or list map, as the API server prints it; None where nothing does."""
     if schema.get(LIST_TYPE) == "set":
         return json.dumps(item)
     if schema.get(LIST_TYPE) == "map" and isinstance(item, Mapping):

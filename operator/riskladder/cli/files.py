@@ -216,7 +216,7 @@ def _yaml(name: str, text: str) -> Iterator[Document]:
 class _Examination:
     """Refuses keys given twice, keys that are no text, and aliases that hold themselves or swell beyond measure.
 
-    Tells merge keys from keys that are called so.
+    Distinguish merge keys from keys that are spelled the same.
     """
 
     def __init__(self, name: str) -> None:

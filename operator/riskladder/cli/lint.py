@@ -134,7 +134,7 @@ def check(documents: Sequence[Document], today: date, runtimes: Runtimes | None 
 
     Args:
         documents: What was read.
-        today: To tell what is overdue.
+        today: The date against which reviews are overdue.
         runtimes: What the operator runs with, where that is known.
     """
     problems = {id(d): _problems(d) for d in documents if _is_ours(d)}

@@ -33,12 +33,12 @@ from riskladder.cli.people.text import listed
 from riskladder.cluster.client import NotFound
 from riskladder.cluster.connection import Access
 from riskladder.cluster.resources import LADDERS, SECRETS
-from riskladder.notify.courier import Courier
 from riskladder.notify.credentials import credential_of
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.http import TOTAL_SECONDS
 from riskladder.notify.notice import Notice, Option, Severity, Status
+from riskladder.notify.notifier import Notifier
 
 NOT_DELIVERED = 1
 """Exit code where a channel did not work."""
@@ -204,19 +204,19 @@ async def send_all(
     values: Mapping[str, str],
     notices: Notices,
     egress: Egress,
-    timeout: float,  # noqa: ASYNC109 - of one exchange, enforced by the courier
+    timeout: float,  # noqa: ASYNC109 - of one exchange, enforced by the notifier
     *,
     pagerduty_url: str | None = None,
 ) -> list[Outcome]:
     """Send to all channels at the same time; each succeeds or fails by itself."""
-    courier = Courier(egress, timeout=timeout, at_once=AT_ONCE, pagerduty_url=pagerduty_url)
+    notifier = Notifier(egress, timeout=timeout, at_once=AT_ONCE, pagerduty_url=pagerduty_url)
     try:
-        return list(await asyncio.gather(*(_send(courier, trial, values, notices) for trial in found)))
+        return list(await asyncio.gather(*(_send(notifier, trial, values, notices) for trial in found)))
     finally:
-        await courier.close()
+        await notifier.close()
 
 
-async def _send(courier: Courier, trial: Trial, values: Mapping[str, str], notices: Notices) -> Outcome:
+async def _send(notifier: Notifier, trial: Trial, values: Mapping[str, str], notices: Notices) -> Outcome:
     channel, begun = trial.channel, time.monotonic()
 
     def took() -> int:
@@ -229,11 +229,11 @@ async def _send(courier: Courier, trial: Trial, values: Mapping[str, str], notic
     try:
         async with asyncio.timeout(LONGEST):
             credential = credential_of(channel, values)
-            await courier.send(channel, credential, notices.compose(trial, first, now), attempted_at=now, ends_at=None)
+            await notifier.send(channel, credential, notices.compose(trial, first, now), attempted_at=now, ends_at=None)
             delivered = took()
             if channel.type in INCIDENTS:  # what the test opens there it resolves at once
                 end = notices.compose(trial, Status.RESOLVED, now)
-                await courier.send(channel, credential, end, attempted_at=datetime.now(UTC))
+                await notifier.send(channel, credential, end, attempted_at=datetime.now(UTC))
     except TimeoutError:
         error = f"not done within {LONGEST:g} s"
     except Undeliverable as undeliverable:

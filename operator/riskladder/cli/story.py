@@ -26,7 +26,7 @@ _CONTAINMENT: Mapping[str, str] = {
     Reason.PODS_UNCONFIRMED: "pods vanished, and their node has not confirmed that they ended",
     Reason.CONTAINMENT_LATE: "not proved in time",
     Reason.CONTAINMENT_INEFFECTIVE: "did not help",
-    Reason.CONTAINMENT_REAPPLIED: "reverted by somebody and put back",
+    Reason.CONTAINMENT_REAPPLIED: "reverted by somebody and re-applied",
     Reason.TARGET_DELETED: "the target was deleted",
     Reason.RESUMED: "people have agreed to restore it",
     Reason.RESTORED: "restored",
@@ -45,7 +45,7 @@ _OF_READING = ("reading", "threshold", "sampleSize", "window", "evidence")
 _MODEL = ("model", "modelVersion", "modelCard", "modelLineage", "owners")
 _IN_HEADER = ("ladder", "ladderGeneration", "target")
 _IDENTITIES = ("ladderUid", "ladderDigest", "policy", "targetUid", "signalUid")
-"""Told in full by the JSON output only."""
+"""Shown in full by the JSON output only."""
 
 _OPENINGS = (Reason.ESCALATION_OPENED, Reason.DRILL_STARTED)
 _ENDS_OF_A_DRILL = (Reason.DRILL_COMPLETED, Reason.DRILL_EXPIRED)
@@ -213,14 +213,14 @@ def _step(
 
 def _says(detail: Mapping[str, str], before: Sequence[Step]) -> str:
     message = detail.get(MESSAGE, "")
-    words = _told(detail)
+    words = _message_text(detail)
     if not words:
         return message
-    first = next((s.sequence for s in before if _told(s.detail) == words), None)
+    first = next((s.sequence for s in before if _message_text(s.detail) == words), None)
     return f"{message[: -len(words)]}the words of record {first}" if first else message
 
 
-def _told(detail: Mapping[str, str]) -> str:
+def _message_text(detail: Mapping[str, str]) -> str:
     """The words of a notification that arrived, behind who was notified over which channel."""
     if "notification" not in detail:
         return ""
@@ -237,33 +237,33 @@ def _particulars(
     before: Sequence[Step],
 ) -> Iterable[Particular]:
     """What is worth a line: readings, evidence, the times of a containment; then whatever else the record holds."""
-    told = {MESSAGE, KEY, *_IDENTITIES}
+    shown = {MESSAGE, KEY, *_IDENTITIES}
     readings = [k.removeprefix("reading.") for k in detail if k.startswith("reading.")]
     if readings:
-        told |= {f"{about}.{name}" for about in _OF_READING for name in readings}
+        shown |= {f"{about}.{name}" for about in _OF_READING for name in readings}
         observed = f" (observed {detail['observedAt']})" if "observedAt" in detail else ""
-        told.add("observedAt")
+        shown.add("observedAt")
         yield Particular("readings", ", ".join(_reading(name, detail) for name in readings) + observed)
     if event in _OPENINGS:
-        told |= {*_EVIDENCE, *_IN_HEADER, *_MODEL}
+        shown |= {*_EVIDENCE, *_IN_HEADER, *_MODEL}
     if event in _OPENINGS and (model := _model(detail)):
         yield Particular("model", model)
     if event in _OPENINGS and (evidence := _evidence(detail)):
         yield Particular("evidence", evidence)
     if times := _times(event, at, detail, intended):
-        told |= {"intendedAt", *_STEPS}
+        shown |= {"intendedAt", *_STEPS}
         yield Particular("times", times)
     if "decision" in detail:
-        told |= set(_DECISION)
+        shown |= set(_DECISION)
         yield from _decision(at, detail)
     elif "notification" in detail:
-        told |= set(_MESSAGE)
+        shown |= set(_MESSAGE)
         yield from _notification(event, detail)
     elif event in _VOTES_FOR and (votes := _votes(event, detail, before)):
         yield Particular("agreed", votes)
     if event in _ENDS_OF_A_DRILL and "containment" in detail:
-        told |= {"containment", "channelsFailed", "openedAt", *(k for k in detail if k.startswith(_ROLE))}
-    rest = {k: v for k, v in detail.items() if k not in told and v}
+        shown |= {"containment", "channelsFailed", "openedAt", *(k for k in detail if k.startswith(_ROLE))}
+    rest = {k: v for k, v in detail.items() if k not in shown and v}
     if rest:
         yield Particular("detail", ", ".join(f"{name} {value}" for name, value in rest.items()))
 
@@ -394,8 +394,8 @@ def _contained(status: Mapping[str, Any], steps: Sequence[Step]) -> str:
         if isinstance(condition, Mapping) and condition.get("type") == ConditionType.CONTAINED:
             word = {"True": "yes", "False": "no"}.get(str(condition.get("status")), "unknown")
             return f"{word}, {condition.get('reason')}: {condition.get('message')}"
-    told = (*_CONTAINMENT, Reason.ESCALATION_DELETED)
-    last = next((s for s in reversed(steps) if s.event in told), None)
+    relevant = (*_CONTAINMENT, Reason.ESCALATION_DELETED)
+    last = next((s for s in reversed(steps) if s.event in relevant), None)
     if last is not None and last.event == Reason.ESCALATION_DELETED:
         return f"no longer held: the Escalation was deleted {last.at_text} (as record {last.sequence} says)"
     if last is None:
@@ -480,7 +480,7 @@ def _detail(spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 _IntentKey = tuple[str, str]
-"""uid of an escalation, which tells the episodes of one chain apart, and intent."""
+"""uid of an escalation, which distinguishes the episodes of one chain, and intent."""
 
 
 def _intent_key(detail: Mapping[str, str]) -> _IntentKey:

@@ -70,12 +70,12 @@ def timeline(
         Format, typer.Option("--output", "-o", help="table for people, json for programs, markdown for reports.")
     ] = Format.TABLE,
 ) -> None:
-    """Tell an escalation's story from its records, live or from a file.
+    """Show the timeline of an escalation from its records, live or from a file.
 
     Times are UTC; those with a sign are relative to the opening.
 
     The chain is verified first. Exit code 0: it is intact; 1: it is broken (the
-    story is notified all the same, and marked); 2: there is nothing to tell.
+    timeline is shown all the same, and marked); 2: there is nothing to show.
     """
     try:
         export = source.from_cluster(kubeconfig, namespace) if file is None else source.from_file(file, namespace)

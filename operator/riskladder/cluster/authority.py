@@ -1,8 +1,8 @@
 """Who decided, and in which role they may: what the API server proves, asked of the API server.
 
 The policy riskladder-decisions (manifests/policies/decisions.yaml) lets nobody write a decision under another name, or
-in a role that is not theirs. That proves nothing while the policy is away or has an exception, so the operator looks at
-it before it counts a decision.
+in a role that is not theirs. That proves nothing while the policy is missing or has an exception, so the operator looks
+at it before it counts a decision.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ POLICY = "riskladder-decisions"
 STAKEHOLDERS = "stakeholders"
 """The virtual resource whose names are the roles: it exists in RBAC rules only."""
 
-SETTLING = timedelta(seconds=3)
+PROPAGATION = timedelta(seconds=3)
 """How long an API server may take to act on a policy that it has stored, whole seconds of timestamps included."""
 
 AT_A_TIME = 16
@@ -85,9 +85,9 @@ async def proof(client: Client) -> Verification:
             None,
         )
     if (generation := binding["metadata"].get("generation", 1)) != 1:
-        gap = f"was changed after it was created (generation {generation}), and nothing tells until when it was too lax"
+        gap = f"was changed after it was created (generation {generation}), and until when it was too lax is unknown"
         return _faulty(BINDINGS, gap)
-    return Verification("", max(*_times(policy), *_times(binding)) + SETTLING)
+    return Verification("", max(*_times(policy), *_times(binding)) + PROPAGATION)
 
 
 async def _differing(client: Client, name: str, policy: Object, binding: Object) -> str:

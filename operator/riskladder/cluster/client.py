@@ -16,7 +16,7 @@ from riskladder.cluster.server_clock import ServerClock
 
 Object = dict[str, Any]
 
-"""How managedFields name the operator's writes: what tells a containment from somebody else's scaling."""
+"""How managedFields name the operator's writes: it distinguishes a containment from somebody else's scaling."""
 
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
@@ -110,7 +110,7 @@ class Terminating(Forbidden):
 _ERRORS: Mapping[int, type[ApiError]] = {404: NotFound, 409: Conflict, 422: Refused, 403: Forbidden}
 
 Observer = Callable[[str, str, str], None]
-"""Told of every request: verb, resource, result."""
+"""Called with every request: verb, resource, result."""
 
 
 class Client:
@@ -121,7 +121,7 @@ class Client:
 
         Args:
             connection: The open session.
-            observe: Told of every request, for metrics.
+            observe: Called with every request, for metrics.
             dry_run: Send every write as a server-side dry run: admitted, validated, not stored.
         """
         self._connection = connection

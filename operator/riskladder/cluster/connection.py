@@ -77,7 +77,7 @@ async def connect(
         access: Which credentials, or the path of a kubeconfig; by default the pod's service account, else
             ``$KUBECONFIG`` or ``~/.kube/config``.
         namespace: The operator's own namespace; by default the pod's, else ``riskladder-system``.
-        agent: Last part of the User-Agent, so that audit logs tell the operator from its command line.
+        agent: Last part of the User-Agent, so that audit logs distinguish the operator from its command line.
 
     Raises:
         ConnectionFailed: The credentials are missing or unusable.

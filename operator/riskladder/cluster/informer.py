@@ -48,9 +48,9 @@ class Informer:
             client: Where to read.
             resource: What to follow.
             namespace: Where, or everywhere.
-            put: Told of every object as it is now.
-            drop: Told of every object that was deleted.
-            drop_unless: Told of the uids that a fresh list found, the namespace (empty for all), and the list's
+            put: Called with every object as it is now.
+            drop: Called with every object that was deleted.
+            drop_unless: Called with the uids that a fresh list found, the namespace (empty for all), and the list's
                 resourceVersion: what is newer than that is no part of it (empty where there is no list).
             optional: Its CustomResourceDefinition may be missing: then there is nothing of it, until it is installed.
         """

@@ -54,7 +54,7 @@ class Elector:
             client: The API client; the Lease lives in its namespace.
             name: Name of the Lease.
             identity: This process, unlike any other.
-            on_change: Told ``True`` when this process begins to lead and ``False`` when it no longer may.
+            on_change: Called with ``True`` when this process begins to lead and ``False`` when it no longer may.
             duration: Seconds without renewal after which others take over.
             renew_every: Seconds between renewals.
             retry_every: Seconds between attempts of a standby.

@@ -20,7 +20,8 @@ from riskladder.cluster.client import Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import RECORDS
 
 KEY = "key"
-"""Entry of ``detail`` that identifies an act within its escalation: what tells a repeated append from a second act."""
+"""Entry of ``detail`` that identifies an action within its escalation: it distinguishes a repeated append from a second
+action."""
 
 LOOK_BACK = 8
 """Last records of a chain among which what an escalation has on record already is looked for, at its first pass."""

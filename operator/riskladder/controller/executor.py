@@ -339,7 +339,7 @@ class Executor:
 
 
 def _refusal(error: Refused, patch: JsonPatch, found: Object | None) -> Exception:
-    """Tell a refusal from staleness: where every test of the patch holds on the object as it is, something refused it.
+    """Distinguish a refusal from staleness: where every test of the patch holds, something refused it.
 
     Args:
         error: What was answered.

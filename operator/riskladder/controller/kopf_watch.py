@@ -1,6 +1,6 @@
 """Kopf handlers: they feed the caches, which enqueue, and do nothing else.
 
-Only ``kopf.on.event``: it writes nothing to the objects it sees. ``kopf.index`` would tell when everything has been
+Only ``kopf.on.event``: it writes nothing to the objects it sees. ``kopf.index`` would report when everything has been
 listed, but lets every object wait for every other, which makes a start on a few thousand signals take minutes; the
 caches are filled by a list of our own instead. No handler of this module can fail in a way that Kopf would have to
 retry.

@@ -53,7 +53,7 @@ class Observations:
         """Start without having seen anything.
 
         Args:
-            store: Tells which escalations there are.
+            store: Says which escalations there are.
             metrics: Takes the times.
             now: Returns the current time, UTC.
         """

@@ -32,8 +32,8 @@ from riskladder.controller.clock_watch import LOOK_EVERY
 from riskladder.controller.kopf_watch import Handlers, NoMemories, kopf_settings, watchers_alive
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.reconciler import Reconciler
-from riskladder.notify.courier import Courier
 from riskladder.notify.egress import Egress
+from riskladder.notify.notifier import Notifier
 from riskladder.workloads.registry import Runtimes
 
 log = structlog.get_logger(__name__)
@@ -167,12 +167,12 @@ class Operator:
             log.info("stopped")
 
     async def _work(self, client: Client, kopf_connection: Connection) -> int:
-        courier = Courier(Egress(self._settings.notify_hosts, self._settings.notify_networks))
+        notifier = Notifier(Egress(self._settings.notify_hosts, self._settings.notify_networks))
         reconciler = self._reconciler = Reconciler(
             client,
             self._metrics,
             instance=self._identity,
-            courier=courier,
+            notifier=notifier,
             observe_only=self._settings.observe_only,
             runtimes=self._settings.runtimes,
             clock=client.clock,
@@ -257,7 +257,7 @@ class Operator:
             await asyncio.sleep(CRD_RETRY)
 
     async def _fill(self, client: Client, store: Store) -> None:
-        """Fill the caches: by lists of our own, since nothing tells when Kopf has listed everything."""
+        """Fill the caches: by lists of our own, since Kopf does not report when it has listed everything."""
         failures = 0
         while True:
             try:

@@ -58,7 +58,7 @@ class People:
             client: Where to ask.
             store: Holds the decisions that have not been judged.
             trail: Writes what became of them.
-            observe: Told of every update that was written.
+            observe: Called with every update that was written.
             now: The current time, UTC.
         """
         self._observe = observe
@@ -98,7 +98,7 @@ class People:
         )
         self._store.authorize(decision, allowed)
 
-    async def paper(self, key: LateDecisionKey) -> float | None:
+    async def late_decision(self, key: LateDecisionKey) -> float | None:
         """Judge what was decided on an escalation that is not open: a review, or what comes too late.
 
         Returns:

@@ -24,7 +24,7 @@ SAME = (
 """Whether what contains a model from beside it stays as it is."""
 
 POLICY = """\
-# The containment lock: what the operator has taken to a safe state stays there until people decide, whoever pulls at
+# The containment lock: what the operator has taken to a safe state stays there until people decide, whoever writes on
 # it. Two policies, since two kinds of requests have to be notified:
 #
 # riskladder-lock holds objects. What a containment has changed carries the label riskladder.dev/contained-by, which the
@@ -49,8 +49,8 @@ POLICY = """\
 # evaluated, what gets through is seen by the operator, re-applied at once, and recorded with the name of who did
 # it. Under ScaleToZero a workload of a contained name can only be created stopped, under Rollback not at all. It holds
 # the ReplicaSets of a contained Deployment as well, which run the model without it once they are released: they are
-# told by their name, <deployment>-<pod-template-hash>. Under ScaleToZero nobody raises any of them, under Rollback
-# nobody but the Deployment controller that of the revision taken out of service.
+# recognized by their name, <deployment>-<pod-template-hash>. Under ScaleToZero nobody raises any of them, under
+# Rollback nobody but the Deployment controller that of the revision taken out of service.
 #
 # All that holds for cluster admins, autoscalers, GitOps controllers and `kubectl rollout undo`. Status, deletion and
 # everything else about the workload are not its business.

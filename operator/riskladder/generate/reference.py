@@ -19,7 +19,7 @@ Group and version: `{API_VERSION}`. Every kind is namespaced and in the category
 
 Durations are written `90s`, `30m`, `24h`, `15d`, or combined from the largest unit to the smallest (`1h30m`); a day is
 24 hours. Times are RFC 3339. A field marked **required** must be given; every other may be left out. *Key* names the
-fields that tell the items of a list apart: server-side apply merges such a list item by item.
+fields that identify the items of a list: server-side apply merges such a list item by item.
 
 No text that people or monitors write may contain control characters, line separators (U+2028, U+2029) or U+FFFD,
 which is what half of a surrogate pair becomes. Texts for readers (1024 or 4096 characters) may have newlines and tabs.

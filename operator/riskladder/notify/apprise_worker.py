@@ -182,7 +182,7 @@ def _plugin(service: Service, url: str) -> Any:
         app_id="Riskladder",
         app_desc="Riskladder",
         app_url="",
-        image_url_mask="",  # No pictures from elsewhere, which would tell their host who reads.
+        image_url_mask="",  # No pictures from elsewhere, which would show their host who reads.
         image_url_logo="",
     )
     results = plugin_class.parse_url(url)

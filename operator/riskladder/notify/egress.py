@@ -42,7 +42,7 @@ _HOST = re.compile(r"(\*\.)?[a-z0-9_]([-a-z0-9_.]*[a-z0-9_])?|[0-9a-f:.]+")
 
 
 class Egress:
-    """What the operator's settings let out."""
+    """The egress allow-list of the operator's settings."""
 
     def __init__(self, hosts: Iterable[str], networks: Iterable[IPNetwork]) -> None:
         """Take the settings.
@@ -62,7 +62,7 @@ class Egress:
         self.networks = tuple(networks)
 
     def check_url(self, text: str) -> URL:
-        """The URL, if messages may go there as far as its text tells.
+        """Return the URL, if messages may go there as far as its text shows.
 
         Raises:
             Undeliverable: It is no http or https URL, holds a user or password, or its host is not allowed.

@@ -30,7 +30,7 @@ MAX_ANSWER = 2000
 
 
 def open_session(egress: Egress) -> aiohttp.ClientSession:
-    """A session that reaches only what is let out, follows no proxy variables and keeps no cookies."""
+    """Open a session that reaches only the egress allow-list, follows no proxy variables and keeps no cookies."""
     connector = aiohttp.TCPConnector(
         resolver=PinnedResolver(egress), use_dns_cache=False, force_close=True, limit=0, ttl_dns_cache=None
     )

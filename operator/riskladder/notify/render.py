@@ -35,7 +35,7 @@ _TEMPLATES = {
     Form.CHAT: "chat.j2",
     Form.SHORT: "short.j2",
     Form.SLACK: "slack.j2",
-    Form.HTML: "mail.html.j2",
+    Form.HTML: "email.html.j2",
 }
 
 
@@ -48,7 +48,7 @@ class Meant(str):
 def subject(notice: Notice, form: Form = Form.TEXT) -> str:
     """The title that goes with a form: one line of at most ``MAX_SUBJECT`` characters, without markup of ours.
 
-    It is neither HTML nor mrkdwn: mail takes it as it is, and Slack's plugin escapes it.
+    It is neither HTML nor mrkdwn: email takes it as it is, and Slack's plugin escapes it.
     """
     readable = Form.CHAT if form in (Form.CHAT, Form.SLACK) else Form.TEXT
     return one_line(_environment(readable).get_template("subject.j2").render(n=notice), MAX_SUBJECT)

@@ -1,4 +1,4 @@
-"""A CloudEvent to a URL, signed as Standard Webhooks say, so that the receiver can tell who sent it and when."""
+"""A CloudEvent to a URL, signed as Standard Webhooks say, so that the receiver can verify who sent it and when."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from riskladder.policy.containment.holds import (
 )
 from riskladder.policy.containment.opening import openings
 from riskladder.policy.containment.others import lock_of, place_of
-from riskladder.policy.containment.resume import liftings, restoring
+from riskladder.policy.containment.resume import restore_network_objects, restore_target
 from riskladder.policy.containment.state import NO_WRITE
 from riskladder.policy.containment.writes import with_write
 from riskladder.policy.drills import open_drill, rehearsal
@@ -125,7 +125,7 @@ def _after_saving(snapshot: Snapshot, act: Stop | None) -> Stop | None:
 
 def _next_change(snapshot: Snapshot, judgement: Judgement) -> datetime | None:
     changes = [v.next_change for v in judgement.verdicts.values() if v.next_change]
-    changes += [settled.acceptance.until for settled in snapshot.settled if settled.acceptance is not None]
+    changes += [found.acceptance.until for found in snapshot.handled if found.acceptance is not None]
     return min(changes, default=None)
 
 
@@ -151,7 +151,7 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
         escalations=changed_escalations,
         signals=_signals(snapshot, judgement, by_uid, now),
         decisions=tuple(judged),
-        effects=(*restarting, *_effects(snapshot, judgement, now, settled=not changed_escalations)),
+        effects=(*restarting, *_effects(snapshot, judgement, now, is_recorded=not changed_escalations)),
         wake_at=min(wakes, default=None),
     )
 
@@ -181,12 +181,12 @@ def _saying_refusal(snapshot: Snapshot, judgement: Judgement, plan: Plan, now: d
     return replace(plan, signals=_signals(snapshot, judgement, {}, now))
 
 
-def _effects(snapshot: Snapshot, judgement: Judgement, now: datetime, *, settled: bool) -> tuple[Effect, ...]:
+def _effects(snapshot: Snapshot, judgement: Judgement, now: datetime, *, is_recorded: bool) -> tuple[Effect, ...]:
     """Return the further writes in the order of their phases: most of them once nothing is left to be recorded."""
     found = _present(follow_up(snapshot))
-    if not settled:
+    if not is_recorded:
         return found
-    restored = (*_present(restoring(snapshot, judgement, now)), *liftings(snapshot))
+    restored = (*_present(restore_target(snapshot, judgement, now)), *restore_network_objects(snapshot))
     found += (*restored, *switches(snapshot), *_present(rehearsal(snapshot)))
     return found if restored else (*found, *upkeep(snapshot))
 

@@ -1,4 +1,4 @@
-"""The working set of one trail: an escalation's next status in the making, and what the change is worth telling."""
+"""The working set of one trail: an escalation's next status in the making, and the records and Events of the change."""
 
 from __future__ import annotations
 

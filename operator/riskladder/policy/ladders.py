@@ -15,7 +15,7 @@ from riskladder.policy.ladder_messages import LadderMessages
 from riskladder.policy.plan import Entry, LadderUpdate
 from riskladder.policy.snapshot import Delivery, Ladder
 from riskladder.policy.storm import Demanded, weather
-from riskladder.policy.unusable import UnusableSignal, tell_of_unusable
+from riskladder.policy.unusable import UnusableSignal, notify_of_unusable
 
 _OF_DECISIONS = "riskladder-decisions"
 """The policy that proves who decided, which has a condition of its own."""
@@ -103,7 +103,7 @@ def update_ladder(
             "evaluates and records, acts on nothing" if suspended else "acts on breaches",
         )
     messages = LadderMessages(ladder, before.notifications, deliveries or {}, now)
-    found, look_at = tell_of_unusable(messages, before.unusable, unusable)
+    found, look_at = notify_of_unusable(messages, before.unusable, unusable)
     storm, calm_at = weather(messages, conditions, before.storm, demanded or Demanded(), time_counts=not clock_error)
     status = EscalationLadderStatus(
         observed_generation=ladder.generation,

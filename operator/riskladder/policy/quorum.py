@@ -104,7 +104,7 @@ def answerable(policy: PinnedPolicy, tier: Tier | None) -> str:
 
 
 def close_quorum(policy: PinnedPolicy, tier: Tier | None) -> Quorum:
-    """Who must agree to close: ``decide.quorum``, else who may resume, else the charter's owner or the first told.
+    """Return who must agree to close: ``decide.quorum``, else who may resume, else the owner or first notified role.
 
     So that every escalation can be ended by somebody.
     """

@@ -197,8 +197,8 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What people have settled about a target of that name, under one ladder, by a close or a Resume."""
+class Handled:
+    """Breaches of a target of that name that people have handled, under one ladder, by a close or a Resume."""
 
     ladder: str
     tier: str
@@ -210,24 +210,24 @@ class Settled:
     """Whether it was by a close."""
 
 
-def settled_by(escalation: Escalation) -> tuple[Settled, ...]:
-    """Return what people settled by an escalation that is over: nothing by a drill."""
+def handled_by(escalation: Escalation) -> tuple[Handled, ...]:
+    """Return which breaches people handled with an escalation that is over: none with a drill."""
     status, ladder = escalation.status, escalation.spec.ladder.name
     tier, found = status.tier or "", []
     if escalation.spec.drill:
         return ()
     if status.resume is not None:
-        found.append(Settled(ladder, status.resume.tier or tier, status.resume.at, closed=False))
+        found.append(Handled(ladder, status.resume.tier or tier, status.resume.at, closed=False))
     if status.resolution is not None and status.closed_at is not None:
         accepted = status.risk_acceptance if status.resolution is Resolution.RISK_ACCEPTED else None
-        found.append(Settled(ladder, tier, status.closed_at, accepted))
+        found.append(Handled(ladder, tier, status.closed_at, accepted))
     return tuple(found)
 
 
-def latest(settled: Iterable[Settled]) -> tuple[Settled, ...]:
-    """Return the latest settlement of each ladder and tier, in the order of their times."""
-    found: dict[tuple[str, str], Settled] = {}
-    for one in sorted(settled, key=lambda s: s.until):
+def latest(handled: Iterable[Handled]) -> tuple[Handled, ...]:
+    """Return the latest entry of each ladder and tier, in the order of their times."""
+    found: dict[tuple[str, str], Handled] = {}
+    for one in sorted(handled, key=lambda s: s.until):
         found[one.ladder, one.tier] = one
     return tuple(sorted(found.values(), key=lambda s: s.until))
 
@@ -281,8 +281,8 @@ class Snapshot:
     """Whether the operator may end the pods of a stopped model."""
     unsupported: str = ""
     """Why the target's kind is not dealt with; empty where it is."""
-    settled: tuple[Settled, ...] = ()
-    """What people have settled about targets of this name, the latest of each ladder and tier."""
+    handled: tuple[Handled, ...] = ()
+    """Breaches of targets of this name that people have handled, the latest of each ladder and tier."""
     closed: frozenset[str] = frozenset()
     """Names of the closed escalations of this very target."""
     rehearsals: Mapping[tuple[str, int], tuple[datetime, str]] = field(default_factory=dict)
@@ -354,9 +354,9 @@ class Snapshot:
         """Return the escalation of that ladder that binds the target, if there is one."""
         return next((e for e in self.open if e.spec.ladder.name == ladder), None)
 
-    def settled_under(self, ladder: str) -> tuple[Settled, ...]:
-        """Return what people have settled under that ladder, in the order of their times."""
-        return tuple(s for s in self.settled if s.ladder == ladder)
+    def handled_under(self, ladder: str) -> tuple[Handled, ...]:
+        """Return which breaches people have handled under that ladder, in the order of their times."""
+        return tuple(s for s in self.handled if s.ladder == ladder)
 
     def _open(self, *, drill: bool) -> tuple[Escalation, ...]:
         found: dict[str, Escalation] = {}

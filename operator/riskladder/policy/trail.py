@@ -46,10 +46,10 @@ class Trail:
 
 
 def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Trail | datetime:
-    """What the trail of this escalation lacks now and when to look again; only a time where it should settle first."""
-    settled_at = _grace_ends(snapshot, escalation, now)
-    if settled_at is not None:
-        return settled_at
+    """Return what the trail lacks now and when to look again; only a time during the proof grace."""
+    grace_ends_at = _grace_ends(snapshot, escalation, now)
+    if grace_ends_at is not None:
+        return grace_ends_at
     draft = _begin(snapshot, judgement, escalation, now)
     notifications.record_deliveries(draft)
     if not draft.is_closed:

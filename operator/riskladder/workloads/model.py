@@ -43,7 +43,7 @@ class Pod:
     revision: str = ""
     """``controller-revision-hash``, where its owner has ControllerRevisions."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Its labels, where some runtime tells its pods by them."""
+    """Its labels, where some runtime recognizes its pods by them."""
     ready: bool = False
     """Whether it says that it is ready to serve."""
     ready_since: datetime | None = None
@@ -132,10 +132,11 @@ class Workload:
     served: Mapping[str, datetime] = field(default_factory=dict)
     """By digest of the template: what was seen to be available, and when first, since the operator started."""
     current_hash: str = ""
-    """Hash of the current template's revision by the word of its controller, where templates alone do not tell."""
+    """Hash of the current template's revision by the word of its controller, where templates alone do not identify
+    it."""
     fallback: str = ""
     """Hash of the stable revision, while another one is rolled out step by step."""
-    marks: frozenset[str] = frozenset()
+    requested: frozenset[str] = frozenset()
     """What its controller has been asked for in the status, by people or the operator: to abort an update, say."""
     replicas_set_by: str = ""
     """Field manager that last wrote the replicas, from managedFields."""
@@ -155,7 +156,7 @@ class Workload:
     fields: Mapping[str, str | None] = field(default_factory=dict)
     """What a stop overwrites beside the replicas, as it is now: JSON by JSON Pointer, ``None`` where it is absent."""
     pod_labels: Mapping[str, str] | None = None
-    """The labels of its pods, where they are not told by who owns them."""
+    """The labels of its pods, where they are not recognized by their owner."""
     no_rollback: str = ""
     """Why it cannot be rolled back as it is, for people."""
     no_stop: str = ""
@@ -185,7 +186,7 @@ class Workload:
         return same or next((r for r in self.revisions if r.hash and r.hash == self.current_hash), None)
 
     @property
-    def settled(self) -> bool:
+    def is_rolled_out(self) -> bool:
         """Whether the rollout is complete: observed, and every replica is of the current template."""
         return (
             self.observed_generation >= self.generation
@@ -197,7 +198,7 @@ class Workload:
     @property
     def is_available(self) -> bool:
         """Whether the rollout is complete, and every replica is available."""
-        return self.settled and (self.available_replicas is None or self.available_replicas >= self.replicas)
+        return self.is_rolled_out and (self.available_replicas is None or self.available_replicas >= self.replicas)
 
     @property
     def available_since(self) -> datetime | None:
@@ -221,7 +222,7 @@ class HasFollowUp(Protocol):
     """A runtime where a containment takes a second write, after the one that contains, before it can be proved."""
 
     def follow_up(self, workload: Workload, wanted: str | None) -> Write | None:
-        """What is still to be told to its controller, if anything, and if the time has come.
+        """Return the second write that its controller still needs, if any, and if the time has come.
 
         Args:
             workload: As it was seen, contained.
@@ -270,7 +271,7 @@ class Runtime(Protocol):
 
     @property
     def content(self) -> str:
-        """CEL: what a rollback puts back, of ``object``. The lock refuses to change it; empty: no rollback."""
+        """CEL: what a rollback restores, of ``object``. The lock refuses to change it; empty: no rollback."""
 
     def read(self, obj: Object) -> Workload:
         """The facts of a stored object; history, pods and endpoints are joined by the cache."""

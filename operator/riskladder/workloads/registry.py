@@ -78,7 +78,7 @@ class Runtimes:
 
     @property
     def by_labels(self) -> bool:
-        """Whether some of them tell their pods by labels."""
+        """Whether some of them recognize their pods by labels."""
         return any(runtime.by_labels for runtime in self)
 
     @property

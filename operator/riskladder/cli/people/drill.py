@@ -71,12 +71,12 @@ def drill(
         manifest = signal_manifest(desk.namespace, chosen.name, ref, raised, datetime.now(UTC), drill=True)
         if manifest_only(how, manifest):
             return
-        told = listed(n.role for n in entered.notify) or "nobody"
+        notified = listed(n.role for n in entered.notify) or "nobody"
         confirm(
             how,
             Foresight(
-                f"A drill of ladder {chosen.name} in tier {entered.name} begins for {ref.kind}/{ref.name}: {told} will "
-                f"be notified, marked as a drill, and the model is not touched. It ends by itself after "
+                f"A drill of ladder {chosen.name} in tier {entered.name} begins for {ref.kind}/{ref.name}: {notified} "
+                f"will be notified, marked as a drill, and the model is not touched. It ends by itself after "
                 f"{chosen.spec.drill_within}."
             ),
         )
@@ -106,6 +106,6 @@ def _begun(desk: Desk, signal: str, facts: dict[str, Any], found: Case | Conditi
         return Result(UNANSWERED, sentence, facts | {"message": sentence})
     sentence = (
         f"The drill has begun as {found.name}. Follow it with: {PROGRAM} show {found.name} -n {desk.namespace} "
-        f"--watch; tell it afterwards with: riskladder timeline {found.name} -n {desk.namespace}"
+        f"--watch; read it afterwards with: riskladder timeline {found.name} -n {desk.namespace}"
     )
     return Result(0, sentence, facts | {"escalation": found.name})

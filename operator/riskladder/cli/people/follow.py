@@ -35,7 +35,7 @@ AGAIN_AFTER = 3.0
 """Seconds before asking again a cluster that did not answer."""
 
 WIDE = 1000
-"""Columns where no terminal sets a limit: one line stays one line, for grep and for mail."""
+"""Columns where no terminal sets a limit: one line stays one line, for grep and for email."""
 
 
 def show(

@@ -225,16 +225,16 @@ def _deadline(at: datetime, now: datetime, done: str) -> str:
 
 def _people(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
     for role in dict.fromkeys(n.role for n in case.status.notifications):
-        told = sorted((n for n in case.status.notifications if n.role == role), key=lambda n: n.at)
-        for number, notification in enumerate(told[-3:]):
-            yield role if number == 0 else "", _told(notification, now)
-        if len(told) > 3:
-            yield "", f"and {len(told) - 3} earlier"
+        notified = sorted((n for n in case.status.notifications if n.role == role), key=lambda n: n.at)
+        for number, notification in enumerate(notified[-3:]):
+            yield role if number == 0 else "", _notified(notification, now)
+        if len(notified) > 3:
+            yield "", f"and {len(notified) - 3} earlier"
     for decision in case.standing.counted(DecisionAction.ACKNOWLEDGE):
         yield decision.role, f"acknowledged by {decision.by}, {past(decision.at, now)}"
 
 
-def _told(notification: Notification, now: datetime) -> str:
+def _notified(notification: Notification, now: datetime) -> str:
     when = past(notification.done_at or notification.at, now)
     tries = f" after {notification.attempts} attempts" if notification.attempts > 1 else ""
     error = f": {notification.last_error}" if notification.last_error else ""

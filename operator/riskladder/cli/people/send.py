@@ -194,9 +194,9 @@ class Order:
         if self.intent(case) is not None:
             return last
         holds = case.condition(ConditionType.CONTAINMENT_HOLDS)
-        is_undone = holds is not None and holds.status is ConditionStatus.FALSE
+        is_reverted = holds is not None and holds.status is ConditionStatus.FALSE
         strongest = max(noted, key=lambda intent: intent.action.strength)
-        return strongest if strongest.action.strength >= self.action.strength and not is_undone else None
+        return strongest if strongest.action.strength >= self.action.strength and not is_reverted else None
 
 
 async def until_contained(desk: Desk, name: str, order: Order, started: float, deadline: float) -> Result:

@@ -14,7 +14,7 @@ from riskladder.controller.caches.radius import RadiusCache
 from riskladder.controller.caches.reading import has_pending_messages, read_escalation
 from riskladder.controller.caches.workloads import Name, Object
 from riskladder.policy.containment.state import is_contained
-from riskladder.policy.snapshot import Escalation, Settled, TargetKey, breached_by, settled_by
+from riskladder.policy.snapshot import Escalation, Handled, TargetKey, breached_by, handled_by
 from riskladder.workloads.model import Workload
 
 _Key = TypeVar("_Key")
@@ -83,7 +83,7 @@ class EscalationCache:
         Args:
             enqueue: Called with what each change concerns.
             closed: Called with the name of an escalation that is stored as closed.
-            indexed: Told of every escalation, too.
+            indexed: Called with every escalation, too.
             radius: The same.
         """
         self._enqueue = enqueue
@@ -101,7 +101,7 @@ class EscalationCache:
         self._closed: dict[str, ClosedEscalations] = defaultdict(ClosedEscalations)
         """By target uid."""
         self._closed_by_name: dict[TargetKey, ClosedEscalations] = defaultdict(ClosedEscalations)
-        """The same by the name of the target: what people have settled outlasts the object."""
+        """The same by the name of the target: what people have handled outlasts the object."""
 
     # --- Feeding --------------------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class EscalationCache:
                 metadata["name"],
                 spec.ladder.name,
                 spec.drill,
-                settled_by(escalation),
+                handled_by(escalation),
                 breached_by(escalation),
             )
             self._closed[spec.target.uid].put(metadata["uid"], entry)
@@ -248,10 +248,10 @@ class EscalationCache:
 
     # --- Closed ---------------------------------------------------------------------------------------------------
 
-    def settled(self, key: TargetKey) -> tuple[Settled, ...]:
-        """Return what people have settled on targets of that name, the latest of each ladder and tier."""
+    def handled(self, key: TargetKey) -> tuple[Handled, ...]:
+        """Return the breaches that people have handled on targets of that name, the latest of each ladder and tier."""
         known = self._closed_by_name.get(key)
-        return known.settled if known is not None else ()
+        return known.handled if known is not None else ()
 
     def breached(self, target_uid: str) -> frozenset[str]:
         """Return the hashes of the revisions that the closed escalations of a target were about."""

@@ -26,7 +26,8 @@ class NetworkCache:
 
         Args:
             enabled: The kinds that may be changed, which are watched.
-            changed: Told of namespace, kind and name, and whether what is changed of it changed (or only its status).
+            changed: Called with namespace, kind and name, and whether what is changed of it changed (or only its
+                status).
         """
         self.enabled = enabled
         """The kinds that are watched."""

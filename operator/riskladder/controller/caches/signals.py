@@ -194,7 +194,7 @@ def _status_of(entry: SignalEntry) -> SignalStatus:
 
 
 def unusable_as_stored(name: str, spec: Object, status: object) -> UnusableSignal | None:
-    """Return what the stored status of a signal says of why it cannot be used, where somebody is to be told."""
+    """Return what the stored status of a signal says of why it cannot be used, where somebody is to be notified."""
     found = status if isinstance(status, Mapping) else {}
     reason, source = found.get("unusable"), spec.get("source")
     if not isinstance(reason, str) or not reason:

@@ -34,8 +34,8 @@ MAX_SERVED = 16
 class WorkloadCache:
     """Workloads and what belongs to them, each cut down to the facts that decisions need.
 
-    Pods belong to a workload by who controls them: the workload itself, or a revision of it. Where a runtime tells its
-    pods by their labels instead, the pods of the namespace are gone through, and their labels are kept.
+    Pods belong to a workload by who controls them: the workload itself, or a revision of it. Where a runtime reports
+    its pods by their labels instead, the pods of the namespace are gone through, and their labels are kept.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class WorkloadCache:
 
         Args:
             runtimes: The kinds of workloads.
-            changed: Told of a workload, and whether its spec, labels or identity changed (or only its status).
-            moved: Told of a workload some of whose revisions, pods or endpoints changed.
-            served: Told of the namespace and name of a Service whose endpoints changed.
+            changed: Called with a workload, and whether its spec, labels or identity changed (or only its status).
+            moved: Called with a workload some of whose revisions, pods or endpoints changed.
+            served: Called with the namespace and name of a Service whose endpoints changed.
         """
         self._runtimes = runtimes
         self._changed = changed
@@ -78,8 +78,8 @@ class WorkloadCache:
         self._ghosts: dict[str, dict[str, Pod]] = defaultdict(dict)
         """By the same: pods that are gone but that some slice still lists as ready."""
         self._vanished: dict[str, tuple[str, str, Pod]] = {}
-        """By uid of the pod, oldest first: its namespace, the uid of its workload (as far as an owner tells), and it,
-        since the API server has forgotten it and its node has not said that it has ended."""
+        """By uid of the pod, oldest first: its namespace, the uid of its workload (as far as an owner names it), and
+        it, since the API server has forgotten it and its node has not said that it has ended."""
         self._pod_owner: dict[str, dict[str, str]] = defaultdict(dict)
         """By namespace, by name of the pod: under what it is kept."""
         self._ready_in_slice: dict[Name, frozenset[str]] = {}
@@ -174,7 +174,7 @@ class WorkloadCache:
         self._revisions[owner][revision.uid] = revision
         self._revision_owner[revision.uid] = owner
         self._orphans.get(owner, set()).discard(revision.uid)
-        self._tell(owner)
+        self._notify(owner)
 
     def _drop_revision(self, obj: Object) -> None:
         uid = obj["metadata"]["uid"]
@@ -185,7 +185,7 @@ class WorkloadCache:
                 del self._revisions[owner]
             self._orphans[owner].add(uid)
             self._lay_orphan(uid)
-            self._tell(owner)
+            self._notify(owner)
 
     # --- Pods -----------------------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class WorkloadCache:
         self._vanished.pop(pod.uid, None)
         self._pods[owner][pod.name] = pod
         self._pod_owner[namespace][pod.name] = owner
-        self._tell_of(namespace, owner, pod)
+        self._notify_of_pod(namespace, owner, pod)
 
     def _drop_pod(self, obj: Object) -> None:
         name = (obj["metadata"]["namespace"], obj["metadata"]["name"])
@@ -216,7 +216,7 @@ class WorkloadCache:
             self._ghosts[owner][name[1]] = pod
         else:
             self._forget_owner(name)
-        self._tell_of(name[0], owner, pod)
+        self._notify_of_pod(name[0], owner, pod)
         self._lay_orphan(owner)
 
     def _note_vanished(self, namespace: str, workload: str, pod: Pod) -> None:
@@ -251,7 +251,7 @@ class WorkloadCache:
         if service and self._runtimes.changes:
             self._services[metadata["namespace"]][service].add(metadata["name"])
         self._set_slice((metadata["namespace"], metadata["name"]), ready)
-        self._set_by_hand((metadata["namespace"], metadata["name"]), addresses)
+        self._set_manually((metadata["namespace"], metadata["name"]), addresses)
         if service and self._runtimes.changes:
             self._note_serving(metadata["namespace"], service)
             self._served(metadata["namespace"], service)
@@ -259,7 +259,7 @@ class WorkloadCache:
     def _drop_slice(self, obj: Object) -> None:
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
         self._set_slice((namespace, name), frozenset())
-        self._set_by_hand((namespace, name), frozenset())
+        self._set_manually((namespace, name), frozenset())
         for service, slices in list(self._services.get(namespace, {}).items()):
             if name in slices:
                 slices.discard(name)
@@ -297,12 +297,12 @@ class WorkloadCache:
             if pod is not None and not addresses.isdisjoint(pod.ips):
                 yield owner, pod
 
-    def _set_by_hand(self, name: Name, addresses: frozenset[str]) -> None:
+    def _set_manually(self, name: Name, addresses: frozenset[str]) -> None:
         before = self._by_hand.pop(name, frozenset())
         if addresses:
             self._by_hand[name] = addresses
         for owner, pod in list(self._at(name[0], before ^ addresses)) if before != addresses else ():
-            self._tell_of(name[0], owner, pod)
+            self._notify_of_pod(name[0], owner, pod)
 
     def serving_names(self, namespace: str) -> frozenset[str]:
         """Return the names of the pods of a namespace that some slice lists as ready."""
@@ -325,7 +325,7 @@ class WorkloadCache:
         owners = set()
         for (owner, _), facts in concerned.items():
             if owner not in owners or self._by_labels:
-                self._tell_of(name[0], owner, facts)
+                self._notify_of_pod(name[0], owner, facts)
             owners.add(owner)
         for owner in owners:
             self._lay_orphan(owner)
@@ -356,17 +356,17 @@ class WorkloadCache:
             if not self._orphans[owner]:
                 del self._orphans[owner]
 
-    # --- Telling and reading --------------------------------------------------------------------------------------
+    # --- Callbacks and reading ------------------------------------------------------------------------------------
 
-    def _tell_of(self, namespace: str, owner: str, pod: Pod | None) -> None:
-        """Tell of a pod: to the workload that controls it, directly or by a revision, and to those that select it."""
-        self._tell(self._revision_owner.get(owner, owner))
+    def _notify_of_pod(self, namespace: str, owner: str, pod: Pod | None) -> None:
+        """Report a change of a pod to the workload that controls it, and to those that select it."""
+        self._notify(self._revision_owner.get(owner, owner))
         if pod is not None:
             for key, labels in self._by_labels.get(namespace, {}).items():
                 if labels.items() <= pod.labels.items():
                     self._moved(key)
 
-    def _tell(self, uid: str) -> None:
+    def _notify(self, uid: str) -> None:
         key = self._keys.get(uid)
         if key is not None:
             self._moved(key)
@@ -376,7 +376,7 @@ class WorkloadCache:
         return self._revision_owner.get(owner_uid, owner_uid) in self._keys
 
     def get(self, key: TargetKey) -> Workload | None:
-        """A workload joined with its history (unless it tells its revisions itself), pods and endpoints."""
+        """Return a workload joined with its history (unless it reports its revisions itself), pods and endpoints."""
         base = self._workloads.get(key)
         if base is None:
             return None

@@ -43,7 +43,7 @@ def advise_ladder(spec: EscalationLadderSpec, today: date) -> list[Advice]:
 
     Args:
         spec: A ladder that ``api.validation`` has nothing against.
-        today: To tell whether the charter's review is overdue.
+        today: The date that decides whether the charter's review is overdue.
     """
     return [*_review(spec, today), *(advice for rule in RULES for advice in rule(spec))]
 
@@ -96,7 +96,7 @@ def _stakeholder_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
             yield Advice(
                 "stakeholder-unused",
                 f"spec.stakeholders[{index}]",
-                f"role {stakeholder.role} is neither told nor asked by any tier",
+                f"role {stakeholder.role} is neither notified nor asked by any tier",
                 "name it in notify, a quorum or alternates, or remove it",
             )
 
@@ -205,7 +205,7 @@ def _nobody_notified(spec: EscalationLadderSpec) -> Iterator[Advice]:
             yield Advice("nobody-notified", path, f"tier {tier.name}: {what}", "add notify with a role")
 
 
-def _deciders_not_told(spec: EscalationLadderSpec) -> Iterator[Advice]:
+def _deciders_not_notified(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, tier in _tiers(spec):
         notified_roles = {notify.role for notify in tier.notify}
         asked = {f"decide.quorum[{index}]": member.role for index, member in enumerate(_deciders(tier))}
@@ -215,14 +215,14 @@ def _deciders_not_told(spec: EscalationLadderSpec) -> Iterator[Advice]:
             if role not in notified_roles:
                 notified_roles.add(role)  # once is enough
                 yield Advice(
-                    "decider-not-told",
+                    "decider-not-notified",
                     f"{path}.{where}",
                     f"tier {tier.name}: role {role} has to decide and is not notified",
                     f"add {{role: {role}}} to notify",
                 )
 
 
-def _told_too_late(spec: EscalationLadderSpec) -> Iterator[Advice]:
+def _deciders_notified_too_late(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, tier in _tiers(spec):
         if tier.decide is None:
             continue
@@ -230,11 +230,11 @@ def _told_too_late(spec: EscalationLadderSpec) -> Iterator[Advice]:
             asked = any(member.role == notify.role for member in _deciders(tier))
             if asked and notify.after.delta >= tier.decide.within.delta:
                 yield Advice(
-                    "decider-told-too-late",
+                    "decider-notified-too-late",
                     f"{path}.notify[{index}].after",
                     f"tier {tier.name}: role {notify.role} is notified after {notify.after} and has to decide within "
                     f"{tier.decide.within}",
-                    "tell it earlier, or give more time",
+                    "notify it earlier, or give more time",
                 )
 
 
@@ -275,7 +275,7 @@ def _lock_off(spec: EscalationLadderSpec) -> Iterator[Advice]:
             yield Advice(
                 "lock-off",
                 f"{path}.lock",
-                "an autoscaler, a GitOps sync or an administrator can undo the containment; it is put back each time, "
+                "an autoscaler, a GitOps sync or an administrator can revert the containment; it is re-applied, "
                 "and the model serves in between",
                 "use lock: true, the default, unless something must write these fields meanwhile",
             )
@@ -389,8 +389,8 @@ RULES: tuple[Callable[[EscalationLadderSpec], Iterator[Advice]], ...] = (
     _threshold_outside_range,
     _containment_delayed,
     _nobody_notified,
-    _deciders_not_told,
-    _told_too_late,
+    _deciders_not_notified,
+    _deciders_notified_too_late,
     _deadlines,
     _lock_off,
     _cannot_suspend,

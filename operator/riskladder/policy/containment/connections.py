@@ -21,7 +21,7 @@ from riskladder.workloads.safe_states import isolate, prompt_stop
 from riskladder.workloads.safe_states.network_path import seen
 
 TO_THE_SECOND = timedelta(seconds=1)
-"""How fine the times are by which pods are told from those that take their place."""
+"""Resolution of the times by which pods are distinguished from those that replace them."""
 
 
 def restarts(snapshot: Snapshot, now: datetime) -> tuple[tuple[Effect, ...], datetime | None]:
@@ -48,7 +48,7 @@ def restarts(snapshot: Snapshot, now: datetime) -> tuple[tuple[Effect, ...], dat
 
 
 def _due(snapshot: Snapshot, intent: Intent) -> datetime | None:
-    """Return from when on pods may be told apart; ``None`` while the policy is not in place."""
+    """Return from when on pods may be distinguished; ``None`` while the policy is not in place."""
     workload, through = snapshot.target, intent.target_ref
     if workload is None or through is None:
         return None

@@ -197,7 +197,7 @@ def _enter_stages(draft: Draft, standing: Standing) -> None:
             at=status.pods_gone_at,
             message=f"{words.done(intent)}: proved, {shown}",
             detail=detail
-            | ({"told": ", ".join(sorted(target.marks))} if target and target.marks else {})
+            | ({"requested": ", ".join(sorted(target.requested))} if target and target.requested else {})
             | {key: format_time(at) for key, at in times.items() if at},
             measure=Measure("contain", "", (status.pods_gone_at - intent.intended_at).total_seconds()),
         )

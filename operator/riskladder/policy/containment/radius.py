@@ -79,7 +79,7 @@ def leave(snapshot: Snapshot, demand: Demand, choice: Choice, escalation: Escala
         now: Current time, UTC.
     """
     room = snapshot.rooms.get(demand.group.ladder.name)
-    if room is None or _is_by_hand(demand) or choice.reason in NO_WRITE:
+    if room is None or _is_manual(demand) or choice.reason in NO_WRITE:
         return Leave.NOW
     held = [intent for other in snapshot.open for intent in in_force(other).values()]
     if any(intent.reason != Reason.BLAST_RADIUS_EXCEEDED for intent in held):
@@ -95,7 +95,7 @@ def leave(snapshot: Snapshot, demand: Demand, choice: Choice, escalation: Escala
     return Leave.INSTEAD if room.radius.when_exceeded is WhenExceeded.FALLBACK and not own else Leave.WAIT
 
 
-def _is_by_hand(demand: Demand) -> bool:
+def _is_manual(demand: Demand) -> bool:
     """Return whether a person asks for it, by a signal that is raised manually to that tier."""
     if demand.reason is not Reason.THRESHOLD_BREACHED:
         return True

@@ -102,7 +102,7 @@ def resume(draft: Draft) -> None:
     draft.resume = ended.model_copy(update=update)
     of = f" (step {done} of {len(ended.steps)})" if len(ended.steps) > 1 else ""
     holders = of_others(draft.snapshot, draft.escalation.name)
-    lock = f"{holders[0].who} still contains it" if holders else "the lock is lifted"
+    lock = f"{holders[0].who} still contains it" if holders else "the lock is removed"
     message = f"restored{of}: {workload.replicas} replica(s) asked for, {lock}"
     measure = Measure("resume", "", (draft.now - ended.at).total_seconds()) if "applied_at" in update else None
     key = f"restored/{ended.intent}/{done}"
@@ -142,13 +142,13 @@ def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatu
     return not group.live_tier and min(asked) > ended.step_at
 
 
-def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Effect | None:
+def restore_target(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Effect | None:
     """Return the write that restores what a containment took away, once the decision is on record."""
-    found = (_restoring(snapshot, judgement, escalation, now) for escalation in snapshot.open)
+    found = (_restore_target(snapshot, judgement, escalation, now) for escalation in snapshot.open)
     return next((write for write in found if write is not None), None)
 
 
-def _restoring(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Effect | None:
+def _restore_target(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Effect | None:
     workload = snapshot.target
     if workload is None or LABEL_CONTAINMENT in escalation.labels:
         return None
@@ -175,12 +175,12 @@ def _restoring(snapshot: Snapshot, judgement: Judgement, escalation: Escalation,
     return restore_write(workload, escalation.name, write, hold, lock_of(snapshot, ""))
 
 
-def liftings(snapshot: Snapshot) -> tuple[Effect, ...]:
+def restore_network_objects(snapshot: Snapshot) -> tuple[Effect, ...]:
     """Return the writes that restore what was overwritten of other objects, with the first step of a Resume."""
-    return tuple(effect for escalation in snapshot.open for effect in _liftings(snapshot, escalation))
+    return tuple(effect for escalation in snapshot.open for effect in _restore_network_objects(snapshot, escalation))
 
 
-def _liftings(snapshot: Snapshot, escalation: Escalation) -> tuple[Effect, ...]:
+def _restore_network_objects(snapshot: Snapshot, escalation: Escalation) -> tuple[Effect, ...]:
     workload = snapshot.target
     if workload is None or LABEL_CONTAINMENT in escalation.labels:
         return ()

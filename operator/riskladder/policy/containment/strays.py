@@ -1,7 +1,7 @@
 """Pods that a contained model no longer owns, and that may still serve: what is looked for, and what they prove.
 
 Those that its selector matches, and those that it has made and that a Service lists as serving, however they are
-labelled by now: the selector of a Service may be broader than its own, or a list be kept by hand.
+labelled by now: the selector of a Service may be broader than its own, or an EndpointSlice be maintained manually.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Telling people: who is notified on a rung, who is reminded, who stands in, and what became of each message.
+"""Notifications: who is notified on a rung, who is reminded, who stands in, and what became of each message.
 
 The outbox is ``status.notifications``. A message is fixed when it is queued: its key, what it says, the deadline it
-speaks of. It is delivered at least once, and a receiver tells a repetition by the key.
+speaks of. It is delivered at least once, and a receiver recognizes a repetition by the key.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class NotifiedRole:
 
 
 def notified_roles(draft: Draft) -> list[NotifiedRole]:
-    """Who has to have been told by now, in order; alternates follow where nobody answers for a role."""
+    """Return who has to have been notified by now, in order; alternates follow where nobody answers for a role."""
     found: dict[str, NotifiedRole] = {}
     for role, due, stands_for in _schedule(draft):
         if _is_due(draft, role, due):
@@ -84,7 +84,7 @@ def _schedule(draft: Draft) -> list[tuple[str, datetime, str]]:
 
 def _is_unreachable(draft: Draft, role: str) -> bool:
     """Whether no channel of the role has carried the first message of this rung."""
-    prefix = f"{draft.rung.number}/{role}/told/"
+    prefix = f"{draft.rung.number}/{role}/notified/"
     sent = [n for n in draft.notifications.values() if n.key.startswith(prefix)]
     return bool(sent) and all(
         n.state is NotificationState.FAILED
@@ -106,12 +106,12 @@ def queue(draft: Draft) -> None:
 
 def _queue(draft: Draft) -> None:
     if draft.waits:
-        _tell(draft)
+        _notify_roles(draft)
         _remind(draft)
-        _tell_owner(draft)
-    _tell_of_undoing(draft)
-    _tell_of_failing(draft)
-    _tell_it_is_contained(draft)
+        _notify_owner(draft)
+    _notify_of_drift(draft)
+    _notify_of_failure(draft)
+    _notify_of_proof(draft)
     _acknowledge_incidents(draft)
     _resolve_left_rungs(draft)
     _say_it_is_over(draft)
@@ -119,7 +119,7 @@ def _queue(draft: Draft) -> None:
         _remind_of_clocks(draft)
 
 
-def _tell(draft: Draft) -> None:
+def _notify_roles(draft: Draft) -> None:
     summary = summarise(draft)
     for role, due, stands_for in _schedule(draft):
         if not _is_due(draft, role, due):
@@ -128,7 +128,7 @@ def _tell(draft: Draft) -> None:
             message = f"You stand in for {stands_for}, who has not answered: {summary}"
             _put(draft, f"{draft.rung.number}/{role}/for-{stands_for}", role, Reason.ALTERNATES_NOTIFIED, message)
         else:
-            _put(draft, f"{draft.rung.number}/{role}/told", role, Reason.NOTIFIED, summary, since=due)
+            _put(draft, f"{draft.rung.number}/{role}/notified", role, Reason.NOTIFIED, summary, since=due)
 
 
 def _remind(draft: Draft) -> None:
@@ -158,7 +158,7 @@ def _owing(draft: Draft) -> dict[str, tuple[str, datetime]]:
         return owing
     for person in notified_roles(draft) if _remind_every(draft) is not None else ():
         if not answered & {person.role, person.stands_for, *alternates(draft.policy, person.role)}:
-            owing[person.role] = ("remind", _first_told(draft, person))
+            owing[person.role] = ("remind", _first_notified_at(draft, person))
     if rung.decide_missed_at is not None and tier.decide is not None:
         voted = {vote.role for vote in draft.votes()}
         for member in tier.decide.quorum:
@@ -167,14 +167,14 @@ def _owing(draft: Draft) -> dict[str, tuple[str, datetime]]:
     return owing
 
 
-def _first_told(draft: Draft, person: NotifiedRole) -> datetime:
+def _first_notified_at(draft: Draft, person: NotifiedRole) -> datetime:
     prefix = f"{draft.rung.number}/{person.role}/"
     found = [n for n in draft.notifications.values() if n.key.startswith(prefix) and n.about != Reason.REMINDED]
     return min((n.at for n in found), default=person.since)
 
 
-def _tell_owner(draft: Draft) -> None:
-    """A rung that stalled is told to the charter's owner, and so is a decision that is overdue after that."""
+def _notify_owner(draft: Draft) -> None:
+    """Notify the charter's owner of a rung that stalled, and of a decision that is overdue after that."""
     rung, owner = draft.rung, answerable(draft.policy, draft.tier)
     if not owner:
         return
@@ -185,7 +185,7 @@ def _tell_owner(draft: Draft) -> None:
             _put(draft, f"{rung.number}/{owner}/{what}", owner, Reason.HELD, message)
 
 
-def _tell_of_undoing(draft: Draft) -> None:
+def _notify_of_drift(draft: Draft) -> None:
     """Notify whoever was notified of the rung that somebody reverts the containment: first, and every tenth time."""
     reverted = [found for containment in draft.containments.values() for found in containment.drift]
     if not reverted or not draft.is_contained:
@@ -204,7 +204,7 @@ def _heard(draft: Draft) -> list[str]:
     return [person.role for person in notified_roles(draft) if person.role in heard]
 
 
-def _tell_of_failing(draft: Draft) -> None:
+def _notify_of_failure(draft: Draft) -> None:
     """Notify whoever was notified, and may have stopped looking, that the model is not contained, once, and why."""
     contained = draft.conditions.get(ConditionType.CONTAINED)
     if draft.is_closed or not draft.is_contained or contained is None or contained.reason not in FAILING:
@@ -216,8 +216,8 @@ def _tell_of_failing(draft: Draft) -> None:
         _put(draft, f"{draft.rung.number}/{role}/{word}-{intent}", role, about, message)
 
 
-def _tell_it_is_contained(draft: Draft) -> None:
-    """Correct what people were told before the containment was proved: that it is not contained, or not yet."""
+def _notify_of_proof(draft: Draft) -> None:
+    """Correct earlier messages, which said that the model is not contained, or not yet."""
     contained = draft.conditions.get(ConditionType.CONTAINED)
     if draft.is_closed or not draft.is_contained or contained is None or contained.status != "True":
         return
@@ -226,8 +226,8 @@ def _tell_it_is_contained(draft: Draft) -> None:
     if last is None or last.pods_gone_at is None:
         return
     for role in _heard(draft):
-        told = [n for n in draft.notifications.values() if n.rung == draft.rung.number and n.role == role]
-        if any(n.at < last.pods_gone_at for n in told):
+        earlier = [n for n in draft.notifications.values() if n.rung == draft.rung.number and n.role == role]
+        if any(n.at < last.pods_gone_at for n in earlier):
             message = f"The model is contained now: {summarise(draft)}"
             key = f"{draft.rung.number}/{role}/contained-{last.intent.id}"
             _put(draft, key, role, Reason(contained.reason), message)
@@ -262,7 +262,7 @@ def _resolve_left_rungs(draft: Draft) -> None:
 
 
 def _say_it_is_over(draft: Draft) -> None:
-    """Whoever was notified of it is told how it went on, over the same channel."""
+    """Notify whoever was notified before, over the same channel, of the decision or the end."""
     closed = draft.conditions.get(ConditionType.CLOSED)
     if draft.is_closed and closed is not None:
         about, key, message = Reason(closed.reason), "closed", f"Closed: {what(draft)}: {closed.message}"
@@ -386,10 +386,10 @@ def _recorded(draft: Draft, tried: Notification, delivery: Delivery) -> Notifica
 
 def _delivered(draft: Draft, notification: Notification, at: datetime, since: datetime) -> Notification:
     about = Reason(notification.about)
-    is_telling = about in (Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.CLOCK_REMINDED, Reason.CLOCK_OVERDUE)
+    has_own_event = about in (Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.CLOCK_REMINDED, Reason.CLOCK_OVERDUE)
     entry = Entry(
-        event=about if is_telling else Reason.NOTIFIED,
-        key=f"told/{notification.key}",
+        event=about if has_own_event else Reason.NOTIFIED,
+        key=f"notified/{notification.key}",
         at=at,
         message=f"{notification.role} was notified over {notification.channel}: {notification.message}"[:1024],
         detail=_particulars(notification),
@@ -429,7 +429,7 @@ def recall(
     return status.model_copy(update={"notifications": tuple(notifications.values())}), tuple(entries)
 
 
-_STATES = {"told": NotificationState.DELIVERED, "failed": NotificationState.FAILED}
+_STATES = {"notified": NotificationState.DELIVERED, "failed": NotificationState.FAILED}
 """What the key of a record begins with, and what it says of the message that the rest of the key names."""
 
 

@@ -31,7 +31,7 @@ MOST_NAMED = 8
 def current_tier(escalation: Escalation, group: Group | None) -> str:
     """Return the tier it stands at: the worst one reached so far, or since a Resume.
 
-    A better reading never lowers a rung by itself. But a Resume has settled what was reached, and a breach that is
+    A better reading never lowers a rung by itself. But a Resume has handled what was reached, and a breach that is
     observed later enters its own tier.
     """
     policy = escalation.spec.policy
@@ -186,7 +186,7 @@ def _miss_deadlines(draft: Draft) -> None:
 
 
 def last_call(draft: Draft) -> datetime | None:
-    """When the rung stalls for want of an acknowledgement: once the alternates have had as long as those told first."""
+    """Return when the rung stalls unacknowledged: once the alternates have had as long as the first roles."""
     rung, tier = draft.rung, draft.tier
     if rung.acknowledge_by is None or tier is None or tier.acknowledge is None:
         return None

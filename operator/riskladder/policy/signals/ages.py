@@ -1,8 +1,8 @@
 """When a reading counts as observed, and when it is too old to count at all.
 
 A monitor's clock may be ahead. What it reports counts as observed when it was received at the latest: else it would
-outrank what is measured later, and undo a Resume that was decided meanwhile. And a reading that is very old when it is
-first seen says nothing of the model that serves now.
+outrank what is measured later, and override a Resume that was decided meanwhile. And a reading that is very old when it
+is first seen says nothing of the model that serves now.
 """
 
 from __future__ import annotations

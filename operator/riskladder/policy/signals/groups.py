@@ -29,7 +29,7 @@ class Group:
     verdicts: Mapping[str, Verdict]
     """By signal uid, drills included."""
 
-    settled: tuple[tuple[datetime, str], ...] = ()
+    handled: tuple[tuple[datetime, str], ...] = ()
     """What people have dealt with, by closing the last escalation or by a resume: breaches observed until then, of that
     tier or a lower one. A worse one that comes to light later has not been."""
     accepted: str = ""
@@ -57,7 +57,7 @@ class Group:
         return tuple(t for t in reversed(self.policy.tiers) if t.name in names)
 
     def _live(self, signal: Signal) -> set[str]:
-        """The tiers that one signal has confirmed, without those that are settled or accepted."""
+        """The tiers that one signal has confirmed, without those that are handled or accepted."""
         verdict = self.verdicts[signal.uid]
         names = {b.tier for b in verdict.breaches if b.confirmed and self._is_news(b.tier, self._since(b))}
         stops: set[str] = set()
@@ -77,8 +77,8 @@ class Group:
 
     def _is_news(self, tier: str, at: datetime | None) -> bool:
         return not any(
-            (at is None or at <= until) and rank(self.policy, tier) <= rank(self.policy, settled)
-            for until, settled in self.settled
+            (at is None or at <= until) and rank(self.policy, tier) <= rank(self.policy, handled)
+            for until, handled in self.handled
         )
 
     @cached_property
@@ -226,7 +226,7 @@ def judge(snapshot: Snapshot, now: datetime) -> Judgement:
                 suspended,
                 counted,
                 judged,
-                *_settled(snapshot, name, now),
+                *_handled(snapshot, name, now),
                 _withdrawn(kept, counted, judged),
             )
         )
@@ -257,25 +257,25 @@ def _withdrawn(
     return tuple(b.tier for stream in lost for b in stream.breaches if b.confirmed)
 
 
-def _settled(snapshot: Snapshot, ladder: str, now: datetime) -> tuple[tuple[tuple[datetime, str], ...], str]:
-    """What people have settled about breaches under this ladder, and up to which tier the risk is accepted now.
+def _handled(snapshot: Snapshot, ladder: str, now: datetime) -> tuple[tuple[tuple[datetime, str], ...], str]:
+    """Return until when people have handled breaches of which tier, and up to which tier the risk is accepted now.
 
     An acceptance of risk that outlasts its escalation decides alone, so that what it covered is looked at again when it
     ends.
     """
-    escalation, before = snapshot.open_under(ladder), snapshot.settled_under(ladder)
-    settled = [(one.until, one.tier) for one in before if one.acceptance is None]
+    escalation, before = snapshot.open_under(ladder), snapshot.handled_under(ladder)
+    handled = [(one.until, one.tier) for one in before if one.acceptance is None]
     acceptance = before[-1].acceptance if before else None
     if escalation is not None:
         resume = escalation.status.resume
         acceptance = escalation.status.risk_acceptance or acceptance
         if resume is not None:
-            settled.append((resume.at, resume.tier or escalation.status.tier or ""))
+            handled.append((resume.at, resume.tier or escalation.status.tier or ""))
     running = acceptance is not None and now < acceptance.until
     if acceptance is not None and not running and not snapshot.time_counts:
         # Its end is what time alone causes: what was observed until then stays accepted, and only what is later acts.
-        settled.append((acceptance.until, acceptance.tier))
-    return tuple(settled), acceptance.tier if acceptance is not None and running else ""
+        handled.append((acceptance.until, acceptance.tier))
+    return tuple(handled), acceptance.tier if acceptance is not None and running else ""
 
 
 def _policy(snapshot: Snapshot, name: str) -> tuple[LadderRef, PinnedPolicy, bool] | Verdict:

@@ -60,7 +60,7 @@ def update_signal(
     _breached(conditions, signal, verdict, group.policy.indicators if group else ())
     joined = _joined(signal, verdict, escalation)
     _contained(conditions, joined, update)
-    closed = [s for s in snapshot.settled_under(signal.spec.ladder if signal.spec else "") if s.closed]
+    closed = [s for s in snapshot.handled_under(signal.spec.ladder if signal.spec else "") if s.closed]
     if joined is None and verdict.tier and closed:
         at = format_time(closed[-1].until)
         message = f"no escalation is open: it was observed before the last one was closed, at {at}"
@@ -176,7 +176,7 @@ def _contained(conditions: Conditions, joined: Escalation | None, update: Escala
 
 
 def _unusable(snapshot: Snapshot, signal: Signal, verdict: Verdict) -> Reason | None:
-    """Return why people have to be told that a signal is not used: something in it would breach, or nobody knows it."""
+    """Return why people have to be notified of an unused signal: something in it would breach, or is unknown."""
     spec = signal.spec
     if verdict.usable or verdict.reason in SUPERSEDED or (spec is not None and spec.drill):
         return None

@@ -1,7 +1,7 @@
 """KEDA ScaledObjects that scale a model: paused at zero while it is contained.
 
-A ScaledObject scales its target up from zero by itself, as soon as one of its triggers is active, so it would undo what
-stops the model, or fail again and again at the lock. (A HorizontalPodAutoscaler does not: it is disabled while its
+A ScaledObject scales its target up from zero by itself, as soon as one of its triggers is active, so it would revert
+what stops the model, or fail again and again at the lock. (A HorizontalPodAutoscaler does not: it is disabled while its
 target has no replicas.) The annotation ``autoscaling.keda.sh/paused-replicas: "0"`` has KEDA delete its autoscaler and
 leave the target at zero. Nothing is proved by that: the model is stopped and proved as ever.
 
@@ -69,7 +69,7 @@ def read(obj: Mapping[str, Any], *, found: bool = False) -> Companion:
 
 
 def switch(seen: Companion, *, suspend: bool, value: str | None = None) -> JsonPatch:
-    """Pause it at zero, or put back what stood there, if it is the same object in the same version.
+    """Pause it at zero, or restore what stood there, if it is the same object in the same version.
 
     The version, since a JSON Patch cannot test that an annotation is absent.
     """

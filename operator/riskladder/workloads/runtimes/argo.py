@@ -35,7 +35,7 @@ INJECTED_METADATA = "rollout.argoproj.io/ephemeral-metadata"
 """On a ReplicaSet: the labels and annotations that its pods have for as long as it is the stable one, or the canary."""
 
 ABORT, PROMOTE = "abort", "promoteFull"
-"""Fields of the status by which people (``kubectl argo rollouts``) tell the controller what to do."""
+"""Fields of the status by which people (``kubectl argo rollouts``) instruct the controller."""
 
 PAUSED = "/spec/paused"
 LONGEST_DELAY = 60
@@ -92,7 +92,7 @@ class RolloutRuntime(Replicas):
             facts,
             current_hash=current if observed >= generation or by_reference else "",
             fallback=stable if stable != current else "",
-            marks=frozenset(mark for mark in (ABORT, PROMOTE) if status.get(mark)),
+            requested=frozenset(mark for mark in (ABORT, PROMOTE) if status.get(mark)),
             fields=_fields(spec),
             no_rollback=_no_rollback(spec),
         )
@@ -117,7 +117,7 @@ class RolloutRuntime(Replicas):
         if workload.observed_generation < workload.generation or not workload.fallback:
             return None
         mark = ABORT if wanted is None else PROMOTE
-        if mark in workload.marks or (wanted is not None and wanted != workload.current_hash):
+        if mark in workload.requested or (wanted is not None and wanted != workload.current_hash):
             return None
         return Write(
             [
@@ -141,7 +141,7 @@ class RolloutRuntime(Replicas):
         return super().rollback_target(workload, quarantined=quarantined, history=history)
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
-        """The old template put back; also where somebody has replaced the template by a reference meanwhile."""
+        """Restore the old template, also where somebody has replaced the template by a reference meanwhile."""
         if "template" in live["spec"]:
             return super().roll_back(live, old, to)
         write = super().roll_back({**live, "spec": {**live["spec"], "template": {}}}, old, to)

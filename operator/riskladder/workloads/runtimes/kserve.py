@@ -52,7 +52,7 @@ class Service(Workload):
     has_stopped: bool = False
     """Its controller says that it has carried the stop out."""
     is_frozen: bool = False
-    """Its controller is told to leave it alone while it is ready."""
+    """Its controller is instructed not to touch it while it is ready."""
     traffic: Mapping[str, int] = field(default_factory=dict)
     """Share of the requests in percent, by revision, from its status (Knative only)."""
     tagged: frozenset[str] = frozenset()
@@ -124,7 +124,7 @@ class KServe(NoRollback):
         yield ANNOTATIONS, obj["metadata"].get("annotations") or {}
 
     def _owned(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Where managedFields tell who wrote them."""
+        """Return where managedFields say who wrote them."""
         yield "f:metadata", ("f:annotations", f"f:{STOP}")
 
     def _template_writer(self, metadata: Mapping[str, Any]) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from riskladder.workloads.results import Impossible, Object, Verification, Write
 from riskladder.workloads.runtimes.fitness import fittest
 
 HASH_LABELS = ("pod-template-hash", "rollouts-pod-template-hash")
-"""What controllers add to the labels of a pod template, to tell its pods from those of another."""
+"""What controllers add to the labels of a pod template, to distinguish its pods from those of another."""
 
 OWNERS = ("ReplicaSet", "StatefulSet")
 """What controls the pods of serving workloads."""
@@ -210,16 +210,16 @@ def identity(runtime: Runtime, obj: Object) -> Identity:
     )
 
 
-def prove_gone(workload: Workload, more: str | None = None, *, told: bool = True) -> Verification:
+def prove_gone(workload: Workload, more: str | None = None, *, known: bool = True) -> Verification:
     """Nothing asked for, nothing that serves, no pod left, and its controller has seen that.
 
     Args:
         workload: As it is now.
         more: What else is said of what is left; by default how many replicas are asked for.
-        told: Whether it is known which pods are its own.
+        known: Whether it is known which pods are its own.
     """
     applied, pods = workload.replicas == 0, len(workload.active_pods())
-    empty = applied and told and workload.ready_endpoints == 0
+    empty = applied and known and workload.ready_endpoints == 0
     seen = workload.observed_generation >= workload.generation
     gone = empty and pods == 0 and workload.total_replicas == 0 and seen
     more = f"{workload.replicas} replica(s) asked for" if more is None else more
@@ -335,7 +335,7 @@ class Replicas:
         return Impossible(found) if isinstance(found, str) else found
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
-        """The old template put back, only if the workload is still the object and template that was read."""
+        """Restore the old template, only if the workload is still the object and template that was read."""
         assert old is not None  # noqa: S101
         template = deepcopy(dict(self.template_of(old)))
         template.pop("$patch", None)
@@ -372,11 +372,11 @@ class Replicas:
         is_bad = workload.digest in bad or (current is not None and current.hash == quarantined)
         applied = not is_bad and (is_wanted or workload.template_set_by == FIELD_MANAGER)
         pods = len(workload.active_pods(quarantined))
-        gone = applied and pods == 0 and workload.settled
+        gone = applied and pods == 0 and workload.is_rolled_out
         left = f"{pods} pod(s) of {quarantined}, {workload.updated_replicas} of {workload.replicas} replica(s) updated"
         shown, available = "no pod of the revision before it is left", workload.available_replicas
         if available is not None and available < workload.replicas:
             shown += f"; of the one gone back to {available} of {workload.replicas} replica(s) are available"
         if applied and current is not None and not is_wanted:
-            shown += "; admission has changed what was put back"
+            shown += "; admission has changed what was restored"
         return Verification(applied, gone, gone, applied and pods == 0, left, shown)

@@ -121,7 +121,7 @@ class Scalable(NoRollback):
 
     def prove_stopped(self, workload: Workload) -> Verification:
         """Zero replicas asked for, and no pod left of those that its selector names; without one there is no proof."""
-        proof = prove_gone(workload, told=workload.pod_labels is not None)
+        proof = prove_gone(workload, known=workload.pod_labels is not None)
         return proof if workload.pod_labels is not None else replace(proof, left=f"{_UNPROVED}; {proof.left}")
 
 

@@ -76,8 +76,8 @@ class SeldonModelRuntime(Replicas):
     def read(self, obj: Object) -> Workload:
         """The facts. Replicas below ``minReplicas`` are not in force: the scheduler never hears of them.
 
-        A revision is identified by what is served; its hash tells the storageUri, so that it is on record wherever the
-        hash is.
+        A revision is identified by what is served; its hash includes the storageUri, so that it is on record wherever
+        the hash is.
         """
         metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
         base = super().read(obj)
@@ -124,7 +124,7 @@ class SeldonModelRuntime(Replicas):
         minimum = _minimum(workload.fields)
         also = f", and minReplicas from {minimum} to 0" if minimum > 0 else ""
         said = f"{super().stopping(workload)}{also}; a Model has no pods of its own: its status is the proof"
-        return said if workload.settled else f"{said}, {UNFINISHED}"
+        return said if workload.is_rolled_out else f"{said}, {UNFINISHED}"
 
     def restore(self, workload: Workload, replicas: int, fields: Mapping[str, str | None]) -> Write:
         """Replicas as they were, and ``minReplicas`` once there are as many, unless somebody has set it meanwhile."""
@@ -149,19 +149,19 @@ class SeldonModelRuntime(Replicas):
         ]
         if not others:
             return Impossible("no other storageUri was noted as known good, while all readings were at baseline")
-        told = [h for h in others if _uri(h) is not None]
-        if not told:
+        with_uri = [h for h in others if _uri(h) is not None]
+        if not with_uri:
             return Impossible(
                 f"the storageUri that was good is too long to be on record (over {MAX_HASH - 13} characters)"
             )
-        fitting = [h for h in told if _beside(h) == here]
+        fitting = [h for h in with_uri if _beside(h) == here]
         if not fitting:
             return Impossible("more than the storageUri has changed since it was good, and no more is on record")
         found = fittest([_revision(h) for h in fitting], workload, history)
         return Impossible(found) if isinstance(found, str) else found
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
-        """The storageUri put back, only if the Model serves what was read."""
+        """Restore the storageUri, only if the Model serves what was read."""
         spec, uri = live["spec"], _uri(to.hash)
         tests = [
             {"op": "test", "path": f"/spec/{name}", "value": spec[name]}
@@ -189,7 +189,7 @@ class SeldonModelRuntime(Replicas):
         """The storageUri gone back to in place, and by the status all replicas available, and not since before that."""
         current = workload.current
         applied = current is not None and current.hash == wanted != quarantined
-        gone = applied and workload.settled
+        gone = applied and workload.is_rolled_out
         clear = applied and workload.observed_generation >= workload.generation
         shown = "by its status all replicas are of the storageUri gone back to"
         return Verification(applied, gone, gone, clear, _left(workload), shown)
@@ -238,8 +238,8 @@ def _hash(spec: Mapping[str, Any]) -> str:
     """``digest:storageUri``, with a digest of all else that decides what is served; ``digest#digest`` if too long."""
     beside = json.dumps({name: spec[name] for name in BESIDE if spec.get(name) is not None}, sort_keys=True)
     uri, head = str(spec.get(URI, "")), hashlib.sha256(beside.encode()).hexdigest()[:12]
-    told = f"{head}:{uri}"
-    return told if len(told) <= MAX_HASH else f"{head}#{hashlib.sha256(uri.encode()).hexdigest()}"
+    text = f"{head}:{uri}"
+    return text if len(text) <= MAX_HASH else f"{head}#{hashlib.sha256(uri.encode()).hexdigest()}"
 
 
 def _beside(found: str) -> str:

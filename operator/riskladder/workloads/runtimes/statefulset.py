@@ -68,7 +68,7 @@ def read_controllerrevision(obj: Object) -> Revision | None:
         digest=template_digest(template),
         content=content_digest(template),
         created=time_in(metadata.get("creationTimestamp")),
-        reused=True,  # as far as one can tell: a ControllerRevision that is used again has another number, and no more
+        reused=True,  # as far as is known: a ControllerRevision that is used again has another number, and no more
         replicas=0,
         privileges=privileges(template),
     )

@@ -219,7 +219,7 @@ def _wanted(found: Outlet, through: NetworkTargetRef) -> Any:
     return diverted(found.content, through.backend or "")
 
 
-def _given_back(found: Outlet, content: Any) -> ObjectWrite:
+def _restore_content(found: Outlet, content: Any) -> ObjectWrite:
     write = _patch(found, content)
     return replace(write, body=[*write.body, *release_patch(found.carried)])
 
@@ -290,9 +290,9 @@ def restore(workload: Workload, saved: SavedField) -> ObjectWrite | Conflict | N
     by = found.set_by or "somebody"
     changed = Conflict(f"{what} was changed by {by} while the model was contained: it stays as it is")
     if through.kind == SERVICES.kind:
-        return _given_back(found, before) if found.content == through.selector else changed
+        return _restore_content(found, before) if found.content == through.selector else changed
     rules = undiverted(found.content or (), before, through.backend or "")
     if rules is not None:
-        return _given_back(found, rules) if rules != found.content else None
+        return _restore_content(found, rules) if rules != found.content else None
     is_back = [r.get("backendRefs") for r in found.content or ()] == [r.get("backendRefs") for r in before]
     return None if is_back else changed

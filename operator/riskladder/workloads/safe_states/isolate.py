@@ -74,7 +74,7 @@ def choose(workload: Workload, escalation: str) -> Planned | Impossible:
         return around
     through = NetworkTargetRef(kind=NETWORKPOLICIES.kind, name=policy_name(escalation))
     if pod_selector(workload) is None:
-        return Impossible(f"nothing tells the pods of the {workload.kind} by their labels")
+        return Impossible(f"the pods of the {workload.kind} cannot be recognized by labels")
     found = seen(workload, through)
     if found is not None and LABEL_ESCALATION not in found.labels:
         return Impossible(f"there is a NetworkPolicy {through.name} already, of somebody else")
@@ -122,7 +122,7 @@ def isolate(workload: Workload, through: NetworkTargetRef, hold: Hold, lock: str
     if isinstance(around, Impossible):
         return around
     if selector is None:
-        return Impossible(f"nothing tells the pods of the {workload.kind} by their labels")
+        return Impossible(f"the pods of the {workload.kind} cannot be recognized by labels")
     spec = {"podSelector": selector, "policyTypes": list(BOTH)}
     found = seen(workload, through)
     if found is None:
