@@ -31,7 +31,7 @@ RECORDED = {"appliedAt": "written", "endpointsEmptyAt": "out of service", "podsG
 """Times of a containment in an escalation's status, in words."""
 
 REVISIONS = ("2026.11.3", "2026.11.4")
-"""Those that a demo of Rollback rolls out beside the first: the one that breaches, and its correction."""
+"""Those that a demo of Rollback rolls out after the first: the one that breaches, and its correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class Story:
             await self._report_last_answer(self._model_client, sent)
 
     async def _report_last_answer(self, model_client: ModelClient, sent: float) -> None:
-        """Say when the client got its last answer, and what the record says beside it."""
+        """Say when the client got its last answer, and what the record says."""
         version = REVISIONS[0] if self._action == "Rollback" else None
         last = await model_client.last_answers(sent, version)
         of = f" of {version}" if version else ""

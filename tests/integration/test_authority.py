@@ -463,7 +463,7 @@ async def test_person_who_may_raise_cannot_speak_for_a_monitor(as_user: As, name
 
 GONE = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-0000-0000-0000-000000000001"}]
 AWAY = ({"ownerReferences": GONE}, {"finalizers": ["example.com/mine"]})
-"""By what somebody gets rid of an object, or keeps others from it, beside deleting it."""
+"""By what somebody gets rid of an object, or keeps others from it, other than deleting it."""
 
 
 async def delete_all(client: Client, namespace: str) -> None:

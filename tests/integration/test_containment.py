@@ -267,7 +267,7 @@ async def test_deleted_escalation_is_recorded_and_opened_again_from_what_its_tar
     assert events_of(await world.verified(second)) == [*story, "EscalationDeleted", *story]
 
 
-async def test_what_runs_beside_the_model_is_suspended_with_it_and_again(world: TestNamespace) -> None:
+async def test_companion_workload_is_suspended_with_it_and_again(world: TestNamespace) -> None:
     def cronjob(name: str, **spec: object) -> Object:
         job = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i:1"}]}}}
         body = {"schedule": "0 3 * * *", "jobTemplate": {"spec": job}, **spec}
@@ -277,8 +277,8 @@ async def test_what_runs_beside_the_model_is_suspended_with_it_and_again(world: 
     await world.client.create(cronjobs, world.namespace, cronjob("retrain"))
     await world.client.create(cronjobs, world.namespace, cronjob("asleep", suspend=True))
     body = ladder()
-    beside = [{"kind": "CronJob", "name": name} for name in ("retrain", "asleep", "missing")]
-    body["spec"]["tiers"][1]["containment"]["alsoSuspend"] = beside
+    companions = [{"kind": "CronJob", "name": name} for name in ("retrain", "asleep", "missing")]
+    body["spec"]["tiers"][1]["containment"]["alsoSuspend"] = companions
     await world.apply(body)
     await world.serve("scorer")
     await world.apply(signal("fairness", "scorer", 0.31))

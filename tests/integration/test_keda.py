@@ -168,9 +168,9 @@ async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: 
     await polls(scene)
     assert (await scene.deployment("scorer"))["spec"]["replicas"] == 0
     contained = (await scene.escalations("scorer"))[0]["status"]
-    [beside] = contained["companions"]
-    assert (beside["kind"], beside["name"], beside["suspendedAt"] != "") == ("ScaledObject", "scorer", True)
-    assert "value" not in beside
+    [companion] = contained["companions"]
+    assert (companion["kind"], companion["name"], companion["suspendedAt"] != "") == ("ScaledObject", "scorer", True)
+    assert "value" not in companion
     reverted = [u["count"] for u in contained["containments"][0].get("drift", ())]
     assert sum(reverted) <= 1, "not more often than in the moment before it was paused"
 
@@ -259,7 +259,7 @@ async def unpaused_it_is_answered(scene: RuntimeNamespace) -> None:
     assert (await scene.deployment("scorer"))["spec"]["replicas"] == 0, "the lock has held it meanwhile"
 
 
-async def test_beside_a_rollback_nothing_is_paused(scene: RuntimeNamespace) -> None:
+async def test_with_a_rollback_nothing_is_paused(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback"))
     await scene.serve("scorer")
     await scene.known_good("fairness", "scorer")

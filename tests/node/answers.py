@@ -1,4 +1,4 @@
-"""What a client sees of a containment: when a model that is stopped answers for the last time, beside what is recorded.
+"""What a client sees of a containment: when a stopped model answers for the last time, and what the record says.
 
 The clients run in a pod, so that what enforces NetworkPolicies applies to them; each asks through the model's Service.
 All times are of the same machine's clock, in seconds since the signal was sent.
@@ -362,7 +362,7 @@ def workload(
         "env": [{"name": "ON_TERM", "value": on_term}, {"name": "MODEL_VERSION", "value": version}],
         "ports": [{"name": "http", "containerPort": PORT}],
         "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
-        # Without a share of the CPU it is the busy control plane beside it that decides when it can end.
+        # Without a share of the CPU it is the busy control plane that decides when it can end.
         "resources": {"requests": {"cpu": "50m"}},
     }
     spec: Object = {

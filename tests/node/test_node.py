@@ -1,4 +1,4 @@
-"""The real node itself: beside another one, beside fake nodes, after a SIGKILL, and from half a cache."""
+"""The real node itself: next to another one, with fake nodes, after a SIGKILL, and from half a cache."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def processes(cgroup: str) -> set[int]:
     return {int(pid) for file in files if file.exists() for pid in file.read_text().split()}
 
 
-def test_two_at_once_with_fake_nodes_beside_one(node: NodeCluster) -> None:
+def test_two_at_once_with_fake_nodes_next_to_one(node: NodeCluster) -> None:
     with NodeCluster(fake_nodes=2) as other:
         assert other.directory != node.directory
         names = kubectl(other.kubeconfig, "get", "nodes", "-o", "name").split()

@@ -244,7 +244,7 @@ class Scene:
     unconfirmed: tuple[Pod, ...] = ()
     """Pods of it that vanished without the word of their node, where it is gone."""
     switched: list[tuple[str, bool]] = field(default_factory=list)
-    """What was suspended or let run again beside the model, in order."""
+    """Companion workloads that were suspended or resumed, in order."""
 
     def snapshot(self) -> Snapshot:
         """What an operator sees."""

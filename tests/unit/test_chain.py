@@ -303,7 +303,7 @@ def test_rubbish_is_broken_and_never_raises(records: list[Any]) -> None:
 
 
 @given(chains, values)
-def test_a_stray_beside_an_intact_chain_is_named(records: list[Document], spec: Any) -> None:
+def test_a_stray_next_to_an_intact_chain_is_named(records: list[Document], spec: Any) -> None:
     stray = {"metadata": {"name": "stray", "namespace": NAMESPACE}, "spec": {"escalation": ESCALATION, "x": spec}}
     result = check([*records, stray])
     assert (result.intact, result.record, result.length) == (False, "stray", len(records))

@@ -1,4 +1,4 @@
-"""Personal text beside the hash: no change of it goes unseen, and what is lawfully erased breaks nothing."""
+"""Personal text outside the hash: no change of it goes unseen, and what is lawfully erased breaks nothing."""
 
 from __future__ import annotations
 

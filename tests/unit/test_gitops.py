@@ -91,7 +91,7 @@ def test_every_kind_fits_into_the_annotation_of_client_side_apply() -> None:
 
 
 def test_policies_get_an_earlier_wave() -> None:
-    """The example of the page, in a directory beside the manifests."""
+    """The example of the page, in a directory next to the manifests."""
     page = (ROOT / "docs" / "gitops.md").read_text("utf-8")
     [example] = re.findall(r"^```yaml\n(# mine/kustomization.yaml\n.*?)^```", page, re.MULTILINE | re.DOTALL)
     with tempfile.TemporaryDirectory() as directory:

@@ -1,4 +1,4 @@
-"""ScaledObjects beside a model: whose they are, paused at zero, and restored as they were."""
+"""ScaledObjects of a model: whose they are, paused at zero, and restored as they were."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_what_is_too_long_to_be_kept_is_not_overwritten() -> None:
     assert "too long" in seen.problem
 
 
-# --- Beside the model -------------------------------------------------------------------------------------------------
+# --- Companions of the model ------------------------------------------------------------------------------------------
 
 
 def look(scene: Scene, *seen: Companion) -> None:
@@ -158,7 +158,7 @@ def test_what_could_not_be_seen_at_first_is_taken_as_it_is_then() -> None:
     assert noted(scene) == [("scorer", True, "0")]
 
 
-def test_beside_a_rollback_nothing_that_scales_is_looked_for() -> None:
+def test_with_a_rollback_nothing_that_scales_is_looked_for() -> None:
     assert companions.sought(contained().escalation)
     back = Scene([signal(bias=0.3)], target=workload(2, history=(1, 2)), ladders=[ladder(contain_by("Rollback"))])
     back.run()

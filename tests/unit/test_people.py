@@ -668,12 +668,12 @@ def cronjob(name: str, *, suspended: bool = False, problem: str = "") -> Compani
 
 
 def look(found: Scene, *seen: Companion) -> None:
-    """The operator looks at what is beside the model, and writes what is due."""
+    """The operator looks at the companion workloads, and writes what is due."""
     found.companions = {(b.kind, b.name): b for b in seen}
     found.run()
 
 
-def test_what_runs_beside_the_model_is_suspended_and_runs_again_after_a_resume() -> None:
+def test_companion_workload_is_suspended_and_runs_again_after_a_resume() -> None:
     found = scene(edit=with_cronjobs("retrain", "collect", "asleep"), **HIGH)
     look(found, cronjob("retrain"), cronjob("collect", problem="not found"), cronjob("asleep", suspended=True))
     assert found.switched == [("retrain", True)]
@@ -734,7 +734,7 @@ def test_drill_that_nobody_answers_ends_by_itself() -> None:
     assert found.reason(ConditionType.CLOSED) == ("True", Reason.DRILL_EXPIRED)
 
 
-def test_drill_beside_a_real_escalation_disturbs_nothing() -> None:
+def test_drill_next_to_a_real_escalation_disturbs_nothing() -> None:
     found = scene(**HIGH)
     found.signals = [*found.signals, signal("drill", source="other", drill=True, **HIGH)]
     found.run()

@@ -243,7 +243,7 @@ def test_ladder_names_each_policy_in_one_condition_and_warns_once() -> None:
     assert back.entries == ()
 
 
-def test_missing_proof_of_decisions_is_warned_of_once_and_another_policy_beside_it_is_not_hidden() -> None:
+def test_missing_proof_of_decisions_is_warned_of_once_and_another_policy_next_to_it_is_not_hidden() -> None:
     def warned(*names: str) -> list[str]:
         about: dict[str, Any] = {"created": NOW, "open_escalations": 0, "missing": (), "unproved": "there is no policy"}
         findings = PolicyFindings(missing=dict.fromkeys(names, "no binding"))

@@ -161,14 +161,14 @@ async def test_decision_counts_while_a_signal_cannot_be_written() -> None:
         await plane.until(accepted)
 
 
-# --- What runs beside the model ---------------------------------------------------------------------------------------
+# --- Companion workloads ----------------------------------------------------------------------------------------------
 
-BESIDE = contain_by("ScaleToZero", alsoSuspend=[{"kind": "CronJob", "name": "retrain"}])
+COMPANION = contain_by("ScaleToZero", alsoSuspend=[{"kind": "CronJob", "name": "retrain"}])
 
 
 @pytest.mark.parametrize("status", [400, 500])
 async def test_companion_that_cannot_be_seen_is_said_to_be_a_problem(status: int) -> None:
-    async with live(BESIDE) as plane:
+    async with live(COMPANION) as plane:
         refuse(plane, "GET", "/cronjobs/", denial(status))
         plane.report(bias=0.3)
         await plane.until(lambda: any(SENTENCE in note for note in plane.notes()))
@@ -178,7 +178,7 @@ async def test_companion_that_cannot_be_seen_is_said_to_be_a_problem(status: int
 
 
 async def test_companion_that_is_never_answered_for_keeps_no_trail_from_being_written() -> None:
-    async with live(BESIDE) as plane:
+    async with live(COMPANION) as plane:
         refuse(plane, "GET", "/cronjobs/", denial(0))
         plane.report(bias=0.3)
         await plane.until(lambda: plane.says()[1] == Reason.CONTAINMENT_APPLIED)

@@ -320,7 +320,7 @@ def test_what_is_around_a_model_is_joined_to_it() -> None:
 
 
 def test_slice_that_is_written_by_hand_lists_pods_by_their_addresses() -> None:
-    """Of a Service without a selector, or beside the one of its controller: it says of nobody whose address it is."""
+    """Of a Service without a selector, or next to the one of its controller: it says of nobody whose address it is."""
     store, asked = cached("fallback")
     store.put(DEPLOYMENTS, deployment_object(creationTimestamp=CREATED))
     store.put(REPLICASETS, replicaset_object(2, 2))

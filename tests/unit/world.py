@@ -392,7 +392,7 @@ class SimulatedCluster:
 
 
 async def _one_after_the_other(*work: Coroutine[Any, Any, Any]) -> list[Any]:
-    """In place of asyncio.gather: nothing runs beside anything."""
+    """In place of asyncio.gather: nothing runs concurrently."""
     try:
         return [await part for part in work]
     finally:

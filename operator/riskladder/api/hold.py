@@ -40,7 +40,9 @@ class Hold(Model):
     signal: SignalRef = Field(description="The signal that was acted on, as it read then.")
     model: ModelInfo | None = Field(None, description="What the workload serves.")
     evidence: Evidence = Field(description="The workload as it was before.")
-    intent: Intent = Field(description="What was intended; its signal and its evidence are those beside it.")
+    intent: Intent = Field(
+        description="What was intended; its signal and its evidence are in the fields of the same name."
+    )
 
 
 def write_hold(hold: Hold) -> str:

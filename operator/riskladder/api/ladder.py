@@ -221,7 +221,7 @@ class Channel(Model):
     secret_key: SecretKey | None = Field(
         None,
         description="Key in the Secret riskladder-channels. Needed by Apprise, PagerDuty and Webhook; for Alertmanager "
-        "an optional bearer token. The key of the same name with .for beside it says for which type and hosts it is.",
+        "an optional bearer token. The key of the same name with .for appended says for which type and hosts it is.",
     )
 
 
@@ -252,7 +252,7 @@ class Indicator(Model):
     description: Text = Field("", description="What it measures, for those who are notified.")
     unit: Unit = Field(
         "",
-        description="The unit of its values, thresholds and range, for people: for example % or ms. Shown beside each "
+        description="The unit of its values, thresholds and range, for people: for example % or ms. Shown with each "
         "value; nothing is converted.",
     )
     range: IndicatorRange | None = Field(
@@ -340,7 +340,7 @@ class EscalationLadderSpec(Model):
     )
     source_contacts: Annotated[tuple[SourceContact, ...], Field(max_length=MAX_SOURCES), ListMap("source")] = Field(
         (),
-        description="Who answers for each source: notified, beside the charter's owner, where a breach that it reports "
+        description="Who answers for each source: notified, with the charter's owner, where a breach that it reports "
         "cannot be used (SignalsUnusable). Default: the owner alone.",
     )
     blast_radius: BlastRadius | None = Field(

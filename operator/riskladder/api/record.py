@@ -53,7 +53,7 @@ REDACTED = "redacted"
 
 
 class OpenValue(Model):
-    """A value beside the hash, and the salt that its commitment was made with."""
+    """A value outside the hash, and the salt that its commitment was made with."""
 
     salt: Annotated[str, Field(max_length=32, pattern=r"^[0-9a-f]{32}$")] = Field(
         description="128 random bits in hex: without it, an erased value could be guessed from its commitment."

@@ -39,7 +39,7 @@ _STEPS = {
     "podsGoneAt": "no pod left",
     "provedAt": "proved",
 }
-_IMAGES = {"images": "running", "initImages": "after init", "sidecarImages": "beside", "volumeImages": "with volume"}
+_IMAGES = {"images": "running", "initImages": "after init", "sidecarImages": "sidecar", "volumeImages": "with volume"}
 _EVIDENCE = ("replicas", "readyPods", "readyEndpoints", "revision", "podTemplateHash", *_IMAGES)
 _OF_READING = ("reading", "threshold", "sampleSize", "window", "evidence")
 _MODEL = ("model", "modelVersion", "modelCard", "modelLineage", "owners")

@@ -125,7 +125,7 @@ def impersonating(own: Mapping[str, Any], access: Access) -> Iterator[tuple[str,
 
     Args:
         own: The user of a kubeconfig.
-        access: What was asked for beside it. Another user is another person, so that nothing of the kubeconfig's is
+        access: Further options. Another user is another person, so that nothing of the kubeconfig's is
             kept; groups alone take the place of the kubeconfig's groups.
 
     Raises:

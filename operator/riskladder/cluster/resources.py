@@ -27,7 +27,7 @@ NODE_LEASES = "kube-node-lease"
 """The namespace in which each kubelet renews the Lease of its node, which has the name of the node."""
 
 SUSPENDABLE = {resource.kind: resource for resource in (*suspend.SWITCHED, keda.SCALEDOBJECTS)}
-"""What can be suspended beside a model, by kind."""
+"""Companion workloads that can be suspended, by kind."""
 
 OWN = (LADDERS, SIGNALS, ESCALATIONS, DECISIONS, RECORDS, INDEXES)
 WATCHED = (LADDERS, SIGNALS, DECISIONS)

@@ -1,4 +1,4 @@
-"""Looks at companion workloads: what a tier suspends beside a model, and what scales it. Nothing of them is watched."""
+"""Looks up companion workloads: what a tier suspends along with a model, and what scales it. None is watched."""
 
 from __future__ import annotations
 

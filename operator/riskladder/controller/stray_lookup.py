@@ -38,7 +38,7 @@ class StrayLookup:
         self._found: dict[TargetKey, tuple[float, str, tuple[str, ...]]] = {}
         """By target: when it was looked (monotonic), for what, and what was found by the selector."""
         self._listed: dict[TargetKey, tuple[str, ...]] = {}
-        """By target: what was found then beside that, and is listed by a Service."""
+        """By target: what else was found then, and is listed by a Service."""
 
     def known(self, snapshot: Snapshot) -> tuple[str, ...] | None:
         """Return the names of the pods that were found; ``None`` while nobody has looked for what is sought."""

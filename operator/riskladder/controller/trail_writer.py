@@ -222,7 +222,7 @@ class TrailWriter:
     ) -> None:
         """Write the Events and the status of what people wrote.
 
-        The API server lets a status be written beside a spec that breaks a rule of a newer schema, but not beside one
+        The API server accepts a status where the spec breaks a rule of a newer schema, but not where it is one
         on which a rule cannot even be evaluated: then the Event and the log have to do.
         """
         if not self.takes_status(judged):

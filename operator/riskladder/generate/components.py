@@ -44,7 +44,7 @@ def components() -> dict[str, str]:
         grants = tuple(dict.fromkeys(grant for runtime in served for grant in runtime.permissions))
         kinds = " and ".join(f"{runtime.resource.kind} ({runtime.resource.api_version})" for runtime in served)
         found[name] = component(name, [f"--enable={name}"], grants, f"Targets of kind {kinds}: see docs/runtimes.md.")
-    for beside in (*COMPANION_KINDS, *SAFE_STATES):
-        about, name = f"{beside.about}: see docs/runtimes.md.", beside.component
-        found[name] = component(name, [f"--enable={name}"], beside.permissions, about)
+    for part in (*COMPANION_KINDS, *SAFE_STATES):
+        about, name = f"{part.about}: see docs/runtimes.md.", part.component
+        found[name] = component(name, [f"--enable={name}"], part.permissions, about)
     return found

@@ -21,7 +21,7 @@ SAME = (
     ": variables.plural == 'services' ? object.spec.?selector == oldObject.spec.?selector "
     ": variables.plural == 'httproutes' ? object.spec.?rules == oldObject.spec.?rules : object.spec == oldObject.spec"
 )
-"""Whether what contains a model from beside it stays as it is."""
+"""CEL: whether an object other than the model that contains it stays as it is."""
 
 POLICY = """\
 # The containment lock: what the operator has taken to a safe state stays there until people decide, whoever writes on

@@ -34,7 +34,7 @@ async def send(
     """Send a notice in the form that the service of the URL understands.
 
     Args:
-        egress: What may be reached, beside the service's own hosts.
+        egress: What may be reached, besides the service's own hosts.
         secret: The Apprise URL. It goes to the child on its standard input, not where other processes could read it.
         notice: What to say.
         receipts: Of earlier attempts, who has taken which part of it.

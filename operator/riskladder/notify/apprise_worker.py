@@ -42,7 +42,7 @@ SYSTEM_FILES = (
     "/usr/local/etc/mime.types",
     "/usr/share/zoneinfo/",
 )
-"""What the libraries may read beside their own files."""
+"""What the libraries may read besides their own files."""
 
 FORBIDDEN = frozenset(
     {
@@ -220,7 +220,7 @@ def confine(egress: Egress, service_hosts: tuple[str, ...], refusals: list[Undel
 
     Args:
         egress: The guard.
-        service_hosts: Hosts of the service, allowed beside those of the guard.
+        service_hosts: Hosts of the service, allowed besides those of the guard.
         refusals: Is given every refusal, since plugins swallow exceptions.
     """
     look_up = socket.getaddrinfo

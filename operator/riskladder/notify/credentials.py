@@ -1,9 +1,9 @@
 """Which credential a channel may use: each key of the Secret is bound to a type of channel, and to hosts.
 
 Whoever writes a ladder names a key and, for some types, a host. Without a bond they could have the bearer token of one
-service sent to another one that the operator may reach, or an Apprise URL with a password to a webhook. So a key beside
-it in the Secret, ``KEY.for``, says what it is for. Where there is none, the form of the value says which type it is of;
-a bearer token has no form, and is the one that is itself sent where the ladder says: it needs that key.
+service sent to another one that the operator may reach, or an Apprise URL with a password to a webhook. So a second
+key in the Secret, ``KEY.for``, says what it is for. Where there is none, the form of the value says which type it is
+of; a bearer token has no form, and is the one that is itself sent where the ladder says: it needs that key.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Drills: the real ladder, deadlines and people, with a containment that is only rehearsed (article: drills, training).
 
-A drill is an escalation of its own, marked as such, beside a real one if need be. Its containment is asked of the API
-server as a dry run, which proves permission and admission and changes nothing; no lock is set. It is closed when its
-rung has been answered, or when the time that the ladder gives to a drill is over, with a result on record.
+A drill is an escalation of its own, marked as such, in parallel with a real one if need be. Its containment is asked of
+the API server as a dry run, which proves permission and admission and changes nothing; no lock is set. It is closed
+when its rung has been answered, or when the time that the ladder gives to a drill is over, with a result on record.
 """
 
 from __future__ import annotations

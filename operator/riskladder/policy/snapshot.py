@@ -306,7 +306,7 @@ class Snapshot:
     carrying: tuple[Outlet, ...] = ()
     """What its traffic passes, as far as that carries a hold for it: also where the target itself is gone."""
     seeks: bool = False
-    """Whether what scales the model is looked for: it may be put beside it at any time."""
+    """Whether what scales the model is looked for: it may be created at any time."""
     breached: frozenset[str] = frozenset()
     """Hashes of the pod templates that an escalation of this very target was about, false alarms left out."""
     lock: str | None = None

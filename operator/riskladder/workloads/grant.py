@@ -28,7 +28,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """An optional part of an installation beside the runtimes: what it turns on, and what it needs for that."""
+    """An optional part of an installation besides the runtimes: what it turns on, and what it needs for that."""
 
     component: str
     """Its name, and that of ``--enable``."""

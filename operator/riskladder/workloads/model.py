@@ -154,7 +154,7 @@ class Workload:
     declared_images: tuple[Image, ...] = field(default=())
     """Images of the current template: evidence where no pod runs."""
     fields: Mapping[str, str | None] = field(default_factory=dict)
-    """What a stop overwrites beside the replicas, as it is now: JSON by JSON Pointer, ``None`` where it is absent."""
+    """What a stop overwrites besides the replicas, as it is now: JSON by JSON Pointer, ``None`` where it is absent."""
     pod_labels: Mapping[str, str] | None = None
     """The labels of its pods, where they are not recognized by their owner."""
     no_rollback: str = ""

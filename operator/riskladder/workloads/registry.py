@@ -33,10 +33,10 @@ ALL_RUNTIMES = (*ALWAYS, *OPTIONAL)
 """Every kind that has an adapter of its own."""
 
 COMPANION_KINDS: tuple[Component, ...] = (ARGO_WORKFLOWS, KEDA)
-"""What is halted beside a model, enabled in the same way."""
+"""Companion workloads, enabled in the same way."""
 
 SAFE_STATES: tuple[Component, ...] = (FALLBACK, FALLBACK_HTTPROUTE, ISOLATE, PROMPT_STOP)
-"""What is done to a model and around it beside the one write that stops it, enabled in the same way."""
+"""Safe states other than the one write that stops a model, enabled in the same way."""
 
 NOT_SERVING = frozenset({"endpointslices.discovery.k8s.io", "replicasets.apps", "controllerrevisions.apps"})
 """What is followed as a part of other workloads, by ``Resource.title``."""
@@ -62,10 +62,10 @@ class Runtimes:
         allowed = _scalable(scalable)
         chosen = (*ALWAYS, *(runtime for runtime in OPTIONAL if runtime.component in names), *allowed)
         self.companions = tuple(companion for companion in COMPANION_KINDS if companion.component in names)
-        """What is halted beside a model, beyond what always may be."""
-        self.means = tuple(means for means in SAFE_STATES if means.component in names)
-        """What may be done around a model."""
-        self.ends_pods = PROMPT_STOP in self.means
+        """Companion workloads in addition to those that are always allowed."""
+        self.safe_states = tuple(state for state in SAFE_STATES if state.component in names)
+        """The safe states that are enabled."""
+        self.ends_pods = PROMPT_STOP in self.safe_states
         """Whether the pods of a stopped model are ended soon."""
         self.changes = frozenset(kind for kind, component in COMPONENTS.items() if component in names)
         """The kinds that are changed for that."""

@@ -19,7 +19,7 @@ from riskladder.cli.people.view import Case
 from riskladder.cluster.authority import who_am_i
 
 Particulars = Callable[[Case, datetime], Mapping[str, Any]]
-"""What an action needs beside role and rationale; ValueError where it cannot be."""
+"""What an action needs besides role and rationale; ValueError where it cannot be."""
 
 
 def decide(

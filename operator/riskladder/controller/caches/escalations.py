@@ -30,7 +30,7 @@ class _Known(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """What an escalation acts on beside its target."""
+    """What an escalation acts on besides its target."""
 
     key: TargetKey
     escalation: Escalation
@@ -238,7 +238,7 @@ class EscalationCache:
         return list(self._paths[namespace][name].values()) if name in self._paths[namespace] else []
 
     def network_paths(self, namespace: str) -> Iterator[_Path]:
-        """Yield what the open escalations of a namespace act on beside their targets."""
+        """Yield what the open escalations of a namespace act on besides their targets."""
         for name, by_name in list(self._paths[namespace].items()):
             yield from (path for path in list(by_name.values()) if path.through.name == name)
 

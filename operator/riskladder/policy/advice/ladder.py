@@ -283,12 +283,12 @@ def _lock_off(spec: EscalationLadderSpec) -> Iterator[Advice]:
 
 def _cannot_suspend(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, _, containment in _containments(spec):
-        for index, beside in enumerate(containment.also_suspend):
-            if beside.kind not in suspend.KINDS:
+        for index, suspended in enumerate(containment.also_suspend):
+            if suspended.kind not in suspend.KINDS:
                 yield Advice(
                     "cannot-suspend",
                     f"{path}.alsoSuspend[{index}]",
-                    f"a {beside.kind} cannot be suspended: {beside.name} goes on",
+                    f"a {suspended.kind} cannot be suspended: {suspended.name} goes on",
                     f"name one of {', '.join(suspend.KINDS)}",
                 )
 

@@ -1,4 +1,4 @@
-"""The halt of what runs beside a model: data collection, retraining (``alsoSuspend``), and what scales the model.
+"""Suspension of companion workloads: data collection, retraining (``alsoSuspend``), and what scales the model.
 
 It is no part of containing the model, and never delays that. What a workload was like before goes on record first;
 only then is it suspended. It is looked at again every minute, and suspended again where somebody let it run. A resume
@@ -42,7 +42,7 @@ def wanted(escalation: Escalation) -> tuple[tuple[str, str], ...]:
 def sought(escalation: Escalation) -> bool:
     """Whether what scales the model has to be looked for: while it is at zero, and has to stay there.
 
-    Not beside a Rollback: a ScaledObject that is paused at zero would stop the revision that was gone back to.
+    Not with a Rollback: a ScaledObject that is paused at zero would stop the revision that was gone back to.
     """
     intent = state.in_force(escalation).get(Axis.WORKLOAD)
     return (
@@ -73,7 +73,7 @@ def _noted(draft: Draft, before: SuspendedStatus | None, seen: Companion) -> Sus
     entry = before or first
     if seen.problem:
         if entry.problem != seen.problem[:1024]:
-            draft.warn(Reason.NOT_SUSPENDED, f"beside/{what}/{entry.problem[:40]}", f"{what}: {seen.problem}")
+            draft.warn(Reason.NOT_SUSPENDED, f"companion/{what}/{entry.problem[:40]}", f"{what}: {seen.problem}")
         return entry.model_copy(update={"problem": seen.problem[:1024]})
     if not entry.uid:  # it was not to be seen before, so how it is now is how it was
         entry = first

@@ -61,7 +61,7 @@ class Call:
 
 
 def calls(escalation: Escalation) -> Iterator[Call]:
-    """What is due on an open escalation beside what its signals demand: by a decision, a deadline, or its rung."""
+    """Return the containments that a decision, a deadline or the rung demands, besides what the signals demand."""
     status, policy = escalation.status, escalation.spec.policy
     rung = status.rung
     if rung is None:

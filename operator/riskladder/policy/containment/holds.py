@@ -167,7 +167,7 @@ def with_holds(snapshot: Snapshot) -> Snapshot:
 
 
 def _intent_of(escalation: Escalation, hold: Hold) -> Intent:
-    """Return the intent of a hold, with what stands beside it there."""
+    """Return the intent of a hold, completed by the hold's other fields."""
     signal = hold.signal if hold.signal != escalation.spec.signal else None
     return hold.intent.model_copy(update={"signal": signal, "evidence": hold.evidence})
 

@@ -1,4 +1,4 @@
-"""What is suspended beside a model: kinds with ``spec.suspend`` (batch/v1 CronJob and Job, Argo CronWorkflow).
+"""Companion workloads that can be suspended: kinds with ``spec.suspend`` (batch/v1 CronJob and Job, Argo CronWorkflow).
 
 What that does, by their documentation: a CronJob and a CronWorkflow start nothing new, and what they have started goes
 on; a Job has its pods terminated, and starts them afresh once it runs again.

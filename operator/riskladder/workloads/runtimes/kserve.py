@@ -56,7 +56,7 @@ class Service(Workload):
     traffic: Mapping[str, int] = field(default_factory=dict)
     """Share of the requests in percent, by revision, from its status (Knative only)."""
     tagged: frozenset[str] = frozenset()
-    """Revisions that have an address of their own beside that."""
+    """Revisions that have an address of their own as well."""
     behind: str = ""
     """The revision that a canary of 0 % sends all requests to."""
     is_pinned: bool = False

@@ -8,7 +8,7 @@ Source of the mechanics: https://github.com/ray-project/kuberay, ray-operator v1
   and Services are deleted. Before, the API server drops the field. No label of its pods names it: they belong to the
   RayClusters that it controls, several of them during an upgrade.
 - ``controllers/ray/rayservice_controller.go``: ``rayClusterConfig.suspend`` is no way out. Before v1.7.0 a change of it
-  makes a second RayCluster, beside the first one which goes on serving; from then on it counts at creation only.
+  makes a second RayCluster, next to the first one which goes on serving; from then on it counts at creation only.
 """
 
 from __future__ import annotations

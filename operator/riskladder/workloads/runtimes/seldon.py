@@ -32,7 +32,7 @@ MODELS = Resource("mlops.seldon.io", "v1alpha1", "models", "Model")
 REPLICAS = "/spec/replicas"
 MINIMUM = "/spec/minReplicas"
 URI = "storageUri"
-BESIDE = (
+OTHER_FIELDS = (
     "modelType",
     "artifactVersion",
     "schemaUri",
@@ -43,7 +43,7 @@ BESIDE = (
     "llm",
     "server",
 )
-"""What decides beside the storageUri what is served, and where."""
+"""Fields that decide, with the storageUri, what is served, and where."""
 
 READY = "ModelReady"
 AVAILABLE = "ModelAvailable"
@@ -71,7 +71,7 @@ class SeldonModelRuntime(Replicas):
         "(object.spec.?replicas.orValue(1) > object.spec.?minReplicas.orValue(0) "
         "? object.spec.?replicas.orValue(1) : object.spec.?minReplicas.orValue(0))"
     )
-    content = "[" + ", ".join(f"object.spec.?{name}" for name in (URI, *BESIDE)) + "]"
+    content = "[" + ", ".join(f"object.spec.?{name}" for name in (URI, *OTHER_FIELDS)) + "]"
 
     def read(self, obj: Object) -> Workload:
         """The facts. Replicas below ``minReplicas`` are not in force: the scheduler never hears of them.
@@ -143,7 +143,7 @@ class SeldonModelRuntime(Replicas):
 
     def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
         """A storageUri that is on record as known good, where nothing else has changed since."""
-        here = _beside(quarantined or (workload.current.hash if workload.current else ""))
+        here = _other_fields(quarantined or (workload.current.hash if workload.current else ""))
         others = [
             h for h in sorted(history.known_good) if h not in (quarantined, workload.current and workload.current.hash)
         ]
@@ -154,7 +154,7 @@ class SeldonModelRuntime(Replicas):
             return Impossible(
                 f"the storageUri that was good is too long to be on record (over {MAX_HASH - 13} characters)"
             )
-        fitting = [h for h in with_uri if _beside(h) == here]
+        fitting = [h for h in with_uri if _other_fields(h) == here]
         if not fitting:
             return Impossible("more than the storageUri has changed since it was good, and no more is on record")
         found = fittest([_revision(h) for h in fitting], workload, history)
@@ -165,7 +165,7 @@ class SeldonModelRuntime(Replicas):
         spec, uri = live["spec"], _uri(to.hash)
         tests = [
             {"op": "test", "path": f"/spec/{name}", "value": spec[name]}
-            for name in (URI, *BESIDE)
+            for name in (URI, *OTHER_FIELDS)
             if spec.get(name) is not None
         ]
         return Write(
@@ -236,13 +236,13 @@ def _as_seen(workload: Workload) -> JsonPatch:
 
 def _hash(spec: Mapping[str, Any]) -> str:
     """``digest:storageUri``, with a digest of all else that decides what is served; ``digest#digest`` if too long."""
-    beside = json.dumps({name: spec[name] for name in BESIDE if spec.get(name) is not None}, sort_keys=True)
-    uri, head = str(spec.get(URI, "")), hashlib.sha256(beside.encode()).hexdigest()[:12]
+    others = json.dumps({name: spec[name] for name in OTHER_FIELDS if spec.get(name) is not None}, sort_keys=True)
+    uri, head = str(spec.get(URI, "")), hashlib.sha256(others.encode()).hexdigest()[:12]
     text = f"{head}:{uri}"
     return text if len(text) <= MAX_HASH else f"{head}#{hashlib.sha256(uri.encode()).hexdigest()}"
 
 
-def _beside(found: str) -> str:
+def _other_fields(found: str) -> str:
     return found[:12]
 
 

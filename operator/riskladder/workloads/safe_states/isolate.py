@@ -54,7 +54,7 @@ def policy_name(escalation: str) -> str:
 def read_policy(obj: Object) -> Outlet:
     """The facts of a NetworkPolicy."""
     metadata = obj["metadata"]
-    # Fields have several owners, and times are whole seconds: who wrote it beside the operator has changed it.
+    # Fields have several owners, and times are whole seconds: who else wrote it has changed it.
     others = [e for e in metadata.get("managedFields") or () if e.get("manager") != FIELD_MANAGER]
     by = last_writer({"managedFields": others})[0], last_writer(metadata)[1]
     return Outlet.read(NETWORKPOLICIES.kind, obj, obj.get("spec") or {}, by)
