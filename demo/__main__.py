@@ -20,7 +20,7 @@ import typer
 from demo.client import ON_TERM
 from demo.install import NAMESPACE, InstallError
 from demo.run import Demo, End
-from demo.story import Options
+from demo.scenario import Options
 from riskladder.cluster.client import ApiError, Client
 from riskladder.cluster.connection import ConnectionFailed, connect
 

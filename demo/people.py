@@ -22,7 +22,7 @@ from demo.stage import Stage
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.cli.people.decide import decide_at
 from riskladder.cli.people.options import How
-from riskladder.cli.people.session import Desk
+from riskladder.cli.people.session import Session
 from riskladder.cluster import resources
 from riskladder.cluster.authority import proof
 from riskladder.cluster.client import Client, Forbidden, Object
@@ -126,9 +126,9 @@ class People:
 
         async def readable() -> bool:
             for person in PEOPLE:
-                async with self._desk(person) as desk:
+                async with self._desk(person) as session:
                     try:
-                        await desk.client.list(resources.ESCALATIONS, self._namespace)
+                        await session.client.list(resources.ESCALATIONS, self._namespace)
                     except Forbidden:
                         return False
             return True
@@ -162,12 +162,12 @@ class People:
         )
         further: Mapping[str, Any] = {"resolution": act.resolution} if act.resolution else {}
         printed, code = io.StringIO(), 0
-        async with self._desk(person) as desk:
-            case = await desk.case(escalation)
+        async with self._desk(person) as session:
+            case = await session.case(escalation)
             with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
                 try:
                     await decide_at(
-                        desk, How(yes=True), case, act.action, None, act.rationale, lambda case, now: further
+                        session, How(yes=True), case, act.action, None, act.rationale, lambda case, now: further
                     )
                 except typer.Exit as end:
                     code = end.exit_code
@@ -178,12 +178,12 @@ class People:
             raise InstallError(f"{person.name}'s {act.action} was answered with code {code}: {printed.getvalue()}")
 
     @contextlib.asynccontextmanager
-    async def _desk(self, person: Person) -> AsyncIterator[Desk]:
+    async def _desk(self, person: Person) -> AsyncIterator[Session]:
         """A connection on which the administrator acts as somebody."""
         connection = await connect(str(self._kubeconfig), namespace=self._namespace, agent="demo")
         try:
             connection.session.headers["Impersonate-User"] = person.name
-            yield Desk(connection, Client(connection), self._namespace)
+            yield Session(connection, Client(connection), self._namespace)
         finally:
             await connection.close()
 

@@ -19,7 +19,7 @@ from tests.node import report
 LONGEST = (
     "tests/node",
     "tests/integration/test_faults.py",
-    "tests/integration/test_story.py",
+    "tests/integration/test_lifecycle.py",
     "tests/integration/test_soak.py",
     "tests/integration/test_cli_people.py",
     "tests/integration/test_authority.py",
@@ -28,7 +28,7 @@ LONGEST = (
     "tests/integration/test_keda.py",
     "tests/unit/test_invariants.py",
     "tests/channels",
-    "tests/unit/test_around_invariants.py",
+    "tests/unit/test_network_path_invariants.py",
     "tests/unit/test_api_rules.py",
 )
 """What takes longest, in this order, of several workers: one that gets it last keeps the others waiting."""

@@ -25,7 +25,7 @@ INTENDED, APPLIED, EMPTY, GONE = (
     f"2026-11-24T06:00:03.{fraction}Z" for fraction in ("120417", "152300", "205000", "612000")
 )
 
-STORY: tuple[LedgerEntry, ...] = (
+ENTRIES: tuple[LedgerEntry, ...] = (
     LedgerEntry(
         "EscalationOpened",
         f"{UID}/opened",
@@ -104,7 +104,7 @@ STORY: tuple[LedgerEntry, ...] = (
 
 
 def chain(
-    records: Sequence[LedgerEntry] = STORY,
+    records: Sequence[LedgerEntry] = ENTRIES,
     *,
     escalation: str = ESCALATION,
     namespace: str = NAMESPACE,

@@ -15,7 +15,7 @@ CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
 
 
 def events_of(records: list[dict[str, object]]) -> list[object]:
-    """What happened to the model; that people were notified of it is another story."""
+    """What happened to the model; that people were notified of it is tested elsewhere."""
     return [r["spec"]["event"] for r in records if r["spec"]["event"] != "Notified"]  # type: ignore[index]
 
 
@@ -263,8 +263,8 @@ async def test_deleted_escalation_is_recorded_and_opened_again_from_what_its_tar
     assert second["spec"] == first["spec"]
     assert second["status"]["restore"]["replicas"] == 2
     assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
-    story = ["EscalationOpened", "ContainmentApplied", "ScaledToZero"]
-    assert events_of(await world.verified(second)) == [*story, "EscalationDeleted", *story]
+    expected = ["EscalationOpened", "ContainmentApplied", "ScaledToZero"]
+    assert events_of(await world.verified(second)) == [*expected, "EscalationDeleted", *expected]
 
 
 async def test_companion_workload_is_suspended_with_it_and_again(world: TestNamespace) -> None:

@@ -200,14 +200,14 @@ async def test_keda_raises_from_zero_what_is_not_paused(scene: RuntimeNamespace)
 
 async def test_what_is_looked_at_now_and_then_only(home: RuntimeNamespace) -> None:
     """Side by side, each in a namespace of its own: they wait for the operator's, or the autoscaler's, next look."""
-    stories = (
+    scenarios = (
         autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume,
         lambda scene: given_back_as_it_was(scene, "0"),
         unpaused_it_is_answered,
     )
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-        for story in stories:
-            tasks.create_task(story(await stack.enter_async_context(home.another())))
+        for scenario in scenarios:
+            tasks.create_task(scenario(await stack.enter_async_context(home.another())))
 
 
 async def test_what_was_paused_before_is_restored_as_it_was(scene: RuntimeNamespace) -> None:

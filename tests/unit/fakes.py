@@ -1,4 +1,4 @@
-"""Stand-ins around the queue and the caches: work that notes what is run, a cache that notes what it asks for."""
+"""Stand-ins for the queue and the caches: work that notes what is run, a cache that notes what it asks for."""
 
 from __future__ import annotations
 

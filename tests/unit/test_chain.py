@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from riskladder.api.chain import ChainKey, ChainResult, Head, noted_heads, place_of, record_hash, record_name
+from riskladder.api.chain import ChainKey, ChainResult, Head, noted_heads, position_of, record_hash, record_name
 from riskladder.api.chain import verify_chains as verify
 from riskladder.api.record import GENESIS_HASH
 from riskladder.cluster.ledger import LedgerEntry
@@ -68,7 +68,7 @@ def test_intact_chain_verifies_in_any_order(records: list[Document], shuffler: r
         namespace_uid=NAMESPACE_UID,
     )
     assert result.intact
-    assert [place_of(record).sequence for record in records] == [*range(1, len(records) + 1)]
+    assert [position_of(record).sequence for record in records] == [*range(1, len(records) + 1)]
 
 
 def test_nothing_to_check_is_no_result() -> None:

@@ -23,7 +23,7 @@ from riskladder.cli.people import raising, session
 from riskladder.cli.people.choices import choices
 from riskladder.cli.people.decide import higher
 from riskladder.cli.people.manifests import decision_manifest, prefix, signal_manifest
-from riskladder.cli.people.preview import Foresight, foresee
+from riskladder.cli.people.preview import Preview, preview_decision
 from riskladder.cli.people.send import Order, contained_result, judged
 from riskladder.cli.people.session import refusal, usable
 from riskladder.cli.people.text import deadline, due, listed, parse_until, past
@@ -39,11 +39,11 @@ def case(*arguments: Any, **changes: Any) -> Case:
     return read_case(escalation(*arguments, **changes))
 
 
-def foreseen(subject: Case, action: str, role: str = "legal", person: str = "ann", **more: Any) -> Foresight:
+def foreseen(subject: Case, action: str, role: str = "legal", person: str = "ann", **more: Any) -> Preview:
     spec = EscalationDecisionSpec.model_validate(
         {"escalation": NAME, "action": action, "role": role, "rationale": "because", **more}
     )
-    return foresee(subject, spec, person, NOW)
+    return preview_decision(subject, spec, person, NOW)
 
 
 # --- Words --------------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_each_action_says_what_it_does() -> None:
     assert "the risk of credit-scorer in tier high is accepted until" in until
     closed = case(conditions=[condition("Closed", True, "Remediated")])
     review = foreseen(closed, "Review", "model-risk", review={"policyUpdated": True, "satisfaction": 4})
-    assert review == Foresight(
+    assert review == Preview(
         f"Your review of {NAME} goes on record, as model-risk: the policy is changed because of it, "
         "satisfaction 4 of 5."
     )
@@ -579,7 +579,7 @@ def test_an_api_server_that_is_not_ready_is_asked_again(monkeypatch: pytest.Monk
                 raise ApiError(503, "ServiceUnavailable", message, verb="create", resource="x", where="y")
             return {"created": True}
 
-    at_it = session.Desk(None, Starting(), NAMESPACE)  # type: ignore[arg-type]
+    at_it = session.Session(None, Starting(), NAMESPACE)  # type: ignore[arg-type]
     assert asyncio.run(at_it.create(DECISIONS, {})) == {"created": True}
     answers[:] = ["overloaded"]
     with pytest.raises(typer.Exit):

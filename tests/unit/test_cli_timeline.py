@@ -18,10 +18,10 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import ChainKey
 from riskladder.cli import timeline as command
 from riskladder.cli.main import app
+from riskladder.cli.record_timeline import Timeline, clock, span, timeline_of
 from riskladder.cli.source import Export
-from riskladder.cli.story import Story, clock, span, story_of
 from riskladder.cluster.ledger import LedgerEntry
-from tests.trails import ESCALATION, NAMESPACE, OPENED, STORY, UID, Document, chain, escalation, listed
+from tests.trails import ENTRIES, ESCALATION, NAMESPACE, OPENED, UID, Document, chain, escalation, listed
 
 KEY = ChainKey(NAMESPACE, ESCALATION)
 HOSTILE = "\x1b[31m[bold]x[/bold] | `code` <script> **b** [a](http://b)\n# end\u202e @all"
@@ -36,17 +36,17 @@ def write(file: Path, *objects: Document) -> Path:
     return file
 
 
-def story(records: list[Document], *escalations: Document) -> Story:
-    return story_of(Export(records, list(escalations), None), KEY)
+def timeline_from(records: list[Document], *escalations: Document) -> Timeline:
+    return timeline_of(Export(records, list(escalations), None), KEY)
 
 
-def shown(timeline: Story, width: int) -> str:
+def shown(timeline: Timeline, width: int) -> str:
     to = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
     command.show(to, timeline)
     return to.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
-def test_story_of_a_breach(tmp_path: Path) -> None:
+def test_timeline_of_a_breach(tmp_path: Path) -> None:
     records = chain()
     result = run(ESCALATION, write(tmp_path / "trail.yaml", *records, escalation(records)))
     assert (result.exit_code, result.stderr) == (0, "")
@@ -89,14 +89,14 @@ def test_records_alone_make_the_timeline(tmp_path: Path) -> None:
     ],
 )
 def test_contained_state_from_the_records(length: int, contained: str) -> None:
-    assert story(chain()[:length]).contained.startswith(contained)
+    assert timeline_from(chain()[:length]).contained.startswith(contained)
 
 
 def test_end_of_an_escalation() -> None:
     closing = LedgerEntry(
         "Cleared", "closed", OPENED + timedelta(days=3, hours=4), "riskladder", {"message": "at baseline"}
     )
-    timeline = story(chain([*STORY, closing]))
+    timeline = timeline_from(chain([*ENTRIES, closing]))
     assert timeline.closed == "2026-11-27T10:00:03.120417Z, Cleared"
     assert "Closed     2026-11-27T10:00:03.120417Z, Cleared" in shown(timeline, 80)
     assert "+3 d 04 h" in shown(timeline, 80)
@@ -106,7 +106,7 @@ def test_escalation_without_its_first_record_and_a_drill() -> None:
     records = chain()
     exercise = escalation(records)
     exercise["spec"]["drill"] = True
-    timeline = story(records[1:], exercise)
+    timeline = timeline_from(records[1:], exercise)
     assert (timeline.target, timeline.ladder, timeline.drill) == ("Deployment/credit-scorer", "credit-scoring", True)
     assert timeline.opened == OPENED + timedelta(microseconds=31_883)
     assert "Tier       high (drill)" in shown(timeline, 80)
@@ -145,12 +145,12 @@ def test_json_has_everything(tmp_path: Path) -> None:
         0.031883,
         records[1]["spec"]["entries"][0]["at"],
     )
-    assert second["detail"] == {"key": STORY[1].key, **STORY[1].detail}
+    assert second["detail"] == {"key": ENTRIES[1].key, **ENTRIES[1].detail}
     assert second["redacted"] == {}
 
 
 def test_order_is_that_of_the_chain_not_of_the_file() -> None:
-    assert [step.sequence for step in story(chain()[::-1]).steps] == [1, 2, 3, 4]
+    assert [step.sequence for step in timeline_from(chain()[::-1]).steps] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -158,7 +158,7 @@ def test_lines_fit_the_terminal(width: int) -> None:
     long = LedgerEntry(
         "Commented", "c", OPENED, "system:serviceaccount:" + "n" * 80, {"message": "word " * 60, "x": "y" * 300}
     )
-    text = shown(story(chain([*STORY, long])), width)
+    text = shown(timeline_from(chain([*ENTRIES, long])), width)
     assert max(map(len, text.splitlines())) <= width
     assert "y" * 40 in text
 
@@ -179,7 +179,7 @@ def test_user_text_is_text(tmp_path: Path) -> None:
 
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=3), st.text(min_size=1))
 def test_any_text_gives_one_markdown_row_of_six_cells(detail: dict[str, str], actor: str) -> None:
-    *_, row = command.as_markdown(story(chain([LedgerEntry("Commented", "c", OPENED, actor, detail)])))
+    *_, row = command.as_markdown(timeline_from(chain([LedgerEntry("Commented", "c", OPENED, actor, detail)])))
     assert len(row.splitlines()) == 1
     assert row.replace("\\\\", "").replace("\\|", "").count("|") == 7
 
@@ -189,7 +189,7 @@ def test_unreadable_times_and_fields_do_not_stop_the_story() -> None:
     records[1]["spec"]["entries"][0]["at"] = "yesterday"
     records[2]["spec"]["entries"][0]["detail"] = ["x"]
     del records[3]["spec"]["entries"][0]["event"]
-    text = shown(story(records), 80)
+    text = shown(timeline_from(records), 80)
     assert "yesterday  ?" in text
     assert text.count("not verified") == 3
 
@@ -242,7 +242,7 @@ def test_deleted_escalation_holds_nothing_any_more(tmp_path: Path) -> None:
     deleted = LedgerEntry(
         "EscalationDeleted", "uid/deleted", OPENED, "riskladder", {"message": "deleted while it was open"}
     )
-    text = run(ESCALATION, write(tmp_path / "trail.yaml", *chain((*STORY, deleted)))).stdout
+    text = run(ESCALATION, write(tmp_path / "trail.yaml", *chain((*ENTRIES, deleted)))).stdout
     assert "no longer held: the Escalation was deleted" in text
 
 
@@ -283,7 +283,7 @@ def decided(event: str, actor: str, role: str, action: str, minutes: float = 20,
 
 
 PEOPLE = (
-    *STORY[:3],
+    *ENTRIES[:3],
     notified_entry("legal"),
     notified_entry("model-risk", attempts="3"),
     decided("Acknowledged", "ann", "legal", "Acknowledge", 5),
@@ -320,13 +320,13 @@ PEOPLE = (
 )
 
 
-def particulars(timeline: Story, sequence: int) -> dict[str, str]:
+def particulars(timeline: Timeline, sequence: int) -> dict[str, str]:
     step = next(step for step in timeline.steps if step.sequence == sequence)
     return {particular.heading: particular.text for particular in step.particulars}
 
 
-def test_story_of_people() -> None:
-    timeline = story(chain(PEOPLE))
+def test_timeline_of_people() -> None:
+    timeline = timeline_from(chain(PEOPLE))
     assert timeline.closed == "2026-11-24T06:31:03.120417Z, Remediated"
     assert timeline.contained == "no, Restored: restored (as record 12 says)"
     assert (timeline.tier, timeline.drill, timeline.result) == ("high", False, None)
@@ -348,7 +348,7 @@ def test_story_of_people() -> None:
 
 
 def test_words_of_a_message_are_shown_once() -> None:
-    timeline = story(chain(PEOPLE))
+    timeline = timeline_from(chain(PEOPLE))
     first, second, last = (next(step for step in timeline.steps if step.sequence == number) for number in (4, 5, 17))
     assert first.says == first.message == f"legal was notified over pager: {HEAD}"
     assert second.says == "model-risk was notified over pager: the words of record 4"
@@ -365,7 +365,7 @@ def test_words_of_a_message_are_shown_once() -> None:
 
 
 def test_people_are_seen_on_the_page_and_in_the_report() -> None:
-    timeline = story(chain(PEOPLE))
+    timeline = timeline_from(chain(PEOPLE))
     text = " ".join(shown(timeline, 120).split())
     for part in (
         "DecisionRefused olga olga as model-risk: Resume refused: olga owns the model",
@@ -382,13 +382,13 @@ def test_people_are_seen_on_the_page_and_in_the_report() -> None:
 def test_votes_of_another_rung_are_not_those_of_a_resume() -> None:
     raised = later("TierRaised", "tier/critical", 20, message="raised", rung="2", tier="critical")
     records = [
-        *STORY,
+        *ENTRIES,
         decided("Counted", "ann", "legal", "Resume", 19),
         raised,
         decided("Counted", "max", "model-risk", "Resume", 21),
         later("Resumed", "resumed/2", 22, message="resumed by max"),
     ]
-    timeline = story(chain(records))
+    timeline = timeline_from(chain(records))
     assert particulars(timeline, 8)["agreed"] == "max as model-risk (record 7)"
 
 
@@ -396,20 +396,22 @@ def test_what_a_refused_decision_asked_for_is_not_what_is() -> None:
     refused = decided(
         "DecisionRefused", "eve", "executive", "Escalate", tier="critical", because="no", refusedBecause="X"
     )
-    timeline = story(chain([*STORY, refused]))
+    timeline = timeline_from(chain([*ENTRIES, refused]))
     assert timeline.tier == "high"
     assert particulars(timeline, 5)["asked for"] == "tier critical"
 
 
 def test_decision_that_waited_for_the_operator_says_when_it_was_made() -> None:
     waited = decided("Acknowledged", "ann", "legal", "Acknowledge", decidedAt="2026-11-24T06:00:00Z")
-    assert particulars(story(chain([waited])), 1)["decision"] == "d-ann-acknowledge, decided 2026-11-24T06:00:00Z"
+    assert (
+        particulars(timeline_from(chain([waited])), 1)["decision"] == "d-ann-acknowledge, decided 2026-11-24T06:00:00Z"
+    )
 
 
 # --- Drills -----------------------------------------------------------------------------------------------------------
 
 DRILL = (
-    LedgerEntry("DrillStarted", f"{UID}/opened", OPENED, "riskladder", dict(STORY[0].detail)),
+    LedgerEntry("DrillStarted", f"{UID}/opened", OPENED, "riskladder", dict(ENTRIES[0].detail)),
     later(
         "Rehearsed",
         "rehearsed/1",
@@ -437,7 +439,7 @@ DRILL = (
 
 
 def test_result_of_a_drill() -> None:
-    timeline = story(chain(DRILL))
+    timeline = timeline_from(chain(DRILL))
     assert timeline.drill
     assert (timeline.opened, timeline.target, timeline.tier) == (OPENED, "Deployment/credit-scorer", "high")
     assert timeline.contained == "no, Rehearsed: a drill touches nothing (as record 2 says)"
@@ -465,7 +467,7 @@ def test_result_of_a_drill() -> None:
 
 
 def test_drill_under_way_has_no_result() -> None:
-    timeline = story(chain(DRILL[:3]))
+    timeline = timeline_from(chain(DRILL[:3]))
     assert (timeline.drill, timeline.result, timeline.closed) == (True, None, "")
     assert "Result of the drill" not in shown(timeline, 80)
 
@@ -473,16 +475,16 @@ def test_drill_under_way_has_no_result() -> None:
 @pytest.mark.parametrize("answer", ["answered after x s", "answered after 9999999999999 s", "", "answered after  s"])
 def test_answers_of_a_drill_that_nobody_wrote_are_shown_as_they_are(answer: str) -> None:
     odd = LedgerEntry("DrillExpired", "drill", OPENED, "riskladder", {"role.legal": answer, "containment": "none"})
-    timeline = story(chain([odd]))
+    timeline = timeline_from(chain([odd]))
     assert timeline.result is not None
     assert timeline.result.answers == (("legal", answer),)
 
 
 def test_proof_of_what_keeps_its_pods_is_shown_as_that() -> None:
-    """The pods of a model whose traffic goes elsewhere run on: no story says that they have gone."""
+    """The pods of a model whose traffic goes elsewhere run on: no timeline says that they have gone."""
     at = OPENED + timedelta(seconds=1)
     times = {"appliedAt": format_time(OPENED), "provedAt": format_time(at)}
     entry = LedgerEntry("FellBack", "contained/1", at, "riskladder", {"intent": "1", "action": "Fallback", **times})
-    text = shown(story(chain([STORY[0], entry])), 120)
+    text = shown(timeline_from(chain([ENTRIES[0], entry])), 120)
     assert "proved +1000 ms" in text
     assert "no pod left" not in text

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from riskladder.cluster.ledger import LedgerEntry
-from tests.trails import ESCALATION, OPENED, STORY, UID, chain, escalation
+from tests.trails import ENTRIES, ESCALATION, OPENED, UID, chain, escalation
 from tests.unit.test_cli_timeline import HOSTILE, run, write
 
 
@@ -18,7 +18,7 @@ def test_what_was_redacted_says_so_and_the_rest_is_shown(tmp_path: Path) -> None
         "ana",
         {"decision": "d1", "rationale": "Eva Example said so", "message": "ana as legal: Comment"},
     )
-    records = chain([*STORY, vote])
+    records = chain([*ENTRIES, vote])
     spec = records[4]["spec"]
     del spec["entries"][0]["open"]["rationale"]
     said = {"at": "2026-12-01T09:00:00Z", "by": "dana", "reason": "Art. 17", "fields": ["entries[0].open.rationale"]}
@@ -61,7 +61,7 @@ def test_opening_shows_thresholds_samples_and_the_model(tmp_path: Path) -> None:
         "owners": "olga, otto",
         "modelCard": "https://models.example/credit",
     }
-    first = LedgerEntry(STORY[0].event, STORY[0].key, OPENED, "riskladder", {**STORY[0].detail, **more})
+    first = LedgerEntry(ENTRIES[0].event, ENTRIES[0].key, OPENED, "riskladder", {**ENTRIES[0].detail, **more})
     text = " ".join(run(ESCALATION, write(tmp_path / "x", *chain([first]))).stdout.split())
     assert (
         "readings demographic_parity_difference 0.240878 (above 0.2, 5000 samples, over 24h, s3://reports/1)," in text

@@ -14,15 +14,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from demo import rivals as rivals_of_the_demo
+from demo import other_clients
 from demo.__main__ import app
 from demo.inbox import HOST, KEY, NETWORK, Inbox
 from demo.install import InstallError
+from demo.other_clients import OtherClients
 from demo.people import PEOPLE, notify_over
-from demo.rivals import Rivals
 from demo.run import Demo, End
+from demo.scenario import Options
 from demo.stage import Stage
-from demo.story import Options
 from riskladder.api.ladder import Channel, EscalationLadderSpec
 from riskladder.api.reasons import Reason
 from riskladder.api.validation import validate
@@ -172,7 +172,7 @@ class Cluster:
         return body
 
     async def list(self, resource: Resource, namespace: str | None = None, *, labels: str = "") -> list[Object]:
-        assert labels == rivals_of_the_demo.LABEL
+        assert labels == other_clients.LABEL
         return [{"metadata": {"namespace": self.held, "name": "x"}}]
 
     def kubectl(self, kubeconfig: Path, *arguments: str, given: str | None = None) -> str:
@@ -182,18 +182,18 @@ class Cluster:
         return self.answer
 
 
-def rivals(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> tuple[Rivals, io.StringIO]:
+def clients_of_the_demo(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> tuple[OtherClients, io.StringIO]:
     stage, written = staged(monkeypatch)
-    monkeypatch.setattr(rivals_of_the_demo, "kubectl", cluster.kubectl)
-    return Rivals(stage, cast("Client", cluster), Path("admin.kubeconfig"), Path(), "models"), written
+    monkeypatch.setattr(other_clients, "kubectl", cluster.kubectl)
+    return OtherClients(stage, cast("Client", cluster), Path("admin.kubeconfig"), Path(), "models"), written
 
 
 @pytest.mark.parametrize(
     ("summarise", "expected"),
     [
         (str, f"{DENIED}{REASON} (tier high). {ADVICE}"),
-        (rivals_of_the_demo.reason_of, f"refused: {REASON} (tier high). {ADVICE}"),
-        (rivals_of_the_demo.briefly, f"refused: {REASON} (tier high)"),
+        (other_clients.reason_of, f"refused: {REASON} (tier high). {ADVICE}"),
+        (other_clients.briefly, f"refused: {REASON} (tier high)"),
     ],
 )
 async def test_refusal_is_shown_with_its_reason(
@@ -202,8 +202,8 @@ async def test_refusal_is_shown_with_its_reason(
     cluster = Cluster()
     command = "-n models scale deployment/credit-scorer --replicas=3"
     cluster.answer = InstallError(f"kubectl {command}: {DENIED}{REASON} (tier high). {ADVICE}")
-    those, written = rivals(monkeypatch, cluster)
-    assert not await those.attempt(*rivals_of_the_demo.SCALE, summarise=summarise)
+    those, written = clients_of_the_demo(monkeypatch, cluster)
+    assert not await those.attempt(*other_clients.SCALE, summarise=summarise)
     assert cluster.commands == [command]
     assert written.getvalue().splitlines() == [
         "          admin $ kubectl scale deployment/credit-scorer --replicas=3",
@@ -214,7 +214,7 @@ async def test_refusal_is_shown_with_its_reason(
 async def test_what_is_taken_is_shown_and_what_fails_otherwise_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster()
     cluster.answer = "deployment.apps/[b]scaled[/b]\n"
-    those, written = rivals(monkeypatch, cluster)
+    those, written = clients_of_the_demo(monkeypatch, cluster)
     assert await those.attempt("scale", who="gitops", shown="kubectl [x]")
     assert written.getvalue().splitlines() == [
         "          gitops $ kubectl [x]",
@@ -227,7 +227,7 @@ async def test_what_is_taken_is_shown_and_what_fails_otherwise_is_no_refusal(mon
 
 async def test_lock_that_holds_others_is_not_broken_for_a_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(held="production")
-    those, written = rivals(monkeypatch, cluster)
+    those, written = clients_of_the_demo(monkeypatch, cluster)
     await those.break_glass("x")
     assert cluster.commands == []
     assert "left out: it holds 1 other model(s) on this cluster" in written.getvalue()
@@ -235,13 +235,13 @@ async def test_lock_that_holds_others_is_not_broken_for_a_demo(monkeypatch: pyte
 
 async def test_lock_is_put_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster()
-    those, _ = rivals(monkeypatch, cluster)
+    those, _ = clients_of_the_demo(monkeypatch, cluster)
 
     def broken(kubeconfig: Path, *arguments: str, given: str | None = None) -> str:
         cluster.bindings.clear()
         raise InstallError("kubectl: interrupted")
 
-    monkeypatch.setattr(rivals_of_the_demo, "kubectl", broken)
+    monkeypatch.setattr(other_clients, "kubectl", broken)
     with pytest.raises(InstallError, match="interrupted"):
         await those.break_glass("x")
     assert cluster.bindings == {n: {"metadata": {"name": n}, "spec": {"a": 1}} for n in (LOCK, LOCK_NAMES)}

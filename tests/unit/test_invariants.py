@@ -12,7 +12,7 @@ from riskladder.cluster.resources import DEPLOYMENTS, ESCALATIONS, PODS, REPLICA
 from tests.unit.world import POLICIES, Step, simulate
 
 SIMULATED = settings(max_examples=max(settings().max_examples // 2, 10))
-"""An example is a whole story of two operators: half as many as elsewhere."""
+"""An example is a whole scenario of two operators: half as many as elsewhere."""
 
 # --- Any order of anything --------------------------------------------------------------------------------------------
 
@@ -83,7 +83,7 @@ def test_invariants_hold_whatever_people_decide(policy: str, steps: list[Step], 
     simulate(policy, [("read", "a", 0.95, 0), ("keep_up", 0), ("jump", 1.0), *steps], breached=breached)
 
 
-# --- The same faults, at every request of a story ---------------------------------------------------------------------
+# --- The same faults, at every request of a scenario ------------------------------------------------------------------
 
 BREACH: list[Step] = [("read", "a", 0.95, 0)]
 REVERTED: list[Step] = [
@@ -108,7 +108,7 @@ RISING: list[Step] = [
     ("read", "a", 0.95, 0),
 ]
 RECREATED: list[Step] = [*BREACH, ("keep_up", 0), ("delete",), ("deliver", 0), ("create", 2), ("roll_out",)]
-STORY = {"breach": BREACH, "drift": REVERTED, "rising": RISING, "recreated": RECREATED}
+SCENARIOS = {"breach": BREACH, "drift": REVERTED, "rising": RISING, "recreated": RECREATED}
 MOST_REQUESTS = 14
 """Of one operator from there to the end of its trail, roughly: what is beyond is the same as no fault."""
 
@@ -120,30 +120,30 @@ FAULTS_OF: list[tuple[str, str, str]] = [
     ("rollback, then zero", "rising", "answer lost"),
     ("zero", "recreated", "refused"),
 ]
-"""A choice of policy, story and fault for every day; HYPOTHESIS_PROFILE=thorough tries all of them."""
+"""A choice of policy, scenario and fault for every day; HYPOTHESIS_PROFILE=thorough tries all of them."""
 
 
-def last(story: str) -> list[Step]:
-    return [*STORY[story], ("deliver", 0)]
+def last(scenario: str) -> list[Step]:
+    return [*SCENARIOS[scenario], ("deliver", 0)]
 
 
 @pytest.mark.parametrize(
-    ("policy", "story", "fault"),
-    list(itertools.product(POLICIES, STORY, FAULT)) if THOROUGH else FAULTS_OF,
+    ("policy", "scenario", "fault"),
+    list(itertools.product(POLICIES, SCENARIOS, FAULT)) if THOROUGH else FAULTS_OF,
 )
-def test_fault_at_every_request(policy: str, story: str, fault: str) -> None:
+def test_fault_at_every_request(policy: str, scenario: str, fault: str) -> None:
     for requests in range(2, MOST_REQUESTS):
-        simulate(policy, [*last(story), ("operate", 0, requests, fault)], breached=False, stands=True)
+        simulate(policy, [*last(scenario), ("operate", 0, requests, fault)], breached=False, stands=True)
 
 
 @pytest.mark.parametrize(
-    ("policy", "story"),
-    list(itertools.product(POLICIES, STORY)) if THOROUGH else [("rollback", "breach"), ("zero", "drift")],
+    ("policy", "scenario"),
+    list(itertools.product(POLICIES, SCENARIOS)) if THOROUGH else [("rollback", "breach"), ("zero", "drift")],
 )
-def test_second_operator_overtakes_at_every_request(policy: str, story: str) -> None:
+def test_second_operator_overtakes_at_every_request(policy: str, scenario: str) -> None:
     """The first is paused and goes on later, with what it knew."""
     for requests in range(1, MOST_REQUESTS):
-        paused: list[Step] = [*last(story), ("operate", 0, requests)]
+        paused: list[Step] = [*last(scenario), ("operate", 0, requests)]
         simulate(policy, [*paused, ("keep_up", 1), ("operate", 0, 9)], breached=False, stands=True)
 
 
@@ -183,19 +183,19 @@ MOST_DECIDED = 30
 
 
 @pytest.mark.parametrize(
-    ("policy", "story", "fault"),
+    ("policy", "scenario", "fault"),
     list(itertools.product(POLICIES, DECISIONS, FAULT))
     if THOROUGH
     else [("zero", "resumed", "killed after"), ("zero", "manually", "killed before")],
 )
-def test_fault_at_every_request_while_people_decide(policy: str, story: str, fault: str) -> None:
+def test_fault_at_every_request_while_people_decide(policy: str, scenario: str, fault: str) -> None:
     """The other operator takes over from whatever the first has left behind."""
     for requests in range(2, MOST_DECIDED, 1 if THOROUGH else 3):
-        steps: list[Step] = [*DECISIONS[story], ("operate", 0, requests, fault), ("keep_up", 1)]
+        steps: list[Step] = [*DECISIONS[scenario], ("operate", 0, requests, fault), ("keep_up", 1)]
         world = simulate(policy, steps, breached=False)
-        if story == "resumed" and policy == "zero":
+        if scenario == "resumed" and policy == "zero":
             assert world.target()["spec"]["replicas"] == 3, f"not restored, after {requests} requests"
-        if story == "manually" and policy == "zero":
+        if scenario == "manually" and policy == "zero":
             assert world.target()["spec"]["replicas"] == 0, f"not contained, after {requests} requests"
 
 

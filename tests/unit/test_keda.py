@@ -159,11 +159,11 @@ def test_what_could_not_be_seen_at_first_is_taken_as_it_is_then() -> None:
 
 
 def test_with_a_rollback_nothing_that_scales_is_looked_for() -> None:
-    assert companions.sought(contained().escalation)
+    assert companions.looks_for_scalers(contained().escalation)
     back = Scene([signal(bias=0.3)], target=workload(2, history=(1, 2)), ladders=[ladder(contain_by("Rollback"))])
     back.run()
     assert back.escalation.intents[-1].action == "Rollback"
-    assert not companions.sought(back.escalation)
+    assert not companions.looks_for_scalers(back.escalation)
 
 
 def test_it_is_looked_for_every_minute_while_the_model_is_stopped() -> None:

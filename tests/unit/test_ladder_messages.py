@@ -27,7 +27,7 @@ from riskladder.notify.notifier import Notifier
 from riskladder.notify.render import body, subject
 from riskladder.policy.ladder_messages import LadderMessages, owner_of
 from riskladder.policy.snapshot import Delivery, Ladder
-from riskladder.policy.storm import Demanded, Waiting, weather
+from riskladder.policy.storm import Demanded, Waiting, update_storm
 from tests.unit.builders import LADDER, NOW, Document, at, edited, ladder
 from tests.unit.fakes import Cache
 
@@ -235,7 +235,7 @@ def weathered(
     item: Ladder, storm: StormStatus | None, found: Demanded, minutes: float, **more: Any
 ) -> tuple[StormStatus | None, LadderMessages, tuple[str, str]]:
     talk, conditions = messages(item, (), minutes), Conditions((), generation=1, now=at(minutes))
-    after, _ = weather(talk, conditions, storm, found, **more)
+    after, _ = update_storm(talk, conditions, storm, found, **more)
     condition = conditions.get(ConditionType.WITHIN_BLAST_RADIUS)
     assert condition is not None
     return after, talk, (str(condition.status), condition.reason)

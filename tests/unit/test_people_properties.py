@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from riskladder.api.validation import validate
 from tests.unit.builders import Document, ladder
-from tests.unit.people_story import PEOPLE, DecisionScenario, Step, play
+from tests.unit.decision_scenario import PEOPLE, DecisionScenario, Step, play
 
 ROLES = ("risk", "legal", "science", "board")
 CHANNELS = ("page", "chat", "hook")
@@ -164,13 +164,13 @@ STORIES = st.lists(STEPS, min_size=4, max_size=14)
 START: Step = ("read", True, {"value": 0.15})
 
 
-def story(document: Document, *, slow: bool = False) -> DecisionScenario:
+def scenario(document: Document, *, slow: bool = False) -> DecisionScenario:
     return DecisionScenario(ladders=[ladder(lambda spec: (spec.clear(), spec.update(document)))], slow=slow)
 
 
 @settings(max_examples=max(settings().max_examples // 5, 4))
 @given(ladders())
-def test_ladders_of_these_stories_are_valid(document: Document) -> None:
+def test_ladders_of_these_scenarios_are_valid(document: Document) -> None:
     assert not validate("EscalationLadder", {"metadata": {"name": "credit"}, "spec": document})
 
 
@@ -178,5 +178,5 @@ def test_ladders_of_these_stories_are_valid(document: Document) -> None:
 def test_people_are_notified_heard_and_never_stuck_whatever_happens(
     document: Document, value: float, steps: list[Step], slow: bool
 ) -> None:
-    found = play(story(document, slow=slow), [("read", True, {"value": value}), *steps])
+    found = play(scenario(document, slow=slow), [("read", True, {"value": value}), *steps])
     found.bring_to_an_end()

@@ -63,15 +63,15 @@ def route(*rules: Document, parents: list[Document] | None = None) -> Document:
     }
 
 
-def around(obj: Document, **more: Any) -> NetworkPath:
-    outlet = read_route(obj) if "rules" in obj["spec"] else read_service(obj)
+def network_path_of(obj: Document, **more: Any) -> NetworkPath:
+    item = read_route(obj) if "rules" in obj["spec"] else read_service(obj)
     enabled = frozenset({SERVICES.kind, HTTPROUTES.kind})
-    return NetworkPath(enabled, {(outlet.kind, outlet.name): outlet}, **more)
+    return NetworkPath(enabled, {(item.kind, item.name): item}, **more)
 
 
 def scorer(obj: Document, **more: Any) -> Workload:
-    """The model, with what is around it."""
-    return workload(network_path=around(obj, **more))
+    """The model, with its network path."""
+    return workload(network_path=network_path_of(obj, **more))
 
 
 def applied(obj: Document, write: object) -> Document:
@@ -310,13 +310,13 @@ def test_what_is_around_a_model_is_joined_to_it() -> None:
 
     before = found()
     assert before.enabled == {"Service"}
-    assert before.outlets[("Service", "scorer")].content == {"app": "scorer"}
+    assert before.objects[("Service", "scorer")].content == {"app": "scorer"}
     assert before.serving == {"scorer": {"a", "b"}}
     store.drop(ENDPOINTSLICES, {"metadata": {**about, "name": "scorer-1", "uid": "scorer-1"}})
     assert found().serving == {"scorer": {"a"}}
     store.drop(SERVICES, service())
-    assert found().outlets == {}
-    assert before.outlets, "a snapshot stays as it was taken"
+    assert found().objects == {}
+    assert before.objects, "a snapshot stays as it was taken"
 
 
 def test_slice_that_is_written_by_hand_lists_pods_by_their_addresses() -> None:

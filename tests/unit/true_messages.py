@@ -26,7 +26,7 @@ from tests.unit.builders import Scene
 
 ACTIONS = {command: action for action, command in COMMANDS.items()}
 ABOUT_THE_PERSON = (Reason.MODEL_OWNER, Reason.RAISED_IT, Reason.NOT_AUTHORIZED)
-"""Refusals that no message can foresee: it does not know who reads it."""
+"""Refusals that no message can preview_decision: it does not know who reads it."""
 
 
 def assert_true(scene: Scene, escalation: Escalation, notification: Notification) -> None:

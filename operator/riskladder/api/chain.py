@@ -67,7 +67,7 @@ class Head(NamedTuple):
     """Where it was noted, for messages."""
 
 
-class Place(NamedTuple):
+class ChainPosition(NamedTuple):
     """Where a record belongs."""
 
     key: ChainKey
@@ -108,10 +108,10 @@ class ChainResult:
         return not self.error
 
 
-def place_of(record: Mapping[str, Any]) -> Place:
+def position_of(record: Mapping[str, Any]) -> ChainPosition:
     """Where a record belongs: what its content says if its hash holds, else what its name says."""
     link = _Link.of(record)
-    return Place(link.key, link.place)
+    return ChainPosition(link.key, link.place)
 
 
 def distinct(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -60,7 +60,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """The reasons, in the order in which a story meets them."""
+    """The reasons, in the order in which they occur."""
 
     # A ladder.
     VALID = "Valid"

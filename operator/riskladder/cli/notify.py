@@ -28,7 +28,7 @@ from riskladder.cli.output import console, count, fail, plain, write_json
 from riskladder.cli.people import options
 from riskladder.cli.people.options import Namespace
 from riskladder.cli.people.send import described
-from riskladder.cli.people.session import Desk, at_desk
+from riskladder.cli.people.session import Session, run_in_session
 from riskladder.cli.people.text import listed
 from riskladder.cluster.client import NotFound
 from riskladder.cluster.connection import Access
@@ -117,15 +117,15 @@ def try_channels(
     except ValueError as error:
         fail(f"--notify-host, --notify-network: {error}")
 
-    async def work(desk: Desk) -> tuple[str, list[Outcome]]:
-        found = trials(await _ladder(desk, ladder), role)
+    async def work(session: Session) -> tuple[str, list[Outcome]]:
+        found = trials(await _ladder(session, ladder), role)
         if isinstance(found, str):
             fail(found)
-        values = await _secret(desk) if any(trial.channel.secret_key for trial in found) else {}
-        notices = Notices(desk.namespace, ladder)
-        return desk.namespace, await send_all(found, values, notices, egress, timeout)
+        values = await _secret(session) if any(trial.channel.secret_key for trial in found) else {}
+        notices = Notices(session.namespace, ladder)
+        return session.namespace, await send_all(found, values, notices, egress, timeout)
 
-    where, outcomes = at_desk(Access(kubeconfig), namespace, work)
+    where, outcomes = run_in_session(Access(kubeconfig), namespace, work)
     if output is Output.JSON:
         write_json(as_json(outcomes, where, ladder))
     else:
@@ -246,23 +246,23 @@ async def _send(notifier: Notifier, trial: Trial, values: Mapping[str, str], not
     return Outcome(trial, took(), open_still + error)
 
 
-async def _ladder(desk: Desk, name: str) -> EscalationLadderSpec:
+async def _ladder(session: Session, name: str) -> EscalationLadderSpec:
     try:
-        obj = await desk.client.get(LADDERS, desk.namespace, name)
+        obj = await session.client.get(LADDERS, session.namespace, name)
     except NotFound as error:
         if f'"{name}" not found' not in error.message:
             raise  # not the object is missing, but its kind
-        fail(f"there is no ladder {name} in namespace {desk.namespace}")
+        fail(f"there is no ladder {name} in namespace {session.namespace}")
     try:
         return EscalationLadderSpec.model_validate(obj.get("spec") or {})
     except ValidationError as error:
         fail(f"ladder {name} is not valid: {described(error)}")
 
 
-async def _secret(desk: Desk) -> dict[str, str]:
+async def _secret(session: Session) -> dict[str, str]:
     """What the Secret holds, as text; empty where there is none."""
     try:
-        stored: dict[str, Any] = await desk.client.get(SECRETS, desk.namespace, CHANNELS_SECRET)
+        stored: dict[str, Any] = await session.client.get(SECRETS, session.namespace, CHANNELS_SECRET)
     except NotFound:
         return {}
     values = {}

@@ -70,7 +70,7 @@ class CompanionLookup:
     ) -> dict[tuple[str, str], Companion]:
         """Return the ScaledObjects that scale a target which has to stay at zero: no policy names them."""
         runtime = self._store.runtimes.by_kind.get(key.kind)
-        if runtime is None or not self.seeks or not any(map(companions.sought, escalations)):
+        if runtime is None or not self.seeks or not any(map(companions.looks_for_scalers, escalations)):
             return {}
         resource, found = keda.SCALEDOBJECTS, {}
         try:

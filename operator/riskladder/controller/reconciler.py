@@ -31,10 +31,10 @@ from riskladder.controller.observations import Observations
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People, asks_to_contain
 from riskladder.controller.policy_watch import PolicyWatch
-from riskladder.controller.reservations import reserve, rooms
+from riskladder.controller.reservations import radius_budgets, reserve
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.stray_lookup import StrayLookup
-from riskladder.controller.trail_pass import TrailPass, Tried
+from riskladder.controller.trail_pass import IndependentWrites, TrailPass
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.notify.notifier import Notifier
 from riskladder.policy.containment import state
@@ -195,7 +195,7 @@ class Reconciler:
         if not self.store.radius:
             return snapshot
         concerned = {*snapshot.ladders, *(e.spec.ladder.name for e in snapshot.open)}
-        return replace(snapshot, rooms=rooms(self.store, key, concerned, self.clock.now()))
+        return replace(snapshot, radius_budgets=radius_budgets(self.store, key, concerned, self.clock.now()))
 
     def _unindexed(self, namespace: str) -> str:
         """Return why what is contained in a namespace is not held by its name; empty where it is."""
@@ -274,7 +274,7 @@ class Reconciler:
                 self.scheduler.add(key, after=again)
 
     async def _write_target(self, key: TargetKey) -> None:
-        tried = Tried()
+        tried = IndependentWrites()
         if not self._observe_only:
             with tried.alone():
                 await self._trail_pass.write_deleted(key)
@@ -292,7 +292,9 @@ class Reconciler:
             effects = [str(effect) for effect in plan.effects]
             log.info("would write", target=tuple(key), escalations=len(plan.escalations), effects=effects)
             return
-        if plan.opens and snapshot.rooms:  # what was decided in slices may have been overtaken by another target
+        if (
+            plan.opens and snapshot.radius_budgets
+        ):  # what was decided in slices may have been overtaken by another target
             snapshot = self._snapshot(key)
             plan = decide(snapshot, self.clock.now(), urgent=not self.scheduler.backs_off(key))
             reserve(self.store, snapshot, plan)
@@ -319,7 +321,7 @@ class Reconciler:
         else:
             self.scheduler.add(key, after=after, urgent=not after and asks_to_contain(snapshot.decisions))
 
-    async def _asked(self, key: TargetKey, tried: Tried) -> Snapshot:
+    async def _asked(self, key: TargetKey, tried: IndependentWrites) -> Snapshot:
         """Return a snapshot with all that has to be asked for: who may decide, and how companion workloads are.
 
         What is not answered waits, and nothing else with it.

@@ -25,7 +25,7 @@ SAME = (
 
 POLICY = """\
 # The containment lock: what the operator has taken to a safe state stays there until people decide, whoever writes on
-# it. Two policies, since two kinds of requests have to be notified:
+# it. Two policies, since two kinds of requests have to be distinguished:
 #
 # riskladder-lock holds objects. What a containment has changed carries the label riskladder.dev/contained-by, which the
 # operator sets in the very write that contains. Admission asks this policy about nothing else, so that it costs no

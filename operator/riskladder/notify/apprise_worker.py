@@ -60,7 +60,7 @@ FORBIDDEN = frozenset(
 """Audit events of what sending a message never needs."""
 
 SECONDS_BETWEEN_REQUESTS = 0.2
-"""Apprise's own is up to 5.5 s between any two requests: a service with a login would never be notified in time."""
+"""Apprise's own is up to 5.5 s between any two requests: a service with a login would never be reached in time."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 

@@ -39,8 +39,8 @@ _TEMPLATES = {
 }
 
 
-class Meant(str):
-    """Markup of ours, or text that has been made safe already."""
+class SafeMarkup(str):
+    """Markup of ours, or text that has been escaped already."""
 
     __slots__ = ()
 
@@ -113,11 +113,11 @@ _CHAT_BRACKETS = {ord("<"): "‹", ord(">"): "›", ord("["): "［", ord("]"): "
 
 
 def _chat(value: object) -> str:
-    return value if isinstance(value, Meant) else _literal(str(value)).translate(_CHAT_BRACKETS)
+    return value if isinstance(value, SafeMarkup) else _literal(str(value)).translate(_CHAT_BRACKETS)
 
 
 def _mrkdwn(value: object) -> str:
-    return value if isinstance(value, Meant) else _slack_escaped(_literal(str(value)))
+    return value if isinstance(value, SafeMarkup) else _slack_escaped(_literal(str(value)))
 
 
 def _slack_escaped(text: str) -> str:
@@ -130,7 +130,7 @@ def _text_code(text: str) -> str:
 
 def _slack_code(text: str) -> str:
     """A name or command as it stands: between backticks nothing is formatted."""
-    return Meant(f"`{_slack_escaped(one_line(text).replace('`', 'ˋ'))}`")
+    return SafeMarkup(f"`{_slack_escaped(one_line(text).replace('`', 'ˋ'))}`")
 
 
 def _html_code(text: str) -> str:
@@ -142,12 +142,12 @@ def _text_link(url: str) -> str:
 
 
 def _chat_link(url: str) -> str:
-    return Meant(_encoded(url)) if _is_web(url) else url
+    return SafeMarkup(_encoded(url)) if _is_web(url) else url
 
 
 def _slack_link(url: str) -> str:
     # No label: what is shown is where it leads.
-    return Meant(f"<{_encoded(url).replace('&', '&amp;')}>") if _is_web(url) else _slack_code(url)
+    return SafeMarkup(f"<{_encoded(url).replace('&', '&amp;')}>") if _is_web(url) else _slack_code(url)
 
 
 def _html_link(url: str) -> str:

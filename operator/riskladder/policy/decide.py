@@ -24,7 +24,7 @@ from riskladder.policy.containment.holds import (
     with_holds,
 )
 from riskladder.policy.containment.opening import openings
-from riskladder.policy.containment.others import lock_of, place_of
+from riskladder.policy.containment.others import lock_of, position_of
 from riskladder.policy.containment.resume import restore_network_objects, restore_target
 from riskladder.policy.containment.state import NO_WRITE
 from riskladder.policy.containment.writes import with_write
@@ -95,7 +95,7 @@ def _open_with(snapshot: Snapshot, opening: NewEscalation, act: Stop | None) -> 
     if act is None or not _says_why(snapshot, act):
         return Plan(opening=opening, stop=_after_saving(snapshot, act))
     own = act.intent if LABEL_CONTAINMENT in opening.labels else None
-    lock = lock_of(snapshot, place_of(act.intent), own=own)
+    lock = lock_of(snapshot, position_of(act.intent), own=own)
     return Plan(stop=with_hold(replace(act, policy=opening.spec.policy), of_opening(opening, act.intent), lock=lock))
 
 
@@ -106,7 +106,7 @@ def _raise_with(snapshot: Snapshot, escalation: Escalation, act: Stop, lock: boo
     hold = of_escalation(escalation, act.intent, tier) if _says_why(snapshot, act) else None
     if hold is None:
         return Plan(noted=noted_first(escalation, act.intent), stop=_after_saving(snapshot, act))
-    place = place_of(act.intent)
+    place = position_of(act.intent)
     return Plan(stop=with_hold(act, hold, lock=lock_of(snapshot, place, own=act.intent if lock else None)))
 
 

@@ -14,7 +14,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.ladder_messages import LadderMessages
 from riskladder.policy.plan import Entry, LadderUpdate
 from riskladder.policy.snapshot import Delivery, Ladder
-from riskladder.policy.storm import Demanded, weather
+from riskladder.policy.storm import Demanded, update_storm
 from riskladder.policy.unusable import UnusableSignal, notify_of_unusable
 
 _OF_DECISIONS = "riskladder-decisions"
@@ -104,7 +104,9 @@ def update_ladder(
         )
     messages = LadderMessages(ladder, before.notifications, deliveries or {}, now)
     found, look_at = notify_of_unusable(messages, before.unusable, unusable)
-    storm, calm_at = weather(messages, conditions, before.storm, demanded or Demanded(), time_counts=not clock_error)
+    storm, calm_at = update_storm(
+        messages, conditions, before.storm, demanded or Demanded(), time_counts=not clock_error
+    )
     status = EscalationLadderStatus(
         observed_generation=ladder.generation,
         digest=ladder.digest or None,

@@ -24,7 +24,7 @@ from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.model import Pod, Workload
-from riskladder.workloads.network import Outlet
+from riskladder.workloads.network import NetworkObject
 from riskladder.workloads.selectors import matches
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -242,7 +242,7 @@ def breached_by(escalation: Escalation) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class RadiusBudget:
     """How many targets a ladder has contained by itself of late, and how many it may."""
 
     radius: BlastRadius
@@ -303,7 +303,7 @@ class Snapshot:
     """The hold of a containment write that the API server has acknowledged, until its Escalation says so."""
     pending_policy: PinnedPolicy | None = None
     """The policy that it was under."""
-    carrying: tuple[Outlet, ...] = ()
+    carrying: tuple[NetworkObject, ...] = ()
     """What its traffic passes, as far as that carries a hold for it: also where the target itself is gone."""
     seeks: bool = False
     """Whether what scales the model is looked for: it may be created at any time."""
@@ -314,7 +314,7 @@ class Snapshot:
     until somebody has looked."""
     deliveries: Mapping[tuple[str, str], Delivery] = field(default_factory=dict)
     """By escalation uid and notification key."""
-    rooms: Mapping[str, Room] = field(default_factory=dict)
+    radius_budgets: Mapping[str, RadiusBudget] = field(default_factory=dict)
     """By ladder, of those that have a blast radius."""
 
     clock_error: timedelta = timedelta()

@@ -36,7 +36,7 @@ class Demanded:
     """How many targets the blast radius is, of those that are governed now."""
 
 
-def weather(
+def update_storm(
     messages: LadderMessages,
     conditions: Conditions,
     before: StormStatus | None,

@@ -85,8 +85,8 @@ class Runtimes:
     def followed(self) -> tuple[Resource, ...]:
         """What has to be watched for them: the workloads, and the objects that hold their history."""
         histories = (runtime.history for runtime in self if runtime.history is not None)
-        around = (resource for kind, resource in RESOURCES.items() if kind in self.changes)
-        return tuple(dict.fromkeys((*(runtime.resource for runtime in self), *histories, *around)))
+        network = (resource for kind, resource in RESOURCES.items() if kind in self.changes)
+        return tuple(dict.fromkeys((*(runtime.resource for runtime in self), *histories, *network)))
 
     def not_suspended(self, kind: str) -> str:
         """Why companion workloads of that kind are not suspended; empty where they are, or where no component does."""

@@ -21,8 +21,8 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.cli.output import complain, console, plain, write_json
 from riskladder.cli.people.manifests import decision_manifest
 from riskladder.cli.people.options import Form, How
-from riskladder.cli.people.preview import Foresight
-from riskladder.cli.people.session import COULD_NOT_ASK, REFUSED, UNANSWERED, Desk, end
+from riskladder.cli.people.preview import Preview
+from riskladder.cli.people.session import COULD_NOT_ASK, REFUSED, UNANSWERED, Session, end
 from riskladder.cli.people.text import PROGRAM, local, took
 from riskladder.cli.people.view import Case, Contained, Object
 from riskladder.cluster.client import Forbidden, NotFound
@@ -73,7 +73,7 @@ def manifest_only(how: How, manifest: Object) -> bool:
     return True
 
 
-def confirm(how: How, foresight: Foresight) -> None:
+def confirm(how: How, foresight: Preview) -> None:
     """Say what will happen, and ask on a terminal whether it is meant."""
     say(how, foresight.sentence)
     for doubt in foresight.doubts:
@@ -94,14 +94,16 @@ def finish(how: How, result: Result) -> None:
         raise typer.Exit(result.code)
 
 
-async def send_decision(desk: Desk, how: How, case: Case, spec: EscalationDecisionSpec, foresight: Foresight) -> None:
+async def send_decision(
+    session: Session, how: How, case: Case, spec: EscalationDecisionSpec, foresight: Preview
+) -> None:
     """Everything from the first sentence to the last."""
     manifest = decision_manifest(case.namespace, spec, named=how.output is Form.YAML)
     if manifest_only(how, manifest):
         return
     confirm(how, foresight)
     started = time.monotonic()
-    stored = await desk.create(DECISIONS, manifest, dry_run=how.dry_run)
+    stored = await session.create(DECISIONS, manifest, dry_run=how.dry_run)
     name = str(stored["metadata"]["name"])
     facts: dict[str, Any] = {
         "namespace": case.namespace,
@@ -118,19 +120,19 @@ async def send_decision(desk: Desk, how: How, case: Case, spec: EscalationDecisi
         finish(how, Result(0, f"Sent as {name}.", facts))
         return
     deadline = started + how.timeout
-    result = judged(case, name, await _answer(desk, name, deadline), how.timeout)
+    result = judged(case, name, await _answer(session, name, deadline), how.timeout)
     facts |= result.facts
     if result.code == 0 and spec.action is DecisionAction.CONTAIN and not case.spec.drill:
         order = Order(containment_of(case.pinned, spec.containment).action, decision=name)
-        result = await until_contained(desk, case.name, order, started, deadline)
+        result = await until_contained(session, case.name, order, started, deadline)
         facts |= result.facts
     finish(how, Result(result.code, result.sentence, facts))
 
 
-async def _answer(desk: Desk, name: str, deadline: float) -> Condition | None:
+async def _answer(session: Session, name: str, deadline: float) -> Condition | None:
     async def look() -> Condition | None:
         try:
-            status = (await desk.client.get(DECISIONS, desk.namespace, name)).get("status") or {}
+            status = (await session.client.get(DECISIONS, session.namespace, name)).get("status") or {}
         except NotFound:
             end(COULD_NOT_ASK, f"decision {name} was deleted before it was answered")
         except Forbidden:
@@ -138,7 +140,7 @@ async def _answer(desk: Desk, name: str, deadline: float) -> Condition | None:
         found = find(DecisionStatus.model_validate(status).conditions, ConditionType.ACCEPTED)
         return None if found is None or found.status is ConditionStatus.UNKNOWN else found
 
-    return await desk.until(look, deadline)
+    return await session.until(look, deadline)
 
 
 def judged(case: Case, name: str, accepted: Condition | None, timeout: float) -> Result:
@@ -199,19 +201,19 @@ class Order:
         return strongest if strongest.action.strength >= self.action.strength and not is_reverted else None
 
 
-async def until_contained(desk: Desk, name: str, order: Order, started: float, deadline: float) -> Result:
+async def until_contained(session: Session, name: str, order: Order, started: float, deadline: float) -> Result:
     """Wait for the proof that an escalation's model is in the safe state that was asked for."""
 
     async def look() -> Case | None:
-        case = await desk.case(name)
+        case = await session.case(name)
         return case if order.proved(case) is not None else None
 
-    case = await desk.until(look, deadline)
+    case = await session.until(look, deadline)
     seconds = time.monotonic() - started
     if case is None:
         sentence = (
             f"Accepted, and not proved yet after {took(seconds)} that the model is contained: {PROGRAM} show {name} -n "
-            f"{desk.namespace} --watch"
+            f"{session.namespace} --watch"
         )
         return Result(UNANSWERED, sentence, {"contained": False, "message": sentence})
     return contained_result(case, order, seconds)

@@ -37,7 +37,7 @@ POLL_FIRST, POLL_LONGEST = 0.1, 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Session:
     """An open connection and the namespace that is meant."""
 
     connection: Connection
@@ -116,7 +116,7 @@ def end(code: int, message: str) -> NoReturn:
     raise typer.Exit(code)
 
 
-def at_desk(access: Access, namespace: str | None, work: Callable[[Desk], Awaitable[T]]) -> T:
+def run_in_session(access: Access, namespace: str | None, work: Callable[[Session], Awaitable[T]]) -> T:
     """Do some work with an open connection; whatever goes wrong is one sentence and exit code 2."""
     try:
         return asyncio.run(_run(access, namespace, work))
@@ -126,11 +126,11 @@ def at_desk(access: Access, namespace: str | None, work: Callable[[Desk], Awaita
         end(COULD_NOT_ASK, explain(error))
 
 
-async def _run(access: Access, namespace: str | None, work: Callable[[Desk], Awaitable[T]]) -> T:
+async def _run(access: Access, namespace: str | None, work: Callable[[Session], Awaitable[T]]) -> T:
     connection = await connect(access, agent="cli")
     try:
         where = namespace or own_namespace(access, connection)
-        return await work(Desk(connection, Client(connection), where))
+        return await work(Session(connection, Client(connection), where))
     finally:
         await connection.close()
 
@@ -179,19 +179,20 @@ def usable(allowed: Iterable[tuple[str, str]], verbs: Sequence[str], roles: Iter
     return tuple(role for role in roles if all((verb, role) in granted for verb in verbs))
 
 
-async def choose_role(desk: Desk, given: str | None, verbs: Sequence[str], roles: Sequence[str]) -> str:
+async def choose_role(session: Session, given: str | None, verbs: Sequence[str], roles: Sequence[str]) -> str:
     """The role given, else the only one of the policy for which the caller has the verbs; else ends the command."""
     if given is not None:
         if roles and given not in roles:
             end(COULD_NOT_ASK, f"the policy has no role {given}, only {listed(roles)}")
         return given
-    found = usable(await may_i(desk.client, desk.namespace, verbs, roles), verbs, roles)
+    found = usable(await may_i(session.client, session.namespace, verbs, roles), verbs, roles)
     words = listed(verbs)
     if not found:
         end(
             REFUSED,
             f"you may not {words} in any role of this policy ({', '.join(roles) or 'it has none'}): that needs the "
-            f"verb{'s' if len(verbs) > 1 else ''} {words} on stakeholders.riskladder.dev in namespace {desk.namespace}",
+            f"verb{'s' if len(verbs) > 1 else ''} {words} on stakeholders.riskladder.dev in namespace "
+            f"{session.namespace}",
         )
     if len(found) > 1:
         end(COULD_NOT_ASK, f"you may {words} as {listed(found, 'or')}: choose with --role")

@@ -34,7 +34,7 @@ class _Path(NamedTuple):
 
     key: TargetKey
     escalation: Escalation
-    through: NetworkTargetRef
+    target_ref: NetworkTargetRef
 
     @property
     def is_taken(self) -> bool:
@@ -60,13 +60,13 @@ class _Taken(Mapping[tuple[str, str], str]):
 
     def __getitem__(self, place: tuple[str, str]) -> str:
         for path in self._others(self._cache.paths_through(self._key.namespace, place[1])):
-            if (path.through.kind, path.through.name) == place:
+            if (path.target_ref.kind, path.target_ref.name) == place:
                 return f"{path.key.kind} {path.key.name} (Escalation {path.escalation.name})"
         raise KeyError(place)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         paths = self._others(self._cache.network_paths(self._key.namespace))
-        return iter(dict.fromkeys((path.through.kind, path.through.name) for path in paths))
+        return iter(dict.fromkeys((path.target_ref.kind, path.target_ref.name) for path in paths))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -218,18 +218,18 @@ class EscalationCache:
     # --- The network path -----------------------------------------------------------------------------------------
 
     def _note_paths(self, key: TargetKey, escalation: Escalation) -> None:
-        for through in _paths_of(escalation):
-            for name in {through.name, through.backend} - {None}:
-                path = _Path(key, escalation, through)
-                self._paths[key.namespace][str(name)][f"{escalation.name}/{through.kind}"] = path
+        for target_ref in _paths_of(escalation):
+            for name in {target_ref.name, target_ref.backend} - {None}:
+                path = _Path(key, escalation, target_ref)
+                self._paths[key.namespace][str(name)][f"{escalation.name}/{target_ref.kind}"] = path
 
     def _forget_paths(self, escalation: Escalation | None) -> None:
         if escalation is None:
             return
         paths = self._paths[escalation.namespace]
-        for through in _paths_of(escalation):
-            for name in {through.name, through.backend} - {None}:
-                paths[str(name)].pop(f"{escalation.name}/{through.kind}", None)
+        for target_ref in _paths_of(escalation):
+            for name in {target_ref.name, target_ref.backend} - {None}:
+                paths[str(name)].pop(f"{escalation.name}/{target_ref.kind}", None)
                 if not paths[str(name)]:
                     del paths[str(name)]
 
@@ -240,7 +240,7 @@ class EscalationCache:
     def network_paths(self, namespace: str) -> Iterator[_Path]:
         """Yield what the open escalations of a namespace act on besides their targets."""
         for name, by_name in list(self._paths[namespace].items()):
-            yield from (path for path in list(by_name.values()) if path.through.name == name)
+            yield from (path for path in list(by_name.values()) if path.target_ref.name == name)
 
     def taken_by_others(self, key: TargetKey) -> Mapping[tuple[str, str], str]:
         """Return by kind and name what escalations of other targets act on, until it is restored."""

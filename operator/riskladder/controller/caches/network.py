@@ -10,7 +10,7 @@ from typing import Any
 from riskladder.api.hold import Hold
 from riskladder.policy.snapshot import TargetKey
 from riskladder.workloads.holding import held_by
-from riskladder.workloads.network import HTTPROUTES, NETWORKPOLICIES, RESOURCES, SERVICES, NetworkPath, Outlet
+from riskladder.workloads.network import HTTPROUTES, NETWORKPOLICIES, RESOURCES, SERVICES, NetworkObject, NetworkPath
 from riskladder.workloads.safe_states.fallback import read_route, read_service
 from riskladder.workloads.safe_states.isolate import read_policy
 
@@ -32,7 +32,7 @@ class NetworkCache:
         self.enabled = enabled
         """The kinds that are watched."""
         self._changed = changed
-        self._outlets: dict[str, dict[tuple[str, str], Outlet]] = defaultdict(dict)
+        self._objects: dict[str, dict[tuple[str, str], NetworkObject]] = defaultdict(dict)
         self._held: dict[tuple[str, str, str], Hold] = {}
         """By namespace, kind and name: the holds that these objects carry."""
         self._held_for: dict[TargetKey, dict[tuple[str, str, str], Hold]] = defaultdict(dict)
@@ -43,32 +43,32 @@ class NetworkCache:
         """By resource: how to take an object in, and how to forget it."""
 
     def _put(self, kind: str, obj: Object) -> None:
-        namespace, outlet = obj["metadata"]["namespace"], READ[kind](obj)
-        before = self._outlets[namespace].get((kind, outlet.name))
+        namespace, item = obj["metadata"]["namespace"], READ[kind](obj)
+        before = self._objects[namespace].get((kind, item.name))
         # A snapshot that was taken of the namespace stays as it was taken.
-        self._outlets[namespace] = {**self._outlets[namespace], (kind, outlet.name): outlet}
-        self._note(namespace, outlet)
-        same = before is not None and (before.uid, before.content) == (outlet.uid, outlet.content)
-        self._changed(namespace, kind, outlet.name, not same)
+        self._objects[namespace] = {**self._objects[namespace], (kind, item.name): item}
+        self._note(namespace, item)
+        same = before is not None and (before.uid, before.content) == (item.uid, item.content)
+        self._changed(namespace, kind, item.name, not same)
 
     def _drop(self, kind: str, obj: Object) -> None:
         metadata = obj["metadata"]
         namespace, place = metadata["namespace"], (kind, metadata["name"])
-        known = self._outlets[namespace].get(place)
+        known = self._objects[namespace].get(place)
         if known is None or known.uid != metadata["uid"]:
             return
         self._set_hold((namespace, *place), None)
-        left = {key: outlet for key, outlet in self._outlets[namespace].items() if key != place}
+        left = {key: item for key, item in self._objects[namespace].items() if key != place}
         if left:
-            self._outlets[namespace] = left
+            self._objects[namespace] = left
         else:
-            del self._outlets[namespace]
+            del self._objects[namespace]
         self._changed(namespace, kind, metadata["name"], True)
 
-    def _note(self, namespace: str, outlet: Outlet) -> None:
+    def _note(self, namespace: str, item: NetworkObject) -> None:
         """Keep for which target an object carries a hold."""
-        hold = held_by(outlet.carried, outlet.uid, made=outlet.kind == NETWORKPOLICIES.kind)
-        self._set_hold((namespace, outlet.kind, outlet.name), hold)
+        hold = held_by(item.carried, item.uid, made=item.kind == NETWORKPOLICIES.kind)
+        self._set_hold((namespace, item.kind, item.name), hold)
 
     def _set_hold(self, place: tuple[str, str, str], hold: Hold | None) -> None:
         if (before := self.held_for(*place)) is not None:
@@ -89,10 +89,10 @@ class NetworkCache:
         """The holds that are carried for a target."""
         return list(self._held_for.get(key, {}).values())
 
-    def carrying_for(self, key: TargetKey) -> tuple[Outlet, ...]:
+    def carrying_for(self, key: TargetKey) -> tuple[NetworkObject, ...]:
         """The objects that carry a hold for a target, which may be gone."""
         places = self._held_for.get(key, {})
-        return tuple(self._outlets[namespace][kind, name] for namespace, kind, name in places)
+        return tuple(self._objects[namespace][kind, name] for namespace, kind, name in places)
 
     @property
     def carrying(self) -> set[TargetKey]:
@@ -111,4 +111,4 @@ class NetworkCache:
         """
         if not self.enabled:
             return None
-        return NetworkPath(self.enabled, self._outlets.get(namespace, {}), serving, taken)
+        return NetworkPath(self.enabled, self._objects.get(namespace, {}), serving, taken)

@@ -178,10 +178,10 @@ class Store:
         is_policy = kind == NETWORKPOLICIES.kind  # they add up, so that each may concern whatever is isolated
         escalations = self._escalations
         concerned = escalations.network_paths(namespace) if is_policy else escalations.paths_through(namespace, name)
-        for key, escalation, through in concerned:
-            if (through.kind, through.name) == (kind, name):
+        for key, escalation, target_ref in concerned:
+            if (target_ref.kind, target_ref.name) == (kind, name):
                 self._enqueue(key, content and escalation.is_open)
-            elif through.kind == kind == NETWORKPOLICIES.kind or through.backend == name:
+            elif target_ref.kind == kind == NETWORKPOLICIES.kind or target_ref.backend == name:
                 self._enqueue(key, False)
 
     def _served(self, namespace: str, service: str) -> None:

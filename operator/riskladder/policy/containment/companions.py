@@ -39,8 +39,8 @@ def wanted(escalation: Escalation) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found))
 
 
-def sought(escalation: Escalation) -> bool:
-    """Whether what scales the model has to be looked for: while it is at zero, and has to stay there.
+def looks_for_scalers(escalation: Escalation) -> bool:
+    """Return whether what scales the model has to be looked for: while it is at zero, and has to stay there.
 
     Not with a Rollback: a ScaledObject that is paused at zero would stop the revision that was gone back to.
     """
@@ -62,7 +62,7 @@ def advance(draft: Draft) -> None:
         if place in places or (seen.found and draft.is_contained and len(listed) < MAX_COMPANIONS):
             listed[place] = _noted(draft, listed.get(place), seen)
     draft.companions = tuple(listed[place] for place in sorted(listed))
-    seeks = draft.snapshot.seeks and draft.is_contained and sought(draft.escalation)
+    seeks = draft.snapshot.seeks and draft.is_contained and looks_for_scalers(draft.escalation)
     if any(b.resumed_at is None for b in draft.companions) or places or seeks:
         draft.wake.append(draft.now + LOOK_EVERY)
 

@@ -49,21 +49,21 @@ def restarts(snapshot: Snapshot, now: datetime) -> tuple[tuple[Effect, ...], dat
 
 def _due(snapshot: Snapshot, intent: Intent) -> datetime | None:
     """Return from when on pods may be distinguished; ``None`` while the policy is not in place."""
-    workload, through = snapshot.target, intent.target_ref
-    if workload is None or through is None:
+    workload, target_ref = snapshot.target, intent.target_ref
+    if workload is None or target_ref is None:
         return None
-    found = seen(workload, through)
+    found = seen(workload, target_ref)
     if found is None or found.created is None or not isolate.in_place(workload, found):
         return None
     return found.created + TO_THE_SECOND
 
 
 def _deletions(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> list[Effect]:
-    workload, through = snapshot.target, intent.target_ref
+    workload, target_ref = snapshot.target, intent.target_ref
     assert workload is not None  # noqa: S101
-    assert through is not None  # noqa: S101
+    assert target_ref is not None  # noqa: S101
     tier = tier_of(escalation.spec.policy, intent.tier)
     containment = (tier.containment if tier else None) or Containment(action=intent.action)
-    pods = [pod for pod in isolate.from_before(workload, through) if not pod.is_ending]
+    pods = [pod for pod in isolate.from_before(workload, target_ref) if not pod.is_ending]
     writes = prompt_stop.ends(pods, seconds_of(containment.grace))
     return [Effect.of(Phase.RESTART, write, escalation.name) for write in writes]

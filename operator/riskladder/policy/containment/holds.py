@@ -16,7 +16,7 @@ from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.resource import Resource
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment.opening import labels_of
-from riskladder.policy.containment.others import carriers, lock_of, place_of
+from riskladder.policy.containment.others import carriers, lock_of, position_of
 from riskladder.policy.containment.state import (
     may_touch,
     prove,
@@ -29,7 +29,7 @@ from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, pin
 from riskladder.workloads.holding import Carried, held_by, hold_patch, release_patch
 from riskladder.workloads.model import Workload
-from riskladder.workloads.network import NETWORKPOLICIES, RESOURCES, Outlet
+from riskladder.workloads.network import NETWORKPOLICIES, RESOURCES, NetworkObject
 from riskladder.workloads.results import ObjectWrite
 from riskladder.workloads.safe_states.network_path import seen
 
@@ -109,7 +109,7 @@ class _Held:
         return cls(found.runtime.resource, found.name, found.uid, found.resource_version, found.carried)
 
     @classmethod
-    def outlet(cls, found: Outlet) -> _Held:
+    def network_object(cls, found: NetworkObject) -> _Held:
         """What its traffic passes."""
         return cls(RESOURCES[found.kind], found.name, found.uid, found.resource_version, found.carried)
 
@@ -131,9 +131,9 @@ def _held(snapshot: Snapshot) -> Iterator[_Held]:
     if workload is not None and not workload.carried.is_empty:
         yield _Held.workload(workload)
     path = workload.network_path if workload is not None else None
-    for outlet in path.outlets.values() if path else snapshot.carrying:
-        if not outlet.carried.is_empty:
-            found = _Held.outlet(outlet)
+    for item in path.objects.values() if path else snapshot.carrying:
+        if not item.carried.is_empty:
+            found = _Held.network_object(item)
             hold = found.hold
             if hold is not None and (hold.target.kind, hold.target.name) == snapshot.key[1:]:
                 yield found
@@ -331,11 +331,11 @@ def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation, int
         return None
     if intent.target_ref is None:
         held = _Held.workload(workload)
-    elif (outlet := seen(workload, intent.target_ref)) is not None:
-        held = _Held.outlet(outlet)
+    elif (item := seen(workload, intent.target_ref)) is not None:
+        held = _Held.network_object(item)
     else:
         return None
-    lock = lock_of(snapshot, place_of(intent))
+    lock = lock_of(snapshot, position_of(intent))
     there, wanted = held.hold, of_escalation(escalation, intent)
     if wanted is None:
         return None

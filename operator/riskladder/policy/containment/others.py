@@ -31,7 +31,7 @@ class Holding:
         return f"Escalation {self.escalation.name} (ladder {self.escalation.spec.ladder.name})"
 
 
-def place_of(intent: Intent) -> str:
+def position_of(intent: Intent) -> str:
     """Return the object that an intent acts on, as ``Kind/name``; empty for the workload."""
     return title(intent.target_ref) if intent.target_ref is not None else ""
 
@@ -49,14 +49,14 @@ def of_others(snapshot: Snapshot, escalation: str) -> list[Holding]:
 
 def carrier(snapshot: Snapshot, place: str) -> Holding | None:
     """Return whose hold an object has to carry: that for the safest state, and of equal ones the earliest."""
-    return next((holding for holding in holdings(snapshot) if place_of(holding.intent) == place), None)
+    return next((holding for holding in holdings(snapshot) if position_of(holding.intent) == place), None)
 
 
 def carriers(snapshot: Snapshot) -> list[Holding]:
     """Return whose hold each object has to carry, the workload first."""
     found: dict[str, Holding] = {}
     for holding in holdings(snapshot):
-        found.setdefault(place_of(holding.intent), holding)
+        found.setdefault(position_of(holding.intent), holding)
     return [found[place] for place in sorted(found)]
 
 
@@ -71,7 +71,7 @@ def lock_of(snapshot: Snapshot, place: str, *, own: Intent | None = None) -> str
     if own is not None:
         return str(own.action)
     locked = (h for h in holdings(snapshot) if is_locked(snapshot, h.escalation, h.intent))
-    return next((str(h.intent.action) for h in locked if place_of(h.intent) == place), "")
+    return next((str(h.intent.action) for h in locked if position_of(h.intent) == place), "")
 
 
 def covering(snapshot: Snapshot, escalation: str, action: ContainmentAction) -> Holding | None:
@@ -131,5 +131,5 @@ def _predecessors(snapshot: Snapshot) -> Iterator[Escalation]:
 
 def saved_by(holding: Holding) -> tuple[SavedField, ...]:
     """Return what was overwritten of the object that an intent acts on, as it was before."""
-    restore, place = restore_so_far(holding.escalation), place_of(holding.intent)
+    restore, place = restore_so_far(holding.escalation), position_of(holding.intent)
     return tuple(field for field in (restore.fields if restore else ()) if place and field.object == place)

@@ -68,7 +68,7 @@ def opened_at(escalation: Escalation) -> datetime:
 
 
 def enter(draft: Draft, tier: str) -> None:
-    """Enter the rung that breaches and containments call for, if it is another one."""
+    """Enter the rung that breaches and containments stalls_at for, if it is another one."""
     escalation, rung = draft.escalation, draft.rung
     last = escalation.intents[-1] if escalation.intents else None
     if rank(draft.policy, tier) > rank(draft.policy, rung.tier):
@@ -185,7 +185,7 @@ def _miss_deadlines(draft: Draft) -> None:
         draft.warn(Reason.DECISION_OVERDUE, f"decide/{rung.number}", message, dueAt=format_time(by))
 
 
-def last_call(draft: Draft) -> datetime | None:
+def stall_deadline(draft: Draft) -> datetime | None:
     """Return when the rung stalls unacknowledged: once the alternates have had as long as the first roles."""
     rung, tier = draft.rung, draft.tier
     if rung.acknowledge_by is None or tier is None or tier.acknowledge is None:
@@ -195,8 +195,8 @@ def last_call(draft: Draft) -> datetime | None:
 
 
 def _is_stalled(draft: Draft) -> bool:
-    call = last_call(draft)
-    unheard = call is not None and call <= draft.now and not draft.answered()
+    stalls_at = stall_deadline(draft)
+    unheard = stalls_at is not None and stalls_at <= draft.now and not draft.answered()
     return unheard or draft.rung.decide_missed_at is not None
 
 
@@ -266,7 +266,7 @@ def next_deadline(draft: Draft) -> datetime | None:
         deadlines.append(draft.resume.watch_until if draft.resume else None)
     else:
         if not draft.answered():
-            deadlines += [draft.rung.acknowledge_by, last_call(draft)]
+            deadlines += [draft.rung.acknowledge_by, stall_deadline(draft)]
         deadlines.append(draft.rung.decide_by)
     if draft.withheld is not None and draft.withheld.ended_at is None:
         deadlines.append(draft.withheld.until)

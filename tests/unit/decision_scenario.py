@@ -1,4 +1,4 @@
-"""A story about people: any ladder, anything that can happen to an escalation, and what has to hold after each step.
+"""A scenario of decisions: any ladder, anything that can happen to an escalation, and what has to hold after each step.
 
 The scene carries out what the policy decides; every status goes through JSON on its way, as it does in the cluster. The
 rules of who may decide what are checked a second time here, in another way than the policy does it.
@@ -504,14 +504,14 @@ def seated(escalation: Escalation, quorum: Quorum, votes: Iterable[CountedDecisi
     )
 
 
-def play(story: DecisionScenario, steps: Iterable[Step]) -> DecisionScenario:
+def play(scenario: DecisionScenario, steps: Iterable[Step]) -> DecisionScenario:
     """Let it happen; after every step that somebody sees, everything is done that has to be, and checked."""
     for name, seen, arguments in steps:
-        getattr(story, name)(**arguments)
+        getattr(scenario, name)(**arguments)
         if seen:
-            story.run()
-    story.run()
-    return story
+            scenario.run()
+    scenario.run()
+    return scenario
 
 
 __all__ = ["OWNER", "PEOPLE", "PROVED", "RAISER", "DecisionScenario", "Document", "Step", "play"]

@@ -14,8 +14,8 @@ from demo import people as cast
 from demo.client import ModelClient
 from demo.inbox import Inbox
 from demo.install import InstallError, kubectl
+from demo.other_clients import OtherClients
 from demo.people import LedgerEntry, People
-from demo.rivals import Rivals
 from demo.scene import LADDER, MANAGER, NAMESPACES, Scene, readings, ready, version
 from demo.stage import PATIENCE, Milestone, Stage
 from riskladder.api.base import format_time
@@ -46,8 +46,8 @@ class Options:
     """Whether it ends with the stop and its record."""
 
 
-class Story:
-    """The story in one namespace, on a cluster with an operator at work."""
+class Scenario:
+    """The demo's scenario in one namespace, on a cluster with a running operator."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Story:
         self._say, self._detail, self._until = stage.say, stage.detail, stage.until
         self._scene = Scene(client, checkout, namespace)
         self._people = People(stage, client, kubeconfig, checkout, namespace)
-        self._rivals = Rivals(stage, client, kubeconfig, checkout, namespace)
+        self._other_clients = OtherClients(stage, client, kubeconfig, checkout, namespace)
         self._model_client = (
             ModelClient(stage, client, kubeconfig, namespace, options.model_image) if options.model_image else None
         )
@@ -112,7 +112,7 @@ class Story:
             self._say(f"A new revision of the model is rolled out: {REVISIONS[0]}")
             await self._deploy(workload[0], REVISIONS[0])
         if self._lock:
-            await self._rivals.autoscale()
+            await self._other_clients.autoscale()
         if self._model_client is not None:
             await self._model_client.start("credit-scorer")
         breach[0]["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
@@ -120,7 +120,7 @@ class Story:
         await self._breach(breach[0])
         name = await self._report_containment()
         if self._lock:
-            await self._show_rivals(name, baseline[0], workload[0])
+            await self._show_other_clients(name, baseline[0], workload[0])
             return
         if self._short:
             await self._show_message(cast.LEGAL.role)
@@ -268,7 +268,7 @@ class Story:
         command: tuple[str, ...] = ("scale", "deployment/credit-scorer", "--replicas=3")
         if self._action == "Rollback":
             command = ("set", "env", "deployment/credit-scorer", f"MODEL_VERSION={REVISIONS[0]}")
-        if await self._rivals.attempt(*command):
+        if await self._other_clients.attempt(*command):
             self._detail("  taken: the lock is not in force on this API server. The operator re-applies it, on record")
             await self._until("the model to be contained again", self._is_contained_now)
 
@@ -307,19 +307,19 @@ class Story:
 
     # --- Other clients write on it ----------------------------------------------------------------------------------
 
-    async def _show_rivals(self, first: str, baseline: Object, workload: Object) -> None:
+    async def _show_other_clients(self, first: str, baseline: Object, workload: Object) -> None:
         """The lock holds the model against everybody, until the people whose decision it is restore it."""
-        rivals, people, ann, max_ = self._rivals, self._people, cast.LEGAL, cast.MODEL_RISK
-        await rivals.pull(workload)
-        await rivals.see_autoscaler()
-        await rivals.break_glass(first)
-        second = await rivals.recreate(workload)
+        clients, people, ann, max_ = self._other_clients, self._people, cast.LEGAL, cast.MODEL_RISK
+        await clients.pull(workload)
+        await clients.see_autoscaler()
+        await clients.break_glass(first)
+        second = await clients.recreate(workload)
         await self._measure("The cause is removed. The monitor reports", baseline, "baseline")
         self._say(f"{_who(ann)} and {_who(max_)} decide that the model is restored")
         agreed = LedgerEntry(DecisionAction.RESUME, "Retrained and measured", "resume")
         await people.decide(ann, agreed, second)
         await people.decide(max_, agreed, second)
-        await rivals.serve(workload)
+        await clients.serve(workload)
         await self._until("3 ready endpoints", lambda: self._scene.endpoints(3))
         self._detail("  [bold green]back in service[/bold green]: 3 ready endpoints")
         for name in (first, second):

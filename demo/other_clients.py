@@ -49,8 +49,8 @@ def briefly(refusal: str) -> str:
     return reason_of(refusal).partition(". ")[0]
 
 
-class Rivals:
-    """Those who want the model to run, each with every permission that a cluster can give."""
+class OtherClients:
+    """Clients that want the model to run, each with every permission that a cluster can give."""
 
     def __init__(self, stage: Stage, client: Client, kubeconfig: Path, checkout: Path, namespace: str) -> None:
         """Prepare.
@@ -129,7 +129,7 @@ class Rivals:
 
         await self._stage.until("the lock to be in force" if wanted else "the lock to be off", check)
 
-    # --- The story ------------------------------------------------------------------------------------------------
+    # --- The scenes -----------------------------------------------------------------------------------------------
 
     async def autoscale(self) -> None:
         """Put an autoscaler on the model while it still runs."""

@@ -1,4 +1,4 @@
-"""An escalation's story, distinguished from its records alone where nothing else is left. Pure: no I/O, no clock."""
+"""An escalation's timeline, from its records alone where nothing else is left. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from riskladder.api.base import Timestamp, format_time
-from riskladder.api.chain import ChainKey, ChainResult, distinct, noted_heads, place_of, verify_chains
+from riskladder.api.chain import ChainKey, ChainResult, distinct, noted_heads, position_of, verify_chains
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import acts_of
 from riskladder.cli.output import count
@@ -119,8 +119,8 @@ class DrillResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """Everything that a reader is notified."""
+class Timeline:
+    """Everything that the timeline of an escalation shows."""
 
     key: ChainKey
     chain: ChainResult
@@ -136,8 +136,8 @@ class Story:
     steps: tuple[Step, ...]
 
 
-def story_of(export: Export, key: ChainKey) -> Story:
-    """The story of one escalation; what its object says is used where there is one, else the records alone.
+def timeline_of(export: Export, key: ChainKey) -> Timeline:
+    """Return the timeline of one escalation; what its object says is used where there is one, else the records alone.
 
     Raises:
         ValueError: The status of an escalation has a ledger that is none.
@@ -148,7 +148,7 @@ def story_of(export: Export, key: ChainKey) -> Story:
     chain = next((result for result in results if result.key == key), None)
     if chain is None:
         raise LookupError(f"no record of {key}")
-    placed = [(place_of(record), record) for record in records]
+    placed = [(position_of(record), record) for record in records]
     mine = sorted((p.sequence, i) for i, (p, _) in enumerate(placed) if p.key == key)
     specs = [(sequence, act) for sequence, i in mine for act in _acts(records[i])]
     escalation = next((e for e in export.escalations if _key(e) == key), {})
@@ -165,7 +165,7 @@ def story_of(export: Export, key: ChainKey) -> Story:
     for sequence, spec in specs:
         steps.append(_step(sequence, spec, opened, intended, steps, 0 < sequence <= chain.length))
     status, spec = _mapping(escalation.get("status")), _mapping(escalation.get("spec"))
-    return Story(
+    return Timeline(
         key=key,
         chain=chain,
         target=_latest(steps, "target") or _target(spec) or "unknown",

@@ -68,7 +68,7 @@ async def persons(plane: LocalControlPlane) -> AsyncIterator[dict[str, Client]]:
 @pytest.fixture
 async def place(chief: Client, persons: dict[str, Client], receivers: Receivers) -> AsyncIterator[PeopleNamespace]:
     """A fresh namespace with its people; without an operator."""
-    async with PeopleNamespace(chief, f"story-{uuid.uuid4().hex[:8]}", persons, receivers) as fresh:
+    async with PeopleNamespace(chief, f"lifecycle-{uuid.uuid4().hex[:8]}", persons, receivers) as fresh:
         yield fresh
 
 
@@ -87,10 +87,10 @@ async def operator(lives: Lives) -> Lives:
     return lives
 
 
-# --- 1. The story -----------------------------------------------------------------------------------------------------
+# --- 1. One lifecycle -------------------------------------------------------------------------------------------------
 
 
-async def test_story_from_the_first_reading_to_the_review(place: PeopleNamespace, operator: Lives) -> None:
+async def test_lifecycle_from_the_first_reading_to_the_review(place: PeopleNamespace, operator: Lives) -> None:
     remedies = ["Re-run the fairness suite on the last 7 days"]
     duty = {"name": "art-73", "within": "15d", "role": "legal"}
     await place.apply(

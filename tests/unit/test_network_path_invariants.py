@@ -1,4 +1,4 @@
-"""The invariants of test_invariants, where what contains the model is around it: a Service, or a NetworkPolicy."""
+"""The invariants of test_invariants, where a Service or a NetworkPolicy contains the model."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class AroundServer(Server):
         restore = (after.get("status", {}).get("containment") or {}).get("restore")
         if resource is not ESCALATIONS or restore is None or "replicas" in restore:
             super()._check(resource, before, after)
-        else:  # it was at zero, with pods that were ending: there is something around it to restore, and no replicas
+        else:  # it was at zero, with pods that were ending: a network object is to be restored, and no replicas
             assert restore["fields"]
         for act in acts_of(after["spec"]) if resource is RECORDS else ():
             if act["event"] in ("FellBack", "Isolated"):
@@ -182,7 +182,7 @@ def test_invariants_hold_whatever_people_decide_around(policy: str, steps: list[
         simulate(policy, [("read", "a", 0.95, 0), ("keep_up", 0), ("jump", 1.0), *steps], breached=breached)
 
 
-STORY: list[Step] = [
+SCENARIO: list[Step] = [
     ("read", "a", 0.95, 0),
     ("keep_up", 0),
     ("roll_out",),
@@ -207,5 +207,5 @@ FAULTS_OF: list[tuple[str, str]] = [
 def test_fault_at_every_request_around(policy: str, fault: str) -> None:
     for requests in range(1, 12):
         with simulated():
-            simulate(policy, [STORY[0], ("operate", 0, requests, fault)], breached=False, stands=True)
-            simulate(policy, [*STORY, ("operate", 0, requests, fault)], breached=False, stands=True)
+            simulate(policy, [SCENARIO[0], ("operate", 0, requests, fault)], breached=False, stands=True)
+            simulate(policy, [*SCENARIO, ("operate", 0, requests, fault)], breached=False, stands=True)

@@ -1,4 +1,4 @@
-"""One page about one escalation, for people. Pure: a page is headings with lines."""
+"""The details of one escalation, for people: headings with lines. Pure."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def sections(
     choices: Sequence[Choice],
     now: datetime,
     rationales: Mapping[str, str] = _NONE,
-    strangers: Sequence[str] = (),
+    unseen_owners: Sequence[str] = (),
 ) -> tuple[Section, ...]:
-    """Everything worth knowing; what there is nothing to say about is left out."""
+    """Return the sections that have something to say."""
     parts = (
-        ("What it is about", _facts(case, now, strangers)),
+        ("What it is about", _facts(case, now, unseen_owners)),
         ("Where it stands", _rung(case, now)),
         ("People", _people(case, now)),
         ("Containment", _containment(case, now)),
@@ -61,27 +61,27 @@ def sections(
     return tuple(section for section in found if section.lines)
 
 
-def page(
+def details(
     case: Case,
     choices: Sequence[Choice],
     now: datetime,
     rationales: Mapping[str, str] = _NONE,
-    strangers: Sequence[str] = (),
+    unseen_owners: Sequence[str] = (),
 ) -> RenderableType:
-    """Return the page as it is shown.
+    """Return the details as they are shown.
 
     Args:
         case: The escalation.
         choices: What the reader may do.
         now: The time.
         rationales: Why people decided so, by name of the decision.
-        strangers: Owners that match nobody who has been seen to call.
+        unseen_owners: Owners that match nobody who has been seen to call.
     """
     title = Text(plain(f"{case.namespace}/{case.name}"), "bold")
     if case.spec.drill:
         title.append("  DRILL: the model is not touched", "bold yellow")
     blocks: list[RenderableType] = [Hanging(title, 0)]
-    found = sections(case, choices, now, rationales, strangers)
+    found = sections(case, choices, now, rationales, unseen_owners)
     labels = [label for section in found if section.heading != OPTIONS for label, _ in section.lines]
     widest = min(max((len(plain(label)) for label in labels), default=0) + 2, 28)
     for section in found:
@@ -107,17 +107,17 @@ def _style(text: str) -> str:
 # --- Sections -----------------------------------------------------------------------------------------------------
 
 
-def _facts(case: Case, now: datetime, strangers: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _facts(case: Case, now: datetime, unseen_owners: Sequence[str]) -> Iterator[tuple[str, str]]:
     model = case.spec.model
     if model is not None:
         yield "Model", model.name + (f", version {model.version}" if model.version else "")
     if case.owners:
         yield "Owners", ", ".join(case.owners)
-    if strangers:
+    if unseen_owners:
         yield (
             "No such caller",
-            f"{listed(strangers)}: nobody of that name has decided or raised here, so check that the owner is written "
-            "as `kubectl auth whoami` shows the name",
+            f"{listed(unseen_owners)}: nobody of that name has decided or raised here, so check that the owner is "
+            "written as `kubectl auth whoami` shows the name",
         )
     if model is not None:
         for label, value in (("Card", model.card), ("Lineage", model.lineage)):
