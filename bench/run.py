@@ -67,7 +67,7 @@ class Bench:
     """One run on one cluster."""
 
     def __init__(self, api: Api, kubeconfig: Path, directory: Path, sizes: Sizes, results: Results) -> None:
-        """`kubeconfig` is that of the operator's service account; logs and files go into the directory."""
+        """Take the kubeconfig of the operator's service account; logs and files go into the directory."""
         self._api = api
         self._kubeconfig = kubeconfig
         self._directory = directory
@@ -125,7 +125,7 @@ class Bench:
             await self._burst(world, contender, together)
 
     async def _against_one_write(self, world: BenchNamespace, alone: Sequence[str], together: Sequence[str]) -> None:
-        """What a floor takes that stops a model and leaves no trace of why."""
+        """Measure a floor that stops a model and leaves no trace of why."""
         latencies = await load.idle(world, alone)
         burst = await load.burst(world, together)
         self.results.add_latencies("one_write", FLOOR, [*latencies, *[None] * burst.missed])
@@ -166,7 +166,7 @@ class Bench:
         say(f"  burst p99 {_ms(burst.latencies, 99)}, last stopped after {burst.last_stopped:.2f} s")
 
     async def _written(self, contender: Contender) -> tuple[int, int]:
-        """Writes so far by the operator's own count, and by the API server's."""
+        """Return the writes so far by the operator's own count, and by the API server's."""
         own = writes(await contender.requests()) if isinstance(contender, Operator) else 0
         return own, writes(await served(self._api))
 
@@ -197,7 +197,7 @@ class Bench:
     async def _cold(
         self, world: BenchNamespace, standing: Sequence[str], breaching: Sequence[str], *, quiet: bool
     ) -> int:
-        """Signals that no operator has ever seen, and one of them breaches. The memory of an operator without them."""
+        """Measure a start with signals that no operator has seen; return the memory of an operator without them."""
         results, observer = self.results, world.observer
         first, second, *others = breaching
         async with self._operator() as operator:  # all its code has run, so that what comes on top is data
@@ -225,7 +225,7 @@ class Bench:
     async def _restarted(
         self, world: BenchNamespace, standing: Sequence[str], breaching: Sequence[str], empty: int
     ) -> None:
-        """The same signals, all judged by an earlier process, and one more that breaches."""
+        """Measure a restart with the same signals, judged by an earlier process, and one more that breaches."""
         results, observer, first = self.results, world.observer, breaching[0]
         await world.report(first, BREACH)
         async with self._operator() as operator:
@@ -250,7 +250,7 @@ class Bench:
         say(f"  among updates, {by.name}: p50 {_ms(latencies, 50)}, p99 {_ms(latencies, 99)}")
 
     async def _quiet(self, operator: Operator) -> None:
-        """Nothing happens: nothing may be written but the Lease."""
+        """Check that nothing is written but the Lease while nothing happens."""
         seconds = self._sizes.quiet_seconds
         say(f"  {seconds} s in which nothing happens")
         before, served_before, cpu = await operator.requests(), await served(self._api), operator.cpu()

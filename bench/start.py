@@ -41,7 +41,7 @@ async def start(directory: Path, results: Results, replicasets: int, say: Any) -
 
 
 def _old(name: str) -> dict[str, Any]:
-    """A ReplicaSet as a Deployment leaves it behind, with the metadata that a rollout of a usual size has."""
+    """Return a ReplicaSet as a Deployment leaves it behind, with the metadata that a rollout of a usual size has."""
     body = deployment(name)
     body["kind"] = "ReplicaSet"
     labels = {"app": name, "pod-template-hash": "6f7d8c9b5d"}

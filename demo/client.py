@@ -136,7 +136,7 @@ class ModelClient:
         return all(client["answers"] for client in (await self._facts())["clients"])
 
     async def _facts(self) -> Any:
-        """What the client printed last, which it does ten times a second."""
+        """Return what the client printed last, which it does ten times a second."""
         deadline = time.monotonic() + PATIENCE
         while True:
             pod = await self._client.get(resources.PODS, self._namespace, POD)
@@ -150,7 +150,7 @@ class ModelClient:
 
 
 def _last(facts: Any, version: str | None, *, kept: bool) -> float | None:
-    """When a client of one sort was answered last: by any pod, or by those of a version."""
+    """Return when a client of one sort was answered last: by any pod, or by those of a version."""
     times = [
         last
         for client in facts["clients"]

@@ -20,7 +20,7 @@ from rich.markup import escape
 from demo.install import FIELD_MANAGER, InstallError, kubectl
 from demo.stage import Milestone, Stage
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.record import acts_of
+from riskladder.api.record import entries_of
 from riskladder.cli.output import plain
 from riskladder.cluster import resources
 from riskladder.cluster.authority import BINDINGS, LOCK, LOCK_NAMES
@@ -39,13 +39,13 @@ ADMIN, GITOPS = "admin", "gitops"
 
 
 def reason_of(refusal: str) -> str:
-    """Why the lock has refused it; empty where it was something else."""
+    """Return why the lock has refused it; empty where it was something else."""
     found = re.search(rf"'({LOCK}|{LOCK_NAMES})' denied request: ", refusal)
     return f"refused: {refusal[found.end() :].strip()}" if found else ""
 
 
 def briefly(refusal: str) -> str:
-    """The same without the advice, for those who have just read it."""
+    """Return the same without the advice, for those who have just read it."""
     return reason_of(refusal).partition(". ")[0]
 
 
@@ -111,7 +111,7 @@ class OtherClients:
         return await asyncio.to_thread(kubectl, self._kubeconfig, *self._arguments(command), given=manifest)
 
     async def _refused(self, *command: str, summarise: Callable[[str], str] = briefly, **more: Any) -> None:
-        """An attempt that the lock has to refuse."""
+        """Attempt a write that the lock has to refuse."""
         if await self.attempt(*command, summarise=summarise, **more):
             raise InstallError(f"the lock did not refuse kubectl {' '.join(command)}")
 
@@ -136,8 +136,8 @@ class OtherClients:
         self._stage.say("An autoscaler is put on it")
         await self.attempt("autoscale", WORKLOAD, "--min=3", "--max=6", "--cpu=80%")
 
-    async def pull(self, workload: Object) -> None:
-        """Everybody tries to revert the containment in their own way."""
+    async def revert(self, workload: Object) -> None:
+        """Have each client try to revert the containment in its own way."""
         self._stage.say("A cluster administrator scales it up. This is what kubectl prints:")
         await self._refused(*SCALE, summarise=str)
         self._stage.say("A GitOps tool applies its manifest again, with force")
@@ -171,8 +171,8 @@ class OtherClients:
         await self._recorded(escalation, Reason.LOCK_MISSING, Reason.CONTAINMENT_REAPPLIED, Reason.LOCK_RESTORED)
 
     async def recreate(self, workload: Object) -> str:
-        """The model is deleted and created again; the name of the escalation that contains the new one."""
-        self._stage.say("Somebody deletes it and creates it anew")
+        """Delete and recreate the model; return the name of the escalation that contains the new one."""
+        self._stage.say("Somebody deletes it and creates it again")
         await self.attempt("delete", WORKLOAD)
         create = f"kubectl create -f {FILE}"
         await self._refused("create", "-f", "-", given=workload, shown=create)
@@ -201,7 +201,7 @@ class OtherClients:
         return found[0]
 
     async def see_autoscaler(self) -> None:
-        """What the autoscaler makes of it: it looks every 15 seconds."""
+        """Show how the autoscaler reacts: it looks every 15 seconds."""
         self._stage.say("And the autoscaler? It wants 3 replicas at least, and looks every 15 seconds")
         said: list[tuple[str, str]] = []
 
@@ -284,7 +284,7 @@ class OtherClients:
                 act
                 for r in records
                 if r["spec"]["escalation"] == escalation
-                for act in acts_of(r["spec"])
+                for act in entries_of(r["spec"])
                 if act["event"] in events
             ]
             found[:] = sorted(mine, key=lambda spec: int(spec["sequence"]))
@@ -298,7 +298,7 @@ class OtherClients:
 
     @contextlib.asynccontextmanager
     async def _bindings_are_back_in_the_end(self) -> AsyncIterator[None]:
-        """Whatever happens, the bindings are there again afterwards."""
+        """Reinstate the bindings afterwards, whatever happens."""
         before = [await self._client.get(BINDINGS, None, name) for name in (LOCK, LOCK_NAMES)]
         try:
             yield
@@ -315,7 +315,7 @@ class OtherClients:
 
 
 def _condition(escalation: Object, kind: ConditionType) -> tuple[str, str, str]:
-    """Status, reason and message, or three empty words."""
+    """Return status, reason and message, or three empty strings."""
     conditions = (escalation.get("status") or {}).get("conditions") or ()
     found = [(c["status"], c["reason"], c["message"]) for c in conditions if c["type"] == kind]
     return found[0] if found else ("", "", "")

@@ -138,7 +138,7 @@ class People:
         await self._stage.until("the people's permissions", readable)
 
     async def _server_time(self) -> str:
-        """The time by which the API server would date a decision made now."""
+        """Return the time by which the API server would date a decision made now."""
         answer = await self._client.request(
             "POST",
             CONFIGMAPS.path(self._namespace),
@@ -179,7 +179,7 @@ class People:
 
     @contextlib.asynccontextmanager
     async def _desk(self, person: Person) -> AsyncIterator[Session]:
-        """A connection on which the administrator acts as somebody."""
+        """Open a connection on which the administrator acts as somebody."""
         connection = await connect(str(self._kubeconfig), namespace=self._namespace, agent="demo")
         try:
             connection.session.headers["Impersonate-User"] = person.name

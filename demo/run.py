@@ -116,7 +116,7 @@ class Demo:
 
     @contextlib.asynccontextmanager
     async def _operator(self, config: Path, log: Path) -> AsyncIterator[None]:
-        """The operator as its own process under its own service account."""
+        """Run the operator as its own process under its own service account."""
         self._say(f"Starting the operator as system:serviceaccount:{NAMESPACE}:riskladder (never as an administrator)")
         with log.open("wb") as stream:
             process = await asyncio.create_subprocess_exec(

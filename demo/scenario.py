@@ -22,7 +22,7 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.reasons import Reason
-from riskladder.api.record import acts_of
+from riskladder.api.record import entries_of
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
 from riskladder.cluster.events import CONTROLLER
@@ -215,7 +215,7 @@ class Scenario:
         return name
 
     async def _report_events(self) -> None:
-        """What Events say of it."""
+        """Show what Events say of it."""
         self._say("Events")
         events = await self._client.list(resources.EVENTS, self._namespace)
         ours = [e for e in events if e.get("reportingController") == CONTROLLER and e["reason"] != Reason.NOTIFIED]
@@ -229,7 +229,7 @@ class Scenario:
     # --- People ---------------------------------------------------------------------------------------------------
 
     async def _show_people(self, name: str, baseline: Object, workload: Object) -> None:
-        """They are notified, and restore the model."""
+        """Show how people are notified, and restore the model."""
         people, ann, eve, max_, olga = self._people, cast.LEGAL, cast.EXECUTIVE, cast.MODEL_RISK, cast.OWNER
         await self._show_message(ann.role)
         await self._show_lock()
@@ -273,7 +273,7 @@ class Scenario:
             await self._until("the model to be contained again", self._is_contained_now)
 
     async def _show_resumed(self, workload: Object) -> None:
-        """The lock is off: the replicas come back, or the corrected revision may be rolled out."""
+        """Show that the lock is removed: the replicas return, or the corrected revision may be rolled out."""
         since, began = time.monotonic(), time.time()
         await self._until("the lock to be removed", self._is_unlocked)
         if self._action == "Rollback":
@@ -308,9 +308,9 @@ class Scenario:
     # --- Other clients write on it ----------------------------------------------------------------------------------
 
     async def _show_other_clients(self, first: str, baseline: Object, workload: Object) -> None:
-        """The lock holds the model against everybody, until the people whose decision it is restore it."""
+        """Show that the lock holds the model against every client, until the people who may restore it do."""
         clients, people, ann, max_ = self._other_clients, self._people, cast.LEGAL, cast.MODEL_RISK
-        await clients.pull(workload)
+        await clients.revert(workload)
         await clients.see_autoscaler()
         await clients.break_glass(first)
         second = await clients.recreate(workload)
@@ -337,7 +337,7 @@ class Scenario:
         records = await self._records(name)
         self._say("The record chain: what happened, who did it, and a hash over it and all before")
         for record in records:
-            for number, act in enumerate(acts_of(record["spec"])):
+            for number, act in enumerate(entries_of(record["spec"])):
                 who, what = escape(act["actor"]), escape(_summary(act["event"], act["detail"]))
                 place = f"{act['sequence']:2}" if not number else "  "
                 sealed = f"[dim]sha256 {record['spec']['hash'][:16]}…[/dim]" if not number else ""
@@ -356,7 +356,7 @@ class Scenario:
         [result] = verify_chains(records, noted_heads([escalation]))
         if not result.intact:
             raise InstallError(f"the record chain is broken: {result.error}")
-        entries = sum(len(acts_of(record["spec"])) for record in records)
+        entries = sum(len(entries_of(record["spec"])) for record in records)
         what = f"{entries} entries in {result.length} records{of}, unbroken up to the head in the escalation's status"
         self._say(f"Verified: {what}", "bold green")
 
@@ -366,7 +366,7 @@ def _who(person: cast.Person) -> str:
 
 
 def _summary(event: str, detail: dict[str, str]) -> str:
-    """What one line has room for."""
+    """Return as much of a text as fits one line."""
     if event == Reason.NOTIFIED:
         return f"{detail['role']}: {detail['about']}"
     if "decision" in detail:

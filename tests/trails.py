@@ -12,7 +12,7 @@ from unittest.mock import patch
 from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import LedgerHead
 from riskladder.api.labels import FIELD_MANAGER
-from riskladder.api.record import acts_of
+from riskladder.api.record import entries_of
 from riskladder.cluster.ledger import LedgerEntry, record_object
 
 Document = dict[str, Any]
@@ -125,7 +125,7 @@ def chain(
 def said(records: Sequence[Document]) -> list[Document]:
     """All that records say happened, in order, each as if it had a record of its own."""
     return [
-        {**r, "spec": {"escalation": r["spec"]["escalation"], **act}} for r in records for act in acts_of(r["spec"])
+        {**r, "spec": {"escalation": r["spec"]["escalation"], **act}} for r in records for act in entries_of(r["spec"])
     ]
 
 

@@ -408,7 +408,7 @@ def test_every_service_can_be_loaded_and_knows_its_scheme() -> None:
 
 
 def run(code: str, given: Any) -> Any:
-    """What a fresh Python makes of it: the plugins and the confinement stay out of this process."""
+    """Return what a fresh Python makes of it: the plugins and the confinement stay out of this process."""
     environment = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PATH": os.environ["PATH"]}
     result = subprocess.run(
         [sys.executable, "-c", code],

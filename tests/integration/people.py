@@ -144,7 +144,7 @@ class Receivers:
         return web.Response(status=204)
 
     def of(self, namespace: str) -> list[Message]:
-        """What came in of one namespace, in order."""
+        """Return what came in of one namespace, in order."""
         return [m for m in self.messages if m.data["namespace"] == namespace]
 
     def keys(self, namespace: str) -> list[str]:

@@ -645,7 +645,7 @@ async def root(plane: ControlPlane) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def policy(root: Client) -> AsyncIterator[tuple[Object, Object]]:
-    """The shipped policy and binding, created anew."""
+    """The shipped policy and binding, created again."""
     documents = yaml.safe_load_all((ROOT / "manifests" / "policies" / "decisions.yaml").read_text())
     shipped, binding = list(documents)
     await remove_policy(root)

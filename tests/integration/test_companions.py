@@ -37,7 +37,7 @@ def naming(*companions: tuple[str, str]) -> Object:
 
 
 async def companion(scene: RuntimeNamespace, name: str, time: str) -> Object:
-    """What is on record about one of them, once that has happened."""
+    """Return what is on record about one of them, once that has happened."""
 
     async def check() -> Object | None:
         found = (await scene.escalations("scorer"))[0].get("status", {}).get("companions", ())

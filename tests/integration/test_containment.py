@@ -15,7 +15,7 @@ CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
 
 
 def events_of(records: list[dict[str, object]]) -> list[object]:
-    """What happened to the model; that people were notified of it is tested elsewhere."""
+    """Return what happened to the model; that people were notified of it is tested elsewhere."""
     return [r["spec"]["event"] for r in records if r["spec"]["event"] != "Notified"]  # type: ignore[index]
 
 

@@ -488,7 +488,7 @@ async def test_objects_stored_under_a_laxer_schema_are_invalid_alone(
     operator = await leading(start())
 
     async def described(resource: Resource, name: str) -> str:
-        """How an object is said to be invalid: in its status; where that is refused, in an Event and the log."""
+        """Return how an object is said to be invalid: in its status; where that is refused, in an Event and the log."""
 
         async def check() -> str | None:
             found = condition(await world.get(resource, name), "Ready")

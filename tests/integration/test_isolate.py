@@ -28,7 +28,7 @@ async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFacto
 
 
 async def policies(scene: RuntimeNamespace) -> list[Object]:
-    """What the operator has made."""
+    """Return what the operator has made."""
     found = await scene.client.list(NETWORKPOLICIES, scene.namespace)
     return [p for p in found if p["metadata"]["name"].startswith("riskladder-")]
 

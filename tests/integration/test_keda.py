@@ -130,7 +130,7 @@ async def paused(scene: RuntimeNamespace, name: str = "scorer") -> Object:
 
 
 async def given_back(scene: RuntimeNamespace, name: str = "scorer") -> Object:
-    """What is on record about the ScaledObject, once it is restored."""
+    """Return what is on record about the ScaledObject, once it is restored."""
 
     async def check() -> Object | None:
         found = (await scene.escalations("scorer"))[0]["status"].get("companions", ())

@@ -49,7 +49,7 @@ async def rolled_back(world: TestNamespace, operator: OperatorProcess) -> TestNa
 
 
 async def refused(plane: ControlPlane, world: TestNamespace, *arguments: str) -> str:
-    """What kubectl says to a cluster admin who is refused."""
+    """Return what kubectl says to a cluster admin who is refused."""
     with pytest.raises(InstallError) as caught:
         await asyncio.to_thread(kubectl, plane.kubeconfig, "-n", world.namespace, *arguments)
     return str(caught.value)

@@ -353,7 +353,7 @@ async def test_churn_on_the_targets_by_others_causes_no_write_of_ours(world: Tes
 
 
 async def churn(world: TestNamespace, name: str, number: int) -> None:
-    """What a controller that is never content does to a workload."""
+    """Change a workload over and over, as a controller that never stops."""
     for subresource, body in (
         (None, {"metadata": {"annotations": {"rival.example/round": str(number)}}}),
         ("status", {"status": {"conditions": [{"type": "Rival", "status": ("True", "False")[number % 2]}]}}),

@@ -110,7 +110,7 @@ def ready(slice_: Object) -> set[str]:
 
 
 def runs(obj: Object) -> bool:
-    """Whether a Deployment asks for replicas, or an EndpointSlice has a ready endpoint."""
+    """Return whether a Deployment asks for replicas, or an EndpointSlice has a ready endpoint."""
     return bool(obj["spec"]["replicas"] if "spec" in obj else ready(obj))
 
 
@@ -156,7 +156,7 @@ def spells(film: Film) -> dict[str, list[Spell]]:
 
 
 async def outcome(attempt: Awaitable[object]) -> str:
-    """What became of an attempt: taken, refused by the lock, or missed, since somebody else had come before."""
+    """Return what became of an attempt: taken, refused by the lock, or missed, since somebody else had come before."""
     try:
         await attempt
     except (ApiError, InstallError) as error:
@@ -265,7 +265,7 @@ class Updater(Writer):
 
 
 class Recreator(Writer):
-    """Deletes a model and creates it anew, one at a time. What is refused is tried in another way."""
+    """Deletes a model and creates it again, one at a time. What is refused is tried in another way."""
 
     user = "rex"
     manager = "recreator"
@@ -473,7 +473,7 @@ async def test_without_a_lock_whatever_is_reverted_is_contained_again(
 
 
 def unrecorded(held: Mapping[str, Object], uid: str) -> int:
-    """How often a target was contained again that no record says yet."""
+    """Return how often a target was contained again that no record says yet."""
     found = [e for e in held.values() if e["spec"]["target"]["uid"] == uid]
     repeats = [r for e in found for r in e["status"].get("repeats") or () if r["fact"] == "ContainmentReapplied"]
     return sum(r["count"] - r["recorded"] for r in repeats)

@@ -230,7 +230,7 @@ async def _with_grace(world: TestNamespace, seconds: int) -> bool:
 
 
 async def _renew(world: TestNamespace, node: str) -> None:
-    """What a kubelet does every ten seconds."""
+    """Renew the Lease of a node, as a kubelet does every ten seconds."""
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     spec = {"holderIdentity": node, "renewTime": now}
     head = {"apiVersion": resources.LEASES.api_version, "kind": resources.LEASES.kind, "metadata": {"name": node}}

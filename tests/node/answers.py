@@ -222,7 +222,7 @@ class Models:
         await self._world.until(all_answered, "every client to be answered, by every pod", 60.0)
 
     async def facts(self, since: float = 0.0) -> dict[str, Any]:
-        """What the clients know, at a time after `since`."""
+        """Return what the clients know, at a time after `since`."""
 
         async def answered() -> dict[str, Any] | None:
             line = await self.kubectl("logs", "clients", "--tail=1")

@@ -129,7 +129,7 @@ def run(
 
 
 def _lives(pid: int) -> bool:
-    """Whether a process is there, and is more than an entry that its parent has not collected."""
+    """Return whether a process is there, and is more than an entry that its parent has not collected."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

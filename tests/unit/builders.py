@@ -247,7 +247,7 @@ class Scene:
     """Companion workloads that were suspended or resumed, in order."""
 
     def snapshot(self) -> Snapshot:
-        """What an operator sees."""
+        """Return what an operator sees."""
         over = [e for e in self.escalations if not e.is_open and self.target and e.spec.target.uid == self.target.uid]
         closed = [e for e in over if not e.spec.drill]
         pending = [d for d in self.decisions if find(d.status.conditions, ConditionType.ACCEPTED) is None]
@@ -329,11 +329,11 @@ class Scene:
         return [n.key for n in self.escalation.status.notifications if str(n.state) == "Pending"]
 
     def known(self) -> Snapshot:
-        """What an operator sees, with what objects carry."""
+        """Return what an operator sees, with what objects carry."""
         return with_holds(self.snapshot())
 
     def plan(self) -> Plan:
-        """What it decides."""
+        """Return what it decides."""
         return decide(self.snapshot(), self.now)
 
     def run(self, *, passes: int = 10) -> list[Plan]:
@@ -500,12 +500,12 @@ def scaled_by(scene: Scene, replicas: int, manager: str = "hpa") -> None:
 
 
 def set_to(effect: Effect, path: str) -> Any:
-    """What a patch puts at that path."""
+    """Return what a patch puts at that path."""
     return next(step["value"] for step in effect.body if step["op"] != "test" and step["path"] == path)
 
 
 def suspends(effect: Effect) -> bool:
-    """Whether the patch of a companion workload suspends it, or lets it run."""
+    """Return whether the patch of a companion workload suspends it, or lets it run."""
     value = effect.body[-1].get("value")
     return value is True or value == keda.PAUSED or value == {keda.ANNOTATION: keda.PAUSED}
 

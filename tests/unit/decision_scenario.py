@@ -296,7 +296,7 @@ class DecisionScenario(Scene):
         assert escalation.last_intent == status.resume.intent, "restored while contained again"
 
     def _said_truly(self, said: DecisionUpdate) -> None:
-        """What a decision says is what the escalation has counted and what is on record."""
+        """Check that a decision says what the escalation has counted and what is on record."""
         decision = said.decision
         escalation = next(e for e in reversed(self.escalations) if e.name == decision.spec.escalation)
         accepted = find(said.status.conditions, ConditionType.ACCEPTED)
@@ -308,7 +308,7 @@ class DecisionScenario(Scene):
             self.unproved.add(decision.uid)
 
     def check(self) -> None:
-        """What has to hold whenever nothing is left to do."""
+        """Check what has to hold whenever nothing is left to do."""
         plan = self.plan()
         for escalation in self.escalations:
             status = escalation.status
@@ -323,7 +323,7 @@ class DecisionScenario(Scene):
         self._sleeps_until(plan.wake_at)
 
     def _is_in_proof_grace(self) -> bool:
-        """Whether the trail waits a second for the proof of a containment that has just been applied."""
+        """Return whether the trail waits a second for the proof of a containment that has just been applied."""
         known = self.known().escalations
         fresh = [(e, i) for e in known if e.is_open for i in state.in_force(e).values()]
         noted = {(e.uid, c.intent.id) for e in known for c in e.status.containments}
@@ -373,7 +373,7 @@ class DecisionScenario(Scene):
         assert proof.applied, f"contained by intent {intent.id}, and not held: {proof.left}"
 
     def _stop_button_worked(self, escalation: Escalation) -> None:
-        """Whoever decided Contain after the last Resume has the model contained."""
+        """Check that a Contain decided after the last Resume has the model contained."""
         decisions = escalation.status.decisions
         resumed = [n for n, d in enumerate(decisions) if _is_met(d, DecisionAction.RESUME)]
         after = decisions[resumed[-1] + 1 :] if resumed else decisions
@@ -449,7 +449,7 @@ class DecisionScenario(Scene):
 
 
 def _news(plan: Plan) -> list[str]:
-    """What a trail would change."""
+    """Return what a trail would change."""
     pairs = [(str(u.escalation.status), str(u.status), u.labels) for u in plan.escalations]
     pairs += [(str(u.signal.status), str(u.status), None) for u in plan.signals]
     changes = []
@@ -474,7 +474,7 @@ def _rung_keeps(before: Rung, after: Rung) -> None:
 
 
 def quorum_of(escalation: Escalation, name: str, action: DecisionAction) -> Quorum:
-    """Who has to agree, as the documentation has it."""
+    """Return who has to agree, as the documentation has it."""
     policy = escalation.spec.policy
     tier: Tier = next(t for t in policy.tiers if t.name == name)
     decides = tier.decide.quorum if tier.decide else ()
@@ -490,7 +490,7 @@ def quorum_of(escalation: Escalation, name: str, action: DecisionAction) -> Quor
 
 
 def seated(escalation: Escalation, quorum: Quorum, votes: Iterable[CountedDecision]) -> bool:
-    """Whether different people can take all seats: every way of seating them is tried."""
+    """Return whether different people can take all seats: every way of seating them is tried."""
     stands_in = {s.role: {s.role, *s.alternates} for s in escalation.spec.policy.stakeholders}
     seats = [stands_in[m.role] for m in quorum for _ in range(m.count)]
     people: dict[str, set[str]] = {}

@@ -36,7 +36,7 @@ KINDS: Mapping[int, type[ApiError]] = {403: Forbidden, 404: Denied, 409: Denied,
 
 
 def denial(status: int, message: str = SENTENCE) -> ApiError:
-    """What the client makes of an answer by which admission refuses something."""
+    """Return what the client makes of an answer by which admission refuses something."""
     return KINDS.get(status, ApiError)(status, "", message, verb="any", resource="any", where="any")
 
 
@@ -135,7 +135,7 @@ class Live:
         return [event["reason"] for event in self.server.all(EVENTS)]
 
     def notes(self) -> list[str]:
-        """What all Events say."""
+        """Return what all Events say."""
         return [event["note"] for event in self.server.all(EVENTS)]
 
     async def until(self, condition: Callable[[], object]) -> None:

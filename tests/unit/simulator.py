@@ -153,7 +153,7 @@ class Server:
         return None
 
     def request(self, method: str, path: str, body: Any, content_type: str) -> Document:
-        """What an operator asks for; raises what the client would."""
+        """Return what an operator asks for; raises what the client would."""
         answer = self._asked(path, body, {"verb": method, "resource": "any", "where": path})
         if answer is not None:
             return answer
@@ -294,7 +294,7 @@ def hash_of(pod_template: Document) -> str:
 
 
 def intents(escalation: Document) -> list[Document]:
-    """What an Escalation names as intended, by id: of each axis, the newest."""
+    """Return what an Escalation names as intended, by id: of each axis, the newest."""
     status, spec = escalation.get("status", {}), escalation["spec"]
     if not status.get("containments") and not status.get("resume"):
         return [spec["intent"]] if "intent" in spec else []
@@ -302,7 +302,7 @@ def intents(escalation: Document) -> list[Document]:
 
 
 def is_over(escalation: Document) -> bool:
-    """Whether it is closed."""
+    """Return whether it is closed."""
     conditions = escalation.get("status", {}).get("conditions", ())
     return any((c["type"], c["status"]) == ("Closed", "True") for c in conditions)
 
@@ -365,7 +365,7 @@ class Queue:
         return self._backs_off
 
     def failed(self) -> None:
-        """What was run last was refused: a containment gets its trail before the next attempt."""
+        """Report that what was run last was refused: a containment gets its trail before the next attempt."""
         self._backs_off = self._contains
 
     def next(self) -> Coroutine[Any, Any, None] | None:

@@ -450,12 +450,12 @@ class Fleet:
         self.models = [Model(number, self) for number in range(MODELS)]
 
     def used(self) -> list[int]:
-        """What each model sees of the others."""
+        """Return what each model sees of the others."""
         radius_budgets = [self.radius.budget((NAMESPACE, "credit"), model.key, self.now) for model in self.models]
         return [budget.used for budget in radius_budgets if budget is not None]
 
     def restart(self) -> None:
-        """Another operator counts anew from what is stored; what was decided and not written is forgotten."""
+        """Another operator counts again from what is stored; what was decided and not written is forgotten."""
         before, is_idle = self.used(), all(m.planned is None or m.planned.stop is None for m in self.models)
         self.radius = RadiusCache()
         self.radius.put_ladder((NAMESPACE, "credit"), self.ladder)
@@ -469,7 +469,7 @@ class Fleet:
         assert not is_idle or self.used() == before, "a restart counts the same"
 
     def read(self, number: int, value: float) -> None:
-        """A monitor reports, and the operator decides afresh on what it has not written."""
+        """A monitor reports, and the operator decides again on what it has not written."""
         model = self.models[number]
         fresh = signal(bias=value, at=self.now)
         old = model.signals[0] if model.signals else None
@@ -484,7 +484,7 @@ class Fleet:
         model.planned = model.plan()
 
     def write(self, number: int) -> None:
-        """What was decided is written, and then all that follows."""
+        """Write what was decided, and then all that follows."""
         model = self.models[number]
         model.now = self.now
         if model.planned is not None and model.planned.stop is not None:
@@ -516,7 +516,7 @@ class Fleet:
         self.now += timedelta(minutes=minutes)
 
     def everything(self) -> None:
-        """Whatever was decided is written, and all that follows."""
+        """Write whatever was decided, and all that follows."""
         for number in range(MODELS):
             self.write(number)
 

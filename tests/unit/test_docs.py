@@ -67,7 +67,7 @@ def blocks(page: Path, *languages: str) -> Iterator[Block]:
 
 
 def spans(page: Path) -> Iterator[str]:
-    """What stands between backticks."""
+    """Yield what stands between backticks."""
     for token in tokens(page):
         yield from (child.content for child in token.children or () if child.type == "code_inline")
 

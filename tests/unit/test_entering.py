@@ -27,7 +27,7 @@ def rung(scene: Scene) -> Rung:
 
 
 def read(scene: Scene, when: datetime, **readings: float) -> None:
-    """The monitor reports anew."""
+    """The monitor reports again."""
     before = scene.signals[0]
     scene.now = when
     scene.signals = [

@@ -42,7 +42,7 @@ def texts(schema: dict[str, Any], path: Path = ()) -> Iterator[tuple[Path, dict[
 
 
 def is_bounded(schema: dict[str, Any]) -> bool:
-    """Whether some rule or pattern says what it is made of."""
+    """Return whether some rule or pattern says what it is made of."""
     rules = " ".join(rule["rule"] for rule in schema.get(VALIDATIONS, ()))
     return "pattern" in schema or "x7f-" in rules
 

@@ -17,7 +17,7 @@ from riskladder.cluster.lease import Elector
 from riskladder.cluster.resources import LEASES, Resource
 
 FAST = {"duration": 0.2, "renew_every": 0.06, "retry_every": 0.03}
-"""Ten times as fast as it is in earnest."""
+"""Ten times as fast as it is in production."""
 
 
 class Leases:

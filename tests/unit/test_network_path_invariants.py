@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.labels import ANNOTATION_CONTAINMENT
-from riskladder.api.record import acts_of
+from riskladder.api.record import entries_of
 from riskladder.cluster.client import Conflict
 from riskladder.cluster.resources import CACHED, ENDPOINTSLICES, ESCALATIONS, RECORDS, Resource
 from riskladder.controller.caches import store
@@ -64,7 +64,7 @@ class AroundServer(Server):
             super()._check(resource, before, after)
         else:  # it was at zero, with pods that were ending: a network object is to be restored, and no replicas
             assert restore["fields"]
-        for act in acts_of(after["spec"]) if resource is RECORDS else ():
+        for act in entries_of(after["spec"]) if resource is RECORDS else ():
             if act["event"] in ("FellBack", "Isolated"):
                 assert not {"podsGoneAt", "endpointsEmptyAt"} & set(act["detail"]), "its pods go on running"
                 assert "provedAt" in act["detail"]

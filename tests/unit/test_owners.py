@@ -141,7 +141,7 @@ def test_no_condition_says_that_a_model_is_held_once_it_is_given_up() -> None:
     held = (ConditionType.CONTAINED, ConditionType.CONTAINMENT_HOLDS, ConditionType.LOCKED)
     true = [c.type for c in found.escalation.status.conditions if c.status == "True"]
     assert not set(true) & {str(kind) for kind in held}
-    assert found.reason(ConditionType.CONTAINED) == ("False", Reason.LET_GO)
+    assert found.reason(ConditionType.CONTAINED) == ("False", Reason.RELEASED)
     [closed] = [entry for entry in found.entries if entry.key == "closed"]
     assert "nothing holds the model any more" in closed.message
 

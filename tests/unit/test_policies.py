@@ -52,7 +52,7 @@ def test_every_policy_of_the_manifests_is_watched() -> None:
 
 
 def with_defaults(policy: Document, binding: Document) -> tuple[Document, Document]:
-    """What the API server stores of them."""
+    """Return what the API server stores of them."""
     policy.setdefault("failurePolicy", "Fail")
     match = policy["matchConstraints"]
     match |= {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": match.get("objectSelector", {})}

@@ -38,7 +38,7 @@ def changed(file: Path, *changes: Change) -> Document:
 
 
 def advice(*changes: Change) -> list[Advice]:
-    """What is said about the example ladder once it is changed; it must still be valid."""
+    """Return what is said about the example ladder once it is changed; it must still be valid."""
     document = changed(LADDER, *changes)
     assert validate("EscalationLadder", document, unknown_fields=True) == []
     return advise_ladder(EscalationLadderSpec.model_validate(document["spec"]), TODAY)

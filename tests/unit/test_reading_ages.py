@@ -215,7 +215,7 @@ AHEAD = st.floats(0, 290, allow_nan=False)
 
 
 def stored_at(when: datetime) -> datetime:
-    """What managed fields keep of a time: the second."""
+    """Return what managed fields keep of a time: the second."""
     return when.replace(microsecond=0)
 
 

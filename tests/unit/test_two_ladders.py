@@ -253,7 +253,7 @@ def test_model_is_contained_while_anyone_holds_it_and_restored_to_the_first_evid
 
 
 def _is_consistent(found: Scene) -> None:
-    """What is in force is in effect, carried by the safest, and said so."""
+    """Check that what is in force is in effect, carried by the safest, and said so."""
     snapshot, target = found.known(), found.target
     assert target is not None
     for holding in holdings(snapshot):

@@ -91,7 +91,7 @@ def _forms(notice: Notice) -> None:
 
 
 def assert_offers_work(scene: Scene, escalation: Escalation, notification: Notification) -> None:
-    """Whatever a message offers is taken if somebody who is free to act does it at once."""
+    """Check that whatever a message offers is taken if somebody who is free to act does it at once."""
     for option in notice_of(escalation, notification).options:
         words = shlex.split(option.command)[2:]
         if words[0] == "show":
@@ -104,7 +104,7 @@ def assert_offers_work(scene: Scene, escalation: Escalation, notification: Notif
 
 
 def _arguments(scene: Scene, words: list[str]) -> tuple[DecisionAction, dict[str, Any]]:
-    """What the command line makes of a command."""
+    """Return what the command line makes of a command."""
     action = ACTIONS[words[0]]
     given = dict(zip(words[4::2], words[5::2], strict=False))
     more: dict[str, Any] = {"role": given.pop("--role")}

@@ -289,7 +289,7 @@ class SimulatedCluster:
         return found
 
     def events(self) -> list[str]:
-        """What is on record, in order."""
+        """Return what is on record, in order."""
         return [record["spec"]["event"] for record in said(self.server.all(RECORDS))]
 
     # --- When all faults have ended -------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ class SimulatedCluster:
         assert not problems
 
     def _is_indexed(self, target: Document | None) -> None:
-        """What is contained on the workload itself is listed by its name, and nothing else is."""
+        """Check that the index lists what is contained on the workload itself, and nothing else."""
         indexes = [found["spec"]["targets"] for found in self.server.all(INDEXES)]
         listed = {entry["escalation"] for targets in indexes for entry in targets.values()}
         locked = {

@@ -277,7 +277,7 @@ class ContainmentStatus(Model):
     drift: Annotated[tuple[Drift, ...], Field(max_length=16), ListMap("fieldManager")] = Field(
         (), description="Who reverted it, when, and how often; it was re-applied each time."
     )
-    contention: Contention | None = Field(None, description="How often it was reverted of late.")
+    contention: Contention | None = Field(None, description="How often it was reverted recently.")
 
 
 class ResumeStatus(Model):

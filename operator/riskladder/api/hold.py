@@ -69,7 +69,7 @@ def _without_images(hold: Hold) -> Hold:
 
 
 def _clipped(hold: Hold) -> Hold:
-    """Without what explains a reading, and with free text cut short: both are in the signal."""
+    """Drop what explains a reading, and cut free text short: both are in the signal."""
     manual = hold.signal.manual
     if manual is not None:
         manual = manual.model_copy(update={"rationale": manual.rationale[:_CLIPPED]})

@@ -148,7 +148,7 @@ def clipped_particulars(particulars: Iterable[tuple[str, str]]) -> dict[str, str
     return kept
 
 
-def acts_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+def entries_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what a record's stored spec says happened, each entry with the sequence of the record.
 
     The open values of an entry are in its ``detail``, as if they had always been there. One that was erased reads

@@ -297,7 +297,7 @@ StepPercent = Annotated[str, Field(max_length=4, pattern=r"^([1-9][0-9]?|100)%$"
 
 
 class Resume(Model):
-    """Who may bring a contained model back, and how carefully."""
+    """Who may restore a contained model, and how carefully."""
 
     rules: ClassVar[tuple[Rule, ...]] = tier_rules.RESUME
 
@@ -372,7 +372,7 @@ class Tier(Model):
     )
     resume: Resume | None = Field(
         None,
-        description="Who may bring a contained model back. Default: the quorum of decide; nobody where there is none.",
+        description="Who may restore a contained model. Default: the quorum of decide; nobody where there is none.",
     )
     clocks: Annotated[tuple[Clock, ...], Field(max_length=16), ListMap("name")] = Field(
         (),

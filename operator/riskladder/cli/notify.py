@@ -138,7 +138,7 @@ def try_channels(
 
 
 def trials(ladder: EscalationLadderSpec, role: str | None) -> list[Trial] | str:
-    """The channels to try, each once, or why there is none."""
+    """Return the channels to try, each once, or why there is none."""
     reached: dict[str, list[str]] = {channel.name: [] for channel in ladder.channels}
     for stakeholder in ladder.stakeholders:
         for name in stakeholder.notify:
@@ -163,7 +163,7 @@ class Notices:
     """Every test has an identity of its own, so that no receiver takes it for one that it knows."""
 
     def compose(self, trial: Trial, status: Status, at: datetime) -> Notice:
-        """A message that says of itself that it is a test."""
+        """Return a message that says of itself that it is a test."""
         role, name = next(iter(trial.roles), "nobody"), f"test-{self.uid}"
         command = _command(self.namespace, self.ladder)
         return Notice(
@@ -260,7 +260,7 @@ async def _ladder(session: Session, name: str) -> EscalationLadderSpec:
 
 
 async def _secret(session: Session) -> dict[str, str]:
-    """What the Secret holds, as text; empty where there is none."""
+    """Return what the Secret holds, as text; empty where there is none."""
     try:
         stored: dict[str, Any] = await session.client.get(SECRETS, session.namespace, CHANNELS_SECRET)
     except NotFound:
@@ -276,12 +276,12 @@ async def _secret(session: Session) -> dict[str, str]:
 
 
 def sender() -> str:
-    """Where the messages were sent from."""
+    """Return where the messages were sent from."""
     return f"pod {socket.gethostname()}" if "KUBERNETES_SERVICE_HOST" in os.environ else "this machine"
 
 
 def show(outcomes: Iterable[Outcome], namespace: str, ladder: str) -> None:
-    """One line for each channel, and what the test does not say."""
+    """Print one line for each channel, and what the test does not say."""
     found = list(outcomes)
     rows = [
         (
@@ -315,7 +315,7 @@ def _command(namespace: str, ladder: str) -> str:
 
 
 def as_json(outcomes: Iterable[Outcome], namespace: str, ladder: str) -> dict[str, Any]:
-    """The same for programs."""
+    """Return the same for programs."""
     return {
         "namespace": namespace,
         "ladder": ladder,

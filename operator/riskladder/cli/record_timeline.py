@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from riskladder.api.base import Timestamp, format_time
 from riskladder.api.chain import ChainKey, ChainResult, distinct, noted_heads, position_of, verify_chains
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.record import acts_of
+from riskladder.api.record import entries_of
 from riskladder.cli.output import count
 from riskladder.cli.people.text import length, listed
 from riskladder.cli.source import Export
@@ -181,8 +181,8 @@ def timeline_of(export: Export, key: ChainKey) -> Timeline:
 
 
 def _acts(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """What a record says happened; one that says nothing readable is still a step."""
-    return acts_of(_mapping(record.get("spec"))) or [{}]
+    """Return what a record says happened; one that says nothing readable is still a step."""
+    return entries_of(_mapping(record.get("spec"))) or [{}]
 
 
 def _step(
@@ -221,7 +221,7 @@ def _says(detail: Mapping[str, str], before: Sequence[Step]) -> str:
 
 
 def _message_text(detail: Mapping[str, str]) -> str:
-    """The words of a notification that arrived, behind who was notified over which channel."""
+    """Return the words of a notification that arrived, behind who was notified over which channel."""
     if "notification" not in detail:
         return ""
     head = f"{detail.get('role')} was notified over {detail.get('channel')}: "
@@ -236,7 +236,7 @@ def _particulars(
     intended: Mapping[_IntentKey, str],
     before: Sequence[Step],
 ) -> Iterable[Particular]:
-    """What is worth a line: readings, evidence, the times of a containment; then whatever else the record holds."""
+    """Yield what is worth a line: readings, evidence, the times of a containment; then all else in the record."""
     shown = {MESSAGE, KEY, *_IDENTITIES}
     readings = [k.removeprefix("reading.") for k in detail if k.startswith("reading.")]
     if readings:
@@ -302,7 +302,7 @@ def _model(detail: Mapping[str, str]) -> str:
 
 
 def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Particular]:
-    """Why somebody decided so, for how long and how, or why it does not count."""
+    """Yield why somebody decided so, for how long and how, or why it does not count."""
     if "refusedBecause" in detail:
         yield Particular("refused", detail["refusedBecause"])
     if rationale := detail.get("rationale"):
@@ -326,7 +326,7 @@ def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Partic
 
 
 def _notification(event: str, detail: Mapping[str, str]) -> Iterable[Particular]:
-    """What a message was about, where the event does not say so, and how often it was tried."""
+    """Yield what a message was about, where the event does not say so, and how often it was tried."""
     about, attempts = detail.get("about", ""), detail.get("attempts", "1")
     tried = f"{attempts} attempts" if attempts not in ("0", "1") else ""
     if parts := [part for part in (about if about != event else "", tried) if part]:
@@ -334,7 +334,7 @@ def _notification(event: str, detail: Mapping[str, str]) -> Iterable[Particular]
 
 
 def _votes(event: str, detail: Mapping[str, str], before: Sequence[Step]) -> str:
-    """The counted votes that a joint decision is made of: those of the same rung."""
+    """Return the counted votes that a joint decision is made of: those of the same rung."""
     wanted, episode = _VOTES_FOR[event], _intent_key(detail)[0]
     found: list[str] = []
     for step in reversed(before):
@@ -363,7 +363,7 @@ def _evidence(detail: Mapping[str, str]) -> str:
 
 
 def _times(event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[_IntentKey, str]) -> str:
-    """The steps of a containment, each with the time it took after the one before."""
+    """Return the steps of a containment, each with the time it took after the one before."""
     start = _time(detail.get("intendedAt") or intended.get(_intent_key(detail)))
     known = {name: _time(detail.get(name)) for name in _STEPS}
     if event == Reason.CONTAINMENT_APPLIED:
@@ -422,7 +422,7 @@ def _result(steps: Sequence[Step]) -> DrillResult | None:
 
 
 def _readable(answer: str) -> str:
-    """``answered after 754 s`` as ``answered after 12 min``."""
+    """Return ``answered after 754 s`` as ``answered after 12 min``."""
     head, seconds = "answered after ", answer.removeprefix("answered after ").removesuffix(" s")
     return (
         head + length(timedelta(seconds=int(seconds))) if answer == f"{head}{seconds} s" and _small(seconds) else answer
@@ -434,7 +434,7 @@ def _small(number: str) -> bool:
 
 
 def _latest(steps: Sequence[Step], name: str) -> str:
-    """What a record said of it last; what a decision asked for is not yet so."""
+    """Return the last value in the records; what a decision asked for is not yet so."""
     found = (s.detail[name] for s in reversed(steps) if name in s.detail and "decision" not in s.detail)
     return next(found, "")
 
@@ -445,12 +445,12 @@ def _target(spec: Mapping[str, Any]) -> str:
 
 
 def clock(at: datetime) -> str:
-    """Time of day in UTC, to the millisecond."""
+    """Return the time of day in UTC, to the millisecond."""
     return at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03d}"
 
 
 def span(delta: timedelta) -> str:
-    """A time that passed: ``+0.042 s``, ``+2 min 05 s``, ``+1 h 02 min``, ``+3 d 04 h``."""
+    """Return a time that passed: ``+0.042 s``, ``+2 min 05 s``, ``+1 h 02 min``, ``+3 d 04 h``."""
     sign = "-" if delta < timedelta(0) else "+"
     delta = timedelta(milliseconds=round(abs(delta) / timedelta(milliseconds=1)))
     seconds = int(delta.total_seconds())
@@ -464,7 +464,7 @@ def span(delta: timedelta) -> str:
 
 
 def _between(delta: timedelta) -> str:
-    """In milliseconds up to ten seconds."""
+    """Return a span, in milliseconds up to ten seconds."""
     return f"{round(delta / timedelta(milliseconds=1)):+d} ms" if abs(delta) < timedelta(seconds=10) else span(delta)
 
 

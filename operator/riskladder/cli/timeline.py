@@ -93,7 +93,7 @@ def timeline(
 
 
 def _find(export: source.Export, name: str) -> ChainKey:
-    """The chain that a name means.
+    """Return the chain that a name means.
 
     Raises:
         LookupError: None has it, or those of several namespaces.
@@ -117,7 +117,7 @@ def _find(export: source.Export, name: str) -> ChainKey:
 
 
 def show(to: Console, timeline: Timeline) -> None:
-    """The header, then a block for each record: one line, and below it what it says, wrapped."""
+    """Print the header, then a block for each record: one line, and below it what it says, wrapped."""
     to.print(Hanging(Text(plain(str(timeline.key)), "bold"), 0))
     for heading, text in _header(timeline):
         style = ("green" if timeline.chain.intact else "bold red") if heading == "Chain" else ""
@@ -141,7 +141,7 @@ def _header(timeline: Timeline) -> Iterator[tuple[str, str]]:
 
 
 def _result_rows(result: DrillResult) -> Iterator[tuple[str, str]]:
-    """The result of a drill, role by role, then what else was tried."""
+    """Yield the result of a drill, role by role, then what else was tried."""
     yield from result.answers
     yield "containment (dry run)", result.containment
     yield "channels that failed", result.channels_failed
@@ -193,7 +193,7 @@ def _since(step: Step) -> str:
 
 
 def as_json(timeline: Timeline) -> dict[str, object]:
-    """Everything, with times in RFC 3339 and spans in seconds."""
+    """Return everything, with times in RFC 3339 and spans in seconds."""
     chain = timeline.chain
     return {
         "namespace": timeline.key.namespace,
@@ -248,7 +248,7 @@ def _json_time(at: datetime | None) -> str | None:
 
 
 def as_markdown(timeline: Timeline) -> Iterator[str]:
-    """A section with a table, to be pasted into a report."""
+    """Yield a section with a table, to be pasted into a report."""
     yield f"## Timeline of {_md(str(timeline.key))}"
     yield ""
     for heading, text in _header(timeline):
@@ -270,6 +270,6 @@ def as_markdown(timeline: Timeline) -> Iterator[str]:
 
 
 def _md(text: str) -> str:
-    """User text as text: no markup, no HTML, no links, no new table cell."""
+    """Return user text as text: no markup, no HTML, no links, no new table cell."""
     escaped = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]()#|~!$])", r"\\\1", escaped).replace("@", "&#64;")

@@ -184,7 +184,7 @@ class Client:
             self._observe(verb, resource, result)
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
-        """One object as it is stored now."""
+        """Get one object as it is stored now."""
         return await self.request("GET", resource.path(namespace, name), verb="get", resource=resource.title)
 
     async def pages(
@@ -235,13 +235,13 @@ class Client:
         labels: str = "",
         limit: int = 0,
     ) -> list[Object]:
-        """All objects (or the first ``limit``), with kind and apiVersion filled in."""
+        """Return all objects (or the first ``limit``), with kind and apiVersion filled in."""
         return (await self.list_at(resource, namespace, labels=labels, limit=limit))[0]
 
     async def watch(
         self, resource: Resource, namespace: str | None = None, *, since: str = ""
     ) -> AsyncIterator[tuple[str, Object]]:
-        """Changes until the server ends the stream, which it does every ``WATCH_SECONDS``.
+        """Yield changes until the server ends the stream, which it does every ``WATCH_SECONDS``.
 
         Args:
             resource: What to watch.
@@ -290,7 +290,7 @@ class Client:
             ) from cause
 
     async def apply(self, resource: Resource, namespace: str | None, body: Object, *, manager: str) -> Object:
-        """Server-side apply under a field manager, taking over what others own."""
+        """Apply an object server-side under a field manager, taking over what others own."""
         return await self.request(
             "PATCH",
             resource.path(namespace, body["metadata"]["name"]),
@@ -335,13 +335,13 @@ class Client:
     async def json_patch(
         self, resource: Resource, namespace: str, name: str, patch: Sequence[Object], *, subresource: str | None = None
     ) -> Object:
-        """RFC 6902 patch; ``Refused`` where one of its tests fails."""
+        """Send an RFC 6902 patch; ``Refused`` where one of its tests fails."""
         return await self._patch(resource, namespace, name, patch, JSON_PATCH, subresource)
 
     async def merge_patch(
         self, resource: Resource, namespace: str, name: str, patch: Object, *, subresource: str | None = None
     ) -> Object:
-        """RFC 7386 merge patch."""
+        """Send an RFC 7386 merge patch."""
         return await self._patch(resource, namespace, name, patch, MERGE_PATCH, subresource)
 
     async def _patch(

@@ -121,7 +121,7 @@ async def connect(
 
 
 def impersonating(own: Mapping[str, Any], access: Access) -> Iterator[tuple[str, str]]:
-    """The headers that impersonate somebody, as pairs: one of them may come several times.
+    """Yield the headers that impersonate somebody, as pairs: one of them may come several times.
 
     Args:
         own: The user of a kubeconfig.

@@ -66,7 +66,7 @@ class Elector:
         self._failures = FailureLog("lease")
         self._shortest = duration
         self._latency = 0.0
-        """Seconds that a request takes of late."""
+        """Seconds that a request takes recently."""
         self._promised = duration
         """Seconds for which this process has the Lease, as it was written last."""
         self._renew_every = renew_every
@@ -101,11 +101,11 @@ class Elector:
 
     @property
     def duration(self) -> float:
-        """Seconds without renewal after which others take over, by what a request takes of late."""
+        """Seconds without renewal after which others take over, by what a request takes recently."""
         return min(max(self._shortest, PER_REQUEST * self._latency), LONGEST)
 
     async def _timed(self, request: Awaitable[Object]) -> Object:
-        """The answer to a request, whose time is taken; one answer that is fast does not make the link so."""
+        """Return the answer to a request, whose time is taken; one answer that is fast does not make the link so."""
         started = time.monotonic()
         answer = await request
         taken = time.monotonic() - started
@@ -119,7 +119,7 @@ class Elector:
             self._on_change(leading)
 
     async def _try(self) -> bool:
-        """One round: renew, take over, or find it held by another."""
+        """Do one round: renew, take over, or find it held by another."""
         namespace = self._client.namespace
         if self._held is not None and await self._write(self._held):
             return True

@@ -35,7 +35,7 @@ WATCHED = (LADDERS, SIGNALS, DECISIONS)
 
 
 def followed(runtimes: Runtimes) -> tuple[Resource, ...]:
-    """What changes many times for every breach, mostly by our own writes: followed by informers."""
+    """Return what changes many times for every breach, mostly by our own writes: followed by informers."""
     return (ESCALATIONS, *runtimes.followed, PODS, ENDPOINTSLICES)
 
 

@@ -27,7 +27,7 @@ class CompanionLookup:
     """Reads the companion workloads of one target at a time."""
 
     def __init__(self, client: Client, store: Store, executor: Executor) -> None:
-        """Read through this client; the executor knows what could not be switched of late."""
+        """Read through this client; the executor knows what could not be switched recently."""
         self._client = client
         self._store = store
         self._executor = executor
@@ -45,7 +45,7 @@ class CompanionLookup:
             ApiError: The API server did not answer.
         """
         found = await self._look_for_scalers(key, escalations)
-        for kind, name in sorted({place for e in escalations for place in companions.wanted(e)}):
+        for kind, name in sorted({companion_key for e in escalations for companion_key in companions.wanted(e)}):
             if (kind, name) in found:
                 continue
             problem = self._executor.problem(key.namespace, kind, name)
@@ -80,13 +80,13 @@ class CompanionLookup:
         except ApiError as error:
             if error.is_transient:
                 raise
-            place = (resource.kind, key.name)
-            return {place: Companion(*place, problem=str(error)[:500], found=True)}
+            companion_key = (resource.kind, key.name)
+            return {companion_key: Companion(*companion_key, problem=str(error)[:500], found=True)}
         for obj in listed:
             seen = keda.read(obj, found=True)
-            place = (seen.kind, seen.name)
-            problem = seen.problem or self._executor.problem(key.namespace, *place)
-            found[place] = replace(seen, problem=problem)
+            companion_key = (seen.kind, seen.name)
+            problem = seen.problem or self._executor.problem(key.namespace, *companion_key)
+            found[companion_key] = replace(seen, problem=problem)
         return found
 
     async def _scalers_of(self, key: TargetKey, target: Resource) -> list[Object]:

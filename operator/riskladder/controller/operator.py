@@ -232,7 +232,7 @@ class Operator:
             for task in (*helpers, stopping):
                 task.cancel()
             stop_kopf.set()
-            # Not wait_for: it waits for a task that does not mind being cancelled, as Kopf does where a watcher failed.
+            # Not wait_for: it waits for a task that ignores being cancelled, as Kopf does where a watcher failed.
             ended, _ = await asyncio.wait({watching}, timeout=0.5 if failed else 5)
             self.hangs = not ended
             watching.cancel()
@@ -290,12 +290,12 @@ class Operator:
                 store.drop_unless(resource, present, namespace=namespace or "", version=version)
 
     async def _look_at_indexes(self) -> set[str]:
-        """The namespaces in which something is, or was, contained."""
+        """Return the namespaces in which something is, or was, contained."""
         assert self._reconciler is not None  # noqa: S101
         return await self._reconciler.index.look(self._settings.namespaces)
 
     def _follow(self, client: Client, store: Store) -> list[Informer]:
-        """Informers of what belongs to the targets."""
+        """Return informers of what belongs to the targets."""
         return [
             Informer(
                 client,
@@ -380,7 +380,7 @@ class Operator:
     # --- Probes ---------------------------------------------------------------------------------------------------
 
     def _unhealthy(self) -> str:
-        """A watcher that has died does not come back: the process must be restarted."""
+        """Return why the process must be restarted: a watcher that has died does not restart by itself."""
         if self._handlers is None or (time.monotonic() - self._started < START_GRACE and self._stage):
             return ""
         alive = watchers_alive()

@@ -123,18 +123,18 @@ class Outbox:
         if not self._active:
             return
         keys = {message.key for message in queue.messages}
-        for place in [p for p in self.deliveries if p[0] == queue.uid and p[1] not in keys]:
-            del self.deliveries[place]  # it was written, and has left the status
+        for delivery_key in [p for p in self.deliveries if p[0] == queue.uid and p[1] not in keys]:
+            del self.deliveries[delivery_key]  # it was written, and has left the status
         for message in queue.messages:
-            place = (queue.uid, message.key)
-            known = self.deliveries.get(place)
+            delivery_key = (queue.uid, message.key)
+            known = self.deliveries.get(delivery_key)
             if known is not None and message.attempts >= known.attempts:
-                del self.deliveries[place]
-            if message.is_outstanding and place not in self._tasks:
+                del self.deliveries[delivery_key]
+            if message.is_outstanding and delivery_key not in self._tasks:
                 if known is None or not (known.given_up or not known.error):
-                    self._start(place, self._deliver(queue, message))
-            elif self._keeps_firing(queue, message) and place not in self._tasks:
-                self._start(place, self._repeat(queue, message))
+                    self._start(delivery_key, self._deliver(queue, message))
+            elif self._keeps_firing(queue, message) and delivery_key not in self._tasks:
+                self._start(delivery_key, self._repeat(queue, message))
 
     def forget(self, known: Collection[str]) -> None:
         """Drop what belongs to escalations and ladders that are gone.
@@ -142,13 +142,15 @@ class Outbox:
         Args:
             known: uids of those that are not.
         """
-        for place in [place for place in self.deliveries if place[0] not in known]:
-            del self.deliveries[place]
+        for delivery_key in [delivery_key for delivery_key in self.deliveries if delivery_key[0] not in known]:
+            del self.deliveries[delivery_key]
 
-    def _start(self, place: tuple[str, str], work: object) -> None:
+    def _start(self, delivery_key: tuple[str, str], work: object) -> None:
         task = asyncio.ensure_future(work)  # type: ignore[call-overload]
-        self._tasks[place] = task
-        task.add_done_callback(lambda _: self._tasks.pop(place, None) if self._tasks.get(place) is task else None)
+        self._tasks[delivery_key] = task
+        task.add_done_callback(
+            lambda _: self._tasks.pop(delivery_key, None) if self._tasks.get(delivery_key) is task else None
+        )
 
     # --- One message ----------------------------------------------------------------------------------------------
 
@@ -161,8 +163,8 @@ class Outbox:
             tried = await self._attempt(queue, message, receipts)
             receipts = tried.receipts or receipts
             given_up = bool(tried.error) and (tried.permanent or attempts >= MOST_ATTEMPTS)
-            place = (queue.uid, message.key)
-            self.deliveries[place] = Delivery(attempts, self._now(), tried.error, given_up, receipts)
+            delivery_key = (queue.uid, message.key)
+            self.deliveries[delivery_key] = Delivery(attempts, self._now(), tried.error, given_up, receipts)
             self._note(queue, message.channel, tried)
             self._changed(key)
             if not tried.error or given_up:
@@ -201,7 +203,7 @@ class Outbox:
         return _Attempt()
 
     async def secret(self, namespace: str) -> dict[str, str]:
-        """What the Secret of a namespace holds, as text; empty where there is none.
+        """Return what the Secret of a namespace holds, as text; empty where there is none.
 
         Raises:
             ApiError: It could not be read.
@@ -221,7 +223,7 @@ class Outbox:
         return values
 
     def _stored(self, queue: NotificationQueue, message: Message) -> Message | None:
-        """The notification as it stands in the cache now."""
+        """Return the notification as it stands in the cache now."""
         current = queue.stored(self._store)
         if current is None:
             return None
@@ -230,7 +232,7 @@ class Outbox:
     # --- Alerts that have to be repeated --------------------------------------------------------------------------
 
     def _keeps_firing(self, queue: NotificationQueue, message: Message) -> bool:
-        """Whether it is an alert that was raised on the rung in force and still waits for somebody."""
+        """Return whether it is an alert that was raised on the rung in force and still waits for somebody."""
         if message.state is not NotificationState.DELIVERED or message.channel == EVENTS:
             return False
         channel = queue.channel(message)

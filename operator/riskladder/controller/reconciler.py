@@ -363,7 +363,7 @@ class Reconciler:
     # --- Permissions ----------------------------------------------------------------------------------------------
 
     def _forbidden(self, namespace: str) -> None:
-        """A request was refused by RBAC: ask what else is, and let the ladders of the namespace say so."""
+        """Handle a request that RBAC refused: ask what else is, and let the ladders of the namespace say so."""
         self._ladders.forbidden(namespace)
         self._enqueuer.ladders_of(namespace, self.store)
 

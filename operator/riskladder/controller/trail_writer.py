@@ -209,7 +209,7 @@ class TrailWriter:
         await self._judged(resources.LADDERS, ladder, update.entries, update.status.to_api())
 
     def takes_status(self, judged: Signal | Ladder) -> bool:
-        """Whether the API server would store a status of this object, as far as is known."""
+        """Return whether the API server would store a status of this object, as far as is known."""
         return self._beyond_status.get(judged.uid) != judged.generation
 
     async def _judged(
@@ -337,7 +337,7 @@ def _reference(resource: Resource, about: Escalation | Signal | Ladder | Decisio
 
 
 def _regarding(on: On, escalation: Escalation) -> ObjectReference:
-    """The object an entry of an escalation is about."""
+    """Return the object an entry of an escalation is about."""
     if on is On.TARGET:
         target = escalation.spec.target
         return ObjectReference(target.api_version, target.kind, escalation.namespace, target.name, target.uid)

@@ -16,7 +16,7 @@ from riskladder.workloads.registry import COMPANION_KINDS, OPTIONAL, SAFE_STATES
 
 
 def component(name: str, options: Sequence[str], grants: Sequence[Grant], about: str) -> str:
-    """What turns an option of the operator on, and grants what it needs, on top of any overlay."""
+    """Return what turns an option of the operator on, and grants what it needs, on top of any overlay."""
     role = "".join(f"    - op: add\n      path: /rules/-\n      value: {json.dumps(g.to_rule())}\n" for g in grants)
     args = "".join(
         f"    - op: add\n      path: /spec/template/spec/containers/0/args/-\n      value: {json.dumps(option)}\n"
@@ -37,7 +37,7 @@ def component(name: str, options: Sequence[str], grants: Sequence[Grant], about:
 
 
 def components() -> dict[str, str]:
-    """The kustomize components of what is optional, by name: one may serve several kinds."""
+    """Return the kustomize components of what is optional, by name: one may serve several kinds."""
     found = {}
     for name in sorted({runtime.component for runtime in OPTIONAL}):
         served = [runtime for runtime in OPTIONAL if runtime.component == name]

@@ -14,7 +14,7 @@ from riskladder.generate.text import HEADER
 
 
 def crd(kind: Kind) -> dict[str, Any]:
-    """The CustomResourceDefinition of a kind, ready to apply."""
+    """Return the CustomResourceDefinition of a kind, ready to apply."""
     version: dict[str, Any] = {
         "name": VERSION,
         "served": True,
@@ -48,12 +48,12 @@ def crd(kind: Kind) -> dict[str, Any]:
 
 
 def files() -> dict[str, str]:
-    """The generated files, text by name."""
+    """Return the generated files, text by name."""
     return {f"{GROUP}_{kind.plural}.yaml": render(crd(kind)) for kind in KINDS.values()}
 
 
 def render(document: dict[str, Any]) -> str:
-    """One generated file; keys keep their order, so that a change of a model is a small diff."""
+    """Render one generated file; keys keep their order, so that a change of a model is a small diff."""
     return HEADER.format(source="api") + yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)
 
 

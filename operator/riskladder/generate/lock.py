@@ -268,7 +268,7 @@ spec:
 
 
 def policy() -> str:
-    """The policies and their bindings, as YAML."""
+    """Return the policies and their bindings, as YAML."""
     switches = sorted(runtime.resource.plural for runtime in ALL_RUNTIMES if runtime.is_switch)
     level = _by_resource(lambda r: r.level)
     return POLICY % {
@@ -304,12 +304,12 @@ def _by_group() -> dict[str, list[Runtime]]:
 
 
 def _with_status(resource: Resource) -> list[str]:
-    """A resource, with its status where the API server lets that change labels or annotations."""
+    """Return a resource, and its status where the API server lets that change labels or annotations."""
     return [resource.plural, *([f"{resource.plural}/status"] if resource.plural in STATUS_WRITES_METADATA else [])]
 
 
 def _object_rules() -> list[str]:
-    """One rule for each API group of workloads, and one for each kind that their traffic passes."""
+    """Return one rule for each API group of workloads, and one for each kind that their traffic passes."""
     return [
         _rule(group, [name for r in found for name in _with_status(r.resource)], "UPDATE")
         for group, found in _by_group().items()
@@ -324,7 +324,7 @@ def _object_rules() -> list[str]:
 
 
 def _name_rules() -> list[str]:
-    """The creation and the raising of every workload, and the scale of what has one."""
+    """Return rules for the creation and the scaling of every workload, and for the scale of what has one."""
     rules = []
     for group, found in _by_group().items():
         rules.append(_rule(group, [r.resource.plural for r in found], "CREATE, UPDATE"))
@@ -336,7 +336,7 @@ def _name_rules() -> list[str]:
 
 
 def _by_resource(expression: Callable[[Runtime], str]) -> str:
-    """What each runtime says, chosen by the resource; what Deployments say is for every other one."""
+    """Return what each runtime says, chosen by the resource; what Deployments say is for every other one."""
     usual = expression(ALWAYS[0])
     chosen = "".join(
         f"variables.plural == '{runtime.resource.plural}' ? {expression(runtime)} : "

@@ -87,7 +87,7 @@ async def send(
 
 
 def _type(notice: Notice) -> str:
-    """In Apprise's words, which services show as a colour."""
+    """Return the type in Apprise's words, which services show as a colour."""
     if notice.status is not Status.FIRING:
         return "success" if notice.status is Status.RESOLVED else "info"
     return "failure" if notice.severity in (Severity.ERROR, Severity.CRITICAL) else "warning"

@@ -29,7 +29,7 @@ class Receipts:
     """Who has taken which part of a message, each as a hash that only those can make who have the URL."""
 
     def __init__(self, url: str, known: Collection[str]) -> None:
-        """`url` is the secret Apprise URL; `known` are the receipts of earlier attempts."""
+        """Start with the secret Apprise `url`; `known` are the receipts of earlier attempts."""
         self._url = url
         self._known = set(known)
 
@@ -107,7 +107,7 @@ class Answers:
         requests.adapters.HTTPAdapter.send = carried  # type: ignore[method-assign, assignment]
 
     def _email_refused(self, refused: dict[str, tuple[int, Any]]) -> None:
-        """RFC 5321, 4.2.1: an answer that begins with 5 is final, one that begins with 4 is not."""
+        """Note refused recipients (RFC 5321, 4.2.1): a code that begins with 5 is final, one with 4 is not."""
         for address, (code, said) in refused.items():
             words = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
             self.final.append(500 <= code < 600)

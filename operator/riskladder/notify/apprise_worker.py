@@ -123,7 +123,7 @@ def deliver(order: dict[str, Any]) -> None:
 
 
 def check_url(url: str) -> Service:
-    """The service of an Apprise URL, if it is one of those allowed.
+    """Return the service of an Apprise URL, if it is one of those allowed.
 
     Raises:
         Undeliverable: It is not.
@@ -152,7 +152,7 @@ def _scheme(url: str) -> str:
 
 
 def secret_parts(url: str) -> list[str]:
-    """The URL and every piece of it: any of them may be a token."""
+    """Return the URL and every piece of it: any of them may be a token."""
     rest = url.partition("://")[2]
     return [url, rest, *re.split(r"[/:@?&=,]+", rest), *re.split(r"[/:@?&=,]+", unquote(rest))]
 
@@ -164,7 +164,7 @@ def _tokens(url: str) -> list[str]:
 
 
 def _plugin(service: Service, url: str) -> Any:
-    """The plugin for the URL, loaded by name: no search for plugins, no persistent storage, no redirects."""
+    """Return the plugin for the URL, loaded by name: no search for plugins, no persistent storage, no redirects."""
     from apprise import AppriseAsset
 
     plugin_class = getattr(importlib.import_module(service.module), service.plugin)
@@ -216,7 +216,7 @@ def _send(plugin: Any, service: Service, order: dict[str, Any]) -> bool:
 
 
 def confine(egress: Egress, service_hosts: tuple[str, ...], refusals: list[Undeliverable]) -> None:
-    """From here on this process reaches only what the guard permits, and no other files or programs.
+    """Confine this process to what the guard permits, with no other files or programs.
 
     Args:
         egress: The guard.

@@ -94,7 +94,7 @@ async def post(
 
 
 def _why(cause: Exception) -> str:
-    """In our own words: aiohttp quotes the URL and the bytes that a server sent, whatever that server was."""
+    """Explain an error in our own words: aiohttp quotes the URL and the bytes that a server sent."""
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return (
             f"its certificate is not accepted ({getattr(cause.certificate_error, 'verify_message', 'unknown reason')})"

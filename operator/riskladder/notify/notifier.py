@@ -114,7 +114,7 @@ class Notifier:
 
 
 def _host(channel: Channel, credential: str | None) -> str:
-    """What shares a queue: the host and port, or the service with what stands for a host in an Apprise URL."""
+    """Return what shares a queue: the host and port, or the service with what stands for a host in an Apprise URL."""
     if channel.type is ChannelType.PAGERDUTY:
         return "pagerduty"
     text = credential if channel.type is ChannelType.APPRISE else channel.url

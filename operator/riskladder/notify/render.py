@@ -46,7 +46,7 @@ class SafeMarkup(str):
 
 
 def subject(notice: Notice, form: Form = Form.TEXT) -> str:
-    """The title that goes with a form: one line of at most ``MAX_SUBJECT`` characters, without markup of ours.
+    """Return the title that goes with a form: one line of at most ``MAX_SUBJECT`` characters, without markup of ours.
 
     It is neither HTML nor mrkdwn: email takes it as it is, and Slack's plugin escapes it.
     """
@@ -55,7 +55,7 @@ def subject(notice: Notice, form: Form = Form.TEXT) -> str:
 
 
 def body(notice: Notice, form: Form) -> str:
-    """The message in one of the forms."""
+    """Return the message in one of the forms."""
     return _environment(form).get_template(_TEMPLATES[form]).render(n=notice).strip("\n")
 
 
@@ -92,12 +92,12 @@ def _ends(options: Sequence[Option]) -> list[Option]:
 
 
 def _plain(value: object) -> str:
-    """For text, and below HTML's own escaping."""
+    """Clean a value for text, and below HTML's own escaping."""
     return value if isinstance(value, Markup) else one_line(str(value))
 
 
 def _literal(text: str) -> str:
-    """Text in which no chat service finds formatting, a mention or a link.
+    """Return text in which no chat service finds formatting, a mention or a link.
 
     Few of them have an escape for it that all others leave alone, so the characters are exchanged for ones that look
     alike. Quotes and lists need the start of a line, which no value has.
@@ -129,7 +129,7 @@ def _text_code(text: str) -> str:
 
 
 def _slack_code(text: str) -> str:
-    """A name or command as it stands: between backticks nothing is formatted."""
+    """Return a name or command as it stands: between backticks nothing is formatted."""
     return SafeMarkup(f"`{_slack_escaped(one_line(text).replace('`', 'ˋ'))}`")
 
 

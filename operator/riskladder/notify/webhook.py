@@ -54,7 +54,7 @@ async def send(
 
 
 def to_event(notice: Notice) -> CloudEvent:
-    """The CloudEvent of a notice, facts and text: the same on every attempt."""
+    """Return the CloudEvent of a notice, facts and text: the same on every attempt."""
     return CloudEvent(
         attributes={
             "specversion": "1.0",

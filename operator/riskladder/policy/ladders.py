@@ -51,7 +51,7 @@ def update_ladder(
     demanded: Demanded | None = None,
     now: datetime,
 ) -> tuple[LadderUpdate, datetime | None]:
-    """The ladder's next status, its Events, and when it changes by itself.
+    """Return the ladder's next status, its Events, and when it changes by itself.
 
     Args:
         ladder: The ladder.
@@ -220,7 +220,7 @@ def _stops(conditions: Conditions, entries: list[Entry], ladder: Ladder, slow: s
 
 
 def _warning(reason: Reason, ladder: Ladder, message: str, now: datetime) -> Entry:
-    """An Event on the ladder, once for each message; what comes back after it was gone is notified again."""
+    """Return an Event on the ladder, once for each message; what reappears is reported again."""
     digest = hashlib.sha256(f"{message}/{now:%Y-%m-%dT%H}".encode()).hexdigest()[:12]
     return Entry(reason, f"{ladder.generation}/{reason}/{digest}", now, message, on=(), warning=True, recorded=False)
 

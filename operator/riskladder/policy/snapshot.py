@@ -146,7 +146,7 @@ class Escalation:
         return self.status.resume.intent if self.status.resume else 0
 
     def evidence(self, intent: Intent) -> Evidence | None:
-        """The workload as it was before an intent; ``None`` where that was never taken."""
+        """Return the workload as it was before an intent; ``None`` where that was never taken."""
         return intent.evidence or self.spec.evidence
 
     @property
@@ -233,7 +233,7 @@ def latest(handled: Iterable[Handled]) -> tuple[Handled, ...]:
 
 
 def breached_by(escalation: Escalation) -> frozenset[str]:
-    """Hashes of the pod templates that an escalation was about; none where it was a false alarm, or a drill."""
+    """Return the hashes of the pod templates that an escalation was about; none for a false alarm or a drill."""
     if escalation.spec.drill or escalation.status.resolution is Resolution.FALSE_POSITIVE:
         return frozenset()
     taken = (escalation.spec.evidence, *(intent.evidence for intent in escalation.intents))
@@ -243,7 +243,7 @@ def breached_by(escalation: Escalation) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class RadiusBudget:
-    """How many targets a ladder has contained by itself of late, and how many it may."""
+    """How many targets a ladder has contained by itself recently, and how many it may."""
 
     radius: BlastRadius
     limit: int
@@ -327,7 +327,7 @@ class Snapshot:
         return not self.clock_error
 
     def is_suspended(self, ladder: str) -> bool:
-        """Whether the ladder of that name, as it is now, acts on nothing. A deleted ladder suspends nothing."""
+        """Return whether the ladder of that name, as it is now, acts on nothing. A deleted ladder suspends nothing."""
         found = self.ladders.get(ladder)
         return found is not None and found.spec is not None and found.spec.suspended
 
@@ -368,7 +368,7 @@ class Snapshot:
 
 
 def pin(spec: EscalationLadderSpec) -> PinnedPolicy:
-    """The part of a ladder that an escalation keeps for its whole life, however the ladder is edited meanwhile."""
+    """Return the part of a ladder that an escalation keeps for its life, however the ladder is edited."""
     return PinnedPolicy(
         charter=spec.charter,
         governs=spec.governs,
@@ -382,7 +382,7 @@ def pin(spec: EscalationLadderSpec) -> PinnedPolicy:
 
 
 def is_governed(governs: Governs, labels: Mapping[str, str]) -> bool:
-    """Whether the labels match the selector, with the semantics of ``metav1.LabelSelector``.
+    """Return whether the labels match the selector, with the semantics of ``metav1.LabelSelector``.
 
     An empty selector governs nothing: a ladder is opt-in.
     """

@@ -116,7 +116,7 @@ def _notify(
     spec = messages.ladder.spec
     assert spec is not None  # noqa: S101 - nobody is notified by an invalid ladder
     key, owner = format_time(min(one.since for one in news.values())), owner_of(spec)
-    texts = {place: _text(one, groups[place]) for place, one in sorted(news.items())}
+    texts = {source_key: _text(one, groups[source_key]) for source_key, one in sorted(news.items())}
     messages.notify(TOPIC, key, [owner] if owner else [], Reason.SIGNALS_UNUSABLE, _joined(list(texts.values())))
     by_role: dict[str, list[str]] = defaultdict(list)
     for contact in spec.source_contacts:

@@ -19,7 +19,7 @@ class Grant:
     """Whether a ladder reports it as missing."""
 
     def to_rule(self) -> dict[str, Any]:
-        """``rbac/v1.PolicyRule``."""
+        """Return ``rbac/v1.PolicyRule``."""
         rule: dict[str, Any] = {"apiGroups": [self.group], "resources": list(self.resources)}
         if self.names:
             rule["resourceNames"] = list(self.names)

@@ -132,7 +132,7 @@ class Workload:
     served: Mapping[str, datetime] = field(default_factory=dict)
     """By digest of the template: what was seen to be available, and when first, since the operator started."""
     current_hash: str = ""
-    """Hash of the current template's revision by the word of its controller, where templates alone do not identify
+    """Hash of the current template's revision as its controller reports it, where templates alone do not identify
     it."""
     fallback: str = ""
     """Hash of the stable revision, while another one is rolled out step by step."""
@@ -175,7 +175,7 @@ class Workload:
     listed: tuple[str, ...] = ()
     """Names of pods that it has made and no longer owns, that its selector does not match, and that a Service lists."""
     unconfirmed: tuple[Pod, ...] = ()
-    """Pods of it that the API server has forgotten or calls ended, by no word of their node: they may still answer."""
+    """Pods of it that the API server has forgotten or calls ended, unconfirmed by their node: they may still answer."""
     network_path: NetworkPath | None = None
     """What traffic passes on its way to its pods, where the operator may change that."""
 
@@ -207,7 +207,7 @@ class Workload:
         return max([self.template_since, *times]) if self.template_since is not None else None
 
     def active_pods(self, revision_hash: str | None = None) -> tuple[Pod, ...]:
-        """Pods that may still answer; with a hash, only those of that revision."""
+        """Return the pods that may still answer; with a hash, only those of that revision."""
         active = (pod for pod in self.pods if pod.active)
         return tuple(active) if revision_hash is None else tuple(self.of_revision(active, revision_hash))
 
@@ -274,13 +274,13 @@ class Runtime(Protocol):
         """CEL: what a rollback restores, of ``object``. The lock refuses to change it; empty: no rollback."""
 
     def read(self, obj: Object) -> Workload:
-        """The facts of a stored object; history, pods and endpoints are joined by the cache."""
+        """Return the facts of a stored object; history, pods and endpoints are joined by the cache."""
 
     def stop(self, workload: Workload) -> Write | Impossible:
         """Have nothing of it run, only if it is still the object and as it was seen (a compare-and-swap)."""
 
     def stopping(self, workload: Workload) -> str:
-        """What ``stop`` does, for people: for example ``scale from 3 to 0``."""
+        """Return what ``stop`` does, for people: for example ``scale from 3 to 0``."""
 
     def restore(self, workload: Workload, replicas: int, fields: Mapping[str, str | None]) -> Write:
         """Restore what a stop took away, if nobody has asked for anything else meanwhile.
@@ -292,7 +292,7 @@ class Runtime(Protocol):
         """
 
     def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
-        """The revision to go back to; never the quarantined one, and none that ``fitness.unfit`` has a reason against.
+        """Return the revision to go back to; never the quarantined one, and none that ``fitness.unfit`` rejects.
 
         Args:
             workload: The workload with its revisions.
@@ -310,7 +310,7 @@ class Runtime(Protocol):
         """
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """Whether a stop has taken effect."""
+        """Return whether a stop has taken effect."""
 
     def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
-        """Whether a rollback has taken effect, by the hashes of the revision left and the one wanted."""
+        """Return whether a rollback has taken effect, by the hashes of the revision left and the one wanted."""

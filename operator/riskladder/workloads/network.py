@@ -26,7 +26,7 @@ COMPONENTS = {SERVICES.kind: "fallback", HTTPROUTES.kind: "fallback-httproute", 
 
 
 def not_enabled(kind: str) -> str:
-    """Why an object of that kind is not changed, and what turns it on."""
+    """Return why an object of that kind is not changed, and what turns it on."""
     component = COMPONENTS[kind]
     return f"this operator changes no {kind}; its component {component} turns that on (--enable={component})"
 
@@ -101,12 +101,12 @@ class NetworkPath:
 
 
 def title(target_ref: NetworkTargetRef) -> str:
-    """``Kind/name``, as ``SavedField.object`` has it."""
+    """Return ``Kind/name``, as ``SavedField.object`` has it."""
     return f"{target_ref.kind}/{target_ref.name}"
 
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a ``metav1.LabelSelector`` selects what carries these labels; an empty one selects everything."""
+    """Return whether a ``metav1.LabelSelector`` selects what carries these labels; an empty one selects everything."""
     requirements = selector.get("matchExpressions") or ()
     return matches(
         labels,

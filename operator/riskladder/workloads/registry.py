@@ -73,7 +73,7 @@ class Runtimes:
         """By the kind of their workloads."""
 
     def __iter__(self) -> Iterator[Runtime]:
-        """All of them."""
+        """Return all of them."""
         return iter(self.by_kind.values())
 
     @property
@@ -89,7 +89,7 @@ class Runtimes:
         return tuple(dict.fromkeys((*(runtime.resource for runtime in self), *histories, *network)))
 
     def not_suspended(self, kind: str) -> str:
-        """Why companion workloads of that kind are not suspended; empty where they are, or where no component does."""
+        """Return why companion workloads of that kind are not suspended; empty where they are, or no component does."""
         component = {CRONWORKFLOWS.kind: ARGO_WORKFLOWS, SCALEDOBJECTS.kind: KEDA}.get(kind)
         if component is None or component in self.companions:
             return ""
@@ -97,7 +97,7 @@ class Runtimes:
         return f"this operator suspends no {kind}; its component {name} turns that on (--enable={name})"
 
     def unsupported(self, kind: str) -> str:
-        """Why a target of that kind is not dealt with; empty where it is."""
+        """Return why a target of that kind is not dealt with; empty where it is."""
         if kind in self.by_kind:
             return ""
         component = next((r.component for r in OPTIONAL if r.resource.kind == kind), "")
@@ -108,7 +108,7 @@ class Runtimes:
 
 
 def _scalable(texts: Iterable[str]) -> tuple[Scalable, ...]:
-    """Adapters of kinds that the settings allow: each of them once, and none that is dealt with otherwise.
+    """Return adapters of the kinds that the settings allow: each once, and none that has its own.
 
     Raises:
         ValueError: What is wrong, in one line.

@@ -83,7 +83,7 @@ def contain(
         ),
     ] = None,
 ) -> None:
-    """The stop button: take the model to a safe state now, and say how long it took.
+    """Take the model to a safe state now (the stop button), and say how long it took.
 
     For an open escalation this is a decision. For a workload, such as deployment/NAME, it is the same
     if the workload has one; else a signal is raised manually, which opens one.
@@ -188,7 +188,7 @@ def _stopped(
 
 
 def stop_sentence(target: TargetRef, ladder: Ladder, tier: Tier, action: ContainmentAction, role: str) -> str:
-    """What the stop button does."""
+    """Return what the stop button does."""
     effect = contains(f"{target.kind}/{target.name}", containment_of(tier, action))
     seats = resume_quorum(tier)
     who = listed(member.role if member.count == 1 else f"{member.count} × {member.role}" for member in seats)

@@ -47,7 +47,7 @@ async def decide_at(
     rationale: str | None,
     particulars: Particulars = lambda case, now: {},
 ) -> None:
-    """The same with an open connection."""
+    """Decide with an open connection."""
     now = datetime.now(UTC)
     try:
         further = particulars(case, now)
@@ -116,7 +116,7 @@ def escalate(
 
 
 def higher(case: Case, tier: str | None) -> str:
-    """The tier given, if it is higher than the present one; by default the next.
+    """Return the tier given, if it is higher than the present one; by default the next.
 
     Raises:
         ValueError: There is none, or it is none.
@@ -203,7 +203,7 @@ def close(
 
 
 def resolution_of(text: str) -> Resolution:
-    """The resolution of that name, in whatever case; ends the command where there is none."""
+    """Return the resolution of that name, in whatever case; end the command where there is none."""
     found = next((known for known in Resolution if known.lower() == text.lower()), None)
     if found is None:
         end(COULD_NOT_ASK, f"--resolution {text}: expected {listed(Resolution, 'or')}")

@@ -95,7 +95,7 @@ def details(
 
 
 def _option(label: str, command: str) -> Iterator[Text]:
-    """A command is never wrapped, so that it can be copied."""
+    """Yield an option; its command is never wrapped, so that it can be copied."""
     yield Text(f"  {plain(label)}", "dim")
     yield Text(f"    {plain(command)}", no_wrap=True, overflow="ignore")
 
@@ -134,7 +134,7 @@ def _facts(case: Case, now: datetime, unseen_owners: Sequence[str]) -> Iterator[
 
 
 def _signals(case: Case) -> list[tuple[SignalRef, str]]:
-    """The signals that were acted on, in order, each with what it did: the opening one, then those of the intents."""
+    """Return the signals that were acted on, in order, each with its effect: the opening one, then those of intents."""
     found = [(case.spec.signal, "which opened it")]
     rung = case.rung
     last = signal_at(case.spec, case.intents, rung.entered_at) if rung is not None else None
@@ -146,7 +146,7 @@ def _signals(case: Case) -> list[tuple[SignalRef, str]]:
 
 
 def _cause(case: Case, signal: SignalRef, what: str, now: datetime | None) -> Iterator[tuple[str, str]]:
-    """What a signal says; with ``now``, also when it was observed and what it did."""
+    """Yield what a signal says; with ``now``, also when it was observed and what it did."""
     when = f", observed {past(signal.observed_at, now)}, {what}" if now is not None else ""
     manual = signal.manual
     if manual is not None:
@@ -157,7 +157,7 @@ def _cause(case: Case, signal: SignalRef, what: str, now: datetime | None) -> It
 
 
 def _value(case: Case, reading: Reading) -> str:
-    """The value with its unit, and why it did not count where that is so."""
+    """Return the value with its unit, and why it did not count where that is so."""
     declared = indicator_of(case.policy.indicators, reading.indicator)
     why = no_measurement(declared, reading)
     return with_unit(reading.value, declared) + (f", not counted ({why[0]})" if why else "")
@@ -209,7 +209,7 @@ def _rung(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
 
 
 def _ending(case: Case, closed: Condition | None) -> str:
-    """How it ended, and by whom."""
+    """Return how it ended, and by whom."""
     resolution = case.status.resolution
     if resolution is not None:
         agreed = [d.by for d in case.standing.counted(DecisionAction.CLOSE) if d.resolution == resolution]
@@ -297,7 +297,7 @@ def _contained(case: Case) -> str:
 
 
 def length_exact(start: datetime, end: datetime) -> str:
-    """A short span to the millisecond, a longer one as people say it."""
+    """Return a short span to the millisecond, a longer one as people say it."""
     seconds = (end - start).total_seconds()
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 60 else length(end - start)
 

@@ -1,4 +1,4 @@
-"""``drill``: exercise a ladder in earnest, without touching the model."""
+"""``drill``: exercise a ladder with real people and deadlines, without touching the model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def drill(
         ),
     ] = None,
 ) -> None:
-    """Exercise a ladder: people are notified and decide as in earnest, marked as a drill; the model is not touched.
+    """Exercise a ladder: people are notified and decide, marked as a drill; the model is not touched.
 
     \b
     kubectl riskladder drill credit-scoring --target deployment/credit-scorer -m "Quarterly exercise"

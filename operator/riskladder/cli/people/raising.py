@@ -48,7 +48,7 @@ class Ladder:
         return tuple(s.role for s in self.spec.stakeholders)
 
     def tier(self, name: str | None) -> Tier:
-        """The tier of that name, or the one that a person means who names none.
+        """Return the tier of that name, or the one that a person means who names none.
 
         Raises:
             ValueError: It has no such tier.
@@ -62,7 +62,7 @@ class Ladder:
 
 
 def parse_target(text: str) -> TargetRef:
-    """``deployment/NAME``, ``statefulset/NAME``, or another kind of serving runtime.
+    """Parse ``deployment/NAME``, ``statefulset/NAME``, or another kind of serving runtime.
 
     Raises:
         ValueError: It is not, or of a kind that cannot be contained.
@@ -80,7 +80,7 @@ def parse_target(text: str) -> TargetRef:
 
 
 def default_tier(tiers: Iterable[Tier]) -> Tier:
-    """The lowest tier that contains and says who brings the model back, else the highest."""
+    """Return the lowest tier that contains and says who may restore the model, else the highest."""
     found = list(tiers)
     ready = (t for t in found if t.containment is not None and (t.resume is not None or t.decide is not None))
     return next(ready, found[-1])
@@ -94,7 +94,7 @@ def action_of(tier: Tier, given: ContainmentAction | None) -> ContainmentAction:
 
 
 def choose_ladder(objects: Iterable[Object], labels: Mapping[str, str], given: str | None, target: str) -> Ladder:
-    """The ladder given, else the only one that governs a workload of these labels.
+    """Return the ladder given, else the only one that governs a workload of these labels.
 
     Raises:
         ValueError: There is none, or several, or the one given does not govern it.
@@ -125,7 +125,7 @@ def choose_ladder(objects: Iterable[Object], labels: Mapping[str, str], given: s
 
 
 async def workload(session: Session, target: TargetRef) -> Object:
-    """The workload as it is; ends the command where there is none."""
+    """Return the workload as it is; end the command where there is none."""
     try:
         return await session.client.get(_RESOURCES[target.kind], session.namespace, target.name)
     except NotFound:
@@ -133,7 +133,7 @@ async def workload(session: Session, target: TargetRef) -> Object:
 
 
 async def ladder_for(session: Session, obj: Object, given: str | None, target: TargetRef) -> Ladder:
-    """The ladder under which to raise it; ends the command where that is not clear."""
+    """Return the ladder under which to raise it; end the command where that is not clear."""
     labels: dict[str, Any] = obj["metadata"].get("labels") or {}
     try:
         return choose_ladder(
@@ -144,7 +144,7 @@ async def ladder_for(session: Session, obj: Object, given: str | None, target: T
 
 
 def target_of(text: str) -> TargetRef:
-    """The workload that is named; ends the command where none is."""
+    """Return the workload that is named; end the command where none is."""
     try:
         return parse_target(text)
     except ValueError as error:
@@ -152,7 +152,7 @@ def target_of(text: str) -> TargetRef:
 
 
 def tier_of(ladder: Ladder, name: str | None) -> Tier:
-    """The tier meant; ends the command where the ladder has none of that name."""
+    """Return the tier meant; end the command where the ladder has none of that name."""
     try:
         return ladder.tier(name)
     except ValueError as error:
@@ -191,7 +191,7 @@ async def manual(
     rationale: str | None,
     containment: ContainmentAction | None,
 ) -> Manual:
-    """What a person raises, in a role for which they have the verbs."""
+    """Return what a person raises, in a role for which they have the verbs."""
     chosen = await choose_role(session, role, verbs, ladder.roles)
     me = await who_am_i(session.client)
     try:
@@ -209,7 +209,7 @@ async def manual(
 
 
 async def refused(session: Session, signal: str) -> Condition | None:
-    """Why a signal is not used, once the operator has looked at it."""
+    """Return why a signal is not used, once the operator has looked at it."""
     try:
         obj = await session.client.get(SIGNALS, session.namespace, signal)
     except NotFound:

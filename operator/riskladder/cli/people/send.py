@@ -40,7 +40,7 @@ class Result:
 
 
 def say(how: How, text: str, style: str = "") -> None:
-    """A sentence for people: on stdout, or on stderr where stdout is for programs."""
+    """Print a sentence for people: on stdout, or on stderr where stdout is for programs."""
     if how.output is Form.TABLE:
         to = console()
         to.print(Text(plain(text), style), soft_wrap=not to.is_terminal)
@@ -49,7 +49,7 @@ def say(how: How, text: str, style: str = "") -> None:
 
 
 def rationale_of(given: str | None) -> str:
-    """Why; asked for on a terminal, else required."""
+    """Return the rationale; asked for on a terminal, else required."""
     text = given
     if text is None and sys.stdin.isatty():
         text = str(typer.prompt("Why? It goes on record", err=True))
@@ -59,7 +59,7 @@ def rationale_of(given: str | None) -> str:
 
 
 def described(error: ValidationError) -> str:
-    """The first thing that is wrong with what somebody has given."""
+    """Return the first thing that is wrong with what somebody has given."""
     first = error.errors()[0]
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
@@ -97,7 +97,7 @@ def finish(how: How, result: Result) -> None:
 async def send_decision(
     session: Session, how: How, case: Case, spec: EscalationDecisionSpec, foresight: Preview
 ) -> None:
-    """Everything from the first sentence to the last."""
+    """Preview, confirm and send a decision, and wait for its outcome."""
     manifest = decision_manifest(case.namespace, spec, named=how.output is Form.YAML)
     if manifest_only(how, manifest):
         return
@@ -144,7 +144,7 @@ async def _answer(session: Session, name: str, deadline: float) -> Condition | N
 
 
 def judged(case: Case, name: str, accepted: Condition | None, timeout: float) -> Result:
-    """The answer as a sentence."""
+    """Return the answer as a sentence."""
     if accepted is None:
         sentence = (
             f"Sent as {name}, and not answered within {timeout:g} s: does the operator run? It is answered as soon as "
@@ -174,7 +174,7 @@ class Order:
     """uid of the signal that asks for it."""
 
     def intent(self, case: Case) -> Intent | None:
-        """The last intent that was made because of it."""
+        """Return the last intent that was made because of it."""
         return next((intent for intent in reversed(case.intents) if self._is_own(case, intent)), None)
 
     def _is_own(self, case: Case, intent: Intent) -> bool:
@@ -185,7 +185,7 @@ class Order:
         return bool(self.signal) and cause is not None and cause.uid == self.signal
 
     def proved(self, case: Case) -> Intent | None:
-        """The intent in force, once it is proved and as safe as what was asked for; what was proved before is not it.
+        """Return the intent in force, once it is proved and as safe as what was asked for; not one proved before.
 
         Where no intent was made because of the order, the state in force must be as safe already, and hold.
         """
@@ -220,7 +220,7 @@ async def until_contained(session: Session, name: str, order: Order, started: fl
 
 
 def contained_result(case: Case, order: Order, seconds: float) -> Result:
-    """The model is in its safe state, and that is proved."""
+    """Return the result of a containment that is proved."""
     found = case.condition(ConditionType.CONTAINED)
     said = f" ({found.message})" if found and found.message else ""
     proved, is_new = order.proved(case), order.intent(case) is not None

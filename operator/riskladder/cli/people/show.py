@@ -64,7 +64,7 @@ def show(
 
 
 async def view(session: Session, name: str) -> View:
-    """The escalation, and what the caller may do; nothing where the API server does not answer that."""
+    """Return the escalation, and what the caller may do; nothing where the API server does not answer that."""
     case = await session.case(name)
     verbs = [action.verb for action in sensible(case)]
     decisions = await _stored_decisions(session, case)
@@ -108,7 +108,7 @@ def _callers(decisions: Iterable[Object], case: Case) -> set[str]:
 
 
 def facts(view: View) -> dict[str, Any]:
-    """The same for programs: what ``status`` says, spec and status as stored, and what follows from them."""
+    """Return the same for programs: what ``status`` says, spec and status as stored, and what follows from them."""
     case = view.case
     return as_json(case) | {
         "open": case.is_open,

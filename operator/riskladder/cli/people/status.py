@@ -60,13 +60,13 @@ def status(
 
 
 def in_order(cases: Iterable[Case]) -> list[Case]:
-    """What is due first, then what has waited longest."""
+    """Return what is due first, then what has waited longest."""
     never = datetime.max.replace(tzinfo=UTC)
     return sorted(cases, key=lambda case: (case.due_at or never, case.opened, case.namespace, case.name))
 
 
 def table(cases: Sequence[Case], where: str, now: datetime, *, everywhere: bool = False) -> RenderableType:
-    """One line for each where the terminal is wide enough, else a block."""
+    """Return one line for each where the terminal is wide enough, else a block."""
     if not cases:
         return Text(f"No escalation is open in {plain(where)}.")
     headings = ("NAMESPACE",) * everywhere + ("NAME", "TIER", "TARGET", "CONTAINED", "WAITING ON", "DUE", "AGE")
@@ -91,7 +91,7 @@ def table(cases: Sequence[Case], where: str, now: datetime, *, everywhere: bool 
 
 
 def as_json(case: Case) -> dict[str, Any]:
-    """The same for programs."""
+    """Return the same for programs."""
     return {
         "namespace": case.namespace,
         "name": case.name,

@@ -95,7 +95,7 @@ class ClosedEntry(NamedTuple):
 
 
 def version_of(obj: Object) -> int:
-    """resourceVersion as a number: comparable within one resource (Kubernetes 1.35 and later promise it)."""
+    """Return the resourceVersion as a number: comparable within one resource (Kubernetes 1.35 and later promise it)."""
     text = str(obj["metadata"].get("resourceVersion", "0"))
     return int(text) if text.isdigit() else 0
 

@@ -58,11 +58,11 @@ class _Taken(Mapping[tuple[str, str], str]):
     def _others(self, paths: Iterable[_Path]) -> Iterator[_Path]:
         return (path for path in paths if path.key != self._key and path.is_taken)
 
-    def __getitem__(self, place: tuple[str, str]) -> str:
-        for path in self._others(self._cache.paths_through(self._key.namespace, place[1])):
-            if (path.target_ref.kind, path.target_ref.name) == place:
+    def __getitem__(self, object_key: tuple[str, str]) -> str:
+        for path in self._others(self._cache.paths_through(self._key.namespace, object_key[1])):
+            if (path.target_ref.kind, path.target_ref.name) == object_key:
                 return f"{path.key.kind} {path.key.name} (Escalation {path.escalation.name})"
-        raise KeyError(place)
+        raise KeyError(object_key)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         paths = self._others(self._cache.network_paths(self._key.namespace))

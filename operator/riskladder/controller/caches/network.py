@@ -53,12 +53,12 @@ class NetworkCache:
 
     def _drop(self, kind: str, obj: Object) -> None:
         metadata = obj["metadata"]
-        namespace, place = metadata["namespace"], (kind, metadata["name"])
-        known = self._objects[namespace].get(place)
+        namespace, object_key = metadata["namespace"], (kind, metadata["name"])
+        known = self._objects[namespace].get(object_key)
         if known is None or known.uid != metadata["uid"]:
             return
-        self._set_hold((namespace, *place), None)
-        left = {key: item for key, item in self._objects[namespace].items() if key != place}
+        self._set_hold((namespace, *object_key), None)
+        left = {key: item for key, item in self._objects[namespace].items() if key != object_key}
         if left:
             self._objects[namespace] = left
         else:
@@ -70,29 +70,29 @@ class NetworkCache:
         hold = held_by(item.carried, item.uid, made=item.kind == NETWORKPOLICIES.kind)
         self._set_hold((namespace, item.kind, item.name), hold)
 
-    def _set_hold(self, place: tuple[str, str, str], hold: Hold | None) -> None:
-        if (before := self.held_for(*place)) is not None:
-            self._held_for[before].pop(place)
+    def _set_hold(self, object_key: tuple[str, str, str], hold: Hold | None) -> None:
+        if (before := self.held_for(*object_key)) is not None:
+            self._held_for[before].pop(object_key)
             if not self._held_for[before]:
                 del self._held_for[before]
-        self._held.pop(place, None)
+        self._held.pop(object_key, None)
         if hold is not None:
-            self._held[place] = hold
-            self._held_for[TargetKey(place[0], hold.target.kind, hold.target.name)][place] = hold
+            self._held[object_key] = hold
+            self._held_for[TargetKey(object_key[0], hold.target.kind, hold.target.name)][object_key] = hold
 
     def held_for(self, namespace: str, kind: str, name: str) -> TargetKey | None:
-        """The target for which an object carries a hold, if it does."""
+        """Return the target for which an object carries a hold, if it does."""
         hold = self._held.get((namespace, kind, name))
         return TargetKey(namespace, hold.target.kind, hold.target.name) if hold else None
 
     def holds(self, key: TargetKey) -> list[Hold]:
-        """The holds that are carried for a target."""
+        """Return the holds that are carried for a target."""
         return list(self._held_for.get(key, {}).values())
 
     def carrying_for(self, key: TargetKey) -> tuple[NetworkObject, ...]:
-        """The objects that carry a hold for a target, which may be gone."""
-        places = self._held_for.get(key, {})
-        return tuple(self._objects[namespace][kind, name] for namespace, kind, name in places)
+        """Return the objects that carry a hold for a target, which may be gone."""
+        object_keys = self._held_for.get(key, {})
+        return tuple(self._objects[namespace][kind, name] for namespace, kind, name in object_keys)
 
     @property
     def carrying(self) -> set[TargetKey]:
@@ -102,7 +102,7 @@ class NetworkCache:
     def get(
         self, namespace: str, serving: Mapping[str, frozenset[str]], taken: Mapping[tuple[str, str], str]
     ) -> NetworkPath | None:
-        """All of a namespace; nothing where none of it may be changed.
+        """Return the network objects of a namespace; ``None`` where none of them may be changed.
 
         Args:
             namespace: Where.

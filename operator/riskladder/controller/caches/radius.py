@@ -66,7 +66,7 @@ class RadiusCache:
         self._governed: dict[Name, set[TargetKey]] = defaultdict(set)
 
     def __bool__(self) -> bool:
-        """Whether any ladder has a blast radius."""
+        """Return whether any ladder has a blast radius."""
         return bool(self._ladders)
 
     # --- Feeding --------------------------------------------------------------------------------------------------

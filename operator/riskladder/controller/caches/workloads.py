@@ -75,7 +75,7 @@ class WorkloadCache:
         """By uid of the workload: revisions that are gone and have pods left, which may still answer."""
         self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
         """By uid of the controller (or by namespace where there is none), by name of the pod."""
-        self._ghosts: dict[str, dict[str, Pod]] = defaultdict(dict)
+        self._deleted_pods: dict[str, dict[str, Pod]] = defaultdict(dict)
         """By the same: pods that are gone but that some slice still lists as ready."""
         self._vanished: dict[str, tuple[str, str, Pod]] = {}
         """By uid of the pod, oldest first: its namespace, the uid of its workload (as far as an owner names it), and
@@ -184,7 +184,7 @@ class WorkloadCache:
             if not self._revisions[owner]:
                 del self._revisions[owner]
             self._orphans[owner].add(uid)
-            self._lay_orphan(uid)
+            self._remove_orphan(uid)
             self._notify(owner)
 
     # --- Pods -----------------------------------------------------------------------------------------------------
@@ -213,11 +213,11 @@ class WorkloadCache:
         if last is not None and last.node:
             self._note_vanished(name[0], self._revision_owner.get(owner, owner), last)
         if pod is not None and name in self._ready:  # it counts as an endpoint until the slice is corrected
-            self._ghosts[owner][name[1]] = pod
+            self._deleted_pods[owner][name[1]] = pod
         else:
             self._forget_owner(name)
         self._notify_of_pod(name[0], owner, pod)
-        self._lay_orphan(owner)
+        self._remove_orphan(owner)
 
     def _note_vanished(self, namespace: str, workload: str, pod: Pod) -> None:
         """Remember a pod that has vanished while its containers ran by the last word of their node."""
@@ -280,7 +280,7 @@ class WorkloadCache:
             del self._serving[namespace][service]
 
     def serving(self, namespace: str) -> Mapping[str, frozenset[str]]:
-        """By Service of a namespace: the pods that its slices list as ready, by reference or by address."""
+        """Return, by Service of a namespace, the pods that its slices list as ready, by reference or by address."""
         found = self._serving.get(namespace, {})
         by_hand: dict[str, frozenset[str]] = {}
         for service, slices in self._services.get(namespace, {}).items() if self._by_hand else ():
@@ -317,29 +317,29 @@ class WorkloadCache:
         for pod in before ^ ready:
             pod_name = (name[0], pod)
             owner = self._owner_of(pod_name)
-            concerned[owner, pod] = self._pods.get(owner, {}).get(pod) or self._ghosts.get(owner, {}).get(pod)
+            concerned[owner, pod] = self._pods.get(owner, {}).get(pod) or self._deleted_pods.get(owner, {}).get(pod)
             self._ready[pod_name] += 1 if pod in ready else -1
             if self._ready[pod_name] <= 0:
                 del self._ready[pod_name]
-                self._lay_ghost(pod_name)
+                self._remove_deleted_pod(pod_name)
         owners = set()
         for (owner, _), facts in concerned.items():
             if owner not in owners or self._by_labels:
                 self._notify_of_pod(name[0], owner, facts)
             owners.add(owner)
         for owner in owners:
-            self._lay_orphan(owner)
+            self._remove_orphan(owner)
 
-    def _lay_ghost(self, name: Name) -> None:
+    def _remove_deleted_pod(self, name: Name) -> None:
         owner = self._owner_of(name)
-        if name[1] in self._ghosts.get(owner, ()):
+        if name[1] in self._deleted_pods.get(owner, ()):
             self._forget_owner(name)
-            del self._ghosts[owner][name[1]]
-            if not self._ghosts[owner]:
-                del self._ghosts[owner]
+            del self._deleted_pods[owner][name[1]]
+            if not self._deleted_pods[owner]:
+                del self._deleted_pods[owner]
 
     def _owner_of(self, name: Name) -> str:
-        """Under what a pod is kept; empty where it is not."""
+        """Return under what a pod is kept; empty where it is not."""
         return self._pod_owner.get(name[0], {}).get(name[1], "")
 
     def _forget_owner(self, name: Name) -> None:
@@ -347,10 +347,10 @@ class WorkloadCache:
         if not self._pod_owner[name[0]]:
             del self._pod_owner[name[0]]
 
-    def _lay_orphan(self, uid: str) -> None:
+    def _remove_orphan(self, uid: str) -> None:
         """Forget a revision that is gone once nothing of it is left."""
         owner = self._revision_owner.get(uid, "")
-        if uid in self._orphans.get(owner, ()) and not self._pods.get(uid) and not self._ghosts.get(uid):
+        if uid in self._orphans.get(owner, ()) and not self._pods.get(uid) and not self._deleted_pods.get(uid):
             del self._revision_owner[uid]
             self._orphans[owner].discard(uid)
             if not self._orphans[owner]:
@@ -382,17 +382,17 @@ class WorkloadCache:
             return None
         revisions = base.revisions or tuple(self._revisions.get(base.uid, {}).values())
         if base.pod_labels is not None:
-            pods, ghosts = self._selected(key.namespace, base.pod_labels)
+            pods, deleted_pods = self._selected(key.namespace, base.pod_labels)
             wanted = base.pod_labels.items()
             gone = [p for ns, _, p in self._vanished.values() if ns == key.namespace and wanted <= p.labels.items()]
         else:
             owners = (base.uid, *(r.uid for r in revisions), *self._orphans.get(base.uid, ()))
             pods = tuple(pod for owner in owners for pod in self._pods.get(owner, {}).values())
-            ghosts = sum(len(self._ghosts.get(owner, ())) for owner in owners)
+            deleted_pods = sum(len(self._deleted_pods.get(owner, ())) for owner in owners)
             gone = list(self.vanished(base.uid)) if self._vanished else []
         # Who calls a pod ended while its node says that it runs has not asked the node.
         unconfirmed = (*gone, *(pod for pod in pods if pod.node and not pod.active))
-        ready = sum((key.namespace, pod.name) in self._ready for pod in pods) + ghosts
+        ready = sum((key.namespace, pod.name) in self._ready for pod in pods) + deleted_pods
         by_hand = [found for (namespace, _), found in self._by_hand.items() if namespace == key.namespace]
         if by_hand:
             others = (pod for pod in pods if (key.namespace, pod.name) not in self._ready)
@@ -408,7 +408,7 @@ class WorkloadCache:
         return [key for key in self._workloads if key.namespace == namespace]
 
     def _selected(self, namespace: str, labels: Mapping[str, str]) -> tuple[tuple[Pod, ...], int]:
-        """The pods of a namespace with these labels, and how many are gone that some slice still lists as ready."""
+        """Return the pods of a namespace with these labels, and how many are gone that a slice still lists as ready."""
         if not labels:
             return (), 0
 
@@ -418,7 +418,7 @@ class WorkloadCache:
                 if pod is not None and labels.items() <= pod.labels.items():
                     yield pod
 
-        return tuple(matching(self._pods)), sum(1 for _ in matching(self._ghosts))
+        return tuple(matching(self._pods)), sum(1 for _ in matching(self._deleted_pods))
 
 
 def _each(readers: Iterable[Callable[[Object], None]], obj: Object) -> None:
@@ -453,7 +453,7 @@ def _served(workload: Workload, before: Workload | None) -> Mapping[str, datetim
 
 
 def _template_since(workload: Workload, before: Workload | None, obj: Object) -> datetime:
-    """From when on the pod template has certainly been in place.
+    """Return from when on the pod template has certainly been in place.
 
     The API server keeps the time of the write to the second only, cut off, so one second later it is certain; where the
     change was seen as it happened, this clock is finer.

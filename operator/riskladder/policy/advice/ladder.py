@@ -39,7 +39,7 @@ class Advice(NamedTuple):
 
 
 def advise_ladder(spec: EscalationLadderSpec, today: date) -> list[Advice]:
-    """Everything that a reviewer would ask about a ladder.
+    """Return everything that a reviewer would ask about a ladder.
 
     Args:
         spec: A ladder that ``api.validation`` has nothing against.
@@ -153,7 +153,7 @@ def _indicator_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
 
 
 def _threshold_outside_range(spec: EscalationLadderSpec) -> Iterator[Advice]:
-    """Every trigger can be reached within the range of its indicator, and left again."""
+    """Check that every trigger can be reached within the range of its indicator, and left again."""
     for path, tier in _tiers(spec):
         for index, trigger in enumerate(tier.triggers):
             declared = indicator_of(spec.indicators, trigger.indicator)
@@ -239,7 +239,7 @@ def _deciders_notified_too_late(spec: EscalationLadderSpec) -> Iterator[Advice]:
 
 
 def _deadlines(spec: EscalationLadderSpec) -> Iterator[Advice]:
-    """A serious tier needs both deadlines; any tier that has the second needs the first."""
+    """Check the deadlines: a serious tier needs both; any tier that has the second needs the first."""
     for path, tier in _tiers(spec):
         serious = tier.containment is not None or tier is spec.tiers[-1]
         if tier.decide is not None and tier.acknowledge is None:
@@ -329,7 +329,7 @@ def _connections_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
 
 
 def _no_blast_radius(spec: EscalationLadderSpec) -> Iterator[Advice]:
-    """A monitor that is broken may breach for every model at once."""
+    """Warn that a monitor that is broken may breach for every model at once."""
     at_once = [tier for _, tier in _tiers(spec) if _contains_at_once(tier)]
     radius = spec.blast_radius
     diverts = any(tier.containment and tier.containment.fallback for tier in at_once)

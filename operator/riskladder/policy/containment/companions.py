@@ -28,7 +28,7 @@ LOOK_EVERY = timedelta(minutes=1)
 
 
 def wanted(escalation: Escalation) -> tuple[tuple[str, str], ...]:
-    """Kind and name of all that belongs to the escalation's containment: what has to be looked at."""
+    """Return kind and name of all companion workloads of the escalation's containment."""
     if escalation.spec.drill or not escalation.status.containments or not escalation.is_open:
         return ()
     found = {(b.kind, b.name) for b in escalation.status.companions if b.resumed_at is None}
@@ -58,10 +58,10 @@ def advance(draft: Draft) -> None:
     if not draft.containments or draft.escalation.spec.drill:
         return
     listed, places = {(b.kind, b.name): b for b in draft.companions}, wanted(draft.escalation)
-    for place, seen in draft.snapshot.companions.items():
-        if place in places or (seen.found and draft.is_contained and len(listed) < MAX_COMPANIONS):
-            listed[place] = _noted(draft, listed.get(place), seen)
-    draft.companions = tuple(listed[place] for place in sorted(listed))
+    for key, seen in draft.snapshot.companions.items():
+        if key in places or (seen.found and draft.is_contained and len(listed) < MAX_COMPANIONS):
+            listed[key] = _noted(draft, listed.get(key), seen)
+    draft.companions = tuple(listed[key] for key in sorted(listed))
     seeks = draft.snapshot.seeks and draft.is_contained and looks_for_scalers(draft.escalation)
     if any(b.resumed_at is None for b in draft.companions) or places or seeks:
         draft.wake.append(draft.now + LOOK_EVERY)

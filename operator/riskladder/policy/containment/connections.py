@@ -1,7 +1,7 @@
 """Open connections under an Isolate: where they are to end, the pods from before its NetworkPolicy are restarted.
 
 Each pod is deleted by name and uid, with the grace of the tier, once the policy is in place. Which pods those are
-follows from when they and the policy were made, by the clock of the API server, so that an operator that starts anew
+follows from when they and the policy were made, by the clock of the API server, so that an operator that starts again
 goes on where the other one stopped, and restarts nothing twice. These times are whole seconds: the first deletion waits
 for the next one, so that no pod that takes a place is taken for one from before.
 """

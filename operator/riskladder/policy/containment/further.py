@@ -96,7 +96,7 @@ ENTERED_WITHOUT_A_READING = (
 
 
 def _since_the_last_resume(decisions: Sequence[CountedDecision]) -> Sequence[CountedDecision]:
-    """What was decided after it, by order: what is judged in one pass has one time."""
+    """Return what was decided after it, by order: what is judged in one pass has one time."""
     met = [n for n, d in enumerate(decisions) if d.action is DecisionAction.RESUME and d.reason == Reason.QUORUM_MET]
     return decisions[met[-1] + 1 :] if met else decisions
 
@@ -202,7 +202,7 @@ def withheld(snapshot: Snapshot, group: Group | None, escalation: Escalation, no
 def _failed(snapshot: Snapshot, escalation: Escalation, group: Group | None) -> Iterator[DueContainment]:
     """Yield the safer states that follow containments which do not work.
 
-    What follows a fallback that stands in for what the blast radius held up is held up, too: it is demanded anew.
+    What follows a fallback that stands in for what the blast radius held up is held up, too: it is demanded again.
     """
     is_bounded = escalation.spec.ladder.name in snapshot.radius_budgets
     for found in failing(escalation, group):
@@ -231,7 +231,7 @@ def _first_renewed(
 def _renewed(
     snapshot: Snapshot, escalation: Escalation, active: Intent, number: int, now: datetime
 ) -> tuple[Intent, Choice] | None:
-    """The intent in force once more, on fresh evidence, where it can no longer be carried out as it was written."""
+    """Renew the intent in force on fresh evidence, where it can no longer be carried out as it was written."""
     workload = snapshot.target
     if workload is None:
         return None
@@ -289,7 +289,7 @@ def _renewed(
 def _another_way(
     snapshot: Snapshot, workload: Workload, escalation: Escalation, active: Intent, *, was_done: bool
 ) -> Choice | None:
-    """What is done where a Service or HTTPRoute is gone, or has changed between the evidence and the act."""
+    """Return what to do where a Service or HTTPRoute is gone, or has changed between the evidence and the act."""
     target_ref = active.target_ref
     assert target_ref is not None  # noqa: S101
     if target_ref.kind == NETWORKPOLICIES.kind or isinstance(network_path.reach(workload, target_ref.kind), Impossible):

@@ -241,7 +241,7 @@ def covered_by(other: Holding, restore: Restore | None) -> Choice:
 
 
 def carried_on(snapshot: Snapshot, workload: Workload, choice: Choice) -> Choice:
-    """With what had been overwritten of other objects before, and has not been restored.
+    """Add what had been overwritten of other objects before, and has not been restored.
 
     For a workload of that name, of which this one takes the place; or for this one, by a Resume that was broken off.
 
@@ -280,7 +280,7 @@ def opening_spec(
     *,
     saved: Sequence[SavedField] = (),
 ) -> EscalationSpec:
-    """What is known and intended at opening."""
+    """Return what is known and intended at opening."""
     assert cause.spec is not None  # noqa: S101 - only valid signals cause anything
     return EscalationSpec(
         ladder=group.ladder,

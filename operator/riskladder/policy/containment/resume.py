@@ -113,7 +113,7 @@ def resume(draft: Draft) -> None:
 
 
 def _note_refusal(draft: Draft, ended: ResumeStatus) -> None:
-    """Say once for each step that what brings the model back is refused; it is tried again."""
+    """Say once for each step that what restores the model is refused; it is tried again."""
     why = draft.snapshot.obstacle
     before = find(draft.escalation.status.conditions, ConditionType.CONTAINED)
     if why and (before is None or NOT_YET_RESTORED not in before.message):
@@ -122,7 +122,7 @@ def _note_refusal(draft: Draft, ended: ResumeStatus) -> None:
 
 
 def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatus, now: datetime) -> bool:
-    """The first step at once; each other one after the watch, on readings at baseline that were observed since.
+    """Return whether the next step is due: the first at once, others after the watch, on later readings at baseline.
 
     Of every indicator, that is, that was read when the escalation was opened. A model that no monitor has reported on
     has no reading to wait for.
@@ -231,7 +231,7 @@ def not_contained(draft: Draft) -> None:
 
 
 def waiting_for(draft: Draft) -> str:
-    """What is not restored yet, or was left as somebody else has made it."""
+    """Return what is not restored yet, or was left as somebody else has made it."""
     ended, workload = draft.resume, draft.snapshot.target
     if ended is None or workload is None or draft.escalation.spec.drill:
         return ""
@@ -243,7 +243,7 @@ def waiting_for(draft: Draft) -> str:
 
 
 def on_the_way(resume: ResumeStatus) -> str:
-    """Where a resume in steps stands."""
+    """Return where a resume in steps stands."""
     if resume.applied_at is not None or len(resume.steps) < 2:
         return ""
     waits = " once a reading observed since is at baseline" if resume.done else ""

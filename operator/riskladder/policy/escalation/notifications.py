@@ -55,7 +55,7 @@ def notified_roles(draft: Draft) -> list[NotifiedRole]:
 
 
 def _is_due(draft: Draft, role: str, due: datetime) -> bool:
-    """Whether a role is to have been notified by now: by a clock that is wrong only where nothing was waited for."""
+    """Return whether a role is to be notified by now: with a wrong clock only where nothing was waited for."""
     if due > draft.now:
         return False
     if draft.time_counts or due == draft.rung.entered_at:
@@ -65,7 +65,7 @@ def _is_due(draft: Draft, role: str, due: datetime) -> bool:
 
 
 def _schedule(draft: Draft) -> list[tuple[str, datetime, str]]:
-    """Role, when it is notified, and for whom it stands in."""
+    """Return each role, when it is notified, and for whom it stands in."""
     tier, rung = draft.tier, draft.rung
     if tier is None:
         return []
@@ -83,7 +83,7 @@ def _schedule(draft: Draft) -> list[tuple[str, datetime, str]]:
 
 
 def _is_unreachable(draft: Draft, role: str) -> bool:
-    """Whether no channel of the role has carried the first message of this rung."""
+    """Return whether no channel of the role has carried the first message of this rung."""
     prefix = f"{draft.rung.number}/{role}/notified/"
     sent = [n for n in draft.notifications.values() if n.key.startswith(prefix)]
     return bool(sent) and all(
@@ -148,7 +148,7 @@ def _remind_every(draft: Draft) -> timedelta | None:
 
 
 def _owing(draft: Draft) -> dict[str, tuple[str, datetime]]:
-    """The roles that owe an answer: which reminder is for them, and from when it counts.
+    """Return the roles that owe an answer: which reminder is for them, and from when it counts.
 
     Those who were notified and have not answered; after the deadline to decide, those who have not decided.
     """
@@ -199,7 +199,7 @@ def _notify_of_drift(draft: Draft) -> None:
 
 
 def _heard(draft: Draft) -> list[str]:
-    """The roles that were notified on this rung; whoever comes later was not, where people have decided meanwhile."""
+    """Return the roles that were notified on this rung; not those due after people have decided."""
     heard = {n.role for n in draft.notifications.values() if n.rung == draft.rung.number}
     return [person.role for person in notified_roles(draft) if person.role in heard]
 
@@ -234,7 +234,7 @@ def _notify_of_proof(draft: Draft) -> None:
 
 
 def _acknowledge_incidents(draft: Draft) -> None:
-    """Where a role's message opened an incident, say there that somebody has taken it."""
+    """Acknowledge the incident that a role's message opened, once somebody has answered."""
     answered = draft.answered()
     types = {c.name: c.type for c in draft.policy.channels}
     pairs = {(n.role, n.channel) for n in draft.notifications.values() if n.rung == draft.rung.number}
@@ -247,7 +247,7 @@ def _acknowledge_incidents(draft: Draft) -> None:
 
 
 def _resolve_left_rungs(draft: Draft) -> None:
-    """An alert has the tier in its labels: that of a rung that was left is resolved, since a higher one fires now."""
+    """Resolve the alert of a rung that was left: an alert has the tier in its labels, and a higher one fires now."""
     types = {c.name: c.type for c in draft.policy.channels}
     for notification in list(draft.notifications.values()):
         is_alert = types.get(notification.channel) is ChannelType.ALERTMANAGER
@@ -279,7 +279,7 @@ def _say_it_is_over(draft: Draft) -> None:
 
 
 def _remind_of_clocks(draft: Draft) -> None:
-    """A duty is reminded of at half time, a day before, and when it is overdue: whatever of that is latest, once."""
+    """Remind of a duty at half time, a day before, and when it is overdue: only the latest of these, once."""
     for clock in draft.clocks.values():
         if clock.met_at is not None:
             continue
@@ -296,14 +296,14 @@ def _remind_of_clocks(draft: Draft) -> None:
 
 
 def what(draft: Draft) -> str:
-    """The model and its workload, in a few words."""
+    """Return the model and its workload, in a few words."""
     spec = draft.escalation.spec
     target = f"{spec.target.kind} {spec.target.name}"
     return f"{spec.model.name} ({target})" if spec.model else target
 
 
 def summarise(draft: Draft) -> str:
-    """What happened and what was done about it, in one line."""
+    """Return what happened and what was done about it, in one line."""
     signal = draft.cause(draft.rung.tier)
     silence = draft.group.silence(draft.rung.tier) if draft.group else ""
     if silence:
@@ -368,7 +368,7 @@ def record_deliveries(draft: Draft) -> None:
 
 
 def _recorded(draft: Draft, tried: Notification, delivery: Delivery) -> Notification:
-    """The notification after an attempt. A channel that has reached one of its recipients has reached the role."""
+    """Return the notification after an attempt. A channel that reached one of its recipients has reached the role."""
     was = tried.state
     is_over = not delivery.error or delivery.given_up or was is NotificationState.SKIPPED
     if (not delivery.error or delivery.receipts) and was is not NotificationState.DELIVERED:
@@ -404,7 +404,7 @@ def _delivered(draft: Draft, notification: Notification, at: datetime, since: da
 def recall(
     status: EscalationStatus, uid: str, records: Iterable[Mapping[str, Any]]
 ) -> tuple[EscalationStatus, tuple[Entry, ...]]:
-    """The status with what records say of messages, and the Events of it: an operator was killed in between.
+    """Return the status with what records say of messages, and the Events of it: an operator was killed in between.
 
     Without it a message that is delivered once more would go on record once more.
 

@@ -135,7 +135,7 @@ def manual_too_old(signal: Signal, now: datetime) -> str:
 
 
 def _stands(signal: Signal) -> bool:
-    """Whether what a person raised has been accepted as it stands."""
+    """Return whether what a person raised has been accepted as it stands."""
     manual = signal.spec.manual if signal.spec else None
     accepted = (signal.carried.observed_generation, signal.carried.tier)
     return manual is not None and accepted == (signal.generation, manual.tier)

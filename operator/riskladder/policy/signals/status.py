@@ -32,7 +32,7 @@ def update_signal(
     *,
     contained: bool = False,
 ) -> SignalUpdate:
-    """The signal's next status and the Events of the change.
+    """Return the signal's next status and the Events of the change.
 
     Args:
         snapshot: The target and all that bears on it.
@@ -154,7 +154,7 @@ def _breached(conditions: Conditions, signal: Signal, verdict: Verdict, indicato
 
 
 def _joined(signal: Signal, verdict: Verdict, escalation: Escalation | None) -> Escalation | None:
-    """The open escalation this signal belongs to: it breaches under its ladder now, or has joined it before."""
+    """Return the open escalation this signal belongs to: it breaches under its ladder now, or has joined it before."""
     if escalation is None or signal.spec is None or signal.spec.drill:
         return None
     if signal.status.escalation == escalation.name or verdict.tier:

@@ -61,7 +61,7 @@ FALLBACK_HTTPROUTE = Component(
 
 
 def read_service(obj: Object) -> NetworkObject:
-    """The facts of a Service."""
+    """Return the facts of a Service."""
     spec = obj.get("spec") or {}
     problem = "it is of type ExternalName, which has no endpoints" if spec.get("type") == "ExternalName" else ""
     by = last_writer(obj["metadata"], "f:selector")
@@ -69,7 +69,7 @@ def read_service(obj: Object) -> NetworkObject:
 
 
 def read_route(obj: Object) -> NetworkObject:
-    """The facts of an HTTPRoute; what its Gateways have not taken over yet is its problem."""
+    """Return the facts of an HTTPRoute; what its Gateways have not taken over yet is its problem."""
     metadata, rules = obj["metadata"], (obj.get("spec") or {}).get("rules") or None
     waiting = [
         str((parent.get("parentRef") or {}).get("name", ""))
@@ -91,7 +91,7 @@ def _accepted(parent: Mapping[str, Any], generation: int) -> bool:
 
 
 def diverted(rules: Rules, backend: str) -> list[dict[str, Any]]:
-    """Every rule that sends traffic anywhere sends all of it to the backend; the rest of it stays as it is.
+    """Return the rules with all of their traffic sent to the backend, and otherwise unchanged.
 
     The port is that of the backend it takes the place of: a reference to a Service needs one.
     """
@@ -107,7 +107,7 @@ def diverted(rules: Rules, backend: str) -> list[dict[str, Any]]:
 
 
 def is_diverted(rules: Rules, backend: str) -> bool:
-    """Whether no rule sends anything to another backend."""
+    """Return whether no rule sends anything to another backend."""
     return all(
         (r.get("group", ""), r.get("kind", "Service"), r["name"]) == ("", "Service", backend)
         and "namespace" not in r
@@ -118,7 +118,7 @@ def is_diverted(rules: Rules, backend: str) -> bool:
 
 
 def undiverted(rules: Rules, before: Rules, backend: str) -> list[dict[str, Any]] | None:
-    """The rules with their backends as they were; ``None`` where somebody has changed the backends meanwhile.
+    """Return the rules with their backends as they were; ``None`` where somebody has changed the backends meanwhile.
 
     Whatever else was changed of a rule meanwhile stays.
     """
@@ -138,7 +138,7 @@ def undiverted(rules: Rules, before: Rules, backend: str) -> list[dict[str, Any]
 
 
 def choose(workload: Workload, fallback: Fallback | None) -> Planned | Impossible:
-    """Where the traffic can be sent, or why it cannot."""
+    """Return where the traffic can be sent, or why it cannot."""
     target_ref = path_of(fallback)
     if target_ref is None:
         unsupported = reach(workload, SERVICES.kind)
@@ -166,7 +166,7 @@ def choose(workload: Workload, fallback: Fallback | None) -> Planned | Impossibl
 
 
 def usable(workload: Workload, target_ref: NetworkTargetRef) -> str:
-    """Why the Service or HTTPRoute cannot be used, or nothing."""
+    """Return why the Service or HTTPRoute cannot be used, or nothing."""
     found = seen(workload, target_ref)
     if found is None:
         return f"there is no {target_ref.kind} {target_ref.name}"
@@ -180,7 +180,7 @@ def usable(workload: Workload, target_ref: NetworkTargetRef) -> str:
 
 
 def _leads_back(workload: Workload, target_ref: NetworkTargetRef, found: NetworkObject) -> str:
-    """Why traffic would still reach the workload, or does not come this way."""
+    """Return why traffic would still reach the workload, or does not come this way."""
     pods = {pod.name for pod in workload.pods}
     if target_ref.kind == HTTPROUTES.kind:
         path = workload.network_path
@@ -239,7 +239,7 @@ def _patch(found: NetworkObject, content: Any) -> ObjectWrite:
 
 
 def in_place(found: NetworkObject | None, target_ref: NetworkTargetRef) -> bool:
-    """Whether traffic is sent elsewhere."""
+    """Return whether traffic is sent elsewhere."""
     if found is None or not found.content:
         return False
     if target_ref.kind == SERVICES.kind:
@@ -248,7 +248,7 @@ def in_place(found: NetworkObject | None, target_ref: NetworkTargetRef) -> bool:
 
 
 def prove(workload: Workload, target_ref: NetworkTargetRef) -> Verification:
-    """Sent elsewhere, no pod of the workload listed as ready there, and somebody else serves."""
+    """Verify that traffic goes elsewhere, no pod of the workload is listed as ready there, and another serves."""
     network_path, found = reach(workload, target_ref.kind), seen(workload, target_ref)
     if isinstance(network_path, Impossible):
         return Verification(False, False, False, False, network_path.why)
@@ -280,7 +280,7 @@ def _target_ref_of(saved: SavedField) -> NetworkTargetRef:
 
 
 def restore(workload: Workload, saved: SavedField) -> ObjectWrite | Conflict | NotReady | None:
-    """The write that sends traffic back; nothing where it is as it was before."""
+    """Return the write that sends traffic back; nothing where it is as it was before."""
     target_ref = _target_ref_of(saved)
     network_path, found = reach(workload, target_ref.kind), seen(workload, target_ref)
     what = f"{target_ref.kind} {target_ref.name}"

@@ -52,7 +52,7 @@ def policy_name(escalation: str) -> str:
 
 
 def read_policy(obj: Object) -> NetworkObject:
-    """The facts of a NetworkPolicy."""
+    """Return the facts of a NetworkPolicy."""
     metadata = obj["metadata"]
     # Fields have several owners, and times are whole seconds: who else wrote it has changed it.
     others = [e for e in metadata.get("managedFields") or () if e.get("manager") != FIELD_MANAGER]
@@ -61,14 +61,14 @@ def read_policy(obj: Object) -> NetworkObject:
 
 
 def pod_selector(workload: Workload) -> Mapping[str, Any] | None:
-    """The selector of its pods; never one that selects everything."""
+    """Return the selector of its pods; never one that selects everything."""
     if workload.selector and (workload.selector.get("matchLabels") or workload.selector.get("matchExpressions")):
         return workload.selector
     return {"matchLabels": dict(workload.pod_labels)} if workload.pod_labels else None
 
 
 def choose(workload: Workload, escalation: str) -> Planned | Impossible:
-    """The policy that isolates its pods, or why none can."""
+    """Return the policy that isolates its pods, or why none can."""
     network_path = reach(workload, NETWORKPOLICIES.kind)
     if isinstance(network_path, Impossible):
         return network_path
@@ -85,7 +85,7 @@ def choose(workload: Workload, escalation: str) -> Planned | Impossible:
 
 
 def allowing(workload: Workload, network_path: NetworkPath, own: str) -> str:
-    """Which other policies let something in to its pods, or out; nothing where none does."""
+    """Return which other policies let something in to its pods, or out; nothing where none does."""
     labels = list(labels_of(workload))
     found = []
     for policy in network_path.of(NETWORKPOLICIES.kind):
@@ -99,7 +99,7 @@ def allowing(workload: Workload, network_path: NetworkPath, own: str) -> str:
 
 
 def in_place(workload: Workload, found: NetworkObject | None) -> bool:
-    """Whether the policy is there, and as it was made."""
+    """Return whether the policy is there, and as it was made."""
     if found is None:
         return False
     spec = found.content
@@ -148,19 +148,19 @@ def isolate(workload: Workload, target_ref: NetworkTargetRef, hold: Hold, lock: 
 
 
 def from_before(workload: Workload, target_ref: NetworkTargetRef) -> tuple[Pod, ...]:
-    """The pods that may have connections from before the policy, which came before it or in the same second."""
+    """Return the pods that may have connections from before the policy, which came before it or in the same second."""
     found = seen(workload, target_ref)
     at = found.created if found is not None else None
     return tuple(pod for pod in workload.active_pods() if is_from_before(pod, at))
 
 
 def is_from_before(pod: Pod, at: datetime | None) -> bool:
-    """Whether a pod was made no later than a policy, by the API server's clock, as far as that is known."""
+    """Return whether a pod was made no later than a policy, by the API server's clock, as far as that is known."""
     return at is None or pod.created is None or pod.created <= at
 
 
 def prove(workload: Workload, target_ref: NetworkTargetRef, *, close: bool = False) -> Verification:
-    """The policy is in place, and no other one allows anything. The pods keep running.
+    """Verify that the policy is in place, and no other one allows anything. The pods keep running.
 
     Args:
         workload: As it is now.
@@ -185,7 +185,7 @@ def prove(workload: Workload, target_ref: NetworkTargetRef, *, close: bool = Fal
 
 
 def restore(workload: Workload, target_ref: NetworkTargetRef) -> ObjectWrite | Conflict | NotReady | None:
-    """The deletion of the policy; nothing where it is gone."""
+    """Return the deletion of the policy; nothing where it is gone."""
     network_path, found = reach(workload, target_ref.kind), seen(workload, target_ref)
     if isinstance(network_path, Impossible):
         return NotReady(f"{title(target_ref)}: {network_path.why}")

@@ -48,12 +48,12 @@ def reach(workload: Workload, kind: str) -> NetworkPath | Unsupported:
 
 
 def seen(workload: Workload, target_ref: NetworkTargetRef) -> NetworkObject | None:
-    """The object, where it is there."""
+    """Return the object, where it is there."""
     return workload.network_path.objects.get((target_ref.kind, target_ref.name)) if workload.network_path else None
 
 
 def labels_of(workload: Workload) -> Iterable[Mapping[str, str]]:
-    """The labels of its pods: of those that run, and of those to come."""
+    """Yield the labels of its pods: of those that run, and of those to come."""
     if workload.template_labels:
         yield workload.template_labels
     elif workload.pod_labels:
