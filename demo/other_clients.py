@@ -156,12 +156,12 @@ class OtherClients:
         if others:
             self._stage.detail(f"left out: it holds {len(others)} other model(s) on this cluster")
             return
-        async with self._bindings_are_back_in_the_end():
+        async with self._bindings_reinstated():
             await self.attempt("delete", BINDINGS.kind.lower(), LOCK, LOCK_NAMES)
             await self._says(escalation, ConditionType.LOCKED, "False", Reason.LOCK_MISSING)
             await self._holds(False)
             self._stage.say("Without the lock the model can be scaled up, and is contained again")
-            await self._undo(escalation)
+            await self._scale_up(escalation)
             self._stage.say("The lock is reinstated")
             command = ("apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "-f")
             shown = " ".join(("kubectl", *command, MANIFEST))
@@ -228,7 +228,7 @@ class OtherClients:
         if await self.attempt(*command, who=GITOPS, given=workload, shown=shown, summarise=briefly) is not taken:
             raise InstallError(f"{shown}: {'refused' if taken else 'taken'}, against what was to be expected")
 
-    async def _undo(self, escalation: str) -> None:
+    async def _scale_up(self, escalation: str) -> None:
         """Scale it up for real, and time how long that lasts."""
         up = Milestone(lambda first, now: bool(now["spec"]["replicas"]))
         down = Milestone(lambda first, now: bool(up.at) and not now["spec"]["replicas"])
@@ -297,7 +297,7 @@ class OtherClients:
             self._stage.detail(f"  {spec['at'][11:23]}  {what}")
 
     @contextlib.asynccontextmanager
-    async def _bindings_are_back_in_the_end(self) -> AsyncIterator[None]:
+    async def _bindings_reinstated(self) -> AsyncIterator[None]:
         """Reinstate the bindings afterwards, whatever happens."""
         before = [await self._client.get(BINDINGS, None, name) for name in (LOCK, LOCK_NAMES)]
         try:

@@ -205,7 +205,7 @@ async def aborted(scene: RuntimeNamespace) -> bool:
     return bool(status.get("abort")) and await versions(scene) == []
 
 
-async def test_canary_paused_by_hand_is_stopped_all_the_same(scene: RuntimeNamespace) -> None:
+async def test_canary_paused_manually_is_stopped_all_the_same(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder())
     await serve(scene)
     await deploy(scene, 2)

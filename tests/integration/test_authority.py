@@ -772,7 +772,9 @@ async def test_exception_that_was_taken_back_still_shows(root: Client, policy: t
     assert after - authority.PROPAGATION >= lax_until
 
 
-async def test_binding_that_was_away_proves_only_what_comes_after(root: Client, policy: tuple[Object, Object]) -> None:
+async def test_binding_that_was_missing_proves_only_what_comes_after(
+    root: Client, policy: tuple[Object, Object]
+) -> None:
     before = (await proof(root)).since
     await root.delete(BINDINGS, None, POLICY)
     assert (await proof(root)).missing.startswith(f"there is no {BINDINGS.kind} {POLICY}")

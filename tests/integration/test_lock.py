@@ -181,7 +181,7 @@ async def test_rolled_back_template_is_frozen(rolled_back: TestNamespace, instal
         {"annotations": {"riskladder.dev/containment": "{}"}},
     ],
 )
-async def test_what_holds_it_is_taken_away_by_nobody(held: TestNamespace, change: Object) -> None:
+async def test_what_holds_it_is_removed_by_nobody(held: TestNamespace, change: Object) -> None:
     before = (await held.deployment("scorer"))["metadata"]
     with pytest.raises(Forbidden, match=f"and what goes with it, cannot be changed: it {HELD}"):
         await held.client.merge_patch(resources.DEPLOYMENTS, held.namespace, "scorer", {"metadata": change})
@@ -219,7 +219,7 @@ async def test_policy_that_says_it_isolates_is_made_by_nobody_else(held: TestNam
         await held.client.create(NETWORKPOLICIES, held.namespace, body)
 
 
-async def test_status_is_no_way_to_take_away_what_holds_it(held: TestNamespace) -> None:
+async def test_status_is_no_way_to_remove_what_holds_it(held: TestNamespace) -> None:
     gone = {"metadata": {"annotations": {"riskladder.dev/containment": None}}}
     before = (await held.deployment("scorer"))["metadata"]["annotations"]
     with suppress(Forbidden):

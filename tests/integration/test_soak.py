@@ -195,7 +195,7 @@ class Writer(ABC):
         """One attempt."""
 
     async def turn(self) -> None:
-        """One attempt at each of the models whose turn it is."""
+        """Make one attempt at each of the models of this round."""
         now, later = self.targets[: self.at_once], self.targets[self.at_once :]
         for target in now:
             self.tally[await outcome(self.pull(target))] += 1

@@ -176,7 +176,7 @@ def test_stop_takes_away_what_keeps_pods_at_zero_replicas(strategy: Document, le
     assert applied(stopped, ROLLOUT.restore(ROLLOUT.read(stopped), 3, fields)) == before
 
 
-def test_canary_paused_by_hand_would_not_be_scaled() -> None:
+def test_canary_paused_manually_would_not_be_scaled() -> None:
     before = edited(rollout(), lambda obj: obj["spec"].update(paused=True))
     stopped = applied(before, ROLLOUT.stop(ROLLOUT.read(before)))
     assert (stopped["spec"]["replicas"], stopped["spec"]["paused"]) == (0, False)
@@ -377,7 +377,7 @@ def test_rolled_back_it_is_at_the_revision_at_once_and_proved_when_the_update_is
     assert not ROLLOUT.prove_rolled_back(left, quarantined="hash2", wanted="hash1").clear
 
 
-def test_template_that_was_replaced_by_a_reference_is_put_back() -> None:
+def test_template_that_was_replaced_by_a_reference_is_restored() -> None:
     live, old = rollout(2), replicaset(1, 1)
     del live["spec"]["template"]
     live["spec"]["workloadRef"] = {"kind": "Deployment", "name": "other"}

@@ -147,7 +147,7 @@ def test_no_deadline_passes_by_a_clock_that_is_wrong() -> None:
     assert scene.escalation.intents
 
 
-def test_breach_that_ends_waits_no_longer_and_one_that_comes_back_is_judged_anew() -> None:
+def test_breach_that_ends_waits_no_longer_and_one_that_reappears_is_judged_again() -> None:
     scene = breached()
     scene.reads(0.05, 5)
     assert scene.escalation.status.waiting is None

@@ -246,7 +246,7 @@ def test_move_to_another_namespace_or_escalation_is_found(records: list[Document
 # --- Heads --------------------------------------------------------------------------------------------------------
 
 
-def test_chain_written_anew_is_found_by_a_head_noted_before() -> None:
+def test_rewritten_chain_is_found_by_a_head_noted_before() -> None:
     genuine = chain()
     forged = chain([LedgerEntry(r.event, r.key, r.at, "mallory", r.detail) for r in map(_entry, genuine)])
     assert check(forged).intact

@@ -172,7 +172,7 @@ def test_pod_that_vanished_from_a_node_that_hangs_may_keep_its_connections() -> 
     assert "1 pod(s) vanished without their node confirming that they ended: pod-0 (node-1)" in message
 
 
-def test_policy_that_was_taken_away_restarts_nothing() -> None:
+def test_policy_that_was_deleted_restarts_nothing() -> None:
     scene = closing()
     assert scene.target is not None
     assert scene.target.network_path is not None

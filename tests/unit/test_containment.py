@@ -388,7 +388,7 @@ def test_model_that_was_at_zero_and_is_raised_has_been_reverted() -> None:
     assert scene.reason(CONTAINED) == ("True", Reason.ALREADY_AT_ZERO)
     scaled_by(scene, 5, "rival")
     plan = scene.plan()
-    assert plan.noted is None, "not on fresh evidence: the 5 of a rival are nothing to be restored"
+    assert plan.noted is None, "not on fresh evidence: the 5 of another writer are nothing to be restored"
     assert plan.stop is not None
     assert (plan.stop.again, plan.stop.reverted_by) == (True, "rival")
     scene.carry_out(plan)

@@ -233,7 +233,7 @@ async def test_lock_that_holds_others_is_not_broken_for_a_demo(monkeypatch: pyte
     assert "left out: it holds 1 other model(s) on this cluster" in written.getvalue()
 
 
-async def test_lock_is_put_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lock_is_reinstated_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster()
     those, _ = clients_of_the_demo(monkeypatch, cluster)
 

@@ -1,4 +1,4 @@
-"""The architecture's invariants under crashes, lost answers, stale caches, rivals and clocks that jump."""
+"""The architecture's invariants under crashes, lost answers, stale caches, other writers and clocks that jump."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_pods_are_recognized_by_the_selector_or_by_their_labels() -> None:
     assert pod_selector(replace(scorer(), selector={})) is None, "an empty selector would isolate a whole namespace"
 
 
-def test_policy_is_made_put_right_and_deleted() -> None:
+def test_policy_is_created_reapplied_and_deleted() -> None:
     found = choose(scorer(), "drill")
     assert isinstance(found, Planned)
     act = Scene([signal(bias=0.3)]).plan().stop
@@ -363,7 +363,7 @@ def test_changed_while_it_waits_to_be_restored_it_is_left_and_on_record() -> Non
     assert "changed by helm" in scene.condition(CONTAINED).message
 
 
-def test_service_changed_between_evidence_and_act_is_saved_anew() -> None:
+def test_service_changed_between_evidence_and_act_is_saved_again() -> None:
     target = workload(selector=SELECTOR, network_path=network_path_of(SERVICE))
     fallback = {"service": "scorer", "selector": RULES}
     scene = NetworkScenario(

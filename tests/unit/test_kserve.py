@@ -144,7 +144,7 @@ def test_images_are_those_of_all_that_is_declared() -> None:
         ),
     ],
 )
-def test_who_pulled_at_the_annotation_is_known(entries: list[tuple[str, str, Document]], by: str) -> None:
+def test_who_changed_the_annotation_is_known(entries: list[tuple[str, str, Document]], by: str) -> None:
     obj = stored()
     obj["metadata"]["managedFields"] = [
         {"manager": manager, "time": f"2026-11-24T{hour}:00:00Z", "fieldsV1": fields}

@@ -407,7 +407,7 @@ def test_stop_button_contains_whatever_the_tier_says() -> None:
 
 
 @pytest.mark.parametrize("lesser_breach_stands", [False, True])
-def test_model_stopped_by_hand_is_stopped_again_when_it_is_deleted_and_created(lesser_breach_stands: bool) -> None:
+def test_model_stopped_manually_is_stopped_again_when_it_is_deleted_and_created(lesser_breach_stands: bool) -> None:
     found = scene(**MODERATE)
     found.decide("Contain", "data-science")
     found.signals = list(found.signals) if lesser_breach_stands else []

@@ -170,7 +170,7 @@ def test_route_is_proved_once_its_gateways_have_taken_it_over(parents: list[Docu
     assert (proof.applied, proof.pods_gone) == (True, proved)
 
 
-def test_rule_added_meanwhile_is_not_in_place_and_is_put_right() -> None:
+def test_rule_added_meanwhile_is_not_in_place_and_is_reapplied() -> None:
     through = NetworkTargetRef(kind="HTTPRoute", name="scorer", backend="rules")
     obj = route({"backendRefs": [{"name": "rules", "port": 80}]}, {"backendRefs": [{"name": "scorer", "port": 8080}]})
     assert not prove(scorer(obj), through).applied
@@ -319,7 +319,7 @@ def test_what_is_around_a_model_is_joined_to_it() -> None:
     assert before.objects, "a snapshot stays as it was taken"
 
 
-def test_slice_that_is_written_by_hand_lists_pods_by_their_addresses() -> None:
+def test_slice_that_is_written_manually_lists_pods_by_their_addresses() -> None:
     """Of a Service without a selector, or next to the one of its controller: it says of nobody whose address it is."""
     store, asked = cached("fallback")
     store.put(DEPLOYMENTS, deployment_object(creationTimestamp=CREATED))

@@ -268,7 +268,7 @@ SCENES = {action: stopped(action=action) for action in ("ScaleToZero", "Rollback
 # --- Restarts and nodes -----------------------------------------------------------------------------------------------
 
 
-def test_operator_that_starts_anew_gives_the_same_answer() -> None:
+def test_operator_that_restarts_gives_the_same_answer() -> None:
     scene = stopped(vanished())
     assert scene.target is not None
     scene.target = replace(scene.target, unconfirmed=())

@@ -238,8 +238,8 @@ class Outbox:
         channel = queue.channel(message)
         if channel is None or channel.type is not ChannelType.ALERTMANAGER:
             return False
-        rivals = (n for n in queue.messages if (n.role, n.channel) == (message.role, message.channel))
-        newest = max((n for n in rivals if queue.topic(n) == queue.topic(message)), key=lambda n: n.at, default=None)
+        same_role = (n for n in queue.messages if (n.role, n.channel) == (message.role, message.channel))
+        newest = max((n for n in same_role if queue.topic(n) == queue.topic(message)), key=lambda n: n.at, default=None)
         is_newest = newest is not None and newest.key == message.key
         return is_newest and status_of(message.about) is Status.FIRING
 
