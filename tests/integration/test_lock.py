@@ -344,7 +344,7 @@ async def test_break_glass_is_noticed_recorded_and_what_is_reverted_is_reapplied
     assert events.index("LockMissing") < events.index("ContainmentReapplied") < events.index("LockRestored")
 
 
-async def test_model_is_brought_back_by_hand_as_the_page_says(held: TestNamespace, admin: Client) -> None:
+async def test_model_is_restored_manually_as_the_page_says(held: TestNamespace, admin: Client) -> None:
     """docs/operations.md, "Manually, without a decision": for when nobody can decide."""
     await held.apply(signal("fairness", "scorer", 0.01))
     await held.tier("fairness", "baseline")
