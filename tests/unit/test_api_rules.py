@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from riskladder.api.base import VALIDATIONS
 from riskladder.api.kinds import KINDS
 from riskladder.api.schema import object_schema
 from riskladder.api.validation import Problem, validate
+from tests import yaml_text
 from tests.refusals import ROOT, RULES, STRUCTURE, Case, put, valid
 
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
@@ -59,7 +59,7 @@ def test_every_rule_refuses_some_case(kind: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_examples_are_valid(path: Any) -> None:
-    for document in yaml.safe_load_all(path.read_text()):
+    for document in yaml_text.load_all(path.read_text()):
         if document and document.get("apiVersion", "").startswith("riskladder.dev/") and document["kind"] in KINDS:
             assert validate(document["kind"], document, unknown_fields=True) == []
 

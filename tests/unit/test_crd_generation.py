@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-import yaml
 from pydantic import Field
 
 from riskladder.api.base import LIST_MAP_KEYS, LIST_TYPE, VALIDATIONS, Model
@@ -17,6 +16,7 @@ from riskladder.api.kinds import KINDS, Kind
 from riskladder.api.schema import PLAIN_PATTERN, object_schema, structural
 from riskladder.generate import crd, reference
 from riskladder.generate.__main__ import main as generate
+from tests import yaml_text
 from tests.refusals import ROOT
 
 Node = tuple[str, dict[str, Any]]
@@ -132,7 +132,7 @@ def test_rules_are_within_the_limits_of_the_api() -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 def test_definition(kind: Kind) -> None:
-    definition = yaml.safe_load((ROOT / "crds" / f"riskladder.dev_{kind.plural}.yaml").read_text())
+    definition = yaml_text.load((ROOT / "crds" / f"riskladder.dev_{kind.plural}.yaml").read_text())
     assert definition == json.loads(json.dumps(crd.crd(kind)))
     spec = definition["spec"]
     assert (spec["group"], spec["scope"]) == ("riskladder.dev", "Namespaced")
