@@ -101,6 +101,7 @@ def progress(config: pytest.Config) -> Progress:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test: a cold build takes minutes, which is not to count towards the timeout of a test."""
     gc.freeze()  # All that was imported and collected stays: no garbage collection is to look through it again.
+    gc.set_threshold(50_000)  # Not every 700 objects: models of a test are many, and hardly ever in a cycle.
     config = session.config
     parts = {part for item in session.items for part in item.path.relative_to(config.rootpath).parts}
     if config.option.collectonly or not parts & {"integration", "node"}:

@@ -16,8 +16,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from riskladder.api.labels import ANNOTATION_CONTAINMENT, LABEL_CONTAINED_BY
 from riskladder.cluster.authority import BINDINGS, POLICIES, POLICY
 from riskladder.cluster.client import MERGE_PATCH, ApiError, Client, Conflict, NotFound, Refused
@@ -38,6 +36,7 @@ from riskladder.controller import reconciler
 from riskladder.controller.caches.entries import IndexKey, LateDecisionKey
 from riskladder.controller.executor import NotContainable
 from riskladder.controller.metrics import Metrics
+from tests import yaml_text
 from tests.trails import said
 from tests.unit.builders import KEY, NAMESPACE, Document
 
@@ -48,7 +47,7 @@ LONG_AGO = "2020-01-01T00:00:00Z"
 ROOT = Path(__file__).parents[2]
 ADMISSION = {
     document["kind"]: document
-    for document in yaml.safe_load_all((ROOT / "manifests/policies/decisions.yaml").read_text())
+    for document in yaml_text.load_all((ROOT / "manifests/policies/decisions.yaml").read_text())
 }
 """The policy that proves who decided and its binding, as they are installed."""
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -19,6 +18,7 @@ from riskladder.api.base import API_VERSION
 from riskladder.cli import files
 from riskladder.cli import lint as command
 from riskladder.cli.main import app
+from tests import yaml_text
 from tests.trails import Document, chain, escalation, listed
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def changed(file: Path, *changes: Change) -> Document:
 
 
 def write(file: Path, *documents: Document) -> Path:
-    file.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+    file.write_text(yaml_text.dump_all(documents, sort_keys=False))
     return file
 
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -21,6 +20,7 @@ from riskladder.cli.main import app
 from riskladder.cli.record_timeline import Timeline, clock, span, timeline_of
 from riskladder.cli.source import Export
 from riskladder.cluster.ledger import LedgerEntry
+from tests import yaml_text
 from tests.trails import ENTRIES, ESCALATION, NAMESPACE, OPENED, UID, Document, chain, escalation, listed
 
 KEY = ChainKey(NAMESPACE, ESCALATION)
@@ -32,7 +32,7 @@ def run(*arguments: object) -> Result:
 
 
 def write(file: Path, *objects: Document) -> Path:
-    file.write_text(yaml.safe_dump(listed(*objects)))
+    file.write_text(yaml_text.dump(listed(*objects)))
     return file
 
 

@@ -23,7 +23,7 @@ from riskladder.workloads.registry import Runtimes
 from tests.unit import simulator, world
 from tests.unit.builders import NAMESPACE, Document, contain_by, deployment_object, pod_object
 from tests.unit.simulator import Server, intents, resumed
-from tests.unit.test_invariants import DECIDED, FAULT, SIMULATED, STEPS, THOROUGH
+from tests.unit.test_invariants import BREACH, DECIDED, FAULT, RISING, SIMULATED, STEPS, THOROUGH, strike_each_request
 from tests.unit.world import SimulatedCluster, Step, condition, simulate
 
 RULES, MODEL = {"app": "rules"}, {"app": "scorer"}
@@ -182,7 +182,7 @@ def test_invariants_hold_whatever_people_decide_around(policy: str, steps: list[
         simulate(policy, [("read", "a", 0.95, 0), ("keep_up", 0), ("jump", 1.0), *steps], breached=breached)
 
 
-SCENARIO: list[Step] = [
+PULLED: list[Step] = [
     ("read", "a", 0.95, 0),
     ("keep_up", 0),
     ("roll_out",),
@@ -190,8 +190,9 @@ SCENARIO: list[Step] = [
     ("jump", 3.0),
     ("pull",),
     ("roll_out",),
-    ("deliver", 0),
 ]
+SCENARIOS = {"fallback": PULLED, "isolate": PULLED, "fallback, then zero": RISING}
+SEEN: Step = ("deliver", 0, WATCHED)
 
 
 FAULTS_OF: list[tuple[str, str]] = [
@@ -205,7 +206,6 @@ FAULTS_OF: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("policy", "fault"), list(itertools.product(POLICIES, FAULT)) if THOROUGH else FAULTS_OF)
 def test_fault_at_every_request_around(policy: str, fault: str) -> None:
-    for requests in range(1, 12):
-        with simulated():
-            simulate(policy, [SCENARIO[0], ("operate", 0, requests, fault)], breached=False, stands=True)
-            simulate(policy, [*SCENARIO, ("operate", 0, requests, fault)], breached=False, stands=True)
+    with simulated():
+        strike_each_request(policy, [*BREACH, SEEN], fault)
+        strike_each_request(policy, [*SCENARIOS[policy], SEEN], fault)

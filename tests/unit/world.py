@@ -95,6 +95,8 @@ class SimulatedCluster:
         """The latest observedAt of all."""
         self.latest = NOW
         """The latest that the clock has said."""
+        self.exhausted: list[bool] = []
+        """Whenever an operator was to go on: whether it had nothing left to ask for in the end."""
 
     # --- What can happen ------------------------------------------------------------------------------------------
 
@@ -109,8 +111,10 @@ class SimulatedCluster:
 
     def operate(self, which: int, requests: int, fault: str = "") -> None:
         """An operator goes on; a fault strikes the last request."""
+        asks = True
         for number in range(requests):
-            self.operators[which].step(fault if number == requests - 1 else "")
+            asks = self.operators[which].step(fault if number == requests - 1 else "")
+        self.exhausted.append(not asks)
 
     def keep_up(self, which: int) -> None:
         """It sees everything and does all it has to, as it does most of the time."""

@@ -10,7 +10,7 @@ import yaml
 from riskladder.api.base import GROUP, VERSION
 from riskladder.api.kinds import CATEGORY, KINDS, Column, Kind
 from riskladder.api.schema import object_schema
-from riskladder.generate.text import HEADER
+from riskladder.generate.text import HEADER, SafeDumper
 
 
 def crd(kind: Kind) -> dict[str, Any]:
@@ -54,7 +54,8 @@ def files() -> dict[str, str]:
 
 def render(document: dict[str, Any]) -> str:
     """Render one generated file; keys keep their order, so that a change of a model is a small diff."""
-    return HEADER.format(source="api") + yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)
+    text = yaml.dump(document, Dumper=SafeDumper, sort_keys=False, width=120, allow_unicode=True)
+    return HEADER.format(source="api") + text
 
 
 def _column(column: Column) -> dict[str, Any]:
