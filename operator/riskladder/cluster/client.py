@@ -307,7 +307,7 @@ class Client:
     async def apply(
         self, resource: Resource, namespace: str | None, body: Object, *, manager: str, acting_as: str = ""
     ) -> Object:
-        """Apply an object server-side under a field manager, taking over what others own; as another user if one is named."""
+        """Apply an object server-side, taking over what others own; as another user where one is named."""
         return await self.request(
             "PATCH",
             resource.path(namespace, body["metadata"]["name"]),
