@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.cluster.base import ClusterError
@@ -38,6 +38,9 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "util-linux": ("unshare", "nsenter"),
 }
 """Debian packages, each with the programs or files that are needed from it."""
+
+PEERS: Mapping[str, tuple[str, ...]] = {"prometheus": ("prometheus",)}
+"""The same of programs that tests run beside the product; without one, the tests that need it are skipped by name."""
 
 OS_RELEASE = Path("/etc/os-release")
 INSTALL = "apt-get install --no-install-recommends"
@@ -79,11 +82,11 @@ def why_not() -> str:
     return ""
 
 
-def missing_packages() -> list[str]:
+def missing_packages(packages: Mapping[str, tuple[str, ...]] = PACKAGES) -> list[str]:
     """Return the Debian packages whose programs or files are missing."""
     return [
         package
-        for package, needed in PACKAGES.items()
+        for package, needed in packages.items()
         if not all(Path(part).exists() if part.startswith("/") else shutil.which(part) for part in needed)
     ]
 
@@ -182,7 +185,7 @@ def _refused() -> str:
 
 
 if __name__ == "__main__":
-    missing = missing_packages()
+    missing = missing_packages({**PACKAGES, **PEERS})
     print(" ".join(missing), end="\n" if missing else "")
     if not missing:
         print("nothing is missing", file=sys.stderr)
