@@ -92,6 +92,7 @@ class Scenario:
             )
         )
         ladder[0]["spec"]["tiers"][-1]["containment"]["action"] = self._action
+        ladder[0]["spec"]["decisions"] = {"allowImpersonated": True}  # the administrator plays all people
         cast.notify_over(ladder[0], self._inbox)
         if self._model_client is not None:
             self._model_client.serve(workload[0], self._on_term)

@@ -92,7 +92,7 @@ class DecisionScenario(Scene):
         created = (self.now - timedelta(seconds=more.pop("ago", 0))).replace(microsecond=0)
         authorized, name = more.pop("authorized", True), more.pop("name", "") or f"d{len(self.decisions) + 1}"
         spec = {"escalation": about.name, "action": action, "role": role, "rationale": "I have looked at it"}
-        spec |= {"decidedBy": {"username": by}, **more}
+        spec |= {"decidedBy": {"username": by, "credentialID": more.pop("credential", f"JTI={by}")}, **more}
         made = EscalationDecisionSpec.model_validate(spec)
         uid = f"uid-{len(self.decisions) + 1}"
         self.decisions.append(Decision(NAMESPACE, name, uid, 1, created, made, DecisionStatus(), authorized))
@@ -253,12 +253,21 @@ class DecisionScenario(Scene):
                 assert is_now.status == "True"
         self._decided_by_the_right_people(uid, after, about)
 
+    def _is_impersonated(self, decision: CountedDecision, about: Escalation) -> bool:
+        """Return whether a ladder that refuses impersonation has got it."""
+        rules = about.spec.policy.decisions
+        if rules is None or rules.allow_impersonated:
+            return False
+        [made] = [d.spec.decided_by for d in self.decisions if d.uid == decision.uid]
+        return made is None or not made.credential_id
+
     def _decided_by_the_right_people(self, uid: str, status: EscalationStatus, about: Escalation) -> None:
         raised = about.spec.signal.manual is not None
         for n, decision in enumerate(status.decisions):
             if not decision.counted or decision.action not in VOTES:
                 continue
             assert decision.by != OWNER, f"an owner has a say in {decision.action}"
+            assert not self._is_impersonated(decision, about), f"{decision.action} counts without a credential"
             assert not (raised and decision.action is DecisionAction.ACCEPT_RISK and decision.by == RAISER)
             votes = [
                 d

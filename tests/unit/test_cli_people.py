@@ -32,6 +32,7 @@ from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, R
 from riskladder.cluster.resources import DECISIONS
 from tests.people import LADDER, NAME, NAMESPACE, NOW, at, condition, decided, escalation
 
+ANN, OLGA = (DecidedBy(username=name, credential_id="JTI=0b1c") for name in ("ann", "olga"))
 VIENNA = timezone(timedelta(hours=1), "CET")
 
 
@@ -39,11 +40,14 @@ def case(*arguments: Any, **changes: Any) -> Case:
     return read_case(escalation(*arguments, **changes))
 
 
-def foreseen(subject: Case, action: str, role: str = "legal", person: str = "ann", **more: Any) -> Preview:
+def foreseen(
+    subject: Case, action: str, role: str = "legal", person: str = "ann", *, credential: str = "", **more: Any
+) -> Preview:
     spec = EscalationDecisionSpec.model_validate(
         {"escalation": NAME, "action": action, "role": role, "rationale": "because", **more}
     )
-    return preview_decision(subject, spec, person, NOW)
+    me = DecidedBy(username=person, credential_id=credential)
+    return preview_decision(subject, spec, me, NOW)
 
 
 # --- Words --------------------------------------------------------------------------------------------------------
@@ -243,7 +247,7 @@ def test_containing_is_announced_as_the_safe_state_that_the_tier_names(containme
     raw["spec"]["policy"]["tiers"][-1]["containment"] = containment
     subject = read_case(raw)
     assert foreseen(subject, "Contain").sentence.startswith(f"You contain the model, as legal: {words} at once")
-    offered = choices(subject, {("contain", "legal")}, "ann")
+    offered = choices(subject, {("contain", "legal")}, ANN)
     assert [choice.what for choice in offered] == [f"contain the model now: {words}"]
     raw["status"]["tier"] = raw["status"]["rung"]["tier"] = "moderate"
     assert f"and {words} at once." in foreseen(read_case(raw), "Escalate", tier="high").sentence
@@ -337,6 +341,26 @@ def test_what_will_be_refused_is_said_before(
     assert any(says in doubt for doubt in doubts), doubts
 
 
+def test_impersonation_that_the_ladder_refuses_is_said_before() -> None:
+    raw = escalation()
+    raw["spec"]["policy"]["decisions"] = {"allowImpersonated": False}
+    subject = read_case(raw)
+    [doubt] = foreseen(subject, "Resume").doubts
+    assert doubt.startswith("spec.decidedBy.credentialID: found none for ann, expected that of a token or a client ")
+    assert foreseen(subject, "Resume", credential="JTI=0b1c").doubts == ()
+    assert foreseen(subject, "Contain").doubts == ()
+
+
+def test_options_say_that_impersonation_is_refused() -> None:
+    raw = escalation()
+    raw["spec"]["policy"]["decisions"] = {"allowImpersonated": False}
+    everything = {(action.verb, "legal") for action in DecisionAction}
+    for me, refused in ((DecidedBy(username="ann"), True), (ANN, False)):
+        said = {c.action: "refused while you impersonate" in c.what for c in choices(read_case(raw), everything, me)}
+        assert said[DecisionAction.RESUME] is refused
+        assert not said[DecisionAction.ACKNOWLEDGE]
+
+
 def test_who_raised_it_does_not_accept_it() -> None:
     raw = escalation()
     raw["spec"]["signal"] |= {"readings": [], "manual": {"tier": "high", "rationale": "x", "raisedBy": "ann"}}
@@ -359,7 +383,7 @@ def test_next_higher_tier() -> None:
 
 def test_options_are_those_of_the_role_that_make_sense() -> None:
     everything = {(action.verb, role) for action in DecisionAction for role in ("legal", "security")}
-    commands = [c.command for c in choices(case(clocks=[clock()]), everything, "ann")]
+    commands = [c.command for c in choices(case(clocks=[clock()]), everything, ANN)]
     place = f"{NAME} -n {NAMESPACE} --role"
     assert commands == [
         f"kubectl riskladder ack {place} legal -m '…'",
@@ -369,19 +393,19 @@ def test_options_are_those_of_the_role_that_make_sense() -> None:
         f"kubectl riskladder object {place} legal -m '…'",
         f"kubectl riskladder comment {place} legal --clock ai-act-art-73 -m '…'",
     ]
-    met = [c.command for c in choices(case(clocks=[clock(metAt=at(1))]), everything, "ann")]
+    met = [c.command for c in choices(case(clocks=[clock(metAt=at(1))]), everything, ANN)]
     assert f"kubectl riskladder close {place} legal --resolution Retired -m '…'" in met
-    assert choices(case(), set(), "ann") == ()
+    assert choices(case(), set(), ANN) == ()
 
 
 def test_options_of_owners_and_of_those_who_have_agreed() -> None:
     everything = {(action.verb, "legal") for action in DecisionAction}
-    owner = {c.action for c in choices(case(), everything, "olga")}
+    owner = {c.action for c in choices(case(), everything, OLGA)}
     assert owner == {"Acknowledge", "Object", "Comment"}
     has_decided = [RESUME_BY_ANN, decided("Acknowledge", "legal", "bob")]
-    left = {c.action for c in choices(case(decisions=has_decided), everything, "ann")}
+    left = {c.action for c in choices(case(decisions=has_decided), everything, ANN)}
     assert not {"Resume", "Acknowledge"} & left
-    objecting = choices(case(decisions=[decided("Object", "legal", "bob")]), everything, "ann")
+    objecting = choices(case(decisions=[decided("Object", "legal", "bob")]), everything, ANN)
     assert [c.command for c in objecting if c.action == "Object"] == [
         f"kubectl riskladder object {NAME} -n {NAMESPACE} --role legal --withdraw -m '…'"
     ]
@@ -390,9 +414,9 @@ def test_options_of_owners_and_of_those_who_have_agreed() -> None:
 def test_options_after_the_close() -> None:
     everything = {(action.verb, "legal") for action in DecisionAction}
     closed = case(conditions=[condition("Closed", True, "Remediated")])
-    assert [c.action for c in choices(closed, everything, "ann")] == ["Comment"]
+    assert [c.action for c in choices(closed, everything, ANN)] == ["Comment"]
     owner = {(action.verb, "model-risk") for action in DecisionAction}
-    assert [c.action for c in choices(closed, owner, "max")] == ["Review", "Comment"]
+    assert [c.action for c in choices(closed, owner, DecidedBy(username="max"))] == ["Review", "Comment"]
 
 
 # --- What is sent -------------------------------------------------------------------------------------------------

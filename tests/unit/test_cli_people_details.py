@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console, RenderableType
 from typer.testing import CliRunner, Result
 
+from riskladder.api.decision import DecidedBy
 from riskladder.api.reasons import Reason
 from riskladder.cli.main import app
 from riskladder.cli.output import write_json
@@ -25,6 +26,7 @@ from riskladder.cli.people.view import Case, read_case
 from tests.people import NAME, NAMESPACE, NOW, ROOT, at, condition, decided, escalation, notified
 
 HOSTILE = "\x1b[31m[bold]x[/bold]\u202e"
+ANN = DecidedBy(username="ann", credential_id="JTI=0b1c")
 EVERYTHING = {(verb, "legal") for verb in ("acknowledge", "resume", "comment")}
 
 
@@ -134,7 +136,7 @@ def test_page_names_all_owners_and_those_that_match_nobody_who_has_called() -> N
 
 def test_page_says_everything() -> None:
     subject = full()
-    shown = lines(details(subject, choices(subject, EVERYTHING, "ann"), NOW))
+    shown = lines(details(subject, choices(subject, EVERYTHING, ANN), NOW))
     for line in (
         "models/credit-scorer-3f9a1c2b",
         "Model credit-scorer, version 2026.11.3",
@@ -160,7 +162,7 @@ def test_page_says_everything() -> None:
     ):
         assert line in shown
     assert f"kubectl riskladder resume {NAME} -n models --role legal -m '…'" in text(
-        details(subject, choices(subject, EVERYTHING, "ann"), NOW)
+        details(subject, choices(subject, EVERYTHING, ANN), NOW)
     )
 
 
@@ -234,7 +236,7 @@ def test_page_of_a_closed_one_says_how_it_ended() -> None:
 
 def test_options_say_what_an_objection_blocks() -> None:
     subject = read_case(escalation(decisions=[decided("Object", "executive", "eve")]))
-    [resume, _] = [c for c in choices(subject, EVERYTHING, "ann") if c.action != "Acknowledge"]
+    [resume, _] = [c for c in choices(subject, EVERYTHING, ANN) if c.action != "Acknowledge"]
     assert resume.what.endswith("(refused while the objection of executive stands)")
 
 
@@ -255,7 +257,7 @@ def test_no_text_of_others_breaks_out_of_the_page(width: int) -> None:
 
 def test_page_for_programs_is_json() -> None:
     subject = full()
-    found = json.loads(json.dumps(facts(View(subject, choices(subject, EVERYTHING, "ann")))))
+    found = json.loads(json.dumps(facts(View(subject, choices(subject, EVERYTHING, ANN)))))
     assert [option["action"] for option in found["options"]] == ["Resume", "Comment"]
     [resume] = [a for a in found["agreement"] if a["action"] == "Resume"]
     assert resume == {

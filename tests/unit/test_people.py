@@ -507,6 +507,46 @@ def test_refused(action: str, role: str, more: dict[str, Any], reason: Reason) -
     assert [e.detail["refusedBecause"] for e in found.entries if e.event is Reason.DECISION_REFUSED] == [reason]
 
 
+def real_people_only(spec: Document) -> None:
+    spec["decisions"] = {"allowImpersonated": False}
+
+
+@pytest.mark.parametrize(
+    ("action", "more"),
+    [
+        ("AcceptRisk", {"until": "2026-12-01T00:00:00Z"}),
+        ("Resume", {}),
+        ("Close", {"resolution": "Retired"}),
+    ],
+)
+def test_ladder_may_refuse_what_is_decided_by_impersonation(action: str, more: dict[str, Any]) -> None:
+    found = scene(edit=real_people_only, **HIGH)
+    found.decide("Comment", "legal", clock="art-73")
+    refused = found.decide(action, "legal", **more)
+    assert found.verdict(refused) == ("False", Reason.IMPERSONATED)
+    [entry] = [e for e in found.entries if e.event is Reason.DECISION_REFUSED]
+    assert entry.message == (
+        f"legal@bank.example as legal: {action} refused: spec.decidedBy.credentialID: found none for "
+        "legal@bank.example, expected that of a token or a client certificate, since decisions.allowImpersonated of "
+        f"the ladder is false: decide on {action} with credentials of your own, without --as"
+    )
+    named = {"username": "legal@bank.example", "credentialID": "JTI=0b1c"}
+    counted = found.decide(action, "legal", decidedBy=named, **more)
+    assert found.verdict(counted)[0] == "True"
+
+
+@pytest.mark.parametrize("action", ["Acknowledge", "Comment", "Contain", "Object"])
+def test_what_brings_no_model_back_may_be_decided_by_impersonation(action: str) -> None:
+    found = scene(edit=real_people_only, **HIGH)
+    assert found.verdict(found.decide(action, "legal"))[0] == "True"
+
+
+def test_escalation_keeps_whether_impersonation_is_allowed_as_it_was_when_it_was_opened() -> None:
+    found = scene(**HIGH)
+    found.ladders = [ladder(lambda spec: (spec.clear(), spec.update(edited(LADDER, real_people_only))), generation=2)]
+    assert found.verdict(found.decide("Resume", "legal"))[0] == "True"
+
+
 def test_one_person_counts_once_for_a_quorum() -> None:
     found = scene(**HIGH)
     found.decide("Resume", "legal", by="eve")

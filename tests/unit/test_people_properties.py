@@ -90,6 +90,8 @@ def ladders(draw: st.DrawFn) -> Document:
         document["indicators"][0] |= {"staleAfter": "6h", "whenStale": draw(st.sampled_from(TIERS[:count]))}
     if draw(st.booleans()):
         document["charter"] = {"owner": draw(st.sampled_from(ROLES))}
+    if draw(st.booleans()):
+        document["decisions"] = {"allowImpersonated": draw(st.booleans())}
     return document
 
 
@@ -119,7 +121,8 @@ def decisions(draw: st.DrawFn) -> Step:
     if action == "AcceptRisk":
         given["until"] = draw(st.sampled_from(["2026-11-24T12:30:00Z", "2026-11-24T15:00:00Z", "2026-12-10T00:00:00Z"]))
     oddity = draw(st.integers(0, 15))
-    given |= {0: {"authorized": False}, 1: {"ago": 90}, 2: {"earlier": 1}, 3: {"name": "d1"}}.get(oddity, {})
+    oddities = ({"authorized": False}, {"ago": 90}, {"earlier": 1}, {"name": "d1"}, {"credential": ""})
+    given |= oddities[oddity] if oddity < len(oddities) else {}
     return ("say", draw(st.integers(0, 4)) > 0, given)
 
 

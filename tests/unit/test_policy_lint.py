@@ -88,6 +88,12 @@ CASES: list[tuple[str, str, str, Change]] = [
         lambda s: s["channels"].append({"name": "pager", "type": "PagerDuty", "secretKey": "x"}),
     ),
     (
+        "impersonation-allowed",
+        "spec",
+        "whoever may impersonate somebody of a role resumes the model in their name",
+        lambda s: s.pop("decisions"),
+    ),
+    (
         "silence-unnoticed",
         "spec.indicators[1]",
         "population_stability_index is never stale",

@@ -54,6 +54,7 @@ from riskladder.api.ladder import (
     MAX_TIERS,
     Channel,
     Charter,
+    DecisionRules,
     Governs,
     Indicator,
     Stakeholder,
@@ -124,6 +125,7 @@ class PinnedPolicy(Model):
         (), description="Sources whose signals count. Empty: every source."
     )
     drill_within: PositiveDuration = Field(Duration("2h"), description="How long a drill may stay open. Default 2h.")
+    decisions: DecisionRules | None = Field(None, description="What is asked of decisions, whatever the tier.")
     stakeholders: Annotated[tuple[Stakeholder, ...], Field(max_length=MAX_STAKEHOLDERS), ListMap("role")] = Field(
         (), description="The roles and how each is reached."
     )

@@ -323,6 +323,18 @@ class BlastRadius(Model):
         return max(governed * int(self.at_most.removesuffix("%")) // 100, 1)
 
 
+class DecisionRules(Model):
+    """What is asked of decisions, whatever the tier."""
+
+    allow_impersonated: bool = Field(
+        True,
+        description="False: AcceptRisk, Resume and Close count only where the API server knows with which credential "
+        "they were made (decidedBy.credentialID), which it does not where somebody impersonates the author; else they "
+        "are refused (Impersonated). Where people are authenticated by a webhook it knows none, and false refuses "
+        "everybody. Default true.",
+    )
+
+
 class EscalationLadderSpec(Model):
     """The policy: what is measured, who is notified, who decides by when, and what happens to the model meanwhile."""
 
@@ -351,6 +363,9 @@ class EscalationLadderSpec(Model):
     )
     drill_within: PositiveDuration = Field(
         Duration("2h"), description="How long a drill may stay open before it is closed by itself. Default 2h."
+    )
+    decisions: DecisionRules | None = Field(
+        None, description="What is asked of decisions, whatever the tier. Default: what each of its fields says."
     )
     stakeholders: Annotated[tuple[Stakeholder, ...], Field(max_length=MAX_STAKEHOLDERS), ListMap("role")] = Field(
         (), description="The roles this ladder speaks of, and how each is reached."

@@ -221,6 +221,7 @@ class Reason(StrEnum):
     NOT_PROVED = "NotProved"
     NOT_AUTHORIZED = "NotAuthorized"
     UNKNOWN_ROLE = "UnknownRole"
+    IMPERSONATED = "Impersonated"
     MODEL_OWNER = "ModelOwner"
     RAISED_IT = "RaisedIt"
     ALREADY_COUNTED = "AlreadyCounted"

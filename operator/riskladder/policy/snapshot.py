@@ -378,6 +378,7 @@ def pin(spec: EscalationLadderSpec) -> PinnedPolicy:
         indicators=spec.indicators,
         tiers=spec.tiers,
         drill_within=spec.drill_within,
+        decisions=spec.decisions,
     )
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from riskladder.api.decision import DecisionAction
+from riskladder.api.decision import DecidedBy, DecisionAction
 from riskladder.cli.people.text import PROGRAM, listed
 from riskladder.cli.people.view import Case
 from riskladder.policy.decisions.owners import owner_named
-from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, is_for, may_sit, possible
+from riskladder.policy.decisions.standing import (
+    COMMANDS,
+    JOINT,
+    Possible,
+    is_for,
+    may_sit,
+    needs_credential,
+    possible,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +39,22 @@ def sensible(case: Case) -> dict[DecisionAction, Possible]:
     return found
 
 
-def choices(
-    case: Case, allowed: Iterable[tuple[str, str]], person: str, groups: Sequence[str] = ()
-) -> tuple[Choice, ...]:
+def choices(case: Case, allowed: Iterable[tuple[str, str]], me: DecidedBy) -> tuple[Choice, ...]:
     """Return what this person may do, in the roles in which they may."""
-    return tuple(_choices(case, frozenset(allowed), person, groups))
+    return tuple(_choices(case, frozenset(allowed), me))
 
 
-def _choices(case: Case, allowed: frozenset[tuple[str, str]], person: str, groups: Sequence[str]) -> Iterator[Choice]:
-    standing = case.standing
+def _choices(case: Case, allowed: frozenset[tuple[str, str]], me: DecidedBy) -> Iterator[Choice]:
+    standing, person = case.standing, me.username
     objecting = {objection.role: objection.by for objection in standing.objections()}
     blocked = f" (refused while the objection of {listed(objecting)} stands)" if objecting else ""
     blocking = {DecisionAction.ACCEPT_RISK, DecisionAction.RESUME}
     blocking |= {DecisionAction.CLOSE} if standing.is_contained else set()
-    is_owner = bool(owner_named(standing.owners, person, groups))
+    is_owner = bool(owner_named(standing.owners, person, me.groups))
     for action, found in sensible(case).items():
         what = found.effect + (blocked if action in blocking else "")
+        if not me.credential_id and needs_credential(standing, action):
+            what += " (refused while you impersonate: the ladder asks for a credential)"
         has_decided = any(d.by == person for d in standing.counted(action))
         if action in JOINT and (is_owner or has_decided):
             continue

@@ -66,7 +66,7 @@ async def decide_at(
         )
     except ValidationError as error:
         end(COULD_NOT_ASK, described(error))
-    await send_decision(session, how, case, spec, preview_decision(case, spec, me.username, now, me.groups))
+    await send_decision(session, how, case, spec, preview_decision(case, spec, me, now))
 
 
 @sends

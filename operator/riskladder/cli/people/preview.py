@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from riskladder.api.decision import DecisionAction, EscalationDecisionSpec
+from riskladder.api.decision import DecidedBy, DecisionAction, EscalationDecisionSpec
 from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import ContainmentWhen, QuorumMember
 from riskladder.cli.people.text import deadline, listed, local
@@ -28,9 +28,7 @@ class Preview:
     """Why it would be refused as things stand."""
 
 
-def preview_decision(
-    case: Case, decision: EscalationDecisionSpec, person: str, now: datetime, groups: tuple[str, ...] = ()
-) -> Preview:
+def preview_decision(case: Case, decision: EscalationDecisionSpec, me: DecidedBy, now: datetime) -> Preview:
     """Return what happens if this person decides so now."""
     effects = {
         DecisionAction.ACKNOWLEDGE: _acknowledge,
@@ -41,12 +39,13 @@ def preview_decision(
         DecisionAction.REVIEW: _review,
     }
     if decision.action in JOINT:
-        sentence = _joint(case, decision, person, now)
+        sentence = _joint(case, decision, me.username, now)
     else:
         sentence = effects[decision.action](case, decision, now)
     if case.spec.drill:
         sentence += " This is a drill: the model itself is not touched."
-    refusal = refuse(case.standing, CastDecision(decision, person, now, groups), now)
+    act = CastDecision(decision, me.username, now, me.groups, me.credential_id)
+    refusal = refuse(case.standing, act, now)
     return Preview(sentence, (refusal.message,) if refusal is not None else ())
 
 

@@ -76,7 +76,7 @@ async def view(session: Session, name: str) -> View:
         unseen_owners = unknown_owners(case.owners, callers) if decisions is not None else ()
         return View(case, (), rationales, unseen_owners)
     unseen_owners = unknown_owners(case.owners, {*callers, me.username}) if decisions is not None else ()
-    return View(case, choices(case, allowed, me.username, me.groups), rationales, unseen_owners)
+    return View(case, choices(case, allowed, me), rationales, unseen_owners)
 
 
 async def _stored_decisions(session: Session, case: Case) -> list[Object] | None:

@@ -126,6 +126,18 @@ def _channel_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
             )
 
 
+def _impersonation_allowed(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    """Ask for a choice: whether false is possible depends on how the people of the cluster are authenticated."""
+    if spec.decisions is None and any(_deciders(tier) or tier.resume for tier in spec.tiers):
+        yield Advice(
+            "impersonation-allowed",
+            "spec",
+            "whoever may impersonate somebody of a role resumes the model in their name",
+            "add decisions: {allowImpersonated: false}, or true where `kubectl auth whoami -o yaml` shows people no "
+            "credential-id",
+        )
+
+
 # --- What is measured ---------------------------------------------------------------------------------------------
 
 
@@ -384,6 +396,7 @@ RULES: tuple[Callable[[EscalationLadderSpec], Iterator[Advice]], ...] = (
     _stakeholder_unused,
     _stakeholder_unreachable,
     _channel_unused,
+    _impersonation_allowed,
     _silence_unnoticed,
     _indicator_unused,
     _threshold_outside_range,

@@ -84,7 +84,8 @@ _AUTHORITY: tuple[Callable[[Draft, Decision], Refusal | None], ...] = (_is_prove
 def act_of(decision: Decision) -> CastDecision:
     """Return a decision as the rules see it."""
     who = decision.spec.decided_by
-    return CastDecision(decision.spec, author(decision), decision.created, who.groups if who else ())
+    groups, credential = (who.groups, who.credential_id) if who else ((), "")
+    return CastDecision(decision.spec, author(decision), decision.created, groups, credential)
 
 
 def author(decision: Decision) -> str:

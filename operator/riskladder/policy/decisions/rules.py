@@ -15,7 +15,7 @@ from riskladder.api.decision import DecisionAction, EscalationDecisionSpec
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import QuorumMember
 from riskladder.policy.decisions.owners import owner_named
-from riskladder.policy.decisions.standing import Standing, may_sit, seats, why_open
+from riskladder.policy.decisions.standing import Standing, may_sit, needs_credential, seats, why_open
 from riskladder.policy.quorum import may_sit as may_take
 from riskladder.policy.signals.evaluate import rank
 
@@ -27,6 +27,8 @@ class CastDecision(NamedTuple):
     person: str
     at: datetime
     groups: tuple[str, ...] = ()
+    credential: str = ""
+    """The id of the credential, where the API server knows one: not of what is done by impersonation."""
 
 
 class Refusal(NamedTuple):
@@ -53,6 +55,17 @@ def is_timely(standing: Standing, act: CastDecision, now: datetime) -> Refusal |
     if standing.is_open or act.spec.action in (DecisionAction.REVIEW, DecisionAction.COMMENT):
         return None
     return Refusal(Reason.ESCALATION_CLOSED, f"the escalation is closed: {act.spec.action} comes too late")
+
+
+def _has_credential(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
+    """Refuse what was decided by impersonation, where the ladder asks for a credential."""
+    action = act.spec.action
+    if act.credential or not needs_credential(standing, action):
+        return None
+    message = f"spec.decidedBy.credentialID: found none for {act.person}, expected that of a token or a client"
+    why = "since decisions.allowImpersonated of the ladder is false"
+    remedy = f"decide on {action} with credentials of your own, without --as"
+    return Refusal(Reason.IMPERSONATED, f"{message} certificate, {why}: {remedy}")
 
 
 def _is_no_owner(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
@@ -204,7 +217,7 @@ def _answers_for_the_ladder(standing: Standing, act: CastDecision, now: datetime
     return Refusal(Reason.NOT_IN_QUORUM, f"the charter's owner reviews, and that is {owner}")
 
 
-_VOTE: tuple[Rule, ...] = (_is_of_this_rung, _is_no_owner)
+_VOTE: tuple[Rule, ...] = (_is_of_this_rung, _has_credential, _is_no_owner)
 RULES: dict[DecisionAction, tuple[Rule, ...]] = {
     DecisionAction.ACKNOWLEDGE: (_has_not_acknowledged,),
     DecisionAction.COMMENT: (_knows_clock,),

@@ -154,6 +154,12 @@ def may_sit(standing: Standing, action: DecisionAction, role: str) -> bool:
     return quorum.may_sit(standing.policy, asked, role)
 
 
+def needs_credential(standing: Standing, action: DecisionAction) -> bool:
+    """Return whether an action counts only with a credential of whoever decides: not if somebody impersonates them."""
+    rules = standing.policy.decisions
+    return action in JOINT and rules is not None and not rules.allow_impersonated
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """How many of those needed have agreed."""
