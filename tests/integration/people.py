@@ -24,6 +24,7 @@ from riskladder.cluster.authority import may_i, proof
 from riskladder.cluster.client import Client, Forbidden, Object
 from riskladder.cluster.connection import connect
 from riskladder.cluster.resources import Resource
+from tests.cluster.install import service_account_kubeconfig
 from tests.integration.operator_process import ROOT, OperatorProcess
 from tests.integration.world import INDICATOR, LADDER, TestNamespace, condition, ladder, signal
 
@@ -34,6 +35,7 @@ NOTIFY = ("--notify-host", HOST, "--notify-network", "127.0.0.0/8")
 KEY = "signing"
 SIGNING_KEY = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 SECRETS = Resource("", "v1", "secrets", "Secret")
+ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
 REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
@@ -277,6 +279,26 @@ class PeopleNamespace(TestNamespace):
             await self.until(self._holds(name, role), f"the permissions of {name}")
         await self.decisions_count()
         return self
+
+    @asynccontextmanager
+    async def by_token(self, person: str, kubeconfig: Path, directory: Path) -> AsyncIterator[PeopleNamespace]:
+        """The same place, where one person calls with the token of a service account that holds their role."""
+        await self.client.create(ACCOUNTS, self.namespace, {"metadata": {"name": person}})
+        reading = {"kind": "ServiceAccount", "name": person, "namespace": self.namespace}
+        for role in ("stakeholders-read", f"stakeholder-{PEOPLE[person]}"):
+            reference = {"apiGroup": ROLES.group, "kind": "Role", "name": role}
+            binding = {"metadata": {"name": f"{person}-{role}"}, "roleRef": reference, "subjects": [reading]}
+            await self.client.create(BINDINGS, self.namespace, binding)
+        own = service_account_kubeconfig(kubeconfig, directory / f"{person}.kubeconfig", person, self.namespace)
+        connection = await connect(str(own), agent="tests")
+        try:
+            place = PeopleNamespace(
+                self.client, self.namespace, {**self.people, person: Client(connection)}, self.receivers
+            )
+            await place.until(place._holds(person, PEOPLE[person]), f"the permissions of the account {person}")
+            yield place
+        finally:
+            await connection.close()
 
     def _holds(self, name: str, role: str) -> Callable[[], Awaitable[object]]:
         async def check() -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -24,7 +25,7 @@ from riskladder.cluster.client import ApiError, Client, Forbidden, NotFound, Obj
 from riskladder.cluster.connection import connect
 from riskladder.cluster.resources import Resource
 from tests.cluster import ControlPlane, LocalControlPlane, control_plane_kind
-from tests.cluster.install import DEFAULT_OVERLAY, ROOT, install, kubectl
+from tests.cluster.install import DEFAULT_OVERLAY, ROOT, install, kubectl, service_account_kubeconfig
 from tests.integration.world import NAMESPACES
 from tests.refusals import valid
 
@@ -574,6 +575,162 @@ async def test_without_stamping_only_the_caller_raises(as_user: As, unstamped: s
     with pytest.raises(Forbidden, match=r"spec\.manual\.raisedBy must be who raises it, and this is ben"):
         await change(ben, unstamped, "stop", {"manual": {"tier": "moderate"}})
     await change(ben, unstamped, "stop", {"manual": {"tier": "moderate", "raisedBy": "ben"}})
+
+
+# --- Who reported -----------------------------------------------------------------------------------------------------
+
+TOKEN = r"JTI=[0-9a-f-]{36}"
+CERTIFICATE = r"X509SHA256=[0-9a-f]{64}"
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+SOMETHING_ELSE = {"username": "the-general-counsel", "credentialID": "JTI=another"}
+
+
+@asynccontextmanager
+async def monitors(admin: Client, plane: ControlPlane, name: str, directory: Path) -> AsyncIterator[dict[str, Client]]:
+    """The same monitor three times: by a token of its account, by a client certificate, and impersonated."""
+    await admin.create(SERVICE_ACCOUNTS, name, {"metadata": {"name": "monitor"}})
+    account = f"system:serviceaccount:{name}:monitor"
+    rbac = "rbac.authorization.k8s.io"
+    await admin.create(
+        Resource(rbac, "v1", "rolebindings", "RoleBinding"),
+        name,
+        {
+            "metadata": {"name": "zz-account"},
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "monitor"},
+            "subjects": [{"kind": "ServiceAccount", "name": "monitor", "namespace": name}],
+        },
+    )
+    token = service_account_kubeconfig(plane.kubeconfig, directory / f"{name}.kubeconfig", "monitor", name)
+    assert isinstance(plane, LocalControlPlane)
+    async with AsyncExitStack() as stack:
+        found = {"impersonated": await stack.enter_async_context(impersonated(plane.kubeconfig, account))}
+        for how, kubeconfig in (("token", token), ("certificate", plane.kubeconfig_for("monitor"))):
+            connection = await connect(str(kubeconfig), agent="tests")
+            stack.push_async_callback(connection.close)
+            found[how] = Client(connection)
+        for how, client in found.items():
+            await until(f"{how} may report", partial(may_report, client, name))
+        yield found
+
+
+async def may_report(client: Client, namespace: str) -> bool:
+    try:
+        await Client(client._connection, dry_run=True).create(resources.SIGNALS, namespace, measured("try"))
+    except Forbidden:
+        return False
+    return True
+
+
+async def test_who_reports_is_stamped_with_the_credential(
+    admin: Client, installed: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    account = f"system:serviceaccount:{namespace}:monitor"
+    expected = {"token": (account, TOKEN), "certificate": ("monitor", CERTIFICATE), "impersonated": (account, None)}
+    async with monitors(admin, installed, namespace, tmp_path) as found:
+        for how, (user, credential) in expected.items():
+            for name, forged in ((how, {}), (f"{how}-forged", {"reportedBy": SOMETHING_ELSE})):
+                document = measured(name)
+                document["spec"] |= forged
+                by = (await write(found[how], namespace, document))["spec"]["reportedBy"]
+                assert by["username"] == user
+                assert re.fullmatch(credential, by["credentialID"]) if credential else by.get("credentialID", "") == ""
+            me = await who_am_i(found[how])
+            assert (me.username, me.credential_id) == (user, by.get("credentialID", ""))
+        # Whoever changes it next is stamped, with all that is said of them: nothing is left of who was before.
+        for how, spec in (
+            ("impersonated", {"heardAt": "2026-11-24T07:00:00Z"}),
+            ("certificate", {"observedAt": "2026-11-24T06:30:00Z"}),
+            ("impersonated", {"reportedBy": SOMETHING_ELSE}),
+        ):
+            changed = await change(found[how], namespace, "token", spec)
+            user, credential = expected[how]
+            by = changed["spec"]["reportedBy"]
+            assert by["username"] == user
+            assert bool(by.get("credentialID")) == bool(credential)
+
+
+async def test_what_is_no_change_is_nobodys_report(
+    admin: Client, installed: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    async with monitors(admin, installed, namespace, tmp_path) as found:
+        document = measured("same")
+        first = await found["token"].apply(resources.SIGNALS, namespace, document, manager="monitor")
+        assert await found["token"].apply(resources.SIGNALS, namespace, document, manager="monitor") == first
+        labelled = await admin.merge_patch(resources.SIGNALS, namespace, "same", {"metadata": {"labels": {"a": "b"}}})
+        assert labelled["spec"] == first["spec"]
+
+
+async def test_credential_is_made_up_by_nobody_who_may_only_impersonate_an_account(
+    admin: Client, installed: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """The extra of a user takes a permission of its own, which `edit` and `riskladder ingest` have not."""
+    rbac = "rbac.authorization.k8s.io"
+    role = {"rules": [{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]}]}
+    await admin.create(Resource(rbac, "v1", "roles", "Role"), namespace, {"metadata": {"name": "acting"}} | role)
+    subjects = [{"apiGroup": rbac, "kind": "User", "name": "ana"}]
+    reference = {"apiGroup": rbac, "kind": "Role", "name": "acting"}
+    binding = {"metadata": {"name": "acting"}, "roleRef": reference, "subjects": subjects}
+    await admin.create(Resource(rbac, "v1", "rolebindings", "RoleBinding"), namespace, binding)
+    assert isinstance(installed, LocalControlPlane)
+    account = f"system:serviceaccount:{namespace}:monitor"
+    async with (
+        monitors(admin, installed, namespace, tmp_path),
+        impersonated(installed.kubeconfig_for("ana"), account) as ana,
+    ):
+        await until("ana may act as the account", partial(may_report, ana, namespace))
+        stored = await write(ana, namespace, measured("borrowed"))
+        assert stored["spec"]["reportedBy"].get("credentialID", "") == ""
+        extra = "Impersonate-Extra-authentication.kubernetes.io%2fcredential-id"
+        ana._connection.session.headers.add(extra, "JTI=0b1c")
+        with pytest.raises(Forbidden, match=r"userextras/authentication\.kubernetes\.io/credential-id"):
+            await write(ana, namespace, measured("forged"))
+
+
+async def test_without_stamping_who_reports_is_the_caller_or_left_out(
+    admin: Client, installed: ControlPlane, unstamped: str, tmp_path: Path
+) -> None:
+    async with monitors(admin, installed, unstamped, tmp_path) as found:
+        for how, client in found.items():
+            me = await who_am_i(client)
+            mine = {"username": me.username, "credentialID": me.credential_id}
+            document = measured(f"{how}-left-out")
+            assert "reportedBy" not in (await write(client, unstamped, document))["spec"]
+            wrongs: list[Object] = [mine | {"username": "bob"}, mine | {"credentialID": "JTI=another"}]
+            wrongs += [{"username": me.username}] if me.credential_id else []
+            for wrong in wrongs:
+                document = measured(f"{how}-wrong")
+                document["spec"]["reportedBy"] = wrong
+                said = (
+                    f"spec.reportedBy says {wrong['username']}, and this is {me.username}: nobody reports for another"
+                )
+                with pytest.raises(Forbidden, match=re.escape(said)):
+                    await write(client, unstamped, document)
+            document = measured(f"{how}-true")
+            document["spec"]["reportedBy"] = mine
+            assert (await write(client, unstamped, document))["spec"]["reportedBy"] == mine
+        # What somebody else has written down there has to be left out, or to be said anew.
+        later = {"observedAt": "2026-11-24T07:00:00Z"}
+        with pytest.raises(Forbidden, match=r"nobody reports for another\. Leave it out \(null"):
+            await change(found["impersonated"], unstamped, "token-true", later)
+        changed = await change(found["impersonated"], unstamped, "token-true", later | {"reportedBy": None})
+        assert "reportedBy" not in changed["spec"]
+
+
+async def test_who_raises_is_stamped_with_the_credential_too(
+    as_user: As, installed: ControlPlane, namespace: str
+) -> None:
+    ana = await as_user("ana", "legal")
+    raised = await write(ana, namespace, manual("stop"))
+    assert (raised["spec"]["reportedBy"]["username"], raised["spec"]["manual"]["raisedBy"]) == ("ana", "ana")
+    assert raised["spec"]["reportedBy"].get("credentialID", "") == ""
+    assert isinstance(installed, LocalControlPlane)
+    connection = await connect(str(installed.kubeconfig_for("ben", ["legal"])), agent="tests")
+    try:
+        changed = await change(Client(connection), namespace, "stop", {"manual": {"rationale": "Still"}})
+    finally:
+        await connection.close()
+    assert changed["spec"]["reportedBy"]["username"] == changed["spec"]["manual"]["raisedBy"] == "ben"
+    assert re.fullmatch(CERTIFICATE, changed["spec"]["reportedBy"]["credentialID"])
 
 
 # --- What the operator asks -------------------------------------------------------------------------------------------

@@ -87,10 +87,14 @@ async def test_alert_that_fires_stops_the_model(bound: TestNamespace, ingest: In
     token, began = ingest.token(bound.namespace, SOURCE), at(-1)
     answer = await ingest.send(bound.namespace, "fairness", notification(alert(began)), token=token)
     assert (answer.status, verdicts(answer)) == (200, [("Stored", 1.0)]), answer.body
-    await bound.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    contained = await bound.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     [signal] = await admin.list(resources.SIGNALS, bound.namespace)
     assert signal["spec"]["readings"] == [{"indicator": INDICATOR, "value": 1.0}]
     assert signal["metadata"]["annotations"]["riskladder.dev/binding"] == "fairness"
+    by = signal["spec"]["reportedBy"]
+    assert (by["username"], by.get("credentialID", "")) == (f"system:serviceaccount:{bound.namespace}:{SOURCE}", "")
+    opened = (await bound.records(contained["metadata"]["name"]))[0]["spec"]["detail"]
+    assert (opened["reportedBy"], opened["impersonated"], opened["binding"]) == (by["username"], "true", "fairness")
     status = await status_of(bound, "fairness", deliveries=1, readings=1, refusals=0)
     assert (status["lastReading"]["indicator"], status["lastReading"]["observedAt"]) == (INDICATOR, began)
 

@@ -270,6 +270,32 @@ def assert_measured(operator: Lives, namespace: str) -> None:
     assert trail["Reviewed"] == trail["Resumed"] == trail["Remediated"] == 1
 
 
+async def test_who_is_impersonated_brings_no_model_back_where_the_ladder_says_so(
+    place: PeopleNamespace, operator: Lives, plane: LocalControlPlane, tmp_path: Path
+) -> None:
+    rules = {"allowImpersonated": False}
+    await place.apply(
+        human_ladder(
+            place.receivers, containing("high", 0.20, "legal", resume={"quorum": quorum("legal")}), decisions=rules
+        )
+    )
+    await place.ladder_ready()
+    await place.serve("scorer", replicas=1)
+    await place.apply(signal("fairness", "scorer", 0.27))
+    name = (await place.escalation_says("scorer", "Contained", "True", "ScaledToZero"))["metadata"]["name"]
+    assert await place.counted("ann", "Acknowledge", name) == "Acknowledged"
+    assert await place.refused("ann", "Resume", name) == "Impersonated"
+    async with place.by_token("ann", plane.kubeconfig, tmp_path) as own:
+        assert await own.counted("ann", "Resume", name) == "QuorumMet"
+    await place.ready("scorer", 1)
+    acts = [record["spec"] for record in await place.records(name)]
+    refused = next(act["detail"] for act in acts if act["event"] == "DecisionRefused")
+    assert (refused["refusedBecause"], refused["impersonated"]) == ("Impersonated", "true")
+    counted = next(act["detail"] for act in acts if act["event"] == "Counted")
+    assert counted["credential"].startswith("JTI=")
+    assert "impersonated" not in counted
+
+
 # --- 2. Deadlines -----------------------------------------------------------------------------------------------------
 
 

@@ -237,6 +237,8 @@ class Scene:
     companions: dict[tuple[str, str], Companion] = field(default_factory=dict)
     clock_error: timedelta = timedelta()
     """By how much the operator's clock is ahead of the API server's."""
+    knows_credentials: bool = True
+    """Whether the API server says with which credential somebody calls."""
     strays: tuple[str, ...] | None = ()
     """Pods that the target left behind, where it is gone."""
     listed: tuple[str, ...] = ()
@@ -273,6 +275,7 @@ class Scene:
             listed=self.target.listed if self.target is not None else self.listed,
             unconfirmed=self.target.unconfirmed if self.target is not None else self.unconfirmed,
             clock_error=self.clock_error,
+            knows_credentials=self.knows_credentials,
         )
 
     def decide(self, action: str, role: str, by: str = "", **more: Any) -> Decision:

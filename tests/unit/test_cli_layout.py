@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from riskladder.api.chain import verify_chains
+from riskladder.api.decision import DecidedBy
 from riskladder.cli import verify
 from riskladder.cli.layout import Hanging, Rows
 from riskladder.cli.people.choices import choices
@@ -82,7 +83,7 @@ def test_list_of_escalations_splits_no_name(everywhere: bool) -> None:
 
 def test_page_of_an_escalation_splits_no_name() -> None:
     subject = read_case(renamed())
-    text = on_terminal(details(subject, choices(subject, {("acknowledge", LONG)}, "ann"), NOW))
+    text = on_terminal(details(subject, choices(subject, {("acknowledge", LONG)}, DecidedBy(username="ann")), NOW))
     pieces = re.findall(r"[a-z0-9-]*detection[a-z0-9-]*|[a-z0-9-]*canary[a-z0-9-]*", text)
     assert len(pieces) > 5
     assert set(pieces) == {LONG}

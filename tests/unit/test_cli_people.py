@@ -16,7 +16,7 @@ from riskladder.api.base import DNS_SUBDOMAIN_PATTERN
 from riskladder.api.conditions import Condition
 from riskladder.api.decision import DecidedBy, DecisionAction, EscalationDecisionSpec
 from riskladder.api.ladder import EscalationLadderSpec
-from riskladder.api.signal import Manual, TargetRef
+from riskladder.api.signal import Manual, ReportedBy, TargetRef
 from riskladder.api.tiers import ContainmentAction
 from riskladder.api.validation import validate
 from riskladder.cli.people import raising, session
@@ -456,6 +456,12 @@ def test_signal_is_what_the_schema_takes() -> None:
     assert re.fullmatch(r"credit-scorer-stop-[a-z0-9]{5}", stop["metadata"]["name"])
     assert (stop["spec"]["source"], stop["spec"]["observedAt"]) == ("manual", "2026-11-24T06:20:03Z")
     drill = signal_manifest(NAMESPACE, "credit-scoring", target, raised, NOW, drill=True)
+    by = ReportedBy(username="ann", credential_id="JTI=0b1c")
+    own = signal_manifest(NAMESPACE, "credit-scoring", target, raised, NOW, by=by)
+    assert own["spec"]["reportedBy"] == {"username": "ann", "credentialID": "JTI=0b1c"}
+    impersonated = signal_manifest(NAMESPACE, "credit-scoring", target, raised, NOW, by=ReportedBy(username="ann"))
+    assert impersonated["spec"]["reportedBy"] == {"username": "ann"}
+    assert not validate("ModelRiskSignal", own)
     assert drill["spec"]["drill"] is True
     for manifest in (stop, drill):
         assert list(validate("ModelRiskSignal", manifest, unknown_fields=True)) == []

@@ -112,6 +112,11 @@ def AtomicList() -> SchemaExtension:  # noqa: N802
     return SchemaExtension(((LIST_TYPE, "atomic"),))
 
 
+def AtomicMap() -> SchemaExtension:  # noqa: N802
+    """Declare an object that is replaced as a whole, also by server-side apply: its fields belong together."""
+    return SchemaExtension((("x-kubernetes-map-type", "atomic"),))
+
+
 MULTI_LINE = "x-riskladder-multi-line"
 
 

@@ -21,7 +21,7 @@ from riskladder.api.base import (
     WithoutRules,
 )
 from riskladder.api.foreign import Clipped, ClippedName, distinct
-from riskladder.api.signal import MAX_READINGS, Manual, Reading
+from riskladder.api.signal import MAX_READINGS, Manual, Reading, ReportedBy
 from riskladder.api.tiers import Connections, ContainmentAction
 
 MAX_IMAGES = 32
@@ -42,6 +42,10 @@ class SignalRef(Model):
         (), description="Its readings."
     )
     manual: Manual | None = Field(None, description="A person's judgement in place of readings.")
+    reported_by: ReportedBy | None = Field(None, description="Who had written it, as the API server stamped it.")
+    binding: ObjectName | None = Field(
+        None, description="The MonitorBinding through which it was reported, if by impersonation."
+    )
 
 
 class ImageRole(StrEnum):

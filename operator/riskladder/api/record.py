@@ -39,7 +39,7 @@ MAX_DETAIL = 192
 POLICY = "policy"
 """The policy that an escalation runs under, as canonical JSON."""
 
-OPEN_NAMES = frozenset({"message", "rationale", "lessons", "raisedBy", "owners", POLICY})
+OPEN_NAMES = frozenset({"message", "rationale", "lessons", "raisedBy", "reportedBy", "owners", POLICY})
 """Particulars that are free text, or name people beyond the acting account: they stand in ``open``, to be erasable."""
 
 MAX_VALUE = 4096

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from riskladder.api.base import (
     ApiVersion,
+    AtomicMap,
     Count,
     DnsLabel,
     FiniteNumber,
@@ -91,7 +92,21 @@ class Manual(Model):
         "Default: what the tier says.",
     )
     raised_by: Username | None = Field(
-        None, description="Who raised it: stamped by the API server, whatever the client wrote."
+        None,
+        description="Who raised it: stamped by the API server, whatever the client wrote. With which credential is in "
+        "spec.reportedBy.",
+    )
+
+
+class ReportedBy(Model):
+    """Who reported, as the API server authenticated them (authentication/v1 UserInfo)."""
+
+    username: Username = Field(description="User name.")
+    credential_id: Annotated[str, Field(max_length=1024)] = Field(
+        "",
+        alias="credentialID",
+        description="Which credential was used (`authentication.kubernetes.io/credential-id`): for a token its JTI, "
+        "for a certificate its SHA-256. Empty where the API server knows none, as of what is done by impersonation.",
     )
 
 
@@ -134,6 +149,11 @@ class ModelRiskSignalSpec(Model):
         False, description="True: an exercise. The real ladder runs, marked as a drill, and containment is a dry run."
     )
     manual: Manual | None = Field(None, description="A person's judgement. Give this or readings.")
+    reported_by: Annotated[ReportedBy | None, AtomicMap()] = Field(
+        None,
+        description="Who changed the spec last, a heartbeat included: stamped by the API server, whatever the client "
+        "wrote; on a cluster without MutatingAdmissionPolicy it may be left out, and nobody but the caller is taken.",
+    )
 
 
 class Observed(Model):

@@ -16,6 +16,7 @@ from riskladder.api.record import entries_of
 from riskladder.cli.output import count
 from riskladder.cli.people.text import length, listed
 from riskladder.cli.source import Export
+from riskladder.policy import authentication
 
 MESSAGE, KEY = "message", "key"
 """Entries of a record's detail that every record has: the sentence for people, and what identifies the act."""
@@ -42,6 +43,7 @@ _STEPS = {
 _IMAGES = {"images": "running", "initImages": "after init", "sidecarImages": "sidecar", "volumeImages": "with volume"}
 _EVIDENCE = ("replicas", "readyPods", "readyEndpoints", "revision", "podTemplateHash", *_IMAGES)
 _OF_READING = ("reading", "threshold", "sampleSize", "window", "evidence")
+_REPORTER = ("reportedBy", "raisedBy", "credential", "impersonated", "binding")
 _MODEL = ("model", "modelVersion", "modelCard", "modelLineage", "owners")
 _IN_HEADER = ("ladder", "ladderGeneration", "target")
 _IDENTITIES = ("ladderUid", "ladderDigest", "policy", "targetUid", "signalUid")
@@ -57,6 +59,7 @@ _MESSAGE = ("notification", "about", "role", "channel", "attempts")
 _DECISION = (
     *("decision", "decisionUid", "action", "role", "rationale", "decidedAt", "tier", "until", "containment"),
     *("resolution", "clock", "refusedBecause", "policyUpdated", "satisfaction", "lessons", "groups", "credential"),
+    "impersonated",
 )
 _VOTES_FOR: Mapping[str, tuple[str, str]] = {
     Reason.RISK_ACCEPTED: ("AcceptRisk", ""),
@@ -244,6 +247,9 @@ def _particulars(
         observed = f" (observed {detail['observedAt']})" if "observedAt" in detail else ""
         shown.add("observedAt")
         yield Particular("readings", ", ".join(_reading(name, detail) for name in readings) + observed)
+    if "decision" not in detail:
+        shown |= set(_REPORTER)
+        yield from _reporter(detail)
     if event in _OPENINGS:
         shown |= {*_EVIDENCE, *_IN_HEADER, *_MODEL}
     if event in _OPENINGS and (model := _model(detail)):
@@ -319,10 +325,27 @@ def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Partic
     late = at is not None and made is not None and at - made >= timedelta(seconds=5)
     waited = f", decided {detail['decidedAt']}" if late else ""
     yield Particular("decision", f"{detail['decision']}{waited}")
-    groups, credential = detail.get("groups"), detail.get("credential")
-    known = (f"groups {groups}" if groups else "", f"credential {credential}" if credential else "")
-    if any(known):
-        yield Particular("authenticated", ", ".join(filter(None, known)))
+    groups = detail.get("groups")
+    found = (f"groups {groups}" if groups else "", _how(detail))
+    if any(found):
+        yield Particular("authenticated", ", ".join(filter(None, found)))
+
+
+def _reporter(detail: Mapping[str, str]) -> Iterable[Particular]:
+    """Yield who reported a reading, or raised it manually, and with which credential."""
+    through = detail.get("binding")
+    how_reported = _how(detail) or (f"through MonitorBinding {through}" if through else "")
+    name = detail.get("reportedBy") or detail.get("raisedBy")
+    if name or how_reported:
+        heading = "raised by" if "raisedBy" in detail else "reported by"
+        yield Particular(heading, ", ".join(filter(None, (name, how_reported))))
+
+
+def _how(detail: Mapping[str, str]) -> str:
+    """Return with which credential something was done, or that it was by impersonation."""
+    impersonated = detail.get("impersonated") == "true"
+    binding = detail.get("binding", "") if impersonated else ""
+    return authentication.how(detail.get("credential", ""), binding=binding, known=impersonated)
 
 
 def _notification(event: str, detail: Mapping[str, str]) -> Iterable[Particular]:

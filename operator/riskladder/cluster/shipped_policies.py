@@ -32,11 +32,12 @@ SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "riskladder-identity": {
         "policy": {
-            "matchConditions": "1bb75a23bf56f60e",
-            "mutations": "7b7dada5e58514f3",
+            "matchConditions": "303456f5b8364735",
+            "mutations": "1161b5a639e25e23",
             "reinvocationPolicy": "f46b3923414c5ae3",
             "resourceRule 46145ea0cbadb128": "46145ea0cbadb128",
             "resourceRule 8f4be60a6b807ab4": "8f4be60a6b807ab4",
+            "variables": "1f5d59fa7899134b",
         },
         "binding": {
             "policyName": "43f897b78eb12f71",
@@ -151,7 +152,7 @@ SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "policy": {
             "matchConditions": "1be000b4e82b0a5f",
             "resourceRule 3bc250921da418cb": "3bc250921da418cb",
-            "validations": "bdfd06f5df1590a2",
+            "validations": "774b505c50ac6f2f",
             "variables": "17d1a6dde71a0771",
         },
         "binding": {

@@ -63,6 +63,8 @@ class People:
         """
         self._observe = observe
         self._known: tuple[float, PolicyInForce] | None = None
+        self.knows_credentials = False
+        """Whether the API server says with which credential somebody calls, as it does of the operator."""
         self._client = client
         self._store = store
         self._trail = trail
@@ -76,6 +78,15 @@ class People:
         """
         found = await authority.proof(self._client)
         return PolicyInForce(found.missing, found.since)
+
+    async def learn_credentials(self) -> None:
+        """See whether the API server knows credentials, unless it is known to.
+
+        Raises:
+            ApiError: It could not be asked.
+        """
+        if not self.knows_credentials:
+            self.knows_credentials = bool((await authority.who_am_i(self._client)).credential_id)
 
     async def ask(self, decisions: Iterable[Decision]) -> PolicyInForce | None:
         """Ask about the authors of decisions; ``None`` where there is nothing to ask about.
@@ -120,7 +131,7 @@ class People:
             return LOOK_AGAIN
         proof = await self.ask(keep.in_turn(pending)[: keep.AT_ONCE])
         known = self._store.undecided(key.namespace, key.name)
-        trail = after_close(escalation, known, proof, self._now())
+        trail = after_close(escalation, known, proof, self._now(), knows_credentials=self.knows_credentials)
         if trail.update.entries or trail.update.status != escalation.status:
             await self._trail.escalation(trail.update)
             self._observe(trail.update)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -159,6 +159,8 @@ class Reconciler:
         Raises:
             ApiError: The API server could not be asked.
         """
+        with suppress(ApiError):  # asked again at the next look
+            await self._people.learn_credentials()
         before, self._lock = self._lock, await authority.lock_missing(self._client)
         contained = [e for e in self.store.open_escalations() if state.is_contained(e)]
         if before != self._lock:
@@ -190,6 +192,7 @@ class Reconciler:
             companions=companions or {},
             seeks=self._companions.seeks,
             clock_error=self.clock.error(),
+            knows_credentials=self._people.knows_credentials,
         )
         snapshot = self._seen.join(self._nodes.join(self._strays.join(snapshot)))
         if not self.store.radius:

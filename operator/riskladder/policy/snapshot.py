@@ -68,6 +68,8 @@ class Signal:
     resource_version: str = ""
     received_at: datetime | None = None
     """When the API server stored observedAt as it stands, in whole seconds, where that is known."""
+    binding: str = ""
+    """The MonitorBinding through which it was reported, as an annotation says."""
 
     def __post_init__(self) -> None:
         """Leave out a status that is about another stream: turned to it, the signal carries nothing along."""
@@ -87,6 +89,7 @@ class Signal:
     def reference(self) -> SignalRef:
         """Return the signal as it reads now, for an intent."""
         assert self.spec is not None  # noqa: S101 - only valid signals cause anything
+        by = self.spec.reported_by
         return SignalRef(
             name=self.name,
             uid=self.uid,
@@ -94,6 +97,9 @@ class Signal:
             observed_at=self.spec.observed_at,
             readings=self.spec.readings,
             manual=self.spec.manual,
+            reported_by=by,
+            # With a credential of its own it came from the monitor, and the annotation from whoever wrote it before.
+            binding=None if by is not None and by.credential_id else self.binding or None,
         )
 
 
@@ -317,6 +323,8 @@ class Snapshot:
     radius_budgets: Mapping[str, RadiusBudget] = field(default_factory=dict)
     """By ladder, of those that have a blast radius."""
 
+    knows_credentials: bool = False
+    """Whether the API server says with which credential somebody calls, as it does of the operator."""
     clock_error: timedelta = timedelta()
     """By how much the operator's clock is ahead of the API server's; zero while they agree well enough. Every time in
     the snapshot, and the one that it is judged at, is the API server's."""

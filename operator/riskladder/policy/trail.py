@@ -28,7 +28,7 @@ from riskladder.policy.escalation.state import state_of
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, On
 from riskladder.policy.signals.evaluate import step
 from riskladder.policy.signals.groups import Group, Judgement
-from riskladder.policy.signals.particulars import read_values, reading_particulars
+from riskladder.policy.signals.particulars import read_values, reading_particulars, reporter_particulars
 from riskladder.policy.snapshot import Decision, Escalation, PolicyInForce, Snapshot, TargetKey
 
 PROOF_GRACE = timedelta(seconds=1)
@@ -100,12 +100,34 @@ def _begin(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now
 
 
 def after_close(
-    escalation: Escalation, found: tuple[Decision, ...], proof: PolicyInForce | None, now: datetime
+    escalation: Escalation,
+    found: tuple[Decision, ...],
+    proof: PolicyInForce | None,
+    now: datetime,
+    *,
+    knows_credentials: bool = False,
 ) -> Trail:
-    """Judge decisions on a closed escalation: a review counts, a comment is recorded, the rest is too late."""
+    """Judge decisions on a closed escalation: a review counts, a comment is recorded, the rest is too late.
+
+    Args:
+        escalation: The escalation.
+        found: What was decided on it.
+        proof: Whether the policy that proves who decided is in force.
+        now: Current time, UTC.
+        knows_credentials: Whether the API server says with which credential somebody calls.
+    """
     target = escalation.spec.target
     key = TargetKey(escalation.namespace, target.kind, target.name)
-    snapshot = Snapshot(key, None, {}, (), (escalation,), decisions={escalation.name: found}, proof=proof)
+    snapshot = Snapshot(
+        key,
+        None,
+        {},
+        (),
+        (escalation,),
+        decisions={escalation.name: found},
+        proof=proof,
+        knows_credentials=knows_credentials,
+    )
     rung = escalation.status.rung or rungs.first(escalation, rungs.current_tier(escalation, None), now)
     draft = Draft.of(snapshot, Judgement((), {}), escalation, rung, now)
     judged = apply.judge_all(draft)
@@ -154,6 +176,7 @@ def _open(draft: Draft) -> None:
                 "observedAt": format_time(spec.signal.observed_at),
                 "tier": tier,
                 **_judgement(escalation),
+                **reporter_particulars(spec.signal, known=draft.snapshot.knows_credentials),
                 **reading_particulars(spec.signal, draft.tier, spec.policy.indicators),
                 **_model(spec.model),
                 **evidence_detail(spec.evidence),

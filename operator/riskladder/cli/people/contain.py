@@ -137,8 +137,8 @@ async def _stop(
     tier = tier_of(ladder, tier_name)
     action = action_of(tier, wanted)
     verbs = [RAISE_VERB, DecisionAction.CONTAIN.verb]
-    raised = await manual(session, how, ladder, tier, verbs, role, rationale, action)
-    manifest = signal_manifest(session.namespace, ladder.name, target, raised, datetime.now(UTC))
+    raised, by = await manual(session, how, ladder, tier, verbs, role, rationale, action)
+    manifest = signal_manifest(session.namespace, ladder.name, target, raised, datetime.now(UTC), by=by)
     if manifest_only(how, manifest):
         return
     confirm(how, Preview(stop_sentence(target, ladder, tier, action, raised.role or "")))

@@ -24,6 +24,7 @@ from riskladder.cli.people.choices import Choice
 from riskladder.cli.people.preview import missing
 from riskladder.cli.people.text import deadline, length, listed, local, past
 from riskladder.cli.people.view import Case, Contained
+from riskladder.policy.authentication import how
 from riskladder.policy.decisions.standing import Agreement, agreements
 
 OPTIONS = "Options for you"
@@ -45,14 +46,17 @@ def sections(
     now: datetime,
     rationales: Mapping[str, str] = _NONE,
     unseen_owners: Sequence[str] = (),
+    credentials: Mapping[str, str] = _NONE,
+    *,
+    known: bool = False,
 ) -> tuple[Section, ...]:
     """Return the sections that have something to say."""
     parts = (
-        ("What it is about", _facts(case, now, unseen_owners)),
+        ("What it is about", _facts(case, now, unseen_owners, known=known)),
         ("Where it stands", _rung(case, now)),
         ("People", _people(case, now)),
         ("Containment", _containment(case, now)),
-        ("Decisions", _decisions(case, now, rationales)),
+        ("Decisions", _decisions(case, now, rationales, credentials, known=known)),
         ("Agreement", (_agreement(case, a) for a in agreements(case.standing)) if case.is_open else ()),
         ("Duties", _clocks(case, now)),
         (OPTIONS, _choices(choices)),
@@ -67,6 +71,9 @@ def details(
     now: datetime,
     rationales: Mapping[str, str] = _NONE,
     unseen_owners: Sequence[str] = (),
+    credentials: Mapping[str, str] = _NONE,
+    *,
+    known: bool = False,
 ) -> RenderableType:
     """Return the details as they are shown.
 
@@ -76,12 +83,14 @@ def details(
         now: The time.
         rationales: Why people decided so, by name of the decision.
         unseen_owners: Owners that match nobody who has been seen to call.
+        credentials: With which credential people decided, by name of the decision; empty for none.
+        known: Whether the API server knows credentials.
     """
     title = Text(plain(f"{case.namespace}/{case.name}"), "bold")
     if case.spec.drill:
         title.append("  DRILL: the model is not touched", "bold yellow")
     blocks: list[RenderableType] = [Hanging(title, 0)]
-    found = sections(case, choices, now, rationales, unseen_owners)
+    found = sections(case, choices, now, rationales, unseen_owners, credentials, known=known)
     labels = [label for section in found if section.heading != OPTIONS for label, _ in section.lines]
     widest = min(max((len(plain(label)) for label in labels), default=0) + 2, 28)
     for section in found:
@@ -107,7 +116,7 @@ def _style(text: str) -> str:
 # --- Sections -----------------------------------------------------------------------------------------------------
 
 
-def _facts(case: Case, now: datetime, unseen_owners: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _facts(case: Case, now: datetime, unseen_owners: Sequence[str], *, known: bool) -> Iterator[tuple[str, str]]:
     model = case.spec.model
     if model is not None:
         yield "Model", model.name + (f", version {model.version}" if model.version else "")
@@ -128,7 +137,7 @@ def _facts(case: Case, now: datetime, unseen_owners: Sequence[str]) -> Iterator[
     yield "Tier", case.tier
     signals = _signals(case)
     for signal, tier in signals:
-        yield from _cause(case, signal, tier, now if len(signals) > 1 else None)
+        yield from _cause(case, signal, tier, now if len(signals) > 1 else None, known=known)
     for remedy in case.pinned.remedies if case.pinned else ():
         yield "To try", remedy
 
@@ -145,15 +154,19 @@ def _signals(case: Case) -> list[tuple[SignalRef, str]]:
     return found
 
 
-def _cause(case: Case, signal: SignalRef, what: str, now: datetime | None) -> Iterator[tuple[str, str]]:
+def _cause(case: Case, signal: SignalRef, what: str, now: datetime | None, *, known: bool) -> Iterator[tuple[str, str]]:
     """Yield what a signal says; with ``now``, also when it was observed and what it did."""
     when = f", observed {past(signal.observed_at, now)}, {what}" if now is not None else ""
-    manual = signal.manual
+    manual, by = signal.manual, signal.reported_by
+    said = how(by.credential_id, binding=signal.binding or "", known=known) if by is not None else ""
+    with_what = f", {said}" if said else ""
     if manual is not None:
         role = f" as {manual.role}" if manual.role else ""
-        yield "Raised by", f"{manual.raised_by or 'somebody'}{role}{when}: {manual.rationale}"
+        yield "Raised by", f"{manual.raised_by or 'somebody'}{role}{with_what}{when}: {manual.rationale}"
     for reading in signal.readings:
         yield "Reading", f"{reading.indicator} = {_value(case, reading)}{_thresholds(case, reading.indicator)}{when}"
+    if by is not None and manual is None:
+        yield "Reported by", f"{by.username}{with_what}"
 
 
 def _value(case: Case, reading: Reading) -> str:
@@ -302,12 +315,16 @@ def length_exact(start: datetime, end: datetime) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 60 else length(end - start)
 
 
-def _decisions(case: Case, now: datetime, rationales: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _decisions(
+    case: Case, now: datetime, rationales: Mapping[str, str], credentials: Mapping[str, str], *, known: bool
+) -> Iterator[tuple[str, str]]:
     for decision in sorted(case.status.decisions, key=lambda d: d.at):
         more = [decision.tier, decision.resolution, decision.containment]
         particulars = [str(text) for text in more if text]
         particulars += [f"until {deadline(decision.until, now)}"] if decision.until else []
         particulars += ["withdraws"] if decision.withdraw else []
+        credential = credentials.get(decision.name)  # of those only that are still there
+        particulars += [said] if credential is not None and (said := how(credential, known=known)) else []
         what = f"{decision.by} as {decision.role}" + (f", {', '.join(particulars)}" if particulars else "")
         verdict = "" if decision.counted else f"; refused ({decision.reason}): {decision.refused_because}"
         rung = f", rung {decision.rung}" if decision.rung != case.number else ""

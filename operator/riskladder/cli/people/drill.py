@@ -69,8 +69,8 @@ def drill(
         entered = tier_of(chosen, tier_name)
         if (under_way := await open_for(session, uid, ladder=chosen.name, drill=True)) is not None:
             end(COULD_NOT_ASK, f"a drill of {ref.kind}/{ref.name} is under way already: {under_way.name}")
-        raised = await manual(session, how, chosen, entered, [RAISE_VERB], role, rationale, None)
-        manifest = signal_manifest(session.namespace, chosen.name, ref, raised, datetime.now(UTC), drill=True)
+        raised, by = await manual(session, how, chosen, entered, [RAISE_VERB], role, rationale, None)
+        manifest = signal_manifest(session.namespace, chosen.name, ref, raised, datetime.now(UTC), by=by, drill=True)
         if manifest_only(how, manifest):
             return
         notified = listed(n.role for n in entered.notify) or "nobody"

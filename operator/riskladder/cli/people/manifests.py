@@ -7,7 +7,7 @@ from datetime import datetime
 
 from riskladder.api.base import format_time
 from riskladder.api.decision import EscalationDecisionSpec
-from riskladder.api.signal import Manual, TargetRef
+from riskladder.api.signal import Manual, ReportedBy, TargetRef
 from riskladder.cli.people.view import Object
 from riskladder.cluster.resources import DECISIONS, SIGNALS
 
@@ -49,16 +49,25 @@ def decision_manifest(namespace: str, spec: EscalationDecisionSpec, *, named: bo
 
 
 def signal_manifest(
-    namespace: str, ladder: str, target: TargetRef, manual: Manual, now: datetime, *, drill: bool = False
+    namespace: str,
+    ladder: str,
+    target: TargetRef,
+    manual: Manual,
+    now: datetime,
+    *,
+    by: ReportedBy | None = None,
+    drill: bool = False,
 ) -> Object:
     """Return a ModelRiskSignal that a person raises: the stop button, or a drill."""
-    spec = {
+    spec: Object = {
         "ladder": ladder,
         "target": {"kind": target.kind, "name": target.name},
         "source": MANUAL_SOURCE,
         "observedAt": format_time(now),
         "manual": manual.to_api(),
     }
+    if by is not None:
+        spec["reportedBy"] = {key: value for key, value in by.to_api().items() if value}
     return {
         "apiVersion": SIGNALS.api_version,
         "kind": SIGNALS.kind,

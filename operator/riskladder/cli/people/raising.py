@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from riskladder.api.conditions import Condition, ConditionStatus, find
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.reasons import ConditionType
-from riskladder.api.signal import Manual, SignalStatus, TargetRef
+from riskladder.api.signal import Manual, ReportedBy, SignalStatus, TargetRef
 from riskladder.api.tiers import ContainmentAction, Tier
-from riskladder.cli.people.options import How
+from riskladder.cli.people.options import Form, How
 from riskladder.cli.people.send import Result, described, finish, rationale_of
 from riskladder.cli.people.session import COULD_NOT_ASK, Session, choose_role, end
 from riskladder.cli.people.text import listed
@@ -190,12 +190,12 @@ async def manual(
     role: str | None,
     rationale: str | None,
     containment: ContainmentAction | None,
-) -> Manual:
-    """Return what a person raises, in a role for which they have the verbs."""
+) -> tuple[Manual, ReportedBy | None]:
+    """Return what a person raises, in a role for which they have the verbs, and who they are, if that is to be said."""
     chosen = await choose_role(session, role, verbs, ladder.roles)
     me = await who_am_i(session.client)
     try:
-        return Manual.model_validate(
+        raised = Manual.model_validate(
             {
                 "tier": tier.name,
                 "rationale": rationale_of(rationale),
@@ -206,6 +206,9 @@ async def manual(
         )
     except ValidationError as error:
         end(COULD_NOT_ASK, described(error))
+    if not how.decided_by or how.output is Form.YAML:  # whoever applies it has another credential by then
+        return raised, None
+    return raised, ReportedBy(username=me.username, credential_id=me.credential_id)
 
 
 async def refused(session: Session, signal: str) -> Condition | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from riskladder.api.decision import DecidedBy
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.people import follow
 from riskladder.cli.people.choices import Choice, choices, sensible
@@ -32,6 +33,10 @@ class View:
     """Why people decided so, by the name of the decision; of those only that are still there."""
     unseen_owners: tuple[str, ...] = ()
     """Owners that match nobody who has been seen to call in this namespace."""
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    """With which credential people decided, by the name of the decision, as for rationales; empty for none."""
+    known: bool = False
+    """Whether the API server knows credentials."""
 
 
 def show(
@@ -54,7 +59,13 @@ def show(
         namespace,
         lambda session: view(session, name),
         render=lambda found: details(
-            found.case, found.choices, datetime.now(UTC), found.rationales, found.unseen_owners
+            found.case,
+            found.choices,
+            datetime.now(UTC),
+            found.rationales,
+            found.unseen_owners,
+            found.credentials,
+            known=found.known,
         ),
         facts=facts,
         output=output,
@@ -69,14 +80,29 @@ async def view(session: Session, name: str) -> View:
     verbs = [action.verb for action in sensible(case)]
     decisions = await _stored_decisions(session, case)
     rationales, callers = _rationales(decisions or (), case), _callers(decisions or (), case)
+    credentials = _credentials(decisions or (), case)
     try:
         me = await who_am_i(session.client)
         allowed = await may_i(session.client, session.namespace, verbs, case.roles)
     except ApiError:
         unseen_owners = unknown_owners(case.owners, callers) if decisions is not None else ()
-        return View(case, (), rationales, unseen_owners)
+        return View(case, (), rationales, unseen_owners, credentials, knows_credentials(case, None, credentials))
     unseen_owners = unknown_owners(case.owners, {*callers, me.username}) if decisions is not None else ()
-    return View(case, choices(case, allowed, me), rationales, unseen_owners)
+    known = knows_credentials(case, me, credentials)
+    return View(case, choices(case, allowed, me), rationales, unseen_owners, credentials, known)
+
+
+def knows_credentials(case: Case, me: DecidedBy | None, credentials: Mapping[str, str]) -> bool:
+    """Return whether the API server knows with which credential somebody calls: one is seen, the reader's or another.
+
+    Args:
+        case: The escalation, with the signals that were acted on.
+        me: The reader, where the API server says who that is.
+        credentials: Those of decisions.
+    """
+    signals = (case.spec.signal, *(intent.signal for intent in case.intents))
+    seen = (signal.reported_by.credential_id for signal in signals if signal is not None and signal.reported_by)
+    return bool(me is not None and me.credential_id) or any(credentials.values()) or any(seen)
 
 
 async def _stored_decisions(session: Session, case: Case) -> list[Object] | None:
@@ -99,6 +125,16 @@ def _rationales(decisions: Iterable[Object], case: Case) -> dict[str, str]:
     }
 
 
+def _credentials(decisions: Iterable[Object], case: Case) -> dict[str, str]:
+    """Return with which credential people decided; empty where the API server knew none."""
+    judged = {decision.uid for decision in case.status.decisions}
+    return {
+        str(obj["metadata"]["name"]): str(((obj.get("spec") or {}).get("decidedBy") or {}).get("credentialID") or "")
+        for obj in decisions
+        if obj["metadata"].get("uid") in judged
+    }
+
+
 def _callers(decisions: Iterable[Object], case: Case) -> set[str]:
     """Return whom the API server has been seen to authenticate: who decided in this namespace, and who raised this."""
     authors = (((obj.get("spec") or {}).get("decidedBy") or {}).get("username") for obj in decisions)
@@ -116,6 +152,7 @@ def facts(view: View) -> dict[str, Any]:
         "status": case.status.to_api(),
         "agreement": list(_agreements(case)),
         "rationales": dict(view.rationales),
+        "credentials": dict(view.credentials),
         "owners": list(case.owners),
         "unknownOwners": list(view.unseen_owners),
         "objections": [decision.role for decision in case.objections()],

@@ -79,6 +79,8 @@ class SignalEntry:
     """The status as computed last, while it waits to be written."""
     received_at: datetime | None = None
     """When the API server stored observedAt as it stands."""
+    binding: str = ""
+    """The MonitorBinding through which it was reported."""
     parsed: tuple[ModelRiskSignalSpec | None, SignalStatus] | None = None
     """Spec and status as models, for a target that is looked at often; ``None`` until somebody looks."""
 

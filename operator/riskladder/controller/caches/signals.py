@@ -8,10 +8,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 from pydantic import ValidationError
 
-from riskladder.api.base import DNS_LABEL_PATTERN
+from riskladder.api.base import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
+from riskladder.api.labels import BINDING_ANNOTATION
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.validation import validate
@@ -24,6 +26,8 @@ from riskladder.policy.unusable import UnusableSignal
 
 MANY_SIGNALS = 64
 """Signals of one target from which on they are kept as models, too: there, time is dearer than memory."""
+
+MAX_NAME = 253
 
 
 class SignalCache:
@@ -73,6 +77,7 @@ class SignalCache:
             # A status stored meanwhile, by another operator perhaps, is newer than what was computed here.
             pending=before.pending if before and (before.uid, before.status) == (metadata["uid"], status) else None,
             received_at=before.received_at if same and before else received_at(metadata),
+            binding=_binding_of(metadata),
         )
         self._targets[name] = key
         if before is not None and before.ladder != ladder:
@@ -163,6 +168,7 @@ class SignalCache:
                 computed=entry.pending,
                 resource_version=str(entry.version),
                 received_at=entry.received_at,
+                binding=entry.binding,
             )
 
     def unchecked(self, key: TargetKey) -> Iterator[Callable[[], object]]:
@@ -184,6 +190,12 @@ def _spec_of(name: str, entry: SignalEntry, *, thorough: bool) -> ModelRiskSigna
         entry.problems = tuple(str(problem) for problem in validate(resources.SIGNALS.kind, document))
         entry.parsed = None
     return None if entry.problems else ModelRiskSignalSpec.model_validate_json(entry.spec)
+
+
+def _binding_of(metadata: Mapping[str, Any]) -> str:
+    """Return the MonitorBinding that an annotation names; nothing where that can be no name."""
+    name = (metadata.get("annotations") or {}).get(BINDING_ANNOTATION, "")
+    return name if len(name) <= MAX_NAME and re.fullmatch(DNS_SUBDOMAIN_PATTERN, name) else ""
 
 
 def _status_of(entry: SignalEntry) -> SignalStatus:

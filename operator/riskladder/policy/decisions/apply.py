@@ -12,6 +12,7 @@ from riskladder.api.decision import DecisionAction, DecisionStatus
 from riskladder.api.escalation import CountedDecision, ResumeStatus, ReviewStatus, RiskAcceptance
 from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.policy import authentication
 from riskladder.policy.containment import resume
 from riskladder.policy.decisions import keep
 from riskladder.policy.decisions.authority import author, refusal_of, standing_of
@@ -90,7 +91,7 @@ def accepted_message(judged: CountedDecision) -> str:
     )
 
 
-def entry_of(decision: Decision, event: Reason, message: str, now: datetime, refusal: Refusal | None = None) -> Entry:
+def _entry_of(draft: Draft, decision: Decision, event: Reason, message: str, refusal: Refusal | None = None) -> Entry:
     """Return the record of a decision, in the name of whoever made it."""
     spec, who = decision.spec, decision.spec.decided_by
     given = {
@@ -100,7 +101,7 @@ def entry_of(decision: Decision, event: Reason, message: str, now: datetime, ref
         "role": spec.role,
         "rationale": spec.rationale,
         "groups": ", ".join(who.groups)[:4096] if who else None,
-        "credential": who.credential_id if who else None,
+        **(authentication.recorded(who.credential_id, known=draft.snapshot.knows_credentials) if who else {}),
         "decidedAt": format_time(decision.created),
         "tier": spec.tier,
         "until": format_time(spec.until) if spec.until else None,
@@ -117,7 +118,8 @@ def entry_of(decision: Decision, event: Reason, message: str, now: datetime, ref
         }
     detail = {key: str(value) for key, value in given.items() if value}
     key = f"decision/{decision.uid}"
-    return Entry(event, key, now, message[:1024], detail, actor=author(decision), warning=refusal is not None)
+    warning = refusal is not None
+    return Entry(event, key, draft.now, message[:1024], detail, actor=author(decision), warning=warning)
 
 
 def _take(draft: Draft, decision: Decision, refusal: Refusal | None) -> None:
@@ -147,10 +149,10 @@ def _take(draft: Draft, decision: Decision, refusal: Refusal | None) -> None:
     if refusal is not None:
         draft.decisions.append(counted)
         draft.entries.append(
-            entry_of(decision, Reason.DECISION_REFUSED, f"{text} refused: {refusal.message}", now, refusal)
+            _entry_of(draft, decision, Reason.DECISION_REFUSED, f"{text} refused: {refusal.message}", refusal)
         )
         return
-    entry = entry_of(decision, reason, text, now)
+    entry = _entry_of(draft, decision, reason, text)
     if spec.role not in draft.answered() and spec.action is not DecisionAction.COMMENT:
         entry = replace(entry, measure=_measure(draft, "acknowledge", spec.role))
     draft.entries.append(entry)

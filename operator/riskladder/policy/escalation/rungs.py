@@ -21,7 +21,7 @@ from riskladder.policy.plan import Entry, On
 from riskladder.policy.quorum import close_quorum, tally
 from riskladder.policy.signals.evaluate import rank, tier_of, worst
 from riskladder.policy.signals.groups import Group
-from riskladder.policy.signals.particulars import read_values, reading_particulars
+from riskladder.policy.signals.particulars import read_values, reading_particulars, reporter_particulars
 from riskladder.policy.snapshot import Escalation
 
 MOST_NAMED = 8
@@ -95,6 +95,7 @@ def _cause(draft: Draft, tier: str) -> dict[str, str]:
     group, signal = draft.group, draft.cause(tier)
     found = {"signal": signal.name, "observedAt": format_time(signal.observed_at)}
     found |= reading_particulars(signal, tier_of(draft.policy, tier), draft.policy.indicators)
+    found |= reporter_particulars(signal, known=draft.snapshot.knows_credentials)
     silence = group.silence(tier) if group is not None else ""
     found |= {"silence": silence} if silence else {}
     manual = signal.manual

@@ -9,6 +9,7 @@ from riskladder.api.intent import SignalRef
 from riskladder.api.ladder import Indicator
 from riskladder.api.measurement import indicator_of, no_measurement, with_unit
 from riskladder.api.tiers import Tier, Trigger
+from riskladder.policy import authentication
 
 
 def read_values(policy: PinnedPolicy, signal: SignalRef, *, most: int, form: str = "{}={}") -> str:
@@ -42,6 +43,22 @@ def reading_particulars(signal: SignalRef, tier: Tier | None, indicators: Sequen
             f"evidence.{name}": reading.evidence,
         }
     return {key: str(value) for key, value in found.items() if value}
+
+
+def reporter_particulars(signal: SignalRef, *, known: bool) -> dict[str, str]:
+    """Return who reported and with which credential, or that it was by impersonation, as far as that was stamped.
+
+    Who raised something manually is named by ``raisedBy`` already.
+
+    Args:
+        signal: What was reported.
+        known: Whether the API server knows credentials.
+    """
+    by = signal.reported_by
+    if by is None:
+        return {"binding": signal.binding} if signal.binding else {}
+    name = {"reportedBy": by.username} if signal.manual is None else {}
+    return name | authentication.recorded(by.credential_id, binding=signal.binding or "", known=known)
 
 
 def _threshold(trigger: Trigger | None, unit: str) -> str:
