@@ -15,6 +15,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import tests.integration.test_faults as faults
+from riskladder.api.base import format_time
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client
 from riskladder.cluster.resources import Resource
@@ -31,14 +33,18 @@ from tests.cluster import LocalControlPlane
 from tests.cluster.chaos import Chaos, Write
 from tests.cluster.components import API_SERVER
 from tests.integration.operator_process import ROOT, OperatorProcess
-from tests.integration.test_faults import Start, contained_once, deploy_all, holder, leading, until_stopped
-from tests.integration.world import LADDER, TestNamespace, condition, deployment, ladder, signal
+from tests.integration.test_faults import Start, contained_once, deploy_all, holder, leading, standing_by, until_stopped
+from tests.integration.world import INDICATOR, LADDER, TestNamespace, condition, deployment, ladder, signal
 
 chief, world, start, chaos = faults.chief, faults.world, faults.start, faults.chaos
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 READING = ("get", "list", "watch")
-QUESTIONS = ("selfsubjectaccessreviews.authorization.k8s.io", "leases.coordination.k8s.io")
+QUESTIONS = (
+    "selfsubjectaccessreviews.authorization.k8s.io",
+    "selfsubjectreviews.authentication.k8s.io",
+    "leases.coordination.k8s.io",
+)
 """What is asked or written whether or not anything happens."""
 
 
@@ -136,6 +142,49 @@ async def test_metrics_after_a_breach(world: TestNamespace, start: Start) -> Non
     assert 0 <= value(found, "riskladder_queue_oldest_seconds") < 10
     for resource in resources.CACHED:
         assert 0 <= value(found, "riskladder_watch_age_seconds", resource=resource.title) < 60
+
+
+async def test_journal_of_readings_is_in_the_log_and_in_the_gauges_of_the_leader(
+    world: TestNamespace, start: Start
+) -> None:
+    await world.apply(ladder())
+    await world.serve("scorer", replicas=1)
+    leader = await leading(start())
+    standby = await standing_by(start())
+    stream = {"namespace": world.namespace, "ladder": "credit", "target": "Deployment/scorer"}
+    stream |= {"source": "fairness-monitor", "indicator": INDICATOR}
+    began = datetime.now(UTC) - timedelta(minutes=1)
+    for number, reading in enumerate((0.05, 0.06)):
+        at = format_time((began + timedelta(seconds=number)).replace(microsecond=0))
+        await world.apply(signal("fairness", "scorer", reading, observedAt=at))
+        await asyncio.to_thread(leader.wait_for, "reading", value=reading)
+    unknown = [{"indicator": "nonsense", "value": 1}]
+    await world.apply(signal("unknown", "scorer", None, readings=unknown))
+    refused = await asyncio.to_thread(leader.wait_for, "reading refused", signal="unknown")
+    assert (refused["reason"], refused["target"]) == ("UnknownIndicator", "Deployment/scorer")
+    mine = [e for e in leader.entries() if e["event"] == "reading" and e["namespace"] == world.namespace]
+    assert [(e["value"], e["tier"], e["source"]) for e in mine] == [
+        (0.05, "baseline", "fairness-monitor"),
+        (0.06, "baseline", "fairness-monitor"),
+    ]
+
+    def gauge(of: OperatorProcess) -> float | None:
+        return metrics(of).get(("riskladder_reading", frozenset(stream.items())))
+
+    async def shown() -> bool:
+        return gauge(leader) == 0.06
+
+    await world.until(shown, "the gauge of the stream")
+    when = value(metrics(leader), "riskladder_reading_observed_timestamp_seconds", **stream)
+    assert when == datetime.fromisoformat(mine[1]["observedAt"]).timestamp()
+    assert gauge(standby) is None
+    assert not [e for e in standby.entries() if e["event"].startswith("reading")]
+    await world.client.delete(resources.SIGNALS, world.namespace, "fairness")
+
+    async def gone() -> bool:
+        return gauge(leader) is None
+
+    await world.until(gone, "the gauge of a stream that is gone to go")
 
 
 async def test_sigterm_finishes_the_pass_under_way_and_releases_the_lease(

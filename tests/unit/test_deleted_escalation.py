@@ -39,6 +39,7 @@ class Case:
             nothing,
             nothing,
             now=lambda: NOW,
+            note=lambda update: None,
             snapshot=lambda key: self.cache.snapshot(),
             again=lambda key, after: None,
             forbidden=self.forbidden.append,

@@ -14,7 +14,13 @@ Check = Callable[[], str]
 
 
 async def serve(
-    address: str, *, healthy: Check, ready: Check, collect: Callable[[], None], registry: CollectorRegistry
+    address: str,
+    *,
+    healthy: Check,
+    ready: Check,
+    collect: Callable[[], None],
+    registry: CollectorRegistry,
+    further: Callable[[], bytes] = lambda: b"",
 ) -> tuple[web.AppRunner, str]:
     """Start the server.
 
@@ -24,6 +30,7 @@ async def serve(
         ready: What it still waits for, for the readiness probe.
         collect: Refreshes the gauges before they are read.
         registry: The metrics to show.
+        further: Returns metrics that are made elsewhere, in the same text format.
 
     Returns:
         The runner, to be cleaned up, and the address really bound.
@@ -45,7 +52,8 @@ async def serve(
 
     async def show(_: web.Request) -> web.Response:
         collect()
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        text = generate_latest(registry) + further()
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.router.add_get("/healthz", probe(healthy))  # type: ignore[arg-type]

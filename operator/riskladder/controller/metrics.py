@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from riskladder.cluster.policies import State
+from riskladder.controller.reading_gauges import ReadingGauges
 from riskladder.policy.plan import EscalationUpdate
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -48,6 +49,9 @@ class Metrics:
             ["namespace", "ladder", "reason"],
             registry=self.registry,
         )
+        self.readings = ReadingGauges(self.registry)
+        self.reading, self.reading_observed = self.readings.value, self.readings.observed
+        self.readings_not_exported = self.readings.not_exported
         self.withheld = Gauge(
             "riskladder_withheld_containments",
             "Containments that wait for a decision or their deadline because of the blast radius of the ladder.",

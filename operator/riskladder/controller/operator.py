@@ -51,6 +51,9 @@ START_GRACE = 30.0
 """Seconds in which the watchers must come up before the liveness probe fails."""
 
 
+GAUGES_EVERY = 5.0
+"""Seconds between looks at where the streams of readings stand."""
+
 LOCK_EVERY, LOCK_EVERY_IDLE = 2.0, 20.0
 """Seconds between looks at the policy that holds a contained workload, while one is contained and otherwise."""
 
@@ -130,6 +133,7 @@ class Operator:
                 ready=self._unready,
                 collect=self._collect,
                 registry=self._metrics.registry,
+                further=self._metrics.readings.text,
             )
             log.info("started", identity=self._identity, server=connection.server, listen=bound, pid=os.getpid())
             try:
@@ -209,6 +213,8 @@ class Operator:
             asyncio.create_task(self._guard_watchers(), name="watchers"),
             asyncio.create_task(self._watch_lock(reconciler), name="lock"),
             asyncio.create_task(self._watch_clock(reconciler), name="clock"),
+            asyncio.create_task(reconciler.journal.run(), name="journal"),
+            asyncio.create_task(self._keep_gauges(reconciler), name="gauges"),
         ]
         helpers += [asyncio.create_task(informer.run(), name="informer") for informer in informers]
         if not self._settings.observe_only:
@@ -224,6 +230,7 @@ class Operator:
                 log.error("gave up", task=task.get_name(), error=repr(None if task.cancelled() else task.exception()))
             log.info("stopping", reason="failure" if failed else "signal")
             await reconciler.scheduler.stop()
+            reconciler.journal.flush()
             if reconciler.outbox is not None:
                 await reconciler.outbox.close()
             await self._elector.release()
@@ -347,11 +354,26 @@ class Operator:
             reconciler.clock.look()
             await asyncio.sleep(LOOK_EVERY)
 
+    async def _keep_gauges(self, reconciler: Reconciler) -> None:
+        """Show where each stream of readings stands, while this replica leads: only the leader judges."""
+        gauges = self._metrics.readings
+        while True:
+            if self._leads():
+                await gauges.refresh(reconciler.store.signal_statuses())
+            if not self._leads():  # it may have changed meanwhile
+                gauges.clear()
+            await asyncio.sleep(GAUGES_EVERY)
+
+    def _leads(self) -> bool:
+        return self._elector is not None and self._elector.leading and not self._stage
+
     def _steer(self) -> None:
         """Work while the caches are full and this replica leads."""
         assert self._reconciler is not None  # noqa: S101
         leading = self._elector is not None and self._elector.leading
         self._metrics.leading.set(leading)
+        if not leading:
+            self._metrics.readings.clear()
         outbox = self._reconciler.outbox
         if not self._stage and (leading or self._settings.observe_only):
             if outbox is not None and leading:

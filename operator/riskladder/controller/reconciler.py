@@ -23,6 +23,7 @@ from riskladder.controller.enqueue import Enqueuer
 from riskladder.controller.executor import Executor, NotContainable
 from riskladder.controller.fair import decided, in_slices
 from riskladder.controller.index_writer import IndexWriter
+from riskladder.controller.journal import Journal
 from riskladder.controller.ladder_writer import LadderWriter
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.node_lookup import NodeLookup
@@ -95,6 +96,8 @@ class Reconciler:
         self.clock = ClockWatch(
             clock or ServerClock(), metrics, now=lambda: utcnow(), changed=partial(enqueuer.everything, store)
         )
+        self.journal = Journal(enabled=not observe_only)
+        """Logs the readings that count and those that are refused."""
         self._trail = TrailWriter(client, instance=instance, stored=store.put)
         now = self.clock.now
         self._seen = Observations(store, metrics, now=now)
@@ -124,6 +127,7 @@ class Reconciler:
             self.index,
             metrics,
             now=now,
+            note=self.journal.note,
             snapshot=self._snapshot,
             again=enqueuer.again,
             forbidden=self._forbidden,
@@ -215,6 +219,7 @@ class Reconciler:
         if plan.stop is None:
             self._seen.quiet(key, snapshot, is_writing=plan.opens or snapshot.is_restoring)
             for update in plan.signals:
+                self.journal.note(update)
                 self.store.remember(key, update.signal.name, update.signal.uid, update.status)
             self._deliver(key)
             reverted, is_due = (
@@ -307,6 +312,7 @@ class Reconciler:
         if plan.opens:
             for change in plan.signals:
                 if self._trail.takes_status(change.signal):
+                    self.journal.note(change)
                     with tried.alone():
                         await self._trail.signal(change)
             saved = await self._containment.save(key, plan)

@@ -90,6 +90,7 @@ class TrailPass:
         metrics: Metrics,
         *,
         now: Callable[[], datetime],
+        note: Callable[[SignalUpdate], None],
         snapshot: Callable[[TargetKey], Snapshot],
         again: Callable[[Key, float], None],
         forbidden: Callable[[str], None],
@@ -104,6 +105,7 @@ class TrailPass:
             index: Writes the index of a namespace.
             metrics: Counts what is written.
             now: Returns the current time, UTC.
+            note: Takes what a signal comes to, for the journal.
             snapshot: Returns a target as the caches have it now.
             again: Has a key looked at again after so many seconds.
             forbidden: Is called with a namespace where a request was refused by RBAC.
@@ -115,6 +117,7 @@ class TrailPass:
         self._index = index
         self._metrics = metrics
         self._now = now
+        self._note = note
         self._snapshot = snapshot
         self._again = again
         self._forbidden = forbidden
@@ -140,6 +143,7 @@ class TrailPass:
             return 0.0  # decided again: once it is closed, nobody can say of it that it was reverted
         changes = [change for change in plan.signals if self._trail.takes_status(change.signal)]
         for change in changes:  # its status may be refused because a newer reading is there: this one has counted
+            self._note(change)
             self._store.remember(key, change.signal.name, change.signal.uid, change.status)
         for uid in {*snapshot.unwritten} - {update.escalation.uid for update in plan.escalations}:
             self._seen.unwritten.pop(uid, None)  # nothing is missing any more

@@ -21,6 +21,7 @@ from riskladder.cluster import resources
 from riskladder.controller.caches.entries import Enqueue, LadderKey, SignalEntry, compact, version_of
 from riskladder.controller.caches.reading import received_at
 from riskladder.controller.caches.workloads import Name, Object
+from riskladder.controller.reading_gauges import StoredStatus
 from riskladder.policy.snapshot import Signal, TargetKey
 from riskladder.policy.unusable import UnusableSignal
 
@@ -123,6 +124,14 @@ class SignalCache:
             if not known:
                 del self._unusable[ladder_key]
         self._enqueue(LadderKey(*ladder_key), False)
+
+    def stored(self) -> list[StoredStatus]:
+        """Return the statuses of all signals, as they are stored."""
+        return [
+            StoredStatus(entry.uid, key.namespace, entry.status)
+            for key, by_name in self._entries.items()
+            for entry in by_name.values()
+        ]
 
     def __contains__(self, key: TargetKey) -> bool:
         return key in self._entries

@@ -23,6 +23,7 @@ from riskladder.controller.caches.network import NetworkCache
 from riskladder.controller.caches.radius import RadiusCache
 from riskladder.controller.caches.signals import SignalCache
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
+from riskladder.controller.reading_gauges import StoredStatus
 from riskladder.policy.snapshot import Decision, Escalation, Snapshot, Stamps, TargetKey
 from riskladder.policy.unusable import UnusableSignal
 from riskladder.workloads.holding import held_by
@@ -198,6 +199,10 @@ class Store:
     def remember(self, key: TargetKey, name: str, uid: str, status: SignalStatus | None) -> None:
         """Keep a signal's computed status until it is written (``None``: it has been), so that no reading is lost."""
         self._signals.remember(key, name, uid, status)
+
+    def signal_statuses(self) -> list[StoredStatus]:
+        """Return the statuses of all signals, as they are stored."""
+        return self._signals.stored()
 
     def unusable(self, ladder: Name) -> tuple[UnusableSignal, ...]:
         """Return the signals of a ladder that report something that would breach, and cannot be used."""
