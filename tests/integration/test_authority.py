@@ -321,7 +321,7 @@ async def test_status_of_a_decision_is_written_by_the_operator_only(
 ) -> None:
     name = (await decide(admin, namespace, decision("Acknowledge")))["metadata"]["name"]
     status = {"status": {"observedGeneration": 1}}
-    with pytest.raises(Forbidden, match=r"riskladder-writes.*the status of ladders, signals and decisions"):
+    with pytest.raises(Forbidden, match=r"riskladder-writes.*the status of ladders, signals, decisions and bindings"):
         await admin.merge_patch(resources.DECISIONS, namespace, name, status, subresource="status")
     await operator_client.merge_patch(resources.DECISIONS, namespace, name, status, subresource="status")
 

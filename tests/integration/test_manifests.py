@@ -24,7 +24,18 @@ from tests.refusals import DOCUMENTS, Document
 OVERLAYS = ("default", "development", "namespaced", "without-mutating-admission")
 POLICIES = {
     f"riskladder-{name}"
-    for name in ("decisions", "kinds", "lock", "lock-names", "operator", "raise", "records", "sources", "writes")
+    for name in (
+        "bindings",
+        "decisions",
+        "kinds",
+        "lock",
+        "lock-names",
+        "operator",
+        "raise",
+        "records",
+        "sources",
+        "writes",
+    )
 }
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:riskladder"
 DEADLINE_SECONDS = 60.0
