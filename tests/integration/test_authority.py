@@ -963,6 +963,13 @@ async def test_overlay_for_older_clusters_takes_the_caller_and_nobody_else(plane
         await decide(root, "default", decision("Acknowledge", decidedBy={"username": "ana"}))
     me = (await who_am_i(root)).to_api()
     assert (await decide(root, "default", decision("Acknowledge", decidedBy=me)))["spec"]["decidedBy"] == me
+    reports = measured("older")
+    assert "reportedBy" not in (await write(root, "default", reports))["spec"]
+    reports["metadata"], reports["spec"]["reportedBy"] = {"name": "forged"}, SOMETHING_ELSE
+    with pytest.raises(Forbidden, match="nobody reports for another"):
+        await write(root, "default", reports)
+    reports["spec"]["reportedBy"] = {"username": me["username"], "credentialID": me["credentialID"]}
+    assert (await write(root, "default", reports))["spec"]["reportedBy"] == reports["spec"]["reportedBy"]
     await until("the policy has been looked at", lambda: in_force(root))
 
 
