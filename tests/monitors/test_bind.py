@@ -98,7 +98,7 @@ def test_comments_say_what_the_format_knows() -> None:
 
 
 def test_hostile_text_of_a_sample_stays_text(tmp_path: Path) -> None:
-    hostile = 'x"\n  - indicator: y\x1b[31m \u202e\'"'
+    hostile = 'x"\n  - indicator: y\x1b[31m \u202e\ufffd\'"'
     metric = {"id": hostile, "config": {"type": hostile, "column": hostile, "method": hostile}, "value": {hostile: 1.5}}
     file = payload(tmp_path, {"metrics": [metric | {"metric_name": hostile}], "tests": []})
     result = run("from", file, *CHOSEN)

@@ -65,7 +65,7 @@ def trial(
     try:
         content = FORMATS[bound.spec.format].read(delivery)
     except Malformed as error:
-        translation = Translation((), refusals=(Refusal("", Reason.NO_READING, str(error)),))
+        translation = Translation((), refusals=(Refusal("", Reason.MALFORMED, str(error)),))
     else:
         translation = judged(translate(bound.spec, content, delivery), policy)
     show(console(), bound, translation, policy)

@@ -68,9 +68,9 @@ def where(entry: Entry) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text of CEL; what cannot be seen is escaped."""
+    """Return a text of CEL; what cannot be seen, or is no character, is escaped: the API server refuses it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{plain(escaped)}"'
+    return '"' + re.sub("[\ufffd-\uffff]", lambda found: f"\\u{ord(found[0]):x}", plain(escaped)) + '"'
 
 
 def _lines(format_: MonitorFormat, content: Content, groups: dict[str, list[Entry]], choices: Choices) -> Iterator[str]:
