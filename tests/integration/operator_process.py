@@ -11,7 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 PATIENCE = 30.0
 ROOT = Path(__file__).parents[2]
@@ -20,10 +20,12 @@ ROOT = Path(__file__).parents[2]
 class OperatorProcess:
     """``riskladder operator`` with a log file that tests can read."""
 
+    command: ClassVar[str] = "operator"
+
     def __init__(self, kubeconfig: Path, directory: Path, *arguments: str) -> None:
-        self.log = directory / f"operator-{time.monotonic_ns()}.log"
+        self.log = directory / f"{self.command}-{time.monotonic_ns()}.log"
         self._command = [
-            *(sys.executable, "-m", "riskladder", "operator"),
+            *(sys.executable, "-m", "riskladder", self.command),
             *("--kubeconfig", str(kubeconfig), "--listen", "127.0.0.1:0", *arguments),
         ]
         self._process: subprocess.Popen[bytes] | None = None

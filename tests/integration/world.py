@@ -124,7 +124,7 @@ class TestNamespace:
     # --- Doing ---
 
     async def apply(self, body: Object, manager: str = "tests") -> Object:
-        resource = next(r for r in (*resources.CACHED, SERVICES) if r.kind == body["kind"])
+        resource = next(r for r in (*resources.CACHED, resources.BINDINGS, SERVICES) if r.kind == body["kind"])
         return await self.client.apply(resource, self.namespace, body, manager=manager)
 
     async def serve(self, name: str, *, replicas: int = 1, **arguments: Any) -> Object:

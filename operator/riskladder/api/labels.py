@@ -31,5 +31,11 @@ LABEL_DRILL = f"{GROUP}/drill"
 CHANNELS_SECRET = "riskladder-channels"  # noqa: S105 - the name of a Secret
 """The Secret of a namespace that holds the credentials of its channels."""
 
+INGEST_SECRET = "riskladder-ingest"  # noqa: S105 - the name of a Secret
+"""The Secret of a namespace that holds the keys by which its monitors sign."""
+
+BINDING_ANNOTATION = f"{GROUP}/binding"
+"""On a ModelRiskSignal that was translated: the name of the MonitorBinding."""
+
 FIELD_MANAGER = "riskladder"
 """The field manager of the operator's writes, and the actor of its records."""

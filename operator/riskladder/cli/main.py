@@ -13,10 +13,12 @@ import typer
 from riskladder import __version__
 from riskladder.cli import logs
 from riskladder.cli.bind import bind
+from riskladder.cli.ingest import ingest
 from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
 from riskladder.cli.options import Enable, Kubeconfig, NotifyHost, NotifyNetwork, Scalable
 from riskladder.cli.people.commands import register
+from riskladder.cli.poll import poll
 from riskladder.cli.redact import redact
 from riskladder.cli.timeline import timeline
 from riskladder.cli.verify import verify
@@ -119,6 +121,8 @@ def operator(
     raise typer.Exit(code)
 
 
+app.command()(ingest)
+app.command()(poll)
 app.command()(lint)
 app.command()(timeline)
 app.command()(verify)

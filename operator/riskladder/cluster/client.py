@@ -145,9 +145,21 @@ class Client:
         body: Any = None,
         content_type: str = JSON,
         params: Mapping[str, str] | None = None,
+        acting_as: str = "",
         timeout: float = REQUEST_TIMEOUT,  # noqa: ASYNC109 - of the whole exchange, enforced by aiohttp
     ) -> Object:
         """Send one request and return the decoded answer.
+
+        Args:
+            method: HTTP method.
+            path: Path of the URL, escaped.
+            verb: RBAC verb, for errors and metrics.
+            resource: ``plural.group``, for errors and metrics.
+            body: JSON value to send.
+            content_type: Of the body.
+            params: Query.
+            acting_as: User name to impersonate in this request; by default it is the client's own user.
+            timeout: Seconds.
 
         Raises:
             ApiError: Any answer but 2xx, or none in time.
@@ -155,6 +167,9 @@ class Client:
         query = dict(params or {})
         if method != "GET" and self._dry_run:
             query["dryRun"] = "All"
+        headers = {"Content-Type": content_type} if body is not None else {}
+        if acting_as:
+            headers["Impersonate-User"] = acting_as
         data = None if body is None else json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
         sent = self.clock.now()
         try:
@@ -163,7 +178,7 @@ class Client:
                 self._connection.server + path,
                 params=query or None,
                 data=data,
-                headers={"Content-Type": content_type} if data is not None else None,
+                headers=headers or None,
                 timeout=aiohttp.ClientTimeout(total=timeout),
             ) as response:
                 self.clock.note(response.headers.get("Date"), sent)
@@ -289,8 +304,10 @@ class Client:
                 0, "Unreachable", str(cause) or repr(cause), verb="watch", resource=title, where=where
             ) from cause
 
-    async def apply(self, resource: Resource, namespace: str | None, body: Object, *, manager: str) -> Object:
-        """Server-side apply under a field manager, taking over what others own."""
+    async def apply(
+        self, resource: Resource, namespace: str | None, body: Object, *, manager: str, acting_as: str = ""
+    ) -> Object:
+        """Server-side apply under a field manager, taking over what others own; as another user where one is named."""
         return await self.request(
             "PATCH",
             resource.path(namespace, body["metadata"]["name"]),
@@ -299,6 +316,7 @@ class Client:
             body=body,
             content_type=APPLY_PATCH,
             params={"fieldManager": manager, "force": "true"},
+            acting_as=acting_as,
         )
 
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:

@@ -1,4 +1,6 @@
-"""What the operator may do, once: its roles are generated from this table, and it checks itself against it.
+"""What the operator, and what reports for monitors, may do, once: the roles are generated from these tables.
+
+The operator checks itself against them.
 
 Each rule says who needs it and why, so that a reviewer can strike one out and know what is lost. No wildcard, no
 ``delete`` of anything (component isolate may delete its NetworkPolicies), and of Secrets only the one that holds the
@@ -8,7 +10,7 @@ channels' credentials.
 from __future__ import annotations
 
 from riskladder.api.base import GROUP
-from riskladder.api.labels import CHANNELS_SECRET
+from riskladder.api.labels import CHANNELS_SECRET, INGEST_SECRET
 from riskladder.cluster.policies import IDENTITY
 from riskladder.cluster.shipped_policies import SHIPPED
 from riskladder.workloads.grant import Grant as Grant
@@ -137,3 +139,39 @@ CLUSTER = (
     ),
 )
 """Of the cluster, however few namespaces it is bound in: what has no namespace."""
+
+BINDINGS = (
+    Grant(GROUP, ("monitorbindings",), ("get", "list", "watch"), "what a monitor's words mean, and who may send them"),
+    Grant(GROUP, ("monitorbindings/status",), ("patch",), "says on each binding what came of it"),
+    Grant("events.k8s.io", ("events",), ("create",), "a Warning on the binding where something becomes no reading"),
+)
+"""Of whatever reports for monitors. To write signals is none of it: the service account that a binding names has to be
+allowed to, and each of them has to let it act in its name (riskladder bind rbac)."""
+
+INGEST = (
+    *BINDINGS,
+    Grant("authentication.k8s.io", ("tokenreviews",), ("create",), "asks the API server whose a sender's token is"),
+    Grant(
+        "",
+        ("secrets",),
+        ("get",),
+        "the keys by which monitors sign, from this one Secret and no other",
+        names=(INGEST_SECRET,),
+    ),
+)
+"""Of riskladder ingest, cluster-wide."""
+
+POLL = BINDINGS
+"""Of riskladder poll, cluster-wide."""
+
+POLL_OWN_NAMESPACE = (
+    Grant("coordination.k8s.io", ("leases",), ("create",), "leader election: makes its Lease"),
+    Grant(
+        "coordination.k8s.io",
+        ("leases",),
+        ("get", "update"),
+        "leader election: holds it and gives it up",
+        names=("riskladder-poll",),
+    ),
+)
+"""Of riskladder poll, in its own namespace."""

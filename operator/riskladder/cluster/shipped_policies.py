@@ -8,6 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "riskladder-bindings": {
+        "policy": {
+            "matchConditions": "303456f5b8364735",
+            "resourceRule 15c2b466f226dac9": "15c2b466f226dac9",
+            "validations": "bb756aae5efb1c1e",
+        },
+        "binding": {
+            "policyName": "15d8e226df7c3d10",
+            "validationActions": "ee7631821c496f7a",
+        },
+    },
     "riskladder-decisions": {
         "policy": {
             "resourceRule ec8881f08378e940": "ec8881f08378e940",
@@ -151,9 +162,9 @@ SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "riskladder-writes": {
         "policy": {
             "resourceRule 058973844a7886ae": "058973844a7886ae",
-            "resourceRule 3de81c9cf5edaa2d": "3de81c9cf5edaa2d",
-            "validations": "b63b97229a3cf769",
-            "variables": "d5431cdc1320103d",
+            "resourceRule 4758dee146b4eba1": "4758dee146b4eba1",
+            "validations": "51565e935ac96608",
+            "variables": "817a19c584a9ec6e",
         },
         "binding": {
             "policyName": "8031d0243f41bb08",

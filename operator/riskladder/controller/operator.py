@@ -20,13 +20,13 @@ import kopf
 import structlog
 
 from riskladder.api.base import GROUP, VERSION
+from riskladder.cluster import health
 from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.connection import Connection, connect
 from riskladder.cluster.failure_log import FailureLog
 from riskladder.cluster.informer import Informer
 from riskladder.cluster.lease import Elector
 from riskladder.cluster.resources import CACHED, OWN, WATCHED, followed
-from riskladder.controller import health
 from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import LOOK_EVERY
 from riskladder.controller.kopf_watch import Handlers, NoMemories, kopf_settings, watchers_alive
@@ -129,7 +129,7 @@ class Operator:
                 healthy=self._unhealthy,
                 ready=self._unready,
                 collect=self._collect,
-                metrics=self._metrics,
+                registry=self._metrics.registry,
             )
             log.info("started", identity=self._identity, server=connection.server, listen=bound, pid=os.getpid())
             try:

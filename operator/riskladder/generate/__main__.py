@@ -21,6 +21,8 @@ def files(root: Path) -> dict[Path, str]:
     return {
         **{root / "crds" / name: text for name, text in crd.files().items()},
         manifests / "base" / "rbac.yaml": rbac.rbac(),
+        manifests / "components" / "ingest" / "rbac.yaml": rbac.ingest(),
+        manifests / "components" / "poll" / "rbac.yaml": rbac.poll(),
         **{manifests / "policies" / name: text for name, text in generated.items()},
         root / "operator" / "riskladder" / "cluster" / "shipped_policies.py": shipped,
         **{

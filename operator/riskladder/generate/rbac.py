@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from riskladder.cluster import resources
-from riskladder.cluster.grants import CLUSTER, NAMESPACED, NODE_LEASES, OWN_NAMESPACE, Grant
+from riskladder.cluster.grants import (
+    CLUSTER,
+    INGEST,
+    NAMESPACED,
+    NODE_LEASES,
+    OWN_NAMESPACE,
+    POLL,
+    POLL_OWN_NAMESPACE,
+    Grant,
+)
 from riskladder.generate.text import HEADER, WIDTH, dump
 
 NAME = "riskladder"
@@ -61,8 +70,32 @@ def rbac() -> str:
     )
 
 
-def _role(kind: str, name: str, namespace: str | None, grants: Sequence[Grant]) -> str:
-    head = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": _metadata(name, namespace)}
+def ingest() -> str:
+    """The RBAC objects of `riskladder ingest`."""
+    name = f"{NAME}-ingest"
+    subject = {**SUBJECT, "name": name}
+    binding = {**_binding("ClusterRoleBinding", name, None, "ClusterRole", "ingest"), "subjects": [subject]}
+    role = _role("ClusterRole", name, None, INGEST, "ingest")
+    return HEADER.format(source="cluster/grants.py") + "---\n".join((role, dump(binding)))
+
+
+def poll() -> str:
+    """The RBAC objects of `riskladder poll`."""
+    name = f"{NAME}-poll"
+    subjects = [{**SUBJECT, "name": name}]
+    everywhere = {**_binding("ClusterRoleBinding", name, None, "ClusterRole", "poll"), "subjects": subjects}
+    own = {**_binding("RoleBinding", name, NAMESPACE, "Role", "poll"), "subjects": subjects}
+    parts = (
+        _role("ClusterRole", name, None, POLL, "poll"),
+        dump(everywhere),
+        _role("Role", name, NAMESPACE, POLL_OWN_NAMESPACE, "poll"),
+        dump(own),
+    )
+    return HEADER.format(source="cluster/grants.py") + "---\n".join(parts)
+
+
+def _role(kind: str, name: str, namespace: str | None, grants: Sequence[Grant], component: str = "operator") -> str:
+    head = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": _metadata(name, namespace, component)}
     return dump(head) + "rules:\n" + "".join(_rule(grant) for grant in grants)
 
 
@@ -78,15 +111,18 @@ def _rule(grant: Grant) -> str:
     return f"{reason}\n{dump([grant.to_rule()])}"
 
 
-def _binding(kind: str, name: str, namespace: str | None, role_kind: str) -> dict[str, Any]:
+def _binding(
+    kind: str, name: str, namespace: str | None, role_kind: str, component: str = "operator"
+) -> dict[str, Any]:
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": kind,
-        "metadata": _metadata(name, namespace),
+        "metadata": _metadata(name, namespace, component),
         "roleRef": {"apiGroup": RBAC, "kind": role_kind, "name": name},
         "subjects": [SUBJECT],
     }
 
 
-def _metadata(name: str, namespace: str | None) -> dict[str, Any]:
-    return {"name": name} | ({"namespace": namespace} if namespace else {}) | {"labels": LABELS}
+def _metadata(name: str, namespace: str | None, component: str) -> dict[str, Any]:
+    labels = {**LABELS, "app.kubernetes.io/component": component}
+    return {"name": name} | ({"namespace": namespace} if namespace else {}) | {"labels": labels}

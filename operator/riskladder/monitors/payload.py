@@ -43,14 +43,14 @@ class TooLarge(Malformed):
     """More bytes, levels or entries than a payload may have."""
 
 
-def decode(raw: bytes) -> Any:
-    """Return the JSON value of a payload.
+def decode(raw: bytes, *, limit: int = MAX_BYTES) -> Any:
+    """Return the JSON value of a payload of so many bytes at most.
 
     Raises:
         TooLarge: It has more bytes, or lists and objects inside each other, than are taken.
         Malformed: It is not UTF-8, not JSON, or gives a key twice in one object.
     """
-    text = text_of(raw)
+    text = text_of(raw, limit=limit)
     _check_depth(text)
     try:
         value = json.loads(text, object_pairs_hook=_once, parse_int=_integer)
@@ -65,15 +65,15 @@ def decode(raw: bytes) -> Any:
         raise TooLarge(f"found more than {MAX_DEPTH} lists and objects inside each other") from error
 
 
-def text_of(raw: bytes) -> str:
-    """Return the text of a payload.
+def text_of(raw: bytes, *, limit: int = MAX_BYTES) -> str:
+    """Return the text of a payload of so many bytes at most.
 
     Raises:
         TooLarge: It has more bytes than are taken.
         Malformed: It is not UTF-8, or empty.
     """
-    if len(raw) > MAX_BYTES:
-        raise TooLarge(f"found {len(raw)} bytes, expected at most {MAX_BYTES}")
+    if len(raw) > limit:
+        raise TooLarge(f"found {len(raw)} bytes, expected at most {limit}")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

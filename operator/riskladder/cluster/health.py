@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-from riskladder.controller.metrics import Metrics
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 LAST_PORT = 65535
 
@@ -16,7 +14,7 @@ Check = Callable[[], str]
 
 
 async def serve(
-    address: str, *, healthy: Check, ready: Check, collect: Callable[[], None], metrics: Metrics
+    address: str, *, healthy: Check, ready: Check, collect: Callable[[], None], registry: CollectorRegistry
 ) -> tuple[web.AppRunner, str]:
     """Start the server.
 
@@ -25,7 +23,7 @@ async def serve(
         healthy: What is wrong with the process beyond repair, for the liveness probe.
         ready: What it still waits for, for the readiness probe.
         collect: Refreshes the gauges before they are read.
-        metrics: What to show.
+        registry: The metrics to show.
 
     Returns:
         The runner, to be cleaned up, and the address really bound.
@@ -47,7 +45,7 @@ async def serve(
 
     async def show(_: web.Request) -> web.Response:
         collect()
-        return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.router.add_get("/healthz", probe(healthy))  # type: ignore[arg-type]

@@ -1,0 +1,154 @@
+"""The process: connect, know the bindings, answer, and end cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from riskladder.cluster import health
+from riskladder.cluster.client import Client
+from riskladder.cluster.connection import connect
+from riskladder.cluster.informer import Informer
+from riskladder.ingest.metrics import Metrics
+from riskladder.ingest.senders import Senders
+from riskladder.ingest.server import Server
+from riskladder.monitors.payload import MAX_BYTES
+from riskladder.reporting.bindings import Bindings
+from riskladder.reporting.reporter import Reporter
+from riskladder.reporting.signals import SignalWriter
+from riskladder.reporting.status_writer import StatusWriter
+
+log = structlog.get_logger(__name__)
+
+MANAGER = "riskladder-ingest"
+"""Field manager of the signals."""
+
+DRAIN_SECONDS = 8.0
+"""Seconds in which requests under way are answered after SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to run, from the command line."""
+
+    kubeconfig: str | None = None
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose bindings are served; empty: all."""
+    listen: str = "0.0.0.0:8090"
+    """Where senders send."""
+    health: str = "0.0.0.0:8080"
+    """Probes and metrics, which are nothing for senders."""
+    certificate: str = ""
+    """Directory with tls.crt and tls.key; empty: plain HTTP."""
+
+
+class Ingest:
+    """One replica."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare; ``run`` does everything."""
+        self._settings = settings
+        self._metrics = Metrics()
+        self._informers: list[Informer] = []
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; the exit code.
+
+        Raises:
+            ConnectionFailed: The credentials are missing or unusable.
+            OSError: A port is taken, or the certificate cannot be read.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        connection = await connect(self._settings.kubeconfig, agent="ingest")
+        try:
+            return await self._serve(Client(connection, observe=self._metrics.observe_request))
+        finally:
+            await connection.close()
+
+    async def _serve(self, client: Client) -> int:
+        identity = f"{socket.gethostname()}-{os.getpid()}"
+        status = StatusWriter(client, identity, _now)
+        bindings = Bindings(status.seen)
+        self._informers = bindings.informers(client, self._settings.namespaces)
+        server = Server(
+            bindings,
+            Senders(client),
+            Reporter(SignalWriter(client, MANAGER), status),
+            self._metrics,
+            is_ready=lambda: not self._unready(),
+            clock=_now,
+        )
+        app = web.Application(client_max_size=MAX_BYTES)
+        server.add_to(app)
+        probes, probed = await health.serve(
+            self._settings.health,
+            healthy=lambda: "",
+            ready=self._unready,
+            collect=lambda: None,
+            registry=self._metrics.registry,
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS, auto_decompress=False)
+        await runner.setup()
+        work: list[asyncio.Task[Any]] = [asyncio.create_task(one) for one in self._work(status)]
+        try:
+            site = web.TCPSite(runner, *_address(self._settings.listen), ssl_context=_tls(self._settings.certificate))
+            await site.start()
+            bound = runner.addresses[0]
+            log.info("started", listen=f"{bound[0]}:{bound[1]}", health=probed, pid=os.getpid())
+            await self._stop.wait()
+            log.info("stopping")
+        finally:
+            await runner.cleanup()
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            await status.flush()
+            await probes.cleanup()
+        return 0
+
+    def _work(self, status: StatusWriter) -> list[Coroutine[Any, Any, None]]:
+        return [status.run(), *(informer.run() for informer in self._informers)]
+
+    def _unready(self) -> str:
+        if self._stop.is_set():
+            return "stopping"
+        waiting = [i.resource.title for i in self._informers if not i.synced.is_set()]
+        return f"not listed yet: {', '.join(waiting)}" if waiting else ""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > health.LAST_PORT:
+        raise ValueError(f"--listen: {text!r} is not HOST:PORT, for example 0.0.0.0:8090")
+    return host or "0.0.0.0", int(port)  # noqa: S104 - senders come from other pods
+
+
+def _tls(directory: str) -> ssl.SSLContext | None:
+    if not directory:
+        return None
+    folder = Path(directory)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    except (OSError, ssl.SSLError) as error:
+        raise OSError(f"--certificate: {directory}: expected tls.crt and tls.key: {error}") from error
+    return context

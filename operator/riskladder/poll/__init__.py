@@ -1,0 +1,1 @@
+"""`riskladder poll`: asks Prometheus, and what answers as it does, and reports what it says."""

@@ -1,0 +1,166 @@
+"""Writes readings as ModelRiskSignals, as the service account of the binding: whoever translates has no right to."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from riskladder.api.base import format_time
+from riskladder.api.labels import BINDING_ANNOTATION
+from riskladder.api.reasons import Reason
+from riskladder.cluster.client import MERGE_PATCH, ApiError, Client, NotFound, Object
+from riskladder.cluster.resources import SIGNALS
+from riskladder.monitors.observations import (
+    ModelVersion,
+    Observation,
+    reading_of,
+    signal_name,
+    stream_name,
+    streams,
+)
+from riskladder.reporting.bindings import Binding
+
+ATTEMPTS = 3
+"""Of one write, where the API server was busy or somebody else wrote at the same time."""
+
+WRITE_TIMEOUT = 5.0
+"""Seconds that one write may take: a sender waits for it."""
+
+FINAL = (400, 403, 413, 422)
+"""Answers after which the same write is of no use. After any other one it may be: 404 while a kind is being upgraded,
+401 while the process's own token is renewed."""
+
+AT_A_TIME = 64
+"""Writes under way at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one write."""
+
+    signal: str
+    """Name of the ModelRiskSignal."""
+    reason: Reason | None = None
+    """Why the API server refuses it for good; ``None`` where it has stored it, or may do so later."""
+    message: str = ""
+    is_forbidden: bool = False
+    """Whether it refuses since the service account lacks a permission."""
+    is_later: bool = False
+    """Whether the same may be stored later."""
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the API server has stored it."""
+        return self.reason is None and not self.is_later
+
+
+class SignalWriter:
+    """Writes for all bindings, over one connection."""
+
+    def __init__(self, client: Client, manager: str) -> None:
+        """Use a client.
+
+        Args:
+            client: Its user may act as the service accounts of the bindings, and for nothing but to write signals.
+            manager: Field manager, which says what translated the reading.
+        """
+        self._client, self._manager = client, manager
+        self._gate = asyncio.Semaphore(AT_A_TIME)
+
+    async def report(self, binding: Binding, observation: Observation) -> Outcome:
+        """Store one reading."""
+        body = signal_object(binding, observation)
+        return await self._attempt(
+            body["metadata"]["name"],
+            lambda: self._client.apply(
+                SIGNALS, binding.namespace, body, manager=self._manager, acting_as=binding.account
+            ),
+        )
+
+    async def keep_version(self, binding: Binding, version: ModelVersion) -> list[Outcome]:
+        """Say of every reading of a target which version of the model it serves now."""
+        assert binding.spec is not None  # noqa: S101
+        model = binding.spec.model
+        name = model.name if model is not None else version.name
+        patch = {"spec": {"model": {"name": name, "version": version.version}}}
+        names = [stream_name(binding.name, version.target, reading.indicator) for reading in binding.spec.readings]
+        return list(await asyncio.gather(*(self._update(binding, name, patch) for name in names)))
+
+    async def keep_fresh(self, binding: Binding, heard_at: datetime) -> list[Outcome]:
+        """Say of every reading of a binding that its monitor is alive; what was never reported is left alone."""
+        assert binding.spec is not None  # noqa: S101
+        patch = {"spec": {"heardAt": format_time(heard_at.replace(microsecond=0))}}
+        names = streams(binding.name, binding.spec)
+        return list(await asyncio.gather(*(self._update(binding, name, patch) for name in names)))
+
+    async def _update(self, binding: Binding, name: str, patch: Object) -> Outcome:
+        async def write() -> Any:
+            try:
+                return await self._client.request(
+                    "PATCH",
+                    SIGNALS.path(binding.namespace, name),
+                    verb="patch",
+                    resource=SIGNALS.title,
+                    body=patch,
+                    content_type=MERGE_PATCH,
+                    params={"fieldManager": self._manager},
+                    acting_as=binding.account,
+                    timeout=WRITE_TIMEOUT,
+                )
+            except NotFound:  # nothing was ever reported: there is nothing to say it of
+                return None
+
+        return await self._attempt(name, write)
+
+    async def _attempt(self, name: str, write: Any) -> Outcome:
+        error: ApiError | None = None
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self._gate:
+                    await write()
+            except ApiError as caught:
+                error = caught
+                if caught.is_denial or caught.status in FINAL:
+                    return Outcome(name, Reason.REPORT_REFUSED, caught.message, is_forbidden=caught.status == 403)
+                if caught.status not in (409, 429):
+                    break
+                await asyncio.sleep(min(caught.retry_after or 0.05 * 2**attempt, 1.0))
+            else:
+                return Outcome(name)
+        return Outcome(name, message=error.message if error else "", is_later=True)
+
+
+def signal_object(binding: Binding, observation: Observation) -> Object:
+    """Return the ModelRiskSignal of a reading, for server-side apply."""
+    spec = binding.spec
+    assert spec is not None  # noqa: S101
+    if spec.target is not None:
+        target = spec.target.to_api()
+    else:
+        assert spec.target_from is not None  # noqa: S101
+        target = {"kind": spec.target_from.kind, "name": observation.target}
+    content: dict[str, Any] = {
+        "ladder": spec.ladder,
+        "target": {name: value for name, value in target.items() if value},
+        "source": spec.source,
+        "observedAt": format_time(observation.observed_at),
+        "readings": [reading_of(observation)],
+    }
+    if spec.model is not None:
+        version = {"version": observation.version} if observation.version else {}
+        content["model"] = {**spec.model.to_api(), **version}
+    if observation.heard_at is not None:
+        heard = max(observation.heard_at.replace(microsecond=0), observation.observed_at)
+        content["heardAt"] = format_time(heard)
+    return {
+        "apiVersion": SIGNALS.api_version,
+        "kind": SIGNALS.kind,
+        "metadata": {
+            "name": signal_name(binding.name, observation),
+            "namespace": binding.namespace,
+            "annotations": {BINDING_ANNOTATION: binding.name},
+        },
+        "spec": content,
+    }
