@@ -46,7 +46,7 @@ COPY --from=build /opt/riskladder /opt/riskladder
 # The root may be read-only. /tmp has to be writable only where credentials come from a kubeconfig.
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp
 WORKDIR /
-# A number, so that Kubernetes can tell that it is not root.
+# A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/opt/riskladder/bin/riskladder"]

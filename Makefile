@@ -40,7 +40,7 @@ demo-rollback: venv ## A breach rolls a real Deployment back, until people let a
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo --action Rollback $(ARGS)
 
 .PHONY: demo-lock
-demo-lock: venv ## Everybody pulls at a contained model, the lock is broken and put back: watch it hold
+demo-lock: venv ## Other clients write on a contained model, the lock is removed and reinstated: watch it hold
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo --lock $(ARGS)
 
 .PHONY: test
@@ -48,7 +48,7 @@ test: venv ## Everything: unit and property tests, a real control plane, and a r
 	@$(PY) -m pytest --cluster=$(CLUSTER) --numprocesses=auto --maxprocesses=4 $(ARGS)
 
 .PHONY: unit
-unit: venv ## Unit and property tests only: about a minute on two cores, no cluster
+unit: venv ## Unit and property tests only: about half a minute on two cores, no cluster
 	@$(PY) -m pytest tests/unit --numprocesses=auto $(ARGS)
 
 .PHONY: check

@@ -28,7 +28,7 @@ QUICK = Sizes(
 
 
 def main() -> int:
-    """0 unless something did not work at all: a missed aim is a result, not a failure."""
+    """Return 0 unless something did not work at all: a missed aim is a result, not a failure."""
     full = Sizes()
     parser = argparse.ArgumentParser(prog="python -m bench", description="How fast the operator is, against a floor.")
     parser.add_argument("--rounds", type=int, help=f"rounds of each of the two (default: {full.rounds})")

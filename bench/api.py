@@ -34,7 +34,7 @@ class Api:
         await self._connection.close()
 
     async def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Object:
-        """Raises RuntimeError with what the server said, unless it answered 2xx."""
+        """Send a request; raise RuntimeError with what the server said, unless it answered 2xx."""
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         headers = {"Content-Type": content_type} if data is not None else None
         params = {"fieldManager": FIELD_MANAGER} if method in ("POST", "PATCH", "PUT") else None
@@ -56,7 +56,7 @@ class Api:
             return response.status == 200
 
     async def watch(self, path: str, version: str) -> AsyncIterator[bytes]:
-        """The lines of a watch, undecoded, in the chunks they came in: the receiver takes the time first."""
+        """Yield the lines of a watch, undecoded, in the chunks they came in: the receiver takes the time first."""
         url = f"{self._connection.server}{path}?watch=true&resourceVersion={version}&timeoutSeconds=3600"
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         async with self._connection.session.get(url, timeout=timeout) as response:
@@ -69,7 +69,7 @@ class Api:
                     yield whole
 
     async def version(self, path: str) -> str:
-        """The resourceVersion of a collection now: where a watch starts."""
+        """Return the resourceVersion of a collection now: where a watch starts."""
         return str((await self.request("GET", f"{path}?limit=1"))["metadata"]["resourceVersion"])
 
 

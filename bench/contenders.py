@@ -35,7 +35,7 @@ def is_write(verb: str, resource: str) -> bool:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Seconds of CPU that a process has used so far, in user and kernel mode."""
+    """Return seconds of CPU that a process has used so far, in user and kernel mode."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -79,7 +79,7 @@ class Contender:
             )
 
     async def _ready(self) -> None:
-        """Raises RuntimeError with the end of its log if it ends, or is not ready in time."""
+        """Wait until it is ready; raise RuntimeError with the end of its log if it ends, or is not ready in time."""
         while not await self._is_ready():
             if self._running.poll() is not None or time.monotonic() - self.started > START_DEADLINE:
                 raise RuntimeError(f"the {self.name} did not become ready; its log ends with:\n{self._tail()}")
@@ -89,7 +89,7 @@ class Contender:
         raise NotImplementedError
 
     def _end(self) -> None:
-        """SIGTERM, and SIGKILL if that is not enough."""
+        """Send SIGTERM, and SIGKILL if that is not enough."""
         self._running.terminate()
         try:
             self._running.wait(STOP_GRACE)
@@ -98,15 +98,15 @@ class Contender:
             self._running.wait()
 
     def cpu(self) -> float:
-        """Seconds of CPU that the process has used so far, in user and kernel mode."""
+        """Return seconds of CPU that the process has used so far, in user and kernel mode."""
         return cpu_seconds(self._running.pid)
 
     def rss(self) -> int:
-        """Bytes of memory that it holds now."""
+        """Return the bytes of memory that it holds now."""
         return self._memory("VmRSS")
 
     def rss_peak(self) -> int:
-        """Bytes of memory that it has held at most."""
+        """Return the bytes of memory that it has held at most."""
         return self._memory("VmHWM")
 
     def _memory(self, what: str) -> int:
@@ -155,7 +155,7 @@ class Operator(Contender):
             return False
 
     def _find_address(self) -> str:
-        """The log names the port that it took."""
+        """Return the port that it took, which the log names."""
         for line in self._log.read_text().splitlines():
             if '"listen"' in line:
                 return str(json.loads(line)["listen"])
@@ -166,7 +166,7 @@ class Operator(Contender):
             return response.status, await response.text()
 
     async def requests(self) -> Requests:
-        """Every request that it has sent so far, except its watches and their lists, which Kopf sends."""
+        """Return every request that it has sent so far, except its watches and their lists, which Kopf sends."""
         return (await self._metrics())[0]
 
     async def _metrics(self) -> tuple[Requests, float]:
@@ -180,7 +180,7 @@ class Operator(Contender):
                     waiting += sample.value
         return requests, waiting
 
-    async def settle(self, quiet: float = 2.0, deadline: float = 180.0) -> float:
+    async def wait_until_idle(self, quiet: float = 2.0, deadline: float = 180.0) -> float:
         """Wait until it has had nothing to do and written nothing for a while; the time at which that began."""
         began, before = time.monotonic(), -1
         end = began + deadline
@@ -201,7 +201,7 @@ class Floor(Contender):
     name = "floor"
 
     def __init__(self, kubeconfig: Path, directory: Path, namespace: str, template: Path | None) -> None:
-        """`template`: the Escalation to write first; None for one write only."""
+        """Take the `template`: the Escalation to write first; None for one write only."""
         command = [sys.executable, "-m", "bench.floor", "--kubeconfig", str(kubeconfig), "--namespace", namespace]
         if template is not None:
             command.append(f"--template={template}")
@@ -212,7 +212,7 @@ class Floor(Contender):
 
 
 def writes(requests: Requests, *, leases: bool = False) -> int:
-    """How many of them change something; renewals of the Lease count only if asked for."""
+    """Return how many of them change something; renewals of the Lease count only if asked for."""
     return sum(
         number
         for (verb, resource), number in requests.items()
@@ -221,5 +221,5 @@ def writes(requests: Requests, *, leases: bool = False) -> int:
 
 
 def total(requests: Requests) -> int:
-    """All of them, the Lease's apart."""
+    """Return all of them but those of the Lease."""
     return sum(number for (_, resource), number in requests.items() if resource != LEASES)

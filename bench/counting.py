@@ -34,7 +34,7 @@ LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 async def served(api: Api) -> Requests:
-    """Writes of the operator's kinds that the API server has answered so far."""
+    """Return the writes of the operator's kinds that the API server has answered so far."""
     found: Requests = Counter()
     for line in LINE.finditer(await api.text("/metrics")):
         labels = dict(LABEL.findall(line["labels"]))
@@ -48,14 +48,14 @@ CPU = re.compile(r"^process_cpu_seconds_total (?P<value>\S+)$", re.MULTILINE)
 
 
 async def server_cpu(api: Api) -> float:
-    """Seconds of CPU that the API server has used so far, by its own account."""
+    """Return seconds of CPU that the API server has used so far, by its own account."""
     found = CPU.search(await api.text("/metrics"))
     assert found is not None
     return float(found["value"])
 
 
 def audited(log: Path, user: str, after: int) -> list[tuple[str, str, str]]:
-    """A user's requests from the audit log, in the order of their answers: verb, resource, name of the object.
+    """Return a user's requests from the audit log, in the order of their answers: verb, resource, name of the object.
 
     Args:
         log: The audit log.
@@ -78,7 +78,7 @@ def audited(log: Path, user: str, after: int) -> list[tuple[str, str, str]]:
 
 
 def split_at_stop(requests: list[tuple[str, str, str]], target: str) -> tuple[int, int, int, int]:
-    """Of one breach: requests and writes up to the one that stopped the model, and in all (requests, then writes)."""
+    """Return the requests and writes of a breach up to the one that stopped the model, and in all."""
     stop = next(
         (
             i

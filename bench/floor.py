@@ -28,7 +28,7 @@ THRESHOLD = 0.20
 
 class Floor:
     def __init__(self, connection: Connection, namespace: str, template: dict[str, Any] | None) -> None:
-        """`template`: the Escalation to write before each stop; None stops with one write and no trace."""
+        """Take the `template`: the Escalation to write before each stop; None stops with one write and no trace."""
         self._connection = connection
         self._namespace = namespace
         self._template = template
@@ -46,7 +46,7 @@ class Floor:
             group.create_task(self._watch(version))
 
     async def _watch(self, version: str) -> None:
-        """For ever: a busy API server ends watches now and then."""
+        """Watch for ever: a busy API server ends watches now and then."""
         url = f"{self._connection.server}{SIGNALS.path(self._namespace)}?watch=true&resourceVersion="
         while True:
             async with self._connection.session.get(

@@ -37,7 +37,7 @@ class Burst:
 
 
 async def breach(world: BenchNamespace, target: str) -> float | None:
-    """Seconds from sending one breaching signal to seeing its model stopped, or None if it was not in time."""
+    """Return seconds from sending one breaching signal to seeing its model stopped, or None if it was not in time."""
     sent = time.monotonic()
     await world.report(target, BREACH)
     if not await world.observer.seen(lambda: target in world.observer.stopped, ONE_DEADLINE):
@@ -46,7 +46,7 @@ async def breach(world: BenchNamespace, target: str) -> float | None:
 
 
 async def idle(world: BenchNamespace, targets: Sequence[str]) -> list[float | None]:
-    """One breach at a time."""
+    """Measure one breach at a time."""
     latencies = []
     for target in targets:
         await asyncio.sleep(random.uniform(*PAUSE))
@@ -55,7 +55,7 @@ async def idle(world: BenchNamespace, targets: Sequence[str]) -> list[float | No
 
 
 async def burst(world: BenchNamespace, targets: Sequence[str]) -> Burst:
-    """All targets breach as fast as their signals can be written."""
+    """Have all targets breach as fast as their signals can be written."""
     sent: dict[str, float] = {}
 
     async def send(target: str) -> None:
@@ -72,7 +72,7 @@ async def burst(world: BenchNamespace, targets: Sequence[str]) -> Burst:
 
 
 async def priority(world: BenchNamespace, updated: Sequence[str], targets: Sequence[str]) -> list[float | None]:
-    """While the signals of `updated` get another reading at baseline, each of `targets` breaches in turn.
+    """Breach each of `targets` in turn, while the signals of `updated` get another reading at baseline.
 
     The breaches are spread over the time that the updates take to be written and judged: one at its beginning, and each
     further one after the same share of the updates.

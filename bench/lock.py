@@ -49,7 +49,7 @@ async def lock(directory: Path, results: Results, steps: Sequence[int], say: Any
                         burst = await load.burst(world, targets[contained:step])
                         results.add("missed", OPERATOR, burst.missed)
                         contained = step
-                    await operator.settle()
+                    await operator.wait_until_idle()
                     pid = plane.pid(API_SERVER)
                     assert pid is not None
                     for what, milliseconds in (await _costs(api, world.name, pid)).items():
@@ -59,7 +59,7 @@ async def lock(directory: Path, results: Results, steps: Sequence[int], say: Any
 
 
 async def _costs(api: Api, namespace: str, pid: int) -> dict[str, float]:
-    """Milliseconds of the API server's CPU for a write, by what is written."""
+    """Return the milliseconds of the API server's CPU for a write, by what is written."""
     path = DEPLOYMENTS.path(namespace)
     body = {"metadata": {"annotations": {"example.com/seen": "x"}}}
     scale = {"spec": {"replicas": 2}}
@@ -83,7 +83,7 @@ async def _costs(api: Api, namespace: str, pid: int) -> dict[str, float]:
 
 
 async def _idle(pid: int) -> float:
-    """Seconds of CPU a second that the API server uses while nobody asks for anything of ours."""
+    """Return seconds of CPU a second that the API server uses while nobody asks for anything of ours."""
     before, began = cpu_seconds(pid), time.monotonic()
     await asyncio.sleep(IDLE_SECONDS)
     return (cpu_seconds(pid) - before) / (time.monotonic() - began)

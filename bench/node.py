@@ -34,7 +34,7 @@ PAUSE = 0.02
 
 
 def cases() -> list[Case]:
-    """Every case: what a server does on SIGTERM matters only where its pod gets one."""
+    """Return every case: what a server does on SIGTERM matters only where its pod gets one."""
     return [
         Case(action, kind, on_term)
         for action in ACTIONS
@@ -44,7 +44,7 @@ def cases() -> list[Case]:
 
 
 async def measure(options: argparse.Namespace, node: NodeCluster) -> list[list[Row]]:
-    """The rows of each case, one a round."""
+    """Return the rows of each case, one a round."""
     connection = await connect(str(node.kubeconfig), namespace="riskladder-system", agent="bench")
     try:
         client = Client(connection)
@@ -68,7 +68,7 @@ async def measure(options: argparse.Namespace, node: NodeCluster) -> list[list[R
 
 
 def median(rows: Sequence[Row]) -> Row:
-    """One row of the medians; what went on in any round goes on."""
+    """Return one row of the medians; what went on in any round still goes on."""
     one = Row(rows[0].case, goes_on=set().union(*(row.goes_on for row in rows)))
     for name in ("written", "new", "kept"):
         seconds = [getattr(row, name) for row in rows if getattr(row, name) is not None]
@@ -79,7 +79,7 @@ def median(rows: Sequence[Row]) -> Row:
 
 
 def main() -> int:
-    """The exit code: 1 where there can be no real node."""
+    """Return the exit code: 1 where there can be no real node."""
     parser = argparse.ArgumentParser(prog="python -m bench.node", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1, help="how often each case is run (default: %(default)s)")
     parser.add_argument("--replicas", type=int, default=3, help="pods of a model (default: %(default)s)")

@@ -49,12 +49,12 @@ class Observer:
         self._tasks.clear()
 
     async def until(self, accept: Callable[[], bool], seconds: float, what: str) -> None:
-        """Raises RuntimeError if it does not come true in time, or if a watch has ended meanwhile."""
+        """Wait for a condition; raise RuntimeError if it does not come true in time, or a watch has ended."""
         if not await self.seen(accept, seconds):
             raise RuntimeError(f"waited {seconds:.0f} s in vain for {what}")
 
     async def seen(self, accept: Callable[[], bool], seconds: float) -> bool:
-        """Whether it came true in time."""
+        """Return whether it came true in time."""
         deadline = time.monotonic() + seconds
         while not accept():
             for task in self._tasks:
@@ -66,7 +66,7 @@ class Observer:
         return True
 
     async def _follow(self, path: str, version: str, take: Callable[[Object, float, bool], None]) -> None:
-        """A busy API server ends watches now and then: the next one goes on from the last event."""
+        """Watch; where a busy API server ends that, go on from the last event."""
         while True:
             with contextlib.suppress(aiohttp.ClientPayloadError):
                 async for lines in self._api.watch(path, version):

@@ -107,27 +107,27 @@ class Results:
         self.samples[key][contender].append(value)
 
     def add_latencies(self, prefix: str, contender: str, seconds: Iterable[float | None]) -> None:
-        """p50 and p99 in milliseconds, and how many there was nothing to measure of."""
+        """Add p50 and p99 in milliseconds, and how many there was nothing to measure of."""
         values = list(seconds)
         self.add("missed", contender, sum(value is None for value in values))
         self.add_percentiles(prefix, contender, values)
 
     def add_percentiles(self, prefix: str, contender: str, seconds: Iterable[float | None]) -> None:
-        """p50 and p99 in milliseconds of what was measured already."""
+        """Add p50 and p99 in milliseconds of what was measured already."""
         known = [value * 1000 for value in seconds if value is not None]
         if known:
             self.add(f"{prefix}_p50", contender, percentile(known, 50))
             self.add(f"{prefix}_p99", contender, percentile(known, 99))
 
     def value(self, key: str, contender: str) -> float | None:
-        """The median of the rounds; of what was missed, the sum."""
+        """Return the median of the rounds; of what was missed, the sum."""
         found = self.samples.get(key, {}).get(contender)
         if not found:
             return None
         return float(sum(found)) if key == "missed" else float(median(found))
 
     def judge(self, measure: Measure) -> tuple[float | None, bool | None]:
-        """The ratio that the aim is about (or to the floor, where there is one), and whether the aim is met."""
+        """Return the ratio that the aim is about (or to the floor, where there is one), and whether the aim is met."""
         mine, floor = self.value(measure.key, OPERATOR), self.value(measure.key, FLOOR)
         if mine is None:
             return None, None
@@ -143,7 +143,7 @@ class Results:
         return ratio, None if ratio is None else ratio <= measure.aim
 
     def document(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Everything, for other programs."""
+        """Return everything, for other programs."""
         measures = {}
         for measure in MEASURES:
             ratio, met = self.judge(measure)
@@ -162,7 +162,7 @@ class Results:
         return {"settings": dict(settings), "machine": machine(), "measures": measures}
 
     def table(self) -> str:
-        """For people, as Markdown. In brackets the smallest and the largest round."""
+        """Return a Markdown table. In brackets the smallest and the largest round."""
         rows = [("", "operator", "floor", "ratio", "aim", "")]
         for measure in MEASURES:
             if not self.samples.get(measure.key):
@@ -195,12 +195,12 @@ class Results:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Nearest rank: a value that really occurred."""
+    """Return the percentile by nearest rank: a value that really occurred."""
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def machine() -> dict[str, Any]:
-    """Where and when."""
+    """Return where and when it was measured."""
     model = next(
         (line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),  # noqa: SIM115, PTH123
         platform.processor(),

@@ -28,7 +28,7 @@ from tests.cluster.install import NAMESPACE, SERVICE_ACCOUNT, install, service_a
 PRIORITY_BREACHES = 5
 """Breaches in each burst of updates."""
 
-CONTROLLERS_SETTLE = 10.0
+CONTROLLERS_IDLE_AFTER = 10.0
 """Seconds in which the controllers have stopped the pods of a burst, and said so."""
 
 STANDING_DEADLINE = 600.0
@@ -67,7 +67,7 @@ class Bench:
     """One run on one cluster."""
 
     def __init__(self, api: Api, kubeconfig: Path, directory: Path, sizes: Sizes, results: Results) -> None:
-        """`kubeconfig` is that of the operator's service account; logs and files go into the directory."""
+        """Take the kubeconfig of the operator's service account; logs and files go into the directory."""
         self._api = api
         self._kubeconfig = kubeconfig
         self._directory = directory
@@ -103,7 +103,7 @@ class Bench:
             missed = [target for target in targets if await load.breach(world, target) is None]
             if missed:
                 raise RuntimeError(f"the operator did not contain {', '.join(missed)}")
-            await operator.settle()
+            await operator.wait_until_idle()
             written = await self._api.request("GET", ESCALATIONS.path(world.name))
             self._template.write_text(json.dumps(_as_created(written["items"][0])))
 
@@ -117,7 +117,7 @@ class Bench:
             self._world(f"{number}-{name.replace(' ', '-')}", [*alone, *together]) as world,
             self._operator() if name == OPERATOR else self._floor(world, one_write=name == ONE_WRITE) as contender,
         ):
-            await _settle(contender)
+            await _wait_until_idle(contender)
             if name == ONE_WRITE:
                 await self._against_one_write(world, alone, together)
                 return
@@ -125,7 +125,7 @@ class Bench:
             await self._burst(world, contender, together)
 
     async def _against_one_write(self, world: BenchNamespace, alone: Sequence[str], together: Sequence[str]) -> None:
-        """What a floor takes that stops a model and leaves no trace of why."""
+        """Measure a floor that stops a model and leaves no trace of why."""
         latencies = await load.idle(world, alone)
         burst = await load.burst(world, together)
         self.results.add_latencies("one_write", FLOOR, [*latencies, *[None] * burst.missed])
@@ -135,7 +135,7 @@ class Bench:
     async def _one_by_one(self, world: BenchNamespace, contender: Contender, targets: Sequence[str]) -> None:
         cpu = contender.cpu()
         latencies = await load.idle(world, targets)
-        await _settle(contender)
+        await _wait_until_idle(contender)
         self.results.add_latencies("idle", contender.name, latencies)
         if contender.name == OPERATOR:
             self.results.add_percentiles("one_write", OPERATOR, latencies)
@@ -147,7 +147,7 @@ class Bench:
         cpu, api_cpu, began = contender.cpu(), await server_cpu(self._api), time.monotonic()
         before = await self._written(contender)
         burst = await load.burst(world, targets)
-        settled = await _settle(contender)
+        idle_since = await _wait_until_idle(contender)
         after = await self._written(contender)
         results.add_latencies("burst", name, [*burst.latencies, *[None] * burst.missed])
         results.add("burst_last", name, burst.last_stopped)
@@ -157,16 +157,16 @@ class Bench:
         results.add("burst_sending", name, burst.sending)
         results.add("burst_cpu", name, 1000 * (contender.cpu() - cpu) / many)
         if name == FLOOR:  # the operator's trail takes longer than the controllers; here there is none
-            await asyncio.sleep(CONTROLLERS_SETTLE)
+            await asyncio.sleep(CONTROLLERS_IDLE_AFTER)
         results.add("burst_api_cpu", name, 1000 * (await server_cpu(self._api) - api_cpu) / many)
         results.add("burst_writes_served", name, (after[1] - before[1]) / many)
         if isinstance(contender, Operator):
-            results.add("burst_trail", name, settled - began)
+            results.add("burst_trail", name, idle_since - began)
             results.add("burst_writes", name, (after[0] - before[0]) / many)
         say(f"  burst p99 {_ms(burst.latencies, 99)}, last stopped after {burst.last_stopped:.2f} s")
 
     async def _written(self, contender: Contender) -> tuple[int, int]:
-        """Writes so far by the operator's own count, and by the API server's."""
+        """Return the writes so far by the operator's own count, and by the API server's."""
         own = writes(await contender.requests()) if isinstance(contender, Operator) else 0
         return own, writes(await served(self._api))
 
@@ -197,12 +197,12 @@ class Bench:
     async def _cold(
         self, world: BenchNamespace, standing: Sequence[str], breaching: Sequence[str], *, quiet: bool
     ) -> int:
-        """Signals that no operator has ever seen, and one of them breaches. The memory of an operator without them."""
+        """Measure a start with signals that no operator has seen; return the memory of an operator without them."""
         results, observer = self.results, world.observer
         first, second, *others = breaching
         async with self._operator() as operator:  # all its code has run, so that what comes on top is data
             await load.breach(world, first)
-            await operator.settle()
+            await operator.wait_until_idle()
             empty = operator.rss()
         results.add("rss_base", OPERATOR, empty / 2**20)
 
@@ -214,7 +214,7 @@ class Bench:
             results.add("cold_breach", OPERATOR, observer.stopped[second] - operator.started)
             await observer.until(lambda: observer.current.issuperset(standing), STANDING_DEADLINE, "the statuses")
             results.add("cold_current", OPERATOR, observer.last_current - operator.started)
-            await operator.settle()
+            await operator.wait_until_idle()
             results.add("rss_standing", OPERATOR, operator.rss() / 2**20)
             results.add("rss_first", OPERATOR, (operator.rss() - empty) / 1024 / len(standing))
             if quiet:
@@ -225,14 +225,14 @@ class Bench:
     async def _restarted(
         self, world: BenchNamespace, standing: Sequence[str], breaching: Sequence[str], empty: int
     ) -> None:
-        """The same signals, all judged by an earlier process, and one more that breaches."""
+        """Measure a restart with the same signals, judged by an earlier process, and one more that breaches."""
         results, observer, first = self.results, world.observer, breaching[0]
         await world.report(first, BREACH)
         async with self._operator() as operator:
             results.add("restart_ready", OPERATOR, time.monotonic() - operator.started)
             await observer.until(lambda: first in observer.stopped, STANDING_DEADLINE, "the breach to be contained")
             results.add("restart_breach", OPERATOR, observer.stopped[first] - operator.started)
-            await operator.settle()
+            await operator.wait_until_idle()
             written = (await operator.requests())["patch", f"{SIGNALS.title}/status"]
             # The signal that breaches has its status written twice: contained, and then proved empty.
             results.add("restart_writes", OPERATOR, max(0, written - 2))
@@ -245,12 +245,12 @@ class Bench:
         for number in range(self._sizes.updates_bursts):
             some = breaching[number * PRIORITY_BREACHES : (number + 1) * PRIORITY_BREACHES]
             latencies += await load.priority(world, standing[: self._sizes.updates], some)
-            await _settle(by)
+            await _wait_until_idle(by)
         self.results.add_latencies("priority", by.name, latencies)
         say(f"  among updates, {by.name}: p50 {_ms(latencies, 50)}, p99 {_ms(latencies, 99)}")
 
     async def _quiet(self, operator: Operator) -> None:
-        """Nothing happens: nothing may be written but the Lease."""
+        """Check that nothing is written but the Lease while nothing happens."""
         seconds = self._sizes.quiet_seconds
         say(f"  {seconds} s in which nothing happens")
         before, served_before, cpu = await operator.requests(), await served(self._api), operator.cpu()
@@ -276,11 +276,11 @@ async def audit(directory: Path, results: Results, breaches: int) -> None:
                 BenchNamespace(api, "bench-audit", targets) as world,
                 Operator(kubeconfig, directory) as operator,
             ):
-                await operator.settle()
+                await operator.wait_until_idle()
                 for target in targets:
                     size = plane.audit_log.stat().st_size
                     await load.breach(world, target)
-                    await operator.settle()
+                    await operator.wait_until_idle()
                     counts.append(split_at_stop(audited(plane.audit_log, USER, size), target))
         finally:
             await api.close()
@@ -316,10 +316,10 @@ async def run(kubeconfig: Path, directory: Path, sizes: Sizes, results: Results)
         say(f"no planes of their own here: requests, takeover, lock and start are not measured: {error}")
 
 
-async def _settle(contender: Contender) -> float:
-    """Until it has written what it has to write; the floor writes nothing after the stop."""
+async def _wait_until_idle(contender: Contender) -> float:
+    """Wait until it has written what it has to write; the floor writes nothing after the stop."""
     if isinstance(contender, Operator):
-        return await contender.settle()
+        return await contender.wait_until_idle()
     await asyncio.sleep(1.0)
     return time.monotonic()
 

@@ -31,7 +31,7 @@ async def start(directory: Path, results: Results, replicasets: int, say: Any) -
                     path = REPLICASETS.path(world.name)
                     await each(range(replicasets), lambda number: api.request("POST", path, _old(f"old-{number:05}")))
                     async with Operator(account, directory) as operator:
-                        await operator.settle()
+                        await operator.wait_until_idle()
                         results.add("rss_peak", OPERATOR, operator.rss_peak() / 2**20)
                     await api.request("DELETE", path)
                 finally:
@@ -41,7 +41,7 @@ async def start(directory: Path, results: Results, replicasets: int, say: Any) -
 
 
 def _old(name: str) -> dict[str, Any]:
-    """A ReplicaSet as a Deployment leaves it behind, with the metadata that a rollout of a usual size has."""
+    """Return a ReplicaSet as a Deployment leaves it behind, with the metadata that a rollout of a usual size has."""
     body = deployment(name)
     body["kind"] = "ReplicaSet"
     labels = {"app": name, "pod-template-hash": "6f7d8c9b5d"}

@@ -46,7 +46,7 @@ async def takeover(directory: Path, results: Results, say: Any) -> None:
 
 
 async def _kills(world: BenchNamespace, kubeconfig: Path, directory: Path, targets: Sequence[str]) -> list[float]:
-    """Seconds from each kill to the stop of a model that breached right after it."""
+    """Return seconds from each kill to the stop of a model that breached right after it."""
     seen, first, *others = world.observer, *targets
     leader = await _start(kubeconfig, directory / "0")
     taken: list[float] = []

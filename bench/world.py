@@ -47,7 +47,7 @@ class BenchNamespace:
         await self._delete()
 
     async def _create(self) -> None:
-        """The namespace, the ladder, and a running Deployment for each target."""
+        """Create the namespace, the ladder, and a running Deployment for each target."""
         targets = self._targets
         await self.api.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.name}})
         ladder = yaml.safe_load(LADDER.read_text())
@@ -69,17 +69,17 @@ class BenchNamespace:
             await asyncio.sleep(0.5)
 
     async def report(self, target: str, value: float) -> None:
-        """A first reading of a target."""
+        """Create the signal of a target, with a first reading."""
         await self.api.request("POST", SIGNALS.path(self.name), signal(target, value))
 
     async def update(self, target: str, value: float) -> None:
-        """A further reading of a target."""
+        """Update the signal of a target with a further reading."""
         spec = {key: val for key, val in signal(target, value)["spec"].items() if key in ("observedAt", "readings")}
         await self.api.request("PATCH", SIGNALS.path(self.name, target), {"spec": spec}, "application/merge-patch+json")
 
 
 def deployment(name: str) -> Object:
-    """One replica of a model that opted in to the ladder."""
+    """Return a Deployment of one replica that opted in to the ladder."""
     labels = {"app": name}
     container = {
         "name": "model",
@@ -100,7 +100,7 @@ def deployment(name: str) -> Object:
 
 
 def signal(target: str, value: float) -> dict[str, Any]:
-    """Two readings, as a fairness monitor writes them; the signal is named as its target."""
+    """Return two readings, as a fairness monitor writes them; the signal is named as its target."""
     return {
         "apiVersion": SIGNALS.api_version,
         "kind": SIGNALS.kind,

@@ -1,1 +1,1 @@
-"""The demo: a breach of a real ladder on a real control plane, told while it happens. `python -m demo --help`."""
+"""The demo: a breach of a real ladder on a real control plane, commented while it happens. `python -m demo --help`."""

@@ -20,7 +20,7 @@ import typer
 from demo.client import ON_TERM
 from demo.install import NAMESPACE, InstallError
 from demo.run import Demo, End
-from demo.story import Options
+from demo.scenario import Options
 from riskladder.cluster.client import ApiError, Client
 from riskladder.cluster.connection import ConnectionFailed, connect
 
@@ -36,7 +36,8 @@ def demo(
     checkout: Annotated[Path, typer.Option(help="Where manifests/ and examples/ are.")] = Path(),
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before using a cluster that is not local.")] = False,
     lock: Annotated[
-        bool, typer.Option("--lock", help="Show who pulls at a contained model, and what holds it.")
+        bool,
+        typer.Option("--lock", help="Show which clients write on a contained model, and how the lock refuses them."),
     ] = False,
     model_image: Annotated[
         str | None,

@@ -1,7 +1,7 @@
 """A client of the demo's model, where containers really run: when does it get its last answer?
 
 The operator's record says when the write was acknowledged and when it was out of service. Whether the model still
-answers is another matter, of the model server and its grace period, and only a client can tell.
+answers is another matter, of the model server and its grace period, and only a client can see.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class ModelClient:
         return all(client["answers"] for client in (await self._facts())["clients"])
 
     async def _facts(self) -> Any:
-        """What the client printed last, which it does ten times a second."""
+        """Return what the client printed last, which it does ten times a second."""
         deadline = time.monotonic() + PATIENCE
         while True:
             pod = await self._client.get(resources.PODS, self._namespace, POD)
@@ -150,7 +150,7 @@ class ModelClient:
 
 
 def _last(facts: Any, version: str | None, *, kept: bool) -> float | None:
-    """When a client of one sort was answered last: by any pod, or by those of a version."""
+    """Return when a client of one sort was answered last: by any pod, or by those of a version."""
     times = [
         last
         for client in facts["clients"]

@@ -68,7 +68,7 @@ class Inbox:
         return web.Response(status=202)
 
     async def message(self, role: str, about: str, patience: float) -> Message | None:
-        """The message to a role about something, once it is there; ``None`` if it does not come in time."""
+        """Return the message to a role about something, once it is there; ``None`` if it does not come in time."""
 
         def found() -> Message | None:
             there = self._messages.values()
@@ -82,11 +82,11 @@ class Inbox:
         return found()
 
     def channel(self) -> dict[str, Any]:
-        """The channel of a ladder that leads here."""
+        """Return the channel of a ladder that leads here."""
         return {"name": KEY, "type": "Webhook", "url": self.url, "secretKey": KEY}
 
     def secret_manifest(self) -> dict[str, Any]:
-        """The Secret with the key."""
+        """Return the Secret with the key."""
         return {
             "apiVersion": "v1",
             "kind": "Secret",

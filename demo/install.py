@@ -87,7 +87,7 @@ def install(
 
 
 def fitting_overlay(kubeconfig: Path) -> str:
-    """The overlay that an API server takes: the default one, or the one without what this server does not know."""
+    """Return the overlay that an API server takes: the default one, or one for older servers."""
     served = json.loads(kubectl(kubeconfig, "get", "--raw", f"/apis/{ADMISSION}/v1"))["resources"]
     known = any(resource["name"] == "mutatingadmissionpolicies" for resource in served)
     return DEFAULT_OVERLAY if known else OVERLAY_BEFORE_1_36
@@ -107,7 +107,7 @@ def uninstall(kubeconfig: Path, checkout: Path, *, overlay: str | None = None) -
 
 
 def _confirm(kubeconfig: Path, documents: Sequence[dict[str, Any]]) -> None:
-    """Say of each kind that is there that it may be deleted: an API server heeds a deleted policy for a second more."""
+    """Say of each existing kind that it may be deleted: an API server applies a deleted policy for another second."""
     wanted = {d["metadata"]["name"] for d in documents if d["kind"] == "CustomResourceDefinition"}
     there = kubectl(kubeconfig, "get", "customresourcedefinitions", "-o", "name").split()
     for name in sorted(wanted & {entry.partition("/")[2] for entry in there}):
@@ -115,7 +115,7 @@ def _confirm(kubeconfig: Path, documents: Sequence[dict[str, Any]]) -> None:
 
 
 def render(checkout: Path, overlay: str = DEFAULT_OVERLAY, components: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The objects of an overlay and of components, as `kubectl kustomize` builds them."""
+    """Return the objects of an overlay and of components, as `kubectl kustomize` builds them."""
     wanted = [checkout / overlay, *(checkout / COMPONENTS / component for component in components)]
     for directory in wanted:
         if not directory.is_dir():
@@ -222,7 +222,7 @@ def service_account_kubeconfig(
 
 
 def kubectl(kubeconfig: Path | None, *arguments: str, given: str | None = None) -> str:
-    """What kubectl prints.
+    """Return what kubectl prints.
 
     Args:
         kubeconfig: Whom to talk to; None for what needs no cluster.
@@ -270,7 +270,7 @@ def _is_served(kubeconfig: Path, path: str) -> bool:
 
 
 def _stamps(kubeconfig: Path) -> bool:
-    """Whether the API server writes the author of a decision, which is tried without storing one.
+    """Return whether the API server writes the author of a decision, which is tried without storing one.
 
     For some seconds after it has got to know a kind, and after each of its starts, it has no schema by which to change
     an object of that kind, and answers 503.

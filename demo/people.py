@@ -22,7 +22,7 @@ from demo.stage import Stage
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.cli.people.decide import decide_at
 from riskladder.cli.people.options import How
-from riskladder.cli.people.session import Desk
+from riskladder.cli.people.session import Session
 from riskladder.cluster import resources
 from riskladder.cluster.authority import proof
 from riskladder.cluster.client import Client, Forbidden, Object
@@ -60,8 +60,8 @@ class LedgerEntry(NamedTuple):
     resolution: Resolution | None = None
 
 
-def told_by(ladder: Object, inbox: Inbox) -> None:
-    """Have a ladder tell the roles of the demo over its inbox, and leave out what would need more than the demo has."""
+def notify_over(ladder: Object, inbox: Inbox) -> None:
+    """Have a ladder notify the roles of the demo over its inbox, and drop what the demo has no means for."""
     spec = ladder["spec"]
     roles = list(dict.fromkeys(person.role for person in PEOPLE))
     spec.pop("sourceContacts", None)
@@ -120,25 +120,25 @@ class People:
             conditions = (obj.get("status") or {}).get("conditions") or ()
             return any(c["type"] == "DecisionsCount" and c["status"] == "True" for c in conditions)
 
-        async def settled() -> bool:
+        async def in_force() -> bool:
             found = await proof(self._client)
             return found.since is not None and await self._server_time() > f"{found.since:%Y-%m-%dT%H:%M:%SZ}"
 
         async def readable() -> bool:
             for person in PEOPLE:
-                async with self._desk(person) as desk:
+                async with self._desk(person) as session:
                     try:
-                        await desk.client.list(resources.ESCALATIONS, self._namespace)
+                        await session.client.list(resources.ESCALATIONS, self._namespace)
                     except Forbidden:
                         return False
             return True
 
         await self._stage.until("the ladder's condition DecisionsCount", counted)
-        await self._stage.until("the admission policy to have settled", settled)
+        await self._stage.until("the admission policy to have in_force", in_force)
         await self._stage.until("the people's permissions", readable)
 
     async def _server_time(self) -> str:
-        """The time by which the API server would date a decision made now."""
+        """Return the time by which the API server would date a decision made now."""
         answer = await self._client.request(
             "POST",
             CONFIGMAPS.path(self._namespace),
@@ -162,12 +162,12 @@ class People:
         )
         further: Mapping[str, Any] = {"resolution": act.resolution} if act.resolution else {}
         printed, code = io.StringIO(), 0
-        async with self._desk(person) as desk:
-            case = await desk.case(escalation)
+        async with self._desk(person) as session:
+            case = await session.case(escalation)
             with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
                 try:
                     await decide_at(
-                        desk, How(yes=True), case, act.action, None, act.rationale, lambda case, now: further
+                        session, How(yes=True), case, act.action, None, act.rationale, lambda case, now: further
                     )
                 except typer.Exit as end:
                     code = end.exit_code
@@ -178,12 +178,12 @@ class People:
             raise InstallError(f"{person.name}'s {act.action} was answered with code {code}: {printed.getvalue()}")
 
     @contextlib.asynccontextmanager
-    async def _desk(self, person: Person) -> AsyncIterator[Desk]:
-        """A connection on which the administrator acts as somebody."""
+    async def _desk(self, person: Person) -> AsyncIterator[Session]:
+        """Open a connection on which the administrator acts as somebody."""
         connection = await connect(str(self._kubeconfig), namespace=self._namespace, agent="demo")
         try:
             connection.session.headers["Impersonate-User"] = person.name
-            yield Desk(connection, Client(connection), self._namespace)
+            yield Session(connection, Client(connection), self._namespace)
         finally:
             await connection.close()
 

@@ -1,4 +1,4 @@
-"""One run of the demo: install, start the operator, tell the story, and clean up whatever happens."""
+"""One run of the demo: install, start the operator, play the scenes, and clean up whatever happens."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from demo.inbox import HOST, NETWORK, Inbox
 from demo.install import NAMESPACE, InstallError, install, kubectl, service_account_kubeconfig, uninstall
+from demo.scenario import Options, Scenario
 from demo.scene import NAMESPACES
 from demo.stage import Stage
-from demo.story import Options, Story
 from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Client, NotFound
 
@@ -26,7 +26,7 @@ FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "Re
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What becomes of it all once the story is told."""
+    """What happens to the cluster at the end of the demo."""
 
     keep: bool = False
     """Whether it goes on until Ctrl-C."""
@@ -46,7 +46,7 @@ class Demo:
         self._stage = Stage()
         self._say, self._until = self._stage.say, self._stage.until
         self._inbox = Inbox()
-        self._story = Story(self._stage, client, kubeconfig, checkout, namespace, self._inbox, options)
+        self._scenario = Scenario(self._stage, client, kubeconfig, checkout, namespace, self._inbox, options)
 
     async def run(self) -> None:
         """Install, show, and clean up whatever happens."""
@@ -60,13 +60,13 @@ class Demo:
                     service_account_kubeconfig, self._kubeconfig, Path(directory) / "operator.kubeconfig"
                 )
                 async with self._operator(config, Path(directory) / "operator.log"), self._inbox:
-                    await self._story.show()
+                    await self._scenario.show()
                     if self._end.keep:
                         await self._stay()
         finally:
             if not self._end.throwaway:
                 await asyncio.shield(self._clean_up(fresh))
-        self._say(f"Done. {self._story.result}", "bold green")
+        self._say(f"Done. {self._scenario.result}", "bold green")
 
     async def _stay(self) -> None:
         """Keep the cluster and the operator running until Ctrl-C, and say how to look at them."""
@@ -116,7 +116,7 @@ class Demo:
 
     @contextlib.asynccontextmanager
     async def _operator(self, config: Path, log: Path) -> AsyncIterator[None]:
-        """The operator as its own process under its own service account."""
+        """Run the operator as its own process under its own service account."""
         self._say(f"Starting the operator as system:serviceaccount:{NAMESPACE}:riskladder (never as an administrator)")
         with log.open("wb") as stream:
             process = await asyncio.create_subprocess_exec(

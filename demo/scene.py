@@ -98,7 +98,7 @@ def readings(document: Object) -> str:
 
 
 def stringify_times(document: Object) -> None:
-    """YAML reads an unquoted time as a time; the API wants the text."""
+    """Make times text again: YAML reads an unquoted time as a time, and the API wants the text."""
     spec = document.get("spec") or {}
     if isinstance(spec.get("observedAt"), datetime):
         spec["observedAt"] = format_time(spec["observedAt"])

@@ -37,16 +37,16 @@ class Stage:
         self._started = time.monotonic()
 
     def say(self, text: str, style: str = "bold") -> None:
-        """What happens now, with the time since the start."""
+        """Print what happens now, with the time since the start."""
         clock = f"{time.monotonic() - self._started:6.1f} s"
         self._console.print(f"[dim]{clock}[/dim]  [{style}]{escape(text)}[/{style}]", soft_wrap=True)
 
     def detail(self, markup: str) -> None:
-        """A line below it."""
+        """Print a line below it."""
         self._console.print(INDENT + markup, soft_wrap=True)
 
     def quote(self, title: str, text: str) -> None:
-        """Somebody else's text, in a frame without a right side: its lines stay whole, and can be copied."""
+        """Print somebody else's text, in a frame without a right side: its lines stay whole, and can be copied."""
         self.detail(f"[cyan]╭─[/cyan] [bold]{escape(plain(title))}[/bold]")
         for line in text.splitlines():
             self.detail(f"[cyan]│[/cyan] {escape(plain(line))}".rstrip())

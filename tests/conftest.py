@@ -19,7 +19,7 @@ from tests.node import report
 LONGEST = (
     "tests/node",
     "tests/integration/test_faults.py",
-    "tests/integration/test_story.py",
+    "tests/integration/test_lifecycle.py",
     "tests/integration/test_soak.py",
     "tests/integration/test_cli_people.py",
     "tests/integration/test_authority.py",
@@ -28,7 +28,7 @@ LONGEST = (
     "tests/integration/test_keda.py",
     "tests/unit/test_invariants.py",
     "tests/channels",
-    "tests/unit/test_around_invariants.py",
+    "tests/unit/test_network_path_invariants.py",
     "tests/unit/test_api_rules.py",
     "tests/monitors",
 )
@@ -102,6 +102,7 @@ def progress(config: pytest.Config) -> Progress:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test: a cold build takes minutes, which is not to count towards the timeout of a test."""
     gc.freeze()  # All that was imported and collected stays: no garbage collection is to look through it again.
+    gc.set_threshold(50_000)  # Not every 700 objects: models of a test are many, and hardly ever in a cycle.
     config = session.config
     parts = {part for item in session.items for part in item.path.relative_to(config.rootpath).parts}
     if config.option.collectonly or not parts & {"integration", "node"}:

@@ -1,4 +1,4 @@
-"""Escalations as people meet them: contained, told, half agreed. For tests of the commands for people."""
+"""Escalations as people meet them: contained, notified, half agreed. For tests of the commands for people."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def decided(action: str, role: str, by: str, *, counted: bool = True, minutes: f
     }
 
 
-def told(role: str, channel: str, state: str = "Delivered", **more: Any) -> Document:
+def notified(role: str, channel: str, state: str = "Delivered", **more: Any) -> Document:
     """A message to a role."""
     return {
         "key": f"1/{role}/{channel}/EscalationOpened",

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from riskladder.api.base import API_VERSION
 from riskladder.api.escalation import LedgerHead
 from riskladder.api.labels import FIELD_MANAGER
-from riskladder.api.record import acts_of
+from riskladder.api.record import entries_of
 from riskladder.cluster.ledger import LedgerEntry, record_object
 
 Document = dict[str, Any]
@@ -25,7 +25,7 @@ INTENDED, APPLIED, EMPTY, GONE = (
     f"2026-11-24T06:00:03.{fraction}Z" for fraction in ("120417", "152300", "205000", "612000")
 )
 
-STORY: tuple[LedgerEntry, ...] = (
+ENTRIES: tuple[LedgerEntry, ...] = (
     LedgerEntry(
         "EscalationOpened",
         f"{UID}/opened",
@@ -104,7 +104,7 @@ STORY: tuple[LedgerEntry, ...] = (
 
 
 def chain(
-    records: Sequence[LedgerEntry] = STORY,
+    records: Sequence[LedgerEntry] = ENTRIES,
     *,
     escalation: str = ESCALATION,
     namespace: str = NAMESPACE,
@@ -125,7 +125,7 @@ def chain(
 def said(records: Sequence[Document]) -> list[Document]:
     """All that records say happened, in order, each as if it had a record of its own."""
     return [
-        {**r, "spec": {"escalation": r["spec"]["escalation"], **act}} for r in records for act in acts_of(r["spec"])
+        {**r, "spec": {"escalation": r["spec"]["escalation"], **act}} for r in records for act in entries_of(r["spec"])
     ]
 
 

@@ -1,4 +1,4 @@
-"""Apprise in its child process: real mail over SMTP, and what a URL must not be able to do."""
+"""Apprise in its child process: real email over SMTP, and what a URL must not be able to do."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from riskladder.api.ladder import Channel
 from riskladder.notify import apprise_channel
 from riskladder.notify.apprise_services import PARAMETERS, SERVICES
 from riskladder.notify.apprise_worker import check_url, secret_parts
-from riskladder.notify.courier import Courier
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable, scrub
 from riskladder.notify.forms import Form
+from riskladder.notify.notifier import Notifier
 from riskladder.notify.render import body, subject
 from tests.unit.notify_support import HERE, LOOPBACK, NOW, Peer, answering, hanging, notice
 
@@ -82,34 +82,34 @@ def part(message: Message, kind: str) -> str:
     return content.decode()
 
 
-# --- Mail -------------------------------------------------------------------------------------------------------------
+# --- Email ------------------------------------------------------------------------------------------------------------
 
 
-async def test_mail_arrives_as_html_and_as_text(smtp: tuple[int, Mailbox]) -> None:
+async def test_email_arrives_as_html_and_as_text(smtp: tuple[int, Mailbox]) -> None:
     port, mailbox = smtp
-    courier = Courier(HERE)
-    channel = Channel.model_validate({"name": "mail", "type": "Apprise", "secretKey": "legal-mail"})
-    await courier.send(channel, f"mailto://localhost:{port}{MAIL}\n", notice(), attempted_at=NOW)
-    await courier.close()
-    [mail] = mailbox.got
-    assert str(make_header(decode_header(mail["Subject"]))) == subject(notice())
-    assert (mail["From"], mail["To"]) == ("risk@example.com", "legal@example.com")
-    assert part(mail, "text/html").splitlines() == body(notice(), Form.HTML).splitlines()
-    text = part(mail, "text/plain")
+    notifier = Notifier(HERE)
+    channel = Channel.model_validate({"name": "email", "type": "Apprise", "secretKey": "legal-email"})
+    await notifier.send(channel, f"mailto://localhost:{port}{MAIL}\n", notice(), attempted_at=NOW)
+    await notifier.close()
+    [email] = mailbox.got
+    assert str(make_header(decode_header(email["Subject"]))) == subject(notice())
+    assert (email["From"], email["To"]) == ("risk@example.com", "legal@example.com")
+    assert part(email, "text/html").splitlines() == body(notice(), Form.HTML).splitlines()
+    text = part(email, "text/plain")
     for fact in (notice().headline, notice().deadline, *(o.command for o in notice().options), *notice().remedies):
         assert fact in text
 
 
-async def test_hostile_mail_stays_one_mail(smtp: tuple[int, Mailbox]) -> None:
+async def test_hostile_email_stays_one_email(smtp: tuple[int, Mailbox]) -> None:
     port, mailbox = smtp
     hostile = "Closed\r\nBcc: all@example.com\r\n\r\n<script>alert(1)</script>\u202e{{ 7*7 }}"
     await send(f"mailto://localhost:{port}{MAIL}", message=hostile)
-    [mail] = mailbox.got
-    assert mail["Bcc"] is None
-    assert mail["X-RcptTo"] == "legal@example.com"
-    assert "<script>" not in part(mail, "text/html")
-    assert "{{ 7*7 }}" in part(mail, "text/html")
-    assert "\u202e" not in part(mail, "text/plain") + str(mail["Subject"])
+    [email] = mailbox.got
+    assert email["Bcc"] is None
+    assert email["X-RcptTo"] == "legal@example.com"
+    assert "<script>" not in part(email, "text/html")
+    assert "{{ 7*7 }}" in part(email, "text/html")
+    assert "\u202e" not in part(email, "text/plain") + str(email["Subject"])
 
 
 async def test_mail_server_must_be_listed_and_permitted(smtp: tuple[int, Mailbox]) -> None:
@@ -137,7 +137,7 @@ async def test_mail_server_must_be_listed_and_permitted(smtp: tuple[int, Mailbox
 
 
 class Choosy(Mailbox):
-    """Has no user gone, and no room for later until it is told so."""
+    """Refuses the user gone, and refuses later until has_room is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,10 +170,10 @@ async def again(url: str, before: Undeliverable) -> Undeliverable:
 
 
 def addressees(mailbox: Mailbox) -> list[str]:
-    return [str(mail["To"]) for mail in mailbox.got]
+    return [str(email["To"]) for email in mailbox.got]
 
 
-async def test_mail_goes_again_only_to_those_who_have_not_got_it(choosy: tuple[str, Choosy]) -> None:
+async def test_email_goes_again_only_to_those_who_have_not_got_it(choosy: tuple[str, Choosy]) -> None:
     url, mailbox = choosy
     url += "good@example.com,later@example.com,gone@example.com"
     first = await refused(url)
@@ -207,7 +207,7 @@ async def test_receipts_are_worth_nothing_for_another_url(choosy: tuple[str, Cho
     assert sorted(addressees(mailbox)) == ["good@example.com", "good@example.com", "later@example.com"]
 
 
-async def test_copy_that_is_refused_costs_nobody_a_second_mail(choosy: tuple[str, Choosy]) -> None:
+async def test_copy_that_is_refused_costs_nobody_a_second_email(choosy: tuple[str, Choosy]) -> None:
     url, mailbox = choosy
     await send(url + "good@example.com&cc=gone@example.com")
     assert addressees(mailbox) == ["good@example.com"]
@@ -408,7 +408,7 @@ def test_every_service_can_be_loaded_and_knows_its_scheme() -> None:
 
 
 def run(code: str, given: Any) -> Any:
-    """What a fresh Python makes of it: the plugins and the confinement stay out of this process."""
+    """Return what a fresh Python makes of it: the plugins and the confinement stay out of this process."""
     environment = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PATH": os.environ["PATH"]}
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -487,7 +487,7 @@ print(json.dumps(sent))
 """
 
 
-def test_slack_is_sent_our_own_markup_and_nothing_is_escaped_twice_or_undone() -> None:
+def test_slack_is_sent_our_own_markup_and_nothing_is_escaped_twice_or_unescaped() -> None:
     """Against Apprise's real plugin, with the request to Slack itself caught: Slack cannot be reached from a test."""
     hostile = notice(message="<!channel> &lt;!here&gt; <https://evil.example|Approve> *b* a & b")
     url = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
@@ -561,7 +561,7 @@ print(json.dumps(found))
 """
 
 
-def test_every_service_is_told_at_its_own_host_with_checked_certificates_and_no_redirects() -> None:
+def test_every_service_is_reached_at_its_own_host_with_checked_certificates_and_no_redirects() -> None:
     """Against Apprise's real plugins, with the requests caught."""
     assert URLS.keys() | {"mailto", "mailtos", "slack"} == SERVICES.keys()
     for status in ("EscalationOpened", "Acknowledged", "Remediated"):

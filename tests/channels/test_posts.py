@@ -21,11 +21,11 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from riskladder.api.ladder import Channel
 from riskladder.notify import alertmanager, pagerduty, webhook
-from riskladder.notify.courier import ALERT_LIFETIME, Courier
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import MAX_MESSAGE, Undeliverable
 from riskladder.notify.forms import Form
 from riskladder.notify.notice import Notice
+from riskladder.notify.notifier import ALERT_LIFETIME, Notifier
 from riskladder.notify.render import body
 from tests.unit.notify_support import HERE, LOOPBACK, NOW, Answer, Got, Peer, answering, hanging, notice
 
@@ -49,17 +49,17 @@ async def send(
     at: datetime | None = None,
 ) -> None:
     """Send one message over a channel of this kind to the peer."""
-    courier = Courier(egress, timeout=timeout, pagerduty_url=peer.url)
+    notifier = Notifier(egress, timeout=timeout, pagerduty_url=peer.url)
     url = None if kind == "PagerDuty" else peer.url + path
     try:
-        await courier.send(
+        await notifier.send(
             channel(kind, url, None if kind == "Alertmanager" and credential is None else "pager"),
             credential,
             message or notice(),
             attempted_at=at or datetime.now(UTC),
         )
     finally:
-        await courier.close()
+        await notifier.close()
 
 
 async def refused(answer: Answer, **how: Any) -> Undeliverable:
@@ -377,17 +377,18 @@ async def test_alertmanager_path_and_token(path: str) -> None:
     assert "authorization" not in bare.headers
 
 
-# --- The courier ------------------------------------------------------------------------------------------------------
+# --- The notifier
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["Apprise", "PagerDuty", "Webhook", "Alertmanager"])
 @pytest.mark.parametrize("credential", [None, "", " \n"])
 async def test_channel_without_its_key_is_permanent(kind: str, credential: str | None) -> None:
-    courier = Courier(HERE)
+    notifier = Notifier(HERE)
     with pytest.raises(Undeliverable, match="key pager is not in Secret riskladder-channels") as error:
-        await courier.send(channel(kind, "http://127.0.0.1:9/"), credential, notice(), attempted_at=NOW)
+        await notifier.send(channel(kind, "http://127.0.0.1:9/"), credential, notice(), attempted_at=NOW)
     assert error.value.permanent
-    await courier.close()
+    await notifier.close()
 
 
 async def test_key_may_end_with_a_newline() -> None:
@@ -395,11 +396,11 @@ async def test_key_may_end_with_a_newline() -> None:
 
 
 async def test_channel_that_hangs_delays_no_other() -> None:
-    courier = Courier(Egress(["127.0.0.1"], [LOOPBACK]), timeout=3)
+    notifier = Notifier(Egress(["127.0.0.1"], [LOOPBACK]), timeout=3)
     async with Peer(hanging) as slow, Peer() as fast:
 
         async def one(url: str) -> None:
-            await courier.send(channel("Webhook", url), KEY, notice(), attempted_at=datetime.now(UTC))
+            await notifier.send(channel("Webhook", url), KEY, notice(), attempted_at=datetime.now(UTC))
 
         stuck = [asyncio.create_task(one(slow.url)) for _ in range(30)]
         await asyncio.sleep(0.2)
@@ -411,7 +412,7 @@ async def test_channel_that_hangs_delays_no_other() -> None:
         for task in stuck:
             task.cancel()
         await asyncio.gather(*stuck, return_exceptions=True)
-    await courier.close()
+    await notifier.close()
 
 
 def test_events_and_alerts_are_a_function_of_the_notice() -> None:

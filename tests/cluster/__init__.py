@@ -38,7 +38,7 @@ def resolve(kind: str) -> str:
 
 
 def control_plane_kind(kind: str) -> str:
-    """Which kind tests of the control plane alone run on: fake nodes where others would get a real one beside it.
+    """Which kind tests of the control plane alone run on: fake nodes where others would get a real one in addition.
 
     A real node changes nothing for them, but has two cores for a thousand pods. Raises ClusterError as `resolve` does.
     """

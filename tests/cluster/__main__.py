@@ -115,7 +115,7 @@ def _run(command: list[str], plane: ControlPlane) -> int:
 
 
 def _environment(plane: ControlPlane) -> dict[str, str]:
-    """Return the variables that tell a command where it runs, and which image of a model server can be had there."""
+    """Return the environment variables that say where a command runs, and which model server image it can use."""
     found = {"KUBECONFIG": str(plane.kubeconfig)}
     if not isinstance(plane, CurrentContext):  # it ends with the command
         found["RISKLADDER_THROWAWAY"] = "1"

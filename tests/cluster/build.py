@@ -45,7 +45,7 @@ def print_progress(line: str) -> None:
 
 
 def ensure_binaries(progress: Progress = print_progress) -> Path:
-    """The directory with etcd, kwok and the Kubernetes programs; kwok's stages are in `stages/` beside it.
+    """The directory with etcd, kwok and the Kubernetes programs; kwok's stages are in `stages/` next to it.
 
     Safe to call from several processes at once: one builds, the others wait for it. Raises ClusterError with the tail
     of the log if a build fails.

@@ -134,7 +134,7 @@ class Chaos:
         asyncio.run_coroutine_threadsafe(send(), self._loop).result(10)
 
     def watching(self, resource: str) -> int:
-        """How many watches of a resource are open."""
+        """Return how many watches of a resource are open."""
         return len(self._watching(resource))
 
     def release(self) -> None:

@@ -32,7 +32,7 @@ rather than on anything under test."""
 WORKERS = 10
 
 FAKE = "kwok.x-k8s.io/node"
-"""Annotation of the nodes that kwok plays, and their taint beside a real node."""
+"""Annotation of the nodes that kwok plays, and their taint where there is a real node."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class Identities:
             self._write(component, user)
 
     def kubeconfig_for(self, user: str, groups: Iterable[str]) -> Path:
-        """A kubeconfig with a new client certificate. The name of the file tells apart same users in other groups."""
+        """Write a kubeconfig with a new client certificate. The file name distinguishes equal users in other groups."""
         members = tuple(groups)
         digest = hashlib.sha256("\0".join((user, *members)).encode()).hexdigest()[:8]
         return self._write(f"{re.sub(r'[^A-Za-z0-9.-]', '_', user)}-{digest}", user, members)

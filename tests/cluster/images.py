@@ -57,7 +57,7 @@ KEPT_SECONDS = 3600
 GZIP = zlib.MAX_WBITS | 16
 
 LARGEST_STORAGE = 4 << 30
-"""Bytes of buildah's storage, to which every change of the operator adds some: above that, it begins anew."""
+"""Bytes of buildah's storage, to which every change of the operator adds some: above that, it begins again."""
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 BUSYBOX_APPLETS = ("cat", "env", "id", "ls", "nc", "ps", "sh", "sleep", "wget")
@@ -134,7 +134,7 @@ class Image:
 
 
 def _length(layer: IO[bytes], wbits: int | None) -> int:
-    """Return the bytes of a layer, whether it is stored with gzip or without: packed anew with `wbits`, or unpacked."""
+    """Return the bytes of a layer, stored with gzip or without: packed again with `wbits`, or unpacked."""
     packed = layer.read(2) == b"\x1f\x8b"
     layer.seek(0)
     content: Any = gzip.GzipFile(fileobj=layer) if packed else layer

@@ -78,7 +78,7 @@ class NodeCluster:
     def __init__(self, *, fake_nodes: int = 0, policies: bool = False, progress: Progress = silent) -> None:
         """Nothing is started or created before `start`.
 
-        `fake_nodes`: how many nodes without a kubelet stand beside the real one, for pods that tolerate the taint
+        `fake_nodes`: how many nodes without a kubelet exist next to the real one, for pods that tolerate the taint
         `kwok.x-k8s.io/node`. `policies`: enforce NetworkPolicies.
         """
         self._fake_nodes, self._policies, self._progress = fake_nodes, policies, progress

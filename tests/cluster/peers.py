@@ -1,4 +1,4 @@
-"""The serving runtimes beside us, as their projects publish them: their resources, and some of their controllers.
+"""Serving runtimes, as their projects publish them: their resources, and some of their controllers.
 
 Definitions come from Go modules, one archive at a time and verified by go.sum, or from Python models, verified by their
 hash, into the cache outside of the work tree. Controllers are built there from Go modules, as the control plane is.

@@ -1,4 +1,4 @@
-"""Builds and runs the two Go programs beside: the interpreter of Argo CD's health checks, and what Flux waits by."""
+"""Builds and runs two Go programs: the interpreter of Argo CD's health checks, and what Flux waits by."""
 
 from __future__ import annotations
 

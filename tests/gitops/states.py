@@ -66,7 +66,7 @@ def _ladders() -> list[State]:
     kind = "EscalationLadder"
     suspended = an_object(kind, VALID, COUNT, condition(T.SUSPENDED, "True", R.SUSPENDED, "acts on nothing"))
     suspended["spec"]["suspended"] = True
-    no_policy = condition(T.DECISIONS_COUNT, "False", R.POLICY_MISSING, "the binding is away")
+    no_policy = condition(T.DECISIONS_COUNT, "False", R.POLICY_MISSING, "the binding is missing")
     current, waits, failed = "Current", "InProgress", "Failed"
     return [
         State("not seen", an_object(kind), "Progressing", NOBODY_LOOKED, current, NO_STATUS),

@@ -73,7 +73,7 @@ def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
 def common(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
     """A control plane for modules that have an operator of their own and disturb nothing else: one after the other.
 
-    Components change what the base may do and nothing beside it, so each installation leaves what it enables, exactly.
+    Components change what the base may do and nothing else, so each installation leaves what it enables, exactly.
     """
     needs_local(request.config)
     with LocalControlPlane() as plane:

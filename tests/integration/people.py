@@ -1,4 +1,4 @@
-"""People of the integration tests: ladders that tell them over webhooks, what they receive, and what they decide.
+"""People of the integration tests: ladders that notify them over webhooks, what they receive, and what they decide.
 
 The permissions are those of docs/examples/people-rbac.yaml. Every message is checked as its receiver would check it.
 """
@@ -29,7 +29,7 @@ from tests.integration.world import INDICATOR, LADDER, TestNamespace, condition,
 
 HOST = "127.0.0.1"
 NOTIFY = ("--notify-host", HOST, "--notify-network", "127.0.0.0/8")
-"""Options of an operator that may tell these people."""
+"""Options of an operator that may notify these people."""
 
 KEY = "signing"
 SIGNING_KEY = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -144,7 +144,7 @@ class Receivers:
         return web.Response(status=204)
 
     def of(self, namespace: str) -> list[Message]:
-        """What came in of one namespace, in order."""
+        """Return what came in of one namespace, in order."""
         return [m for m in self.messages if m.data["namespace"] == namespace]
 
     def keys(self, namespace: str) -> list[str]:
@@ -194,7 +194,7 @@ class Lives:
 
 
 def tier(name: str, above: float, *roles: str, **changes: Any) -> Object:
-    """A tier that one reading above a number enters, and that tells these roles."""
+    """A tier that one reading above a number enters, and that notifies these roles."""
     return {
         "name": name,
         "triggers": [{"indicator": INDICATOR, "above": above}],

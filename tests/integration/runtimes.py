@@ -1,4 +1,4 @@
-"""Targets of any kind on a control plane of the module's own: contained, pulled at, and restored by a decision."""
+"""Targets of any kind on a control plane of the module's own: contained, written to, and restored by a decision."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class RuntimeNamespace(TestNamespace):
         name = escalation["metadata"]["name"]
 
         async def counted() -> Object | None:
-            """Decide until it counts: not before the policy that proves who decided has settled."""
+            """Decide until it counts: not before the policy that proves who decided is in force."""
             decision = f"resume-{uuid.uuid4().hex[:6]}"
             spec = {"escalation": name, "action": "Resume", "role": "legal", "rationale": "it was repaired"}
             body = {**resources_head(resources.DECISIONS, decision), "spec": spec}
@@ -99,7 +99,7 @@ class RuntimeNamespace(TestNamespace):
         return await self.until(restored, f"{name} to be restored")
 
     async def refused(self, name: str, patch: Object, *, subresource: str | None = None) -> str:
-        """What an administrator is notified who pulls at it by a merge patch."""
+        """Return the message with which a merge patch of an administrator is refused."""
         try:
             await self.client.merge_patch(self.resource, self.namespace, name, patch, subresource=subresource)
         except Forbidden as error:

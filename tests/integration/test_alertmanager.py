@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 
 from riskladder.api.ladder import Channel
-from riskladder.notify.courier import Courier
 from riskladder.notify.notice import Notice
+from riskladder.notify.notifier import Notifier
 from tests.cluster.build import ensure_programs
 from tests.cluster.ports import HOST, Ports
 from tests.cluster.process import Component, Spawner
@@ -66,7 +66,7 @@ async def receiver() -> AsyncIterator[Peer]:
 
 @pytest.fixture
 async def url(program: Path, ports: Ports, receiver: Peer, tmp_path: Path) -> AsyncIterator[str]:
-    """A running Alertmanager that tells the receiver."""
+    """A running Alertmanager that notifies the receiver."""
     port = ports.claim()
     config = tmp_path / "alertmanager.yaml"
     config.write_text(CONFIG.format(url=receiver.url))
@@ -112,7 +112,7 @@ async def alerts(base: str) -> list[dict[str, Any]]:
         return found
 
 
-def told(receiver: Peer) -> list[tuple[str, dict[str, Any]]]:
+def notifications(receiver: Peer) -> list[tuple[str, dict[str, Any]]]:
     """The status and the alert of every notification that came."""
     bodies = [json.loads(got.body) for got in receiver.got]
     return [(alert["status"], alert) for body in bodies for alert in body["alerts"]]
@@ -126,18 +126,18 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def deliver(base: str, *messages: Notice) -> None:
-    courier = Courier(HERE)
+    notifier = Notifier(HERE)
     channel = Channel.model_validate({"name": "am", "type": "Alertmanager", "url": base})
     for message in messages:
-        await courier.send(channel, None, message, attempted_at=datetime.now(UTC))
-    await courier.close()
+        await notifier.send(channel, None, message, attempted_at=datetime.now(UTC))
+    await notifier.close()
 
 
 async def test_alert_fires_once_rises_and_is_resolved(url: str, receiver: Peer) -> None:
     at = datetime.now(UTC).replace(microsecond=0)
     await deliver(url, notice(at=at))
-    await until(lambda: bool(told(receiver)))
-    [(status, alert)] = told(receiver)
+    await until(lambda: bool(notifications(receiver)))
+    [(status, alert)] = notifications(receiver)
     assert status == "firing"
     assert alert["labels"]["alertname"] == "RiskladderEscalation"
     assert alert["labels"]["role"] == "legal"
@@ -147,13 +147,13 @@ async def test_alert_fires_once_rises_and_is_resolved(url: str, receiver: Peer) 
     # The same again, as after a lost answer; then a reminder: one alert all along, no new message.
     await deliver(url, notice(at=at), notice(key="reminder", about="Reminded", at=datetime.now(UTC)))
     await asyncio.sleep(QUIET)
-    assert len(told(receiver)) == 1
+    assert len(notifications(receiver)) == 1
 
     # A higher tier is an alert of another severity, so that routes apply to it; that of the rung that was left ends.
     left = notice(key="left", about="RungLeft", at=datetime.now(UTC))
     await deliver(url, left, notice(key="rung-2", tier="critical", at=datetime.now(UTC)))
-    await until(lambda: len(told(receiver)) > 2)
-    assert sorted((status, a["labels"]["severity"]) for status, a in told(receiver)[1:]) == [
+    await until(lambda: len(notifications(receiver)) > 2)
+    assert sorted((status, a["labels"]["severity"]) for status, a in notifications(receiver)[1:]) == [
         ("firing", "critical"),
         ("resolved", "error"),
     ]
@@ -164,8 +164,8 @@ async def test_alert_fires_once_rises_and_is_resolved(url: str, receiver: Peer) 
         key="closed", tier="critical", about="Remediated", at=datetime.now(UTC), message="Closed as Remediated"
     )
     await deliver(url, over)
-    await until(lambda: len(told(receiver)) > 3)
-    status, alert = told(receiver)[-1]
+    await until(lambda: len(notifications(receiver)) > 3)
+    status, alert = notifications(receiver)[-1]
     assert status == "resolved"
     assert alert["labels"] == stored["labels"]
     assert alert["annotations"]["summary"].endswith("Closed as Remediated")
@@ -175,18 +175,18 @@ async def test_alert_fires_once_rises_and_is_resolved(url: str, receiver: Peer) 
 async def test_roles_and_escalations_are_alerts_of_their_own(url: str, receiver: Peer) -> None:
     now = datetime.now(UTC)
     await deliver(url, notice(at=now), notice(at=now, role="executive"), notice({"drill": True}, at=now))
-    await until(lambda: len(told(receiver)) == 3)
-    assert {(a["labels"]["role"], a["labels"]["drill"]) for _, a in told(receiver)} == {
+    await until(lambda: len(notifications(receiver)) == 3)
+    assert {(a["labels"]["role"], a["labels"]["drill"]) for _, a in notifications(receiver)} == {
         ("legal", "false"),
         ("executive", "false"),
         ("legal", "true"),
     }
     await deliver(url, notice(about="Remediated", at=datetime.now(UTC)))
-    await until(lambda: len(told(receiver)) == 4)
+    await until(lambda: len(notifications(receiver)) == 4)
     assert len(await alerts(url)) == 2
 
 
-async def test_a_resolution_of_what_never_fired_tells_nobody(url: str, receiver: Peer) -> None:
+async def test_a_resolution_of_what_never_fired_notifies_nobody(url: str, receiver: Peer) -> None:
     await deliver(url, notice(about="Cleared", at=datetime.now(UTC)))
     await asyncio.sleep(QUIET)
-    assert told(receiver) == []
+    assert notifications(receiver) == []

@@ -118,7 +118,7 @@ async def deploy(
 
 async def promote(scene: RuntimeNamespace) -> Object:
     """``kubectl argo rollouts promote --full``."""
-    await tell(scene, {"promoteFull": True})
+    await instruct(scene, {"promoteFull": True})
 
     async def complete() -> Object | None:
         found = await scene.target("scorer")
@@ -128,7 +128,7 @@ async def promote(scene: RuntimeNamespace) -> Object:
     return await scene.until(complete, "the update to be complete", PATIENCE)
 
 
-async def tell(scene: RuntimeNamespace, status: Object) -> None:
+async def instruct(scene: RuntimeNamespace, status: Object) -> None:
     await scene.client.merge_patch(scene.resource, scene.namespace, "scorer", {"status": status}, subresource="status")
 
 
@@ -184,9 +184,9 @@ async def test_update_under_way_is_aborted_behind_the_stop(scene: RuntimeNamespa
     assert (stopped["spec"]["replicas"], stopped["status"]["abort"]) == (0, True)
     assert stopped["status"]["stableRS"] == stable
     assert escalation["spec"]["evidence"]["podTemplateHash"] == canary
-    assert (await proof(scene, escalation))["spec"]["detail"]["told"] == "abort"
+    assert (await proof(scene, escalation))["spec"]["detail"]["requested"] == "abort"
 
-    await tell(scene, {"abort": False})  # kubectl argo rollouts retry
+    await instruct(scene, {"abort": False})  # kubectl argo rollouts retry
     await scene.until(lambda: aborted(scene), "it to be aborted again")
 
     await scene.resume(escalation)
@@ -205,7 +205,7 @@ async def aborted(scene: RuntimeNamespace) -> bool:
     return bool(status.get("abort")) and await versions(scene) == []
 
 
-async def test_canary_paused_by_hand_is_stopped_all_the_same(scene: RuntimeNamespace) -> None:
+async def test_canary_paused_manually_is_stopped_all_the_same(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder())
     await serve(scene)
     await deploy(scene, 2)

@@ -463,7 +463,7 @@ async def test_person_who_may_raise_cannot_speak_for_a_monitor(as_user: As, name
 
 GONE = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-0000-0000-0000-000000000001"}]
 AWAY = ({"ownerReferences": GONE}, {"finalizers": ["example.com/mine"]})
-"""By what somebody gets rid of an object, or keeps others from it, beside deleting it."""
+"""By what somebody gets rid of an object, or keeps others from it, other than deleting it."""
 
 
 async def delete_all(client: Client, namespace: str) -> None:
@@ -616,7 +616,7 @@ async def test_operator_sees_that_the_policy_is_in_force(operator_client: Client
     created = [await admin.get(resource, None, POLICY) for resource in (POLICIES, BINDINGS)]
     newest = max(datetime.fromisoformat(obj["metadata"]["creationTimestamp"]) for obj in created)
     assert found.since is not None
-    assert newest + authority.SETTLING <= found.since <= datetime.now(UTC) + authority.SETTLING
+    assert newest + authority.PROPAGATION <= found.since <= datetime.now(UTC) + authority.PROPAGATION
 
 
 async def in_force(client: Client) -> bool:
@@ -628,7 +628,7 @@ async def in_force(client: Client) -> bool:
 
 @pytest.fixture(scope="module")
 def plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    """Of its own: no other test is to meet a policy that is away. It has no mutating policies, as before 1.36."""
+    """Its own: no other test is to meet a policy not in force. It has no mutating policies, as before 1.36."""
     kind = control_plane_kind(request.config.getoption("--cluster"))
     if kind != "local":
         pytest.skip(f"needs a control plane of its own, and --cluster={kind} has one for everybody")
@@ -645,7 +645,7 @@ async def root(plane: ControlPlane) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def policy(root: Client) -> AsyncIterator[tuple[Object, Object]]:
-    """The shipped policy and binding, created anew."""
+    """The shipped policy and binding, created again."""
     documents = yaml.safe_load_all((ROOT / "manifests" / "policies" / "decisions.yaml").read_text())
     shipped, binding = list(documents)
     await remove_policy(root)
@@ -769,21 +769,23 @@ async def test_exception_that_was_taken_back_still_shows(root: Client, policy: t
     after = (await proof(root)).since
     assert after is not None
     assert after - before >= timedelta(seconds=2)
-    assert after - authority.SETTLING >= lax_until
+    assert after - authority.PROPAGATION >= lax_until
 
 
-async def test_binding_that_was_away_proves_only_what_comes_after(root: Client, policy: tuple[Object, Object]) -> None:
+async def test_binding_that_was_missing_proves_only_what_comes_after(
+    root: Client, policy: tuple[Object, Object]
+) -> None:
     before = (await proof(root)).since
     await root.delete(BINDINGS, None, POLICY)
     assert (await proof(root)).missing.startswith(f"there is no {BINDINGS.kind} {POLICY}")
     await asyncio.sleep(1.1)
-    away_until = datetime.now(UTC).replace(microsecond=0)
+    missing_until = datetime.now(UTC).replace(microsecond=0)
     await root.create(BINDINGS, None, policy[1])
     after = (await proof(root)).since
     assert before is not None
     assert after is not None
     assert before < after
-    assert after - authority.SETTLING >= away_until
+    assert after - authority.PROPAGATION >= missing_until
 
 
 async def test_without_permission_the_missing_role_is_named(plane: ControlPlane, policy: tuple[Object, Object]) -> None:

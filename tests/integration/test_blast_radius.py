@@ -42,13 +42,13 @@ async def test_broken_monitor_stops_no_fleet(world: TestNamespace) -> None:
     names = await fleet(world)
     await asyncio.gather(*(world.apply(signal(f"bias-{name}", name, 0.4)) for name in names))
 
-    async def settled() -> dict[str, Object] | None:
+    async def stopped_or_waiting() -> dict[str, Object] | None:
         found = {e["spec"]["target"]["name"]: e for e in await world.escalations()}
         says = [condition(e, "Contained") for e in found.values()]
         is_said = all(c["reason"] in ("ScaledToZero", "BlastRadiusExceeded") for c in says)
         return found if len(found) == FLEET and is_said else None
 
-    escalations = await world.until(settled, "every model to be stopped or to wait")
+    escalations = await world.until(stopped_or_waiting, "every model to be stopped or to wait")
     assert len(await stopped(world)) == LIMIT
     waiting = sorted(n for n, e in escalations.items() if condition(e, "Contained")["reason"] == "BlastRadiusExceeded")
     assert len(waiting) == FLEET - LIMIT

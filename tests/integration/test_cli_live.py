@@ -144,7 +144,7 @@ def store(plane: ControlPlane, records: list[Document], head: Document | None = 
     on(plane, create)
 
 
-def test_intact_chain_is_verified_and_told_live(cluster: ControlPlane, namespace: str) -> None:
+def test_intact_chain_is_verified_and_shown_live(cluster: ControlPlane, namespace: str) -> None:
     records = chain(namespace=namespace, namespace_uid=uid_of(cluster, namespace))
     store(cluster, records, full_escalation(records))
     verified = riskladder(cluster, "verify", "--live", "-n", namespace)
@@ -161,9 +161,9 @@ def test_intact_chain_is_verified_and_told_live(cluster: ControlPlane, namespace
     [mine] = [found for found in everywhere["chains"] if found["namespace"] == namespace]
     assert (mine["intact"], mine["length"], mine["notedHead"]) == (True, 4, 4)
 
-    told = riskladder(cluster, "timeline", ESCALATION, "-n", namespace)
-    assert (told.exit_code, told.stderr) == (0, "")
-    text = " ".join(told.stdout.split())
+    timeline = riskladder(cluster, "timeline", ESCALATION, "-n", namespace)
+    assert (timeline.exit_code, timeline.stderr) == (0, "")
+    text = " ".join(timeline.stdout.split())
     assert "Chain verified, 4 records, ends at the head of the Escalation on the cluster" in text
     assert "3 2026-11-24 06:00:03.612 +0.492 s RolledBack riskladder" in text
 

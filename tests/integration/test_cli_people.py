@@ -124,7 +124,7 @@ class CliNamespace:
 
     @contextmanager
     def operator(self, act: Callable[[CliNamespace], bool]) -> Iterator[None]:
-        """Plays the operator beside the command, until ``act`` says that it is done."""
+        """Play the operator while the command runs, until ``act`` says that it is done."""
         stop = threading.Event()
 
         def play() -> None:

@@ -15,7 +15,7 @@ CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
 
 
 def events_of(records: list[dict[str, object]]) -> list[object]:
-    """What happened to the model; that people were notified of it is another story."""
+    """Return what happened to the model; that people were notified of it is tested elsewhere."""
     return [r["spec"]["event"] for r in records if r["spec"]["event"] != "Notified"]  # type: ignore[index]
 
 
@@ -57,10 +57,10 @@ async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: Test
         ("Escalation", "EscalationOpened"),
         ("Deployment", "ContainmentApplied"),
     }
-    [told] = [e for e in await world.events() if e["regarding"]["kind"] == "Escalation"]
+    [event] = [e for e in await world.events() if e["regarding"]["kind"] == "Escalation"]
     for act in records:
         if act["spec"]["event"] != "ContainmentApplied":
-            assert act["spec"]["detail"]["message"] in told["note"], act["spec"]["event"]
+            assert act["spec"]["detail"]["message"] in event["note"], act["spec"]["event"]
 
 
 async def test_moderate_breach_needs_two_readings_and_leaves_the_model_running(world: TestNamespace) -> None:
@@ -224,11 +224,11 @@ async def test_somebody_who_scales_it_up_again_is_named_and_it_is_stopped_again(
 async def test_manual_signal_contains_as_a_reading_does(world: TestNamespace) -> None:
     await world.apply(ladder())
     await world.serve("scorer")
-    raised = signal("by-hand", "scorer", None, manual={"tier": "high", "rationale": "complaints from customers"})
+    raised = signal("manual", "scorer", None, manual={"tier": "high", "rationale": "complaints from customers"})
     await world.apply(raised)
     escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     assert escalation["spec"]["signal"]["manual"]["rationale"] == "complaints from customers"
-    await world.signal_says("by-hand", "Breached", "True", "RaisedManually")
+    await world.signal_says("manual", "Breached", "True", "RaisedManually")
 
 
 async def test_silence_raises_to_the_tier_of_when_stale(world: TestNamespace) -> None:
@@ -263,11 +263,11 @@ async def test_deleted_escalation_is_recorded_and_opened_again_from_what_its_tar
     assert second["spec"] == first["spec"]
     assert second["status"]["restore"]["replicas"] == 2
     assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
-    story = ["EscalationOpened", "ContainmentApplied", "ScaledToZero"]
-    assert events_of(await world.verified(second)) == [*story, "EscalationDeleted", *story]
+    expected = ["EscalationOpened", "ContainmentApplied", "ScaledToZero"]
+    assert events_of(await world.verified(second)) == [*expected, "EscalationDeleted", *expected]
 
 
-async def test_what_runs_beside_the_model_is_suspended_with_it_and_again(world: TestNamespace) -> None:
+async def test_companion_workload_is_suspended_with_it_and_again(world: TestNamespace) -> None:
     def cronjob(name: str, **spec: object) -> Object:
         job = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i:1"}]}}}
         body = {"schedule": "0 3 * * *", "jobTemplate": {"spec": job}, **spec}
@@ -277,8 +277,8 @@ async def test_what_runs_beside_the_model_is_suspended_with_it_and_again(world: 
     await world.client.create(cronjobs, world.namespace, cronjob("retrain"))
     await world.client.create(cronjobs, world.namespace, cronjob("asleep", suspend=True))
     body = ladder()
-    beside = [{"kind": "CronJob", "name": name} for name in ("retrain", "asleep", "missing")]
-    body["spec"]["tiers"][1]["containment"]["alsoSuspend"] = beside
+    companions = [{"kind": "CronJob", "name": name} for name in ("retrain", "asleep", "missing")]
+    body["spec"]["tiers"][1]["containment"]["alsoSuspend"] = companions
     await world.apply(body)
     await world.serve("scorer")
     await world.apply(signal("fairness", "scorer", 0.31))

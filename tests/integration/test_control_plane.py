@@ -226,17 +226,17 @@ def test_identity_and_audit_log_of_a_user() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_forwards_signals_and_cleans_up(number: signal.Signals, tmp_path: Path) -> None:
-    told = tmp_path / "told"
+    written = tmp_path / "written"
     script = (
         "import os, pathlib, signal, sys, time\n"
         f"signal.signal({int(number)}, lambda *_: sys.exit(7))\n"
-        f"pathlib.Path({str(told)!r}).write_text(os.environ['KUBECONFIG'])\n"
+        f"pathlib.Path({str(written)!r}).write_text(os.environ['KUBECONFIG'])\n"
         "time.sleep(600)\n"
     )
     command = [sys.executable, "-m", "tests.cluster", "run", "--cluster=local", "--", sys.executable, "-c", script]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL)
     try:
-        kubeconfig = Path(eventually("the command to run", lambda: told.read_text() if told.exists() else ""))
+        kubeconfig = Path(eventually("the command to run", lambda: written.read_text() if written.exists() else ""))
         assert kubeconfig.exists()
         process.send_signal(number)
         assert process.wait(DEADLINE_SECONDS) == 7

@@ -61,8 +61,8 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
         assert part in done.stdout
     entries = re.search(r"Verified: (\d+) entries in ", done.stdout)
     assert entries is not None
-    assert int(entries[1]) >= 21, "and a few more where people were told before the containment was proved"
-    assert "Done. The model was told to stop" in done.stdout
+    assert int(entries[1]) >= 21, "and a few more where people were notified before the containment was proved"
+    assert "Done. The model was ordered to stop" in done.stdout
     left = kubectl(plane.kubeconfig, "get", "namespaces,customresourcedefinitions", "-o", "name")
     assert "riskladder-demo" not in left
     assert "riskladder.dev" not in left
@@ -72,8 +72,8 @@ def test_short_demo_that_is_kept_stays_until_ctrl_c_also_where_it_was_started_wi
     plane: ControlPlane, tmp_path: Path
 ) -> None:
     """A script that runs `make demo &` has SIGINT ignored, and so has what it starts."""
-    told = tmp_path / "told"
-    with told.open("w") as stream:
+    output = tmp_path / "output"
+    with output.open("w") as stream:
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "demo", "--short", "--keep"],
             cwd=ROOT,
@@ -85,18 +85,18 @@ def test_short_demo_that_is_kept_stays_until_ctrl_c_also_where_it_was_started_wi
         )
     try:
         deadline = time.monotonic() + 150
-        while "Everything goes on until Ctrl-C" not in told.read_text():
-            assert process.poll() is None, told.read_text()
-            assert time.monotonic() < deadline, told.read_text()
+        while "Everything goes on until Ctrl-C" not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < deadline, output.read_text()
             time.sleep(0.2)
         listed = kubectl(plane.kubeconfig, "get", "escalations", "-A")
         assert "Contained" in listed
         process.send_signal(signal.SIGINT)
-        assert process.wait(90) == 0, told.read_text()
+        assert process.wait(90) == 0, output.read_text()
     finally:
         process.kill()
         process.wait()
-    assert "agrees" not in told.read_text(), "nobody decides in the short form"
+    assert "agrees" not in output.read_text(), "nobody decides in the short form"
     left = kubectl(plane.kubeconfig, "get", "namespaces,customresourcedefinitions", "-o", "name")
     assert "riskladder" not in left.replace("riskladder-system", "")
 

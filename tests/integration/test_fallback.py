@@ -104,7 +104,7 @@ async def test_endpoints_that_are_kept_by_hand_are_minded(scene: RuntimeNamespac
     by_hand = {
         "apiVersion": resources.ENDPOINTSLICES.api_version,
         "kind": resources.ENDPOINTSLICES.kind,
-        "metadata": {"name": "by-hand", "labels": {"kubernetes.io/service-name": "scorer"}},
+        "metadata": {"name": "manual", "labels": {"kubernetes.io/service-name": "scorer"}},
         "addressType": "IPv4",
         "endpoints": [{"addresses": [pod["status"]["podIP"]], "conditions": {"ready": True}}],
         "ports": [{"port": 80}],
@@ -113,7 +113,7 @@ async def test_endpoints_that_are_kept_by_hand_are_minded(scene: RuntimeNamespac
     escalation = await scene.breach("scorer", "ContainmentApplied", status="False")
     message = condition(escalation, "Contained")["message"]
     assert "1 ready endpoint(s) of it and 1 of the fallback in Service scorer" in message
-    await scene.client.delete(resources.ENDPOINTSLICES, scene.namespace, "by-hand")
+    await scene.client.delete(resources.ENDPOINTSLICES, scene.namespace, "manual")
     await scene.escalation_says("scorer", "Contained", "True", "FellBack")
 
 

@@ -40,7 +40,7 @@ CONTAINED = ("EscalationOpened", "ContainmentApplied", "ScaledToZero")
 
 
 class Patient(Client):
-    """Asks again while the API server is away: these tests take it away."""
+    """Asks again while the API server is unavailable: these tests stop it."""
 
     async def request(self, method: str, path: str, **arguments: Any) -> Object:
         deadline = time.monotonic() + 30
@@ -164,9 +164,9 @@ async def contained_once(world: TestNamespace, names: Sequence[str], *, patience
     assert [r.error for r in results if not r.intact] == []
     acts = said(records)
     written = Counter((r["spec"]["escalation"], r["spec"]["event"]) for r in acts)
-    told = {key: number for key, number in written.items() if key[1] in ("Notified", "ContainmentImpossible")}
+    optional = {key: number for key, number in written.items() if key[1] in ("Notified", "ContainmentImpossible")}
     names_of = [e["metadata"]["name"] for e in found]
-    assert written == Counter((name, event) for name in names_of for event in CONTAINED) + Counter(told)
+    assert written == Counter((name, event) for name in names_of for event in CONTAINED) + Counter(optional)
     keys = Counter((r["spec"]["escalation"], r["spec"]["detail"]["key"]) for r in acts)
     assert set(keys.values()) == {1}, "every record once"
     made = await world.events()
@@ -285,7 +285,7 @@ async def test_leader_paused_and_resumed_after_the_standby_took_over_doubles_not
     await contained_once(world, names)
 
 
-async def test_write_of_a_dead_leader_that_arrives_late_undoes_nothing(
+async def test_write_of_a_dead_leader_that_arrives_late_reverts_nothing(
     world: TestNamespace, start: Start, chaos: Chaos, account: Path, tmp_path: Path
 ) -> None:
     """What was on its way when the leader died reaches the API server after the standby has gone on."""
@@ -487,8 +487,8 @@ async def test_objects_stored_under_a_laxer_schema_are_invalid_alone(
     await deploy_all(world, ["scorer"])
     operator = await leading(start())
 
-    async def told(resource: Resource, name: str) -> str:
-        """How an object is said to be invalid: in its status; where that is refused, in an Event and the log."""
+    async def described(resource: Resource, name: str) -> str:
+        """Return how an object is said to be invalid: in its status; where that is refused, in an Event and the log."""
 
         async def check() -> str | None:
             found = condition(await world.get(resource, name), "Ready")
@@ -504,7 +504,7 @@ async def test_objects_stored_under_a_laxer_schema_are_invalid_alone(
 
     for resource, names in ((resources.LADDERS, ladders), (resources.SIGNALS, readings)):
         for name in names:
-            print(f"{resource.kind} {name}: {await told(resource, name)}")
+            print(f"{resource.kind} {name}: {await described(resource, name)}")
     await world.ladder_ready()
     await world.apply(signal("scorer", "scorer", 0.31))
     await contained_once(world, ["scorer"])

@@ -360,7 +360,7 @@ async def _decide(world: TestNamespace, escalation: Object, action: str, name: s
             "escalation": escalation["metadata"]["name"],
             "action": action,
             "role": "legal",
-            "rationale": "because of the story",
+            "rationale": "because of the complaints",
         },
     }
     await world.client.create(resources.DECISIONS, world.namespace, body)

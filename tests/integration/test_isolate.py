@@ -28,7 +28,7 @@ async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFacto
 
 
 async def policies(scene: RuntimeNamespace) -> list[Object]:
-    """What the operator has made."""
+    """Return what the operator has made."""
     found = await scene.client.list(NETWORKPOLICIES, scene.namespace)
     return [p for p in found if p["metadata"]["name"].startswith("riskladder-")]
 
@@ -40,7 +40,7 @@ async def allow(scene: RuntimeNamespace, name: str, selector: Object, **spec: An
     await scene.client.apply(NETWORKPOLICIES, scene.namespace, body, manager="tests")
 
 
-async def test_isolated_held_and_given_back(scene: RuntimeNamespace) -> None:
+async def test_isolated_held_and_restored(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Isolate", lock=True))
     await scene.serve("scorer", replicas=2)
     await allow(scene, "default-deny", {})
@@ -104,7 +104,7 @@ async def test_changed_or_deleted_without_a_lock_it_is_put_right(scene: RuntimeN
             [found] = await scene.escalations("scorer")
             return sum(u["count"] for u in found["status"]["containments"][0].get("drift", ())) == number
 
-        await scene.until(check, f"{number} undoings to be noted")
+        await scene.until(check, f"{number} reverts to be noted")
 
     head = {"apiVersion": NETWORKPOLICIES.api_version, "kind": NETWORKPOLICIES.kind, "metadata": {"name": name}}
     spec = {"podSelector": {"matchLabels": {"app": "scorer"}}, "policyTypes": ["Ingress"], "ingress": [{}]}

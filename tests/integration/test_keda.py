@@ -130,7 +130,7 @@ async def paused(scene: RuntimeNamespace, name: str = "scorer") -> Object:
 
 
 async def given_back(scene: RuntimeNamespace, name: str = "scorer") -> Object:
-    """What is on record about the ScaledObject, once it is restored."""
+    """Return what is on record about the ScaledObject, once it is restored."""
 
     async def check() -> Object | None:
         found = (await scene.escalations("scorer"))[0]["status"].get("companions", ())
@@ -168,9 +168,9 @@ async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: 
     await polls(scene)
     assert (await scene.deployment("scorer"))["spec"]["replicas"] == 0
     contained = (await scene.escalations("scorer"))[0]["status"]
-    [beside] = contained["companions"]
-    assert (beside["kind"], beside["name"], beside["suspendedAt"] != "") == ("ScaledObject", "scorer", True)
-    assert "value" not in beside
+    [companion] = contained["companions"]
+    assert (companion["kind"], companion["name"], companion["suspendedAt"] != "") == ("ScaledObject", "scorer", True)
+    assert "value" not in companion
     reverted = [u["count"] for u in contained["containments"][0].get("drift", ())]
     assert sum(reverted) <= 1, "not more often than in the moment before it was paused"
 
@@ -200,17 +200,17 @@ async def test_keda_raises_from_zero_what_is_not_paused(scene: RuntimeNamespace)
 
 async def test_what_is_looked_at_now_and_then_only(home: RuntimeNamespace) -> None:
     """Side by side, each in a namespace of its own: they wait for the operator's, or the autoscaler's, next look."""
-    stories = (
+    scenarios = (
         autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume,
         lambda scene: given_back_as_it_was(scene, "0"),
         unpaused_it_is_answered,
     )
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-        for story in stories:
-            tasks.create_task(story(await stack.enter_async_context(home.another())))
+        for scenario in scenarios:
+            tasks.create_task(scenario(await stack.enter_async_context(home.another())))
 
 
-async def test_what_was_paused_before_is_given_back_as_it_was(scene: RuntimeNamespace) -> None:
+async def test_what_was_paused_before_is_restored_as_it_was(scene: RuntimeNamespace) -> None:
     await given_back_as_it_was(scene, "3")
 
 
@@ -259,7 +259,7 @@ async def unpaused_it_is_answered(scene: RuntimeNamespace) -> None:
     assert (await scene.deployment("scorer"))["spec"]["replicas"] == 0, "the lock has held it meanwhile"
 
 
-async def test_beside_a_rollback_nothing_is_paused(scene: RuntimeNamespace) -> None:
+async def test_with_a_rollback_nothing_is_paused(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback"))
     await scene.serve("scorer")
     await scene.known_good("fairness", "scorer")

@@ -52,7 +52,7 @@ class StandIn:
         self.scene, self.runtime, self.name = scene, runtime, name
         self.labels = dict(runtime.read(_blank(runtime, name)).pod_labels or {})
         self.says_so = True
-        """Whether the status tells of a stop."""
+        """Return whether the status reports a stop."""
 
     async def run(self) -> None:
         """Bring about what the annotation asks for, until cancelled."""
@@ -120,7 +120,7 @@ async def annotated(scene: RuntimeNamespace) -> str | None:
 
 @KINDS
 @pytest.mark.parametrize("was", [None, {"note": "kept"}, {STOP: "false", "note": "kept"}], ids=["none", "other", "off"])
-async def test_stopped_proved_by_its_pods_and_given_back_as_it_was(
+async def test_stopped_proved_by_its_pods_and_restored_as_it_was(
     scene: RuntimeNamespace, runtime: KServe, was: dict[str, str] | None
 ) -> None:
     await scene.apply(ladder())
@@ -149,11 +149,11 @@ async def test_pods_that_stay_are_no_proof_nor_are_pods_that_went_by_themselves(
         stand_in.says_so = False
         escalation = await scene.breach("scorer", "ContainmentApplied", status="False")
 
-        async def told() -> bool:
+        async def reported() -> bool:
             found = condition((await scene.escalations("scorer"))[0], "Contained")
             return "0 pod(s), KServe has not said that it is stopped" in found["message"]
 
-        await scene.until(told, "the pods to be gone without proof")
+        await scene.until(reported, "the pods to be gone without proof")
         stand_in.says_so = True
         proved = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
         assert proved["metadata"]["uid"] == escalation["metadata"]["uid"]
@@ -205,7 +205,7 @@ async def replaced(scene: RuntimeNamespace, body: Object) -> None:
     )
 
 
-async def test_annotation_of_a_component_that_overrules_is_set_held_and_given_back(scene: RuntimeNamespace) -> None:
+async def test_annotation_of_a_component_that_overrules_is_set_held_and_restored(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(lock=True))
     overruled = {"annotations": {STOP: "false", "note": "kept"}}
     async with serving(scene, INFERENCESERVICE):
@@ -230,7 +230,7 @@ async def test_annotation_of_a_component_that_overrules_is_set_held_and_given_ba
     [({"annotations": {STOP: "false"}}, "rival"), ({"annotations": {STOP: None}}, "unknown")],
     ids=["overwritten", "removed"],
 )
-async def test_undone_without_a_lock_it_is_stopped_again(
+async def test_reverted_without_a_lock_it_is_stopped_again(
     scene: RuntimeNamespace, runtime: KServe, pull: Object, named: str
 ) -> None:
     await scene.apply(ladder())
@@ -326,7 +326,7 @@ async def test_rolled_back_by_a_canary_of_nothing(scene: RuntimeNamespace) -> No
     assert (await scene.target("scorer"))["spec"]["predictor"]["canaryTrafficPercent"] == 0, "the rollback stays"
 
 
-async def test_rollback_undone_without_a_lock_is_put_right(scene: RuntimeNamespace) -> None:
+async def test_rollback_reverted_without_a_lock_is_reapplied(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback"))
     await scene.put("scorer", spec(canaryTrafficPercent=10))
     await status(scene, knative(2, 1, 1, r2=10, r1=90))

@@ -1,4 +1,4 @@
-"""The containment lock on a real API server: whoever pulls at a contained model is refused, and told what holds it."""
+"""The containment lock on a real API server: writes on a contained model are refused, and the message says why."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def rolled_back(world: TestNamespace, operator: OperatorProcess) -> TestNa
 
 
 async def refused(plane: ControlPlane, world: TestNamespace, *arguments: str) -> str:
-    """What kubectl says to a cluster admin who is refused."""
+    """Return what kubectl says to a cluster admin who is refused."""
     with pytest.raises(InstallError) as caught:
         await asyncio.to_thread(kubectl, plane.kubeconfig, "-n", world.namespace, *arguments)
     return str(caught.value)
@@ -63,7 +63,7 @@ async def put(world: TestNamespace, body: Object) -> None:
 
 @asynccontextmanager
 async def lock_taken_off(admin: Client) -> AsyncIterator[None]:
-    """The bindings of the lock are away, and come back however it ends."""
+    """Remove the bindings of the lock, and reinstate them however the block ends."""
     bindings = [await admin.get(BINDINGS, None, name) for name in (LOCK, LOCK_NAMES)]
     for binding in bindings:
         await admin.delete(BINDINGS, None, binding["metadata"]["name"])
@@ -181,7 +181,7 @@ async def test_rolled_back_template_is_frozen(rolled_back: TestNamespace, instal
         {"annotations": {"riskladder.dev/containment": "{}"}},
     ],
 )
-async def test_what_holds_it_is_taken_away_by_nobody(held: TestNamespace, change: Object) -> None:
+async def test_what_holds_it_is_removed_by_nobody(held: TestNamespace, change: Object) -> None:
     before = (await held.deployment("scorer"))["metadata"]
     with pytest.raises(Forbidden, match=f"and what goes with it, cannot be changed: it {HELD}"):
         await held.client.merge_patch(resources.DEPLOYMENTS, held.namespace, "scorer", {"metadata": change})
@@ -219,7 +219,7 @@ async def test_policy_that_says_it_isolates_is_made_by_nobody_else(held: TestNam
         await held.client.create(NETWORKPOLICIES, held.namespace, body)
 
 
-async def test_status_is_no_way_to_take_away_what_holds_it(held: TestNamespace) -> None:
+async def test_status_is_no_way_to_remove_what_holds_it(held: TestNamespace) -> None:
     gone = {"metadata": {"annotations": {"riskladder.dev/containment": None}}}
     before = (await held.deployment("scorer"))["metadata"]["annotations"]
     with suppress(Forbidden):
@@ -321,7 +321,7 @@ async def test_ladder_that_drops_its_lock_frees_the_workload_which_is_contained_
     assert (await held.deployment("scorer"))["spec"]["replicas"] == 0
 
 
-async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(
+async def test_break_glass_is_noticed_recorded_and_what_is_reverted_is_reapplied(
     held: TestNamespace, admin: Client
 ) -> None:
     async with lock_taken_off(admin):
@@ -344,7 +344,7 @@ async def test_break_glass_is_noticed_recorded_and_what_is_undone_is_put_right(
     assert events.index("LockMissing") < events.index("ContainmentReapplied") < events.index("LockRestored")
 
 
-async def test_model_is_brought_back_by_hand_as_the_page_says(held: TestNamespace, admin: Client) -> None:
+async def test_model_is_restored_manually_as_the_page_says(held: TestNamespace, admin: Client) -> None:
     """docs/operations.md, "Manually, without a decision": for when nobody can decide."""
     await held.apply(signal("fairness", "scorer", 0.01))
     await held.tier("fairness", "baseline")

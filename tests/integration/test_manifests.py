@@ -421,7 +421,7 @@ def owner(document: Document) -> Document:
     return {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": metadata["uid"]}
 
 
-def test_record_may_be_stored_anew_unchanged(
+def test_record_may_be_stored_again_unchanged(
     admin: Caller, operator_account: Caller, namespace: str, record: Document
 ) -> None:
     stored = operator_account.create(namespace, record).body

@@ -129,8 +129,8 @@ async def test_metrics_after_a_breach(world: TestNamespace, start: Start) -> Non
     )
     stops = {"verb": "patch", "resource": "deployments.apps", "result": "ok"}
     assert value(found, "riskladder_api_requests_total", **stops) == 2
-    undoings = [n for (name, _), n in found.items() if name == "riskladder_containment_reverted_total"]
-    assert undoings == [1]
+    reverts = [n for (name, _), n in found.items() if name == "riskladder_containment_reverted_total"]
+    assert reverts == [1]
     for state in ("urgent", "contain", "trail", "later", "running"):
         assert value(found, "riskladder_queue_depth", state=state) >= 0
     assert 0 <= value(found, "riskladder_queue_oldest_seconds") < 10
@@ -294,7 +294,7 @@ async def test_nothing_but_the_lease_is_written_while_nothing_changes(world: Tes
     await world.apply(signal("lost", "nothing", 0.31))
     await world.escalation_says("bad", "Contained", "True", "ScaledToZero")
     await world.signal_says("lost", "Ready", "False", "TargetNotFound")
-    await world.until(partial(_is_told, world), "the owner to be told of a breach that cannot be used", 40.0)
+    await world.until(partial(_is_notified, world), "the owner to be notified of a breach that cannot be used", 40.0)
     await world.alone()
     await world.quiet()
 
@@ -308,9 +308,9 @@ async def test_nothing_but_the_lease_is_written_while_nothing_changes(world: Tes
     assert await renewal(world) != renewed
 
 
-async def _is_told(world: TestNamespace) -> bool:
+async def _is_notified(world: TestNamespace) -> bool:
     found = (await world.get(resources.LADDERS, LADDER))["status"]["unusable"]
-    return all("toldAt" in one for one in found) and bool(found)
+    return all("notifiedAt" in one for one in found) and bool(found)
 
 
 async def renewal(world: TestNamespace) -> str:
@@ -353,7 +353,7 @@ async def test_churn_on_the_targets_by_others_causes_no_write_of_ours(world: Tes
 
 
 async def churn(world: TestNamespace, name: str, number: int) -> None:
-    """What a controller that is never content does to a workload."""
+    """Change a workload over and over, as a controller that never stops."""
     for subresource, body in (
         (None, {"metadata": {"annotations": {"rival.example/round": str(number)}}}),
         ("status", {"status": {"conditions": [{"type": "Rival", "status": ("True", "False")[number % 2]}]}}),

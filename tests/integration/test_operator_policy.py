@@ -74,7 +74,7 @@ async def room(owner: Client) -> AsyncIterator[TestNamespace]:
 
 
 async def said(work: Any) -> str:
-    """What the policy says to a request that it refuses."""
+    """Return what the policy says to a request that it refuses."""
     with pytest.raises(Forbidden) as caught:
         await work
     assert "ValidatingAdmissionPolicy 'riskladder-operator'" in caught.value.message

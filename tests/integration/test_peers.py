@@ -158,7 +158,7 @@ def forged(line: str) -> str:
 
 
 async def pods(here: TestNamespace) -> list[Object]:
-    """Those that are ready."""
+    """Return those that are ready."""
     found = await here.client.list(resources.PODS, here.namespace)
     return [pod for pod in found if condition(pod, "Ready")["status"] == "True"]
 

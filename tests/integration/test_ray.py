@@ -50,7 +50,7 @@ async def make_pods(scene: RuntimeNamespace, cluster: Object, service: str) -> N
 
 
 async def take_pods(scene: RuntimeNamespace, cluster: str) -> None:
-    """What a suspension of a RayCluster does."""
+    """Delete the pods, as a suspension of a RayCluster does."""
     for pod in await scene.pods(f"ray.io/cluster={cluster}"):
         await scene.client.delete(resources.PODS, scene.namespace, pod["metadata"]["name"])
 

@@ -89,7 +89,7 @@ async def test_records_that_are_refused_are_said_by_the_signal_and_the_model_is_
             found = condition(await world.signal("fairness"), "Contained")
             return found["reason"] == "EscalationRefused" and FULL in found["message"]
 
-        await world.until(says_why, "the signal to say why nobody is told")
+        await world.until(says_why, "the signal to say why nobody is notified")
         await world.signal_says("fairness", "Contained", "True", "EscalationRefused")
         assert "EscalationRefused" in {event["reason"] for event in await world.events()}
     await world.verified(await world.escalation_says("scorer", "Contained", "True", "ScaledToZero"))

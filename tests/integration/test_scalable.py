@@ -57,7 +57,7 @@ def crd(**changes: Any) -> Object:
 
 
 async def controller(scene: RuntimeNamespace, selector: str) -> None:
-    """What the controller of Scorers would do with one: pods of a Deployment, and the status."""
+    """Do what the controller of Scorers would do with one: pods of a Deployment, and the status."""
     while True:
         with contextlib.suppress(NotFound):
             live = await scene.target("scorer")
@@ -121,7 +121,7 @@ async def test_kind_that_is_not_installed_holds_nobody_up_and_is_taken_up_later(
     assert said["error"] == "example.dev/v1 Scorer is not installed: it is taken up once it is"
     await home.apply(ladder())
     await home.serve("other")
-    await home.client.merge_patch(  # a Deployment is contained as ever
+    await home.client.merge_patch(  # a Deployment is contained as always
         resources.DEPLOYMENTS, home.namespace, "other", {"metadata": {"annotations": {"seen": "yes"}}}
     )
     other = RuntimeNamespace(home.client, home.namespace, resources.DEPLOYMENTS, home.operator)

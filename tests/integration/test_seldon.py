@@ -47,9 +47,9 @@ async def report(scene: RuntimeNamespace, state: str, *, available: int = 0, tot
         return now if now > written else None
 
     at = await scene.until(later, "the next second")
-    told = {"status": str(state == "ModelAvailable"), "lastTransitionTime": at}
+    common = {"status": str(state == "ModelAvailable"), "lastTransitionTime": at}
     counts = {"availableReplicas": available or None, "replicas": (available if total is None else total) or None}
-    conditions = [{"type": "Ready", **told}, {"type": "ModelReady", "message": state, **told}]
+    conditions = [{"type": "Ready", **common}, {"type": "ModelReady", "message": state, **common}]
     patch = {"status": {"conditions": conditions, "modelgwReady": state, **counts}}
     await scene.client.merge_patch(MODELS, scene.namespace, "scorer", patch, subresource="status")
 
@@ -175,7 +175,7 @@ async def test_rolled_back_to_the_storage_uri_that_was_good(scene: RuntimeNamesp
     await scene.client.merge_patch(MODELS, scene.namespace, "scorer", {"spec": {"replicas": 4}})
 
 
-async def test_rollback_that_is_undone_without_a_lock_becomes_a_stop(scene: RuntimeNamespace) -> None:
+async def test_rollback_that_is_reverted_without_a_lock_becomes_a_stop(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Rollback"))
     await serve(scene)
     await scene.baseline("scorer")

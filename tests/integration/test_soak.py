@@ -1,4 +1,4 @@
-"""A soak: five rivals pull at ten contained models for a minute, once against the lock and once without it.
+"""A soak: five clients write on ten contained models for a minute, once against the lock and once without it.
 
 Nothing is sampled: every version of every Deployment and EndpointSlice is looked at, as the API server sent it.
 """
@@ -30,7 +30,7 @@ from tests.integration.people import impersonated
 from tests.integration.world import TestNamespace, condition, deployment, ladder, signal
 
 SECONDS = float(os.environ.get("RISKLADDER_SOAK_SECONDS", "55"))
-"""For how long the rivals pull: no less than 50, since the waits before ten undoings are re-applied take 46 alone."""
+"""For how long the clients write: no less than 50, since the waits before ten reverts are re-applied take 46 alone."""
 
 TARGETS = tuple(f"scorer-{letter}" for letter in "abcdefghij")
 RECREATED = TARGETS[-2:]
@@ -110,7 +110,7 @@ def ready(slice_: Object) -> set[str]:
 
 
 def runs(obj: Object) -> bool:
-    """Whether a Deployment asks for replicas, or an EndpointSlice has a ready endpoint."""
+    """Return whether a Deployment asks for replicas, or an EndpointSlice has a ready endpoint."""
     return bool(obj["spec"]["replicas"] if "spec" in obj else ready(obj))
 
 
@@ -156,7 +156,7 @@ def spells(film: Film) -> dict[str, list[Spell]]:
 
 
 async def outcome(attempt: Awaitable[object]) -> str:
-    """What became of an attempt: taken, refused by the lock, or missed, since somebody else had come before."""
+    """Return what became of an attempt: taken, refused by the lock, or missed, since somebody else had come before."""
     try:
         await attempt
     except (ApiError, InstallError) as error:
@@ -169,7 +169,7 @@ async def outcome(attempt: Awaitable[object]) -> str:
     return "taken"
 
 
-class Rival(ABC):
+class Writer(ABC):
     """Somebody who wants the models to run, and has every right to but for the lock."""
 
     user: ClassVar[str]
@@ -195,14 +195,14 @@ class Rival(ABC):
         """One attempt."""
 
     async def turn(self) -> None:
-        """One attempt at each of the models whose turn it is."""
+        """Make one attempt at each of the models of this round."""
         now, later = self.targets[: self.at_once], self.targets[self.at_once :]
         for target in now:
             self.tally[await outcome(self.pull(target))] += 1
         self.targets = (*later, *now)
 
     async def go_on(self, stop: asyncio.Event) -> None:
-        """Pull over and over until told to stop."""
+        """Write over and over until stopped."""
         while not stop.is_set():
             await self.turn()
             with suppress(TimeoutError):
@@ -211,7 +211,7 @@ class Rival(ABC):
     async def write(
         self, method: str, target: str, body: Object, *, of: str | None = None, kind: str = JSON, **params: str
     ) -> Object:
-        """A write on a Deployment under the rival's own field manager."""
+        """A write on a Deployment under the writer's own field manager."""
         return await self._client.request(
             method,
             resources.DEPLOYMENTS.path(self._world.namespace, target if method != "POST" else None, of),
@@ -223,7 +223,7 @@ class Rival(ABC):
         )
 
 
-class Admin(Rival):
+class Admin(Writer):
     """``kubectl scale`` by a cluster admin, one model at a time."""
 
     user = "rita"
@@ -239,7 +239,7 @@ class Admin(Rival):
         )
 
 
-class GitOps(Rival):
+class GitOps(Writer):
     """A controller that applies its manifest again and again, server-side and with force."""
 
     user = "system:serviceaccount:gitops:applier"
@@ -250,7 +250,7 @@ class GitOps(Rival):
         return await self.write("PATCH", target, manifest, kind=APPLY_PATCH, force="true")
 
 
-class Updater(Rival):
+class Updater(Writer):
     """A client that reads, changes and replaces: in one turn Deployments, in the next their /scale."""
 
     user = "uma"
@@ -264,8 +264,8 @@ class Updater(Rival):
         return await self.write("PUT", target, found, of=part)
 
 
-class Recreator(Rival):
-    """Deletes a model and creates it anew, one at a time. What is refused is tried in another way."""
+class Recreator(Writer):
+    """Deletes a model and creates it again, one at a time. What is refused is tried in another way."""
 
     user = "rex"
     manager = "recreator"
@@ -284,7 +284,7 @@ class Recreator(Rival):
 
 
 async def autoscale(world: TestNamespace) -> None:
-    """The fifth rival is a controller of Kubernetes: one HorizontalPodAutoscaler for each model."""
+    """The fifth writer is a controller of Kubernetes: one HorizontalPodAutoscaler for each model."""
     for name in TARGETS:
         target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
         spec = {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 4}
@@ -292,13 +292,15 @@ async def autoscale(world: TestNamespace) -> None:
 
 
 @asynccontextmanager
-async def rivals(plane: ControlPlane, world: TestNamespace, *, recreated: Sequence[str]) -> AsyncIterator[list[Rival]]:
+async def writers(
+    plane: ControlPlane, world: TestNamespace, *, recreated: Sequence[str]
+) -> AsyncIterator[list[Writer]]:
     """All of them but the autoscaler, each with a connection and a user of their own."""
     async with AsyncExitStack() as stack:
 
-        async def one(rival: type[Rival], **options: Any) -> Rival:
-            client = await stack.enter_async_context(impersonated(plane.kubeconfig, rival.user, MASTERS))
-            return rival(plane.kubeconfig, client, world, **options)
+        async def one(writer: type[Writer], **options: Any) -> Writer:
+            client = await stack.enter_async_context(impersonated(plane.kubeconfig, writer.user, MASTERS))
+            return writer(plane.kubeconfig, client, world, **options)
 
         yield [
             await one(Admin, every=0.3),
@@ -309,12 +311,12 @@ async def rivals(plane: ControlPlane, world: TestNamespace, *, recreated: Sequen
 
 
 @asynccontextmanager
-async def pulling(group: Iterable[Rival]) -> AsyncIterator[None]:
-    """All pull at once, for as long as the soak takes and until the block has ended."""
+async def writing(group: Iterable[Writer]) -> AsyncIterator[None]:
+    """Have all write at once, for as long as the soak takes and until the block has ended."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        for rival in group:
-            tasks.create_task(rival.go_on(stop))
+        for writer in group:
+            tasks.create_task(writer.go_on(stop))
         await asyncio.sleep(SECONDS)
         yield
         stop.set()
@@ -324,7 +326,7 @@ async def pulling(group: Iterable[Rival]) -> AsyncIterator[None]:
 
 
 def three_tiers(*, lock: bool) -> Object:
-    """A ladder with a tier above the one that contains, for a fight to enter."""
+    """A ladder with a tier above the one that contains, for contention to enter."""
     body = ladder(lock=lock)
     critical = {
         "name": "critical",
@@ -388,15 +390,15 @@ def events(records: Iterable[Object], *wanted: str) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.timeout(120 + 2 * SECONDS)
-async def test_no_rival_gets_anything_past_the_lock(world: TestNamespace, installed: ControlPlane) -> None:
+async def test_no_writer_gets_anything_past_the_lock(world: TestNamespace, installed: ControlPlane) -> None:
     async with (
         Film(world, resources.DEPLOYMENTS) as workloads,
         Film(world, resources.ENDPOINTSLICES) as endpoints,
-        rivals(installed, world, recreated=TARGETS) as group,
+        writers(installed, world, recreated=TARGETS) as group,
     ):
         await contain_all(world, lock=True)
         films = [(workloads, await workloads.caught_up()), (endpoints, await endpoints.caught_up())]
-        async with pulling(group):
+        async with writing(group):
             pass
         held = await all_contained(world)
         await workloads.caught_up()
@@ -405,9 +407,9 @@ async def test_no_rival_gets_anything_past_the_lock(world: TestNamespace, instal
     for film, contained in films:
         assert any(runs(obj) for _, obj in film.frames[:contained])
         assert [obj for _, obj in film.frames[contained:] if runs(obj)] == []
-    for rival in group:
-        assert rival.tally["refused"] > len(TARGETS), (rival.manager, rival.tally)
-        assert rival.tally["taken"] == 0, (rival.manager, rival.tally)
+    for writer in group:
+        assert writer.tally["refused"] > len(TARGETS), (writer.manager, writer.tally)
+        assert writer.tally["taken"] == 0, (writer.manager, writer.tally)
     assert group[-1].tally["deleted"] >= len(TARGETS), group[-1].tally
     for name in TARGETS:
         scaling = condition(await world.get(HPAS, name), "ScalingActive")
@@ -423,15 +425,15 @@ async def test_no_rival_gets_anything_past_the_lock(world: TestNamespace, instal
 
 
 @pytest.mark.timeout(120 + 2 * SECONDS + CONTENTION_PATIENCE)
-async def test_without_a_lock_whatever_is_undone_is_contained_again(
+async def test_without_a_lock_whatever_is_reverted_is_contained_again(
     world: TestNamespace, installed: ControlPlane
 ) -> None:
     async with Film(world, resources.DEPLOYMENTS) as workloads:
         await contain_all(world, lock=False)
-        async with rivals(installed, world, recreated=RECREATED) as group:
+        async with writers(installed, world, recreated=RECREATED) as group:
             await _each_alone(world, group)
-            async with pulling(group):
-                await _fights_are_for_people(world)
+            async with writing(group):
+                await _contention_is_for_people(world)
         held = await all_contained(world)
         await workloads.caught_up()
 
@@ -450,7 +452,7 @@ async def test_without_a_lock_whatever_is_undone_is_contained_again(
         named.update(again)
     raised = {name for uid in written for spell in shown[uid][1:] for name in spell.raised_by}
     assert raised <= named, "whoever gets through is named"
-    assert {rival.manager for rival in group[:-1]} | {HPA} <= named
+    assert {writer.manager for writer in group[:-1]} | {HPA} <= named
     assert sum(len(list(events(records, "TargetRecreated"))) for records in written.values()) == len(written) - 10
 
     for name, escalation in held.items():
@@ -463,22 +465,22 @@ async def test_without_a_lock_whatever_is_undone_is_contained_again(
         if name in RECREATED:
             continue
         assert len(shown[escalation["spec"]["target"]["uid"]][-1].ended_by) == 1, "the last one has been ended, too"
-        contested, *_ = events(records, "Contention")
+        contention, *_ = events(records, "Contention")
         [raising] = events(records, "TierRaised")
-        assert int(contested["count"]) >= 10
+        assert int(contention["count"]) >= 10
         assert (raising["from"], raising["tier"], raising["why"]) == ("high", "critical", "Contention")
         assert escalation["status"]["rung"]["tier"] == "critical"
 
 
 def unrecorded(held: Mapping[str, Object], uid: str) -> int:
-    """How often a target was contained again that no record says yet."""
+    """Return how often a target was contained again that no record says yet."""
     found = [e for e in held.values() if e["spec"]["target"]["uid"] == uid]
     repeats = [r for e in found for r in e["status"].get("repeats") or () if r["fact"] == "ContainmentReapplied"]
     return sum(r["count"] - r["recorded"] for r in repeats)
 
 
-async def _fights_are_for_people(world: TestNamespace) -> None:
-    """Wait until the fight over every model that stays the same object has entered the next rung."""
+async def _contention_is_for_people(world: TestNamespace) -> None:
+    """Wait until the contention over every model that stays the same object has entered the next rung."""
 
     async def raised(name: str) -> bool:
         [escalation] = await world.escalations(name)
@@ -489,22 +491,22 @@ async def _fights_are_for_people(world: TestNamespace) -> None:
             await world.until(lambda name=name: raised(name), f"people to be asked about {name}", CONTENTION_PATIENCE)
 
 
-async def _each_alone(world: TestNamespace, group: Sequence[Rival]) -> None:
-    """Every rival reverts the containment of a model of their own, and is named for it before all pull at once."""
+async def _each_alone(world: TestNamespace, group: Sequence[Writer]) -> None:
+    """Every writer reverts the containment of a model of their own, and is named for it before all write at once."""
 
-    async def alone(rival: Rival, target: str) -> None:
-        await rival.pull(target)
+    async def alone(writer: Writer, target: str) -> None:
+        await writer.pull(target)
 
         async def is_named() -> bool:
             [escalation] = await world.escalations(target)
             reverted = escalation["status"]["containments"][0].get("drift") or ()
-            return [(u["fieldManager"], u["count"]) for u in reverted] == [(rival.manager, 1)]
+            return [(u["fieldManager"], u["count"]) for u in reverted] == [(writer.manager, 1)]
 
-        await world.until(is_named, f"{rival.user} to be named as {rival.manager}")
+        await world.until(is_named, f"{writer.user} to be named as {writer.manager}")
 
     *others, recreator = group
     async with asyncio.TaskGroup() as tasks:
-        for rival, target in zip(others, TARGETS, strict=False):
-            tasks.create_task(alone(rival, target))
+        for writer, target in zip(others, TARGETS, strict=False):
+            tasks.create_task(alone(writer, target))
         tasks.create_task(recreator.turn())
     await world.escalation_says(RECREATED[0], "Closed", "True", "TargetRecreated")

@@ -7,7 +7,7 @@ from riskladder.cluster.client import Object
 from tests.integration.world import LADDER, TestNamespace, ladder, signal
 
 
-async def test_breach_that_cannot_be_used_is_told_to_the_owner_and_to_the_contact_of_the_source(
+async def test_breach_that_cannot_be_used_notifies_the_owner_and_the_contact_of_the_source(
     world: TestNamespace,
 ) -> None:
     contacts = [{"source": "fairness-monitor", "role": "data-science"}]
@@ -17,12 +17,12 @@ async def test_breach_that_cannot_be_used_is_told_to_the_owner_and_to_the_contac
     said = await world.signal_says("fairness", "Ready", "False", "UnknownIndicator")
     assert said["status"]["unusable"] == "UnknownIndicator"
 
-    async def told() -> list[Object] | None:
+    async def notified() -> list[Object] | None:
         obj = await world.get(resources.LADDERS, LADDER)
         found: list[Object] = (obj.get("status") or {}).get("notifications") or []
         return found or None
 
-    messages = await world.until(told, "people to be told", 40.0)
+    messages = await world.until(notified, "people to be notified", 40.0)
     assert {m["role"] for m in messages} == {"legal", "data-science"}
     assert "signal fairness of source fairness-monitor cannot be used: UnknownIndicator" in messages[0]["message"]
     [event] = [e for e in await world.events(LADDER) if e["reason"] == "SignalsUnusable"]

@@ -29,7 +29,7 @@ async def test_late_reading_does_not_undo_the_fix(world: TestNamespace) -> None:
     await world.apply(signal("fairness", "scorer", 0.31, at=served))
     escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     workload = await world.deployment("scorer")
-    assert image_of(workload) == f"{IMAGE}:fixed", "version 1 is not put back"
+    assert image_of(workload) == f"{IMAGE}:fixed", "version 1 is not restored"
     assert "the reading is older than the revision that serves now" in escalation["spec"]["intent"]["message"]
     assert escalation["spec"]["intent"]["reason"] == "RollbackImpossible"
 
@@ -230,7 +230,7 @@ async def _with_grace(world: TestNamespace, seconds: int) -> bool:
 
 
 async def _renew(world: TestNamespace, node: str) -> None:
-    """What a kubelet does every ten seconds."""
+    """Renew the Lease of a node, as a kubelet does every ten seconds."""
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     spec = {"holderIdentity": node, "renewTime": now}
     head = {"apiVersion": resources.LEASES.api_version, "kind": resources.LEASES.kind, "metadata": {"name": node}}

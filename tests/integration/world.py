@@ -29,7 +29,7 @@ T = TypeVar("T")
 def ladder(name: str = LADDER, action: str = "ScaleToZero", *, lock: bool = False, **changes: Any) -> Object:
     """A ladder with a moderate tier above 0.10 (two readings) and a containing tier above 0.20.
 
-    Without a lock, unless asked for, so that rivals can undo what it contains.
+    Without a lock, unless asked for, so that other clients can revert what it contains.
     """
     spec: Object = {
         "governs": {"selector": {"matchLabels": {LABEL: name}}},

@@ -1,4 +1,4 @@
-"""What a client sees of a containment: when a model that is stopped answers for the last time, beside what is recorded.
+"""What a client sees of a containment: when a stopped model answers for the last time, and what the record says.
 
 The clients run in a pod, so that what enforces NetworkPolicies applies to them; each asks through the model's Service.
 All times are of the same machine's clock, in seconds since the signal was sent.
@@ -121,7 +121,7 @@ class Models:
                 await self._rolled_out(case)
         for case in self.cases:
             self._pods[case.name] = await self._world.until(
-                lambda case=case: self._settled(case), f"pods of {case.name} alone", PATIENCE
+                lambda case=case: self._has_pods_alone(case), f"pods of {case.name} alone", PATIENCE
             )
         await self._start_clients()
 
@@ -193,7 +193,7 @@ class Models:
         what = f"{case.kind.lower()}/{case.name}"
         await self.kubectl("rollout", "status", what, f"--timeout={PATIENCE:.0f}s")
 
-    async def _settled(self, case: Case) -> dict[str, str] | None:
+    async def _has_pods_alone(self, case: Case) -> dict[str, str] | None:
         """The model's pods, once none is left of an earlier revision."""
         pods = await self._world.client.list(resources.PODS, self._world.namespace, labels=f"app={case.name}")
         if len(pods) != self._replicas or any(pod["metadata"].get("deletionTimestamp") for pod in pods):
@@ -222,14 +222,14 @@ class Models:
         await self._world.until(all_answered, "every client to be answered, by every pod", 60.0)
 
     async def facts(self, since: float = 0.0) -> dict[str, Any]:
-        """What the clients know, at a time after `since`."""
+        """Return what the clients know, at a time after `since`."""
 
-        async def told() -> dict[str, Any] | None:
+        async def answered() -> dict[str, Any] | None:
             line = await self.kubectl("logs", "clients", "--tail=1")
             found: dict[str, Any] | None = json.loads(line) if line.strip() else None
             return found if found and found["at"] > since else None
 
-        return await self._world.until(told, "the clients to say what they know", 60.0)
+        return await self._world.until(answered, "the clients to say what they know", 60.0)
 
     def _fill(self, row: Row, sent: float, facts: dict[str, Any]) -> None:
         contained = self._pods[row.case.name].values()
@@ -362,7 +362,7 @@ def workload(
         "env": [{"name": "ON_TERM", "value": on_term}, {"name": "MODEL_VERSION", "value": version}],
         "ports": [{"name": "http", "containerPort": PORT}],
         "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
-        # Without a share of the CPU it is the busy control plane beside it that decides when it can end.
+        # Without a share of the CPU it is the busy control plane that decides when it can end.
         "resources": {"requests": {"cpu": "50m"}},
     }
     spec: Object = {

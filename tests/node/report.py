@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from tests.node.answers import Row, table
+if TYPE_CHECKING:
+    from tests.node.answers import Row
 
 ROWS: list[Row] = []
 _notes: defaultdict[str, list[str]] = defaultdict(list)
@@ -19,5 +21,7 @@ def note(title: str, line: str) -> None:
 def sections() -> Iterator[tuple[str, Sequence[str]]]:
     """Return each title with its lines."""
     if ROWS:
+        from tests.node.answers import table  # half a second, before any test, that only the real node is worth
+
         yield "what a client sees, in seconds since the signal was sent", table(ROWS)
     yield from _notes.items()

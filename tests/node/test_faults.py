@@ -76,7 +76,7 @@ async def test_namespace_deleted_and_created_again(admin: Client, installation: 
 
 
 def answers(node: NodeCluster, address: str) -> bool:
-    """Whether a pod still serves, whatever the API says of it."""
+    """Return whether a pod still serves, whatever the API says of it."""
     try:
         return '"score"' in node.inside(sys.executable, "-c", ASK, f"http://{address}:{PORT}/")
     except ClusterError:

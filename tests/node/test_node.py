@@ -1,4 +1,4 @@
-"""The real node itself: beside another one, beside fake nodes, after a SIGKILL, and from half a cache."""
+"""The real node itself: next to another one, with fake nodes, after a SIGKILL, and from half a cache."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def processes(cgroup: str) -> set[int]:
     return {int(pid) for file in files if file.exists() for pid in file.read_text().split()}
 
 
-def test_two_at_once_with_fake_nodes_beside_one(node: NodeCluster) -> None:
+def test_two_at_once_with_fake_nodes_next_to_one(node: NodeCluster) -> None:
     with NodeCluster(fake_nodes=2) as other:
         assert other.directory != node.directory
         names = kubectl(other.kubeconfig, "get", "nodes", "-o", "name").split()
@@ -88,7 +88,7 @@ def test_sigkill_leaves_no_process_and_the_next_start_cleans_up(node: NodeCluste
     assert not list(LOCKS.glob(f"{left}*"))
 
 
-def test_the_end_of_a_program_is_told(node: NodeCluster, tmp_path: Path) -> None:
+def test_the_end_of_a_program_is_reported(node: NodeCluster, tmp_path: Path) -> None:
     """A command that runs on the cluster does not go on as if nothing had happened."""
     del node
     script = (
@@ -129,7 +129,7 @@ def run(
 
 
 def _lives(pid: int) -> bool:
-    """Whether a process is there, and is more than an entry that its parent has not collected."""
+    """Return whether a process is there, and is more than an entry that its parent has not collected."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

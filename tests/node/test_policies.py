@@ -34,7 +34,7 @@ class Peers:
         self.world, self.node, self.address = world, node, address
 
     async def reaches(self, address: str, port: int) -> bool:
-        """Whether a connection from the pod to an address succeeds."""
+        """Return whether a connection from the pod to an address succeeds."""
         return await connects(self.node, self.world.namespace, "deployment/peer", "python3", address, port)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from riskladder.api.record import acts_of
+from riskladder.api.record import entries_of
 from riskladder.cluster import resources
 from tests.integration.world import TestNamespace
 from tests.node import report
@@ -41,7 +41,7 @@ async def test_last_answer_of_a_contained_model(action: str, world: TestNamespac
     rows = await models.contain()
     report.ROWS.extend(rows)
     records = await world.client.list(resources.RECORDS, world.namespace)
-    said = {entry["event"] for record in records for entry in acts_of(record["spec"])}
+    said = {entry["event"] for record in records for entry in entries_of(record["spec"])}
     assert "PodsUnconfirmed" not in said, "the kubelet says of each pod that it has ended"
     for row in rows:
         assert row.written is not None

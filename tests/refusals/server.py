@@ -71,7 +71,7 @@ class Server:
             return Answer(response.status, {"message": response.data.decode()})
 
     def caller(self) -> Document:
-        """Whom the API server takes us for, as spec.decidedBy of a decision has it."""
+        """Return whom the API server takes us for, as spec.decidedBy of a decision has it."""
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         user = self.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review).body["status"][
             "userInfo"

@@ -70,7 +70,7 @@ TIER_RULES = (
         "containment.when: OnDecision needs decide, otherwise nobody would be asked to decide",
     ),
     ladder(
-        "containment_that_nobody_can_lift",
+        "containment_that_nobody_can_end",
         both(
             put("tiers", 1, "decide", ABSENT), put("tiers", 1, "resume", ABSENT), put("tiers", 1, "acceptRisk", ABSENT)
         ),

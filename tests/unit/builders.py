@@ -37,8 +37,8 @@ from riskladder.policy.snapshot import (
     Stamps,
     TargetKey,
     breached_by,
+    handled_by,
     latest,
-    settled_by,
 )
 from riskladder.workloads.companions import keda
 from riskladder.workloads.companions.suspend import Companion
@@ -212,7 +212,7 @@ def workload(
 PROVED = PolicyInForce(since=NOW - timedelta(days=1))
 
 
-def _has_mail(escalation: Escalation) -> bool:
+def _has_messages(escalation: Escalation) -> bool:
     return any(n.is_outstanding for n in escalation.status.notifications)
 
 
@@ -244,10 +244,10 @@ class Scene:
     unconfirmed: tuple[Pod, ...] = ()
     """Pods of it that vanished without the word of their node, where it is gone."""
     switched: list[tuple[str, bool]] = field(default_factory=list)
-    """What was suspended or let run again beside the model, in order."""
+    """Companion workloads that were suspended or resumed, in order."""
 
     def snapshot(self) -> Snapshot:
-        """What an operator sees."""
+        """Return what an operator sees."""
         over = [e for e in self.escalations if not e.is_open and self.target and e.spec.target.uid == self.target.uid]
         closed = [e for e in over if not e.spec.drill]
         pending = [d for d in self.decisions if find(d.status.conditions, ConditionType.ACCEPTED) is None]
@@ -256,10 +256,10 @@ class Scene:
             target=self.target,
             ladders={item.name: item for item in self.ladders},
             signals=tuple(self.signals),
-            escalations=tuple(e for e in self.escalations if e.is_open or _has_mail(e)),
+            escalations=tuple(e for e in self.escalations if e.is_open or _has_messages(e)),
             last_closed={e.spec.ladder.name: e.uid for e in closed},
             stamps=dict(self.stamps),
-            settled=latest(one for e in self.escalations if not e.is_open for one in settled_by(e)),
+            handled=latest(one for e in self.escalations if not e.is_open for one in handled_by(e)),
             closed=frozenset(e.name for e in over),
             breached=frozenset(h for e in over for h in breached_by(e)),
             decisions={
@@ -329,11 +329,11 @@ class Scene:
         return [n.key for n in self.escalation.status.notifications if str(n.state) == "Pending"]
 
     def known(self) -> Snapshot:
-        """What an operator sees, with what objects carry."""
+        """Return what an operator sees, with what objects carry."""
         return with_holds(self.snapshot())
 
     def plan(self) -> Plan:
-        """What it decides."""
+        """Return what it decides."""
         return decide(self.snapshot(), self.now)
 
     def run(self, *, passes: int = 10) -> list[Plan]:
@@ -500,12 +500,12 @@ def scaled_by(scene: Scene, replicas: int, manager: str = "hpa") -> None:
 
 
 def set_to(effect: Effect, path: str) -> Any:
-    """What a patch puts at that path."""
+    """Return what a patch puts at that path."""
     return next(step["value"] for step in effect.body if step["op"] != "test" and step["path"] == path)
 
 
 def suspends(effect: Effect) -> bool:
-    """Whether the patch of a companion workload suspends it, or lets it run."""
+    """Return whether the patch of a companion workload suspends it, or lets it run."""
     value = effect.body[-1].get("value")
     return value is True or value == keda.PAUSED or value == {keda.ANNOTATION: keda.PAUSED}
 

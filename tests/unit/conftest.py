@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 
+import typer.testing
 from hypothesis import HealthCheck, settings
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -14,3 +16,6 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=20, suppress_health_check=SLOW)
 settings.register_profile("thorough", deadline=None, max_examples=3000, print_blob=True, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+typer.testing._get_command = cache(typer.testing._get_command)  # type: ignore[attr-defined]
+"""Typer makes all commands anew for each call, out of annotations, which takes longer than most calls: once will do."""

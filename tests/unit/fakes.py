@@ -1,4 +1,4 @@
-"""Stand-ins around the queue and the caches: work that notes what is run, a cache that notes what it asks for."""
+"""Stand-ins for the queue and the caches: work that notes what is run, a cache that notes what it asks for."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Cache:
         return self.put(resource, {"metadata": about, "spec": spec}, version, **metadata)
 
     def took(self) -> set[tuple[Key, bool]]:
-        """What has been asked for since the last time."""
+        """Return what has been asked for since the last time."""
         asked, self.asked[:] = set(self.asked), []
         return asked
 

@@ -36,7 +36,7 @@ KINDS: Mapping[int, type[ApiError]] = {403: Forbidden, 404: Denied, 409: Denied,
 
 
 def denial(status: int, message: str = SENTENCE) -> ApiError:
-    """What the client makes of an answer by which admission refuses something."""
+    """Return what the client makes of an answer by which admission refuses something."""
     return KINDS.get(status, ApiError)(status, "", message, verb="any", resource="any", where="any")
 
 
@@ -107,8 +107,8 @@ class Live:
         for found in self.server.all(DECISIONS):
             self.operator.store.put(DECISIONS, found)
 
-    def settle(self) -> None:
-        """The controller of the target has done what is asked for."""
+    def finish_rollout(self) -> None:
+        """Let the controller of the target do what is asked for."""
         found = self.server.find(DEPLOYMENTS, KEY.name)
         assert found is not None
         level = found["spec"]["replicas"]
@@ -130,12 +130,12 @@ class Live:
         conditions = found[-1].get("status", {}).get("conditions", ()) if found else ()
         return next(((c["status"], c["reason"], c["message"]) for c in conditions if c["type"] == kind), ("", "", ""))
 
-    def told(self) -> list[str]:
+    def event_reasons(self) -> list[str]:
         """Reasons of all Events."""
         return [event["reason"] for event in self.server.all(EVENTS)]
 
     def notes(self) -> list[str]:
-        """What all Events say."""
+        """Return what all Events say."""
         return [event["note"] for event in self.server.all(EVENTS)]
 
     async def until(self, condition: Callable[[], object]) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from riskladder.api.escalation import EscalationSpec, EscalationStatus
 from riskladder.api.notification import Notification, NotificationState
-from riskladder.controller.mail import notice_of
+from riskladder.controller.notification_queue import notice_of
 from riskladder.notify.egress import Egress
 from riskladder.notify.notice import Notice
 from riskladder.policy.snapshot import Escalation
@@ -22,7 +22,7 @@ from riskladder.policy.snapshot import Escalation
 NOW = datetime(2026, 11, 24, 12, 0, 20, tzinfo=UTC)
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 HERE = Egress(["127.0.0.1", "localhost"], [LOOPBACK])
-"""Lets out to this machine."""
+"""Allows egress to this machine."""
 
 SPEC = yaml.safe_load("""
 ladder: {name: credit, uid: ladder-uid, generation: 3, digest: "%s"}

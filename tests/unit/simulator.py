@@ -16,8 +16,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from riskladder.api.labels import ANNOTATION_CONTAINMENT, LABEL_CONTAINED_BY
 from riskladder.cluster.authority import BINDINGS, POLICIES, POLICY
 from riskladder.cluster.client import MERGE_PATCH, ApiError, Client, Conflict, NotFound, Refused
@@ -38,6 +36,7 @@ from riskladder.controller import reconciler
 from riskladder.controller.caches.entries import IndexKey, LateDecisionKey
 from riskladder.controller.executor import NotContainable
 from riskladder.controller.metrics import Metrics
+from tests import yaml_text
 from tests.trails import said
 from tests.unit.builders import KEY, NAMESPACE, Document
 
@@ -48,7 +47,7 @@ LONG_AGO = "2020-01-01T00:00:00Z"
 ROOT = Path(__file__).parents[2]
 ADMISSION = {
     document["kind"]: document
-    for document in yaml.safe_load_all((ROOT / "manifests/policies/decisions.yaml").read_text())
+    for document in yaml_text.load_all((ROOT / "manifests/policies/decisions.yaml").read_text())
 }
 """The policy that proves who decided and its binding, as they are installed."""
 
@@ -66,7 +65,7 @@ class Server:
         self.intended: dict[tuple[str, str], set[int]] = defaultdict(set)
         """The intents that they were for."""
         self.gone_back_to: set[tuple[str, int, str]] = set()
-        """Escalation, intent that was resumed last, and hash of every template that an operator has put back."""
+        """Escalation, intent that was resumed last, and hash of every template that an operator has restored."""
         self.admission: dict[str, Document] = {}
         """By resource: what proves who decides, while it is there."""
         self.barred: set[str] = set()
@@ -131,7 +130,7 @@ class Server:
             self.admission[resource.title] = obj | {"status": {"observedGeneration": 1}}
 
     def decide(self, name: str, spec: Document, who: str, at: str) -> None:
-        """Somebody creates a decision: who they are is stamped by the policy, or claimed where that is away."""
+        """Somebody creates a decision: who they are is stamped by the policy, or claimed where that is not in force."""
         given = {"name": name, "creationTimestamp": at}
         made = self.save(DECISIONS, {"metadata": given, "spec": spec | {"decidedBy": {"username": who}}})
         if self.admission:
@@ -153,7 +152,7 @@ class Server:
         return None
 
     def request(self, method: str, path: str, body: Any, content_type: str) -> Document:
-        """What an operator asks for; raises what the client would."""
+        """Return what an operator asks for; raises what the client would."""
         answer = self._asked(path, body, {"verb": method, "resource": "any", "where": path})
         if answer is not None:
             return answer
@@ -216,8 +215,8 @@ class Server:
         by = after["metadata"]["labels"].get(LABEL_CONTAINED_BY)
         if by is None and self.was_refused:  # what refused it may have refused what it carries: it went alone
             open_ones = [e for e in self.all(ESCALATIONS) if not is_over(e)]
-            told = [i["action"] for e in open_ones for i in intents(e) if i["id"] > resumed(e)]
-            assert action in told, "invariant 2: an act that neither it nor an Escalation explains"
+            recorded = [i["action"] for e in open_ones for i in intents(e) if i["id"] > resumed(e)]
+            assert action in recorded, "invariant 2: an act that neither it nor an Escalation explains"
             self.disturbed += 1
             return
         hold = json.loads(after["metadata"].get("annotations", {}).get(ANNOTATION_CONTAINMENT, "null"))
@@ -294,7 +293,7 @@ def hash_of(pod_template: Document) -> str:
 
 
 def intents(escalation: Document) -> list[Document]:
-    """What an Escalation names as intended, by id: of each axis, the newest."""
+    """Return what an Escalation names as intended, by id: of each axis, the newest."""
     status, spec = escalation.get("status", {}), escalation["spec"]
     if not status.get("containments") and not status.get("resume"):
         return [spec["intent"]] if "intent" in spec else []
@@ -302,7 +301,7 @@ def intents(escalation: Document) -> list[Document]:
 
 
 def is_over(escalation: Document) -> bool:
-    """Whether it is closed."""
+    """Return whether it is closed."""
     conditions = escalation.get("status", {}).get("conditions", ())
     return any((c["type"], c["status"]) == ("Closed", "True") for c in conditions)
 
@@ -342,14 +341,14 @@ class Queue:
     def __init__(self, *, decide: Any, contain: Any, trail: Any) -> None:
         self._decide, self._contain, self._trail = decide, contain, trail
         self._asked = self._contains = self._backs_off = False
-        self._papers: list[LateDecisionKey | IndexKey] = []
+        self._late: list[LateDecisionKey | IndexKey] = []
         self._later: list[LateDecisionKey | IndexKey] = []
         self._slept_at: datetime | None = None
         """When it went to sleep until a later time: no sooner is anything to be done by itself."""
 
     def add(self, key: object, *, urgent: bool = False, prompt: bool = False, after: float = 0.0) -> None:
         if isinstance(key, (LateDecisionKey, IndexKey)):
-            later = self._later if after and isinstance(key, LateDecisionKey) else self._papers
+            later = self._later if after and isinstance(key, LateDecisionKey) else self._late
             if key not in later:
                 later.append(key)
         elif key == KEY:
@@ -358,14 +357,14 @@ class Queue:
 
     def wake(self) -> None:
         """Time has passed, or something was delivered."""
-        self._papers += self._later
+        self._late += self._later
         self._later, self._slept_at = [], None
 
     def backs_off(self, key: object) -> bool:
         return self._backs_off
 
     def failed(self) -> None:
-        """What was run last was refused: a containment gets its trail before the next attempt."""
+        """Report that what was run last was refused: a containment gets its trail before the next attempt."""
         self._backs_off = self._contains
 
     def next(self) -> Coroutine[Any, Any, None] | None:
@@ -381,7 +380,7 @@ class Queue:
         if self._asked:
             self._asked = False
             return self._trail(KEY)  # type: ignore[no-any-return]
-        return self._trail(self._papers.pop()) if self._papers else None
+        return self._trail(self._late.pop()) if self._late else None
 
 
 class Operator:

@@ -76,7 +76,7 @@ def test_current_revision_is_the_one_that_the_status_names() -> None:
     assert [r.number for r in facts.revisions] == [1, 2]
     assert facts.current is not None
     assert (facts.current.hash, facts.digest == facts.current.digest) == ("hash2", False)
-    assert (facts.observed_generation, facts.settled) == (4, True)
+    assert (facts.observed_generation, facts.is_rolled_out) == (4, True)
 
 
 def test_nothing_is_said_of_a_revision_that_the_controller_has_not_seen() -> None:
@@ -94,13 +94,13 @@ def test_rollout_without_status_or_strategy_is_read(status: Document | None) -> 
     obj["status"] = status
     del obj["spec"]["strategy"]
     facts = ROLLOUT.read(obj)
-    assert (facts.replicas, facts.fallback, facts.fields, facts.marks) == (3, "", {}, frozenset())
+    assert (facts.replicas, facts.fallback, facts.fields, facts.requested) == (3, "", {}, frozenset())
     assert ROLLOUT.read({**obj, "spec": None}).replicas == 1
 
 
-def test_update_under_way_is_not_settled_whatever_the_numbers_say() -> None:
+def test_update_under_way_is_not_rolled_out_whatever_the_numbers_say() -> None:
     facts = ROLLOUT.read(rollout(2, stableRS="hash1"))
-    assert (facts.fallback, facts.settled) == ("hash1", False)
+    assert (facts.fallback, facts.is_rolled_out) == ("hash1", False)
 
 
 def test_what_the_controller_injects_is_no_part_of_a_template() -> None:
@@ -176,7 +176,7 @@ def test_stop_takes_away_what_keeps_pods_at_zero_replicas(strategy: Document, le
     assert applied(stopped, ROLLOUT.restore(ROLLOUT.read(stopped), 3, fields)) == before
 
 
-def test_canary_paused_by_hand_would_not_be_scaled() -> None:
+def test_canary_paused_manually_would_not_be_scaled() -> None:
     before = edited(rollout(), lambda obj: obj["spec"].update(paused=True))
     stopped = applied(before, ROLLOUT.stop(ROLLOUT.read(before)))
     assert (stopped["spec"]["replicas"], stopped["spec"]["paused"]) == (0, False)
@@ -247,11 +247,11 @@ def test_second_write_comes_behind_the_stop_until_it_is_proved_and_again_for_the
         scene.target = replace(scene.target, **changes)
         return follow_up(scene)
 
-    assert now(marks=frozenset({"abort"})) is None
+    assert now(requested=frozenset({"abort"})) is None
     scene.run()
     proved = next(entry for entry in scene.entries if entry.key == "contained/1")
-    assert proved.detail["told"] == "abort"
-    assert now(marks=frozenset()) is not None, "somebody retries it"
+    assert proved.detail["requested"] == "abort"
+    assert now(requested=frozenset()) is not None, "somebody retries it"
     assert now(current_hash="hash3") is None, "what is to be resumed with is prepared"
     assert now(pods=(Pod("preview", "uid3", active=True),)) is not None, "and it runs"
     assert now(labels={}) is None, "it is no longer ours to touch"
@@ -377,7 +377,7 @@ def test_rolled_back_it_is_at_the_revision_at_once_and_proved_when_the_update_is
     assert not ROLLOUT.prove_rolled_back(left, quarantined="hash2", wanted="hash1").clear
 
 
-def test_template_that_was_replaced_by_a_reference_is_put_back() -> None:
+def test_template_that_was_replaced_by_a_reference_is_restored() -> None:
     live, old = rollout(2), replicaset(1, 1)
     del live["spec"]["template"]
     live["spec"]["workloadRef"] = {"kind": "Deployment", "name": "other"}

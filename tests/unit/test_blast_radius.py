@@ -23,7 +23,7 @@ from riskladder.controller.reservations import reserve
 from riskladder.policy.containment.radius import automatic_at, is_automatic
 from riskladder.policy.decisions.options import offers
 from riskladder.policy.plan import Plan
-from riskladder.policy.snapshot import Escalation, Room, Snapshot, TargetKey
+from riskladder.policy.snapshot import Escalation, RadiusBudget, Snapshot, TargetKey
 from riskladder.workloads.holding import held_by
 from tests.unit.builders import (
     KEY,
@@ -42,7 +42,7 @@ from tests.unit.builders import (
     workload,
 )
 from tests.unit.fakes import CREATED, Cache
-from tests.unit.test_traffic import around, service
+from tests.unit.test_traffic import network_path_of, service
 
 FULL = {"limit": 2, "used": 2}
 OTHER = TargetKey(NAMESPACE, "Deployment", "other")
@@ -56,12 +56,12 @@ def bounded(spec: Document, **radius: Any) -> None:
 class Bounded(Scene):
     """A scene under a ladder with a blast radius, of which others have used so much."""
 
-    room: dict[str, Any] = field(default_factory=lambda: dict(FULL))
+    budget: dict[str, Any] = field(default_factory=lambda: dict(FULL))
     radius: BlastRadius = field(default_factory=lambda: BlastRadius(at_most=2))
 
     def snapshot(self) -> Snapshot:
-        rooms = {"credit": Room(self.radius, **self.room)} if self.room else {}
-        return replace(super().snapshot(), rooms=rooms)
+        radius_budgets = {"credit": RadiusBudget(self.radius, **self.budget)} if self.budget else {}
+        return replace(super().snapshot(), radius_budgets=radius_budgets)
 
     def reads(self, value: float, minutes: float) -> None:
         """The monitor reports, and the operator looks."""
@@ -74,8 +74,8 @@ class Bounded(Scene):
         self.run()
 
 
-def breached(**room: Any) -> Bounded:
-    scene = Bounded([signal(bias=0.3)], room=FULL | room)
+def breached(**budget: Any) -> Bounded:
+    scene = Bounded([signal(bias=0.3)], budget=FULL | budget)
     scene.run()
     return scene
 
@@ -147,7 +147,7 @@ def test_no_deadline_passes_by_a_clock_that_is_wrong() -> None:
     assert scene.escalation.intents
 
 
-def test_breach_that_ends_waits_no_longer_and_one_that_comes_back_is_judged_anew() -> None:
+def test_breach_that_ends_waits_no_longer_and_one_that_reappears_is_judged_again() -> None:
     scene = breached()
     scene.reads(0.05, 5)
     assert scene.escalation.status.waiting is None
@@ -159,14 +159,14 @@ def test_breach_that_ends_waits_no_longer_and_one_that_comes_back_is_judged_anew
     assert scene.escalation.status.waiting is not None
     assert scene.escalation.status.waiting.until == at(55)
     scene.reads(0.05, 41)
-    scene.room["used"] = 1
+    scene.budget["used"] = 1
     scene.reads(0.3, 42)
     assert scene.reason(ConditionType.CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
 
 
 def test_what_waits_goes_on_waiting_when_there_is_room_again() -> None:
     scene = breached()
-    scene.room["used"] = 0
+    scene.budget["used"] = 0
     scene.now = at(1)
     scene.run()
     assert not scene.escalation.intents
@@ -174,7 +174,7 @@ def test_what_waits_goes_on_waiting_when_there_is_room_again() -> None:
 
 def test_ladder_that_drops_its_blast_radius_contains_what_waits() -> None:
     scene = breached()
-    scene.room = {}
+    scene.budget = {}
     scene.now = at(1)
     scene.run()
     assert scene.reason(ConditionType.CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
@@ -214,10 +214,10 @@ def test_what_is_contained_already_may_become_safer() -> None:
         contain_by("ScaleToZero")(spec)
         spec["tiers"][0]["containment"] = {"action": "Rollback"}
 
-    scene = Bounded([signal(drift=0.3)], ladders=[ladder(both)], room=FULL | {"used": 0})
+    scene = Bounded([signal(drift=0.3)], ladders=[ladder(both)], budget=FULL | {"used": 0})
     scene.run()
     assert [i.action for i in scene.escalation.intents] == ["Rollback"]
-    scene.room["used"] = 9
+    scene.budget["used"] = 9
     scene.reads(0.3, 5)
     assert scene.escalation.intents[-1].action == "ScaleToZero"
     assert automatic_at(scene.escalation) == at(5)
@@ -231,7 +231,7 @@ def test_what_needs_no_write_is_not_held_up() -> None:
 
 
 def test_without_a_blast_radius_nothing_changes() -> None:
-    scene, plain = Bounded([signal(bias=0.3)], room={}), contained()
+    scene, plain = Bounded([signal(bias=0.3)], budget={}), contained()
     scene.run()
     assert scene.escalation.status == plain.escalation.status
     assert scene.entries == plain.entries
@@ -250,7 +250,11 @@ def test_close_ends_the_waiting() -> None:
 def diverting(*, component: bool = True) -> Bounded:
     fallback = {"service": "scorer", "selector": {"app": "rules"}}
     edit = contain_by("ScaleToZero", fallback=fallback)
-    target = workload(network_path=around(service(), serving={"scorer": frozenset({"rules-0"})})) if component else None
+    target = (
+        workload(network_path=network_path_of(service(), serving={"scorer": frozenset({"rules-0"})}))
+        if component
+        else None
+    )
     radius = BlastRadius.model_validate({"atMost": 2, "whenExceeded": "Fallback"})
     scene = Bounded([signal(bias=0.3)], ladders=[ladder(edit)], radius=radius)
     scene.target = target or workload()
@@ -333,19 +337,19 @@ def test_caches_count_what_a_ladder_governs_whatever_comes_first(ladder_first: b
     fleet_of(cache, 10)
     if not ladder_first:
         with_ladder(cache, atMost="30%")
-    room = cache.store.radius.room((NAMESPACE, "credit"), KEY, NOW)
-    assert room is not None
-    assert (room.limit, room.used) == (3, 0)
+    budget = cache.store.radius.budget((NAMESPACE, "credit"), KEY, NOW)
+    assert budget is not None
+    assert (budget.limit, budget.used) == (3, 0)
     gone = {"namespace": NAMESPACE, "name": "scorer-0", "uid": "target-0"}
     cache.store.drop(DEPLOYMENTS, {"metadata": gone})
     other = deployment_object()
     other["metadata"] |= {"name": "scorer-1", "uid": "target-1", "labels": {}, "creationTimestamp": CREATED}
     cache.put(DEPLOYMENTS, other, 99)
-    room = cache.store.radius.room((NAMESPACE, "credit"), KEY, NOW)
-    assert room is not None
-    assert room.limit == 2
+    budget = cache.store.radius.budget((NAMESPACE, "credit"), KEY, NOW)
+    assert budget is not None
+    assert budget.limit == 2
     with_ladder(cache, 2)
-    assert cache.store.radius.room((NAMESPACE, "credit"), KEY, NOW) is None
+    assert cache.store.radius.budget((NAMESPACE, "credit"), KEY, NOW) is None
     assert not cache.store.radius
 
 
@@ -378,9 +382,9 @@ def test_caches_count_escalations_open_and_closed_and_forget_deleted_ones(is_clo
         with_ladder(cache, atMost=2)
 
     def count(minutes: float, key: TargetKey = OTHER) -> int:
-        room = cache.store.radius.room((NAMESPACE, "credit"), key, at(minutes))
-        assert room is not None
-        return room.used
+        budget = cache.store.radius.budget((NAMESPACE, "credit"), key, at(minutes))
+        assert budget is not None
+        return budget.used
 
     assert (count(59), count(59, KEY)) == (1, 0)
     assert (count(60), count(60, KEY)) == (0, 0)
@@ -407,7 +411,7 @@ MODELS = 6
 
 
 class Model(Bounded):
-    """One of a fleet: its room is what the others have left."""
+    """One of a fleet: its budget is what the others have left."""
 
     def __init__(self, number: int, fleet: Fleet) -> None:
         super().__init__([], ladders=[fleet.ladder])
@@ -418,9 +422,9 @@ class Model(Bounded):
         self.planned: Plan | None = None
 
     def snapshot(self) -> Snapshot:
-        room = self.fleet.radius.room((NAMESPACE, "credit"), self.key, self.now)
-        assert room is not None
-        return replace(Scene.snapshot(self), key=self.key, rooms={"credit": room})
+        budget = self.fleet.radius.budget((NAMESPACE, "credit"), self.key, self.now)
+        assert budget is not None
+        return replace(Scene.snapshot(self), key=self.key, radius_budgets={"credit": budget})
 
     def plan(self) -> Plan:
         """Decide, and count what was decided in the same instant."""
@@ -446,13 +450,13 @@ class Fleet:
         self.models = [Model(number, self) for number in range(MODELS)]
 
     def used(self) -> list[int]:
-        """What each model sees of the others."""
-        rooms = [self.radius.room((NAMESPACE, "credit"), model.key, self.now) for model in self.models]
-        return [room.used for room in rooms if room is not None]
+        """Return what each model sees of the others."""
+        radius_budgets = [self.radius.budget((NAMESPACE, "credit"), model.key, self.now) for model in self.models]
+        return [budget.used for budget in radius_budgets if budget is not None]
 
     def restart(self) -> None:
-        """Another operator counts anew from what is stored; what was decided and not written is forgotten."""
-        before, is_settled = self.used(), all(m.planned is None or m.planned.stop is None for m in self.models)
+        """Another operator counts again from what is stored; what was decided and not written is forgotten."""
+        before, is_idle = self.used(), all(m.planned is None or m.planned.stop is None for m in self.models)
         self.radius = RadiusCache()
         self.radius.put_ladder((NAMESPACE, "credit"), self.ladder)
         for model in self.models:
@@ -462,10 +466,10 @@ class Fleet:
             assert model.target is not None
             hold = held_by(model.target.carried, model.target.uid) if not model.target.carried.is_empty else None
             self.radius.put_workload(model.key, model.target, [hold] if hold is not None else [])
-        assert not is_settled or self.used() == before, "a restart counts the same"
+        assert not is_idle or self.used() == before, "a restart counts the same"
 
     def read(self, number: int, value: float) -> None:
-        """A monitor reports, and the operator decides afresh on what it has not written."""
+        """A monitor reports, and the operator decides again on what it has not written."""
         model = self.models[number]
         fresh = signal(bias=value, at=self.now)
         old = model.signals[0] if model.signals else None
@@ -480,7 +484,7 @@ class Fleet:
         model.planned = model.plan()
 
     def write(self, number: int) -> None:
-        """What was decided is written, and then all that follows."""
+        """Write what was decided, and then all that follows."""
         model = self.models[number]
         model.now = self.now
         if model.planned is not None and model.planned.stop is not None:
@@ -512,7 +516,7 @@ class Fleet:
         self.now += timedelta(minutes=minutes)
 
     def everything(self) -> None:
-        """Whatever was decided is written, and all that follows."""
+        """Write whatever was decided, and all that follows."""
         for number in range(MODELS):
             self.write(number)
 
@@ -587,14 +591,14 @@ def test_reservation_is_let_go_when_the_breach_ends_before_the_write() -> None:
     fleet = Fleet()
     fleet.read(0, 0.3)
     fleet.decide(0)
-    room = fleet.radius.room((NAMESPACE, "credit"), key_of(1), NOW)
-    assert room is not None
-    assert room.used == 1
+    budget = fleet.radius.budget((NAMESPACE, "credit"), key_of(1), NOW)
+    assert budget is not None
+    assert budget.used == 1
     fleet.read(0, 0.05)
     fleet.decide(0)
-    room = fleet.radius.room((NAMESPACE, "credit"), key_of(1), NOW)
-    assert room is not None
-    assert room.used == 0
+    budget = fleet.radius.budget((NAMESPACE, "credit"), key_of(1), NOW)
+    assert budget is not None
+    assert budget.used == 0
 
 
 def test_status_of_an_earlier_version_has_nothing_that_waits() -> None:

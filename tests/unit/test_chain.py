@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from riskladder.api.chain import ChainKey, ChainResult, Head, noted_heads, place_of, record_hash, record_name
+from riskladder.api.chain import ChainKey, ChainResult, Head, noted_heads, position_of, record_hash, record_name
 from riskladder.api.chain import verify_chains as verify
 from riskladder.api.record import GENESIS_HASH
 from riskladder.cluster.ledger import LedgerEntry
@@ -68,7 +68,7 @@ def test_intact_chain_verifies_in_any_order(records: list[Document], shuffler: r
         namespace_uid=NAMESPACE_UID,
     )
     assert result.intact
-    assert [place_of(record).sequence for record in records] == [*range(1, len(records) + 1)]
+    assert [position_of(record).sequence for record in records] == [*range(1, len(records) + 1)]
 
 
 def test_nothing_to_check_is_no_result() -> None:
@@ -246,7 +246,7 @@ def test_move_to_another_namespace_or_escalation_is_found(records: list[Document
 # --- Heads --------------------------------------------------------------------------------------------------------
 
 
-def test_chain_written_anew_is_found_by_a_head_noted_before() -> None:
+def test_rewritten_chain_is_found_by_a_head_noted_before() -> None:
     genuine = chain()
     forged = chain([LedgerEntry(r.event, r.key, r.at, "mallory", r.detail) for r in map(_entry, genuine)])
     assert check(forged).intact
@@ -303,7 +303,7 @@ def test_rubbish_is_broken_and_never_raises(records: list[Any]) -> None:
 
 
 @given(chains, values)
-def test_a_stray_beside_an_intact_chain_is_named(records: list[Document], spec: Any) -> None:
+def test_a_stray_next_to_an_intact_chain_is_named(records: list[Document], spec: Any) -> None:
     stray = {"metadata": {"name": "stray", "namespace": NAMESPACE}, "spec": {"escalation": ESCALATION, "x": spec}}
     result = check([*records, stray])
     assert (result.intact, result.record, result.length) == (False, "stray", len(records))

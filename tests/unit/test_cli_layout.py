@@ -15,13 +15,13 @@ from riskladder.api.chain import verify_chains
 from riskladder.cli import verify
 from riskladder.cli.layout import Hanging, Rows
 from riskladder.cli.people.choices import choices
-from riskladder.cli.people.page import page
+from riskladder.cli.people.details import details
 from riskladder.cli.people.status import table
 from riskladder.cli.people.view import read_case
 from riskladder.cluster.ledger import LedgerEntry
-from tests.people import NOW, decided, escalation, told
-from tests.trails import OPENED, STORY, chain
-from tests.unit.test_cli_timeline import shown, story
+from tests.people import NOW, decided, escalation, notified
+from tests.trails import ENTRIES, OPENED, chain
+from tests.unit.test_cli_timeline import shown, timeline_from
 
 LONG = "fraud-detection-transformer-production-eu-central-1-canary-b"
 """As long as names of Services, roles and people get: 63 characters at most."""
@@ -65,7 +65,7 @@ def test_word_wider_than_the_terminal_is_split_and_loses_nothing() -> None:
 def renamed() -> dict[str, object]:
     raw = escalation(
         waitingOn=["executive", LONG],
-        notifications=[told(LONG, LONG)],
+        notifications=[notified(LONG, LONG)],
         decisions=[decided("Comment", LONG, LONG) | {"uid": "d1"}],
     )
     raw["metadata"] |= {"name": LONG, "namespace": LONG}
@@ -82,7 +82,7 @@ def test_list_of_escalations_splits_no_name(everywhere: bool) -> None:
 
 def test_page_of_an_escalation_splits_no_name() -> None:
     subject = read_case(renamed())
-    text = on_terminal(page(subject, choices(subject, {("acknowledge", LONG)}, "ann"), NOW))
+    text = on_terminal(details(subject, choices(subject, {("acknowledge", LONG)}, "ann"), NOW))
     pieces = re.findall(r"[a-z0-9-]*detection[a-z0-9-]*|[a-z0-9-]*canary[a-z0-9-]*", text)
     assert len(pieces) > 5
     assert set(pieces) == {LONG}
@@ -96,5 +96,5 @@ def test_verify_splits_no_name() -> None:
 
 def test_timeline_splits_no_name() -> None:
     entry = LedgerEntry("Commented", "c", OPENED, LONG, {"message": f"seen by {LONG}", "role": LONG})
-    text = shown(story(chain([*STORY, entry])), 80)
+    text = shown(timeline_from(chain([*ENTRIES, entry])), 80)
     assert text.count(LONG) == 3

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -19,6 +18,7 @@ from riskladder.api.base import API_VERSION
 from riskladder.cli import files
 from riskladder.cli import lint as command
 from riskladder.cli.main import app
+from tests import yaml_text
 from tests.trails import Document, chain, escalation, listed
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def changed(file: Path, *changes: Change) -> Document:
 
 
 def write(file: Path, *documents: Document) -> Path:
-    file.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+    file.write_text(yaml_text.dump_all(documents, sort_keys=False))
     return file
 
 
@@ -84,7 +84,7 @@ def test_warnings_are_errors_if_strict(tmp_path: Path) -> None:
     assert "[lock-off]" in relaxed.stdout
 
 
-def test_documents_are_told_apart_and_others_are_noted(tmp_path: Path) -> None:
+def test_documents_are_distinguished_and_others_are_noted(tmp_path: Path) -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}}
     foreign = {"apiVersion": "pagerduty.example/v1", "kind": "Escalation", "metadata": {"name": "y"}}
     signal = changed(SIGNAL, lambda s: s.pop("source"))

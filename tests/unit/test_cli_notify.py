@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.cli import notify as command
 from riskladder.cli.main import app
-from riskladder.cli.people.session import Desk
+from riskladder.cli.people.session import Session
 from riskladder.cluster.client import Client, Forbidden, NotFound
 from riskladder.cluster.resources import Resource
 from riskladder.notify.egress import Egress
@@ -206,7 +206,7 @@ def receiver() -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -220,19 +220,19 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, receiver: str) -> Run:
     def invoke(*arguments: str, secret: dict[str, str] | Exception = VALUES) -> Result:
-        desk = Desk(cast(Any, None), cast(Client, Stored(receiver, secret)), "models")
+        session = Session(cast(Any, None), cast(Client, Stored(receiver, secret)), "models")
 
-        def at_desk(kubeconfig: str | None, namespace: str | None, work: Any) -> Any:
+        def run_in_session(kubeconfig: str | None, namespace: str | None, work: Any) -> Any:
             from riskladder.cli.people.session import end
             from riskladder.cli.source import explain
             from riskladder.cluster.client import ApiError
 
             try:
-                return asyncio.run(work(desk))
+                return asyncio.run(work(session))
             except ApiError as error:
                 end(2, explain(error))
 
-        monkeypatch.setattr(command, "at_desk", at_desk)
+        monkeypatch.setattr(command, "run_in_session", run_in_session)
         options = ("--notify-host", "127.0.0.1", "--notify-network", "127.0.0.0/8")
         return CliRunner().invoke(app, ["notify", "test", *arguments, *options])
 

@@ -23,7 +23,7 @@ from riskladder.cli.people import raising, session
 from riskladder.cli.people.choices import choices
 from riskladder.cli.people.decide import higher
 from riskladder.cli.people.manifests import decision_manifest, prefix, signal_manifest
-from riskladder.cli.people.preview import Foresight, foresee
+from riskladder.cli.people.preview import Preview, preview_decision
 from riskladder.cli.people.send import Order, contained_result, judged
 from riskladder.cli.people.session import refusal, usable
 from riskladder.cli.people.text import deadline, due, listed, parse_until, past
@@ -39,11 +39,11 @@ def case(*arguments: Any, **changes: Any) -> Case:
     return read_case(escalation(*arguments, **changes))
 
 
-def foreseen(subject: Case, action: str, role: str = "legal", person: str = "ann", **more: Any) -> Foresight:
+def foreseen(subject: Case, action: str, role: str = "legal", person: str = "ann", **more: Any) -> Preview:
     spec = EscalationDecisionSpec.model_validate(
         {"escalation": NAME, "action": action, "role": role, "rationale": "because", **more}
     )
-    return foresee(subject, spec, person, NOW)
+    return preview_decision(subject, spec, person, NOW)
 
 
 # --- Words --------------------------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def foreseen(subject: Case, action: str, role: str = "legal", person: str = "ann
         (-8 * 60, "8 min late"),
     ],
 )
-def test_deadlines_are_told_as_people_do(seconds: float, text: str) -> None:
+def test_deadlines_are_worded_as_people_do(seconds: float, text: str) -> None:
     assert due(NOW + timedelta(seconds=seconds), NOW) == text
 
 
@@ -154,12 +154,12 @@ def test_role_needs_every_verb() -> None:
 
 def test_last_agreement_to_resume() -> None:
     subject = case(decisions=[decided("Resume", "model-risk", "max")])
-    told_first = foreseen(subject, "Resume")
-    assert told_first.doubts == ()
-    assert told_first.sentence == (
+    warned_first = foreseen(subject, "Resume")
+    assert warned_first.doubts == ()
+    assert warned_first.sentence == (
         "You agree, as legal, that credit-scorer is resumed. 1 of 2 needed agreements so far; with yours 2 of 2: "
         "replicas go back to 3, in steps of 10%, 50%, 100% with a reading at baseline between them, and the lock is "
-        "lifted."
+        "removed."
     )
 
 
@@ -174,7 +174,7 @@ def test_after_a_rollback_only_the_lock_goes() -> None:
     raw = escalation(decisions=[decided("Resume", "model-risk", "max")])
     raw["status"]["containments"][0]["intent"] |= {"action": "Rollback", "revision": "3"}
     raw["status"]["restore"] = {"revision": "4"}
-    says = "revision 3 serves on until another is rolled out, and the lock is lifted"
+    says = "revision 3 serves on until another is rolled out, and the lock is removed"
     assert says in foreseen(read_case(raw), "Resume").sentence
 
 
@@ -209,7 +209,7 @@ def test_each_action_says_what_it_does() -> None:
     assert "the risk of credit-scorer in tier high is accepted until" in until
     closed = case(conditions=[condition("Closed", True, "Remediated")])
     review = foreseen(closed, "Review", "model-risk", review={"policyUpdated": True, "satisfaction": 4})
-    assert review == Foresight(
+    assert review == Preview(
         f"Your review of {NAME} goes on record, as model-risk: the policy is changed because of it, "
         "satisfaction 4 of 5."
     )
@@ -275,11 +275,11 @@ def test_the_stop_button_announces_nothing_where_the_model_is_as_safe_already() 
         ({"action": "Rollback", "revision": "3"}, "revision 3 serves on until another is rolled out"),
         (
             {"action": "Fallback", "targetRef": {"kind": "Service", "name": "scorer", "selector": {"app": "baseline"}}},
-            "traffic of Service scorer goes back to Deployment/credit-scorer, and the lock is lifted",
+            "traffic of Service scorer goes back to Deployment/credit-scorer, and the lock is removed",
         ),
         (
             {"action": "Isolate", "targetRef": {"kind": "NetworkPolicy", "name": "riskladder-x"}},
-            "NetworkPolicy riskladder-x is deleted, and the lock is lifted",
+            "NetworkPolicy riskladder-x is deleted, and the lock is removed",
         ),
     ],
 )
@@ -579,7 +579,7 @@ def test_an_api_server_that_is_not_ready_is_asked_again(monkeypatch: pytest.Monk
                 raise ApiError(503, "ServiceUnavailable", message, verb="create", resource="x", where="y")
             return {"created": True}
 
-    at_it = session.Desk(None, Starting(), NAMESPACE)  # type: ignore[arg-type]
+    at_it = session.Session(None, Starting(), NAMESPACE)  # type: ignore[arg-type]
     assert asyncio.run(at_it.create(DECISIONS, {})) == {"created": True}
     answers[:] = ["overloaded"]
     with pytest.raises(typer.Exit):
@@ -642,7 +642,7 @@ def test_what_is_as_safe_already_is_said_to_be() -> None:
     result = contained_result(already, order, 0.4)
     assert result.facts == {"contained": True, "seconds": 0.4, "escalation": NAME, "already": True, "intent": 1}
     assert "is contained already, by ScaleToZero intended" in result.sentence
-    reverted = [condition("Contained", True, "x"), condition("ContainmentHolds", False, "Undone")]
+    reverted = [condition("Contained", True, "x"), condition("ContainmentHolds", False, "ContainmentReverted")]
     assert order.proved(stopping({}, conditions=reverted)) is None
     resumed = stopping({}, resume={"intent": 1, "at": at(5), "by": ["ann"]})
     assert order.proved(resumed) is None

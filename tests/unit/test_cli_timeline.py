@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -18,10 +17,11 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import ChainKey
 from riskladder.cli import timeline as command
 from riskladder.cli.main import app
+from riskladder.cli.record_timeline import Timeline, clock, span, timeline_of
 from riskladder.cli.source import Export
-from riskladder.cli.story import Story, clock, span, story_of
 from riskladder.cluster.ledger import LedgerEntry
-from tests.trails import ESCALATION, NAMESPACE, OPENED, STORY, UID, Document, chain, escalation, listed
+from tests import yaml_text
+from tests.trails import ENTRIES, ESCALATION, NAMESPACE, OPENED, UID, Document, chain, escalation, listed
 
 KEY = ChainKey(NAMESPACE, ESCALATION)
 HOSTILE = "\x1b[31m[bold]x[/bold] | `code` <script> **b** [a](http://b)\n# end\u202e @all"
@@ -32,21 +32,21 @@ def run(*arguments: object) -> Result:
 
 
 def write(file: Path, *objects: Document) -> Path:
-    file.write_text(yaml.safe_dump(listed(*objects)))
+    file.write_text(yaml_text.dump(listed(*objects)))
     return file
 
 
-def story(records: list[Document], *escalations: Document) -> Story:
-    return story_of(Export(records, list(escalations), None), KEY)
+def timeline_from(records: list[Document], *escalations: Document) -> Timeline:
+    return timeline_of(Export(records, list(escalations), None), KEY)
 
 
-def shown(told: Story, width: int) -> str:
+def shown(timeline: Timeline, width: int) -> str:
     to = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
-    command.show(to, told)
+    command.show(to, timeline)
     return to.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
-def test_story_of_a_breach(tmp_path: Path) -> None:
+def test_timeline_of_a_breach(tmp_path: Path) -> None:
     records = chain()
     result = run(ESCALATION, write(tmp_path / "trail.yaml", *records, escalation(records)))
     assert (result.exit_code, result.stderr) == (0, "")
@@ -73,7 +73,7 @@ def test_story_of_a_breach(tmp_path: Path) -> None:
         assert part in text
 
 
-def test_records_alone_tell_the_story(tmp_path: Path) -> None:
+def test_records_alone_make_the_timeline(tmp_path: Path) -> None:
     text = run(ESCALATION, write(tmp_path / "trail.yaml", *chain()[:3])).stdout
     assert "Deployment/credit-scorer" in text
     assert "yes, RolledBack: proved (as record 3 says)" in text
@@ -89,30 +89,30 @@ def test_records_alone_tell_the_story(tmp_path: Path) -> None:
     ],
 )
 def test_contained_state_from_the_records(length: int, contained: str) -> None:
-    assert story(chain()[:length]).contained.startswith(contained)
+    assert timeline_from(chain()[:length]).contained.startswith(contained)
 
 
 def test_end_of_an_escalation() -> None:
     closing = LedgerEntry(
         "Cleared", "closed", OPENED + timedelta(days=3, hours=4), "riskladder", {"message": "at baseline"}
     )
-    told = story(chain([*STORY, closing]))
-    assert told.closed == "2026-11-27T10:00:03.120417Z, Cleared"
-    assert "Closed     2026-11-27T10:00:03.120417Z, Cleared" in shown(told, 80)
-    assert "+3 d 04 h" in shown(told, 80)
+    timeline = timeline_from(chain([*ENTRIES, closing]))
+    assert timeline.closed == "2026-11-27T10:00:03.120417Z, Cleared"
+    assert "Closed     2026-11-27T10:00:03.120417Z, Cleared" in shown(timeline, 80)
+    assert "+3 d 04 h" in shown(timeline, 80)
 
 
 def test_escalation_without_its_first_record_and_a_drill() -> None:
     records = chain()
     exercise = escalation(records)
     exercise["spec"]["drill"] = True
-    told = story(records[1:], exercise)
-    assert (told.target, told.ladder, told.drill) == ("Deployment/credit-scorer", "credit-scoring", True)
-    assert told.opened == OPENED + timedelta(microseconds=31_883)
-    assert "Tier       high (drill)" in shown(told, 80)
+    timeline = timeline_from(records[1:], exercise)
+    assert (timeline.target, timeline.ladder, timeline.drill) == ("Deployment/credit-scorer", "credit-scoring", True)
+    assert timeline.opened == OPENED + timedelta(microseconds=31_883)
+    assert "Tier       high (drill)" in shown(timeline, 80)
 
 
-def test_broken_chain_is_told_and_marked(tmp_path: Path) -> None:
+def test_broken_chain_is_shown_and_marked(tmp_path: Path) -> None:
     records = chain()
     records[2]["spec"]["entries"][0]["actor"] = "mallory"
     file = write(tmp_path / "trail.yaml", *records)
@@ -145,12 +145,12 @@ def test_json_has_everything(tmp_path: Path) -> None:
         0.031883,
         records[1]["spec"]["entries"][0]["at"],
     )
-    assert second["detail"] == {"key": STORY[1].key, **STORY[1].detail}
+    assert second["detail"] == {"key": ENTRIES[1].key, **ENTRIES[1].detail}
     assert second["redacted"] == {}
 
 
 def test_order_is_that_of_the_chain_not_of_the_file() -> None:
-    assert [step.sequence for step in story(chain()[::-1]).steps] == [1, 2, 3, 4]
+    assert [step.sequence for step in timeline_from(chain()[::-1]).steps] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -158,7 +158,7 @@ def test_lines_fit_the_terminal(width: int) -> None:
     long = LedgerEntry(
         "Commented", "c", OPENED, "system:serviceaccount:" + "n" * 80, {"message": "word " * 60, "x": "y" * 300}
     )
-    text = shown(story(chain([*STORY, long])), width)
+    text = shown(timeline_from(chain([*ENTRIES, long])), width)
     assert max(map(len, text.splitlines())) <= width
     assert "y" * 40 in text
 
@@ -179,7 +179,7 @@ def test_user_text_is_text(tmp_path: Path) -> None:
 
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=3), st.text(min_size=1))
 def test_any_text_gives_one_markdown_row_of_six_cells(detail: dict[str, str], actor: str) -> None:
-    *_, row = command.as_markdown(story(chain([LedgerEntry("Commented", "c", OPENED, actor, detail)])))
+    *_, row = command.as_markdown(timeline_from(chain([LedgerEntry("Commented", "c", OPENED, actor, detail)])))
     assert len(row.splitlines()) == 1
     assert row.replace("\\\\", "").replace("\\|", "").count("|") == 7
 
@@ -189,7 +189,7 @@ def test_unreadable_times_and_fields_do_not_stop_the_story() -> None:
     records[1]["spec"]["entries"][0]["at"] = "yesterday"
     records[2]["spec"]["entries"][0]["detail"] = ["x"]
     del records[3]["spec"]["entries"][0]["event"]
-    text = shown(story(records), 80)
+    text = shown(timeline_from(records), 80)
     assert "yesterday  ?" in text
     assert text.count("not verified") == 3
 
@@ -242,7 +242,7 @@ def test_deleted_escalation_holds_nothing_any_more(tmp_path: Path) -> None:
     deleted = LedgerEntry(
         "EscalationDeleted", "uid/deleted", OPENED, "riskladder", {"message": "deleted while it was open"}
     )
-    text = run(ESCALATION, write(tmp_path / "trail.yaml", *chain((*STORY, deleted)))).stdout
+    text = run(ESCALATION, write(tmp_path / "trail.yaml", *chain((*ENTRIES, deleted)))).stdout
     assert "no longer held: the Escalation was deleted" in text
 
 
@@ -255,16 +255,16 @@ def later(event: str, key: str, minutes: float, actor: str = "riskladder", **det
     return LedgerEntry(event, f"{UID}/{key}", OPENED + timedelta(minutes=minutes), actor, detail)
 
 
-def told_to(role: str, event: str = "Notified", attempts: str = "1", about: str = "") -> LedgerEntry:
+def notified_entry(role: str, event: str = "Notified", attempts: str = "1", about: str = "") -> LedgerEntry:
     detail = {
-        "notification": f"1/{role}/told/pager",
+        "notification": f"1/{role}/notified/pager",
         "about": about or event,
         "role": role,
         "channel": "pager",
         "attempts": attempts,
         "message": f"{role} was notified over pager: {HEAD}",
     }
-    return later(event, f"told/1/{role}/told/pager", 1, **detail)
+    return later(event, f"notified/1/{role}/notified/pager", 1, **detail)
 
 
 def decided(event: str, actor: str, role: str, action: str, minutes: float = 20, **more: str) -> LedgerEntry:
@@ -283,9 +283,9 @@ def decided(event: str, actor: str, role: str, action: str, minutes: float = 20,
 
 
 PEOPLE = (
-    *STORY[:3],
-    told_to("legal"),
-    told_to("model-risk", attempts="3"),
+    *ENTRIES[:3],
+    notified_entry("legal"),
+    notified_entry("model-risk", attempts="3"),
     decided("Acknowledged", "ann", "legal", "Acknowledge", 5),
     later(
         "Held", "stalled/1", 10, message="nobody decided in time: it is held as it is", onTimeout="Hold", tier="high"
@@ -301,12 +301,12 @@ PEOPLE = (
     decided("Counted", "ann", "legal", "Resume"),
     decided("Counted", "max", "model-risk", "Resume", 21),
     later("Resumed", "resumed/1", 21, message="resumed by ann, max", tier="high"),
-    later("Restored", "restored/1", 21.1, message="restored: 3 replica(s) asked for, the lock is lifted", intent="1"),
+    later("Restored", "restored/1", 21.1, message="restored: 3 replica(s) asked for, the lock is removed", intent="1"),
     decided("Counted", "ann", "legal", "Close", 30, resolution="Remediated"),
     decided("Counted", "max", "legal", "Close", 30, resolution="FalsePositive"),
     decided("Counted", "eve", "executive", "Close", 31, resolution="Remediated"),
     later("Remediated", "closed", 31, message="closed as Remediated by ann, eve"),
-    told_to("legal", about="Remediated"),
+    notified_entry("legal", about="Remediated"),
     decided(
         "Reviewed",
         "max",
@@ -320,53 +320,53 @@ PEOPLE = (
 )
 
 
-def particulars(told: Story, sequence: int) -> dict[str, str]:
-    step = next(step for step in told.steps if step.sequence == sequence)
+def particulars(timeline: Timeline, sequence: int) -> dict[str, str]:
+    step = next(step for step in timeline.steps if step.sequence == sequence)
     return {particular.heading: particular.text for particular in step.particulars}
 
 
-def test_story_of_people() -> None:
-    told = story(chain(PEOPLE))
-    assert told.closed == "2026-11-24T06:31:03.120417Z, Remediated"
-    assert told.contained == "no, Restored: restored (as record 12 says)"
-    assert (told.tier, told.drill, told.result) == ("high", False, None)
-    assert particulars(told, 6) == {"why": "ann has a reason", "decision": "d-ann-acknowledge"}
-    assert particulars(told, 7) == {"detail": "onTimeout Hold, tier high"}
-    assert particulars(told, 8) == {
+def test_timeline_of_people() -> None:
+    timeline = timeline_from(chain(PEOPLE))
+    assert timeline.closed == "2026-11-24T06:31:03.120417Z, Remediated"
+    assert timeline.contained == "no, Restored: restored (as record 12 says)"
+    assert (timeline.tier, timeline.drill, timeline.result) == ("high", False, None)
+    assert particulars(timeline, 6) == {"why": "ann has a reason", "decision": "d-ann-acknowledge"}
+    assert particulars(timeline, 7) == {"detail": "onTimeout Hold, tier high"}
+    assert particulars(timeline, 8) == {
         "refused": "ModelOwner",
         "why": "olga has a reason",
         "decision": "d-olga-resume",
     }
-    assert particulars(told, 11) == {
+    assert particulars(timeline, 11) == {
         "agreed": "ann as legal (record 9) and max as model-risk (record 10)",
         "detail": "tier high",
     }
-    assert particulars(told, 13)["asked for"] == "resolution Remediated"
-    assert particulars(told, 16) == {"agreed": "ann as legal (record 13) and eve as executive (record 15)"}
-    assert particulars(told, 18)["review"] == "the policy is changed, satisfaction 4 of 5"
-    assert particulars(told, 18)["lessons"] == "Two quiet channels"
+    assert particulars(timeline, 13)["asked for"] == "resolution Remediated"
+    assert particulars(timeline, 16) == {"agreed": "ann as legal (record 13) and eve as executive (record 15)"}
+    assert particulars(timeline, 18)["review"] == "the policy is changed, satisfaction 4 of 5"
+    assert particulars(timeline, 18)["lessons"] == "Two quiet channels"
 
 
-def test_words_of_a_message_are_told_once() -> None:
-    told = story(chain(PEOPLE))
-    first, second, last = (next(step for step in told.steps if step.sequence == number) for number in (4, 5, 17))
+def test_words_of_a_message_are_shown_once() -> None:
+    timeline = timeline_from(chain(PEOPLE))
+    first, second, last = (next(step for step in timeline.steps if step.sequence == number) for number in (4, 5, 17))
     assert first.says == first.message == f"legal was notified over pager: {HEAD}"
     assert second.says == "model-risk was notified over pager: the words of record 4"
     assert second.message.endswith(HEAD)
     assert last.says == "legal was notified over pager: the words of record 4"
-    assert [particulars(told, number) for number in (4, 5, 17)] == [
+    assert [particulars(timeline, number) for number in (4, 5, 17)] == [
         {},
         {"about": "3 attempts"},
         {"about": "Remediated"},
     ]
-    records = command.as_json(told)["records"]
+    records = command.as_json(timeline)["records"]
     assert isinstance(records, list)
     assert records[4]["message"] == second.message
 
 
 def test_people_are_seen_on_the_page_and_in_the_report() -> None:
-    told = story(chain(PEOPLE))
-    text = " ".join(shown(told, 120).split())
+    timeline = timeline_from(chain(PEOPLE))
+    text = " ".join(shown(timeline, 120).split())
     for part in (
         "DecisionRefused olga olga as model-risk: Resume refused: olga owns the model",
         "refused ModelOwner",
@@ -374,7 +374,7 @@ def test_people_are_seen_on_the_page_and_in_the_report() -> None:
         "Resumed riskladder resumed by ann, max agreed ann as legal (record 9) and max as model-risk (record 10)",
     ):
         assert part in text
-    report = "\n".join(command.as_markdown(told))
+    report = "\n".join(command.as_markdown(timeline))
     assert "*refused:* ModelOwner<br>*why:* olga has a reason" in report
     assert "Result of the drill" not in report
 
@@ -382,34 +382,36 @@ def test_people_are_seen_on_the_page_and_in_the_report() -> None:
 def test_votes_of_another_rung_are_not_those_of_a_resume() -> None:
     raised = later("TierRaised", "tier/critical", 20, message="raised", rung="2", tier="critical")
     records = [
-        *STORY,
+        *ENTRIES,
         decided("Counted", "ann", "legal", "Resume", 19),
         raised,
         decided("Counted", "max", "model-risk", "Resume", 21),
         later("Resumed", "resumed/2", 22, message="resumed by max"),
     ]
-    told = story(chain(records))
-    assert particulars(told, 8)["agreed"] == "max as model-risk (record 7)"
+    timeline = timeline_from(chain(records))
+    assert particulars(timeline, 8)["agreed"] == "max as model-risk (record 7)"
 
 
 def test_what_a_refused_decision_asked_for_is_not_what_is() -> None:
     refused = decided(
         "DecisionRefused", "eve", "executive", "Escalate", tier="critical", because="no", refusedBecause="X"
     )
-    told = story(chain([*STORY, refused]))
-    assert told.tier == "high"
-    assert particulars(told, 5)["asked for"] == "tier critical"
+    timeline = timeline_from(chain([*ENTRIES, refused]))
+    assert timeline.tier == "high"
+    assert particulars(timeline, 5)["asked for"] == "tier critical"
 
 
 def test_decision_that_waited_for_the_operator_says_when_it_was_made() -> None:
     waited = decided("Acknowledged", "ann", "legal", "Acknowledge", decidedAt="2026-11-24T06:00:00Z")
-    assert particulars(story(chain([waited])), 1)["decision"] == "d-ann-acknowledge, decided 2026-11-24T06:00:00Z"
+    assert (
+        particulars(timeline_from(chain([waited])), 1)["decision"] == "d-ann-acknowledge, decided 2026-11-24T06:00:00Z"
+    )
 
 
 # --- Drills -----------------------------------------------------------------------------------------------------------
 
 DRILL = (
-    LedgerEntry("DrillStarted", f"{UID}/opened", OPENED, "riskladder", dict(STORY[0].detail)),
+    LedgerEntry("DrillStarted", f"{UID}/opened", OPENED, "riskladder", dict(ENTRIES[0].detail)),
     later(
         "Rehearsed",
         "rehearsed/1",
@@ -437,15 +439,15 @@ DRILL = (
 
 
 def test_result_of_a_drill() -> None:
-    told = story(chain(DRILL))
-    assert told.drill
-    assert (told.opened, told.target, told.tier) == (OPENED, "Deployment/credit-scorer", "high")
-    assert told.contained == "no, Rehearsed: a drill touches nothing (as record 2 says)"
-    assert told.closed == "2026-11-24T06:13:03.120417Z, DrillCompleted"
-    assert particulars(told, 4) == {}
-    assert told.result is not None
-    assert told.result.answers == (("legal", "answered after 13 min"), ("security", "never answered"))
-    text = shown(told, 80)
+    timeline = timeline_from(chain(DRILL))
+    assert timeline.drill
+    assert (timeline.opened, timeline.target, timeline.tier) == (OPENED, "Deployment/credit-scorer", "high")
+    assert timeline.contained == "no, Rehearsed: a drill touches nothing (as record 2 says)"
+    assert timeline.closed == "2026-11-24T06:13:03.120417Z, DrillCompleted"
+    assert particulars(timeline, 4) == {}
+    assert timeline.result is not None
+    assert timeline.result.answers == (("legal", "answered after 13 min"), ("security", "never answered"))
+    text = shown(timeline, 80)
     assert "Tier       high (drill)" in text
     assert [line.split("  ")[0].strip() for line in text.splitlines()[-5:]] == [
         "Result of the drill",
@@ -454,35 +456,35 @@ def test_result_of_a_drill() -> None:
         "containment (dry run)",
         "channels that failed",
     ]
-    assert command.as_json(told)["drillResult"] == {
+    assert command.as_json(timeline)["drillResult"] == {
         "answers": {"legal": "answered after 13 min", "security": "never answered"},
         "neverAnswered": 1,
         "containment": "permitted",
         "channelsFailed": "soc-pager",
     }
-    *_, last = command.as_markdown(told)
+    *_, last = command.as_markdown(timeline)
     assert last == "| channels that failed | soc-pager |"
 
 
 def test_drill_under_way_has_no_result() -> None:
-    told = story(chain(DRILL[:3]))
-    assert (told.drill, told.result, told.closed) == (True, None, "")
-    assert "Result of the drill" not in shown(told, 80)
+    timeline = timeline_from(chain(DRILL[:3]))
+    assert (timeline.drill, timeline.result, timeline.closed) == (True, None, "")
+    assert "Result of the drill" not in shown(timeline, 80)
 
 
 @pytest.mark.parametrize("answer", ["answered after x s", "answered after 9999999999999 s", "", "answered after  s"])
 def test_answers_of_a_drill_that_nobody_wrote_are_shown_as_they_are(answer: str) -> None:
     odd = LedgerEntry("DrillExpired", "drill", OPENED, "riskladder", {"role.legal": answer, "containment": "none"})
-    told = story(chain([odd]))
-    assert told.result is not None
-    assert told.result.answers == (("legal", answer),)
+    timeline = timeline_from(chain([odd]))
+    assert timeline.result is not None
+    assert timeline.result.answers == (("legal", answer),)
 
 
-def test_proof_of_what_keeps_its_pods_is_told_as_that() -> None:
-    """The pods of a model whose traffic goes elsewhere run on: no story says that they have gone."""
+def test_proof_of_what_keeps_its_pods_is_shown_as_that() -> None:
+    """The pods of a model whose traffic goes elsewhere run on: no timeline says that they have gone."""
     at = OPENED + timedelta(seconds=1)
     times = {"appliedAt": format_time(OPENED), "provedAt": format_time(at)}
     entry = LedgerEntry("FellBack", "contained/1", at, "riskladder", {"intent": "1", "action": "Fallback", **times})
-    text = shown(story(chain([STORY[0], entry])), 120)
+    text = shown(timeline_from(chain([ENTRIES[0], entry])), 120)
     assert "proved +1000 ms" in text
     assert "no pod left" not in text

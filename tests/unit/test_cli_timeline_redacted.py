@@ -1,4 +1,4 @@
-"""What `riskladder timeline` tells of the story in the first record, of credentials, and of what was redacted."""
+"""What `riskladder timeline` shows of the first record, of credentials, and of what was redacted."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 from riskladder.cluster.ledger import LedgerEntry
-from tests.trails import ESCALATION, OPENED, STORY, UID, chain, escalation
+from tests.trails import ENTRIES, ESCALATION, OPENED, UID, chain, escalation
 from tests.unit.test_cli_timeline import HOSTILE, run, write
 
 
-def test_what_was_redacted_says_so_and_the_rest_is_told(tmp_path: Path) -> None:
+def test_what_was_redacted_says_so_and_the_rest_is_shown(tmp_path: Path) -> None:
     vote = LedgerEntry(
         "Commented",
         f"{UID}/decision/d1",
@@ -18,7 +18,7 @@ def test_what_was_redacted_says_so_and_the_rest_is_told(tmp_path: Path) -> None:
         "ana",
         {"decision": "d1", "rationale": "Eva Example said so", "message": "ana as legal: Comment"},
     )
-    records = chain([*STORY, vote])
+    records = chain([*ENTRIES, vote])
     spec = records[4]["spec"]
     del spec["entries"][0]["open"]["rationale"]
     said = {"at": "2026-12-01T09:00:00Z", "by": "dana", "reason": "Art. 17", "fields": ["entries[0].open.rationale"]}
@@ -50,7 +50,7 @@ def test_hostile_redaction_is_text_and_one_that_is_missing_is_said(tmp_path: Pat
     assert "redacted lessons, message, and no redaction says so" in text
 
 
-def test_opening_tells_thresholds_samples_and_the_model(tmp_path: Path) -> None:
+def test_opening_shows_thresholds_samples_and_the_model(tmp_path: Path) -> None:
     more = {
         "threshold.demographic_parity_difference": "above 0.2",
         "sampleSize.demographic_parity_difference": "5000",
@@ -61,7 +61,7 @@ def test_opening_tells_thresholds_samples_and_the_model(tmp_path: Path) -> None:
         "owners": "olga, otto",
         "modelCard": "https://models.example/credit",
     }
-    first = LedgerEntry(STORY[0].event, STORY[0].key, OPENED, "riskladder", {**STORY[0].detail, **more})
+    first = LedgerEntry(ENTRIES[0].event, ENTRIES[0].key, OPENED, "riskladder", {**ENTRIES[0].detail, **more})
     text = " ".join(run(ESCALATION, write(tmp_path / "x", *chain([first]))).stdout.split())
     assert (
         "readings demographic_parity_difference 0.240878 (above 0.2, 5000 samples, over 24h, s3://reports/1)," in text
@@ -69,7 +69,7 @@ def test_opening_tells_thresholds_samples_and_the_model(tmp_path: Path) -> None:
     assert "model credit-scorer 2026.11.3, owned by olga, otto, https://models.example/credit" in text
 
 
-def test_decision_tells_how_its_author_was_authenticated(tmp_path: Path) -> None:
+def test_decision_shows_how_its_author_was_authenticated(tmp_path: Path) -> None:
     detail = {"decision": "d1", "rationale": "r", "groups": "legal, staff", "credential": "JTI=0b1c", "message": "m"}
     text = run(
         ESCALATION, write(tmp_path / "x", *chain([LedgerEntry("Acknowledged", "k", OPENED, "ana", detail)]))

@@ -9,7 +9,6 @@ import random
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -19,6 +18,7 @@ from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.cli import verify as command
 from riskladder.cli.main import app
 from riskladder.cli.output import plain
+from tests import yaml_text
 from tests.trails import ESCALATION, NAMESPACE, NAMESPACE_UID, Document, chain, escalation, listed
 
 KEY = f"{NAMESPACE}/{ESCALATION}"
@@ -29,7 +29,7 @@ def run(*arguments: object, stdin: str | None = None) -> Result:
 
 
 def write(file: Path, *objects: Document) -> Path:
-    file.write_text(yaml.safe_dump(listed(*objects)))
+    file.write_text(yaml_text.dump(listed(*objects)))
     return file
 
 
@@ -87,11 +87,11 @@ def test_record_that_is_there_several_times_counts_once(times: list[int], seed: 
     assert result.error
 
 
-def test_timeline_tells_what_is_there_twice_once(tmp_path: Path) -> None:
+def test_timeline_shows_what_is_there_twice_once(tmp_path: Path) -> None:
     file = write(tmp_path / "trail.yaml", *chain(), *chain(), escalation(chain()))
     once = write(tmp_path / "once.yaml", *chain(), escalation(chain()))
-    told = [CliRunner().invoke(app, ["timeline", ESCALATION, str(f), "-o", "json"]).stdout for f in (file, once)]
-    assert told[0] == told[1]
+    outputs = [CliRunner().invoke(app, ["timeline", ESCALATION, str(f), "-o", "json"]).stdout for f in (file, once)]
+    assert outputs[0] == outputs[1]
 
 
 def test_broken_chain_of_a_yaml_file_says_that_kubectl_loses_characters_in_yaml(tmp_path: Path) -> None:
@@ -181,12 +181,12 @@ def test_every_shape_of_an_export(tmp_path: Path, dump: str) -> None:
     file = tmp_path / "export"
     file.write_text(
         {
-            "list": lambda: yaml.safe_dump(listed(*records)),
-            "documents": lambda: "---\n" + yaml.safe_dump_all(records, explicit_start=True) + "---\n",
+            "list": lambda: yaml_text.dump(listed(*records)),
+            "documents": lambda: "---\n" + yaml_text.dump_all(records, explicit_start=True) + "---\n",
             "json": lambda: json.dumps(listed(*records), indent=4),
             "array": lambda: json.dumps(records),
             "pretty": lambda: "\n".join(json.dumps(r, indent=2, ensure_ascii=False) for r in records),
-            "single": lambda: yaml.safe_dump(records[0]),
+            "single": lambda: yaml_text.dump(records[0]),
         }[dump]()
     )
     result = run(file, "-o", "json")
@@ -195,7 +195,7 @@ def test_every_shape_of_an_export(tmp_path: Path, dump: str) -> None:
 
 
 def test_times_without_quotes_keep_their_text(tmp_path: Path) -> None:
-    text = yaml.safe_dump(listed(*chain()))
+    text = yaml_text.dump(listed(*chain()))
     unquoted = text.replace("at: '2026-11-24T06:00:03.120417Z'", "at: 2026-11-24T06:00:03.120417Z")
     assert unquoted != text
     (tmp_path / "trail.yaml").write_text(unquoted)

@@ -17,7 +17,7 @@ from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.metrics import Metrics
 
 
-async def test_every_response_tells_the_time_of_the_api_server_and_a_wrong_clock_is_reported_once() -> None:
+async def test_every_response_has_the_time_of_the_api_server_and_a_wrong_clock_is_reported_once() -> None:
     behind = timedelta(hours=2)
     """By how much the API server is behind this machine."""
 

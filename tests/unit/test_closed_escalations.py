@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from riskladder.controller.caches.closed import MAX_CLOSED, ClosedEscalations
 from riskladder.controller.caches.entries import ClosedEntry
-from riskladder.policy.snapshot import Settled, latest
+from riskladder.policy.snapshot import Handled, latest
 from tests.unit.builders import NOW
 
 
 def entry(number: int, ladder: str = "credit") -> ClosedEntry:
     at = NOW + timedelta(seconds=number)
-    settled = (Settled(ladder, f"tier-{number % 3}", at, closed=True),) if number % 2 else ()
+    handled = (Handled(ladder, f"tier-{number % 3}", at, closed=True),) if number % 2 else ()
     return ClosedEntry(
-        f"{at:%Y-%m-%dT%H:%M:%SZ}", f"scorer-{number}", ladder, False, settled, frozenset({f"h{number}"})
+        f"{at:%Y-%m-%dT%H:%M:%SZ}", f"scorer-{number}", ladder, False, handled, frozenset({f"h{number}"})
     )
 
 
@@ -32,7 +32,7 @@ def test_nothing_that_decides_is_lost_in_whatever_order_they_are_listed(number: 
     assert len(closed) == min(number, MAX_CLOSED)
     assert closed.names == {e.name for e in entries.values()}
     assert closed.breached == {f"h{n}" for n in range(number)}
-    assert closed.settled == latest(one for e in entries.values() for one in e.settled)
+    assert closed.handled == latest(one for e in entries.values() for one in e.handled)
     if number:
         assert closed.last("scorer", "target-uid") == {"credit": f"uid-{number - 1:04d}"}
 
@@ -43,7 +43,7 @@ def test_what_is_asked_for_at_every_look_is_not_computed_again() -> None:
         closed.put(f"uid-{number}", entry(number))
     assert closed.names is closed.names
     assert closed.breached is closed.breached
-    assert closed.settled is closed.settled
+    assert closed.handled is closed.handled
 
 
 def test_deleted_one_is_forgotten_by_name() -> None:
@@ -51,7 +51,7 @@ def test_deleted_one_is_forgotten_by_name() -> None:
     closed.put("a", entry(1))
     closed.remove("a")
     assert not closed
-    assert (closed.names, closed.breached, closed.settled) == (frozenset(), frozenset(), ())
+    assert (closed.names, closed.breached, closed.handled) == (frozenset(), frozenset(), ())
 
 
 def test_last_one_of_a_quiet_ladder_outlasts_a_flapping_one_and_its_drills() -> None:

@@ -1,4 +1,4 @@
-"""Personal text beside the hash: no change of it goes unseen, and what is lawfully erased breaks nothing."""
+"""Personal text outside the hash: no change of it goes unseen, and what is lawfully erased breaks nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from riskladder.api.chain import ChainResult, Head, record_hash
 from riskladder.api.chain import verify_chains as verify
 from riskladder.api.commitments import commitment, field_path, open_fields, redacted_fields, sealed
-from riskladder.api.record import OPEN_NAMES, REDACTED, acts_of
+from riskladder.api.record import OPEN_NAMES, REDACTED, entries_of
 from riskladder.cluster.ledger import LedgerEntry, record_object
 from tests.trails import ESCALATION, NAMESPACE, NAMESPACE_UID, Document, chain
 
@@ -89,7 +89,7 @@ def test_personal_text_is_not_in_what_is_hashed_and_is_read_as_before(said: list
         for entry, act in zip(record["spec"]["entries"], pass_, strict=True):
             assert not OPEN_NAMES & set(entry["detail"])
             assert set(entry["commitments"]) == set(entry["open"]) == OPEN_NAMES & set(act.detail)
-        assert [e["detail"] for e in acts_of(record["spec"])] == [{"key": a.key, **a.detail} for a in pass_]
+        assert [e["detail"] for e in entries_of(record["spec"])] == [{"key": a.key, **a.detail} for a in pass_]
 
 
 @given(passes, st.data())
@@ -150,7 +150,7 @@ def test_what_was_redacted_is_read_as_redacted(said: list[list[LedgerEntry]], da
     redact(record, path)
     assert redacted_fields(record["spec"]) == {path}
     values = [
-        v for n, e in enumerate(acts_of(record["spec"])) for k, v in e["detail"].items() if field_path(n, k) == path
+        v for n, e in enumerate(entries_of(record["spec"])) for k, v in e["detail"].items() if field_path(n, k) == path
     ]
     assert values == [REDACTED]
 
@@ -208,7 +208,7 @@ def test_hash_leaves_out_open_text_and_redactions_only() -> None:
 # --- The namespace ----------------------------------------------------------------------------------------------------
 
 
-def test_records_of_two_namespaces_of_one_name_are_told_apart() -> None:
+def test_records_of_two_namespaces_of_one_name_are_distinguished() -> None:
     records, others = chain(), chain(namespace_uid="uid-of-another")
     result = check([*records[:2], others[2]])
     assert (result.intact, result.length) == (False, 2)

@@ -27,7 +27,7 @@ from riskladder.workloads.safe_states import isolate, words
 from riskladder.workloads.safe_states.isolate import read_policy
 
 from .builders import KEY, NOW, at, contain_by, ladder, signal, workload
-from .test_isolation import NetworkScenario, around, policy
+from .test_isolation import NetworkScenario, network_path_of, policy
 
 SELECTOR = {"matchLabels": {"app": "scorer"}}
 THROUGH = NetworkTargetRef(kind=NETWORKPOLICIES.kind, name="riskladder-drill")
@@ -52,9 +52,9 @@ class Closing(NetworkScenario):
             assert self.target is not None
             assert self.target.network_path is not None
             place = (write.resource.kind, write.name)
-            made = replace(self.target.network_path.outlets[place], created=self.now.replace(microsecond=0))
-            outlets = {**self.target.network_path.outlets, place: made}
-            self.target = replace(self.target, network_path=replace(self.target.network_path, outlets=outlets))
+            made = replace(self.target.network_path.objects[place], created=self.now.replace(microsecond=0))
+            objects = {**self.target.network_path.objects, place: made}
+            self.target = replace(self.target, network_path=replace(self.target.network_path, objects=objects))
 
     def effect(self, effect: Effect) -> None:
         super().effect(effect)
@@ -79,7 +79,7 @@ class Closing(NetworkScenario):
 
 def closing(*, may: bool = True, **containment: Any) -> Closing:
     pods = tuple(pod(f"pod-{n}", MADE - timedelta(hours=1)) for n in range(3))
-    target = replace(workload(selector=SELECTOR, network_path=around()), pods=pods)
+    target = replace(workload(selector=SELECTOR, network_path=network_path_of()), pods=pods)
     edit = contain_by(containment.pop("action", "Isolate"), **{"connections": "Close", **containment})
     scene = Closing([signal(bias=0.3)], target=target, ladders=[ladder(edit)])
     scene.may, scene.sent = may, []
@@ -147,7 +147,7 @@ def test_without_the_component_it_is_kept_and_the_ladder_says_so() -> None:
 
 def test_isolate_in_place_of_what_was_impossible_closes_as_well() -> None:
     pods = tuple(pod(f"pod-{n}", MADE - timedelta(hours=1)) for n in range(2))
-    target = replace(workload(1, history=(1,), selector=SELECTOR, network_path=around()), pods=pods)
+    target = replace(workload(1, history=(1,), selector=SELECTOR, network_path=network_path_of()), pods=pods)
     edit = contain_by("Rollback", ifImpossible="Isolate", connections="Close", grace="Own")
     scene = Closing([signal(bias=0.3)], target=target, ladders=[ladder(edit)])
     scene.sent = []
@@ -172,11 +172,11 @@ def test_pod_that_vanished_from_a_node_that_hangs_may_keep_its_connections() -> 
     assert "1 pod(s) vanished without their node confirming that they ended: pod-0 (node-1)" in message
 
 
-def test_policy_that_was_taken_away_restarts_nothing() -> None:
+def test_policy_that_was_deleted_restarts_nothing() -> None:
     scene = closing()
     assert scene.target is not None
     assert scene.target.network_path is not None
-    scene.target = replace(scene.target, network_path=replace(scene.target.network_path, outlets={}))
+    scene.target = replace(scene.target, network_path=replace(scene.target.network_path, objects={}))
     assert restarts(scene.snapshot(), at(1)) == ((), None)
 
 

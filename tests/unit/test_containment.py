@@ -36,10 +36,10 @@ CONTAINED, HOLDS = ConditionType.CONTAINED, ConditionType.CONTAINMENT_HOLDS
 HIGH = signal(bias=0.3)
 
 
-# --- Undone, late, proved ---------------------------------------------------------------------------------------------
+# --- Reverted, late, proved -------------------------------------------------------------------------------------------
 
 
-def test_undone_containment_is_done_again_and_names_who() -> None:
+def test_reverted_containment_is_reapplied_and_names_who() -> None:
     scene = contained()
     scaled_by(scene, 3, "argocd")
     plan = scene.plan()
@@ -62,7 +62,7 @@ def test_undone_containment_is_done_again_and_names_who() -> None:
     assert scene.reason(HOLDS) == ("True", Reason.CONTAINMENT_REAPPLIED)
 
 
-def test_containment_undone_after_a_restart_is_known_to_have_been_done() -> None:
+def test_containment_reverted_after_a_restart_is_known_to_have_been_done() -> None:
     """The stamps of the operator that did it are lost; the status says it."""
     scene = contained()
     scene.stamps = {}
@@ -72,7 +72,7 @@ def test_containment_undone_after_a_restart_is_known_to_have_been_done() -> None
     assert (plan.noted, plan.stop.again, plan.stop.reverted_by) == (None, True, "hpa")
 
 
-def test_undoing_by_more_hands_than_are_listed_is_not_laid_on_anybody_else() -> None:
+def test_reverts_by_more_managers_than_are_listed_are_not_attributed_to_others() -> None:
     scene = contained()
     intent = scene.escalation.intents[0]
     for number in range(MAX_DRIFT + 3):
@@ -108,7 +108,7 @@ def unproved() -> Scene:
     return scene
 
 
-def test_trail_of_a_fresh_containment_settles_first() -> None:
+def test_trail_of_a_fresh_containment_waits_for_the_proof_grace() -> None:
     scene = applied()
     done, scene.target = scene.target, ending(scene)
     plan = scene.plan()
@@ -142,7 +142,7 @@ def test_containment_not_proved_in_time_is_late_once() -> None:
     assert scene.trail()[-1] == "contained/1"
 
 
-def test_proved_containment_that_is_undone_is_not_late() -> None:
+def test_proved_containment_that_is_reverted_is_not_late() -> None:
     scene = contained()
     scene.now = at(10)
     scene.target = workload(replicas=0, pods=2)  # contained again, but the pods that came up are not gone yet
@@ -290,7 +290,7 @@ def test_revision_pruned_before_the_rollback_scales_to_zero() -> None:
     assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
 
 
-def test_rollback_undone_after_its_revision_was_pruned_scales_to_zero() -> None:
+def test_rollback_reverted_after_its_revision_was_pruned_scales_to_zero() -> None:
     scene = contained(action="Rollback")
     scene.target = workload(2, history=(2,), template_set_by="argocd")
     scene.run()
@@ -301,7 +301,7 @@ def test_rollback_undone_after_its_revision_was_pruned_scales_to_zero() -> None:
     assert status.restore.pod_template_hash == "hash2"
 
 
-def test_another_template_in_place_of_the_one_gone_back_to_is_undoing_it() -> None:
+def test_another_template_in_place_of_the_one_gone_back_to_is_drift() -> None:
     """The breached image with one more annotation is another revision, and not the one gone back to."""
     scene = contained(action="Rollback")
     scene.target = workload(3, history=(1, 2, 3), template_set_by="helm")
@@ -337,14 +337,14 @@ def test_revision_is_not_known_to_be_good(scene: Scene) -> None:
     assert [s.status.last_known_good for s in scene.signals] == [None] * len(scene.signals)
 
 
-def test_lasting_fight_enters_the_next_rung_and_is_told_on_the_first_and_every_tenth() -> None:
+def test_lasting_contention_enters_the_next_rung_and_notifies_of_the_first_and_every_tenth() -> None:
     def edit(spec: Document) -> None:
         spec["tiers"][0] |= {"containment": {"action": "ScaleToZero"}, "notify": [{"role": "model-risk"}]}
 
     scene = Scene([signal(drift=0.3)], ladders=[ladder(edit)])
     scene.run()
     assert scene.escalation.status.tier == "moderate"
-    told = []
+    messages = []
     for number in range(1, 11):
         scene.now = at(seconds=number)
         scaled_by(scene, 3, "argocd")
@@ -355,8 +355,8 @@ def test_lasting_fight_enters_the_next_rung_and_is_told_on_the_first_and_every_t
         assert update is not None
         scene.escalations = [written(update)]
         scene.run()
-        told.append(sum("reverted-" in n.key for n in scene.escalation.status.notifications))
-    assert told[:9] == [1] * 9, "the first, and not each of those that follow"
+        messages.append(sum("reverted-" in n.key for n in scene.escalation.status.notifications))
+    assert messages[:9] == [1] * 9, "the first, and not each of those that follow"
     rung = scene.escalation.status.rung
     assert rung is not None
     assert (rung.tier, rung.reason) == ("high", Reason.CONTENTION)
@@ -365,7 +365,7 @@ def test_lasting_fight_enters_the_next_rung_and_is_told_on_the_first_and_every_t
     assert since == at(seconds=10), "the last time it was broken"
 
 
-def test_slow_fight_that_the_longer_waits_stretch_is_settled_by_people_too() -> None:
+def test_slow_contention_that_the_longer_waits_stretch_is_resolved_by_people_too() -> None:
     scene = contained()
     intent = scene.escalation.intents[0]
     for number in range(10):
@@ -377,18 +377,18 @@ def test_slow_fight_that_the_longer_waits_stretch_is_settled_by_people_too() -> 
     assert scene.events().count(Reason.CONTENTION) == 1
     update = record_drift(scene.escalation, intent, "gitops", at(10))
     assert update is not None
-    contest = update.status.containments[0].contention
-    assert contest is not None
-    assert contest.count == 1, "there was peace meanwhile: another fight"
+    contention = update.status.containments[0].contention
+    assert contention is not None
+    assert contention.count == 1, "a minute without a revert ends a contention"
 
 
-def test_model_that_was_at_zero_and_is_raised_has_been_undone() -> None:
+def test_model_that_was_at_zero_and_is_raised_has_been_reverted() -> None:
     scene = Scene([HIGH], target=workload(replicas=0))
     scene.run()
     assert scene.reason(CONTAINED) == ("True", Reason.ALREADY_AT_ZERO)
     scaled_by(scene, 5, "rival")
     plan = scene.plan()
-    assert plan.noted is None, "not on fresh evidence: the 5 of a rival are nothing to be restored"
+    assert plan.noted is None, "not on fresh evidence: the 5 of another writer are nothing to be restored"
     assert plan.stop is not None
     assert (plan.stop.again, plan.stop.reverted_by) == (True, "rival")
     scene.carry_out(plan)
@@ -447,7 +447,7 @@ def test_rollback_that_admission_changes_on_its_way_is_reverted_by_nobody(
         scene.run()
         assert scene.reason(CONTAINED) == ("True", Reason.ROLLED_BACK)
         assert "ContainmentReapplied" not in scene.events()
-        assert ("admission has changed what was put back" in scene.condition(CONTAINED).message) is recorded
+        assert ("admission has changed what was restored" in scene.condition(CONTAINED).message) is recorded
     else:
         assert plan.stop is not None
         assert plan.stop.reverted_by == "helm"

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.ladder import Channel, ChannelType
-from riskladder.notify.courier import Courier
 from riskladder.notify.credentials import credential_of
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
+from riskladder.notify.notifier import Notifier
 from tests.unit.notify_support import HERE, NOW, Peer, notice
 
 VALUES = {
@@ -159,12 +159,12 @@ async def test_no_value_of_the_secret_shows_in_an_error_or_in_a_log(
         of, credential, secrets = failing(kind, url)
         if answer == "malformed":
             credential = f"{credential}\x00\n{credential}"
-        courier = Courier(egress, timeout=5, pagerduty_url=url)
+        notifier = Notifier(egress, timeout=5, pagerduty_url=url)
         try:
             with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever is raised must not quote it
-                await courier.send(of, credential, notice(), attempted_at=NOW)
+                await notifier.send(of, credential, notice(), attempted_at=NOW)
         finally:
-            await courier.close()
+            await notifier.close()
     shown = "".join((str(caught.value), repr(caught.value.args), *capfd.readouterr(), caplog.text))
     for secret in secrets:
         assert secret not in shown

@@ -151,7 +151,7 @@ def test_tier_never_falls_by_a_better_reading() -> None:
     assert (scene.escalation.status.tier, scene.escalation.labels[LABEL_TIER]) == ("high", "high")
 
 
-def test_tier_stands_by_its_intent_though_the_label_was_removed_by_hand() -> None:
+def test_tier_stands_by_its_intent_though_the_label_was_removed_manually() -> None:
     scene = Scene([HIGH])
     scene.carry_out(scene.acted())
     scene.signals = []

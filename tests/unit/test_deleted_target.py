@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.policy.containment.strays import sought
+from riskladder.policy.containment.strays import pod_search
 from riskladder.policy.decide import decide
 from riskladder.policy.decisions.standing import DecisionAction, Standing, possible
 from tests.unit.builders import Scene, at, contained, signal, workload
@@ -44,8 +44,8 @@ def test_deleted_target_is_said_where_nothing_is_contained(scene: Scene) -> None
 
 def test_pods_that_it_has_left_behind_are_looked_for_and_named() -> None:
     scene = opened()
-    assert sought(scene.escalations) is None, "while it is there it owns them"
-    found = sought(scene.escalations, is_gone=True)
+    assert pod_search(scene.escalations) is None, "while it is there it owns them"
+    found = pod_search(scene.escalations, is_gone=True)
     assert found is not None
     assert found.query == "app=scorer"
     scene.target, scene.strays = None, None

@@ -14,23 +14,23 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from demo import rivals as rivals_of_the_demo
+from demo import other_clients
 from demo.__main__ import app
 from demo.inbox import HOST, KEY, NETWORK, Inbox
 from demo.install import InstallError
-from demo.people import PEOPLE, told_by
-from demo.rivals import Rivals
+from demo.other_clients import OtherClients
+from demo.people import PEOPLE, notify_over
 from demo.run import Demo, End
+from demo.scenario import Options
 from demo.stage import Stage
-from demo.story import Options
 from riskladder.api.ladder import Channel, EscalationLadderSpec
 from riskladder.api.reasons import Reason
 from riskladder.api.validation import validate
 from riskladder.cluster.authority import LOCK, LOCK_NAMES
 from riskladder.cluster.client import Client, NotFound, Object
 from riskladder.cluster.resources import Resource
-from riskladder.notify.courier import Courier
 from riskladder.notify.egress import Egress, IPNetwork
+from riskladder.notify.notifier import Notifier
 from riskladder.policy.quorum import resume_quorum
 from tests.people import LADDER
 from tests.unit.notify_support import LOOPBACK, notice
@@ -39,15 +39,15 @@ from tests.unit.notify_support import LOOPBACK, notice
 async def test_what_the_operator_sends_is_taken_once() -> None:
     networks: list[IPNetwork] = [LOOPBACK]
     assert str(LOOPBACK) == NETWORK
-    courier = Courier(Egress([HOST], networks))
+    notifier = Notifier(Egress([HOST], networks))
     async with Inbox() as inbox:
         channel = Channel.model_validate(inbox.channel())
         credential = inbox.secret_manifest()["stringData"][KEY]
         for _ in range(2):
-            await courier.send(channel, credential, notice(), attempted_at=datetime.now(UTC))
+            await notifier.send(channel, credential, notice(), attempted_at=datetime.now(UTC))
         message = await inbox.message("legal", Reason.NOTIFIED, 1)
         assert await inbox.message("executive", Reason.NOTIFIED, 0.01) is None
-    await courier.close()
+    await notifier.close()
     assert message is not None
     assert message.data["text"].startswith("credit-scorer (Deployment credit-scorer) is in tier high: ")
 
@@ -58,14 +58,14 @@ async def test_what_others_send_is_not_taken() -> None:
 
 
 async def test_message_that_comes_later_is_waited_for() -> None:
-    courier = Courier(Egress([HOST], [LOOPBACK]))
+    notifier = Notifier(Egress([HOST], [LOOPBACK]))
     async with Inbox() as inbox:
         waiting = asyncio.create_task(inbox.message("legal", Reason.NOTIFIED, 5))
         await asyncio.sleep(0)
         channel = Channel.model_validate(inbox.channel())
-        await courier.send(channel, inbox.secret, notice(about="Notified"), attempted_at=datetime.now(UTC))
+        await notifier.send(channel, inbox.secret, notice(about="Notified"), attempted_at=datetime.now(UTC))
         assert await waiting is not None
-    await courier.close()
+    await notifier.close()
 
 
 def test_ladder_of_the_demo_is_valid_and_asks_those_who_play() -> None:
@@ -73,7 +73,7 @@ def test_ladder_of_the_demo_is_valid_and_asks_those_who_play() -> None:
     document = ladder | {"spec": EscalationLadderSpec.model_validate(LADDER["spec"]).to_api()}
     inbox = Inbox()
     inbox.url = "http://127.0.0.1:9/riskladder"
-    told_by(document, inbox)
+    notify_over(document, inbox)
     assert validate("EscalationLadder", document, unknown_fields=True) == []
     spec = EscalationLadderSpec.model_validate(document["spec"])
     roles = {person.role for person in PEOPLE}
@@ -172,7 +172,7 @@ class Cluster:
         return body
 
     async def list(self, resource: Resource, namespace: str | None = None, *, labels: str = "") -> list[Object]:
-        assert labels == rivals_of_the_demo.LABEL
+        assert labels == other_clients.LABEL
         return [{"metadata": {"namespace": self.held, "name": "x"}}]
 
     def kubectl(self, kubeconfig: Path, *arguments: str, given: str | None = None) -> str:
@@ -182,28 +182,28 @@ class Cluster:
         return self.answer
 
 
-def rivals(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> tuple[Rivals, io.StringIO]:
+def clients_of_the_demo(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> tuple[OtherClients, io.StringIO]:
     stage, written = staged(monkeypatch)
-    monkeypatch.setattr(rivals_of_the_demo, "kubectl", cluster.kubectl)
-    return Rivals(stage, cast("Client", cluster), Path("admin.kubeconfig"), Path(), "models"), written
+    monkeypatch.setattr(other_clients, "kubectl", cluster.kubectl)
+    return OtherClients(stage, cast("Client", cluster), Path("admin.kubeconfig"), Path(), "models"), written
 
 
 @pytest.mark.parametrize(
-    ("tell", "expected"),
+    ("summarise", "expected"),
     [
         (str, f"{DENIED}{REASON} (tier high). {ADVICE}"),
-        (rivals_of_the_demo.reason_of, f"refused: {REASON} (tier high). {ADVICE}"),
-        (rivals_of_the_demo.briefly, f"refused: {REASON} (tier high)"),
+        (other_clients.reason_of, f"refused: {REASON} (tier high). {ADVICE}"),
+        (other_clients.briefly, f"refused: {REASON} (tier high)"),
     ],
 )
 async def test_refusal_is_shown_with_its_reason(
-    monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], str], expected: str
+    monkeypatch: pytest.MonkeyPatch, summarise: Callable[[str], str], expected: str
 ) -> None:
     cluster = Cluster()
     command = "-n models scale deployment/credit-scorer --replicas=3"
     cluster.answer = InstallError(f"kubectl {command}: {DENIED}{REASON} (tier high). {ADVICE}")
-    those, written = rivals(monkeypatch, cluster)
-    assert not await those.attempt(*rivals_of_the_demo.SCALE, tell=tell)
+    those, written = clients_of_the_demo(monkeypatch, cluster)
+    assert not await those.attempt(*other_clients.SCALE, summarise=summarise)
     assert cluster.commands == [command]
     assert written.getvalue().splitlines() == [
         "          admin $ kubectl scale deployment/credit-scorer --replicas=3",
@@ -214,7 +214,7 @@ async def test_refusal_is_shown_with_its_reason(
 async def test_what_is_taken_is_shown_and_what_fails_otherwise_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster()
     cluster.answer = "deployment.apps/[b]scaled[/b]\n"
-    those, written = rivals(monkeypatch, cluster)
+    those, written = clients_of_the_demo(monkeypatch, cluster)
     assert await those.attempt("scale", who="gitops", shown="kubectl [x]")
     assert written.getvalue().splitlines() == [
         "          gitops $ kubectl [x]",
@@ -227,21 +227,21 @@ async def test_what_is_taken_is_shown_and_what_fails_otherwise_is_no_refusal(mon
 
 async def test_lock_that_holds_others_is_not_broken_for_a_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(held="production")
-    those, written = rivals(monkeypatch, cluster)
+    those, written = clients_of_the_demo(monkeypatch, cluster)
     await those.break_glass("x")
     assert cluster.commands == []
     assert "left out: it holds 1 other model(s) on this cluster" in written.getvalue()
 
 
-async def test_lock_is_put_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lock_is_reinstated_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster()
-    those, _ = rivals(monkeypatch, cluster)
+    those, _ = clients_of_the_demo(monkeypatch, cluster)
 
     def broken(kubeconfig: Path, *arguments: str, given: str | None = None) -> str:
         cluster.bindings.clear()
         raise InstallError("kubectl: interrupted")
 
-    monkeypatch.setattr(rivals_of_the_demo, "kubectl", broken)
+    monkeypatch.setattr(other_clients, "kubectl", broken)
     with pytest.raises(InstallError, match="interrupted"):
         await those.break_glass("x")
     assert cluster.bindings == {n: {"metadata": {"name": n}, "spec": {"a": 1}} for n in (LOCK, LOCK_NAMES)}

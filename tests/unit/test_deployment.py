@@ -66,7 +66,7 @@ def test_deployment_is_read_whole() -> None:
     obj["status"] |= {"observedGeneration": 4, "replicas": 4, "updatedReplicas": 2}
     facts = DEPLOYMENT.read(obj)
     assert (facts.replicas, facts.total_replicas, facts.updated_replicas) == (3, 4, 2)
-    assert (facts.generation, facts.observed_generation, facts.paused, facts.settled) == (5, 4, True, False)
+    assert (facts.generation, facts.observed_generation, facts.paused, facts.is_rolled_out) == (5, 4, True, False)
     assert (facts.uid, facts.labels, facts.declared_images) == (
         "target-uid",
         {"ladder": "credit"},

@@ -18,7 +18,6 @@ from urllib.parse import unquote
 
 import pytest
 import typer
-import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -32,6 +31,7 @@ from riskladder.cli.main import app
 from riskladder.cluster.ledger import LedgerEntry, record_object
 from riskladder.controller.metrics import Metrics
 from riskladder.workloads.registry import ALL_RUNTIMES
+from tests import yaml_text
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -67,7 +67,7 @@ def blocks(page: Path, *languages: str) -> Iterator[Block]:
 
 
 def spans(page: Path) -> Iterator[str]:
-    """What stands between backticks."""
+    """Yield what stands between backticks."""
     for token in tokens(page):
         yield from (child.content for child in token.children or () if child.type == "code_inline")
 
@@ -149,7 +149,7 @@ def test_every_file_and_test_that_is_named_exists(page: Path) -> None:
 def manifests(page: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for block in blocks(page, "yaml"):
         if f"apiVersion: {GROUP}/" in block.text:
-            for document in yaml.safe_load_all(block.text):
+            for document in yaml_text.load_all(block.text):
                 if str((document or {}).get("apiVersion", "")).startswith(f"{GROUP}/"):
                     yield block.line, document
 
@@ -170,7 +170,7 @@ def test_examples_are_found_at_all() -> None:
 
 def test_monitors_of_the_examples_live_in_a_namespace_of_their_own() -> None:
     """Who may edit the namespace of the models may be any service account there, and would report as their monitor."""
-    documents = list(yaml.safe_load_all((ROOT / "docs/examples/monitor-rbac.yaml").read_text("utf-8")))
+    documents = list(yaml_text.load_all((ROOT / "docs/examples/monitor-rbac.yaml").read_text("utf-8")))
     bindings = [document for document in documents if document["kind"] == "RoleBinding"]
     assert bindings
     for binding in bindings:
@@ -180,7 +180,7 @@ def test_monitors_of_the_examples_live_in_a_namespace_of_their_own() -> None:
 
 
 def test_people_of_the_example_can_do_everything_with_what_it_grants_alone() -> None:
-    documents = list(yaml.safe_load_all((ROOT / "docs/examples/people-rbac.yaml").read_text("utf-8")))
+    documents = list(yaml_text.load_all((ROOT / "docs/examples/people-rbac.yaml").read_text("utf-8")))
     roles = {d["metadata"]["name"]: d["rules"] for d in documents if d["kind"] == "Role"}
     granted: dict[str, set[tuple[str, str, str]]] = {}
     for binding in (d for d in documents if d["kind"] == "RoleBinding"):

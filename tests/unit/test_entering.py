@@ -27,7 +27,7 @@ def rung(scene: Scene) -> Rung:
 
 
 def read(scene: Scene, when: datetime, **readings: float) -> None:
-    """The monitor reports anew."""
+    """The monitor reports again."""
     before = scene.signals[0]
     scene.now = when
     scene.signals = [
@@ -77,8 +77,8 @@ def test_moderate_reading_after_a_resume_from_high_enters_moderate(when: str) ->
     read(scene, at(100), bias=0.05, drift=0.21)
     found = rung(scene)
     assert (found.number, found.tier, found.reason) == (2, "moderate", Reason.BREACHED_AGAIN)
-    told = {(n.role, n.tier) for n in scene.escalation.status.notifications if n.rung == 2}
-    assert told == {("model-risk", "moderate")}
+    notified = {(n.role, n.tier) for n in scene.escalation.status.notifications if n.rung == 2}
+    assert notified == {("model-risk", "moderate")}
     scene.now = at(60 * 24)
     scene.run()
     assert replicas(scene) == 3
@@ -96,7 +96,7 @@ def test_high_reading_after_that_enters_high_again_with_a_record_of_its_own() ->
     assert len(keys) == len(set(keys))
 
 
-def test_what_the_resume_settled_of_high_stays_settled_in_the_lower_tier() -> None:
+def test_what_the_resume_handled_of_high_stays_handled_in_the_lower_tier() -> None:
     """The monitor of bias has not reported since: its reading from before the Resume is no news in any tier."""
     scene = resumed_from_high()
     scene.signals = [*scene.signals, signal("drift", source="other", at=at(100), drift=0.21)]
@@ -113,7 +113,7 @@ def test_what_the_resume_settled_of_high_stays_settled_in_the_lower_tier() -> No
     assert replicas(scene) == 3
 
 
-def test_second_resume_in_a_lower_tier_forgets_nothing_that_the_first_has_settled() -> None:
+def test_second_resume_in_a_lower_tier_forgets_nothing_that_the_first_has_handled() -> None:
     scene = resumed_from_high()
     scene.signals = [*scene.signals, signal("drift", source="other", at=at(100), drift=0.21)]
     scene.now = at(100)
@@ -216,7 +216,7 @@ def test_tier_that_is_entered_without_a_reading_of_it_contains(reason: Reason) -
 
 
 def test_tier_that_a_resume_has_left_contains_no_more() -> None:
-    """What had entered it is settled by the Resume, whatever it was."""
+    """What had entered it is handled by the Resume, whatever it was."""
     scene = rolled_back()
     scene.now = at(5)
     scene.decide("Escalate", "legal", tier="high")
@@ -229,11 +229,11 @@ def test_tier_that_a_resume_has_left_contains_no_more() -> None:
     assert replicas(scene) == 3
 
 
-# --- What people settled ----------------------------------------------------------------------------------------------
+# --- What people handled ----------------------------------------------------------------------------------------------
 
 
-def test_settlement_of_a_higher_tier_outlasts_a_newer_close() -> None:
-    """Two sources: what was settled of the one is no news after the escalation of the other was closed."""
+def test_handled_higher_tier_outlasts_a_newer_close() -> None:
+    """Two sources: what was handled of the one is no news after the escalation of the other was closed."""
     scene = contained()
     scene.now = at(10)
     scene.decide("Resume", "legal")

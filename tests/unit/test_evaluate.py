@@ -303,7 +303,7 @@ def test_manual_signal_with_an_unknown_tier_is_refused_by_name() -> None:
 # --- Edited thresholds ------------------------------------------------------------------------------------------------
 
 
-def test_standing_reading_is_judged_anew_when_thresholds_are_edited() -> None:
+def test_standing_reading_is_judged_again_when_thresholds_are_edited() -> None:
     one, verdict = updated(series(0.15), by=POLICY)
     assert verdict.tier == ""
     stricter = policy(lambda s: s["tiers"][1]["triggers"][0].update(above=0.12))

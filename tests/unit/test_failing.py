@@ -102,7 +102,7 @@ def test_breach_of_the_revision_rolled_back_to_is_met_by_a_stop(minutes: float, 
         [intent] = scene.escalation.intents
         assert intent.reason == Reason.CONTAINMENT_INEFFECTIVE
         assert "bias=0.3" in intent.message
-        assert rung.number == 2, "people are notified anew"
+        assert rung.number == 2, "people are notified again"
 
 
 def test_reading_within_the_hysteresis_of_the_old_breach_is_no_breach_of_the_new_revision() -> None:

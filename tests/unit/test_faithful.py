@@ -192,7 +192,7 @@ def scale_of(stored: Document) -> Document:
 
 
 def pull(stored: Document) -> Document:
-    """What somebody else changes meanwhile, that is none of our business."""
+    """Return what somebody else changes meanwhile, that is none of our business."""
     changed = copy.deepcopy(stored)
     changed["metadata"]["labels"]["team"] = "fairness"
     changed["metadata"].setdefault("annotations", {})["note"] = "looked at"

@@ -1,4 +1,4 @@
-"""What records say by themselves: the opening the whole story, a re-breach its reading, a decision its credential."""
+"""What records say by themselves: the opening how it began, a re-breach its reading, a decision its credential."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from riskladder.api.validation import validate
 from riskladder.cluster.ledger import LedgerEntry
 from riskladder.policy.plan import NewEscalation
 from riskladder.workloads.model import Image as Running
-from riskladder.workloads.network import NetworkPath, Outlet
+from riskladder.workloads.network import NetworkObject, NetworkPath
 from riskladder.workloads.runtimes import deployment
 from riskladder.workloads.runtimes.deployment import REVISION_ANNOTATION
 from riskladder.workloads.runtimes.kserve import INFERENCESERVICE
@@ -69,12 +69,12 @@ def test_container_of_kserve_whose_name_is_no_dns_label_is_stopped() -> None:
 def test_many_policies_of_others_do_not_keep_a_model_running_that_cannot_be_isolated() -> None:
     names = [f"allow-team-{number:02d}-to-scorer" for number in range(40)]
     allow = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]}
-    outlets = {("NetworkPolicy", n): Outlet("NetworkPolicy", n, n, "1", allow) for n in names}
+    objects = {("NetworkPolicy", n): NetworkObject("NetworkPolicy", n, n, "1", allow) for n in names}
     found = replace(
         workload(),
         selector={"matchLabels": {"app": "scorer"}},
         template_labels={"app": "scorer"},
-        network_path=NetworkPath(frozenset({"NetworkPolicy"}), outlets),
+        network_path=NetworkPath(frozenset({"NetworkPolicy"}), objects),
     )
     scene = Scene([signal(bias=0.3)], target=found, ladders=[ladder(contain_by("Isolate"))])
     plan = scene.plan()

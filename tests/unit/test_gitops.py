@@ -14,6 +14,7 @@ import yaml
 
 from riskladder.api.kinds import KINDS
 from riskladder.api.validation import validate
+from tests import yaml_text
 from tests.cluster.install import ROOT, kubectl, render
 from tests.gitops.argo import HEALTH, KEY, health, script
 from tests.gitops.states import NAMES, STATES, State
@@ -73,7 +74,7 @@ def test_kustomize_component_adds_to_the_configmap_of_argocd(tmp_path: Path) -> 
         "components": [os.path.relpath(HEALTH, tmp_path.resolve())],
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    [built] = yaml.safe_load_all(kubectl(None, "kustomize", str(tmp_path)))
+    [built] = yaml_text.load_all(kubectl(None, "kustomize", str(tmp_path)))
     assert (built["metadata"]["name"], built["metadata"]["labels"]) == ("argocd-cm", labels)
     assert set(built["data"]) == {"url", *(KEY + kind for kind in KINDS)}
 
@@ -81,7 +82,7 @@ def test_kustomize_component_adds_to_the_configmap_of_argocd(tmp_path: Path) -> 
 def test_every_kind_fits_into_the_annotation_of_client_side_apply() -> None:
     sizes = {}
     for file in sorted((ROOT / "crds").glob("riskladder.dev_*.yaml")):
-        document = yaml.safe_load(file.read_text("utf-8"))
+        document = yaml_text.load(file.read_text("utf-8"))
         sizes[document["spec"]["names"]["kind"]] = len(json.dumps(document, separators=(",", ":")).encode())
     assert set(sizes) == set(KINDS)
     assert max(sizes.values()) < LIMIT / 2, sizes
@@ -91,14 +92,14 @@ def test_every_kind_fits_into_the_annotation_of_client_side_apply() -> None:
 
 
 def test_policies_get_an_earlier_wave() -> None:
-    """The example of the page, in a directory beside the manifests."""
+    """The example of the page, in a directory next to the manifests."""
     page = (ROOT / "docs" / "gitops.md").read_text("utf-8")
     [example] = re.findall(r"^```yaml\n(# mine/kustomization.yaml\n.*?)^```", page, re.MULTILINE | re.DOTALL)
     with tempfile.TemporaryDirectory() as directory:
         overlay = os.path.relpath(ROOT / "manifests/overlays/default", Path(directory).resolve())
         text = example.replace("../manifests/overlays/default", overlay)
         (Path(directory) / "kustomization.yaml").write_text(text)
-        built = list(yaml.safe_load_all(kubectl(None, "kustomize", directory)))
+        built = list(yaml_text.load_all(kubectl(None, "kustomize", directory)))
     waves = {o["kind"]: o["metadata"].get("annotations", {}).get("argocd.argoproj.io/sync-wave") for o in built}
     policies = {kind for kind in waves if "AdmissionPolicy" in kind}
     assert len(policies) == 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +14,7 @@ PAGES, EACH = 6, 50
 
 
 class Stored(dict[str, Any]):
-    """The metadata of an object, which tells when it is let go."""
+    """The metadata of an object, which records when it is garbage-collected."""
 
     __slots__ = ("__weakref__",)
 
@@ -29,7 +28,6 @@ class Paged(Client):
         self._kept: list[weakref.ref[Stored]] = []
 
     async def request(self, method: str, path: str, *, params: Mapping[str, str] | None = None, **_: Any) -> Object:
-        gc.collect()
         self.at_request.append(sum(ref() is not None for ref in self._kept))
         page = int((params or {}).get("continue", "0"))
         self.requested.append(str(page))

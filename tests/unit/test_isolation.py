@@ -1,4 +1,4 @@
-"""Isolate, and both that and Fallback from the breach to the Resume, with a model around which things are changed."""
+"""Isolate, and both that and Fallback from the breach to the Resume, with the objects on a model's network path."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from riskladder.policy.plan import Effect, Phase, Plan
 from riskladder.policy.signals.groups import judge
 from riskladder.policy.trail import Trail, write_trail
 from riskladder.workloads.holding import held_by, read_carried
-from riskladder.workloads.network import NETWORKPOLICIES, SERVICES, NetworkPath, Outlet
+from riskladder.workloads.network import NETWORKPOLICIES, SERVICES, NetworkObject, NetworkPath
 from riskladder.workloads.results import Impossible
 from riskladder.workloads.safe_states.fallback import read_service
 from riskladder.workloads.safe_states.isolate import (
@@ -52,13 +52,13 @@ def policy(name: str = "riskladder-drill", *, ours: bool = True, **spec: Any) ->
     return {"metadata": about, "spec": {"podSelector": SELECTOR, "policyTypes": ["Ingress", "Egress"], **spec}}
 
 
-def around(*objects: Document, **more: Any) -> NetworkPath:
+def network_path_of(*objects: Document, **more: Any) -> NetworkPath:
     found = [read_policy(o) if "podSelector" in o["spec"] else read_service(o) for o in objects]
     return NetworkPath(frozenset({NETWORKPOLICIES.kind, SERVICES.kind}), {(o.kind, o.name): o for o in found}, **more)
 
 
 def scorer(*objects: Document, **more: Any) -> Any:
-    return workload(selector=SELECTOR, network_path=around(*objects), **more)
+    return workload(selector=SELECTOR, network_path=network_path_of(*objects), **more)
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_what_cannot_be_isolated() -> None:
     assert "of somebody else" in taken.why
 
 
-def test_pods_are_told_by_the_selector_or_by_their_labels() -> None:
+def test_pods_are_recognized_by_the_selector_or_by_their_labels() -> None:
     assert pod_selector(scorer()) == SELECTOR
     assert pod_selector(replace(scorer(), selector={}, pod_labels={"a": "b"})) == {"matchLabels": {"a": "b"}}
     assert pod_selector(replace(scorer(), selector={})) is None, "an empty selector would isolate a whole namespace"
 
 
-def test_policy_is_made_put_right_and_deleted() -> None:
+def test_policy_is_created_reapplied_and_deleted() -> None:
     found = choose(scorer(), "drill")
     assert isinstance(found, Planned)
     act = Scene([signal(bias=0.3)]).plan().stop
@@ -136,17 +136,17 @@ def test_policy_is_made_put_right_and_deleted() -> None:
 # --- From the breach to the Resume ------------------------------------------------------------------------------------
 
 
-def patched(outlet: Outlet, patch: Any) -> Outlet:
+def patched(item: NetworkObject, patch: Any) -> NetworkObject:
     """An object as it is after a patch."""
-    spec = {"selector": outlet.content} if outlet.kind == SERVICES.kind else outlet.content
-    about = {"namespace": "models", "name": outlet.name, "uid": outlet.uid, "resourceVersion": outlet.resource_version}
-    before = {"metadata": {**about, **carrying(outlet.labels, outlet.carried)}, "spec": spec}
+    spec = {"selector": item.content} if item.kind == SERVICES.kind else item.content
+    about = {"namespace": "models", "name": item.name, "uid": item.uid, "resourceVersion": item.resource_version}
+    before = {"metadata": {**about, **carrying(item.labels, item.carried)}, "spec": spec}
     after = jsonpatch.apply_patch(before, json.loads(json.dumps(patch)))
-    return read_service(after) if outlet.kind == SERVICES.kind else read_policy(after)
+    return read_service(after) if item.kind == SERVICES.kind else read_policy(after)
 
 
 class NetworkScenario(Scene):
-    """A scene with objects around the model; writes on them are carried out."""
+    """A scene with objects on the model's network path; writes on them are carried out."""
 
     def carry_out(self, plan: Plan) -> None:
         kept = self.target
@@ -177,40 +177,40 @@ class NetworkScenario(Scene):
     def write(self, write: Effect) -> None:
         assert self.target is not None
         assert self.target.network_path is not None
-        place, outlets = (write.resource.kind, write.name), dict(self.target.network_path.outlets)
+        place, objects = (write.resource.kind, write.name), dict(self.target.network_path.objects)
         if write.verb == "create":
             body = write.body | {"metadata": {**write.body["metadata"], "uid": "p", "resourceVersion": "1"}}
-            outlets[place] = read_policy(body)
+            objects[place] = read_policy(body)
         elif write.verb == "delete":
-            del outlets[place]
+            del objects[place]
         else:
-            outlets[place] = replace(patched(outlets[place], write.body), set_by="riskladder")
-        serving = {"scorer": frozenset({"rules-0"} if self.selects(outlets) == RULES else {"pod-0"})}
-        path = replace(self.target.network_path, outlets=outlets, serving=serving)
+            objects[place] = replace(patched(objects[place], write.body), set_by="riskladder")
+        serving = {"scorer": frozenset({"rules-0"} if self.selects(objects) == RULES else {"pod-0"})}
+        path = replace(self.target.network_path, objects=objects, serving=serving)
         self.target = replace(self.target, network_path=path)
 
     @staticmethod
-    def selects(outlets: Any) -> Any:
-        found = outlets.get(("Service", "scorer"))
+    def selects(objects: Any) -> Any:
+        found = objects.get(("Service", "scorer"))
         return found.content if found else None
 
     @property
     def selector(self) -> Any:
         assert self.target is not None
         assert self.target.network_path is not None
-        return self.selects(self.target.network_path.outlets)
+        return self.selects(self.target.network_path.objects)
 
     @property
-    def policies(self) -> tuple[Outlet, ...]:
+    def policies(self) -> tuple[NetworkObject, ...]:
         assert self.target is not None
         assert self.target.network_path is not None
         return self.target.network_path.of("NetworkPolicy")
 
-    def change(self, outlet: Outlet) -> None:
+    def change(self, item: NetworkObject) -> None:
         assert self.target is not None
         assert self.target.network_path is not None
-        outlets = {**self.target.network_path.outlets, (outlet.kind, outlet.name): outlet}
-        self.target = replace(self.target, network_path=replace(self.target.network_path, outlets=outlets))
+        objects = {**self.target.network_path.objects, (item.kind, item.name): item}
+        self.target = replace(self.target, network_path=replace(self.target.network_path, objects=objects))
 
     def ready(self) -> None:
         """Pods of the model are ready again."""
@@ -224,9 +224,11 @@ SERVICE = {
 }
 
 
-def street(action: str, bias: float = 0.3, **more: Any) -> NetworkScenario:
+def network_scenario(action: str, bias: float = 0.3, **more: Any) -> NetworkScenario:
     fallback = {"fallback": {"service": "scorer", "selector": RULES}} if action == "Fallback" else {}
-    target = workload(selector=SELECTOR, network_path=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
+    target = workload(
+        selector=SELECTOR, network_path=network_path_of(SERVICE, serving={"scorer": frozenset({"pod-0"})})
+    )
 
     def edit(spec: Document) -> None:
         contain_by(action, **fallback, **more)(spec)
@@ -241,8 +243,8 @@ def street(action: str, bias: float = 0.3, **more: Any) -> NetworkScenario:
 
 
 @pytest.mark.parametrize(("action", "reason"), [("Fallback", Reason.FELL_BACK), ("Isolate", Reason.ISOLATED)])
-def test_contained_and_given_back(action: str, reason: Reason) -> None:
-    scene = street(action)
+def test_contained_and_restored(action: str, reason: Reason) -> None:
+    scene = network_scenario(action)
     assert scene.target is not None
     assert scene.reason(CONTAINED) == ("True", reason)
     assert scene.target.replicas == 3, "the model keeps running"
@@ -261,8 +263,8 @@ def test_contained_and_given_back(action: str, reason: Reason) -> None:
     assert scene.trail()[-1] == "restored/1/0"
 
 
-def test_undone_it_is_put_right_and_named() -> None:
-    scene = street("Fallback")
+def test_reverted_it_is_reapplied_and_named() -> None:
+    scene = network_scenario("Fallback")
     scene.change(replace(read_service(SERVICE), set_by="argocd"))
     plan = scene.plan()
     assert plan.stop is not None
@@ -272,7 +274,7 @@ def test_undone_it_is_put_right_and_named() -> None:
 
 
 def test_stop_over_a_fallback_gives_back_both() -> None:
-    scene = street("Fallback")
+    scene = network_scenario("Fallback")
     scaled_around(scene, 5)
     scene.signals = [signal(bias=0.6, at=at(1))]
     scene.now = at(1)
@@ -305,7 +307,7 @@ def scaled_around(scene: NetworkScenario, replicas: int) -> None:
 
 def stopped() -> NetworkScenario:
     """A Fallback, and then a ScaleToZero for a worse reading."""
-    scene = street("Fallback")
+    scene = network_scenario("Fallback")
     scene.signals = [signal(bias=0.6, at=at(1))]
     scene.now = at(1)
     scene.run()
@@ -361,8 +363,8 @@ def test_changed_while_it_waits_to_be_restored_it_is_left_and_on_record() -> Non
     assert "changed by helm" in scene.condition(CONTAINED).message
 
 
-def test_service_changed_between_evidence_and_act_is_saved_anew() -> None:
-    target = workload(selector=SELECTOR, network_path=around(SERVICE))
+def test_service_changed_between_evidence_and_act_is_saved_again() -> None:
+    target = workload(selector=SELECTOR, network_path=network_path_of(SERVICE))
     fallback = {"service": "scorer", "selector": RULES}
     scene = NetworkScenario(
         [signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Fallback", fallback=fallback))]
@@ -380,10 +382,10 @@ def test_service_changed_between_evidence_and_act_is_saved_anew() -> None:
 
 
 def test_service_that_is_gone_stops_the_model() -> None:
-    scene = street("Fallback")
+    scene = network_scenario("Fallback")
     assert scene.target is not None
     assert scene.target.network_path is not None
-    scene.target = replace(scene.target, network_path=replace(scene.target.network_path, outlets={}))
+    scene.target = replace(scene.target, network_path=replace(scene.target.network_path, objects={}))
     scene.run()
     assert scene.reason(CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
     assert scene.escalation.intents[-1].reason == Reason.FALLBACK_IMPOSSIBLE
@@ -391,7 +393,7 @@ def test_service_that_is_gone_stops_the_model() -> None:
 
 @pytest.mark.parametrize("action", ["Fallback", "Isolate"])
 def test_model_created_again_is_contained_with_what_stood_there_first(action: str) -> None:
-    scene = street(action)
+    scene = network_scenario(action)
     assert scene.target is not None
     name = scene.escalation.intents[0].target_ref
     scene.target = replace(scene.target, uid="another-uid")
@@ -405,17 +407,17 @@ def test_model_created_again_is_contained_with_what_stood_there_first(action: st
     assert scene.policies == ()
 
 
-def test_nothing_is_written_once_it_is_given_back() -> None:
-    scene = street("Fallback")
+def test_nothing_is_written_once_it_is_restored() -> None:
+    scene = network_scenario("Fallback")
     scene.decide("Resume", "legal")
     assert scene.selector == {"app": "scorer"}
     assert scene.run() == [], "nothing more is written"
 
 
 def test_if_impossible_isolate() -> None:
-    scene = street("Rollback", ifImpossible="Isolate")
+    scene = network_scenario("Rollback", ifImpossible="Isolate")
     assert scene.reason(CONTAINED)[1] == Reason.ROLLED_BACK
-    target = workload(1, history=(1,), selector=SELECTOR, network_path=around(SERVICE))
+    target = workload(1, history=(1,), selector=SELECTOR, network_path=network_path_of(SERVICE))
     scene = NetworkScenario(
         [signal(bias=0.3)], target=target, ladders=[ladder(contain_by("Rollback", ifImpossible="Isolate"))]
     )
@@ -425,7 +427,7 @@ def test_if_impossible_isolate() -> None:
 
 
 def test_contained_again_before_a_resume_has_given_it_back_the_first_state_is_restored() -> None:
-    scene = street("Fallback")
+    scene = network_scenario("Fallback")
     assert scene.target is not None
     scene.target = replace(scene.target, pods=tuple(replace(p, ready=False) for p in scene.target.pods))
     scene.now = at(1)
@@ -447,14 +449,16 @@ def test_contained_again_before_a_resume_has_given_it_back_the_first_state_is_re
     assert scene.selector == {"app": "scorer"}
 
 
-def test_a_runtime_that_settles_a_stop_settles_nothing_here() -> None:
-    scene = street("Fallback")
+def test_a_runtime_with_a_follow_up_of_a_stop_has_none_here() -> None:
+    scene = network_scenario("Fallback")
     assert hold.follow_up(scene.snapshot()) is None
 
 
 @pytest.mark.parametrize("action", ["Fallback", "ScaleToZero"])
-def test_resumed_before_the_first_trail_it_is_given_back_all_the_same(action: str) -> None:
-    target = workload(selector=SELECTOR, network_path=around(SERVICE, serving={"scorer": frozenset({"pod-0"})}))
+def test_resumed_before_the_first_trail_it_is_restored_all_the_same(action: str) -> None:
+    target = workload(
+        selector=SELECTOR, network_path=network_path_of(SERVICE, serving={"scorer": frozenset({"pod-0"})})
+    )
     fallback = {"fallback": {"service": "scorer", "selector": RULES}} if action == "Fallback" else {}
     scene = NetworkScenario([signal(bias=0.3)], target=target, ladders=[ladder(contain_by(action, **fallback))])
     scene.carry_out(scene.acted())
@@ -471,7 +475,7 @@ def test_resumed_before_the_first_trail_it_is_given_back_all_the_same(action: st
 
 
 def test_in_steps_the_diversion_is_lifted_with_the_first() -> None:
-    scene = street("Fallback")
+    scene = network_scenario("Fallback")
     [before] = scene.ladders
     assert before.spec is not None
     tiers = list(before.spec.tiers)

@@ -1,4 +1,4 @@
-"""ScaledObjects beside a model: whose they are, paused at zero, and restored as they were."""
+"""ScaledObjects of a model: whose they are, paused at zero, and restored as they were."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_what_is_too_long_to_be_kept_is_not_overwritten() -> None:
     assert "too long" in seen.problem
 
 
-# --- Beside the model -------------------------------------------------------------------------------------------------
+# --- Companions of the model ------------------------------------------------------------------------------------------
 
 
 def look(scene: Scene, *seen: Companion) -> None:
@@ -129,7 +129,7 @@ def test_what_scales_a_stopped_model_is_on_record_before_it_is_paused(value: str
     assert scene.events().index(Reason.RESTORED) < scene.events().index(Reason.ALSO_RESUMED)
 
 
-def test_what_is_given_back_is_what_stood_there() -> None:
+def test_what_is_restored_is_what_stood_there() -> None:
     scene = contained()
     look(scene, seen_as("3"))
     scene.companions = {("ScaledObject", "scorer"): seen_as("0")}
@@ -158,12 +158,12 @@ def test_what_could_not_be_seen_at_first_is_taken_as_it_is_then() -> None:
     assert noted(scene) == [("scorer", True, "0")]
 
 
-def test_beside_a_rollback_nothing_that_scales_is_looked_for() -> None:
-    assert companions.sought(contained().escalation)
+def test_with_a_rollback_nothing_that_scales_is_looked_for() -> None:
+    assert companions.looks_for_scalers(contained().escalation)
     back = Scene([signal(bias=0.3)], target=workload(2, history=(1, 2)), ladders=[ladder(contain_by("Rollback"))])
     back.run()
     assert back.escalation.intents[-1].action == "Rollback"
-    assert not companions.sought(back.escalation)
+    assert not companions.looks_for_scalers(back.escalation)
 
 
 def test_it_is_looked_for_every_minute_while_the_model_is_stopped() -> None:

@@ -110,7 +110,7 @@ def test_component_that_overrules_the_annotation_keeps_running(spec: Document, r
     assert INFERENCESERVICE.prove_stopped(facts).applied == (replicas == 0)
 
 
-def test_pods_are_told_by_the_labels_that_its_controller_sets() -> None:
+def test_pods_are_recognized_by_the_labels_that_its_controller_sets() -> None:
     assert INFERENCESERVICE.read(stored()).pod_labels == {"serving.kserve.io/inferenceservice": "scorer"}
     assert LLMINFERENCESERVICE.read(stored()).pod_labels == {
         "app.kubernetes.io/name": "scorer",
@@ -144,7 +144,7 @@ def test_images_are_those_of_all_that_is_declared() -> None:
         ),
     ],
 )
-def test_who_pulled_at_the_annotation_is_known(entries: list[tuple[str, str, Document]], by: str) -> None:
+def test_who_changed_the_annotation_is_known(entries: list[tuple[str, str, Document]], by: str) -> None:
     obj = stored()
     obj["metadata"]["managedFields"] = [
         {"manager": manager, "time": f"2026-11-24T{hour}:00:00Z", "fieldsV1": fields}
@@ -154,14 +154,14 @@ def test_who_pulled_at_the_annotation_is_known(entries: list[tuple[str, str, Doc
 
 
 def test_cache_notices_the_annotation_and_keeps_revisions_of_the_status() -> None:
-    told: list[bool] = []
+    changes: list[bool] = []
     cache = WorkloadCache(
-        Runtimes(["kserve"]), changed=lambda key, changed: told.append(changed), moved=lambda key: None
+        Runtimes(["kserve"]), changed=lambda key, changed: changes.append(changed), moved=lambda key: None
     )
     put, _ = cache.readers[INFERENCESERVICE.resource.title]
     for found in ({STOP: "true"}, {STOP: "true", "note": "x"}, None, {"note": "y"}, {STOP: "false"}):
         put(stored(annotations=found, status=knative(R2, R2, R1, r2=100)))
-    assert told == [True, False, True, False, False], "no generation tells of it"
+    assert changes == [True, False, True, False, False], "no generation shows it"
     joined = cache.get(TargetKey("models", "InferenceService", "scorer"))
     assert joined is not None
     assert [r.hash for r in joined.revisions] == [R1, R2]
@@ -248,7 +248,7 @@ POD = Pod("scorer-predictor-a", "", True)
 
 @pytest.mark.parametrize("runtime", [INFERENCESERVICE, LLMINFERENCESERVICE])
 @pytest.mark.parametrize(
-    ("stop", "told", "endpoints", "pods", "proof"),
+    ("stop", "reported", "endpoints", "pods", "proof"),
     [
         ("false", True, 0, 0, (False, False, False, False)),
         ("true", False, 1, 1, (True, False, False, False)),
@@ -259,9 +259,9 @@ POD = Pod("scorer-predictor-a", "", True)
     ],
 )
 def test_stop_is_proved_step_by_step(
-    runtime: KServe, stop: str, told: bool, endpoints: int, pods: int, proof: tuple[bool, ...]
+    runtime: KServe, stop: str, reported: bool, endpoints: int, pods: int, proof: tuple[bool, ...]
 ) -> None:
-    facts = runtime.read(stored(annotations={STOP: stop}, status=STOPPED[runtime] if told else None))
+    facts = runtime.read(stored(annotations={STOP: stop}, status=STOPPED[runtime] if reported else None))
     found = runtime.prove_stopped(replace(facts, ready_endpoints=endpoints, pods=(POD,) * pods))
     assert (found.applied, found.endpoints_empty, found.pods_gone, found.clear) == proof
 
@@ -276,7 +276,7 @@ def test_what_is_in_the_way_of_a_proof_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "current", "settled"),
+    ("status", "current", "rolled_out"),
     [
         (knative(R1, r1=100), R1, True),
         (knative(R2, R2, R1, r2=100), R2, True),
@@ -287,11 +287,11 @@ def test_what_is_in_the_way_of_a_proof_is_said() -> None:
     ],
 )
 def test_current_revision_is_the_newest_that_gets_requests(
-    status: Document, current: str | None, settled: bool
+    status: Document, current: str | None, rolled_out: bool
 ) -> None:
     facts = INFERENCESERVICE.read(stored(status=status))
     assert (facts.current.hash if facts.current else None) == current
-    assert facts.settled == settled
+    assert facts.is_rolled_out == rolled_out
     if current:
         assert facts.current is not None
         assert facts.current.number == int(current[-1])

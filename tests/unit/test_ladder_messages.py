@@ -17,17 +17,17 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.cluster.client import Client
 from riskladder.cluster.resources import LADDERS
 from riskladder.controller.caches.entries import LadderEntry, LadderKey
-from riskladder.controller.mail import of_ladder
+from riskladder.controller.notification_queue import of_ladder
 from riskladder.controller.outbox import Outbox
 from riskladder.notify import alertmanager, pagerduty, webhook
-from riskladder.notify.courier import Courier
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.forms import Form
 from riskladder.notify.notice import Notice, Status
+from riskladder.notify.notifier import Notifier
 from riskladder.notify.render import body, subject
 from riskladder.policy.ladder_messages import LadderMessages, owner_of
 from riskladder.policy.snapshot import Delivery, Ladder
-from riskladder.policy.storm import Demanded, Waiting, weather
+from riskladder.policy.storm import Demanded, Waiting, update_storm
 from tests.unit.builders import LADDER, NOW, Document, at, edited, ladder
 from tests.unit.fakes import Cache
 
@@ -37,10 +37,10 @@ TEXT = "A breach may go unseen: signal fairness of source monitor cannot be used
 def reached(spec: Document) -> None:
     """The owner is reached over two channels."""
     spec["channels"] = [
-        {"name": "mail", "type": "Webhook", "url": "https://hooks.example/risk", "secretKey": "risk"},
+        {"name": "email", "type": "Webhook", "url": "https://hooks.example/risk", "secretKey": "risk"},
         {"name": "pager", "type": "PagerDuty", "secretKey": "pager"},
     ]
-    spec["stakeholders"][0]["notify"] = ["mail", "pager"]
+    spec["stakeholders"][0]["notify"] = ["email", "pager"]
 
 
 def messages(
@@ -49,25 +49,25 @@ def messages(
     return LadderMessages(item, before, {(item.uid, key): d for key, d in deliveries.items()}, at(minutes))
 
 
-def told(item: Ladder) -> Message:
+def notified(item: Ladder) -> Message:
     found = messages(item)
-    found.tell("unusable", "first", [owner_of(item.spec)] if item.spec else [], Reason.SIGNALS_UNUSABLE, TEXT)
+    found.notify("unusable", "first", [owner_of(item.spec)] if item.spec else [], Reason.SIGNALS_UNUSABLE, TEXT)
     return found.result()[0]
 
 
-def test_owner_is_told_over_each_channel_and_by_an_event_on_the_ladder() -> None:
+def test_owner_is_notified_over_each_channel_and_by_an_event_on_the_ladder() -> None:
     found = messages(ladder(reached))
-    found.tell("unusable", "first", ["model-risk"], Reason.SIGNALS_UNUSABLE, TEXT)
+    found.notify("unusable", "first", ["model-risk"], Reason.SIGNALS_UNUSABLE, TEXT)
     assert [(m.role, m.channel, str(m.state), m.message) for m in found.result()] == [
-        ("model-risk", "mail", "Pending", TEXT),
+        ("model-risk", "email", "Pending", TEXT),
         ("model-risk", "pager", "Pending", TEXT),
     ]
     [entry] = found.entries
     assert (entry.event, entry.message, entry.warning, entry.recorded) == (Reason.SIGNALS_UNUSABLE, TEXT, True, False)
 
 
-def test_owner_without_a_channel_is_told_by_the_event() -> None:
-    message = told(ladder())
+def test_owner_without_a_channel_is_notified_by_the_event() -> None:
+    message = notified(ladder())
     assert (message.channel, message.state, message.done_at) == ("events", NotificationState.DELIVERED, NOW)
 
 
@@ -80,9 +80,9 @@ def test_without_a_charter_the_first_who_may_close_the_highest_tier_answers_for_
 def test_said_again_it_is_queued_once() -> None:
     item = ladder(reached)
     first = messages(item)
-    first.tell("unusable", "first", ["model-risk"], Reason.SIGNALS_UNUSABLE, TEXT)
+    first.notify("unusable", "first", ["model-risk"], Reason.SIGNALS_UNUSABLE, TEXT)
     again = messages(item, first.result(), 5)
-    again.tell("unusable", "first", ["model-risk"], Reason.SIGNALS_UNUSABLE, "other words")
+    again.notify("unusable", "first", ["model-risk"], Reason.SIGNALS_UNUSABLE, "other words")
     assert again.result() == first.result()
 
 
@@ -97,7 +97,7 @@ def test_said_again_it_is_queued_once() -> None:
 )
 def test_what_became_of_it_is_kept(delivery: Delivery, state: str, done: object, failed: bool) -> None:
     item = ladder(reached)
-    before = told(item)
+    before = notified(item)
     found = LadderMessages(item, [before], {(item.uid, before.key): delivery}, at(2))
     [after] = found.result()
     assert (str(after.state), after.done_at, after.attempts) == (state, done, delivery.attempts)
@@ -107,7 +107,7 @@ def test_what_became_of_it_is_kept(delivery: Delivery, state: str, done: object,
 @given(st.lists(st.sampled_from(["Pending", "Delivered", "Failed"]), max_size=80))
 def test_what_is_outstanding_is_kept_before_what_is_done(states: list[str]) -> None:
     item = ladder(reached)
-    pattern = told(item)
+    pattern = notified(item)
     given = [
         pattern.model_copy(
             update={
@@ -136,7 +136,7 @@ def entry_of(item: Ladder, *found: Message) -> LadderEntry:
 
 def notice_of_ladder() -> Notice:
     item = ladder(reached)
-    message = told(item)
+    message = notified(item)
     return of_ladder(entry_of(item, message)).notice(message)
 
 
@@ -171,7 +171,7 @@ def test_receivers_know_it_by_the_ladder() -> None:
 
 
 class _Courier:
-    """Notes what is sent, and fails as often as it is told to."""
+    """Notes what is sent, and fails as often as it is configured to."""
 
     def __init__(self, failures: int = 0) -> None:
         self.sent: list[Notice] = []
@@ -194,19 +194,19 @@ class _Client:
 async def test_outbox_delivers_what_a_ladder_has_pending_and_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("riskladder.controller.outbox.FIRST_RETRY", 0.01)
     item, cache = ladder(reached), Cache()
-    message = told(item)
+    message = notified(item)
     cache.new(LADDERS, "credit", edited(LADDER, reached), uid=item.uid)
     cache.store.ladders["models", "credit"].status = entry_of(item, message).status
-    courier, changed = _Courier(failures=1), []
+    notifier, changed = _Courier(failures=1), []
     outbox = Outbox(
-        cast(Client, _Client()), cast(Courier, courier), cache.store, changed=changed.append, now=lambda: at(1)
+        cast(Client, _Client()), cast(Notifier, notifier), cache.store, changed=changed.append, now=lambda: at(1)
     )
     outbox.activate()
     outbox.consider(of_ladder(cache.store.ladders["models", "credit"]))
     async with asyncio.timeout(5):
-        while len(courier.sent) < 2:  # noqa: ASYNC110 - what is tested has no event for it
+        while len(notifier.sent) < 2:  # noqa: ASYNC110 - what is tested has no event for it
             await asyncio.sleep(0.01)
-    assert [notice.key for notice in courier.sent] == [message.key] * 2
+    assert [notice.key for notice in notifier.sent] == [message.key] * 2
     delivery = outbox.deliveries[item.uid, message.key]
     assert (delivery.attempts, delivery.error) == (2, "")
     assert set(changed) == {LadderKey("models", "credit")}
@@ -235,7 +235,7 @@ def weathered(
     item: Ladder, storm: StormStatus | None, found: Demanded, minutes: float, **more: Any
 ) -> tuple[StormStatus | None, LadderMessages, tuple[str, str]]:
     talk, conditions = messages(item, (), minutes), Conditions((), generation=1, now=at(minutes))
-    after, _ = weather(talk, conditions, storm, found, **more)
+    after, _ = update_storm(talk, conditions, storm, found, **more)
     condition = conditions.get(ConditionType.WITHIN_BLAST_RADIUS)
     assert condition is not None
     return after, talk, (str(condition.status), condition.reason)
@@ -245,7 +245,7 @@ def test_storm_is_one_message_however_many_wait_and_is_over_after_a_quiet_time()
     item = stormy()
     storm, talk, says = weathered(item, None, waiting(14), 1)
     assert says == ("False", Reason.BLAST_RADIUS_EXCEEDED)
-    assert {m.channel for m in talk.result()} == {"mail", "pager"}
+    assert {m.channel for m in talk.result()} == {"email", "pager"}
     text = talk.result()[0].message
     assert "Deployment/scorer-0, Deployment/scorer-1, Deployment/scorer-10 and 11 more wait for a decision" in text
     assert "5 models" in text
@@ -272,6 +272,6 @@ def test_ladder_without_a_blast_radius_has_no_storm() -> None:
     assert (after, talk.entries, says) == (None, [], ("True", Reason.NO_BLAST_RADIUS))
 
 
-def test_suspended_ladder_tells_nobody() -> None:
+def test_suspended_ladder_notifies_nobody() -> None:
     _, talk, says = weathered(stormy(suspended=True), None, waiting(3), 1)
     assert (talk.result(), says[0]) == ((), "False")

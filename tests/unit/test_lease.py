@@ -9,19 +9,19 @@ from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Object
 from riskladder.cluster.lease import Elector
 from riskladder.cluster.resources import LEASES, Resource
+from tests.unit import virtual_time
 
 FAST = {"duration": 0.2, "renew_every": 0.06, "retry_every": 0.03}
-"""Ten times as fast as it is in earnest."""
+"""Ten times as fast as it is in production."""
 
 
 class Leases:
-    """One Lease, behind a link on which every request takes its time: the waits below are that link."""
+    """One Lease, behind a link on which every request takes its time."""
 
     namespace = "riskladder-system"
 
@@ -63,8 +63,8 @@ class Leases:
 Start = Callable[[Leases, str], Elector]
 
 
-@pytest_asyncio.fixture
-async def start() -> AsyncIterator[Start]:
+@contextlib.asynccontextmanager
+async def electors() -> AsyncIterator[Start]:
     tasks: dict[str, asyncio.Task[None]] = {}
 
     def run(leases: Leases, identity: str) -> Elector:
@@ -88,19 +88,24 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("latency", [0.0, 0.06, 0.15])
-async def test_there_is_a_leader_however_slow_the_link_and_a_standby_after_it(start: Start, latency: float) -> None:
+def test_there_is_a_leader_however_slow_the_link_and_a_standby_after_it(latency: float) -> None:
     """A round takes two requests: at 60 ms that is more than a quarter of the shortest Lease."""
-    leases = Leases(latency)
-    first = start(leases, "first")
-    await until(lambda: first.leading)
-    second = start(leases, "second")
-    await until(lambda: leases.version >= 3)
-    assert (first.leading, second.leading) == (True, False), "renewed, and nobody else leads meanwhile"
-    first.kill()  # type: ignore[attr-defined]
-    await until(lambda: second.leading)
+
+    async def run() -> None:
+        leases = Leases(latency)
+        async with electors() as start:
+            first = start(leases, "first")
+            await until(lambda: first.leading)
+            second = start(leases, "second")
+            await until(lambda: leases.version >= 3)
+            assert (first.leading, second.leading) == (True, False), "renewed, and nobody else leads meanwhile"
+            first.kill()  # type: ignore[attr-defined]
+            await until(lambda: second.leading)
+
+    virtual_time.run(run())
 
 
-async def test_api_server_that_refuses_is_asked_again_and_logged_once() -> None:
+def test_api_server_that_refuses_is_asked_again_and_logged_once() -> None:
     class Refusing(Leases):
         asked = 0
 
@@ -108,21 +113,28 @@ async def test_api_server_that_refuses_is_asked_again_and_logged_once() -> None:
             self.asked += 1
             raise Forbidden(403, "Forbidden", "no", verb="get", resource=resource.title, where=name)
 
-    leases = Refusing(0.0)
-    elector = Elector(cast(Client, leases), name="riskladder", identity="one", on_change=lambda _: None, **FAST)
-    with capture_logs() as lines:
+    async def run() -> None:
+        leases = Refusing(0.0)
+        elector = Elector(cast(Client, leases), name="riskladder", identity="one", on_change=lambda _: None, **FAST)
         task = asyncio.create_task(elector.run())
         await until(lambda: leases.asked > 20)
         task.cancel()
+
+    with capture_logs() as lines:
+        virtual_time.run(run())
     assert [line["event"] for line in lines] == ["lease"]
 
 
-async def test_lease_says_how_long_it_lasts_by_what_requests_take(start: Start) -> None:
-    leases = Leases(0.15)
-    leader = start(leases, "leader")
-    await until(lambda: leader.leading)
-    await until(lambda: leases.seconds == 2)
-    leases.latency = 0.0
-    await until(lambda: leader.duration == FAST["duration"])
-    assert leases.seconds == 1
+def test_lease_says_how_long_it_lasts_by_what_requests_take() -> None:
+    async def run() -> None:
+        leases = Leases(0.15)
+        async with electors() as start:
+            leader = start(leases, "leader")
+            await until(lambda: leader.leading)
+            await until(lambda: leases.seconds == 2)
+            leases.latency = 0.0
+            await until(lambda: leader.duration == FAST["duration"])
+            assert leases.seconds == 1
+
+    virtual_time.run(run())
     assert LEASES.kind == "Lease"

@@ -73,7 +73,7 @@ def test_rung_after_rung_leaves_room_for_the_next() -> None:
     assert rung is not None
     assert rung.number == 61
     assert len(scene.escalation.status.notifications) <= 8 * 4
-    assert f"{rung.number}/legal/told/c0" in scene.pending()
+    assert f"{rung.number}/legal/notified/c0" in scene.pending()
 
 
 def test_status_that_is_full_says_so_and_what_waits_is_queued_once_there_is_room() -> None:
@@ -99,7 +99,7 @@ def test_status_that_is_full_says_so_and_what_waits_is_queued_once_there_is_room
     scene.decide("Escalate", "legal", tier="high")
     scene.run()
     scene.deliver()
-    assert "2/legal/told/c0" in {n.key for n in scene.escalation.status.notifications}
+    assert "2/legal/notified/c0" in {n.key for n in scene.escalation.status.notifications}
     assert scene.reason(ConditionType.WITHIN_LIMITS) == ("True", Reason.ROOM_LEFT)
 
 
@@ -127,5 +127,5 @@ def test_message_that_is_done_is_said_once_though_it_has_left_the_status() -> No
     scene.run()
     scene.deliver()
     contend(scene, 40)
-    said = [entry.key for entry in scene.entries if entry.key.startswith("told/")]
+    said = [entry.key for entry in scene.entries if entry.key.startswith("notified/")]
     assert len(said) == len(set(said))

@@ -21,7 +21,7 @@ from tests.unit.test_traffic import CREATED, RULES, scorer, service
 
 
 def calls_of(work: Callable[[], object]) -> int:
-    """How many functions a piece of work calls."""
+    """Return how many functions a piece of work calls."""
     calls = 0
 
     def count(frame: Any, event: str, argument: Any) -> None:

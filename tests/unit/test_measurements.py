@@ -167,8 +167,8 @@ def test_every_reading_that_does_not_count_is_named() -> None:
     assert "drift: found 83.0 share, expected from 0.0 to 1.0 share" in verdict.message
 
 
-def test_reading_beside_the_one_that_opened_an_escalation_need_not_clear_if_it_did_not_count() -> None:
-    """An escalation that drift opened closes when drift clears, whatever a reading of no samples said beside it."""
+def test_reading_next_to_the_one_that_opened_an_escalation_need_not_clear_if_it_did_not_count() -> None:
+    """An escalation that drift opened closes when drift clears, whatever another reading of no samples said."""
 
     def closing(spec: Document) -> None:
         spec["tiers"][0].update(closesWhen={"cleared": True})

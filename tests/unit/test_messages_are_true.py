@@ -1,4 +1,4 @@
-"""Whole stories, and every sentence of every message: is it so, and is what it offers taken?"""
+"""Whole scenarios, and every sentence of every message: is it so, and is what it offers taken?"""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def test_options_say_what_the_safe_state_of_the_tier_does(
     assert running["contain"] == f"Contain the model now: {contains}"
     at_once = {"policy": {"tiers": [tier | {"containment": containment}]}}
     held = {option.command.split()[2]: option.what for option in notice(at_once).options}
-    assert held["resume"] == f"Resume the model: {restores}, and the lock is lifted"
+    assert held["resume"] == f"Resume the model: {restores}, and the lock is removed"
 
 
 def test_options_at_the_top_acknowledged_and_at_the_end() -> None:
@@ -209,8 +209,8 @@ def test_without_a_quorum_the_owner_of_the_charter_closes() -> None:
     tiers = [{"name": "only", "notify": [{"role": "legal"}]}]
     owner = notice({"policy": {"tiers": tiers, "charter": {"owner": "model-risk"}}}, tier="only")
     assert next(o.who for o in owner.options if " close " in o.command) == "1 x model-risk"
-    first_told = notice({"policy": {"tiers": tiers}}, tier="only")
-    assert next(o.who for o in first_told.options if " close " in o.command) == "1 x legal"
+    first_notified = notice({"policy": {"tiers": tiers}}, tier="only")
+    assert next(o.who for o in first_notified.options if " close " in o.command) == "1 x legal"
 
 
 def test_one_incident_for_each_escalation_and_role() -> None:

@@ -25,7 +25,7 @@ FILES = {Form.TEXT: "message.txt", Form.SLACK: "message.mrkdwn", Form.HTML: "mes
 
 @pytest.mark.parametrize("form", FILES)
 def test_message_reads_as_expected(form: Form) -> None:
-    """`WRITE_EXPECTED=1` writes the files anew; read the difference."""
+    """`WRITE_EXPECTED=1` writes the files again; read the difference."""
     file, found = EXPECTED / FILES[form], body(notice(), form) + "\n"
     if os.environ.get("WRITE_EXPECTED"):
         file.write_text(found, "utf-8")

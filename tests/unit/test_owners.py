@@ -85,7 +85,7 @@ def test_owners_of_every_signal_are_pinned_and_stay_when_their_signal_goes(kept:
     assert found.verdict(refused) == ("False", Reason.MODEL_OWNER)
 
 
-def test_owner_has_no_say_by_another_spelling_and_is_told_which_name_matched() -> None:
+def test_owner_has_no_say_by_another_spelling_and_sees_which_name_matched() -> None:
     found = opened(owned("user:Olga", **HIGH))
     refused = found.decide("Resume", "legal", by="olga")
     assert found.verdict(refused) == ("False", Reason.MODEL_OWNER)
@@ -141,7 +141,7 @@ def test_no_condition_says_that_a_model_is_held_once_it_is_given_up() -> None:
     held = (ConditionType.CONTAINED, ConditionType.CONTAINMENT_HOLDS, ConditionType.LOCKED)
     true = [c.type for c in found.escalation.status.conditions if c.status == "True"]
     assert not set(true) & {str(kind) for kind in held}
-    assert found.reason(ConditionType.CONTAINED) == ("False", Reason.LET_GO)
+    assert found.reason(ConditionType.CONTAINED) == ("False", Reason.RELEASED)
     [closed] = [entry for entry in found.entries if entry.key == "closed"]
     assert "nothing holds the model any more" in closed.message
 

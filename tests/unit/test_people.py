@@ -28,13 +28,13 @@ stakeholders:
 - {role: model-risk, notify: [risk]}
 - {role: data-science, notify: [chat], alternates: [ml-platform]}
 - {role: ml-platform, notify: [chat]}
-- {role: legal, notify: [pager, mail], alternates: [deputy]}
+- {role: legal, notify: [pager, email], alternates: [deputy]}
 - {role: deputy, notify: [pager]}
-- {role: executive, notify: [mail]}
+- {role: executive, notify: [email]}
 channels:
 - {name: risk, type: Webhook, url: "https://hooks.example/risk", secretKey: risk}
 - {name: chat, type: Apprise, secretKey: chat}
-- {name: mail, type: Apprise, secretKey: mail}
+- {name: email, type: Apprise, secretKey: email}
 - {name: pager, type: PagerDuty, secretKey: pager}
 indicators:
 - {name: bias}
@@ -85,28 +85,28 @@ def later(found: Scene, minutes: float) -> Scene:
     return found
 
 
-# --- Telling ----------------------------------------------------------------------------------------------------------
+# --- Notifying --------------------------------------------------------------------------------------------------------
 
 
-def test_roles_are_told_in_order_and_with_their_delays() -> None:
+def test_roles_are_notified_in_order_and_with_their_delays() -> None:
     found = scene(**MODERATE)
-    assert found.pending() == ["1/data-science/told/chat"]
+    assert found.pending() == ["1/data-science/notified/chat"]
     assert found.plan().wake_at == at(10)
     later(found, 9.9)
-    assert found.pending() == ["1/data-science/told/chat"]
+    assert found.pending() == ["1/data-science/notified/chat"]
     later(found, 10)
-    assert "1/model-risk/told/risk" in found.pending()
+    assert "1/model-risk/notified/risk" in found.pending()
 
 
 def test_notification_is_on_record_once_it_is_delivered() -> None:
     found = scene(**MODERATE)
     found.deliver(error="connection refused")
-    [told] = found.escalation.status.notifications
-    assert (told.attempts, told.last_error, str(told.state)) == (1, "connection refused", "Pending")
+    [notified] = found.escalation.status.notifications
+    assert (notified.attempts, notified.last_error, str(notified.state)) == (1, "connection refused", "Pending")
     assert Reason.NOTIFIED not in found.events()
     found.deliver()
-    [told] = found.escalation.status.notifications
-    assert (told.attempts, told.last_error, str(told.state)) == (2, "", "Delivered")
+    [notified] = found.escalation.status.notifications
+    assert (notified.attempts, notified.last_error, str(notified.state)) == (2, "", "Delivered")
     assert found.events().count(Reason.NOTIFIED) == 1
 
 
@@ -131,7 +131,7 @@ def test_late_reminder_is_sent_once_not_once_for_each_that_was_missed() -> None:
     ] or [k for k in found.pending() if "remind" in k] == ["1/data-science/remind-2/chat"]
 
 
-def test_alternates_are_told_when_nobody_acknowledges_and_act_for_the_role() -> None:
+def test_alternates_are_notified_when_nobody_acknowledges_and_act_for_the_role() -> None:
     found = scene(**MODERATE)
     found.deliver()
     later(found, 30)
@@ -146,28 +146,28 @@ def test_alternates_are_told_when_nobody_acknowledges_and_act_for_the_role() -> 
 
 def test_dead_channel_falls_through_to_the_alternates() -> None:
     found = scene(**HIGH)
-    assert {"1/legal/told/pager", "1/legal/told/mail"} <= set(found.pending())
+    assert {"1/legal/notified/pager", "1/legal/notified/email"} <= set(found.pending())
     for _ in range(3):
         found.deliver("pager", error="timeout")
     assert "1/deputy/for-legal/pager" not in found.pending(), "the other channel may still carry it"
-    found.deliver("mail", error="no such host", given_up=True)
+    found.deliver("email", error="no such host", given_up=True)
     assert "1/deputy/for-legal/pager" in found.pending()
     assert Reason.NOTIFICATION_FAILED in found.events()
 
 
-def test_role_without_channel_is_told_through_events() -> None:
+def test_role_without_channel_is_notified_through_events() -> None:
     found = scene(edit=lambda spec: spec["stakeholders"][1].pop("notify"), **MODERATE)
-    [told] = found.escalation.status.notifications
-    assert (told.channel, str(told.state)) == ("events", "Delivered")
+    [notified] = found.escalation.status.notifications
+    assert (notified.channel, str(notified.state)) == ("events", "Delivered")
 
 
-def test_higher_rung_tells_its_own_people_and_drops_what_was_not_delivered() -> None:
+def test_higher_rung_notifies_its_own_people_and_drops_what_was_not_delivered() -> None:
     found = scene(**MODERATE)
     found.signals = [signal(at=at(5), status=found.signals[0].status, **HIGH)]
     later(found, 5)
     states = {n.key: str(n.state) for n in found.escalation.status.notifications}
-    assert states["1/data-science/told/chat"] == "Skipped"
-    assert states["2/legal/told/pager"] == "Pending"
+    assert states["1/data-science/notified/chat"] == "Skipped"
+    assert states["2/legal/notified/pager"] == "Pending"
 
 
 def test_alert_of_a_rung_that_was_left_is_resolved() -> None:
@@ -190,7 +190,7 @@ def test_incident_channels_hear_that_somebody_has_taken_it_and_all_that_it_is_ov
     assert found.deliver() == ["1/legal/acknowledged/pager"]
     found.decide("Resume", "legal")
     found.decide("Resume", "model-risk")
-    assert set(found.pending()) == {"resumed-1/legal/pager", "resumed-1/legal/mail"}
+    assert set(found.pending()) == {"resumed-1/legal/pager", "resumed-1/legal/email"}
 
 
 # --- Deadlines --------------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def test_deadline_found_late_has_its_effect_once_and_says_how_late() -> None:
     assert found.events().count(Reason.STALLED) == 1
 
 
-def test_hold_keeps_reminding_and_tells_the_owner() -> None:
+def test_hold_keeps_reminding_and_notifies_the_owner() -> None:
     found = scene(**HIGH)
     found.deliver()
     found.decide("Acknowledge", "legal")
@@ -237,9 +237,10 @@ def test_hold_keeps_reminding_and_tells_the_owner() -> None:
     assert "1/model-risk/decision-overdue/risk" not in found.pending(), "the same thing at the same time"
     found.deliver()
     later(found, 66)
-    assert "1/executive/remind-1/mail" in found.pending()
+    assert "1/executive/remind-1/email" in found.pending()
     assert (
-        not [k for k in found.pending() if k.startswith("1/legal/remind")] or "1/legal/remind-1/mail" in found.pending()
+        not [k for k in found.pending() if k.startswith("1/legal/remind")]
+        or "1/legal/remind-1/email" in found.pending()
     )
     assert found.escalation.status.next_deadline == at(60)
 
@@ -366,7 +367,7 @@ def test_accepted_risk_is_quiet_until_its_date_and_reopens() -> None:
     rung = found.escalation.status.rung
     assert rung is not None
     assert (rung.number, rung.reason) == (2, Reason.RISK_ACCEPTANCE_EXPIRED)
-    assert "2/data-science/told/chat" in found.pending()
+    assert "2/data-science/notified/chat" in found.pending()
 
 
 def test_worse_tier_ends_an_acceptance() -> None:
@@ -406,7 +407,7 @@ def test_stop_button_contains_whatever_the_tier_says() -> None:
 
 
 @pytest.mark.parametrize("lesser_breach_stands", [False, True])
-def test_model_stopped_by_hand_is_stopped_again_when_it_is_deleted_and_created(lesser_breach_stands: bool) -> None:
+def test_model_stopped_manually_is_stopped_again_when_it_is_deleted_and_created(lesser_breach_stands: bool) -> None:
     found = scene(**MODERATE)
     found.decide("Contain", "data-science")
     found.signals = list(found.signals) if lesser_breach_stands else []
@@ -475,8 +476,8 @@ def test_clock_is_reminded_of_at_half_time_a_day_before_and_when_overdue() -> No
     keys = []
     for days in (7.4, 7.5, 13.9, 14, 15):
         later(found, days * 24 * 60)
-        keys += [key for key in found.deliver() if key.startswith("clock/") and key.endswith("mail")]
-    assert keys == [f"clock/art-73/{stage}/mail" for stage in ("half", "day", "overdue")]
+        keys += [key for key in found.deliver() if key.startswith("clock/") and key.endswith("email")]
+    assert keys == [f"clock/art-73/{stage}/email" for stage in ("half", "day", "overdue")]
 
 
 @pytest.mark.parametrize(
@@ -539,10 +540,10 @@ def test_acknowledging_is_no_vote_so_the_role_is_reminded_after_the_deadline_to_
     later(found, 60)
     found.deliver()
     later(found, 66)
-    assert "1/legal/undecided-1/mail" in found.pending()
+    assert "1/legal/undecided-1/email" in found.pending()
 
 
-def test_breach_after_a_resume_in_a_tier_that_waits_for_a_decision_tells_people_again() -> None:
+def test_breach_after_a_resume_in_a_tier_that_waits_for_a_decision_notifies_people_again() -> None:
     found = scene(edit=lambda spec: spec["tiers"][1]["containment"].update(when="OnDecision"), **HIGH)
     found.decide("Contain", "legal")
     found.decide("Resume", "legal")
@@ -552,7 +553,7 @@ def test_breach_after_a_resume_in_a_tier_that_waits_for_a_decision_tells_people_
     rung = found.escalation.status.rung
     assert rung is not None
     assert (rung.number, rung.reason) == (2, Reason.BREACHED_AGAIN)
-    assert "2/legal/told/pager" in found.pending()
+    assert "2/legal/notified/pager" in found.pending()
 
 
 def test_acceptance_ends_with_a_close_that_is_not_about_it() -> None:
@@ -667,12 +668,12 @@ def cronjob(name: str, *, suspended: bool = False, problem: str = "") -> Compani
 
 
 def look(found: Scene, *seen: Companion) -> None:
-    """The operator looks at what is beside the model, and writes what is due."""
+    """The operator looks at the companion workloads, and writes what is due."""
     found.companions = {(b.kind, b.name): b for b in seen}
     found.run()
 
 
-def test_what_runs_beside_the_model_is_suspended_and_runs_again_after_a_resume() -> None:
+def test_companion_workload_is_suspended_and_runs_again_after_a_resume() -> None:
     found = scene(edit=with_cronjobs("retrain", "collect", "asleep"), **HIGH)
     look(found, cronjob("retrain"), cronjob("collect", problem="not found"), cronjob("asleep", suspended=True))
     assert found.switched == [("retrain", True)]
@@ -702,7 +703,7 @@ def test_drill_touches_nothing_and_has_a_result() -> None:
     assert found.target.replicas == 3
     assert LABEL_CONTAINMENT not in found.escalation.labels
     assert found.reason(ConditionType.CONTAINED) == ("False", Reason.REHEARSED)
-    assert "1/legal/told/pager" in found.pending()
+    assert "1/legal/notified/pager" in found.pending()
     found.deliver()
     later(found, 5)
     found.decide("Resume", "legal")
@@ -733,7 +734,7 @@ def test_drill_that_nobody_answers_ends_by_itself() -> None:
     assert found.reason(ConditionType.CLOSED) == ("True", Reason.DRILL_EXPIRED)
 
 
-def test_drill_beside_a_real_escalation_disturbs_nothing() -> None:
+def test_drill_next_to_a_real_escalation_disturbs_nothing() -> None:
     found = scene(**HIGH)
     found.signals = [*found.signals, signal("drill", source="other", drill=True, **HIGH)]
     found.run()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from riskladder.api.validation import validate
 from tests.unit.builders import Document, ladder
-from tests.unit.people_story import PEOPLE, DecisionScenario, Step, play
+from tests.unit.decision_scenario import PEOPLE, DecisionScenario, Step, play
 
 ROLES = ("risk", "legal", "science", "board")
 CHANNELS = ("page", "chat", "hook")
@@ -30,8 +30,8 @@ def tiers(draw: st.DrawFn, number: int, *, last: bool) -> Document:
     tier: Document = {"name": TIERS[number], "triggers": [{"indicator": "bias", "above": round(0.1 * (number + 1), 1)}]}
     if number == 0:
         tier["triggers"][0]["readings"] = draw(st.sampled_from([1, 2]))
-    told = draw(st.lists(st.sampled_from(ROLES), max_size=3, unique=True))
-    tier["notify"] = [{"role": role, "after": draw(st.sampled_from(["0s", "0s", "10m", "2h"]))} for role in told]
+    notified = draw(st.lists(st.sampled_from(ROLES), max_size=3, unique=True))
+    tier["notify"] = [{"role": role, "after": draw(st.sampled_from(["0s", "0s", "10m", "2h"]))} for role in notified]
     if draw(one_in):
         tier["acknowledge"] = {"within": draw(st.sampled_from(["10m", "1h"]))}
         if draw(st.booleans()):
@@ -164,19 +164,19 @@ STORIES = st.lists(STEPS, min_size=4, max_size=14)
 START: Step = ("read", True, {"value": 0.15})
 
 
-def story(document: Document, *, slow: bool = False) -> DecisionScenario:
+def scenario(document: Document, *, slow: bool = False) -> DecisionScenario:
     return DecisionScenario(ladders=[ladder(lambda spec: (spec.clear(), spec.update(document)))], slow=slow)
 
 
 @settings(max_examples=max(settings().max_examples // 5, 4))
 @given(ladders())
-def test_ladders_of_these_stories_are_valid(document: Document) -> None:
+def test_ladders_of_these_scenarios_are_valid(document: Document) -> None:
     assert not validate("EscalationLadder", {"metadata": {"name": "credit"}, "spec": document})
 
 
 @given(ladders(), st.sampled_from([0.15, 0.25, 0.35]), STORIES, st.booleans())
-def test_people_are_told_heard_and_never_stuck_whatever_happens(
+def test_people_are_notified_heard_and_never_stuck_whatever_happens(
     document: Document, value: float, steps: list[Step], slow: bool
 ) -> None:
-    found = play(story(document, slow=slow), [("read", True, {"value": value}), *steps])
+    found = play(scenario(document, slow=slow), [("read", True, {"value": value}), *steps])
     found.bring_to_an_end()

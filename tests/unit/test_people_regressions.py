@@ -1,4 +1,4 @@
-"""Bugs that random stories about people have found, each as a plain example."""
+"""Bugs that random decision scenarios have found, each as a plain example."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 from riskladder.api.labels import LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from tests.unit.builders import Document, at, edited, ladder
-from tests.unit.people_story import DecisionScenario
+from tests.unit.decision_scenario import DecisionScenario
 
 LADDER = yaml.safe_load("""
 charter: {owner: risk}
@@ -39,8 +39,8 @@ tiers:
 LOW, HIGH = 0.15, 0.3
 
 
-def story(value: float, edit: Any = None) -> DecisionScenario:
-    """An escalation that has just been opened; every step is checked as in the random stories."""
+def scenario(value: float, edit: Any = None) -> DecisionScenario:
+    """An escalation that has just been opened; every step is checked as in the random scenarios."""
     document: Document = edited(LADDER, edit)
     found = DecisionScenario(ladders=[ladder(lambda spec: (spec.clear(), spec.update(document)))])
     found.read(value)
@@ -57,7 +57,7 @@ def later(found: DecisionScenario, minutes: float) -> None:
 
 
 def test_vote_after_the_quorum_was_met_does_not_decide_it_again() -> None:
-    found = story(LOW)
+    found = scenario(LOW)
     found.decide("AcceptRisk", "risk", by="ann", until="2026-12-01T00:00:00Z")
     again = found.decide("AcceptRisk", "risk", by="ben", until="2026-11-25T00:00:00Z")
     assert found.verdict(again) == ("False", Reason.ALREADY_COUNTED)
@@ -68,7 +68,7 @@ def test_vote_after_the_quorum_was_met_does_not_decide_it_again() -> None:
 
 
 def test_votes_beyond_the_quorum_of_a_drill_end_it_once() -> None:
-    found = story(0.05)
+    found = scenario(0.05)
     found.read(HIGH, name="exercise", drill=True)
     found.run()
     for person in ("ann", "ben"):  # both before anybody looks
@@ -79,7 +79,7 @@ def test_votes_beyond_the_quorum_of_a_drill_end_it_once() -> None:
 
 
 def test_stop_button_that_is_judged_together_with_a_resume_before_it_contains() -> None:
-    found = story(HIGH)
+    found = scenario(HIGH)
     found.say("Resume", "risk", "ann")
     found.say("Contain", "legal", "ben")
     found.run()
@@ -92,7 +92,7 @@ def test_stop_button_that_is_judged_together_with_a_resume_before_it_contains() 
 
 
 def test_rung_is_entered_once_where_the_clock_of_who_contains_again_is_behind() -> None:
-    found = story(HIGH)
+    found = scenario(HIGH)
     found.decide("Resume", "risk", by="ann")
     found.say("Contain", "legal", "ben")
     found.now -= timedelta(seconds=1)
@@ -104,7 +104,7 @@ def test_rung_is_entered_once_where_the_clock_of_who_contains_again_is_behind() 
 
 def test_rung_is_entered_once_where_the_clock_of_who_sees_the_next_breach_is_behind() -> None:
     on_decision = {"when": "OnDecision", "action": "ScaleToZero"}
-    found = story(HIGH, lambda spec: spec["tiers"][1].update(containment=on_decision))
+    found = scenario(HIGH, lambda spec: spec["tiers"][1].update(containment=on_decision))
     found.decide("Contain", "risk", by="ann")
     found.decide("Resume", "risk", by="ann")
     found.now += timedelta(seconds=1)
@@ -120,7 +120,7 @@ def test_rung_is_entered_once_where_the_clock_of_who_sees_the_next_breach_is_beh
 
 
 def test_escalation_of_a_deleted_target_can_be_closed_after_a_resume() -> None:
-    found = story(HIGH)
+    found = scenario(HIGH)
     found.delete()
     found.decide("Resume", "risk", by="ann")
     closed = found.decide("Close", "risk", by="ann", resolution="Remediated")
@@ -128,19 +128,19 @@ def test_escalation_of_a_deleted_target_can_be_closed_after_a_resume() -> None:
 
 
 def test_escalation_of_a_released_target_can_be_closed_after_a_resume() -> None:
-    found = story(HIGH)
+    found = scenario(HIGH)
     found.release({})
     found.decide("Resume", "risk", by="ann")
     closed = found.decide("Close", "risk", by="ann", resolution="Remediated")
     assert found.verdict(closed) == ("True", Reason.QUORUM_MET)
 
 
-# --- Telling ----------------------------------------------------------------------------------------------------------
+# --- Notifying --------------------------------------------------------------------------------------------------------
 
 
 def test_reminder_after_the_deadline_to_decide_has_a_key_of_its_own() -> None:
     """Reminders for an answer were counted, one was forgotten, and its key came back with other words."""
-    found = story(LOW, lambda spec: spec["tiers"][0].update(decide={"within": "35m", "quorum": [{"role": "legal"}]}))
+    found = scenario(LOW, lambda spec: spec["tiers"][0].update(decide={"within": "35m", "quorum": [{"role": "legal"}]}))
     keys = []
     for minutes in (11, 21, 31, 34):
         later(found, minutes)
@@ -153,8 +153,8 @@ def test_reminder_after_the_deadline_to_decide_has_a_key_of_its_own() -> None:
     assert len(keys) == len(set(keys))
 
 
-def test_resume_is_told_where_the_risk_was_accepted_before() -> None:
-    found = story(HIGH)
+def test_resume_is_notified_where_the_risk_was_accepted_before() -> None:
+    found = scenario(HIGH)
     found.decide("AcceptRisk", "risk", by="ann", until="2026-12-01T00:00:00Z")
     assert "accepted-1/risk/chat" in found.pending()
     found.wait(60)
@@ -162,8 +162,8 @@ def test_resume_is_told_where_the_risk_was_accepted_before() -> None:
     assert "resumed-1/risk/chat" in found.pending()
 
 
-def test_who_is_due_after_people_have_decided_hears_nothing_of_an_old_undoing() -> None:
-    found = story(HIGH)
+def test_who_is_due_after_people_have_decided_hears_nothing_of_old_drift() -> None:
+    found = scenario(HIGH)
     found.rival(3)
     found.run()
     assert "1/risk/reverted-1-1/chat" in found.pending()
@@ -177,7 +177,7 @@ def test_who_is_due_after_people_have_decided_hears_nothing_of_an_old_undoing() 
 
 def test_released_target_is_written_about_once() -> None:
     """Its condition changed forth and back in every pass, and each was a write."""
-    found = story(HIGH)
+    found = scenario(HIGH)
     found.release({})
     found.run()
     assert found.reason(ConditionType.CONTAINMENT_HOLDS) == ("False", Reason.TARGET_RELEASED)
@@ -187,7 +187,7 @@ def test_released_target_is_written_about_once() -> None:
 
 def test_tier_label_that_was_written_before_a_crash_decides_nothing() -> None:
     """The label goes before the records: whoever goes on must enter the rung for the same reason as the first."""
-    found = story(LOW)
+    found = scenario(LOW)
     found.say("Escalate", "risk", "ann", tier="high")
     plan = found.plan()
     [update] = plan.escalations

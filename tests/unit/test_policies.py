@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
@@ -24,6 +23,7 @@ from riskladder.controller.metrics import Metrics
 from riskladder.controller.policy_watch import PolicyWatch
 from riskladder.policy.ladders import PolicyFindings, update_ladder
 from riskladder.policy.plan import LadderUpdate
+from tests import yaml_text
 from tests.unit.builders import NOW, Document, at, ladder
 
 FOLDER = Path(__file__).parents[2] / "manifests" / "policies"
@@ -33,7 +33,7 @@ OTHER_USER = "system:serviceaccount:risk:operator"
 def manifests() -> dict[tuple[str, str], Document]:
     """Every policy and binding, by kind and name."""
     paths = [*FOLDER.glob("*.yaml"), *FOLDER.glob("identity/*.yaml")]
-    documents = [d for path in paths for d in yaml.safe_load_all(path.read_text("utf-8")) if "spec" in d]
+    documents = [d for path in paths for d in yaml_text.load_all(path.read_text("utf-8")) if "spec" in d]
     return {(d["kind"], d["metadata"]["name"]): d for d in documents}
 
 
@@ -52,7 +52,7 @@ def test_every_policy_of_the_manifests_is_watched() -> None:
 
 
 def with_defaults(policy: Document, binding: Document) -> tuple[Document, Document]:
-    """What the API server stores of them."""
+    """Return what the API server stores of them."""
     policy.setdefault("failurePolicy", "Fail")
     match = policy["matchConstraints"]
     match |= {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": match.get("objectSelector", {})}
@@ -69,8 +69,8 @@ def test_what_the_api_server_fills_in_is_no_difference(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_operator_under_another_name_sees_its_own_policies_and_nobody_else_is_exempt(name: str) -> None:
-    text = yaml.safe_dump_all(pair(name)).replace(SHIPPED_USER, OTHER_USER)
-    policy, binding = yaml.safe_load_all(text)
+    text = yaml_text.dump_all(pair(name)).replace(SHIPPED_USER, OTHER_USER)
+    policy, binding = yaml_text.load_all(text)
     assert differences(name, policy, binding, OTHER_USER) == ()
     names_somebody = OTHER_USER in text
     assert bool(differences(name, policy, binding, SHIPPED_USER)) is names_somebody
@@ -243,7 +243,7 @@ def test_ladder_names_each_policy_in_one_condition_and_warns_once() -> None:
     assert back.entries == ()
 
 
-def test_missing_proof_of_decisions_is_warned_of_once_and_another_policy_beside_it_is_not_hidden() -> None:
+def test_missing_proof_of_decisions_is_warned_of_once_and_another_policy_next_to_it_is_not_hidden() -> None:
     def warned(*names: str) -> list[str]:
         about: dict[str, Any] = {"created": NOW, "open_escalations": 0, "missing": (), "unproved": "there is no policy"}
         findings = PolicyFindings(missing=dict.fromkeys(names, "no binding"))

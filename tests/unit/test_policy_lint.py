@@ -38,7 +38,7 @@ def changed(file: Path, *changes: Change) -> Document:
 
 
 def advice(*changes: Change) -> list[Advice]:
-    """What is said about the example ladder once it is changed; it must still be valid."""
+    """Return what is said about the example ladder once it is changed; it must still be valid."""
     document = changed(LADDER, *changes)
     assert validate("EscalationLadder", document, unknown_fields=True) == []
     return advise_ladder(EscalationLadderSpec.model_validate(document["spec"]), TODAY)
@@ -72,8 +72,8 @@ CASES: list[tuple[str, str, str, Change]] = [
     (
         "stakeholder-unused",
         "spec.stakeholders[7]",
-        "role privacy is neither told nor asked",
-        lambda s: s["stakeholders"].append({"role": "privacy", "notify": ["exec-mail"]}),
+        "role privacy is neither notified nor asked",
+        lambda s: s["stakeholders"].append({"role": "privacy", "notify": ["exec-email"]}),
     ),
     (
         "stakeholder-without-channel",
@@ -114,13 +114,13 @@ CASES: list[tuple[str, str, str, Change]] = [
     ("nobody-notified", "spec.tiers[1]", "contained and nobody is notified", lambda s: unnotify(s, 1)),
     ("nobody-notified", "spec.tiers[0]", "tier moderate: nobody is notified", lambda s: unnotify(s, 0)),
     (
-        "decider-not-told",
+        "decider-not-notified",
         "spec.tiers[0].decide.quorum[1]",
         "role legal has to decide and is not notified",
         lambda s: s["tiers"][0]["decide"]["quorum"].append({"role": "legal"}),
     ),
     (
-        "decider-told-too-late",
+        "decider-notified-too-late",
         "spec.tiers[1].notify[2].after",
         "role executive is notified after 1h and has to decide within 1h",
         lambda s: s["tiers"][1]["notify"][2].update(after="1h"),
@@ -146,7 +146,7 @@ CASES: list[tuple[str, str, str, Change]] = [
     (
         "lock-off",
         "spec.tiers[1].containment.lock",
-        "can undo the containment",
+        "can revert the containment",
         lambda s: s["tiers"][1]["containment"].update(lock=False),
     ),
     (

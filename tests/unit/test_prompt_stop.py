@@ -57,7 +57,7 @@ def test_grace_is_a_duration_or_the_pods_own(grace: str) -> None:
 
 
 class Server:
-    """Answers the write when it is told to, and deletions never."""
+    """Answers the write when it is released, and deletions never."""
 
     def __init__(self, fails: bool = False) -> None:
         self.sent: list[str] = []

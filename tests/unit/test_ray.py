@@ -79,7 +79,7 @@ def test_digest_is_of_what_runs_not_of_the_switch_nor_of_what_the_autoscaler_wri
     assert kind.read(scaled).digest != facts.digest
 
 
-# --- Stopping and giving back -----------------------------------------------------------------------------------------
+# --- Stopping and restore ---------------------------------------------------------------------------------------------
 
 
 @each_kind
@@ -177,7 +177,7 @@ class Joined:
         return proof.applied, proof.endpoints_empty, proof.pods_gone, proof.clear
 
 
-def test_pods_of_a_cluster_are_told_by_their_label() -> None:
+def test_pods_of_a_cluster_are_recognized_by_their_label() -> None:
     joined = Joined(RAYCLUSTER)
     joined.put()
     head = joined.pod("scorer-head", "scorer", "scorer-uid")

@@ -106,7 +106,7 @@ def test_nothing_too_old_is_ever_counted(age: timedelta, value: float) -> None:
 # --- Ahead ------------------------------------------------------------------------------------------------------------
 
 
-def test_monitor_whose_clock_is_ahead_undoes_no_resume() -> None:
+def test_monitor_whose_clock_is_ahead_overrides_no_resume() -> None:
     scene = Scene([signal(at=at(4), bias=0.3)])
     scene.run()
     assert scene.reason(ConditionType.CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
@@ -140,7 +140,7 @@ def test_time_of_reception_survives_an_operator_that_has_seen_nothing() -> None:
 
 
 @pytest.mark.parametrize("ahead", [4, 60, 60 * 24 * 30])
-def test_person_who_gives_a_date_ahead_undoes_no_resume(ahead: int) -> None:
+def test_person_who_gives_a_date_ahead_overrides_no_resume(ahead: int) -> None:
     scene = Scene([signal("raised", at=at(ahead), manual="high")])
     scene.run()
     assert scene.target is not None
@@ -215,7 +215,7 @@ AHEAD = st.floats(0, 290, allow_nan=False)
 
 
 def stored_at(when: datetime) -> datetime:
-    """What managed fields keep of a time: the second."""
+    """Return what managed fields keep of a time: the second."""
     return when.replace(microsecond=0)
 
 
@@ -234,7 +234,9 @@ def test_reading_ahead_outranks_nothing_that_is_measured_later(
     for number, (later, ahead, is_beyond) in enumerate(reports):
         now += timedelta(seconds=later)
         if ahead is not None and not is_known:
-            ahead += LEEWAY.total_seconds() + 1  # what is less ahead than that is not told from a clock that is right
+            ahead += (
+                LEEWAY.total_seconds() + 1
+            )  # what is less ahead than that is not distinguished from a clock that is right
         stated = now + timedelta(seconds=ahead or 0)
         if stated in seen:
             continue  # a reading counts once for each time
@@ -261,7 +263,7 @@ def test_reading_ahead_outranks_nothing_that_is_measured_later(
 
 
 @given(AHEAD, st.floats(3, 600), st.lists(st.floats(1, 3600), max_size=4), st.booleans())
-def test_reading_ahead_undoes_no_resume(
+def test_reading_ahead_overrides_no_resume(
     ahead: float, until_resumed: float, looks: list[float], is_manual: bool
 ) -> None:
     document: dict[str, Any] = {"manual": "high"} if is_manual else {"bias": 0.3}

@@ -56,7 +56,7 @@ def test_denial_is_no_conflict_and_nothing_that_is_missing(status: int, message:
     assert (type(error), error.message, error.is_denial) == (kind, message, message == SENTENCE)
 
 
-# --- Containing and restoring -----------------------------------------------------------------------------------------
+# --- Containment and restore ---------------------------------------------------------------------------------------
 
 
 def refuse(plane: Live, method: str, part: str, error: Exception) -> None:
@@ -82,13 +82,13 @@ async def test_resume_that_is_refused_is_said(status: int) -> None:
     async with live() as plane:
         plane.report(bias=0.3)
         await plane.until(lambda: plane.replicas == 0)
-        plane.settle()
+        plane.finish_rollout()
         await plane.until(lambda: plane.says()[0] == "True")
         refuse(plane, "PATCH", "/deployments/", denial(status))
         plane.decide("d1", "Resume")
         await plane.until(lambda: SENTENCE in plane.says()[2])
         assert NOT_YET_RESTORED in plane.says()[2]
-        assert Reason.NOT_RESTORED in plane.told()
+        assert Reason.NOT_RESTORED in plane.event_reasons()
         before = plane.api.calls["PATCH deployments"]
         await asyncio.sleep(0.05)
         assert plane.api.calls["PATCH deployments"] - before < 20
@@ -108,7 +108,7 @@ async def test_trail_that_is_refused_is_said_by_the_signal_until_it_is_taken(
         await plane.until(lambda: "exceeded quota: records" in plane.says(signal="fairness")[2])
         assert plane.replicas == 0
         assert plane.says(signal="fairness")[1] == Reason.ESCALATION_REFUSED
-        assert Reason.ESCALATION_REFUSED in plane.told()
+        assert Reason.ESCALATION_REFUSED in plane.event_reasons()
         plane.api.refuses = lambda method, path: None
         await plane.until(lambda: plane.says(signal="fairness")[1] == Reason.CONTAINMENT_APPLIED)
         assert plane.says()[1] == Reason.CONTAINMENT_APPLIED
@@ -120,12 +120,12 @@ async def test_no_status_waits_for_an_event_that_is_refused_or_never_answered(st
         refuse(plane, "POST", "/events", denial(status))
         plane.report(bias=0.3)
         await plane.until(lambda: plane.says()[1] == Reason.CONTAINMENT_APPLIED)
-        assert plane.told() == []
+        assert plane.event_reasons() == []
         assert plane.server.all(RECORDS)
 
 
 async def test_status_that_is_refused_keeps_nothing_else_of_the_target_from_being_written() -> None:
-    """Of two ladders one may have people told, and of two signals one may be written, and decisions count."""
+    """Of two ladders one may have people event_reasons, and of two signals one may be written, and decisions count."""
 
     async with live() as plane:
         plane.put(LADDERS, {"metadata": {"name": "privacy"}, "spec": LADDER})
@@ -161,14 +161,14 @@ async def test_decision_counts_while_a_signal_cannot_be_written() -> None:
         await plane.until(accepted)
 
 
-# --- What runs beside the model ---------------------------------------------------------------------------------------
+# --- Companion workloads ----------------------------------------------------------------------------------------------
 
-BESIDE = contain_by("ScaleToZero", alsoSuspend=[{"kind": "CronJob", "name": "retrain"}])
+COMPANION = contain_by("ScaleToZero", alsoSuspend=[{"kind": "CronJob", "name": "retrain"}])
 
 
 @pytest.mark.parametrize("status", [400, 500])
 async def test_companion_that_cannot_be_seen_is_said_to_be_a_problem(status: int) -> None:
-    async with live(BESIDE) as plane:
+    async with live(COMPANION) as plane:
         refuse(plane, "GET", "/cronjobs/", denial(status))
         plane.report(bias=0.3)
         await plane.until(lambda: any(SENTENCE in note for note in plane.notes()))
@@ -178,11 +178,11 @@ async def test_companion_that_cannot_be_seen_is_said_to_be_a_problem(status: int
 
 
 async def test_companion_that_is_never_answered_for_keeps_no_trail_from_being_written() -> None:
-    async with live(BESIDE) as plane:
+    async with live(COMPANION) as plane:
         refuse(plane, "GET", "/cronjobs/", denial(0))
         plane.report(bias=0.3)
         await plane.until(lambda: plane.says()[1] == Reason.CONTAINMENT_APPLIED)
-        plane.settle()
+        plane.finish_rollout()
         await plane.until(lambda: plane.says()[0] == "True")
         plane.decide("d1", "Acknowledge")
         await plane.until(lambda: plane.says("Acknowledged")[0] == "True")
@@ -207,7 +207,7 @@ async def test_authorizer_that_never_answers_keeps_decisions_waiting_and_nothing
 
 @pytest.mark.parametrize("changed", [False, True])
 async def test_intent_that_cannot_be_saved_is_looked_at_again_only_where_something_has_changed(changed: bool) -> None:
-    """Without a wait between attempts, and told by nobody, a refusal would be a loop at full speed."""
+    """Without a wait between attempts, and event_reasons by nobody, a refusal would be a loop at full speed."""
     scene = Scene([signal(bias=0.3)])
     scene.intend()
     escalation = scene.escalation

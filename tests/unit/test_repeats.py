@@ -62,7 +62,7 @@ def test_what_is_left_over_is_recorded_when_the_rung_ends() -> None:
     assert not [r for r in scene.escalation.status.repeats if r.rung == 1]
 
 
-def test_hours_of_contention_are_a_few_records_and_whoever_joins_is_named() -> None:
+def test_hours_of_contention_are_a_few_records_and_each_manager_is_named() -> None:
     scene = contained()
     for number in range(1, 6 * 240 + 1):
         scene.now = at(number / 4)

@@ -56,7 +56,7 @@ def noted(version: int, since: datetime, name: str = "fairness", **reading: obje
 
 
 def rolled_back_to(scene: Scene) -> tuple[str, str]:
-    """What the model is rolled back to, or what is done in place of that, and why."""
+    """Return what the model is rolled back to, or what is done in place of that, and why."""
     act = scene.plan().stop
     assert act is not None
     return (act.revision.hash if act.revision else str(act.action)), act.intent.message

@@ -93,7 +93,7 @@ def test_stop_takes_the_minimum_along_and_says_so() -> None:
     assert after(stopped, SELDON_MODEL.restore(SELDON_MODEL.read(stopped), 3, facts.fields)) == before
 
 
-def test_stop_in_the_middle_of_a_rollout_says_what_the_status_does_not_tell() -> None:
+def test_stop_in_the_middle_of_a_rollout_says_what_the_status_does_not_show() -> None:
     for unfinished in (status("ModelProgressing", total=3), {**SERVES, "replicas": 4}, {}):
         said = SELDON_MODEL.stopping(SELDON_MODEL.read(stored(status=unfinished)))
         assert "a version before this one that may still serve" in said
@@ -163,7 +163,7 @@ def test_stop_is_proved_by_the_status_step_by_step(
 # --- Rollback ---------------------------------------------------------------------------------------------------------
 
 
-def test_revision_is_what_is_served_and_tells_the_storage_uri() -> None:
+def test_revision_is_what_is_served_and_includes_the_storage_uri() -> None:
     facts = SELDON_MODEL.read(stored())
     assert facts.current is not None
     assert facts.current.hash.endswith(":gs://models/1")
@@ -242,4 +242,4 @@ def test_rollback_is_proved_by_a_status_that_changed_since(
         facts, quarantined=hash_of(stored("gs://models/2")), wanted=hash_of(stored())
     )
     assert (proof.applied, proof.pods_gone, proof.clear) == (applied, gone, clear)
-    assert facts.settled == (gone or obj["spec"]["storageUri"] != "gs://models/1")
+    assert facts.is_rolled_out == (gone or obj["spec"]["storageUri"] != "gs://models/1")

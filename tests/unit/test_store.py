@@ -393,7 +393,7 @@ def test_last_closed_is_the_newest_where_older_ones_have_been_deleted(cache: Cac
     assert cache.snapshot().last_closed == {"credit": "a"}
 
 
-def test_open_escalations_are_told_by_ladder_and_deletions_while_open_once(cache: Cache) -> None:
+def test_open_escalations_are_reported_by_ladder_and_deletions_while_open_once(cache: Cache) -> None:
     stored = open_one(cache)
     assert (LADDER_KEY, False) in cache.took()
     name = stored["metadata"]["name"]
@@ -423,7 +423,7 @@ def test_index_is_looked_at_only_where_what_it_says_has_changed(cache: Cache) ->
     assert cache.store.indexed.version(NAMESPACE) == version
 
     cache.put(ESCALATIONS, waiting, 21, labels={}, name=stored["metadata"]["name"], uid=stored["metadata"]["uid"])
-    assert (index, False) in cache.took(), "the lock was lifted"
+    assert (index, False) in cache.took(), "the lock was removed"
     assert cache.store.indexed.of(NAMESPACE) == {}
     cache.put(ESCALATIONS, waiting, 22, labels=held, name=stored["metadata"]["name"], uid=stored["metadata"]["uid"])
     cache.took()

@@ -15,7 +15,7 @@ from riskladder.cluster.resources import DEPLOYMENTS, ENDPOINTSLICES, PODS, REPL
 from riskladder.controller.caches.store import Store
 from riskladder.controller.stray_lookup import LOOK_AGAIN, StrayLookup
 from riskladder.policy.containment.state import prove
-from riskladder.policy.containment.strays import is_proved_otherwise, sought
+from riskladder.policy.containment.strays import is_proved_otherwise, pod_search
 from riskladder.workloads.model import Workload
 from riskladder.workloads.selectors import matches, query
 
@@ -103,7 +103,7 @@ def test_nothing_is_looked_for_while_its_own_pods_are_left() -> None:
 
 
 def test_rollback_looks_for_the_revision_that_was_taken_out_of_service() -> None:
-    found = sought(stopped("Rollback").escalations)
+    found = pod_search(stopped("Rollback").escalations)
     assert found is not None
     assert (found.query, found.quarantined, found.name) == ("app=scorer", "hash2", "scorer")
     assert found.concerns({"pod-template-hash": "hash2"})
@@ -152,8 +152,8 @@ def met(text: str, labels: dict[str, str]) -> bool:
 def test_query_means_what_the_selector_means(
     equal: dict[str, str], expressions: list[tuple[str, str, Sequence[str]]], labels: dict[str, str]
 ) -> None:
-    told = [{"key": key, "operator": operator, "values": list(values)} for key, operator, values in expressions]
-    text = query({"matchLabels": equal, "matchExpressions": told})
+    written = [{"key": key, "operator": operator, "values": list(values)} for key, operator, values in expressions]
+    text = query({"matchLabels": equal, "matchExpressions": written})
     assert met(text, labels) == matches(labels, equal, expressions)
 
 
@@ -216,7 +216,7 @@ async def test_pods_of_nobody_are_found_and_those_of_somebody_are_not() -> None:
 
 
 def listed(*names: str, ready: bool = True) -> Document:
-    """The slice of a Service whose selector is broader than the model's, or that somebody keeps by hand."""
+    """The slice of a Service whose selector is broader than the model's, or that somebody maintains manually."""
     return {
         "metadata": {
             "namespace": KEY.namespace,
@@ -312,5 +312,5 @@ async def test_where_nothing_stops_a_pod_nobody_looks() -> None:
 def test_workload_without_a_selector_has_nothing_to_look_for() -> None:
     scene = Scene([signal(bias=0.3)], target=workload(selector=None))
     scene.run()
-    assert sought(scene.escalations) is None
+    assert pod_search(scene.escalations) is None
     assert isinstance(scene.target, Workload)

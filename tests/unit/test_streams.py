@@ -35,7 +35,7 @@ def opened(*signals: Signal) -> Scene:
 
 
 def report(scene: Scene, when: datetime, name: str = "fairness", **document: Any) -> Signal:
-    """A signal of that name reads anew; created where there is none. It is looked at."""
+    """A signal of that name reads again; created where there is none. It is looked at."""
     before = next((s for s in scene.signals if s.name == name), None)
     fresh = signal(name, at=when, **document)
     if before is not None:

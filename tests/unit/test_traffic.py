@@ -63,15 +63,15 @@ def route(*rules: Document, parents: list[Document] | None = None) -> Document:
     }
 
 
-def around(obj: Document, **more: Any) -> NetworkPath:
-    outlet = read_route(obj) if "rules" in obj["spec"] else read_service(obj)
+def network_path_of(obj: Document, **more: Any) -> NetworkPath:
+    item = read_route(obj) if "rules" in obj["spec"] else read_service(obj)
     enabled = frozenset({SERVICES.kind, HTTPROUTES.kind})
-    return NetworkPath(enabled, {(outlet.kind, outlet.name): outlet}, **more)
+    return NetworkPath(enabled, {(item.kind, item.name): item}, **more)
 
 
 def scorer(obj: Document, **more: Any) -> Workload:
-    """The model, with what is around it."""
-    return workload(network_path=around(obj, **more))
+    """The model, with its network path."""
+    return workload(network_path=network_path_of(obj, **more))
 
 
 def applied(obj: Document, write: object) -> Document:
@@ -170,7 +170,7 @@ def test_route_is_proved_once_its_gateways_have_taken_it_over(parents: list[Docu
     assert (proof.applied, proof.pods_gone) == (True, proved)
 
 
-def test_rule_added_meanwhile_is_not_in_place_and_is_put_right() -> None:
+def test_rule_added_meanwhile_is_not_in_place_and_is_reapplied() -> None:
     through = NetworkTargetRef(kind="HTTPRoute", name="scorer", backend="rules")
     obj = route({"backendRefs": [{"name": "rules", "port": 80}]}, {"backendRefs": [{"name": "scorer", "port": 8080}]})
     assert not prove(scorer(obj), through).applied
@@ -310,23 +310,23 @@ def test_what_is_around_a_model_is_joined_to_it() -> None:
 
     before = found()
     assert before.enabled == {"Service"}
-    assert before.outlets[("Service", "scorer")].content == {"app": "scorer"}
+    assert before.objects[("Service", "scorer")].content == {"app": "scorer"}
     assert before.serving == {"scorer": {"a", "b"}}
     store.drop(ENDPOINTSLICES, {"metadata": {**about, "name": "scorer-1", "uid": "scorer-1"}})
     assert found().serving == {"scorer": {"a"}}
     store.drop(SERVICES, service())
-    assert found().outlets == {}
-    assert before.outlets, "a snapshot stays as it was taken"
+    assert found().objects == {}
+    assert before.objects, "a snapshot stays as it was taken"
 
 
-def test_slice_that_is_written_by_hand_lists_pods_by_their_addresses() -> None:
-    """Of a Service without a selector, or beside the one of its controller: it says of nobody whose address it is."""
+def test_slice_that_is_written_manually_lists_pods_by_their_addresses() -> None:
+    """Of a Service without a selector, or next to the one of its controller: it says of nobody whose address it is."""
     store, asked = cached("fallback")
     store.put(DEPLOYMENTS, deployment_object(creationTimestamp=CREATED))
     store.put(REPLICASETS, replicaset_object(2, 2))
     pod = pod_object("pod-0", 2)
     pod["status"]["podIPs"] = [{"ip": "10.0.0.7"}]
-    about = {"namespace": "models", "labels": {"kubernetes.io/service-name": "scorer"}, "name": "by-hand", "uid": "h"}
+    about = {"namespace": "models", "labels": {"kubernetes.io/service-name": "scorer"}, "name": "manual", "uid": "h"}
 
     def put(version: int, *endpoints: Document) -> None:
         metadata = {**about, "resourceVersion": str(version)}
@@ -367,7 +367,7 @@ def test_without_a_component_nothing_is_joined() -> None:
     assert target.network_path is None
 
 
-def test_who_goes_through_it_is_told_of_a_change_and_others_find_it_taken() -> None:
+def test_who_goes_through_it_is_notified_of_a_change_and_others_find_it_taken() -> None:
     store, asked = cached("fallback")
     scene = Scene([signal(bias=0.3)], target=replace(scorer(service()), template_labels={"app": "scorer"}))
     scene.ladders = [ladder(contain_by("Fallback", fallback={"service": "scorer", "selector": RULES}))]

@@ -72,7 +72,7 @@ async def test_message_on_record_of_a_killed_operator_is_recorded_once() -> None
     found = scene(**HIGH)
     escalation = found.escalation
     key = found.pending()[0]
-    told = Entry(Reason.NOTIFIED, f"told/{key}", NOW, "told", {"attempts": "1"})
+    notified = Entry(Reason.NOTIFIED, f"notified/{key}", NOW, "notified", {"attempts": "1"})
     seen = Entry(Reason.ACKNOWLEDGED, "decision/d1", NOW, "seen")
     shelf = Shelf()
     shelf.escalations[escalation.name] = {"metadata": {"uid": escalation.uid}}
@@ -82,18 +82,18 @@ async def test_message_on_record_of_a_killed_operator_is_recorded_once() -> None
         await writer.escalation(EscalationUpdate(escalation, status, entries))
         return EscalationStatus.model_validate(shelf.status)
 
-    def is_told(status: EscalationStatus) -> bool:
+    def is_notified(status: EscalationStatus) -> bool:
         return next(str(n.state) for n in status.notifications if n.key == key) == "Delivered"
 
-    for kills in (True, False):  # the next life has something else to write before it has told again
+    for kills in (True, False):  # the next life has something else to write before it has notified again
         shelf.kills = kills
         try:
-            after = await write(escalation.status, *((told,) if kills else (seen,)))
+            after = await write(escalation.status, *((notified,) if kills else (seen,)))
         except Killed:
             continue
     assert [record["spec"]["event"] for record in said(list(shelf.records.values()))] == ["Notified", "Acknowledged"]
     assert shelf.events == ["Acknowledged", "Notified"]
-    assert is_told(after)
+    assert is_notified(after)
     assert after.ledger is not None
     assert after.ledger.hash == list(shelf.records.values())[-1]["spec"]["hash"]
 
@@ -102,7 +102,7 @@ async def test_message_on_record_of_a_killed_operator_is_recorded_once() -> None
     before = len(found.entries)
     found.deliveries[(escalation.uid, key)] = Delivery(1, NOW)
     found.run()
-    assert f"told/{key}" not in [entry.key for entry in found.entries[before:]]
+    assert f"notified/{key}" not in [entry.key for entry in found.entries[before:]]
 
 
 def test_records_of_anything_else_change_no_message() -> None:
@@ -110,7 +110,11 @@ def test_records_of_anything_else_change_no_message() -> None:
     status, uid = found.escalation.status, found.escalation.uid
     others = [
         {"event": "Commented", "at": "2026-11-24T06:00:00Z", "detail": {"key": f"{uid}/decision/d1"}},
-        {"event": "Notified", "at": "2026-11-24T06:00:00Z", "detail": {"key": f"{uid}/told/1/nobody/told/pager"}},
+        {
+            "event": "Notified",
+            "at": "2026-11-24T06:00:00Z",
+            "detail": {"key": f"{uid}/notified/1/nobody/notified/pager"},
+        },
         {"event": "Notified", "at": "2026-11-24T06:00:00Z", "detail": {}},
     ]
     assert notifications.recall(status, uid, others) == (status, ())
@@ -257,12 +261,12 @@ def test_end_of_a_chain_is_said_before_it_is_there() -> None:
 async def test_what_one_pass_says_about_an_object_is_one_event_with_a_series() -> None:
     escalation = opened()
     shelf = shelf_with(escalation)
-    told = [
-        Entry(Reason.NOTIFIED, f"told/{role}", NOW + timedelta(seconds=number), f"{role} was notified")
+    notified = [
+        Entry(Reason.NOTIFIED, f"notified/{role}", NOW + timedelta(seconds=number), f"{role} was notified")
         for number, role in enumerate(("legal", "security", "executive"))
     ]
     warning = replace(SEEN, warning=True, on=(On.ESCALATION, On.TARGET))
-    await writer_of(shelf).entries(escalation, (*told, warning))
+    await writer_of(shelf).entries(escalation, (*notified, warning))
     gathered, single = shelf.notes
     assert gathered["note"] == f"legal was notified; security was notified; executive was notified; {SEEN.message}"
     assert (gathered["type"], gathered["reason"]) == ("Warning", str(SEEN.event)), "what matters most"
@@ -273,7 +277,7 @@ async def test_what_one_pass_says_about_an_object_is_one_event_with_a_series() -
 async def test_pass_that_has_more_to_say_when_it_is_repeated_says_it() -> None:
     escalation = opened()
     shelf = shelf_with(escalation)
-    first = Entry(Reason.NOTIFIED, "told/legal", NOW, "legal was notified")
-    for entries in ((first,), (first, replace(first, key="told/security", message="security was notified"))):
+    first = Entry(Reason.NOTIFIED, "notified/legal", NOW, "legal was notified")
+    for entries in ((first,), (first, replace(first, key="notified/security", message="security was notified"))):
         await writer_of(shelf).entries(escalation, entries)
     assert shelf.notes[-1]["note"] == "legal was notified; security was notified"

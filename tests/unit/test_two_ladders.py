@@ -189,7 +189,7 @@ def test_stop_in_the_middle_of_a_resume_restores_what_was_there_at_first() -> No
     assert found.target.replicas == 3
 
 
-def test_what_was_settled_under_one_ladder_and_tier_outlasts_a_newer_close_and_the_object() -> None:
+def test_what_was_handled_under_one_ladder_and_tier_outlasts_a_newer_close_and_the_object() -> None:
     found = Scene([signal(bias=0.3)])
     found.run()
     found.now = at(1)
@@ -253,7 +253,7 @@ def test_model_is_contained_while_anyone_holds_it_and_restored_to_the_first_evid
 
 
 def _is_consistent(found: Scene) -> None:
-    """What is in force is in effect, carried by the safest, and said so."""
+    """Check that what is in force is in effect, carried by the safest, and said so."""
     snapshot, target = found.known(), found.target
     assert target is not None
     for holding in holdings(snapshot):

@@ -95,8 +95,8 @@ def test_pod_runs_on_the_node_that_said_so_last(obj: Document, node: str) -> Non
     st.sampled_from([{}, {"reason": "NodeLost"}, disrupted("DeletionByPodGC"), disrupted("EvictionByEvictionAPI")]),
 )
 def test_no_phase_stands_for_the_word_of_a_node(states: list[Document], by: str, phase: str, more: Document) -> None:
-    is_told = by == "kubelet" or more in ({"reason": "NodeLost"}, disrupted("DeletionByPodGC"))
-    expected = "node-1" if RUNNING in states and is_told else ""
+    is_reported = by == "kubelet" or more in ({"reason": "NodeLost"}, disrupted("DeletionByPodGC"))
+    expected = "node-1" if RUNNING in states and is_reported else ""
     assert read_pod(pod(*states, by=by, phase=phase, **more)).node == expected
 
 
@@ -268,7 +268,7 @@ SCENES = {action: stopped(action=action) for action in ("ScaleToZero", "Rollback
 # --- Restarts and nodes -----------------------------------------------------------------------------------------------
 
 
-def test_operator_that_starts_anew_gives_the_same_answer() -> None:
+def test_operator_that_restarts_gives_the_same_answer() -> None:
     scene = stopped(vanished())
     assert scene.target is not None
     scene.target = replace(scene.target, unconfirmed=())
@@ -282,7 +282,7 @@ def test_standby_that_takes_over_takes_no_proof_back() -> None:
     seen, scene.target, scene.now = scene.target.unconfirmed, replace(scene.target, unconfirmed=()), at(2)
     scene.run()
     assert says(scene)[0] == "True"
-    assert [found.name for found in outstanding(scene.snapshot(), seen)] == ["later"], "which is no longer settled"
+    assert [found.name for found in outstanding(scene.snapshot(), seen)] == ["later"], "which is no longer handled"
 
 
 class Clock:

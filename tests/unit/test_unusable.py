@@ -1,4 +1,4 @@
-"""Breaches that cannot be used: which are told, to whom, how often, and how many at once are one message."""
+"""Breaches that cannot be used: which are notified, to whom, how often, and how many at once are one message."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def few(value: float) -> Signal:
         (signal(bias=0.3, at=NOW - timedelta(days=30)), True, "ReadingTooOld"),
         (signal(bias=0.3), False, "TargetNotFound"),
         (signal(bias=0.05), False, None),
-        (signal(bias=0.3, ladder="other"), True, None),  # nobody would be told
+        (signal(bias=0.3, ladder="other"), True, None),  # nobody would be notified
         (manual("severe"), True, "UnknownTier"),
         (signal(bais=0.3, drill=True), True, None),
         (signal(bias=0.3), True, None),
@@ -75,7 +75,7 @@ def test_signal_says_that_a_breach_is_not_used(item: Signal, target: bool, reaso
     assert after.status.unusable == reason
 
 
-def test_late_reading_of_a_stream_that_is_known_is_told_to_nobody() -> None:
+def test_late_reading_of_a_stream_that_is_known_notifies_nobody() -> None:
     scene = Scene([signal(bias=0.05)])
     scene.run()
     known = scene.signals[0]
@@ -148,7 +148,7 @@ def test_source_that_is_no_name_is_none() -> None:
     assert found.source == ""
 
 
-# --- Who is told ------------------------------------------------------------------------------------------------------
+# --- Who is notified --------------------------------------------------------------------------------------------------
 
 
 def contacts(spec: Document) -> None:
@@ -160,7 +160,7 @@ def bad(name: str = "churn", source: str = "drift-monitor", reason: str = "Unkno
     return UnusableSignal(name, source, reason, f"ModelRiskSignal {name}: spec.readings: pis is no indicator")
 
 
-class Told:
+class Notified:
     """A ladder that is looked at again and again."""
 
     def __init__(self, item: Ladder | None = None) -> None:
@@ -169,7 +169,7 @@ class Told:
         self.update: LadderUpdate | None = None
 
     def look(self, found: Iterable[UnusableSignal], seconds: float) -> list[tuple[str, str]]:
-        """Look at it, and return the roles that are told now, with the words."""
+        """Look at it, and return the roles that are notified now, with the words."""
         before = {m.key for m in self.status.notifications}
         self.update, self.wake = update_ladder(
             self.item,
@@ -184,65 +184,65 @@ class Told:
         return [(m.role, m.message) for m in self.status.notifications if m.key not in before]
 
 
-def test_owner_and_contact_are_told_once_for_source_and_reason() -> None:
-    told, many = Told(), [bad(f"churn-{n:02}") for n in range(37)]
-    assert told.look(many, 0) == []
-    assert told.wake == at(seconds=10)
-    first = told.look(many, 10)
+def test_owner_and_contact_are_notified_once_for_source_and_reason() -> None:
+    notified, many = Notified(), [bad(f"churn-{n:02}") for n in range(37)]
+    assert notified.look(many, 0) == []
+    assert notified.wake == at(seconds=10)
+    first = notified.look(many, 10)
     text = (
         "A breach may go unseen: 37 signals of source drift-monitor cannot be used: UnknownIndicator, for example "
         "churn-00: ModelRiskSignal churn-00: spec.readings: pis is no indicator"
     )
     assert first == [("model-risk", text), ("platform", text)]
-    assert [e.event for e in told.update.entries] == [Reason.SIGNALS_UNUSABLE]  # type: ignore[union-attr]
-    assert told.look([*many, bad("late")], 600) == []
-    [kept] = told.status.unusable
-    assert (kept.signals, kept.example, kept.since, kept.told_at) == (38, "churn-00", NOW, at(seconds=10))
+    assert [e.event for e in notified.update.entries] == [Reason.SIGNALS_UNUSABLE]  # type: ignore[union-attr]
+    assert notified.look([*many, bad("late")], 600) == []
+    [kept] = notified.status.unusable
+    assert (kept.signals, kept.example, kept.since, kept.notified_at) == (38, "churn-00", NOW, at(seconds=10))
 
 
-def test_it_is_told_again_after_it_could_be_used_in_between() -> None:
-    told = Told()
-    told.look([bad()], 0)
-    assert told.look([bad()], 10)
-    assert told.look([], 20) == []
-    assert told.update is not None
-    assert [e.event for e in told.update.entries] == [Reason.SIGNALS_USABLE]
-    told.look([bad()], 30)
-    assert told.look([bad()], 45) == [], "not twice within five minutes, however often it comes and goes"
-    assert told.look([bad()], 10 + APART.total_seconds())
+def test_it_is_notified_again_after_it_could_be_used_in_between() -> None:
+    notified = Notified()
+    notified.look([bad()], 0)
+    assert notified.look([bad()], 10)
+    assert notified.look([], 20) == []
+    assert notified.update is not None
+    assert [e.event for e in notified.update.entries] == [Reason.SIGNALS_USABLE]
+    notified.look([bad()], 30)
+    assert notified.look([bad()], 45) == [], "not twice within five minutes, however often it comes and goes"
+    assert notified.look([bad()], 10 + APART.total_seconds())
 
 
 def test_each_contact_hears_of_its_own_source_only_and_all_at_once_is_one_message() -> None:
-    told = Told()
+    notified = Notified()
     found = [bad(), bad("fraud", "other", "OutOfRange"), bad("x", "third", "UntrustedSource")]
-    told.look(found, 0)
-    first = dict(told.look(found, 10))
+    notified.look(found, 0)
+    first = dict(notified.look(found, 10))
     assert set(first) == {"model-risk", "platform", "data"}
     assert all(word in first["model-risk"] for word in ("drift-monitor", "source other", "source third"))
     assert "other" not in first["platform"]
     assert "drift-monitor" not in first["data"]
 
 
-def test_suspended_ladder_tells_nobody_until_it_acts_again() -> None:
-    told = Told(ladder(lambda spec: (contacts(spec), spec.update(suspended=True))))
-    told.look([bad()], 0)
-    assert told.look([bad()], 60) == []
-    told.item = ladder(contacts, generation=2)
-    assert told.look([bad()], 120)
+def test_suspended_ladder_notifies_nobody_until_it_acts_again() -> None:
+    notified = Notified(ladder(lambda spec: (contacts(spec), spec.update(suspended=True))))
+    notified.look([bad()], 0)
+    assert notified.look([bad()], 60) == []
+    notified.item = ladder(contacts, generation=2)
+    assert notified.look([bad()], 120)
 
 
-def test_ladder_without_anybody_to_tell_says_so_by_an_event() -> None:
+def test_ladder_without_anybody_to_notify_says_so_by_an_event() -> None:
     def nobody(spec: Document) -> None:
         del spec["charter"]
         spec["stakeholders"] = []
         spec["tiers"] = [{"name": "high", "triggers": [{"indicator": "bias", "above": 0.2}]}]
 
-    told = Told(ladder(nobody))
-    told.look([bad()], 0)
-    assert told.look([bad()], 10) == []
-    assert told.update is not None
-    assert [e.event for e in told.update.entries] == [Reason.SIGNALS_UNUSABLE]
-    assert told.status.unusable[0].told_at is not None
+    notified = Notified(ladder(nobody))
+    notified.look([bad()], 0)
+    assert notified.look([bad()], 10) == []
+    assert notified.update is not None
+    assert [e.event for e in notified.update.entries] == [Reason.SIGNALS_UNUSABLE]
+    assert notified.status.unusable[0].notified_at is not None
 
 
 SOURCES = st.integers(0, 60).map(lambda n: f"s{n}")
@@ -254,25 +254,25 @@ FOUND = st.lists(
 
 
 @given(st.lists(st.tuples(FOUND, st.integers(1, 400)), max_size=8))
-def test_nobody_is_told_twice_and_everything_is_told_in_the_end(
+def test_nobody_is_notified_twice_and_everything_is_notified_in_the_end(
     steps: Sequence[tuple[list[UnusableSignal], int]],
 ) -> None:
-    """However signals come and go: what is bounded stays so, two messages are apart, and what lasts is told."""
-    told, seconds = Told(), 0.0
+    """However signals come and go: what is bounded stays so, two messages are apart, and what lasts is notified."""
+    notified, seconds = Notified(), 0.0
     sent: list[float] = []
     for found, pause in steps:
         seconds += pause
-        if any(role == "model-risk" for role, _ in told.look(found, seconds)):
+        if any(role == "model-risk" for role, _ in notified.look(found, seconds)):
             sent.append(seconds)
-        unusable = told.status.unusable
+        unusable = notified.status.unusable
         assert len(unusable) <= MAX_UNUSABLE
         assert sum(one.signals for one in unusable) == len(found)
-        again = told.look(found, seconds)
+        again = notified.look(found, seconds)
         assert again == []
     assert all(later - earlier >= APART.total_seconds() for earlier, later in pairwise(sent))
     if steps:
         last = steps[-1][0]
-        told.look(last, seconds + GATHER.total_seconds())
-        told.look(last, seconds + APART.total_seconds() + GATHER.total_seconds())
-        assert all(one.told_at is not None for one in told.status.unusable)
-        assert all(one.source == OTHERS or one.source.startswith("s") for one in told.status.unusable)
+        notified.look(last, seconds + GATHER.total_seconds())
+        notified.look(last, seconds + APART.total_seconds() + GATHER.total_seconds())
+        assert all(one.notified_at is not None for one in notified.status.unusable)
+        assert all(one.source == OTHERS or one.source.startswith("s") for one in notified.status.unusable)

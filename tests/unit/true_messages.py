@@ -15,7 +15,7 @@ from riskladder.api.conditions import is_true
 from riskladder.api.decision import DecisionAction
 from riskladder.api.notification import Notification
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.controller.mail import notice_of
+from riskladder.controller.notification_queue import notice_of
 from riskladder.notify.forms import Form
 from riskladder.notify.notice import Notice, Status
 from riskladder.notify.render import body, subject
@@ -26,7 +26,7 @@ from tests.unit.builders import Scene
 
 ACTIONS = {command: action for action, command in COMMANDS.items()}
 ABOUT_THE_PERSON = (Reason.MODEL_OWNER, Reason.RAISED_IT, Reason.NOT_AUTHORIZED)
-"""Refusals that no message can foresee: it does not know who reads it."""
+"""Refusals that no message can preview_decision: it does not know who reads it."""
 
 
 def assert_true(scene: Scene, escalation: Escalation, notification: Notification) -> None:
@@ -91,7 +91,7 @@ def _forms(notice: Notice) -> None:
 
 
 def assert_offers_work(scene: Scene, escalation: Escalation, notification: Notification) -> None:
-    """Whatever a message offers is taken if somebody who is free to act does it at once."""
+    """Check that whatever a message offers is taken if somebody who is free to act does it at once."""
     for option in notice_of(escalation, notification).options:
         words = shlex.split(option.command)[2:]
         if words[0] == "show":
@@ -104,7 +104,7 @@ def assert_offers_work(scene: Scene, escalation: Escalation, notification: Notif
 
 
 def _arguments(scene: Scene, words: list[str]) -> tuple[DecisionAction, dict[str, Any]]:
-    """What the command line makes of a command."""
+    """Return what the command line makes of a command."""
     action = ACTIONS[words[0]]
     given = dict(zip(words[4::2], words[5::2], strict=False))
     more: dict[str, Any] = {"role": given.pop("--role")}

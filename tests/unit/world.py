@@ -95,6 +95,8 @@ class SimulatedCluster:
         """The latest observedAt of all."""
         self.latest = NOW
         """The latest that the clock has said."""
+        self.exhausted: list[bool] = []
+        """Whenever an operator was to go on: whether it had nothing left to ask for in the end."""
 
     # --- What can happen ------------------------------------------------------------------------------------------
 
@@ -109,8 +111,10 @@ class SimulatedCluster:
 
     def operate(self, which: int, requests: int, fault: str = "") -> None:
         """An operator goes on; a fault strikes the last request."""
+        asks = True
         for number in range(requests):
-            self.operators[which].step(fault if number == requests - 1 else "")
+            asks = self.operators[which].step(fault if number == requests - 1 else "")
+        self.exhausted.append(not asks)
 
     def keep_up(self, which: int) -> None:
         """It sees everything and does all it has to, as it does most of the time."""
@@ -289,12 +293,12 @@ class SimulatedCluster:
         return found
 
     def events(self) -> list[str]:
-        """What is on record, in order."""
+        """Return what is on record, in order."""
         return [record["spec"]["event"] for record in said(self.server.all(RECORDS))]
 
     # --- When all faults have ended -------------------------------------------------------------------------------
 
-    def settle(self) -> None:
+    def run_until_idle(self) -> None:
         """Everything is delivered and nobody dies: after some rounds nothing is left to write (invariant 9)."""
         self.refuse(0)
         self.now = max(self.now, self.newest)
@@ -345,7 +349,7 @@ class SimulatedCluster:
         assert not problems
 
     def _is_indexed(self, target: Document | None) -> None:
-        """What is contained on the workload itself is listed by its name, and nothing else is."""
+        """Check that the index lists what is contained on the workload itself, and nothing else."""
         indexes = [found["spec"]["targets"] for found in self.server.all(INDEXES)]
         listed = {entry["escalation"] for targets in indexes for entry in targets.values()}
         locked = {
@@ -392,7 +396,7 @@ class SimulatedCluster:
 
 
 async def _one_after_the_other(*work: Coroutine[Any, Any, Any]) -> list[Any]:
-    """In place of asyncio.gather: nothing runs beside anything."""
+    """In place of asyncio.gather: nothing runs concurrently."""
     try:
         return [await part for part in work]
     finally:
@@ -432,13 +436,13 @@ def simulate(policy: str, steps: Sequence[Step], *, breached: bool, stands: bool
             getattr(world, name)(*arguments, **more)
         if world.votes:
             world.now = max(world.now, world.latest)
-            world.settle()  # what was decided is judged before anything more is known
+            world.run_until_idle()  # what was decided is judged before anything more is known
         if breached:
             world.ladder("act")
             world.now = max(world.now, world.newest) + timedelta(minutes=1)
             world.read("a", 0.95, 0)
             world.create(2)
-        world.settle()
+        world.run_until_idle()
         world.check(breached=breached or stands)
         before = world.server.revision
         for operator in world.operators:  # everything is notified once more

@@ -29,7 +29,7 @@ if status.waitingOn ~= nil and #status.waitingOn > 0 then
   end
 end
 
--- It goes wrong: the containment is undone or late, or people have missed a deadline.
+-- It goes wrong: the containment is reverted or late, or people have missed a deadline.
 if is("ContainmentHolds", "False") then
   return {status = "Degraded", message = say("ContainmentHolds") .. waiting}
 end

@@ -67,7 +67,7 @@ class Rule:
         return re.search(r"\boldSelf\b", self.rule) is not None
 
     def to_schema(self) -> dict[str, Any]:
-        """The entry of x-kubernetes-validations, with the API's defaults left out."""
+        """Return the entry of x-kubernetes-validations, with the API's defaults left out."""
         entry: dict[str, Any] = {"rule": self.rule, "message": self.message}
         if self.message_expression:
             entry["messageExpression"] = self.message_expression
@@ -98,17 +98,17 @@ class SchemaExtension:
 
 
 def ListMap(*keys: str) -> SchemaExtension:  # noqa: N802 - reads as a type in annotations
-    """A list whose items are distinguished by `keys` (their API names): server-side apply merges it item by item."""
+    """Declare a list whose items are identified by `keys` (API names): server-side apply merges it item by item."""
     return SchemaExtension(((LIST_TYPE, "map"), (LIST_MAP_KEYS, keys)))
 
 
 def ListSet() -> SchemaExtension:  # noqa: N802
-    """A list of scalars without duplicates: several managers may each own some of them."""
+    """Declare a list of scalars without duplicates: several managers may each own some of them."""
     return SchemaExtension(((LIST_TYPE, "set"),))
 
 
 def AtomicList() -> SchemaExtension:  # noqa: N802
-    """A list that has one owner because the order of its items is the meaning."""
+    """Declare a list that has one owner because the order of its items is the meaning."""
     return SchemaExtension(((LIST_TYPE, "atomic"),))
 
 
@@ -116,12 +116,12 @@ MULTI_LINE = "x-riskladder-multi-line"
 
 
 def Lines() -> SchemaExtension:  # noqa: N802
-    """A text that may have several lines, and tabs in them; every other one is on one line."""
+    """Declare a text that may have several lines, and tabs in them; every other one is on one line."""
     return SchemaExtension(((MULTI_LINE, True),))
 
 
 def WithoutRules() -> SchemaExtension:  # noqa: N802
-    """Leaves the CEL rules out below this field: what is copied from an admitted object must never be refused."""
+    """Leave the CEL rules out below this field: what is copied from an admitted object must never be refused."""
     return SchemaExtension((("x-riskladder-without-rules", True),))
 
 
@@ -168,7 +168,7 @@ class Model(BaseModel):
         return json_schema
 
     def to_api(self) -> dict[str, Any]:
-        """The object as the API server takes it: camelCase, JSON types, absent instead of null."""
+        """Return the object as the API server takes it: camelCase, JSON types, absent instead of null."""
         return self.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
@@ -220,7 +220,7 @@ def _parse_time(value: Any) -> datetime:
 
 
 def format_time(value: datetime) -> str:
-    """RFC 3339 in UTC with `Z`; six fractional digits (what eventTime and MicroTime demand) or none."""
+    """Format a time as RFC 3339 in UTC with `Z`; six fractional digits (as eventTime and MicroTime demand) or none."""
     utc = value.astimezone(UTC).replace(tzinfo=None)
     return utc.isoformat(timespec="microseconds" if utc.microsecond else "seconds") + "Z"
 

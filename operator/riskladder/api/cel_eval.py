@@ -40,7 +40,7 @@ class Violation(NamedTuple):
 
 
 def violations(schema: Schema, value: Any, path: Path, *, usable: Callable[[Path], bool]) -> Iterator[Violation]:
-    """Every rule below `schema` that `value` fails.
+    """Yield every rule below `schema` that `value` fails.
 
     `value` must have its defaults applied. `usable(path)` says whether the structure below a path is sound: rules over
     broken structure are not evaluated, as on the API server.
@@ -72,7 +72,7 @@ def _failed(rules: Sequence[Mapping[str, Any]], subject: Any, path: Path) -> Ite
 
 
 def _message(rule: Mapping[str, Any], context: cel.Context) -> str:
-    """The messageExpression's result, or the message where there is none or it fails, as on the API server."""
+    """Return the messageExpression's result, or the message where there is none or it fails, as on the API server."""
     expression = rule.get("messageExpression")
     if expression:
         try:
@@ -118,7 +118,7 @@ def _field_path(text: str) -> Path:
 
 
 def _is_sorted(values: list[Any]) -> bool:
-    """`isSorted` of the Kubernetes list library."""
+    """Implement `isSorted` of the Kubernetes list library."""
     return all(not later < earlier for earlier, later in pairwise(values))
 
 

@@ -3,7 +3,7 @@
 A record's hash is SHA-256 over the RFC 8785 form of its spec without ``hash`` and what may be erased
 (commitments.py); it contains the hash of the record before, so that no record can be changed, removed, inserted or
 moved without breaking every later one. What a chain cannot show by itself is a missing end, or that all of it was
-written anew: for that its hashes are compared with heads noted elsewhere, in ``Escalation.status.ledger`` or in the
+rewritten: for that its hashes are compared with heads noted elsewhere, in ``Escalation.status.ledger`` or in the
 operator's log.
 """
 
@@ -34,12 +34,12 @@ def canonical(value: Any) -> str:
 
 
 def digest(value: Any) -> str:
-    """SHA-256, in hex, over the RFC 8785 form of a JSON value."""
+    """Return the SHA-256, in hex, of the RFC 8785 form of a JSON value."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def record_hash(spec: Mapping[str, Any]) -> str:
-    """The hash that a record's spec must carry."""
+    """Return the hash that a record's spec must carry."""
     return digest(hashed(spec))
 
 
@@ -49,7 +49,7 @@ def record_name(escalation: str, sequence: int) -> str:
 
 
 class ChainKey(NamedTuple):
-    """What tells one chain from another: an escalation's name is unique in its namespace only."""
+    """What identifies a chain: an escalation's name is unique in its namespace only."""
 
     namespace: str
     escalation: str
@@ -67,7 +67,7 @@ class Head(NamedTuple):
     """Where it was noted, for messages."""
 
 
-class Place(NamedTuple):
+class ChainPosition(NamedTuple):
     """Where a record belongs."""
 
     key: ChainKey
@@ -108,10 +108,10 @@ class ChainResult:
         return not self.error
 
 
-def place_of(record: Mapping[str, Any]) -> Place:
-    """Where a record belongs: what its content says if its hash holds, else what its name says."""
+def position_of(record: Mapping[str, Any]) -> ChainPosition:
+    """Return where a record belongs: what its content says if its hash holds, else what its name says."""
     link = _Link.of(record)
-    return Place(link.key, link.place)
+    return ChainPosition(link.key, link.position)
 
 
 def distinct(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -130,7 +130,7 @@ def distinct(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def noted_heads(
     escalations: Iterable[Mapping[str, Any]], origin: str = "the status of the escalation"
 ) -> dict[ChainKey, list[Head]]:
-    """The heads that ``status.ledger`` of Escalation objects notes.
+    """Return the heads that ``status.ledger`` of Escalation objects notes.
 
     Args:
         escalations: The objects.
@@ -163,7 +163,7 @@ def verify_chains(
     Args:
         records: EscalationRecord objects in any order: a record's place is its sequence, not where it stands in a file.
             One that is there several times, the same each time, counts once: exports may overlap.
-        heads: Where known, heads noted elsewhere, to show a missing end or a chain written anew. A chain of which only
+        heads: Where known, heads noted elsewhere, to show a missing end or a chain rewritten. A chain of which only
             a head is known is reported as missing.
 
     Returns:
@@ -184,7 +184,7 @@ class _Link:
     name: str
     spec: Mapping[str, Any]
     key: ChainKey
-    place: int
+    position: int
     fault: str
     """What is wrong with the record by itself, or empty."""
 
@@ -196,12 +196,12 @@ class _Link:
         escalation, sequence = spec.get("escalation"), spec.get("sequence")
         if fault and (named := _NAME.fullmatch(name)):
             escalation, sequence = named["escalation"], int(named["sequence"])
-        place = sequence if type(sequence) is int and sequence > 0 else 0
-        return cls(name or "(no name)", spec, ChainKey(namespace, _text(escalation)), place, fault)
+        position = sequence if type(sequence) is int and sequence > 0 else 0
+        return cls(name or "(no name)", spec, ChainKey(namespace, _text(escalation)), position, fault)
 
 
 def _fault(spec: Mapping[str, Any]) -> str:
-    """What is wrong with a record's content by itself: a field of the wrong type, or a hash that is not its own."""
+    """Return what is wrong with a record by itself: a field of the wrong type, or a hash that is not its own."""
     for field in _TEXTS:
         if not isinstance(spec.get(field), str):
             return f"{field} is {_shown(spec.get(field))}, expected text"
@@ -230,7 +230,7 @@ def _fault(spec: Mapping[str, Any]) -> str:
 
 
 def _not_plain(values: Mapping[str, Any]) -> str:
-    """Which field is neither text nor a map of texts, or empty: what has neither form may be too big to write out."""
+    """Return which field is neither text nor a map of texts, or empty: such a value may be too big to write out."""
     for field, value in values.items():
         plain = all(map(_is_scalar, (*value, *value.values()))) if isinstance(value, Mapping) else _is_scalar(value)
         if not plain:
@@ -239,23 +239,23 @@ def _not_plain(values: Mapping[str, Any]) -> str:
 
 
 def _verify(key: ChainKey, links: Sequence[_Link], heads: Sequence[Head]) -> ChainResult:
-    places: dict[int, list[_Link]] = defaultdict(list)
+    by_position: dict[int, list[_Link]] = defaultdict(list)
     for link in links:
-        places[link.place].append(link)
+        by_position[link.position].append(link)
     noted: dict[int, list[Head]] = defaultdict(list)
     for head in heads:
         noted[head.sequence].append(head)
 
     good = ChainResult(key, 0, GENESIS_HASH)
-    last = max(places, default=0)
+    last = max(by_position, default=0)
     for sequence in range(1, last + 1):
         name = record_name(key.escalation, sequence)
-        error = _wrong_at(name, places[sequence], good, places)
+        error = _wrong_at(name, by_position[sequence], good, by_position)
         if not error:
-            error = _unlike(name, places[sequence][0].spec["hash"], noted[sequence])
+            error = _unlike(name, by_position[sequence][0].spec["hash"], noted[sequence])
         if error:
             return replace(good, error=error, record=name)
-        spec = places[sequence][0].spec
+        spec = by_position[sequence][0].spec
         good = ChainResult(
             key,
             sequence,
@@ -265,8 +265,8 @@ def _verify(key: ChainKey, links: Sequence[_Link], heads: Sequence[Head]) -> Cha
             redacted=good.redacted + len(redacted_fields(spec)),
             namespace_uid=good.namespace_uid or _text(spec.get("namespaceUid")),
         )
-    if places[0]:
-        link = places[0][0]
+    if by_position[0]:
+        link = by_position[0][0]
         fault = link.fault or f"its sequence is {_shown(link.spec.get('sequence'))}"
         return replace(good, error=f"record {link.name} has no place: {fault}", record=link.name)
     beyond = max((h for h in heads if h.sequence > last), default=None)
@@ -281,16 +281,18 @@ def _verify(key: ChainKey, links: Sequence[_Link], heads: Sequence[Head]) -> Cha
 
 
 def _unlike(name: str, found: str, heads: Iterable[Head]) -> str:
-    """Which noted head differs from the record at its place, or empty."""
+    """Return which noted head differs from the record at its place, or empty."""
     other = next((head for head in heads if head.hash != found), None)
     return f"record {name} is not the one noted in {other.origin}: {found}, not {other.hash}" if other else ""
 
 
-def _wrong_at(name: str, found: Sequence[_Link], good: ChainResult, places: Mapping[int, Sequence[_Link]]) -> str:
+def _wrong_at(name: str, found: Sequence[_Link], good: ChainResult, by_position: Mapping[int, Sequence[_Link]]) -> str:
     """Return what is wrong at the place behind the good records of a chain, or an empty string."""
     sequence, previous = good.length + 1, good.head
     if not found:
-        following = places[min(place for place in places if place > sequence and places[place])][0].name
+        following = by_position[
+            min(position for position in by_position if position > sequence and by_position[position])
+        ][0].name
         return f"record {name} is missing: " + (
             f"the first one is {following}" if sequence == 1 else f"after {sequence - 1} comes {following}"
         )
@@ -334,5 +336,5 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """A value for a message; a list or map by its type only, since aliases may have made it too big to write out."""
+    """Return a value for a message; a list or map by its type only, since aliases may have made it too big."""
     return shown(value) if _is_scalar(value) else f"a {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""Seal personal text beside the hash, and check what stands there against what was committed to.
+"""Seal personal text outside the hash, and check it against what was committed to.
 
 An entry of a record has its free text and the names of people in ``open``, which the hash leaves out. What is hashed is
 a commitment to each value, SHA-256 over a random salt and the value. To erase a value and its salt therefore breaks no
@@ -21,7 +21,7 @@ DOMAIN = "riskladder.dev/open/v1"
 
 SALT_BYTES = 16
 
-_BESIDE_HASH = ("hash", "redactions")
+_OUTSIDE_HASH = ("hash", "redactions")
 _TEXTS_OF_REDACTION = ("by", "at", "reason")
 
 
@@ -38,7 +38,7 @@ def sealed(value: str) -> tuple[str, dict[str, str]]:
 
 def hashed(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a record's spec that its hash is about."""
-    content = {key: value for key, value in spec.items() if key not in _BESIDE_HASH}
+    content = {key: value for key, value in spec.items() if key not in _OUTSIDE_HASH}
     entries = spec.get("entries")
     if isinstance(entries, list):
         content["entries"] = [

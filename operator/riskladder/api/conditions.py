@@ -89,24 +89,24 @@ class Conditions:
         )
 
     def get(self, kind: ConditionType) -> Condition | None:
-        """The condition as it stands now, set or inherited."""
+        """Return the condition as it stands now, set or inherited."""
         return self._by_type.get(kind)
 
     def is_true(self, kind: ConditionType) -> bool:
-        """Whether the condition is present with status True."""
+        """Return whether the condition is present with status True."""
         return is_true(self._by_type.values(), kind)
 
     def result(self) -> tuple[Condition, ...]:
-        """All conditions, sorted by type so that equal observations are equal objects."""
+        """Return all conditions, sorted by type so that equal observations are equal objects."""
         return tuple(self._by_type[kind] for kind in sorted(self._by_type))
 
 
 def find(conditions: Iterable[Condition], kind: ConditionType) -> Condition | None:
-    """The condition of that type, or ``None``."""
+    """Return the condition of that type, or ``None``."""
     return next((condition for condition in conditions if condition.type == kind), None)
 
 
 def is_true(conditions: Iterable[Condition], kind: ConditionType) -> bool:
-    """Whether the condition of that type is present with status True."""
+    """Return whether the condition of that type is present with status True."""
     found = find(conditions, kind)
     return found is not None and found.status is ConditionStatus.TRUE

@@ -277,7 +277,7 @@ class ContainmentStatus(Model):
     drift: Annotated[tuple[Drift, ...], Field(max_length=16), ListMap("fieldManager")] = Field(
         (), description="Who reverted it, when, and how often; it was re-applied each time."
     )
-    contention: Contention | None = Field(None, description="How often it was reverted of late.")
+    contention: Contention | None = Field(None, description="How often it was reverted recently.")
 
 
 class ResumeStatus(Model):
@@ -287,7 +287,7 @@ class ResumeStatus(Model):
     at: Timestamp = Field(description="When the quorum was met; readings observed earlier no longer contain.")
     tier: DnsLabel | None = Field(
         None,
-        description="The tier it stood at then: what was observed earlier of that tier or a lower one is settled. "
+        description="The tier it stood at then: what was observed earlier of that tier or a lower one is handled. "
         "Default: the tier it stands at.",
     )
     by: Annotated[tuple[Username, ...], Field(max_length=MAX_PEOPLE), ListSet(), first(MAX_PEOPLE)] = Field(

@@ -40,7 +40,9 @@ class Hold(Model):
     signal: SignalRef = Field(description="The signal that was acted on, as it read then.")
     model: ModelInfo | None = Field(None, description="What the workload serves.")
     evidence: Evidence = Field(description="The workload as it was before.")
-    intent: Intent = Field(description="What was intended; its signal and its evidence are those beside it.")
+    intent: Intent = Field(
+        description="What was intended; its signal and its evidence are in the fields of the same name."
+    )
 
 
 def write_hold(hold: Hold) -> str:
@@ -67,7 +69,7 @@ def _without_images(hold: Hold) -> Hold:
 
 
 def _clipped(hold: Hold) -> Hold:
-    """Without what explains a reading, and with free text cut short: both are in the signal."""
+    """Drop what explains a reading, and cut free text short: both are in the signal."""
     manual = hold.signal.manual
     if manual is not None:
         manual = manual.model_copy(update={"rationale": manual.rationale[:_CLIPPED]})

@@ -115,12 +115,12 @@ class Evidence(Model):
     selector: PodSelector | None = Field(
         None, description="The label selector of its pods: what it matches and is no longer its own is not gone."
     )
-    fields: SavedFields = Field((), description="What a containment changes beside the replicas, as it was.")
+    fields: SavedFields = Field((), description="What a containment changes besides the replicas, as it was.")
     taken_at: Timestamp = Field(description="When this was read.")
 
 
 class NetworkTargetRef(Model):
-    """The object beside the workload that a Fallback or an Isolate acts on, and what is put there."""
+    """The object other than the workload that a Fallback or an Isolate writes, and what is written there."""
 
     kind: KindName = Field(description="Service, HTTPRoute or NetworkPolicy.")
     name: ObjectName = Field(description="Its name, in the workload's namespace.")

@@ -113,7 +113,7 @@ class ChannelType(StrEnum):
 
 
 INCIDENTS = (ChannelType.PAGERDUTY, ChannelType.ALERTMANAGER)
-"""Channels that keep an incident open until they are told that somebody has taken it, or that it is over."""
+"""Channels that keep an incident open until it is acknowledged or resolved."""
 
 
 class LabelOperator(StrEnum):
@@ -196,7 +196,7 @@ class Stakeholder(Model):
     )
     alternates: Annotated[tuple[DnsLabel, ...], Field(max_length=8), ListSet()] = Field(
         (),
-        description="Roles told in its place when it does not answer in time (acknowledge.within) or cannot be "
+        description="Roles notified in its place when it does not answer in time (acknowledge.within) or cannot be "
         "reached. They answer for it, and count towards its quorum at any time.",
     )
     seats: Annotated[int, Field(ge=1, le=1000)] = Field(
@@ -213,7 +213,7 @@ class Channel(Model):
 
     name: DnsLabel = Field(description="Name of the channel, for example legal-pager.")
     type: ChannelType = Field(
-        description="Apprise (Slack, Teams, e-mail and others; the Apprise URL is in the Secret), PagerDuty (Events "
+        description="Apprise (Slack, Teams, email and others; the Apprise URL is in the Secret), PagerDuty (Events "
         "API v2; the routing key is in the Secret), Alertmanager (needs url) or Webhook (a CloudEvent to url, signed "
         "with the key in the Secret)."
     )
@@ -221,7 +221,7 @@ class Channel(Model):
     secret_key: SecretKey | None = Field(
         None,
         description="Key in the Secret riskladder-channels. Needed by Apprise, PagerDuty and Webhook; for Alertmanager "
-        "an optional bearer token. The key of the same name with .for beside it says for which type and hosts it is.",
+        "an optional bearer token. The key of the same name with .for appended says for which type and hosts it is.",
     )
 
 
@@ -252,7 +252,7 @@ class Indicator(Model):
     description: Text = Field("", description="What it measures, for those who are notified.")
     unit: Unit = Field(
         "",
-        description="The unit of its values, thresholds and range, for people: for example % or ms. Shown beside each "
+        description="The unit of its values, thresholds and range, for people: for example % or ms. Shown with each "
         "value; nothing is converted.",
     )
     range: IndicatorRange | None = Field(
@@ -281,7 +281,7 @@ class Indicator(Model):
 
 
 class SourceContact(Model):
-    """Who answers for a source of readings: told where what it reports cannot be used."""
+    """The role that answers for a source of readings: notified where what the source reports cannot be used."""
 
     source: DnsLabel = Field(description="The source, as its signals name it.")
     role: DnsLabel = Field(description="The stakeholder role that keeps it working.")
@@ -330,7 +330,7 @@ class EscalationLadderSpec(Model):
 
     suspended: bool = Field(
         False,
-        description="True: evaluate and record; contain nothing, tell nobody, let no deadline have its effect. "
+        description="True: evaluate and record; contain nothing, notify nobody, let no deadline have its effect. "
         "Decisions still count, and a Resume restores. Default false.",
     )
     charter: Charter | None = Field(None, description="Who answers for the ladder and how it is kept current.")
@@ -340,7 +340,7 @@ class EscalationLadderSpec(Model):
     )
     source_contacts: Annotated[tuple[SourceContact, ...], Field(max_length=MAX_SOURCES), ListMap("source")] = Field(
         (),
-        description="Who answers for each source: notified, beside the charter's owner, where a breach that it reports "
+        description="Who answers for each source: notified, with the charter's owner, where a breach that it reports "
         "cannot be used (SignalsUnusable). Default: the owner alone.",
     )
     blast_radius: BlastRadius | None = Field(
@@ -376,7 +376,7 @@ class UnusableSignals(Model):
     signals: Count = Field(description="How many there are now.")
     example: ObjectName = Field(description="Name of one of them.")
     since: Timestamp = Field(description="Since when there has been one without interruption.")
-    told_at: Timestamp | None = Field(
+    notified_at: Timestamp | None = Field(
         None, description="When the owner and the source's contact were notified; once, until all can be used again."
     )
 

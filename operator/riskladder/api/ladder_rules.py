@@ -73,7 +73,7 @@ CHANNEL = (
 
 
 def _names(message: str, *parts: str) -> str:
-    """CEL that joins text and expressions: `_names("tier {} is {}", "t.name", "x")`."""
+    """Return CEL that joins text and expressions: `_names("tier {} is {}", "t.name", "x")`."""
     pieces = [repr(piece) for piece in message.split("{}")]
     joined = [piece for pair in zip(pieces, (*parts, ""), strict=True) for piece in pair if piece]
     return " + ".join(joined)
@@ -90,7 +90,7 @@ def _known(
     where: str,
     condition: str = "",
 ) -> Rule:
-    """Every name that hangs on an item of a list is declared.
+    """Require that every name on an item of a list is declared.
 
     Args:
         items: the list of `owner`, as `self.tiers`.
@@ -120,7 +120,7 @@ _ADD_ROLE = ": add it to spec.stakeholders or correct the name"
 
 
 def _known_roles(part: str, condition: str = "") -> Rule:
-    """Every role in a list of a tier is a stakeholder."""
+    """Require that every role in a list of a tier is a stakeholder."""
     return _known(
         "self.tiers",
         "t",
@@ -134,7 +134,7 @@ def _known_roles(part: str, condition: str = "") -> Rule:
 
 
 def _thresholds_grow(field: str, sign: str, verb: str) -> tuple[Rule, Rule]:
-    """Along the tiers, the thresholds of one indicator in one direction grow strictly in severity.
+    """Require that along the tiers the thresholds of an indicator in one direction grow strictly in severity.
 
     In order and different, as two rules, because one rule for both is beyond the cost limit.
     """
@@ -164,7 +164,7 @@ def _thresholds_grow(field: str, sign: str, verb: str) -> tuple[Rule, Rule]:
 
 
 def _quorum_can_be_met(part: str, condition: str) -> Rule:
-    """A count is at most the seats of the role plus those of its alternates."""
+    """Require that a count is at most the seats of the role plus those of its alternates."""
     seats = "self.stakeholders.map(s, s.role == p.role || s.role in p.alternates, s.seats).sum()"
     met = f"self.stakeholders.all(p, p.role != q.role || {seats} >= q.count)"
     message = (

@@ -54,7 +54,7 @@ _LIMITS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def describe(error: ErrorDetails) -> str:
-    """One finding of pydantic as `found …, expected …`."""
+    """Return one finding of pydantic as `found …, expected …`."""
     kind, found = error["type"], error.get("input")
     context: Mapping[str, Any] = error.get("ctx", {})
     if kind == "missing":
@@ -70,7 +70,7 @@ def describe(error: ErrorDetails) -> str:
 
 
 def shown(value: Any, limit: int = 80) -> str:
-    """A value as JSON, cut short."""
+    """Return a value as JSON, cut short."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
@@ -87,6 +87,6 @@ def _count(bound: str, number: int, noun: str) -> str:
 
 
 def _choices(expected: str) -> str:
-    """`'A', 'B' or 'C'` as pydantic says it, without the quotes and the Python in it."""
+    """Return `'A', 'B' or 'C'` as pydantic says it, without the quotes and the Python in it."""
     parts = expected.replace(" or ", ", ").split(", ")
     return ", ".join(part.rsplit("'", 2)[-2] if "'" in part else part for part in parts)

@@ -14,7 +14,7 @@ EVENTS = "events"
 """Stands for the channel of a role that has none: it is notified through Events."""
 
 MAX_RECEIPTS = 64
-"""Recipients and parts of one message that are told apart; of more, some may get it twice."""
+"""Recipients and parts of one message that are distinguished; of more, some may get it twice."""
 
 Receipt = Annotated[str, Field(max_length=16, pattern=r"^[0-9a-f]{16}$")]
 
@@ -32,7 +32,7 @@ class Message(Model):
     """One message to one role over one channel. What it says is fixed when it is queued."""
 
     key: Annotated[str, Field(min_length=1, max_length=253)] = Field(
-        description="Stable across retries and updates, so that the receiver tells a repetition."
+        description="Stable across retries and updates, so that the receiver recognizes a repetition."
     )
     role: DnsLabel = Field(description="Who is notified.")
     channel: DnsLabel = Field(description="Over which channel; `events` where the role has none: an Event only.")

@@ -24,7 +24,7 @@ class ConditionType(StrEnum):
     POLICIES_IN_FORCE = "PoliciesInForce"
     """Ladder: every admission policy is there, bound, and as this version ships it."""
     WITHIN_BLAST_RADIUS = "WithinBlastRadius"
-    """Ladder: no more containments were demanded of late than its blast radius allows."""
+    """Ladder: no more containments were demanded recently than its blast radius allows."""
     CLOCK_AGREES = "ClockAgrees"
     """Ladder: the operator's clock agrees with the API server's; else nothing is done that time alone would cause."""
     STOPS_PROMPTLY = "StopsPromptly"
@@ -64,7 +64,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """The reasons, in the order in which a story meets them."""
+    """The reasons, in the order in which they occur."""
 
     # A ladder.
     VALID = "Valid"
@@ -214,7 +214,7 @@ class Reason(StrEnum):
     REMEDIATED = "Remediated"
     FALSE_POSITIVE = "FalsePositive"
     RETIRED = "Retired"
-    LET_GO = "LetGo"
+    RELEASED = "Released"
     REVIEWED = "Reviewed"
 
     # Why a decision is refused.

@@ -53,7 +53,7 @@ REDACTED = "redacted"
 
 
 class OpenValue(Model):
-    """A value beside the hash, and the salt that its commitment was made with."""
+    """A value outside the hash, and the salt that its commitment was made with."""
 
     salt: Annotated[str, Field(max_length=32, pattern=r"^[0-9a-f]{32}$")] = Field(
         description="128 random bits in hex: without it, an erased value could be guessed from its commitment."
@@ -148,7 +148,7 @@ def clipped_particulars(particulars: Iterable[tuple[str, str]]) -> dict[str, str
     return kept
 
 
-def acts_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+def entries_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what a record's stored spec says happened, each entry with the sequence of the record.
 
     The open values of an entry are in its ``detail``, as if they had always been there. One that was erased reads

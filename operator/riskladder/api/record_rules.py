@@ -12,7 +12,7 @@ MAX_ENTRIES = 16
 """Of one record: what one pass has to say beyond that goes into the next."""
 
 MAX_OPEN = 8
-"""Values beside the hash, of one entry."""
+"""Values outside the hash, of one entry."""
 
 MAX_REDACTIONS = 32
 """Of one record; each may name all values that are left."""

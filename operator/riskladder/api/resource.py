@@ -26,7 +26,7 @@ class Resource:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """URL path of the collection, one object, or one of its subresources; every part is escaped."""
+        """Return the URL path of the collection, one object, or one of its subresources; every part is escaped."""
         path = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         if namespace is not None:
             path += f"/namespaces/{_escaped(namespace)}"
@@ -37,5 +37,5 @@ class Resource:
 
 
 def _escaped(part: str) -> str:
-    """One segment of a path; the names that Kubernetes allows need nothing done, and that is quicker to see."""
+    """Return one segment of a path, escaped; names that Kubernetes allows need no escaping, and skip it."""
     return part if part.replace("-", "").replace(".", "").isalnum() and part.isascii() else quote(part, safe="")

@@ -86,7 +86,7 @@ def _bounded(schema: Schema, *, by_people: bool) -> Schema:
 
 @cache
 def object_schema(kind: Kind) -> Schema:
-    """The schema of the whole object: apiVersion, kind, metadata, spec, and status where the kind has one."""
+    """Return the schema of the whole object: apiVersion, kind, metadata, spec, and status where the kind has one."""
     properties: Schema = {
         "apiVersion": {"type": "string", "description": "API group and version of this object."},
         "kind": {"type": "string", "description": "Kind of this object."},
@@ -155,7 +155,7 @@ def _convert(source: Schema, definitions: Schema, where: str, *, rules: bool) ->
 
 
 def _inline(node: Schema, definitions: Schema, where: str) -> Schema:
-    """Replaces $ref, and the anyOf of an optional field, by what they stand for; what the field says itself wins."""
+    """Replace $ref, and the anyOf of an optional field, by what they stand for; what the field says itself wins."""
     while "$ref" in node or "anyOf" in node or "allOf" in node:
         own = {key: value for key, value in node.items() if key not in ("$ref", "anyOf", "allOf")}
         if "$ref" in node:

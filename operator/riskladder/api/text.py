@@ -9,7 +9,7 @@ JOINERS = "\u200c\u200d"
 
 
 def plain(text: str) -> str:
-    r"""User text as it may be shown: control, direction and other invisible characters are escaped (``\x1b``).
+    r"""Return user text as it may be shown: control, direction and other invisible characters are escaped (``\x1b``).
 
     Otherwise a message could move the cursor or reorder what a reader sees.
     """
@@ -17,7 +17,7 @@ def plain(text: str) -> str:
 
 
 def one_line(text: str, limit: int = 0) -> str:
-    """The same on one line: runs of white space become one space.
+    """Return the same on one line: runs of white space become one space.
 
     Args:
         text: What came from others.

@@ -9,7 +9,7 @@ from riskladder.api.base import Rule
 
 
 def seconds(field: str) -> str:
-    """CEL for a duration field in seconds. CEL's own durations know no days, so those are split off first.
+    """Return CEL for a duration field in seconds. CEL's own durations know no days, so those are split off first.
 
     `+ '0s'` keeps what follows the days parseable when nothing does.
     """

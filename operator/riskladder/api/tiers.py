@@ -118,9 +118,9 @@ class Trigger(Model):
 
 
 class Notify(Model):
-    """One role to tell, and how long after the tier was entered."""
+    """One role to notify, and how long after the tier was entered."""
 
-    role: DnsLabel = Field(description="The stakeholder role to tell, over its channels.")
+    role: DnsLabel = Field(description="The stakeholder role to notify, over its channels.")
     after: Duration = Field(
         Duration("0s"),
         description="How long after the tier was entered, unless it was decided, closed or left by then. Default 0s: "
@@ -129,14 +129,14 @@ class Notify(Model):
 
 
 class Acknowledge(Model):
-    """The deadline by which one of those told must say that they have taken it."""
+    """The deadline by which one of the notified roles must acknowledge."""
 
     rules: ClassVar[tuple[Rule, ...]] = tier_rules.ACKNOWLEDGE
 
     within: PositiveDuration = Field(
         description="Time from entering the tier to the first answer of any role. A role that has not answered so "
         "long after it was notified: its alternates are. Nobody at all: onTimeout applies; where alternates were "
-        "told, after the same time once more."
+        "notified, after the same time once more."
     )
     remind_every: PositiveDuration | None = Field(
         None,
@@ -255,7 +255,7 @@ class Containment(Model):
         description="Admission refuses to revert the containment (raising replicas, changing what is served, or where "
         "traffic was sent), also to "
         "administrators and autoscalers, until a counted decision (Resume or Close). Default true. False, also where "
-        "the ladder is changed to it later: reverting it is only recorded, and put back.",
+        "the ladder is changed to it later: reverting it is only recorded, and re-applied.",
     )
     within: PositiveDuration = Field(
         Duration("2m"),
@@ -297,7 +297,7 @@ StepPercent = Annotated[str, Field(max_length=4, pattern=r"^([1-9][0-9]?|100)%$"
 
 
 class Resume(Model):
-    """Who may bring a contained model back, and how carefully."""
+    """Who may restore a contained model, and how carefully."""
 
     rules: ClassVar[tuple[Rule, ...]] = tier_rules.RESUME
 
@@ -372,7 +372,7 @@ class Tier(Model):
     )
     resume: Resume | None = Field(
         None,
-        description="Who may bring a contained model back. Default: the quorum of decide; nobody where there is none.",
+        description="Who may restore a contained model. Default: the quorum of decide; nobody where there is none.",
     )
     clocks: Annotated[tuple[Clock, ...], Field(max_length=16), ListMap("name")] = Field(
         (),

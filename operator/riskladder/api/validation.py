@@ -32,7 +32,7 @@ class Problem(NamedTuple):
 
 
 def validate(kind: str, obj: Mapping[str, Any], *, unknown_fields: bool = False) -> list[Problem]:
-    """Everything that is wrong with an object of that kind; empty when the API server would take it.
+    """Return everything that is wrong with an object of that kind; empty when the API server would take it.
 
     Args:
         kind: the kind it is meant to be, for example EscalationLadder.
@@ -82,13 +82,13 @@ def _validate(kind: str, obj: Mapping[str, Any], *, unknown_fields: bool) -> lis
 
 
 def path_text(path: Path) -> str:
-    """A path as Kubernetes writes it: `spec.tiers[0].name`."""
+    """Return a path as Kubernetes writes it: `spec.tiers[0].name`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")
 
 
 def _metadata(document: dict[str, Any]) -> Iterator[tuple[Path, str]]:
-    """What the API server checks of every object's metadata, as far as it can be wrong in a file."""
+    """Yield what the API server checks of every object's metadata, as far as it can be wrong in a file."""
     metadata = document.get("metadata")
     if not isinstance(metadata, Mapping):
         yield ("metadata",), "is required" if metadata is None else f"found {shown(metadata)}, expected an object"
@@ -133,7 +133,7 @@ def _duplicates(schema: Schema, value: Any, path: Path) -> Iterator[tuple[Path, 
 
 
 def _identity(schema: Schema, item: Any) -> str | None:
-    """What tells an item of a set or list map from the others, as the API server prints it; None where nothing does."""
+    """Return what identifies an item of a set or list map, as the API server prints it; None where nothing does."""
     if schema.get(LIST_TYPE) == "set":
         return json.dumps(item)
     if schema.get(LIST_TYPE) == "map" and isinstance(item, Mapping):
@@ -142,7 +142,7 @@ def _identity(schema: Schema, item: Any) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """JSON types only, and nulls left out of objects: the API server prunes them from fields that are not nullable."""
+    """Return JSON types only, without nulls in objects: the API server prunes those of fields that are not nullable."""
     if isinstance(value, Mapping):
         return {_text(str(name)): _plain(child) for name, child in value.items() if child is not None}
     if isinstance(value, (list, tuple)):
@@ -157,12 +157,12 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: str) -> str:
-    """Text as it arrives: surrogate pairs joined, and half ones replaced, as the API server's JSON decoder does."""
+    """Return text as it arrives: surrogate pairs joined, half ones replaced, as the API server's decoder does."""
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _prepared(schema: Schema, value: Any, path: Path, unknown: list[Path]) -> Any:
-    """The value with unknown fields pruned and noted, and defaults applied: what the API server judges."""
+    """Return the value with unknown fields pruned and noted, and defaults applied: what the API server judges."""
     if isinstance(value, Mapping) and "properties" in schema:
         properties: Mapping[str, Schema] = schema["properties"]
         unknown += [(*path, name) for name in value if name not in properties]

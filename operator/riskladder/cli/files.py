@@ -51,7 +51,7 @@ class Document:
     """Whether it was read from YAML, in which kubectl does not keep every character."""
 
     def line_of(self, path: str) -> int:
-        """Line of a path such as ``spec.tiers[0].name``, or of as much of it as there is."""
+        """Return the line of a path such as ``spec.tiers[0].name``, or of as much of it as there is."""
         node, line, rest = self.node, self.line, path
         while rest and node is not None:
             node, line, rest = _step(node, line, rest)
@@ -59,7 +59,7 @@ class Document:
 
 
 def expand(source: str) -> list[str]:
-    """The files that an argument means: itself, or the YAML and JSON files of a directory and those below it.
+    """Return the files that an argument means: itself, or the YAML and JSON files of a directory and those below it.
 
     Raises:
         Unreadable: There is no such file, or no such file in the directory.
@@ -78,7 +78,7 @@ def expand(source: str) -> list[str]:
 
 
 def read(source: str) -> list[Document]:
-    """All objects of a file, with Lists taken apart; ``-`` is standard input.
+    """Return all objects of a file, with Lists taken apart; ``-`` is standard input.
 
     YAML of one or many documents, JSON, concatenated JSON and JSON lines are distinguished by looking.
 
@@ -109,7 +109,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _json(name: str, text: str) -> list[Document] | None:
-    """The JSON values of a text, one after the other; None where it is not JSON and may be YAML in flow style."""
+    """Return the JSON values of a text in order; None where it is not JSON and may be YAML in flow style."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
@@ -158,7 +158,7 @@ def _is_yaml(text: str) -> bool:
 
 
 def _marks(text: str, line: int) -> yaml.Node | None:
-    """JSON read as YAML, for its line numbers only: nearly all of it is, and the rest does without."""
+    """Return JSON read as YAML, for its line numbers only: nearly all of it is, and the rest does without."""
     if len(text) > MANY or text.count("\n") < 2:
         return None
     try:
@@ -216,7 +216,7 @@ def _yaml(name: str, text: str) -> Iterator[Document]:
 class _Examination:
     """Refuses keys given twice, keys that are no text, and aliases that hold themselves or swell beyond measure.
 
-    Tells merge keys from keys that are called so.
+    Distinguish merge keys from keys that are spelled the same.
     """
 
     def __init__(self, name: str) -> None:
@@ -258,7 +258,7 @@ class _Examination:
 
 
 def _parts(document: Document) -> Iterator[Document]:
-    """The document itself, or the items of a List or of a JSON array; nothing for an empty document."""
+    """Yield the document itself, or the items of a List or of a JSON array; nothing for an empty document."""
     value, node = document.value, document.node
     if isinstance(value, dict) and str(value.get("kind", "")).endswith("List") and "items" in value:
         value, node = value["items"] or [], _child(node, "items")
@@ -279,7 +279,7 @@ def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
 
 
 def _step(node: yaml.Node, line: int, rest: str) -> tuple[yaml.Node | None, int, str]:
-    """One part of a path further down. A key may hold dots itself, so the longest that fits is taken."""
+    """Go one part of a path further down. A key may hold dots itself, so the longest that fits is taken."""
     if isinstance(node, yaml.SequenceNode) and (number := re.match(r"\[(\d+)\]", rest)):
         if (index := int(number[1])) < len(node.value):
             child = node.value[index]

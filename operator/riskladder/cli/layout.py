@@ -1,7 +1,7 @@
 """How text for people is laid out on a terminal: lines break between words, and no name that fits a line is split.
 
-A name that is split cannot be copied, searched for, or told from another. So a word that is longer than its column gets
-a line of its own, from further left. Only what is wider than the terminal itself is split.
+A name that is split cannot be copied, searched for, or distinguished from another. So a word that is longer than its
+column gets a line of its own, from further left. Only what is wider than the terminal itself is split.
 """
 
 from __future__ import annotations

@@ -134,11 +134,11 @@ def _runtimes(enable: Sequence[str] | None) -> Runtimes | None:
 
 
 def check(documents: Sequence[Document], today: date, runtimes: Runtimes | None = None) -> Iterator[Finding]:
-    """Everything there is to say, object by object in the order of the files.
+    """Yield everything there is to say, object by object in the order of the files.
 
     Args:
         documents: What was read.
-        today: To tell what is overdue.
+        today: The date against which reviews are overdue.
         runtimes: What the operator runs with, where that is known.
     """
     problems = {id(d): _problems(d) for d in documents if _is_ours(d)}
@@ -161,7 +161,7 @@ def check(documents: Sequence[Document], today: date, runtimes: Runtimes | None 
 
 
 def _is_ours(document: Document) -> bool:
-    """Whether it is for Riskladder to judge; what is no Kubernetes object at all is an error, too."""
+    """Return whether it is for Riskladder to judge; what is no Kubernetes object at all is an error, too."""
     if not isinstance(document.value, Mapping) or not isinstance(document.value.get("kind"), str):
         return True
     version = document.value.get("apiVersion")
@@ -209,7 +209,7 @@ def _advice(
 
 
 def _of_components(document: Document, runtimes: Runtimes | None) -> Iterator[Finding]:
-    """What a ladder asks for that takes a component of the operator."""
+    """Yield what a ladder asks for that takes a component of the operator."""
     if _kind(document) != LADDER.name:
         return
     spec = EscalationLadderSpec.model_validate(document.value["spec"])
@@ -255,7 +255,7 @@ _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE
 
 
 def show(to: Console, findings: Sequence[Finding], checked: int) -> None:
-    """One line a finding, in the form that editors and CI systems understand; wrapped and indented for people."""
+    """Print one line a finding, in the form that editors and CI systems understand; wrapped and indented for people."""
     for finding in findings:
         where = plain(f"{finding.document.source}:{finding.line}:")
         subject = _subject(finding.document)
@@ -283,7 +283,7 @@ def show(to: Console, findings: Sequence[Finding], checked: int) -> None:
 
 
 def _subject(document: Document) -> str:
-    """The object, with its place where a file has several."""
+    """Return the object, with its place where a file has several."""
     name = plain(f"{_kind(document) or 'object'}/{_name(document) or '(no name)'}")
     item = f", item {document.item}" if document.item is not None else ""
     return f"{name} (document {document.index}{item})" if document.index > 1 or item else name

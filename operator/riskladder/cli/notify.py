@@ -28,17 +28,17 @@ from riskladder.cli.output import console, count, fail, plain, write_json
 from riskladder.cli.people import options
 from riskladder.cli.people.options import Namespace
 from riskladder.cli.people.send import described
-from riskladder.cli.people.session import Desk, at_desk
+from riskladder.cli.people.session import Session, run_in_session
 from riskladder.cli.people.text import listed
 from riskladder.cluster.client import NotFound
 from riskladder.cluster.connection import Access
 from riskladder.cluster.resources import LADDERS, SECRETS
-from riskladder.notify.courier import Courier
 from riskladder.notify.credentials import credential_of
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.http import TOTAL_SECONDS
 from riskladder.notify.notice import Notice, Option, Severity, Status
+from riskladder.notify.notifier import Notifier
 
 NOT_DELIVERED = 1
 """Exit code where a channel did not work."""
@@ -117,15 +117,15 @@ def try_channels(
     except ValueError as error:
         fail(f"--notify-host, --notify-network: {error}")
 
-    async def work(desk: Desk) -> tuple[str, list[Outcome]]:
-        found = trials(await _ladder(desk, ladder), role)
+    async def work(session: Session) -> tuple[str, list[Outcome]]:
+        found = trials(await _ladder(session, ladder), role)
         if isinstance(found, str):
             fail(found)
-        values = await _secret(desk) if any(trial.channel.secret_key for trial in found) else {}
-        notices = Notices(desk.namespace, ladder)
-        return desk.namespace, await send_all(found, values, notices, egress, timeout)
+        values = await _secret(session) if any(trial.channel.secret_key for trial in found) else {}
+        notices = Notices(session.namespace, ladder)
+        return session.namespace, await send_all(found, values, notices, egress, timeout)
 
-    where, outcomes = at_desk(Access(kubeconfig), namespace, work)
+    where, outcomes = run_in_session(Access(kubeconfig), namespace, work)
     if output is Output.JSON:
         write_json(as_json(outcomes, where, ladder))
     else:
@@ -138,7 +138,7 @@ def try_channels(
 
 
 def trials(ladder: EscalationLadderSpec, role: str | None) -> list[Trial] | str:
-    """The channels to try, each once, or why there is none."""
+    """Return the channels to try, each once, or why there is none."""
     reached: dict[str, list[str]] = {channel.name: [] for channel in ladder.channels}
     for stakeholder in ladder.stakeholders:
         for name in stakeholder.notify:
@@ -163,7 +163,7 @@ class Notices:
     """Every test has an identity of its own, so that no receiver takes it for one that it knows."""
 
     def compose(self, trial: Trial, status: Status, at: datetime) -> Notice:
-        """A message that says of itself that it is a test."""
+        """Return a message that says of itself that it is a test."""
         role, name = next(iter(trial.roles), "nobody"), f"test-{self.uid}"
         command = _command(self.namespace, self.ladder)
         return Notice(
@@ -204,19 +204,19 @@ async def send_all(
     values: Mapping[str, str],
     notices: Notices,
     egress: Egress,
-    timeout: float,  # noqa: ASYNC109 - of one exchange, enforced by the courier
+    timeout: float,  # noqa: ASYNC109 - of one exchange, enforced by the notifier
     *,
     pagerduty_url: str | None = None,
 ) -> list[Outcome]:
     """Send to all channels at the same time; each succeeds or fails by itself."""
-    courier = Courier(egress, timeout=timeout, at_once=AT_ONCE, pagerduty_url=pagerduty_url)
+    notifier = Notifier(egress, timeout=timeout, at_once=AT_ONCE, pagerduty_url=pagerduty_url)
     try:
-        return list(await asyncio.gather(*(_send(courier, trial, values, notices) for trial in found)))
+        return list(await asyncio.gather(*(_send(notifier, trial, values, notices) for trial in found)))
     finally:
-        await courier.close()
+        await notifier.close()
 
 
-async def _send(courier: Courier, trial: Trial, values: Mapping[str, str], notices: Notices) -> Outcome:
+async def _send(notifier: Notifier, trial: Trial, values: Mapping[str, str], notices: Notices) -> Outcome:
     channel, begun = trial.channel, time.monotonic()
 
     def took() -> int:
@@ -229,11 +229,11 @@ async def _send(courier: Courier, trial: Trial, values: Mapping[str, str], notic
     try:
         async with asyncio.timeout(LONGEST):
             credential = credential_of(channel, values)
-            await courier.send(channel, credential, notices.compose(trial, first, now), attempted_at=now, ends_at=None)
+            await notifier.send(channel, credential, notices.compose(trial, first, now), attempted_at=now, ends_at=None)
             delivered = took()
             if channel.type in INCIDENTS:  # what the test opens there it resolves at once
                 end = notices.compose(trial, Status.RESOLVED, now)
-                await courier.send(channel, credential, end, attempted_at=datetime.now(UTC))
+                await notifier.send(channel, credential, end, attempted_at=datetime.now(UTC))
     except TimeoutError:
         error = f"not done within {LONGEST:g} s"
     except Undeliverable as undeliverable:
@@ -246,23 +246,23 @@ async def _send(courier: Courier, trial: Trial, values: Mapping[str, str], notic
     return Outcome(trial, took(), open_still + error)
 
 
-async def _ladder(desk: Desk, name: str) -> EscalationLadderSpec:
+async def _ladder(session: Session, name: str) -> EscalationLadderSpec:
     try:
-        obj = await desk.client.get(LADDERS, desk.namespace, name)
+        obj = await session.client.get(LADDERS, session.namespace, name)
     except NotFound as error:
         if f'"{name}" not found' not in error.message:
             raise  # not the object is missing, but its kind
-        fail(f"there is no ladder {name} in namespace {desk.namespace}")
+        fail(f"there is no ladder {name} in namespace {session.namespace}")
     try:
         return EscalationLadderSpec.model_validate(obj.get("spec") or {})
     except ValidationError as error:
         fail(f"ladder {name} is not valid: {described(error)}")
 
 
-async def _secret(desk: Desk) -> dict[str, str]:
-    """What the Secret holds, as text; empty where there is none."""
+async def _secret(session: Session) -> dict[str, str]:
+    """Return what the Secret holds, as text; empty where there is none."""
     try:
-        stored: dict[str, Any] = await desk.client.get(SECRETS, desk.namespace, CHANNELS_SECRET)
+        stored: dict[str, Any] = await session.client.get(SECRETS, session.namespace, CHANNELS_SECRET)
     except NotFound:
         return {}
     values = {}
@@ -276,12 +276,12 @@ async def _secret(desk: Desk) -> dict[str, str]:
 
 
 def sender() -> str:
-    """Where the messages were sent from."""
+    """Return where the messages were sent from."""
     return f"pod {socket.gethostname()}" if "KUBERNETES_SERVICE_HOST" in os.environ else "this machine"
 
 
 def show(outcomes: Iterable[Outcome], namespace: str, ladder: str) -> None:
-    """One line for each channel, and what the test does not say."""
+    """Print one line for each channel, and what the test does not say."""
     found = list(outcomes)
     rows = [
         (
@@ -315,7 +315,7 @@ def _command(namespace: str, ladder: str) -> str:
 
 
 def as_json(outcomes: Iterable[Outcome], namespace: str, ladder: str) -> dict[str, Any]:
-    """The same for programs."""
+    """Return the same for programs."""
     return {
         "namespace": namespace,
         "ladder": ladder,

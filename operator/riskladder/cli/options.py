@@ -43,7 +43,7 @@ NotifyNetwork = Annotated[
 Enable = Annotated[
     list[str] | None,
     typer.Option(
-        help="A component of manifests/components: a serving runtime beside Deployments and StatefulSets, or a "
+        help="A component of manifests/components: a serving runtime besides Deployments and StatefulSets, or a "
         "safe state other than off; repeatable. The component gives this option, and grants what it needs.",
         envvar="RISKLADDER_ENABLE",
     ),

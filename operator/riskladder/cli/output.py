@@ -38,15 +38,15 @@ def write_json(value: Any) -> None:
 
 
 def console() -> Console:
-    """The console for stdout as it is now; nothing in what is printed is taken for markup, emoji codes or numbers."""
+    """Return the console for stdout as it is now; what is printed is not taken for markup, emoji codes or numbers."""
     return Console(markup=False, emoji=False, highlight=False)
 
 
 def indented(text: Text, by: int) -> RenderableType:
-    """The text wrapped to the width of the console, all of it indented."""
+    """Return the text wrapped to the width of the console, all of it indented."""
     return Hanging(text, by)
 
 
 def count(number: int, noun: str) -> str:
-    """``1 record``, ``2 records``."""
+    """Return ``1 record``, ``2 records``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

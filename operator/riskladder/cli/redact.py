@@ -17,7 +17,7 @@ from riskladder.api.text import one_line
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import complain, console, count, plain, write_json
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Namespace, access_of
-from riskladder.cli.people.session import COULD_NOT_ASK, FIELD_MANAGER, Desk, at_desk, end, refusal
+from riskladder.cli.people.session import COULD_NOT_ASK, FIELD_MANAGER, Session, end, refusal, run_in_session
 from riskladder.cluster.authority import who_am_i
 from riskladder.cluster.client import JSON_PATCH, ApiError, NotFound, Object
 from riskladder.cluster.resources import RECORDS
@@ -67,17 +67,17 @@ def redact(
     could not be asked.
     """
 
-    async def work(desk: Desk) -> None:
-        await _work(desk, record, tuple(field or ()), reason, yes=yes, dry_run=dry_run, output=output)
+    async def work(session: Session) -> None:
+        await _work(session, record, tuple(field or ()), reason, yes=yes, dry_run=dry_run, output=output)
 
-    at_desk(access_of(kubeconfig, context, as_user, as_group), namespace, work)
+    run_in_session(access_of(kubeconfig, context, as_user, as_group), namespace, work)
 
 
 async def _work(
-    desk: Desk, name: str, fields: Sequence[str], reason: str | None, *, yes: bool, dry_run: bool, output: Output
+    session: Session, name: str, fields: Sequence[str], reason: str | None, *, yes: bool, dry_run: bool, output: Output
 ) -> None:
-    stored = await _read(desk, name)
-    spec, where = stored["spec"], f"{desk.namespace}/{name}"
+    stored = await _read(session, name)
+    spec, where = stored["spec"], f"{session.namespace}/{name}"
     here = open_fields(spec)
     if not fields:
         _show(where, spec, here, output)
@@ -88,39 +88,41 @@ async def _work(
         end(COULD_NOT_ASK, f"record {where}: {error.args[0]}")
     if reason is None or not reason.strip():
         end(COULD_NOT_ASK, "say why with --reason: it stays on record, so do not repeat what is erased")
-    by = (await who_am_i(desk.client)).username
+    by = (await who_am_i(session.client)).username
     for line in (f"{where}: {count(len(chosen), 'value')} to be erased for good, as {by}", *_excerpts(chosen, here)):
         _say(output, line)
     if not yes and not dry_run and sys.stdin.isatty():
         typer.confirm("Erase it?", abort=True, err=True)
     patch = patch_of(stored, chosen, by=by, at=datetime.now(UTC), reason=reason.strip())
     try:
-        after = await _send(desk, name, patch, dry_run=dry_run)
+        after = await _send(session, name, patch, dry_run=dry_run)
     except ApiError as error:
-        end(*refusal(error, desk.namespace))
+        end(*refusal(error, session.namespace))
     verifies = record_hash(after["spec"]) == after["spec"]["hash"]
     if output is Output.JSON:
         redaction = after["spec"]["redactions"][-1]
-        write_json({"namespace": desk.namespace, "record": name, "dryRun": dry_run, "verifies": verifies} | redaction)
+        write_json(
+            {"namespace": session.namespace, "record": name, "dryRun": dry_run, "verifies": verifies} | redaction
+        )
     done = "The API server would take it; nothing was erased" if dry_run else f"Erased {count(len(chosen), 'value')}"
     _say(output, f"{done}. The record {'still verifies' if verifies else 'does NOT verify'}: riskladder verify")
     if not verifies:
         complain(f"record {where}: spec.hash is not that of its content, and was not before either")
 
 
-async def _read(desk: Desk, name: str) -> Object:
+async def _read(session: Session, name: str) -> Object:
     try:
-        return await desk.client.get(RECORDS, desk.namespace, name)
+        return await session.client.get(RECORDS, session.namespace, name)
     except NotFound as error:
         if f'"{name}" not found' not in error.message:
             raise  # not the object is missing, but its kind
-        end(COULD_NOT_ASK, f"there is no record {name} in namespace {desk.namespace}: kubectl get escr lists them")
+        end(COULD_NOT_ASK, f"there is no record {name} in namespace {session.namespace}: kubectl get escr lists them")
 
 
-async def _send(desk: Desk, name: str, patch: Sequence[Object], *, dry_run: bool) -> Object:
-    return await desk.client.request(
+async def _send(session: Session, name: str, patch: Sequence[Object], *, dry_run: bool) -> Object:
+    return await session.client.request(
         "PATCH",
-        RECORDS.path(desk.namespace, name),
+        RECORDS.path(session.namespace, name),
         verb="patch",
         resource=RECORDS.title,
         body=patch,

@@ -40,7 +40,7 @@ class Export:
 
 
 def from_file(source: str, namespace: str | None = None) -> Export:
-    """The records and escalations of a file; other kinds are left out.
+    """Return the records and escalations of a file; other kinds are left out.
 
     Raises:
         files.Unreadable: The file cannot be read, or holds neither.
@@ -59,7 +59,7 @@ def from_file(source: str, namespace: str | None = None) -> Export:
 
 
 def from_cluster(kubeconfig: str | None, namespace: str | None, *, everywhere: bool = False) -> Export:
-    """The records and escalations of a namespace (default: the kubeconfig's own), or of all.
+    """Return the records and escalations of a namespace (default: the kubeconfig's own), or of all.
 
     Raises:
         Unavailable: No credentials, no answer, no permission, or the CRDs are missing.
@@ -85,7 +85,7 @@ async def _fetch(kubeconfig: str | None, namespace: str | None, everywhere: bool
 
 
 def own_namespace(access: Access, connection: Connection) -> str:
-    """The namespace of the kubeconfig's context, or of the pod."""
+    """Return the namespace of the kubeconfig's context, or of the pod."""
     if access.is_in_cluster:
         return connection.namespace
     contexts, current = k8s_config.list_kube_config_contexts(access.kubeconfig)
@@ -95,7 +95,7 @@ def own_namespace(access: Access, connection: Connection) -> str:
 
 
 def explain(error: ApiError) -> str:
-    """Why the cluster could not be asked, in one sentence."""
+    """Return why the cluster could not be asked, in one sentence."""
     if isinstance(error, Forbidden):
         return f"no permission to {error.verb} {error.resource}: {error.message}"
     if isinstance(error, NotFound):

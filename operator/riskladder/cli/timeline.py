@@ -13,13 +13,13 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from riskladder.api.base import format_time
-from riskladder.api.chain import ChainKey, place_of
+from riskladder.api.chain import ChainKey, position_of
 from riskladder.api.reasons import Reason
 from riskladder.cli import files, source
 from riskladder.cli.layout import GAP, Hanging
 from riskladder.cli.options import Kubeconfig, Namespace
 from riskladder.cli.output import console, count, fail, plain, write_json
-from riskladder.cli.story import DrillResult, Step, Story, clock, span, story_of
+from riskladder.cli.record_timeline import DrillResult, Step, Timeline, clock, span, timeline_of
 from riskladder.cli.verify import end_of
 
 _STYLES: Mapping[str, str] = {
@@ -45,11 +45,11 @@ HEADER = len("Contained") + GAP
 """Columns that the headings of the header take."""
 
 BROKEN = 1
-"""Exit code where the chain is broken: the story is notified all the same, and marked."""
+"""Exit code where the chain is broken: the timeline is shown all the same, and marked."""
 
 
 class Format(StrEnum):
-    """How the story is written."""
+    """Output formats of a timeline."""
 
     TABLE = "table"
     JSON = "json"
@@ -70,35 +70,35 @@ def timeline(
         Format, typer.Option("--output", "-o", help="table for people, json for programs, markdown for reports.")
     ] = Format.TABLE,
 ) -> None:
-    """Tell an escalation's story from its records, live or from a file.
+    """Show the timeline of an escalation from its records, live or from a file.
 
     Times are UTC; those with a sign are relative to the opening.
 
     The chain is verified first. Exit code 0: it is intact; 1: it is broken (the
-    story is notified all the same, and marked); 2: there is nothing to tell.
+    timeline is shown all the same, and marked); 2: there is nothing to show.
     """
     try:
         export = source.from_cluster(kubeconfig, namespace) if file is None else source.from_file(file, namespace)
-        story = story_of(export, _find(export, name))
+        timeline = timeline_of(export, _find(export, name))
     except (files.Unreadable, source.Unavailable, ValueError, LookupError) as error:
         fail(str(error.args[0]))
     if output is Format.JSON:
-        write_json(as_json(story))
+        write_json(as_json(timeline))
     elif output is Format.MARKDOWN:
-        typer.echo("\n".join(as_markdown(story)))
+        typer.echo("\n".join(as_markdown(timeline)))
     else:
-        show(console(), story)
-    if not story.chain.intact:
+        show(console(), timeline)
+    if not timeline.chain.intact:
         raise typer.Exit(BROKEN)
 
 
 def _find(export: source.Export, name: str) -> ChainKey:
-    """The chain that a name means.
+    """Return the chain that a name means.
 
     Raises:
         LookupError: None has it, or those of several namespaces.
     """
-    keys = {place_of(record).key for record in export.records}
+    keys = {position_of(record).key for record in export.records}
     found = sorted(key for key in keys if key.escalation == name)
     if len(found) > 1:
         where = ", ".join(key.namespace for key in found)
@@ -116,32 +116,32 @@ def _find(export: source.Export, name: str) -> ChainKey:
 # --- For people ---------------------------------------------------------------------------------------------------
 
 
-def show(to: Console, story: Story) -> None:
-    """The header, then a block for each record: one line, and below it what it says, wrapped."""
-    to.print(Hanging(Text(plain(str(story.key)), "bold"), 0))
-    for heading, text in _header(story):
-        style = ("green" if story.chain.intact else "bold red") if heading == "Chain" else ""
+def show(to: Console, timeline: Timeline) -> None:
+    """Print the header, then a block for each record: one line, and below it what it says, wrapped."""
+    to.print(Hanging(Text(plain(str(timeline.key)), "bold"), 0))
+    for heading, text in _header(timeline):
+        style = ("green" if timeline.chain.intact else "bold red") if heading == "Chain" else ""
         to.print(Hanging(Text(plain(text), style), HEADER, Text(heading, "dim")))
     to.print()
-    to.print(_blocks(story))
-    if story.result is not None:
+    to.print(_blocks(timeline))
+    if timeline.result is not None:
         to.print()
-        to.print(_result_table(story.result))
+        to.print(_result_table(timeline.result))
 
 
-def _header(story: Story) -> Iterator[tuple[str, str]]:
-    yield "Target", story.target
-    yield "Ladder", story.ladder
-    yield "Tier", story.tier + (" (drill)" if story.drill else "")
-    yield "Opened", format_time(story.opened) if story.opened else "unknown"
-    if story.closed:
-        yield "Closed", story.closed
-    yield "Contained", story.contained
-    yield "Chain", _chain(story)
+def _header(timeline: Timeline) -> Iterator[tuple[str, str]]:
+    yield "Target", timeline.target
+    yield "Ladder", timeline.ladder
+    yield "Tier", timeline.tier + (" (drill)" if timeline.drill else "")
+    yield "Opened", format_time(timeline.opened) if timeline.opened else "unknown"
+    if timeline.closed:
+        yield "Closed", timeline.closed
+    yield "Contained", timeline.contained
+    yield "Chain", _chain(timeline)
 
 
 def _result_rows(result: DrillResult) -> Iterator[tuple[str, str]]:
-    """The result of a drill, role by role, then what else was tried."""
+    """Yield the result of a drill, role by role, then what else was tried."""
     yield from result.answers
     yield "containment (dry run)", result.containment
     yield "channels that failed", result.channels_failed
@@ -154,19 +154,19 @@ def _result_table(result: DrillResult) -> RenderableType:
     return Group(Text("Result of the drill", "bold"), *lines)
 
 
-def _chain(story: Story) -> str:
-    chain = story.chain
+def _chain(timeline: Timeline) -> str:
+    chain = timeline.chain
     if not chain.intact:
         return f"BROKEN: {chain.error}"
     redacted = f", {count(chain.redacted, 'field')} redacted" if chain.redacted else ""
     return f"verified, {count(chain.length, 'record')}, {end_of(chain)}{redacted}"
 
 
-def _blocks(story: Story) -> RenderableType:
+def _blocks(timeline: Timeline) -> RenderableType:
     blocks = []
-    left = max((len(str(step.sequence or "?")) for step in story.steps), default=1)
-    widest = max((len(plain(step.event)) for step in story.steps), default=0)
-    for step in story.steps:
+    left = max((len(str(step.sequence or "?")) for step in timeline.steps), default=1)
+    widest = max((len(plain(step.event)) for step in timeline.steps), default=0)
+    for step in timeline.steps:
         event = Text(f"{plain(step.event):<{widest}}", _STYLES.get(step.event, "bold"))
         head = Text("  ").join([_at(step), Text(f"{_since(step):<12}"), event, Text(plain(step.actor))])
         lines = (
@@ -192,20 +192,20 @@ def _since(step: Step) -> str:
 # --- For programs and reports -------------------------------------------------------------------------------------
 
 
-def as_json(story: Story) -> dict[str, object]:
-    """Everything, with times in RFC 3339 and spans in seconds."""
-    chain = story.chain
+def as_json(timeline: Timeline) -> dict[str, object]:
+    """Return everything, with times in RFC 3339 and spans in seconds."""
+    chain = timeline.chain
     return {
-        "namespace": story.key.namespace,
-        "escalation": story.key.escalation,
-        "target": story.target,
-        "ladder": story.ladder,
-        "tier": story.tier,
-        "drill": story.drill,
-        "drillResult": _json_result(story.result),
-        "opened": _json_time(story.opened),
-        "closed": story.closed or None,
-        "contained": story.contained,
+        "namespace": timeline.key.namespace,
+        "escalation": timeline.key.escalation,
+        "target": timeline.target,
+        "ladder": timeline.ladder,
+        "tier": timeline.tier,
+        "drill": timeline.drill,
+        "drillResult": _json_result(timeline.result),
+        "opened": _json_time(timeline.opened),
+        "closed": timeline.closed or None,
+        "contained": timeline.contained,
         "chain": {
             "intact": chain.intact,
             "length": chain.length,
@@ -227,7 +227,7 @@ def as_json(story: Story) -> dict[str, object]:
                 "redacted": {name: dict(how) for name, how in step.redacted.items()},
                 "verified": step.verified,
             }
-            for step in story.steps
+            for step in timeline.steps
         ],
     }
 
@@ -247,29 +247,29 @@ def _json_time(at: datetime | None) -> str | None:
     return format_time(at) if at else None
 
 
-def as_markdown(story: Story) -> Iterator[str]:
-    """A section with a table, to be pasted into a report."""
-    yield f"## Timeline of {_md(str(story.key))}"
+def as_markdown(timeline: Timeline) -> Iterator[str]:
+    """Yield a section with a table, to be pasted into a report."""
+    yield f"## Timeline of {_md(str(timeline.key))}"
     yield ""
-    for heading, text in _header(story):
+    for heading, text in _header(timeline):
         yield f"- **{heading}:** {_md(text)}"
     yield ""
     yield "| # | At (UTC) | Since | Event | Actor | What happened |"
     yield "| ---: | --- | ---: | --- | --- | --- |"
-    for step in story.steps:
+    for step in timeline.steps:
         what = [_md(step.says)] if step.says else []
         what += [f"*{p.heading}:* {_md(p.text)}" for p in step.particulars]
         at = f"{step.at:%Y-%m-%d} {clock(step.at)}" if step.at else _md(step.at_text)
         event = _md(step.event) + ("" if step.verified else " **(unverified)**")
         cells = (str(step.sequence or "?"), at, _since(step), event, _md(step.actor), "<br>".join(what))
         yield "| " + " | ".join(cells) + " |"
-    if story.result is not None:
+    if timeline.result is not None:
         yield from ("", "### Result of the drill", "", "| Who or what | Result |", "| --- | --- |")
-        for what_, how in _result_rows(story.result):
+        for what_, how in _result_rows(timeline.result):
             yield f"| {_md(what_)} | {_md(how)} |"
 
 
 def _md(text: str) -> str:
-    """User text as text: no markup, no HTML, no links, no new table cell."""
+    """Return user text as text: no markup, no HTML, no links, no new table cell."""
     escaped = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]()#|~!$])", r"\\\1", escaped).replace("@", "&#64;")

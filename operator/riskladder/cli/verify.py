@@ -36,7 +36,7 @@ def verify(
         list[str] | None,
         typer.Option(
             help="[NAMESPACE/]NAME=SEQUENCE:HASH, a head noted elsewhere, such as in the operator's log; repeatable. "
-            "It shows a missing end and a chain written anew, which the records alone cannot.",
+            "It shows a missing end and a chain rewritten, which the records alone cannot.",
             metavar="HEAD",
         ),
     ] = None,
@@ -89,7 +89,7 @@ def verify(
 def _given_heads(
     texts: Iterable[str], known: Iterable[ChainKey], namespace: str | None
 ) -> Iterable[tuple[ChainKey, Head]]:
-    """The heads of ``--head``, each with the chain it is about."""
+    """Yield the heads of ``--head``, each with the chain it is about."""
     for text in texts:
         match = _HEAD.fullmatch(text)
         if match is None or int(match["sequence"]) < 1:
@@ -103,7 +103,7 @@ def _given_heads(
 
 
 def show(to: Console, results: Sequence[ChainResult], *, is_yaml: bool = False) -> None:
-    """One line a chain where they fit or no person reads along, else two; then a summary.
+    """Print one line a chain where they fit or no person reads along, else two; then a summary.
 
     Args:
         to: Where to show it.

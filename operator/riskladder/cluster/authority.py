@@ -1,8 +1,8 @@
 """Who decided, and in which role they may: what the API server proves, asked of the API server.
 
 The policy riskladder-decisions (manifests/policies/decisions.yaml) lets nobody write a decision under another name, or
-in a role that is not theirs. That proves nothing while the policy is away or has an exception, so the operator looks at
-it before it counts a decision.
+in a role that is not theirs. That proves nothing while the policy is missing or has an exception, so the operator looks
+at it before it counts a decision.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ POLICY = "riskladder-decisions"
 STAKEHOLDERS = "stakeholders"
 """The virtual resource whose names are the roles: it exists in RBAC rules only."""
 
-SETTLING = timedelta(seconds=3)
+PROPAGATION = timedelta(seconds=3)
 """How long an API server may take to act on a policy that it has stored, whole seconds of timestamps included."""
 
 AT_A_TIME = 16
@@ -53,7 +53,7 @@ class Verification:
 
 
 async def proof(client: Client) -> Verification:
-    """Whether the policy riskladder-decisions refuses every decision that is not the caller's, and since when.
+    """Return whether the policy riskladder-decisions refuses every decision that is not the caller's, and since when.
 
     The rules themselves are compared with those that this version ships: one that was rewritten proves nothing.
 
@@ -85,9 +85,9 @@ async def proof(client: Client) -> Verification:
             None,
         )
     if (generation := binding["metadata"].get("generation", 1)) != 1:
-        gap = f"was changed after it was created (generation {generation}), and nothing tells until when it was too lax"
+        gap = f"was changed after it was created (generation {generation}), and until when it was too lax is unknown"
         return _faulty(BINDINGS, gap)
-    return Verification("", max(*_times(policy), *_times(binding)) + SETTLING)
+    return Verification("", max(*_times(policy), *_times(binding)) + PROPAGATION)
 
 
 async def _differing(client: Client, name: str, policy: Object, binding: Object) -> str:
@@ -99,13 +99,13 @@ async def _differing(client: Client, name: str, policy: Object, binding: Object)
 
 
 def _faulty(resource: Resource, gap: str) -> Verification:
-    """Applying it again would keep what somebody else added, so it has to be deleted first."""
+    """Advise to delete the policy before it is applied: applying alone would keep what somebody else added."""
     delete = f"kubectl delete {resource.kind.lower()} {POLICY}"
     return Verification(f"the {resource.kind} {POLICY} {gap}: delete it ({delete}), and {_APPLY}", None)
 
 
 def _times(obj: Object) -> list[datetime]:
-    """When it was created, and all changes that left a time.
+    """Return when it was created, and all changes that left a time.
 
     managedFields have the time of what is there: taking something away leaves none, so that an exception that was made
     and taken back would not show. But a policy's status is written again after each change of its generation, and that
@@ -165,7 +165,7 @@ async def _lock_missing(client: Client, name: str) -> str:
 
 
 async def may(client: Client, namespace: str, who: DecidedBy, verb: str, role: str) -> bool:
-    """Whether somebody holds a role now, in a namespace (LocalSubjectAccessReview).
+    """Return whether somebody holds a role now, in a namespace (LocalSubjectAccessReview).
 
     Raises:
         ApiError: The API server could not be asked, or does not let us.
@@ -176,7 +176,7 @@ async def may(client: Client, namespace: str, who: DecidedBy, verb: str, role: s
 
 
 async def may_i(client: Client, namespace: str, verbs: Iterable[str], roles: Iterable[str]) -> set[tuple[str, str]]:
-    """The pairs of verb and role that the caller holds in a namespace (SelfSubjectAccessReview, allowed to everybody).
+    """Return the pairs of verb and role that the caller holds in a namespace (SelfSubjectAccessReview).
 
     Raises:
         ApiError: The API server could not be asked.
@@ -198,7 +198,7 @@ CREDENTIAL = "authentication.kubernetes.io/credential-id"
 
 
 async def who_am_i(client: Client) -> DecidedBy:
-    """The caller, as the API server authenticates them and as it writes them into spec.decidedBy (SelfSubjectReview).
+    """Return the caller, as the API server writes them into spec.decidedBy (SelfSubjectReview).
 
     Raises:
         ApiError: The API server could not be asked.
@@ -214,7 +214,7 @@ async def who_am_i(client: Client) -> DecidedBy:
 
 
 async def _review(client: Client, review: Resource, spec: Object | None = None, namespace: str | None = None) -> Object:
-    """The answer to a review: a question that is asked by creating an object."""
+    """Return the answer to a review: a question that is asked by creating an object."""
     body: Object = {"apiVersion": review.api_version, "kind": review.kind}
     body |= {"spec": spec} if spec is not None else {}
     body |= {"metadata": {"namespace": namespace}} if namespace is not None else {}
@@ -230,7 +230,7 @@ def _attributes(namespace: str, verb: str, role: str) -> Object:
 
 
 def _gap_in_policy(spec: Mapping[str, Any]) -> str:
-    """Why it would let some decision pass unproved, or nothing."""
+    """Return why it would let some decision pass unproved, or nothing."""
     if spec.get("failurePolicy", "Fail") != "Fail":
         return f"has failurePolicy {spec['failurePolicy']}, which lets a decision pass when it cannot be evaluated"
     if spec.get("matchConditions"):
@@ -253,7 +253,7 @@ def _gap_in_policy(spec: Mapping[str, Any]) -> str:
 
 
 def _gap_in_binding(spec: Mapping[str, Any]) -> str:
-    """Why it would not put the policy in force for everybody, or nothing."""
+    """Return why it would not put the policy in force for everybody, or nothing."""
     if spec.get("policyName") != POLICY:
         return f"binds the policy {spec.get('policyName')}"
     if "Deny" not in (spec.get("validationActions") or ()):
@@ -267,12 +267,12 @@ def _gap_in_binding(spec: Mapping[str, Any]) -> str:
 
 
 def _narrowed(match: Mapping[str, Any]) -> str:
-    """What restricts it to some objects; an empty selector, the default, selects all of them."""
+    """Return what restricts it to some objects; an empty selector, the default, selects all of them."""
     return next((key for key in ("namespaceSelector", "objectSelector", "excludeResourceRules") if match.get(key)), "")
 
 
 def _covers(rule: Mapping[str, Any]) -> bool:
-    """Whether it matches the creation of any decision."""
+    """Return whether it matches the creation of any decision."""
 
     def names(key: str, one: str) -> bool:
         return not {"*", one}.isdisjoint(rule.get(key) or ())

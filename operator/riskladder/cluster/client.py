@@ -16,7 +16,7 @@ from riskladder.cluster.server_clock import ServerClock
 
 Object = dict[str, Any]
 
-"""How managedFields name the operator's writes: what tells a containment from somebody else's scaling."""
+"""How managedFields name the operator's writes: it distinguishes a containment from somebody else's scaling."""
 
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
@@ -110,7 +110,7 @@ class Terminating(Forbidden):
 _ERRORS: Mapping[int, type[ApiError]] = {404: NotFound, 409: Conflict, 422: Refused, 403: Forbidden}
 
 Observer = Callable[[str, str, str], None]
-"""Told of every request: verb, resource, result."""
+"""Called with every request: verb, resource, result."""
 
 
 class Client:
@@ -121,7 +121,7 @@ class Client:
 
         Args:
             connection: The open session.
-            observe: Told of every request, for metrics.
+            observe: Called with every request, for metrics.
             dry_run: Send every write as a server-side dry run: admitted, validated, not stored.
         """
         self._connection = connection
@@ -199,7 +199,7 @@ class Client:
             self._observe(verb, resource, result)
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
-        """One object as it is stored now."""
+        """Get one object as it is stored now."""
         return await self.request("GET", resource.path(namespace, name), verb="get", resource=resource.title)
 
     async def pages(
@@ -250,13 +250,13 @@ class Client:
         labels: str = "",
         limit: int = 0,
     ) -> list[Object]:
-        """All objects (or the first ``limit``), with kind and apiVersion filled in."""
+        """Return all objects (or the first ``limit``), with kind and apiVersion filled in."""
         return (await self.list_at(resource, namespace, labels=labels, limit=limit))[0]
 
     async def watch(
         self, resource: Resource, namespace: str | None = None, *, since: str = ""
     ) -> AsyncIterator[tuple[str, Object]]:
-        """Changes until the server ends the stream, which it does every ``WATCH_SECONDS``.
+        """Yield changes until the server ends the stream, which it does every ``WATCH_SECONDS``.
 
         Args:
             resource: What to watch.
@@ -307,7 +307,7 @@ class Client:
     async def apply(
         self, resource: Resource, namespace: str | None, body: Object, *, manager: str, acting_as: str = ""
     ) -> Object:
-        """Server-side apply under a field manager, taking over what others own; as another user where one is named."""
+        """Apply an object server-side, taking over what others own; as another user where one is named."""
         return await self.request(
             "PATCH",
             resource.path(namespace, body["metadata"]["name"]),
@@ -353,13 +353,13 @@ class Client:
     async def json_patch(
         self, resource: Resource, namespace: str, name: str, patch: Sequence[Object], *, subresource: str | None = None
     ) -> Object:
-        """RFC 6902 patch; ``Refused`` where one of its tests fails."""
+        """Send an RFC 6902 patch; ``Refused`` where one of its tests fails."""
         return await self._patch(resource, namespace, name, patch, JSON_PATCH, subresource)
 
     async def merge_patch(
         self, resource: Resource, namespace: str, name: str, patch: Object, *, subresource: str | None = None
     ) -> Object:
-        """RFC 7386 merge patch."""
+        """Send an RFC 7386 merge patch."""
         return await self._patch(resource, namespace, name, patch, MERGE_PATCH, subresource)
 
     async def _patch(

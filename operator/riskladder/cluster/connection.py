@@ -77,7 +77,7 @@ async def connect(
         access: Which credentials, or the path of a kubeconfig; by default the pod's service account, else
             ``$KUBECONFIG`` or ``~/.kube/config``.
         namespace: The operator's own namespace; by default the pod's, else ``riskladder-system``.
-        agent: Last part of the User-Agent, so that audit logs tell the operator from its command line.
+        agent: Last part of the User-Agent, so that audit logs distinguish the operator from its command line.
 
     Raises:
         ConnectionFailed: The credentials are missing or unusable.
@@ -121,11 +121,11 @@ async def connect(
 
 
 def impersonating(own: Mapping[str, Any], access: Access) -> Iterator[tuple[str, str]]:
-    """The headers that impersonate somebody, as pairs: one of them may come several times.
+    """Yield the headers that impersonate somebody, as pairs: one of them may come several times.
 
     Args:
         own: The user of a kubeconfig.
-        access: What was asked for beside it. Another user is another person, so that nothing of the kubeconfig's is
+        access: Further options. Another user is another person, so that nothing of the kubeconfig's is
             kept; groups alone take the place of the kubeconfig's groups.
 
     Raises:

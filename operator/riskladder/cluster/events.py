@@ -37,7 +37,7 @@ class ObjectReference:
     uid: str
 
     def to_api(self) -> dict[str, str]:
-        """``core/v1.ObjectReference``."""
+        """Return ``core/v1.ObjectReference``."""
         return {
             "apiVersion": self.api_version,
             "kind": self.kind,

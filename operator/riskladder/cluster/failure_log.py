@@ -12,7 +12,7 @@ LOG_EVERY = 30.0
 """Seconds between two lines about one failure that goes on."""
 
 MOST_KNOWN = 8
-"""Different failures that are told apart: one more, and the oldest is forgotten."""
+"""Different failures that are distinguished: one more, and the oldest is forgotten."""
 
 log = structlog.get_logger(__name__)
 

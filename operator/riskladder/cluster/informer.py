@@ -48,9 +48,9 @@ class Informer:
             client: Where to read.
             resource: What to follow.
             namespace: Where, or everywhere.
-            put: Told of every object as it is now.
-            drop: Told of every object that was deleted.
-            drop_unless: Told of the uids that a fresh list found, the namespace (empty for all), and the list's
+            put: Called with every object as it is now.
+            drop: Called with every object that was deleted.
+            drop_unless: Called with the uids that a fresh list found, the namespace (empty for all), and the list's
                 resourceVersion: what is newer than that is no part of it (empty where there is no list).
             optional: Its CustomResourceDefinition may be missing: then there is nothing of it, until it is installed.
         """
@@ -84,13 +84,13 @@ class Informer:
                 if self._optional and isinstance(error, NotFound):
                     if failures >= NOT_SERVED:
                         self._not_served()
-                elif error.status != 410:  # Gone is no failure: the version was too old, and is listed anew
+                elif error.status != 410:  # Gone is no failure: the version was too old, and is listed again
                     self._failures.failed(str(error), resource=self.resource.title)
                 ceiling = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(failures, 10))
                 await asyncio.sleep(ceiling * (0.5 + random.random() / 2))  # noqa: S311 - jitter, not a secret
 
     def _not_served(self) -> None:
-        """There is no such kind, so there is no object of it; it is asked for again every few seconds."""
+        """Drop all objects of a kind that is not served; it is asked for again every few seconds."""
         if not self._missing:
             self._missing = True
             why = f"{self.resource.api_version} {self.resource.kind} is not installed: it is taken up once it is"
@@ -127,7 +127,7 @@ class Informer:
         return version
 
     def _guarded(self, take: Callable[[Resource, Object], None], obj: Object) -> None:
-        """One object that cannot be read is left out alone."""
+        """Handle one object; one that cannot be read is skipped alone."""
         try:
             take(self.resource, obj)
         except Exception:

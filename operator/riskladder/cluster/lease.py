@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -54,7 +53,7 @@ class Elector:
             client: The API client; the Lease lives in its namespace.
             name: Name of the Lease.
             identity: This process, unlike any other.
-            on_change: Told ``True`` when this process begins to lead and ``False`` when it no longer may.
+            on_change: Called with ``True`` when this process begins to lead and ``False`` when it no longer may.
             duration: Seconds without renewal after which others take over.
             renew_every: Seconds between renewals.
             retry_every: Seconds between attempts of a standby.
@@ -66,7 +65,7 @@ class Elector:
         self._failures = FailureLog("lease")
         self._shortest = duration
         self._latency = 0.0
-        """Seconds that a request takes of late."""
+        """Seconds that a request takes recently."""
         self._promised = duration
         """Seconds for which this process has the Lease, as it was written last."""
         self._renew_every = renew_every
@@ -81,15 +80,15 @@ class Elector:
     async def run(self) -> None:
         """Take part until cancelled."""
         while True:
-            started = time.monotonic()
+            started = _now()
             try:
                 async with asyncio.timeout(max(self.duration / 4, 4 * self._latency)):
                     held = await self._try()
             except (ApiError, TimeoutError) as error:
                 self._failures.failed(str(error) or "timed out", lease=self._name)
                 if isinstance(error, TimeoutError):
-                    self._latency = min(max(time.monotonic() - started, self._latency), LONGEST / PER_REQUEST)
-                held = self.leading and time.monotonic() - self._renewed < self._promised * 0.9
+                    self._latency = min(max(_now() - started, self._latency), LONGEST / PER_REQUEST)
+                held = self.leading and _now() - self._renewed < self._promised * 0.9
                 delay = RETRY_AT_ONCE if held else self._retry_every
             else:
                 self._failures.succeeded(lease=self._name)
@@ -101,14 +100,14 @@ class Elector:
 
     @property
     def duration(self) -> float:
-        """Seconds without renewal after which others take over, by what a request takes of late."""
+        """Seconds without renewal after which others take over, by what a request takes recently."""
         return min(max(self._shortest, PER_REQUEST * self._latency), LONGEST)
 
     async def _timed(self, request: Awaitable[Object]) -> Object:
-        """The answer to a request, whose time is taken; one answer that is fast does not make the link so."""
-        started = time.monotonic()
+        """Return the answer to a request, whose time is taken; one answer that is fast does not make the link so."""
+        started = _now()
         answer = await request
-        taken = time.monotonic() - started
+        taken = _now() - started
         self._latency = max(taken, 0.7 * self._latency + 0.3 * taken)
         return answer
 
@@ -119,7 +118,7 @@ class Elector:
             self._on_change(leading)
 
     async def _try(self) -> bool:
-        """One round: renew, take over, or find it held by another."""
+        """Do one round: renew, take over, or find it held by another."""
         namespace = self._client.namespace
         if self._held is not None and await self._write(self._held):
             return True
@@ -130,8 +129,8 @@ class Elector:
         spec = lease.get("spec") or {}
         holder, renewed = spec.get("holderIdentity") or "", spec.get("renewTime") or ""
         if (holder, renewed) != self._seen[:2]:
-            self._seen = (holder, renewed, time.monotonic())
-        expired = time.monotonic() - self._seen[2] >= float(spec.get("leaseDurationSeconds") or self.duration)
+            self._seen = (holder, renewed, _now())
+        expired = _now() - self._seen[2] >= float(spec.get("leaseDurationSeconds") or self.duration)
         if holder and holder != self._identity and not expired:
             return False
         return await self._write(lease)
@@ -176,3 +175,8 @@ class Elector:
                 await self._client.replace(LEASES, self._client.namespace, self._name, lease)
         except ApiError as error:
             log.warning("lease", lease=self._name, error=str(error))
+
+
+def _now() -> float:
+    """Seconds on the clock by which the event loop sleeps."""
+    return asyncio.get_running_loop().time()

@@ -15,12 +15,13 @@ from riskladder.api.chain import record_hash, record_name
 from riskladder.api.commitments import sealed
 from riskladder.api.escalation import LedgerHead
 from riskladder.api.labels import LABEL_ESCALATION
-from riskladder.api.record import GENESIS_HASH, MAX_ENTRIES, MAX_SEQUENCE, OPEN_NAMES, acts_of
+from riskladder.api.record import GENESIS_HASH, MAX_ENTRIES, MAX_SEQUENCE, OPEN_NAMES, entries_of
 from riskladder.cluster.client import Client, Conflict, NotFound, Object
 from riskladder.cluster.resources import RECORDS
 
 KEY = "key"
-"""Entry of ``detail`` that identifies an act within its escalation: what tells a repeated append from a second act."""
+"""Entry of ``detail`` that identifies an action within its escalation: it distinguishes a repeated append from a second
+action."""
 
 LOOK_BACK = 8
 """Last records of a chain among which what an escalation has on record already is looked for, at its first pass."""
@@ -129,7 +130,7 @@ async def append(
                 head = await _last_of_others(client, namespace, escalation, spec, owners)
                 continue
         head = LedgerHead(sequence=spec["sequence"], hash=spec["hash"])
-        for entry in acts_of(spec):
+        for entry in entries_of(spec):
             act = (entry["event"], entry["detail"].get(KEY, ""))
             missing.pop(act, None)
             if act not in wanted:
@@ -138,7 +139,7 @@ async def append(
             "record",
             namespace=namespace,
             escalation=escalation,
-            event_reasons=[entry["event"] for entry in acts_of(spec)],
+            event_reasons=[entry["event"] for entry in entries_of(spec)],
             sequence=head.sequence,
             hash=head.hash,
             adopted=not is_new,
@@ -148,7 +149,7 @@ async def append(
 
 def _is_of(spec: Mapping[str, Any], owners: Collection[str]) -> bool:
     """Return whether a record says anything of the escalations with these uids."""
-    return any(entry["detail"].get(KEY, "").partition("/")[0] in owners for entry in acts_of(spec))
+    return any(entry["detail"].get(KEY, "").partition("/")[0] in owners for entry in entries_of(spec))
 
 
 async def _last_of_others(
@@ -206,7 +207,7 @@ async def behind(client: Client, namespace: str, escalation: str, head: LedgerHe
             record = await client.get(RECORDS, namespace, record_name(escalation, sequence))
         except NotFound:
             return found
-        found.extend(acts_of(record["spec"]))
+        found.extend(entries_of(record["spec"]))
     return found
 
 

@@ -28,7 +28,7 @@ NODE_LEASES = "kube-node-lease"
 """The namespace in which each kubelet renews the Lease of its node, which has the name of the node."""
 
 SUSPENDABLE = {resource.kind: resource for resource in (*suspend.SWITCHED, keda.SCALEDOBJECTS)}
-"""What can be suspended beside a model, by kind."""
+"""Companion workloads that can be suspended, by kind."""
 
 OWN = (LADDERS, SIGNALS, ESCALATIONS, DECISIONS, RECORDS, INDEXES)
 WATCHED = (LADDERS, SIGNALS, DECISIONS)
@@ -36,7 +36,7 @@ WATCHED = (LADDERS, SIGNALS, DECISIONS)
 
 
 def followed(runtimes: Runtimes) -> tuple[Resource, ...]:
-    """What changes many times for every breach, mostly by our own writes: followed by informers."""
+    """Return what changes many times for every breach, mostly by our own writes: followed by informers."""
     return (ESCALATIONS, *runtimes.followed, PODS, ENDPOINTSLICES)
 
 

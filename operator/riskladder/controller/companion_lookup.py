@@ -1,4 +1,4 @@
-"""Looks at companion workloads: what a tier suspends beside a model, and what scales it. Nothing of them is watched."""
+"""Looks up companion workloads: what a tier suspends along with a model, and what scales it. None is watched."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CompanionLookup:
     """Reads the companion workloads of one target at a time."""
 
     def __init__(self, client: Client, store: Store, executor: Executor) -> None:
-        """Read through this client; the executor knows what could not be switched of late."""
+        """Read through this client; the executor knows what could not be switched recently."""
         self._client = client
         self._store = store
         self._executor = executor
@@ -45,7 +45,7 @@ class CompanionLookup:
             ApiError: The API server did not answer.
         """
         found = await self._look_for_scalers(key, escalations)
-        for kind, name in sorted({place for e in escalations for place in companions.wanted(e)}):
+        for kind, name in sorted({companion_key for e in escalations for companion_key in companions.wanted(e)}):
             if (kind, name) in found:
                 continue
             problem = self._executor.problem(key.namespace, kind, name)
@@ -70,7 +70,7 @@ class CompanionLookup:
     ) -> dict[tuple[str, str], Companion]:
         """Return the ScaledObjects that scale a target which has to stay at zero: no policy names them."""
         runtime = self._store.runtimes.by_kind.get(key.kind)
-        if runtime is None or not self.seeks or not any(map(companions.sought, escalations)):
+        if runtime is None or not self.seeks or not any(map(companions.looks_for_scalers, escalations)):
             return {}
         resource, found = keda.SCALEDOBJECTS, {}
         try:
@@ -80,13 +80,13 @@ class CompanionLookup:
         except ApiError as error:
             if error.is_transient:
                 raise
-            place = (resource.kind, key.name)
-            return {place: Companion(*place, problem=str(error)[:500], found=True)}
+            companion_key = (resource.kind, key.name)
+            return {companion_key: Companion(*companion_key, problem=str(error)[:500], found=True)}
         for obj in listed:
             seen = keda.read(obj, found=True)
-            place = (seen.kind, seen.name)
-            problem = seen.problem or self._executor.problem(key.namespace, *place)
-            found[place] = replace(seen, problem=problem)
+            companion_key = (seen.kind, seen.name)
+            problem = seen.problem or self._executor.problem(key.namespace, *companion_key)
+            found[companion_key] = replace(seen, problem=problem)
         return found
 
     async def _scalers_of(self, key: TargetKey, target: Resource) -> list[Object]:

@@ -44,7 +44,7 @@ class ContainmentPass:
         """Set when something has been contained."""
 
     async def run(self, key: TargetKey, snapshot: Snapshot, plan: Plan) -> bool:
-        """Contain a target; return whether that was tried, or the target has to be looked at anew first.
+        """Contain a target; return whether that was tried, or the target has to be looked at again first.
 
         Args:
             key: The target.

@@ -50,7 +50,7 @@ class NotContainable(Exception):  # noqa: N818 - says what became of it
 
 
 class Stale(Refused):
-    """The object was not as it was seen: it has been read again, and is decided upon afresh."""
+    """The object was not as it was seen: it has been read again, and is decided again."""
 
 
 class Executor:
@@ -207,7 +207,7 @@ class Executor:
 
     async def _switch(self, key: TargetKey, effect: Effect) -> None:
         """Suspend a companion workload, or let it run again."""
-        place = (key.namespace, effect.resource.kind, effect.name)
+        object_key = (key.namespace, effect.resource.kind, effect.name)
         try:
             await self._client.json_patch(effect.resource, key.namespace, effect.name, effect.body)
         except NotFound:
@@ -216,27 +216,27 @@ class Executor:
             found = await self._client.get(effect.resource, key.namespace, effect.name)
             refusal = _refusal(error, effect.body, found)
             if isinstance(refusal, NotContainable):
-                self._problems[place] = (time.monotonic(), str(refusal)[:500])
+                self._problems[object_key] = (time.monotonic(), str(refusal)[:500])
             return  # else it was changed meanwhile, and is looked at again
         except Conflict:
             return  # the same
         except ApiError as error:
             if error.is_transient:
                 raise
-            self._problems[place] = (time.monotonic(), str(error)[:500])
+            self._problems[object_key] = (time.monotonic(), str(error)[:500])
             return
-        self._problems.pop(place, None)
+        self._problems.pop(object_key, None)
         self._log("switched", key, effect)
 
     def problem(self, namespace: str, kind: str, name: str) -> str:
-        """Return why a companion workload could not be switched of late."""
+        """Return why a companion workload could not be switched recently."""
         failed_at, problem = self._problems.get((namespace, kind, name), (0.0, ""))
         return problem if time.monotonic() - failed_at < PROBLEM_FOR else ""
 
     async def _keep_up(self, key: TargetKey, effect: Effect) -> bool:
         """Make what an object carries what it should be, unless something takes it away in the same write."""
-        place = (key, effect.name)
-        if time.monotonic() - self._in_vain.get(place, -PROBLEM_FOR) < PROBLEM_FOR:
+        object_key = (key, effect.name)
+        if time.monotonic() - self._in_vain.get(object_key, -PROBLEM_FOR) < PROBLEM_FOR:
             return False
         try:
             stored = await self._send(key, effect)
@@ -245,10 +245,10 @@ class Executor:
         if effect.verb == "delete":
             return True
         version = stored["metadata"].get("resourceVersion", "")
-        was, self._kept[place] = self._kept.get(place), version
+        was, self._kept[object_key] = self._kept.get(object_key), version
         took = all(at(stored, s["path"]) == s.get("value") for s in effect.body if s["op"] != "test")
         if not took or was == version:  # something takes it away, or what is missing is not what it carries
-            self._in_vain[place] = time.monotonic()
+            self._in_vain[object_key] = time.monotonic()
             self._log("hold not kept", key, effect)
             return True
         self._log("hold", key, effect)
@@ -339,7 +339,7 @@ class Executor:
 
 
 def _refusal(error: Refused, patch: JsonPatch, found: Object | None) -> Exception:
-    """Tell a refusal from staleness: where every test of the patch holds on the object as it is, something refused it.
+    """Distinguish a refusal from staleness: where every test of the patch holds, something refused it.
 
     Args:
         error: What was answered.

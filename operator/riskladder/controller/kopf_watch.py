@@ -1,6 +1,6 @@
 """Kopf handlers: they feed the caches, which enqueue, and do nothing else.
 
-Only ``kopf.on.event``: it writes nothing to the objects it sees. ``kopf.index`` would tell when everything has been
+Only ``kopf.on.event``: it writes nothing to the objects it sees. ``kopf.index`` would report when everything has been
 listed, but lets every object wait for every other, which makes a start on a few thousand signals take minutes; the
 caches are filled by a list of our own instead. No handler of this module can fail in a way that Kopf would have to
 retry.
@@ -66,7 +66,7 @@ class Handlers:
         kopf.on.event(*where, id=f"seen-{resource.plural}", registry=self.registry)(seen)
 
     def _guarded(self, resource: Resource, body: Mapping[str, Any], *, deleted: bool) -> None:
-        """One object that cannot be read is left out alone."""
+        """Handle one object; one that cannot be read is skipped alone."""
         try:
             (self._store.drop if deleted else self._store.put)(resource, dict(body))
         except Exception:
@@ -83,17 +83,17 @@ class NoMemories(ResourceMemories):
     """Kopf keeps some kilobytes for every object it has ever seen; these handlers have no use for any of it."""
 
     async def recall(self, *arguments: Any, **options: Any) -> ResourceMemory:
-        """A blank memory, forgotten at once."""
+        """Return a blank memory, forgotten at once."""
         return await super().recall(*arguments, **{**options, "ephemeral": True})
 
 
 def watchers_alive() -> int:
-    """How many of Kopf's watchers are running: a dead one does not come back by itself."""
+    """Return how many of Kopf's watchers are running: a dead one does not come back by itself."""
     return sum(task.get_name().startswith(WATCHER_TASK) for task in asyncio.all_tasks() if not task.done())
 
 
 def kopf_settings() -> kopf.OperatorSettings:
-    """Kopf as this operator uses it: watching only, no patches, no events, no peering."""
+    """Configure Kopf as this operator uses it: watching only, no patches, no events, no peering."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True

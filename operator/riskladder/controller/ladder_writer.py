@@ -60,7 +60,9 @@ class LadderWriter:
         self._clock = clock
         self._outbox = outbox
         self._again = again
-        self._permissions = Permissions(client, (*store.runtimes, *store.runtimes.companions, *store.runtimes.means))
+        self._permissions = Permissions(
+            client, (*store.runtimes, *store.runtimes.companions, *store.runtimes.safe_states)
+        )
 
     def forbidden(self, namespace: str) -> None:
         """Ask again what is missing: a request of that namespace was refused by RBAC."""

@@ -53,7 +53,7 @@ class Observations:
         """Start without having seen anything.
 
         Args:
-            store: Tells which escalations there are.
+            store: Says which escalations there are.
             metrics: Takes the times.
             now: Returns the current time, UTC.
         """
@@ -76,7 +76,7 @@ class Observations:
         self._seen: dict[TargetKey, datetime] = {}
         """When the change that led to a containment was seen."""
         self._reapplied: dict[TargetKey, list[float]] = {}
-        """When containments were re-applied of late (monotonic)."""
+        """When containments were re-applied recently (monotonic)."""
 
     def changed(self, key: TargetKey) -> None:
         """Note that something was seen on which a containment may depend."""
@@ -93,7 +93,7 @@ class Observations:
         self._pending.clear()
 
     def quiet(self, key: TargetKey, snapshot: Snapshot, *, is_writing: bool) -> None:
-        """Note that nothing has to be contained: what comes later is timed from then, and refuses anew.
+        """Note that nothing has to be contained: what comes later is timed from then, and refuses again.
 
         Args:
             key: The target.

@@ -32,8 +32,8 @@ from riskladder.controller.clock_watch import LOOK_EVERY
 from riskladder.controller.kopf_watch import Handlers, NoMemories, kopf_settings, watchers_alive
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.reconciler import Reconciler
-from riskladder.notify.courier import Courier
 from riskladder.notify.egress import Egress
+from riskladder.notify.notifier import Notifier
 from riskladder.workloads.registry import Runtimes
 
 log = structlog.get_logger(__name__)
@@ -167,12 +167,12 @@ class Operator:
             log.info("stopped")
 
     async def _work(self, client: Client, kopf_connection: Connection) -> int:
-        courier = Courier(Egress(self._settings.notify_hosts, self._settings.notify_networks))
+        notifier = Notifier(Egress(self._settings.notify_hosts, self._settings.notify_networks))
         reconciler = self._reconciler = Reconciler(
             client,
             self._metrics,
             instance=self._identity,
-            courier=courier,
+            notifier=notifier,
             observe_only=self._settings.observe_only,
             runtimes=self._settings.runtimes,
             clock=client.clock,
@@ -232,7 +232,7 @@ class Operator:
             for task in (*helpers, stopping):
                 task.cancel()
             stop_kopf.set()
-            # Not wait_for: it waits for a task that does not mind being cancelled, as Kopf does where a watcher failed.
+            # Not wait_for: it waits for a task that ignores being cancelled, as Kopf does where a watcher failed.
             ended, _ = await asyncio.wait({watching}, timeout=0.5 if failed else 5)
             self.hangs = not ended
             watching.cancel()
@@ -257,7 +257,7 @@ class Operator:
             await asyncio.sleep(CRD_RETRY)
 
     async def _fill(self, client: Client, store: Store) -> None:
-        """Fill the caches: by lists of our own, since nothing tells when Kopf has listed everything."""
+        """Fill the caches: by lists of our own, since Kopf does not report when it has listed everything."""
         failures = 0
         while True:
             try:
@@ -290,12 +290,12 @@ class Operator:
                 store.drop_unless(resource, present, namespace=namespace or "", version=version)
 
     async def _look_at_indexes(self) -> set[str]:
-        """The namespaces in which something is, or was, contained."""
+        """Return the namespaces in which something is, or was, contained."""
         assert self._reconciler is not None  # noqa: S101
         return await self._reconciler.index.look(self._settings.namespaces)
 
     def _follow(self, client: Client, store: Store) -> list[Informer]:
-        """Informers of what belongs to the targets."""
+        """Return informers of what belongs to the targets."""
         return [
             Informer(
                 client,
@@ -380,7 +380,7 @@ class Operator:
     # --- Probes ---------------------------------------------------------------------------------------------------
 
     def _unhealthy(self) -> str:
-        """A watcher that has died does not come back: the process must be restarted."""
+        """Return why the process must be restarted: a watcher that has died does not restart by itself."""
         if self._handlers is None or (time.monotonic() - self._started < START_GRACE and self._stage):
             return ""
         alive = watchers_alive()

@@ -25,11 +25,11 @@ from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.resources import SECRETS
 from riskladder.controller.caches.entries import LadderKey
 from riskladder.controller.caches.store import Store
-from riskladder.controller.mail import Mail
-from riskladder.notify.courier import Courier
+from riskladder.controller.notification_queue import NotificationQueue
 from riskladder.notify.credentials import credential_of
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.notice import Status, status_of
+from riskladder.notify.notifier import Notifier
 from riskladder.policy.escalation.notifications import UNREACHABLE_AFTER
 from riskladder.policy.snapshot import Delivery, TargetKey
 
@@ -70,7 +70,7 @@ class Outbox:
     def __init__(
         self,
         client: Client,
-        courier: Courier,
+        notifier: Notifier,
         store: Store,
         *,
         changed: Callable[[TargetKey | LadderKey], None],
@@ -80,13 +80,13 @@ class Outbox:
 
         Args:
             client: Reads the Secret.
-            courier: Sends.
+            notifier: Sends the messages.
             store: Says whether a message is still worth sending.
-            changed: Told of the key whose trail has something new.
+            changed: Called with the key whose trail has something new.
             now: The current time, UTC.
         """
         self._client = client
-        self._courier = courier
+        self._notifier = notifier
         self._store = store
         self._changed = changed
         self._now = now
@@ -116,25 +116,25 @@ class Outbox:
         tasks = list(self._tasks.values())
         self.pause()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._courier.close()
+        await self._notifier.close()
 
-    def consider(self, mail: Mail) -> None:
+    def consider(self, queue: NotificationQueue) -> None:
         """Deliver what is pending, and forget what has been written."""
         if not self._active:
             return
-        keys = {message.key for message in mail.messages}
-        for place in [p for p in self.deliveries if p[0] == mail.uid and p[1] not in keys]:
-            del self.deliveries[place]  # it was written, and has left the status
-        for message in mail.messages:
-            place = (mail.uid, message.key)
-            known = self.deliveries.get(place)
+        keys = {message.key for message in queue.messages}
+        for delivery_key in [p for p in self.deliveries if p[0] == queue.uid and p[1] not in keys]:
+            del self.deliveries[delivery_key]  # it was written, and has left the status
+        for message in queue.messages:
+            delivery_key = (queue.uid, message.key)
+            known = self.deliveries.get(delivery_key)
             if known is not None and message.attempts >= known.attempts:
-                del self.deliveries[place]
-            if message.is_outstanding and place not in self._tasks:
+                del self.deliveries[delivery_key]
+            if message.is_outstanding and delivery_key not in self._tasks:
                 if known is None or not (known.given_up or not known.error):
-                    self._start(place, self._deliver(mail, message))
-            elif self._keeps_firing(mail, message) and place not in self._tasks:
-                self._start(place, self._repeat(mail, message))
+                    self._start(delivery_key, self._deliver(queue, message))
+            elif self._keeps_firing(queue, message) and delivery_key not in self._tasks:
+                self._start(delivery_key, self._repeat(queue, message))
 
     def forget(self, known: Collection[str]) -> None:
         """Drop what belongs to escalations and ladders that are gone.
@@ -142,58 +142,60 @@ class Outbox:
         Args:
             known: uids of those that are not.
         """
-        for place in [place for place in self.deliveries if place[0] not in known]:
-            del self.deliveries[place]
+        for delivery_key in [delivery_key for delivery_key in self.deliveries if delivery_key[0] not in known]:
+            del self.deliveries[delivery_key]
 
-    def _start(self, place: tuple[str, str], work: object) -> None:
+    def _start(self, delivery_key: tuple[str, str], work: object) -> None:
         task = asyncio.ensure_future(work)  # type: ignore[call-overload]
-        self._tasks[place] = task
-        task.add_done_callback(lambda _: self._tasks.pop(place, None) if self._tasks.get(place) is task else None)
+        self._tasks[delivery_key] = task
+        task.add_done_callback(
+            lambda _: self._tasks.pop(delivery_key, None) if self._tasks.get(delivery_key) is task else None
+        )
 
     # --- One message ----------------------------------------------------------------------------------------------
 
-    async def _deliver(self, mail: Mail, message: Message) -> None:
+    async def _deliver(self, queue: NotificationQueue, message: Message) -> None:
         """Try until it is delivered, given up, or not worth it any more."""
-        key, receipts = mail.key, message.receipts
+        key, receipts = queue.key, message.receipts
         attempts = message.attempts
         while True:
             attempts += 1
-            tried = await self._attempt(mail, message, receipts)
+            tried = await self._attempt(queue, message, receipts)
             receipts = tried.receipts or receipts
             given_up = bool(tried.error) and (tried.permanent or attempts >= MOST_ATTEMPTS)
-            place = (mail.uid, message.key)
-            self.deliveries[place] = Delivery(attempts, self._now(), tried.error, given_up, receipts)
-            self._note(mail, message.channel, tried)
+            delivery_key = (queue.uid, message.key)
+            self.deliveries[delivery_key] = Delivery(attempts, self._now(), tried.error, given_up, receipts)
+            self._note(queue, message.channel, tried)
             self._changed(key)
             if not tried.error or given_up:
                 return
             ceiling = min(LAST_RETRY, FIRST_RETRY * 2.0 ** (attempts - 1))
             jittered = ceiling * (0.5 + random.random() / 2)  # noqa: S311 - jitter, not a secret
             await asyncio.sleep(max(jittered, tried.wait))
-            stored = self._stored(mail, message)
+            stored = self._stored(queue, message)
             if stored is None or not stored.is_outstanding:
                 return
 
-    async def _attempt(self, mail: Mail, message: Message, receipts: Collection[str] = ()) -> _Attempt:
+    async def _attempt(self, queue: NotificationQueue, message: Message, receipts: Collection[str] = ()) -> _Attempt:
         """Send it once, to those of its recipients who have not got it."""
-        channel = mail.channel(message)
+        channel = queue.channel(message)
         if channel is None:
             return _Attempt(f"the ladder has no channel {message.channel}", permanent=True)
         try:
-            values = await self.secret(mail.namespace) if channel.secret_key is not None else {}
-            credential, notice = credential_of(channel, values), mail.notice(message)
-            await self._courier.send(channel, credential, notice, attempted_at=self._now(), receipts=receipts)
+            values = await self.secret(queue.namespace) if channel.secret_key is not None else {}
+            credential, notice = credential_of(channel, values), queue.notice(message)
+            await self._notifier.send(channel, credential, notice, attempted_at=self._now(), receipts=receipts)
         except Undeliverable as error:
             return _Attempt(str(error) or "not delivered", error.permanent, error.retry_after, error.receipts)
         except ApiError as error:
             return _Attempt(f"the Secret {CHANNELS_SECRET} could not be read: {error}")
         except Exception as error:
-            log.exception("notification failed", of=mail.name, key=message.key)
+            log.exception("notification failed", of=queue.name, key=message.key)
             return _Attempt(f"{type(error).__name__} while sending")
         log.info(
             "notified",
-            namespace=mail.namespace,
-            of=mail.name,
+            namespace=queue.namespace,
+            of=queue.name,
             role=message.role,
             channel=message.channel,
             key=message.key,
@@ -201,7 +203,7 @@ class Outbox:
         return _Attempt()
 
     async def secret(self, namespace: str) -> dict[str, str]:
-        """What the Secret of a namespace holds, as text; empty where there is none.
+        """Return what the Secret of a namespace holds, as text; empty where there is none.
 
         Raises:
             ApiError: It could not be read.
@@ -220,44 +222,44 @@ class Outbox:
         self._secrets[namespace] = (time.monotonic(), values)
         return values
 
-    def _stored(self, mail: Mail, message: Message) -> Message | None:
-        """The notification as it stands in the cache now."""
-        current = mail.stored(self._store)
+    def _stored(self, queue: NotificationQueue, message: Message) -> Message | None:
+        """Return the notification as it stands in the cache now."""
+        current = queue.stored(self._store)
         if current is None:
             return None
         return next((n for n in current.messages if n.key == message.key), None)
 
     # --- Alerts that have to be repeated --------------------------------------------------------------------------
 
-    def _keeps_firing(self, mail: Mail, message: Message) -> bool:
-        """Whether it is an alert that was raised on the rung in force and still waits for somebody."""
+    def _keeps_firing(self, queue: NotificationQueue, message: Message) -> bool:
+        """Return whether it is an alert that was raised on the rung in force and still waits for somebody."""
         if message.state is not NotificationState.DELIVERED or message.channel == EVENTS:
             return False
-        channel = mail.channel(message)
+        channel = queue.channel(message)
         if channel is None or channel.type is not ChannelType.ALERTMANAGER:
             return False
-        rivals = (n for n in mail.messages if (n.role, n.channel) == (message.role, message.channel))
-        newest = max((n for n in rivals if mail.topic(n) == mail.topic(message)), key=lambda n: n.at, default=None)
+        same_role = (n for n in queue.messages if (n.role, n.channel) == (message.role, message.channel))
+        newest = max((n for n in same_role if queue.topic(n) == queue.topic(message)), key=lambda n: n.at, default=None)
         is_newest = newest is not None and newest.key == message.key
         return is_newest and status_of(message.about) is Status.FIRING
 
-    async def _repeat(self, mail: Mail, message: Message) -> None:
+    async def _repeat(self, queue: NotificationQueue, message: Message) -> None:
         while True:
             await asyncio.sleep(KEEP_FIRING)
-            current = mail.stored(self._store)
+            current = queue.stored(self._store)
             if current is None or not self._keeps_firing(current, message):
                 return
             self._note(current, message.channel, await self._attempt(current, message))
 
     # --- Channels -------------------------------------------------------------------------------------------------
 
-    def _note(self, mail: Mail, channel: str, tried: _Attempt) -> None:
+    def _note(self, queue: NotificationQueue, channel: str, tried: _Attempt) -> None:
         """Keep count of a channel, and let the ladder say when it stops working, and when it works again.
 
         One that reaches some of its recipients works; of the others the message itself says that they have it not.
         """
         error = "" if tried.receipts else tried.error
-        ladder = (mail.namespace, mail.ladder)
+        ladder = (queue.namespace, queue.ladder)
         failures = self._failures[(*ladder, channel)] = self._failures.get((*ladder, channel), 0) + 1 if error else 0
         known = self.unavailable.setdefault(ladder, {})
         was = channel in known

@@ -41,7 +41,7 @@ def asks_to_contain(decisions: Mapping[str, Iterable[Decision]]) -> bool:
 
 
 class People:
-    """Identity and authority, asked afresh whenever something is about to count."""
+    """Identity and authority, asked again whenever something is about to count."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class People:
             client: Where to ask.
             store: Holds the decisions that have not been judged.
             trail: Writes what became of them.
-            observe: Told of every update that was written.
+            observe: Called with every update that was written.
             now: The current time, UTC.
         """
         self._observe = observe
@@ -69,7 +69,7 @@ class People:
         self._now = now
 
     async def proof(self) -> PolicyInForce:
-        """Whether the admission policy that proves who decided is in force, as the API server says now.
+        """Return whether the admission policy that proves who decided is in force, as the API server says now.
 
         Raises:
             ApiError: It could not be asked.
@@ -98,7 +98,7 @@ class People:
         )
         self._store.authorize(decision, allowed)
 
-    async def paper(self, key: LateDecisionKey) -> float | None:
+    async def late_decision(self, key: LateDecisionKey) -> float | None:
         """Judge what was decided on an escalation that is not open: a review, or what comes too late.
 
         Returns:
@@ -141,7 +141,7 @@ class People:
         return again
 
     async def proof_or_why(self) -> PolicyInForce:
-        """The same for the conditions of ladders, some seconds old: that it could not be asked is an answer, too."""
+        """Return the same for the conditions of ladders, some seconds old; a failed request is an answer, too."""
         known = self._known
         if known is not None and time.monotonic() - known[0] < PROOF_FOR:
             return known[1]

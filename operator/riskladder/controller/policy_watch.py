@@ -22,7 +22,7 @@ class PolicyWatch:
 
         Args:
             client: Where to look.
-            observe: Told of each policy that was looked at, by name and state.
+            observe: Called with the name and state of each policy that was checked.
         """
         self._client = client
         self._observe = observe

@@ -24,19 +24,19 @@ from riskladder.controller.executor import Executor, NotContainable
 from riskladder.controller.fair import decided, in_slices
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.ladder_writer import LadderWriter
-from riskladder.controller.mail import of_escalation, of_ladder
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.node_lookup import NodeLookup
+from riskladder.controller.notification_queue import of_escalation, of_ladder
 from riskladder.controller.observations import Observations
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People, asks_to_contain
 from riskladder.controller.policy_watch import PolicyWatch
-from riskladder.controller.reservations import reserve, rooms
+from riskladder.controller.reservations import radius_budgets, reserve
 from riskladder.controller.scheduler import Scheduler, Urgent
 from riskladder.controller.stray_lookup import StrayLookup
-from riskladder.controller.trail_pass import TrailPass, Tried
+from riskladder.controller.trail_pass import IndependentWrites, TrailPass
 from riskladder.controller.trail_writer import TrailWriter
-from riskladder.notify.courier import Courier
+from riskladder.notify.notifier import Notifier
 from riskladder.policy.containment import state
 from riskladder.policy.decide import decide
 from riskladder.policy.decisions import keep
@@ -68,7 +68,7 @@ class Reconciler:
         metrics: Metrics,
         *,
         instance: str,
-        courier: Courier | None = None,
+        notifier: Notifier | None = None,
         observe_only: bool = False,
         runtimes: Runtimes | None = None,
         clock: ServerClock | None = None,
@@ -79,7 +79,7 @@ class Reconciler:
             client: Where to write.
             metrics: What to count.
             instance: This process, for Events.
-            courier: Sends notifications; without one they stay pending.
+            notifier: Sends notifications; without one they stay pending.
             observe_only: Decide and log, write nothing.
             runtimes: The kinds of workloads that may be targets; by default those that are always dealt with.
             clock: The API server's time; without one the operator's own is believed.
@@ -104,7 +104,7 @@ class Reconciler:
         self._nodes = NodeLookup(client, store)
         self.index = IndexWriter(client, store)
         self._people = People(client, store, self._trail, observe=metrics.observe_trail, now=now)
-        self.outbox = Outbox(client, courier, store, changed=enqueuer.notified, now=now) if courier else None
+        self.outbox = Outbox(client, notifier, store, changed=enqueuer.notified, now=now) if notifier else None
         self._ladders = LadderWriter(
             client,
             store,
@@ -143,8 +143,8 @@ class Reconciler:
         open_uids = {escalation.uid for escalation in self.store.open_escalations()}
         self._seen.forget(open_uids)
         if self.outbox is not None:
-            mailing = {e.uid for key in self.store.targets() for e in self.store.mailing(key)}
-            self.outbox.forget(open_uids | mailing | {entry.ladder.uid for entry in self.store.ladders.values()})
+            with_messages = {e.uid for key in self.store.targets() for e in self.store.with_messages(key)}
+            self.outbox.forget(open_uids | with_messages | {entry.ladder.uid for entry in self.store.ladders.values()})
         self._enqueuer.everything(self.store)
         for namespace in indexed | {e.namespace for e in self.store.open_escalations()}:
             self.scheduler.add(IndexKey(namespace))
@@ -195,7 +195,7 @@ class Reconciler:
         if not self.store.radius:
             return snapshot
         concerned = {*snapshot.ladders, *(e.spec.ladder.name for e in snapshot.open)}
-        return replace(snapshot, rooms=rooms(self.store, key, concerned, self.clock.now()))
+        return replace(snapshot, radius_budgets=radius_budgets(self.store, key, concerned, self.clock.now()))
 
     def _unindexed(self, namespace: str) -> str:
         """Return why what is contained in a namespace is not held by its name; empty where it is."""
@@ -270,11 +270,11 @@ class Reconciler:
                 return
             elif isinstance(key, IndexKey):
                 await self._trail_pass.write_index(key.namespace)
-            elif (again := await self._people.paper(key)) is not None:
+            elif (again := await self._people.late_decision(key)) is not None:
                 self.scheduler.add(key, after=again)
 
     async def _write_target(self, key: TargetKey) -> None:
-        tried = Tried()
+        tried = IndependentWrites()
         if not self._observe_only:
             with tried.alone():
                 await self._trail_pass.write_deleted(key)
@@ -292,7 +292,9 @@ class Reconciler:
             effects = [str(effect) for effect in plan.effects]
             log.info("would write", target=tuple(key), escalations=len(plan.escalations), effects=effects)
             return
-        if plan.opens and snapshot.rooms:  # what was decided in slices may have been overtaken by another target
+        if (
+            plan.opens and snapshot.radius_budgets
+        ):  # what was decided in slices may have been overtaken by another target
             snapshot = self._snapshot(key)
             plan = decide(snapshot, self.clock.now(), urgent=not self.scheduler.backs_off(key))
             reserve(self.store, snapshot, plan)
@@ -319,7 +321,7 @@ class Reconciler:
         else:
             self.scheduler.add(key, after=after, urgent=not after and asks_to_contain(snapshot.decisions))
 
-    async def _asked(self, key: TargetKey, tried: Tried) -> Snapshot:
+    async def _asked(self, key: TargetKey, tried: IndependentWrites) -> Snapshot:
         """Return a snapshot with all that has to be asked for: who may decide, and how companion workloads are.
 
         What is not answered waits, and nothing else with it.
@@ -349,7 +351,7 @@ class Reconciler:
     def _deliver(self, key: TargetKey) -> None:
         """Have delivered what is pending."""
         if self.outbox is not None:
-            for escalation in self.store.mailing(key):
+            for escalation in self.store.with_messages(key):
                 self.outbox.consider(of_escalation(escalation))
 
     def _deliver_of(self, key: LadderKey) -> None:
@@ -361,7 +363,7 @@ class Reconciler:
     # --- Permissions ----------------------------------------------------------------------------------------------
 
     def _forbidden(self, namespace: str) -> None:
-        """A request was refused by RBAC: ask what else is, and let the ladders of the namespace say so."""
+        """Handle a request that RBAC refused: ask what else is, and let the ladders of the namespace say so."""
         self._ladders.forbidden(namespace)
         self._enqueuer.ladders_of(namespace, self.store)
 

@@ -12,10 +12,10 @@ from riskladder.api.intent import Intent, SignalRef
 from riskladder.controller.caches.store import Store
 from riskladder.policy.containment.radius import is_automatic
 from riskladder.policy.plan import Plan
-from riskladder.policy.snapshot import Room, Snapshot, TargetKey
+from riskladder.policy.snapshot import RadiusBudget, Snapshot, TargetKey
 
 
-def rooms(store: Store, key: TargetKey, ladders: Iterable[str], now: datetime) -> dict[str, Room]:
+def radius_budgets(store: Store, key: TargetKey, ladders: Iterable[str], now: datetime) -> dict[str, RadiusBudget]:
     """Return by ladder, of those that have a blast radius, how many more targets they may contain now.
 
     Args:
@@ -26,8 +26,8 @@ def rooms(store: Store, key: TargetKey, ladders: Iterable[str], now: datetime) -
     """
     if not store.radius:
         return {}
-    found = {name: store.radius.room((key.namespace, name), key, now) for name in ladders}
-    return {name: room for name, room in found.items() if room is not None}
+    found = {name: store.radius.budget((key.namespace, name), key, now) for name in ladders}
+    return {name: budget for name, budget in found.items() if budget is not None}
 
 
 def reserve(store: Store, snapshot: Snapshot, plan: Plan) -> None:
@@ -40,10 +40,10 @@ def reserve(store: Store, snapshot: Snapshot, plan: Plan) -> None:
         snapshot: What was decided upon.
         plan: What was decided.
     """
-    if not snapshot.rooms:
+    if not snapshot.radius_budgets:
         return
     planned = _planned(snapshot, plan)
-    for name in snapshot.rooms:
+    for name in snapshot.radius_budgets:
         ladder = (snapshot.key.namespace, name)
         if planned is not None and planned[0] == name:
             store.radius.reserve(ladder, snapshot.key, planned[1].intended_at)

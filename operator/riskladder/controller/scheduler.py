@@ -66,7 +66,7 @@ class Backoff:
     rng: random.Random = field(default_factory=random.Random)
 
     def delay(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row."""
+        """Return the seconds to wait after so many failures in a row."""
         ceiling = min(self.cap, self.base * 2.0 ** min(failures - 1, 30))
         return ceiling * (0.5 + self.rng.random() / 2)
 
@@ -98,7 +98,7 @@ class Scheduler(Generic[K, W]):
 
         Args:
             decide: Looks at a key; returns what has to be contained, or ``None`` (it asks for the trail itself).
-            contain: Executes what was decided; an exception makes the key come back urgently after a backoff.
+            contain: Executes what was decided; an exception makes the key return urgently after a backoff.
             trail: Writes what the key's trail lacks; an exception makes it come back after a backoff.
             containers: Containments under way at once, of first attempts.
             retries: The same of those that have failed before: they have slots of their own, and hold nothing up.
@@ -173,7 +173,7 @@ class Scheduler(Generic[K, W]):
         self._kick()
 
     def backs_off(self, key: K) -> bool:
-        """Whether a containment of this key has failed and waits for its next attempt."""
+        """Return whether a containment of this key has failed and waits for its next attempt."""
         return key in self._later and self._later[key][1]
 
     def _add_later(self, key: K, urgent: bool, after: float) -> None:
@@ -262,16 +262,16 @@ class Scheduler(Generic[K, W]):
                 self._start(key, self._written(key))
 
     def _slots_taken(self) -> int:
-        """Slots that first attempts take: one that hangs gives its slot up, so that others can be contained."""
+        """Return the slots that first attempts take: one that hangs frees its slot, so that others can be contained."""
         first = (at for key, at in self._containing.items() if key not in self._retrying)
         return _taken(first, STUCK_AFTER)
 
     def _retry_slots_taken(self) -> int:
-        """The same of those that have failed before."""
+        """Return the slots that retries take."""
         return _taken((at for key, at in self._containing.items() if key in self._retrying), STUCK_AFTER)
 
     def _has_to_rest(self, key: K) -> bool:
-        """Whether a key whose decisions take long is put off."""
+        """Return whether a key whose decisions take long is put off."""
         until = self._rests.pop(key, 0.0)
         left = until - time.monotonic()
         if left <= 0:
@@ -281,12 +281,12 @@ class Scheduler(Generic[K, W]):
         return True
 
     def _contain_next(self, heap: list[tuple[int, int, K]]) -> None:
-        """Start the most severe of what waits, unless it has been decided upon afresh since."""
+        """Start the most severe of what waits, unless it has been decided again since."""
         _, number, key = heapq.heappop(heap)
         if self._planned.get(key, (-1, None))[0] != number:
             return
         _, work = self._planned.pop(key)
-        if key in self._running:  # its trail is being written: it is decided upon afresh after that
+        if key in self._running:  # its trail is being written: it is decided again after that
             self._again[key] = True
             return
         self._containing[key] = time.monotonic()
@@ -295,7 +295,7 @@ class Scheduler(Generic[K, W]):
         self._start(key, self._contained(key, work))
 
     def _has_failed(self, key: K) -> bool:
-        """Whether the last attempt to contain it failed."""
+        """Return whether the last attempt to contain it failed."""
         return (key, True) in self._failures
 
     def _look_at(self, key: K) -> None:
@@ -380,7 +380,7 @@ class Scheduler(Generic[K, W]):
             self._again.setdefault(key, False)  # its trail need not wait for the next attempt
 
     def _given_up(self, key: K, urgent: bool, why: str) -> None:
-        """Nothing more is of any use, until something about the key changes."""
+        """Give a key up, until something about it changes."""
         self._failures.pop((key, urgent), None)
         if not self._again.get(key):
             self._again.pop(key, None)
@@ -424,7 +424,7 @@ class Scheduler(Generic[K, W]):
         self._kick()
 
     def depth(self) -> dict[str, int]:
-        """Keys waiting, by kind."""
+        """Return the number of waiting keys, by kind."""
         return {
             "urgent": len(self._urgent),
             "contain": len(self._planned),
@@ -434,6 +434,6 @@ class Scheduler(Generic[K, W]):
         }
 
     def age(self) -> float:
-        """Seconds that the oldest waiting key has waited."""
+        """Return the seconds that the oldest waiting key has waited."""
         oldest = min((*self._urgent.values(), *self._trail.values()), default=None)
         return 0.0 if oldest is None else time.monotonic() - oldest

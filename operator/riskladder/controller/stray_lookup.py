@@ -38,17 +38,17 @@ class StrayLookup:
         self._found: dict[TargetKey, tuple[float, str, tuple[str, ...]]] = {}
         """By target: when it was looked (monotonic), for what, and what was found by the selector."""
         self._listed: dict[TargetKey, tuple[str, ...]] = {}
-        """By target: what was found then beside that, and is listed by a Service."""
+        """By target: what else was found then, and is listed by a Service."""
 
     def known(self, snapshot: Snapshot) -> tuple[str, ...] | None:
-        """Return the names of the pods that were found; ``None`` while nobody has looked for what is sought."""
-        sought = _sought(snapshot)
-        if sought is None:
+        """Return the names of the pods that were found; ``None`` while nobody has looked for what is search."""
+        search = _pod_search(snapshot)
+        if search is None:
             self._found.pop(snapshot.key, None)
             self._listed.pop(snapshot.key, None)
             return ()
         _, query, names = self._found.get(snapshot.key, (0.0, "", None))
-        return names if query == sought.query else None
+        return names if query == search.query else None
 
     def join(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot with what is known of such pods."""
@@ -59,11 +59,11 @@ class StrayLookup:
 
     def is_due(self, snapshot: Snapshot) -> bool:
         """Return whether it is time to look: all else is gone, and the last answer is old."""
-        sought = _sought(snapshot)
-        if sought is None:
+        search = _pod_search(snapshot)
+        if search is None:
             return False
         _, query, _ = self._found.get(snapshot.key, (0.0, "", ()))
-        is_old = query != sought.query or self._left(snapshot.key) <= 0
+        is_old = query != search.query or self._left(snapshot.key) <= 0
         return is_old and strays.is_proved_otherwise(snapshot)
 
     def wait(self, key: TargetKey) -> float:
@@ -84,11 +84,11 @@ class StrayLookup:
         Raises:
             ApiError: The API server could not be asked.
         """
-        sought = _sought(snapshot)
-        if sought is None or not self.is_due(snapshot):
+        search = _pod_search(snapshot)
+        if search is None or not self.is_due(snapshot):
             return False
         key = snapshot.key
-        listed = await self._client.list(resources.PODS, key.namespace, labels=sought.query)
+        listed = await self._client.list(resources.PODS, key.namespace, labels=search.query)
         own = {pod.name for pod in snapshot.target.pods} if snapshot.target is not None else set()
         names = sorted(
             pod.name
@@ -96,21 +96,21 @@ class StrayLookup:
             for pod in (read_pod(obj, labelled=True),)
             if pod.active
             and pod.name not in own
-            and sought.concerns(pod.labels)
+            and search.concerns(pod.labels)
             and not self._store.workloads.is_owned(pod.owner_uid)
         )
         own.update(obj["metadata"]["name"] for obj in listed)
-        self._listed[key] = await self._listed_of(key, sought, own)
-        self._found[key] = (time.monotonic(), sought.query, tuple(names))
+        self._listed[key] = await self._listed_of(key, search, own)
+        self._found[key] = (time.monotonic(), search.query, tuple(names))
         return True
 
-    async def _listed_of(self, key: TargetKey, sought: strays.Sought, seen: Collection[str]) -> tuple[str, ...]:
+    async def _listed_of(self, key: TargetKey, search: strays.PodSearch, seen: Collection[str]) -> tuple[str, ...]:
         """Return the names of the pods that Services list as serving and that the target has made, but for those seen.
 
         Where no name looks like it, nothing is asked for.
         """
         serving = self._store.workloads.serving_names(key.namespace)
-        wanted = {name for name in serving if name not in seen and sought.may_be_its_own(name)}
+        wanted = {name for name in serving if name not in seen and search.may_be_its_own(name)}
         if not wanted:
             return ()
         pods = [
@@ -122,11 +122,11 @@ class StrayLookup:
             sorted(
                 pod.name
                 for pod in pods
-                if pod.active and sought.has_made(pod) and not self._store.workloads.is_owned(pod.owner_uid)
+                if pod.active and search.has_made(pod) and not self._store.workloads.is_owned(pod.owner_uid)
             )
         )
 
 
-def _sought(snapshot: Snapshot) -> strays.Sought | None:
+def _pod_search(snapshot: Snapshot) -> strays.PodSearch | None:
     is_gone = snapshot.target is None and not snapshot.unsupported
-    return strays.sought(snapshot.open, snapshot.target, is_gone=is_gone)
+    return strays.pod_search(snapshot.open, snapshot.target, is_gone=is_gone)

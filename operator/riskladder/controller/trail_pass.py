@@ -37,7 +37,7 @@ INDEX_RETRY = 2.0
 
 
 @dataclass(slots=True)
-class One:
+class WriteOutcome:
     """What became of one write."""
 
     error: ApiError | NotContainable | None = None
@@ -53,17 +53,17 @@ class One:
         return isinstance(self.error, ApiError) and (self.error.is_transient or self.error.is_final)
 
 
-class Tried:
-    """Several writes of which none keeps the next one from being tried; the first error is raised at the end."""
+class IndependentWrites:
+    """Several writes of which none prevents the next one; the first error is raised at the end."""
 
     def __init__(self) -> None:
         """Start without an error."""
         self._first: Exception | None = None
 
     @contextmanager
-    def alone(self) -> Iterator[One]:
+    def alone(self) -> Iterator[WriteOutcome]:
         """Keep what one write raises; the body says what became of it afterwards."""
-        one = One()
+        one = WriteOutcome()
         try:
             yield one
         except (ApiError, NotContainable) as error:
@@ -143,7 +143,7 @@ class TrailPass:
             self._store.remember(key, change.signal.name, change.signal.uid, change.status)
         for uid in {*snapshot.unwritten} - {update.escalation.uid for update in plan.escalations}:
             self._seen.unwritten.pop(uid, None)  # nothing is missing any more
-        tried, waits = Tried(), list[float]()
+        tried, waits = IndependentWrites(), list[float]()
         for effect in plan.of(Phase.FOLLOW_UP):
             with tried.alone():
                 waits.append(await self._follow_up(key, effect))
@@ -178,7 +178,7 @@ class TrailPass:
         return snapshot.unwritten.keys() != self._seen.unwritten_of(snapshot.escalations).keys()
 
     async def _write_signals(
-        self, key: TargetKey, changes: Sequence[SignalUpdate], behind: Mapping[str, bool], tried: Tried
+        self, key: TargetKey, changes: Sequence[SignalUpdate], behind: Mapping[str, bool], tried: IndependentWrites
     ) -> None:
         """Write the statuses of signals.
 

@@ -39,7 +39,7 @@ MUTED_FOR = 60.0
 """Seconds for which each further Event of a namespace is tried once, after one was left out."""
 
 Stored = Callable[[Resource, Object], None]
-"""Told of every object as the API server stored it, so that the caches never lag behind our own writes."""
+"""Called with every object as the API server stored it, so that the caches never lag behind our own writes."""
 
 
 class TrailWriter:
@@ -51,7 +51,7 @@ class TrailWriter:
         Args:
             client: Where to write.
             instance: This process, for Events.
-            stored: Told of what was stored.
+            stored: Called with what was stored.
         """
         self._client = client
         self._instance = instance
@@ -62,7 +62,7 @@ class TrailWriter:
         and behind which others have been written since: those acts are on record, however late their status comes."""
         self._beyond_status: dict[str, int] = {}
         """Generation, by uid, of the objects whose stored spec is so wrong that the API server refuses any status."""
-        self._untold: dict[str, int] = {}
+        self._failed_events: dict[str, int] = {}
         """By name of the Event: attempts that failed."""
         self._muted: dict[str, float] = {}
         """By namespace: until when an Event is tried only once (monotonic)."""
@@ -78,7 +78,7 @@ class TrailWriter:
         written = await self.entries(escalation, update.entries)
         if written is None:
             return
-        if update.labels:  # after the records: a lock is lifted by what is on record
+        if update.labels:  # after the records: a lock is removed by what is on record
             labelled = await self._client.merge_patch(
                 resources.ESCALATIONS,
                 escalation.namespace,
@@ -192,7 +192,7 @@ class TrailWriter:
         await self._judged(resources.SIGNALS, signal, update.entries, update.status.to_api(), test)
 
     async def decision(self, update: DecisionUpdate) -> None:
-        """Say on a decision what became of it, and tell by an Event where it was refused."""
+        """Write the outcome of a decision to its status, and an Event where it was refused."""
         decision = update.decision
         about = _reference(resources.DECISIONS, decision)
         accepted = find(update.status.conditions, ConditionType.ACCEPTED)
@@ -209,7 +209,7 @@ class TrailWriter:
         await self._judged(resources.LADDERS, ladder, update.entries, update.status.to_api())
 
     def takes_status(self, judged: Signal | Ladder) -> bool:
-        """Whether the API server would store a status of this object, as far as is known."""
+        """Return whether the API server would store a status of this object, as far as is known."""
         return self._beyond_status.get(judged.uid) != judged.generation
 
     async def _judged(
@@ -222,7 +222,7 @@ class TrailWriter:
     ) -> None:
         """Write the Events and the status of what people wrote.
 
-        The API server lets a status be written beside a spec that breaks a rule of a newer schema, but not beside one
+        The API server accepts a status where the spec breaks a rule of a newer schema, but not where it is one
         on which a rule cannot even be evaluated: then the Event and the log have to do.
         """
         if not self.takes_status(judged):
@@ -266,7 +266,7 @@ class TrailWriter:
                 params={"fieldManager": FIELD_MANAGER},
             )
         except NotFound:
-            return  # deleted meanwhile: nobody is left to tell
+            return  # deleted meanwhile: nobody is left to notify
         self._stored(resource, stored)
 
     async def _event(
@@ -299,10 +299,10 @@ class TrailWriter:
         try:
             await events.write(self._client, event)
         except ApiError as error:
-            failed = self._untold.pop(name, 0) + 1
+            failed = self._failed_events.pop(name, 0) + 1
             is_muted = time.monotonic() < self._muted.get(namespace, 0.0)
             if failed < EVENT_ATTEMPTS and not is_muted:
-                self._untold[name] = failed
+                self._failed_events[name] = failed
                 raise
             if error.is_final:
                 raise
@@ -311,7 +311,7 @@ class TrailWriter:
                 "event not written", namespace=namespace, about=event["regarding"]["name"], error=str(error)[:500]
             )
         else:
-            self._untold.pop(name, None)
+            self._failed_events.pop(name, None)
             self._muted.pop(namespace, None)
 
 
@@ -337,7 +337,7 @@ def _reference(resource: Resource, about: Escalation | Signal | Ladder | Decisio
 
 
 def _regarding(on: On, escalation: Escalation) -> ObjectReference:
-    """The object an entry of an escalation is about."""
+    """Return the object an entry of an escalation is about."""
     if on is On.TARGET:
         target = escalation.spec.target
         return ObjectReference(target.api_version, target.kind, escalation.namespace, target.name, target.uid)

@@ -34,7 +34,7 @@ def files(root: Path) -> dict[Path, str]:
 
 
 def write_or_check(wanted: dict[Path, str], *, check: bool) -> list[Path]:
-    """Writes the files, or only compares; returns those that differed."""
+    """Write the files, or only compare; return those that differed."""
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text("utf-8") != text]
     if not check:
         for path in stale:
@@ -44,7 +44,7 @@ def write_or_check(wanted: dict[Path, str], *, check: bool) -> list[Path]:
 
 
 def run(wanted: dict[Path, str], *, check: bool) -> int:
-    """The end of a generator's main: 1 when a check found a difference, which it names on stderr."""
+    """Run the generators; return 1 when a check found a difference, which is named on stderr."""
     stale = write_or_check(wanted, check=check)
     for path in stale:
         print(f"{path}: {'out of date, run `make generate`' if check else 'written'}", file=sys.stderr)

@@ -16,7 +16,7 @@ from riskladder.workloads.registry import COMPANION_KINDS, OPTIONAL, SAFE_STATES
 
 
 def component(name: str, options: Sequence[str], grants: Sequence[Grant], about: str) -> str:
-    """What turns an option of the operator on, and grants what it needs, on top of any overlay."""
+    """Return what turns an option of the operator on, and grants what it needs, on top of any overlay."""
     role = "".join(f"    - op: add\n      path: /rules/-\n      value: {json.dumps(g.to_rule())}\n" for g in grants)
     args = "".join(
         f"    - op: add\n      path: /spec/template/spec/containers/0/args/-\n      value: {json.dumps(option)}\n"
@@ -37,14 +37,14 @@ def component(name: str, options: Sequence[str], grants: Sequence[Grant], about:
 
 
 def components() -> dict[str, str]:
-    """The kustomize components of what is optional, by name: one may serve several kinds."""
+    """Return the kustomize components of what is optional, by name: one may serve several kinds."""
     found = {}
     for name in sorted({runtime.component for runtime in OPTIONAL}):
         served = [runtime for runtime in OPTIONAL if runtime.component == name]
         grants = tuple(dict.fromkeys(grant for runtime in served for grant in runtime.permissions))
         kinds = " and ".join(f"{runtime.resource.kind} ({runtime.resource.api_version})" for runtime in served)
         found[name] = component(name, [f"--enable={name}"], grants, f"Targets of kind {kinds}: see docs/runtimes.md.")
-    for beside in (*COMPANION_KINDS, *SAFE_STATES):
-        about, name = f"{beside.about}: see docs/runtimes.md.", beside.component
-        found[name] = component(name, [f"--enable={name}"], beside.permissions, about)
+    for part in (*COMPANION_KINDS, *SAFE_STATES):
+        about, name = f"{part.about}: see docs/runtimes.md.", part.component
+        found[name] = component(name, [f"--enable={name}"], part.permissions, about)
     return found

@@ -10,11 +10,11 @@ import yaml
 from riskladder.api.base import GROUP, VERSION
 from riskladder.api.kinds import CATEGORY, KINDS, Column, Kind
 from riskladder.api.schema import object_schema
-from riskladder.generate.text import HEADER
+from riskladder.generate.text import HEADER, SafeDumper
 
 
 def crd(kind: Kind) -> dict[str, Any]:
-    """The CustomResourceDefinition of a kind, ready to apply."""
+    """Return the CustomResourceDefinition of a kind, ready to apply."""
     version: dict[str, Any] = {
         "name": VERSION,
         "served": True,
@@ -48,13 +48,14 @@ def crd(kind: Kind) -> dict[str, Any]:
 
 
 def files() -> dict[str, str]:
-    """The generated files, text by name."""
+    """Return the generated files, text by name."""
     return {f"{GROUP}_{kind.plural}.yaml": render(crd(kind)) for kind in KINDS.values()}
 
 
 def render(document: dict[str, Any]) -> str:
-    """One generated file; keys keep their order, so that a change of a model is a small diff."""
-    return HEADER.format(source="api") + yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)
+    """Render one generated file; keys keep their order, so that a change of a model is a small diff."""
+    text = yaml.dump(document, Dumper=SafeDumper, sort_keys=False, width=120, allow_unicode=True)
+    return HEADER.format(source="api") + text
 
 
 def _column(column: Column) -> dict[str, Any]:

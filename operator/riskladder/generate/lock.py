@@ -21,11 +21,11 @@ SAME = (
     ": variables.plural == 'services' ? object.spec.?selector == oldObject.spec.?selector "
     ": variables.plural == 'httproutes' ? object.spec.?rules == oldObject.spec.?rules : object.spec == oldObject.spec"
 )
-"""Whether what contains a model from beside it stays as it is."""
+"""CEL: whether an object other than the model that contains it stays as it is."""
 
 POLICY = """\
-# The containment lock: what the operator has taken to a safe state stays there until people decide, whoever pulls at
-# it. Two policies, since two kinds of requests have to be notified:
+# The containment lock: what the operator has taken to a safe state stays there until people decide, whoever writes on
+# it. Two policies, since two kinds of requests have to be distinguished:
 #
 # riskladder-lock holds objects. What a containment has changed carries the label riskladder.dev/contained-by, which the
 # operator sets in the very write that contains. Admission asks this policy about nothing else, so that it costs no
@@ -49,8 +49,8 @@ POLICY = """\
 # evaluated, what gets through is seen by the operator, re-applied at once, and recorded with the name of who did
 # it. Under ScaleToZero a workload of a contained name can only be created stopped, under Rollback not at all. It holds
 # the ReplicaSets of a contained Deployment as well, which run the model without it once they are released: they are
-# told by their name, <deployment>-<pod-template-hash>. Under ScaleToZero nobody raises any of them, under Rollback
-# nobody but the Deployment controller that of the revision taken out of service.
+# recognized by their name, <deployment>-<pod-template-hash>. Under ScaleToZero nobody raises any of them, under
+# Rollback nobody but the Deployment controller that of the revision taken out of service.
 #
 # All that holds for cluster admins, autoscalers, GitOps controllers and `kubectl rollout undo`. Status, deletion and
 # everything else about the workload are not its business.
@@ -268,7 +268,7 @@ spec:
 
 
 def policy() -> str:
-    """The policies and their bindings, as YAML."""
+    """Return the policies and their bindings, as YAML."""
     switches = sorted(runtime.resource.plural for runtime in ALL_RUNTIMES if runtime.is_switch)
     level = _by_resource(lambda r: r.level)
     return POLICY % {
@@ -304,12 +304,12 @@ def _by_group() -> dict[str, list[Runtime]]:
 
 
 def _with_status(resource: Resource) -> list[str]:
-    """A resource, with its status where the API server lets that change labels or annotations."""
+    """Return a resource, and its status where the API server lets that change labels or annotations."""
     return [resource.plural, *([f"{resource.plural}/status"] if resource.plural in STATUS_WRITES_METADATA else [])]
 
 
 def _object_rules() -> list[str]:
-    """One rule for each API group of workloads, and one for each kind that their traffic passes."""
+    """Return one rule for each API group of workloads, and one for each kind that their traffic passes."""
     return [
         _rule(group, [name for r in found for name in _with_status(r.resource)], "UPDATE")
         for group, found in _by_group().items()
@@ -324,7 +324,7 @@ def _object_rules() -> list[str]:
 
 
 def _name_rules() -> list[str]:
-    """The creation and the raising of every workload, and the scale of what has one."""
+    """Return rules for the creation and the scaling of every workload, and for the scale of what has one."""
     rules = []
     for group, found in _by_group().items():
         rules.append(_rule(group, [r.resource.plural for r in found], "CREATE, UPDATE"))
@@ -336,7 +336,7 @@ def _name_rules() -> list[str]:
 
 
 def _by_resource(expression: Callable[[Runtime], str]) -> str:
-    """What each runtime says, chosen by the resource; what Deployments say is for every other one."""
+    """Return what each runtime says, chosen by the resource; what Deployments say is for every other one."""
     usual = expression(ALWAYS[0])
     chosen = "".join(
         f"variables.plural == '{runtime.resource.plural}' ? {expression(runtime)} : "

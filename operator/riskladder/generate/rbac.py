@@ -33,27 +33,27 @@ SUBJECT = {"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}
 
 
 def cluster_role() -> str:
-    """What the operator needs where models run; nothing until bound, everywhere or in some."""
+    """Return what the operator needs where models run; nothing until bound, everywhere or in some."""
     return _role("ClusterRole", NAME, None, NAMESPACED)
 
 
 def policies_role() -> str:
-    """What it needs of the cluster itself: of its own, so that an overlay can bind the other one in some namespaces."""
+    """Return what it needs cluster-wide: a role of its own, so that an overlay can bind the other one in namespaces."""
     return _role("ClusterRole", POLICIES, None, CLUSTER)
 
 
 def role() -> str:
-    """What it needs in its own namespace."""
+    """Return what it needs in its own namespace."""
     return _role("Role", NAME, NAMESPACE, OWN_NAMESPACE)
 
 
 def nodes_role() -> str:
-    """What it needs in the namespace of the Leases of nodes."""
+    """Return what it needs in the namespace of the Leases of nodes."""
     return _role("Role", NODES, resources.NODE_LEASES, NODE_LEASES)
 
 
 def bindings() -> tuple[dict[str, Any], ...]:
-    """The ClusterRole in every namespace (an overlay may narrow it down), that of policies, and the two Roles."""
+    """Bind the ClusterRole in every namespace (an overlay may narrow it), that of policies, and the two Roles."""
     return (
         _binding("ClusterRoleBinding", NAME, None, "ClusterRole"),
         _binding("ClusterRoleBinding", POLICIES, None, "ClusterRole"),
@@ -63,7 +63,7 @@ def bindings() -> tuple[dict[str, Any], ...]:
 
 
 def rbac() -> str:
-    """The RBAC objects of every installation."""
+    """Return the RBAC objects of every installation."""
     everywhere, policies, own, nodes = (dump(binding) for binding in bindings())
     return HEADER.format(source="cluster/grants.py") + "---\n".join(
         (cluster_role(), everywhere, policies_role(), policies, role(), own, nodes_role(), nodes)

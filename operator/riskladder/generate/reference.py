@@ -19,7 +19,7 @@ Group and version: `{API_VERSION}`. Every kind is namespaced and in the category
 
 Durations are written `90s`, `30m`, `24h`, `15d`, or combined from the largest unit to the smallest (`1h30m`); a day is
 24 hours. Times are RFC 3339. A field marked **required** must be given; every other may be left out. *Key* names the
-fields that tell the items of a list apart: server-side apply merges such a list item by item.
+fields that identify the items of a list: server-side apply merges such a list item by item.
 
 No text that people or monitors write may contain control characters, line separators (U+2028, U+2029) or U+FFFD,
 which is what half of a surrogate pair becomes. Texts for readers (1024 or 4096 characters) may have newlines and tabs.
@@ -30,7 +30,7 @@ Seen = dict[str, str]
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     seen: Seen = {}
     parts = [INTRODUCTION, *(part for kind in KINDS.values() for part in _kind(kind, seen))]
     return "\n".join(parts)
@@ -53,7 +53,7 @@ def _kind(kind: Kind, seen: Seen) -> Iterator[str]:
 
 
 def _object(kind: Kind, path: str, schema: Schema, seen: Seen) -> Iterator[str]:
-    """The table of one object and, after it, those of the objects in it."""
+    """Yield the table of one object and, after it, those of the objects in it."""
     yield f"### {kind.name} `{path}`\n"
     if "." not in path or path.endswith("[]"):  # elsewhere the field's own row has said it
         yield f"{schema['description']}\n"
@@ -77,7 +77,7 @@ def _object(kind: Kind, path: str, schema: Schema, seen: Seen) -> Iterator[str]:
 
 
 def _where(kind: Kind, path: str, schema: Schema, seen: Seen, nested: list[tuple[str, Schema]]) -> str:
-    """Where the fields of an inner object are listed: below, or where the same object came up first."""
+    """Return where the fields of an inner object are listed: below, or where the same object came up first."""
     shape = json.dumps(_shape(schema), sort_keys=True)
     here = f"{kind.name} `{path}`"
     if shape in seen:
@@ -88,7 +88,7 @@ def _where(kind: Kind, path: str, schema: Schema, seen: Seen, nested: list[tuple
 
 
 def _shape(schema: Schema) -> Schema:
-    """A schema without what may differ where it is used: its own description, and the rules left out below."""
+    """Return a schema without what may differ where it is used: its own description, and the rules left out below."""
     return {
         key: {name: _shape(child) for name, child in value.items()}
         if key == "properties"
@@ -128,7 +128,7 @@ def _type(field: Schema) -> str:
 
 
 def _limits(field: Schema) -> str:
-    """Key, range and size of a field, as far as it has them."""
+    """Return the key, range and size of a field, as far as it has them."""
     found = []
     if LIST_MAP_KEYS in field:
         found.append(f"*Key: {_codes(field[LIST_MAP_KEYS])}.*")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from yaml import SafeDumper as SafeDumper
+else:
+    SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 HEADER = "# Generated from operator/riskladder/{source} by `make generate`. Do not edit.\n"
 WIDTH = 118
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(SafeDumper):
     """Lists of words on one line and no anchors, as people write RBAC rules."""
 
     def ignore_aliases(self, data: Any) -> bool:

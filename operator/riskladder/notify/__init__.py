@@ -1,1 +1,1 @@
-"""Channels: what is told to people, and how it reaches them."""
+"""Notification channels: what a message says, and how it reaches people."""

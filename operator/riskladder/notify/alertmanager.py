@@ -61,7 +61,7 @@ async def send(
 
 
 def to_alert(notice: Notice, ends_at: datetime) -> dict[str, Any]:
-    """The alert. Labels are its identity and what routes go by, so a rung is an alert of its own for each role.
+    """Return the alert. Labels are its identity and what routes go by, so a rung is an alert of its own for each role.
 
     Entering a higher tier raises another alert, of another severity, and resolves this one (``RungLeft``).
     """

@@ -34,7 +34,7 @@ async def send(
     """Send a notice in the form that the service of the URL understands.
 
     Args:
-        egress: What may be reached, beside the service's own hosts.
+        egress: What may be reached, besides the service's own hosts.
         secret: The Apprise URL. It goes to the child on its standard input, not where other processes could read it.
         notice: What to say.
         receipts: Of earlier attempts, who has taken which part of it.
@@ -87,7 +87,7 @@ async def send(
 
 
 def _type(notice: Notice) -> str:
-    """In Apprise's words, which services show as a colour."""
+    """Return the type in Apprise's words, which services show as a colour."""
     if notice.status is not Status.FIRING:
         return "success" if notice.status is Status.RESOLVED else "info"
     return "failure" if notice.severity in (Severity.ERROR, Severity.CRITICAL) else "warning"

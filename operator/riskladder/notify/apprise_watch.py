@@ -29,7 +29,7 @@ class Receipts:
     """Who has taken which part of a message, each as a hash that only those can make who have the URL."""
 
     def __init__(self, url: str, known: Collection[str]) -> None:
-        """`url` is the secret Apprise URL; `known` are the receipts of earlier attempts."""
+        """Start with the secret Apprise `url`; `known` are the receipts of earlier attempts."""
         self._url = url
         self._known = set(known)
 
@@ -61,7 +61,7 @@ class Answers:
     final: list[bool] = field(default_factory=list)
     """Of each answer, whether trying again is of no use."""
     refusals: list[str] = field(default_factory=list)
-    """Of mail, for people: the shortened recipient, the code, and the server's words."""
+    """Of email, for people: the shortened recipient, the code, and the server's words."""
     wait: float = 0.0
     """Seconds that a server asked to be left alone for."""
 
@@ -80,19 +80,19 @@ class Answers:
             try:
                 refused = send(smtp, sender, to, *rest, **more)
             except smtplib.SMTPRecipientsRefused as error:
-                self._mail_refused(error.recipients)
+                self._email_refused(error.recipients)
                 raise
             except smtplib.SMTPResponseException as error:
-                self._mail_refused({to[0]: (error.smtp_code, error.smtp_error)})
+                self._email_refused({to[0]: (error.smtp_code, error.smtp_error)})
                 raise
-            self._mail_refused(refused)
+            self._email_refused(refused)
             return refused if to[0] in refused else {}  # who it is for has it: no second one for a copy
 
         def log_in(smtp: Any, *arguments: Any, **more: Any) -> Any:
             try:
                 return login(smtp, *arguments, **more)
             except smtplib.SMTPResponseException as error:
-                self._mail_refused({"": (error.smtp_code, error.smtp_error)})
+                self._email_refused({"": (error.smtp_code, error.smtp_error)})
                 raise
 
         def carried(adapter: Any, request: Any, *arguments: Any, **more: Any) -> Any:
@@ -106,8 +106,8 @@ class Answers:
         smtplib.SMTP.sendmail, smtplib.SMTP.login = sendmail, log_in  # type: ignore[method-assign, assignment]
         requests.adapters.HTTPAdapter.send = carried  # type: ignore[method-assign, assignment]
 
-    def _mail_refused(self, refused: dict[str, tuple[int, Any]]) -> None:
-        """RFC 5321, 4.2.1: an answer that begins with 5 is final, one that begins with 4 is not."""
+    def _email_refused(self, refused: dict[str, tuple[int, Any]]) -> None:
+        """Note refused recipients (RFC 5321, 4.2.1): a code that begins with 5 is final, one with 4 is not."""
         for address, (code, said) in refused.items():
             words = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
             self.final.append(500 <= code < 600)

@@ -42,7 +42,7 @@ SYSTEM_FILES = (
     "/usr/local/etc/mime.types",
     "/usr/share/zoneinfo/",
 )
-"""What the libraries may read beside their own files."""
+"""What the libraries may read besides their own files."""
 
 FORBIDDEN = frozenset(
     {
@@ -60,7 +60,7 @@ FORBIDDEN = frozenset(
 """Audit events of what sending a message never needs."""
 
 SECONDS_BETWEEN_REQUESTS = 0.2
-"""Apprise's own is up to 5.5 s between any two requests: a service with a login would never be notified in time."""
+"""Apprise's own is up to 5.5 s between any two requests: a service with a login would never be reached in time."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 
@@ -123,7 +123,7 @@ def deliver(order: dict[str, Any]) -> None:
 
 
 def check_url(url: str) -> Service:
-    """The service of an Apprise URL, if it is one of those allowed.
+    """Return the service of an Apprise URL, if it is one of those allowed.
 
     Raises:
         Undeliverable: It is not.
@@ -152,7 +152,7 @@ def _scheme(url: str) -> str:
 
 
 def secret_parts(url: str) -> list[str]:
-    """The URL and every piece of it: any of them may be a token."""
+    """Return the URL and every piece of it: any of them may be a token."""
     rest = url.partition("://")[2]
     return [url, rest, *re.split(r"[/:@?&=,]+", rest), *re.split(r"[/:@?&=,]+", unquote(rest))]
 
@@ -164,7 +164,7 @@ def _tokens(url: str) -> list[str]:
 
 
 def _plugin(service: Service, url: str) -> Any:
-    """The plugin for the URL, loaded by name: no search for plugins, no persistent storage, no redirects."""
+    """Return the plugin for the URL, loaded by name: no search for plugins, no persistent storage, no redirects."""
     from apprise import AppriseAsset
 
     plugin_class = getattr(importlib.import_module(service.module), service.plugin)
@@ -182,7 +182,7 @@ def _plugin(service: Service, url: str) -> Any:
         app_id="Riskladder",
         app_desc="Riskladder",
         app_url="",
-        image_url_mask="",  # No pictures from elsewhere, which would tell their host who reads.
+        image_url_mask="",  # No pictures from elsewhere, which would show their host who reads.
         image_url_logo="",
     )
     results = plugin_class.parse_url(url)
@@ -216,11 +216,11 @@ def _send(plugin: Any, service: Service, order: dict[str, Any]) -> bool:
 
 
 def confine(egress: Egress, service_hosts: tuple[str, ...], refusals: list[Undeliverable]) -> None:
-    """From here on this process reaches only what the guard permits, and no other files or programs.
+    """Confine this process to what the guard permits, with no other files or programs.
 
     Args:
         egress: The guard.
-        service_hosts: Hosts of the service, allowed beside those of the guard.
+        service_hosts: Hosts of the service, allowed besides those of the guard.
         refusals: Is given every refusal, since plugins swallow exceptions.
     """
     look_up = socket.getaddrinfo

@@ -1,9 +1,9 @@
 """Which credential a channel may use: each key of the Secret is bound to a type of channel, and to hosts.
 
-Whoever writes a ladder names a key and, for some types, a host. Without a bond they could have the bearer token of one
-service sent to another one that the operator may reach, or an Apprise URL with a password to a webhook. So a key beside
-it in the Secret, ``KEY.for``, says what it is for. Where there is none, the form of the value says which type it is of;
-a bearer token has no form, and is the one that is itself sent where the ladder says: it needs that key.
+Whoever writes a ladder names a key and, for some types, a host. Without a binding they could have the bearer token of
+one service sent to another one that the operator may reach, or an Apprise URL with a password to a webhook. So a second
+key in the Secret, ``KEY.for``, says what it is for. Where there is none, the form of the value says which type it is
+of; a bearer token has no form, and is the one that is itself sent where the ladder says: it needs that key.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def credential_of(channel: Channel, values: Mapping[str, str]) -> str | None:
 
 
 def _check_form(channel: Channel, key: str, value: str) -> None:
-    """Pass a value without a bond if it has the form of the channel's type and of no other."""
+    """Pass a value without a binding if it has the form of the channel's type and of no other."""
     if channel.type is ChannelType.ALERTMANAGER:
         raise _refused(f"key {key} does not say where it may be sent: add the key {key}{SUFFIX}, {_example(channel)}")
     form = next((kind for kind, pattern in _FORMS.items() if pattern.match(value)), channel.type)
@@ -99,7 +99,7 @@ def _host_of(url: str) -> str:
 
 
 def _matches(url: str, host: str) -> bool:
-    """Return whether a URL is at a host of the bond: with a port that one, without any port of that host."""
+    """Return whether a URL is at a host of the binding: with a port that one, without any port of that host."""
     found = _host_of(url)
     wanted = host.strip().lower()
     bare = found if found.endswith("]") else found.rpartition(":")[0] or found

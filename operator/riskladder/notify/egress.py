@@ -42,7 +42,7 @@ _HOST = re.compile(r"(\*\.)?[a-z0-9_]([-a-z0-9_.]*[a-z0-9_])?|[0-9a-f:.]+")
 
 
 class Egress:
-    """What the operator's settings let out."""
+    """The egress allow-list of the operator's settings."""
 
     def __init__(self, hosts: Iterable[str], networks: Iterable[IPNetwork]) -> None:
         """Take the settings.
@@ -62,7 +62,7 @@ class Egress:
         self.networks = tuple(networks)
 
     def check_url(self, text: str) -> URL:
-        """The URL, if messages may go there as far as its text tells.
+        """Return the URL, if messages may go there as far as its text shows.
 
         Raises:
             Undeliverable: It is no http or https URL, holds a user or password, or its host is not allowed.
@@ -98,7 +98,7 @@ class Egress:
             raise refused_address(host, [name])
 
     def permits(self, address: IPAddress | str) -> bool:
-        """Whether a connection to this very address is allowed: it is public, or its network is listed."""
+        """Return whether a connection to this very address is allowed: it is public, or its network is listed."""
         ip = parse_address(address) if isinstance(address, str) else address
         if ip is None:
             return False
@@ -109,7 +109,7 @@ class Egress:
 
 
 def refused_address(host: str, addresses: Iterable[str]) -> Undeliverable:
-    """The error for a host with addresses none of which is permitted."""
+    """Return the error for a host with addresses none of which is permitted."""
     listed = ", ".join(dict.fromkeys(addresses))
     return Undeliverable(
         f"host {host} has the address {listed}, which is not public: "
@@ -119,12 +119,12 @@ def refused_address(host: str, addresses: Iterable[str]) -> Undeliverable:
 
 
 def normal(host: str) -> str:
-    """A host name as names are compared: lower case, without the final dot and the brackets of an address."""
+    """Return a host name as names are compared: lower case, without the final dot and the brackets of an address."""
     return host.strip().lower().removesuffix(".").removeprefix("[").removesuffix("]")
 
 
 def parse_address(text: str) -> IPAddress | None:
-    """An address in its usual notation (a zone is dropped), or None."""
+    """Return an address in its usual notation (a zone is dropped), or None."""
     try:
         return ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -136,7 +136,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _embedded(ip: IPAddress) -> set[IPAddress]:
-    """The IPv4 addresses that a packet to this IPv6 address may end up at."""
+    """Return the IPv4 addresses that a packet to this IPv6 address may end up at."""
     if isinstance(ip, ipaddress.IPv4Address):
         return set()
     found: set[IPAddress | None] = {ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())}

@@ -42,7 +42,7 @@ class Undeliverable(Exception):  # noqa: N818 - says what the message is
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret, also in its forms for URLs, replaced by ``***``; the longest ones first."""
+    """Return the text with every secret, also in its forms for URLs, replaced by ``***``; the longest ones first."""
     forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), quote(secret), unquote(secret))}
     for form in sorted(forms, key=len, reverse=True):
         if len(form) >= MIN_SECRET_PART:

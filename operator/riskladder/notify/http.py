@@ -30,7 +30,7 @@ MAX_ANSWER = 2000
 
 
 def open_session(egress: Egress) -> aiohttp.ClientSession:
-    """A session that reaches only what is let out, follows no proxy variables and keeps no cookies."""
+    """Open a session that reaches only the egress allow-list, follows no proxy variables and keeps no cookies."""
     connector = aiohttp.TCPConnector(
         resolver=PinnedResolver(egress), use_dns_cache=False, force_close=True, limit=0, ttl_dns_cache=None
     )
@@ -94,7 +94,7 @@ async def post(
 
 
 def _why(cause: Exception) -> str:
-    """In our own words: aiohttp quotes the URL and the bytes that a server sent, whatever that server was."""
+    """Explain an error in our own words: aiohttp quotes the URL and the bytes that a server sent."""
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return (
             f"its certificate is not accepted ({getattr(cause.certificate_error, 'verify_message', 'unknown reason')})"

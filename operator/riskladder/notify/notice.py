@@ -142,7 +142,7 @@ class Notice:
     references: tuple[Reference, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON types, camelCase, times in RFC 3339; what does not apply is absent."""
+        """Return JSON types, camelCase, times in RFC 3339; what does not apply is absent."""
         value: dict[str, Any] = _json(dataclasses.asdict(self))
         return value
 
@@ -157,7 +157,7 @@ def compose(
     intents: Sequence[Intent] = (),
     options: Sequence[Option] = (),
 ) -> Notice:
-    """The message that a notification stands for.
+    """Return the message that a notification stands for.
 
     Args:
         namespace: Of the escalation.
@@ -211,7 +211,7 @@ def compose(
 def compose_for_ladder(
     *, namespace: str, name: str, uid: str, message: Message, options: Sequence[Option] = ()
 ) -> Notice:
-    """The message of a ladder, which is about no escalation.
+    """Return the message of a ladder, which is about no escalation.
 
     Args:
         namespace: Of the ladder.

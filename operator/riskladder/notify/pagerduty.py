@@ -69,7 +69,7 @@ async def send(
 
 
 def to_event(routing_key: str, notice: Notice) -> dict[str, Any]:
-    """The event as the API takes it."""
+    """Return the event as the API takes it."""
     event: dict[str, Any] = {
         "routing_key": routing_key,
         "event_action": _ACTIONS[notice.status],
@@ -106,7 +106,7 @@ def to_event(routing_key: str, notice: Notice) -> dict[str, Any]:
 
 
 def dedup_key(notice: Notice) -> str:
-    """The incident that all messages of one escalation to one role are about; a digest ends it where it is too long."""
+    """Return the key of the incident of one escalation for one role; a digest ends it where it is too long."""
     if len(notice.dedup) <= MAX_DEDUP:
         return notice.dedup
     digest = hashlib.sha256(notice.dedup.encode()).hexdigest()

@@ -35,27 +35,27 @@ _TEMPLATES = {
     Form.CHAT: "chat.j2",
     Form.SHORT: "short.j2",
     Form.SLACK: "slack.j2",
-    Form.HTML: "mail.html.j2",
+    Form.HTML: "email.html.j2",
 }
 
 
-class Meant(str):
-    """Markup of ours, or text that has been made safe already."""
+class SafeMarkup(str):
+    """Markup of ours, or text that has been escaped already."""
 
     __slots__ = ()
 
 
 def subject(notice: Notice, form: Form = Form.TEXT) -> str:
-    """The title that goes with a form: one line of at most ``MAX_SUBJECT`` characters, without markup of ours.
+    """Return the title that goes with a form: one line of at most ``MAX_SUBJECT`` characters, without markup of ours.
 
-    It is neither HTML nor mrkdwn: mail takes it as it is, and Slack's plugin escapes it.
+    It is neither HTML nor mrkdwn: email takes it as it is, and Slack's plugin escapes it.
     """
     readable = Form.CHAT if form in (Form.CHAT, Form.SLACK) else Form.TEXT
     return one_line(_environment(readable).get_template("subject.j2").render(n=notice), MAX_SUBJECT)
 
 
 def body(notice: Notice, form: Form) -> str:
-    """The message in one of the forms."""
+    """Return the message in one of the forms."""
     return _environment(form).get_template(_TEMPLATES[form]).render(n=notice).strip("\n")
 
 
@@ -92,12 +92,12 @@ def _ends(options: Sequence[Option]) -> list[Option]:
 
 
 def _plain(value: object) -> str:
-    """For text, and below HTML's own escaping."""
+    """Clean a value for text, and below HTML's own escaping."""
     return value if isinstance(value, Markup) else one_line(str(value))
 
 
 def _literal(text: str) -> str:
-    """Text in which no chat service finds formatting, a mention or a link.
+    """Return text in which no chat service finds formatting, a mention or a link.
 
     Few of them have an escape for it that all others leave alone, so the characters are exchanged for ones that look
     alike. Quotes and lists need the start of a line, which no value has.
@@ -113,11 +113,11 @@ _CHAT_BRACKETS = {ord("<"): "‹", ord(">"): "›", ord("["): "［", ord("]"): "
 
 
 def _chat(value: object) -> str:
-    return value if isinstance(value, Meant) else _literal(str(value)).translate(_CHAT_BRACKETS)
+    return value if isinstance(value, SafeMarkup) else _literal(str(value)).translate(_CHAT_BRACKETS)
 
 
 def _mrkdwn(value: object) -> str:
-    return value if isinstance(value, Meant) else _slack_escaped(_literal(str(value)))
+    return value if isinstance(value, SafeMarkup) else _slack_escaped(_literal(str(value)))
 
 
 def _slack_escaped(text: str) -> str:
@@ -129,8 +129,8 @@ def _text_code(text: str) -> str:
 
 
 def _slack_code(text: str) -> str:
-    """A name or command as it stands: between backticks nothing is formatted."""
-    return Meant(f"`{_slack_escaped(one_line(text).replace('`', 'ˋ'))}`")
+    """Return a name or command as it stands: between backticks nothing is formatted."""
+    return SafeMarkup(f"`{_slack_escaped(one_line(text).replace('`', 'ˋ'))}`")
 
 
 def _html_code(text: str) -> str:
@@ -142,12 +142,12 @@ def _text_link(url: str) -> str:
 
 
 def _chat_link(url: str) -> str:
-    return Meant(_encoded(url)) if _is_web(url) else url
+    return SafeMarkup(_encoded(url)) if _is_web(url) else url
 
 
 def _slack_link(url: str) -> str:
     # No label: what is shown is where it leads.
-    return Meant(f"<{_encoded(url).replace('&', '&amp;')}>") if _is_web(url) else _slack_code(url)
+    return SafeMarkup(f"<{_encoded(url).replace('&', '&amp;')}>") if _is_web(url) else _slack_code(url)
 
 
 def _html_link(url: str) -> str:

@@ -24,7 +24,7 @@ class PinnedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The permitted addresses of a host.
+        """Return the permitted addresses of a host.
 
         Raises:
             OSError: It has none at all.

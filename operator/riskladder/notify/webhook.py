@@ -1,4 +1,4 @@
-"""A CloudEvent to a URL, signed as Standard Webhooks say, so that the receiver can tell who sent it and when."""
+"""A CloudEvent to a URL, signed as Standard Webhooks say, so that the receiver can verify who sent it and when."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def send(
 
 
 def to_event(notice: Notice) -> CloudEvent:
-    """The CloudEvent of a notice, facts and text: the same on every attempt."""
+    """Return the CloudEvent of a notice, facts and text: the same on every attempt."""
     return CloudEvent(
         attributes={
             "specversion": "1.0",

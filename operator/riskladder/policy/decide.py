@@ -24,8 +24,8 @@ from riskladder.policy.containment.holds import (
     with_holds,
 )
 from riskladder.policy.containment.opening import openings
-from riskladder.policy.containment.others import lock_of, place_of
-from riskladder.policy.containment.resume import liftings, restoring
+from riskladder.policy.containment.others import lock_of, object_of
+from riskladder.policy.containment.resume import restore_network_objects, restore_target
 from riskladder.policy.containment.state import NO_WRITE
 from riskladder.policy.containment.writes import with_write
 from riskladder.policy.drills import open_drill, rehearsal
@@ -38,9 +38,9 @@ from riskladder.policy.trail import write_trail
 
 
 def decide(snapshot: Snapshot, now: datetime, *, urgent: bool = True) -> Plan:
-    """What has to be done for this target now.
+    """Return what has to be done for this target now.
 
-    Containment comes alone, and so does an Escalation: what follows is decided afresh from what the API server has
+    Containment comes alone, and so does an Escalation: what follows is decided again from what the API server has
     acknowledged.
 
     Args:
@@ -95,7 +95,7 @@ def _open_with(snapshot: Snapshot, opening: NewEscalation, act: Stop | None) -> 
     if act is None or not _says_why(snapshot, act):
         return Plan(opening=opening, stop=_after_saving(snapshot, act))
     own = act.intent if LABEL_CONTAINMENT in opening.labels else None
-    lock = lock_of(snapshot, place_of(act.intent), own=own)
+    lock = lock_of(snapshot, object_of(act.intent), own=own)
     return Plan(stop=with_hold(replace(act, policy=opening.spec.policy), of_opening(opening, act.intent), lock=lock))
 
 
@@ -106,8 +106,8 @@ def _raise_with(snapshot: Snapshot, escalation: Escalation, act: Stop, lock: boo
     hold = of_escalation(escalation, act.intent, tier) if _says_why(snapshot, act) else None
     if hold is None:
         return Plan(noted=noted_first(escalation, act.intent), stop=_after_saving(snapshot, act))
-    place = place_of(act.intent)
-    return Plan(stop=with_hold(act, hold, lock=lock_of(snapshot, place, own=act.intent if lock else None)))
+    object_title = object_of(act.intent)
+    return Plan(stop=with_hold(act, hold, lock=lock_of(snapshot, object_title, own=act.intent if lock else None)))
 
 
 def _says_why(snapshot: Snapshot, act: Stop) -> bool:
@@ -125,12 +125,12 @@ def _after_saving(snapshot: Snapshot, act: Stop | None) -> Stop | None:
 
 def _next_change(snapshot: Snapshot, judgement: Judgement) -> datetime | None:
     changes = [v.next_change for v in judgement.verdicts.values() if v.next_change]
-    changes += [settled.acceptance.until for settled in snapshot.settled if settled.acceptance is not None]
+    changes += [found.acceptance.until for found in snapshot.handled if found.acceptance is not None]
     return min(changes, default=None)
 
 
 def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: datetime | None) -> Plan:
-    """The writes of the second phase: only what differs from what is stored."""
+    """Return the writes of the second phase: only what differs from what is stored."""
     wakes = [wake] if wake and wake > now else []
     updates: list[EscalationUpdate] = []
     judged: list[DecisionUpdate] = []
@@ -151,7 +151,7 @@ def _trail(snapshot: Snapshot, judgement: Judgement, now: datetime, wake: dateti
         escalations=changed_escalations,
         signals=_signals(snapshot, judgement, by_uid, now),
         decisions=tuple(judged),
-        effects=(*restarting, *_effects(snapshot, judgement, now, settled=not changed_escalations)),
+        effects=(*restarting, *_effects(snapshot, judgement, now, is_recorded=not changed_escalations)),
         wake_at=min(wakes, default=None),
     )
 
@@ -181,12 +181,12 @@ def _saying_refusal(snapshot: Snapshot, judgement: Judgement, plan: Plan, now: d
     return replace(plan, signals=_signals(snapshot, judgement, {}, now))
 
 
-def _effects(snapshot: Snapshot, judgement: Judgement, now: datetime, *, settled: bool) -> tuple[Effect, ...]:
+def _effects(snapshot: Snapshot, judgement: Judgement, now: datetime, *, is_recorded: bool) -> tuple[Effect, ...]:
     """Return the further writes in the order of their phases: most of them once nothing is left to be recorded."""
     found = _present(follow_up(snapshot))
-    if not settled:
+    if not is_recorded:
         return found
-    restored = (*_present(restoring(snapshot, judgement, now)), *liftings(snapshot))
+    restored = (*_present(restore_target(snapshot, judgement, now)), *restore_network_objects(snapshot))
     found += (*restored, *switches(snapshot), *_present(rehearsal(snapshot)))
     return found if restored else (*found, *upkeep(snapshot))
 

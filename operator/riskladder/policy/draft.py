@@ -1,4 +1,4 @@
-"""The working set of one trail: an escalation's next status in the making, and what the change is worth telling."""
+"""The working set of one trail: an escalation's next status in the making, and the records and Events of the change."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from riskladder.policy.snapshot import Escalation, Snapshot
 
 
 def group_of(snapshot: Snapshot, judgement: Judgement, escalation: Escalation) -> Group | None:
-    """The signals that bear on an escalation, where the target is still the same object."""
+    """Return the signals that bear on an escalation, where the target is still the same object."""
     if snapshot.target is not None and snapshot.target.uid != escalation.spec.target.uid:
         return None
     groups = judgement.drills if escalation.spec.drill else judgement.groups
@@ -164,7 +164,7 @@ class Draft:
         return not self.is_closed and not self.is_accepted and self.rung.decided_at is None
 
     def answered(self) -> set[str]:
-        """The roles that have answered on this rung: whatever was counted of them there, a mere comment excepted."""
+        """Return the roles that have answered on this rung: by any counted decision but a comment."""
         return {
             d.role
             for d in self.decisions
@@ -172,11 +172,11 @@ class Draft:
         }
 
     def votes(self) -> list[CountedDecision]:
-        """The votes that were counted on this rung, for whatever needs a quorum."""
+        """Return the votes that were counted on this rung, for whatever needs a quorum."""
         return [d for d in self.decisions if d.counted and d.rung == self.rung.number and d.action in VOTES]
 
     def cause(self, tier: str) -> SignalRef:
-        """The signal that puts the target in that tier, as it reads now; what was acted on last where none does now."""
+        """Return the signal that puts the target in that tier now; what was acted on last where none does."""
         group = self.group
         if group is not None and any(t.name == tier for t in group.breached()):
             return group.cause(tier).reference()
@@ -194,14 +194,14 @@ class Draft:
         self.entries.append(Entry(event, key, self.now, message, {k: v for k, v in particulars.items() if v}))
 
     def warn(self, event: Reason, key: str, message: str, **particulars: str) -> None:
-        """The same as a Warning."""
+        """Add an entry as a Warning."""
         self.note(event, key, message, **particulars)
         self.entries[-1] = replace(self.entries[-1], warning=True)
 
     def status(
         self, *, state: EscalationState, waiting_on: tuple[str, ...], next_deadline: datetime | None
     ) -> EscalationStatus:
-        """The status as it should be."""
+        """Return the status as it should be."""
         due = format_time(next_deadline.replace(microsecond=0)) if next_deadline else ""
         return EscalationStatus(
             observed_generation=self.escalation.generation,

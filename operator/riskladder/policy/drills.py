@@ -1,8 +1,8 @@
 """Drills: the real ladder, deadlines and people, with a containment that is only rehearsed (article: drills, training).
 
-A drill is an escalation of its own, marked as such, beside a real one if need be. Its containment is asked of the API
-server as a dry run, which proves permission and admission and changes nothing; no lock is set. It is closed when its
-rung has been answered, or when the time that the ladder gives to a drill is over, with a result on record.
+A drill is an escalation of its own, marked as such, in parallel with a real one if need be. Its containment is asked of
+the API server as a dry run, which proves permission and admission and changes nothing; no lock is set. It is closed
+when its rung has been answered, or when the time that the ladder gives to a drill is over, with a result on record.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def drill_name(target_name: str, target_uid: str, signal: Signal) -> str:
 
 
 def open_drill(snapshot: Snapshot, judgement: Judgement, now: datetime) -> NewEscalation | None:
-    """The drill that a drill signal asks for, unless one is under way or it has had its drill."""
+    """Return the drill that a drill signal asks for, unless one is under way or it has had its drill."""
     workload = snapshot.target
     if workload is None:
         return None
@@ -124,7 +124,7 @@ def _rehearsed(draft: Draft) -> None:
 
 
 def result(draft: Draft) -> dict[str, str]:
-    """Who was notified, who answered after how long, and what failed: the particulars of the drill's last record."""
+    """Return who was notified, who answered after how long, and what failed, for the drill's last record."""
     notified_roles: dict[str, datetime] = {}
     failed: set[str] = set()
     for n in draft.notifications.values():
@@ -143,7 +143,7 @@ def result(draft: Draft) -> dict[str, str]:
 
 
 def conclude(draft: Draft) -> None:
-    """The result of a drill that people have closed themselves."""
+    """Record the result of a drill that people have closed themselves."""
     if draft.escalation.spec.drill:
         text, detail = _report(draft, f"closed as {draft.resolution}")
         draft.entries.append(Entry(Reason.DRILL_COMPLETED, "drill", draft.now, text, detail))

@@ -51,18 +51,18 @@ class LadderMessages:
         self._found = {message.key: self._tried(message, deliveries) for message in before}
 
     @property
-    def may_be_told(self) -> bool:
-        """Whether anybody may be told of anything now: not by a ladder that is invalid or suspended."""
+    def may_notify(self) -> bool:
+        """Whether messages may be sent now: not by a ladder that is invalid or suspended."""
         return self.ladder.spec is not None and not self.ladder.spec.suspended
 
-    def tell(
+    def notify(
         self, topic: str, key: str, roles: Iterable[str], about: Reason, text: str, *, warning: bool = True
     ) -> None:
-        """Say something once: by an Event on the ladder, and to each channel of each role.
+        """Notify roles once: by an Event on the ladder, and over each of their channels.
 
         Args:
             topic: What it belongs to: the messages of one topic to one role are one incident.
-            key: Tells it from others of its topic.
+            key: Identifies it within its topic.
             roles: Who is notified; nobody twice.
             about: Why.
             text: What happened, in one line.
@@ -79,7 +79,7 @@ class LadderMessages:
             self._put(f"{topic}/{key}/{role}/{channel}", role, channel, about, clip(text, _TEXT_LIMIT))
 
     def end(self, topic: str, key: str, roles: Iterable[str], about: Reason, text: str) -> None:
-        """Say that what was told is over: by an Event, and where a channel keeps an incident open for it."""
+        """Say that what was notified is over: by an Event, and where a channel keeps an incident open for it."""
         text = clip(text, _TEXT_LIMIT)
         self.entries.append(Entry(about, f"{topic}/{key}/over", self.now, text, on=(), recorded=False))
         spec = self.ladder.spec
@@ -89,7 +89,7 @@ class LadderMessages:
                 if types.get(channel) in INCIDENTS:
                     self._put(f"{topic}/{key}/over/{role}/{channel}", role, channel, about, text)
 
-    def last_told(self, topic: str) -> datetime | None:
+    def last_notified(self, topic: str) -> datetime | None:
         """Return when anything of a topic was said last, as far as that is kept."""
         return max((m.at for m in self._found.values() if topic_of(m) == topic), default=None)
 

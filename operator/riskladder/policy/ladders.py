@@ -14,8 +14,8 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.ladder_messages import LadderMessages
 from riskladder.policy.plan import Entry, LadderUpdate
 from riskladder.policy.snapshot import Delivery, Ladder
-from riskladder.policy.storm import Demanded, weather
-from riskladder.policy.unusable import UnusableSignal, tell_of_unusable
+from riskladder.policy.storm import Demanded, update_storm
+from riskladder.policy.unusable import UnusableSignal, notify_of_unusable
 
 _OF_DECISIONS = "riskladder-decisions"
 """The policy that proves who decided, which has a condition of its own."""
@@ -51,7 +51,7 @@ def update_ladder(
     demanded: Demanded | None = None,
     now: datetime,
 ) -> tuple[LadderUpdate, datetime | None]:
-    """The ladder's next status, its Events, and when it changes by itself.
+    """Return the ladder's next status, its Events, and when it changes by itself.
 
     Args:
         ladder: The ladder.
@@ -103,8 +103,10 @@ def update_ladder(
             "evaluates and records, acts on nothing" if suspended else "acts on breaches",
         )
     messages = LadderMessages(ladder, before.notifications, deliveries or {}, now)
-    found, look_at = tell_of_unusable(messages, before.unusable, unusable)
-    storm, calm_at = weather(messages, conditions, before.storm, demanded or Demanded(), time_counts=not clock_error)
+    found, look_at = notify_of_unusable(messages, before.unusable, unusable)
+    storm, calm_at = update_storm(
+        messages, conditions, before.storm, demanded or Demanded(), time_counts=not clock_error
+    )
     status = EscalationLadderStatus(
         observed_generation=ladder.generation,
         digest=ladder.digest or None,
@@ -218,7 +220,7 @@ def _stops(conditions: Conditions, entries: list[Entry], ladder: Ladder, slow: s
 
 
 def _warning(reason: Reason, ladder: Ladder, message: str, now: datetime) -> Entry:
-    """An Event on the ladder, once for each message; what comes back after it was gone is notified again."""
+    """Return an Event on the ladder, once for each message; what reappears is reported again."""
     digest = hashlib.sha256(f"{message}/{now:%Y-%m-%dT%H}".encode()).hexdigest()[:12]
     return Entry(reason, f"{ladder.generation}/{reason}/{digest}", now, message, on=(), warning=True, recorded=False)
 

@@ -260,7 +260,7 @@ class Plan:
     effects: tuple[Effect, ...] = ()
     """In the order of their phases."""
     wake_at: datetime | None = None
-    """When to look again without any event: the next deadline, staleness, or settling time."""
+    """When to look again without any event: the next deadline, staleness, or the end of a grace period."""
 
     @property
     def urgent(self) -> bool:

@@ -34,12 +34,12 @@ class Tally:
 
 
 def alternates(policy: PinnedPolicy, role: str) -> tuple[str, ...]:
-    """The roles that stand in for a role."""
+    """Return the roles that stand in for a role."""
     return next((s.alternates for s in policy.stakeholders if s.role == role), ())
 
 
 def may_sit(policy: PinnedPolicy, quorum: Iterable[QuorumMember], role: str) -> bool:
-    """Whether somebody in this role can take a seat."""
+    """Return whether somebody in this role can take a seat."""
     return any(role == member.role or role in alternates(policy, member.role) for member in quorum)
 
 
@@ -58,12 +58,12 @@ def tally(policy: PinnedPolicy, quorum: Quorum, votes: Iterable[tuple[str, str]]
     taken: dict[tuple[str, int], str] = {}
 
     def seat(person: str, tried: set[tuple[str, int]]) -> bool:
-        for place in seats:
-            fits = place[0] in roles[person] or roles[person] & set(alternates(policy, place[0]))
-            if fits and place not in tried:
-                tried.add(place)
-                if place not in taken or seat(taken[place], tried):
-                    taken[place] = person
+        for member in seats:
+            fits = member[0] in roles[person] or roles[person] & set(alternates(policy, member[0]))
+            if fits and member not in tried:
+                tried.add(member)
+                if member not in taken or seat(taken[member], tried):
+                    taken[member] = person
                     return True
         return False
 
@@ -81,14 +81,14 @@ def tally(policy: PinnedPolicy, quorum: Quorum, votes: Iterable[tuple[str, str]]
 def votes_for(
     decisions: Iterable[CountedDecision], action: DecisionAction, rung: int, resolution: Resolution | None = None
 ) -> tuple[CountedDecision, ...]:
-    """The counted votes for an action on a rung; for Close, those that agree on the resolution."""
+    """Return the counted votes for an action on a rung; for Close, those that agree on the resolution."""
     return tuple(
         d for d in decisions if d.counted and d.action is action and d.rung == rung and d.resolution == resolution
     )
 
 
 def resume_quorum(tier: Tier | None) -> Quorum:
-    """Who must agree to resume: ``resume.quorum``, else that of ``decide``; nobody where neither is given."""
+    """Return who must agree to resume: ``resume.quorum``, else that of ``decide``; nobody where neither is given."""
     if tier is None:
         return ()
     if tier.resume is not None:
@@ -104,7 +104,7 @@ def answerable(policy: PinnedPolicy, tier: Tier | None) -> str:
 
 
 def close_quorum(policy: PinnedPolicy, tier: Tier | None) -> Quorum:
-    """Who must agree to close: ``decide.quorum``, else who may resume, else the charter's owner or the first told.
+    """Return who must agree to close: ``decide.quorum``, else who may resume, else the owner or first notified role.
 
     So that every escalation can be ended by somebody.
     """

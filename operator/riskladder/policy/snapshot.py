@@ -24,7 +24,7 @@ from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.model import Pod, Workload
-from riskladder.workloads.network import Outlet
+from riskladder.workloads.network import NetworkObject
 from riskladder.workloads.selectors import matches
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -146,7 +146,7 @@ class Escalation:
         return self.status.resume.intent if self.status.resume else 0
 
     def evidence(self, intent: Intent) -> Evidence | None:
-        """The workload as it was before an intent; ``None`` where that was never taken."""
+        """Return the workload as it was before an intent; ``None`` where that was never taken."""
         return intent.evidence or self.spec.evidence
 
     @property
@@ -197,8 +197,8 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What people have settled about a target of that name, under one ladder, by a close or a Resume."""
+class Handled:
+    """Breaches of a target of that name that people have handled, under one ladder, by a close or a Resume."""
 
     ladder: str
     tier: str
@@ -210,30 +210,30 @@ class Settled:
     """Whether it was by a close."""
 
 
-def settled_by(escalation: Escalation) -> tuple[Settled, ...]:
-    """Return what people settled by an escalation that is over: nothing by a drill."""
+def handled_by(escalation: Escalation) -> tuple[Handled, ...]:
+    """Return which breaches people handled with an escalation that is over: none with a drill."""
     status, ladder = escalation.status, escalation.spec.ladder.name
     tier, found = status.tier or "", []
     if escalation.spec.drill:
         return ()
     if status.resume is not None:
-        found.append(Settled(ladder, status.resume.tier or tier, status.resume.at, closed=False))
+        found.append(Handled(ladder, status.resume.tier or tier, status.resume.at, closed=False))
     if status.resolution is not None and status.closed_at is not None:
         accepted = status.risk_acceptance if status.resolution is Resolution.RISK_ACCEPTED else None
-        found.append(Settled(ladder, tier, status.closed_at, accepted))
+        found.append(Handled(ladder, tier, status.closed_at, accepted))
     return tuple(found)
 
 
-def latest(settled: Iterable[Settled]) -> tuple[Settled, ...]:
-    """Return the latest settlement of each ladder and tier, in the order of their times."""
-    found: dict[tuple[str, str], Settled] = {}
-    for one in sorted(settled, key=lambda s: s.until):
+def latest(handled: Iterable[Handled]) -> tuple[Handled, ...]:
+    """Return the latest entry of each ladder and tier, in the order of their times."""
+    found: dict[tuple[str, str], Handled] = {}
+    for one in sorted(handled, key=lambda s: s.until):
         found[one.ladder, one.tier] = one
     return tuple(sorted(found.values(), key=lambda s: s.until))
 
 
 def breached_by(escalation: Escalation) -> frozenset[str]:
-    """Hashes of the pod templates that an escalation was about; none where it was a false alarm, or a drill."""
+    """Return the hashes of the pod templates that an escalation was about; none for a false alarm or a drill."""
     if escalation.spec.drill or escalation.status.resolution is Resolution.FALSE_POSITIVE:
         return frozenset()
     taken = (escalation.spec.evidence, *(intent.evidence for intent in escalation.intents))
@@ -242,8 +242,8 @@ def breached_by(escalation: Escalation) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """How many targets a ladder has contained by itself of late, and how many it may."""
+class RadiusBudget:
+    """How many targets a ladder has contained by itself recently, and how many it may."""
 
     radius: BlastRadius
     limit: int
@@ -281,8 +281,8 @@ class Snapshot:
     """Whether the operator may end the pods of a stopped model."""
     unsupported: str = ""
     """Why the target's kind is not dealt with; empty where it is."""
-    settled: tuple[Settled, ...] = ()
-    """What people have settled about targets of this name, the latest of each ladder and tier."""
+    handled: tuple[Handled, ...] = ()
+    """Breaches of targets of this name that people have handled, the latest of each ladder and tier."""
     closed: frozenset[str] = frozenset()
     """Names of the closed escalations of this very target."""
     rehearsals: Mapping[tuple[str, int], tuple[datetime, str]] = field(default_factory=dict)
@@ -303,10 +303,10 @@ class Snapshot:
     """The hold of a containment write that the API server has acknowledged, until its Escalation says so."""
     pending_policy: PinnedPolicy | None = None
     """The policy that it was under."""
-    carrying: tuple[Outlet, ...] = ()
+    carrying: tuple[NetworkObject, ...] = ()
     """What its traffic passes, as far as that carries a hold for it: also where the target itself is gone."""
     seeks: bool = False
-    """Whether what scales the model is looked for: it may be put beside it at any time."""
+    """Whether what scales the model is looked for: it may be created at any time."""
     breached: frozenset[str] = frozenset()
     """Hashes of the pod templates that an escalation of this very target was about, false alarms left out."""
     lock: str | None = None
@@ -314,7 +314,7 @@ class Snapshot:
     until somebody has looked."""
     deliveries: Mapping[tuple[str, str], Delivery] = field(default_factory=dict)
     """By escalation uid and notification key."""
-    rooms: Mapping[str, Room] = field(default_factory=dict)
+    radius_budgets: Mapping[str, RadiusBudget] = field(default_factory=dict)
     """By ladder, of those that have a blast radius."""
 
     clock_error: timedelta = timedelta()
@@ -327,7 +327,7 @@ class Snapshot:
         return not self.clock_error
 
     def is_suspended(self, ladder: str) -> bool:
-        """Whether the ladder of that name, as it is now, acts on nothing. A deleted ladder suspends nothing."""
+        """Return whether the ladder of that name, as it is now, acts on nothing. A deleted ladder suspends nothing."""
         found = self.ladders.get(ladder)
         return found is not None and found.spec is not None and found.spec.suspended
 
@@ -354,9 +354,9 @@ class Snapshot:
         """Return the escalation of that ladder that binds the target, if there is one."""
         return next((e for e in self.open if e.spec.ladder.name == ladder), None)
 
-    def settled_under(self, ladder: str) -> tuple[Settled, ...]:
-        """Return what people have settled under that ladder, in the order of their times."""
-        return tuple(s for s in self.settled if s.ladder == ladder)
+    def handled_under(self, ladder: str) -> tuple[Handled, ...]:
+        """Return which breaches people have handled under that ladder, in the order of their times."""
+        return tuple(s for s in self.handled if s.ladder == ladder)
 
     def _open(self, *, drill: bool) -> tuple[Escalation, ...]:
         found: dict[str, Escalation] = {}
@@ -368,7 +368,7 @@ class Snapshot:
 
 
 def pin(spec: EscalationLadderSpec) -> PinnedPolicy:
-    """The part of a ladder that an escalation keeps for its whole life, however the ladder is edited meanwhile."""
+    """Return the part of a ladder that an escalation keeps for its life, however the ladder is edited."""
     return PinnedPolicy(
         charter=spec.charter,
         governs=spec.governs,
@@ -382,7 +382,7 @@ def pin(spec: EscalationLadderSpec) -> PinnedPolicy:
 
 
 def is_governed(governs: Governs, labels: Mapping[str, str]) -> bool:
-    """Whether the labels match the selector, with the semantics of ``metav1.LabelSelector``.
+    """Return whether the labels match the selector, with the semantics of ``metav1.LabelSelector``.
 
     An empty selector governs nothing: a ladder is opt-in.
     """

@@ -36,7 +36,7 @@ class Demanded:
     """How many targets the blast radius is, of those that are governed now."""
 
 
-def weather(
+def update_storm(
     messages: LadderMessages,
     conditions: Conditions,
     before: StormStatus | None,
@@ -44,7 +44,7 @@ def weather(
     *,
     time_counts: bool = True,
 ) -> tuple[StormStatus | None, datetime | None]:
-    """Return the storm as it stands, and when to look again; say so on the ladder, and tell its owner of its beginning.
+    """Return the storm as it stands, and when to look again; say so on the ladder, and notify its owner when it begins.
 
     Args:
         messages: The ladder's messages.
@@ -65,7 +65,7 @@ def weather(
     is_recent = last is not None and now < last + radius.per.delta
     if last is None or not (found.waiting or is_recent or (before is not None and not time_counts)):
         if before is not None:
-            _tell_it_is_over(messages, before)
+            _notify_of_end(messages, before)
         conditions.set(
             kind, True, Reason.BLAST_RADIUS_KEPT, f"at most {_allowed(radius)} contained within {radius.per}"
         )
@@ -75,9 +75,9 @@ def weather(
     wait = f"{number} {'containment waits' if number == 1 else 'containments wait'} for a decision" if number else ""
     text = f"more than {_allowed(radius)} are demanded within {radius.per}{'; ' + wait if wait else ''}"
     conditions.set(kind, False, Reason.BLAST_RADIUS_EXCEEDED, text)
-    if before is None and messages.may_be_told:
+    if before is None and messages.may_notify:
         owner = owner_of(spec)
-        messages.tell(
+        messages.notify(
             TOPIC, format_time(last), [owner] if owner else [], Reason.BLAST_RADIUS_EXCEEDED, _text(radius, found)
         )
     return storm, None if found.waiting else last + radius.per.delta
@@ -90,7 +90,7 @@ def _allowed(radius: BlastRadius) -> str:
 
 
 def _text(radius: BlastRadius, found: Demanded) -> str:
-    """Return what the owner is told: what is held up, until when, and what to look for."""
+    """Return the message to the owner: what is held up, until when, and what to look for."""
     head = f"Many models breach at once, or one monitor is broken: blastRadius lets {_allowed(radius)} be contained "
     head += f"within {radius.per} ({found.limit} now)"
     if not found.waiting:
@@ -102,7 +102,7 @@ def _text(radius: BlastRadius, found: Demanded) -> str:
     return f"{head}; {wait}, and from {format_time(first)} on what nobody has decided on is contained all the same"
 
 
-def _tell_it_is_over(messages: LadderMessages, before: StormStatus) -> None:
+def _notify_of_end(messages: LadderMessages, before: StormStatus) -> None:
     spec = messages.ladder.spec
     owner = owner_of(spec) if spec is not None else ""
     text = "no further containment is demanded beyond blastRadius, and none waits"

@@ -46,10 +46,10 @@ class Trail:
 
 
 def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Trail | datetime:
-    """What the trail of this escalation lacks now and when to look again; only a time where it should settle first."""
-    settled_at = _grace_ends(snapshot, escalation, now)
-    if settled_at is not None:
-        return settled_at
+    """Return what the trail lacks now and when to look again; only a time during the proof grace."""
+    grace_ends_at = _grace_ends(snapshot, escalation, now)
+    if grace_ends_at is not None:
+        return grace_ends_at
     draft = _begin(snapshot, judgement, escalation, now)
     notifications.record_deliveries(draft)
     if not draft.is_closed:
@@ -84,7 +84,7 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
 
 
 def _begin(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Draft:
-    """The draft, on the rung that breaches and containments call for."""
+    """Return the draft, on the rung that breaches and containments call for."""
     reached = rungs.current_tier(escalation, group_of(snapshot, judgement, escalation))
     rung = escalation.status.rung
     if rung is None:
@@ -102,7 +102,7 @@ def _begin(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now
 def after_close(
     escalation: Escalation, found: tuple[Decision, ...], proof: PolicyInForce | None, now: datetime
 ) -> Trail:
-    """What is decided on a closed escalation: a review counts, a comment is recorded, the rest comes too late."""
+    """Judge decisions on a closed escalation: a review counts, a comment is recorded, the rest is too late."""
     target = escalation.spec.target
     key = TargetKey(escalation.namespace, target.kind, target.name)
     snapshot = Snapshot(key, None, {}, (), (escalation,), decisions={escalation.name: found}, proof=proof)
@@ -114,7 +114,7 @@ def after_close(
 
 
 def _grace_ends(snapshot: Snapshot, escalation: Escalation, now: datetime) -> datetime | None:
-    """When to write the trail of a containment that has just been applied and is not proved yet."""
+    """Return when to write the trail of a containment that has just been applied and is not proved yet."""
     intent = max(state.in_force(escalation).values(), key=lambda i: i.id, default=None)
     if intent is None or snapshot.target is None:
         return None
@@ -185,7 +185,7 @@ def _policy(pinned: PinnedPolicy) -> dict[str, str]:
 
 
 def _judgement(escalation: Escalation) -> dict[str, str]:
-    """Who raised it, in which role and why, where a person did."""
+    """Return who raised it, in which role and why, where a person did."""
     manual = escalation.spec.signal.manual
     if manual is None:
         return {}

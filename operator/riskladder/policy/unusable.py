@@ -1,8 +1,8 @@
-"""Breaches that cannot be used: who is told of them, when, and how many are one message.
+"""Breaches that cannot be used: who is notified of them, when, and how many are one message.
 
 A monitor that misspells an indicator, or reports percent for a fraction, keeps silent as far as the ladder goes. The
-owner and the contact of its source are told once for each source and reason, and again only after all of its signals
-could be used in between.
+owner and the contact of its source are notified once for each source and reason, and again only after all of its
+signals could be used in between.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from riskladder.policy.ladder_messages import LadderMessages, owner_of
 TOPIC = "unusable"
 
 GATHER = timedelta(seconds=10)
-"""How long what cannot be used is gathered before anybody is told: many are one message, and most of what is out of
+"""How long what cannot be used is gathered before anybody is notified: many are one message, and most of what is out of
 order while objects are created heals by itself."""
 
 APART = timedelta(minutes=5)
@@ -31,7 +31,7 @@ OTHERS = "*"
 """Stands for all further sources."""
 
 _MOST_OWN = MAX_UNUSABLE // 2
-"""Sources and reasons that are told apart where there are too many; the rest is summed up by reason."""
+"""Sources and reasons that are listed separately where there are too many; the rest is summed up by reason."""
 
 _MOST_NAMED = 4
 _EXAMPLE_LIMIT = 200
@@ -49,10 +49,10 @@ class UnusableSignal:
     """Of its condition Ready."""
 
 
-def tell_of_unusable(
+def notify_of_unusable(
     messages: LadderMessages, before: Sequence[UnusableSignals], found: Iterable[UnusableSignal]
 ) -> tuple[tuple[UnusableSignals, ...], datetime | None]:
-    """Return what the ladder's status says of unusable signals, and when to look again; tell whoever is not told yet.
+    """Notify of unusable signals; return what the ladder's status says of them, and when to look again.
 
     Args:
         messages: The ladder's messages.
@@ -71,22 +71,22 @@ def tell_of_unusable(
             signals=len(signals),
             example=example,
             since=was.since if was else now,
-            told_at=was.told_at if was else None,
+            notified_at=was.notified_at if was else None,
         )
     wake = None
-    news = {key: one for key, one in after.items() if one.told_at is None}
-    if messages.may_be_told and news:
+    news = {key: one for key, one in after.items() if one.notified_at is None}
+    if messages.may_notify and news:
         due = min(one.since for one in news.values()) + GATHER
-        told = [messages.last_told(TOPIC), *(one.told_at for one in before)]
-        last = max((at for at in told if at is not None), default=None)
+        notified = [messages.last_notified(TOPIC), *(one.notified_at for one in before)]
+        last = max((at for at in notified if at is not None), default=None)
         due = max(due, last + APART) if last is not None else due
         if now < due:
             wake = due
         else:
-            _tell(messages, news, groups)
-            after |= {key: one.model_copy(update={"told_at": now}) for key, one in news.items()}
-    elif messages.may_be_told and not after and any(one.told_at is not None for one in before):
-        _tell_it_is_over(messages, before)
+            _notify(messages, news, groups)
+            after |= {key: one.model_copy(update={"notified_at": now}) for key, one in news.items()}
+    elif messages.may_notify and not after and any(one.notified_at is not None for one in before):
+        _notify_of_end(messages, before)
     return tuple(after[key] for key in sorted(after)), wake
 
 
@@ -107,17 +107,17 @@ def _grouped(
     return merged
 
 
-def _tell(
+def _notify(
     messages: LadderMessages,
     news: dict[tuple[str, str], UnusableSignals],
     groups: dict[tuple[str, str], list[UnusableSignal]],
 ) -> None:
-    """Tell the owner of all that is news, and each contact of what concerns its source: one message to each role."""
+    """Notify the owner of all that is news, and each contact of what concerns its source: one message to each role."""
     spec = messages.ladder.spec
-    assert spec is not None  # noqa: S101 - nobody is told by an invalid ladder
+    assert spec is not None  # noqa: S101 - nobody is notified by an invalid ladder
     key, owner = format_time(min(one.since for one in news.values())), owner_of(spec)
-    texts = {place: _text(one, groups[place]) for place, one in sorted(news.items())}
-    messages.tell(TOPIC, key, [owner] if owner else [], Reason.SIGNALS_UNUSABLE, _joined(list(texts.values())))
+    texts = {source_key: _text(one, groups[source_key]) for source_key, one in sorted(news.items())}
+    messages.notify(TOPIC, key, [owner] if owner else [], Reason.SIGNALS_UNUSABLE, _joined(list(texts.values())))
     by_role: dict[str, list[str]] = defaultdict(list)
     for contact in spec.source_contacts:
         if contact.role != owner:
@@ -127,17 +127,17 @@ def _tell(
             messages.queue(TOPIC, key, role, Reason.SIGNALS_UNUSABLE, _joined(list(dict.fromkeys(mine))))
 
 
-def _tell_it_is_over(messages: LadderMessages, before: Sequence[UnusableSignals]) -> None:
+def _notify_of_end(messages: LadderMessages, before: Sequence[UnusableSignals]) -> None:
     spec = messages.ladder.spec
     assert spec is not None  # noqa: S101
     roles = [owner_of(spec), *(c.role for c in spec.source_contacts if _concerns(c.source, before))]
     text = f"every signal of ladder {messages.ladder.name} that could not be used can be used again, or is gone"
-    last = max(one.told_at for one in before if one.told_at is not None)
+    last = max(one.notified_at for one in before if one.notified_at is not None)
     messages.end(TOPIC, format_time(last), [role for role in roles if role], Reason.SIGNALS_USABLE, text)
 
 
 def _concerns(source: str, before: Sequence[UnusableSignals]) -> bool:
-    return any(one.source in (source, OTHERS) and one.told_at is not None for one in before)
+    return any(one.source in (source, OTHERS) and one.notified_at is not None for one in before)
 
 
 def _text(one: UnusableSignals, signals: Sequence[UnusableSignal]) -> str:

@@ -19,7 +19,7 @@ class Grant:
     """Whether a ladder reports it as missing."""
 
     def to_rule(self) -> dict[str, Any]:
-        """``rbac/v1.PolicyRule``."""
+        """Return ``rbac/v1.PolicyRule``."""
         rule: dict[str, Any] = {"apiGroups": [self.group], "resources": list(self.resources)}
         if self.names:
             rule["resourceNames"] = list(self.names)
@@ -28,7 +28,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """An optional part of an installation beside the runtimes: what it turns on, and what it needs for that."""
+    """An optional part of an installation besides the runtimes: what it turns on, and what it needs for that."""
 
     component: str
     """Its name, and that of ``--enable``."""

@@ -75,7 +75,7 @@ def read_carried(metadata: Mapping[str, Any]) -> Carried:
 
 
 def _is_of_operator(metadata: Mapping[str, Any]) -> bool:
-    """Return whether the annotation is as the operator wrote it, as far as the API server tells.
+    """Return whether the annotation is as the operator wrote it, as far as managedFields show.
 
     Who writes another value takes it over; who applies the same one owns it as well.
     """

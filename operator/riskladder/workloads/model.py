@@ -43,7 +43,7 @@ class Pod:
     revision: str = ""
     """``controller-revision-hash``, where its owner has ControllerRevisions."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Its labels, where some runtime tells its pods by them."""
+    """Its labels, where some runtime recognizes its pods by them."""
     ready: bool = False
     """Whether it says that it is ready to serve."""
     ready_since: datetime | None = None
@@ -132,10 +132,11 @@ class Workload:
     served: Mapping[str, datetime] = field(default_factory=dict)
     """By digest of the template: what was seen to be available, and when first, since the operator started."""
     current_hash: str = ""
-    """Hash of the current template's revision by the word of its controller, where templates alone do not tell."""
+    """Hash of the current template's revision as its controller reports it, where templates alone do not identify
+    it."""
     fallback: str = ""
     """Hash of the stable revision, while another one is rolled out step by step."""
-    marks: frozenset[str] = frozenset()
+    requested: frozenset[str] = frozenset()
     """What its controller has been asked for in the status, by people or the operator: to abort an update, say."""
     replicas_set_by: str = ""
     """Field manager that last wrote the replicas, from managedFields."""
@@ -153,9 +154,9 @@ class Workload:
     declared_images: tuple[Image, ...] = field(default=())
     """Images of the current template: evidence where no pod runs."""
     fields: Mapping[str, str | None] = field(default_factory=dict)
-    """What a stop overwrites beside the replicas, as it is now: JSON by JSON Pointer, ``None`` where it is absent."""
+    """What a stop overwrites besides the replicas, as it is now: JSON by JSON Pointer, ``None`` where it is absent."""
     pod_labels: Mapping[str, str] | None = None
-    """The labels of its pods, where they are not told by who owns them."""
+    """The labels of its pods, where they are not recognized by their owner."""
     no_rollback: str = ""
     """Why it cannot be rolled back as it is, for people."""
     no_stop: str = ""
@@ -174,7 +175,7 @@ class Workload:
     listed: tuple[str, ...] = ()
     """Names of pods that it has made and no longer owns, that its selector does not match, and that a Service lists."""
     unconfirmed: tuple[Pod, ...] = ()
-    """Pods of it that the API server has forgotten or calls ended, by no word of their node: they may still answer."""
+    """Pods of it that the API server has forgotten or calls ended, unconfirmed by their node: they may still answer."""
     network_path: NetworkPath | None = None
     """What traffic passes on its way to its pods, where the operator may change that."""
 
@@ -185,7 +186,7 @@ class Workload:
         return same or next((r for r in self.revisions if r.hash and r.hash == self.current_hash), None)
 
     @property
-    def settled(self) -> bool:
+    def is_rolled_out(self) -> bool:
         """Whether the rollout is complete: observed, and every replica is of the current template."""
         return (
             self.observed_generation >= self.generation
@@ -197,7 +198,7 @@ class Workload:
     @property
     def is_available(self) -> bool:
         """Whether the rollout is complete, and every replica is available."""
-        return self.settled and (self.available_replicas is None or self.available_replicas >= self.replicas)
+        return self.is_rolled_out and (self.available_replicas is None or self.available_replicas >= self.replicas)
 
     @property
     def available_since(self) -> datetime | None:
@@ -206,7 +207,7 @@ class Workload:
         return max([self.template_since, *times]) if self.template_since is not None else None
 
     def active_pods(self, revision_hash: str | None = None) -> tuple[Pod, ...]:
-        """Pods that may still answer; with a hash, only those of that revision."""
+        """Return the pods that may still answer; with a hash, only those of that revision."""
         active = (pod for pod in self.pods if pod.active)
         return tuple(active) if revision_hash is None else tuple(self.of_revision(active, revision_hash))
 
@@ -221,7 +222,7 @@ class HasFollowUp(Protocol):
     """A runtime where a containment takes a second write, after the one that contains, before it can be proved."""
 
     def follow_up(self, workload: Workload, wanted: str | None) -> Write | None:
-        """What is still to be told to its controller, if anything, and if the time has come.
+        """Return the second write that its controller still needs, if any, and if the time has come.
 
         Args:
             workload: As it was seen, contained.
@@ -270,16 +271,16 @@ class Runtime(Protocol):
 
     @property
     def content(self) -> str:
-        """CEL: what a rollback puts back, of ``object``. The lock refuses to change it; empty: no rollback."""
+        """CEL: what a rollback restores, of ``object``. The lock refuses to change it; empty: no rollback."""
 
     def read(self, obj: Object) -> Workload:
-        """The facts of a stored object; history, pods and endpoints are joined by the cache."""
+        """Return the facts of a stored object; history, pods and endpoints are joined by the cache."""
 
     def stop(self, workload: Workload) -> Write | Impossible:
         """Have nothing of it run, only if it is still the object and as it was seen (a compare-and-swap)."""
 
     def stopping(self, workload: Workload) -> str:
-        """What ``stop`` does, for people: for example ``scale from 3 to 0``."""
+        """Return what ``stop`` does, for people: for example ``scale from 3 to 0``."""
 
     def restore(self, workload: Workload, replicas: int, fields: Mapping[str, str | None]) -> Write:
         """Restore what a stop took away, if nobody has asked for anything else meanwhile.
@@ -291,7 +292,7 @@ class Runtime(Protocol):
         """
 
     def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
-        """The revision to go back to; never the quarantined one, and none that ``fitness.unfit`` has a reason against.
+        """Return the revision to go back to; never the quarantined one, and none that ``fitness.unfit`` rejects.
 
         Args:
             workload: The workload with its revisions.
@@ -309,7 +310,7 @@ class Runtime(Protocol):
         """
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """Whether a stop has taken effect."""
+        """Return whether a stop has taken effect."""
 
     def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
-        """Whether a rollback has taken effect, by the hashes of the revision left and the one wanted."""
+        """Return whether a rollback has taken effect, by the hashes of the revision left and the one wanted."""

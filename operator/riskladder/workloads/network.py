@@ -26,7 +26,7 @@ COMPONENTS = {SERVICES.kind: "fallback", HTTPROUTES.kind: "fallback-httproute", 
 
 
 def not_enabled(kind: str) -> str:
-    """Why an object of that kind is not changed, and what turns it on."""
+    """Return why an object of that kind is not changed, and what turns it on."""
     component = COMPONENTS[kind]
     return f"this operator changes no {kind}; its component {component} turns that on (--enable={component})"
 
@@ -35,8 +35,8 @@ RESOURCES = {resource.kind: resource for resource in (SERVICES, HTTPROUTES, NETW
 
 
 @dataclass(frozen=True, slots=True)
-class Outlet:
-    """One such object, as it was seen last."""
+class NetworkObject:
+    """A Service, HTTPRoute or NetworkPolicy, as it was seen last."""
 
     kind: str
     name: str
@@ -56,8 +56,8 @@ class Outlet:
     """What its metadata say of a containment."""
 
     @classmethod
-    def read(cls, kind: str, obj: Object, content: Any, by: tuple[str, str], problem: str = "") -> Outlet:
-        """One, as it is stored.
+    def read(cls, kind: str, obj: Object, content: Any, by: tuple[str, str], problem: str = "") -> NetworkObject:
+        """Return the facts of one, as it is stored.
 
         Args:
             kind: Its kind.
@@ -84,29 +84,29 @@ class Outlet:
 
 @dataclass(frozen=True, slots=True)
 class NetworkPath:
-    """All of it in one namespace."""
+    """The network objects of one namespace."""
 
     enabled: frozenset[str] = frozenset()
     """The kinds that the operator may change."""
-    outlets: Mapping[tuple[str, str], Outlet] = field(default_factory=dict)
+    objects: Mapping[tuple[str, str], NetworkObject] = field(default_factory=dict)
     """By kind and name."""
     serving: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By Service: the pods that its EndpointSlices list as ready."""
     taken: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """By kind and name: what an open escalation of another target goes through, and which that is."""
 
-    def of(self, kind: str) -> tuple[Outlet, ...]:
-        """All of a kind."""
-        return tuple(outlet for (of, _), outlet in self.outlets.items() if of == kind)
+    def of(self, kind: str) -> tuple[NetworkObject, ...]:
+        """Return all objects of a kind."""
+        return tuple(item for (of, _), item in self.objects.items() if of == kind)
 
 
-def title(through: NetworkTargetRef) -> str:
-    """``Kind/name``, as ``SavedField.object`` has it."""
-    return f"{through.kind}/{through.name}"
+def title(target_ref: NetworkTargetRef) -> str:
+    """Return ``Kind/name``, as ``SavedField.object`` has it."""
+    return f"{target_ref.kind}/{target_ref.name}"
 
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a ``metav1.LabelSelector`` selects what carries these labels; an empty one selects everything."""
+    """Return whether a ``metav1.LabelSelector`` selects what carries these labels; an empty one selects everything."""
     requirements = selector.get("matchExpressions") or ()
     return matches(
         labels,

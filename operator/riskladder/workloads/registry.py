@@ -33,10 +33,10 @@ ALL_RUNTIMES = (*ALWAYS, *OPTIONAL)
 """Every kind that has an adapter of its own."""
 
 COMPANION_KINDS: tuple[Component, ...] = (ARGO_WORKFLOWS, KEDA)
-"""What is halted beside a model, enabled in the same way."""
+"""Companion workloads, enabled in the same way."""
 
 SAFE_STATES: tuple[Component, ...] = (FALLBACK, FALLBACK_HTTPROUTE, ISOLATE, PROMPT_STOP)
-"""What is done to a model and around it beside the one write that stops it, enabled in the same way."""
+"""Safe states other than the one write that stops a model, enabled in the same way."""
 
 NOT_SERVING = frozenset({"endpointslices.discovery.k8s.io", "replicasets.apps", "controllerrevisions.apps"})
 """What is followed as a part of other workloads, by ``Resource.title``."""
@@ -62,10 +62,10 @@ class Runtimes:
         allowed = _scalable(scalable)
         chosen = (*ALWAYS, *(runtime for runtime in OPTIONAL if runtime.component in names), *allowed)
         self.companions = tuple(companion for companion in COMPANION_KINDS if companion.component in names)
-        """What is halted beside a model, beyond what always may be."""
-        self.means = tuple(means for means in SAFE_STATES if means.component in names)
-        """What may be done around a model."""
-        self.ends_pods = PROMPT_STOP in self.means
+        """Companion workloads in addition to those that are always allowed."""
+        self.safe_states = tuple(state for state in SAFE_STATES if state.component in names)
+        """The safe states that are enabled."""
+        self.ends_pods = PROMPT_STOP in self.safe_states
         """Whether the pods of a stopped model are ended soon."""
         self.changes = frozenset(kind for kind, component in COMPONENTS.items() if component in names)
         """The kinds that are changed for that."""
@@ -73,23 +73,23 @@ class Runtimes:
         """By the kind of their workloads."""
 
     def __iter__(self) -> Iterator[Runtime]:
-        """All of them."""
+        """Return all of them."""
         return iter(self.by_kind.values())
 
     @property
     def by_labels(self) -> bool:
-        """Whether some of them tell their pods by labels."""
+        """Whether some of them recognize their pods by labels."""
         return any(runtime.by_labels for runtime in self)
 
     @property
     def followed(self) -> tuple[Resource, ...]:
         """What has to be watched for them: the workloads, and the objects that hold their history."""
         histories = (runtime.history for runtime in self if runtime.history is not None)
-        around = (resource for kind, resource in RESOURCES.items() if kind in self.changes)
-        return tuple(dict.fromkeys((*(runtime.resource for runtime in self), *histories, *around)))
+        network = (resource for kind, resource in RESOURCES.items() if kind in self.changes)
+        return tuple(dict.fromkeys((*(runtime.resource for runtime in self), *histories, *network)))
 
     def not_suspended(self, kind: str) -> str:
-        """Why companion workloads of that kind are not suspended; empty where they are, or where no component does."""
+        """Return why companion workloads of that kind are not suspended; empty where they are, or no component does."""
         component = {CRONWORKFLOWS.kind: ARGO_WORKFLOWS, SCALEDOBJECTS.kind: KEDA}.get(kind)
         if component is None or component in self.companions:
             return ""
@@ -97,7 +97,7 @@ class Runtimes:
         return f"this operator suspends no {kind}; its component {name} turns that on (--enable={name})"
 
     def unsupported(self, kind: str) -> str:
-        """Why a target of that kind is not dealt with; empty where it is."""
+        """Return why a target of that kind is not dealt with; empty where it is."""
         if kind in self.by_kind:
             return ""
         component = next((r.component for r in OPTIONAL if r.resource.kind == kind), "")
@@ -108,7 +108,7 @@ class Runtimes:
 
 
 def _scalable(texts: Iterable[str]) -> tuple[Scalable, ...]:
-    """Adapters of kinds that the settings allow: each of them once, and none that is dealt with otherwise.
+    """Return adapters of the kinds that the settings allow: each once, and none that has its own.
 
     Raises:
         ValueError: What is wrong, in one line.

@@ -12,7 +12,7 @@ MAX_QUERY = 2048
 def matches(
     labels: Mapping[str, str], equal: Mapping[str, str], expressions: Iterable[tuple[str, str, Collection[str]]]
 ) -> bool:
-    """Whether labels meet a selector, every part of it; one without parts is met by all.
+    """Return whether labels meet a selector, every part of it; one without parts is met by all.
 
     Args:
         labels: Of an object.

@@ -67,6 +67,6 @@ def _choices(case: Case, allowed: frozenset[tuple[str, str]], person: str, group
 
 def command(case: Case, action: DecisionAction, role: str, arguments: Iterable[str] = ()) -> str:
     """Return the exact command, with the reason left open."""
-    place = f"{shlex.quote(case.name)} -n {shlex.quote(case.namespace)}"
+    reference = f"{shlex.quote(case.name)} -n {shlex.quote(case.namespace)}"
     further = "".join(f" {shlex.quote(argument)}" for argument in arguments)
-    return f"{PROGRAM} {COMMANDS[action]} {place} --role {role}{further} -m '…'"
+    return f"{PROGRAM} {COMMANDS[action]} {reference} --role {role}{further} -m '…'"

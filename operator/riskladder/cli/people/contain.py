@@ -16,7 +16,7 @@ from riskladder.cli.people import options
 from riskladder.cli.people.decide import decide_at
 from riskladder.cli.people.manifests import signal_manifest
 from riskladder.cli.people.options import How, Rationale, Role, sends
-from riskladder.cli.people.preview import Foresight
+from riskladder.cli.people.preview import Preview
 from riskladder.cli.people.raising import (
     Ladder,
     action_of,
@@ -37,7 +37,7 @@ from riskladder.cli.people.send import (
     finish,
     manifest_only,
 )
-from riskladder.cli.people.session import COULD_NOT_ASK, REFUSED, UNANSWERED, Desk, at_desk, end
+from riskladder.cli.people.session import COULD_NOT_ASK, REFUSED, UNANSWERED, Session, end, run_in_session
 from riskladder.cli.people.text import PROGRAM, listed, took
 from riskladder.cli.people.view import Case
 from riskladder.cluster.resources import SIGNALS
@@ -83,7 +83,7 @@ def contain(
         ),
     ] = None,
 ) -> None:
-    """The stop button: take the model to a safe state now, and say how long it took.
+    """Take the model to a safe state now (the stop button), and say how long it took.
 
     For an open escalation this is a decision. For a workload, such as deployment/NAME, it is the same
     if the workload has one; else a signal is raised manually, which opens one.
@@ -93,27 +93,27 @@ def contain(
     """
     wanted = _action(action)
 
-    async def work(desk: Desk) -> None:
+    async def work(session: Session) -> None:
         found: Case | None = None
         target: TargetRef | None = None
         if "/" in name:
             target = target_of(name)
-            obj = await workload(desk, target)
-            found = await open_for(desk, obj["metadata"]["uid"], ladder=ladder, role=role)
+            obj = await workload(session, target)
+            found = await open_for(session, obj["metadata"]["uid"], ladder=ladder, role=role)
         else:
-            found = await desk.case(name)
+            found = await session.case(name)
         if found is not None:
             own = found.spec.ladder.name
             if ladder not in (None, own) or tier is not None:
                 what = f"ladder {own} and tier {found.tier}"
                 end(COULD_NOT_ASK, f"{found.name} is open under {what}: leave out --tier, and another --ladder")
             particulars: dict[str, Any] = {"containment": wanted}
-            await decide_at(desk, how, found, DecisionAction.CONTAIN, role, rationale, lambda case, now: particulars)
+            await decide_at(session, how, found, DecisionAction.CONTAIN, role, rationale, lambda case, now: particulars)
         elif target is not None:
-            chosen = await ladder_for(desk, obj, ladder, target)
-            await _stop(desk, how, target, obj["metadata"]["uid"], chosen, tier, role, rationale, wanted)
+            chosen = await ladder_for(session, obj, ladder, target)
+            await _stop(session, how, target, obj["metadata"]["uid"], chosen, tier, role, rationale, wanted)
 
-    at_desk(how.access, how.namespace, work)
+    run_in_session(how.access, how.namespace, work)
 
 
 def _action(text: str | None) -> Safe | None:
@@ -124,7 +124,7 @@ def _action(text: str | None) -> Safe | None:
 
 
 async def _stop(
-    desk: Desk,
+    session: Session,
     how: How,
     target: TargetRef,
     uid: str,
@@ -137,15 +137,15 @@ async def _stop(
     tier = tier_of(ladder, tier_name)
     action = action_of(tier, wanted)
     verbs = [RAISE_VERB, DecisionAction.CONTAIN.verb]
-    raised = await manual(desk, how, ladder, tier, verbs, role, rationale, action)
-    manifest = signal_manifest(desk.namespace, ladder.name, target, raised, datetime.now(UTC))
+    raised = await manual(session, how, ladder, tier, verbs, role, rationale, action)
+    manifest = signal_manifest(session.namespace, ladder.name, target, raised, datetime.now(UTC))
     if manifest_only(how, manifest):
         return
-    confirm(how, Foresight(stop_sentence(target, ladder, tier, action, raised.role or "")))
+    confirm(how, Preview(stop_sentence(target, ladder, tier, action, raised.role or "")))
     started = time.monotonic()
-    stored = await desk.create(SIGNALS, manifest, dry_run=how.dry_run)
+    stored = await session.create(SIGNALS, manifest, dry_run=how.dry_run)
     signal = manifest["metadata"]["name"]
-    facts = {"namespace": desk.namespace, "signal": signal, "ladder": ladder.name, "tier": tier.name}
+    facts = {"namespace": session.namespace, "signal": signal, "ladder": ladder.name, "tier": tier.name}
     if is_done(how, facts):
         return
     opened: Case | None = None
@@ -153,17 +153,22 @@ async def _stop(
 
     async def look() -> Case | Condition | None:
         nonlocal opened
-        opened = await open_for(desk, uid, ladder=ladder.name)
+        opened = await open_for(session, uid, ladder=ladder.name)
         if opened is not None:
             return opened if order.proved(opened) is not None else None
-        return await refused(desk, signal)
+        return await refused(session, signal)
 
-    found: Case | Condition | None = await desk.until(look, started + how.timeout)
-    finish(how, _stopped(desk, order, facts, opened, found, time.monotonic() - started))
+    found: Case | Condition | None = await session.until(look, started + how.timeout)
+    finish(how, _stopped(session, order, facts, opened, found, time.monotonic() - started))
 
 
 def _stopped(
-    desk: Desk, order: Order, facts: dict[str, Any], opened: Case | None, found: Case | Condition | None, seconds: float
+    session: Session,
+    order: Order,
+    facts: dict[str, Any],
+    opened: Case | None,
+    found: Case | Condition | None,
+    seconds: float,
 ) -> Result:
     if isinstance(found, Condition):
         sentence = f"the signal is not used ({found.reason}): {found.message}"
@@ -177,13 +182,13 @@ def _stopped(
         return Result(UNANSWERED, sentence, facts | {"contained": False, "message": sentence})
     sentence = (
         f"Escalation {opened.name} is open; not proved yet after {took(seconds)} that the model is contained: "
-        f"{PROGRAM} show {opened.name} -n {desk.namespace} --watch"
+        f"{PROGRAM} show {opened.name} -n {session.namespace} --watch"
     )
     return Result(UNANSWERED, sentence, facts | {"contained": False, "escalation": opened.name, "message": sentence})
 
 
 def stop_sentence(target: TargetRef, ladder: Ladder, tier: Tier, action: ContainmentAction, role: str) -> str:
-    """What the stop button does."""
+    """Return what the stop button does."""
     effect = contains(f"{target.kind}/{target.name}", containment_of(tier, action))
     seats = resume_quorum(tier)
     who = listed(member.role if member.count == 1 else f"{member.count} × {member.role}" for member in seats)

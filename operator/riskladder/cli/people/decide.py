@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from riskladder.api.decision import DecisionAction, EscalationDecisionSpec, Resolution, ReviewReport
 from riskladder.cli.people.options import How, Name, Rationale, Role, sends
-from riskladder.cli.people.preview import foresee
+from riskladder.cli.people.preview import preview_decision
 from riskladder.cli.people.send import described, rationale_of, send_decision
-from riskladder.cli.people.session import COULD_NOT_ASK, Desk, at_desk, choose_role, end
+from riskladder.cli.people.session import COULD_NOT_ASK, Session, choose_role, end, run_in_session
 from riskladder.cli.people.text import listed, parse_until
 from riskladder.cli.people.view import Case
 from riskladder.cluster.authority import who_am_i
 
 Particulars = Callable[[Case, datetime], Mapping[str, Any]]
-"""What an action needs beside role and rationale; ValueError where it cannot be."""
+"""What an action needs besides role and rationale; ValueError where it cannot be."""
 
 
 def decide(
@@ -32,14 +32,14 @@ def decide(
 ) -> None:
     """Make one decision, from the question in which role to the answer of the operator."""
 
-    async def work(desk: Desk) -> None:
-        await decide_at(desk, how, await desk.case(name), action, role, rationale, particulars)
+    async def work(session: Session) -> None:
+        await decide_at(session, how, await session.case(name), action, role, rationale, particulars)
 
-    at_desk(how.access, how.namespace, work)
+    run_in_session(how.access, how.namespace, work)
 
 
 async def decide_at(
-    desk: Desk,
+    session: Session,
     how: How,
     case: Case,
     action: DecisionAction,
@@ -47,14 +47,14 @@ async def decide_at(
     rationale: str | None,
     particulars: Particulars = lambda case, now: {},
 ) -> None:
-    """The same with an open connection."""
+    """Decide with an open connection."""
     now = datetime.now(UTC)
     try:
         further = particulars(case, now)
     except ValueError as error:
         end(COULD_NOT_ASK, str(error))
-    chosen = await choose_role(desk, role, [action.verb], case.roles)
-    me = await who_am_i(desk.client)
+    chosen = await choose_role(session, role, [action.verb], case.roles)
+    me = await who_am_i(session.client)
     try:
         spec = EscalationDecisionSpec(
             escalation=case.name,
@@ -66,7 +66,7 @@ async def decide_at(
         )
     except ValidationError as error:
         end(COULD_NOT_ASK, described(error))
-    await send_decision(desk, how, case, spec, foresee(case, spec, me.username, now, me.groups))
+    await send_decision(session, how, case, spec, preview_decision(case, spec, me.username, now, me.groups))
 
 
 @sends
@@ -116,7 +116,7 @@ def escalate(
 
 
 def higher(case: Case, tier: str | None) -> str:
-    """The tier given, if it is higher than the present one; by default the next.
+    """Return the tier given, if it is higher than the present one; by default the next.
 
     Raises:
         ValueError: There is none, or it is none.
@@ -203,7 +203,7 @@ def close(
 
 
 def resolution_of(text: str) -> Resolution:
-    """The resolution of that name, in whatever case; ends the command where there is none."""
+    """Return the resolution of that name, in whatever case; end the command where there is none."""
     found = next((known for known in Resolution if known.lower() == text.lower()), None)
     if found is None:
         end(COULD_NOT_ASK, f"--resolution {text}: expected {listed(Resolution, 'or')}")

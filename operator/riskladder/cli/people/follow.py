@@ -14,7 +14,7 @@ from rich.console import RenderableType
 
 from riskladder.cli.options import Output
 from riskladder.cli.output import complain, console, write_json
-from riskladder.cli.people.session import Desk, at_desk
+from riskladder.cli.people.session import Session, run_in_session
 from riskladder.cli.source import explain
 from riskladder.cluster.client import ApiError
 from riskladder.cluster.connection import Access
@@ -35,40 +35,40 @@ AGAIN_AFTER = 3.0
 """Seconds before asking again a cluster that did not answer."""
 
 WIDE = 1000
-"""Columns where no terminal sets a limit: one line stays one line, for grep and for mail."""
+"""Columns where no terminal sets a limit: one line stays one line, for grep and for email."""
 
 
 def show(
     access: Access,
     namespace: str | None,
-    look: Callable[[Desk], Awaitable[T]],
+    look: Callable[[Session], Awaitable[T]],
     *,
-    page: Callable[[T], RenderableType],
+    render: Callable[[T], RenderableType],
     facts: Callable[[T], Any],
     output: Output,
     watch: bool,
     is_over: Callable[[T], bool] = lambda found: False,
     everywhere: bool = False,
 ) -> None:
-    """Look, and write what was found as a page or as JSON; with ``watch`` again on every change, until it is over."""
+    """Look, and write what was found as a render or as JSON; with ``watch`` again on every change, until it is over."""
 
-    async def work(desk: Desk) -> None:
+    async def work(session: Session) -> None:
         if not watch:
-            _write(await look(desk), None, page, facts, output, watch=watch)
+            _write(await look(session), None, render, facts, output, watch=watch)
             return
         changed = asyncio.Event()
-        notice = asyncio.create_task(_notice(desk, changed, everywhere=everywhere))
+        notice = asyncio.create_task(_notice(session, changed, everywhere=everywhere))
         try:
-            await follow(desk, changed)
+            await follow(session, changed)
         finally:
             notice.cancel()
 
-    async def follow(desk: Desk, changed: asyncio.Event) -> None:
+    async def follow(session: Session, changed: asyncio.Event) -> None:
         written: Any = None
         while True:
             changed.clear()
             try:
-                found = await look(desk)
+                found = await look(session)
             except ApiError as error:
                 if written is None:
                     raise
@@ -77,7 +77,7 @@ def show(
                 continue
             looked = time.monotonic()
             while True:
-                written = _write(found, written, page, facts, output, watch=watch)
+                written = _write(found, written, render, facts, output, watch=watch)
                 if is_over(found):
                     return
                 with contextlib.suppress(TimeoutError):  # "in 12 min" becomes "in 11 min" without any change
@@ -90,20 +90,20 @@ def show(
         # Inherited from a shell that ran something in the background; nothing but Ctrl-C ends a watch.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        at_desk(access, namespace, work)
+        run_in_session(access, namespace, work)
     except KeyboardInterrupt:
         if not watch:
             raise
 
 
-async def _notice(desk: Desk, changed: asyncio.Event, *, everywhere: bool) -> None:
+async def _notice(session: Session, changed: asyncio.Event, *, everywhere: bool) -> None:
     """Say so whenever an escalation changes; where watching is not allowed, every few seconds."""
-    namespace = None if everywhere else desk.namespace
+    namespace = None if everywhere else session.namespace
     while True:
         try:
-            _, since = await desk.client.list_at(ESCALATIONS, namespace, limit=1)
+            _, since = await session.client.list_at(ESCALATIONS, namespace, limit=1)
             changed.set()
-            async for kind, _ in desk.client.watch(ESCALATIONS, namespace, since=since):
+            async for kind, _ in session.client.watch(ESCALATIONS, namespace, since=since):
                 if kind != "BOOKMARK":
                     changed.set()
         except ApiError:
@@ -114,7 +114,7 @@ async def _notice(desk: Desk, changed: asyncio.Event, *, everywhere: bool) -> No
 def _write(
     found: T,
     before: Any,
-    page: Callable[[T], RenderableType],
+    render: Callable[[T], RenderableType],
     facts: Callable[[T], Any],
     output: Output,
     *,
@@ -130,7 +130,7 @@ def _write(
     if not to.is_terminal:
         to.width = WIDE
     with to.capture() as captured:
-        to.print(page(found), crop=False)
+        to.print(render(found), crop=False)
     text = "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
     if text != before:
         if watch and to.is_terminal:

@@ -22,18 +22,18 @@ _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
 def prefix(name: str, word: str) -> str:
-    """``<name>-<word>-``, the name cut so that everything stays a valid name."""
+    """Return ``<name>-<word>-``, the name cut so that everything stays a valid name."""
     end = f"-{word}-"
     return name[: LONGEST_PREFIX - len(end)].rstrip("-.") + end
 
 
-def drawn(start: str) -> str:
-    """A prefix with a random end."""
+def random_name(start: str) -> str:
+    """Return a prefix with a random end."""
     return start + "".join(secrets.choice(_ALPHABET) for _ in range(5))
 
 
 def decision_manifest(namespace: str, spec: EscalationDecisionSpec, *, named: bool = False) -> Object:
-    """An EscalationDecision; ``named`` where it is applied from a file, which needs a name that stays."""
+    """Return an EscalationDecision; ``named`` where it is applied from a file, which needs a name that stays."""
     start = prefix(spec.escalation, spec.action.verb)
     content = spec.to_api()
     if not spec.withdraw:
@@ -43,7 +43,7 @@ def decision_manifest(namespace: str, spec: EscalationDecisionSpec, *, named: bo
     return {
         "apiVersion": DECISIONS.api_version,
         "kind": DECISIONS.kind,
-        "metadata": {"namespace": namespace} | ({"name": drawn(start)} if named else {"generateName": start}),
+        "metadata": {"namespace": namespace} | ({"name": random_name(start)} if named else {"generateName": start}),
         "spec": content,
     }
 
@@ -51,7 +51,7 @@ def decision_manifest(namespace: str, spec: EscalationDecisionSpec, *, named: bo
 def signal_manifest(
     namespace: str, ladder: str, target: TargetRef, manual: Manual, now: datetime, *, drill: bool = False
 ) -> Object:
-    """A ModelRiskSignal that a person raises: the stop button, or a drill."""
+    """Return a ModelRiskSignal that a person raises: the stop button, or a drill."""
     spec = {
         "ladder": ladder,
         "target": {"kind": target.kind, "name": target.name},
@@ -62,6 +62,6 @@ def signal_manifest(
     return {
         "apiVersion": SIGNALS.api_version,
         "kind": SIGNALS.kind,
-        "metadata": {"namespace": namespace, "name": drawn(prefix(target.name, "drill" if drill else "stop"))},
+        "metadata": {"namespace": namespace, "name": random_name(prefix(target.name, "drill" if drill else "stop"))},
         "spec": spec | ({"drill": True} if drill else {}),
     }

@@ -27,7 +27,7 @@ Look = Callable[[Client, str], Awaitable[Iterable[str]]]
 
 
 def escalations(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of the escalations of the namespace."""
+    """Return the names of the escalations of the namespace."""
 
     async def look(client: Client, namespace: str) -> Iterable[str]:
         return [obj["metadata"]["name"] for obj in await client.list(ESCALATIONS, namespace)]
@@ -36,7 +36,7 @@ def escalations(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def ladders(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of the ladders of the namespace."""
+    """Return the names of the ladders of the namespace."""
 
     async def look(client: Client, namespace: str) -> Iterable[str]:
         return [obj["metadata"]["name"] for obj in await client.list(LADDERS, namespace)]
@@ -45,7 +45,7 @@ def ladders(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def roles(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The roles that the escalation named so far knows; without one, those of all ladders of the namespace."""
+    """Return the roles that the escalation named so far knows; without one, those of all ladders of the namespace."""
     left = (argument for argument in ctx.args if not argument.startswith("-"))  # where --role has no value yet
     name = ctx.params.get("name") or next(left, None)
 
@@ -136,7 +136,7 @@ Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show it again whenev
 def access_of(
     kubeconfig: str | None, context: str | None, as_user: str | None, as_group: Sequence[str] | None
 ) -> Access:
-    """Which credentials these options mean."""
+    """Return the credentials that these options select."""
     return Access(kubeconfig, context, as_user or "", tuple(as_group or ()))
 
 

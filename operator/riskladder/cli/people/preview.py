@@ -20,18 +20,18 @@ from riskladder.policy.signals.evaluate import tier_of
 
 
 @dataclass(frozen=True, slots=True)
-class Foresight:
-    """What somebody is notified before they confirm."""
+class Preview:
+    """The effect of a decision, shown before it is confirmed."""
 
     sentence: str
     doubts: tuple[str, ...] = ()
     """Why it would be refused as things stand."""
 
 
-def foresee(
+def preview_decision(
     case: Case, decision: EscalationDecisionSpec, person: str, now: datetime, groups: tuple[str, ...] = ()
-) -> Foresight:
-    """What happens if this person decides so now."""
+) -> Preview:
+    """Return what happens if this person decides so now."""
     effects = {
         DecisionAction.ACKNOWLEDGE: _acknowledge,
         DecisionAction.COMMENT: _comment,
@@ -47,7 +47,7 @@ def foresee(
     if case.spec.drill:
         sentence += " This is a drill: the model itself is not touched."
     refusal = refuse(case.standing, CastDecision(decision, person, now, groups), now)
-    return Foresight(sentence, (refusal.message,) if refusal is not None else ())
+    return Preview(sentence, (refusal.message,) if refusal is not None else ())
 
 
 # --- What each does -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from riskladder.api.signal import Manual, SignalStatus, TargetRef
 from riskladder.api.tiers import ContainmentAction, Tier
 from riskladder.cli.people.options import How
 from riskladder.cli.people.send import Result, described, finish, rationale_of
-from riskladder.cli.people.session import COULD_NOT_ASK, Desk, choose_role, end
+from riskladder.cli.people.session import COULD_NOT_ASK, Session, choose_role, end
 from riskladder.cli.people.text import listed
 from riskladder.cli.people.view import Case, Object
 from riskladder.cluster.authority import who_am_i
@@ -48,7 +48,7 @@ class Ladder:
         return tuple(s.role for s in self.spec.stakeholders)
 
     def tier(self, name: str | None) -> Tier:
-        """The tier of that name, or the one that a person means who names none.
+        """Return the tier of that name, or the one that a person means who names none.
 
         Raises:
             ValueError: It has no such tier.
@@ -62,7 +62,7 @@ class Ladder:
 
 
 def parse_target(text: str) -> TargetRef:
-    """``deployment/NAME``, ``statefulset/NAME``, or another kind of serving runtime.
+    """Parse ``deployment/NAME``, ``statefulset/NAME``, or another kind of serving runtime.
 
     Raises:
         ValueError: It is not, or of a kind that cannot be contained.
@@ -80,7 +80,7 @@ def parse_target(text: str) -> TargetRef:
 
 
 def default_tier(tiers: Iterable[Tier]) -> Tier:
-    """The lowest tier that contains and says who brings the model back, else the highest."""
+    """Return the lowest tier that contains and says who may restore the model, else the highest."""
     found = list(tiers)
     ready = (t for t in found if t.containment is not None and (t.resume is not None or t.decide is not None))
     return next(ready, found[-1])
@@ -94,7 +94,7 @@ def action_of(tier: Tier, given: ContainmentAction | None) -> ContainmentAction:
 
 
 def choose_ladder(objects: Iterable[Object], labels: Mapping[str, str], given: str | None, target: str) -> Ladder:
-    """The ladder given, else the only one that governs a workload of these labels.
+    """Return the ladder given, else the only one that governs a workload of these labels.
 
     Raises:
         ValueError: There is none, or several, or the one given does not govern it.
@@ -124,27 +124,27 @@ def choose_ladder(objects: Iterable[Object], labels: Mapping[str, str], given: s
     raise ValueError(f"several ladders govern {target}: choose with --ladder one of {listed(sorted(fitting), 'or')}")
 
 
-async def workload(desk: Desk, target: TargetRef) -> Object:
-    """The workload as it is; ends the command where there is none."""
+async def workload(session: Session, target: TargetRef) -> Object:
+    """Return the workload as it is; end the command where there is none."""
     try:
-        return await desk.client.get(_RESOURCES[target.kind], desk.namespace, target.name)
+        return await session.client.get(_RESOURCES[target.kind], session.namespace, target.name)
     except NotFound:
-        end(COULD_NOT_ASK, f"there is no {target.kind} {target.name} in namespace {desk.namespace}")
+        end(COULD_NOT_ASK, f"there is no {target.kind} {target.name} in namespace {session.namespace}")
 
 
-async def ladder_for(desk: Desk, obj: Object, given: str | None, target: TargetRef) -> Ladder:
-    """The ladder under which to raise it; ends the command where that is not clear."""
+async def ladder_for(session: Session, obj: Object, given: str | None, target: TargetRef) -> Ladder:
+    """Return the ladder under which to raise it; end the command where that is not clear."""
     labels: dict[str, Any] = obj["metadata"].get("labels") or {}
     try:
         return choose_ladder(
-            await desk.client.list(LADDERS, desk.namespace), labels, given, f"{target.kind}/{target.name}"
+            await session.client.list(LADDERS, session.namespace), labels, given, f"{target.kind}/{target.name}"
         )
     except ValueError as error:
         end(COULD_NOT_ASK, str(error))
 
 
 def target_of(text: str) -> TargetRef:
-    """The workload that is named; ends the command where none is."""
+    """Return the workload that is named; end the command where none is."""
     try:
         return parse_target(text)
     except ValueError as error:
@@ -152,7 +152,7 @@ def target_of(text: str) -> TargetRef:
 
 
 def tier_of(ladder: Ladder, name: str | None) -> Tier:
-    """The tier meant; ends the command where the ladder has none of that name."""
+    """Return the tier meant; end the command where the ladder has none of that name."""
     try:
         return ladder.tier(name)
     except ValueError as error:
@@ -160,18 +160,18 @@ def tier_of(ladder: Ladder, name: str | None) -> Tier:
 
 
 async def open_for(
-    desk: Desk, uid: str, *, ladder: str | None = None, role: str | None = None, drill: bool = False
+    session: Session, uid: str, *, ladder: str | None = None, role: str | None = None, drill: bool = False
 ) -> Case | None:
     """Return the open escalation of a workload; ends the command where several may be meant.
 
     Args:
-        desk: Where to look.
+        session: Where to look.
         uid: uid of the workload.
         ladder: Its ladder: each has an escalation of its own.
         role: The role in which somebody acts.
         drill: Look for a drill.
     """
-    found = [c for c in await desk.cases(quiet=True) if c.is_open and c.spec.target.uid == uid]
+    found = [c for c in await session.cases(quiet=True) if c.is_open and c.spec.target.uid == uid]
     found = [c for c in found if c.spec.drill is drill and ladder in (None, c.spec.ladder.name)]
     if len(found) > 1 and role is not None:
         found = [c for c in found if role in c.roles]
@@ -182,7 +182,7 @@ async def open_for(
 
 
 async def manual(
-    desk: Desk,
+    session: Session,
     how: How,
     ladder: Ladder,
     tier: Tier,
@@ -191,9 +191,9 @@ async def manual(
     rationale: str | None,
     containment: ContainmentAction | None,
 ) -> Manual:
-    """What a person raises, in a role for which they have the verbs."""
-    chosen = await choose_role(desk, role, verbs, ladder.roles)
-    me = await who_am_i(desk.client)
+    """Return what a person raises, in a role for which they have the verbs."""
+    chosen = await choose_role(session, role, verbs, ladder.roles)
+    me = await who_am_i(session.client)
     try:
         return Manual.model_validate(
             {
@@ -208,10 +208,10 @@ async def manual(
         end(COULD_NOT_ASK, described(error))
 
 
-async def refused(desk: Desk, signal: str) -> Condition | None:
-    """Why a signal is not used, once the operator has looked at it."""
+async def refused(session: Session, signal: str) -> Condition | None:
+    """Return why a signal is not used, once the operator has looked at it."""
     try:
-        obj = await desk.client.get(SIGNALS, desk.namespace, signal)
+        obj = await session.client.get(SIGNALS, session.namespace, signal)
     except NotFound:
         end(COULD_NOT_ASK, f"signal {signal} was deleted before anything came of it")
     ready = find(SignalStatus.model_validate(obj.get("status") or {}).conditions, ConditionType.READY)

@@ -21,8 +21,8 @@ from riskladder.api.tiers import ContainmentAction
 from riskladder.cli.output import complain, console, plain, write_json
 from riskladder.cli.people.manifests import decision_manifest
 from riskladder.cli.people.options import Form, How
-from riskladder.cli.people.preview import Foresight
-from riskladder.cli.people.session import COULD_NOT_ASK, REFUSED, UNANSWERED, Desk, end
+from riskladder.cli.people.preview import Preview
+from riskladder.cli.people.session import COULD_NOT_ASK, REFUSED, UNANSWERED, Session, end
 from riskladder.cli.people.text import PROGRAM, local, took
 from riskladder.cli.people.view import Case, Contained, Object
 from riskladder.cluster.client import Forbidden, NotFound
@@ -40,7 +40,7 @@ class Result:
 
 
 def say(how: How, text: str, style: str = "") -> None:
-    """A sentence for people: on stdout, or on stderr where stdout is for programs."""
+    """Print a sentence for people: on stdout, or on stderr where stdout is for programs."""
     if how.output is Form.TABLE:
         to = console()
         to.print(Text(plain(text), style), soft_wrap=not to.is_terminal)
@@ -49,7 +49,7 @@ def say(how: How, text: str, style: str = "") -> None:
 
 
 def rationale_of(given: str | None) -> str:
-    """Why; asked for on a terminal, else required."""
+    """Return the rationale; asked for on a terminal, else required."""
     text = given
     if text is None and sys.stdin.isatty():
         text = str(typer.prompt("Why? It goes on record", err=True))
@@ -59,7 +59,7 @@ def rationale_of(given: str | None) -> str:
 
 
 def described(error: ValidationError) -> str:
-    """The first thing that is wrong with what somebody has given."""
+    """Return the first thing that is wrong with what somebody has given."""
     first = error.errors()[0]
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
@@ -73,7 +73,7 @@ def manifest_only(how: How, manifest: Object) -> bool:
     return True
 
 
-def confirm(how: How, foresight: Foresight) -> None:
+def confirm(how: How, foresight: Preview) -> None:
     """Say what will happen, and ask on a terminal whether it is meant."""
     say(how, foresight.sentence)
     for doubt in foresight.doubts:
@@ -94,14 +94,16 @@ def finish(how: How, result: Result) -> None:
         raise typer.Exit(result.code)
 
 
-async def send_decision(desk: Desk, how: How, case: Case, spec: EscalationDecisionSpec, foresight: Foresight) -> None:
-    """Everything from the first sentence to the last."""
+async def send_decision(
+    session: Session, how: How, case: Case, spec: EscalationDecisionSpec, foresight: Preview
+) -> None:
+    """Preview, confirm and send a decision, and wait for its outcome."""
     manifest = decision_manifest(case.namespace, spec, named=how.output is Form.YAML)
     if manifest_only(how, manifest):
         return
     confirm(how, foresight)
     started = time.monotonic()
-    stored = await desk.create(DECISIONS, manifest, dry_run=how.dry_run)
+    stored = await session.create(DECISIONS, manifest, dry_run=how.dry_run)
     name = str(stored["metadata"]["name"])
     facts: dict[str, Any] = {
         "namespace": case.namespace,
@@ -118,19 +120,19 @@ async def send_decision(desk: Desk, how: How, case: Case, spec: EscalationDecisi
         finish(how, Result(0, f"Sent as {name}.", facts))
         return
     deadline = started + how.timeout
-    result = judged(case, name, await _answer(desk, name, deadline), how.timeout)
+    result = judged(case, name, await _answer(session, name, deadline), how.timeout)
     facts |= result.facts
     if result.code == 0 and spec.action is DecisionAction.CONTAIN and not case.spec.drill:
         order = Order(containment_of(case.pinned, spec.containment).action, decision=name)
-        result = await until_contained(desk, case.name, order, started, deadline)
+        result = await until_contained(session, case.name, order, started, deadline)
         facts |= result.facts
     finish(how, Result(result.code, result.sentence, facts))
 
 
-async def _answer(desk: Desk, name: str, deadline: float) -> Condition | None:
+async def _answer(session: Session, name: str, deadline: float) -> Condition | None:
     async def look() -> Condition | None:
         try:
-            status = (await desk.client.get(DECISIONS, desk.namespace, name)).get("status") or {}
+            status = (await session.client.get(DECISIONS, session.namespace, name)).get("status") or {}
         except NotFound:
             end(COULD_NOT_ASK, f"decision {name} was deleted before it was answered")
         except Forbidden:
@@ -138,11 +140,11 @@ async def _answer(desk: Desk, name: str, deadline: float) -> Condition | None:
         found = find(DecisionStatus.model_validate(status).conditions, ConditionType.ACCEPTED)
         return None if found is None or found.status is ConditionStatus.UNKNOWN else found
 
-    return await desk.until(look, deadline)
+    return await session.until(look, deadline)
 
 
 def judged(case: Case, name: str, accepted: Condition | None, timeout: float) -> Result:
-    """The answer as a sentence."""
+    """Return the answer as a sentence."""
     if accepted is None:
         sentence = (
             f"Sent as {name}, and not answered within {timeout:g} s: does the operator run? It is answered as soon as "
@@ -172,7 +174,7 @@ class Order:
     """uid of the signal that asks for it."""
 
     def intent(self, case: Case) -> Intent | None:
-        """The last intent that was made because of it."""
+        """Return the last intent that was made because of it."""
         return next((intent for intent in reversed(case.intents) if self._is_own(case, intent)), None)
 
     def _is_own(self, case: Case, intent: Intent) -> bool:
@@ -183,7 +185,7 @@ class Order:
         return bool(self.signal) and cause is not None and cause.uid == self.signal
 
     def proved(self, case: Case) -> Intent | None:
-        """The intent in force, once it is proved and as safe as what was asked for; what was proved before is not it.
+        """Return the intent in force, once it is proved and as safe as what was asked for; not one proved before.
 
         Where no intent was made because of the order, the state in force must be as safe already, and hold.
         """
@@ -194,31 +196,31 @@ class Order:
         if self.intent(case) is not None:
             return last
         holds = case.condition(ConditionType.CONTAINMENT_HOLDS)
-        is_undone = holds is not None and holds.status is ConditionStatus.FALSE
+        is_reverted = holds is not None and holds.status is ConditionStatus.FALSE
         strongest = max(noted, key=lambda intent: intent.action.strength)
-        return strongest if strongest.action.strength >= self.action.strength and not is_undone else None
+        return strongest if strongest.action.strength >= self.action.strength and not is_reverted else None
 
 
-async def until_contained(desk: Desk, name: str, order: Order, started: float, deadline: float) -> Result:
+async def until_contained(session: Session, name: str, order: Order, started: float, deadline: float) -> Result:
     """Wait for the proof that an escalation's model is in the safe state that was asked for."""
 
     async def look() -> Case | None:
-        case = await desk.case(name)
+        case = await session.case(name)
         return case if order.proved(case) is not None else None
 
-    case = await desk.until(look, deadline)
+    case = await session.until(look, deadline)
     seconds = time.monotonic() - started
     if case is None:
         sentence = (
             f"Accepted, and not proved yet after {took(seconds)} that the model is contained: {PROGRAM} show {name} -n "
-            f"{desk.namespace} --watch"
+            f"{session.namespace} --watch"
         )
         return Result(UNANSWERED, sentence, {"contained": False, "message": sentence})
     return contained_result(case, order, seconds)
 
 
 def contained_result(case: Case, order: Order, seconds: float) -> Result:
-    """The model is in its safe state, and that is proved."""
+    """Return the result of a containment that is proved."""
     found = case.condition(ConditionType.CONTAINED)
     said = f" ({found.message})" if found and found.message else ""
     proved, is_new = order.proved(case), order.intent(case) is not None

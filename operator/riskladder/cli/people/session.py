@@ -37,7 +37,7 @@ POLL_FIRST, POLL_LONGEST = 0.1, 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Session:
     """An open connection and the namespace that is meant."""
 
     connection: Connection
@@ -45,7 +45,7 @@ class Desk:
     namespace: str
 
     async def case(self, name: str) -> Case:
-        """An escalation by name; ends the command where there is none."""
+        """Return an escalation by name; end the command where there is none."""
         try:
             return read_case(await self.client.get(ESCALATIONS, self.namespace, name))
         except NotFound as error:
@@ -58,7 +58,7 @@ class Desk:
             fail(str(error))
 
     async def cases(self, *, everywhere: bool = False, quiet: bool = False) -> list[Case]:
-        """All escalations; those of another version are left out, and named on stderr unless ``quiet``."""
+        """Return all escalations; those of another version are left out, and named on stderr unless ``quiet``."""
         found = []
         for obj in await self.client.list(ESCALATIONS, None if everywhere else self.namespace):
             try:
@@ -116,7 +116,7 @@ def end(code: int, message: str) -> NoReturn:
     raise typer.Exit(code)
 
 
-def at_desk(access: Access, namespace: str | None, work: Callable[[Desk], Awaitable[T]]) -> T:
+def run_in_session(access: Access, namespace: str | None, work: Callable[[Session], Awaitable[T]]) -> T:
     """Do some work with an open connection; whatever goes wrong is one sentence and exit code 2."""
     try:
         return asyncio.run(_run(access, namespace, work))
@@ -126,11 +126,11 @@ def at_desk(access: Access, namespace: str | None, work: Callable[[Desk], Awaita
         end(COULD_NOT_ASK, explain(error))
 
 
-async def _run(access: Access, namespace: str | None, work: Callable[[Desk], Awaitable[T]]) -> T:
+async def _run(access: Access, namespace: str | None, work: Callable[[Session], Awaitable[T]]) -> T:
     connection = await connect(access, agent="cli")
     try:
         where = namespace or own_namespace(access, connection)
-        return await work(Desk(connection, Client(connection), where))
+        return await work(Session(connection, Client(connection), where))
     finally:
         await connection.close()
 
@@ -148,13 +148,13 @@ _RBAC = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<r
 
 
 def reason_of(message: str) -> str:
-    """The reason in an answer of the API server, without what it is wrapped in."""
+    """Return the reason in an answer of the API server, without what it is wrapped in."""
     text = _POLICY.sub("", _HEAD.sub("", message.strip()))
     return text.strip() or message
 
 
 def refusal(error: ApiError, namespace: str) -> tuple[int, str]:
-    """The exit code and the sentence for a write that failed."""
+    """Return the exit code and the sentence for a write that failed."""
     if isinstance(error, Forbidden):
         if (rbac := _RBAC.search(error.message)) is not None:
             return REFUSED, (
@@ -174,24 +174,25 @@ def refusal(error: ApiError, namespace: str) -> tuple[int, str]:
 
 
 def usable(allowed: Iterable[tuple[str, str]], verbs: Sequence[str], roles: Iterable[str]) -> tuple[str, ...]:
-    """The roles for which every one of the verbs is allowed, in the order of the policy."""
+    """Return the roles for which every one of the verbs is allowed, in the order of the policy."""
     granted = set(allowed)
     return tuple(role for role in roles if all((verb, role) in granted for verb in verbs))
 
 
-async def choose_role(desk: Desk, given: str | None, verbs: Sequence[str], roles: Sequence[str]) -> str:
-    """The role given, else the only one of the policy for which the caller has the verbs; else ends the command."""
+async def choose_role(session: Session, given: str | None, verbs: Sequence[str], roles: Sequence[str]) -> str:
+    """Return the role given, else the only one for which the caller has the verbs; else end the command."""
     if given is not None:
         if roles and given not in roles:
             end(COULD_NOT_ASK, f"the policy has no role {given}, only {listed(roles)}")
         return given
-    found = usable(await may_i(desk.client, desk.namespace, verbs, roles), verbs, roles)
+    found = usable(await may_i(session.client, session.namespace, verbs, roles), verbs, roles)
     words = listed(verbs)
     if not found:
         end(
             REFUSED,
             f"you may not {words} in any role of this policy ({', '.join(roles) or 'it has none'}): that needs the "
-            f"verb{'s' if len(verbs) > 1 else ''} {words} on stakeholders.riskladder.dev in namespace {desk.namespace}",
+            f"verb{'s' if len(verbs) > 1 else ''} {words} on stakeholders.riskladder.dev in namespace "
+            f"{session.namespace}",
         )
     if len(found) > 1:
         end(COULD_NOT_ASK, f"you may {words} as {listed(found, 'or')}: choose with --role")

@@ -10,9 +10,9 @@ from typing import Any
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.people import follow
 from riskladder.cli.people.choices import Choice, choices, sensible
+from riskladder.cli.people.details import details
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Name, Namespace, Watch, access_of
-from riskladder.cli.people.page import page
-from riskladder.cli.people.session import Desk
+from riskladder.cli.people.session import Session
 from riskladder.cli.people.status import as_json
 from riskladder.cli.people.view import Case
 from riskladder.cluster.authority import may_i, who_am_i
@@ -30,7 +30,7 @@ class View:
     choices: tuple[Choice, ...]
     rationales: Mapping[str, str] = field(default_factory=dict)
     """Why people decided so, by the name of the decision; of those only that are still there."""
-    strangers: tuple[str, ...] = ()
+    unseen_owners: tuple[str, ...] = ()
     """Owners that match nobody who has been seen to call in this namespace."""
 
 
@@ -44,7 +44,7 @@ def show(
     as_group: AsGroup = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show one escalation on one page: why, since when, who was notified, who decided, and your options.
+    """Show the details of one escalation: why, since when, who was notified, who decided, and your options.
 
     \b
     kubectl riskladder show credit-scorer-3f9a1c2b --watch
@@ -52,8 +52,10 @@ def show(
     follow.show(
         access_of(kubeconfig, context, as_user, as_group),
         namespace,
-        lambda desk: view(desk, name),
-        page=lambda found: page(found.case, found.choices, datetime.now(UTC), found.rationales, found.strangers),
+        lambda session: view(session, name),
+        render=lambda found: details(
+            found.case, found.choices, datetime.now(UTC), found.rationales, found.unseen_owners
+        ),
         facts=facts,
         output=output,
         watch=watch,
@@ -61,28 +63,28 @@ def show(
     )
 
 
-async def view(desk: Desk, name: str) -> View:
-    """The escalation, and what the caller may do; nothing where the API server does not answer that."""
-    case = await desk.case(name)
+async def view(session: Session, name: str) -> View:
+    """Return the escalation, and what the caller may do; nothing where the API server does not answer that."""
+    case = await session.case(name)
     verbs = [action.verb for action in sensible(case)]
-    decisions = await _stored_decisions(desk, case)
+    decisions = await _stored_decisions(session, case)
     rationales, callers = _rationales(decisions or (), case), _callers(decisions or (), case)
     try:
-        me = await who_am_i(desk.client)
-        allowed = await may_i(desk.client, desk.namespace, verbs, case.roles)
+        me = await who_am_i(session.client)
+        allowed = await may_i(session.client, session.namespace, verbs, case.roles)
     except ApiError:
-        strangers = unknown_owners(case.owners, callers) if decisions is not None else ()
-        return View(case, (), rationales, strangers)
-    strangers = unknown_owners(case.owners, {*callers, me.username}) if decisions is not None else ()
-    return View(case, choices(case, allowed, me.username, me.groups), rationales, strangers)
+        unseen_owners = unknown_owners(case.owners, callers) if decisions is not None else ()
+        return View(case, (), rationales, unseen_owners)
+    unseen_owners = unknown_owners(case.owners, {*callers, me.username}) if decisions is not None else ()
+    return View(case, choices(case, allowed, me.username, me.groups), rationales, unseen_owners)
 
 
-async def _stored_decisions(desk: Desk, case: Case) -> list[Object] | None:
+async def _stored_decisions(session: Session, case: Case) -> list[Object] | None:
     """Return the decisions of the namespace where something of them is shown; ``None`` where they are not readable."""
     if not case.status.decisions and not case.owners:
         return []
     try:
-        return await desk.client.list(DECISIONS, case.namespace)
+        return await session.client.list(DECISIONS, case.namespace)
     except ApiError:
         return None
 
@@ -106,7 +108,7 @@ def _callers(decisions: Iterable[Object], case: Case) -> set[str]:
 
 
 def facts(view: View) -> dict[str, Any]:
-    """The same for programs: what ``status`` says, spec and status as stored, and what follows from them."""
+    """Return the same for programs: what ``status`` says, spec and status as stored, and what follows from them."""
     case = view.case
     return as_json(case) | {
         "open": case.is_open,
@@ -115,7 +117,7 @@ def facts(view: View) -> dict[str, Any]:
         "agreement": list(_agreements(case)),
         "rationales": dict(view.rationales),
         "owners": list(case.owners),
-        "unknownOwners": list(view.strangers),
+        "unknownOwners": list(view.unseen_owners),
         "objections": [decision.role for decision in case.objections()],
         "options": [
             {"action": str(c.action), "role": c.role, "command": c.command, "what": c.what} for c in view.choices

@@ -16,7 +16,7 @@ from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import count, fail, plain
 from riskladder.cli.people.follow import show
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Namespace, Watch, access_of
-from riskladder.cli.people.session import Desk
+from riskladder.cli.people.session import Session
 from riskladder.cli.people.text import due, length
 from riskladder.cli.people.view import Case, Contained
 
@@ -41,15 +41,17 @@ def status(
     if everywhere and namespace:
         fail("give either --namespace or --all-namespaces")
 
-    async def look(desk: Desk) -> tuple[str, list[Case]]:
-        cases = await desk.cases(everywhere=everywhere)
-        return ("the cluster" if everywhere else f"namespace {desk.namespace}"), in_order(c for c in cases if c.is_open)
+    async def look(session: Session) -> tuple[str, list[Case]]:
+        cases = await session.cases(everywhere=everywhere)
+        return ("the cluster" if everywhere else f"namespace {session.namespace}"), in_order(
+            c for c in cases if c.is_open
+        )
 
     show(
         access_of(kubeconfig, context, as_user, as_group),
         namespace,
         look,
-        page=lambda found: table(found[1], found[0], datetime.now(UTC), everywhere=everywhere),
+        render=lambda found: table(found[1], found[0], datetime.now(UTC), everywhere=everywhere),
         facts=lambda found: {"escalations": [as_json(case) for case in found[1]]},
         output=output,
         watch=watch,
@@ -58,13 +60,13 @@ def status(
 
 
 def in_order(cases: Iterable[Case]) -> list[Case]:
-    """What is due first, then what has waited longest."""
+    """Return what is due first, then what has waited longest."""
     never = datetime.max.replace(tzinfo=UTC)
     return sorted(cases, key=lambda case: (case.due_at or never, case.opened, case.namespace, case.name))
 
 
 def table(cases: Sequence[Case], where: str, now: datetime, *, everywhere: bool = False) -> RenderableType:
-    """One line for each where the terminal is wide enough, else a block."""
+    """Return one line for each where the terminal is wide enough, else a block."""
     if not cases:
         return Text(f"No escalation is open in {plain(where)}.")
     headings = ("NAMESPACE",) * everywhere + ("NAME", "TIER", "TARGET", "CONTAINED", "WAITING ON", "DUE", "AGE")
@@ -89,7 +91,7 @@ def table(cases: Sequence[Case], where: str, now: datetime, *, everywhere: bool 
 
 
 def as_json(case: Case) -> dict[str, Any]:
-    """The same for programs."""
+    """Return the same for programs."""
     return {
         "namespace": case.namespace,
         "name": case.name,

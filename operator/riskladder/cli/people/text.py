@@ -17,7 +17,7 @@ _ROUNDED = ((1, 60), (60, 86_400), (3_600, None))
 
 
 def length(delta: timedelta) -> str:
-    """A span in its two largest units, rounded: ``45 s``, ``12 min``, ``3 h 20 min``, ``5 d 2 h``."""
+    """Return a span in its two largest units, rounded: ``45 s``, ``12 min``, ``3 h 20 min``, ``5 d 2 h``."""
     seconds = max(delta.total_seconds(), 0.0)
     for finest, limit in _ROUNDED:
         whole = int(seconds / finest + 0.5) * finest
@@ -32,39 +32,39 @@ def length(delta: timedelta) -> str:
 
 
 def due(at: datetime, now: datetime) -> str:
-    """``in 12 min``, ``now``, or ``8 min late``."""
+    """Return ``in 12 min``, ``now``, or ``8 min late``."""
     if at > now:
         return f"in {length(at - now)}"
     return f"{length(now - at)} late" if now - at >= timedelta(seconds=1) else "now"
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """``8 min ago``, or ``in 3 s`` where clocks differ."""
+    """Return ``8 min ago``, or ``in 3 s`` where clocks differ."""
     return f"{length(now - at)} ago" if at <= now else f"in {length(at - now)}"
 
 
 def local(at: datetime, zone: tzinfo | None = None) -> str:
-    """The time where the reader is, to the second, with the name of the zone."""
+    """Return the time where the reader is, to the second, with the name of the zone."""
     return at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def deadline(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
-    """``2026-11-24 13:00:00 CET (in 12 min)``."""
+    """Return ``2026-11-24 13:00:00 CET (in 12 min)``."""
     return f"{local(at, zone)} ({due(at, now)})"
 
 
 def past(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
-    """``2026-11-24 13:00:00 CET (12 min ago)``."""
+    """Return ``2026-11-24 13:00:00 CET (12 min ago)``."""
     return f"{local(at, zone)} ({ago(at, now)})"
 
 
 def took(seconds: float) -> str:
-    """How long something took, as a person would say it: ``0.8 s``, ``12 s``, ``2 min``."""
+    """Return how long something took, as a person would say it: ``0.8 s``, ``12 s``, ``2 min``."""
     return f"{seconds:.1f} s" if seconds < 10 else length(timedelta(seconds=seconds))
 
 
 def listed(items: Iterable[str], last: str = "and") -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+    """Return ``a``, ``a and b``, ``a, b and c``."""
     found = list(items)
     if len(found) < 2:
         return "".join(found)
@@ -72,7 +72,7 @@ def listed(items: Iterable[str], last: str = "and") -> str:
 
 
 def parse_until(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
-    """A date (the end of that day, local time), an RFC 3339 time, or a duration from now.
+    """Return a date (the end of that day, local time), an RFC 3339 time, or a duration from now.
 
     Raises:
         ValueError: It is none of these, or past.

@@ -96,7 +96,7 @@ class Case:
 
     @property
     def intents(self) -> tuple[Intent, ...]:
-        """What was intended of late, in order: of each axis, the newest."""
+        """What was intended recently, in order: of each axis, the newest."""
         return intents_of(self.spec, self.status)
 
     @property
@@ -123,7 +123,7 @@ class Case:
         return Standing.of(self.spec, self.status, self.tier)
 
     def condition(self, kind: ConditionType) -> Condition | None:
-        """One of its conditions."""
+        """Return one of its conditions."""
         return find(self.status.conditions, kind)
 
     def higher_tiers(self) -> tuple[str, ...]:
@@ -144,13 +144,13 @@ class Case:
         return role in alternates(self.policy, other) and other not in alternates(self.policy, role)
 
     def or_alternates(self, role: str) -> str:
-        """A role, and who may stand in for it: ``legal (or deputy-counsel)``."""
+        """Return a role, and who may stand in for it: ``legal (or deputy-counsel)``."""
         others = alternates(self.policy, role)
         return f"{role} (or {', '.join(others)})" if others else role
 
 
 def read_case(obj: Object) -> Case:
-    """What an Escalation object says.
+    """Return what an Escalation object says.
 
     Raises:
         Unreadable: It does not validate; another version wrote it.

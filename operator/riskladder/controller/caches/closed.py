@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from riskladder.controller.caches.entries import ClosedEntry
 from riskladder.policy.containment.opening import escalation_name
-from riskladder.policy.snapshot import Settled, latest
+from riskladder.policy.snapshot import Handled, latest
 
 MAX_CLOSED = 64
 """Closed escalations of a target that are kept one by one, of each ladder: a reading that flaps closes one each minute.
@@ -28,8 +28,8 @@ class ClosedEscalations:
         self._names: dict[str, str] = {}
         """By uid, of all: a hold that names one of them is over, however old that is."""
         self._older_breached: dict[str, None] = {}
-        self._older_settled: tuple[Settled, ...] = ()
-        self._settled: tuple[Settled, ...] | None = None
+        self._older_handled: tuple[Handled, ...] = ()
+        self._handled: tuple[Handled, ...] | None = None
         self._breached: frozenset[str] | None = None
         self._all_names: frozenset[str] | None = None
 
@@ -53,7 +53,7 @@ class ClosedEscalations:
             return
         oldest = min(alike, key=lambda known: (self._entries[known].created, known))
         dropped = self._entries.pop(oldest)
-        self._older_settled = latest((*self._older_settled, *dropped.settled))
+        self._older_handled = latest((*self._older_handled, *dropped.handled))
         for revision in sorted(dropped.breached):
             self._older_breached.pop(revision, None)
             self._older_breached[revision] = None
@@ -67,15 +67,15 @@ class ClosedEscalations:
         self._entries.pop(uid, None)
 
     def _changed(self) -> None:
-        self._settled = self._breached = self._all_names = None
+        self._handled = self._breached = self._all_names = None
 
     @property
-    def settled(self) -> tuple[Settled, ...]:
-        """What people have settled, the latest of each ladder and tier."""
-        if self._settled is None:
-            newer = (one for entry in self._entries.values() for one in entry.settled)
-            self._settled = latest((*self._older_settled, *newer))
-        return self._settled
+    def handled(self) -> tuple[Handled, ...]:
+        """Return the breaches that people have handled, the latest of each ladder and tier."""
+        if self._handled is None:
+            newer = (one for entry in self._entries.values() for one in entry.handled)
+            self._handled = latest((*self._older_handled, *newer))
+        return self._handled
 
     @property
     def breached(self) -> frozenset[str]:

@@ -12,8 +12,8 @@ from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.controller.caches.workloads import Object
 from riskladder.policy.snapshot import (
+    Handled,
     Ladder,
-    Settled,
     TargetKey,
 )
 
@@ -26,12 +26,12 @@ class LadderKey(NamedTuple):
 
 
 class LateDecisionKey(NamedTuple):
-    """Names an escalation that is not open, on which somebody has decided: a review, or an act that comes too late."""
+    """Names an escalation that is not open, on which somebody has decided: a review, or a late decision."""
 
     namespace: str
     name: str
-    kind: str = "paper"
-    """Tells it from a ladder of the same name: named tuples are compared by their values."""
+    kind: str = "late-decision"
+    """Distinguishes it from a target of the same name: named tuples are compared by their values."""
 
 
 class IndexKey(NamedTuple):
@@ -49,7 +49,7 @@ Key = TargetKey | LadderKey | LateDecisionKey | IndexKey
 
 
 Enqueue = Callable[[Key, bool], None]
-"""Told which key a change concerns, and whether a containment may depend on it."""
+"""Called with the key that a change concerns, and whether a containment may depend on it."""
 
 
 @dataclass(slots=True)
@@ -90,12 +90,12 @@ class ClosedEntry(NamedTuple):
     name: str
     ladder: str
     drill: bool
-    settled: tuple[Settled, ...]
+    handled: tuple[Handled, ...]
     breached: frozenset[str]
 
 
 def version_of(obj: Object) -> int:
-    """resourceVersion as a number: comparable within one resource (Kubernetes 1.35 and later promise it)."""
+    """Return the resourceVersion as a number: comparable within one resource (Kubernetes 1.35 and later promise it)."""
     text = str(obj["metadata"].get("resourceVersion", "0"))
     return int(text) if text.isdigit() else 0
 

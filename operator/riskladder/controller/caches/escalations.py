@@ -14,7 +14,7 @@ from riskladder.controller.caches.radius import RadiusCache
 from riskladder.controller.caches.reading import has_pending_messages, read_escalation
 from riskladder.controller.caches.workloads import Name, Object
 from riskladder.policy.containment.state import is_contained
-from riskladder.policy.snapshot import Escalation, Settled, TargetKey, breached_by, settled_by
+from riskladder.policy.snapshot import Escalation, Handled, TargetKey, breached_by, handled_by
 from riskladder.workloads.model import Workload
 
 _Key = TypeVar("_Key")
@@ -30,11 +30,11 @@ class _Known(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """What an escalation acts on beside its target."""
+    """What an escalation acts on besides its target."""
 
     key: TargetKey
     escalation: Escalation
-    through: NetworkTargetRef
+    target_ref: NetworkTargetRef
 
     @property
     def is_taken(self) -> bool:
@@ -58,15 +58,15 @@ class _Taken(Mapping[tuple[str, str], str]):
     def _others(self, paths: Iterable[_Path]) -> Iterator[_Path]:
         return (path for path in paths if path.key != self._key and path.is_taken)
 
-    def __getitem__(self, place: tuple[str, str]) -> str:
-        for path in self._others(self._cache.paths_through(self._key.namespace, place[1])):
-            if (path.through.kind, path.through.name) == place:
+    def __getitem__(self, object_key: tuple[str, str]) -> str:
+        for path in self._others(self._cache.paths_through(self._key.namespace, object_key[1])):
+            if (path.target_ref.kind, path.target_ref.name) == object_key:
                 return f"{path.key.kind} {path.key.name} (Escalation {path.escalation.name})"
-        raise KeyError(place)
+        raise KeyError(object_key)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         paths = self._others(self._cache.network_paths(self._key.namespace))
-        return iter(dict.fromkeys((path.through.kind, path.through.name) for path in paths))
+        return iter(dict.fromkeys((path.target_ref.kind, path.target_ref.name) for path in paths))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -83,7 +83,7 @@ class EscalationCache:
         Args:
             enqueue: Called with what each change concerns.
             closed: Called with the name of an escalation that is stored as closed.
-            indexed: Told of every escalation, too.
+            indexed: Called with every escalation, too.
             radius: The same.
         """
         self._enqueue = enqueue
@@ -101,7 +101,7 @@ class EscalationCache:
         self._closed: dict[str, ClosedEscalations] = defaultdict(ClosedEscalations)
         """By target uid."""
         self._closed_by_name: dict[TargetKey, ClosedEscalations] = defaultdict(ClosedEscalations)
-        """The same by the name of the target: what people have settled outlasts the object."""
+        """The same by the name of the target: what people have handled outlasts the object."""
 
     # --- Feeding --------------------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class EscalationCache:
                 metadata["name"],
                 spec.ladder.name,
                 spec.drill,
-                settled_by(escalation),
+                handled_by(escalation),
                 breached_by(escalation),
             )
             self._closed[spec.target.uid].put(metadata["uid"], entry)
@@ -218,18 +218,18 @@ class EscalationCache:
     # --- The network path -----------------------------------------------------------------------------------------
 
     def _note_paths(self, key: TargetKey, escalation: Escalation) -> None:
-        for through in _paths_of(escalation):
-            for name in {through.name, through.backend} - {None}:
-                path = _Path(key, escalation, through)
-                self._paths[key.namespace][str(name)][f"{escalation.name}/{through.kind}"] = path
+        for target_ref in _paths_of(escalation):
+            for name in {target_ref.name, target_ref.backend} - {None}:
+                path = _Path(key, escalation, target_ref)
+                self._paths[key.namespace][str(name)][f"{escalation.name}/{target_ref.kind}"] = path
 
     def _forget_paths(self, escalation: Escalation | None) -> None:
         if escalation is None:
             return
         paths = self._paths[escalation.namespace]
-        for through in _paths_of(escalation):
-            for name in {through.name, through.backend} - {None}:
-                paths[str(name)].pop(f"{escalation.name}/{through.kind}", None)
+        for target_ref in _paths_of(escalation):
+            for name in {target_ref.name, target_ref.backend} - {None}:
+                paths[str(name)].pop(f"{escalation.name}/{target_ref.kind}", None)
                 if not paths[str(name)]:
                     del paths[str(name)]
 
@@ -238,9 +238,9 @@ class EscalationCache:
         return list(self._paths[namespace][name].values()) if name in self._paths[namespace] else []
 
     def network_paths(self, namespace: str) -> Iterator[_Path]:
-        """Yield what the open escalations of a namespace act on beside their targets."""
+        """Yield what the open escalations of a namespace act on besides their targets."""
         for name, by_name in list(self._paths[namespace].items()):
-            yield from (path for path in list(by_name.values()) if path.through.name == name)
+            yield from (path for path in list(by_name.values()) if path.target_ref.name == name)
 
     def taken_by_others(self, key: TargetKey) -> Mapping[tuple[str, str], str]:
         """Return by kind and name what escalations of other targets act on, until it is restored."""
@@ -248,10 +248,10 @@ class EscalationCache:
 
     # --- Closed ---------------------------------------------------------------------------------------------------
 
-    def settled(self, key: TargetKey) -> tuple[Settled, ...]:
-        """Return what people have settled on targets of that name, the latest of each ladder and tier."""
+    def handled(self, key: TargetKey) -> tuple[Handled, ...]:
+        """Return the breaches that people have handled on targets of that name, the latest of each ladder and tier."""
         known = self._closed_by_name.get(key)
-        return known.settled if known is not None else ()
+        return known.handled if known is not None else ()
 
     def breached(self, target_uid: str) -> frozenset[str]:
         """Return the hashes of the revisions that the closed escalations of a target were about."""

@@ -14,7 +14,7 @@ from riskladder.api.hold import Hold
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.controller.caches.workloads import Name
 from riskladder.policy.containment.radius import automatic_at, is_automatic
-from riskladder.policy.snapshot import Escalation, Ladder, Room, TargetKey, is_governed
+from riskladder.policy.snapshot import Escalation, Ladder, RadiusBudget, TargetKey, is_governed
 from riskladder.workloads.model import Workload
 
 _RESERVED = "reserved"
@@ -66,7 +66,7 @@ class RadiusCache:
         self._governed: dict[Name, set[TargetKey]] = defaultdict(set)
 
     def __bool__(self) -> bool:
-        """Whether any ladder has a blast radius."""
+        """Return whether any ladder has a blast radius."""
         return bool(self._ladders)
 
     # --- Feeding --------------------------------------------------------------------------------------------------
@@ -111,14 +111,14 @@ class RadiusCache:
 
     # --- Reading --------------------------------------------------------------------------------------------------
 
-    def room(self, name: Name, target: TargetKey, now: datetime) -> Room | None:
+    def budget(self, name: Name, target: TargetKey, now: datetime) -> RadiusBudget | None:
         """Return how many more targets a ladder may contain; ``None`` where it has no blast radius."""
         spec = self._ladders.get(name)
         if spec is None or spec.blast_radius is None:
             return None
         radius = spec.blast_radius
         used = self._windows[name].count(now - radius.per.delta, target)
-        return Room(radius, radius.limit(len(self._governed[name])), used)
+        return RadiusBudget(radius, radius.limit(len(self._governed[name])), used)
 
     def limit(self, name: Name) -> int | None:
         """Return how many targets a ladder may contain within its time; ``None`` where it has no blast radius."""

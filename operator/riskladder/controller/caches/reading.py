@@ -19,7 +19,7 @@ from riskladder.policy.snapshot import (
 
 
 def read_escalation(obj: Object) -> Escalation | None:
-    """An Escalation as stored, or ``None`` where it does not validate."""
+    """Return an Escalation as stored, or ``None`` where it does not validate."""
     metadata = obj["metadata"]
     try:
         spec = EscalationSpec.model_validate(obj["spec"])

@@ -107,17 +107,17 @@ class SignalCache:
 
     def _note_unusable(self, name: Name, ladder: str, found: UnusableSignal | None) -> None:
         """Keep what the status of a signal says of that; the ladder says so, too, where it has changed."""
-        place = (name[0], ladder)
-        known = self._unusable.get(place, {})
+        ladder_key = (name[0], ladder)
+        known = self._unusable.get(ladder_key, {})
         if known.get(name[1]) == found:
             return
         if found is not None:
-            self._unusable.setdefault(place, {})[name[1]] = found
+            self._unusable.setdefault(ladder_key, {})[name[1]] = found
         else:
             del known[name[1]]
             if not known:
-                del self._unusable[place]
-        self._enqueue(LadderKey(*place), False)
+                del self._unusable[ladder_key]
+        self._enqueue(LadderKey(*ladder_key), False)
 
     def __contains__(self, key: TargetKey) -> bool:
         return key in self._entries
@@ -194,7 +194,7 @@ def _status_of(entry: SignalEntry) -> SignalStatus:
 
 
 def unusable_as_stored(name: str, spec: Object, status: object) -> UnusableSignal | None:
-    """Return what the stored status of a signal says of why it cannot be used, where somebody is to be told."""
+    """Return what the stored status of a signal says of why it cannot be used, where somebody is to be notified."""
     found = status if isinstance(status, Mapping) else {}
     reason, source = found.get("unusable"), spec.get("source")
     if not isinstance(reason, str) or not reason:

@@ -178,10 +178,10 @@ class Store:
         is_policy = kind == NETWORKPOLICIES.kind  # they add up, so that each may concern whatever is isolated
         escalations = self._escalations
         concerned = escalations.network_paths(namespace) if is_policy else escalations.paths_through(namespace, name)
-        for key, escalation, through in concerned:
-            if (through.kind, through.name) == (kind, name):
+        for key, escalation, target_ref in concerned:
+            if (target_ref.kind, target_ref.name) == (kind, name):
                 self._enqueue(key, content and escalation.is_open)
-            elif through.kind == kind == NETWORKPOLICIES.kind or through.backend == name:
+            elif target_ref.kind == kind == NETWORKPOLICIES.kind or target_ref.backend == name:
                 self._enqueue(key, False)
 
     def _served(self, namespace: str, service: str) -> None:
@@ -231,7 +231,7 @@ class Store:
         """Return all open escalations, or those of one ladder."""
         return self._escalations.open_ones(ladder)
 
-    def mailing(self, key: TargetKey) -> list[Escalation]:
+    def with_messages(self, key: TargetKey) -> list[Escalation]:
         """Return the escalations of a target that are open or have messages to deliver."""
         return self._escalations.of(key)
 
@@ -282,7 +282,7 @@ class Store:
             stamps={k: s for e in escalations for i in e.intents if (s := stamps.get(k := (e.uid, i.id)))},
             unsupported=self.runtimes.unsupported(key.kind),
             ends_pods=self.runtimes.ends_pods,
-            settled=self._escalations.settled(key),
+            handled=self._escalations.handled(key),
             breached=self._escalations.breached(target.uid) if target else frozenset(),
             closed=self._escalations.closed_names(uids),
             decisions={e.name: d for e in escalations if e.is_open and (d := self.undecided(key.namespace, e.name))},

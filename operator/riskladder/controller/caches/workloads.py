@@ -34,8 +34,8 @@ MAX_SERVED = 16
 class WorkloadCache:
     """Workloads and what belongs to them, each cut down to the facts that decisions need.
 
-    Pods belong to a workload by who controls them: the workload itself, or a revision of it. Where a runtime tells its
-    pods by their labels instead, the pods of the namespace are gone through, and their labels are kept.
+    Pods belong to a workload by who controls them: the workload itself, or a revision of it. Where a runtime reports
+    its pods by their labels instead, the pods of the namespace are gone through, and their labels are kept.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class WorkloadCache:
 
         Args:
             runtimes: The kinds of workloads.
-            changed: Told of a workload, and whether its spec, labels or identity changed (or only its status).
-            moved: Told of a workload some of whose revisions, pods or endpoints changed.
-            served: Told of the namespace and name of a Service whose endpoints changed.
+            changed: Called with a workload, and whether its spec, labels or identity changed (or only its status).
+            moved: Called with a workload some of whose revisions, pods or endpoints changed.
+            served: Called with the namespace and name of a Service whose endpoints changed.
         """
         self._runtimes = runtimes
         self._changed = changed
@@ -75,11 +75,11 @@ class WorkloadCache:
         """By uid of the workload: revisions that are gone and have pods left, which may still answer."""
         self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
         """By uid of the controller (or by namespace where there is none), by name of the pod."""
-        self._ghosts: dict[str, dict[str, Pod]] = defaultdict(dict)
+        self._deleted_pods: dict[str, dict[str, Pod]] = defaultdict(dict)
         """By the same: pods that are gone but that some slice still lists as ready."""
         self._vanished: dict[str, tuple[str, str, Pod]] = {}
-        """By uid of the pod, oldest first: its namespace, the uid of its workload (as far as an owner tells), and it,
-        since the API server has forgotten it and its node has not said that it has ended."""
+        """By uid of the pod, oldest first: its namespace, the uid of its workload (as far as an owner names it), and
+        it, since the API server has forgotten it and its node has not said that it has ended."""
         self._pod_owner: dict[str, dict[str, str]] = defaultdict(dict)
         """By namespace, by name of the pod: under what it is kept."""
         self._ready_in_slice: dict[Name, frozenset[str]] = {}
@@ -174,7 +174,7 @@ class WorkloadCache:
         self._revisions[owner][revision.uid] = revision
         self._revision_owner[revision.uid] = owner
         self._orphans.get(owner, set()).discard(revision.uid)
-        self._tell(owner)
+        self._notify(owner)
 
     def _drop_revision(self, obj: Object) -> None:
         uid = obj["metadata"]["uid"]
@@ -184,8 +184,8 @@ class WorkloadCache:
             if not self._revisions[owner]:
                 del self._revisions[owner]
             self._orphans[owner].add(uid)
-            self._lay_orphan(uid)
-            self._tell(owner)
+            self._remove_orphan(uid)
+            self._notify(owner)
 
     # --- Pods -----------------------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class WorkloadCache:
         self._vanished.pop(pod.uid, None)
         self._pods[owner][pod.name] = pod
         self._pod_owner[namespace][pod.name] = owner
-        self._tell_of(namespace, owner, pod)
+        self._notify_of_pod(namespace, owner, pod)
 
     def _drop_pod(self, obj: Object) -> None:
         name = (obj["metadata"]["namespace"], obj["metadata"]["name"])
@@ -213,11 +213,11 @@ class WorkloadCache:
         if last is not None and last.node:
             self._note_vanished(name[0], self._revision_owner.get(owner, owner), last)
         if pod is not None and name in self._ready:  # it counts as an endpoint until the slice is corrected
-            self._ghosts[owner][name[1]] = pod
+            self._deleted_pods[owner][name[1]] = pod
         else:
             self._forget_owner(name)
-        self._tell_of(name[0], owner, pod)
-        self._lay_orphan(owner)
+        self._notify_of_pod(name[0], owner, pod)
+        self._remove_orphan(owner)
 
     def _note_vanished(self, namespace: str, workload: str, pod: Pod) -> None:
         """Remember a pod that has vanished while its containers ran by the last word of their node."""
@@ -251,7 +251,7 @@ class WorkloadCache:
         if service and self._runtimes.changes:
             self._services[metadata["namespace"]][service].add(metadata["name"])
         self._set_slice((metadata["namespace"], metadata["name"]), ready)
-        self._set_by_hand((metadata["namespace"], metadata["name"]), addresses)
+        self._set_manually((metadata["namespace"], metadata["name"]), addresses)
         if service and self._runtimes.changes:
             self._note_serving(metadata["namespace"], service)
             self._served(metadata["namespace"], service)
@@ -259,7 +259,7 @@ class WorkloadCache:
     def _drop_slice(self, obj: Object) -> None:
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
         self._set_slice((namespace, name), frozenset())
-        self._set_by_hand((namespace, name), frozenset())
+        self._set_manually((namespace, name), frozenset())
         for service, slices in list(self._services.get(namespace, {}).items()):
             if name in slices:
                 slices.discard(name)
@@ -280,7 +280,7 @@ class WorkloadCache:
             del self._serving[namespace][service]
 
     def serving(self, namespace: str) -> Mapping[str, frozenset[str]]:
-        """By Service of a namespace: the pods that its slices list as ready, by reference or by address."""
+        """Return, by Service of a namespace, the pods that its slices list as ready, by reference or by address."""
         found = self._serving.get(namespace, {})
         by_hand: dict[str, frozenset[str]] = {}
         for service, slices in self._services.get(namespace, {}).items() if self._by_hand else ():
@@ -297,12 +297,12 @@ class WorkloadCache:
             if pod is not None and not addresses.isdisjoint(pod.ips):
                 yield owner, pod
 
-    def _set_by_hand(self, name: Name, addresses: frozenset[str]) -> None:
+    def _set_manually(self, name: Name, addresses: frozenset[str]) -> None:
         before = self._by_hand.pop(name, frozenset())
         if addresses:
             self._by_hand[name] = addresses
         for owner, pod in list(self._at(name[0], before ^ addresses)) if before != addresses else ():
-            self._tell_of(name[0], owner, pod)
+            self._notify_of_pod(name[0], owner, pod)
 
     def serving_names(self, namespace: str) -> frozenset[str]:
         """Return the names of the pods of a namespace that some slice lists as ready."""
@@ -317,29 +317,29 @@ class WorkloadCache:
         for pod in before ^ ready:
             pod_name = (name[0], pod)
             owner = self._owner_of(pod_name)
-            concerned[owner, pod] = self._pods.get(owner, {}).get(pod) or self._ghosts.get(owner, {}).get(pod)
+            concerned[owner, pod] = self._pods.get(owner, {}).get(pod) or self._deleted_pods.get(owner, {}).get(pod)
             self._ready[pod_name] += 1 if pod in ready else -1
             if self._ready[pod_name] <= 0:
                 del self._ready[pod_name]
-                self._lay_ghost(pod_name)
+                self._remove_deleted_pod(pod_name)
         owners = set()
         for (owner, _), facts in concerned.items():
             if owner not in owners or self._by_labels:
-                self._tell_of(name[0], owner, facts)
+                self._notify_of_pod(name[0], owner, facts)
             owners.add(owner)
         for owner in owners:
-            self._lay_orphan(owner)
+            self._remove_orphan(owner)
 
-    def _lay_ghost(self, name: Name) -> None:
+    def _remove_deleted_pod(self, name: Name) -> None:
         owner = self._owner_of(name)
-        if name[1] in self._ghosts.get(owner, ()):
+        if name[1] in self._deleted_pods.get(owner, ()):
             self._forget_owner(name)
-            del self._ghosts[owner][name[1]]
-            if not self._ghosts[owner]:
-                del self._ghosts[owner]
+            del self._deleted_pods[owner][name[1]]
+            if not self._deleted_pods[owner]:
+                del self._deleted_pods[owner]
 
     def _owner_of(self, name: Name) -> str:
-        """Under what a pod is kept; empty where it is not."""
+        """Return under what a pod is kept; empty where it is not."""
         return self._pod_owner.get(name[0], {}).get(name[1], "")
 
     def _forget_owner(self, name: Name) -> None:
@@ -347,26 +347,26 @@ class WorkloadCache:
         if not self._pod_owner[name[0]]:
             del self._pod_owner[name[0]]
 
-    def _lay_orphan(self, uid: str) -> None:
+    def _remove_orphan(self, uid: str) -> None:
         """Forget a revision that is gone once nothing of it is left."""
         owner = self._revision_owner.get(uid, "")
-        if uid in self._orphans.get(owner, ()) and not self._pods.get(uid) and not self._ghosts.get(uid):
+        if uid in self._orphans.get(owner, ()) and not self._pods.get(uid) and not self._deleted_pods.get(uid):
             del self._revision_owner[uid]
             self._orphans[owner].discard(uid)
             if not self._orphans[owner]:
                 del self._orphans[owner]
 
-    # --- Telling and reading --------------------------------------------------------------------------------------
+    # --- Callbacks and reading ------------------------------------------------------------------------------------
 
-    def _tell_of(self, namespace: str, owner: str, pod: Pod | None) -> None:
-        """Tell of a pod: to the workload that controls it, directly or by a revision, and to those that select it."""
-        self._tell(self._revision_owner.get(owner, owner))
+    def _notify_of_pod(self, namespace: str, owner: str, pod: Pod | None) -> None:
+        """Report a change of a pod to the workload that controls it, and to those that select it."""
+        self._notify(self._revision_owner.get(owner, owner))
         if pod is not None:
             for key, labels in self._by_labels.get(namespace, {}).items():
                 if labels.items() <= pod.labels.items():
                     self._moved(key)
 
-    def _tell(self, uid: str) -> None:
+    def _notify(self, uid: str) -> None:
         key = self._keys.get(uid)
         if key is not None:
             self._moved(key)
@@ -376,23 +376,23 @@ class WorkloadCache:
         return self._revision_owner.get(owner_uid, owner_uid) in self._keys
 
     def get(self, key: TargetKey) -> Workload | None:
-        """A workload joined with its history (unless it tells its revisions itself), pods and endpoints."""
+        """Return a workload joined with its history (unless it reports its revisions itself), pods and endpoints."""
         base = self._workloads.get(key)
         if base is None:
             return None
         revisions = base.revisions or tuple(self._revisions.get(base.uid, {}).values())
         if base.pod_labels is not None:
-            pods, ghosts = self._selected(key.namespace, base.pod_labels)
+            pods, deleted_pods = self._selected(key.namespace, base.pod_labels)
             wanted = base.pod_labels.items()
             gone = [p for ns, _, p in self._vanished.values() if ns == key.namespace and wanted <= p.labels.items()]
         else:
             owners = (base.uid, *(r.uid for r in revisions), *self._orphans.get(base.uid, ()))
             pods = tuple(pod for owner in owners for pod in self._pods.get(owner, {}).values())
-            ghosts = sum(len(self._ghosts.get(owner, ())) for owner in owners)
+            deleted_pods = sum(len(self._deleted_pods.get(owner, ())) for owner in owners)
             gone = list(self.vanished(base.uid)) if self._vanished else []
         # Who calls a pod ended while its node says that it runs has not asked the node.
         unconfirmed = (*gone, *(pod for pod in pods if pod.node and not pod.active))
-        ready = sum((key.namespace, pod.name) in self._ready for pod in pods) + ghosts
+        ready = sum((key.namespace, pod.name) in self._ready for pod in pods) + deleted_pods
         by_hand = [found for (namespace, _), found in self._by_hand.items() if namespace == key.namespace]
         if by_hand:
             others = (pod for pod in pods if (key.namespace, pod.name) not in self._ready)
@@ -408,7 +408,7 @@ class WorkloadCache:
         return [key for key in self._workloads if key.namespace == namespace]
 
     def _selected(self, namespace: str, labels: Mapping[str, str]) -> tuple[tuple[Pod, ...], int]:
-        """The pods of a namespace with these labels, and how many are gone that some slice still lists as ready."""
+        """Return the pods of a namespace with these labels, and how many are gone that a slice still lists as ready."""
         if not labels:
             return (), 0
 
@@ -418,7 +418,7 @@ class WorkloadCache:
                 if pod is not None and labels.items() <= pod.labels.items():
                     yield pod
 
-        return tuple(matching(self._pods)), sum(1 for _ in matching(self._ghosts))
+        return tuple(matching(self._pods)), sum(1 for _ in matching(self._deleted_pods))
 
 
 def _each(readers: Iterable[Callable[[Object], None]], obj: Object) -> None:
@@ -453,7 +453,7 @@ def _served(workload: Workload, before: Workload | None) -> Mapping[str, datetim
 
 
 def _template_since(workload: Workload, before: Workload | None, obj: Object) -> datetime:
-    """From when on the pod template has certainly been in place.
+    """Return from when on the pod template has certainly been in place.
 
     The API server keeps the time of the write to the second only, cut off, so one second later it is certain; where the
     change was seen as it happened, this clock is finer.

@@ -26,11 +26,11 @@ from riskladder.workloads.companions import suspend
 
 
 def advise_ladder(spec: EscalationLadderSpec, today: date) -> list[Advice]:
-    """Everything that a reviewer would ask about a ladder.
+    """Return everything that a reviewer would ask about a ladder.
 
     Args:
         spec: A ladder that ``api.validation`` has nothing against.
-        today: To tell whether the charter's review is overdue.
+        today: The date that decides whether the charter's review is overdue.
     """
     return [*_review(spec, today), *(advice for rule in RULES for advice in rule(spec))]
 
@@ -83,7 +83,7 @@ def _stakeholder_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
             yield Advice(
                 "stakeholder-unused",
                 f"spec.stakeholders[{index}]",
-                f"role {stakeholder.role} is neither told nor asked by any tier",
+                f"role {stakeholder.role} is neither notified nor asked by any tier",
                 "name it in notify, a quorum or alternates, or remove it",
             )
 
@@ -140,7 +140,7 @@ def _indicator_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
 
 
 def _threshold_outside_range(spec: EscalationLadderSpec) -> Iterator[Advice]:
-    """Every trigger can be reached within the range of its indicator, and left again."""
+    """Check that every trigger can be reached within the range of its indicator, and left again."""
     for path, tier in _tiers(spec):
         for index, trigger in enumerate(tier.triggers):
             declared = indicator_of(spec.indicators, trigger.indicator)
@@ -192,7 +192,7 @@ def _nobody_notified(spec: EscalationLadderSpec) -> Iterator[Advice]:
             yield Advice("nobody-notified", path, f"tier {tier.name}: {what}", "add notify with a role")
 
 
-def _deciders_not_told(spec: EscalationLadderSpec) -> Iterator[Advice]:
+def _deciders_not_notified(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, tier in _tiers(spec):
         notified_roles = {notify.role for notify in tier.notify}
         asked = {f"decide.quorum[{index}]": member.role for index, member in enumerate(_deciders(tier))}
@@ -202,14 +202,14 @@ def _deciders_not_told(spec: EscalationLadderSpec) -> Iterator[Advice]:
             if role not in notified_roles:
                 notified_roles.add(role)  # once is enough
                 yield Advice(
-                    "decider-not-told",
+                    "decider-not-notified",
                     f"{path}.{where}",
                     f"tier {tier.name}: role {role} has to decide and is not notified",
                     f"add {{role: {role}}} to notify",
                 )
 
 
-def _told_too_late(spec: EscalationLadderSpec) -> Iterator[Advice]:
+def _deciders_notified_too_late(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, tier in _tiers(spec):
         if tier.decide is None:
             continue
@@ -217,16 +217,16 @@ def _told_too_late(spec: EscalationLadderSpec) -> Iterator[Advice]:
             asked = any(member.role == notify.role for member in _deciders(tier))
             if asked and notify.after.delta >= tier.decide.within.delta:
                 yield Advice(
-                    "decider-told-too-late",
+                    "decider-notified-too-late",
                     f"{path}.notify[{index}].after",
                     f"tier {tier.name}: role {notify.role} is notified after {notify.after} and has to decide within "
                     f"{tier.decide.within}",
-                    "tell it earlier, or give more time",
+                    "notify it earlier, or give more time",
                 )
 
 
 def _deadlines(spec: EscalationLadderSpec) -> Iterator[Advice]:
-    """A serious tier needs both deadlines; any tier that has the second needs the first."""
+    """Check the deadlines: a serious tier needs both; any tier that has the second needs the first."""
     for path, tier in _tiers(spec):
         serious = tier.containment is not None or tier is spec.tiers[-1]
         if tier.decide is not None and tier.acknowledge is None:
@@ -262,7 +262,7 @@ def _lock_off(spec: EscalationLadderSpec) -> Iterator[Advice]:
             yield Advice(
                 "lock-off",
                 f"{path}.lock",
-                "an autoscaler, a GitOps sync or an administrator can undo the containment; it is put back each time, "
+                "an autoscaler, a GitOps sync or an administrator can revert the containment; it is re-applied, "
                 "and the model serves in between",
                 "use lock: true, the default, unless something must write these fields meanwhile",
             )
@@ -270,12 +270,12 @@ def _lock_off(spec: EscalationLadderSpec) -> Iterator[Advice]:
 
 def _cannot_suspend(spec: EscalationLadderSpec) -> Iterator[Advice]:
     for path, _, containment in _containments(spec):
-        for index, beside in enumerate(containment.also_suspend):
-            if beside.kind not in suspend.KINDS:
+        for index, suspended in enumerate(containment.also_suspend):
+            if suspended.kind not in suspend.KINDS:
                 yield Advice(
                     "cannot-suspend",
                     f"{path}.alsoSuspend[{index}]",
-                    f"a {beside.kind} cannot be suspended: {beside.name} goes on",
+                    f"a {suspended.kind} cannot be suspended: {suspended.name} goes on",
                     f"name one of {', '.join(suspend.KINDS)}",
                 )
 
@@ -316,7 +316,7 @@ def _connections_unused(spec: EscalationLadderSpec) -> Iterator[Advice]:
 
 
 def _no_blast_radius(spec: EscalationLadderSpec) -> Iterator[Advice]:
-    """A monitor that is broken may breach for every model at once."""
+    """Warn that a monitor that is broken may breach for every model at once."""
     at_once = [tier for _, tier in _tiers(spec) if _contains_at_once(tier)]
     radius = spec.blast_radius
     diverts = any(tier.containment and tier.containment.fallback for tier in at_once)
@@ -376,8 +376,8 @@ RULES: tuple[Callable[[EscalationLadderSpec], Iterator[Advice]], ...] = (
     _threshold_outside_range,
     _containment_delayed,
     _nobody_notified,
-    _deciders_not_told,
-    _told_too_late,
+    _deciders_not_notified,
+    _deciders_notified_too_late,
     _deadlines,
     _lock_off,
     _cannot_suspend,

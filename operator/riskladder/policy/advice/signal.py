@@ -16,7 +16,7 @@ _CLOSEST, _FARTHEST = 20.0, 500.0
 
 
 def advise_signal(spec: ModelRiskSignalSpec, ladder: EscalationLadderSpec | None) -> list[Advice]:
-    """Why the operator would not use a signal.
+    """Return why the operator would not use a signal.
 
     Args:
         spec: A signal that ``api.validation`` has nothing against.

@@ -29,7 +29,7 @@ IMAGE_DETAILS = {
 
 
 def take_evidence(workload: Workload, now: datetime, saved: Sequence[SavedField] = ()) -> Evidence:
-    """The workload as it is, before anything is touched.
+    """Return the workload as it is, before anything is touched.
 
     Args:
         workload: As it is now.
@@ -112,7 +112,7 @@ def choose(
     by: Reason = Reason.THRESHOLD_BREACHED,
     escalation: str = "drill",
 ) -> Choice:
-    """The containment's action, or its ``ifImpossible`` with the reason.
+    """Return the containment's action, or its ``ifImpossible`` with the reason.
 
     Args:
         containment: What is demanded.
@@ -181,7 +181,7 @@ def planned_choice(action: ContainmentAction, reason: Reason, planned: Planned, 
 
 
 def instead_of(containment: Containment, workload: Workload, reason: Reason, why: str, escalation: str) -> Choice:
-    """What ``ifImpossible`` says; where that is impossible, too, the stop."""
+    """Return the action of ``ifImpossible``; where that is impossible, too, the stop."""
     if ContainmentAction.ISOLATE in (containment.action, containment.if_impossible):
         if containment.action is ContainmentAction.ISOLATE:
             return Choice(ContainmentAction.SCALE_TO_ZERO, reason, why[:1024])
@@ -212,5 +212,5 @@ def intent_of(number: int, tier: str, choice: Choice, now: datetime) -> Intent:
 
 
 def severity(policy: PinnedPolicy, tier: str) -> int:
-    """Severity of a tier as a share of its ladder, in thousandths, so that long and short ladders compare."""
+    """Return the severity of a tier as a share of its ladder, in thousandths, to compare long and short ladders."""
     return 1000 * rank(policy, tier) // max(len(policy.tiers), 1)

@@ -1,4 +1,4 @@
-"""The halt of what runs beside a model: data collection, retraining (``alsoSuspend``), and what scales the model.
+"""Suspension of companion workloads: data collection, retraining (``alsoSuspend``), and what scales the model.
 
 It is no part of containing the model, and never delays that. What a workload was like before goes on record first;
 only then is it suspended. It is looked at again every minute, and suspended again where somebody let it run. A resume
@@ -28,7 +28,7 @@ LOOK_EVERY = timedelta(minutes=1)
 
 
 def wanted(escalation: Escalation) -> tuple[tuple[str, str], ...]:
-    """Kind and name of all that belongs to the escalation's containment: what has to be looked at."""
+    """Return kind and name of all companion workloads of the escalation's containment."""
     if escalation.spec.drill or not escalation.status.containments or not escalation.is_open:
         return ()
     found = {(b.kind, b.name) for b in escalation.status.companions if b.resumed_at is None}
@@ -39,10 +39,10 @@ def wanted(escalation: Escalation) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found))
 
 
-def sought(escalation: Escalation) -> bool:
-    """Whether what scales the model has to be looked for: while it is at zero, and has to stay there.
+def looks_for_scalers(escalation: Escalation) -> bool:
+    """Return whether what scales the model has to be looked for: while it is at zero, and has to stay there.
 
-    Not beside a Rollback: a ScaledObject that is paused at zero would stop the revision that was gone back to.
+    Not with a Rollback: a ScaledObject that is paused at zero would stop the revision that was gone back to.
     """
     intent = state.in_force(escalation).get(Axis.WORKLOAD)
     return (
@@ -58,11 +58,11 @@ def advance(draft: Draft) -> None:
     if not draft.containments or draft.escalation.spec.drill:
         return
     listed, places = {(b.kind, b.name): b for b in draft.companions}, wanted(draft.escalation)
-    for place, seen in draft.snapshot.companions.items():
-        if place in places or (seen.found and draft.is_contained and len(listed) < MAX_COMPANIONS):
-            listed[place] = _noted(draft, listed.get(place), seen)
-    draft.companions = tuple(listed[place] for place in sorted(listed))
-    seeks = draft.snapshot.seeks and draft.is_contained and sought(draft.escalation)
+    for key, seen in draft.snapshot.companions.items():
+        if key in places or (seen.found and draft.is_contained and len(listed) < MAX_COMPANIONS):
+            listed[key] = _noted(draft, listed.get(key), seen)
+    draft.companions = tuple(listed[key] for key in sorted(listed))
+    seeks = draft.snapshot.seeks and draft.is_contained and looks_for_scalers(draft.escalation)
     if any(b.resumed_at is None for b in draft.companions) or places or seeks:
         draft.wake.append(draft.now + LOOK_EVERY)
 
@@ -73,7 +73,7 @@ def _noted(draft: Draft, before: SuspendedStatus | None, seen: Companion) -> Sus
     entry = before or first
     if seen.problem:
         if entry.problem != seen.problem[:1024]:
-            draft.warn(Reason.NOT_SUSPENDED, f"beside/{what}/{entry.problem[:40]}", f"{what}: {seen.problem}")
+            draft.warn(Reason.NOT_SUSPENDED, f"companion/{what}/{entry.problem[:40]}", f"{what}: {seen.problem}")
         return entry.model_copy(update={"problem": seen.problem[:1024]})
     if not entry.uid:  # it was not to be seen before, so how it is now is how it was
         entry = first

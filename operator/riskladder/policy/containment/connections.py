@@ -1,7 +1,7 @@
 """Open connections under an Isolate: where they are to end, the pods from before its NetworkPolicy are restarted.
 
 Each pod is deleted by name and uid, with the grace of the tier, once the policy is in place. Which pods those are
-follows from when they and the policy were made, by the clock of the API server, so that an operator that starts anew
+follows from when they and the policy were made, by the clock of the API server, so that an operator that starts again
 goes on where the other one stopped, and restarts nothing twice. These times are whole seconds: the first deletion waits
 for the next one, so that no pod that takes a place is taken for one from before.
 """
@@ -21,7 +21,7 @@ from riskladder.workloads.safe_states import isolate, prompt_stop
 from riskladder.workloads.safe_states.network_path import seen
 
 TO_THE_SECOND = timedelta(seconds=1)
-"""How fine the times are by which pods are told from those that take their place."""
+"""Resolution of the times by which pods are distinguished from those that replace them."""
 
 
 def restarts(snapshot: Snapshot, now: datetime) -> tuple[tuple[Effect, ...], datetime | None]:
@@ -48,22 +48,22 @@ def restarts(snapshot: Snapshot, now: datetime) -> tuple[tuple[Effect, ...], dat
 
 
 def _due(snapshot: Snapshot, intent: Intent) -> datetime | None:
-    """Return from when on pods may be told apart; ``None`` while the policy is not in place."""
-    workload, through = snapshot.target, intent.target_ref
-    if workload is None or through is None:
+    """Return from when on pods may be distinguished; ``None`` while the policy is not in place."""
+    workload, target_ref = snapshot.target, intent.target_ref
+    if workload is None or target_ref is None:
         return None
-    found = seen(workload, through)
+    found = seen(workload, target_ref)
     if found is None or found.created is None or not isolate.in_place(workload, found):
         return None
     return found.created + TO_THE_SECOND
 
 
 def _deletions(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> list[Effect]:
-    workload, through = snapshot.target, intent.target_ref
+    workload, target_ref = snapshot.target, intent.target_ref
     assert workload is not None  # noqa: S101
-    assert through is not None  # noqa: S101
+    assert target_ref is not None  # noqa: S101
     tier = tier_of(escalation.spec.policy, intent.tier)
     containment = (tier.containment if tier else None) or Containment(action=intent.action)
-    pods = [pod for pod in isolate.from_before(workload, through) if not pod.is_ending]
+    pods = [pod for pod in isolate.from_before(workload, target_ref) if not pod.is_ending]
     writes = prompt_stop.ends(pods, seconds_of(containment.grace))
     return [Effect.of(Phase.RESTART, write, escalation.name) for write in writes]

@@ -1,4 +1,4 @@
-"""Drift: a containment that somebody has reverted, how often, and when people must settle it."""
+"""Drift: a containment that somebody has reverted, how often, and when it is left to people."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ OTHERS = "others"
 
 
 def raise_contention(draft: Draft) -> None:
-    """Enter the next rung where contention over the containment lasts, since people must settle it."""
+    """Enter the next rung where contention over the containment lasts, since people must resolve it."""
     for containment in list(draft.containments.values()):
         _follow_up(draft, containment)
 
 
 def _follow_up(draft: Draft, containment: ContainmentStatus) -> None:
-    contest = containment.contention
-    if contest is None or contest.raised or contest.count < CONTENTION_LIMIT:
+    contention = containment.contention
+    if contention is None or contention.raised or contention.count < CONTENTION_LIMIT:
         return
-    contest = contest.model_copy(update={"raised": True})
-    draft.containments[containment.axis] = containment.model_copy(update={"contention": contest})
-    key = f"contested/{containment.intent.id}/{format_time(contest.since)}"
-    message = f"reverted {contest.count} times without a minute in between: people must settle it"
-    draft.warn(Reason.CONTENTION, key, message, count=str(contest.count))
+    contention = contention.model_copy(update={"raised": True})
+    draft.containments[containment.axis] = containment.model_copy(update={"contention": contention})
+    key = f"contention/{containment.intent.id}/{format_time(contention.since)}"
+    message = f"reverted {contention.count} times without a minute in between: people must resolve it"
+    draft.warn(Reason.CONTENTION, key, message, count=str(contention.count))
     higher = rungs.next_tier(draft, draft.rung.tier)
     if higher is not None:
         rungs.move(draft, higher, Reason.CONTENTION)
@@ -58,7 +58,7 @@ def holds_message(statuses: Iterable[ContainmentStatus]) -> str:
 
 
 def record_drift(escalation: Escalation, intent: Intent, reverted_by: str, at: datetime) -> EscalationUpdate | None:
-    """The status and entry after a containment was reverted by somebody and re-applied again."""
+    """Return the status and entry after a containment was reverted by somebody and re-applied."""
     before = escalation.status.containment(intent.action.axis)
     if before is None or before.intent.id != intent.id:
         return None
@@ -68,14 +68,14 @@ def record_drift(escalation: Escalation, intent: Intent, reverted_by: str, at: d
     count = counts[listed].count + 1 if listed in counts else 1
     counts[listed] = Drift(at=at, field_manager=listed, count=count)
     reverted = tuple(sorted(counts.values(), key=lambda u: u.field_manager))
-    contest = before.contention
+    contention = before.contention
     last = max((u.at for u in before.drift), default=at)
-    # One that has not been settled goes on until a minute without one: the longer waits of the operator do not end it.
-    if contest is None or at - (contest.since if contest.raised else last) > CONTENTION_WITHIN:
-        contest = Contention(since=at)
+    # One that has not been raised goes on until a minute without one: the longer waits of the operator do not end it.
+    if contention is None or at - (contention.since if contention.raised else last) > CONTENTION_WITHIN:
+        contention = Contention(since=at)
     else:
-        contest = contest.model_copy(update={"count": contest.count + 1})
-    containment = before.model_copy(update={"drift": reverted, "contention": contest})
+        contention = contention.model_copy(update={"count": contention.count + 1})
+    containment = before.model_copy(update={"drift": reverted, "contention": contention})
     total = sum(u.count for u in reverted)
     known = escalation.status.containments
     containments = tuple(containment if found.axis is before.axis else found for found in known)

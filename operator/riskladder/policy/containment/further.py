@@ -26,7 +26,7 @@ from riskladder.policy.containment.failing import failing, safer
 from riskladder.policy.containment.note import note, noted_in
 from riskladder.policy.containment.opening import by_strength, choose_for, choose_within, covered_by, first_granted
 from riskladder.policy.containment.others import covering, restore_for
-from riskladder.policy.containment.radius import Leave
+from riskladder.policy.containment.radius import RadiusDecision
 from riskladder.policy.containment.state import (
     in_force,
     may_act,
@@ -50,7 +50,7 @@ from riskladder.workloads.safe_states.network_path import Planned
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class DueContainment:
     """A containment that people, or their silence, demand of an open escalation."""
 
     tier: str
@@ -60,8 +60,8 @@ class Call:
     decision: str | None = None
 
 
-def calls(escalation: Escalation) -> Iterator[Call]:
-    """What is due on an open escalation beside what its signals demand: by a decision, a deadline, or its rung."""
+def due_containments(escalation: Escalation) -> Iterator[DueContainment]:
+    """Return the containments that a decision, a deadline or the rung demands, besides what the signals demand."""
     status, policy = escalation.status, escalation.spec.policy
     rung = status.rung
     if rung is None:
@@ -74,13 +74,15 @@ def calls(escalation: Escalation) -> Iterator[Call]:
             continue
         containment = asked_for(declared, decision.containment)
         why = f"decided by {decision.by} as {decision.role}"
-        yield Call(rung.tier, containment, Reason.CONTAINED_MANUALLY, why, decision.name)
+        yield DueContainment(rung.tier, containment, Reason.CONTAINED_MANUALLY, why, decision.name)
     if declared is None or _is_resumed_since(escalation, rung.entered_at):
         return
     if rung.stalled_at is not None and pinned is not None and pinned.on_timeout is TimeoutAction.CONTAIN:
-        yield Call(rung.tier, declared, Reason.INTERIM_CONTAINMENT, "nobody decided in time: contained meanwhile")
+        yield DueContainment(
+            rung.tier, declared, Reason.INTERIM_CONTAINMENT, "nobody decided in time: contained meanwhile"
+        )
     elif declared.when is ContainmentWhen.IMMEDIATELY and rung.reason in ENTERED_WITHOUT_A_READING:
-        yield Call(rung.tier, declared, Reason(rung.reason), f"tier {rung.tier} was entered: {rung.reason}")
+        yield DueContainment(rung.tier, declared, Reason(rung.reason), f"tier {rung.tier} was entered: {rung.reason}")
 
 
 ENTERED_WITHOUT_A_READING = (
@@ -94,7 +96,7 @@ ENTERED_WITHOUT_A_READING = (
 
 
 def _since_the_last_resume(decisions: Sequence[CountedDecision]) -> Sequence[CountedDecision]:
-    """What was decided after it, by order: what is judged in one pass has one time."""
+    """Return what was decided after it, by order: what is judged in one pass has one time."""
     met = [n for n, d in enumerate(decisions) if d.action is DecisionAction.RESUME and d.reason == Reason.QUORUM_MET]
     return decisions[met[-1] + 1 :] if met else decisions
 
@@ -166,7 +168,7 @@ def _further(
         intent = intent.model_copy(update={"signal": demand.signal.reference()})
         return (intent, choice, demand.containment.lock) if is_further(intent.action, active) else None
     failed = _failed(snapshot, escalation, group)
-    due = [c for c in (*calls(escalation), *failed) if is_further(c.containment.action, active)]
+    due = [c for c in (*due_containments(escalation), *failed) if is_further(c.containment.action, active)]
     if not due or snapshot.is_suspended(escalation.spec.ladder.name) or not may_touch(workload, escalation):
         return None
     call = max(due, key=lambda c: c.containment.action.strength)
@@ -186,26 +188,28 @@ def _demands(group: Group | None, active: Mapping[Axis, Intent]) -> list[Demand]
 def withheld(snapshot: Snapshot, group: Group | None, escalation: Escalation, now: datetime) -> Demand | None:
     """Return the containment that would be carried out now if the blast radius of the ladder were not exceeded."""
     workload = snapshot.target
-    if workload is None or escalation.spec.ladder.name not in snapshot.rooms:
+    if workload is None or escalation.spec.ladder.name not in snapshot.radius_budgets:
         return None
     for demand in _demands(group, in_force(escalation)):
         found = choose_within(snapshot, workload, demand, escalation.name, escalation, now)
-        if found is Leave.WAIT:
+        if found is RadiusDecision.WAIT:
             return demand
         if isinstance(found, Choice):
             return None
     return None
 
 
-def _failed(snapshot: Snapshot, escalation: Escalation, group: Group | None) -> Iterator[Call]:
+def _failed(snapshot: Snapshot, escalation: Escalation, group: Group | None) -> Iterator[DueContainment]:
     """Yield the safer states that follow containments which do not work.
 
-    What follows a fallback that stands in for what the blast radius held up is held up, too: it is demanded anew.
+    What follows a fallback that stands in for what the blast radius held up is held up, too: it is demanded again.
     """
-    is_bounded = escalation.spec.ladder.name in snapshot.rooms
+    is_bounded = escalation.spec.ladder.name in snapshot.radius_budgets
     for found in failing(escalation, group):
         if not is_bounded or found.intent.reason != Reason.BLAST_RADIUS_EXCEEDED:
-            yield Call(found.intent.tier, safer(escalation.spec.policy, found.intent), found.reason, found.message)
+            yield DueContainment(
+                found.intent.tier, safer(escalation.spec.policy, found.intent), found.reason, found.message
+            )
 
 
 def _fresh(intent: Intent, workload: Workload, choice: Choice, now: datetime) -> Intent:
@@ -227,7 +231,7 @@ def _first_renewed(
 def _renewed(
     snapshot: Snapshot, escalation: Escalation, active: Intent, number: int, now: datetime
 ) -> tuple[Intent, Choice] | None:
-    """The intent in force once more, on fresh evidence, where it can no longer be carried out as it was written."""
+    """Renew the intent in force on fresh evidence, where it can no longer be carried out as it was written."""
     workload = snapshot.target
     if workload is None:
         return None
@@ -285,28 +289,28 @@ def _renewed(
 def _another_way(
     snapshot: Snapshot, workload: Workload, escalation: Escalation, active: Intent, *, was_done: bool
 ) -> Choice | None:
-    """What is done where a Service or HTTPRoute is gone, or has changed between the evidence and the act."""
-    through = active.target_ref
-    assert through is not None  # noqa: S101
-    if through.kind == NETWORKPOLICIES.kind or isinstance(network_path.reach(workload, through.kind), Impossible):
+    """Return what to do where a Service or HTTPRoute is gone, or has changed between the evidence and the act."""
+    target_ref = active.target_ref
+    assert target_ref is not None  # noqa: S101
+    if target_ref.kind == NETWORKPOLICIES.kind or isinstance(network_path.reach(workload, target_ref.kind), Impossible):
         return None
     pinned = tier_of(escalation.spec.policy, active.tier)
     declared = (pinned.containment if pinned else None) or Containment(action=active.action)
-    if why := fallback.usable(workload, through):
-        instead = instead_of(
+    if why := fallback.usable(workload, target_ref):
+        replacement = instead_of(
             declared, workload, Reason.FALLBACK_IMPOSSIBLE, f"no Fallback any more: {why}", escalation.name
         )
-        return with_connections(instead, declared, ends_pods=snapshot.ends_pods)
+        return with_connections(replacement, declared, ends_pods=snapshot.ends_pods)
     evidence = escalation.evidence(active)
-    saved = next((f for f in evidence.fields if f.object == network.title(through)), None) if evidence else None
-    planned = fallback.choose(workload, _fallback_of(through))
+    saved = next((f for f in evidence.fields if f.object == network.title(target_ref)), None) if evidence else None
+    planned = fallback.choose(workload, _fallback_of(target_ref))
     if was_done or not isinstance(planned, Planned) or saved is None or saved.value == planned.saved.value:
         return None
-    message = f"{through.kind} {through.name} had changed before the act; {planned.message}"
+    message = f"{target_ref.kind} {target_ref.name} had changed before the act; {planned.message}"
     return planned_choice(active.action, Reason.EVIDENCE_OUTDATED, planned, message)
 
 
-def _fallback_of(through: NetworkTargetRef) -> Fallback:
-    if through.backend is not None:
-        return Fallback(http_route=through.name, backend=through.backend)
-    return Fallback(service=through.name, selector=through.selector)
+def _fallback_of(target_ref: NetworkTargetRef) -> Fallback:
+    if target_ref.backend is not None:
+        return Fallback(http_route=target_ref.name, backend=target_ref.backend)
+    return Fallback(service=target_ref.name, selector=target_ref.selector)

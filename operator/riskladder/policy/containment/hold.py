@@ -6,7 +6,7 @@ from riskladder.api.intent import Intent
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment.choose import severity
 from riskladder.policy.containment.holds import is_carried, of_escalation, with_hold
-from riskladder.policy.containment.others import carrier, lock_of, place_of
+from riskladder.policy.containment.others import carrier, lock_of, object_of
 from riskladder.policy.containment.state import (
     in_force,
     may_act,
@@ -53,9 +53,9 @@ def _carry_out(snapshot: Snapshot, workload: Workload, escalation: Escalation, i
     is_refused = bool(snapshot.obstacle) and intent.target_ref is None
     if is_refused or not is_carried(workload, intent):
         return act
-    found = carrier(snapshot, place_of(intent))  # the object carries the hold for the safest state, whoever acts
+    found = carrier(snapshot, object_of(intent))  # the object carries the hold for the safest state, whoever acts
     holder, held = (found.escalation, found.intent) if found is not None else (escalation, intent)
-    return with_hold(act, of_escalation(holder, held), lock=lock_of(snapshot, place_of(intent)))
+    return with_hold(act, of_escalation(holder, held), lock=lock_of(snapshot, object_of(intent)))
 
 
 def follow_up(snapshot: Snapshot) -> Effect | None:

@@ -16,7 +16,7 @@ from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_TIER
 from riskladder.api.resource import Resource
 from riskladder.api.tiers import ContainmentAction
 from riskladder.policy.containment.opening import labels_of
-from riskladder.policy.containment.others import carriers, lock_of, place_of
+from riskladder.policy.containment.others import carriers, lock_of, object_of
 from riskladder.policy.containment.state import (
     may_touch,
     prove,
@@ -29,7 +29,7 @@ from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, pin
 from riskladder.workloads.holding import Carried, held_by, hold_patch, release_patch
 from riskladder.workloads.model import Workload
-from riskladder.workloads.network import NETWORKPOLICIES, RESOURCES, Outlet
+from riskladder.workloads.network import NETWORKPOLICIES, RESOURCES, NetworkObject
 from riskladder.workloads.results import ObjectWrite
 from riskladder.workloads.safe_states.network_path import seen
 
@@ -105,12 +105,12 @@ class _Held:
 
     @classmethod
     def workload(cls, found: Workload) -> _Held:
-        """The target itself."""
+        """Return the target itself."""
         return cls(found.runtime.resource, found.name, found.uid, found.resource_version, found.carried)
 
     @classmethod
-    def outlet(cls, found: Outlet) -> _Held:
-        """What its traffic passes."""
+    def network_object(cls, found: NetworkObject) -> _Held:
+        """Return what its traffic passes."""
         return cls(RESOURCES[found.kind], found.name, found.uid, found.resource_version, found.carried)
 
     @property
@@ -126,14 +126,14 @@ def is_held(snapshot: Snapshot, escalation: Escalation, until: int) -> bool:
 
 
 def _held(snapshot: Snapshot) -> Iterator[_Held]:
-    """The target and what its traffic passes, as far as they carry anything for this target."""
+    """Yield the target and what its traffic passes, as far as they carry anything for this target."""
     workload = snapshot.target
     if workload is not None and not workload.carried.is_empty:
         yield _Held.workload(workload)
     path = workload.network_path if workload is not None else None
-    for outlet in path.outlets.values() if path else snapshot.carrying:
-        if not outlet.carried.is_empty:
-            found = _Held.outlet(outlet)
+    for item in path.objects.values() if path else snapshot.carrying:
+        if not item.carried.is_empty:
+            found = _Held.network_object(item)
             hold = found.hold
             if hold is not None and (hold.target.kind, hold.target.name) == snapshot.key[1:]:
                 yield found
@@ -167,7 +167,7 @@ def with_holds(snapshot: Snapshot) -> Snapshot:
 
 
 def _intent_of(escalation: Escalation, hold: Hold) -> Intent:
-    """Return the intent of a hold, with what stands beside it there."""
+    """Return the intent of a hold, completed by the hold's other fields."""
     signal = hold.signal if hold.signal != escalation.spec.signal else None
     return hold.intent.model_copy(update={"signal": signal, "evidence": hold.evidence})
 
@@ -232,7 +232,7 @@ def orphaned(snapshot: Snapshot) -> Hold | None:
 
 
 def _opening(snapshot: Snapshot, hold: Hold) -> NewEscalation | None:
-    """The Escalation of a hold; nothing while there is no ladder that says who decides."""
+    """Return the Escalation of a hold; nothing while there is no ladder that says who decides."""
     found = _policy(snapshot, hold)
     if found is None:
         return None
@@ -252,7 +252,7 @@ def _opening(snapshot: Snapshot, hold: Hold) -> NewEscalation | None:
 
 
 def _policy(snapshot: Snapshot, hold: Hold) -> tuple[LadderRef, PinnedPolicy] | None:
-    """The policy that the hold was under; the ladder's present one where that is no longer to be had."""
+    """Return the policy that the hold was under; the ladder's present one where that is no longer to be had."""
     if snapshot.pending == hold and snapshot.pending_policy is not None:
         return hold.ladder, snapshot.pending_policy
     for escalation in snapshot.escalations:
@@ -293,7 +293,7 @@ def upkeep(snapshot: Snapshot) -> Iterator[Effect]:
 
 
 def _stands(snapshot: Snapshot, held: _Held) -> bool:
-    """Whether what an object carries has to stay: its escalation is open and contains, or will be created from it."""
+    """Return whether a hold has to stay: its escalation is open and contains, or will be created from it."""
     workload, hold = snapshot.target, held.hold
     if hold is None or hold.escalation in snapshot.closed:
         return False
@@ -316,14 +316,14 @@ def is_locked_by_label(workload: Workload, intent: Intent) -> bool:
 
 
 def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation, intent: Intent) -> Effect | None:
-    """The hold of an intent in force, where what it acts on does not carry it, or carries another lock."""
+    """Return the hold of an intent in force, where what it acts on does not carry it, or carries another lock."""
     recorded = escalation.status.containment(intent.action.axis)
     if recorded is None or recorded.intent.id != intent.id or snapshot.is_suspended(escalation.spec.ladder.name):
         return None
     if not may_touch(workload, escalation):
         return None
     proof = prove(workload, escalation, intent)
-    if not is_carried(workload, intent):  # it would be rolled out anew by that, which is to come after the rollback
+    if not is_carried(workload, intent):  # it would be rolled out again by that, which is to come after the rollback
         is_back = intent.action is ContainmentAction.ROLLBACK and workload.runtime.annotates
         if not is_back or not proof.pods_gone:
             return None
@@ -331,11 +331,11 @@ def _missing(snapshot: Snapshot, workload: Workload, escalation: Escalation, int
         return None
     if intent.target_ref is None:
         held = _Held.workload(workload)
-    elif (outlet := seen(workload, intent.target_ref)) is not None:
-        held = _Held.outlet(outlet)
+    elif (item := seen(workload, intent.target_ref)) is not None:
+        held = _Held.network_object(item)
     else:
         return None
-    lock = lock_of(snapshot, place_of(intent))
+    lock = lock_of(snapshot, object_of(intent))
     there, wanted = held.hold, of_escalation(escalation, intent)
     if wanted is None:
         return None

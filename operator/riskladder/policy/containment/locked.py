@@ -51,5 +51,5 @@ def say(draft: Draft, active: Sequence[Intent]) -> None:
 
 
 def _since(condition: Condition | None) -> str:
-    """Tell one change of a condition from the next, also when it is written again after a crash."""
+    """Return a key for one change of a condition, the same when it is written again after a crash."""
     return format_time(condition.last_transition_time) if condition else "first"

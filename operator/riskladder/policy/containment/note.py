@@ -1,6 +1,6 @@
 """What the status keeps of the intents in force, and what a Resume restores: noted once, when an intent is first seen.
 
-Of what is no longer in force the records tell, so that an escalation may be contained and resumed any number of times.
+What is no longer in force is in the records, so that an escalation may be contained and resumed any number of times.
 """
 
 from __future__ import annotations

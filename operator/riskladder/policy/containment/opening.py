@@ -21,7 +21,7 @@ from riskladder.policy.containment.choose import (
     with_connections,
 )
 from riskladder.policy.containment.others import Holding, covering, restore_for, saved_by
-from riskladder.policy.containment.radius import Leave, exceeded, leave
+from riskladder.policy.containment.radius import RadiusDecision, check_radius, exceeded
 from riskladder.policy.containment.state import in_force, is_contained, is_locked
 from riskladder.policy.plan import NewEscalation, Stop
 from riskladder.policy.signals.evaluate import tier_of
@@ -134,7 +134,7 @@ def first_granted(
 
 def choose_within(
     snapshot: Snapshot, workload: Workload, demand: Demand, name: str, escalation: Escalation | None, now: datetime
-) -> Choice | Leave:
+) -> Choice | RadiusDecision:
     """Return the safe state that meets a demand, within the blast radius of its ladder; else why there is none now.
 
     Args:
@@ -147,19 +147,19 @@ def choose_within(
     """
     containment, group = demand.containment, demand.group
     choice = choose_for(snapshot, workload, containment, escalation=name, by=demand.reason, group=group)
-    found = leave(snapshot, demand, choice, escalation, now)
-    if found is Leave.NOW:
+    found = check_radius(snapshot, demand, choice, escalation, now)
+    if found is RadiusDecision.NOW:
         return choice
-    if found is Leave.LATE:
+    if found is RadiusDecision.LATE:
         late = choose_for(snapshot, workload, containment, escalation=name, by=Reason.INTERIM_CONTAINMENT, group=group)
         return replace(late, message=f"{late.message}: nobody decided in time (blastRadius.decideWithin)")
-    if found is Leave.INSTEAD and containment.fallback is not None:
+    if found is RadiusDecision.REPLACED and containment.fallback is not None:
         diverted = containment.model_copy(update={"action": ContainmentAction.FALLBACK})
         other = choose_for(snapshot, workload, diverted, escalation=name, by=Reason.BLAST_RADIUS_EXCEEDED, group=group)
         if other.reason is Reason.BLAST_RADIUS_EXCEEDED:
-            room = snapshot.rooms[group.ladder.name]
-            return replace(other, message=f"{other.message}: {exceeded(room)}, {containment.action} is one too many")
-    return found if found is Leave.DONE else Leave.WAIT
+            budget = snapshot.radius_budgets[group.ladder.name]
+            return replace(other, message=f"{other.message}: {exceeded(budget)}, {containment.action} is one too many")
+    return found if found is RadiusDecision.DONE else RadiusDecision.WAIT
 
 
 def _inherit(
@@ -241,14 +241,14 @@ def covered_by(other: Holding, restore: Restore | None) -> Choice:
 
 
 def carried_on(snapshot: Snapshot, workload: Workload, choice: Choice) -> Choice:
-    """With what had been overwritten of other objects before, and has not been restored.
+    """Add what had been overwritten of other objects before, and has not been restored.
 
     For a workload of that name, of which this one takes the place; or for this one, by a Resume that was broken off.
 
     What stands there now is the contained state, and never the one to restore.
     """
     saved = {(field.object, field.path): field for field in choice.saved}
-    through = choice.target_ref
+    target_ref = choice.target_ref
     for before in snapshot.escalations:
         known = before.status.restore
         if not before.is_open or before.spec.drill or known is None:
@@ -260,15 +260,15 @@ def carried_on(snapshot: Snapshot, workload: Workload, choice: Choice) -> Choice
             if field.object and (not is_same or (field.object, field.path) in saved):
                 saved[(field.object, field.path)] = field
                 kind, _, name = field.object.partition("/")
-                if through is not None and through.kind == kind == NETWORKPOLICIES.kind:
-                    through = NetworkTargetRef(kind=kind, name=name)
-    if through is not None and through.kind == NETWORKPOLICIES.kind:
+                if target_ref is not None and target_ref.kind == kind == NETWORKPOLICIES.kind:
+                    target_ref = NetworkTargetRef(kind=kind, name=name)
+    if target_ref is not None and target_ref.kind == NETWORKPOLICIES.kind:
         saved = {
             key: f
             for key, f in saved.items()
-            if not key[0].startswith(through.kind) or key[0] == network.title(through)
+            if not key[0].startswith(target_ref.kind) or key[0] == network.title(target_ref)
         }
-    return replace(choice, target_ref=through, saved=tuple(saved.values()))
+    return replace(choice, target_ref=target_ref, saved=tuple(saved.values()))
 
 
 def opening_spec(
@@ -280,7 +280,7 @@ def opening_spec(
     *,
     saved: Sequence[SavedField] = (),
 ) -> EscalationSpec:
-    """What is known and intended at opening."""
+    """Return what is known and intended at opening."""
     assert cause.spec is not None  # noqa: S101 - only valid signals cause anything
     return EscalationSpec(
         ladder=group.ladder,

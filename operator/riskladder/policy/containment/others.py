@@ -31,7 +31,7 @@ class Holding:
         return f"Escalation {self.escalation.name} (ladder {self.escalation.spec.ladder.name})"
 
 
-def place_of(intent: Intent) -> str:
+def object_of(intent: Intent) -> str:
     """Return the object that an intent acts on, as ``Kind/name``; empty for the workload."""
     return title(intent.target_ref) if intent.target_ref is not None else ""
 
@@ -47,31 +47,31 @@ def of_others(snapshot: Snapshot, escalation: str) -> list[Holding]:
     return [holding for holding in holdings(snapshot) if holding.escalation.name != escalation]
 
 
-def carrier(snapshot: Snapshot, place: str) -> Holding | None:
+def carrier(snapshot: Snapshot, object_title: str) -> Holding | None:
     """Return whose hold an object has to carry: that for the safest state, and of equal ones the earliest."""
-    return next((holding for holding in holdings(snapshot) if place_of(holding.intent) == place), None)
+    return next((holding for holding in holdings(snapshot) if object_of(holding.intent) == object_title), None)
 
 
 def carriers(snapshot: Snapshot) -> list[Holding]:
     """Return whose hold each object has to carry, the workload first."""
     found: dict[str, Holding] = {}
     for holding in holdings(snapshot):
-        found.setdefault(place_of(holding.intent), holding)
-    return [found[place] for place in sorted(found)]
+        found.setdefault(object_of(holding.intent), holding)
+    return [found[object_title] for object_title in sorted(found)]
 
 
-def lock_of(snapshot: Snapshot, place: str, *, own: Intent | None = None) -> str:
+def lock_of(snapshot: Snapshot, object_title: str, *, own: Intent | None = None) -> str:
     """Return the action that the lock has to hold an object to; empty where no ladder wants it locked.
 
     Args:
         snapshot: The target and everything that bears on it.
-        place: The object; empty for the workload.
+        object_title: The object; empty for the workload.
         own: An intent that is not in force yet, and wants the lock.
     """
     if own is not None:
         return str(own.action)
     locked = (h for h in holdings(snapshot) if is_locked(snapshot, h.escalation, h.intent))
-    return next((str(h.intent.action) for h in locked if place_of(h.intent) == place), "")
+    return next((str(h.intent.action) for h in locked if object_of(h.intent) == object_title), "")
 
 
 def covering(snapshot: Snapshot, escalation: str, action: ContainmentAction) -> Holding | None:
@@ -131,5 +131,7 @@ def _predecessors(snapshot: Snapshot) -> Iterator[Escalation]:
 
 def saved_by(holding: Holding) -> tuple[SavedField, ...]:
     """Return what was overwritten of the object that an intent acts on, as it was before."""
-    restore, place = restore_so_far(holding.escalation), place_of(holding.intent)
-    return tuple(field for field in (restore.fields if restore else ()) if place and field.object == place)
+    restore, object_title = restore_so_far(holding.escalation), object_of(holding.intent)
+    return tuple(
+        field for field in (restore.fields if restore else ()) if object_title and field.object == object_title
+    )

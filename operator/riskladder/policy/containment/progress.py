@@ -32,8 +32,8 @@ NOTHING_LEFT = "nothing is left to contain"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How one intent in force stands."""
+class IntentProgress:
+    """How far one intent in force has got."""
 
     intent: Intent
     proof: Verification
@@ -82,7 +82,7 @@ def advance(draft: Draft) -> None:
     raise_contention(draft)
 
 
-def _standing(draft: Draft, workload: Workload, intent: Intent) -> Standing:
+def _standing(draft: Draft, workload: Workload, intent: Intent) -> IntentProgress:
     """Return how an intent stands now, with the time of each stage that is reached."""
     escalation, snapshot, now = draft.escalation, draft.snapshot, draft.now
     proof = state.prove(workload, escalation, intent)
@@ -99,7 +99,7 @@ def _standing(draft: Draft, workload: Workload, intent: Intent) -> Standing:
             "unconfirmed": note(state.concerned(workload, intent, state.quarantined_hash(escalation, intent))),
         }
     )
-    return Standing(intent, proof, before, status)
+    return IntentProgress(intent, proof, before, status)
 
 
 def _target_deleted(draft: Draft, was: Condition | None, intent: Intent | None) -> None:
@@ -158,7 +158,7 @@ def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:
 # --- Entries ----------------------------------------------------------------------------------------------------------
 
 
-def _enter_stages(draft: Draft, standing: Standing) -> None:
+def _enter_stages(draft: Draft, standing: IntentProgress) -> None:
     """Add the entries of the stages that are new: applied, and proved."""
     intent, status, before = standing.intent, standing.status, standing.before
     detail = {"intent": str(intent.id), "action": str(intent.action), "tier": intent.tier}
@@ -197,7 +197,7 @@ def _enter_stages(draft: Draft, standing: Standing) -> None:
             at=status.pods_gone_at,
             message=f"{words.done(intent)}: proved, {shown}",
             detail=detail
-            | ({"told": ", ".join(sorted(target.marks))} if target and target.marks else {})
+            | ({"requested": ", ".join(sorted(target.requested))} if target and target.requested else {})
             | {key: format_time(at) for key, at in times.items() if at},
             measure=Measure("contain", "", (status.pods_gone_at - intent.intended_at).total_seconds()),
         )
@@ -218,7 +218,7 @@ def _times(intent: Intent, status: ContainmentStatus) -> dict[str, datetime | No
 # --- Conditions -------------------------------------------------------------------------------------------------------
 
 
-def _contained(draft: Draft, found: Sequence[Standing]) -> None:
+def _contained(draft: Draft, found: Sequence[IntentProgress]) -> None:
     """Set the condition Contained: true once all in force is proved, else what is not, the workload first."""
     open_ones = [standing for standing in found if not standing.is_proved]
     if not open_ones:
@@ -229,7 +229,7 @@ def _contained(draft: Draft, found: Sequence[Standing]) -> None:
     draft.conditions.set(ConditionType.CONTAINED, False, reason, message)
 
 
-def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
+def _why_not(draft: Draft, standing: IntentProgress) -> tuple[Reason, str]:
     """Return why what is in force on an axis is not proved; what is late enters the next rung."""
     intent, proof = standing.intent, standing.proof
     since = _unproved_since(draft, standing)
@@ -262,7 +262,7 @@ def _why_not(draft: Draft, standing: Standing) -> tuple[Reason, str]:
     return Reason.CONTAINMENT_INTENDED, f"intended, not applied yet: {proof.left}"
 
 
-def _unproved_since(draft: Draft, standing: Standing) -> datetime:
+def _unproved_since(draft: Draft, standing: IntentProgress) -> datetime:
     """Return since when an intent has not been proved: from the intent on, or since it was seen not to be any more."""
     if standing.status.pods_gone_at is None:
         return standing.intent.intended_at
@@ -286,7 +286,7 @@ def _left(draft: Draft, proof: Verification) -> str:
     return f"{why}still there: {proof.left}"
 
 
-def _holds(draft: Draft, found: Sequence[Standing]) -> None:
+def _holds(draft: Draft, found: Sequence[IntentProgress]) -> None:
     """Set the condition ContainmentHolds: applied and still proved, on each axis."""
     conditions, was = draft.conditions, draft.conditions.get(ConditionType.CONTAINMENT_HOLDS)
     broken = next((s for s in found if not s.holds), None)

@@ -18,7 +18,7 @@ from riskladder.policy.containment.failing import failing
 from riskladder.policy.containment.state import NO_WRITE, in_force
 from riskladder.policy.signals.evaluate import rank
 from riskladder.policy.signals.groups import Demand
-from riskladder.policy.snapshot import Escalation, Room, Snapshot
+from riskladder.policy.snapshot import Escalation, RadiusBudget, Snapshot
 from riskladder.policy.storm import Demanded, Waiting
 
 _NOT_COUNTED = frozenset(
@@ -54,13 +54,13 @@ def automatic_at(escalation: Escalation) -> datetime | None:
     return max((i.intended_at for i in known if is_automatic(i, spec.signal)), default=None)
 
 
-class Leave(StrEnum):
+class RadiusDecision(StrEnum):
     """Whether a containment that a breach demands may be carried out."""
 
     NOW = "now"
     LATE = "late"
     """It has waited for a decision, and its time is over."""
-    INSTEAD = "instead"
+    REPLACED = "replaced"
     """It is one too many; traffic goes to the fallback in its place."""
     WAIT = "wait"
     """It is one too many, and waits for a decision or its deadline."""
@@ -68,7 +68,9 @@ class Leave(StrEnum):
     """Traffic goes to the fallback in its place already."""
 
 
-def leave(snapshot: Snapshot, demand: Demand, choice: Choice, escalation: Escalation | None, now: datetime) -> Leave:
+def check_radius(
+    snapshot: Snapshot, demand: Demand, choice: Choice, escalation: Escalation | None, now: datetime
+) -> RadiusDecision:
     """Return whether a containment may be carried out now.
 
     Args:
@@ -78,24 +80,28 @@ def leave(snapshot: Snapshot, demand: Demand, choice: Choice, escalation: Escala
         escalation: For which open escalation, if there is one.
         now: Current time, UTC.
     """
-    room = snapshot.rooms.get(demand.group.ladder.name)
-    if room is None or _is_by_hand(demand) or choice.reason in NO_WRITE:
-        return Leave.NOW
+    budget = snapshot.radius_budgets.get(demand.group.ladder.name)
+    if budget is None or _is_manual(demand) or choice.reason in NO_WRITE:
+        return RadiusDecision.NOW
     held = [intent for other in snapshot.open for intent in in_force(other).values()]
     if any(intent.reason != Reason.BLAST_RADIUS_EXCEEDED for intent in held):
-        return Leave.NOW  # it is contained already, and may become safer
+        return RadiusDecision.NOW  # it is contained already, and may become safer
     own = list(in_force(escalation).values()) if escalation is not None else []
     if escalation is not None and _is_replaced(demand, escalation, own):
-        return Leave.DONE
+        return RadiusDecision.DONE
     waiting = escalation.status.waiting if escalation is not None else None
     if waiting is not None:
-        return Leave.LATE if now >= waiting.until and snapshot.time_counts else Leave.WAIT
-    if room.is_open:
-        return Leave.NOW
-    return Leave.INSTEAD if room.radius.when_exceeded is WhenExceeded.FALLBACK and not own else Leave.WAIT
+        return RadiusDecision.LATE if now >= waiting.until and snapshot.time_counts else RadiusDecision.WAIT
+    if budget.is_open:
+        return RadiusDecision.NOW
+    return (
+        RadiusDecision.REPLACED
+        if budget.radius.when_exceeded is WhenExceeded.FALLBACK and not own
+        else RadiusDecision.WAIT
+    )
 
 
-def _is_by_hand(demand: Demand) -> bool:
+def _is_manual(demand: Demand) -> bool:
     """Return whether a person asks for it, by a signal that is raised manually to that tier."""
     if demand.reason is not Reason.THRESHOLD_BREACHED:
         return True
@@ -111,11 +117,11 @@ def _is_replaced(demand: Demand, escalation: Escalation, own: list[Intent]) -> b
     return any(i.id not in broken and rank(policy, i.tier) >= rank(policy, demand.tier.name) for i in own)
 
 
-def exceeded(room: Room) -> str:
+def exceeded(budget: RadiusBudget) -> str:
     """Return what the blast radius allows, in words."""
-    models = "1 model" if room.limit == 1 else f"{room.limit} models"
-    share = f" ({room.radius.at_most})" if isinstance(room.radius.at_most, str) else ""
-    return f"blastRadius lets {models}{share} be contained within {room.radius.per}"
+    models = "1 model" if budget.limit == 1 else f"{budget.limit} models"
+    share = f" ({budget.radius.at_most})" if isinstance(budget.radius.at_most, str) else ""
+    return f"blastRadius lets {models}{share} be contained within {budget.radius.per}"
 
 
 def demanded(escalations: Iterable[Escalation], limit: int) -> Demanded:

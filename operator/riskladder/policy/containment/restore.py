@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from riskladder.api.intent import NetworkTargetRef
-from riskladder.policy.containment.others import of_others, place_of
+from riskladder.policy.containment.others import object_of, of_others
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import NETWORKPOLICIES
@@ -19,7 +19,7 @@ def back(
 
     What another escalation holds as well is left to its Resume.
     """
-    held = {place_of(holding.intent) for holding in of_others(snapshot, escalation.name)}
+    held = {object_of(holding.intent) for holding in of_others(snapshot, escalation.name)}
     restore, resume = escalation.status.restore, escalation.status.resume
     asked = workload.replicas or (resume is not None and resume.steps)
     found: dict[str, ObjectWrite | Conflict | NotReady | None] = {}

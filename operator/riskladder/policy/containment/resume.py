@@ -102,7 +102,7 @@ def resume(draft: Draft) -> None:
     draft.resume = ended.model_copy(update=update)
     of = f" (step {done} of {len(ended.steps)})" if len(ended.steps) > 1 else ""
     holders = of_others(draft.snapshot, draft.escalation.name)
-    lock = f"{holders[0].who} still contains it" if holders else "the lock is lifted"
+    lock = f"{holders[0].who} still contains it" if holders else "the lock is removed"
     message = f"restored{of}: {workload.replicas} replica(s) asked for, {lock}"
     measure = Measure("resume", "", (draft.now - ended.at).total_seconds()) if "applied_at" in update else None
     key = f"restored/{ended.intent}/{done}"
@@ -113,7 +113,7 @@ def resume(draft: Draft) -> None:
 
 
 def _note_refusal(draft: Draft, ended: ResumeStatus) -> None:
-    """Say once for each step that what brings the model back is refused; it is tried again."""
+    """Say once for each step that what restores the model is refused; it is tried again."""
     why = draft.snapshot.obstacle
     before = find(draft.escalation.status.conditions, ConditionType.CONTAINED)
     if why and (before is None or NOT_YET_RESTORED not in before.message):
@@ -122,7 +122,7 @@ def _note_refusal(draft: Draft, ended: ResumeStatus) -> None:
 
 
 def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatus, now: datetime) -> bool:
-    """The first step at once; each other one after the watch, on readings at baseline that were observed since.
+    """Return whether the next step is due: the first at once, others after the watch, on later readings at baseline.
 
     Of every indicator, that is, that was read when the escalation was opened. A model that no monitor has reported on
     has no reading to wait for.
@@ -142,13 +142,13 @@ def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatu
     return not group.live_tier and min(asked) > ended.step_at
 
 
-def restoring(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Effect | None:
+def restore_target(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Effect | None:
     """Return the write that restores what a containment took away, once the decision is on record."""
-    found = (_restoring(snapshot, judgement, escalation, now) for escalation in snapshot.open)
+    found = (_restore_target(snapshot, judgement, escalation, now) for escalation in snapshot.open)
     return next((write for write in found if write is not None), None)
 
 
-def _restoring(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Effect | None:
+def _restore_target(snapshot: Snapshot, judgement: Judgement, escalation: Escalation, now: datetime) -> Effect | None:
     workload = snapshot.target
     if workload is None or LABEL_CONTAINMENT in escalation.labels:
         return None
@@ -175,12 +175,12 @@ def _restoring(snapshot: Snapshot, judgement: Judgement, escalation: Escalation,
     return restore_write(workload, escalation.name, write, hold, lock_of(snapshot, ""))
 
 
-def liftings(snapshot: Snapshot) -> tuple[Effect, ...]:
+def restore_network_objects(snapshot: Snapshot) -> tuple[Effect, ...]:
     """Return the writes that restore what was overwritten of other objects, with the first step of a Resume."""
-    return tuple(effect for escalation in snapshot.open for effect in _liftings(snapshot, escalation))
+    return tuple(effect for escalation in snapshot.open for effect in _restore_network_objects(snapshot, escalation))
 
 
-def _liftings(snapshot: Snapshot, escalation: Escalation) -> tuple[Effect, ...]:
+def _restore_network_objects(snapshot: Snapshot, escalation: Escalation) -> tuple[Effect, ...]:
     workload = snapshot.target
     if workload is None or LABEL_CONTAINMENT in escalation.labels:
         return ()
@@ -231,7 +231,7 @@ def not_contained(draft: Draft) -> None:
 
 
 def waiting_for(draft: Draft) -> str:
-    """What is not restored yet, or was left as somebody else has made it."""
+    """Return what is not restored yet, or was left as somebody else has made it."""
     ended, workload = draft.resume, draft.snapshot.target
     if ended is None or workload is None or draft.escalation.spec.drill:
         return ""
@@ -243,7 +243,7 @@ def waiting_for(draft: Draft) -> str:
 
 
 def on_the_way(resume: ResumeStatus) -> str:
-    """Where a resume in steps stands."""
+    """Return where a resume in steps stands."""
     if resume.applied_at is not None or len(resume.steps) < 2:
         return ""
     waits = " once a reading observed since is at baseline" if resume.done else ""

@@ -40,13 +40,13 @@ def is_contained(escalation: Escalation) -> bool:
 
 
 def wants_lock(policy: PinnedPolicy, intent: Intent) -> bool:
-    """Whether the policy that was pinned wants a containment to be held by admission."""
+    """Return whether the policy that was pinned wants a containment to be held by admission."""
     pinned = tier_of(policy, intent.tier)
     return pinned is None or pinned.containment is None or pinned.containment.lock
 
 
 def is_locked(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> bool:
-    """Whether the containment is to be held by admission: as pinned, unless the ladder has dropped the lock since."""
+    """Return whether admission holds the containment: as pinned, unless the ladder has dropped the lock since."""
     wanted = wants_lock(escalation.spec.policy, intent)
     ladder = snapshot.ladders.get(escalation.spec.ladder.name)
     if ladder is None or ladder.spec is None or ladder.uid != escalation.spec.ladder.uid:
@@ -56,7 +56,7 @@ def is_locked(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> boo
 
 
 def quarantined_hash(escalation: Escalation, intent: Intent) -> str:
-    """``pod-template-hash`` of the revision that a rollback takes out of service."""
+    """Return ``pod-template-hash`` of the revision that a rollback takes out of service."""
     evidence = escalation.evidence(intent)
     return (evidence.pod_template_hash or "") if evidence else ""
 
@@ -160,13 +160,13 @@ def _first(names: Sequence[str]) -> str:
 
 
 def may_touch(workload: Workload, escalation: Escalation) -> bool:
-    """Whether the workload is the very object of the escalation and still carries the labels that opted it in."""
+    """Return whether the workload is the object of the escalation and still has the labels that opted it in."""
     governs = escalation.spec.policy.governs
     return workload.uid == escalation.spec.target.uid and governs is not None and is_governed(governs, workload.labels)
 
 
 def may_act(snapshot: Snapshot, escalation: Escalation) -> bool:
-    """Whether an intent may be carried out: on the very object, for a ladder that governs it and is not suspended."""
+    """Return whether an intent may be carried out: on the same object, for a governing ladder, not suspended."""
     workload = snapshot.target
     if workload is None or not may_touch(workload, escalation):
         return False
@@ -178,7 +178,7 @@ NO_WRITE = (Reason.ALREADY_AT_ZERO, Reason.ALREADY_CONTAINED)
 
 
 def was_applied(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> bool:
-    """Whether the intent's write is known to have been accepted, now or in an earlier life of the operator."""
+    """Return whether the intent's write is known to have been accepted, now or in an earlier life of the operator."""
     contained = escalation.status.containment(intent.action.axis)
     if contained is not None and contained.intent.id == intent.id:
         at = contained.pods_gone_at if intent.reason in NO_WRITE else contained.applied_at

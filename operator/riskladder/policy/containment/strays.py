@@ -1,7 +1,7 @@
 """Pods that a contained model no longer owns, and that may still serve: what is looked for, and what they prove.
 
 Those that its selector matches, and those that it has made and that a Service lists as serving, however they are
-labelled by now: the selector of a Service may be broader than its own, or a list be kept by hand.
+labelled by now: the selector of a Service may be broader than its own, or an EndpointSlice be maintained manually.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from riskladder.workloads.runtimes.replicas import HASH_LABELS, REVISION_LABEL
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
-    """The pods that are looked for."""
+class PodSearch:
+    """Which pods are looked for."""
 
     query: str
     """The pinned label selector of the workload."""
@@ -60,9 +60,9 @@ NAME_KEPT = 40
 """Characters of the name of a workload that the names of its pods begin with, however long it is."""
 
 
-def sought(
+def pod_search(
     escalations: Sequence[Escalation], target: Workload | None = None, *, is_gone: bool = False
-) -> Sought | None:
+) -> PodSearch | None:
     """Return what is to be looked for, of what is in force; ``None`` where nothing stops any pod.
 
     Args:
@@ -80,12 +80,12 @@ def sought(
         is_stop = intent.action is ContainmentAction.SCALE_TO_ZERO
         hash_of = "" if is_stop else quarantined_hash(escalation, intent)
         hashes = frozenset(h for h in (*known, *escalation.status.quarantined, evidence.pod_template_hash) if h)
-        wanted = Sought(evidence.selector, hash_of, escalation.spec.target.name, hashes)
+        wanted = PodSearch(evidence.selector, hash_of, escalation.spec.target.name, hashes)
         found.append((-intent.action.strength, intent.intended_at, wanted))
     if found or not is_gone:
         return min(found, key=lambda item: item[:2])[2] if found else None
     left = ((e.spec.evidence, e.spec.target.name) for e in escalations if not e.spec.drill)
-    return next((Sought(e.selector, "", name) for e, name in left if e is not None and e.selector), None)
+    return next((PodSearch(e.selector, "", name) for e, name in left if e is not None and e.selector), None)
 
 
 def is_proved_otherwise(snapshot: Snapshot) -> bool:

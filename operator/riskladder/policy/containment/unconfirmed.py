@@ -1,7 +1,7 @@
 """Pods that the API server has forgotten, or calls ended, though their node never said so: they may still answer.
 
 Whoever deletes a pod with ``--force``, and the garbage collector of pods where a node is gone, have the API server
-forget it at once. Whether its containers have ended only its node can tell. So a containment is not proved while such a
+forget it at once. Only its node knows whether its containers have ended. So a containment is not proved while such a
 pod is outstanding: until its node is heard of again, which ends what the API server has forgotten.
 """
 
@@ -34,12 +34,12 @@ def outstanding(snapshot: Snapshot, seen: Iterable[Pod]) -> tuple[Pod, ...]:
                 continue
             status = escalation.status.containment(axis)
             known = status if status is not None and status.intent.id == intent.id else None
-            found |= {pod.uid: pod for pod in vanished if not _was_settled(pod, known)}
+            found |= {pod.uid: pod for pod in vanished if not _was_handled(pod, known)}
             found |= {pod.uid: pod for pod in _noted(escalation, intent, known) if pod.uid not in found}
     return tuple(found[uid] for uid in sorted(found))
 
 
-def _was_settled(pod: Pod, status: ContainmentStatus | None) -> bool:
+def _was_handled(pod: Pod, status: ContainmentStatus | None) -> bool:
     """Return whether a pod had vanished, and was no obstacle any more, when the containment was proved."""
     proved_at = status.pods_gone_at if status is not None else None
     return proved_at is not None and pod.vanished_at is not None and pod.vanished_at <= proved_at

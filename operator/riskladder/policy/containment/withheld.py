@@ -18,13 +18,13 @@ def advance(draft: Draft) -> None:
     demand = None if is_over else withheld(draft.snapshot, draft.group, draft.escalation, draft.now)
     waits = before is not None and before.ended_at is None
     if demand is not None and not waits:
-        room = draft.snapshot.rooms[ladder]
+        budget = draft.snapshot.radius_budgets[ladder]
         since = rungs.opened_at(draft.escalation) if draft.is_new else draft.now
-        until = since + room.radius.decide_within.delta
+        until = since + budget.radius.decide_within.delta
         draft.withheld = WithheldStatus(tier=demand.tier.name, since=since, until=until)
         action = demand.containment.action
         message = (
-            f"{action} waits: {exceeded(room)}, and {room.used} are; it is done by a decision Contain, or at "
+            f"{action} waits: {exceeded(budget)}, and {budget.used} are; it is done by a decision Contain, or at "
             f"{format_time(until)}"
         )
         draft.warn(
@@ -45,7 +45,7 @@ def advance(draft: Draft) -> None:
 
 def waits_text(draft: Draft) -> str:
     """Return why nothing is contained, and until when; empty where nothing waits because of the blast radius."""
-    waiting, room = draft.withheld, draft.snapshot.rooms.get(draft.escalation.spec.ladder.name)
-    if waiting is None or waiting.ended_at is not None or room is None:
+    waiting, budget = draft.withheld, draft.snapshot.radius_budgets.get(draft.escalation.spec.ladder.name)
+    if waiting is None or waiting.ended_at is not None or budget is None:
         return ""
-    return f"{exceeded(room)}: it is contained by a decision Contain, or at {format_time(waiting.until)}"
+    return f"{exceeded(budget)}: it is contained by a decision Contain, or at {format_time(waiting.until)}"

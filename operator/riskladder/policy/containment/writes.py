@@ -52,7 +52,7 @@ def stop_write(workload: Workload, stop: Stop) -> Effect | Impossible:
     """Return the one write that contains, or why there is none."""
     what = f"{workload.kind} {workload.name}"
     if stop.intent.target_ref is not None:
-        write = outside(workload, stop.intent, stop.hold, stop.lock)
+        write = network_write(workload, stop.intent, stop.hold, stop.lock)
         if isinstance(write, Impossible):
             return Impossible(f"{what}: {write.why}")
         return Effect.of(Phase.STOP, write, stop.escalation)
@@ -68,14 +68,14 @@ def stop_write(workload: Workload, stop: Stop) -> Effect | Impossible:
     return Effect.on(Phase.STOP, workload, with_hold(stopping, workload, stop.hold, stop.lock), stop.escalation)
 
 
-def outside(workload: Workload, intent: Intent, hold: Hold | None, lock: str) -> ObjectWrite | Impossible:
+def network_write(workload: Workload, intent: Intent, hold: Hold | None, lock: str) -> ObjectWrite | Impossible:
     """Return the write that carries out an intent which does not act on the workload itself."""
-    through = intent.target_ref
-    if through is None or hold is None:
+    target_ref = intent.target_ref
+    if target_ref is None or hold is None:
         return Impossible("no evidence of it was ever taken")
-    if through.kind != NETWORKPOLICIES.kind:
-        return fallback.divert(workload, through, hold, lock)
-    return isolate.isolate(workload, through, hold, lock)
+    if target_ref.kind != NETWORKPOLICIES.kind:
+        return fallback.divert(workload, target_ref, hold, lock)
+    return isolate.isolate(workload, target_ref, hold, lock)
 
 
 def rehearsal_write(workload: Workload, stop: Stop) -> Effect:

@@ -28,7 +28,7 @@ from riskladder.policy.snapshot import Decision
 
 
 def is_judged(draft: Draft, decision: Decision) -> bool:
-    """Whether the escalation has counted or refused this very decision."""
+    """Return whether the escalation has counted or refused this very decision."""
     return any(d.name == decision.name and d.uid == decision.uid for d in draft.decisions)
 
 
@@ -91,7 +91,7 @@ def accepted_message(judged: CountedDecision) -> str:
 
 
 def entry_of(decision: Decision, event: Reason, message: str, now: datetime, refusal: Refusal | None = None) -> Entry:
-    """The record of a decision, in the name of whoever made it."""
+    """Return the record of a decision, in the name of whoever made it."""
     spec, who = decision.spec, decision.spec.decided_by
     given = {
         "decision": decision.name,
@@ -166,7 +166,7 @@ def _measure(draft: Draft, stage: str, role: str) -> Measure:
 
 
 def _nothing(draft: Draft, decision: Decision) -> None:
-    """It is on record, and what follows from it is derived from that."""
+    """Do nothing: it is on record, and what follows from it is derived from that."""
 
 
 def _comment(draft: Draft, decision: Decision) -> None:
@@ -193,7 +193,7 @@ def _review(draft: Draft, decision: Decision) -> None:
 
 
 def _vote(draft: Draft, decision: Decision) -> Tally | None:
-    """The tally where this vote met the quorum, which then goes on the vote as its reason."""
+    """Return the tally where this vote met the quorum, which then goes on the vote as its reason."""
     spec = decision.spec
     found = agreement(standing_of(draft), spec.action, spec.resolution).tally
     if not found.met:
@@ -253,7 +253,7 @@ def close(draft: Draft, reason: Reason, message: str, detail: Mapping[str, str] 
         message += ": nothing holds the model any more"
     for kind in HELD:
         if draft.conditions.is_true(kind):
-            draft.conditions.set(kind, False, Reason.LET_GO, message)
+            draft.conditions.set(kind, False, Reason.RELEASED, message)
     draft.closed_at = draft.now
     draft.conditions.set(ConditionType.CLOSED, True, reason, message)
     measure = _measure(draft, "decide", "") if draft.resolution and draft.rung.decided_at is None else None

@@ -58,7 +58,7 @@ def restores(
         found = [words.restored(target, declared.action, target_ref=_path(declared))]
     else:
         found = [_restored(spec, target, newest[axis], noted, steps) for axis in Axis if axis in newest]
-    return f"{'; '.join(found) or 'it serves again'}, and the lock is lifted"
+    return f"{'; '.join(found) or 'it serves again'}, and the lock is removed"
 
 
 def _restored(spec: EscalationSpec, target: str, intent: Intent, noted: Restore | None, steps: str) -> str:

@@ -85,7 +85,8 @@ def tidy(draft: Draft, unsaid: Collection[str]) -> None:
 
     Args:
         draft: Where they are kept.
-        unsaid: uids of the decisions whose own status does not say yet what became of them: these would be judged anew.
+        unsaid: uids of the decisions whose own status does not say yet what became of them: these would be judged
+            again.
     """
     kept = with_effect(draft) | set(unsaid)
     idle = [d for d in draft.decisions if d.uid not in kept]

@@ -231,7 +231,7 @@ class Possible:
     effect: str
     """What it does, in words that follow a colon."""
     arguments: tuple[str, ...] = ()
-    """What the command needs beside the role and the rationale."""
+    """What the command needs besides the role and the rationale."""
 
 
 COMMANDS = {

@@ -65,7 +65,7 @@ def _needed(draft: Draft) -> set[str]:
 
 
 def _is_resolved(draft: Draft, alert: Notification) -> bool:
-    """Whether nothing fires of the alert of a rung that was left."""
+    """Return whether nothing fires of the alert of a rung that was left."""
     if alert.state is not NotificationState.DELIVERED:
         return True
     left = draft.notifications.get(left_key(alert))
@@ -81,9 +81,9 @@ def newest_reminders(draft: Draft) -> set[str]:
     """Return the keys of the last reminder of each role and channel."""
     newest: dict[tuple[str, str], Notification] = {}
     for n in draft.notifications.values():
-        place = (n.role, n.channel)
-        if n.about == Reason.REMINDED and (place not in newest or n.at >= newest[place].at):
-            newest[place] = n
+        recipient = (n.role, n.channel)
+        if n.about == Reason.REMINDED and (recipient not in newest or n.at >= newest[recipient].at):
+            newest[recipient] = n
     return {n.key for n in newest.values()}
 
 

@@ -1,7 +1,7 @@
-"""Telling people: who is notified on a rung, who is reminded, who stands in, and what became of each message.
+"""Notifications: who is notified on a rung, who is reminded, who stands in, and what became of each message.
 
 The outbox is ``status.notifications``. A message is fixed when it is queued: its key, what it says, the deadline it
-speaks of. It is delivered at least once, and a receiver tells a repetition by the key.
+speaks of. It is delivered at least once, and a receiver recognizes a repetition by the key.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class NotifiedRole:
 
 
 def notified_roles(draft: Draft) -> list[NotifiedRole]:
-    """Who has to have been told by now, in order; alternates follow where nobody answers for a role."""
+    """Return who has to have been notified by now, in order; alternates follow where nobody answers for a role."""
     found: dict[str, NotifiedRole] = {}
     for role, due, stands_for in _schedule(draft):
         if _is_due(draft, role, due):
@@ -55,7 +55,7 @@ def notified_roles(draft: Draft) -> list[NotifiedRole]:
 
 
 def _is_due(draft: Draft, role: str, due: datetime) -> bool:
-    """Whether a role is to have been notified by now: by a clock that is wrong only where nothing was waited for."""
+    """Return whether a role is to be notified by now: with a wrong clock only where nothing was waited for."""
     if due > draft.now:
         return False
     if draft.time_counts or due == draft.rung.entered_at:
@@ -65,7 +65,7 @@ def _is_due(draft: Draft, role: str, due: datetime) -> bool:
 
 
 def _schedule(draft: Draft) -> list[tuple[str, datetime, str]]:
-    """Role, when it is notified, and for whom it stands in."""
+    """Return each role, when it is notified, and for whom it stands in."""
     tier, rung = draft.tier, draft.rung
     if tier is None:
         return []
@@ -83,8 +83,8 @@ def _schedule(draft: Draft) -> list[tuple[str, datetime, str]]:
 
 
 def _is_unreachable(draft: Draft, role: str) -> bool:
-    """Whether no channel of the role has carried the first message of this rung."""
-    prefix = f"{draft.rung.number}/{role}/told/"
+    """Return whether no channel of the role has carried the first message of this rung."""
+    prefix = f"{draft.rung.number}/{role}/notified/"
     sent = [n for n in draft.notifications.values() if n.key.startswith(prefix)]
     return bool(sent) and all(
         n.state is NotificationState.FAILED
@@ -106,12 +106,12 @@ def queue(draft: Draft) -> None:
 
 def _queue(draft: Draft) -> None:
     if draft.waits:
-        _tell(draft)
+        _notify_roles(draft)
         _remind(draft)
-        _tell_owner(draft)
-    _tell_of_undoing(draft)
-    _tell_of_failing(draft)
-    _tell_it_is_contained(draft)
+        _notify_owner(draft)
+    _notify_of_drift(draft)
+    _notify_of_failure(draft)
+    _notify_of_proof(draft)
     _acknowledge_incidents(draft)
     _resolve_left_rungs(draft)
     _say_it_is_over(draft)
@@ -119,7 +119,7 @@ def _queue(draft: Draft) -> None:
         _remind_of_clocks(draft)
 
 
-def _tell(draft: Draft) -> None:
+def _notify_roles(draft: Draft) -> None:
     summary = summarise(draft)
     for role, due, stands_for in _schedule(draft):
         if not _is_due(draft, role, due):
@@ -128,7 +128,7 @@ def _tell(draft: Draft) -> None:
             message = f"You stand in for {stands_for}, who has not answered: {summary}"
             _put(draft, f"{draft.rung.number}/{role}/for-{stands_for}", role, Reason.ALTERNATES_NOTIFIED, message)
         else:
-            _put(draft, f"{draft.rung.number}/{role}/told", role, Reason.NOTIFIED, summary, since=due)
+            _put(draft, f"{draft.rung.number}/{role}/notified", role, Reason.NOTIFIED, summary, since=due)
 
 
 def _remind(draft: Draft) -> None:
@@ -148,7 +148,7 @@ def _remind_every(draft: Draft) -> timedelta | None:
 
 
 def _owing(draft: Draft) -> dict[str, tuple[str, datetime]]:
-    """The roles that owe an answer: which reminder is for them, and from when it counts.
+    """Return the roles that owe an answer: which reminder is for them, and from when it counts.
 
     Those who were notified and have not answered; after the deadline to decide, those who have not decided.
     """
@@ -158,7 +158,7 @@ def _owing(draft: Draft) -> dict[str, tuple[str, datetime]]:
         return owing
     for person in notified_roles(draft) if _remind_every(draft) is not None else ():
         if not answered & {person.role, person.stands_for, *alternates(draft.policy, person.role)}:
-            owing[person.role] = ("remind", _first_told(draft, person))
+            owing[person.role] = ("remind", _first_notified_at(draft, person))
     if rung.decide_missed_at is not None and tier.decide is not None:
         voted = {vote.role for vote in draft.votes()}
         for member in tier.decide.quorum:
@@ -167,14 +167,14 @@ def _owing(draft: Draft) -> dict[str, tuple[str, datetime]]:
     return owing
 
 
-def _first_told(draft: Draft, person: NotifiedRole) -> datetime:
+def _first_notified_at(draft: Draft, person: NotifiedRole) -> datetime:
     prefix = f"{draft.rung.number}/{person.role}/"
     found = [n for n in draft.notifications.values() if n.key.startswith(prefix) and n.about != Reason.REMINDED]
     return min((n.at for n in found), default=person.since)
 
 
-def _tell_owner(draft: Draft) -> None:
-    """A rung that stalled is told to the charter's owner, and so is a decision that is overdue after that."""
+def _notify_owner(draft: Draft) -> None:
+    """Notify the charter's owner of a rung that stalled, and of a decision that is overdue after that."""
     rung, owner = draft.rung, answerable(draft.policy, draft.tier)
     if not owner:
         return
@@ -185,7 +185,7 @@ def _tell_owner(draft: Draft) -> None:
             _put(draft, f"{rung.number}/{owner}/{what}", owner, Reason.HELD, message)
 
 
-def _tell_of_undoing(draft: Draft) -> None:
+def _notify_of_drift(draft: Draft) -> None:
     """Notify whoever was notified of the rung that somebody reverts the containment: first, and every tenth time."""
     reverted = [found for containment in draft.containments.values() for found in containment.drift]
     if not reverted or not draft.is_contained:
@@ -199,12 +199,12 @@ def _tell_of_undoing(draft: Draft) -> None:
 
 
 def _heard(draft: Draft) -> list[str]:
-    """The roles that were notified on this rung; whoever comes later was not, where people have decided meanwhile."""
+    """Return the roles that were notified on this rung; not those due after people have decided."""
     heard = {n.role for n in draft.notifications.values() if n.rung == draft.rung.number}
     return [person.role for person in notified_roles(draft) if person.role in heard]
 
 
-def _tell_of_failing(draft: Draft) -> None:
+def _notify_of_failure(draft: Draft) -> None:
     """Notify whoever was notified, and may have stopped looking, that the model is not contained, once, and why."""
     contained = draft.conditions.get(ConditionType.CONTAINED)
     if draft.is_closed or not draft.is_contained or contained is None or contained.reason not in FAILING:
@@ -216,8 +216,8 @@ def _tell_of_failing(draft: Draft) -> None:
         _put(draft, f"{draft.rung.number}/{role}/{word}-{intent}", role, about, message)
 
 
-def _tell_it_is_contained(draft: Draft) -> None:
-    """Correct what people were told before the containment was proved: that it is not contained, or not yet."""
+def _notify_of_proof(draft: Draft) -> None:
+    """Correct earlier messages, which said that the model is not contained, or not yet."""
     contained = draft.conditions.get(ConditionType.CONTAINED)
     if draft.is_closed or not draft.is_contained or contained is None or contained.status != "True":
         return
@@ -226,15 +226,15 @@ def _tell_it_is_contained(draft: Draft) -> None:
     if last is None or last.pods_gone_at is None:
         return
     for role in _heard(draft):
-        told = [n for n in draft.notifications.values() if n.rung == draft.rung.number and n.role == role]
-        if any(n.at < last.pods_gone_at for n in told):
+        earlier = [n for n in draft.notifications.values() if n.rung == draft.rung.number and n.role == role]
+        if any(n.at < last.pods_gone_at for n in earlier):
             message = f"The model is contained now: {summarise(draft)}"
             key = f"{draft.rung.number}/{role}/contained-{last.intent.id}"
             _put(draft, key, role, Reason(contained.reason), message)
 
 
 def _acknowledge_incidents(draft: Draft) -> None:
-    """Where a role's message opened an incident, say there that somebody has taken it."""
+    """Acknowledge the incident that a role's message opened, once somebody has answered."""
     answered = draft.answered()
     types = {c.name: c.type for c in draft.policy.channels}
     pairs = {(n.role, n.channel) for n in draft.notifications.values() if n.rung == draft.rung.number}
@@ -247,7 +247,7 @@ def _acknowledge_incidents(draft: Draft) -> None:
 
 
 def _resolve_left_rungs(draft: Draft) -> None:
-    """An alert has the tier in its labels: that of a rung that was left is resolved, since a higher one fires now."""
+    """Resolve the alert of a rung that was left: an alert has the tier in its labels, and a higher one fires now."""
     types = {c.name: c.type for c in draft.policy.channels}
     for notification in list(draft.notifications.values()):
         is_alert = types.get(notification.channel) is ChannelType.ALERTMANAGER
@@ -262,7 +262,7 @@ def _resolve_left_rungs(draft: Draft) -> None:
 
 
 def _say_it_is_over(draft: Draft) -> None:
-    """Whoever was notified of it is told how it went on, over the same channel."""
+    """Notify whoever was notified before, over the same channel, of the decision or the end."""
     closed = draft.conditions.get(ConditionType.CLOSED)
     if draft.is_closed and closed is not None:
         about, key, message = Reason(closed.reason), "closed", f"Closed: {what(draft)}: {closed.message}"
@@ -279,7 +279,7 @@ def _say_it_is_over(draft: Draft) -> None:
 
 
 def _remind_of_clocks(draft: Draft) -> None:
-    """A duty is reminded of at half time, a day before, and when it is overdue: whatever of that is latest, once."""
+    """Remind of a duty at half time, a day before, and when it is overdue: only the latest of these, once."""
     for clock in draft.clocks.values():
         if clock.met_at is not None:
             continue
@@ -296,14 +296,14 @@ def _remind_of_clocks(draft: Draft) -> None:
 
 
 def what(draft: Draft) -> str:
-    """The model and its workload, in a few words."""
+    """Return the model and its workload, in a few words."""
     spec = draft.escalation.spec
     target = f"{spec.target.kind} {spec.target.name}"
     return f"{spec.model.name} ({target})" if spec.model else target
 
 
 def summarise(draft: Draft) -> str:
-    """What happened and what was done about it, in one line."""
+    """Return what happened and what was done about it, in one line."""
     signal = draft.cause(draft.rung.tier)
     silence = draft.group.silence(draft.rung.tier) if draft.group else ""
     if silence:
@@ -368,7 +368,7 @@ def record_deliveries(draft: Draft) -> None:
 
 
 def _recorded(draft: Draft, tried: Notification, delivery: Delivery) -> Notification:
-    """The notification after an attempt. A channel that has reached one of its recipients has reached the role."""
+    """Return the notification after an attempt. A channel that reached one of its recipients has reached the role."""
     was = tried.state
     is_over = not delivery.error or delivery.given_up or was is NotificationState.SKIPPED
     if (not delivery.error or delivery.receipts) and was is not NotificationState.DELIVERED:
@@ -386,10 +386,10 @@ def _recorded(draft: Draft, tried: Notification, delivery: Delivery) -> Notifica
 
 def _delivered(draft: Draft, notification: Notification, at: datetime, since: datetime) -> Notification:
     about = Reason(notification.about)
-    is_telling = about in (Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.CLOCK_REMINDED, Reason.CLOCK_OVERDUE)
+    has_own_event = about in (Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.CLOCK_REMINDED, Reason.CLOCK_OVERDUE)
     entry = Entry(
-        event=about if is_telling else Reason.NOTIFIED,
-        key=f"told/{notification.key}",
+        event=about if has_own_event else Reason.NOTIFIED,
+        key=f"notified/{notification.key}",
         at=at,
         message=f"{notification.role} was notified over {notification.channel}: {notification.message}"[:1024],
         detail=_particulars(notification),
@@ -404,7 +404,7 @@ def _delivered(draft: Draft, notification: Notification, at: datetime, since: da
 def recall(
     status: EscalationStatus, uid: str, records: Iterable[Mapping[str, Any]]
 ) -> tuple[EscalationStatus, tuple[Entry, ...]]:
-    """The status with what records say of messages, and the Events of it: an operator was killed in between.
+    """Return the status with what records say of messages, and the Events of it: an operator was killed in between.
 
     Without it a message that is delivered once more would go on record once more.
 
@@ -429,7 +429,7 @@ def recall(
     return status.model_copy(update={"notifications": tuple(notifications.values())}), tuple(entries)
 
 
-_STATES = {"told": NotificationState.DELIVERED, "failed": NotificationState.FAILED}
+_STATES = {"notified": NotificationState.DELIVERED, "failed": NotificationState.FAILED}
 """What the key of a record begins with, and what it says of the message that the rest of the key names."""
 
 

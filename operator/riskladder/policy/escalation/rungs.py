@@ -31,7 +31,7 @@ MOST_NAMED = 8
 def current_tier(escalation: Escalation, group: Group | None) -> str:
     """Return the tier it stands at: the worst one reached so far, or since a Resume.
 
-    A better reading never lowers a rung by itself. But a Resume has settled what was reached, and a breach that is
+    A better reading never lowers a rung by itself. But a Resume has handled what was reached, and a breach that is
     observed later enters its own tier.
     """
     policy = escalation.spec.policy
@@ -43,7 +43,7 @@ def current_tier(escalation: Escalation, group: Group | None) -> str:
 
 
 def first(escalation: Escalation, tier: str, now: datetime) -> Rung:
-    """The rung that an escalation opens on: its deadlines count from the intent or the evidence, not from the write."""
+    """Return the rung that an escalation opens on: its deadlines count from the intent or the evidence."""
     intent = next((i for i in escalation.intents if i.tier == tier), None)
     evidence = escalation.spec.evidence
     entered = intent.intended_at if intent else evidence.taken_at if evidence else now
@@ -62,13 +62,13 @@ def _rung(number: int, pinned: Tier | None, tier: str, entered: datetime, reason
 
 
 def opened_at(escalation: Escalation) -> datetime:
-    """When the escalation was opened: the moment of becoming aware, from which duties count."""
+    """Return when the escalation was opened: the moment of becoming aware, from which duties count."""
     evidence = escalation.spec.evidence
     return evidence.taken_at if evidence is not None else escalation.spec.signal.observed_at
 
 
 def enter(draft: Draft, tier: str) -> None:
-    """Enter the rung that breaches and containments call for, if it is another one."""
+    """Enter the rung that breaches and containments stalls_at for, if it is another one."""
     escalation, rung = draft.escalation, draft.rung
     last = escalation.intents[-1] if escalation.intents else None
     if rank(draft.policy, tier) > rank(draft.policy, rung.tier):
@@ -91,7 +91,7 @@ def enter(draft: Draft, tier: str) -> None:
 
 
 def _cause(draft: Draft, tier: str) -> dict[str, str]:
-    """What put the target in that tier, for the record: the signal that reads so now, or that was acted on."""
+    """Return what put the target in that tier, for the record: the signal that reads so now, or that was acted on."""
     group, signal = draft.group, draft.cause(tier)
     found = {"signal": signal.name, "observedAt": format_time(signal.observed_at)}
     found |= reading_particulars(signal, tier_of(draft.policy, tier), draft.policy.indicators)
@@ -109,7 +109,7 @@ def _reads(draft: Draft, tier: str, cause: Mapping[str, str]) -> str:
 
 
 def _just_after(at: datetime) -> datetime:
-    """After it by any clock: another replica's may be behind, and a rung is entered once."""
+    """Return a time after it by any clock: another replica's may be behind, and a rung is entered once."""
     return at + timedelta(microseconds=1)
 
 
@@ -185,8 +185,8 @@ def _miss_deadlines(draft: Draft) -> None:
         draft.warn(Reason.DECISION_OVERDUE, f"decide/{rung.number}", message, dueAt=format_time(by))
 
 
-def last_call(draft: Draft) -> datetime | None:
-    """When the rung stalls for want of an acknowledgement: once the alternates have had as long as those told first."""
+def stall_deadline(draft: Draft) -> datetime | None:
+    """Return when the rung stalls unacknowledged: once the alternates have had as long as the first roles."""
     rung, tier = draft.rung, draft.tier
     if rung.acknowledge_by is None or tier is None or tier.acknowledge is None:
         return None
@@ -195,8 +195,8 @@ def last_call(draft: Draft) -> datetime | None:
 
 
 def _is_stalled(draft: Draft) -> bool:
-    call = last_call(draft)
-    unheard = call is not None and call <= draft.now and not draft.answered()
+    stalls_at = stall_deadline(draft)
+    unheard = stalls_at is not None and stalls_at <= draft.now and not draft.answered()
     return unheard or draft.rung.decide_missed_at is not None
 
 
@@ -220,13 +220,13 @@ def _stall(draft: Draft) -> None:
 
 
 def next_tier(draft: Draft, tier: str) -> str | None:
-    """The next worse tier of the ladder."""
+    """Return the next worse tier of the ladder."""
     names = [t.name for t in draft.policy.tiers]
     return names[names.index(tier) + 1] if tier in names[:-1] else None
 
 
 def late(due: datetime, now: datetime) -> str:
-    """How late something is, in words, where that is worth saying."""
+    """Return how late something is, in words, where that is worth saying."""
     seconds = int((now - due).total_seconds())
     return f" (found {timedelta(seconds=seconds)} late)" if seconds >= 5 else ""
 
@@ -235,7 +235,7 @@ def late(due: datetime, now: datetime) -> str:
 
 
 def waiting_on(draft: Draft) -> tuple[str, ...]:
-    """The roles who is waited on; nobody while a risk is accepted, since then the date is what is waited for."""
+    """Return the roles that are waited on; nobody while a risk is accepted, which waits for its date."""
     if draft.is_closed or draft.is_accepted:
         return ()
     tier, policy = draft.tier, draft.policy
@@ -256,7 +256,7 @@ def waiting_on(draft: Draft) -> tuple[str, ...]:
 
 
 def next_deadline(draft: Draft) -> datetime | None:
-    """The next time by which somebody must act: the earliest ahead, else the last one missed."""
+    """Return the next time by which somebody must act: the earliest ahead, else the last one missed."""
     if draft.is_closed:
         return None
     deadlines: list[datetime | None] = []
@@ -266,7 +266,7 @@ def next_deadline(draft: Draft) -> datetime | None:
         deadlines.append(draft.resume.watch_until if draft.resume else None)
     else:
         if not draft.answered():
-            deadlines += [draft.rung.acknowledge_by, last_call(draft)]
+            deadlines += [draft.rung.acknowledge_by, stall_deadline(draft)]
         deadlines.append(draft.rung.decide_by)
     if draft.withheld is not None and draft.withheld.ended_at is None:
         deadlines.append(draft.withheld.until)
@@ -283,7 +283,7 @@ def next_deadline(draft: Draft) -> datetime | None:
 
 
 def say(draft: Draft) -> None:
-    """The conditions that wait for people."""
+    """Set the conditions that wait for people."""
     conditions, rung, answered = draft.conditions, draft.rung, draft.answered()
     if find(conditions.result(), ConditionType.REVIEW_DONE) is None:
         conditions.set(ConditionType.REVIEW_DONE, False, Reason.NOT_YET, "no review yet")

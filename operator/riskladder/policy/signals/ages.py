@@ -1,8 +1,8 @@
 """When a reading counts as observed, and when it is too old to count at all.
 
 A monitor's clock may be ahead. What it reports counts as observed when it was received at the latest: else it would
-outrank what is measured later, and undo a Resume that was decided meanwhile. And a reading that is very old when it is
-first seen says nothing of the model that serves now.
+outrank what is measured later, and override a Resume that was decided meanwhile. And a reading that is very old when it
+is first seen says nothing of the model that serves now.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def manual_too_old(signal: Signal, now: datetime) -> str:
 
 
 def _stands(signal: Signal) -> bool:
-    """Whether what a person raised has been accepted as it stands."""
+    """Return whether what a person raised has been accepted as it stands."""
     manual = signal.spec.manual if signal.spec else None
     accepted = (signal.carried.observed_generation, signal.carried.tier)
     return manual is not None and accepted == (signal.generation, manual.tier)

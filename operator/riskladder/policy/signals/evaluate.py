@@ -60,12 +60,12 @@ class Verdict:
 
 
 def rank(policy: PinnedPolicy, tier: str) -> int:
-    """Severity of a tier: 0 at baseline (or unknown), then 1 for the lowest tier."""
+    """Return the severity of a tier: 0 at baseline (or unknown), then 1 for the lowest tier."""
     return next((i for i, t in enumerate(policy.tiers, start=1) if t.name == tier), 0)
 
 
 def worst(policy: PinnedPolicy, tiers: Iterable[str]) -> str:
-    """The most severe of the tiers; empty for none."""
+    """Return the most severe of the tiers; empty for none."""
     return max(tiers, key=lambda tier: rank(policy, tier), default="")
 
 
@@ -128,7 +128,7 @@ def evaluate(
 
 
 def step(policy: PinnedPolicy, before: Iterable[Breach], observed: Observed, *, counted: bool = False) -> Stream:
-    """The stream after a reading (a pure fold: each reading counts once, in the order of observedAt).
+    """Return the stream after a reading (a pure fold: each reading counts once, in the order of observedAt).
 
     Args:
         policy: The thresholds.
@@ -177,7 +177,7 @@ def is_beyond(policy: PinnedPolicy, breach: Breach) -> bool:
 
 
 def _is_cleared(trigger: Trigger, value: float) -> bool:
-    """Hysteresis: a standing breach clears at or past clearsAt, by default at the threshold."""
+    """Apply hysteresis: a standing breach clears at or past clearsAt, by default at the threshold."""
     limit = trigger.clears_at if trigger.clears_at is not None else _threshold(trigger)
     return value <= limit if trigger.above is not None else value >= limit
 
@@ -188,7 +188,7 @@ def _order(signal: Signal, now: datetime) -> tuple[datetime, datetime]:
 
 
 def heard(breaches: Iterable[Breach]) -> tuple[Breach, ...]:
-    """The breaches as values alone put them: silence confirms nothing that outlasts it, and forgets no reading."""
+    """Return the breaches by values alone: silence confirms nothing that outlasts it, and forgets no reading."""
     return tuple(
         b.model_copy(update={"stale": False, "confirmed": False}) if b.stale else b
         for b in breaches
@@ -347,7 +347,7 @@ def _verdict(
 
 
 def _was_stale(signal: Signal, stream: Stream) -> bool:
-    """Whether silence after this very reading has put the signal in a tier before."""
+    """Return whether silence after this very reading has put the signal in a tier before."""
     observed = stream.observed
     return any(
         b.stale and (b.indicator, b.observed_at) == (observed.indicator, observed.at) for b in signal.carried.breaches
@@ -355,5 +355,5 @@ def _was_stale(signal: Signal, stream: Stream) -> bool:
 
 
 def tier_of(policy: PinnedPolicy, name: str) -> Tier | None:
-    """The tier of that name."""
+    """Return the tier of that name."""
     return next((tier for tier in policy.tiers if tier.name == name), None)

@@ -29,7 +29,7 @@ class Group:
     verdicts: Mapping[str, Verdict]
     """By signal uid, drills included."""
 
-    settled: tuple[tuple[datetime, str], ...] = ()
+    handled: tuple[tuple[datetime, str], ...] = ()
     """What people have dealt with, by closing the last escalation or by a resume: breaches observed until then, of that
     tier or a lower one. A worse one that comes to light later has not been."""
     accepted: str = ""
@@ -48,7 +48,7 @@ class Group:
         return next((tier.name for tier in self.breached()), "")
 
     def breached(self) -> tuple[Tier, ...]:
-        """Every tier that some counted signal has confirmed and people have not dealt with or accepted, worst first."""
+        """Return the tiers that a counted signal has confirmed and people have not handled or accepted, worst first."""
         return self._breached
 
     @cached_property
@@ -57,7 +57,7 @@ class Group:
         return tuple(t for t in reversed(self.policy.tiers) if t.name in names)
 
     def _live(self, signal: Signal) -> set[str]:
-        """The tiers that one signal has confirmed, without those that are settled or accepted."""
+        """Return the tiers that one signal has confirmed, without those that are handled or accepted."""
         verdict = self.verdicts[signal.uid]
         names = {b.tier for b in verdict.breaches if b.confirmed and self._is_news(b.tier, self._since(b))}
         stops: set[str] = set()
@@ -69,7 +69,7 @@ class Group:
         return {name for name in names if rank(self.policy, name) > rank(self.policy, self.accepted)} | stops
 
     def _since(self, breach: Breach) -> datetime | None:
-        """From when a breach counts: its last reading, or, for silence, the end of what the ladder allows."""
+        """Return from when a breach counts: its last reading, or, for silence, the end of what the ladder allows."""
         declared = next((i for i in self.policy.indicators if i.name == breach.indicator), None)
         if breach.stale and breach.observed_at and declared is not None and declared.stale_after is not None:
             return (breach.heard_at or breach.observed_at) + declared.stale_after.delta
@@ -77,8 +77,8 @@ class Group:
 
     def _is_news(self, tier: str, at: datetime | None) -> bool:
         return not any(
-            (at is None or at <= until) and rank(self.policy, tier) <= rank(self.policy, settled)
-            for until, settled in self.settled
+            (at is None or at <= until) and rank(self.policy, tier) <= rank(self.policy, handled)
+            for until, handled in self.handled
         )
 
     @cached_property
@@ -96,7 +96,7 @@ class Group:
                 yield signal.spec.observed_at
 
     def silence(self, tier: str) -> str:
-        """What has not been heard of, in words, where silence and no value put the target in that tier; else empty."""
+        """Return what has not been heard of, in words, where silence alone put the target in that tier; else empty."""
         if not any(t.name == tier for t in self.breached()):
             return ""
         breaches = [b for b in self.verdicts[self.cause(tier).uid].breaches if b.confirmed and b.tier == tier]
@@ -107,7 +107,7 @@ class Group:
         return f"nothing has been heard of {names}" + (f" since {format_time(since)}" if since else "")
 
     def cause(self, tier: str) -> Signal:
-        """The signal that put the target in that tier: the newest, so that the evidence is what was seen last."""
+        """Return the signal that put the target in that tier: the newest, for the latest evidence."""
         candidates = [s for s in self.signals if tier in self._live(s)]
         return max(candidates, key=lambda s: (self.verdicts[s.uid].counts_at or LONG_AGO, s.name))
 
@@ -133,7 +133,7 @@ class Judgement:
     """The same for drill signals: each group's signals are the drills of one ladder."""
 
     def group(self, ladder: str) -> Group | None:
-        """The group of that ladder."""
+        """Return the group of that ladder."""
         return next((g for g in self.groups if g.ladder.name == ladder), None)
 
     def group_of(self, signal: Signal) -> Group | None:
@@ -164,12 +164,12 @@ class Judgement:
         return min(streams.values(), default=LONG_AGO)
 
     def demands(self) -> tuple[Demand, ...]:
-        """The containments that are due now, the most severe of each ladder."""
+        """Return the containments that are due now, the most severe of each ladder."""
         return tuple(demand for group in self.groups if not group.suspended for demand in demands_of(group))
 
 
 def demands_of(group: Group) -> Iterator[Demand]:
-    """What the signals of one ladder demand now: its most severe tier that contains at once, and every stop button."""
+    """Yield what the signals of one ladder demand: its most severe tier that contains at once, and stop buttons."""
     live = group.breached()
     for tier in live:
         if tier.containment is not None and tier.containment.when is ContainmentWhen.IMMEDIATELY:
@@ -226,7 +226,7 @@ def judge(snapshot: Snapshot, now: datetime) -> Judgement:
                 suspended,
                 counted,
                 judged,
-                *_settled(snapshot, name, now),
+                *_handled(snapshot, name, now),
                 _withdrawn(kept, counted, judged),
             )
         )
@@ -257,29 +257,29 @@ def _withdrawn(
     return tuple(b.tier for stream in lost for b in stream.breaches if b.confirmed)
 
 
-def _settled(snapshot: Snapshot, ladder: str, now: datetime) -> tuple[tuple[tuple[datetime, str], ...], str]:
-    """What people have settled about breaches under this ladder, and up to which tier the risk is accepted now.
+def _handled(snapshot: Snapshot, ladder: str, now: datetime) -> tuple[tuple[tuple[datetime, str], ...], str]:
+    """Return until when people have handled breaches of which tier, and up to which tier the risk is accepted now.
 
     An acceptance of risk that outlasts its escalation decides alone, so that what it covered is looked at again when it
     ends.
     """
-    escalation, before = snapshot.open_under(ladder), snapshot.settled_under(ladder)
-    settled = [(one.until, one.tier) for one in before if one.acceptance is None]
+    escalation, before = snapshot.open_under(ladder), snapshot.handled_under(ladder)
+    handled = [(one.until, one.tier) for one in before if one.acceptance is None]
     acceptance = before[-1].acceptance if before else None
     if escalation is not None:
         resume = escalation.status.resume
         acceptance = escalation.status.risk_acceptance or acceptance
         if resume is not None:
-            settled.append((resume.at, resume.tier or escalation.status.tier or ""))
+            handled.append((resume.at, resume.tier or escalation.status.tier or ""))
     running = acceptance is not None and now < acceptance.until
     if acceptance is not None and not running and not snapshot.time_counts:
         # Its end is what time alone causes: what was observed until then stays accepted, and only what is later acts.
-        settled.append((acceptance.until, acceptance.tier))
-    return tuple(settled), acceptance.tier if acceptance is not None and running else ""
+        handled.append((acceptance.until, acceptance.tier))
+    return tuple(handled), acceptance.tier if acceptance is not None and running else ""
 
 
 def _policy(snapshot: Snapshot, name: str) -> tuple[LadderRef, PinnedPolicy, bool] | Verdict:
-    """The policy that binds signals of this ladder on this target, or why there is none."""
+    """Return the policy that binds signals of this ladder on this target, or why there is none."""
     key = snapshot.key
     ladder = snapshot.ladders.get(name)
     if (escalation := snapshot.open_under(name)) is not None:
@@ -321,7 +321,7 @@ def _selector_text(governs: Governs | None) -> str:
 
 
 def _keeping(signal: Signal, verdict: Verdict) -> Verdict:
-    """The verdict, with what the signal had accepted before: a ladder that comes back must not count it again."""
+    """Return the verdict with what was accepted before: a ladder that reappears must not count it again."""
     return Verdict(
         verdict.usable,
         verdict.reason,

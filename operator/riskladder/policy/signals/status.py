@@ -32,7 +32,7 @@ def update_signal(
     *,
     contained: bool = False,
 ) -> SignalUpdate:
-    """The signal's next status and the Events of the change.
+    """Return the signal's next status and the Events of the change.
 
     Args:
         snapshot: The target and all that bears on it.
@@ -61,7 +61,7 @@ def update_signal(
     _breached(conditions, signal, verdict, group.policy.indicators if group else ())
     joined = _joined(signal, verdict, escalation)
     _contained(conditions, joined, update)
-    closed = [s for s in snapshot.settled_under(signal.spec.ladder if signal.spec else "") if s.closed]
+    closed = [s for s in snapshot.handled_under(signal.spec.ladder if signal.spec else "") if s.closed]
     if joined is None and verdict.tier and closed:
         at = format_time(closed[-1].until)
         message = f"no escalation is open: it was observed before the last one was closed, at {at}"
@@ -155,7 +155,7 @@ def _breached(conditions: Conditions, signal: Signal, verdict: Verdict, indicato
 
 
 def _joined(signal: Signal, verdict: Verdict, escalation: Escalation | None) -> Escalation | None:
-    """The open escalation this signal belongs to: it breaches under its ladder now, or has joined it before."""
+    """Return the open escalation this signal belongs to: it breaches under its ladder now, or has joined it before."""
     if escalation is None or signal.spec is None or signal.spec.drill:
         return None
     if signal.status.escalation == escalation.name or verdict.tier:
@@ -177,7 +177,7 @@ def _contained(conditions: Conditions, joined: Escalation | None, update: Escala
 
 
 def _unusable(snapshot: Snapshot, signal: Signal, verdict: Verdict) -> Reason | None:
-    """Return why people have to be told that a signal is not used: something in it would breach, or nobody knows it."""
+    """Return why people have to be notified of an unused signal: something in it would breach, or is unknown."""
     spec = signal.spec
     if verdict.usable or verdict.reason in SUPERSEDED or (spec is not None and spec.drill):
         return None

@@ -66,7 +66,7 @@ def refusal(policy: PinnedPolicy, signal: Signal, unused: Mapping[str, tuple[Rea
 
 
 SUPERSEDED = (Reason.OUT_OF_ORDER, Reason.LADDER_NOT_FOUND, Reason.LADDER_INVALID)
-"""Why a signal is not used, and nobody is told: a later reading is known, or there is nobody who could be."""
+"""Why a signal is not used, and nobody is notified: a later reading is known, or there is nobody who could be."""
 
 
 def would_breach(policy: PinnedPolicy, signal: Signal, used: Collection[str]) -> bool:

@@ -1,9 +1,9 @@
 """KEDA ScaledObjects that scale a model: paused at zero while it is contained.
 
-A ScaledObject scales its target up from zero by itself, as soon as one of its triggers is active, so it would undo what
-stops the model, or fail again and again at the lock. (A HorizontalPodAutoscaler does not: it is disabled while its
+A ScaledObject scales its target up from zero by itself, as soon as one of its triggers is active, so it would revert
+what stops the model, or fail again and again at the lock. (A HorizontalPodAutoscaler does not: it is disabled while its
 target has no replicas.) The annotation ``autoscaling.keda.sh/paused-replicas: "0"`` has KEDA delete its autoscaler and
-leave the target at zero. Nothing is proved by that: the model is stopped and proved as ever.
+leave the target at zero. Nothing is proved by that: the model is stopped and proved as always.
 
 Source: https://keda.sh/docs/latest/concepts/scaling-deployments/#pausing-autoscaling and, of how often KEDA asks for
 the number that it is paused at, ``controllers/keda/scaledobject_controller.go`` (``handlePause``).
@@ -42,7 +42,7 @@ _PATH = f"/metadata/annotations/{ANNOTATION.replace('~', '~0').replace('/', '~1'
 
 
 def scales(obj: Mapping[str, Any], resource: Resource, name: str) -> bool:
-    """Whether a ScaledObject scales this target; without a kind it is a Deployment's."""
+    """Return whether a ScaledObject scales this target; without a kind it is a Deployment's."""
     reference = (obj.get("spec") or {}).get("scaleTargetRef") or {}
     kind, version = reference.get("kind") or "Deployment", reference.get("apiVersion") or "apps/v1"
     group = version.rpartition("/")[0]
@@ -50,7 +50,7 @@ def scales(obj: Mapping[str, Any], resource: Resource, name: str) -> bool:
 
 
 def read(obj: Mapping[str, Any], *, found: bool = False) -> Companion:
-    """The facts of a stored ScaledObject."""
+    """Return the facts of a stored ScaledObject."""
     metadata = obj["metadata"]
     annotations = metadata.get("annotations")
     value = (annotations or {}).get(ANNOTATION)
@@ -69,7 +69,7 @@ def read(obj: Mapping[str, Any], *, found: bool = False) -> Companion:
 
 
 def switch(seen: Companion, *, suspend: bool, value: str | None = None) -> JsonPatch:
-    """Pause it at zero, or put back what stood there, if it is the same object in the same version.
+    """Pause it at zero, or restore what stood there, if it is the same object in the same version.
 
     The version, since a JSON Patch cannot test that an annotation is absent.
     """

@@ -1,7 +1,7 @@
-"""What is suspended beside a model: kinds with ``spec.suspend`` (batch/v1 CronJob and Job, Argo CronWorkflow).
+"""Companion workloads that can be suspended: kinds with ``spec.suspend`` (batch/v1 CronJob and Job, Argo CronWorkflow).
 
 What that does, by their documentation: a CronJob and a CronWorkflow start nothing new, and what they have started goes
-on; a Job has its pods terminated, and starts them afresh once it runs again.
+on; a Job has its pods terminated, and starts them again once it runs again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ ARGO_WORKFLOWS = Component(
 
 
 def read(kind: str, obj: Mapping[str, Any]) -> Companion:
-    """The facts of a stored object."""
+    """Return the facts of a stored object."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
     return Companion(
         kind,

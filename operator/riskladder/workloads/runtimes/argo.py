@@ -35,7 +35,7 @@ INJECTED_METADATA = "rollout.argoproj.io/ephemeral-metadata"
 """On a ReplicaSet: the labels and annotations that its pods have for as long as it is the stable one, or the canary."""
 
 ABORT, PROMOTE = "abort", "promoteFull"
-"""Fields of the status by which people (``kubectl argo rollouts``) tell the controller what to do."""
+"""Fields of the status by which people (``kubectl argo rollouts``) instruct the controller."""
 
 PAUSED = "/spec/paused"
 LONGEST_DELAY = 60
@@ -78,7 +78,7 @@ class RolloutRuntime(Replicas):
     )
 
     def read(self, obj: Object) -> Workload:
-        """The facts. Its status says which revision is the current one: the API server completes no pod template here.
+        """Return the facts. The status names the current revision: the API server completes no pod template here.
 
         (So that of a ReplicaSet, which it does complete, hardly ever equals it.)
         """
@@ -92,13 +92,13 @@ class RolloutRuntime(Replicas):
             facts,
             current_hash=current if observed >= generation or by_reference else "",
             fallback=stable if stable != current else "",
-            marks=frozenset(mark for mark in (ABORT, PROMOTE) if status.get(mark)),
+            requested=frozenset(mark for mark in (ABORT, PROMOTE) if status.get(mark)),
             fields=_fields(spec),
             no_rollback=_no_rollback(spec),
         )
 
     def stop(self, workload: Workload) -> Write | Impossible:
-        """Replicas to zero, and nothing that keeps pods alive all the same: a compare-and-swap, in one write."""
+        """Set replicas to zero, and unset what keeps pods alive all the same: a compare-and-swap, in one write."""
         write = super().restore(workload, 0, {})
         for path, value in workload.fields.items():
             write.patch.extend(_swap(path, value, _stopped(path, value)))
@@ -117,7 +117,7 @@ class RolloutRuntime(Replicas):
         if workload.observed_generation < workload.generation or not workload.fallback:
             return None
         mark = ABORT if wanted is None else PROMOTE
-        if mark in workload.marks or (wanted is not None and wanted != workload.current_hash):
+        if mark in workload.requested or (wanted is not None and wanted != workload.current_hash):
             return None
         return Write(
             [
@@ -130,7 +130,7 @@ class RolloutRuntime(Replicas):
         )
 
     def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
-        """The stable revision while an update is under way, else as of every workload with a history."""
+        """Return the stable revision while an update is under way, else as for every workload with a history."""
         if workload.no_rollback:
             return Impossible(workload.no_rollback)
         stable = workload.fallback
@@ -141,7 +141,7 @@ class RolloutRuntime(Replicas):
         return super().rollback_target(workload, quarantined=quarantined, history=history)
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
-        """The old template put back; also where somebody has replaced the template by a reference meanwhile."""
+        """Restore the old template, also where somebody has replaced the template by a reference meanwhile."""
         if "template" in live["spec"]:
             return super().roll_back(live, old, to)
         write = super().roll_back({**live, "spec": {**live["spec"], "template": {}}}, old, to)
@@ -155,7 +155,7 @@ class RolloutRuntime(Replicas):
         return Write(patch)
 
     def template_of(self, old: Object) -> Mapping[str, Any]:
-        """The pod template of a ReplicaSet, without what the controller has put into it."""
+        """Return the pod template of a ReplicaSet, without what the controller has put into it."""
         return own_template(old)
 
 
@@ -163,13 +163,13 @@ ROLLOUT = RolloutRuntime()
 
 
 def read_revision(obj: Object) -> Revision:
-    """The facts of a ReplicaSet as a revision of its Rollout."""
+    """Return the facts of a ReplicaSet as a revision of its Rollout."""
     own = own_template(obj)
     return replace(read_replicaset(obj), digest=template_digest(own), content=content_digest(own), reused=True)
 
 
 def own_template(replicaset: Object) -> dict[str, Any]:
-    """The pod template of a ReplicaSet without metadata and anti-affinity that the controller injects for a while."""
+    """Return the pod template of a ReplicaSet without what the controller injects for a while."""
     template: dict[str, Any] = deepcopy(replicaset["spec"]["template"])
     metadata = template.get("metadata") or {}
     try:
@@ -209,7 +209,7 @@ def _is_injected(term: Mapping[str, Any]) -> bool:
 
 
 def _observed(stored: object, generation: int) -> int:
-    """``status.observedGeneration``, which is text; before v0.10 it was a hash, from which nothing can be read."""
+    """Return ``status.observedGeneration``, which is text; before v0.10 it was a hash, which says nothing."""
     text = str(stored or "")
     return number_in(text) if text.isdecimal() else generation if text else 0
 
@@ -222,7 +222,7 @@ def _strategy(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 
 def _fields(spec: Mapping[str, Any]) -> dict[str, str | None]:
-    """What a stop may have to overwrite, as it is now."""
+    """Return what a stop may have to overwrite, as it is now."""
     name, settings = _strategy(spec)
     routed = name == "canary" and settings.get("trafficRouting") is not None
     names = _BLUE_GREEN if name == "blueGreen" else _ROUTED if routed else {}
@@ -237,7 +237,7 @@ def _json(value: object) -> str | None:
 
 
 def _stopped(path: str, before: str | None) -> str | None:
-    """What a stop makes of a field."""
+    """Return what a stop makes of a field."""
     if path == PAUSED:
         return "false" if before == "true" else before
     return _STOPPED[path]

@@ -31,7 +31,7 @@ DEPLOYMENT = DeploymentRuntime()
 
 
 def read_replicaset(obj: Object) -> Revision:
-    """The facts of a ReplicaSet as a revision of its owner."""
+    """Return the facts of a ReplicaSet as a revision of its owner."""
     metadata, spec = obj["metadata"], obj["spec"]
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     number = next((annotations[key] for key in REVISION_ANNOTATIONS if key in annotations), "0")

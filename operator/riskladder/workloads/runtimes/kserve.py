@@ -52,11 +52,11 @@ class Service(Workload):
     has_stopped: bool = False
     """Its controller says that it has carried the stop out."""
     is_frozen: bool = False
-    """Its controller is told to leave it alone while it is ready."""
+    """Its controller is instructed not to touch it while it is ready."""
     traffic: Mapping[str, int] = field(default_factory=dict)
     """Share of the requests in percent, by revision, from its status (Knative only)."""
     tagged: frozenset[str] = frozenset()
-    """Revisions that have an address of their own beside that."""
+    """Revisions that have an address of their own as well."""
     behind: str = ""
     """The revision that a canary of 0 % sends all requests to."""
     is_pinned: bool = False
@@ -86,7 +86,7 @@ class KServe(NoRollback):
     _more: ClassVar[str] = ""
 
     def read(self, obj: Object) -> Service:
-        """The facts of a stored object; pods and endpoints are joined by the cache."""
+        """Return the facts of a stored object; pods and endpoints are joined by the cache."""
         metadata, spec = obj["metadata"], obj.get("spec") or {}
         maps = dict(self._maps(obj))
         fields = _fields(maps)
@@ -120,11 +120,11 @@ class KServe(NoRollback):
     # --- What the kinds differ in ---
 
     def _maps(self, obj: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The annotations that say whether it is stopped, by JSON Pointer; every one has to say so."""
+        """Yield the annotations that say whether it is stopped, by JSON Pointer; every one has to say so."""
         yield ANNOTATIONS, obj["metadata"].get("annotations") or {}
 
     def _owned(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Where managedFields tell who wrote them."""
+        """Return where managedFields say who wrote them."""
         yield "f:metadata", ("f:annotations", f"f:{STOP}")
 
     def _template_writer(self, metadata: Mapping[str, Any]) -> tuple[str, str]:
@@ -140,13 +140,13 @@ class KServe(NoRollback):
         raise NotImplementedError
 
     def _no_stop(self, obj: Object) -> str:
-        """Why the annotation would do nothing."""
+        """Return why the annotation would do nothing."""
         return ""
 
     # --- Stopping ---
 
     def stop(self, workload: Workload) -> Write | Impossible:
-        """The annotation, and with it whatever overrules it, only as they were seen (a compare-and-swap)."""
+        """Set the annotation, and whatever overrules it, only as they were seen (a compare-and-swap)."""
         if workload.no_stop:
             return Impossible(workload.no_stop)
         patch: JsonPatch = [{"op": "test", "path": "/metadata/uid", "value": workload.uid}]
@@ -160,11 +160,11 @@ class KServe(NoRollback):
         return Write(patch)
 
     def stopping(self, workload: Workload) -> str:
-        """What ``stop`` does, for people."""
+        """Return what ``stop`` does, for people."""
         return f"stop by the annotation {STOP}"
 
     def restore(self, workload: Workload, replicas: int, fields: Mapping[str, str | None]) -> Write:
-        """The annotations as they were; without the stop, where that would not let it run.
+        """Restore the annotations as they were; without the stop, where that would not let it run.
 
         One that was created again under the lock had to be created stopped: nobody wanted that.
         """
@@ -186,7 +186,7 @@ class KServe(NoRollback):
         return Write(patch)
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """The annotation in place, nothing that serves, no pod left, and its controller says so, too.
+        """Verify the annotation in place, nothing that serves, no pod left, and that its controller says so.
 
         One that has scaled itself to zero has no pod either, and is started by the next request: so having none proves
         nothing before its controller has taken away what would start one. What it says alone proves nothing at all.
@@ -222,7 +222,7 @@ class InferenceServiceRuntime(KServe):
     _more = ", or sends its requests to the revision before"
 
     def read(self, obj: Object) -> Service:
-        """The facts; the revisions, where it is deployed by Knative, are from its status."""
+        """Return the facts; the revisions, where it is deployed by Knative, are from its status."""
         base = KServe.read(self, obj)
         status = ((obj.get("status") or {}).get("components") or {}).get("predictor") or {}
         ready, created = status.get("latestReadyRevision") or "", status.get("latestCreatedRevision") or ""
@@ -251,7 +251,7 @@ class InferenceServiceRuntime(KServe):
         )
 
     def _maps(self, obj: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Of the object, and of each component that has one: that overrules it."""
+        """Yield those of the object, and of each component that has one: that overrules it."""
         yield from KServe._maps(self, obj)
         spec = obj.get("spec") or {}
         places = [(f"/spec/{name}", spec.get(name)) for name in COMPONENTS]
@@ -291,7 +291,7 @@ class InferenceServiceRuntime(KServe):
         return "it is deployed by ModelMesh, which no annotation stops" if mode == "ModelMesh" else ""
 
     def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
-        """The one revision that a canary of 0 % leads to, if it is another one and has not breached itself."""
+        """Return the one revision that a canary of 0 % leads to, if it is another one and has not breached itself."""
         assert isinstance(workload, Service)  # noqa: S101
         if workload.no_rollback:
             return Impossible(workload.no_rollback)
@@ -304,7 +304,7 @@ class InferenceServiceRuntime(KServe):
         return Impossible(why) if why else found
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
-        """A canary of 0 %, only if object and status are as they were read: they decide which revision that means."""
+        """Set a canary of 0 %, only if object and status are as they were read: they decide which revision it is."""
         metadata = live["metadata"]
         return Write(
             [
@@ -315,7 +315,7 @@ class InferenceServiceRuntime(KServe):
         )
 
     def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
-        """All requests go to the revision wanted, and none to the one left, which has no other address either.
+        """Verify that all requests go to the revision wanted, and none to the one left, which has no other address.
 
         Its pods are no measure: Knative keeps as many of a revision without requests as are asked for at least.
         """
@@ -352,12 +352,12 @@ LLMINFERENCESERVICE = LLMInferenceServiceRuntime()
 
 
 def is_true(value: object) -> bool:
-    """Whether KServe takes the value of the annotation for a stop."""
+    """Return whether KServe takes the value of the annotation for a stop."""
     return isinstance(value, str) and value.lower() == "true"
 
 
 def _fields(maps: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
-    """What a stop overwrites: of an object without annotations, that it has none."""
+    """Return what a stop overwrites: of an object without annotations, that it has none."""
     if not maps[ANNOTATIONS]:
         fields: dict[str, str | None] = {ANNOTATIONS: None}
     else:
@@ -377,7 +377,7 @@ def _images(containers: Any) -> Iterator[Image]:
 
 
 def _revision(name: str, share: int) -> Revision:
-    """A revision by its name, which ends in its number; what it has of replicas is its share of the requests."""
+    """Return a revision by its name, which ends in its number; what it has of replicas is its share of the requests."""
     number = name.rpartition("-")[2]
     return Revision(name=name, uid=name, number=number_in(number), hash=name, digest=name, replicas=share)
 

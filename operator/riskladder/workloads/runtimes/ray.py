@@ -8,7 +8,7 @@ Source of the mechanics: https://github.com/ray-project/kuberay, ray-operator v1
   and Services are deleted. Before, the API server drops the field. No label of its pods names it: they belong to the
   RayClusters that it controls, several of them during an upgrade.
 - ``controllers/ray/rayservice_controller.go``: ``rayClusterConfig.suspend`` is no way out. Before v1.7.0 a change of it
-  makes a second RayCluster, beside the first one which goes on serving; from then on it counts at creation only.
+  makes a second RayCluster, next to the first one which goes on serving; from then on it counts at creation only.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Suspendable(NoRollback, Replicas):
     """The condition that is True once it is suspended."""
 
     def read(self, obj: Object) -> Workload:
-        """The facts: 1 replica while it runs, 0 while it is suspended.
+        """Return the facts: 1 replica while it runs, 0 while it is suspended.
 
         A status that says that it is suspended is as good as an observed generation, which KubeRay does not write for
         its own sake (``controllers/ray/utils/consistency.go``).
@@ -73,11 +73,11 @@ class Suspendable(NoRollback, Replicas):
         )
 
     def cluster_spec(self, spec: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The spec of its RayCluster."""
+        """Return the spec of its RayCluster."""
         return spec
 
     def configured_by(self, metadata: Mapping[str, Any]) -> tuple[str, str]:
-        """Who last wrote what it runs, and when."""
+        """Return who last wrote what it runs, and when."""
         return last_writer(metadata, "f:headGroupSpec")
 
     def _is_suspended(self, status: Mapping[str, Any]) -> bool:
@@ -86,15 +86,15 @@ class Suspendable(NoRollback, Replicas):
         )
 
     def stop(self, workload: Workload) -> Write | Impossible:
-        """The switch on, only if this is still the object and the switch as it was seen."""
+        """Turn the switch on, only if this is still the object and the switch as it was seen."""
         return Write([*_as_seen(workload), {"op": "add", "path": SWITCH, "value": True}])
 
     def stopping(self, workload: Workload) -> str:
-        """What ``stop`` does, for people."""
+        """Return what ``stop`` does, for people."""
         return "set spec.suspend to true"
 
     def restore(self, workload: Workload, replicas: int, fields: Mapping[str, str | None]) -> Write:
-        """The switch off or out, as it was."""
+        """Turn the switch off or remove it, as it was."""
         seen, patch = workload.fields.get(SWITCH), _as_seen(workload)
         if fields.get(SWITCH, "false") is not None:
             patch.append({"op": "add", "path": SWITCH, "value": False})
@@ -115,11 +115,11 @@ class RayClusterRuntime(Suspendable):
     )
 
     def read(self, obj: Object) -> Workload:
-        """The facts; its pods are identified by their label."""
+        """Return the facts; its pods are recognized by their label."""
         return replace(super().read(obj), pod_labels={CLUSTER_LABEL: obj["metadata"]["name"]})
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """Suspended, nothing that serves, no pod left."""
+        """Verify that it is suspended, nothing serves, and no pod is left."""
         return prove_gone(workload, "spec.suspend is not true" if workload.replicas else "spec.suspend is true")
 
 
@@ -135,17 +135,17 @@ class RayServiceRuntime(Suspendable):
     )
 
     def cluster_spec(self, spec: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The spec of its RayClusters."""
+        """Return the spec of its RayClusters."""
         found: Mapping[str, Any] = spec.get("rayClusterConfig") or {}
         return found
 
     def configured_by(self, metadata: Mapping[str, Any]) -> tuple[str, str]:
-        """Who last wrote what it runs, and when: the clusters, or the applications on them."""
+        """Return who last wrote what it runs, and when: the clusters, or the applications on them."""
         parts = ("f:rayClusterConfig", "f:serveConfigV2")
         return max((last_writer(metadata, part) for part in parts), key=lambda found: found[1])
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """Suspended, nothing that serves, no pod and no RayCluster left, which could make pods again."""
+        """Verify that it is suspended, nothing serves, and no pod and no RayCluster is left, which could make pods."""
         clusters, is_on = len(workload.revisions), workload.replicas > 0
         switch = "spec.suspend is not true (KubeRay has it from v1.7.0 on)" if is_on else "spec.suspend is true"
         proof = prove_gone(workload, f"{clusters} RayCluster(s), {switch}")
@@ -157,20 +157,20 @@ RAYSERVICE = RayServiceRuntime()
 
 
 def read_owned(obj: Object) -> Revision:
-    """The facts of a RayCluster as what its RayService runs: its pods are found by its uid."""
+    """Return the facts of a RayCluster as what its RayService runs: its pods are found by its uid."""
     metadata = obj["metadata"]
     return Revision(name=metadata["name"], uid=metadata["uid"], number=0, hash="", digest="", replicas=0)
 
 
 def _as_seen(workload: Workload) -> JsonPatch:
-    """What must still be so for a write: the object, and its switch where it is stated."""
+    """Return the tests of a write: the object, and its switch where it is stated."""
     seen = workload.fields.get(SWITCH)
     switch = [] if seen is None else [{"op": "test", "path": SWITCH, "value": json.loads(seen)}]
     return [{"op": "test", "path": "/metadata/uid", "value": workload.uid}, *switch]
 
 
 def _digest(spec: Mapping[str, Any]) -> str:
-    """Digest of what runs: neither the switch nor the numbers that Ray's autoscaler writes."""
+    """Return the digest of what runs: neither the switch nor the numbers that Ray's autoscaler writes."""
     plain = deepcopy(dict(spec))
     plain.pop("suspend", None)
     for group in (plain.get("rayClusterConfig") or plain).get("workerGroupSpecs") or ():

@@ -24,7 +24,7 @@ from riskladder.workloads.results import Impossible, Object, Verification, Write
 from riskladder.workloads.runtimes.fitness import fittest
 
 HASH_LABELS = ("pod-template-hash", "rollouts-pod-template-hash")
-"""What controllers add to the labels of a pod template, to tell its pods from those of another."""
+"""What controllers add to the labels of a pod template, to distinguish its pods from those of another."""
 
 OWNERS = ("ReplicaSet", "StatefulSet")
 """What controls the pods of serving workloads."""
@@ -49,7 +49,7 @@ LOST = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
 
 
 def template_digest(template: Mapping[str, Any]) -> str:
-    """Digest of a pod template without its hash label, so that it can be compared across owners."""
+    """Return the digest of a pod template without its hash label, so that it can be compared across owners."""
     return hashlib.sha256(json.dumps(_without_hash(template), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -64,7 +64,7 @@ def _without_hash(template: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def content_digest(template: Mapping[str, Any]) -> str:
-    """Digest of what a pod template runs: the containers, and the volumes that they may have their model from.
+    """Return the digest of what a pod template runs: the containers, and the volumes that may hold the model.
 
     Not of annotations, labels, resources, probes or where it runs: what differs in these alone serves the same.
     """
@@ -77,12 +77,12 @@ def content_digest(template: Mapping[str, Any]) -> str:
 
 
 def declared_images(template: Mapping[str, Any]) -> tuple[Image, ...]:
-    """The images of a pod template, those of init containers, sidecars and volumes among them."""
+    """Return the images of a pod template, those of init containers, sidecars and volumes among them."""
     return _images(template.get("spec") or {}, {})
 
 
 def _images(spec: Mapping[str, Any], ids: Mapping[str, str]) -> tuple[Image, ...]:
-    """The images that a pod spec names, with the digest by name of the container where it is known."""
+    """Yield the images that a pod spec names, with the digest by name of the container where it is known."""
 
     def each() -> Iterator[Image]:
         for c in spec.get("containers") or ():
@@ -98,7 +98,7 @@ def _images(spec: Mapping[str, Any], ids: Mapping[str, str]) -> tuple[Image, ...
 
 
 def read_pod(obj: Object, *, labelled: bool = False) -> Pod:
-    """The facts of a pod: what runs in it and whether it may still answer.
+    """Return the facts of a pod: what runs in it and whether it may still answer.
 
     Args:
         obj: As stored.
@@ -150,7 +150,7 @@ def _is_lost(status: Mapping[str, Any]) -> bool:
 
 
 def controller_uid(metadata: Mapping[str, Any], kinds: Collection[str]) -> str:
-    """uid of the controlling owner of one of those kinds, or an empty string."""
+    """Return the uid of the controlling owner of one of those kinds, or an empty string."""
     for owner in metadata.get("ownerReferences") or ():
         if owner.get("controller") and owner.get("kind") in kinds:
             return str(owner["uid"])
@@ -158,7 +158,7 @@ def controller_uid(metadata: Mapping[str, Any], kinds: Collection[str]) -> str:
 
 
 def last_writer(metadata: Mapping[str, Any], *path: str, under: str = "f:spec") -> tuple[str, str]:
-    """Field manager and time of the newest managedFields entry that owns ``under`` + path."""
+    """Return the field manager and time of the newest managedFields entry that owns ``under`` + path."""
     newest = ("", "")
     for entry in metadata.get("managedFields") or ():
         fields: Any = (entry.get("fieldsV1") or {}).get(under)
@@ -170,7 +170,7 @@ def last_writer(metadata: Mapping[str, Any], *path: str, under: str = "f:spec") 
 
 
 def running_images(workload: Workload) -> tuple[Image, ...]:
-    """Each distinct container, image and imageID that runs now, or what the template declares where nothing runs."""
+    """Return each container, image and imageID that runs now, or what the template declares where nothing runs."""
     seen = {image: None for pod in workload.active_pods() for image in pod.images}
     return tuple(seen) or workload.declared_images
 
@@ -191,7 +191,7 @@ class Identity(TypedDict):
 
 
 def identity(runtime: Runtime, obj: Object) -> Identity:
-    """Which object it is."""
+    """Return which object it is."""
     metadata = obj["metadata"]
     carried, labels = read_carried(metadata), dict(metadata.get("labels") or {})
     if not carried.is_empty:  # they say nothing about what the workload is
@@ -210,16 +210,16 @@ def identity(runtime: Runtime, obj: Object) -> Identity:
     )
 
 
-def prove_gone(workload: Workload, more: str | None = None, *, told: bool = True) -> Verification:
-    """Nothing asked for, nothing that serves, no pod left, and its controller has seen that.
+def prove_gone(workload: Workload, more: str | None = None, *, known: bool = True) -> Verification:
+    """Verify that nothing is asked for, nothing serves, no pod is left, and its controller has seen that.
 
     Args:
         workload: As it is now.
         more: What else is said of what is left; by default how many replicas are asked for.
-        told: Whether it is known which pods are its own.
+        known: Whether it is known which pods are its own.
     """
     applied, pods = workload.replicas == 0, len(workload.active_pods())
-    empty = applied and told and workload.ready_endpoints == 0
+    empty = applied and known and workload.ready_endpoints == 0
     seen = workload.observed_generation >= workload.generation
     gone = empty and pods == 0 and workload.total_replicas == 0 and seen
     more = f"{workload.replicas} replica(s) asked for" if more is None else more
@@ -240,15 +240,15 @@ class NoRollback:
     """Why, for people; ``{kind}`` stands for the kind."""
 
     def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
-        """There is none."""
+        """Return that there is none."""
         return Impossible(self.no_history.format(kind=workload.kind))
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
-        """Never asked for, since there is no target."""
+        """Refuse: it is never asked for, since there is no target."""
         raise NotImplementedError
 
     def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
-        """Nothing of the kind has happened."""
+        """Return that nothing of the kind has happened."""
         return Verification(False, False, False, False, self.no_history.format(kind=workload.kind))
 
 
@@ -270,7 +270,7 @@ class Replicas:
     )
 
     def read(self, obj: Object) -> Workload:
-        """The facts of a stored object; history, pods and endpoints are joined by the cache."""
+        """Return the facts of a stored object; history, pods and endpoints are joined by the cache."""
         metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
         template = spec.get("template") or {}
         scaled = last_writer(metadata, "f:replicas")
@@ -296,11 +296,11 @@ class Replicas:
         )
 
     def stop(self, workload: Workload) -> Write | Impossible:
-        """Replicas to zero, only if this is still the object and the number that was seen (a compare-and-swap)."""
+        """Set replicas to zero, only if this is still the object and the number that was seen (a compare-and-swap)."""
         return self.restore(workload, 0, {})
 
     def stopping(self, workload: Workload) -> str:
-        """What ``stop`` does, for people."""
+        """Return what ``stop`` does, for people."""
         return f"scale from {workload.replicas} to 0"
 
     def restore(self, workload: Workload, replicas: int, fields: Mapping[str, str | None]) -> Write:
@@ -314,7 +314,7 @@ class Replicas:
         )
 
     def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
-        """The revision to go back to.
+        """Return the revision to go back to.
 
         The newest one that is known to be good, else the newest one before the quarantined one that was seen serving,
         else simply the newest before it; in any case a fit one.
@@ -335,7 +335,7 @@ class Replicas:
         return Impossible(found) if isinstance(found, str) else found
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
-        """The old template put back, only if the workload is still the object and template that was read."""
+        """Restore the old template, only if the workload is still the object and template that was read."""
         assert old is not None  # noqa: S101
         template = deepcopy(dict(self.template_of(old)))
         template.pop("$patch", None)
@@ -351,16 +351,16 @@ class Replicas:
         )
 
     def template_of(self, old: Object) -> Mapping[str, Any]:
-        """The pod template that an object of the history holds."""
+        """Return the pod template that an object of the history holds."""
         template: Mapping[str, Any] = old["spec"]["template"]
         return template
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """Zero replicas asked for, nothing that serves, no pod left."""
+        """Verify that zero replicas are asked for, nothing serves, and no pod is left."""
         return prove_gone(workload)
 
     def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
-        """The template gone back to in place, rolled out completely, and no pod of the quarantined revision left.
+        """Verify that the earlier template is rolled out completely, and no pod of the quarantined revision is left.
 
         Any third template is not that: the quarantined one with another annotation would be a new revision, too. But
         one that the operator wrote itself is: a mutating admission policy may have made it of the one that was asked
@@ -372,11 +372,11 @@ class Replicas:
         is_bad = workload.digest in bad or (current is not None and current.hash == quarantined)
         applied = not is_bad and (is_wanted or workload.template_set_by == FIELD_MANAGER)
         pods = len(workload.active_pods(quarantined))
-        gone = applied and pods == 0 and workload.settled
+        gone = applied and pods == 0 and workload.is_rolled_out
         left = f"{pods} pod(s) of {quarantined}, {workload.updated_replicas} of {workload.replicas} replica(s) updated"
         shown, available = "no pod of the revision before it is left", workload.available_replicas
         if available is not None and available < workload.replicas:
             shown += f"; of the one gone back to {available} of {workload.replicas} replica(s) are available"
         if applied and current is not None and not is_wanted:
-            shown += "; admission has changed what was put back"
+            shown += "; admission has changed what was restored"
         return Verification(applied, gone, gone, applied and pods == 0, left, shown)

@@ -33,7 +33,7 @@ _UNPROVED = "its status.selector names no pods by equality alone, so nothing can
 
 
 def parse(text: str) -> Resource:
-    """A resource, of ``GROUP/VERSION/PLURAL=KIND``.
+    """Return a resource, of ``GROUP/VERSION/PLURAL=KIND``.
 
     Raises:
         ValueError: It is not of that form.
@@ -45,7 +45,7 @@ def parse(text: str) -> Resource:
 
 
 def equalities(selector: str) -> dict[str, str] | None:
-    """The labels that a selector, as ``kubectl`` writes it, asks for; ``None`` where it asks for none, or for more."""
+    """Return the labels that a selector in ``kubectl``'s form asks for; ``None`` where it asks for none, or more."""
     found: dict[str, str] = {}
     for term in selector.split(","):
         match = _TERM.fullmatch(term)
@@ -67,7 +67,7 @@ class Scalable(NoRollback):
     no_history = "a {kind} is known by its scale alone, which has no revisions"
 
     def __init__(self, resource: Resource) -> None:
-        """Deal with this kind."""
+        """Take the kind."""
         self.resource = resource
         self.permissions = (
             Grant(resource.group, (resource.plural,), ("get", "list", "watch"), "--scalable: the targets"),
@@ -75,7 +75,7 @@ class Scalable(NoRollback):
         )
 
     def read(self, obj: Object) -> Workload:
-        """The facts of a stored object, by the usual paths; its pods are joined by the cache.
+        """Return the facts of a stored object, by the usual paths; its pods are joined by the cache.
 
         A kind whose status has no ``observedGeneration`` does not say what its controller has seen: its pods say so.
         """
@@ -99,11 +99,11 @@ class Scalable(NoRollback):
         )
 
     def stop(self, workload: Workload) -> Write | Impossible:
-        """Its scale to zero, only if this is still the object and the number that was seen."""
+        """Set its scale to zero, only if this is still the object and the number that was seen."""
         return Impossible(workload.no_stop) if workload.no_stop else self.restore(workload, 0, {})
 
     def stopping(self, workload: Workload) -> str:
-        """What ``stop`` does, for people."""
+        """Return what ``stop`` does, for people."""
         return f"scale from {workload.replicas} to 0"
 
     def restore(self, workload: Workload, replicas: int, fields: Mapping[str, str | None]) -> Write:
@@ -120,8 +120,8 @@ class Scalable(NoRollback):
         return Write(patch, subresource="scale")
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """Zero replicas asked for, and no pod left of those that its selector names; without one there is no proof."""
-        proof = prove_gone(workload, told=workload.pod_labels is not None)
+        """Verify that no replicas are asked for, and no pod is left that its selector names; without one: no proof."""
+        proof = prove_gone(workload, known=workload.pod_labels is not None)
         return proof if workload.pod_labels is not None else replace(proof, left=f"{_UNPROVED}; {proof.left}")
 
 

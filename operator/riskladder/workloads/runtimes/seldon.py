@@ -32,7 +32,7 @@ MODELS = Resource("mlops.seldon.io", "v1alpha1", "models", "Model")
 REPLICAS = "/spec/replicas"
 MINIMUM = "/spec/minReplicas"
 URI = "storageUri"
-BESIDE = (
+OTHER_FIELDS = (
     "modelType",
     "artifactVersion",
     "schemaUri",
@@ -43,7 +43,7 @@ BESIDE = (
     "llm",
     "server",
 )
-"""What decides beside the storageUri what is served, and where."""
+"""Fields that decide, with the storageUri, what is served, and where."""
 
 READY = "ModelReady"
 AVAILABLE = "ModelAvailable"
@@ -71,13 +71,13 @@ class SeldonModelRuntime(Replicas):
         "(object.spec.?replicas.orValue(1) > object.spec.?minReplicas.orValue(0) "
         "? object.spec.?replicas.orValue(1) : object.spec.?minReplicas.orValue(0))"
     )
-    content = "[" + ", ".join(f"object.spec.?{name}" for name in (URI, *BESIDE)) + "]"
+    content = "[" + ", ".join(f"object.spec.?{name}" for name in (URI, *OTHER_FIELDS)) + "]"
 
     def read(self, obj: Object) -> Workload:
-        """The facts. Replicas below ``minReplicas`` are not in force: the scheduler never hears of them.
+        """Return the facts. Replicas below ``minReplicas`` are not in force: the scheduler never hears of them.
 
-        A revision is identified by what is served; its hash tells the storageUri, so that it is on record wherever the
-        hash is.
+        A revision is identified by what is served; its hash includes the storageUri, so that it is on record wherever
+        the hash is.
         """
         metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
         base = super().read(obj)
@@ -112,7 +112,7 @@ class SeldonModelRuntime(Replicas):
         )
 
     def stop(self, workload: Workload) -> Write | Impossible:
-        """Replicas to 0, and ``minReplicas`` with them, which would make that invalid."""
+        """Set replicas to 0, and ``minReplicas`` with them, which would make that invalid."""
         patch, minimum = _as_seen(workload), _minimum(workload.fields)
         if minimum > 0:
             patch.append({"op": "test", "path": MINIMUM, "value": minimum})
@@ -120,14 +120,14 @@ class SeldonModelRuntime(Replicas):
         return Write([*patch, {"op": "add", "path": REPLICAS, "value": 0}])
 
     def stopping(self, workload: Workload) -> str:
-        """What ``stop`` does, and what proves it, for people."""
+        """Return what ``stop`` does, and what proves it, for people."""
         minimum = _minimum(workload.fields)
         also = f", and minReplicas from {minimum} to 0" if minimum > 0 else ""
         said = f"{super().stopping(workload)}{also}; a Model has no pods of its own: its status is the proof"
-        return said if workload.settled else f"{said}, {UNFINISHED}"
+        return said if workload.is_rolled_out else f"{said}, {UNFINISHED}"
 
     def restore(self, workload: Workload, replicas: int, fields: Mapping[str, str | None]) -> Write:
-        """Replicas as they were, and ``minReplicas`` once there are as many, unless somebody has set it meanwhile."""
+        """Restore replicas, and ``minReplicas`` once there are as many, unless somebody has set it meanwhile."""
         patch, minimum = _as_seen(workload), _minimum(fields)
         stated = json.loads(fields[REPLICAS] or "null") if REPLICAS in fields else replicas
         if replicas != _in_force(stated, minimum):  # a step on the way
@@ -142,30 +142,30 @@ class SeldonModelRuntime(Replicas):
         return Write(patch)
 
     def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
-        """A storageUri that is on record as known good, where nothing else has changed since."""
-        here = _beside(quarantined or (workload.current.hash if workload.current else ""))
+        """Return a storageUri that is on record as known good, where nothing else has changed since."""
+        here = _other_fields(quarantined or (workload.current.hash if workload.current else ""))
         others = [
             h for h in sorted(history.known_good) if h not in (quarantined, workload.current and workload.current.hash)
         ]
         if not others:
             return Impossible("no other storageUri was noted as known good, while all readings were at baseline")
-        told = [h for h in others if _uri(h) is not None]
-        if not told:
+        with_uri = [h for h in others if _uri(h) is not None]
+        if not with_uri:
             return Impossible(
                 f"the storageUri that was good is too long to be on record (over {MAX_HASH - 13} characters)"
             )
-        fitting = [h for h in told if _beside(h) == here]
+        fitting = [h for h in with_uri if _other_fields(h) == here]
         if not fitting:
             return Impossible("more than the storageUri has changed since it was good, and no more is on record")
         found = fittest([_revision(h) for h in fitting], workload, history)
         return Impossible(found) if isinstance(found, str) else found
 
     def roll_back(self, live: Object, old: Object | None, to: Revision) -> Write:
-        """The storageUri put back, only if the Model serves what was read."""
+        """Restore the storageUri, only if the Model serves what was read."""
         spec, uri = live["spec"], _uri(to.hash)
         tests = [
             {"op": "test", "path": f"/spec/{name}", "value": spec[name]}
-            for name in (URI, *BESIDE)
+            for name in (URI, *OTHER_FIELDS)
             if spec.get(name) is not None
         ]
         return Write(
@@ -177,7 +177,7 @@ class SeldonModelRuntime(Replicas):
         )
 
     def prove_stopped(self, workload: Workload) -> Verification:
-        """Zero replicas asked for, and none by its status: there is nothing else to look at."""
+        """Verify that zero replicas are asked for, and the status has none: there is nothing else to look at."""
         applied = workload.replicas == 0
         empty = applied and workload.updated_replicas == 0
         clear = empty and workload.total_replicas == 0
@@ -186,10 +186,10 @@ class SeldonModelRuntime(Replicas):
         return Verification(applied, empty, gone, clear, _left(workload), shown)
 
     def prove_rolled_back(self, workload: Workload, *, quarantined: str, wanted: str) -> Verification:
-        """The storageUri gone back to in place, and by the status all replicas available, and not since before that."""
+        """Verify that the earlier storageUri is in place, and by a later status all replicas are available."""
         current = workload.current
         applied = current is not None and current.hash == wanted != quarantined
-        gone = applied and workload.settled
+        gone = applied and workload.is_rolled_out
         clear = applied and workload.observed_generation >= workload.generation
         shown = "by its status all replicas are of the storageUri gone back to"
         return Verification(applied, gone, gone, clear, _left(workload), shown)
@@ -214,7 +214,7 @@ class _Ready:
         )
 
     def changed_since(self, at: str) -> bool:
-        """Whether it changed after that second: of an older one it is not known which spec it is about."""
+        """Return whether it changed after that second: of an older one it is not known which spec it is about."""
         return bool(self.at and at) and datetime.fromisoformat(self.at) > datetime.fromisoformat(at)
 
 
@@ -228,21 +228,21 @@ def _minimum(fields: Mapping[str, str | None]) -> int:
 
 
 def _as_seen(workload: Workload) -> JsonPatch:
-    """What must still be so for a write: the object, and its replicas where they are stated."""
+    """Return the tests of a write: the object, and its replicas where they are stated."""
     patch: JsonPatch = [{"op": "test", "path": "/metadata/uid", "value": workload.uid}]
     seen = workload.fields.get(REPLICAS, json.dumps(workload.replicas))
     return patch if seen is None else [*patch, {"op": "test", "path": REPLICAS, "value": json.loads(seen)}]
 
 
 def _hash(spec: Mapping[str, Any]) -> str:
-    """``digest:storageUri``, with a digest of all else that decides what is served; ``digest#digest`` if too long."""
-    beside = json.dumps({name: spec[name] for name in BESIDE if spec.get(name) is not None}, sort_keys=True)
-    uri, head = str(spec.get(URI, "")), hashlib.sha256(beside.encode()).hexdigest()[:12]
-    told = f"{head}:{uri}"
-    return told if len(told) <= MAX_HASH else f"{head}#{hashlib.sha256(uri.encode()).hexdigest()}"
+    """Return ``digest:storageUri``, with a digest of all else that is served; ``digest#digest`` if too long."""
+    others = json.dumps({name: spec[name] for name in OTHER_FIELDS if spec.get(name) is not None}, sort_keys=True)
+    uri, head = str(spec.get(URI, "")), hashlib.sha256(others.encode()).hexdigest()[:12]
+    text = f"{head}:{uri}"
+    return text if len(text) <= MAX_HASH else f"{head}#{hashlib.sha256(uri.encode()).hexdigest()}"
 
 
-def _beside(found: str) -> str:
+def _other_fields(found: str) -> str:
     return found[:12]
 
 
@@ -251,7 +251,7 @@ def _uri(found: str) -> str | None:
 
 
 def _revision(found: str, replicas: int = 0) -> Revision:
-    """A revision by its hash. Models have no numbers: this one is made of the digest, and the same for ever."""
+    """Return a revision by its hash. Models have no numbers: this one is made of the digest, and the same for ever."""
     digest = hashlib.sha256(found.encode()).hexdigest()[:16]
     return Revision(
         name=_uri(found) or found, uid="", number=int(digest[:5], 16), hash=found, digest=digest, replicas=replicas

@@ -27,17 +27,17 @@ class StatefulSetRuntime(Replicas):
     history = CONTROLLERREVISIONS
 
     def read(self, obj: Object) -> Workload:
-        """The facts; an update strategy that replaces no pods by itself is a reason against a rollback."""
+        """Return the facts; an update strategy that replaces no pods by itself is a reason against a rollback."""
         return replace(super().read(obj), no_rollback=_no_rollback(obj["spec"].get("updateStrategy") or {}))
 
     def rollback_target(self, workload: Workload, *, quarantined: str, history: History) -> Revision | Impossible:
-        """As of every workload with a history, unless its update strategy would leave breached pods running."""
+        """Return it as for other workloads with a history, unless its update strategy leaves breached pods running."""
         if workload.no_rollback:
             return Impossible(workload.no_rollback)
         return super().rollback_target(workload, quarantined=quarantined, history=history)
 
     def template_of(self, old: Object) -> Mapping[str, Any]:
-        """The pod template that a ControllerRevision holds."""
+        """Return the pod template that a ControllerRevision holds."""
         template: Mapping[str, Any] = old["data"]["spec"]["template"]
         return template
 
@@ -55,7 +55,7 @@ STATEFULSET = StatefulSetRuntime()
 
 
 def read_controllerrevision(obj: Object) -> Revision | None:
-    """The facts of a ControllerRevision as a revision of its owner; ``None`` where it holds no pod template."""
+    """Return the facts of a ControllerRevision as a revision of its owner; ``None`` where it holds no pod template."""
     metadata = obj["metadata"]
     template = ((obj.get("data") or {}).get("spec") or {}).get("template")
     if template is None:
@@ -68,7 +68,7 @@ def read_controllerrevision(obj: Object) -> Revision | None:
         digest=template_digest(template),
         content=content_digest(template),
         created=time_in(metadata.get("creationTimestamp")),
-        reused=True,  # as far as one can tell: a ControllerRevision that is used again has another number, and no more
+        reused=True,  # as far as is known: a ControllerRevision that is used again has another number, and no more
         replicas=0,
         privileges=privileges(template),
     )

@@ -20,7 +20,7 @@ from riskladder.api.tiers import Fallback
 from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.holding import release_patch
 from riskladder.workloads.model import Workload
-from riskladder.workloads.network import HTTPROUTES, RESOURCES, SERVICES, Outlet, title
+from riskladder.workloads.network import HTTPROUTES, RESOURCES, SERVICES, NetworkObject, title
 from riskladder.workloads.results import Impossible, JsonPatch, Object, ObjectWrite, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
 from riskladder.workloads.safe_states.network_path import Conflict, NotReady, Planned, held, labels_of, reach, seen
@@ -60,16 +60,16 @@ FALLBACK_HTTPROUTE = Component(
 # --- Facts in ---------------------------------------------------------------------------------------------------------
 
 
-def read_service(obj: Object) -> Outlet:
-    """The facts of a Service."""
+def read_service(obj: Object) -> NetworkObject:
+    """Return the facts of a Service."""
     spec = obj.get("spec") or {}
     problem = "it is of type ExternalName, which has no endpoints" if spec.get("type") == "ExternalName" else ""
     by = last_writer(obj["metadata"], "f:selector")
-    return Outlet.read(SERVICES.kind, obj, spec.get("selector") or None, by, problem)
+    return NetworkObject.read(SERVICES.kind, obj, spec.get("selector") or None, by, problem)
 
 
-def read_route(obj: Object) -> Outlet:
-    """The facts of an HTTPRoute; what its Gateways have not taken over yet is its problem."""
+def read_route(obj: Object) -> NetworkObject:
+    """Return the facts of an HTTPRoute; what its Gateways have not taken over yet is its problem."""
     metadata, rules = obj["metadata"], (obj.get("spec") or {}).get("rules") or None
     waiting = [
         str((parent.get("parentRef") or {}).get("name", ""))
@@ -77,7 +77,7 @@ def read_route(obj: Object) -> Outlet:
         if not _accepted(parent, metadata.get("generation", 0))
     ]
     problem = f"not accepted as it is now by {', '.join(waiting)}" if waiting else ""
-    return Outlet.read(HTTPROUTES.kind, obj, rules, last_writer(metadata, "f:rules"), problem)
+    return NetworkObject.read(HTTPROUTES.kind, obj, rules, last_writer(metadata, "f:rules"), problem)
 
 
 def _accepted(parent: Mapping[str, Any], generation: int) -> bool:
@@ -91,7 +91,7 @@ def _accepted(parent: Mapping[str, Any], generation: int) -> bool:
 
 
 def diverted(rules: Rules, backend: str) -> list[dict[str, Any]]:
-    """Every rule that sends traffic anywhere sends all of it to the backend; the rest of it stays as it is.
+    """Return the rules with all of their traffic sent to the backend, and otherwise unchanged.
 
     The port is that of the backend it takes the place of: a reference to a Service needs one.
     """
@@ -107,7 +107,7 @@ def diverted(rules: Rules, backend: str) -> list[dict[str, Any]]:
 
 
 def is_diverted(rules: Rules, backend: str) -> bool:
-    """Whether no rule sends anything to another backend."""
+    """Return whether no rule sends anything to another backend."""
     return all(
         (r.get("group", ""), r.get("kind", "Service"), r["name"]) == ("", "Service", backend)
         and "namespace" not in r
@@ -118,7 +118,7 @@ def is_diverted(rules: Rules, backend: str) -> bool:
 
 
 def undiverted(rules: Rules, before: Rules, backend: str) -> list[dict[str, Any]] | None:
-    """The rules with their backends as they were; ``None`` where somebody has changed the backends meanwhile.
+    """Return the rules with their backends as they were; ``None`` where somebody has changed the backends meanwhile.
 
     Whatever else was changed of a rule meanwhile stays.
     """
@@ -138,93 +138,97 @@ def undiverted(rules: Rules, before: Rules, backend: str) -> list[dict[str, Any]
 
 
 def choose(workload: Workload, fallback: Fallback | None) -> Planned | Impossible:
-    """Where the traffic can be sent, or why it cannot."""
-    through = path_of(fallback)
-    if through is None:
+    """Return where the traffic can be sent, or why it cannot."""
+    target_ref = path_of(fallback)
+    if target_ref is None:
         unsupported = reach(workload, SERVICES.kind)
         return unsupported if isinstance(unsupported, Impossible) else Impossible("no fallback is named")
-    around = reach(workload, through.kind)
-    if isinstance(around, Impossible):
-        return around
-    if taken := around.taken.get((through.kind, through.name)):
-        return Impossible(f"{through.kind} {through.name} is diverted already, for {taken}")
-    why = usable(workload, through)
-    found = seen(workload, through)
+    network_path = reach(workload, target_ref.kind)
+    if isinstance(network_path, Impossible):
+        return network_path
+    if taken := network_path.taken.get((target_ref.kind, target_ref.name)):
+        return Impossible(f"{target_ref.kind} {target_ref.name} is diverted already, for {taken}")
+    why = usable(workload, target_ref)
+    found = seen(workload, target_ref)
     if why or found is None:
         return Impossible(why)
-    if why := _leads_back(workload, through, found):
+    if why := _leads_back(workload, target_ref, found):
         return Impossible(why)
     text = json.dumps(found.content, sort_keys=True, separators=(",", ":"))
     if len(text) > MAX_SAVED:
-        return Impossible(f"what is overwritten of {through.kind} {through.name} is too long to be saved: {len(text)}")
-    instead = json.dumps(through.selector if through.backend is None else through.backend, sort_keys=True)
-    saved = SavedField(path=PATHS[through.kind], object=title(through), value=text, replacement=instead)
-    message = f"send traffic of {through.kind} {through.name} to {destination(through)}"
-    return Planned(through, saved, message)
+        return Impossible(
+            f"what is overwritten of {target_ref.kind} {target_ref.name} is too long to be saved: {len(text)}"
+        )
+    replacement = json.dumps(target_ref.selector if target_ref.backend is None else target_ref.backend, sort_keys=True)
+    saved = SavedField(path=PATHS[target_ref.kind], object=title(target_ref), value=text, replacement=replacement)
+    message = f"send traffic of {target_ref.kind} {target_ref.name} to {destination(target_ref)}"
+    return Planned(target_ref, saved, message)
 
 
-def usable(workload: Workload, through: NetworkTargetRef) -> str:
-    """Why the Service or HTTPRoute cannot be used, or nothing."""
-    found = seen(workload, through)
+def usable(workload: Workload, target_ref: NetworkTargetRef) -> str:
+    """Return why the Service or HTTPRoute cannot be used, or nothing."""
+    found = seen(workload, target_ref)
     if found is None:
-        return f"there is no {through.kind} {through.name}"
-    if through.kind == SERVICES.kind:
+        return f"there is no {target_ref.kind} {target_ref.name}"
+    if target_ref.kind == SERVICES.kind:
         if found.problem:
-            return f"Service {through.name}: {found.problem}"
-        return "" if found.content else f"Service {through.name} has no selector: its endpoints are somebody else's"
+            return f"Service {target_ref.name}: {found.problem}"
+        return "" if found.content else f"Service {target_ref.name} has no selector: its endpoints are somebody else's"
     if not any(rule.get("backendRefs") for rule in found.content or ()):
-        return f"no rule of HTTPRoute {through.name} has a backend"
+        return f"no rule of HTTPRoute {target_ref.name} has a backend"
     return ""
 
 
-def _leads_back(workload: Workload, through: NetworkTargetRef, found: Outlet) -> str:
-    """Why traffic would still reach the workload, or does not come this way."""
+def _leads_back(workload: Workload, target_ref: NetworkTargetRef, found: NetworkObject) -> str:
+    """Return why traffic would still reach the workload, or does not come this way."""
     pods = {pod.name for pod in workload.pods}
-    if through.kind == HTTPROUTES.kind:
+    if target_ref.kind == HTTPROUTES.kind:
         path = workload.network_path
-        served = path.serving.get(through.backend or "", frozenset()) if path else frozenset()
-        return f"Service {through.backend} leads to pods of the {workload.kind} itself" if served & pods else ""
-    wanted, labels = (through.selector or {}).items(), list(labels_of(workload))
+        served = path.serving.get(target_ref.backend or "", frozenset()) if path else frozenset()
+        return f"Service {target_ref.backend} leads to pods of the {workload.kind} itself" if served & pods else ""
+    wanted, labels = (target_ref.selector or {}).items(), list(labels_of(workload))
     if any(wanted <= of.items() for of in labels):
         return f"the fallback's selector selects pods of the {workload.kind} itself"
-    is_there = found.content == through.selector or any(found.content.items() <= of.items() for of in labels)
-    return "" if is_there or not labels else f"Service {through.name} does not select the pods of the {workload.kind}"
+    is_there = found.content == target_ref.selector or any(found.content.items() <= of.items() for of in labels)
+    return (
+        "" if is_there or not labels else f"Service {target_ref.name} does not select the pods of the {workload.kind}"
+    )
 
 
 def divert(
-    workload: Workload, through: NetworkTargetRef, hold: Hold | None = None, lock: str = ""
+    workload: Workload, target_ref: NetworkTargetRef, hold: Hold | None = None, lock: str = ""
 ) -> ObjectWrite | Impossible:
     """Return the write that sends traffic elsewhere, only if the object is as it was seen (a compare-and-swap).
 
     Args:
         workload: Whose traffic it is.
-        through: The Service or HTTPRoute.
+        target_ref: The Service or HTTPRoute.
         hold: What the object is to carry of that.
         lock: The action that the lock is to hold it to; empty for no lock.
     """
-    around = reach(workload, through.kind)
-    if isinstance(around, Impossible):
-        return around
-    found = seen(workload, through)
-    if why := usable(workload, through):
+    network_path = reach(workload, target_ref.kind)
+    if isinstance(network_path, Impossible):
+        return network_path
+    found = seen(workload, target_ref)
+    if why := usable(workload, target_ref):
         return Impossible(why)
     assert found is not None  # noqa: S101
-    write = _patch(found, _wanted(found, through))
+    write = _patch(found, _wanted(found, target_ref))
     return held(write, found, hold, lock)
 
 
-def _wanted(found: Outlet, through: NetworkTargetRef) -> Any:
-    if through.kind == SERVICES.kind:
-        return dict(through.selector or {})
-    return diverted(found.content, through.backend or "")
+def _wanted(found: NetworkObject, target_ref: NetworkTargetRef) -> Any:
+    if target_ref.kind == SERVICES.kind:
+        return dict(target_ref.selector or {})
+    return diverted(found.content, target_ref.backend or "")
 
 
-def _given_back(found: Outlet, content: Any) -> ObjectWrite:
+def _restore_content(found: NetworkObject, content: Any) -> ObjectWrite:
     write = _patch(found, content)
     return replace(write, body=[*write.body, *release_patch(found.carried)])
 
 
-def _patch(found: Outlet, content: Any) -> ObjectWrite:
+def _patch(found: NetworkObject, content: Any) -> ObjectWrite:
     path = PATHS[found.kind]
     patch: JsonPatch = [
         {"op": "test", "path": "/metadata/uid", "value": found.uid},
@@ -234,54 +238,54 @@ def _patch(found: Outlet, content: Any) -> ObjectWrite:
     return ObjectWrite(RESOURCES[found.kind], found.name, "patch", patch)
 
 
-def in_place(found: Outlet | None, through: NetworkTargetRef) -> bool:
-    """Whether traffic is sent elsewhere."""
+def in_place(found: NetworkObject | None, target_ref: NetworkTargetRef) -> bool:
+    """Return whether traffic is sent elsewhere."""
     if found is None or not found.content:
         return False
-    if through.kind == SERVICES.kind:
-        return bool(found.content == through.selector)
-    return is_diverted(found.content, through.backend or "")
+    if target_ref.kind == SERVICES.kind:
+        return bool(found.content == target_ref.selector)
+    return is_diverted(found.content, target_ref.backend or "")
 
 
-def prove(workload: Workload, through: NetworkTargetRef) -> Verification:
-    """Sent elsewhere, no pod of the workload listed as ready there, and somebody else serves."""
-    around, found = reach(workload, through.kind), seen(workload, through)
-    if isinstance(around, Impossible):
-        return Verification(False, False, False, False, around.why)
+def prove(workload: Workload, target_ref: NetworkTargetRef) -> Verification:
+    """Verify that traffic goes elsewhere, no pod of the workload is listed as ready there, and another serves."""
+    network_path, found = reach(workload, target_ref.kind), seen(workload, target_ref)
+    if isinstance(network_path, Impossible):
+        return Verification(False, False, False, False, network_path.why)
     if found is None:
-        return Verification(False, False, False, False, f"there is no {through.kind} {through.name}")
-    applied, service = in_place(found, through), through.backend or through.name
-    ready = around.serving.get(service, frozenset())
+        return Verification(False, False, False, False, f"there is no {target_ref.kind} {target_ref.name}")
+    applied, service = in_place(found, target_ref), target_ref.backend or target_ref.name
+    ready = network_path.serving.get(service, frozenset())
     mine = ready & {pod.name for pod in workload.pods}
-    taken_over = through.kind == SERVICES.kind or not found.problem
+    taken_over = target_ref.kind == SERVICES.kind or not found.problem
     empty = applied and not mine and taken_over
     others = len(ready - mine)
     left = f"{len(mine)} ready endpoint(s) of it and {others} of the fallback in Service {service}"
     if not applied:
-        left = f"{through.kind} {through.name} does not send all traffic to the fallback; {left}"
+        left = f"{target_ref.kind} {target_ref.name} does not send all traffic to the fallback; {left}"
     elif not taken_over:
-        left = f"HTTPRoute {through.name} is {found.problem}; {left}"
+        left = f"HTTPRoute {target_ref.name} is {found.problem}; {left}"
     listed = workload.ready_endpoints
     elsewhere = f"; other Services still list {listed} of its endpoints as ready" if listed else ""
     shown = f"Service {service} lists no ready pod of it, and the fallback has served{elsewhere}"
     return Verification(applied, empty, empty and others > 0, empty, left, shown)
 
 
-def _through_of(saved: SavedField) -> NetworkTargetRef:
+def _target_ref_of(saved: SavedField) -> NetworkTargetRef:
     kind, _, name = saved.object.partition("/")
-    instead = json.loads(saved.replacement or "null")
+    replacement = json.loads(saved.replacement or "null")
     if kind == SERVICES.kind:
-        return NetworkTargetRef(kind=kind, name=name, selector=instead)
-    return NetworkTargetRef(kind=kind, name=name, backend=instead)
+        return NetworkTargetRef(kind=kind, name=name, selector=replacement)
+    return NetworkTargetRef(kind=kind, name=name, backend=replacement)
 
 
 def restore(workload: Workload, saved: SavedField) -> ObjectWrite | Conflict | NotReady | None:
-    """The write that sends traffic back; nothing where it is as it was before."""
-    through = _through_of(saved)
-    around, found = reach(workload, through.kind), seen(workload, through)
-    what = f"{through.kind} {through.name}"
-    if isinstance(around, Impossible):
-        return NotReady(f"{what}: {around.why}")
+    """Return the write that sends traffic back; nothing where it is as it was before."""
+    target_ref = _target_ref_of(saved)
+    network_path, found = reach(workload, target_ref.kind), seen(workload, target_ref)
+    what = f"{target_ref.kind} {target_ref.name}"
+    if isinstance(network_path, Impossible):
+        return NotReady(f"{what}: {network_path.why}")
     if found is None:
         return Conflict(f"{what} is no longer there")
     before = json.loads(saved.value or "null")
@@ -289,10 +293,10 @@ def restore(workload: Workload, saved: SavedField) -> ObjectWrite | Conflict | N
         return None
     by = found.set_by or "somebody"
     changed = Conflict(f"{what} was changed by {by} while the model was contained: it stays as it is")
-    if through.kind == SERVICES.kind:
-        return _given_back(found, before) if found.content == through.selector else changed
-    rules = undiverted(found.content or (), before, through.backend or "")
+    if target_ref.kind == SERVICES.kind:
+        return _restore_content(found, before) if found.content == target_ref.selector else changed
+    rules = undiverted(found.content or (), before, target_ref.backend or "")
     if rules is not None:
-        return _given_back(found, rules) if rules != found.content else None
+        return _restore_content(found, rules) if rules != found.content else None
     is_back = [r.get("backendRefs") for r in found.content or ()] == [r.get("backendRefs") for r in before]
     return None if is_back else changed

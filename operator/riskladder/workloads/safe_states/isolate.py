@@ -23,7 +23,7 @@ from riskladder.api.labels import (
 from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.holding import hold_labels
 from riskladder.workloads.model import Pod, Workload
-from riskladder.workloads.network import NETWORKPOLICIES, NetworkPath, Outlet, selects, title
+from riskladder.workloads.network import NETWORKPOLICIES, NetworkObject, NetworkPath, selects, title
 from riskladder.workloads.results import Impossible, Object, ObjectWrite, Verification
 from riskladder.workloads.runtimes.replicas import last_writer
 from riskladder.workloads.safe_states.network_path import Conflict, NotReady, Planned, held, labels_of, reach, seen
@@ -51,44 +51,44 @@ def policy_name(escalation: str) -> str:
     return f"riskladder-{escalation}"
 
 
-def read_policy(obj: Object) -> Outlet:
-    """The facts of a NetworkPolicy."""
+def read_policy(obj: Object) -> NetworkObject:
+    """Return the facts of a NetworkPolicy."""
     metadata = obj["metadata"]
-    # Fields have several owners, and times are whole seconds: who wrote it beside the operator has changed it.
+    # Fields have several owners, and times are whole seconds: who else wrote it has changed it.
     others = [e for e in metadata.get("managedFields") or () if e.get("manager") != FIELD_MANAGER]
     by = last_writer({"managedFields": others})[0], last_writer(metadata)[1]
-    return Outlet.read(NETWORKPOLICIES.kind, obj, obj.get("spec") or {}, by)
+    return NetworkObject.read(NETWORKPOLICIES.kind, obj, obj.get("spec") or {}, by)
 
 
 def pod_selector(workload: Workload) -> Mapping[str, Any] | None:
-    """The selector of its pods; never one that selects everything."""
+    """Return the selector of its pods; never one that selects everything."""
     if workload.selector and (workload.selector.get("matchLabels") or workload.selector.get("matchExpressions")):
         return workload.selector
     return {"matchLabels": dict(workload.pod_labels)} if workload.pod_labels else None
 
 
 def choose(workload: Workload, escalation: str) -> Planned | Impossible:
-    """The policy that isolates its pods, or why none can."""
-    around = reach(workload, NETWORKPOLICIES.kind)
-    if isinstance(around, Impossible):
-        return around
-    through = NetworkTargetRef(kind=NETWORKPOLICIES.kind, name=policy_name(escalation))
+    """Return the policy that isolates its pods, or why none can."""
+    network_path = reach(workload, NETWORKPOLICIES.kind)
+    if isinstance(network_path, Impossible):
+        return network_path
+    target_ref = NetworkTargetRef(kind=NETWORKPOLICIES.kind, name=policy_name(escalation))
     if pod_selector(workload) is None:
-        return Impossible(f"nothing tells the pods of the {workload.kind} by their labels")
-    found = seen(workload, through)
+        return Impossible(f"the pods of the {workload.kind} cannot be recognized by labels")
+    found = seen(workload, target_ref)
     if found is not None and LABEL_ESCALATION not in found.labels:
-        return Impossible(f"there is a NetworkPolicy {through.name} already, of somebody else")
-    if others := allowing(workload, around, through.name):
+        return Impossible(f"there is a NetworkPolicy {target_ref.name} already, of somebody else")
+    if others := allowing(workload, network_path, target_ref.name):
         return Impossible(f"{others}: policies add up")
-    saved = SavedField(path="/spec", object=title(through), value=None)
-    return Planned(through, saved, "turn away new connections to its pods and from them")
+    saved = SavedField(path="/spec", object=title(target_ref), value=None)
+    return Planned(target_ref, saved, "turn away new connections to its pods and from them")
 
 
-def allowing(workload: Workload, around: NetworkPath, own: str) -> str:
-    """Which other policies let something in to its pods, or out; nothing where none does."""
+def allowing(workload: Workload, network_path: NetworkPath, own: str) -> str:
+    """Return which other policies let something in to its pods, or out; nothing where none does."""
     labels = list(labels_of(workload))
     found = []
-    for policy in around.of(NETWORKPOLICIES.kind):
+    for policy in network_path.of(NETWORKPOLICIES.kind):
         spec = policy.content
         types = spec.get("policyTypes") or BOTH
         open_ways = [way for way in BOTH if way in types and spec.get(way.lower())]
@@ -98,8 +98,8 @@ def allowing(workload: Workload, around: NetworkPath, own: str) -> str:
     return ", ".join(sorted(found))
 
 
-def in_place(workload: Workload, found: Outlet | None) -> bool:
-    """Whether the policy is there, and as it was made."""
+def in_place(workload: Workload, found: NetworkObject | None) -> bool:
+    """Return whether the policy is there, and as it was made."""
     if found is None:
         return False
     spec = found.content
@@ -107,24 +107,24 @@ def in_place(workload: Workload, found: Outlet | None) -> bool:
     return is_closed and spec.get("podSelector") == pod_selector(workload)
 
 
-def isolate(workload: Workload, through: NetworkTargetRef, hold: Hold, lock: str) -> ObjectWrite | Impossible:
+def isolate(workload: Workload, target_ref: NetworkTargetRef, hold: Hold, lock: str) -> ObjectWrite | Impossible:
     """Return the write that makes the policy, or makes it again what it was.
 
     The policy has no owner: it is made before the Escalation, and who deletes that does not end the isolation.
 
     Args:
         workload: Whose pods are isolated.
-        through: Names the policy.
+        target_ref: Names the policy.
         hold: What the policy is to carry.
         lock: The action that the lock is to hold it to; empty for no lock.
     """
-    around, selector = reach(workload, through.kind), pod_selector(workload)
-    if isinstance(around, Impossible):
-        return around
+    network_path, selector = reach(workload, target_ref.kind), pod_selector(workload)
+    if isinstance(network_path, Impossible):
+        return network_path
     if selector is None:
-        return Impossible(f"nothing tells the pods of the {workload.kind} by their labels")
+        return Impossible(f"the pods of the {workload.kind} cannot be recognized by labels")
     spec = {"podSelector": selector, "policyTypes": list(BOTH)}
-    found = seen(workload, through)
+    found = seen(workload, target_ref)
     if found is None:
         labels = {
             LABEL_LADDER: hold.ladder.name,
@@ -132,69 +132,69 @@ def isolate(workload: Workload, through: NetworkTargetRef, hold: Hold, lock: str
             **hold_labels(hold, lock),
         }
         metadata = {
-            "name": through.name,
+            "name": target_ref.name,
             "namespace": workload.namespace,
             "labels": labels,
             "annotations": {ANNOTATION_CONTAINMENT: write_hold(hold.model_copy(update={"uid": ""}))},
         }
         kind = {"apiVersion": NETWORKPOLICIES.api_version, "kind": NETWORKPOLICIES.kind}
-        return ObjectWrite(NETWORKPOLICIES, through.name, "create", {**kind, "metadata": metadata, "spec": spec})
+        return ObjectWrite(NETWORKPOLICIES, target_ref.name, "create", {**kind, "metadata": metadata, "spec": spec})
     patch = [
         {"op": "test", "path": "/metadata/uid", "value": found.uid},
         {"op": "test", "path": "/spec", "value": found.content},
         {"op": "replace", "path": "/spec", "value": spec},
     ]
-    return held(ObjectWrite(NETWORKPOLICIES, through.name, "patch", patch), found, hold, lock)
+    return held(ObjectWrite(NETWORKPOLICIES, target_ref.name, "patch", patch), found, hold, lock)
 
 
-def from_before(workload: Workload, through: NetworkTargetRef) -> tuple[Pod, ...]:
-    """The pods that may have connections from before the policy, which came before it or in the same second."""
-    found = seen(workload, through)
+def from_before(workload: Workload, target_ref: NetworkTargetRef) -> tuple[Pod, ...]:
+    """Return the pods that may have connections from before the policy, which came before it or in the same second."""
+    found = seen(workload, target_ref)
     at = found.created if found is not None else None
     return tuple(pod for pod in workload.active_pods() if is_from_before(pod, at))
 
 
 def is_from_before(pod: Pod, at: datetime | None) -> bool:
-    """Whether a pod was made no later than a policy, by the API server's clock, as far as that is known."""
+    """Return whether a pod was made no later than a policy, by the API server's clock, as far as that is known."""
     return at is None or pod.created is None or pod.created <= at
 
 
-def prove(workload: Workload, through: NetworkTargetRef, *, close: bool = False) -> Verification:
-    """The policy is in place, and no other one allows anything. The pods keep running.
+def prove(workload: Workload, target_ref: NetworkTargetRef, *, close: bool = False) -> Verification:
+    """Verify that the policy is in place, and no other one allows anything. The pods keep running.
 
     Args:
         workload: As it is now.
-        through: Names the policy.
+        target_ref: Names the policy.
         close: Whether open connections are to end: no pod from before the policy is left then.
     """
-    around = reach(workload, through.kind)
-    if isinstance(around, Impossible):
-        return Verification(False, False, False, False, around.why)
-    applied = in_place(workload, seen(workload, through))
-    others = allowing(workload, around, through.name)
+    network_path = reach(workload, target_ref.kind)
+    if isinstance(network_path, Impossible):
+        return Verification(False, False, False, False, network_path.why)
+    applied = in_place(workload, seen(workload, target_ref))
+    others = allowing(workload, network_path, target_ref.name)
     isolated = applied and not others
-    left = others or ("" if applied else f"NetworkPolicy {through.name} is not in place")
+    left = others or ("" if applied else f"NetworkPolicy {target_ref.name} is not in place")
     shown = "new connections are turned away, as no NetworkPolicy of the namespace allows its pods anything"
     if not close:
         return Verification(applied, isolated, isolated, isolated, left, f"{shown}; {OPEN_ONES_GO_ON}")
-    old = len(from_before(workload, through))
+    old = len(from_before(workload, target_ref))
     if isolated and old:
-        left = f"{old} pod(s) from before NetworkPolicy {through.name}, and the connections that are open to them"
+        left = f"{old} pod(s) from before NetworkPolicy {target_ref.name}, and the connections that are open to them"
     ended = isolated and not old
     return Verification(applied, isolated, ended, ended, left, f"{shown}; {OPEN_ONES_ENDED}")
 
 
-def restore(workload: Workload, through: NetworkTargetRef) -> ObjectWrite | Conflict | NotReady | None:
-    """The deletion of the policy; nothing where it is gone."""
-    around, found = reach(workload, through.kind), seen(workload, through)
-    if isinstance(around, Impossible):
-        return NotReady(f"{title(through)}: {around.why}")
+def restore(workload: Workload, target_ref: NetworkTargetRef) -> ObjectWrite | Conflict | NotReady | None:
+    """Return the deletion of the policy; nothing where it is gone."""
+    network_path, found = reach(workload, target_ref.kind), seen(workload, target_ref)
+    if isinstance(network_path, Impossible):
+        return NotReady(f"{title(target_ref)}: {network_path.why}")
     if found is None:
         return None
     if LABEL_ESCALATION not in found.labels or not in_place(workload, found):
         by = found.set_by or "somebody"
         return Conflict(
-            f"NetworkPolicy {through.name} was changed by {by} while the model was contained: it stays as it is"
+            f"NetworkPolicy {target_ref.name} was changed by {by} while the model was contained: it stays as it is"
         )
     preconditions = {"uid": found.uid, "resourceVersion": found.resource_version}
-    return ObjectWrite(NETWORKPOLICIES, through.name, "delete", {"preconditions": preconditions})
+    return ObjectWrite(NETWORKPOLICIES, target_ref.name, "delete", {"preconditions": preconditions})

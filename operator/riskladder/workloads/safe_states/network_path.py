@@ -9,7 +9,7 @@ from riskladder.api.hold import Hold
 from riskladder.api.intent import NetworkTargetRef, SavedField
 from riskladder.workloads.holding import hold_patch
 from riskladder.workloads.model import Workload
-from riskladder.workloads.network import NetworkPath, Outlet, not_enabled
+from riskladder.workloads.network import NetworkObject, NetworkPath, not_enabled
 from riskladder.workloads.results import Impossible, ObjectWrite
 
 
@@ -41,19 +41,19 @@ class NotReady:
 
 
 def reach(workload: Workload, kind: str) -> NetworkPath | Unsupported:
-    """What is around a workload, if the operator may change that kind of it."""
+    """Return the network path of a workload, if the operator may change objects of that kind."""
     if workload.network_path is None or kind not in workload.network_path.enabled:
         return Unsupported(not_enabled(kind))
     return workload.network_path
 
 
-def seen(workload: Workload, through: NetworkTargetRef) -> Outlet | None:
-    """The object, where it is there."""
-    return workload.network_path.outlets.get((through.kind, through.name)) if workload.network_path else None
+def seen(workload: Workload, target_ref: NetworkTargetRef) -> NetworkObject | None:
+    """Return the object, where it is there."""
+    return workload.network_path.objects.get((target_ref.kind, target_ref.name)) if workload.network_path else None
 
 
 def labels_of(workload: Workload) -> Iterable[Mapping[str, str]]:
-    """The labels of its pods: of those that run, and of those to come."""
+    """Yield the labels of its pods: of those that run, and of those to come."""
     if workload.template_labels:
         yield workload.template_labels
     elif workload.pod_labels:
@@ -61,7 +61,7 @@ def labels_of(workload: Workload) -> Iterable[Mapping[str, str]]:
     yield from (pod.labels for pod in workload.pods if pod.active and pod.labels)
 
 
-def held(write: ObjectWrite, found: Outlet, hold: Hold | None, lock: str) -> ObjectWrite:
+def held(write: ObjectWrite, found: NetworkObject, hold: Hold | None, lock: str) -> ObjectWrite:
     """Return a patch of an object with the hold that it is to carry, in the same write."""
     if hold is None:
         return write

@@ -1,4 +1,4 @@
-"""One page about one escalation, for people. Pure: a page is headings with lines."""
+"""The details of one escalation, for people: headings with lines. Pure."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def sections(
     choices: Sequence[Choice],
     now: datetime,
     rationales: Mapping[str, str] = _NONE,
-    strangers: Sequence[str] = (),
+    unseen_owners: Sequence[str] = (),
 ) -> tuple[Section, ...]:
-    """Everything worth knowing; what there is nothing to say about is left out."""
+    """Return the sections that have something to say."""
     parts = (
-        ("What it is about", _facts(case, now, strangers)),
+        ("What it is about", _facts(case, now, unseen_owners)),
         ("Where it stands", _rung(case, now)),
         ("People", _people(case, now)),
         ("Containment", _containment(case, now)),
@@ -61,27 +61,27 @@ def sections(
     return tuple(section for section in found if section.lines)
 
 
-def page(
+def details(
     case: Case,
     choices: Sequence[Choice],
     now: datetime,
     rationales: Mapping[str, str] = _NONE,
-    strangers: Sequence[str] = (),
+    unseen_owners: Sequence[str] = (),
 ) -> RenderableType:
-    """Return the page as it is shown.
+    """Return the details as they are shown.
 
     Args:
         case: The escalation.
         choices: What the reader may do.
         now: The time.
         rationales: Why people decided so, by name of the decision.
-        strangers: Owners that match nobody who has been seen to call.
+        unseen_owners: Owners that match nobody who has been seen to call.
     """
     title = Text(plain(f"{case.namespace}/{case.name}"), "bold")
     if case.spec.drill:
         title.append("  DRILL: the model is not touched", "bold yellow")
     blocks: list[RenderableType] = [Hanging(title, 0)]
-    found = sections(case, choices, now, rationales, strangers)
+    found = sections(case, choices, now, rationales, unseen_owners)
     labels = [label for section in found if section.heading != OPTIONS for label, _ in section.lines]
     widest = min(max((len(plain(label)) for label in labels), default=0) + 2, 28)
     for section in found:
@@ -95,7 +95,7 @@ def page(
 
 
 def _option(label: str, command: str) -> Iterator[Text]:
-    """A command is never wrapped, so that it can be copied."""
+    """Yield an option; its command is never wrapped, so that it can be copied."""
     yield Text(f"  {plain(label)}", "dim")
     yield Text(f"    {plain(command)}", no_wrap=True, overflow="ignore")
 
@@ -107,17 +107,17 @@ def _style(text: str) -> str:
 # --- Sections -----------------------------------------------------------------------------------------------------
 
 
-def _facts(case: Case, now: datetime, strangers: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _facts(case: Case, now: datetime, unseen_owners: Sequence[str]) -> Iterator[tuple[str, str]]:
     model = case.spec.model
     if model is not None:
         yield "Model", model.name + (f", version {model.version}" if model.version else "")
     if case.owners:
         yield "Owners", ", ".join(case.owners)
-    if strangers:
+    if unseen_owners:
         yield (
             "No such caller",
-            f"{listed(strangers)}: nobody of that name has decided or raised here, so check that the owner is written "
-            "as `kubectl auth whoami` shows the name",
+            f"{listed(unseen_owners)}: nobody of that name has decided or raised here, so check that the owner is "
+            "written as `kubectl auth whoami` shows the name",
         )
     if model is not None:
         for label, value in (("Card", model.card), ("Lineage", model.lineage)):
@@ -134,7 +134,7 @@ def _facts(case: Case, now: datetime, strangers: Sequence[str]) -> Iterator[tupl
 
 
 def _signals(case: Case) -> list[tuple[SignalRef, str]]:
-    """The signals that were acted on, in order, each with what it did: the opening one, then those of the intents."""
+    """Return the signals that were acted on, in order, each with its effect: the opening one, then those of intents."""
     found = [(case.spec.signal, "which opened it")]
     rung = case.rung
     last = signal_at(case.spec, case.intents, rung.entered_at) if rung is not None else None
@@ -146,7 +146,7 @@ def _signals(case: Case) -> list[tuple[SignalRef, str]]:
 
 
 def _cause(case: Case, signal: SignalRef, what: str, now: datetime | None) -> Iterator[tuple[str, str]]:
-    """What a signal says; with ``now``, also when it was observed and what it did."""
+    """Yield what a signal says; with ``now``, also when it was observed and what it did."""
     when = f", observed {past(signal.observed_at, now)}, {what}" if now is not None else ""
     manual = signal.manual
     if manual is not None:
@@ -157,7 +157,7 @@ def _cause(case: Case, signal: SignalRef, what: str, now: datetime | None) -> It
 
 
 def _value(case: Case, reading: Reading) -> str:
-    """The value with its unit, and why it did not count where that is so."""
+    """Return the value with its unit, and why it did not count where that is so."""
     declared = indicator_of(case.policy.indicators, reading.indicator)
     why = no_measurement(declared, reading)
     return with_unit(reading.value, declared) + (f", not counted ({why[0]})" if why else "")
@@ -209,7 +209,7 @@ def _rung(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
 
 
 def _ending(case: Case, closed: Condition | None) -> str:
-    """How it ended, and by whom."""
+    """Return how it ended, and by whom."""
     resolution = case.status.resolution
     if resolution is not None:
         agreed = [d.by for d in case.standing.counted(DecisionAction.CLOSE) if d.resolution == resolution]
@@ -225,16 +225,16 @@ def _deadline(at: datetime, now: datetime, done: str) -> str:
 
 def _people(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
     for role in dict.fromkeys(n.role for n in case.status.notifications):
-        told = sorted((n for n in case.status.notifications if n.role == role), key=lambda n: n.at)
-        for number, notification in enumerate(told[-3:]):
-            yield role if number == 0 else "", _told(notification, now)
-        if len(told) > 3:
-            yield "", f"and {len(told) - 3} earlier"
+        notified = sorted((n for n in case.status.notifications if n.role == role), key=lambda n: n.at)
+        for number, notification in enumerate(notified[-3:]):
+            yield role if number == 0 else "", _notified(notification, now)
+        if len(notified) > 3:
+            yield "", f"and {len(notified) - 3} earlier"
     for decision in case.standing.counted(DecisionAction.ACKNOWLEDGE):
         yield decision.role, f"acknowledged by {decision.by}, {past(decision.at, now)}"
 
 
-def _told(notification: Notification, now: datetime) -> str:
+def _notified(notification: Notification, now: datetime) -> str:
     when = past(notification.done_at or notification.at, now)
     tries = f" after {notification.attempts} attempts" if notification.attempts > 1 else ""
     error = f": {notification.last_error}" if notification.last_error else ""
@@ -297,7 +297,7 @@ def _contained(case: Case) -> str:
 
 
 def length_exact(start: datetime, end: datetime) -> str:
-    """A short span to the millisecond, a longer one as people say it."""
+    """Return a short span to the millisecond, a longer one as people say it."""
     seconds = (end - start).total_seconds()
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 60 else length(end - start)
 

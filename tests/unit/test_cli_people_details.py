@@ -18,11 +18,11 @@ from riskladder.cli.main import app
 from riskladder.cli.output import write_json
 from riskladder.cli.people import options
 from riskladder.cli.people.choices import choices
-from riskladder.cli.people.page import page
+from riskladder.cli.people.details import details
 from riskladder.cli.people.show import View, facts
 from riskladder.cli.people.status import as_json, in_order, table
 from riskladder.cli.people.view import Case, read_case
-from tests.people import NAME, NAMESPACE, NOW, ROOT, at, condition, decided, escalation, told
+from tests.people import NAME, NAMESPACE, NOW, ROOT, at, condition, decided, escalation, notified
 
 HOSTILE = "\x1b[31m[bold]x[/bold]\u202e"
 EVERYTHING = {(verb, "legal") for verb in ("acknowledge", "resume", "comment")}
@@ -81,7 +81,7 @@ def test_drills_are_marked() -> None:
     shown = lines(table([read_case(raw)], "x", NOW))
     assert "high (drill)" in shown[1]
     assert shown[-1] == "1 escalation open, 1 drill among them."
-    assert "DRILL: the model is not touched" in text(page(read_case(raw), (), NOW))
+    assert "DRILL: the model is not touched" in text(details(read_case(raw), (), NOW))
 
 
 def test_status_for_programs() -> None:
@@ -105,9 +105,9 @@ def full() -> Case:
     return read_case(
         escalation(
             notifications=[
-                told("legal", "legal-pager"),
-                told("security", "soc-pager", "Failed", attempts=5, lastError="HTTP 503"),
-                told("executive", "exec-mail", "Pending", doneAt=None),
+                notified("legal", "legal-pager"),
+                notified("security", "soc-pager", "Failed", attempts=5, lastError="HTTP 503"),
+                notified("executive", "exec-email", "Pending", doneAt=None),
             ],
             decisions=[
                 decided("Acknowledge", "legal", "ann", minutes=4),
@@ -126,15 +126,15 @@ def full() -> Case:
 
 def test_page_names_all_owners_and_those_that_match_nobody_who_has_called() -> None:
     subject = read_case(escalation(owners=["group:science", "oidc:otto"]))
-    shown = lines(page(subject, (), NOW, strangers=("oidc:otto",)))
+    shown = lines(details(subject, (), NOW, unseen_owners=("oidc:otto",)))
     assert "Owners olga, group:science, oidc:otto" in shown
     assert any(line.startswith("No such caller oidc:otto: nobody of that name has decided") for line in shown)
-    assert not any(line.startswith("No such caller") for line in lines(page(subject, (), NOW)))
+    assert not any(line.startswith("No such caller") for line in lines(details(subject, (), NOW)))
 
 
 def test_page_says_everything() -> None:
     subject = full()
-    shown = lines(page(subject, choices(subject, EVERYTHING, "ann"), NOW))
+    shown = lines(details(subject, choices(subject, EVERYTHING, "ann"), NOW))
     for line in (
         "models/credit-scorer-3f9a1c2b",
         "Model credit-scorer, version 2026.11.3",
@@ -146,7 +146,7 @@ def test_page_says_everything() -> None:
         "legal notified over legal-pager, delivered 2026-11-24 06:00:04 UTC (20 min ago) (EscalationOpened)",
         "security NOT notified over soc-pager, failed 2026-11-24 06:00:04 UTC (20 min ago) after 5 attempts: HTTP 503 "
         "(EscalationOpened)",
-        "executive on its way over exec-mail, queued 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
+        "executive on its way over exec-email, queued 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
         "legal acknowledged by ann, 2026-11-24 06:04:03 UTC (16 min ago)",
         "Contained yes (ScaledToZero)",
         "Applied 32 ms after the intent",
@@ -160,7 +160,7 @@ def test_page_says_everything() -> None:
     ):
         assert line in shown
     assert f"kubectl riskladder resume {NAME} -n models --role legal -m '…'" in text(
-        page(subject, choices(subject, EVERYTHING, "ann"), NOW)
+        details(subject, choices(subject, EVERYTHING, "ann"), NOW)
     )
 
 
@@ -172,7 +172,7 @@ def test_page_shows_what_put_it_in_its_tier_and_why_people_decided() -> None:
     raw["status"]["containments"][0]["intent"] |= {"signal": risen, "intendedAt": at(11)}
     raw["status"]["rung"] |= {"number": 2, "enteredAt": at(11)}
     subject, name = read_case(raw), raw["status"]["decisions"][0]["name"]
-    found = text(page(subject, (), NOW, {name: "two complaints\nso far"}), width=300)
+    found = text(details(subject, (), NOW, {name: "two complaints\nso far"}), width=300)
     shown = [" ".join(line.split()) for line in found.splitlines()]
     limits = "(moderate above 0.1, high above 0.2)"
     assert (
@@ -193,7 +193,7 @@ def test_page_after_resume_acceptance_and_close() -> None:
             riskAcceptance={"tier": "high", "acceptedAt": at(12), "until": at(60 * 24), "by": ["ann"]},
         )
     )
-    shown = "\n".join(lines(page(resumed, (), NOW)))
+    shown = "\n".join(lines(details(resumed, (), NOW)))
     assert "Resumed by ann and max, 2026-11-24 06:10:03 UTC (10 min ago); restored" in shown
     assert "Risk accepted up to tier high until 2026-11-25 06:00:03 UTC (in 23 h 40 min), by ann" in shown
     closed = read_case(
@@ -204,7 +204,7 @@ def test_page_after_resume_acceptance_and_close() -> None:
             review={"by": "ann", "at": at(16), "policyUpdated": True, "satisfaction": 4},
         )
     )
-    shown = "\n".join(lines(page(closed, (), NOW)))
+    shown = "\n".join(lines(details(closed, (), NOW)))
     assert "Closed 2026-11-24 06:15:03 UTC (5 min ago) as Remediated" in shown
     assert "by ann: policy changed, satisfaction 4 of 5" in shown
     assert "Agreement" not in shown
@@ -213,10 +213,10 @@ def test_page_after_resume_acceptance_and_close() -> None:
 def test_page_of_a_rollback_and_of_a_drill() -> None:
     raw = escalation(resume={"intent": 1, "at": at(10), "by": ["ann"]})
     raw["status"]["containments"][0]["intent"] |= {"action": "Rollback", "revision": "3"}
-    shown = lines(page(read_case(raw), (), NOW))
+    shown = lines(details(read_case(raw), (), NOW))
     assert "No pod left of revision 4, which was taken out of service: 600 ms after the intent" in shown
     raw["spec"]["drill"] = True
-    shown = lines(page(read_case(raw), (), NOW))
+    shown = lines(details(read_case(raw), (), NOW))
     assert "Applied 32 ms after the intent, as a dry run: nothing was changed" in shown
     assert "being restored" not in "".join(shown)
 
@@ -227,7 +227,9 @@ def test_page_of_a_closed_one_says_how_it_ended() -> None:
     ]
     closed = [condition("Closed", True, "Remediated")]
     subject = read_case(escalation(conditions=closed, resolution="Remediated", closedAt=at(15), decisions=agreed))
-    assert "Closed 2026-11-24 06:15:03 UTC (5 min ago) as Remediated, by ann and eve" in lines(page(subject, (), NOW))
+    assert "Closed 2026-11-24 06:15:03 UTC (5 min ago) as Remediated, by ann and eve" in lines(
+        details(subject, (), NOW)
+    )
 
 
 def test_options_say_what_an_objection_blocks() -> None:
@@ -241,11 +243,11 @@ def test_no_text_of_others_breaks_out_of_the_page(width: int) -> None:
     raw = escalation()
     raw["spec"]["signal"] |= {"readings": [], "manual": {"tier": "high", "rationale": HOSTILE, "raisedBy": HOSTILE}}
     raw["spec"]["model"]["name"] = HOSTILE
-    raw["status"]["notifications"] = [told("legal", "legal-pager", "Failed", lastError=HOSTILE)]
+    raw["status"]["notifications"] = [notified("legal", "legal-pager", "Failed", lastError=HOSTILE)]
     raw["status"]["decisions"] = [
         decided("Comment", "legal", "x", counted=False, refusedBecause=HOSTILE) | {"by": HOSTILE}
     ]
-    shown = text(page(read_case(raw), (), NOW), width)
+    shown = text(details(read_case(raw), (), NOW), width)
     assert not {"\x1b", "\u202e"} & set(shown)
     assert max(map(len, shown.splitlines())) <= width
     assert "[bold]x" in "".join(shown.split())

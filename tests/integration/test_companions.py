@@ -1,4 +1,4 @@
-"""What runs beside a model, of the kinds that a tier may name: the real Job controller, and CronWorkflows of Argo."""
+"""Companion workloads that a tier may name: the real Job controller, and CronWorkflows of Argo."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from tests.integration.runtimes import RuntimeNamespace, place
 from tests.integration.world import condition, ladder
 
 PATIENCE = 90.0
-"""Seconds: what is beside a model is looked at every minute."""
+"""Seconds: companion workloads are looked at every minute."""
 
 
 @pytest.fixture(scope="module")
 async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
     """One operator for the module."""
-    directory = tmp_path_factory.mktemp("beside")
+    directory = tmp_path_factory.mktemp("companions")
     definitions = crds("argo-workflows")
     async with place(common, directory, resources.DEPLOYMENTS, components=["argo-workflows"], crds=definitions) as made:
         yield made
 
 
-def naming(*beside: tuple[str, str]) -> Object:
-    """A ladder that suspends these beside the model."""
+def naming(*companions: tuple[str, str]) -> Object:
+    """A ladder that suspends these along with the model."""
     body = ladder()
-    named = [{"kind": kind, "name": name} for kind, name in beside]
+    named = [{"kind": kind, "name": name} for kind, name in companions]
     body["spec"]["tiers"][1]["containment"]["alsoSuspend"] = named
     return body
 
 
-async def beside(scene: RuntimeNamespace, name: str, time: str) -> Object:
-    """What is on record about one of them, once that has happened."""
+async def companion(scene: RuntimeNamespace, name: str, time: str) -> Object:
+    """Return what is on record about one of them, once that has happened."""
 
     async def check() -> Object | None:
         found = (await scene.escalations("scorer"))[0].get("status", {}).get("companions", ())
@@ -74,14 +74,14 @@ async def test_job_has_its_pods_terminated_and_starts_afresh_after_a_resume(scen
     await scene.apply(naming(("Job", "retrain"), ("Job", "asleep")))
     await scene.serve("scorer")
     escalation = await scene.breach("scorer")
-    await beside(scene, "retrain", "suspendedAt")
+    await companion(scene, "retrain", "suspendedAt")
     await running(scene, "retrain", 0)
     stopped = await scene.get(JOBS, "retrain")
     assert condition(stopped, "Suspended")["status"] == "True"
-    assert (await beside(scene, "asleep", "suspendedAt"))["was"] is True
+    assert (await companion(scene, "asleep", "suspendedAt"))["was"] is True
 
     await scene.resume(escalation)
-    await beside(scene, "retrain", "resumedAt")
+    await companion(scene, "retrain", "resumedAt")
     await running(scene, "retrain", 2)
     assert (await scene.get(JOBS, "asleep"))["spec"]["suspend"] is True
     events = [r["spec"]["event"] for r in await scene.verified((await scene.escalations("scorer"))[0])]
@@ -107,19 +107,19 @@ async def test_cronworkflow_is_suspended_and_runs_again(scene: RuntimeNamespace)
     await scene.serve("scorer")
     escalation = await scene.breach("scorer")
     for name in ("collect", "stated"):
-        await beside(scene, name, "suspendedAt")
+        await companion(scene, name, "suspendedAt")
         assert (await scene.get(CRONWORKFLOWS, name))["spec"]["suspend"] is True
-    late = await beside(scene, "late", "problem")
+    late = await companion(scene, "late", "problem")
     assert "not found" in late["problem"]
 
     # One that comes later is taken as it is then.
     await scene.client.create(CRONWORKFLOWS, scene.namespace, cronworkflow("late", suspend=True))
-    late = await beside(scene, "late", "suspendedAt")
+    late = await companion(scene, "late", "suspendedAt")
     assert (late["was"], late.get("problem", "")) == (True, "")
 
     await scene.resume(escalation)
     for name in ("collect", "stated"):
-        await beside(scene, name, "resumedAt")
+        await companion(scene, name, "resumedAt")
     suspended = {name: (await scene.get(CRONWORKFLOWS, name))["spec"].get("suspend") for name in (*names, "late")}
     assert suspended == {"collect": False, "stated": False, "asleep": True, "late": True}
 

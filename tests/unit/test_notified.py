@@ -1,4 +1,4 @@
-"""Who has been told, where a channel has several recipients; and that nobody goes on believing what is not so."""
+"""Who has been notified, where a channel has several recipients; and that outdated messages are corrected."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def test_channel_that_reached_one_of_its_recipients_has_reached_the_role() -> No
     found = scene(**HIGH)
     found.deliver("pager", error="no such host", given_up=True)
     for _ in range(4):
-        found.deliver("mail", error="g…@example.com: 452 mailbox full", receipts=(HAS_IT,))
+        found.deliver("email", error="g…@example.com: 452 mailbox full", receipts=(HAS_IT,))
     assert "1/deputy/for-legal/pager" not in found.pending(), "somebody of legal has it"
-    [mail] = [n for n in found.escalation.status.notifications if n.key == "1/legal/told/mail"]
-    assert (str(mail.state), mail.done_at, mail.receipts, mail.attempts) == ("Delivered", None, (HAS_IT,), 4)
+    [email] = [n for n in found.escalation.status.notifications if n.key == "1/legal/notified/email"]
+    assert (str(email.state), email.done_at, email.receipts, email.attempts) == ("Delivered", None, (HAS_IT,), 4)
     assert found.events().count(Reason.NOTIFIED) == 1
-    found.deliver("mail", error="g…@example.com: 550 no such user", receipts=(HAS_IT,), given_up=True)
-    [mail] = [n for n in found.escalation.status.notifications if n.key == "1/legal/told/mail"]
-    assert str(mail.state) == "Delivered"
-    assert mail.done_at == found.now
-    assert "550" in mail.last_error
+    found.deliver("email", error="g…@example.com: 550 no such user", receipts=(HAS_IT,), given_up=True)
+    [email] = [n for n in found.escalation.status.notifications if n.key == "1/legal/notified/email"]
+    assert str(email.state) == "Delivered"
+    assert email.done_at == found.now
+    assert "550" in email.last_error
     said = [entry.message for entry in found.entries if entry.event is Reason.NOTIFICATION_FAILED]
-    assert said[-1] == "some of legal could not be notified over mail: g…@example.com: 550 no such user"
+    assert said[-1] == "some of legal could not be notified over email: g…@example.com: 550 no such user"
     assert found.events().count(Reason.NOTIFIED) == 1
 
 
@@ -54,21 +54,21 @@ attempts = st.lists(st.sampled_from(["nobody", "some", "all", "given up"]), min_
 
 
 @given(attempts)
-def test_whatever_attempts_come_to_a_role_is_told_once_and_an_end_is_an_end(course: list[str]) -> None:
+def test_whatever_attempts_come_to_a_role_is_notified_once_and_an_end_is_an_end(course: list[str]) -> None:
     found, reached = scene(**HIGH), False
     for step in course:
         reached = reached or step in ("some", "all")
         receipts = (HAS_IT,) if reached else ()
         error = "" if step == "all" else "refused"
-        found.deliver("mail", error=error, given_up=step == "given up", receipts=receipts if error else ())
-        [mail] = [n for n in found.escalation.status.notifications if n.key == "1/legal/told/mail"]
+        found.deliver("email", error=error, given_up=step == "given up", receipts=receipts if error else ())
+        [email] = [n for n in found.escalation.status.notifications if n.key == "1/legal/notified/email"]
         assert found.events().count(Reason.NOTIFIED) == int(reached)
-        assert (mail.state is NotificationState.DELIVERED) is reached
+        assert (email.state is NotificationState.DELIVERED) is reached
         if step in ("all", "given up"):
-            assert not mail.is_outstanding
-            assert mail.done_at == found.now
+            assert not email.is_outstanding
+            assert email.done_at == found.now
             return
-        assert mail.is_outstanding
+        assert email.is_outstanding
 
 
 # --- What people believe ----------------------------------------------------------------------------------------------
@@ -96,12 +96,12 @@ def opened_and_refused() -> Blocked:
     return found
 
 
-def told(found: Scene, about: Reason) -> list[Notification]:
+def notified(found: Scene, about: Reason) -> list[Notification]:
     return [n for n in found.escalation.status.notifications if n.about == about]
 
 
 @pytest.mark.parametrize("acknowledged", [False, True])
-def test_containment_that_fails_is_told_to_those_who_have_looked_already(acknowledged: bool) -> None:
+def test_containment_that_fails_notifies_those_who_have_looked_already(acknowledged: bool) -> None:
     found = opened_and_refused()
     found.deliver()
     if acknowledged:
@@ -109,32 +109,32 @@ def test_containment_that_fails_is_told_to_those_who_have_looked_already(acknowl
     for minute, reason in ((1, Reason.CONTAINMENT_IMPOSSIBLE), (10, Reason.CONTAINMENT_LATE)):
         later(found, minute)
         assert found.reason(ConditionType.CONTAINED) == ("False", reason)
-        first = told(found, reason)
+        first = notified(found, reason)
         assert "legal" in {n.role for n in first}
         for n in first:
             assert "NOT contained" in n.message
             assert REFUSED in n.message
         later(found, minute + 1)
-        assert len(told(found, reason)) == len({(n.role, n.channel) for n in told(found, reason)}), "once each"
+        assert len(notified(found, reason)) == len({(n.role, n.channel) for n in notified(found, reason)}), "once each"
 
 
-def test_who_was_told_that_it_is_not_contained_is_told_when_it_is() -> None:
+def test_who_was_notified_that_it_is_not_contained_is_notified_when_it_is() -> None:
     found = opened_and_refused()
     found.deliver()
     found.obstacle = ""
     later(found, 1)
     assert found.reason(ConditionType.CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
-    corrected = told(found, Reason.SCALED_TO_ZERO)
+    corrected = notified(found, Reason.SCALED_TO_ZERO)
     assert {n.role for n in corrected} == {"legal"}
     assert all(n.message.startswith("The model is contained now") for n in corrected)
     assert all("Contained: yes" in n.message for n in corrected)
 
 
-def test_who_was_told_that_it_is_contained_is_not_told_again() -> None:
+def test_who_was_notified_that_it_is_contained_is_not_notified_again() -> None:
     found = contained()
     found.deliver()
     later(found, 3)
-    assert told(found, Reason.SCALED_TO_ZERO) == []
+    assert notified(found, Reason.SCALED_TO_ZERO) == []
 
 
 # --- The stop button --------------------------------------------------------------------------------------------------

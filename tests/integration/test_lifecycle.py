@@ -68,7 +68,7 @@ async def persons(plane: LocalControlPlane) -> AsyncIterator[dict[str, Client]]:
 @pytest.fixture
 async def place(chief: Client, persons: dict[str, Client], receivers: Receivers) -> AsyncIterator[PeopleNamespace]:
     """A fresh namespace with its people; without an operator."""
-    async with PeopleNamespace(chief, f"story-{uuid.uuid4().hex[:8]}", persons, receivers) as fresh:
+    async with PeopleNamespace(chief, f"lifecycle-{uuid.uuid4().hex[:8]}", persons, receivers) as fresh:
         yield fresh
 
 
@@ -87,10 +87,10 @@ async def operator(lives: Lives) -> Lives:
     return lives
 
 
-# --- 1. The story -----------------------------------------------------------------------------------------------------
+# --- 1. One lifecycle -------------------------------------------------------------------------------------------------
 
 
-async def test_story_from_the_first_reading_to_the_review(place: PeopleNamespace, operator: Lives) -> None:
+async def test_lifecycle_from_the_first_reading_to_the_review(place: PeopleNamespace, operator: Lives) -> None:
     remedies = ["Re-run the fairness suite on the last 7 days"]
     duty = {"name": "art-73", "within": "15d", "role": "legal"}
     await place.apply(
@@ -103,16 +103,16 @@ async def test_story_from_the_first_reading_to_the_review(place: PeopleNamespace
     await place.ladder_ready()
     await place.serve("scorer", replicas=3)
 
-    # A moderate breach: told, and taken.
+    # A moderate breach: notified, and acknowledged.
     await place.apply(signal("fairness", "scorer", 0.14, model=MODEL))
-    told = await place.received("Notified", "data-science")
+    notified = await place.received("Notified", "data-science")
     escalation = (await place.escalation("scorer"))["metadata"]
     name, uid = escalation["name"], escalation["uid"]
-    assert told.channel == "data-science"
-    assert told.event["type"] == "dev.riskladder.notification.v1"
-    assert told.event["source"] == f"/namespaces/{place.namespace}/escalations/{name}"
-    assert told.event["id"] == told.identity == f"1/data-science/told/data-science/{uid}"
-    data = told.data
+    assert notified.channel == "data-science"
+    assert notified.event["type"] == "dev.riskladder.notification.v1"
+    assert notified.event["source"] == f"/namespaces/{place.namespace}/escalations/{name}"
+    assert notified.event["id"] == notified.identity == f"1/data-science/notified/data-science/{uid}"
+    data = notified.data
     assert (data["status"], data["tier"], data["target"], data["drill"]) == (
         "firing",
         "moderate",
@@ -141,7 +141,7 @@ async def test_story_from_the_first_reading_to_the_review(place: PeopleNamespace
     await place.apply(signal("fairness", "scorer", 0.27, model=MODEL))
     for role in ("legal", "executive"):
         said = (await place.received("Notified", role)).data
-        assert (said["tier"], said["key"]) == ("high", f"2/{role}/told/{role}")
+        assert (said["tier"], said["key"]) == ("high", f"2/{role}/notified/{role}")
         assert said["headline"].startswith(
             "credit-scorer (Deployment scorer) is in tier high: demographic_parity_difference is 0.27. Contained: "
         )
@@ -194,7 +194,7 @@ async def test_story_from_the_first_reading_to_the_review(place: PeopleNamespace
     assert await place.counted("max", "Review", name, review=review) == "Reviewed"
     assert await place.refused("eve", "Close", name, resolution="Remediated") == "EscalationClosed"
 
-    # The reading still stands; it is settled.
+    # The reading still stands; it has been handled.
     await place.quiet()
     stands = await place.escalation("scorer")
     assert condition(stands, "Closed")["reason"] == "Remediated"
@@ -204,7 +204,7 @@ async def test_story_from_the_first_reading_to_the_review(place: PeopleNamespace
     assert Counter(m.key for m in place.messages()) == Counter(
         f"{what}/{role}"
         for what in (
-            *("1/data-science/told", "2/legal/told", "2/executive/told"),
+            *("1/data-science/notified", "2/legal/notified", "2/executive/notified"),
             *(f"{end}/{role}" for end in ("resumed-2", "closed") for role in ("data-science", "executive", "legal")),
         )
         for role in [what.split("/")[1]]
@@ -239,14 +239,14 @@ def assert_said_once(records: list[Object], events: list[Object], *, killed: boo
     A pass in which the operator was killed may have more to say when it is repeated, and then says all of it again.
     """
     assert set(Counter(r["spec"]["detail"]["key"] for r in records).values()) == {1}
-    told = [e for e in events if e["regarding"]["kind"] in ("Escalation", "Deployment")]
-    said = Counter(e["reason"] for e in told)
+    relevant = [e for e in events if e["regarding"]["kind"] in ("Escalation", "Deployment")]
+    said = Counter(e["reason"] for e in relevant)
     recorded = Counter(r["spec"]["event"] for r in records)
     assert set(said) <= set(recorded)
-    cut = [e for e in told if e["note"].endswith("…")]
+    cut = [e for e in relevant if e["note"].endswith("…")]
     for record in records:
         message = record["spec"]["detail"]["message"]
-        assert cut or any(message in e["note"] for e in told), message
+        assert cut or any(message in e["note"] for e in relevant), message
     repeated = ("Reminded", "ContainmentReapplied")  # an Event for each, and a record now and then
     assert killed or all(said[reason] <= number for reason, number in recorded.items() if reason not in repeated)
 
@@ -273,7 +273,7 @@ def assert_measured(operator: Lives, namespace: str) -> None:
 # --- 2. Deadlines -----------------------------------------------------------------------------------------------------
 
 
-async def test_missed_deadlines_remind_tell_alternates_enter_the_next_rung_and_hold(
+async def test_missed_deadlines_remind_notify_alternates_enter_the_next_rung_and_hold(
     place: PeopleNamespace, operator: Lives
 ) -> None:
     await place.apply(
@@ -303,15 +303,15 @@ async def test_missed_deadlines_remind_tell_alternates_enter_the_next_rung_and_h
 
     keys = place.keys()
     reminders = [key for key in keys if "/remind-" in key]
-    first, last = keys.index(stands_in.key), keys.index("2/legal/told/legal")
-    assert keys[0] == "1/data-science/told/data-science"
+    first, last = keys.index(stands_in.key), keys.index("2/legal/notified/legal")
+    assert keys[0] == "1/data-science/notified/data-science"
     assert 0 < first < last, keys
     assert any(key.startswith("1/data-science/remind-") for key in keys[:last]), keys
     assert keys[-1] == held.key == "2/model-risk/stalled/model-risk"
     corrected = {f"2/{role}/contained-1/{role}" for role in ("legal", "executive")}
     assert set(keys) - set(reminders) - corrected == {
-        *("1/data-science/told/data-science", "1/security/for-data-science/security"),
-        *("2/legal/told/legal", "2/executive/told/executive", "2/model-risk/stalled/model-risk"),
+        *("1/data-science/notified/data-science", "1/security/for-data-science/security"),
+        *("2/legal/notified/legal", "2/executive/notified/executive", "2/model-risk/stalled/model-risk"),
     }
     assert Counter(m.key for m in place.messages()) == Counter(keys), "everything once"
     for role in ("data-science", "security"):
@@ -358,7 +358,7 @@ async def test_killed_between_all_steps_it_skips_repeats_and_counts_nothing_twic
     await place.serve("scorer", replicas=2)
     dies_of("Notified")
     await place.apply(signal("fairness", "scorer", 0.27, model=MODEL))
-    await place.until(dead, "the operator to die while it tells")
+    await place.until(dead, "the operator to die while it notifies")
     name = (await place.escalation("scorer"))["metadata"]["name"]
     await operator.start()
     await place.received("Notified", "legal")
@@ -377,7 +377,7 @@ async def test_killed_between_all_steps_it_skips_repeats_and_counts_nothing_twic
 
     dies_of("Resumed")
     await place.decide("max", "Resume", name)
-    await place.until(dead, "the operator to die while it tells that the model is resumed")
+    await place.until(dead, "the operator to die while it notifies that the model is resumed")
     again = await place.decide("max", "Resume", name)
     await operator.start()
     assert await place.answered(again) == ("False", "NothingToResume")
@@ -400,9 +400,9 @@ async def test_killed_between_all_steps_it_skips_repeats_and_counts_nothing_twic
     for message in place.messages():
         bodies.setdefault(message.key, set()).add((message.identity, message.body))
     ways = [f"{way}/{role}/{{}}{role}" for way in ("1", "resumed-1", "closed") for role in ("legal", "executive")]
-    assert set(bodies) == {way.format("told/" if way.startswith("1/") else "") for way in ways}
+    assert set(bodies) == {way.format("notified/" if way.startswith("1/") else "") for way in ways}
     assert all(len(found) == 1 for found in bodies.values()), "the same words, whenever it was sent again"
-    assert len(place.messages()) > len(bodies), "it died before it could note that it had told"
+    assert len(place.messages()) > len(bodies), "it died before it could record the delivery"
     assert [(d["by"], d["action"], d["reason"]) for d in stands["status"]["decisions"]] == [
         ("ann", "Acknowledge", "Acknowledged"),
         ("ann", "Resume", "Counted"),
@@ -444,7 +444,7 @@ async def test_receiver_that_never_answers_delays_nobody_else(place: PeopleNames
         await place.apply(signal("second", "second", 0.27))
         await place.escalation_says("second", "Contained", "True", "ScaledToZero")
         assert "legal" in hanging
-        assert place.keys() == ["1/executive/told/executive"]
+        assert place.keys() == ["1/executive/notified/executive"]
     finally:
         place.receivers.release()
 
@@ -473,7 +473,7 @@ async def test_channel_that_is_dead_is_named_its_role_has_alternates_and_it_may_
     async with Receivers(port) as revived:
         await place.apply(signal("second", "second", 0.27))
         await place.ladder_says("ChannelsAvailable", "True", "ChannelsReachable")
-        assert "1/legal/told/legal" in revived.keys(place.namespace)
+        assert "1/legal/notified/legal" in revived.keys(place.namespace)
 
 
 # --- 6. An accepted risk ----------------------------------------------------------------------------------------------
@@ -509,10 +509,10 @@ async def test_accepted_risk_is_quiet_until_its_date_and_a_worse_reading_ends_it
     stands = await place.on_rung("scorer", 2)
     assert stands["status"]["rung"]["reason"] == "RiskAcceptanceExpired"
     assert stands["status"]["rung"]["enteredAt"] >= stands["status"]["decisions"][0]["until"]
-    assert (await place.received("Notified", "data-science", 2)).key == "2/data-science/told/data-science"
+    assert (await place.received("Notified", "data-science", 2)).key == "2/data-science/notified/data-science"
     keys = place.keys()
     quiet = keys[
-        keys.index("accepted-1/data-science/data-science") + 1 : keys.index("2/data-science/told/data-science")
+        keys.index("accepted-1/data-science/data-science") + 1 : keys.index("2/data-science/notified/data-science")
     ]
     assert quiet == []
 
@@ -557,9 +557,9 @@ async def test_stop_button_contains_a_healthy_model_for_those_who_may_press_it(
     pressed = await place.stop("sam", "scorer", raisedBy="ann")
     assert pressed["spec"]["manual"]["raisedBy"] == "sam"
     await place.replicas_are("scorer", 0)
-    told = await place.received("Notified", "data-science")
-    assert "is in tier moderate: raised by sam: it rejects everybody. Contained: " in told.data["headline"]
-    assert told.data["judgement"]["raisedBy"] == "sam"
+    notified = await place.received("Notified", "data-science")
+    assert "is in tier moderate: raised by sam: it rejects everybody. Contained: " in notified.data["headline"]
+    assert notified.data["judgement"]["raisedBy"] == "sam"
     stands = await place.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     assert stands["spec"]["signal"]["manual"]["raisedBy"] == "sam"
     assert stands["spec"]["intent"]["reason"] == "ContainedManually"
@@ -578,9 +578,9 @@ async def test_drill_is_marked_changes_nothing_counts_decisions_and_ends_with_a_
     before = await place.serve("scorer", replicas=2)
     await place.drill("ann", "scorer")
     for role in ("legal", "executive"):
-        told = await place.received("Notified", role)
-        assert told.data["drill"] is True
-        assert told.event["subject"].startswith("DRILL [riskladder] high: ")
+        notified = await place.received("Notified", role)
+        assert notified.data["drill"] is True
+        assert notified.event["subject"].startswith("DRILL [riskladder] high: ")
     stands = await place.escalation_says("scorer", "Contained", "False", "Rehearsed")
     name = stands["metadata"]["name"]
     assert stands["metadata"]["labels"]["riskladder.dev/drill"] == "true"

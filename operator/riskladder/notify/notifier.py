@@ -1,4 +1,4 @@
-"""The courier: takes each notice to its channel, a few at a time, so that no channel holds up another."""
+"""Delivery of notices over their channels, a few at a time, so that no channel holds up another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALERT_LIFETIME = timedelta(days=7)
 """After so long without a new message an alert lapses; sooner, Alertmanager would call resolved what is not."""
 
 
-class Courier:
+class Notifier:
     """Delivers notices. One for the whole operator; close it at the end."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Courier:
         """Deliver a notice over a channel.
 
         Args:
-            channel: The way.
+            channel: Where it goes.
             credential: The value of the channel's key in the Secret, white space around it ignored; None if absent.
             notice: What to say.
             attempted_at: When this attempt is made.
@@ -114,7 +114,7 @@ class Courier:
 
 
 def _host(channel: Channel, credential: str | None) -> str:
-    """What shares a queue: the host and port, or the service with what stands for a host in an Apprise URL."""
+    """Return what shares a queue: the host and port, or the service with what stands for a host in an Apprise URL."""
     if channel.type is ChannelType.PAGERDUTY:
         return "pagerduty"
     text = credential if channel.type is ChannelType.APPRISE else channel.url

@@ -1,4 +1,4 @@
-"""Whose messages the outbox delivers: an escalation's, or a ladder's. It needs to know the same few things of both."""
+"""The messages that the outbox delivers: an escalation's, or a ladder's. It needs the same few facts of both."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from riskladder.policy.snapshot import Escalation, TargetKey
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
-    """The messages of one object, and what is needed to send them."""
+class NotificationQueue:
+    """The messages queued in one object's status, and what is needed to send them."""
 
     key: TargetKey | LadderKey
     """Whose trail says what became of them."""
@@ -31,7 +31,7 @@ class Mail:
     notice: Callable[[Message], Notice]
     topic: Callable[[Message], str]
     """What a message belongs to: of one topic, the newest to a role is the one that counts."""
-    stored: Callable[[Store], Mail | None]
+    stored: Callable[[Store], NotificationQueue | None]
     """The same as it is stored now; ``None`` where it is gone, or has nothing to deliver any more."""
 
     @property
@@ -44,16 +44,16 @@ class Mail:
         return next((c for c in self.channels if c.name == message.channel), None)
 
 
-def of_escalation(escalation: Escalation) -> Mail:
+def of_escalation(escalation: Escalation) -> NotificationQueue:
     """Return the messages of an escalation, over the channels that it has pinned."""
     target = escalation.spec.target
     key = TargetKey(escalation.namespace, target.kind, target.name)
 
-    def stored(store: Store) -> Mail | None:
+    def stored(store: Store) -> NotificationQueue | None:
         found = store.escalation(key, escalation.name)
         return of_escalation(found) if found is not None else None
 
-    return Mail(
+    return NotificationQueue(
         key=key,
         name=escalation.name,
         uid=escalation.uid,
@@ -66,12 +66,12 @@ def of_escalation(escalation: Escalation) -> Mail:
     )
 
 
-def of_ladder(entry: LadderEntry) -> Mail:
+def of_ladder(entry: LadderEntry) -> NotificationQueue:
     """Return the messages of a ladder, over the channels that it has now."""
     ladder = entry.ladder
     key = LadderKey(ladder.namespace, ladder.name)
 
-    def stored(store: Store) -> Mail | None:
+    def stored(store: Store) -> NotificationQueue | None:
         found = store.ladders.get((key.namespace, key.name))
         return of_ladder(found) if found is not None and found.ladder.uid == ladder.uid else None
 
@@ -84,7 +84,7 @@ def of_ladder(entry: LadderEntry) -> Mail:
             options=[Option(*found) for found in commands(ladder, message)],
         )
 
-    return Mail(
+    return NotificationQueue(
         key=key,
         name=ladder.name,
         uid=ladder.uid,

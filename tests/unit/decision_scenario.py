@@ -1,4 +1,4 @@
-"""A story about people: any ladder, anything that can happen to an escalation, and what has to hold after each step.
+"""A scenario of decisions: any ladder, anything that can happen to an escalation, and what has to hold after each step.
 
 The scene carries out what the policy decides; every status goes through JSON on its way, as it does in the cluster. The
 rules of who may decide what are checked a second time here, in another way than the policy does it.
@@ -45,7 +45,7 @@ class DecisionScenario(Scene):
     """A scene that checks every write."""
 
     people: int = 0
-    told: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
+    notified: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
     """By escalation uid and notification key: what it said when it was queued."""
     keys: dict[str, list[str]] = field(default_factory=dict)
     """By escalation uid: the keys of its records."""
@@ -150,7 +150,7 @@ class DecisionScenario(Scene):
             self.target = replace(self.target, revisions=revisions)
 
     def release(self, labels: dict[str, str]) -> None:
-        """The target is taken from under the ladder, or put back."""
+        """The target is taken from under the ladder, or governed again."""
         if self.target is not None:
             self.target = replace(self.target, labels=labels)
 
@@ -243,9 +243,9 @@ class DecisionScenario(Scene):
         assert after.decisions[: len(before.decisions)] == before.decisions, "a decision was rewritten"
         for n in after.notifications:
             said = (n.message, n.about, n.role, n.channel, n.tier, n.rung, n.due_at)
-            if (uid, n.key) not in self.told:
+            if (uid, n.key) not in self.notified:
                 true_messages.assert_true(self, true_messages.open_with(about, after), n)
-            assert self.told.setdefault((uid, n.key), said) == said, f"{n.key} says something else now"
+            assert self.notified.setdefault((uid, n.key), said) == said, f"{n.key} says something else now"
         for kind in (ConditionType.CLOSED, ConditionType.REVIEW_DONE):
             was, is_now = find(before.conditions, kind), find(after.conditions, kind)
             if was is not None and was.status == "True":
@@ -296,7 +296,7 @@ class DecisionScenario(Scene):
         assert escalation.last_intent == status.resume.intent, "restored while contained again"
 
     def _said_truly(self, said: DecisionUpdate) -> None:
-        """What a decision says is what the escalation has counted and what is on record."""
+        """Check that a decision says what the escalation has counted and what is on record."""
         decision = said.decision
         escalation = next(e for e in reversed(self.escalations) if e.name == decision.spec.escalation)
         accepted = find(said.status.conditions, ConditionType.ACCEPTED)
@@ -308,7 +308,7 @@ class DecisionScenario(Scene):
             self.unproved.add(decision.uid)
 
     def check(self) -> None:
-        """What has to hold whenever nothing is left to do."""
+        """Check what has to hold whenever nothing is left to do."""
         plan = self.plan()
         for escalation in self.escalations:
             status = escalation.status
@@ -319,11 +319,11 @@ class DecisionScenario(Scene):
                 self._is_held(escalation)
                 self._stop_button_worked(escalation)
         waiting = [d for d in self.decisions if find(d.status.conditions, ConditionType.ACCEPTED) is None]
-        assert self._settles() or not waiting, f"never judged: {waiting}"
+        assert self._is_in_proof_grace() or not waiting, f"never judged: {waiting}"
         self._sleeps_until(plan.wake_at)
 
-    def _settles(self) -> bool:
-        """Whether the trail waits a second for the proof of a containment that has just been applied."""
+    def _is_in_proof_grace(self) -> bool:
+        """Return whether the trail waits a second for the proof of a containment that has just been applied."""
         known = self.known().escalations
         fresh = [(e, i) for e in known if e.is_open for i in state.in_force(e).values()]
         noted = {(e.uid, c.intent.id) for e in known for c in e.status.containments}
@@ -373,7 +373,7 @@ class DecisionScenario(Scene):
         assert proof.applied, f"contained by intent {intent.id}, and not held: {proof.left}"
 
     def _stop_button_worked(self, escalation: Escalation) -> None:
-        """Whoever decided Contain after the last Resume has the model contained."""
+        """Check that a Contain decided after the last Resume has the model contained."""
         decisions = escalation.status.decisions
         resumed = [n for n, d in enumerate(decisions) if _is_met(d, DecisionAction.RESUME)]
         after = decisions[resumed[-1] + 1 :] if resumed else decisions
@@ -386,9 +386,9 @@ class DecisionScenario(Scene):
     # --- The end --------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Everything is done that has to be, and has settled."""
+        """Everything is done that has to be, and no proof is waited for."""
         self.run()
-        if self._settles():
+        if self._is_in_proof_grace():
             self.wait(2)
             self.run()
 
@@ -449,7 +449,7 @@ class DecisionScenario(Scene):
 
 
 def _news(plan: Plan) -> list[str]:
-    """What a trail would change."""
+    """Return what a trail would change."""
     pairs = [(str(u.escalation.status), str(u.status), u.labels) for u in plan.escalations]
     pairs += [(str(u.signal.status), str(u.status), None) for u in plan.signals]
     changes = []
@@ -474,7 +474,7 @@ def _rung_keeps(before: Rung, after: Rung) -> None:
 
 
 def quorum_of(escalation: Escalation, name: str, action: DecisionAction) -> Quorum:
-    """Who has to agree, as the documentation has it."""
+    """Return who has to agree, as the documentation has it."""
     policy = escalation.spec.policy
     tier: Tier = next(t for t in policy.tiers if t.name == name)
     decides = tier.decide.quorum if tier.decide else ()
@@ -490,7 +490,7 @@ def quorum_of(escalation: Escalation, name: str, action: DecisionAction) -> Quor
 
 
 def seated(escalation: Escalation, quorum: Quorum, votes: Iterable[CountedDecision]) -> bool:
-    """Whether different people can take all seats: every way of seating them is tried."""
+    """Return whether different people can take all seats: every way of seating them is tried."""
     stands_in = {s.role: {s.role, *s.alternates} for s in escalation.spec.policy.stakeholders}
     seats = [stands_in[m.role] for m in quorum for _ in range(m.count)]
     people: dict[str, set[str]] = {}
@@ -504,14 +504,14 @@ def seated(escalation: Escalation, quorum: Quorum, votes: Iterable[CountedDecisi
     )
 
 
-def play(story: DecisionScenario, steps: Iterable[Step]) -> DecisionScenario:
+def play(scenario: DecisionScenario, steps: Iterable[Step]) -> DecisionScenario:
     """Let it happen; after every step that somebody sees, everything is done that has to be, and checked."""
     for name, seen, arguments in steps:
-        getattr(story, name)(**arguments)
+        getattr(scenario, name)(**arguments)
         if seen:
-            story.run()
-    story.run()
-    return story
+            scenario.run()
+    scenario.run()
+    return scenario
 
 
 __all__ = ["OWNER", "PEOPLE", "PROVED", "RAISER", "DecisionScenario", "Document", "Step", "play"]

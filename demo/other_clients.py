@@ -1,4 +1,4 @@
-"""The part of the demo in which everybody pulls at a contained model, and what the lock makes of it.
+"""The part of the demo in which other clients write on a contained model, and how the lock refuses them.
 
 Every command is run by the kubectl that people have, with the rights of a cluster administrator, and what it is
 answered is shown as it came.
@@ -20,7 +20,7 @@ from rich.markup import escape
 from demo.install import FIELD_MANAGER, InstallError, kubectl
 from demo.stage import Milestone, Stage
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.record import acts_of
+from riskladder.api.record import entries_of
 from riskladder.cli.output import plain
 from riskladder.cluster import resources
 from riskladder.cluster.authority import BINDINGS, LOCK, LOCK_NAMES
@@ -39,18 +39,18 @@ ADMIN, GITOPS = "admin", "gitops"
 
 
 def reason_of(refusal: str) -> str:
-    """Why the lock has refused it; empty where it was something else."""
+    """Return why the lock has refused it; empty where it was something else."""
     found = re.search(rf"'({LOCK}|{LOCK_NAMES})' denied request: ", refusal)
     return f"refused: {refusal[found.end() :].strip()}" if found else ""
 
 
 def briefly(refusal: str) -> str:
-    """The same without the advice, for those who have just read it."""
+    """Return the same without the advice, for those who have just read it."""
     return reason_of(refusal).partition(". ")[0]
 
 
-class Rivals:
-    """Those who want the model to run, each with every permission that a cluster can give."""
+class OtherClients:
+    """Clients that want the model to run, each with every permission that a cluster can give."""
 
     def __init__(self, stage: Stage, client: Client, kubeconfig: Path, checkout: Path, namespace: str) -> None:
         """Prepare.
@@ -76,7 +76,7 @@ class Rivals:
         who: str = ADMIN,
         given: Object | None = None,
         shown: str = "",
-        tell: Callable[[str], str] = reason_of,
+        summarise: Callable[[str], str] = reason_of,
     ) -> bool:
         """Show a command, run it, and show what it is answered; whether it was taken.
 
@@ -85,7 +85,7 @@ class Rivals:
             who: Whose prompt it is shown at.
             given: The manifest that it reads.
             shown: What is shown in its place, where that differs.
-            tell: How much of a refusal is shown.
+            summarise: How much of a refusal is shown.
 
         Raises:
             InstallError: It failed for another reason than the lock.
@@ -97,7 +97,7 @@ class Rivals:
             said = str(refusal).removeprefix(f"kubectl {' '.join(self._arguments(command))}: ")
             if not reason_of(said):
                 raise
-            self._stage.detail(f"  [red]{escape(plain(tell(said)))}[/red]")
+            self._stage.detail(f"  [red]{escape(plain(summarise(said)))}[/red]")
             return False
         for line in answer.splitlines():
             self._stage.detail(f"  [dim]{escape(plain(line))}[/dim]")
@@ -110,9 +110,9 @@ class Rivals:
         manifest = yaml.safe_dump(given) if given is not None else None
         return await asyncio.to_thread(kubectl, self._kubeconfig, *self._arguments(command), given=manifest)
 
-    async def _refused(self, *command: str, tell: Callable[[str], str] = briefly, **more: Any) -> None:
-        """An attempt that the lock has to refuse."""
-        if await self.attempt(*command, tell=tell, **more):
+    async def _refused(self, *command: str, summarise: Callable[[str], str] = briefly, **more: Any) -> None:
+        """Attempt a write that the lock has to refuse."""
+        if await self.attempt(*command, summarise=summarise, **more):
             raise InstallError(f"the lock did not refuse kubectl {' '.join(command)}")
 
     async def _holds(self, wanted: bool = True) -> None:
@@ -129,17 +129,17 @@ class Rivals:
 
         await self._stage.until("the lock to be in force" if wanted else "the lock to be off", check)
 
-    # --- The story ------------------------------------------------------------------------------------------------
+    # --- The scenes -----------------------------------------------------------------------------------------------
 
     async def autoscale(self) -> None:
         """Put an autoscaler on the model while it still runs."""
         self._stage.say("An autoscaler is put on it")
         await self.attempt("autoscale", WORKLOAD, "--min=3", "--max=6", "--cpu=80%")
 
-    async def pull(self, workload: Object) -> None:
-        """Everybody tries to revert the containment in their own way."""
+    async def revert(self, workload: Object) -> None:
+        """Have each client try to revert the containment in its own way."""
         self._stage.say("A cluster administrator scales it up. This is what kubectl prints:")
-        await self._refused(*SCALE, tell=str)
+        await self._refused(*SCALE, summarise=str)
         self._stage.say("A GitOps tool applies its manifest again, with force")
         await self._apply(workload, taken=False)
         self._stage.say("Somebody rolls another revision out, and back: that is free, since nothing runs of it")
@@ -150,19 +150,19 @@ class Rivals:
         self._stage.detail(f"without effect: [bold]replicas {replicas}[/bold]")
 
     async def break_glass(self, escalation: str) -> None:
-        """The lock is taken away by those who may, which is seen and recorded, and put back."""
+        """Remove the lock as an administrator, which is noticed and recorded, and reinstate it."""
         self._stage.say("Break glass: an administrator deletes the bindings of the lock")
         others = [e for e in await self._client.list(resources.ESCALATIONS, labels=LABEL) if not self._is_mine(e)]
         if others:
             self._stage.detail(f"left out: it holds {len(others)} other model(s) on this cluster")
             return
-        async with self._bindings_are_back_in_the_end():
+        async with self._bindings_reinstated():
             await self.attempt("delete", BINDINGS.kind.lower(), LOCK, LOCK_NAMES)
             await self._says(escalation, ConditionType.LOCKED, "False", Reason.LOCK_MISSING)
             await self._holds(False)
             self._stage.say("Without the lock the model can be scaled up, and is contained again")
-            await self._undo(escalation)
-            self._stage.say("The lock is put back")
+            await self._scale_up(escalation)
+            self._stage.say("The lock is reinstated")
             command = ("apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "-f")
             shown = " ".join(("kubectl", *command, MANIFEST))
             await self.attempt(*command, str(self._checkout / MANIFEST), shown=shown)
@@ -171,8 +171,8 @@ class Rivals:
         await self._recorded(escalation, Reason.LOCK_MISSING, Reason.CONTAINMENT_REAPPLIED, Reason.LOCK_RESTORED)
 
     async def recreate(self, workload: Object) -> str:
-        """The model is deleted and created again; the name of the escalation that contains the new one."""
-        self._stage.say("Somebody deletes it and creates it anew")
+        """Delete and recreate the model; return the name of the escalation that contains the new one."""
+        self._stage.say("Somebody deletes it and creates it again")
         await self.attempt("delete", WORKLOAD)
         create = f"kubectl create -f {FILE}"
         await self._refused("create", "-f", "-", given=workload, shown=create)
@@ -201,7 +201,7 @@ class Rivals:
         return found[0]
 
     async def see_autoscaler(self) -> None:
-        """What the autoscaler makes of it: it looks every 15 seconds."""
+        """Show how the autoscaler reacts: it looks every 15 seconds."""
         self._stage.say("And the autoscaler? It wants 3 replicas at least, and looks every 15 seconds")
         said: list[tuple[str, str]] = []
 
@@ -217,18 +217,18 @@ class Rivals:
         self._stage.detail(f"[bold]{escape(reason)}[/bold]  [dim]{escape(message)}[/dim]")
 
     async def serve(self, workload: Object) -> None:
-        """The lock is lifted by people: what was refused is taken."""
-        self._stage.say("The lock is lifted, and what was refused to the GitOps tool is taken")
+        """Show that people remove the lock: what was refused is taken."""
+        self._stage.say("The lock is removed, and what was refused to the GitOps tool is taken")
         await self._holds(False)
         await self._apply(workload, taken=True)
 
     async def _apply(self, workload: Object, *, taken: bool) -> None:
         command = ("apply", "--server-side", "--force-conflicts", "--field-manager=gitops", "-f", "-")
         shown = " ".join(("kubectl", *command[:-1], FILE))
-        if await self.attempt(*command, who=GITOPS, given=workload, shown=shown, tell=briefly) is not taken:
+        if await self.attempt(*command, who=GITOPS, given=workload, shown=shown, summarise=briefly) is not taken:
             raise InstallError(f"{shown}: {'refused' if taken else 'taken'}, against what was to be expected")
 
-    async def _undo(self, escalation: str) -> None:
+    async def _scale_up(self, escalation: str) -> None:
         """Scale it up for real, and time how long that lasts."""
         up = Milestone(lambda first, now: bool(now["spec"]["replicas"]))
         down = Milestone(lambda first, now: bool(up.at) and not now["spec"]["replicas"])
@@ -284,7 +284,7 @@ class Rivals:
                 act
                 for r in records
                 if r["spec"]["escalation"] == escalation
-                for act in acts_of(r["spec"])
+                for act in entries_of(r["spec"])
                 if act["event"] in events
             ]
             found[:] = sorted(mine, key=lambda spec: int(spec["sequence"]))
@@ -297,8 +297,8 @@ class Rivals:
             self._stage.detail(f"  {spec['at'][11:23]}  {what}")
 
     @contextlib.asynccontextmanager
-    async def _bindings_are_back_in_the_end(self) -> AsyncIterator[None]:
-        """Whatever happens, the bindings are there again afterwards."""
+    async def _bindings_reinstated(self) -> AsyncIterator[None]:
+        """Reinstate the bindings afterwards, whatever happens."""
         before = [await self._client.get(BINDINGS, None, name) for name in (LOCK, LOCK_NAMES)]
         try:
             yield
@@ -315,7 +315,7 @@ class Rivals:
 
 
 def _condition(escalation: Object, kind: ConditionType) -> tuple[str, str, str]:
-    """Status, reason and message, or three empty words."""
+    """Return status, reason and message, or three empty strings."""
     conditions = (escalation.get("status") or {}).get("conditions") or ()
     found = [(c["status"], c["reason"], c["message"]) for c in conditions if c["type"] == kind]
     return found[0] if found else ("", "", "")
