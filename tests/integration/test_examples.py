@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from demo.install import InstallError
+from riskladder.cli.main import app
 from tests.cluster import ControlPlane, LocalControlPlane, control_plane_kind
 from tests.cluster.install import ROOT, install, kubectl, service_account_kubeconfig
 
@@ -167,3 +170,32 @@ def test_misspelt_field_is_answered_as_the_page_says(stocked: ControlPlane, moni
     assert '"code": 500' in done.stdout
     for words in ("failed to create typed patch object", "field not declared in schema", "samplesize"):
         assert words in done.stdout
+
+
+def test_what_bind_rbac_writes_lets_ingest_report_and_do_nothing_else(stocked: ControlPlane, tmp_path: Path) -> None:
+    """Constrained impersonation: as the account of the binding, whose namespace is another one, for signals only."""
+    printed = CliRunner().invoke(app, ["bind", "rbac", str(ROOT / "examples" / "monitor" / "binding-evidently.yaml")])
+    assert printed.exit_code == 0, printed.stderr
+    (tmp_path / "rbac.yaml").write_text(printed.stdout)
+    kubectl(stocked.kubeconfig, "apply", "-f", str(tmp_path / "rbac.yaml"))
+    for account, namespace in (("drift-monitor", "monitors"), ("riskladder-ingest", "riskladder-system")):
+        kubectl(stocked.kubeconfig, "-n", namespace, "create", "serviceaccount", account)
+    ingest = service_account_kubeconfig(
+        stocked.kubeconfig, tmp_path / "kubeconfig", "riskladder-ingest", "riskladder-system"
+    )
+    signal_file = tmp_path / "signal.yaml"
+    signal_file.write_text(
+        (ROOT / "examples" / "monitor" / "signal-breach.yaml").read_text().replace("fairness-monitor", "drift-monitor")
+    )
+    as_account = "--as=system:serviceaccount:monitors:drift-monitor"
+    apply = ("apply", "--server-side", "--validate=false", "--force-conflicts", "-f", str(signal_file))
+    assert "serverside-applied" in kubectl(ingest, *apply, as_account)
+    for arguments in (
+        apply,
+        (*apply, "--as=system:serviceaccount:monitors:fairness-monitor"),
+        ("-n", "models", "get", "modelrisksignals", as_account),
+        ("-n", "models", "get", "secrets", as_account),
+        ("-n", "monitors", "create", "token", "drift-monitor", as_account),
+    ):
+        with pytest.raises(InstallError, match=r"[Ff]orbidden|cannot"):
+            kubectl(ingest, *arguments)

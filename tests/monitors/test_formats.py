@@ -242,6 +242,14 @@ def test_control_characters_of_labels_do_not_reach_a_message() -> None:
     outcome(MonitorFormat.EVIDENTLY, sent({"metrics": [metric], "tests": []}))
 
 
+@pytest.mark.parametrize("how", ["Max", "Min", "Mean", "Last"])
+def test_values_at_the_end_of_what_is_finite_are_aggregated_or_refused(how: str) -> None:
+    found = sent([{"value": 1.7e308}, {"value": 1.7e308}])
+    binding = spec(MonitorFormat.GENERIC, {"indicator": "i", "aggregate": how}, observedAt={"from": "Received"})
+    translation = translate(binding, FORMATS[MonitorFormat.GENERIC].read(found), found)
+    assert len(translation.observations) + len(translation.refusals) == 1
+
+
 def test_body_is_not_looked_through_for_every_entry_of_a_large_payload() -> None:
     found = sent([{"value": 1, "filler": "x" * 3500} for _ in range(256)])
     binding = spec(

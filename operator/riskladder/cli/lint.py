@@ -12,8 +12,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from riskladder.api.advice import Advice
 from riskladder.api.base import API_VERSION, GROUP
-from riskladder.api.kinds import KINDS, LADDER, SIGNAL
+from riskladder.api.binding import MonitorBindingSpec
+from riskladder.api.kinds import BINDING, KINDS, LADDER, SIGNAL
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.messages import shown
 from riskladder.api.signal import ModelRiskSignalSpec
@@ -22,7 +24,9 @@ from riskladder.cli import files
 from riskladder.cli.files import Document
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import COULD_NOT_CHECK, complain, console, count, fail, indented, plain, write_json
-from riskladder.policy.advice.ladder import Advice, advise_ladder
+from riskladder.monitors.advice import advise_binding
+from riskladder.monitors.check import problems as binding_problems
+from riskladder.policy.advice.ladder import advise_ladder
 from riskladder.policy.advice.signal import advise_signal
 from riskladder.policy.enabled import ends_no_pods, graces, missing_components, slow_stops
 from riskladder.workloads.registry import Runtimes
@@ -78,9 +82,9 @@ def lint(
         ),
     ] = None,
 ) -> None:
-    """Check ladders and signals offline: with the rules of the API server, and with advice on the policy.
+    """Check ladders, signals and bindings offline: with the rules of the API server, and with advice on the policy.
 
-    Signals are checked against their ladders where these are among the files.
+    Signals and bindings are checked against their ladders where these are among the files.
 
     Exit code 0: nothing to correct; 1: an error (with --strict also a warning);
     2: a file could not be read, or holds nothing to check.
@@ -177,7 +181,10 @@ def _problems(document: Document) -> list[Problem]:
     ]
     if not isinstance(value.get("kind"), str):
         return missing
-    return missing + validate(value["kind"], value, unknown_fields=True)
+    found = missing + validate(value["kind"], value, unknown_fields=True)
+    if not found and value["kind"] == BINDING.name:
+        return binding_problems(MonitorBindingSpec.model_validate(value["spec"]))
+    return found
 
 
 def _advice(
@@ -186,12 +193,16 @@ def _advice(
     spec = document.value["spec"]
     if _kind(document) == LADDER.name:
         return advise_ladder(EscalationLadderSpec.model_validate(spec), today)
-    if _kind(document) != SIGNAL.name:
+    if _kind(document) not in (SIGNAL.name, BINDING.name):
         return ()
-    signal = ModelRiskSignalSpec.model_validate(spec)
     # A namespace that is left out is chosen when the file is applied: it may be any.
     mine = _namespace(document)
     near = {name: ladder for (where, name), ladder in ladders.items() if mine in ("", where) or not where}
+    if _kind(document) == BINDING.name:
+        binding = MonitorBindingSpec.model_validate(spec)
+        has_others = bool(near) and binding.ladder not in near
+        return advise_binding(binding, near.get(binding.ladder), has_ladders=has_others)
+    signal = ModelRiskSignalSpec.model_validate(spec)
     if not near or near.get(signal.ladder, ...) is None:
         return ()  # Nothing to compare with, or a ladder that has errors of its own.
     return advise_signal(signal, near.get(signal.ladder))

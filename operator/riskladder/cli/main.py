@@ -12,6 +12,7 @@ import typer
 
 from riskladder import __version__
 from riskladder.cli import logs
+from riskladder.cli.bind import bind
 from riskladder.cli.ingest import ingest
 from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
@@ -126,5 +127,6 @@ app.command()(lint)
 app.command()(timeline)
 app.command()(verify)
 app.command()(redact)
+app.add_typer(bind)
 app.add_typer(notify)
 register(app)

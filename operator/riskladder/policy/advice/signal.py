@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from riskladder.api.advice import Advice
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.measurement import indicator_of, no_measurement, with_unit
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import ModelRiskSignalSpec
 from riskladder.api.tiers import Trigger
-from riskladder.policy.advice.ladder import Advice
 
 _CLOSEST, _FARTHEST = 20.0, 500.0
 """Factors between which a value and a threshold are about a hundred apart: a measured value is seldom right at one."""
