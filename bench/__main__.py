@@ -24,6 +24,9 @@ QUICK = Sizes(
     audited=3,
     locked=(0, 60),
     replicasets=0,
+    monitored=10,
+    streamed_seconds=10,
+    polled=0,
 )
 
 
