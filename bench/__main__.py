@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.report import Results, machine
 from bench.run import Sizes, run, say
+from tests.cluster.ending import end_in_order
 
 QUICK = Sizes(
     rounds=1,
@@ -57,6 +58,7 @@ def main() -> int:
         )
     }
     sizes = replace(base, **chosen)
+    end_in_order()
 
     began, results = time.monotonic(), Results()
     try:
