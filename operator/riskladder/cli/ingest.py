@@ -27,8 +27,7 @@ def ingest(
     certificate: Annotated[
         str,
         typer.Option(
-            help="Directory with tls.crt and tls.key, read again when they change. Default, and while it is empty: plain "
-            "HTTP."
+            help="Directory with tls.crt and tls.key, read again when they change. Default, or empty: plain HTTP."
         ),
     ] = "",
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
