@@ -349,7 +349,8 @@ def test_hashes_are_shown_alike_so_that_they_can_be_compared(tmp_path: Path) -> 
         assert not re.search(r"""["'][0-9a-f]{64}""", said), said
 
 
-@pytest.mark.parametrize("name", ["verify", "timeline", "redact", "status", "show", "resume"])
+@pytest.mark.parametrize("name", ["verify", "timeline", "redact", "notify", "status", "show", "resume"])
 def test_whatever_reads_the_cluster_takes_the_same_credentials(name: str) -> None:
-    options = {option for param in get_command(app).commands[name].params for option in param.opts}  # type: ignore[attr-defined]
+    found = get_command(app).commands[name]  # type: ignore[attr-defined]
+    options = {option for param in getattr(found, "commands", {}).get("test", found).params for option in param.opts}
     assert {"--kubeconfig", "--context", "--as", "--as-group"} <= options
