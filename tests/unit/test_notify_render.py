@@ -82,7 +82,7 @@ def test_subject_is_one_short_line() -> None:
         "[riskladder] credit-scorer (Deployment credit-scorer) is in tier high: demographic_parity_difference is 0.31, "
         "auc is 0.83. Contained: yes, scaled to zero: none of its pods is left, and no Service lis…"
     )
-    assert subject(notice(), Form.HTML) == ("[riskladder] credit-scorer (Deployment credit-scorer) is in tier high:…")
+    assert subject(notice(), Form.HTML) == ("[riskladder] credit-scorer (Deployment credit-scorer) is in tier high…")
     assert (
         subject(notice(about="Remediated", message="Closed.\nIt is over"))
         == "[riskladder] resolved, high: Closed. It is over"

@@ -316,8 +316,8 @@ def _wrong_at(name: str, found: Sequence[_Link], good: ChainResult, by_position:
         )
     if link.spec["previousHash"] != previous:
         before = "be the first: 64 zeros" if sequence == 1 else f"follow {sequence - 1}: {previous}"
-        found = shown_hash(link.spec["previousHash"])
-        return f"record {name} does not join on: its previousHash is {found}, it would have to {before}"
+        has = shown_hash(link.spec["previousHash"])
+        return f"record {name} does not join on: its previousHash is {has}, it would have to {before}"
     return ""
 
 
