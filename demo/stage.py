@@ -41,11 +41,11 @@ class Stage:
     def say(self, text: str, style: str = "bold") -> None:
         """Print what happens now, with the time since the start."""
         clock = f"{time.monotonic() - self._started:6.1f} s"
-        self._print(Text(text, style), Text(f"{clock}  ", "dim"))
+        self._print(Text(text, style), Text(clock, "dim"))
 
     def detail(self, markup: str) -> None:
         """Print a line below it, on a terminal wrapped between words."""
-        self._print(Text.from_markup(markup), Text(INDENT))
+        self._print(Text.from_markup(markup), Text())
 
     def command(self, markup: str) -> None:
         """Print a command below it, which stays on one line, so that it can be copied."""
@@ -66,7 +66,8 @@ class Stage:
         if self._console.is_terminal:
             self._console.print(Hanging(text, len(INDENT), label))
         else:
-            self._console.print(Text.assemble(label, text), soft_wrap=True)
+            gap = " " * (len(INDENT) - len(label.plain))
+            self._console.print(Text.assemble(label, gap, text), soft_wrap=True)
 
     async def until(self, what: str, check: Callable[[], Awaitable[bool]], patience: float = PATIENCE) -> None:
         """Return when it is so.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,6 +114,9 @@ def test_prose_is_wrapped_between_words_and_commands_stay_whole(monkeypatch: pyt
     stage.quote("title", f"It reads {', '.join(names)}\n    {command}\n\nlast")
     stage.command(command)
     lines = written.getvalue().splitlines()
+    assert re.match(r" {3}\d\.\d s  The monitor reports: ", lines[0])
+    assert any(line.startswith("          the record says: ") for line in lines)
+    assert sum(not line.strip() for line in lines) == 0
     assert all(len(line) <= width for line in lines if "kubectl" not in line), lines
     assert sum(command in line for line in lines) == 2
     for name in names:
