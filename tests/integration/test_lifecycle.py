@@ -580,7 +580,8 @@ async def test_drill_is_marked_changes_nothing_counts_decisions_and_ends_with_a_
     for role in ("legal", "executive"):
         notified = await place.received("Notified", role)
         assert notified.data["drill"] is True
-        assert notified.event["subject"].startswith("DRILL [riskladder] high: ")
+        assert notified.event["subject"].startswith("DRILL [riskladder] ")
+        assert "tier high" in notified.event["subject"]
     stands = await place.escalation_says("scorer", "Contained", "False", "Rehearsed")
     name = stands["metadata"]["name"]
     assert stands["metadata"]["labels"]["riskladder.dev/drill"] == "true"

@@ -138,11 +138,11 @@ def test_without_the_component_it_is_kept_and_the_ladder_says_so() -> None:
     assert scene.says()[2].endswith("; open ones may go on"), "never that they ended"
     [spec] = [found.spec for found in scene.ladders]
     assert spec is not None
-    [why] = missing_components(spec, (), Runtimes(["isolate"]))
+    [why] = missing_components(spec, Runtimes(["isolate"]))
     assert why.startswith(
         "spec.tiers[1].containment.connections Close: this operator ends no pods (--enable=prompt-stop"
     )
-    assert missing_components(spec, (), Runtimes(["isolate", "prompt-stop"])) == []
+    assert missing_components(spec, Runtimes(["isolate", "prompt-stop"])) == []
 
 
 def test_isolate_in_place_of_what_was_impossible_closes_as_well() -> None:

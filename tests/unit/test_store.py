@@ -265,11 +265,10 @@ def test_signal_that_turns_to_another_target_leaves_the_first(cache: Cache) -> N
     assert cache.snapshot().signals == ()
 
 
-def test_signal_about_a_kind_that_is_not_enabled_has_its_ladder_say_so(cache: Cache) -> None:
+def test_signal_about_a_kind_that_is_not_enabled_is_looked_at_for_what_it_says(cache: Cache) -> None:
     document = edited(signal_document(bias=0.3), lambda spec: spec["target"].update(kind="Rollout"))
     cache.new(SIGNALS, "a", document)
-    assert cache.took() == {(KEY._replace(kind="Rollout"), True), (LADDER_KEY, False)}
-    assert cache.store.kinds_named((NAMESPACE, "credit")) == {"Rollout"}
+    assert cache.took() == {(KEY._replace(kind="Rollout"), True)}
 
 
 def test_edited_ladder_asks_for_its_targets_and_its_status_does_not(cache: Cache) -> None:

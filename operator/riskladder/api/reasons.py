@@ -171,6 +171,7 @@ class Reason(StrEnum):
     NOT_SUSPENDED = "NotSuspended"
     ALSO_RESUMED = "AlsoResumed"
     TARGET_RELEASED = "TargetReleased"
+    TARGET_GOVERNED = "TargetGoverned"
     TARGET_DELETED = "TargetDeleted"
     TARGET_RECREATED = "TargetRecreated"
 

@@ -20,13 +20,14 @@ from riskladder.api.signal import Reading
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.cli.layout import GAP, Hanging
 from riskladder.cli.output import plain
-from riskladder.cli.people.choices import Choice
+from riskladder.cli.people.choices import Choice, for_others
 from riskladder.cli.people.preview import missing
 from riskladder.cli.people.text import deadline, length, listed, local, past
 from riskladder.cli.people.view import Case, Contained
 from riskladder.policy.decisions.standing import Agreement, agreements
+from riskladder.policy.signals.evaluate import tier_of
 
-OPTIONS = "Options for you"
+OPTIONS, FOR_OTHERS = "Options for you", "For others"
 _NONE: Mapping[str, str] = {}
 _WORST = ("late", "failed", "refused", "NOT ")
 
@@ -45,6 +46,9 @@ def sections(
     now: datetime,
     rationales: Mapping[str, str] = _NONE,
     unseen_owners: Sequence[str] = (),
+    *,
+    lessons: Mapping[str, str] = _NONE,
+    why_none: str = "",
 ) -> tuple[Section, ...]:
     """Return the sections that have something to say."""
     parts = (
@@ -52,10 +56,11 @@ def sections(
         ("Where it stands", _rung(case, now)),
         ("People", _people(case, now)),
         ("Containment", _containment(case, now)),
-        ("Decisions", _decisions(case, now, rationales)),
+        ("Decisions", _decisions(case, now, rationales, lessons)),
         ("Agreement", (_agreement(case, a) for a in agreements(case.standing)) if case.is_open else ()),
         ("Duties", _clocks(case, now)),
-        (OPTIONS, _choices(choices)),
+        (OPTIONS, _choices(choices, why_none)),
+        (FOR_OTHERS, for_others(case, choices) if choices or why_none else ()),
     )
     found = [Section(heading, tuple(lines)) for heading, lines in parts]
     return tuple(section for section in found if section.lines)
@@ -67,6 +72,9 @@ def details(
     now: datetime,
     rationales: Mapping[str, str] = _NONE,
     unseen_owners: Sequence[str] = (),
+    *,
+    lessons: Mapping[str, str] = _NONE,
+    why_none: str = "",
 ) -> RenderableType:
     """Return the details as they are shown.
 
@@ -76,27 +84,35 @@ def details(
         now: The time.
         rationales: Why people decided so, by name of the decision.
         unseen_owners: Owners that match nobody who has been seen to call.
+        lessons: What was learnt, by name of the decision that reviews it.
+        why_none: Why the reader can do nothing, where they cannot.
     """
     title = Text(plain(f"{case.namespace}/{case.name}"), "bold")
     if case.spec.drill:
         title.append("  DRILL: the model is not touched", "bold yellow")
     blocks: list[RenderableType] = [Hanging(title, 0)]
-    found = sections(case, choices, now, rationales, unseen_owners)
-    labels = [label for section in found if section.heading != OPTIONS for label, _ in section.lines]
+    found = sections(case, choices, now, rationales, unseen_owners, lessons=lessons, why_none=why_none)
+    apart = (OPTIONS, FOR_OTHERS)
+    labels = [label for section in found if section.heading not in apart for label, _ in section.lines]
     widest = min(max((len(plain(label)) for label in labels), default=0) + 2, 28)
     for section in found:
         blocks.append(Text(f"\n{section.heading}", "bold cyan"))
         if section.heading == OPTIONS:
             blocks += [part for label, text in section.lines for part in _option(label, text)]
             continue
+        if section.heading == FOR_OTHERS:
+            blocks += [Hanging(Text(plain(f"{label}: {text}"), "dim"), 2) for label, text in section.lines]
+            continue
         for label, text in section.lines:
             blocks.append(Hanging(Text(plain(text), _style(text)), widest + GAP, Text("  " + plain(label), "dim")))
     return Group(*blocks)
 
 
-def _option(label: str, command: str) -> Iterator[Text]:
+def _option(label: str, command: str) -> Iterator[RenderableType]:
     """Yield an option; its command is never wrapped, so that it can be copied."""
-    yield Text(f"  {plain(label)}", "dim")
+    yield Hanging(Text(plain(label), "dim"), 2)
+    if not command:
+        return
     yield Text(f"    {plain(command)}", no_wrap=True, overflow="ignore")
 
 
@@ -115,9 +131,9 @@ def _facts(case: Case, now: datetime, unseen_owners: Sequence[str]) -> Iterator[
         yield "Owners", ", ".join(case.owners)
     if unseen_owners:
         yield (
-            "No such caller",
-            f"{listed(unseen_owners)}: nobody of that name has decided or raised here, so check that the owner is "
-            "written as `kubectl auth whoami` shows the name",
+            "Not seen yet",
+            f"{listed(unseen_owners)}: has neither decided nor raised anything in this namespace so far; an owner "
+            "counts as one only if written as `kubectl auth whoami` shows the name",
         )
     if model is not None:
         for label, value in (("Card", model.card), ("Lineage", model.lineage)):
@@ -256,6 +272,8 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
         intent = status.intent
         back = f" to revision {intent.revision}" if intent.revision else ""
         yield "Action", f"{intent.action}{back}, intended {past(intent.intended_at, now)}"
+        if (asked := _asked_for(case, intent)) is not None and asked is not intent.action:
+            yield "", f"instead of {asked}: {intent.message or intent.reason}"
         what = _out_of_service(case, intent) if intent.action is ContainmentAction.ROLLBACK else ""
         on_traffic = intent.action.axis is Axis.TRAFFIC  # its pods go on running
         for label, at, of in (
@@ -275,6 +293,15 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
         how = "a drill: there is nothing to restore" if case.spec.drill else how
         watched = f"; watched until {deadline(resume.watch_until, now)}" if resume.watch_until else ""
         yield "Resumed", f"by {listed(resume.by)}, {past(resume.at, now)}; {how}{watched}"
+
+
+def _asked_for(case: Case, intent: Intent) -> ContainmentAction | None:
+    """Return the safe state that was asked for: by whoever decided or raised it, else by the tier."""
+    decided = next((d.containment for d in case.status.decisions if d.name == intent.decision), None)
+    manual = intent.signal.manual if intent.signal else case.spec.signal.manual if intent.id == 1 else None
+    tier = tier_of(case.policy, intent.tier)
+    declared = tier.containment.action if tier is not None and tier.containment is not None else None
+    return decided or (manual.containment if manual else None) or declared
 
 
 def _out_of_service(case: Case, intent: Intent) -> str:
@@ -302,7 +329,9 @@ def length_exact(start: datetime, end: datetime) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 60 else length(end - start)
 
 
-def _decisions(case: Case, now: datetime, rationales: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _decisions(
+    case: Case, now: datetime, rationales: Mapping[str, str], lessons: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
     for decision in sorted(case.status.decisions, key=lambda d: d.at):
         more = [decision.tier, decision.resolution, decision.containment]
         particulars = [str(text) for text in more if text]
@@ -314,6 +343,8 @@ def _decisions(case: Case, now: datetime, rationales: Mapping[str, str]) -> Iter
         yield str(decision.action), f"{what}, {past(decision.at, now)}{rung}{verdict}"
         if why := " ".join(rationales.get(decision.name, "").split()):
             yield "", f"“{why}”"
+        if learnt := " ".join(lessons.get(decision.name, "").split()):
+            yield "Lessons", f"“{learnt}”"
 
 
 def _agreement(case: Case, found: Agreement) -> tuple[str, str]:
@@ -335,6 +366,8 @@ def _clocks(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
             yield clock.name, f"{clock.role}: due {deadline(clock.due_at, now)}"
 
 
-def _choices(choices: Iterable[Choice]) -> Iterator[tuple[str, str]]:
+def _choices(choices: Iterable[Choice], why_none: str) -> Iterator[tuple[str, str]]:
+    if why_none:
+        yield why_none, ""
     for choice in choices:
         yield choice.what, choice.command

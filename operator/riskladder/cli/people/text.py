@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from riskladder.api.base import DURATION_PATTERN, RFC3339_PATTERN, Duration, format_time
+from riskladder.policy.decisions.standing import PROGRAM as PROGRAM
 
-PROGRAM = "kubectl riskladder"
-"""How the texts call this program."""
+UNTIL_FORMS = "a date such as 2026-12-01, a time such as 2026-12-01T12:00:00Z, or a duration such as 14d"
+"""What ``--until`` takes."""
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _ROUNDED = ((1, 60), (60, 86_400), (3_600, None))
@@ -91,9 +92,7 @@ def parse_until(text: str, now: datetime, zone: tzinfo | None = None) -> datetim
     elif text and re.fullmatch(DURATION_PATTERN, text):
         at = (now + Duration(text).delta).astimezone(UTC).replace(microsecond=0)
     else:
-        raise ValueError(
-            f"{text!r} is not a date such as 2026-12-01, a time such as 2026-12-01T12:00:00Z, or a duration such as 14d"
-        )
+        raise ValueError(f"{text!r} is not {UNTIL_FORMS}")
     if at <= now:
         raise ValueError(f"{text} is past: it is {format_time(now.replace(microsecond=0))}")
     return at

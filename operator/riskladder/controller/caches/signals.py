@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 from pydantic import ValidationError
@@ -29,15 +29,9 @@ MANY_SIGNALS = 64
 class SignalCache:
     """Every signal by the target that it names."""
 
-    def __init__(self, enqueue: Enqueue, enabled: Container[str]) -> None:
-        """Start empty.
-
-        Args:
-            enqueue: Called with the target that each change concerns.
-            enabled: The kinds that may be targets.
-        """
+    def __init__(self, enqueue: Enqueue) -> None:
+        """Start empty; ``enqueue`` is called with the target that each change concerns."""
         self._enqueue = enqueue
-        self._enabled = enabled
         self._entries: dict[TargetKey, dict[str, SignalEntry]] = defaultdict(dict)
         self._targets: dict[Name, TargetKey] = {}
         self._unusable: dict[Name, dict[str, UnusableSignal]] = {}
@@ -57,8 +51,6 @@ class SignalCache:
             self._forget(name, old_key)
             self._enqueue(old_key, True)
         ladder = str(spec.get("ladder", ""))
-        if ladder and key not in self._entries and key.kind not in self._enabled:
-            self._enqueue(LadderKey(name[0], ladder), False)  # it says so
         generation, status = metadata.get("generation", 0), compact(obj.get("status") or {})
         same = before is not None and before.uid == metadata["uid"] and before.generation == generation
         self._entries[key][name[1]] = SignalEntry(

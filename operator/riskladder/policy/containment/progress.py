@@ -76,8 +76,9 @@ def advance(draft: Draft) -> None:
         _enter_stages(draft, standing)
         draft.containments[standing.intent.action.axis] = standing.status
     _contained(draft, found)
+    held = draft.conditions.get(ConditionType.CONTAINMENT_HOLDS)
     _holds(draft, found)
-    _released(draft)
+    _released(draft, held)
     locked.say(draft, list(active.values()))
     raise_contention(draft)
 
@@ -301,16 +302,24 @@ def _holds(draft: Draft, found: Sequence[IntentProgress]) -> None:
         conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained yet")
 
 
-def _released(draft: Draft) -> None:
+def _released(draft: Draft, was: Condition | None) -> None:
+    """Say that the target is not held where it has lost the ladder's labels; that, and their return, is on record.
+
+    Args:
+        draft: The escalation.
+        was: Its condition ContainmentHolds as it was.
+    """
     workload, escalation = draft.snapshot.target, draft.escalation
+    was_released = was is not None and was.reason == Reason.TARGET_RELEASED
     if workload is None or state.may_touch(workload, escalation):
+        if workload is not None and was_released:
+            message = "the target carries the labels again that put it under the ladder: its containment is held again"
+            draft.note(Reason.TARGET_GOVERNED, f"governed/{draft.last_record}", message)
         return
-    draft.conditions.set(
-        ConditionType.CONTAINMENT_HOLDS,
-        False,
-        Reason.TARGET_RELEASED,
-        "the target no longer carries the labels that put it under the ladder: it is not touched any more",
-    )
+    message = "the target no longer carries the labels that put it under the ladder: it is not touched any more"
+    if not was_released:
+        draft.warn(Reason.TARGET_RELEASED, f"released/{draft.last_record}", message)
+    draft.conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.TARGET_RELEASED, message)
 
 
 def _proved(intent: Intent) -> Reason:

@@ -85,6 +85,8 @@ def decision_status(
 
 def accepted_message(judged: CountedDecision) -> str:
     """Return the answer to somebody whose decision counts."""
+    if judged.action is DecisionAction.OBJECT and judged.withdraw:
+        return f"the objection of {judged.role} is withdrawn"
     return f"{judged.action} was counted for {judged.role}" + (
         ": the quorum is met" if judged.reason == Reason.QUORUM_MET else ""
     )

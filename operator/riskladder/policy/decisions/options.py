@@ -5,7 +5,6 @@ Whether one will count is decided when it is taken: the escalation may have move
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +13,19 @@ from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import ClockStatus
 from riskladder.api.notification import Notification
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import ContainmentWhen, Quorum
-from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, Standing, is_for, may_sit, possible, seats
+from riskladder.api.tiers import ContainmentWhen
+from riskladder.policy.decisions.standing import (
+    COMMANDS,
+    JOINT,
+    Possible,
+    Standing,
+    command_of,
+    is_for,
+    may_sit,
+    possible,
+    seats,
+    who_may,
+)
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation
 
@@ -67,7 +77,7 @@ def offers(
         is_news = found.action is not DecisionAction.COMMENT or bool(found.arguments)
         if is_news and not is_taken and is_for(standing, notification.role, found):
             yield _offer(namespace, name, standing, notification.role, found)
-    yield Offer("See all of it", "anyone who may read escalations", _command("show", name, namespace))
+    yield Offer("See all of it", "anyone who may read escalations", command_of("show", namespace, name))
 
 
 def _standing(escalation: Escalation, notification: Notification) -> Standing:
@@ -113,20 +123,8 @@ def _is_withheld(escalation: Escalation, notification: Notification) -> bool:
 
 def _offer(namespace: str, name: str, standing: Standing, role: str, found: Possible) -> Offer:
     what = found.effect[:1].upper() + found.effect[1:]
-    who = f"anyone with the verb {found.action.verb} on {role}"
-    if found.action in JOINT:
-        asked = seats(standing, found.action)
-        who = describe_quorum(asked)
-        role = role if may_sit(standing, found.action, role) else asked[0].role
-    arguments = "".join(f" {shlex.quote(part)}" for part in found.arguments)
-    command = f"{_command(COMMANDS[found.action], name, namespace)} --role {shlex.quote(role)}{arguments}"
-    return Offer(what, who, f"{command} --rationale '…'")
-
-
-def describe_quorum(quorum: Quorum) -> str:
-    """Return who must agree: ``1 x legal and 1 x executive``."""
-    return " and ".join(f"{member.count} x {member.role}" for member in quorum)
-
-
-def _command(word: str, name: str, namespace: str) -> str:
-    return f"kubectl riskladder {word} {shlex.quote(name)} -n {shlex.quote(namespace)}"
+    who = who_may(standing, found, [role])
+    if found.action in JOINT and not may_sit(standing, found.action, role):
+        role = seats(standing, found.action)[0].role
+    command = command_of(COMMANDS[found.action], namespace, name, role=role, arguments=found.arguments)
+    return Offer(what, who, command)

@@ -5,6 +5,7 @@ The operator, the command line and messages all ask here, so that none of them p
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -246,6 +247,28 @@ COMMANDS = {
     DecisionAction.REVIEW: "review",
 }
 """The command of each action."""
+
+PROGRAM = "kubectl riskladder"
+"""How texts call the command line."""
+
+
+def command_of(word: str, namespace: str, name: str, *, role: str | None = None, arguments: Iterable[str] = ()) -> str:
+    """Return the exact command about an escalation, to be copied; where it decides, with the reason left open."""
+    parts = [word, name, "-n", namespace, *(("--role", role) if role is not None else ()), *arguments]
+    return f"{PROGRAM} {shlex.join(parts)}" + (" --rationale '…'" if role is not None else "")
+
+
+def describe_quorum(quorum: Quorum) -> str:
+    """Return who must agree: ``1 x legal and 1 x executive``."""
+    return " and ".join(f"{member.count} x {member.role}" for member in quorum)
+
+
+def who_may(standing: Standing, found: Possible, roles: Sequence[str]) -> str:
+    """Return who may take an act: those who must agree, or whoever holds its verb on one of the roles."""
+    if found.action in JOINT:
+        return describe_quorum(seats(standing, found.action))
+    return f"anyone with the verb {found.action.verb} on {' or '.join(roles)}"
+
 
 _CLOSE = {
     Resolution.REMEDIATED: "close it: the cause is removed",
