@@ -289,7 +289,7 @@ def demo(
     """Show a metric stopping a real model, through Prometheus and Alertmanager."""
     if prometheus() is None:
         raise typer.BadParameter(
-            "Prometheus is missing: apt-get install --no-install-recommends prometheus, or name the program in PROMETHEUS"
+            "Prometheus is missing: apt-get install --no-install-recommends prometheus, or set PROMETHEUS to it"
         )
     if check_options:
         return
