@@ -692,6 +692,51 @@ def test_companion_workload_is_suspended_and_runs_again_after_a_resume() -> None
     assert found.events().count(Reason.ALSO_RESUMED) == 1
 
 
+# --- A Resume under a ladder that is suspended ------------------------------------------------------------------------
+
+
+def suspend(found: Scene, *, on: bool = True) -> None:
+    """Somebody suspends the ladder, or takes that back."""
+    [kept] = found.ladders
+    assert kept.spec is not None
+    spec = kept.spec.model_copy(update={"suspended": on})
+    found.ladders = [replace(kept, spec=spec, generation=kept.generation + 1)]
+    found.run()
+
+
+@pytest.mark.parametrize("steps", [[], ["10%", "100%"]])
+def test_resume_under_a_suspended_ladder_restores(steps: list[str]) -> None:
+    found = scene(edit=lambda spec: spec["tiers"][1]["resume"].update(steps=steps), **HIGH)
+    suspend(found)
+    found.decide("Resume", "legal")
+    assert found.target is not None
+    assert (found.target.replicas, found.target.carried.lock) == (0, "ScaleToZero"), "locked as long as it is contained"
+    found.decide("Resume", "model-risk")
+    assert found.target is not None
+    assert found.target.replicas == (1 if steps else 3)
+    assert found.target.carried.is_empty, "the lock goes with the restoring"
+    assert found.events().count(Reason.RESTORED) == 1
+    if steps:
+        found.signals = [signal(bias=0.05, at=at(59))]
+        later(found, 61)
+        assert found.target.replicas == 3
+    assert found.escalation.status.resume is not None
+    assert found.escalation.status.resume.applied_at is not None, "it can be closed"
+
+
+def test_companion_runs_again_after_a_resume_under_a_suspended_ladder() -> None:
+    found = scene(edit=with_cronjobs("retrain"), **HIGH)
+    look(found, cronjob("retrain"))
+    suspend(found)
+    found.companions["CronJob", "retrain"] = cronjob("retrain")
+    later(found, 1)
+    assert found.switched == [("retrain", True)], "a suspended ladder suspends nothing again"
+    found.companions["CronJob", "retrain"] = cronjob("retrain", suspended=True)
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    assert found.switched[1:] == [("retrain", False)]
+
+
 # --- Drills -----------------------------------------------------------------------------------------------------------
 
 

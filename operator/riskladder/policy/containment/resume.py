@@ -143,7 +143,10 @@ def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatu
 
 
 def restore_target(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Effect | None:
-    """Return the write that restores what a containment took away, once the decision is on record."""
+    """Return the write that restores what a containment took away, once the decision is on record.
+
+    Also under a ladder that is suspended: a Resume is people's word, and what held the model goes with its restoring.
+    """
     found = (_restore_target(snapshot, judgement, escalation, now) for escalation in snapshot.open)
     return next((write for write in found if write is not None), None)
 
@@ -160,8 +163,6 @@ def _restore_target(snapshot: Snapshot, judgement: Judgement, escalation: Escala
     if ended.done and not snapshot.time_counts:
         return None
     if ended.done >= len(ended.steps) or not state.may_touch(workload, escalation):
-        return None
-    if snapshot.is_suspended(escalation.spec.ladder.name):
         return None
     wanted = ended.steps[ended.done]
     group = group_of(snapshot, judgement, escalation)
@@ -187,7 +188,7 @@ def _restore_network_objects(snapshot: Snapshot, escalation: Escalation) -> tupl
     ended = escalation.status.resume
     if ended is None or ended.applied_at is not None or ended.done or state.is_contained(escalation):
         return ()
-    if not state.may_touch(workload, escalation) or snapshot.is_suspended(escalation.spec.ladder.name):
+    if not state.may_touch(workload, escalation):
         return ()
     found = restore.back(snapshot, workload, escalation).values()
     writes = (write for write in found if isinstance(write, ObjectWrite))
