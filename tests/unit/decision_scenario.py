@@ -430,7 +430,7 @@ class DecisionScenario(Scene):
         tier = next(t for t in policy.tiers if t.name == current().status.tier)
         contained, resolution = state.in_force(current()).get(Axis.WORKLOAD), "Remediated"
         seats = quorum_of(current(), tier.name, DecisionAction.RESUME)
-        if contained is not None and not seats:
+        if contained is not None and (not seats or self.target is None):
             resolution = "Retired"
         elif contained is not None:
             self._all(seats, "Resume", earlier)

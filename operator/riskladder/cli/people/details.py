@@ -15,7 +15,7 @@ from riskladder.api.escalation import signal_at
 from riskladder.api.intent import Intent, SignalRef
 from riskladder.api.measurement import indicator_of, no_measurement, with_unit
 from riskladder.api.notification import Notification, NotificationState
-from riskladder.api.reasons import ConditionType
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Reading
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.cli.layout import GAP, Hanging
@@ -315,6 +315,8 @@ def _contained(case: Case) -> str:
     if case.spec.drill:
         return "no: a drill does not touch the model"
     found = case.condition(ConditionType.CONTAINED)
+    if found is not None and found.reason == Reason.TARGET_DELETED:
+        return f"{'' if case.contained is Contained.GONE else 'NOT contained: '}{found.message}"
     said = f" ({found.reason})" if found is not None and case.contained is not Contained.NO else ""
     holds = case.condition(ConditionType.CONTAINMENT_HOLDS)
     reverted = holds is not None and holds.status is ConditionStatus.FALSE and case.intent is not None

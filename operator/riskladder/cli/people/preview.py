@@ -185,8 +185,12 @@ def _outcome(case: Case, decision: EscalationDecisionSpec) -> str:
     if decision.action is DecisionAction.RESUME:
         return _restored(case)
     if decision.action is DecisionAction.CLOSE:
+        if case.standing.is_gone:
+            return f"it is over; {case.target} was deleted, and nothing holds its name any more"
         held = case.contained is not Contained.NO
-        return "it is over" + (", and the model stays as it is" if held else " and nothing is held any more")
+        return "it is over" + (
+            ", the model stays as it is, and nothing holds it any more" if held else " and nothing is held any more"
+        )
     until = local(decision.until) if decision.until else ""
     return f"nobody is asked again until {until}, unless a worse tier is breached"
 

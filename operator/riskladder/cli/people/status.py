@@ -20,7 +20,7 @@ from riskladder.cli.people.session import Session
 from riskladder.cli.people.text import due, length
 from riskladder.cli.people.view import Case, Contained
 
-_STYLES = {Contained.YES: "green", Contained.IN_PROGRESS: "yellow", Contained.NO: ""}
+_STYLES = {Contained.YES: "green", Contained.IN_PROGRESS: "yellow", Contained.NO: "", Contained.GONE: ""}
 
 
 def status(

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from riskladder.api.base import Timestamp
-from riskladder.api.conditions import Condition, find, is_true
+from riskladder.api.conditions import Condition, ConditionStatus, find, is_true
 from riskladder.api.escalation import CountedDecision, EscalationSpec, EscalationStatus, PinnedPolicy, Rung, intents_of
 from riskladder.api.intent import Intent
 from riskladder.api.labels import LABEL_TIER
-from riskladder.api.reasons import ConditionType
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier
 from riskladder.policy.decisions.standing import Standing
 from riskladder.policy.quorum import alternates
@@ -35,6 +35,8 @@ class Contained(StrEnum):
     YES = "yes"
     NO = "no"
     IN_PROGRESS = "in progress"
+    GONE = "deleted"
+    """The workload was deleted, and nothing of it is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,11 @@ class Case:
         """Whether the model is in its safe state now; never by a drill, which touches nothing."""
         if self.intent is None or self.spec.drill:
             return Contained.NO
-        return Contained.YES if is_true(self.status.conditions, ConditionType.CONTAINED) else Contained.IN_PROGRESS
+        found = self.condition(ConditionType.CONTAINED)
+        is_so = found is not None and found.status is ConditionStatus.TRUE
+        if found is not None and found.reason == Reason.TARGET_DELETED:
+            return Contained.GONE if is_so else Contained.NO
+        return Contained.YES if is_so else Contained.IN_PROGRESS
 
     @property
     def due_at(self) -> datetime | None:
