@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.report import Results, machine
 from bench.run import Sizes, run, say
+from tests.cluster.ending import end_in_order
 
 QUICK = Sizes(
     rounds=1,
@@ -54,6 +55,7 @@ def main() -> int:
         )
     }
     sizes = replace(base, **chosen)
+    end_in_order()
 
     began, results = time.monotonic(), Results()
     try:
