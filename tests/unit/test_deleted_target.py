@@ -56,7 +56,7 @@ def test_pods_that_it_has_left_behind_are_looked_for_and_named() -> None:
     assert scene.reason(CONTAINED) == ("False", Reason.CONTAINMENT_NOT_REQUIRED), "nobody has looked yet"
     scene.strays = ("scorer-1", "scorer-2")
     scene.run()
-    assert "2 pod(s) that its selector matches and it no longer owns" in scene.condition(CONTAINED).message
+    assert "2 pods that its selector matches and it no longer owns" in scene.condition(CONTAINED).message
     scene.strays = ()
     scene.run()
     assert "nothing is left to contain" in scene.condition(CONTAINED).message

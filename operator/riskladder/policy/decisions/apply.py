@@ -146,6 +146,8 @@ def _take(draft: Draft, decision: Decision, refusal: Refusal | None) -> None:
         withdraw=spec.withdraw,
     )
     text = f"{author(decision)} as {spec.role}: {spec.action}"
+    if draft.escalation.spec.drill and spec.action in (DecisionAction.CONTAIN, DecisionAction.RESUME):
+        text += ", in a drill, which touches nothing"
     if refusal is not None:
         draft.decisions.append(counted)
         draft.entries.append(

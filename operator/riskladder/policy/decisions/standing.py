@@ -300,8 +300,10 @@ def possible(standing: Standing) -> Iterator[Possible]:
     if standing.is_gone:
         pass  # nothing is left that the operator could stop
     elif not standing.is_contained:
-        effect = contains(standing.target, containment_of(tier, None))
-        yield Possible(DecisionAction.CONTAIN, f"contain the model now: {effect}")
+        drill = standing.spec.drill
+        effect = contains(standing.target, containment_of(tier, None), rehearsed=drill)
+        ask = "contain the model now, as a dry run" if drill else "contain the model now"
+        yield Possible(DecisionAction.CONTAIN, f"{ask}: {effect}")
     elif _is_safer(standing, ContainmentAction.SCALE_TO_ZERO):
         effect = contains(standing.target, containment_of(tier, ContainmentAction.SCALE_TO_ZERO))
         stop = ("--action", ContainmentAction.SCALE_TO_ZERO.value)
