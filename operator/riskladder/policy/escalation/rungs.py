@@ -146,6 +146,7 @@ def move(
 
 def pass_time(draft: Draft) -> None:
     """Do everything that happens by itself because it is late enough; nothing while the operator's clock is wrong."""
+    start_clocks(draft)
     if not draft.time_counts:
         return
     if draft.acceptance is not None and not draft.is_accepted:
