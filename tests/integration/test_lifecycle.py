@@ -265,8 +265,8 @@ def assert_measured(operator: Lives, namespace: str) -> None:
             assert about["drill"] == "false"
             found[name][about.get("stage") or about["reason"]] += int(number)
     responses, trail = found.values()
-    assert responses == {"notify": 9, "acknowledge": 4, "decide": 1, "contain": 1, "resume": 1}
-    assert trail["Notified"] == 9
+    assert responses == {"notify": 10, "acknowledge": 4, "decide": 1, "contain": 1, "resume": 1}
+    assert trail["Notified"] == 10
     assert trail["DecisionRefused"] == 4
     assert trail["Reviewed"] == trail["Resumed"] == trail["Remediated"] == 1
 
