@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Self
 
 from tests.cluster.launcher import dying_with_us
 
+from tests.cluster.launcher import dying_with_us
+
 PATIENCE = 30.0
 ROOT = Path(__file__).parents[2]
 

@@ -92,6 +92,7 @@ def test_status_for_programs() -> None:
         "drill": False,
         "target": {"kind": "Deployment", "name": "credit-scorer"},
         "contained": "yes",
+        "suspended": False,
         "waitingOn": ["executive", "legal"],
         "dueAt": at(60),
         "openedAt": at(),
@@ -140,8 +141,8 @@ def test_page_says_everything() -> None:
         "Model credit-scorer, version 2026.11.3",
         "Reading demographic_parity_difference = 0.27 (moderate above 0.1, high above 0.2)",
         "Rung 1, tier high, since 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
-        "Acknowledge by 2026-11-24 06:10:03 UTC (10 min late)",
-        "Decide by 2026-11-24 07:00:03 UTC (in 40 min)",
+        "Acknowledged yes; the deadline was 2026-11-24 06:10:03 UTC",
+        "Decide by 2026-11-24 07:00:03 UTC (in 40 min); otherwise the model stays as it is, and model-risk is notified",
         "Waiting on executive and legal (or deputy-counsel)",
         "legal notified over legal-pager, delivered 2026-11-24 06:00:04 UTC (20 min ago) (EscalationOpened)",
         "security NOT notified over soc-pager, failed 2026-11-24 06:00:04 UTC (20 min ago) after 5 attempts: HTTP 503 "
@@ -162,6 +163,32 @@ def test_page_says_everything() -> None:
     assert f"kubectl riskladder resume {NAME} -n models --role legal --rationale '…'" in text(
         details(subject, choices(subject, EVERYTHING, "ann"), NOW)
     )
+
+
+def test_page_says_that_the_ladder_is_suspended_and_so_does_the_list() -> None:
+    raw = escalation()
+    raw["status"]["conditions"].append(
+        condition("LadderActive", False, "LadderSuspended", "EscalationLadder x is suspended")
+    )
+    subject = read_case(raw)
+    shown = lines(details(subject, (), NOW))
+    assert "Suspended EscalationLadder x is suspended; decisions count, and a Resume restores" in shown
+    listed = lines(table([subject], "namespace models", NOW))
+    assert "suspended" in listed[1]
+    assert "no deadline has its effect" in listed[-1]
+    assert as_json(subject)["suspended"]
+
+
+def test_end_of_the_watch_after_a_resume_is_no_deadline_and_a_breach_ends_it() -> None:
+    resume = {"intent": 1, "at": at(5), "by": ["ann"], "appliedAt": at(6), "watchUntil": at(10), "tier": "high"}
+    over = text(details(read_case(escalation(resume=resume)), (), NOW))
+    assert "was watched until 2026-11-24 06:10:03 UTC" in over
+    assert "late" not in over.partition("Resumed")[2].partition("\n")[0]
+    raw = escalation(resume=resume)
+    raw["status"]["containments"][0]["intent"]["id"] = 2
+    again = text(details(read_case(raw), (), NOW))
+    assert "it is contained again since" in again
+    assert "watched until" not in again
 
 
 def test_page_shows_what_put_it_in_its_tier_and_why_people_decided() -> None:

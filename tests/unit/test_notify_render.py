@@ -124,7 +124,7 @@ def test_chat_form_is_plain_text_that_no_service_reads_markup_into() -> None:
 
 def test_short_form_leaves_the_rest_to_the_subject() -> None:
     assert body(notice(), Form.SHORT) == (
-        "credit-scorer-3f9a1c2b in models, role legal: act by 2026-11-24 13:00 UTC, in 59 minutes.\n"
+        "credit-scorer-3f9a1c2b in models, role legal: acknowledge by 2026-11-24 13:00 UTC, in 1 h.\n"
         "kubectl riskladder show credit-scorer-3f9a1c2b -n models"
     )
 

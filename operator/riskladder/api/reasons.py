@@ -135,6 +135,7 @@ class Reason(StrEnum):
     ESCALATION_OPENED = "EscalationOpened"
     TIER_RAISED = "TierRaised"
     NOT_CONTAINED = "NotContained"
+    CONTAINMENT_DUE = "ContainmentDue"
     CONTAINMENT_NOT_REQUIRED = "ContainmentNotRequired"
     AWAITING_DECISION = "AwaitingDecision"
     AWAITING_TIMEOUT = "AwaitingTimeout"

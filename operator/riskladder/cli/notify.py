@@ -194,6 +194,7 @@ class Notices:
             options=(Option("Nothing. This is how the test was sent", "nobody is asked for anything", command),),
             due_at=None,
             deadline="",
+            asked=(),
             references=(),
         )
 

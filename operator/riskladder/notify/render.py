@@ -86,7 +86,9 @@ def _environment(form: Form) -> ImmutableSandboxedEnvironment:
         keep_trailing_newline=False,
         finalize=_FINALIZE[form],
     )
-    environment.filters.update(utc=_utc, number=_number, code=_CODE[form], link=_LINK[form], brief=_brief, ends=_ends)
+    environment.filters.update(
+        utc=_utc, number=_number, code=_CODE[form], link=_LINK[form], brief=_brief, ends=_ends, sentence=_sentence
+    )
     return environment
 
 
@@ -100,6 +102,10 @@ def _number(value: float) -> str:
 
 def _brief(text: str) -> str:
     return one_line(text, MAX_BRIEF)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _ends(options: Sequence[Option]) -> list[Option]:

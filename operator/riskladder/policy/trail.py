@@ -67,6 +67,7 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
         resume.resume(draft)
         companions.advance(draft)
         drills.advance(draft)
+        rungs.start_clocks(draft)  # of a tier that was entered in this pass: whoever is notified of it hears of them
         _close_what_is_over(draft)
     rungs.say(draft)
     notifications.queue(draft)

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from riskladder.api.conditions import Condition, ConditionStatus
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import signal_at
+from riskladder.api.escalation import ResumeStatus, Rung, signal_at
 from riskladder.api.intent import Intent, SignalRef
 from riskladder.api.measurement import indicator_of, no_measurement, with_unit
 from riskladder.api.notification import Notification, NotificationState
-from riskladder.api.reasons import ConditionType
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Reading
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.cli.layout import GAP, Hanging
@@ -25,6 +25,7 @@ from riskladder.cli.people.preview import missing
 from riskladder.cli.people.text import deadline, length, listed, local, past
 from riskladder.cli.people.view import Case, Contained
 from riskladder.policy.decisions.standing import Agreement, agreements
+from riskladder.policy.escalation.demands import ACKNOWLEDGE, DECIDE
 from riskladder.policy.signals.evaluate import tier_of
 
 OPTIONS, FOR_OTHERS = "Options for you", "For others"
@@ -207,17 +208,15 @@ def _rung(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
     rung = case.rung
     if rung is not None:
         yield "Rung", f"{rung.number}, tier {rung.tier}, since {past(rung.entered_at, now)} ({rung.reason})"
-        done = case.condition(ConditionType.ACKNOWLEDGED)
-        is_acknowledged = done is not None and done.status is ConditionStatus.TRUE
-        if rung.acknowledge_by is not None:
-            yield "Acknowledge by", _deadline(rung.acknowledge_by, now, "acknowledged" if is_acknowledged else "")
-        if rung.decide_by is not None:
-            yield "Decide by", _deadline(rung.decide_by, now, "decided" if rung.decided_at else "")
+        yield from _deadlines(case, rung, now)
         if rung.stalled_at is not None:
             yield "Stalled", f"{past(rung.stalled_at, now)}: nobody acknowledged or decided in time"
+    if case.is_suspended:
+        found = case.condition(ConditionType.LADDER_ACTIVE)
+        yield "Suspended", f"{found.message if found else 'the ladder'}; decisions count, and a Resume restores"
     yield "Waiting on", listed(map(case.or_alternates, case.waiting_on)) or "nobody's"
     if case.due_at is not None:
-        yield "Next", deadline(case.due_at, now)
+        yield "Next", deadline(case.due_at, now) + ("; without effect while suspended" if case.is_suspended else "")
     acceptance = case.status.risk_acceptance
     if acceptance is not None:
         until = deadline(acceptance.until, now)
@@ -235,8 +234,21 @@ def _ending(case: Case, closed: Condition | None) -> str:
     return f" by itself ({closed.reason})" + (f": {closed.message}" if closed.message else "")
 
 
-def _deadline(at: datetime, now: datetime, done: str) -> str:
-    return f"{done}; the deadline {'is' if at > now else 'was'} {local(at)}" if done else deadline(at, now)
+def _deadlines(case: Case, rung: Rung, now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield what is asked by when and what happens otherwise, what was missed, and which deadline has been met."""
+    asked = case.demands(now)
+    for what, by, is_met in (
+        (ACKNOWLEDGE, rung.acknowledge_by, case.is_answered),
+        (DECIDE, rung.decide_by, rung.decided_at is not None),
+    ):
+        if by is not None and is_met:
+            yield f"{what.capitalize()}d", f"yes; the deadline {'is' if by > now else 'was'} {local(by)}"
+        elif by is not None and not any(demand.what == what for demand in asked):
+            yield f"{what.capitalize()} by", deadline(by, now)
+    for demand in asked:
+        if not demand.is_duty:
+            otherwise = f"; otherwise {demand.otherwise}" if demand.otherwise else ""
+            yield f"{demand.what.capitalize()} by", f"{deadline(demand.by, now)}{otherwise}"
 
 
 def _people(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
@@ -291,7 +303,7 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
     if resume is not None:
         how = f"restored {past(resume.applied_at, now)}" if resume.applied_at else "being restored"
         how = "a drill: there is nothing to restore" if case.spec.drill else how
-        watched = f"; watched until {deadline(resume.watch_until, now)}" if resume.watch_until else ""
+        watched = _watched(case, resume, now)
         yield "Resumed", f"by {listed(resume.by)}, {past(resume.at, now)}; {how}{watched}"
 
 
@@ -302,6 +314,19 @@ def _asked_for(case: Case, intent: Intent) -> ContainmentAction | None:
     tier = tier_of(case.policy, intent.tier)
     declared = tier.containment.action if tier is not None and tier.containment is not None else None
     return decided or (manual.containment if manual else None) or declared
+
+
+def _watched(case: Case, resume: ResumeStatus, now: datetime) -> str:
+    """Return until when the model is watched after a Resume, or what has come of that."""
+    if case.intent is not None:
+        return "; it is contained again since"
+    if case.rung is not None and case.rung.entered_at > resume.at:
+        return "; it has breached again since"
+    if resume.watch_until is None:
+        return ""
+    if resume.watch_until <= now:
+        return f"; was watched until {local(resume.watch_until)}"
+    return f"; watched until {deadline(resume.watch_until, now)}"
 
 
 def _out_of_service(case: Case, intent: Intent) -> str:
@@ -315,6 +340,8 @@ def _contained(case: Case) -> str:
     if case.spec.drill:
         return "no: a drill does not touch the model"
     found = case.condition(ConditionType.CONTAINED)
+    if found is not None and found.reason == Reason.TARGET_DELETED:
+        return f"{'' if case.contained is Contained.GONE else 'NOT contained: '}{found.message}"
     said = f" ({found.reason})" if found is not None and case.contained is not Contained.NO else ""
     holds = case.condition(ConditionType.CONTAINMENT_HOLDS)
     reverted = holds is not None and holds.status is ConditionStatus.FALSE and case.intent is not None

@@ -103,6 +103,9 @@ def _contain(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str
         safer = listed(intent.action for intent in standing.intents)
         asked = f"You ask, as {decision.role}, for {containment.action}"
         return f"{asked}: {case.target} is contained by {safer} already, so nothing further is done."
+    if case.spec.drill:
+        effect = contains(case.target, containment, rehearsed=True)
+        return f"You contain the model, as {decision.role}, as a dry run: {effect}."
     effect = contains(case.target, containment)
     who = listed(_asked(case, m) for m in seats(standing, DecisionAction.RESUME))
     text = f"You contain the model, as {decision.role}: {effect} at once"
@@ -124,7 +127,8 @@ def _escalate(case: Case, decision: EscalationDecisionSpec, now: datetime) -> st
     text += f": {listed(notified)} {is_or_are} notified" if notified else ": nobody is notified at once"
     containment = tier.containment
     if containment is not None and containment.when is ContainmentWhen.IMMEDIATELY:
-        text += f", and {contains(case.target, containment)} at once"
+        effect = contains(case.target, containment, rehearsed=case.spec.drill)
+        text += f", and {effect}{' (a dry run)' if case.spec.drill else ' at once'}"
     return text + "."
 
 
@@ -185,8 +189,12 @@ def _outcome(case: Case, decision: EscalationDecisionSpec) -> str:
     if decision.action is DecisionAction.RESUME:
         return _restored(case)
     if decision.action is DecisionAction.CLOSE:
+        if case.standing.is_gone:
+            return f"it is over; {case.target} was deleted, and nothing holds its name any more"
         held = case.contained is not Contained.NO
-        return "it is over" + (", and the model stays as it is" if held else " and nothing is held any more")
+        return "it is over" + (
+            ", the model stays as it is, and nothing holds it any more" if held else " and nothing is held any more"
+        )
     until = local(decision.until) if decision.until else ""
     return f"nobody is asked again until {until}, unless a worse tier is breached"
 

@@ -203,6 +203,9 @@ class Order:
         """
         last = case.intent
         noted = [found.intent for found in case.status.containments]
+        if case.spec.drill:  # what was tried as a dry run: for as safe a state nothing further is tried
+            tried = [intent for intent in noted if intent.action.strength >= self.action.strength]
+            return max(tried, key=lambda intent: intent.action.strength, default=None)
         if last is None or last not in noted or case.contained is not Contained.YES:
             return None
         if self.intent(case) is not None:
@@ -232,11 +235,16 @@ async def until_contained(session: Session, name: str, order: Order, started: fl
 
 
 def contained_result(case: Case, order: Order, seconds: float) -> Result:
-    """Return the result of a containment that is proved."""
+    """Return the result of a containment that is proved, or of a drill tried."""
+    facts: dict[str, Any]
     found = case.condition(ConditionType.CONTAINED)
     said = f" ({found.message})" if found and found.message else ""
+    if case.spec.drill:
+        sentence = f"It was tried in the drill, and {case.target} was not touched{said}."
+        facts = {"contained": False, "seconds": round(seconds, 3), "escalation": case.name, "drill": True}
+        return Result(0, f"{sentence} {PROGRAM} show {case.name} -n {case.namespace}", facts)
     proved, is_new = order.proved(case), order.intent(case) is not None
-    facts: dict[str, Any] = {"contained": True, "seconds": round(seconds, 3), "escalation": case.name}
+    facts = {"contained": True, "seconds": round(seconds, 3), "escalation": case.name}
     facts |= {"already": not is_new, "intent": proved.id if proved else None}
     if is_new or proved is None:
         sentence = f"{case.target} is contained, proved {took(seconds)} after it was sent{said}."

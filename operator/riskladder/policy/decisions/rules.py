@@ -162,6 +162,10 @@ def _is_there(standing: Standing, act: CastDecision, now: datetime) -> Refusal |
 
 
 def _is_contained(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
+    """Refuse to resume what is not contained, or was deleted: whoever may resume it closes it then."""
+    if standing.is_gone:
+        message = f"{standing.target} was deleted: nothing is left to resume, so close it"
+        return Refusal(Reason.NOTHING_TO_RESUME, message)
     if standing.is_contained or standing.spec.drill:
         return None
     return Refusal(Reason.NOTHING_TO_RESUME, "no containment is in force")
