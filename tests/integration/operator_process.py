@@ -15,8 +15,6 @@ from typing import Any, ClassVar, Self
 
 from tests.cluster.launcher import dying_with_us
 
-from tests.cluster.launcher import dying_with_us
-
 PATIENCE = 30.0
 ROOT = Path(__file__).parents[2]
 
