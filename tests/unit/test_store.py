@@ -392,6 +392,18 @@ def test_last_closed_is_the_newest_where_older_ones_have_been_deleted(cache: Cac
     assert cache.snapshot().last_closed == {"credit": "a"}
 
 
+def test_spec_of_an_escalation_is_read_again_only_where_it_may_be_another_one(cache: Cache) -> None:
+    stored = open_one(cache)
+    first = cache.snapshot().escalations[0].spec
+    cache.put(ESCALATIONS, stored, 20)
+    assert cache.snapshot().escalations[0].spec is first
+    other = {**stored, "spec": {**stored["spec"], "drill": True}}
+    cache.put(ESCALATIONS, other, 21, generation=2)
+    assert cache.snapshot().escalations[0].spec.drill
+    cache.put(ESCALATIONS, stored, 22, generation=2, uid="another")
+    assert not cache.snapshot().escalations[0].spec.drill
+
+
 def test_open_escalations_are_reported_by_ladder_and_deletions_while_open_once(cache: Cache) -> None:
     stored = open_one(cache)
     assert (LADDER_KEY, False) in cache.took()

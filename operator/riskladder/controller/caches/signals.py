@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 from pydantic import ValidationError
 
@@ -24,6 +24,9 @@ from riskladder.policy.unusable import UnusableSignal
 
 MANY_SIGNALS = 64
 """Signals of one target from which on they are kept as models, too: there, time is dearer than memory."""
+
+RECENT = 1024
+"""Signals of all other targets that are kept as models: a target that is looked at is looked at again a few times."""
 
 
 class SignalCache:
@@ -142,7 +145,7 @@ class SignalCache:
             if entry.parsed is not None and (entry.problems is not None or not thorough):
                 spec, status = entry.parsed
             else:
-                spec, status = _spec_of(name, entry, thorough=thorough), _status_of(entry)
+                spec, status = _spec_of(name, entry, thorough=thorough), _read_status(entry.status)
                 entry.parsed = (spec, status) if len(entries) >= MANY_SIGNALS else None
             yield Signal(
                 namespace=key.namespace,
@@ -169,18 +172,24 @@ def _spec_of(name: str, entry: SignalEntry, *, thorough: bool) -> ModelRiskSigna
     if entry.problems is None:
         if not thorough:
             with contextlib.suppress(ValidationError):
-                spec = ModelRiskSignalSpec.model_validate_json(entry.spec)
+                spec = _read_spec(entry.spec)
                 if bool(spec.readings) != bool(spec.manual):
                     return spec
         document = {"metadata": {"name": name}, "spec": json.loads(entry.spec)}
         entry.problems = tuple(str(problem) for problem in validate(resources.SIGNALS.kind, document))
         entry.parsed = None
-    return None if entry.problems else ModelRiskSignalSpec.model_validate_json(entry.spec)
+    return None if entry.problems else _read_spec(entry.spec)
 
 
-def _status_of(entry: SignalEntry) -> SignalStatus:
+@lru_cache(maxsize=RECENT)
+def _read_spec(stored: bytes) -> ModelRiskSignalSpec:
+    return ModelRiskSignalSpec.model_validate_json(stored)
+
+
+@lru_cache(maxsize=RECENT)
+def _read_status(stored: bytes) -> SignalStatus:
     try:
-        return SignalStatus.model_validate_json(entry.status)
+        return SignalStatus.model_validate_json(stored)
     except ValidationError:
         return SignalStatus()
 
