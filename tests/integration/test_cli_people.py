@@ -32,6 +32,7 @@ from riskladder.cluster.resources import Resource
 from tests import people
 from tests.cluster import LocalControlPlane, control_plane_kind
 from tests.cluster.install import install, service_account_kubeconfig
+from tests.cluster.launcher import dying_with_us
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import NAMESPACES, deployment
 
@@ -192,7 +193,7 @@ def on_terminal(
     }
     # A suite that runs in the background has SIGINT ignored, and so would what it starts.
     process = subprocess.Popen(
-        command,
+        dying_with_us(command),
         env=environment,
         stdin=theirs,
         stdout=theirs,
@@ -273,7 +274,7 @@ def test_show_watches_until_it_is_closed(place: CliNamespace) -> None:
     name = place.escalate()
     command = [sys.executable, "-m", "riskladder", "show", name, "--watch", "-n", place.namespace]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(place.plane.kubeconfig)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(dying_with_us(command), env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert name in process.stdout.readline()
         closed = people.condition("Closed", True, "Remediated")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from demo.install import InstallError
 from riskladder.cli.main import app
 from tests.cluster import ControlPlane, LocalControlPlane, control_plane_kind
 from tests.cluster.install import ROOT, install, kubectl, service_account_kubeconfig
+from tests.cluster.launcher import dying_with_us
 
 EVERY = sorted([*(ROOT / "examples").rglob("*.yaml"), *(ROOT / "docs" / "examples").rglob("*.yaml")])
 EXAMPLES = [path for path in EVERY if path.name != "kustomization.yaml"]
@@ -68,6 +70,59 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
     assert "riskladder.dev" not in left
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is a feature of Linux")
+def test_nothing_that_the_demo_has_started_outlives_it(plane: ControlPlane, tmp_path: Path) -> None:
+    """SIGHUP is what a program gets whose terminal is closed; of SIGKILL, the last one, it learns nothing."""
+    del plane  # what it has installed would stay
+    with LocalControlPlane() as own:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+            _end_while_the_operator_runs(own, tmp_path / number.name, number)
+
+
+def _end_while_the_operator_runs(plane: ControlPlane, directory: Path, number: signal.Signals) -> None:
+    output, place = directory / "output", directory / "tmp"
+    place.mkdir(parents=True)
+    environment = {"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(plane.kubeconfig), "TMPDIR": str(place)}
+    with output.open("w") as stream:
+        process = subprocess.Popen(
+            dying_with_us([sys.executable, "-u", "-m", "demo", "--short"]),
+            cwd=ROOT,
+            env={**os.environ, **environment, "RISKLADDER_THROWAWAY": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+        )
+    try:
+        until(lambda: bool(_running_in(place)), output, "the operator to run")
+        process.send_signal(number)
+        expected = -number if number is signal.SIGKILL else 128 + number
+        assert process.wait(60) == expected, output.read_text()
+        until(lambda: not _running_in(place), output, "the operator to end")
+        assert number is signal.SIGKILL or not list(place.iterdir()), "its directory goes, too"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(is_so: Callable[[], bool], output: Path, what: str) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline, f"{what}: {output.read_text()}"
+        time.sleep(0.1)
+
+
+def _running_in(place: Path) -> list[str]:
+    """Return the command lines of the processes that name a directory."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = file.read_bytes().replace(b"\0", b" ").decode()
+            if str(place) in command:
+                found.append(command)
+    return found
+
+
 def test_short_demo_that_is_kept_stays_until_ctrl_c_also_where_it_was_started_with_sigint_ignored(
     plane: ControlPlane, tmp_path: Path
 ) -> None:
@@ -75,7 +130,7 @@ def test_short_demo_that_is_kept_stays_until_ctrl_c_also_where_it_was_started_wi
     output = tmp_path / "output"
     with output.open("w") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "demo", "--short", "--keep"],
+            dying_with_us([sys.executable, "-u", "-m", "demo", "--short", "--keep"]),
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(plane.kubeconfig)},
             stdin=subprocess.DEVNULL,

@@ -44,6 +44,19 @@ BINDING_RULES = (
         "spec.targetFrom",
         _LABELS,
     ),
+    _binding(
+        "binding_of_no_indicator",
+        put("readings", []),
+        "spec.readings",
+        "readings must not be empty: say which entries are readings of which indicator",
+    ),
+    _binding("alias_of_alerts", put("alias", "champion"), "spec.alias", "alias belongs to format MLflow only"),
+    _binding(
+        "alias_of_two_lines",
+        both(put("format", "MLflow"), put("alias", "a\nb")),
+        "spec.alias",
+        ONE_LINE,
+    ),
     _binding("alertmanager_that_signs", put("sender", {"hmac": {"secretKey": "k"}}), "spec.sender", _SIGNED),
     _binding(
         "sender_without_proof",

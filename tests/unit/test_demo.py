@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from demo import other_clients
 from demo.__main__ import app
+from demo.ending import Ending
 from demo.inbox import HOST, KEY, NETWORK, Inbox
 from demo.install import InstallError
 from demo.other_clients import OtherClients
@@ -131,7 +132,7 @@ async def test_cluster_that_ends_with_the_demo_is_not_cleaned_up(
     monkeypatch.setattr(Demo, "_exists", nothing)
     monkeypatch.setattr(Demo, "_clean_up", clean_up)
     monkeypatch.setattr("asyncio.to_thread", fails)
-    demo = Demo(cast(Client, None), Path(), Path(), "demo", Options(), End(throwaway=throwaway))
+    demo = Demo(cast(Client, None), Path(), Path(), "demo", Options(), End(throwaway=throwaway), Ending())
     with pytest.raises(InstallError):
         await demo.run()
     assert removed == ([] if throwaway else [True])

@@ -118,7 +118,6 @@ class Reason(StrEnum):
     UNKNOWN_TARGET = "UnknownTarget"
     REPORT_REFUSED = "ReportRefused"
     RECEIVED = "Received"
-    NOTHING_RECEIVED = "NothingReceived"
     ANSWERED = "Answered"
     QUERY_FAILED = "QueryFailed"
 

@@ -117,14 +117,17 @@ class _Translator:
         model = self._binding.model
         for entry in self._content.entries:
             name = entry.labels.get("name", "")
+            alias = entry.labels.get("alias", "")
             if not entry.version or not entry.no_reading or (model is not None and model.name != name):
+                continue
+            if self._binding.alias is not None and self._binding.alias != alias:
                 continue
             try:
                 target = self._target(entry)
             except Refused as why:
                 self._refuse(entry.path, why)
                 continue
-            yield ModelVersion(entry.path, target, entry.version, name, entry.labels.get("alias", ""))
+            yield ModelVersion(entry.path, target, entry.version, name, alias)
 
     # --- Which entries ---
 
