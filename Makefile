@@ -43,6 +43,10 @@ demo-rollback: venv ## A breach rolls a real Deployment back, until people let a
 demo-lock: venv ## Other clients write on a contained model, the lock is removed and reinstated: watch it hold
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo --lock $(ARGS)
 
+.PHONY: demo-monitors
+demo-monitors: venv ## A metric stops a model through real Prometheus and Alertmanager, and its recovery is heard
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER:auto=local) -- $(PY) -m demo.monitors $(ARGS)
+
 .PHONY: test
 test: venv ## Everything: unit and property tests, a real control plane, and a real node where this machine can have one
 	@$(PY) -m pytest --cluster=$(CLUSTER) --numprocesses=auto --maxprocesses=4 $(ARGS)
