@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from riskladder.api.binding import HmacScheme
-from riskladder.ingest.certificate import Certificate
+from riskladder.ingest.certificate import Certificate, certificate_of
 from riskladder.ingest.signatures import KEEP, TOLERANCE, BadSignature, Replays, Signed, key_of, verify
 from tests.cluster.certs import CertificateAuthority
 
@@ -164,3 +164,11 @@ async def test_renewed_certificate_is_shown_to_whoever_connects_next(tmp_path: P
 def test_certificate_that_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"expected tls\.crt and tls\.key"):
         Certificate(tmp_path)
+
+
+def test_directory_without_a_certificate_is_plain_http(tmp_path: Path) -> None:
+    assert certificate_of("") is None
+    assert certificate_of(str(tmp_path)) is None
+    (tmp_path / "tls.crt").write_text("half of it")
+    with pytest.raises(OSError, match=r"expected tls\.crt and tls\.key"):
+        certificate_of(str(tmp_path))

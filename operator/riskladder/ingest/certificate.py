@@ -14,6 +14,21 @@ LOOK_EVERY = 10.0
 """Seconds between looks at whether it was renewed: a kubelet takes a minute to hand a renewed Secret to a pod."""
 
 
+def certificate_of(directory: str) -> Certificate | None:
+    """Return the certificate of a directory; ``None`` for no directory, and, with a warning, for an empty one.
+
+    Raises:
+        OSError: One of its two files is missing, or they do not belong together.
+    """
+    if not directory:
+        return None
+    folder = Path(directory)
+    if not any((folder / name).exists() for name in ("tls.crt", "tls.key")):
+        log.warning("no certificate: plain HTTP until one is there and this is started again", directory=directory)
+        return None
+    return Certificate(folder)
+
+
 class Certificate:
     """``tls.crt`` and ``tls.key`` of a directory, as a Secret of type kubernetes.io/tls is mounted."""
 

@@ -9,7 +9,6 @@ import socket
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,7 +18,7 @@ from riskladder.cluster import health
 from riskladder.cluster.client import Client
 from riskladder.cluster.connection import connect
 from riskladder.cluster.informer import Informer
-from riskladder.ingest.certificate import Certificate
+from riskladder.ingest.certificate import Certificate, certificate_of
 from riskladder.ingest.metrics import Metrics
 from riskladder.ingest.senders import Senders
 from riskladder.ingest.server import Server
@@ -50,7 +49,7 @@ class Settings:
     health: str = "0.0.0.0:8080"
     """Probes and metrics, which are nothing for senders."""
     certificate: str = ""
-    """Directory with tls.crt and tls.key; empty: plain HTTP."""
+    """Directory with tls.crt and tls.key; none, or an empty one: plain HTTP."""
 
 
 class Ingest:
@@ -103,7 +102,7 @@ class Ingest:
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS, auto_decompress=False)
         await runner.setup()
-        certificate = Certificate(Path(self._settings.certificate)) if self._settings.certificate else None
+        certificate = certificate_of(self._settings.certificate)
         work: list[asyncio.Task[Any]] = [asyncio.create_task(one) for one in self._work(status, certificate)]
         try:
             context = certificate.context if certificate else None

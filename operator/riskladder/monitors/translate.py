@@ -169,23 +169,29 @@ class _Translator:
                 self._refuse(f"spec.readings[{number}]", missing, indicator=reading.indicator)
             return []
         found: dict[tuple[str, datetime | None], list[tuple[datetime, _Picked]]] = {}
+        partial: set[tuple[str, datetime | None]] = set()
         for i in chosen:
             entry = self._content.entries[i]
-            target = ""
+            target, key = "", None
             try:
                 target = self._target(entry)
                 if entry.no_reading:
                     raise Refused(Reason.NO_READING, entry.no_reading)
-                numbers = self._numbers(number, reading, i)
                 at = self._observed_at(i)
+                key = (target, None if entry.stands else at)
+                numbers = self._numbers(number, reading, i)
             except Refused as why:
                 self._refuse(entry.path, why, indicator=reading.indicator, target=target)
+                if key is not None and not entry.stands:
+                    partial.add(key)
                 continue
-            key = (target, None if entry.stands else at)
             found.setdefault(key, []).extend((at, _Picked(entry, value)) for value in numbers)
         observations = []
-        for (target, _), group in found.items():
+        for key, group in found.items():
+            target = key[0]
             try:
+                if key in partial:  # what is left of several values may be the better part of them
+                    raise Refused(Reason.AMBIGUOUS, "found another value of the same time that is no number")
                 observations.append(self._observation(reading, target, group))
             except Refused as why:
                 self._refuse(group[0][1].entry.path, why, indicator=reading.indicator, target=target)
