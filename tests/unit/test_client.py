@@ -237,6 +237,17 @@ async def test_heartbeat_says_that_nothing_has_changed(api: ApiServer, reporter:
     assert set(written.body["spec"]) == {"heardAt"}
 
 
+async def test_heartbeat_without_a_target_is_of_all_that_was_reported(api: ApiServer, reporter: AsyncReporter) -> None:
+    with pytest.raises(Refused, match="nothing was reported yet"):
+        await reporter.heartbeat()
+    assert api.got == []
+    names = {(await reporter.report(target, {"psi": 0.2})).name for target in ("credit-scorer", "pricer", "pricer")}
+    await reporter.heartbeat(name="mine")
+    assert api.got.pop().path == SIGNALS + "mine"
+    await reporter.heartbeat()
+    assert {one.path.removeprefix(SIGNALS) for one in api.writes if "merge" in one.content_type} == names
+
+
 async def test_heartbeat_of_what_was_never_reported_is_refused(api: ApiServer, reporter: AsyncReporter) -> None:
     api.answers["PATCH"] = [failure(404, 'modelrisksignals.riskladder.dev "x" not found', "NotFound")]
     with pytest.raises(Refused, match="nothing was reported yet"):

@@ -133,7 +133,7 @@ class Reporter:
 
     def heartbeat(
         self,
-        target: str,
+        target: str | None = None,
         *,
         kind: str = "Deployment",
         ladder: str | None = None,

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -65,6 +66,8 @@ class AsyncReporter:
         self._connection: Connection | None = None
         self._client: Client | None = None
         self._opening = asyncio.Lock()
+        self._reported: dict[str, None] = {}
+        """Names of the signals that it has written, each once."""
 
     async def __aenter__(self) -> Self:
         """Return itself; nothing is asked before the first report."""
@@ -168,11 +171,12 @@ class AsyncReporter:
             )
             raise Refused(message, reason="Conflict", status=409)
         generation = int(stored["metadata"].get("generation", 0))
+        self._reported[body["metadata"]["name"]] = None
         return Reported(where, body["metadata"]["name"], spec["ladder"], at, generation, attempts)
 
     async def heartbeat(
         self,
-        target: str,
+        target: str | None = None,
         *,
         kind: str = "Deployment",
         ladder: str | None = None,
@@ -184,7 +188,7 @@ class AsyncReporter:
         Silence (``staleAfter``) is counted from here. Report again, in place of this, wherever something was measured.
 
         Args:
-            target: Name of the workload, as it was reported.
+            target: Name of the workload, as it was reported. Default: everything that this reporter has reported.
             kind: Its kind, as it was reported.
             ladder: As it was reported.
             name: Of the ModelRiskSignal, as it was reported.
@@ -201,14 +205,19 @@ class AsyncReporter:
         from riskladder.cluster.client import MERGE_PATCH, NotFound
         from riskladder.cluster.resources import SIGNALS
 
+        names = [name] if name is not None else list(self._reported)
+        if target is None and not names:
+            message = "nothing was reported yet by this reporter: report first, or name the target"
+            raise Refused(message, reason="NotFound")
         client, where = await self._open()
         until, now = self._until(deadline), datetime.now(UTC)
-        under = ladder or self._ladder
-        if name is None and under is None:
-            under, _ = await until(lambda _: ladder_of(client, where, kind, target))
-        called = name or signal_name(self._source, under or "", kind, target)
+        if target is not None and name is None:
+            under = ladder or self._ladder
+            if under is None:
+                under, _ = await until(lambda _: ladder_of(client, where, kind, target))
+            names = [signal_name(self._source, under, kind, target)]
 
-        async def write(seconds: float) -> Any:
+        async def write(called: str, seconds: float) -> Any:
             try:
                 return await client.request(
                     "PATCH",
@@ -223,10 +232,11 @@ class AsyncReporter:
             except NotFound as error:
                 if KIND_MISSING in error.message:
                     raise
-                message = f"nothing was reported yet about {kind} {target} in namespace {where}: report it first"
+                message = f"nothing was reported yet: found no ModelRiskSignal {called} in namespace {where}"
                 raise Refused(message, reason="NotFound", status=404) from error
 
-        await until(write)
+        for one in names:
+            await until(partial(write, one))
         return now
 
     async def verdict(self, reported: Reported, *, timeout: float = 30.0) -> Verdict:  # noqa: ASYNC109
