@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import re
@@ -14,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from demo.install import InstallError
@@ -168,63 +166,6 @@ def stocked(plane: ControlPlane) -> ControlPlane:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_example_is_taken(stocked: ControlPlane, path: Path) -> None:
     kubectl(stocked.kubeconfig, "apply", "--dry-run=server", "--validate=strict", "-f", str(path))
-
-
-@pytest.fixture(scope="module")
-def monitor(stocked: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The kubeconfig of the monitor of the example, which has the permissions of the example and no others."""
-    kubectl(stocked.kubeconfig, "apply", "-f", str(ROOT / "docs" / "examples" / "monitor-rbac.yaml"))
-    file = tmp_path_factory.mktemp("monitor") / "kubeconfig"
-    return service_account_kubeconfig(stocked.kubeconfig, file, "fairness-monitor", "monitors")
-
-
-def snippet(language: str) -> str:
-    """The one block of that language in the page for monitors."""
-    text = (ROOT / "docs" / "monitors.md").read_text("utf-8")
-    [found] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return str(found)
-
-
-def curl_environment(kubeconfig: Path) -> dict[str, str]:
-    content = yaml.safe_load(kubeconfig.read_text())
-    cluster, authority = content["clusters"][0]["cluster"], kubeconfig.with_name("ca.crt")
-    authority.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
-    return {"SERVER": cluster["server"], "TOKEN": content["users"][0]["user"]["token"], "CA": str(authority)}
-
-
-@pytest.mark.parametrize("language", ["python", "sh"])
-def test_snippet_for_monitors_reports_twice_with_the_permissions_of_the_example(
-    stocked: ControlPlane, monitor: Path, language: str
-) -> None:
-    """The first time it creates the signal, the second time it updates it."""
-    command = [sys.executable, "-c"] if language == "python" else ["bash", "-c"]
-    environment = {**os.environ, "KUBECONFIG": str(monitor), **curl_environment(monitor)}
-    kubectl(stocked.kubeconfig, "-n", "models", "delete", "--ignore-not-found", "mrs/credit-scorer-fairness")
-    observed = set[str]()
-    deadline = time.monotonic() + 60
-    while len(observed) < 2:
-        done = subprocess.run(
-            [*command, snippet(language)], env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
-        said = done.stdout + done.stderr
-        if done.returncode == 0:
-            spec = ("get", "mrs/credit-scorer-fairness", "-o", "jsonpath={.spec.observedAt} {.spec.source}")
-            at, source = kubectl(stocked.kubeconfig, "-n", "models", *spec).split()
-            assert source == "fairness-monitor"
-            observed.add(at)
-        else:  # the permissions are on their way
-            assert "orbidden" in said, said
-        assert time.monotonic() < deadline, said
-
-
-def test_misspelt_field_is_answered_as_the_page_says(stocked: ControlPlane, monitor: Path) -> None:
-    wrong = snippet("sh").replace("sampleSize", "samplesize")
-    environment = {**os.environ, **curl_environment(monitor)}
-    done = subprocess.run(["bash", "-c", wrong], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert '"code": 500' in done.stdout
-    for words in ("failed to create typed patch object", "field not declared in schema", "samplesize"):
-        assert words in done.stdout
 
 
 def test_what_bind_rbac_writes_lets_ingest_report_and_do_nothing_else(stocked: ControlPlane, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ from riskladder.api.validation import validate
 from riskladder.cli.main import app
 from riskladder.cluster.ledger import LedgerEntry, record_object
 from riskladder.controller.metrics import Metrics
+from riskladder.ingest.metrics import Metrics as IngestMetrics
+from riskladder.poll.metrics import Metrics as PollMetrics
 from riskladder.workloads.registry import ALL_RUNTIMES
 from tests import yaml_text
 
@@ -280,6 +282,18 @@ def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
     text = OPERATIONS.read_text("utf-8")
     known = {name + suffix for name in exported for suffix in ("", "_bucket", "_count", "_sum")}
     assert set(re.findall(r"riskladder_[a-z_]+", text)) <= known
+
+
+def test_every_metric_of_ingest_and_poll_is_documented_with_its_labels_and_no_other() -> None:
+    exported = {}
+    for metrics in (IngestMetrics(), PollMetrics()):
+        for metric in vars(metrics).values():
+            if hasattr(metric, "describe") and metric is not metrics.registry:
+                [family] = metric.describe()
+                name = family.name + ("_total" if family.type == "counter" else "")
+                exported[name] = (family.type, list(metric._labelnames))
+    found = [row for row in rows(ROOT / "docs/monitors.md") if row[0].startswith("`riskladder_")]
+    assert {codes(row[0])[0]: (row[1], codes(row[2])) for row in found} == exported
 
 
 def test_every_option_of_the_operator_is_documented() -> None:

@@ -20,6 +20,7 @@ from riskladder.cli.options import Enable, Kubeconfig, NotifyHost, NotifyNetwork
 from riskladder.cli.people.commands import register
 from riskladder.cli.poll import poll
 from riskladder.cli.redact import redact
+from riskladder.cli.signal import signal
 from riskladder.cli.timeline import timeline
 from riskladder.cli.verify import verify
 from riskladder.cluster.connection import ConnectionFailed
@@ -123,6 +124,7 @@ def operator(
 
 app.command()(ingest)
 app.command()(poll)
+app.command()(signal)
 app.command()(lint)
 app.command()(timeline)
 app.command()(verify)

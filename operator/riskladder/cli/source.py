@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from kubernetes.aio import config as k8s_config
 
 from riskladder.api.base import GROUP
 from riskladder.cli import files
 from riskladder.cluster.client import ApiError, Client, Forbidden, NotFound, Object
-from riskladder.cluster.connection import Access, Connection, ConnectionFailed, connect
+from riskladder.cluster.connection import Access, ConnectionFailed, connect, own_namespace
 from riskladder.cluster.resources import ESCALATIONS, RECORDS, Resource
 
 SAME_FILE = "the Escalation in the same file"
@@ -82,16 +81,6 @@ async def _fetch(access: Access, namespace: str | None, everywhere: bool) -> Exp
         return Export(await client.list(RECORDS, where), escalations, where)
     finally:
         await connection.close()
-
-
-def own_namespace(access: Access, connection: Connection) -> str:
-    """Return the namespace of the kubeconfig's context, or of the pod."""
-    if access.is_in_cluster:
-        return connection.namespace
-    contexts, current = k8s_config.list_kube_config_contexts(access.kubeconfig)
-    if access.context is not None:
-        current = next(context for context in contexts if context["name"] == access.context)
-    return str(current["context"].get("namespace") or "default")
 
 
 def explain(error: ApiError) -> str:

@@ -150,9 +150,9 @@ def signal_object(binding: Binding, observation: Observation) -> Object:
     if spec.model is not None:
         version = {"version": observation.version} if observation.version else {}
         content["model"] = {**spec.model.to_api(), **version}
-    if observation.heard_at is not None:
-        heard = max(observation.heard_at.replace(microsecond=0), observation.observed_at)
-        content["heardAt"] = format_time(heard)
+    # Always, since that of an earlier heartbeat must not lie before observedAt: the reading would be refused.
+    heard = observation.heard_at.replace(microsecond=0) if observation.heard_at is not None else observation.observed_at
+    content["heardAt"] = format_time(max(heard, observation.observed_at))
     return {
         "apiVersion": SIGNALS.api_version,
         "kind": SIGNALS.kind,

@@ -15,9 +15,8 @@ from typing import Annotated
 import typer
 
 from riskladder.cli.people.view import Unreadable, read_case
-from riskladder.cli.source import own_namespace
 from riskladder.cluster.client import Client
-from riskladder.cluster.connection import Access, connect
+from riskladder.cluster.connection import Access, connect, own_namespace
 from riskladder.cluster.resources import ESCALATIONS, LADDERS
 
 PATIENCE = 2.0

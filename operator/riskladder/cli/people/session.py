@@ -15,10 +15,10 @@ import yaml
 from riskladder.cli.output import complain, fail
 from riskladder.cli.people.text import listed
 from riskladder.cli.people.view import Case, Object, Unreadable, read_case
-from riskladder.cli.source import explain, own_namespace
+from riskladder.cli.source import explain
 from riskladder.cluster.authority import may_i
 from riskladder.cluster.client import ApiError, Client, Conflict, Forbidden, NotFound, Refused
-from riskladder.cluster.connection import Access, Connection, ConnectionFailed, connect
+from riskladder.cluster.connection import Access, Connection, ConnectionFailed, connect, own_namespace
 from riskladder.cluster.resources import ESCALATIONS, Resource
 
 T = TypeVar("T")
