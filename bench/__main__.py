@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.report import Results, machine
 from bench.run import Sizes, run, say
+from tests.cluster.ending import end_in_order
 
 QUICK = Sizes(
     rounds=1,
@@ -24,6 +25,9 @@ QUICK = Sizes(
     audited=3,
     locked=(0, 60),
     replicasets=0,
+    monitored=10,
+    streamed_seconds=10,
+    polled=0,
 )
 
 
@@ -54,6 +58,7 @@ def main() -> int:
         )
     }
     sizes = replace(base, **chosen)
+    end_in_order()
 
     began, results = time.monotonic(), Results()
     try:

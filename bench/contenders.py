@@ -16,6 +16,8 @@ from typing import Self
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.cluster.launcher import dying_with_us
+
 START_DEADLINE = 600.0
 READY_POLL = 0.05
 STOP_GRACE = 20.0
@@ -75,7 +77,7 @@ class Contender:
         with self._log.open("wb") as log:
             self.started = time.monotonic()
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                dying_with_us(self._command), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
 
     async def _ready(self) -> None:

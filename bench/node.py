@@ -20,6 +20,7 @@ from riskladder.cluster.client import Client
 from riskladder.cluster.connection import connect
 from tests.cluster import ClusterError
 from tests.cluster.build import print_progress
+from tests.cluster.ending import end_in_order, end_with_make
 from tests.cluster.node import NodeCluster
 from tests.integration.world import TestNamespace
 from tests.node.answers import STOPS, Case, Models, Row, table
@@ -91,6 +92,8 @@ def main() -> int:
     options = parser.parse_args()
     if min(options.rounds, options.replicas, options.grace) < 1:
         parser.error("--rounds, --replicas and --grace are 1 at least")
+    end_in_order()
+    end_with_make()
     started = time.monotonic()
     try:
         with NodeCluster(policies=True, progress=print_progress) as node:

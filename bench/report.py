@@ -91,6 +91,18 @@ MEASURES = (
         Measure(f"takeover_{late}", f"killed, to the next model stopped by another, {late} ms a request", "s", aim=aim)
         for late, aim in TAKEOVER_LATENCIES.items()
     ),
+    Measure(
+        "ingest_p50", "alert over HTTP, to the model stopped, p50 (floor: its signal written directly)", of="floor"
+    ),
+    Measure("ingest_p99", "the same, p99", of="floor"),
+    Measure("ingest_rate", "bodies taken per second, of 500 sent", "1/s", aim=None),
+    Measure("ingest_answer_p50", "from such a body to its answer, p50"),
+    Measure("ingest_answer_p99", "from such a body to its answer, p99"),
+    Measure("ingest_refused", "bodies asked to come back", ""),
+    Measure("ingest_cpu", "CPU of ingest per body"),
+    Measure("ingest_rss", "largest memory of ingest", "MiB"),
+    Measure("poll_spread", "one query for 1,000 models, first to last signal written", "s", aim=15),
+    Measure("poll_cpu", "CPU of poll per reading"),
     *(_locked(what, step) for what in LOCKED for step in LOCK_STEPS),
     Measure("missed", "breaches not contained in time", "", aim=0),
 )

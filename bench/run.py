@@ -17,6 +17,7 @@ from bench.api import Api, each
 from bench.contenders import Contender, Floor, Operator, writes
 from bench.counting import audited, served, server_cpu, split_at_stop
 from bench.lock import lock
+from bench.monitors import monitors
 from bench.report import FLOOR, LOCK_STEPS, ONE_WRITE, OPERATOR, Results, percentile
 from bench.start import start
 from bench.takeover import takeover
@@ -48,6 +49,9 @@ class Sizes:
     audited: int = 10
     locked: tuple[int, ...] = LOCK_STEPS
     replicasets: int = 20_000
+    monitored: int = 60
+    streamed_seconds: int = 60
+    polled: int = 1000
 
     @property
     def updates(self) -> int:
@@ -310,10 +314,12 @@ async def run(kubeconfig: Path, directory: Path, sizes: Sizes, results: Results)
             await takeover(directory, results, say)
             if sizes.locked:
                 await lock(directory, results, sizes.locked, say)
+            if sizes.monitored:
+                await monitors(directory, results, sizes.monitored, sizes.streamed_seconds, sizes.polled, say)
             if sizes.replicasets:
                 await start(directory, results, sizes.replicasets, say)
     except ClusterError as error:
-        say(f"no planes of their own here: requests, takeover, lock and start are not measured: {error}")
+        say(f"no planes of their own here: requests, takeover, lock, monitors and start are not measured: {error}")
 
 
 async def _wait_until_idle(contender: Contender) -> float:

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from demo.client import ON_TERM
+from demo.ending import Ending
 from demo.install import NAMESPACE, InstallError
 from demo.run import Demo, End
 from demo.scenario import Options
@@ -56,6 +57,9 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep everything running at the end, to look at it, until Ctrl-C.")
     ] = False,
+    check_options: Annotated[
+        bool, typer.Option("--check-options", hidden=True, help="Only say what is wrong with the options.")
+    ] = False,
     throwaway: Annotated[
         bool,
         typer.Option(
@@ -73,23 +77,26 @@ def demo(
         raise typer.BadParameter("--lock is about a model that was scaled to zero: leave --action out")
     if on_term not in ON_TERM:
         raise typer.BadParameter(f"--on-term: {on_term!r} is none of {', '.join(ON_TERM)}")
-    if on_term != "honor" and not model_image:
+    if on_term != "honor" and not model_image and not check_options:
         raise typer.BadParameter("--on-term needs a model server, so --model-image: make demo CLUSTER=node has one")
+    if check_options:
+        return
     path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     options = Options(action=action, lock=lock, model_image=model_image, on_term=on_term, short=short)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script that runs it with & has had it ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    ending = Ending()
     try:
-        asyncio.run(_main(path, checkout, options, End(keep=keep, throwaway=throwaway), yes=yes))
+        asyncio.run(_main(path, checkout, options, End(keep=keep, throwaway=throwaway), ending, yes=yes))
     except (InstallError, ApiError, ConnectionFailed) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         typer.echo("interrupted", err=True)
-        raise typer.Exit(130) from error
+        raise typer.Exit(128 + (ending.number or signal.SIGINT)) from error
 
 
-async def _main(kubeconfig: str, checkout: Path, options: Options, end: End, *, yes: bool) -> None:
+async def _main(kubeconfig: str, checkout: Path, options: Options, end: End, ending: Ending, *, yes: bool) -> None:
     connection = await connect(kubeconfig, namespace=NAMESPACE, agent="demo")
     try:
         host = connection.server.split("//")[-1].rsplit(":", 1)[0]
@@ -99,7 +106,8 @@ async def _main(kubeconfig: str, checkout: Path, options: Options, end: End, *, 
             )
         client = Client(connection)
         namespace = f"riskladder-demo-{secrets.token_hex(3)}"
-        await Demo(client, Path(kubeconfig), checkout, namespace, options, end).run()
+        with ending:
+            await Demo(client, Path(kubeconfig), checkout, namespace, options, end, ending).run()
     finally:
         await connection.close()
 

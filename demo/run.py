@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo.ending import Ending
 from demo.inbox import HOST, NETWORK, Inbox
 from demo.install import NAMESPACE, InstallError, install, kubectl, service_account_kubeconfig, uninstall
 from demo.scenario import Options, Scenario
@@ -18,6 +19,7 @@ from demo.scene import NAMESPACES
 from demo.stage import Stage
 from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Client, NotFound
+from tests.cluster.launcher import dying_with_us
 
 CRDS = resources.Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "ResourceQuota")
@@ -38,10 +40,17 @@ class Demo:
     """One run."""
 
     def __init__(
-        self, client: Client, kubeconfig: Path, checkout: Path, namespace: str, options: Options, end: End
+        self,
+        client: Client,
+        kubeconfig: Path,
+        checkout: Path,
+        namespace: str,
+        options: Options,
+        end: End,
+        ending: Ending,
     ) -> None:
         """Prepare; ``run`` does everything."""
-        self._end = end
+        self._end, self._ending = end, ending
         self._client, self._kubeconfig, self._checkout, self._namespace = client, kubeconfig, checkout, namespace
         self._stage = Stage()
         self._say, self._until = self._stage.say, self._stage.until
@@ -71,19 +80,10 @@ class Demo:
     async def _stay(self) -> None:
         """Keep the cluster and the operator running until Ctrl-C, and say how to look at them."""
         self._say("Everything goes on until Ctrl-C. In another terminal:")
-        self._stage.detail(f"export KUBECONFIG={self._kubeconfig} PATH={Path(sys.executable).parent}:$PATH")
-        self._stage.detail(f"kubectl -n {self._namespace} get riskladder")
-        self._stage.detail(f"kubectl riskladder status -n {self._namespace}")
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        for number in numbers:
-            loop.add_signal_handler(number, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
+        self._stage.command(f"export KUBECONFIG={self._kubeconfig} PATH={Path(sys.executable).parent}:$PATH")
+        self._stage.command(f"kubectl -n {self._namespace} get riskladder")
+        self._stage.command(f"kubectl riskladder status -n {self._namespace}")
+        await self._ending.stay()
 
     async def _clean_up(self, fresh: bool) -> None:
         """Remove the namespace and, unless it had been there before, what was installed; both at the same time."""
@@ -116,12 +116,15 @@ class Demo:
 
     @contextlib.asynccontextmanager
     async def _operator(self, config: Path, log: Path) -> AsyncIterator[None]:
-        """Run the operator as its own process under its own service account."""
+        """Run the operator as its own process under its own service account; it ends with us, however we end."""
         self._say(f"Starting the operator as system:serviceaccount:{NAMESPACE}:riskladder (never as an administrator)")
+        command = [
+            *(sys.executable, "-m", "riskladder", "operator", "--kubeconfig", str(config)),
+            *("--listen", "127.0.0.1:0", "--notify-host", HOST, "--notify-network", NETWORK),
+        ]
         with log.open("wb") as stream:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "riskladder", "operator", "--kubeconfig", str(config)),
-                *("--listen", "127.0.0.1:0", "--notify-host", HOST, "--notify-network", NETWORK),
+                *dying_with_us(command),  # also by SIGKILL, which nobody sees
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,

@@ -16,6 +16,7 @@ from types import FrameType
 from tests.cluster import KINDS, ClusterError, ControlPlane, open_cluster, resolve
 from tests.cluster.build import ensure_binaries, print_progress
 from tests.cluster.current import CurrentContext
+from tests.cluster.ending import end_with_make, ending_signals, stop_writing
 from tests.cluster.host import why_not
 from tests.cluster.images import MODEL
 from tests.cluster.launcher import dying_with_us
@@ -28,8 +29,9 @@ CHECK_SECONDS = 1.0
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: that of CMD for `run`, else 0; 2 for wrong usage; 1 if there is no cluster to be had."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
+    for number in ending_signals():
+        signal.signal(number, _end)
+    end_with_make()
     try:
         if options.action == "build":
             return _build(resolve(options.cluster))
@@ -94,12 +96,13 @@ def _run(command: list[str], plane: ControlPlane) -> int:
     )
 
     def forward(number: int, frame: FrameType | None) -> None:
+        stop_writing(number)
         # A Ctrl-C in the terminal has reached the child already, and a second one would cut its own cleaning up short.
         if number != signal.SIGINT or not _in_foreground():
             child.send_signal(number)
 
-    signal.signal(signal.SIGINT, forward)
-    signal.signal(signal.SIGTERM, forward)
+    for number in ending_signals():
+        signal.signal(number, forward)
     while True:
         try:
             code = child.wait(CHECK_SECONDS)
@@ -128,8 +131,13 @@ def _shell(plane: ControlPlane) -> int:
     print(f"export KUBECONFIG={shlex.quote(str(plane.kubeconfig))}", flush=True)
     print_progress("Ctrl-C ends the cluster")
     done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: done.set())
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop_writing(number)
+        done.set()
+
+    for number in ending_signals():
+        signal.signal(number, end)
     while not done.wait(CHECK_SECONDS):
         plane.check()
     print_progress("ending the cluster")
@@ -151,12 +159,13 @@ def _in_foreground() -> bool:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    stop_writing(number)
     _ignore_signals()  # What has been started is cleaned up now: an impatient second one must not cut that short.
     raise SystemExit(128 + number)
 
 
 def _ignore_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -148,6 +148,11 @@ class LocalControlPlane:
         return f"http://{HOST}:{self._addresses.etcd}"
 
     @property
+    def service_account_key(self) -> Path:
+        """The private key by which the API server signs the tokens of service accounts."""
+        return self._layout.pki / "service-account.key"
+
+    @property
     def audit_log(self) -> Path:
         """One JSON audit event a line. Raises ClusterError unless the plane was made with `audit=True`."""
         if not self._audit:

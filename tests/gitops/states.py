@@ -140,7 +140,7 @@ def _escalations() -> list[State]:
         ),
         State(
             "late",
-            _escalation(OPEN, contained(R.CONTAINMENT_LATE, "not proved within 0:02:00")),
+            _escalation(OPEN, contained(R.CONTAINMENT_LATE, "not proved within 2 min: still there: 1 pod")),
             *("Degraded", "ContainmentLate: not proved", "Current", ""),
         ),
         State("closed", _escalation(closed, overdue), "Healthy", "Closed, Remediated", "Failed", ""),
@@ -169,10 +169,30 @@ def _indexes() -> list[State]:
     return [State("written", index, "Healthy", "What is contained", "Current", "Current")]
 
 
+def _bindings() -> list[State]:
+    kind = "MonitorBinding"
+    usable = condition(T.READY, "True", R.BINDING_USABLE)
+    broken = condition(T.READY, "False", R.INVALID_BINDING, "spec.timeZone: there is no such zone")
+    refused = condition(T.RECEIVING, "False", R.REPORT_REFUSED, "may not report as source")
+    failed = condition(T.QUERY_OK, "False", R.QUERY_FAILED, "no answer within 10s")
+    reading = {"at": TIME, "signal": "a", "indicator": "psi", "value": 0.1, "observedAt": TIME}
+    unseen = "Neither ingest nor poll"
+    rows = [
+        State("not seen", an_object(kind), "Progressing", unseen, "Current", ""),
+        State("changed", an_object(kind, usable, behind=True), "Progressing", unseen, "InProgress", ""),
+        State("silent so far", an_object(kind, usable), "Healthy", "Nothing has been reported", "Current", ""),
+        State("reported", an_object(kind, usable, lastReading=reading), "Healthy", "reading: psi", "Current", ""),
+        State("broken", an_object(kind, broken), "Degraded", "InvalidBinding: spec.timeZone", "InProgress", ""),
+        State("not allowed", an_object(kind, usable, refused), "Degraded", "ReportRefused: may", "Current", ""),
+        State("no answer", an_object(kind, usable, failed), "Degraded", "QueryFailed: no answer", "Current", ""),
+    ]
+    return _without_expressions(rows)
+
+
 def _without_expressions(rows: list[State]) -> list[State]:
     return [State(s.name, s.document, s.argo, s.says, s.kstatus, s.kstatus) for s in rows]
 
 
-STATES = [*_ladders(), *_signals(), *_escalations(), *_decisions(), *_records(), *_indexes()]
+STATES = [*_ladders(), *_signals(), *_escalations(), *_decisions(), *_records(), *_indexes(), *_bindings()]
 NAMES = [f"{state.document['kind']}: {state.name}" for state in STATES]
 assert {state.document["kind"] for state in STATES} == set(KINDS)

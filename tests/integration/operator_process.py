@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from tests.cluster.launcher import dying_with_us
+
 PATIENCE = 30.0
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +43,7 @@ class OperatorProcess:
     def start(self) -> Self:
         with self.log.open("ab") as stream:
             self._process = subprocess.Popen(
-                self._command,
+                dying_with_us(self._command),
                 stdout=stream,
                 stderr=stream,
                 env={**os.environ, "PYTHONPATH": str(ROOT / "operator")},

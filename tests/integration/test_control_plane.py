@@ -19,6 +19,7 @@ from kubernetes import client, config
 
 from tests.cluster import ClusterError, ControlPlane, LocalControlPlane, open_cluster
 from tests.cluster.current import is_local
+from tests.cluster.launcher import dying_with_us
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 60.0
@@ -224,7 +225,7 @@ def test_identity_and_audit_log_of_a_user() -> None:
         assert "auditors" in mine[0]["user"]["groups"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_run_forwards_signals_and_cleans_up(number: signal.Signals, tmp_path: Path) -> None:
     written = tmp_path / "written"
     script = (
@@ -234,7 +235,8 @@ def test_run_forwards_signals_and_cleans_up(number: signal.Signals, tmp_path: Pa
         "time.sleep(600)\n"
     )
     command = [sys.executable, "-m", "tests.cluster", "run", "--cluster=local", "--", sys.executable, "-c", script]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(dying_with_us(command), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
     try:
         kubeconfig = Path(eventually("the command to run", lambda: written.read_text() if written.exists() else ""))
         assert kubeconfig.exists()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
+from typer.testing import CliRunner
 
+from demo.install import InstallError
+from riskladder.cli.main import app
 from tests.cluster import ControlPlane, LocalControlPlane, control_plane_kind
 from tests.cluster.install import ROOT, install, kubectl, service_account_kubeconfig
+from tests.cluster.launcher import dying_with_us
 
 EVERY = sorted([*(ROOT / "examples").rglob("*.yaml"), *(ROOT / "docs" / "examples").rglob("*.yaml")])
 EXAMPLES = [path for path in EVERY if path.name != "kustomization.yaml"]
@@ -65,6 +68,59 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
     assert "riskladder.dev" not in left
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is a feature of Linux")
+def test_nothing_that_the_demo_has_started_outlives_it(plane: ControlPlane, tmp_path: Path) -> None:
+    """SIGHUP is what a program gets whose terminal is closed; of SIGKILL, the last one, it learns nothing."""
+    del plane  # what it has installed would stay
+    with LocalControlPlane() as own:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+            _end_while_the_operator_runs(own, tmp_path / number.name, number)
+
+
+def _end_while_the_operator_runs(plane: ControlPlane, directory: Path, number: signal.Signals) -> None:
+    output, place = directory / "output", directory / "tmp"
+    place.mkdir(parents=True)
+    environment = {"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(plane.kubeconfig), "TMPDIR": str(place)}
+    with output.open("w") as stream:
+        process = subprocess.Popen(
+            dying_with_us([sys.executable, "-u", "-m", "demo", "--short"]),
+            cwd=ROOT,
+            env={**os.environ, **environment, "RISKLADDER_THROWAWAY": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+        )
+    try:
+        until(lambda: bool(_running_in(place)), output, "the operator to run")
+        process.send_signal(number)
+        expected = -number if number is signal.SIGKILL else 128 + number
+        assert process.wait(60) == expected, output.read_text()
+        until(lambda: not _running_in(place), output, "the operator to end")
+        assert number is signal.SIGKILL or not list(place.iterdir()), "its directory goes, too"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(is_so: Callable[[], bool], output: Path, what: str) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline, f"{what}: {output.read_text()}"
+        time.sleep(0.1)
+
+
+def _running_in(place: Path) -> list[str]:
+    """Return the command lines of the processes that name a directory."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = file.read_bytes().replace(b"\0", b" ").decode()
+            if str(place) in command:
+                found.append(command)
+    return found
+
+
 def test_short_demo_that_is_kept_stays_until_ctrl_c_also_where_it_was_started_with_sigint_ignored(
     plane: ControlPlane, tmp_path: Path
 ) -> None:
@@ -72,7 +128,7 @@ def test_short_demo_that_is_kept_stays_until_ctrl_c_also_where_it_was_started_wi
     output = tmp_path / "output"
     with output.open("w") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "demo", "--short", "--keep"],
+            dying_with_us([sys.executable, "-u", "-m", "demo", "--short", "--keep"]),
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(plane.kubeconfig)},
             stdin=subprocess.DEVNULL,
@@ -112,58 +168,30 @@ def test_example_is_taken(stocked: ControlPlane, path: Path) -> None:
     kubectl(stocked.kubeconfig, "apply", "--dry-run=server", "--validate=strict", "-f", str(path))
 
 
-@pytest.fixture(scope="module")
-def monitor(stocked: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The kubeconfig of the monitor of the example, which has the permissions of the example and no others."""
-    kubectl(stocked.kubeconfig, "apply", "-f", str(ROOT / "docs" / "examples" / "monitor-rbac.yaml"))
-    file = tmp_path_factory.mktemp("monitor") / "kubeconfig"
-    return service_account_kubeconfig(stocked.kubeconfig, file, "fairness-monitor", "monitors")
-
-
-def snippet(language: str) -> str:
-    """The one block of that language in the page for monitors."""
-    text = (ROOT / "docs" / "monitors.md").read_text("utf-8")
-    [found] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return str(found)
-
-
-def curl_environment(kubeconfig: Path) -> dict[str, str]:
-    content = yaml.safe_load(kubeconfig.read_text())
-    cluster, authority = content["clusters"][0]["cluster"], kubeconfig.with_name("ca.crt")
-    authority.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
-    return {"SERVER": cluster["server"], "TOKEN": content["users"][0]["user"]["token"], "CA": str(authority)}
-
-
-@pytest.mark.parametrize("language", ["python", "sh"])
-def test_snippet_for_monitors_reports_twice_with_the_permissions_of_the_example(
-    stocked: ControlPlane, monitor: Path, language: str
-) -> None:
-    """The first time it creates the signal, the second time it updates it."""
-    command = [sys.executable, "-c"] if language == "python" else ["bash", "-c"]
-    environment = {**os.environ, "KUBECONFIG": str(monitor), **curl_environment(monitor)}
-    kubectl(stocked.kubeconfig, "-n", "models", "delete", "--ignore-not-found", "mrs/credit-scorer-fairness")
-    observed = set[str]()
-    deadline = time.monotonic() + 60
-    while len(observed) < 2:
-        done = subprocess.run(
-            [*command, snippet(language)], env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
-        said = done.stdout + done.stderr
-        if done.returncode == 0:
-            spec = ("get", "mrs/credit-scorer-fairness", "-o", "jsonpath={.spec.observedAt} {.spec.source}")
-            at, source = kubectl(stocked.kubeconfig, "-n", "models", *spec).split()
-            assert source == "fairness-monitor"
-            observed.add(at)
-        else:  # the permissions are on their way
-            assert "orbidden" in said, said
-        assert time.monotonic() < deadline, said
-
-
-def test_misspelt_field_is_answered_as_the_page_says(stocked: ControlPlane, monitor: Path) -> None:
-    wrong = snippet("sh").replace("sampleSize", "samplesize")
-    environment = {**os.environ, **curl_environment(monitor)}
-    done = subprocess.run(["bash", "-c", wrong], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert '"code": 500' in done.stdout
-    for words in ("failed to create typed patch object", "field not declared in schema", "samplesize"):
-        assert words in done.stdout
+def test_what_bind_rbac_writes_lets_ingest_report_and_do_nothing_else(stocked: ControlPlane, tmp_path: Path) -> None:
+    """Constrained impersonation: as the account of the binding, whose namespace is another one, for signals only."""
+    printed = CliRunner().invoke(app, ["bind", "rbac", str(ROOT / "examples" / "monitor" / "binding-evidently.yaml")])
+    assert printed.exit_code == 0, printed.stderr
+    (tmp_path / "rbac.yaml").write_text(printed.stdout)
+    kubectl(stocked.kubeconfig, "apply", "-f", str(tmp_path / "rbac.yaml"))
+    for account, namespace in (("drift-monitor", "monitors"), ("riskladder-ingest", "riskladder-system")):
+        kubectl(stocked.kubeconfig, "-n", namespace, "create", "serviceaccount", account)
+    ingest = service_account_kubeconfig(
+        stocked.kubeconfig, tmp_path / "kubeconfig", "riskladder-ingest", "riskladder-system"
+    )
+    signal_file = tmp_path / "signal.yaml"
+    signal_file.write_text(
+        (ROOT / "examples" / "monitor" / "signal-breach.yaml").read_text().replace("fairness-monitor", "drift-monitor")
+    )
+    as_account = "--as=system:serviceaccount:monitors:drift-monitor"
+    apply = ("apply", "--server-side", "--validate=false", "--force-conflicts", "-f", str(signal_file))
+    assert "serverside-applied" in kubectl(ingest, *apply, as_account)
+    for arguments in (
+        apply,
+        (*apply, "--as=system:serviceaccount:monitors:fairness-monitor"),
+        ("-n", "models", "get", "modelrisksignals", as_account),
+        ("-n", "models", "get", "secrets", as_account),
+        ("-n", "monitors", "create", "token", "drift-monitor", as_account),
+    ):
+        with pytest.raises(InstallError, match=r"[Ff]orbidden|cannot"):
+            kubectl(ingest, *arguments)

@@ -170,6 +170,8 @@ async def test_watchdog_keeps_readings_fresh(bound: TestNamespace, ingest: Inges
     [signal] = await admin.list(resources.SIGNALS, bound.namespace)
     assert signal["spec"]["heardAt"] > signal["spec"]["observedAt"]
     assert signal["spec"]["readings"] == [{"indicator": INDICATOR, "value": 0.0}]
+    answer = await ingest.send(bound.namespace, "fairness", notification(alert(at(), firing=False)), token=token)
+    assert (answer.status, verdicts(answer)) == (200, [("Stored", 0.0)]), "the next reading is newer than the heartbeat"
 
 
 # --- Who may not ------------------------------------------------------------------------------------------------------

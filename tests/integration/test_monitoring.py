@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.monitoring import METRIC, Stack, monitoring, prometheus
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
 from tests.cluster import ControlPlane
@@ -17,13 +18,20 @@ from tests.cluster.install import NAMESPACE, install, service_account_kubeconfig
 from tests.cluster.versions import ALERTMANAGER
 from tests.conftest import progress
 from tests.integration.ingest_process import ROLE_BINDINGS, SOURCE, Ingest, binding, ingesting, monitored
-from tests.integration.monitoring import METRIC, Stack, monitoring, prometheus
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import INDICATOR, TestNamespace, condition, ladder
 
 pytestmark = pytest.mark.timeout(900)  # The first run builds Alertmanager.
 
 TARGETS = {"label": "deployment", "allowed": ["scorer", "pricer"]}
+
+
+def program() -> Path:
+    """Prometheus; without it a test is skipped by name."""
+    found = prometheus()
+    if found is None:
+        pytest.skip("needs Prometheus: apt-get install --no-install-recommends prometheus")
+    return found
 
 
 class PollProcess(OperatorProcess):
@@ -49,8 +57,7 @@ async def usable(world: TestNamespace, body: Object) -> None:
 async def test_alert_of_alertmanager_stops_the_model_and_its_end_is_heard(
     world: TestNamespace, ingest: Ingest, admin: Client, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    program = ensure_programs(ALERTMANAGER, progress(request.config)) / "alertmanager"
-    prometheus()
+    prometheus_, alertmanager = program(), ensure_programs(ALERTMANAGER, progress(request.config)) / "alertmanager"
     await monitored(world)
     await world.apply(ladder())
     await asyncio.gather(world.serve("scorer"), world.serve("pricer"))
@@ -59,7 +66,9 @@ async def test_alert_of_alertmanager_stops_the_model_and_its_end_is_heard(
     token.write_text(ingest.token(world.namespace, SOURCE))
     url = f"{ingest.url}/v1/namespaces/{world.namespace}/bindings/fairness"
     values = {"scorer": 0.05, "pricer": 0.05}
-    async with monitoring(tmp_path, alertmanager=program, url=url, token=token, values=values, replicas=2) as stack:
+    async with monitoring(
+        tmp_path, prometheus_, alertmanager=alertmanager, url=url, token=token, values=values, replicas=2
+    ) as stack:
         await stack.sees(f'{METRIC}{{deployment="scorer"}}', "0.05")
         flipped = time.monotonic()
         stack.exporter.values["scorer"] = 0.31
@@ -84,7 +93,7 @@ async def test_alert_of_alertmanager_stops_the_model_and_its_end_is_heard(
 
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    async with monitoring(tmp_path, values={"scorer": 0.05, "pricer": 0.05}) as running:
+    async with monitoring(tmp_path, program(), values={"scorer": 0.05, "pricer": 0.05}) as running:
         await running.sees(f'{METRIC}{{deployment="scorer"}}', "0.05")
         yield running
 

@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from riskladder.cli.bind.sample import delivery
-from riskladder.cli.bind.write import where
-
 from riskladder.api.base import format_time
 from riskladder.api.binding import MonitorBindingSpec, MonitorFormat
+from riskladder.cli.bind.sample import delivery
+from riskladder.cli.bind.write import where
 from riskladder.monitors.entries import Content, Delivery, Direction
 from riskladder.monitors.formats import FORMATS, detect
 from riskladder.monitors.payload import Malformed

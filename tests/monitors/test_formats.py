@@ -24,7 +24,6 @@ from tests.monitors.tables import RECEIVED, SAMPLES, expected, load, samples, sp
 
 EACH = pytest.mark.parametrize("path", samples(), ids=lambda path: f"{path.parent.name}/{path.name}")
 FORMAT = pytest.mark.parametrize("name", MonitorFormat)
-CUTS = 150
 
 
 def outcome(name: MonitorFormat, found: Delivery, **more: Any) -> Translation | str:
@@ -83,7 +82,7 @@ def test_every_format_has_a_sample_and_a_reader() -> None:
 def test_what_is_cut_off_is_a_translation_or_malformed(path: Path) -> None:
     whole = load(path)
     name = detect(whole)
-    for end in range(0, len(whole.raw), max(1, len(whole.raw) // CUTS)):
+    for end in range(len(whole.raw)):
         outcome(name, replace(whole, raw=whole.raw[:end]))
 
 
@@ -240,6 +239,14 @@ def test_control_characters_of_labels_do_not_reach_a_message() -> None:
     outcome(MonitorFormat.ALERTMANAGER, alerts({"labels": {"alertname": hostile, hostile: hostile}}))
     metric = {"id": hostile, "config": {"type": hostile, "column": hostile}, "value": {hostile: hostile}}
     outcome(MonitorFormat.EVIDENTLY, sent({"metrics": [metric], "tests": []}))
+
+
+@pytest.mark.parametrize("how", ["Max", "Min", "Mean", "Last"])
+def test_values_at_the_end_of_what_is_finite_are_aggregated_or_refused(how: str) -> None:
+    found = sent([{"value": 1.7e308}, {"value": 1.7e308}])
+    binding = spec(MonitorFormat.GENERIC, {"indicator": "i", "aggregate": how}, observedAt={"from": "Received"})
+    translation = translate(binding, FORMATS[MonitorFormat.GENERIC].read(found), found)
+    assert len(translation.observations) + len(translation.refusals) == 1
 
 
 def test_body_is_not_looked_through_for_every_entry_of_a_large_payload() -> None:

@@ -6,6 +6,7 @@ CEL and must say the same in both places; cases of STRUCTURE are refused by Open
 
 from __future__ import annotations
 
+from tests.refusals.binding_rules import BINDING_RULES
 from tests.refusals.case import Case, put
 from tests.refusals.decision_rules import DECISION_RULES
 from tests.refusals.documents import DOCUMENTS, HASH, LADDER, ROOT, TIME, Document, valid
@@ -29,4 +30,4 @@ __all__ = [
     "valid",
 ]
 
-RULES = (*LADDER_RULES, *TIER_RULES, *DECISION_RULES, *OTHER_RULES, *TEXT_RULES)
+RULES = (*LADDER_RULES, *TIER_RULES, *DECISION_RULES, *OTHER_RULES, *BINDING_RULES, *TEXT_RULES)

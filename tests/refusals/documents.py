@@ -101,12 +101,29 @@ INDEX: Document = {
     },
 }
 
+BINDING: Document = {
+    "apiVersion": "riskladder.dev/v1alpha1",
+    "kind": "MonitorBinding",
+    "metadata": {"name": "credit-alerts", "namespace": "models"},
+    "spec": {
+        "format": "Alertmanager",
+        "ladder": "credit-scoring",
+        "target": {"kind": "Deployment", "name": "credit-scorer"},
+        "model": {"name": "credit-scorer"},
+        "source": "fairness-monitor",
+        "serviceAccount": "fairness-monitor",
+        "sender": {"audienceToken": {}},
+        "readings": [{"indicator": "demographic_parity_difference", "pick": "double(entry.annotations.value)"}],
+    },
+}
+
 DOCUMENTS = {
     "ModelRiskSignal": SIGNAL,
     "Escalation": ESCALATION,
     "EscalationRecord": RECORD,
     "EscalationDecision": DECISION,
     "ContainmentIndex": INDEX,
+    "MonitorBinding": BINDING,
 }
 
 

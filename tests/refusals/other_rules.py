@@ -35,6 +35,13 @@ OTHER_RULES = (
         "spec.observedAt",
         "must be in the years 2000 to 2199",
     ),
+    Case(
+        "heard_before_it_was_observed",
+        "ModelRiskSignal",
+        put("heardAt", "2026-11-24T05:59:59Z"),
+        "spec.heardAt",
+        "heardAt must not lie before observedAt: it says how long what was observed has stood since",
+    ),
     Case("card_without_scheme", "ModelRiskSignal", put("model", "card", "wiki/credit"), "spec.model.card", _BAD_LINK),
     Case(
         "card_that_is_a_script",
@@ -62,13 +69,13 @@ OTHER_RULES = (
         "EscalationRecord",
         put("sequence", 2),
         "",
-        "metadata.name must be <escalation>-<sequence, 6 digits>: it makes an append a compare-and-swap",
+        "metadata.name must be <escalation>-<sequence, 6 digits>",
     ),
     Case(
         "record_name_of_another_escalation",
         "EscalationRecord",
         put("escalation", "credit-scorer-2"),
         "",
-        "metadata.name must be <escalation>-<sequence, 6 digits>: it makes an append a compare-and-swap",
+        "metadata.name must be <escalation>-<sequence, 6 digits>",
     ),
 )

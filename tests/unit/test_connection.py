@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from riskladder.cli.source import own_namespace
-from riskladder.cluster.connection import Access, ConnectionFailed, connect
+from riskladder.cluster.connection import Access, ConnectionFailed, connect, own_namespace
 
 KUBECONFIG = {
     "apiVersion": "v1",

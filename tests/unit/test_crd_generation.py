@@ -148,6 +148,7 @@ def test_short_names_and_columns_are_those_of_the_contract() -> None:
         "EscalationLadder": ("ladder", "ladders"),
         "ModelRiskSignal": ("mrs", "risksignal"),
         "Escalation": ("esc",),
+        "MonitorBinding": ("mb",),
         "EscalationDecision": ("escd",),
         "EscalationRecord": ("escr",),
         "ContainmentIndex": ("cidx",),

@@ -66,15 +66,15 @@ def test_silence_after_a_resume_is_news() -> None:
     reading = heard(signal(bias=0.01), NOW + DAY)
     found = verdict(reading, NOW + 2 * DAY)
     group = Group(
-        LadderRef(name="credit", uid="u", generation=1, digest=""),
+        LadderRef(name="credit", uid="u", generation=1, digest="0" * 64),
         POLICY,
         False,
         (reading,),
         {reading.uid: found},
-        settled=((NOW + 1.5 * DAY, "critical"),),
+        handled=((NOW + 1.5 * DAY, "high"),),
     )
     assert [tier.name for tier in group.breached()] == ["moderate"]
-    settled = replace(group, settled=((NOW + 2 * DAY, "critical"),))
+    settled = replace(group, handled=((NOW + 2 * DAY, "high"),))
     assert settled.breached() == ()
 
 

@@ -225,9 +225,16 @@ class MonitorBindingSpec(Model):
     )
     sender: Sender | None = Field(None, description="How the sender proves who it is. Give this or poll.")
     poll: Poll | None = Field(None, description="What to ask, and whom. Give this or sender.")
-    readings: Annotated[
-        tuple[BoundReading, ...], Field(min_length=1, max_length=MAX_READINGS), ListMap("indicator")
-    ] = Field(description="Which entries of the payload are readings of which indicator.")
+    readings: Annotated[tuple[BoundReading, ...], Field(max_length=MAX_READINGS), ListMap("indicator")] = Field(
+        (),
+        description="Which entries of the payload are readings of which indicator. Only MLflow's, a registry's, may be "
+        "without: it says which version of the model serves, in the signals of the same source and target.",
+    )
+    alias: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        None,
+        description="For MLflow: the alias that names the version which serves, such as champion. Default: whatever "
+        "alias is set.",
+    )
     observed_at: ObservedAt = Field(
         ObservedAt(), description="Where the time of a measurement comes from. Default: where the preset knows it."
     )

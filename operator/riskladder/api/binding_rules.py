@@ -64,6 +64,18 @@ BINDING = (
         "needs exactly one of sender and poll: a monitor that sends, or a query that is asked",
     ),
     Rule(
+        "size(self.readings) > 0 || self.format == 'MLflow'",
+        "readings must not be empty: say which entries are readings of which indicator",
+        field_path=".readings",
+        reason="FieldValueRequired",
+    ),
+    Rule(
+        "!has(self.alias) || self.format == 'MLflow'",
+        "alias belongs to format MLflow only",
+        field_path=".alias",
+        reason="FieldValueForbidden",
+    ),
+    Rule(
         "!has(self.poll) || self.format == 'Generic'",
         "a query needs format Generic: what it answers is a Prometheus vector",
         field_path=".format",

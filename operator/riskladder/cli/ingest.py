@@ -25,7 +25,10 @@ def ingest(
         str, typer.Option(help="HOST:PORT of /healthz, /readyz and /metrics; port 0 takes a free one.")
     ] = "0.0.0.0:8080",
     certificate: Annotated[
-        str, typer.Option(help="Directory with tls.crt and tls.key, read again when they change. Default: plain HTTP.")
+        str,
+        typer.Option(
+            help="Directory with tls.crt and tls.key, read again when they change. Default, or empty: plain HTTP."
+        ),
     ] = "",
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     log_format: Annotated[str, typer.Option(help="json or text.")] = "json",

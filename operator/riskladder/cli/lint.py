@@ -12,8 +12,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from riskladder.api.advice import Advice
 from riskladder.api.base import API_VERSION, GROUP
-from riskladder.api.kinds import KINDS, LADDER, SIGNAL
+from riskladder.api.binding import MonitorBindingSpec
+from riskladder.api.kinds import BINDING, KINDS, LADDER, SIGNAL
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.messages import shown
 from riskladder.api.signal import ModelRiskSignalSpec
@@ -22,8 +24,10 @@ from riskladder.cli import files
 from riskladder.cli.files import Document
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import COULD_NOT_CHECK, complain, console, count, fail, indented, plain, write_json
-from riskladder.policy.advice.ladder import Advice, advise_ladder
-from riskladder.policy.advice.signal import advise_signal
+from riskladder.monitors.advice import advise_binding
+from riskladder.monitors.check import problems as binding_problems
+from riskladder.policy.advice.ladder import advise_ladder
+from riskladder.policy.advice.signal import advise_kind, advise_signal, advise_time
 from riskladder.policy.enabled import ends_no_pods, graces, missing_components, slow_stops
 from riskladder.workloads.registry import Runtimes
 
@@ -39,7 +43,7 @@ class Severity(StrEnum):
     WARNING = "warning"
     """Policy advice: it would be taken, and may do what nobody wants."""
     NOTE = "note"
-    """It was not checked."""
+    """It was not checked, or is so only now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +82,9 @@ def lint(
         ),
     ] = None,
 ) -> None:
-    """Check ladders and signals offline: with the rules of the API server, and with advice on the policy.
+    """Check ladders, signals and bindings offline: with the rules of the API server, and with advice on the policy.
 
-    Signals are checked against their ladders where these are among the files.
+    Signals and bindings are checked against their ladders where these are among the files.
 
     Exit code 0: nothing to correct; 1: an error (with --strict also a warning);
     2: a file could not be read, or holds nothing to check.
@@ -99,7 +103,7 @@ def lint(
         except files.Unreadable as error:
             complain(str(error))
             unreadable = True
-    findings = list(check(documents, datetime.now(UTC).date(), runtimes))
+    findings = list(check(documents, datetime.now(UTC), runtimes))
     if not documents and unreadable:
         raise typer.Exit(COULD_NOT_CHECK)
     checked = len(documents) - sum(f.is_skipped for f in findings)
@@ -129,12 +133,12 @@ def _runtimes(enable: Sequence[str] | None) -> Runtimes | None:
         fail(f"--enable: {error}")
 
 
-def check(documents: Sequence[Document], today: date, runtimes: Runtimes | None = None) -> Iterator[Finding]:
+def check(documents: Sequence[Document], now: datetime, runtimes: Runtimes | None = None) -> Iterator[Finding]:
     """Yield everything there is to say, object by object in the order of the files.
 
     Args:
         documents: What was read.
-        today: The date against which reviews are overdue.
+        now: Current time, UTC: reviews are overdue against it, and readings too old.
         runtimes: What the operator runs with, where that is known.
     """
     problems = {id(d): _problems(d) for d in documents if _is_ours(d)}
@@ -151,8 +155,8 @@ def check(documents: Sequence[Document], today: date, runtimes: Runtimes | None 
         found = [Finding(Severity.ERROR, document, p.path, p.message) for p in problems[id(document)]]
         found = found or [
             Finding(Severity.WARNING, document, a.path, a.message, a.remedy, a.id)
-            for a in _advice(document, ladders, today)
-        ] + list(_of_components(document, runtimes))
+            for a in _advice(document, ladders, runtimes, now.date())
+        ] + [*_of_components(document, runtimes), *_of_time(document, ladders, now)]
         yield from sorted(found, key=lambda finding: finding.line)
 
 
@@ -177,24 +181,52 @@ def _problems(document: Document) -> list[Problem]:
     ]
     if not isinstance(value.get("kind"), str):
         return missing
-    return missing + validate(value["kind"], value, unknown_fields=True)
+    found = missing + validate(value["kind"], value, unknown_fields=True)
+    if not found and value["kind"] == BINDING.name:
+        return binding_problems(MonitorBindingSpec.model_validate(value["spec"]))
+    return found
 
 
 def _advice(
-    document: Document, ladders: Mapping[tuple[str, str], EscalationLadderSpec | None], today: date
+    document: Document,
+    ladders: Mapping[tuple[str, str], EscalationLadderSpec | None],
+    runtimes: Runtimes | None,
+    today: date,
 ) -> Iterable[Advice]:
     spec = document.value["spec"]
     if _kind(document) == LADDER.name:
         return advise_ladder(EscalationLadderSpec.model_validate(spec), today)
-    if _kind(document) != SIGNAL.name:
+    if _kind(document) not in (SIGNAL.name, BINDING.name):
         return ()
+    near = _near(document, ladders)
+    if _kind(document) == BINDING.name:
+        binding = MonitorBindingSpec.model_validate(spec)
+        has_others = bool(near) and binding.ladder not in near
+        return advise_binding(binding, near.get(binding.ladder), has_ladders=has_others)
     signal = ModelRiskSignalSpec.model_validate(spec)
-    # A namespace that is left out is chosen when the file is applied: it may be any.
-    mine = _namespace(document)
-    near = {name: ladder for (where, name), ladder in ladders.items() if mine in ("", where) or not where}
+    found = advise_kind(signal.target.kind, runtimes)
     if not near or near.get(signal.ladder, ...) is None:
-        return ()  # Nothing to compare with, or a ladder that has errors of its own.
-    return advise_signal(signal, near.get(signal.ladder))
+        return found  # Nothing to compare with, or a ladder that has errors of its own.
+    return [*found, *advise_signal(signal, near.get(signal.ladder))]
+
+
+def _near(
+    document: Document, ladders: Mapping[tuple[str, str], EscalationLadderSpec | None]
+) -> dict[str, EscalationLadderSpec | None]:
+    """Return the ladders by name that may be in the namespace of an object, which may be chosen when it is applied."""
+    mine = _namespace(document)
+    return {name: ladder for (where, name), ladder in ladders.items() if mine in ("", where) or not where}
+
+
+def _of_time(
+    document: Document, ladders: Mapping[tuple[str, str], EscalationLadderSpec | None], now: datetime
+) -> Iterator[Finding]:
+    """Yield why a signal would not be counted if it were applied now: a note, since a file grows older by itself."""
+    if _kind(document) != SIGNAL.name:
+        return
+    signal = ModelRiskSignalSpec.model_validate(document.value["spec"])
+    for advice in advise_time(signal, _near(document, ladders).get(signal.ladder), now):
+        yield Finding(Severity.NOTE, document, advice.path, advice.message, advice.remedy, advice.id)
 
 
 def _of_components(document: Document, runtimes: Runtimes | None) -> Iterator[Finding]:
@@ -211,7 +243,7 @@ def _of_components(document: Document, runtimes: Runtimes | None) -> Iterator[Fi
             remedy = "name the components that the operator runs with, for example --enable=prompt-stop"
             yield Finding(Severity.NOTE, document, path, message, remedy, "prompt-stop-unknown")
         return
-    for found in missing_components(spec, (), runtimes):
+    for found in missing_components(spec, runtimes):
         path, _, message = found.partition(" ")
         yield Finding(Severity.WARNING, document, path, message, "add the component, or ask for another", "not-enabled")
     if slow := slow_stops(spec, ends_no_pods(runtimes)):

@@ -12,6 +12,7 @@ import typer
 
 from riskladder import __version__
 from riskladder.cli import logs
+from riskladder.cli.bind import bind
 from riskladder.cli.ingest import ingest
 from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
@@ -19,6 +20,7 @@ from riskladder.cli.options import Enable, Kubeconfig, NotifyHost, NotifyNetwork
 from riskladder.cli.people.commands import register
 from riskladder.cli.poll import poll
 from riskladder.cli.redact import redact
+from riskladder.cli.signal import signal
 from riskladder.cli.timeline import timeline
 from riskladder.cli.verify import verify
 from riskladder.cluster.connection import ConnectionFailed
@@ -122,9 +124,11 @@ def operator(
 
 app.command()(ingest)
 app.command()(poll)
+app.command()(signal)
 app.command()(lint)
 app.command()(timeline)
 app.command()(verify)
 app.command()(redact)
+app.add_typer(bind)
 app.add_typer(notify)
 register(app)

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from kubernetes.aio import config as k8s_config
 
 from riskladder.api.base import GROUP
 from riskladder.cli import files
 from riskladder.cluster.client import ApiError, Client, Forbidden, NotFound, Object
-from riskladder.cluster.connection import Access, Connection, ConnectionFailed, connect
+from riskladder.cluster.connection import Access, ConnectionFailed, connect, own_namespace
 from riskladder.cluster.resources import ESCALATIONS, RECORDS, Resource
 
 SAME_FILE = "the Escalation in the same file"
@@ -58,40 +57,30 @@ def from_file(source: str, namespace: str | None = None) -> Export:
     return Export(_in(namespace, records), _in(namespace, escalations), namespace, SAME_FILE, is_yaml)
 
 
-def from_cluster(kubeconfig: str | None, namespace: str | None, *, everywhere: bool = False) -> Export:
+def from_cluster(access: Access, namespace: str | None, *, everywhere: bool = False) -> Export:
     """Return the records and escalations of a namespace (default: the kubeconfig's own), or of all.
 
     Raises:
         Unavailable: No credentials, no answer, no permission, or the CRDs are missing.
     """
     try:
-        return asyncio.run(_fetch(kubeconfig, namespace, everywhere))
+        return asyncio.run(_fetch(access, namespace, everywhere))
     except (ConnectionFailed, OSError, yaml.YAMLError) as error:
         raise Unavailable(str(error)) from error
     except ApiError as error:
         raise Unavailable(explain(error)) from error
 
 
-async def _fetch(kubeconfig: str | None, namespace: str | None, everywhere: bool) -> Export:
-    connection = await connect(kubeconfig, agent="cli")
+async def _fetch(access: Access, namespace: str | None, everywhere: bool) -> Export:
+    connection = await connect(access, agent="cli")
     try:
         client = Client(connection)
-        where = None if everywhere else namespace or own_namespace(Access(kubeconfig), connection)
+        where = None if everywhere else namespace or own_namespace(access, connection)
         # Escalations first: a head that is older than the records is no contradiction, a newer one would be.
         escalations = await client.list(ESCALATIONS, where)
         return Export(await client.list(RECORDS, where), escalations, where)
     finally:
         await connection.close()
-
-
-def own_namespace(access: Access, connection: Connection) -> str:
-    """Return the namespace of the kubeconfig's context, or of the pod."""
-    if access.is_in_cluster:
-        return connection.namespace
-    contexts, current = k8s_config.list_kube_config_contexts(access.kubeconfig)
-    if access.context is not None:
-        current = next(context for context in contexts if context["name"] == access.context)
-    return str(current["context"].get("namespace") or "default")
 
 
 def explain(error: ApiError) -> str:

@@ -6,11 +6,9 @@ import asyncio
 import os
 import signal
 import socket
-import ssl
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -20,6 +18,7 @@ from riskladder.cluster import health
 from riskladder.cluster.client import Client
 from riskladder.cluster.connection import connect
 from riskladder.cluster.informer import Informer
+from riskladder.ingest.certificate import Certificate, certificate_of
 from riskladder.ingest.metrics import Metrics
 from riskladder.ingest.senders import Senders
 from riskladder.ingest.server import Server
@@ -50,7 +49,7 @@ class Settings:
     health: str = "0.0.0.0:8080"
     """Probes and metrics, which are nothing for senders."""
     certificate: str = ""
-    """Directory with tls.crt and tls.key; empty: plain HTTP."""
+    """Directory with tls.crt and tls.key; none, or an empty one: plain HTTP."""
 
 
 class Ingest:
@@ -87,7 +86,7 @@ class Ingest:
         server = Server(
             bindings,
             Senders(client),
-            Reporter(SignalWriter(client, MANAGER), status),
+            Reporter(SignalWriter(client, MANAGER), status, bindings),
             self._metrics,
             is_ready=lambda: not self._unready(),
             clock=_now,
@@ -103,9 +102,11 @@ class Ingest:
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS, auto_decompress=False)
         await runner.setup()
-        work: list[asyncio.Task[Any]] = [asyncio.create_task(one) for one in self._work(status)]
+        certificate = certificate_of(self._settings.certificate)
+        work: list[asyncio.Task[Any]] = [asyncio.create_task(one) for one in self._work(status, certificate)]
         try:
-            site = web.TCPSite(runner, *_address(self._settings.listen), ssl_context=_tls(self._settings.certificate))
+            context = certificate.context if certificate else None
+            site = web.TCPSite(runner, *_address(self._settings.listen), ssl_context=context)
             await site.start()
             bound = runner.addresses[0]
             log.info("started", listen=f"{bound[0]}:{bound[1]}", health=probed, pid=os.getpid())
@@ -120,8 +121,9 @@ class Ingest:
             await probes.cleanup()
         return 0
 
-    def _work(self, status: StatusWriter) -> list[Coroutine[Any, Any, None]]:
-        return [status.run(), *(informer.run() for informer in self._informers)]
+    def _work(self, status: StatusWriter, certificate: Certificate | None) -> list[Coroutine[Any, Any, None]]:
+        renewing = [certificate.keep_current()] if certificate else []
+        return [status.run(), *renewing, *(informer.run() for informer in self._informers)]
 
     def _unready(self) -> str:
         if self._stop.is_set():
@@ -139,16 +141,3 @@ def _address(text: str) -> tuple[str, int]:
     if not port.isdigit() or int(port) > health.LAST_PORT:
         raise ValueError(f"--listen: {text!r} is not HOST:PORT, for example 0.0.0.0:8090")
     return host or "0.0.0.0", int(port)  # noqa: S104 - senders come from other pods
-
-
-def _tls(directory: str) -> ssl.SSLContext | None:
-    if not directory:
-        return None
-    folder = Path(directory)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-    except (OSError, ssl.SSLError) as error:
-        raise OSError(f"--certificate: {directory}: expected tls.crt and tls.key: {error}") from error
-    return context

@@ -55,7 +55,6 @@ class _Refusing(Exception):  # noqa: N818
     status: int
     reason: str
     message: str
-    retry: bool = False
 
 
 class Server:
@@ -94,7 +93,7 @@ class Server:
         """Answer one request."""
         started = time.perf_counter()
         if self._under_way >= MAX_UNDER_WAY:
-            return self._answer(_Refusing(503, "Busy", "too many requests are under way", retry=True), started)
+            return self._answer(_Refusing(503, "Busy", "too many requests are under way"), started)
         self._under_way += 1
         try:
             return await self._handle(request, started)
@@ -106,7 +105,7 @@ class Server:
 
     async def _handle(self, request: web.Request, started: float) -> web.Response:
         if not self._is_ready():
-            raise _Refusing(503, "Starting", "the bindings are not known yet", retry=True)
+            raise _Refusing(503, "Starting", "the bindings are not known yet")
         headers = {name.lower(): value for name, value in request.headers.items()}
         raw = await self._body(request)
         binding = self._bindings.get(*_names(request))
@@ -176,14 +175,11 @@ class Server:
             raise _Refusing(401, "Unauthorized", UNPROVED) from why
         except ApiError as error:
             log.warning("sender not proved", error=error.message)
-            raise _Refusing(503, "Later", "the API server cannot be asked who this is", retry=True) from error
+            raise _Refusing(503, "Later", "the API server cannot be asked who this is") from error
 
     def _answer(self, why: _Refusing, started: float) -> web.Response:
         self._metrics.answered(why.status, time.perf_counter() - started)
-        response = _json({"reason": why.reason, "message": why.message}, why.status)
-        if why.retry:
-            response.headers["Retry-After"] = RETRY_AFTER
-        return response
+        return _json({"reason": why.reason, "message": why.message}, why.status)
 
 
 async def _drain(request: web.Request) -> None:
@@ -213,4 +209,6 @@ def _names(request: web.Request) -> tuple[str, str]:
 
 
 def _json(body: Mapping[str, Any], status: int) -> web.Response:
-    return web.json_response(body, status=status)
+    """Return a response; 503 says when to come back."""
+    headers = {"Retry-After": RETRY_AFTER} if status == 503 else None
+    return web.json_response(body, status=status, headers=headers)

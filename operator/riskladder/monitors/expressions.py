@@ -10,7 +10,7 @@ from typing import Any
 import cel
 from cel.stdlib import STDLIB_FUNCTIONS
 
-BODY_BUDGET = 32 * 1024 * 1024
+BODY_BUDGET = 16 * 1024 * 1024
 """Bytes of ``body`` that the expressions of one payload may look through: CEL copies it each time."""
 
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"' + r"|'(?:[^'\\]|\\.)*'")
@@ -62,6 +62,7 @@ class Scope:
     def __init__(self, entries: Sequence[Mapping[str, Any]], body: Any, size: int) -> None:
         self._entries, self._body, self._size = entries, body, size
         self._contexts: dict[int, cel.Context] = {}
+        self._whole: cel.Context | None = None
         self._left = BODY_BUDGET
 
     def evaluate(self, expression: str, number: int) -> Any:
@@ -92,8 +93,10 @@ class Scope:
             if self._left < 0:
                 message = "fails here: the payload is too large to look at body for every entry, look at entry instead"
                 raise BadExpression(message)
-            variables = {"entry": dict(self._entries[number]), "body": self._body}
-            return cel.Context(variables, STDLIB_FUNCTIONS)
+            if self._whole is None:
+                self._whole = cel.Context({"body": self._body}, STDLIB_FUNCTIONS)
+            self._whole.add_variable("entry", dict(self._entries[number]))
+            return self._whole
         if number not in self._contexts:
             self._contexts[number] = cel.Context({"entry": dict(self._entries[number])}, STDLIB_FUNCTIONS)
         return self._contexts[number]

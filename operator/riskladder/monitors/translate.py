@@ -6,8 +6,6 @@ without a time is refused by name, and the indicator grows stale as if nothing h
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -34,6 +32,7 @@ from riskladder.monitors.observations import (
 )
 from riskladder.monitors.payload import shown
 from riskladder.monitors.times import NoTime
+from riskladder.monitors.values import Refused, aggregated, scaled
 
 __all__ = [
     "HISTORY",
@@ -53,12 +52,6 @@ MAX_VERSION = 253
 """Characters of a version, at most: a longer one is left out, not cut."""
 HISTORY = 10
 """Observations of one indicator in one payload that become readings: the newest ones."""
-
-
-class _Refused(Exception):  # noqa: N818
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason, self.message = reason, clip(message, 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +92,7 @@ class _Translator:
                 f"found {left_out} left out by the monitor, expected all of them: raise its limit (max_alerts of "
                 "Alertmanager)"
             )
-            self._refuse("body", _Refused(Reason.TRUNCATED, message))
+            self._refuse("body", Refused(Reason.TRUNCATED, message))
         heartbeats = dict(self._heartbeats())
         bound: set[int] = set()
         observations: list[Observation] = []
@@ -116,7 +109,7 @@ class _Translator:
             tuple(self._versions()),
         )
 
-    def _refuse(self, path: str, why: _Refused, *, indicator: str = "", target: str = "") -> None:
+    def _refuse(self, path: str, why: Refused, *, indicator: str = "", target: str = "") -> None:
         self._refusals.append(Refusal(path, why.reason, one_line(why.message, 1024), indicator, target))
 
     def _versions(self) -> Iterator[ModelVersion]:
@@ -124,14 +117,17 @@ class _Translator:
         model = self._binding.model
         for entry in self._content.entries:
             name = entry.labels.get("name", "")
+            alias = entry.labels.get("alias", "")
             if not entry.version or not entry.no_reading or (model is not None and model.name != name):
+                continue
+            if self._binding.alias is not None and self._binding.alias != alias:
                 continue
             try:
                 target = self._target(entry)
-            except _Refused as why:
+            except Refused as why:
                 self._refuse(entry.path, why)
                 continue
-            yield ModelVersion(entry.path, target, entry.version, name, entry.labels.get("alias", ""))
+            yield ModelVersion(entry.path, target, entry.version, name, alias)
 
     # --- Which entries ---
 
@@ -155,11 +151,11 @@ class _Translator:
             found = self._scope.evaluate(expression, i)
         except BadExpression as error:
             if not error.lacks:
-                self._refuse(field, _Refused(Reason.INVALID_BINDING, f"{error}"))
+                self._refuse(field, Refused(Reason.INVALID_BINDING, f"{error}"))
             return False
         if not isinstance(found, bool):
             message = f"found {shown(found)}, expected true or false"
-            self._refuse(field, _Refused(Reason.INVALID_BINDING, message))
+            self._refuse(field, Refused(Reason.INVALID_BINDING, message))
             return False
         return found
 
@@ -169,29 +165,35 @@ class _Translator:
         """Return one for each target and time; alerts that stand count together, whenever they began."""
         if not chosen:
             if not self._content.is_partial:
-                missing = _Refused(Reason.NO_READING, "found no entry of this indicator in the payload")
+                missing = Refused(Reason.NO_READING, "found no entry of this indicator in the payload")
                 self._refuse(f"spec.readings[{number}]", missing, indicator=reading.indicator)
             return []
         found: dict[tuple[str, datetime | None], list[tuple[datetime, _Picked]]] = {}
+        partial: set[tuple[str, datetime | None]] = set()
         for i in chosen:
             entry = self._content.entries[i]
-            target = ""
+            target, key = "", None
             try:
                 target = self._target(entry)
                 if entry.no_reading:
-                    raise _Refused(Reason.NO_READING, entry.no_reading)
-                numbers = self._numbers(number, reading, i)
+                    raise Refused(Reason.NO_READING, entry.no_reading)
                 at = self._observed_at(i)
-            except _Refused as why:
+                key = (target, None if entry.stands else at)
+                numbers = self._numbers(number, reading, i)
+            except Refused as why:
                 self._refuse(entry.path, why, indicator=reading.indicator, target=target)
+                if key is not None and not entry.stands:
+                    partial.add(key)
                 continue
-            key = (target, None if entry.stands else at)
             found.setdefault(key, []).extend((at, _Picked(entry, value)) for value in numbers)
         observations = []
-        for (target, _), group in found.items():
+        for key, group in found.items():
+            target = key[0]
             try:
+                if key in partial:  # what is left of several values may be the better part of them
+                    raise Refused(Reason.AMBIGUOUS, "found another value of the same time that is no number")
                 observations.append(self._observation(reading, target, group))
-            except _Refused as why:
+            except Refused as why:
                 self._refuse(group[0][1].entry.path, why, indicator=reading.indicator, target=target)
         return list(self._newest(observations))
 
@@ -203,22 +205,22 @@ class _Translator:
         name = entry.labels.get(wanted.label)
         if name is None:
             expected = f"expected the label {wanted.label} (targetFrom of the binding)"
-            raise _Refused(
+            raise Refused(
                 Reason.UNKNOWN_TARGET, f"found labels {', '.join(sorted(entry.labels)) or 'none'}, {expected}"
             )
         if name not in wanted.allowed:
             expected = f"expected one of targetFrom.allowed ({', '.join(wanted.allowed)})"
-            raise _Refused(Reason.UNKNOWN_TARGET, f"{wanted.label}: found {name[:253]!r}, {expected}")
+            raise Refused(Reason.UNKNOWN_TARGET, f"{wanted.label}: found {name[:253]!r}, {expected}")
         return name
 
     def _numbers(self, number: int, reading: BoundReading, i: int) -> list[float]:
         entry = self._content.entries[i]
         if entry.samples == 0:
-            raise _Refused(Reason.TOO_FEW_SAMPLES, "found 0 samples, expected at least 1")
+            raise Refused(Reason.TOO_FEW_SAMPLES, "found 0 samples, expected at least 1")
         if reading.as_ is ReadingKind.BREACH:
             if entry.firing is None:
                 expected = "expected a format whose entries say so: give pick, and as: Value"
-                raise _Refused(
+                raise Refused(
                     Reason.NO_READING, f"found nothing about whether the monitor's own threshold is crossed, {expected}"
                 )
             return [1.0 if entry.firing else 0.0]
@@ -226,17 +228,17 @@ class _Translator:
             message = (
                 "the alert has ended: its annotations have the value from while it fired; use as: Breach, or a query"
             )
-            raise _Refused(Reason.NO_READING, message)
+            raise Refused(Reason.NO_READING, message)
         field = f"spec.readings[{number}].pick"
         try:
             value = self._scope.evaluate(reading.pick, i) if reading.pick else entry.value
         except BadExpression as error:
             reason = Reason.NO_READING if error.lacks else Reason.INVALID_BINDING
-            raise _Refused(reason, f"{field} {error}") from error
+            raise Refused(reason, f"{field} {error}") from error
         values = value if isinstance(value, list) else [value]
         if not values:
-            raise _Refused(Reason.NO_READING, f"{field}: found an empty list, expected a number")
-        return [_number(one, reading.scale) for one in values]
+            raise Refused(Reason.NO_READING, f"{field}: found an empty list, expected a number")
+        return [scaled(one, reading.scale) for one in values]
 
     def _observed_at(self, i: int) -> datetime:
         wanted, received = self._binding.observed_at, self._delivery.received_at
@@ -246,21 +248,21 @@ class _Translator:
         elif wanted.source is TimeSource.HEADER:
             value = self._delivery.headers.get((wanted.header or "").lower())
             if value is None:
-                raise _Refused(Reason.INVALID_READING, f"found no header {wanted.header} (observedAt of the binding)")
+                raise Refused(Reason.INVALID_READING, f"found no header {wanted.header} (observedAt of the binding)")
         elif wanted.source is TimeSource.EXPRESSION:
             try:
                 value = self._scope.evaluate(wanted.cel or "", i)
             except BadExpression as error:
-                raise _Refused(Reason.INVALID_BINDING, f"spec.observedAt.cel {error}") from error
+                raise Refused(Reason.INVALID_BINDING, f"spec.observedAt.cel {error}") from error
         else:
             value = self._content.entries[i].at
             if value is None:
                 expected = "expected one: set observedAt of the binding to Expression, Header or Received"
-                raise _Refused(Reason.INVALID_READING, f"found no time of the measurement in the payload, {expected}")
+                raise Refused(Reason.INVALID_READING, f"found no time of the measurement in the payload, {expected}")
         try:
             return times.parse(value, self._zone, received)
         except NoTime as error:
-            raise _Refused(Reason.INVALID_READING, f"time of the measurement: {error}") from error
+            raise Refused(Reason.INVALID_READING, f"time of the measurement: {error}") from error
 
     def _observation(
         self, reading: BoundReading, target: str, group: Sequence[tuple[datetime, _Picked]]
@@ -270,11 +272,11 @@ class _Translator:
                 f"found a payload of which {self._content.left_out} entries were left out, expected all of them "
                 f"(aggregate {reading.aggregate})"
             )
-            raise _Refused(Reason.TRUNCATED, message)
+            raise Refused(Reason.TRUNCATED, message)
         if reading.aggregate is Aggregate.ONLY and len(group) > 1:
             paths = ", ".join(dict.fromkeys(picked.entry.path for _, picked in group))
             expected = "expected one: narrow where, or say how to aggregate"
-            raise _Refused(Reason.AMBIGUOUS, f"found {len(group)} values of one time ({clip(paths, 200)}), {expected}")
+            raise Refused(Reason.AMBIGUOUS, f"found {len(group)} values of one time ({clip(paths, 200)}), {expected}")
         values = [picked.value for _, picked in group]
         entries = [picked.entry for _, picked in group]
         stands = any(entry.stands for entry in entries)
@@ -283,7 +285,7 @@ class _Translator:
         return Observation(
             target=target,
             indicator=reading.indicator,
-            value=_aggregated(reading.aggregate, values),
+            value=aggregated(reading.aggregate, values),
             observed_at=max(at for at, _ in group),
             path=first.path if len(group) == 1 else f"{first.path} and {len(group) - 1} more",
             heard_at=self._delivery.received_at if stands and any(entry.firing for entry in entries) else None,
@@ -306,38 +308,9 @@ class _Translator:
                     yield _behind(one, back)
                     continue
                 message = f"found {len(of_target)} observations, expected at most {HISTORY}: the newest ones are taken"
-                why = _Refused(Reason.OUT_OF_ORDER, message)
+                why = Refused(Reason.OUT_OF_ORDER, message)
                 self._refuse(one.path, why, indicator=one.indicator, target=one.target)
 
 
 def _behind(observation: Observation, back: int) -> Observation:
     return observation if back == observation.back else replace(observation, back=back)
-
-
-def _aggregated(how: Aggregate, values: Sequence[float]) -> float:
-    match how:
-        case Aggregate.MAX:
-            return max(values)
-        case Aggregate.MIN:
-            return min(values)
-        case Aggregate.MEAN:
-            return statistics.fmean(values)
-        case _:
-            return values[-1]
-
-
-def _number(value: Any, scale: float) -> float:
-    """Return a value in the unit of the indicator.
-
-    Raises:
-        _Refused: It is no number, or not a finite one.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _Refused(Reason.NO_READING, f"found {shown(value)}, expected a number")
-    try:
-        scaled = float(value) * scale
-    except OverflowError:
-        scaled = math.inf
-    if not math.isfinite(scaled):
-        raise _Refused(Reason.NO_READING, f"found {shown(value)}, expected a finite number")
-    return scaled

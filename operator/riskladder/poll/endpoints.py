@@ -24,7 +24,7 @@ class Endpoint(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: DnsLabel
-    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^/?#\s@]+[^?#\s]*$")]
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^/?#\s@]+(/[^?#\s]*)?$")]
     """Base URL, without credentials, query or fragment; ``/api/v1/query`` is added."""
     caFile: Path | None = None  # noqa: N815 - as it is written in the file
     """Certificates to trust in place of the system's."""

@@ -86,7 +86,7 @@ class Poll:
         status = StatusWriter(client, identity, _now)
         bindings = Bindings(status.seen)
         self._informers = bindings.informers(client, self._settings.namespaces)
-        reporter = Reporter(SignalWriter(client, NAME), status)
+        reporter = Reporter(SignalWriter(client, NAME), status, bindings)
         poller = Poller(bindings, queries, reporter, self._metrics, clock=_now)
         elector = Elector(client, name=NAME, identity=identity, on_change=self._changed)
         probes, probed = await health.serve(

@@ -59,7 +59,7 @@ class Binding:
             status = MonitorBindingStatus()
         found = [f"{problem.path}: {problem.message}" for problem in validate(BINDINGS.kind, obj)]
         spec = None if found else MonitorBindingSpec.model_validate(obj["spec"])
-        found += [f"{problem.field}: {problem.message}" for problem in problems(spec)] if spec is not None else ()
+        found += [f"{problem.path}: {problem.message}" for problem in problems(spec)] if spec is not None else ()
         return cls(
             namespace=metadata["namespace"],
             name=metadata["name"],

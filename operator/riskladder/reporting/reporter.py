@@ -10,8 +10,8 @@ import structlog
 
 from riskladder.api.base import format_time
 from riskladder.api.reasons import ConditionType
-from riskladder.monitors.observations import Observation, Refusal, Translation
-from riskladder.reporting.bindings import Binding
+from riskladder.monitors.observations import Observation, Refusal, Translation, stream_name
+from riskladder.reporting.bindings import Binding, Bindings
 from riskladder.reporting.signals import Outcome, SignalWriter
 from riskladder.reporting.status_writer import StatusWriter
 
@@ -24,14 +24,15 @@ Verdict = dict[str, Any]
 class Reporter:
     """Reports for all bindings."""
 
-    def __init__(self, writer: SignalWriter, status: StatusWriter) -> None:
+    def __init__(self, writer: SignalWriter, status: StatusWriter, bindings: Bindings) -> None:
         """Put the parts together.
 
         Args:
             writer: Where readings go.
             status: What is said of them afterwards.
+            bindings: All there are: those of one source share what a registry says of a model.
         """
-        self._writer = writer
+        self._writer, self._bindings = writer, bindings
         self.status = status
         """What is said on the bindings."""
 
@@ -45,7 +46,7 @@ class Reporter:
         verdicts = [_verdict_of(observation, outcome) for observation, outcome in pairs]
         outcomes = [outcome for _, outcome in pairs]
         for version in found.versions:
-            kept = await self._writer.keep_version(binding, version)
+            kept = await self._writer.keep_version(binding, version, self._of_source(binding, version.target))
             outcomes += kept
             verdicts.append(
                 {"path": version.path, "target": version.target, "verdict": "Version", "value": version.version}
@@ -72,6 +73,16 @@ class Reporter:
     ) -> list[tuple[Observation, Outcome]]:
         """Write the observations of one stream, the oldest first."""
         return [(one, await self._writer.report(binding, one)) for one in observations]
+
+    def _of_source(self, binding: Binding, target: str) -> list[str]:
+        """Return the names of all signals of a target that may come from the source of a binding."""
+        assert binding.spec is not None  # noqa: S101
+        return [
+            stream_name(other.name, target, reading.indicator)
+            for other in self._bindings
+            if other.namespace == binding.namespace and other.spec and other.spec.source == binding.spec.source
+            for reading in other.spec.readings
+        ]
 
     def refuse(self, binding: Binding, refusal: Refusal) -> None:
         """Say of a value that it became no reading."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,6 @@ from riskladder.monitors.observations import (
     Observation,
     reading_of,
     signal_name,
-    stream_name,
     streams,
 )
 from riskladder.reporting.bindings import Binding
@@ -79,14 +79,13 @@ class SignalWriter:
             ),
         )
 
-    async def keep_version(self, binding: Binding, version: ModelVersion) -> list[Outcome]:
-        """Say of every reading of a target which version of the model it serves now."""
+    async def keep_version(self, binding: Binding, version: ModelVersion, names: Iterable[str]) -> list[Outcome]:
+        """Say in signals of a target which version of the model serves now; missing signals are left alone."""
         assert binding.spec is not None  # noqa: S101
         model = binding.spec.model
         name = model.name if model is not None else version.name
         patch = {"spec": {"model": {"name": name, "version": version.version}}}
-        names = [stream_name(binding.name, version.target, reading.indicator) for reading in binding.spec.readings]
-        return list(await asyncio.gather(*(self._update(binding, name, patch) for name in names)))
+        return list(await asyncio.gather(*(self._update(binding, one, patch) for one in names)))
 
     async def keep_fresh(self, binding: Binding, heard_at: datetime) -> list[Outcome]:
         """Say of every reading of a binding that its monitor is alive; what was never reported is left alone."""
@@ -151,9 +150,9 @@ def signal_object(binding: Binding, observation: Observation) -> Object:
     if spec.model is not None:
         version = {"version": observation.version} if observation.version else {}
         content["model"] = {**spec.model.to_api(), **version}
-    if observation.heard_at is not None:
-        heard = max(observation.heard_at.replace(microsecond=0), observation.observed_at)
-        content["heardAt"] = format_time(heard)
+    # Always, since that of an earlier heartbeat must not lie before observedAt: the reading would be refused.
+    heard = observation.heard_at.replace(microsecond=0) if observation.heard_at is not None else observation.observed_at
+    content["heardAt"] = format_time(max(heard, observation.observed_at))
     return {
         "apiVersion": SIGNALS.api_version,
         "kind": SIGNALS.kind,

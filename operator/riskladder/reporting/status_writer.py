@@ -26,7 +26,7 @@ from riskladder.reporting.bindings import Binding, Name
 
 log = structlog.get_logger(__name__)
 
-EVERY = 5.0
+EVERY = 2.0
 """Seconds between two writes of one status, at least."""
 
 ATTEMPTS = 5

@@ -19,7 +19,7 @@ from riskladder.monitors.payload import MAX_VALUES, Malformed, bounded, text_of
 _COLUMNS = ("subcategory", "protectedAttribute", "protected")
 _DRIFT = re.compile(r"kstest|meanshift|comparemeans|jensen_?shannon|mmd|kolmogorov", re.IGNORECASE)
 _NOT_MEASURED = "found 0 without the label subcategory, which is written where no column was measured"
-_LONGEST = 16 * 1024
+_LONGEST = 4096
 """Characters of a line, at most: the parser looks at each of them more than once."""
 _COUNTERS = ("_total", "_count", "_bucket", "_sum", "_created")
 

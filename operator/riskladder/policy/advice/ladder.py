@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from datetime import date
-from typing import NamedTuple
 
+from riskladder.api.advice import Advice
 from riskladder.api.ladder import EscalationLadderSpec, IndicatorRange, WhenExceeded
 from riskladder.api.measurement import indicator_of
 from riskladder.api.tiers import (
@@ -23,19 +23,6 @@ from riskladder.api.tiers import (
     Trigger,
 )
 from riskladder.workloads.companions import suspend
-
-
-class Advice(NamedTuple):
-    """One piece of advice."""
-
-    id: str
-    """Names the rule, for search and for exceptions."""
-    path: str
-    """Where, as ``spec.tiers[0].containment.lock``."""
-    message: str
-    """What follows from the policy as it is."""
-    remedy: str
-    """What to do about it."""
 
 
 def advise_ladder(spec: EscalationLadderSpec, today: date) -> list[Advice]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
-from riskladder.api.conditions import Condition, ConditionStatus
+from riskladder.api.conditions import ConditionStatus
 from riskladder.api.escalation import ContainmentStatus
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.text import count, length
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment import locked, state
 from riskladder.policy.containment.choose import evidence_detail
+from riskladder.policy.containment.departed import target_deleted, target_released
 from riskladder.policy.containment.drift import holds_message, raise_contention
 from riskladder.policy.containment.resume import not_contained, reason_of, take_note
 from riskladder.policy.containment.unconfirmed import note
@@ -23,12 +25,12 @@ from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import Entry, Measure, On
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Snapshot, Stamps
-from riskladder.workloads.model import Pod, Workload
+from riskladder.workloads.model import Workload
 from riskladder.workloads.results import Verification
 from riskladder.workloads.safe_states import words
 from riskladder.workloads.safe_states.network_path import seen
 
-NOTHING_LEFT = "nothing is left to contain"
+STILL_THERE = "still there: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,11 @@ def advance(draft: Draft) -> None:
         was = draft.conditions.get(ConditionType.CONTAINED)
         not_contained(draft)
         if workload is None and not escalation.spec.drill and not snapshot.unsupported:
-            _target_deleted(draft, was, None)
+            target_deleted(draft, was, None)
         return
     if workload is None:
         was = draft.conditions.get(ConditionType.CONTAINED)
-        _target_deleted(draft, was, max(active.values(), key=lambda intent: intent.id))
+        target_deleted(draft, was, max(active.values(), key=lambda intent: intent.id))
         return
     if workload.uid != escalation.spec.target.uid:
         return
@@ -76,8 +78,9 @@ def advance(draft: Draft) -> None:
         _enter_stages(draft, standing)
         draft.containments[standing.intent.action.axis] = standing.status
     _contained(draft, found)
+    held = draft.conditions.get(ConditionType.CONTAINMENT_HOLDS)
     _holds(draft, found)
-    _released(draft)
+    target_released(draft, held)
     locked.say(draft, list(active.values()))
     raise_contention(draft)
 
@@ -100,44 +103,6 @@ def _standing(draft: Draft, workload: Workload, intent: Intent) -> IntentProgres
         }
     )
     return IntentProgress(intent, proof, before, status)
-
-
-def _target_deleted(draft: Draft, was: Condition | None, intent: Intent | None) -> None:
-    """Say that the target is gone, and what it has left behind: also where nothing was contained.
-
-    Args:
-        draft: The escalation.
-        was: Its condition Contained as it was.
-        intent: What was contained last, where anything is.
-    """
-    target, left = draft.escalation.spec.target, draft.snapshot.strays
-    if left is None:  # whether it has left pods behind is looked at first
-        if was is not None and was.reason == Reason.TARGET_DELETED:
-            draft.conditions.set(ConditionType.CONTAINED, str(was.status) == "True", Reason.TARGET_DELETED, was.message)
-        return
-    vanished, listed = draft.snapshot.unconfirmed, draft.snapshot.listed
-    if intent is not None:
-        _note_vanished(draft, intent, vanished)
-    parts = [state.strays_left(left, listed)] if left or listed else []
-    parts += [state.unconfirmed_left(vanished)] if vanished else []
-    what = "; ".join(parts) or NOTHING_LEFT
-    is_known = was is not None and was.reason == Reason.TARGET_DELETED
-    if was is None or not is_known or (NOTHING_LEFT in was.message) is bool(parts):
-        number = intent.id if intent is not None else 0
-        key = f"deleted/{number}" + (f"/{len(left) + len(listed) + len(vanished)}" if parts else "")
-        about = {"intent": str(number)} if intent is not None else {}
-        draft.warn(Reason.TARGET_DELETED, key, f"{target.kind} {target.name} was deleted: {what}", **about)
-    is_contained = intent is not None and not parts
-    draft.conditions.set(
-        ConditionType.CONTAINED, is_contained, Reason.TARGET_DELETED, f"the target was deleted: {what}"
-    )
-
-
-def _note_vanished(draft: Draft, intent: Intent, pods: Sequence[Pod]) -> None:
-    """Keep in the status which pods of a target that is gone have vanished without the word of their node."""
-    known = draft.containments.get(intent.action.axis)
-    if known is not None and known.intent.id == intent.id and intent.action.axis is Axis.WORKLOAD:
-        draft.containments[intent.action.axis] = known.model_copy(update={"unconfirmed": note(pods)})
 
 
 def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:
@@ -187,7 +152,8 @@ def _enter_stages(draft: Draft, standing: IntentProgress) -> None:
         return
     shown = standing.proof.shown
     if before.unconfirmed:
-        shown += f"; {len(before.unconfirmed)} pod(s) had vanished unconfirmed, and their node has been heard of since"
+        vanished = count(len(before.unconfirmed), "pod")
+        shown += f"; {vanished} had vanished unconfirmed, and their node has been heard of since"
     target = draft.snapshot.target
     times = _times(intent, status)
     draft.entries.append(
@@ -235,7 +201,7 @@ def _why_not(draft: Draft, standing: IntentProgress) -> tuple[Reason, str]:
     since = _unproved_since(draft, standing)
     late_at = since + _within(draft, intent)
     if standing.status.late_at is not None or (draft.now >= late_at and draft.time_counts):
-        message = f"not proved within {late_at - since}: {_in_the_way(draft, proof)}"
+        message = f"not proved within {length(late_at - since)}: {_left(draft, proof)}"
         if standing.status.late_at is None:
             noted = standing.status.model_copy(update={"late_at": draft.now})
             draft.containments[intent.action.axis] = noted
@@ -246,20 +212,20 @@ def _why_not(draft: Draft, standing: IntentProgress) -> tuple[Reason, str]:
         return Reason.CONTAINMENT_LATE, message
     draft.wake.append(late_at)
     if proof.is_unconfirmed and proof.applied:
-        return Reason.PODS_UNCONFIRMED, f"{words.done(intent)}; not proved: {proof.left}"
+        return Reason.PODS_UNCONFIRMED, f"{words.done(intent)}; {proof.left}"
     if standing.status.pods_gone_at:
         reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_REVERTED
-        return reason, f"was proved and is not any more: {proof.left}"
+        return reason, f"it was proved, and is no longer: {STILL_THERE}{proof.left}"
     if proof.applied:
         return Reason.CONTAINMENT_APPLIED, f"{words.done(intent)}; {_left(draft, proof)}"
     if draft.snapshot.obstacle:
-        message = f"not contained: {_in_the_way(draft, proof)}"
+        message = f"it cannot be contained: {_left(draft, proof)}"
         if reason_of(draft) != Reason.CONTAINMENT_IMPOSSIBLE:
             head = draft.escalation.status.ledger  # it may become so again: the same key in every attempt at this pass
             key = f"impossible/{intent.id}/{head.sequence if head else 0}"
             draft.warn(Reason.CONTAINMENT_IMPOSSIBLE, key, message, intent=str(intent.id))
         return Reason.CONTAINMENT_IMPOSSIBLE, message
-    return Reason.CONTAINMENT_INTENDED, f"intended, not applied yet: {proof.left}"
+    return Reason.CONTAINMENT_INTENDED, f"{intent.action} is about to be carried out; {STILL_THERE}{proof.left}"
 
 
 def _unproved_since(draft: Draft, standing: IntentProgress) -> datetime:
@@ -276,14 +242,10 @@ def _within(draft: Draft, intent: Intent) -> timedelta:
     return pinned.containment.within.delta if pinned and pinned.containment else timedelta(minutes=2)
 
 
-def _in_the_way(draft: Draft, proof: Verification) -> str:
-    """Return what is still there, and why it could not be stopped, if that is known."""
-    return _left(draft, proof) if draft.snapshot.obstacle else proof.left
-
-
 def _left(draft: Draft, proof: Verification) -> str:
+    """Return what is still there, and why it could not be stopped, if that is known."""
     why = f"{draft.snapshot.obstacle}; " if draft.snapshot.obstacle else ""
-    return f"{why}still there: {proof.left}"
+    return f"{why}{STILL_THERE}{proof.left}"
 
 
 def _holds(draft: Draft, found: Sequence[IntentProgress]) -> None:
@@ -299,18 +261,6 @@ def _holds(draft: Draft, found: Sequence[IntentProgress]) -> None:
         conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_REVERTED, message)
     else:
         conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained yet")
-
-
-def _released(draft: Draft) -> None:
-    workload, escalation = draft.snapshot.target, draft.escalation
-    if workload is None or state.may_touch(workload, escalation):
-        return
-    draft.conditions.set(
-        ConditionType.CONTAINMENT_HOLDS,
-        False,
-        Reason.TARGET_RELEASED,
-        "the target no longer carries the labels that put it under the ladder: it is not touched any more",
-    )
 
 
 def _proved(intent: Intent) -> Reason:
