@@ -33,18 +33,22 @@ venv: $(VENV)/.ready ## Make the virtual environment from the lock file
 
 .PHONY: demo
 demo: venv ## A breach scales a model to zero, people restore it. ARGS="--short" the stop alone, ARGS="--keep" stays until Ctrl-C
+	@$(PY) -m demo --check-options $(ARGS)
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo $(ARGS)
 
 .PHONY: demo-rollback
 demo-rollback: venv ## A breach rolls a real Deployment back, until people let another revision in
+	@$(PY) -m demo --check-options --action Rollback $(ARGS)
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo --action Rollback $(ARGS)
 
 .PHONY: demo-lock
 demo-lock: venv ## Other clients write on a contained model, the lock is removed and reinstated: watch it hold
+	@$(PY) -m demo --check-options --lock $(ARGS)
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo --lock $(ARGS)
 
 .PHONY: demo-monitors
 demo-monitors: venv ## A metric stops a model through real Prometheus and Alertmanager, and its recovery is heard
+	@$(PY) -m demo.monitors --check-options $(ARGS)
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER:auto=local) -- $(PY) -m demo.monitors $(ARGS)
 
 .PHONY: test

@@ -57,6 +57,9 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep everything running at the end, to look at it, until Ctrl-C.")
     ] = False,
+    check_options: Annotated[
+        bool, typer.Option("--check-options", hidden=True, help="Only say what is wrong with the options.")
+    ] = False,
     throwaway: Annotated[
         bool,
         typer.Option(
@@ -74,8 +77,10 @@ def demo(
         raise typer.BadParameter("--lock is about a model that was scaled to zero: leave --action out")
     if on_term not in ON_TERM:
         raise typer.BadParameter(f"--on-term: {on_term!r} is none of {', '.join(ON_TERM)}")
-    if on_term != "honor" and not model_image:
+    if on_term != "honor" and not model_image and not check_options:
         raise typer.BadParameter("--on-term needs a model server, so --model-image: make demo CLUSTER=node has one")
+    if check_options:
+        return
     path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     options = Options(action=action, lock=lock, model_image=model_image, on_term=on_term, short=short)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script that runs it with & has had it ignored

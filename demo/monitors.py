@@ -100,11 +100,7 @@ class MonitorsDemo:
     async def run(self, *, keep: bool, throwaway: bool, ending: Ending) -> None:
         """Install, show, and clean up whatever happens."""
         program = prometheus()
-        if program is None:
-            raise InstallError(
-                "Prometheus is missing: apt-get install --no-install-recommends prometheus, or name the program in "
-                "PROMETHEUS"
-            )
+        assert program is not None  # noqa: S101 - the command has looked
         self._say("Looking for Alertmanager; the first time it is built, which takes some minutes")
         alertmanager = await asyncio.to_thread(ensure_programs, ALERTMANAGER) / "alertmanager"
         try:
@@ -117,8 +113,10 @@ class MonitorsDemo:
                 await self._show(Path(directory), program, alertmanager)
                 if keep:
                     self._say("Everything but the monitoring goes on until Ctrl-C. In another terminal:")
-                    self._detail(f"export KUBECONFIG={self._kubeconfig} PATH={Path(sys.executable).parent}:$PATH")
-                    self._detail(f"kubectl -n {self._namespace} get riskladder")
+                    self._stage.command(
+                        f"export KUBECONFIG={self._kubeconfig} PATH={Path(sys.executable).parent}:$PATH"
+                    )
+                    self._stage.command(f"kubectl -n {self._namespace} get riskladder")
                     await ending.stay()
         finally:
             if not throwaway:
@@ -280,12 +278,21 @@ def demo(
     ] = None,
     checkout: Annotated[Path, typer.Option(help="Where manifests/ is.")] = Path(),
     keep: Annotated[bool, typer.Option("--keep", help="Keep everything running at the end, until Ctrl-C.")] = False,
+    check_options: Annotated[
+        bool, typer.Option("--check-options", hidden=True, help="Only say what is wrong with the options.")
+    ] = False,
     throwaway: Annotated[
         bool,
         typer.Option(envvar="RISKLADDER_THROWAWAY", help="The cluster ends with the demo: nothing is removed from it."),
     ] = False,
 ) -> None:
     """Show a metric stopping a real model, through Prometheus and Alertmanager."""
+    if prometheus() is None:
+        raise typer.BadParameter(
+            "Prometheus is missing: apt-get install --no-install-recommends prometheus, or set PROMETHEUS to it"
+        )
+    if check_options:
+        return
     path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
 
     async def run() -> None:

@@ -90,7 +90,7 @@ class OtherClients:
         Raises:
             InstallError: It failed for another reason than the lock.
         """
-        self._stage.detail(f"[dim]{who} $[/dim] {escape(shown or ' '.join(('kubectl', *command)))}")
+        self._stage.command(f"[dim]{who} $[/dim] {escape(shown or ' '.join(('kubectl', *command)))}")
         try:
             answer = await self._kubectl(*command, given=given)
         except InstallError as refusal:

@@ -156,7 +156,7 @@ class People:
             InstallError: It was answered otherwise than expected.
         """
         option = f" --resolution {act.resolution}" if act.resolution else ""
-        self._stage.detail(
+        self._stage.command(
             f"[dim]{person.name} $[/dim] "
             + escape(f'kubectl riskladder {act.word} {escalation}{option} -m "{act.rationale}"')
         )

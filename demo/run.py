@@ -80,9 +80,9 @@ class Demo:
     async def _stay(self) -> None:
         """Keep the cluster and the operator running until Ctrl-C, and say how to look at them."""
         self._say("Everything goes on until Ctrl-C. In another terminal:")
-        self._stage.detail(f"export KUBECONFIG={self._kubeconfig} PATH={Path(sys.executable).parent}:$PATH")
-        self._stage.detail(f"kubectl -n {self._namespace} get riskladder")
-        self._stage.detail(f"kubectl riskladder status -n {self._namespace}")
+        self._stage.command(f"export KUBECONFIG={self._kubeconfig} PATH={Path(sys.executable).parent}:$PATH")
+        self._stage.command(f"kubectl -n {self._namespace} get riskladder")
+        self._stage.command(f"kubectl riskladder status -n {self._namespace}")
         await self._ending.stay()
 
     async def _clean_up(self, fresh: bool) -> None:

@@ -200,7 +200,7 @@ class Scenario:
         return version(now) != version(first)
 
     def _milestone(self, what: str, seconds: float) -> None:
-        self._detail(f"[bold red]{what:52}[/bold red] [bold]{seconds * 1000:6.0f} ms[/bold] after the signal was sent")
+        self._detail(f"[bold red]{what:32}[/bold red] [bold]{seconds * 1000:6.0f} ms[/bold] after the signal was sent")
 
     async def _report_containment(self) -> str:
         """Say what was done; the name of the escalation."""

@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from demo.install import InstallError
+from riskladder.cli.layout import Hanging, wrapped
 from riskladder.cli.output import plain
 from riskladder.cluster.client import Client, Object
 from riskladder.cluster.resources import Resource
@@ -39,18 +41,33 @@ class Stage:
     def say(self, text: str, style: str = "bold") -> None:
         """Print what happens now, with the time since the start."""
         clock = f"{time.monotonic() - self._started:6.1f} s"
-        self._console.print(f"[dim]{clock}[/dim]  [{style}]{escape(text)}[/{style}]", soft_wrap=True)
+        self._print(Text(text, style), Text(clock, "dim"))
 
     def detail(self, markup: str) -> None:
-        """Print a line below it."""
+        """Print a line below it, on a terminal wrapped between words."""
+        self._print(Text.from_markup(markup), Text())
+
+    def command(self, markup: str) -> None:
+        """Print a command below it, which stays on one line, so that it can be copied."""
         self._console.print(INDENT + markup, soft_wrap=True)
 
     def quote(self, title: str, text: str) -> None:
-        """Print somebody else's text, in a frame without a right side: its lines stay whole, and can be copied."""
+        """Print somebody else's text, in a frame without a right side: commands in it stay whole, and can be copied."""
         self.detail(f"[cyan]╭─[/cyan] [bold]{escape(plain(title))}[/bold]")
+        room = self._console.width - len(INDENT) - len("│ ")
         for line in text.splitlines():
-            self.detail(f"[cyan]│[/cyan] {escape(plain(line))}".rstrip())
+            is_prose = self._console.is_terminal and not line.lstrip().startswith("kubectl ")
+            parts = wrapped(Text(plain(line)), room, room) if is_prose and line else [Text(plain(line))]
+            for part in parts:
+                self.command(f"[cyan]│[/cyan] {escape(part.plain)}".rstrip())
         self.detail("[cyan]╰─[/cyan]")
+
+    def _print(self, text: Text, label: Text) -> None:
+        if self._console.is_terminal:
+            self._console.print(Hanging(text, len(INDENT), label))
+        else:
+            gap = " " * (len(INDENT) - len(label.plain))
+            self._console.print(Text.assemble(label, gap, text), soft_wrap=True)
 
     async def until(self, what: str, check: Callable[[], Awaitable[bool]], patience: float = PATIENCE) -> None:
         """Return when it is so.

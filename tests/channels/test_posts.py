@@ -268,7 +268,7 @@ async def test_pagerduty_incident_is_opened_acknowledged_and_resolved_under_one_
     assert {e["routing_key"] for e in (opened, taken, over)} == {ROUTING_KEY}
     payload = opened["payload"]
     assert payload["severity"] == "error"
-    assert payload["summary"].startswith("[riskladder] high: ")
+    assert payload["summary"].startswith("[riskladder] credit-scorer (Deployment credit-scorer) is in tier high: ")
     assert payload["source"] == "models/Deployment/credit-scorer"
     assert payload["timestamp"] == "2026-11-24T12:00:20Z"
     assert payload["custom_details"]["commands"] == [option.command for option in notice().options]

@@ -140,7 +140,7 @@ def _escalations() -> list[State]:
         ),
         State(
             "late",
-            _escalation(OPEN, contained(R.CONTAINMENT_LATE, "not proved within 0:02:00")),
+            _escalation(OPEN, contained(R.CONTAINMENT_LATE, "not proved within 2 min: still there: 1 pod")),
             *("Degraded", "ContainmentLate: not proved", "Current", ""),
         ),
         State("closed", _escalation(closed, overdue), "Healthy", "Closed, Remediated", "Failed", ""),

@@ -282,5 +282,5 @@ def test_without_permission(cluster: ControlPlane, namespace: str) -> None:
 def test_api_errors_are_the_clients(cluster: ControlPlane, namespace: str) -> None:
     records = chain(namespace=namespace, namespace_uid=uid_of(cluster, namespace))
     records[0]["metadata"]["name"] = "misnamed"
-    with pytest.raises(ApiError, match="compare-and-swap"):
+    with pytest.raises(ApiError, match=r"metadata\.name must be"):
         store(cluster, records[:1])

@@ -255,10 +255,12 @@ def test_show_offers_what_the_reader_may_do(place: CliNamespace) -> None:
     assert "1 of 2: max for model-risk; still needed: legal (or" in " ".join(shown.stdout.split())
     found = json.loads(place.run("show", name, "-o", "json", kubeconfig=legal).stdout)
     commands = {option["action"]: option["command"] for option in found["options"]}
-    assert commands["Resume"] == f"kubectl riskladder resume {name} -n {place.namespace} --role legal -m '…'"
+    assert commands["Resume"] == f"kubectl riskladder resume {name} -n {place.namespace} --role legal --rationale '…'"
     assert {option["role"] for option in found["options"]} == {"legal"}
     reader = json.loads(place.run("show", name, "-o", "json", kubeconfig=place.person("rita")).stdout)
     assert reader["options"] == []
+    assert reader["noOptions"].startswith("none, because rita holds no role of this ladder (")
+    assert reader["forOthers"]
 
 
 def test_show_of_what_is_not_there(place: CliNamespace) -> None:
@@ -321,7 +323,10 @@ def test_what_is_not_accepted_is_exit_code_1(place: CliNamespace) -> None:
     name = place.escalate()
     owner = place.person("olga", "legal")
     with place.operator(place.answers(False, "ModelOwner", "olga owns the model: an owner has no say in Resume")):
-        result = place.run("resume", name, "-m", "fixed", "-o", "json", kubeconfig=owner)
+        unsent = place.run("resume", name, "-m", "fixed", kubeconfig=owner)
+        assert (unsent.exit_code, place.list(resources.DECISIONS)) == (1, [])
+        assert "error: not sent, since a refusal stays on record in your name: give --yes" in unsent.stderr
+        result = place.run("resume", name, "-m", "fixed", "--yes", "-o", "json", kubeconfig=owner)
     assert result.exit_code == 1
     answer = json.loads(result.stdout)
     assert (answer["accepted"], answer["reason"]) == (False, "ModelOwner")
@@ -355,7 +360,7 @@ def test_impersonation_is_honoured(place: CliNamespace, tmp_path: Path) -> None:
         result = place.run("ack", name, "-m", "seen", "--no-wait", *options, kubeconfig=kubeconfig)
         assert result.exit_code == 0, result.output
         refused = place.run("ack", name, "-m", "x", "--role", "security", *options, kubeconfig=kubeconfig)
-        assert (refused.exit_code, "ann may not acknowledge" in refused.stderr) == (1, True), refused.output
+        assert (refused.exit_code, "you may not acknowledge as security" in refused.stderr) == (1, True), refused.output
     found = [decision["spec"]["decidedBy"] for decision in place.list(resources.DECISIONS)]
     assert [(by["username"], "staff" in by["groups"]) for by in found] == [("ann", True)] * 2
     shown = place.run("show", name, "-o", "json", kubeconfig=impersonating)
@@ -398,9 +403,15 @@ def test_role_is_guessed_only_where_it_is_clear(place: CliNamespace) -> None:
 def test_what_admission_refuses_is_a_sentence(place: CliNamespace) -> None:
     name = place.escalate()
     ann = place.person("ann", "legal")
-    refused = place.run("ack", name, "-m", "seen", "--role", "security", kubeconfig=ann)
+    before = place.run("ack", name, "-m", "seen", "--role", "security", kubeconfig=ann)
+    assert (before.exit_code, before.stdout) == (1, "")
+    assert before.stderr == (
+        "error: you may not acknowledge as security: that needs the verb acknowledge on "
+        f"stakeholders.riskladder.dev/security in namespace {place.namespace}\n"
+    )
+    refused = place.run("contain", name, "-m", "stop", "--role", "security", kubeconfig=ann)  # a stop is sent at once
     assert refused.exit_code == 1
-    assert refused.stderr.startswith('error: refused: ann may not acknowledge as "security" in namespace')
+    assert refused.stderr.startswith('error: refused: ann may not contain as "security" in namespace')
     assert "ValidatingAdmissionPolicy" not in refused.stderr
     forbidden = place.run("ack", name, "-m", "seen", "--role", "legal", kubeconfig=reader(place, "rita"))
     assert forbidden.exit_code == 1
@@ -428,7 +439,9 @@ def test_dry_run_and_manifest_send_nothing(place: CliNamespace) -> None:
     ann = place.person("ann", "legal")
     tried = place.run("accept-risk", name, "--until", "14d", "-m", "x", "--dry-run", kubeconfig=ann)
     assert (tried.exit_code, tried.stderr) == (0, "")
-    assert "The API server would take it; nothing was sent." in " ".join(tried.stdout.split())
+    assert "The API server would take it: it was sent as a dry run, and nothing was stored." in " ".join(
+        tried.stdout.split()
+    )
     printed = place.run("accept-risk", name, "--until", "14d", "-m", "x", "-o", "yaml", kubeconfig=ann)
     manifest = yaml.safe_load(printed.stdout)
     assert (printed.exit_code, printed.stderr) == (0, "")
@@ -454,7 +467,7 @@ def test_every_decision_is_taken_by_the_api_server(place: CliNamespace) -> None:
         ["close", "--resolution", "falsepositive"],
         ["review", "--no-policy-updated", "--satisfaction", "3", "--lessons", "none"],
     ):
-        result = place.run(arguments[0], name, *arguments[1:], "-m", "x", "--no-wait", kubeconfig=ann)
+        result = place.run(arguments[0], name, *arguments[1:], "-m", "x", "--no-wait", "--yes", kubeconfig=ann)
         assert result.exit_code == 0, (arguments, result.stderr)
     specs = [decision["spec"] for decision in place.list(resources.DECISIONS)]
     assert len(specs) == 10
@@ -471,7 +484,7 @@ def test_wrong_particulars_are_exit_code_2(place: CliNamespace) -> None:
         (["accept-risk", name, "--until", "soon"], "'soon' is not a date"),
         (["accept-risk", name, "--until", "2020-01-01"], "is past"),
         (["escalate", name], "the highest tier of its policy"),
-        (["contain", name, "--tier", "high"], "leave out --tier, and another --ladder"),
+        (["contain", name, "--tier", "high"], "--tier and another --ladder cannot be given"),
     ):
         result = place.run(*arguments, "-m", "x", "--role", "legal")
         assert (result.exit_code, says in result.stderr) == (2, True), result.stderr
@@ -680,7 +693,7 @@ def test_stopped_and_brought_back_with_the_real_operator(place: CliNamespace) ->
         (max_, 0, "the quorum is met"),
         (olga, 1, "not accepted"),
     ):
-        result = place.run("resume", name, "-m", "fixed", kubeconfig=kubeconfig)
+        result = place.run("resume", name, "-m", "fixed", "--yes", kubeconfig=kubeconfig)
         assert (result.exit_code, says in result.output) == (code, True), result.output
 
     def is_back() -> bool:

@@ -112,7 +112,7 @@ async def test_endpoints_that_are_kept_by_hand_are_minded(scene: RuntimeNamespac
     await scene.client.apply(resources.ENDPOINTSLICES, scene.namespace, by_hand, manager="tests")
     escalation = await scene.breach("scorer", "ContainmentApplied", status="False")
     message = condition(escalation, "Contained")["message"]
-    assert "1 ready endpoint(s) of it and 1 of the fallback in Service scorer" in message
+    assert "1 ready endpoint of it and 1 of the fallback in Service scorer" in message
     await scene.client.delete(resources.ENDPOINTSLICES, scene.namespace, "manual")
     await scene.escalation_says("scorer", "Contained", "True", "FellBack")
 

@@ -130,7 +130,7 @@ async def test_lifecycle_from_the_first_reading_to_the_review(place: PeopleNames
         "tier": "moderate",
     }
     assert data["remedies"] == remedies
-    assert data["deadline"].endswith("in 29 minutes")
+    assert data["deadline"].endswith("in 30 min")
     commands = [option["command"] for option in data["options"]]
     assert f"kubectl riskladder ack {name} -n {place.namespace} --role data-science --rationale '…'" in commands
     assert await place.counted("dan", "Acknowledge", name) == "Acknowledged"
@@ -174,7 +174,8 @@ async def test_lifecycle_from_the_first_reading_to_the_review(place: PeopleNames
         said = (await place.received("Resumed", role)).data
         assert (said["status"], said["headline"]) == (
             "resolved",
-            "The model is resumed: credit-scorer (Deployment scorer)",
+            "The model is resumed: credit-scorer (Deployment scorer). It is left to 1 x legal and 1 x executive to "
+            "close it, once they are sure",
         )
     await place.recorded(name, "Restored")
     stands = await place.escalation("scorer")
@@ -204,14 +205,14 @@ async def test_lifecycle_from_the_first_reading_to_the_review(place: PeopleNames
     assert Counter(m.key for m in place.messages()) == Counter(
         f"{what}/{role}"
         for what in (
-            *("1/data-science/notified", "2/legal/notified", "2/executive/notified"),
+            *("1/data-science/notified", "2/legal/notified", "2/executive/notified", "2/data-science/contained-1"),
             *(f"{end}/{role}" for end in ("resumed-2", "closed") for role in ("data-science", "executive", "legal")),
         )
         for role in [what.split("/")[1]]
     ), "everybody once"
     records = await place.verified(stands)
     events = [r["spec"]["event"] for r in records]
-    assert events.count("Notified") == 9
+    assert events.count("Notified") == 10
     assert [event for event in events if event not in ("Notified", "Restored")] == [
         *("EscalationOpened", "Acknowledged"),
         *("TierRaised", "ClockStarted", "ContainmentApplied", "ScaledToZero"),
@@ -264,8 +265,8 @@ def assert_measured(operator: Lives, namespace: str) -> None:
             assert about["drill"] == "false"
             found[name][about.get("stage") or about["reason"]] += int(number)
     responses, trail = found.values()
-    assert responses == {"notify": 9, "acknowledge": 4, "decide": 1, "contain": 1, "resume": 1}
-    assert trail["Notified"] == 9
+    assert responses == {"notify": 10, "acknowledge": 4, "decide": 1, "contain": 1, "resume": 1}
+    assert trail["Notified"] == 10
     assert trail["DecisionRefused"] == 4
     assert trail["Reviewed"] == trail["Resumed"] == trail["Remediated"] == 1
 
@@ -308,7 +309,7 @@ async def test_missed_deadlines_remind_notify_alternates_enter_the_next_rung_and
     assert 0 < first < last, keys
     assert any(key.startswith("1/data-science/remind-") for key in keys[:last]), keys
     assert keys[-1] == held.key == "2/model-risk/stalled/model-risk"
-    corrected = {f"2/{role}/contained-1/{role}" for role in ("legal", "executive")}
+    corrected = {f"2/{role}/contained-1/{role}" for role in ("legal", "executive", "data-science", "security")}
     assert set(keys) - set(reminders) - corrected == {
         *("1/data-science/notified/data-science", "1/security/for-data-science/security"),
         *("2/legal/notified/legal", "2/executive/notified/executive", "2/model-risk/stalled/model-risk"),
@@ -580,7 +581,8 @@ async def test_drill_is_marked_changes_nothing_counts_decisions_and_ends_with_a_
     for role in ("legal", "executive"):
         notified = await place.received("Notified", role)
         assert notified.data["drill"] is True
-        assert notified.event["subject"].startswith("DRILL [riskladder] high: ")
+        assert notified.event["subject"].startswith("DRILL [riskladder] ")
+        assert "tier high" in notified.event["subject"]
     stands = await place.escalation_says("scorer", "Contained", "False", "Rehearsed")
     name = stands["metadata"]["name"]
     assert stands["metadata"]["labels"]["riskladder.dev/drill"] == "true"

@@ -184,6 +184,19 @@ async def test_observe_only_says_what_it_would_do_and_writes_nothing(world: Test
     assert await world.client.list(resources.LEASES, "riskladder-system") == leases
 
 
+async def test_operator_with_the_credentials_of_an_administrator_says_so_once(
+    plane: LocalControlPlane, world: TestNamespace, start: Start
+) -> None:
+    operator = start(kubeconfig=plane.kubeconfig)
+    entry = await asyncio.to_thread(operator.wait_for, "wrong user")
+    assert entry["level"] == "warning"
+    assert "the admission policies let only system:serviceaccount:riskladder-system:riskladder write" in entry["reason"]
+    await asyncio.to_thread(operator.wait_for, "caches full")
+    assert [each["event"] for each in operator.entries()].count("wrong user") == 1
+    assert operator.stop() == 0
+    assert "wrong user" not in [each["event"] for each in (await leading(start())).entries()]
+
+
 async def test_observe_only_tries_no_write(world: TestNamespace, start: Start) -> None:
     await deploy_all(world, ["scorer"])
     operator = start("--observe-only")

@@ -351,6 +351,35 @@ def test_command_shows_tries_and_erases(
     assert f"redacted, by {OFFICER}" in run(installed, namespace, name).stdout
 
 
+def test_command_erases_the_copies_in_the_chain(
+    installed: ControlPlane, admin: Caller, operator_account: Caller, namespace: str
+) -> None:
+    record = written(admin, operator_account, namespace)
+    name, spec = record["metadata"]["name"], record["spec"]
+    text = spec["entries"][0]["open"]["rationale"]["value"]
+    head = LedgerHead(sequence=1, hash=spec["hash"])
+    told = LedgerEntry("Notified", "u/9", OPENED, "riskladder", {"message": f"legal was notified: ana: {text}"})
+    copy_ = record_object(namespace, uid_of(admin, namespace), "scorer-1", [told], head)
+    assert operator_account.create(namespace, copy_).code == 201
+
+    erase = (name, "--field", RATIONALE, "--reason", "request 117")
+    tried = run(installed, namespace, *erase, "--dry-run")
+    assert "The same text is in 1 more value of 1 record of the chain:" in tried.stdout
+    assert "scorer-1-000002  entries[0].open.message  legal was notified: ana:" in tried.stdout
+    assert "NOT erased: 1 copy of it" in tried.stdout
+    done = run(installed, namespace, *erase, "--copies", "--output", "json")
+    assert done.exit_code == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["record"], answer["fields"], answer["left"]) == (name, [RATIONALE], [])
+    assert [(each["record"], each["fields"]) for each in answer["copies"]] == [
+        ("scorer-1-000002", ["entries[0].open.message"])
+    ]
+    stored = [admin.request("GET", single(namespace, each)).body for each in (record, copy_)]
+    assert text not in json.dumps(stored)
+    [result] = verify_chains(stored)
+    assert (result.intact, result.length, result.redacted) == (True, 2, 2)
+
+
 def test_command_says_why_it_was_refused(
     installed: ControlPlane, admin: Caller, operator_account: Caller, namespace: str
 ) -> None:

@@ -109,4 +109,4 @@ async def test_pods_of_a_model_that_was_orphaned_before_anything_was_contained_a
     orphan = {"propagationPolicy": "Orphan"}
     await world.client.request("DELETE", path, verb="delete", resource="deployments.apps", body=orphan)
     found = await world.escalation_says("scorer", "Contained", "False", "TargetDeleted")
-    assert "1 pod(s) that its selector matches" in condition(found, "Contained")["message"]
+    assert "1 pod that its selector matches" in condition(found, "Contained")["message"]

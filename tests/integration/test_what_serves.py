@@ -67,7 +67,7 @@ async def test_pod_that_was_relabelled_is_no_proof(world: TestNamespace) -> None
     async def says_left() -> Object | None:
         found = await world.escalations("scorer")
         contained = condition(found[0], "Contained") if found else {"status": "", "message": ""}
-        is_alone = contained["status"] == "False" and "1 pod(s)" in contained["message"]
+        is_alone = contained["status"] == "False" and "1 pod" in contained["message"]
         return found[0] if is_alone and pod in await _names(world) else None
 
     await world.until(says_left, "the condition to say that a pod is left")
@@ -124,7 +124,7 @@ async def test_stopped_model_that_left_a_replicaset_behind_is_not_gone(world: Te
 
     async def says_left() -> bool:
         contained = condition((await world.escalations("scorer"))[0], "Contained")
-        return contained["status"] == "False" and "was deleted: 1 pod(s)" in contained["message"]
+        return contained["status"] == "False" and "was deleted: 1 pod" in contained["message"]
 
     await world.until(says_left, "the condition to say that a pod is left", 90)
 
@@ -201,7 +201,7 @@ async def test_pods_that_vanish_without_the_word_of_a_kubelet_are_no_proof(world
     await world.apply(signal("fairness", "scorer", 0.31))
     escalation = await world.escalation_says("scorer", "Contained", "False", "PodsUnconfirmed")
     message = condition(escalation, "Contained")["message"]
-    assert "2 pod(s) vanished without their node confirming that they ended" in message
+    assert "2 pods vanished without their node confirming that they ended" in message
     assert await _names(world) == []
     [contained] = escalation["status"]["containments"]
     assert "podsGoneAt" not in contained

@@ -35,7 +35,7 @@ async def test_kubelet_hangs_and_the_pods_are_force_deleted(world: TestNamespace
         await models.kubectl("delete", "pods", "-l", f"app={case.name}", "--force", "--grace-period=0")
         said = await world.escalation_says(case.name, "Contained", "False", "PodsUnconfirmed")
         message = condition(said, "Contained")["message"]
-        assert "2 pod(s) vanished without their node confirming that they ended" in message
+        assert "2 pods vanished without their node confirming that they ended" in message
         assert all(f"{pod['metadata']['name']} ({pod['spec']['nodeName']})" in message for pod in pods)
         answering = sum([answers(node, pod["status"]["podIP"]) for pod in pods])
         assert answering == len(pods), "which is why nothing is proved"

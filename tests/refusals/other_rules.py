@@ -69,13 +69,13 @@ OTHER_RULES = (
         "EscalationRecord",
         put("sequence", 2),
         "",
-        "metadata.name must be <escalation>-<sequence, 6 digits>: it makes an append a compare-and-swap",
+        "metadata.name must be <escalation>-<sequence, 6 digits>",
     ),
     Case(
         "record_name_of_another_escalation",
         "EscalationRecord",
         put("escalation", "credit-scorer-2"),
         "",
-        "metadata.name must be <escalation>-<sequence, 6 digits>: it makes an append a compare-and-swap",
+        "metadata.name must be <escalation>-<sequence, 6 digits>",
     ),
 )

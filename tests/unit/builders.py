@@ -384,7 +384,7 @@ class Scene:
                 self.switched.append((seen.name, suspended))
             case Phase.REHEARSE:
                 drill = next(e for e in self.escalations if e.name == effect.escalation)
-                self.rehearsals[drill.uid, drill.last_intent] = (self.now, effect.impossible)
+                self.rehearsals[drill.uid, effect.intent] = (self.now, effect.impossible)
             case Phase.UPKEEP:
                 self._carry(effect)
 

@@ -317,6 +317,7 @@ class DecisionScenario(Scene):
             if escalation.is_open and status.rung is not None:
                 self._goes_on(escalation, plan)
                 self._is_held(escalation)
+                self._is_held_until_it_is_restored(escalation)
                 self._stop_button_worked(escalation)
         waiting = [d for d in self.decisions if find(d.status.conditions, ConditionType.ACCEPTED) is None]
         assert self._is_in_proof_grace() or not waiting, f"never judged: {waiting}"
@@ -372,6 +373,17 @@ class DecisionScenario(Scene):
         proof = state.prove(self.target, escalation, intent)
         assert proof.applied, f"contained by intent {intent.id}, and not held: {proof.left}"
 
+    def _is_held_until_it_is_restored(self, escalation: Escalation) -> None:
+        """Check that what a Resume ended is restored, or still held: also under a ladder that is suspended."""
+        resume, target = escalation.status.resume, self.target
+        if resume is None or not resume.steps or resume.done or state.is_contained(escalation):
+            return
+        if target is None or escalation.spec.drill or not state.may_touch(target, escalation):
+            return
+        others = [e for e in self.snapshot().open if e.name != escalation.name and state.is_contained(e)]
+        waits = escalation.status.ledger is None or self._is_in_proof_grace()
+        assert others or waits or target.replicas, "resumed, at zero, and nothing restores it"
+
     def _stop_button_worked(self, escalation: Escalation) -> None:
         """Check that a Contain decided after the last Resume has the model contained."""
         decisions = escalation.status.decisions
@@ -418,7 +430,7 @@ class DecisionScenario(Scene):
         tier = next(t for t in policy.tiers if t.name == current().status.tier)
         contained, resolution = state.in_force(current()).get(Axis.WORKLOAD), "Remediated"
         seats = quorum_of(current(), tier.name, DecisionAction.RESUME)
-        if contained is not None and not seats:
+        if contained is not None and (not seats or self.target is None):
             resolution = "Retired"
         elif contained is not None:
             self._all(seats, "Resume", earlier)

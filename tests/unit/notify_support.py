@@ -67,6 +67,23 @@ signal:
 """ % ("0" * 64))  # fmt: skip
 
 
+ASKS = [
+    {
+        "what": "acknowledge",
+        "by": NOW + timedelta(minutes=59, seconds=50),
+        "who": "anyone who was notified",
+        "otherwise": "tier critical is entered",
+    },
+    {
+        "what": "decide",
+        "by": NOW + timedelta(hours=4),
+        "who": "1 x legal and 1 x executive",
+        "otherwise": "tier critical is entered",
+    },
+    {"what": "meet art-73", "by": NOW + timedelta(days=15), "who": "legal"},
+]
+
+
 def spec(**changes: Any) -> EscalationSpec:
     """An escalation's spec; ``changes`` replace top-level fields, and None removes one."""
     document = {name: value for name, value in (SPEC | changes).items() if value is not None}
@@ -87,6 +104,7 @@ def notification(**changes: Any) -> Notification:
         "serving",
         "at": NOW,
         "due_at": NOW + timedelta(minutes=59, seconds=50),
+        "asks": ASKS,
         "state": NotificationState.PENDING,
     }
     return Notification(**(given | changes))

@@ -6,25 +6,34 @@ import copy
 import io
 import json
 from collections.abc import Callable
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from riskladder.api.base import API_VERSION
+from riskladder.api.ladder import EscalationLadderSpec
+from riskladder.api.reasons import Reason
+from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.cli import files
 from riskladder.cli import lint as command
 from riskladder.cli.main import app
+from riskladder.policy.signals.evaluate import evaluate
+from riskladder.policy.snapshot import Signal, pin
+from riskladder.workloads.registry import Runtimes
 from tests import yaml_text
 from tests.trails import Document, chain, escalation, listed
 
 ROOT = Path(__file__).parents[2]
 LADDER = ROOT / "examples" / "ladders" / "credit-scoring.yaml"
 SIGNAL = ROOT / "examples" / "monitor" / "signal-breach.yaml"
-TODAY = date(2026, 11, 24)
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 Change = Callable[[Document], Any]
 
@@ -56,7 +65,7 @@ def write(file: Path, *documents: Document) -> Path:
 def test_good_files(tmp_path: Path) -> None:
     result = run(LADDER, SIGNAL)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "2 objects checked: 0 errors, 0 warnings.\n"
+    assert result.stdout.splitlines()[-1] == "2 objects checked: 0 errors, 0 warnings."
 
 
 def test_error_says_where_and_what(tmp_path: Path) -> None:
@@ -229,7 +238,7 @@ def test_lines_fit_the_terminal(tmp_path: Path, width: int) -> None:
     documents = files.read(str(write(tmp_path / "x.yaml", copy.deepcopy(hostile))))
     documents = [type(d)("ladders/x.yaml", d.index, d.line, d.value, d.node) for d in documents]
     to = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, markup=False, highlight=False)
-    command.show(to, list(command.check(documents, TODAY)), 1)
+    command.show(to, list(command.check(documents, NOW)), 1)
     text = to.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= width
     assert r"[red]x\x1b[31m" in text
@@ -238,5 +247,50 @@ def test_lines_fit_the_terminal(tmp_path: Path, width: int) -> None:
 
 @pytest.mark.parametrize("file", sorted((ROOT / "examples").rglob("*.yaml")), ids=lambda file: file.name)
 def test_examples_have_no_errors(file: Path) -> None:
-    findings = list(command.check(files.read(str(file)), TODAY))
+    findings = list(command.check(files.read(str(file)), NOW))
     assert not [finding for finding in findings if finding.severity is command.Severity.ERROR]
+
+
+# --- What the operator would refuse -------------------------------------------------------------------------------
+
+
+def said_of(signal: Document, now: datetime, runtimes: Runtimes | None = None) -> dict[str, str]:
+    """What is said of a signal that is read together with its ladder, by rule."""
+    documents = [*files.read(str(LADDER)), replace(files.read(str(SIGNAL))[0], value=signal)]
+    found = command.check(documents, now, runtimes)
+    return {f.rule: f.message for f in found if f.document.value is signal and f.severity is not command.Severity.ERROR}
+
+
+@given(minutes=st.integers(-120 * 24 * 60, 366 * 24 * 60), manual=st.booleans())
+def test_time_of_a_signal_is_judged_as_the_operator_judges_it(minutes: int, manual: bool) -> None:
+    signal, now = load(SIGNAL), NOW
+    signal["spec"]["observedAt"] = f"{now + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%SZ}"
+    if manual:
+        del signal["spec"]["readings"]
+        signal["spec"]["manual"] = {"tier": "high", "rationale": "x"}
+    ladder = EscalationLadderSpec.model_validate(load(LADDER)["spec"])
+    obj = Signal("models", "s", "u", 1, SignalStatus(), ModelRiskSignalSpec.model_validate(signal["spec"]))
+    [verdict] = evaluate(pin(ladder), [obj], now).values()
+    said = {"observed-in-the-future", "observed-too-long-ago"} & set(said_of(signal, now))
+    assert bool(said) is (verdict.reason in (Reason.INVALID_READING, Reason.READING_TOO_OLD)), (said, verdict)
+
+
+@pytest.mark.parametrize(
+    ("kind", "enabled", "is_said"),
+    [
+        ("Deployment", None, False),
+        ("Rollout", None, False),
+        ("DaemonSet", None, True),
+        ("Deployment", [], False),
+        ("Rollout", [], True),
+        ("Rollout", ["argo-rollouts"], False),
+        ("DaemonSet", ["argo-rollouts"], True),
+    ],
+)
+def test_kind_of_target_that_the_operator_would_not_support_is_named(
+    kind: str, enabled: list[str] | None, is_said: bool
+) -> None:
+    signal = load(SIGNAL)
+    signal["spec"]["target"]["kind"] = kind
+    said = said_of(signal, NOW, None if enabled is None else Runtimes(enabled))
+    assert (kind in said.get("target-unsupported", "")) is is_said, said

@@ -22,6 +22,7 @@ from riskladder.cli.people.session import Session
 from riskladder.cluster.client import Client, Forbidden, NotFound
 from riskladder.cluster.resources import Resource
 from riskladder.notify.egress import Egress
+from riskladder.notify.errors import Undeliverable
 from tests.unit.notify_support import HERE, Peer, hanging
 
 KEY = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -265,9 +266,24 @@ def test_one_not_delivered(run: Run) -> None:
 
 
 def test_without_the_secret_each_channel_says_which_key_it_wants(run: Run) -> None:
-    result = run("credit", "--role", "deputy", secret={})
+    result = run("credit", "--role", "deputy", secret={"another": "value"})
     assert result.exit_code == 1
     assert "failed: key hook is not in Secret riskladder-channels" in result.stdout
+
+
+def test_where_there_is_no_secret_that_is_said(run: Run) -> None:
+    result = run("credit", "--role", "deputy", secret={})
+    assert result.exit_code == 1
+    said = " ".join(result.stdout.split())
+    assert (
+        "failed: there is no Secret riskladder-channels in the namespace of the ladder: create it with the key" in said
+    )
+
+
+async def test_what_is_said_of_a_host_is_true_of_the_command_as_well() -> None:
+    with pytest.raises(Undeliverable) as refused:
+        Egress((), ()).check_host("mail.example.com")
+    assert "operator" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

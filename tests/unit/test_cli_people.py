@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -15,21 +16,24 @@ from hypothesis import strategies as st
 from riskladder.api.base import DNS_SUBDOMAIN_PATTERN
 from riskladder.api.conditions import Condition
 from riskladder.api.decision import DecidedBy, DecisionAction, EscalationDecisionSpec
+from riskladder.api.escalation import CountedDecision
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.signal import Manual, TargetRef
 from riskladder.api.tiers import ContainmentAction
 from riskladder.api.validation import validate
-from riskladder.cli.people import raising, session
-from riskladder.cli.people.choices import choices
+from riskladder.cli.people import options, raising, session
+from riskladder.cli.people.choices import choices, for_others, why_none
 from riskladder.cli.people.decide import higher
 from riskladder.cli.people.manifests import decision_manifest, prefix, signal_manifest
 from riskladder.cli.people.preview import Preview, preview_decision
-from riskladder.cli.people.send import Order, contained_result, judged
+from riskladder.cli.people.send import Order, confirm, contained_result, judged
 from riskladder.cli.people.session import refusal, usable
 from riskladder.cli.people.text import deadline, due, listed, parse_until, past
 from riskladder.cli.people.view import Case, Contained, Unreadable, read_case
 from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.resources import DECISIONS
+from riskladder.policy.decisions.apply import accepted_message
+from riskladder.policy.decisions.standing import COMMANDS, command_of, is_for, may_sit, possible
 from tests.people import LADDER, NAME, NAMESPACE, NOW, at, condition, decided, escalation
 
 VIENNA = timezone(timedelta(hours=1), "CET")
@@ -196,10 +200,10 @@ def test_each_action_says_what_it_does() -> None:
         "Acknowledge": "reminders to legal stop",
         "Comment": "goes on record, as legal.",
         "Contain": "Deployment/credit-scorer is scaled to zero and locked at once",
-        "Object": "nobody can accept the risk",
     }
     for action, words in says.items():
         assert words in foreseen(subject, action).sentence
+    assert "nobody can accept the risk" in foreseen(subject, "Object", "model-risk").sentence
     assert "the duty ai-act-art-73, due" in foreseen(subject, "Comment", clock="ai-act-art-73").sentence
     assert foreseen(subject, "Escalate", tier="high").sentence == (
         f"You raise {NAME}, as legal, from tier moderate to high: legal and security are notified, and "
@@ -314,7 +318,7 @@ OBJECTION = decided("Object", "executive", "eve")
         ({}, "AcceptRisk", {"until": at(60 * 24 * 31)}, "(acceptRisk.atMost of tier high: 30d)"),
         ({}, "Object", {"withdraw": True}, "no objection of legal stands on this rung"),
         ({}, "Object", {"role": "security"}, "security is not asked for Object in tier high"),
-        ({}, "Comment", {"clock": "gdpr"}, "gdpr is no clock of the escalation (none)"),
+        ({}, "Comment", {"clock": "gdpr"}, "spec.clock: the escalation has no clock gdpr; it has none at all"),
         ({}, "Review", {"review": {"policyUpdated": True, "satisfaction": 4}}, "the escalation is still open"),
         (
             {"conditions": [condition("Closed", True, "Cleared")]},
@@ -345,6 +349,68 @@ def test_who_raised_it_does_not_accept_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "action", "more"),
+    [
+        ({}, "AcceptRisk", {"until": at(60 * 24 * 31)}),
+        ({}, "Resume", {"person": "olga"}),
+        ({"decisions": [decided("Resume", "model-risk", "max"), OBJECTION]}, "Resume", {}),
+        ({"decisions": [decided("Acknowledge", "legal", "ann")]}, "Acknowledge", {}),
+        ({}, "Object", {"withdraw": True}),
+        ({}, "Object", {"role": "security"}),
+        ({}, "Escalate", {"tier": "moderate"}),
+        ({}, "Comment", {"clock": "gdpr"}),
+        ({}, "Close", {"resolution": "Remediated"}),
+        ({"conditions": [condition("Closed", True, "Cleared")]}, "Contain", {}),
+    ],
+)
+def test_nothing_is_promised_of_what_will_be_refused(
+    changes: dict[str, Any], action: str, more: dict[str, Any]
+) -> None:
+    found = foreseen(case(**changes), action, **more)
+    assert found.doubts
+    for promise in ("with yours", "nobody is asked again", "go back", "stop", "counts", "at once", "until anybody"):
+        assert promise not in found.sentence, found.sentence
+
+
+def test_a_duty_that_was_met_already_is_not_met_again() -> None:
+    met = foreseen(case(clocks=[clock(metAt=at(1))]), "Comment", clock="ai-act-art-73").sentence
+    assert ("counts as met" not in met, "was met already, 2026-11-24 06:01:03" in met) == (True, True), met
+
+
+def test_an_objection_that_is_withdrawn_is_said_to_be() -> None:
+    judged = {"name": "d", "uid": "u", "action": "Object", "role": "legal", "by": "ann", "at": at(), "rung": 1}
+    judged |= {"counted": True, "reason": "Counted"}
+    assert accepted_message(CountedDecision.model_validate(judged)) == "Object was counted for legal"
+    withdrawn = CountedDecision.model_validate(judged | {"withdraw": True})
+    assert accepted_message(withdrawn) == "the objection of legal is withdrawn"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("output", list(options.Form))
+def test_what_will_be_refused_is_not_sent_where_nobody_can_be_asked(
+    monkeypatch: pytest.MonkeyPatch, output: options.Form
+) -> None:
+    refused = Preview("You agree.", ("ann owns the model",))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(typer.Exit) as ended:
+        confirm(options.How(output=output), refused)
+    assert ended.value.exit_code == 1
+    confirm(options.How(output=output, yes=True), refused)
+    confirm(options.How(output=output, dry_run=True), refused)
+    confirm(options.How(output=output), refused, is_stop=True)
+    confirm(options.How(output=output), Preview("You agree."))
+    monkeypatch.setattr("sys.stdin", Terminal())
+    asked: list[str] = []
+    monkeypatch.setattr(typer, "confirm", lambda question, **more: asked.append(question))
+    confirm(options.How(output=output), refused)
+    assert asked == ["Go on?"]
+
+
 def test_next_higher_tier() -> None:
     low, top = case("moderate", contained=False), case()
     assert (higher(low, None), higher(low, "high")) == ("high", "high")
@@ -352,6 +418,9 @@ def test_next_higher_tier() -> None:
         higher(low, "moderate")
     with pytest.raises(ValueError, match="the highest tier"):
         higher(top, None)
+    for subject in (low, top):
+        with pytest.raises(ValueError, match="has no tier nosuch, only moderate and high"):
+            higher(subject, "nosuch")
 
 
 # --- Options for you ----------------------------------------------------------------------------------------------
@@ -362,15 +431,15 @@ def test_options_are_those_of_the_role_that_make_sense() -> None:
     commands = [c.command for c in choices(case(clocks=[clock()]), everything, "ann")]
     place = f"{NAME} -n {NAMESPACE} --role"
     assert commands == [
-        f"kubectl riskladder ack {place} legal -m '…'",
-        f"kubectl riskladder ack {place} security -m '…'",
-        f"kubectl riskladder accept-risk {place} legal --until 30d -m '…'",
-        f"kubectl riskladder resume {place} legal -m '…'",
-        f"kubectl riskladder object {place} legal -m '…'",
-        f"kubectl riskladder comment {place} legal --clock ai-act-art-73 -m '…'",
+        f"kubectl riskladder ack {place} legal --rationale '…'",
+        f"kubectl riskladder ack {place} security --rationale '…'",
+        f"kubectl riskladder accept-risk {place} legal --until 30d --rationale '…'",
+        f"kubectl riskladder resume {place} legal --rationale '…'",
+        f"kubectl riskladder object {place} legal --rationale '…'",
+        f"kubectl riskladder comment {place} legal --clock ai-act-art-73 --rationale '…'",
     ]
     met = [c.command for c in choices(case(clocks=[clock(metAt=at(1))]), everything, "ann")]
-    assert f"kubectl riskladder close {place} legal --resolution Retired -m '…'" in met
+    assert f"kubectl riskladder close {place} legal --resolution Retired --rationale '…'" in met
     assert choices(case(), set(), "ann") == ()
 
 
@@ -383,7 +452,7 @@ def test_options_of_owners_and_of_those_who_have_agreed() -> None:
     assert not {"Resume", "Acknowledge"} & left
     objecting = choices(case(decisions=[decided("Object", "legal", "bob")]), everything, "ann")
     assert [c.command for c in objecting if c.action == "Object"] == [
-        f"kubectl riskladder object {NAME} -n {NAMESPACE} --role legal --withdraw -m '…'"
+        f"kubectl riskladder object {NAME} -n {NAMESPACE} --role legal --withdraw --rationale '…'"
     ]
 
 
@@ -393,6 +462,38 @@ def test_options_after_the_close() -> None:
     assert [c.action for c in choices(closed, everything, "ann")] == ["Comment"]
     owner = {(action.verb, "model-risk") for action in DecisionAction}
     assert [c.action for c in choices(closed, owner, "max")] == ["Review", "Comment"]
+
+
+def test_messages_and_the_page_offer_the_same_to_whoever_holds_every_verb() -> None:
+    """What a message offers to a role, the page shows as an option, or under what others may do."""
+    everything = {(action.verb, "legal") for action in DecisionAction}
+    subjects = [
+        case(),
+        case(contained=False),
+        case("moderate", contained=False),
+        case(clocks=[clock()]),
+        case("moderate", contained=False, clocks=[clock()]),
+    ]
+    for subject in subjects:
+        mine = choices(subject, everything, "ann")
+        shown = {choice.what for choice in mine} | {what for what, _ in for_others(subject, mine)}
+        standing = subject.standing
+        offered = {one.effect for one in possible(standing) if one.action is not DecisionAction.COMMENT}
+        assert offered <= shown, offered - shown
+        commands = {choice.command for choice in mine}
+        for one in possible(standing):
+            sat = may_sit(standing, one.action, "legal") and is_for(standing, "legal", one)
+            word = COMMANDS[one.action]
+            mail = command_of(word, subject.namespace, subject.name, role="legal", arguments=one.arguments)
+            assert (mail in commands) is sat, mail
+
+
+def test_who_can_do_nothing_is_told_why_and_who_can() -> None:
+    subject = case()
+    assert why_none(subject, set(), "rita").startswith("none, because rita holds no role of this ladder (model-risk, ")
+    others = dict(for_others(subject, ()))
+    assert others["acknowledge: you take it"].startswith("anyone with the verb acknowledge on model-risk or ")
+    assert "1 x legal and 1 x model-risk" in {who for what, who in others.items() if what.startswith("resume")}
 
 
 # --- What is sent -------------------------------------------------------------------------------------------------

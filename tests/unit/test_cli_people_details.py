@@ -92,6 +92,7 @@ def test_status_for_programs() -> None:
         "drill": False,
         "target": {"kind": "Deployment", "name": "credit-scorer"},
         "contained": "yes",
+        "suspended": False,
         "waitingOn": ["executive", "legal"],
         "dueAt": at(60),
         "openedAt": at(),
@@ -128,8 +129,8 @@ def test_page_names_all_owners_and_those_that_match_nobody_who_has_called() -> N
     subject = read_case(escalation(owners=["group:science", "oidc:otto"]))
     shown = lines(details(subject, (), NOW, unseen_owners=("oidc:otto",)))
     assert "Owners olga, group:science, oidc:otto" in shown
-    assert any(line.startswith("No such caller oidc:otto: nobody of that name has decided") for line in shown)
-    assert not any(line.startswith("No such caller") for line in lines(details(subject, (), NOW)))
+    assert any(line.startswith("Not seen yet oidc:otto: has neither decided nor raised") for line in shown)
+    assert not any(line.startswith("Not seen yet") for line in lines(details(subject, (), NOW)))
 
 
 def test_page_says_everything() -> None:
@@ -140,8 +141,8 @@ def test_page_says_everything() -> None:
         "Model credit-scorer, version 2026.11.3",
         "Reading demographic_parity_difference = 0.27 (moderate above 0.1, high above 0.2)",
         "Rung 1, tier high, since 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
-        "Acknowledge by 2026-11-24 06:10:03 UTC (10 min late)",
-        "Decide by 2026-11-24 07:00:03 UTC (in 40 min)",
+        "Acknowledged yes; the deadline was 2026-11-24 06:10:03 UTC",
+        "Decide by 2026-11-24 07:00:03 UTC (in 40 min); otherwise the model stays as it is, and model-risk is notified",
         "Waiting on executive and legal (or deputy-counsel)",
         "legal notified over legal-pager, delivered 2026-11-24 06:00:04 UTC (20 min ago) (EscalationOpened)",
         "security NOT notified over soc-pager, failed 2026-11-24 06:00:04 UTC (20 min ago) after 5 attempts: HTTP 503 "
@@ -159,9 +160,35 @@ def test_page_says_everything() -> None:
         "gdpr legal: met 2026-11-24 06:10:03 UTC (10 min ago)",
     ):
         assert line in shown
-    assert f"kubectl riskladder resume {NAME} -n models --role legal -m '…'" in text(
+    assert f"kubectl riskladder resume {NAME} -n models --role legal --rationale '…'" in text(
         details(subject, choices(subject, EVERYTHING, "ann"), NOW)
     )
+
+
+def test_page_says_that_the_ladder_is_suspended_and_so_does_the_list() -> None:
+    raw = escalation()
+    raw["status"]["conditions"].append(
+        condition("LadderActive", False, "LadderSuspended", "EscalationLadder x is suspended")
+    )
+    subject = read_case(raw)
+    shown = lines(details(subject, (), NOW))
+    assert "Suspended EscalationLadder x is suspended; decisions count, and a Resume restores" in shown
+    listed = lines(table([subject], "namespace models", NOW))
+    assert "suspended" in listed[1]
+    assert "no deadline has its effect" in listed[-1]
+    assert as_json(subject)["suspended"]
+
+
+def test_end_of_the_watch_after_a_resume_is_no_deadline_and_a_breach_ends_it() -> None:
+    resume = {"intent": 1, "at": at(5), "by": ["ann"], "appliedAt": at(6), "watchUntil": at(10), "tier": "high"}
+    over = text(details(read_case(escalation(resume=resume)), (), NOW))
+    assert "was watched until 2026-11-24 06:10:03 UTC" in over
+    assert "late" not in over.partition("Resumed")[2].partition("\n")[0]
+    raw = escalation(resume=resume)
+    raw["status"]["containments"][0]["intent"]["id"] = 2
+    again = text(details(read_case(raw), (), NOW))
+    assert "it is contained again since" in again
+    assert "watched until" not in again
 
 
 def test_page_shows_what_put_it_in_its_tier_and_why_people_decided() -> None:
@@ -208,6 +235,32 @@ def test_page_after_resume_acceptance_and_close() -> None:
     assert "Closed 2026-11-24 06:15:03 UTC (5 min ago) as Remediated" in shown
     assert "by ann: policy changed, satisfaction 4 of 5" in shown
     assert "Agreement" not in shown
+
+
+def test_page_says_what_a_review_has_taught() -> None:
+    reviewed = decided("Review", "model-risk", "max")
+    closed = {"conditions": [condition("Closed", True, "Remediated")], "resolution": "Remediated", "closedAt": at(15)}
+    subject = read_case(escalation(decisions=[reviewed], **closed))
+    taught = {reviewed["name"]: "Two quiet\nchannels"}
+    assert "Lessons “Two quiet channels”" in lines(details(subject, (), NOW, lessons=taught))
+
+
+def test_page_says_why_another_safe_state_than_the_tier_names_was_chosen() -> None:
+    raw = escalation()
+    intent = raw["status"]["containments"][0]["intent"]
+    why = "no NetworkPolicy is enforced here"
+    intent |= {"action": "ScaleToZero", "reason": "IsolateImpossible", "message": why}
+    raw["spec"]["policy"]["tiers"][1]["containment"] = {"action": "Isolate"}
+    assert f"instead of Isolate: {why}" in lines(details(read_case(raw), (), NOW))
+    raw["spec"]["policy"]["tiers"][1]["containment"] = {"action": "ScaleToZero"}
+    assert not any(line.startswith("instead of") for line in lines(details(read_case(raw), (), NOW)))
+
+
+def test_page_of_a_reader_without_options_says_so() -> None:
+    subject = full()
+    shown = lines(details(subject, (), NOW, why_none="none, because rita holds no role"))
+    assert shown.index("none, because rita holds no role") == shown.index("Options for you") + 1
+    assert "For others" in shown
 
 
 def test_page_of_a_rollback_and_of_a_drill() -> None:
@@ -293,8 +346,11 @@ def run(*arguments: str, **options: Any) -> Result:
     ("arguments", "says"),
     [
         (["status", "-A", "-n", "x"], "give either --namespace or --all-namespaces"),
-        (["accept-risk", "x", "-m", "y"], "--until"),
-        (["close", "x", "-m", "y"], "--resolution"),
+        (["accept-risk", "x", "-m", "y"], "--until is missing: expected a date such as 2026-12-01, a time such as"),
+        (
+            ["close", "x", "-m", "y"],
+            "--resolution is missing: expected Remediated, FalsePositive, RiskAccepted or Retired",
+        ),
         (
             ["close", "x", "-m", "y", "--resolution", "Won"],
             "expected Remediated, FalsePositive, RiskAccepted or Retired",
@@ -318,6 +374,16 @@ def test_no_cluster_is_exit_code_2_and_one_sentence(arguments: list[str], tmp_pa
     result = run(*arguments, "--kubeconfig", str(tmp_path / "none"))
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     assert result.stderr.startswith("error: cannot load credentials from kubeconfig")
+
+
+def test_no_kubeconfig_at_its_default_place_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    result = run("status", env={"KUBECONFIG": str(tmp_path / "none"), "KUBERNETES_SERVICE_HOST": None})
+    said = result.stderr + "".join(capfd.readouterr())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said == (
+        f"error: cannot load credentials from kubeconfig {tmp_path / 'none'}: there is no such file: name one with "
+        "--kubeconfig or $KUBECONFIG\n"
+    )
 
 
 COMMANDS = ("status", "show", "ack", "comment", "contain", "escalate", "object", "accept-risk", "resume", "close")

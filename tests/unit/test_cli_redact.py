@@ -6,14 +6,16 @@ import copy
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from riskladder.api.chain import verify_chains
 from riskladder.api.commitments import redacted_fields
 from riskladder.cli.main import app
-from riskladder.cli.redact import choose, patch_of
+from riskladder.cli.redact import choose, copies_in, patch_of, repeats
 from riskladder.cluster.ledger import LedgerEntry, record_object
-from tests.trails import ESCALATION, NAMESPACE, NAMESPACE_UID, OPENED, Document
+from tests.trails import ESCALATION, NAMESPACE, NAMESPACE_UID, OPENED, Document, chain
 
 AT = datetime(2026, 12, 1, 9, tzinfo=UTC)
 FIRST, SECOND, LESSONS = "entries[0].open.rationale", "entries[1].open.rationale", "entries[1].open.lessons"
@@ -85,3 +87,55 @@ def test_no_cluster_is_one_sentence() -> None:
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+# --- Copies -------------------------------------------------------------------------------------------------------
+
+TEXT = "Ms Ada Vogel of 12 Mill Lane complained"
+
+
+def told(message: str, number: int) -> LedgerEntry:
+    return LedgerEntry("Notified", f"n/{number}", OPENED, "riskladder", {"message": message, "role": "legal"})
+
+
+def copied(*messages: str) -> list[Document]:
+    """A chain of a decision with its reason, and of messages that may repeat it."""
+    own = LedgerEntry("Escalated", "u/1", OPENED, "ana", {"rationale": TEXT, "message": "ana as legal: Escalate"})
+    found = chain([own, *(told(message, number) for number, message in enumerate(messages))])
+    return [record | {"metadata": record["metadata"] | {"resourceVersion": "7"}} for record in found]
+
+
+def test_every_copy_in_the_chain_is_found_and_nothing_else() -> None:
+    records = copied(
+        f"legal was notified over mail: scorer is raised by ana: {TEXT}. Contained: no",
+        "legal was notified over mail: nothing of it",
+        f"the same, cut: {TEXT[:25]}",
+        f"the same, cut: {TEXT[:25]}…",
+        "in lines: Ms Ada Vogel\n of 12  Mill Lane complained",
+        f"another word: X{TEXT}X",
+        f"cut too soon to be known: {TEXT[:10]}",
+        f"begins alike, and goes on otherwise: {TEXT[:25]} is another",
+    )
+    other = chain([told(TEXT, 1)], escalation="another")
+    found = copies_in([*other, *reversed(records)], records[0], [FIRST], [TEXT])
+    assert [part.name for part in found] == [records[n]["metadata"]["name"] for n in (1, 3, 4, 5)]
+    assert {part.paths for part in found} == {("entries[0].open.message",)}
+
+
+def test_copy_in_the_same_record_is_found() -> None:
+    own = LedgerEntry("Commented", "u/1", OPENED, "ana", {"rationale": TEXT, "message": f"ana says: {TEXT}"})
+    [record] = chain([own])
+    [part] = copies_in([record], record, [FIRST], [TEXT])
+    assert part.paths == ("entries[0].open.message",)
+
+
+@given(before=st.text(max_size=20), after=st.text(max_size=20), value=st.text(min_size=1, max_size=200))
+def test_text_between_others_is_a_copy(before: str, after: str, value: str) -> None:
+    assert repeats(f"{before} {value} {after}", value) == bool(value.split())
+
+
+@given(value=st.text(st.characters(categories=["L", "Zs"]), min_size=40, max_size=200), cut=st.integers(20, 200))
+def test_text_that_was_cut_is_a_copy(value: str, cut: int) -> None:
+    words = " ".join(value.split())
+    if len(words) >= 20:
+        assert repeats(f"raised by ana: {words[: max(cut, 20)]}…", value)

@@ -19,9 +19,9 @@ from riskladder.cli import timeline as command
 from riskladder.cli.main import app
 from riskladder.cli.record_timeline import Timeline, clock, span, timeline_of
 from riskladder.cli.source import Export
-from riskladder.cluster.ledger import LedgerEntry
+from riskladder.cluster.ledger import LedgerEntry, record_object
 from tests import yaml_text
-from tests.trails import ENTRIES, ESCALATION, NAMESPACE, OPENED, UID, Document, chain, escalation, listed
+from tests.trails import ENTRIES, ESCALATION, NAMESPACE, NAMESPACE_UID, OPENED, UID, Document, chain, escalation, listed
 
 KEY = ChainKey(NAMESPACE, ESCALATION)
 HOSTILE = "\x1b[31m[bold]x[/bold] | `code` <script> **b** [a](http://b)\n# end\u202e @all"
@@ -488,3 +488,33 @@ def test_proof_of_what_keeps_its_pods_is_shown_as_that() -> None:
     text = shown(timeline_from(chain([ENTRIES[0], entry])), 120)
     assert "proved +1000 ms" in text
     assert "no pod left" not in text
+
+
+@pytest.mark.parametrize("event", ["EscalationOpened", "DrillStarted", "TierRaised", "BreachedAgain"])
+def test_reason_of_what_a_person_raised_is_shown_as_that_of_a_decision_is(event: str) -> None:
+    detail = {"raisedBy": "olga", "role": "model-risk", "rationale": "Stop it", "tier": "high", "message": "raised"}
+    [step] = timeline_from(chain([LedgerEntry(event, f"{UID}/x", OPENED, "riskladder", detail)])).steps
+    found = {p.heading: p.text for p in step.particulars}
+    assert (found["why"], found["raised by"]) == ("Stop it", "olga as model-risk")
+    assert "Stop it" not in found.get("detail", "")
+
+
+def test_words_that_stand_in_the_same_record_are_not_looked_for_elsewhere() -> None:
+    told = [
+        LedgerEntry(
+            "Notified",
+            f"{UID}/n/{role}",
+            OPENED,
+            "riskladder",
+            {
+                "notification": f"n/{role}",
+                "role": role,
+                "channel": "mail",
+                "message": f"{role} was notified over mail: it is stopped",
+            },
+        )
+        for role in ("legal", "security")
+    ]
+    first, second = timeline_from([record_object(NAMESPACE, NAMESPACE_UID, ESCALATION, told, None)]).steps
+    assert first.says == "legal was notified over mail: it is stopped"
+    assert second.says == "security was notified over mail: the words above"

@@ -6,15 +6,17 @@ import copy
 import io
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
-from riskladder.api.chain import noted_heads, verify_chains
+from riskladder.api.chain import noted_heads, record_hash, verify_chains
 from riskladder.cli import verify as command
 from riskladder.cli.main import app
 from riskladder.cli.output import plain
@@ -333,3 +335,22 @@ def test_hostile_names_in_open_text_are_escaped(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "\x1b" not in result.stdout
     assert "entries[0].open.\\x1b[31m\\u202e has no commitment" in result.stdout
+
+
+def test_hashes_are_shown_alike_so_that_they_can_be_compared(tmp_path: Path) -> None:
+    changed, moved = tampered(), chain()
+    moved[2]["spec"]["previousHash"] = moved[0]["spec"]["hash"]
+    moved[2]["spec"]["hash"] = record_hash(moved[2]["spec"])
+    opened = chain()
+    next(iter(opened[1]["spec"]["entries"][0]["open"].values()))["value"] += "."
+    for number, records in enumerate((changed, moved, opened)):
+        said = run(write(tmp_path / f"{number}.yaml", *records)).stdout.splitlines()[0]
+        assert len(re.findall(r"\b[0-9a-f]{64}\b", said)) >= 3, said
+        assert not re.search(r"""["'][0-9a-f]{64}""", said), said
+
+
+@pytest.mark.parametrize("name", ["verify", "timeline", "redact", "notify", "status", "show", "resume"])
+def test_whatever_reads_the_cluster_takes_the_same_credentials(name: str) -> None:
+    found = get_command(app).commands[name]  # type: ignore[attr-defined]
+    options = {option for param in getattr(found, "commands", {}).get("test", found).params for option in param.opts}
+    assert {"--kubeconfig", "--context", "--as", "--as-group"} <= options

@@ -101,7 +101,7 @@ def test_pods_from_before_the_policy_are_restarted_each_once_and_then_it_is_prov
     ]
     status, reason, message = scene.says()
     assert (status, reason) == ("False", Reason.CONTAINMENT_APPLIED)
-    assert "3 pod(s) from before NetworkPolicy" in message
+    assert "3 pods from before NetworkPolicy" in message
     scene.take_places()
     later(scene, 5)
     assert len(scene.sent) == 3, "those that took their places are isolated from their first moment"
@@ -138,11 +138,11 @@ def test_without_the_component_it_is_kept_and_the_ladder_says_so() -> None:
     assert scene.says()[2].endswith("; open ones may go on"), "never that they ended"
     [spec] = [found.spec for found in scene.ladders]
     assert spec is not None
-    [why] = missing_components(spec, (), Runtimes(["isolate"]))
+    [why] = missing_components(spec, Runtimes(["isolate"]))
     assert why.startswith(
         "spec.tiers[1].containment.connections Close: this operator ends no pods (--enable=prompt-stop"
     )
-    assert missing_components(spec, (), Runtimes(["isolate", "prompt-stop"])) == []
+    assert missing_components(spec, Runtimes(["isolate", "prompt-stop"])) == []
 
 
 def test_isolate_in_place_of_what_was_impossible_closes_as_well() -> None:
@@ -169,7 +169,7 @@ def test_pod_that_vanished_from_a_node_that_hangs_may_keep_its_connections() -> 
     later(scene, 5)
     status, reason, message = scene.says()
     assert (status, reason) == ("False", Reason.PODS_UNCONFIRMED)
-    assert "1 pod(s) vanished without their node confirming that they ended: pod-0 (node-1)" in message
+    assert "1 pod vanished without their node confirming that they ended: pod-0 (node-1)" in message
 
 
 def test_policy_that_was_deleted_restarts_nothing() -> None:

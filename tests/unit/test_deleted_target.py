@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from riskladder.api.decision import Resolution
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.cli.people.details import sections
+from riskladder.cli.people.view import Case, Contained
 from riskladder.policy.containment.strays import pod_search
 from riskladder.policy.decide import decide
-from riskladder.policy.decisions.standing import DecisionAction, Standing, possible
+from riskladder.policy.decisions.standing import DecisionAction, Standing, possible, why_open
 from tests.unit.builders import Scene, at, contained, signal, workload
 
 CONTAINED = ConditionType.CONTAINED
@@ -53,7 +56,7 @@ def test_pods_that_it_has_left_behind_are_looked_for_and_named() -> None:
     assert scene.reason(CONTAINED) == ("False", Reason.CONTAINMENT_NOT_REQUIRED), "nobody has looked yet"
     scene.strays = ("scorer-1", "scorer-2")
     scene.run()
-    assert "2 pod(s) that its selector matches and it no longer owns" in scene.condition(CONTAINED).message
+    assert "2 pods that its selector matches and it no longer owns" in scene.condition(CONTAINED).message
     scene.strays = ()
     scene.run()
     assert "nothing is left to contain" in scene.condition(CONTAINED).message
@@ -70,9 +73,47 @@ def test_contain_of_a_deleted_target_is_refused_and_not_offered(scene: Scene) ->
     assert scene.verdict(scene.decide("Contain", "legal")) == ("False", Reason.NOTHING_TO_CONTAIN)
 
 
+def test_resume_of_a_deleted_target_is_refused_and_a_close_frees_its_name() -> None:
+    scene = contained()
+    scene.target, scene.now = None, at(10)
+    scene.run()
+    status = scene.escalation.status
+    offered = [p.action for p in possible(Standing.of(scene.escalation.spec, status, status.tier or ""))]
+    assert DecisionAction.RESUME not in offered
+    refused = scene.decide("Resume", "legal")
+    assert scene.verdict(refused) == ("False", Reason.NOTHING_TO_RESUME)
+    assert "was deleted" in scene.escalation.status.decisions[-1].refused_because
+    assert scene.verdict(scene.decide("Close", "legal", resolution="FalsePositive"))[0] == "True"
+    assert "nothing holds its name any more" in scene.condition(ConditionType.CLOSED).message
+
+
+def test_resume_that_a_deletion_cut_short_keeps_nobody_from_closing() -> None:
+    scene = resumed()
+    scene.target, scene.now = None, at(10)
+    scene.run()
+    status = scene.escalation.status
+    assert status.resume is not None
+    cut = status.model_copy(update={"resume": status.resume.model_copy(update={"applied_at": None})})
+    standing = Standing.of(scene.escalation.spec, cut, status.tier or "")
+    assert why_open(standing, Resolution.REMEDIATED) is None
+
+
 def test_kind_that_is_not_dealt_with_is_not_said_to_be_deleted() -> None:
     scene = opened()
     scene.target = None
     seen = replace(scene.snapshot(), unsupported="this operator deals with no such kind")
     for update in decide(seen, at(10)).escalations:
         assert "TargetDeleted" not in [str(e.event) for e in update.entries]
+
+
+@pytest.mark.parametrize(("left", "shown"), [((), Contained.GONE), (("scorer-1",), Contained.NO)])
+def test_deleted_target_is_not_shown_as_contained(left: tuple[str, ...], shown: Contained) -> None:
+    scene = contained()
+    scene.target, scene.strays, scene.now = None, left, at(10)
+    scene.run()
+    found, status = scene.escalation, scene.escalation.status
+    case = Case(found.namespace, found.name, scene.now, found.spec, status, status.tier or "")
+    assert case.contained is shown
+    lines = dict(line for section in sections(case, (), scene.now) for line in section.lines)
+    assert "the target was deleted" in lines["Contained"]
+    assert ("NOT contained" in lines["Contained"]) is bool(left)

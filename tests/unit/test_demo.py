@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,6 +101,27 @@ def test_text_of_others_is_quoted_as_text(monkeypatch: pytest.MonkeyPatch) -> No
         "          │ last",
         "          ╰─",
     ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_prose_is_wrapped_between_words_and_commands_stay_whole(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    stage, written = Stage(), io.StringIO()
+    to = Console(file=written, width=width, force_terminal=True, color_system=None, highlight=False)
+    monkeypatch.setattr(stage, "_console", to)
+    names = [f"population_stability_index_{number}" for number in range(12)]
+    command = f"kubectl riskladder resume credit-scorer-3f9a1c2b -n {'models' * 12} --rationale 'fixed'"
+    stage.say(f"The monitor reports: {', '.join(names)}")
+    stage.detail(f"the [bold]record[/bold] says: {', '.join(names)}")
+    stage.quote("title", f"It reads {', '.join(names)}\n    {command}\n\nlast")
+    stage.command(command)
+    lines = written.getvalue().splitlines()
+    assert re.match(r" {3}\d\.\d s  The monitor reports: ", lines[0])
+    assert any(line.startswith("          the record says: ") for line in lines)
+    assert sum(not line.strip() for line in lines) == 0
+    assert all(len(line) <= width for line in lines if "kubectl" not in line), lines
+    assert sum(command in line for line in lines) == 2
+    for name in names:
+        assert sum(f"{name}," in line or line.endswith(name) for line in lines) == 3, name
 
 
 async def test_what_takes_long_is_said_to_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,3 +274,22 @@ def test_lock_is_shown_on_a_model_that_was_scaled_to_zero() -> None:
     result = CliRunner().invoke(app, ["--lock", "--action", "Rollback"])
     assert result.exit_code == 2
     assert "--lock is about a model that was scaled to zero" in result.output
+
+
+def test_options_of_the_demo_are_checked_before_a_cluster_is_started() -> None:
+    """Each target of the Makefile that starts a cluster for the demo has the demo look at its options first."""
+    for code, options in (
+        (2, ["--bogus"]),
+        (2, ["--action", "Isolate"]),
+        (2, ["--short", "--lock"]),
+        (0, ["--short"]),
+        (0, ["--on-term", "ignore"]),
+    ):
+        result = CliRunner().invoke(app, ["--check-options", *options], env={"KUBECONFIG": "/nonexistent"})
+        assert result.exit_code == code, (options, result.output)
+    recipes = (Path(__file__).parents[2] / "Makefile").read_text().splitlines()
+    started = [number for number, line in enumerate(recipes) if "-m tests.cluster run" in line and "-m demo" in line]
+    assert len(started) == 4
+    for number in started:
+        module, _, own = recipes[number].partition(" -- $(PY) -m ")[2].partition(" ")
+        assert recipes[number - 1] == f"\t@$(PY) -m {module} --check-options {own}"

@@ -20,6 +20,7 @@ import pytest
 import typer
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from typer.testing import CliRunner
 
 from riskladder.api.base import GROUP
 from riskladder.api.chain import record_hash, verify_chains
@@ -327,9 +328,22 @@ def chain(length: int) -> list[dict[str, Any]]:
     return objects
 
 
-def run_verifier(objects: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
+def escalation(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """The Escalation that notes the end of a chain as its head."""
+    last = objects[-1]["spec"]
+    ledger = {"sequence": last["sequence"], "hash": last["hash"]}
+    metadata = {"namespace": "models", "name": last["escalation"]}
+    return {
+        "apiVersion": "riskladder.dev/v1alpha1",
+        "kind": "Escalation",
+        "metadata": metadata,
+        "status": {"ledger": ledger},
+    }
+
+
+def run_verifier(objects: list[dict[str, Any]], text: str | None = None) -> subprocess.CompletedProcess[str]:
     [code] = [b.text for b in blocks(ROOT / "docs/audit.md", "python") if "previousHash" in b.text]
-    export = json.dumps({"items": objects})
+    export = json.dumps({"items": objects}) if text is None else text
     return subprocess.run([sys.executable, "-c", code], input=export, capture_output=True, text=True, check=False)
 
 
@@ -341,6 +355,44 @@ def test_verifier_of_the_audit_page_agrees_with_the_chain() -> None:
     assert run_verifier(objects[:1] + objects[2:]).returncode != 0
     objects[1]["spec"]["entries"][0]["detail"]["reading.x"] += "1"
     assert run_verifier(objects).returncode != 0
+
+
+def changed(objects: list[dict[str, Any]], number: int, **metadata: str) -> list[dict[str, Any]]:
+    found = copy.deepcopy(objects)
+    found[number]["metadata"] |= metadata
+    return found
+
+
+def test_verifier_of_the_audit_page_says_what_the_command_says() -> None:
+    """Whatever is done to an export, the page's verifier ends as `riskladder verify` does."""
+    objects = chain(4)
+    forged_head = escalation(objects)
+    forged_head["status"]["ledger"]["hash"] = "0" * 64
+    exports = {
+        "whole, without a head": (objects, 0),
+        "whole, with its head": ([*objects, escalation(objects)], 0),
+        "overlapping": ([*objects, escalation(objects), *objects[1:], escalation(objects)], 0),
+        "a head of before": ([*objects, escalation(objects[:2])], 0),
+        "another kind among them": ([*objects, {"kind": "Pod", "metadata": {"namespace": "models", "name": "p"}}], 0),
+        "renamed": (changed(objects, 2, name="scorer-1-000007"), 1),
+        "the end cut off": ([*objects[:3], escalation(objects)], 1),
+        "nothing but a head": ([escalation(objects)], 1),
+        "another head": ([*objects, forged_head], 1),
+        "twice, and not the same": ([*objects, *without_message(objects, "entries[0].open.message")[1:2]], 1),
+        "the first one gone": (objects[1:], 1),
+        "no record": ([{"kind": "Pod", "metadata": {"namespace": "models", "name": "p"}}], 2),
+        "empty": ([], 2),
+    }
+    for what, (items, code) in exports.items():
+        done = run_verifier(items)
+        assert done.returncode == code, (what, done.stdout, done.stderr)
+        command = CliRunner().invoke(app, ["verify", "-"], input=json.dumps({"kind": "List", "items": items}))
+        assert command.exit_code == code, (what, command.output)
+        if code:
+            assert done.stderr, what
+    for text in ("", "{}", "[", "null"):
+        done = run_verifier([], text)
+        assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False), (text, done.stderr)
 
 
 def without_message(objects: list[dict[str, Any]], *fields: str) -> list[dict[str, Any]]:

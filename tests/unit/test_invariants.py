@@ -189,7 +189,13 @@ BY_HAND: list[Step] = [
     ("deliver", 0),
 ]
 ENDED: list[Step] = [*RESUMED[:-1], ("keep_up", 0), ("agree", "Close", {"resolution": "Remediated"}), ("deliver", 0)]
-DECISIONS: dict[str, list[Step]] = {"resumed": RESUMED, "manually": BY_HAND, "ended": ENDED}
+UNDER_SUSPENSION: list[Step] = [*RESUMED[:4], ("ladder", "suspend"), ("keep_up", 0), *RESUMED[4:]]
+DECISIONS: dict[str, list[Step]] = {
+    "resumed": RESUMED,
+    "resumed while suspended": UNDER_SUSPENSION,
+    "manually": BY_HAND,
+    "ended": ENDED,
+}
 MOST_DECIDED = 30
 """Requests of one operator that judges, records, answers and carries out what was decided, roughly."""
 
@@ -198,14 +204,18 @@ MOST_DECIDED = 30
     ("policy", "scenario", "fault"),
     list(itertools.product(POLICIES, DECISIONS, FAULT))
     if THOROUGH
-    else [("zero", "resumed", "killed after"), ("zero", "manually", "killed before")],
+    else [
+        ("zero", "resumed", "killed after"),
+        ("zero", "resumed while suspended", "killed after"),
+        ("zero", "manually", "killed before"),
+    ],
 )
 def test_fault_at_every_request_while_people_decide(policy: str, scenario: str, fault: str) -> None:
     """The other operator takes over from whatever the first has left behind."""
     for requests in range(2, MOST_DECIDED, 1 if THOROUGH else 3):
         steps: list[Step] = [*DECISIONS[scenario], ("operate", 0, requests, fault), ("keep_up", 1)]
         world = simulate(policy, steps, breached=False)
-        if scenario == "resumed" and policy == "zero":
+        if scenario.startswith("resumed") and policy == "zero":
             assert world.target()["spec"]["replicas"] == 3, f"not restored, after {requests} requests"
         if scenario == "manually" and policy == "zero":
             assert world.target()["spec"]["replicas"] == 0, f"not contained, after {requests} requests"

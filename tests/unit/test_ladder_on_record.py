@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.reasons import ConditionType, Reason
 
-from .builders import Scene, at, contained, ladder, signal
+from .builders import LABELS, Scene, at, contained, ladder, signal
 
 SUSPENDED = ladder(lambda spec: spec.update(suspended=True), generation=2)
 ABOUT = {Reason.ACTIVE, Reason.LADDER_SUSPENDED, Reason.LADDER_DELETED}
@@ -76,5 +78,28 @@ def test_each_change_has_one_record_of_its_own(states: list[str]) -> None:
         expected += [reasons[state]] if state != before else []
         before = state
     assert recorded(scene) == expected
+    keys = scene.trail()
+    assert len(keys) == len(set(keys))
+
+
+# --- The labels of a contained workload ---------------------------------------------------------------------------
+
+OF_LABELS = {Reason.TARGET_RELEASED, Reason.TARGET_GOVERNED}
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8))
+def test_each_loss_and_return_of_the_labels_of_what_is_contained_has_one_record(governed: list[bool]) -> None:
+    scene = contained()
+    assert scene.target is not None
+    expected, before = [], True
+    for number, now in enumerate(governed):
+        scene.target = replace(scene.target, labels=LABELS if now else {})
+        scene.now = at(number + 1)
+        scene.run()
+        if now is not before:
+            expected.append(Reason.TARGET_GOVERNED if now else Reason.TARGET_RELEASED)
+        before = now
+        assert (scene.reason(ConditionType.CONTAINMENT_HOLDS)[1] == Reason.TARGET_RELEASED) is not now
+    assert [e.event for e in scene.entries if e.recorded and e.event in OF_LABELS] == expected
     keys = scene.trail()
     assert len(keys) == len(set(keys))

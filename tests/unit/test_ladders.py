@@ -17,8 +17,7 @@ from riskladder.policy.enabled import ends_no_pods, missing_components, slow_sto
 from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import LadderUpdate
 from riskladder.policy.snapshot import Ladder, is_governed
-from riskladder.workloads.model import Runtime
-from riskladder.workloads.registry import OPTIONAL, Runtimes
+from riskladder.workloads.registry import Runtimes
 from tests.unit.builders import LADDER, NOW, Document, Edit, at, edited, ladder
 
 CREATED = datetime(2026, 11, 1, 15, 30, tzinfo=UTC)
@@ -195,24 +194,13 @@ def test_action_that_is_not_enabled_is_named_with_its_field_and_component(
 ) -> None:
     spec = ladder(lambda spec: spec["tiers"][1].update(containment=containment)).spec
     assert spec is not None
-    found = missing_components(spec, (), Runtimes())
+    found = missing_components(spec, Runtimes())
     assert bool(found) == bool(component)
     if component:
         [why] = found
         assert why.startswith(f"spec.tiers[1].containment.{field} ")
         assert f"(--enable={component})" in why
-        assert missing_components(spec, (), Runtimes([component])) == []
-
-
-@pytest.mark.parametrize("runtime", OPTIONAL, ids=lambda runtime: runtime.resource.kind)
-def test_kind_of_target_that_is_not_enabled_is_named_with_its_component(runtime: Runtime) -> None:
-    spec = ladder().spec
-    assert spec is not None
-    kind = runtime.resource.kind
-    [why] = missing_components(spec, (kind, "Deployment", "Deploymnet"), Runtimes())
-    assert why.startswith(f"a signal has a target of kind {kind}: ")
-    assert f"--enable={runtime.component}" in why
-    assert missing_components(spec, (kind,), Runtimes([runtime.component])) == []
+        assert missing_components(spec, Runtimes([component])) == []
 
 
 def test_ladder_that_asks_for_what_is_not_enabled_is_not_ready_and_warns_once() -> None:

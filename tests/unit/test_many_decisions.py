@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,16 +78,12 @@ def test_stop_button_works_with_every_place_taken() -> None:
         for n in range(MAX_DECISIONS - RESERVED)
     )
     status = scene.escalation.status.model_copy(update={"decisions": full})
-    scene._replace(type(scene.escalation)(**{**_fields(scene.escalation), "status": status}))
+    scene._replace(replace(scene.escalation, status=status))
     scene.now = at(5)
     assert scene.verdict(scene.decide("Object", "model-risk")) == ("False", Reason.TOO_MANY_DECISIONS)
     assert scene.verdict(scene.decide("Contain", "legal")) == ("True", Reason.CONTAINED_MANUALLY)
     assert scene.target is not None
     assert scene.target.replicas == 0
-
-
-def _fields(escalation: object) -> dict[str, object]:
-    return {name: getattr(escalation, name) for name in escalation.__slots__}  # type: ignore[attr-defined]
 
 
 def test_contain_is_carried_out_after_it_was_dropped_from_the_list() -> None:

@@ -7,8 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from riskladder.api.reasons import Reason
+from riskladder.cli.people.text import due
 from riskladder.notify.forms import Form
 from riskladder.notify.notice import Severity, Status
 from riskladder.notify.render import body
@@ -97,20 +100,34 @@ def test_a_judgement_takes_the_place_of_readings() -> None:
 @pytest.mark.parametrize(
     ("after", "text"),
     [
-        (timedelta(minutes=59, seconds=59), "in 59 minutes"),
-        (timedelta(hours=1), "in 1 hour"),
-        (timedelta(hours=4, minutes=1), "in 4 hours 1 minute"),
-        (timedelta(days=15), "in 15 days"),
-        (timedelta(days=1, hours=2, minutes=3), "in 1 day 2 hours"),
-        (timedelta(seconds=20), "in less than a minute"),
+        (timedelta(minutes=59, seconds=59), "in 1 h"),
+        (timedelta(minutes=1, seconds=59.9), "in 2 min"),
+        (timedelta(hours=1), "in 1 h"),
+        (timedelta(hours=4, minutes=1), "in 4 h 1 min"),
+        (timedelta(days=15), "in 15 d"),
+        (timedelta(days=1, hours=2, minutes=3), "in 1 d 2 h"),
+        (timedelta(seconds=59.9), "in 1 min"),
+        (timedelta(seconds=20), "in 20 s"),
         (timedelta(0), "now"),
-        (timedelta(minutes=-5), "5 minutes ago"),
+        (timedelta(minutes=-5), "5 min ago"),
     ],
 )
 def test_deadline_is_given_in_utc_and_from_when_it_was_queued(after: timedelta, text: str) -> None:
     due = NOW + after
     assert notice(due_at=due).deadline == f"by {due:%Y-%m-%d %H:%M} UTC, {text}"
     assert notice(due_at=None).deadline == ""
+
+
+@given(st.floats(1, 40 * 86400))
+def test_message_and_show_give_the_same_span_and_promise_hardly_more(seconds: float) -> None:
+    left = timedelta(seconds=seconds)
+    shown = notice(due_at=NOW + left).deadline.partition(", ")[2]
+    assert shown == due(NOW + left, NOW)
+    units = {"d": 86400, "h": 3600, "min": 60, "s": 1}
+    words = shown.removeprefix("in ").split()
+    promised = sum(int(number) * units[unit] for number, unit in zip(words[::2], words[1::2], strict=True))
+    unit = 1 if seconds < 59.5 else 60 if seconds < 86370 else 3600
+    assert abs(promised - seconds) <= unit / 2 + 1e-6
 
 
 def test_options_of_a_contained_model() -> None:

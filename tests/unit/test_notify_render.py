@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from riskladder.notify.forms import Form
 from riskladder.notify.notice import Judgement, Notice
-from riskladder.notify.render import MAX_SUBJECT, body, subject
+from riskladder.notify.render import MAX_EMAIL_SUBJECT, MAX_SUBJECT, body, subject
 from tests.unit.notify_support import notice
 
 EXPECTED = Path(__file__).parent / "notify_expected"
@@ -79,9 +79,10 @@ def test_chat_gets_one_short_post_with_what_matters(form: Form) -> None:
 
 def test_subject_is_one_short_line() -> None:
     assert subject(notice()) == (
-        "[riskladder] high: credit-scorer (Deployment credit-scorer) is in tier high: demographic_parity_difference is "
-        "0.31, auc is 0.83. Contained: yes, scaled to zero: none of its pods is left, and no Servi…"
+        "[riskladder] credit-scorer (Deployment credit-scorer) is in tier high: demographic_parity_difference is 0.31, "
+        "auc is 0.83. Contained: yes, scaled to zero: none of its pods is left, and no Service lis…"
     )
+    assert subject(notice(), Form.HTML) == ("[riskladder] credit-scorer (Deployment credit-scorer) is in tier high…")
     assert (
         subject(notice(about="Remediated", message="Closed.\nIt is over"))
         == "[riskladder] resolved, high: Closed. It is over"
@@ -89,6 +90,18 @@ def test_subject_is_one_short_line() -> None:
     long = subject(notice(message="x" * 1000))
     assert len(long) == MAX_SUBJECT
     assert long.endswith("…")
+
+
+@given(st.from_regex(r"[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True), st.text(max_size=400))
+def test_tier_is_named_once_at_the_beginning_of_a_subject(tier: str, rest: str) -> None:
+    for form in Form:
+        named = subject(notice(tier=tier, message=f"scorer is in tier {tier}: x"), form)
+        assert named == f"[riskladder] scorer is in tier {tier}: x"
+        test = subject(notice(tier=tier, message=f"{tier} of channel mail"), form)
+        assert test == f"[riskladder] {tier} of channel mail"
+        unnamed = subject(notice(tier=tier, message=f"Somebody has acknowledged {rest}"), form)
+        assert unnamed.startswith(f"[riskladder] {tier}: Somebody has acknowledged")
+        assert len(unnamed) <= (MAX_EMAIL_SUBJECT if form is Form.HTML else MAX_SUBJECT)
 
 
 def test_drill_is_marked_before_anything_else() -> None:
@@ -111,7 +124,7 @@ def test_chat_form_is_plain_text_that_no_service_reads_markup_into() -> None:
 
 def test_short_form_leaves_the_rest_to_the_subject() -> None:
     assert body(notice(), Form.SHORT) == (
-        "credit-scorer-3f9a1c2b in models, role legal: act by 2026-11-24 13:00 UTC, in 59 minutes.\n"
+        "credit-scorer-3f9a1c2b in models, role legal: acknowledge by 2026-11-24 13:00 UTC, in 1 h.\n"
         "kubectl riskladder show credit-scorer-3f9a1c2b -n models"
     )
 

@@ -14,6 +14,9 @@ from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Manual, ModelInfo
 from riskladder.api.tiers import ContainmentAction
+from riskladder.controller.notification_queue import notice_of
+from riskladder.notify.forms import Form
+from riskladder.notify.render import body
 from riskladder.policy.decide import decide
 from riskladder.policy.decisions.keep import RECENT
 from riskladder.policy.snapshot import PolicyInForce
@@ -692,6 +695,51 @@ def test_companion_workload_is_suspended_and_runs_again_after_a_resume() -> None
     assert found.events().count(Reason.ALSO_RESUMED) == 1
 
 
+# --- A Resume under a ladder that is suspended ------------------------------------------------------------------------
+
+
+def suspend(found: Scene, *, on: bool = True) -> None:
+    """Somebody suspends the ladder, or takes that back."""
+    [kept] = found.ladders
+    assert kept.spec is not None
+    spec = kept.spec.model_copy(update={"suspended": on})
+    found.ladders = [replace(kept, spec=spec, generation=kept.generation + 1)]
+    found.run()
+
+
+@pytest.mark.parametrize("steps", [[], ["10%", "100%"]])
+def test_resume_under_a_suspended_ladder_restores(steps: list[str]) -> None:
+    found = scene(edit=lambda spec: spec["tiers"][1]["resume"].update(steps=steps), **HIGH)
+    suspend(found)
+    found.decide("Resume", "legal")
+    assert found.target is not None
+    assert (found.target.replicas, found.target.carried.lock) == (0, "ScaleToZero"), "locked as long as it is contained"
+    found.decide("Resume", "model-risk")
+    assert found.target is not None
+    assert found.target.replicas == (1 if steps else 3)
+    assert found.target.carried.is_empty, "the lock goes with the restoring"
+    assert found.events().count(Reason.RESTORED) == 1
+    if steps:
+        found.signals = [signal(bias=0.05, at=at(59))]
+        later(found, 61)
+        assert found.target.replicas == 3
+    assert found.escalation.status.resume is not None
+    assert found.escalation.status.resume.applied_at is not None, "it can be closed"
+
+
+def test_companion_runs_again_after_a_resume_under_a_suspended_ladder() -> None:
+    found = scene(edit=with_cronjobs("retrain"), **HIGH)
+    look(found, cronjob("retrain"))
+    suspend(found)
+    found.companions["CronJob", "retrain"] = cronjob("retrain")
+    later(found, 1)
+    assert found.switched == [("retrain", True)], "a suspended ladder suspends nothing again"
+    found.companions["CronJob", "retrain"] = cronjob("retrain", suspended=True)
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    assert found.switched[1:] == [("retrain", False)]
+
+
 # --- Drills -----------------------------------------------------------------------------------------------------------
 
 
@@ -742,3 +790,149 @@ def test_drill_next_to_a_real_escalation_disturbs_nothing() -> None:
     assert found.target is not None
     assert found.target.replicas == 0
     assert found.escalations[0].labels[LABEL_CONTAINMENT] == "ScaleToZero"
+
+
+def drill_of(edit: Callable[[Document], object] | None = None, **readings: float) -> Scene:
+    document = edited(LADDER, edit)
+    made = ladder(lambda spec: (spec.clear(), spec.update(document)))
+    found = Scene([signal(drill=True, **readings)], ladders=[made])
+    found.run()
+    return found
+
+
+def rehearsals(found: Scene) -> list[str]:
+    return [entry.message for entry in found.entries if entry.event is Reason.REHEARSED]
+
+
+def test_containment_of_the_deadline_is_rehearsed_in_a_drill() -> None:
+    def waits(spec: Document) -> None:
+        spec["tiers"][1]["containment"]["when"] = "OnTimeout"
+        spec["tiers"][1]["onTimeout"] = "Contain"
+
+    found = drill_of(waits, **HIGH)
+    assert rehearsals(found) == []
+    later(found, 20)
+    assert rehearsals(found) == ["ScaleToZero as a dry run: permitted and admitted; nothing was changed"]
+    assert found.target is not None
+    assert found.target.replicas == 3
+    [interim] = [e for e in found.entries if e.event is Reason.INTERIM_CONTAINMENT]
+    assert "is contained" not in interim.message
+    told = [n.message for n in found.escalation.status.notifications]
+    assert not [text for text in told if "Contained: " in text], told
+    later(found, 30)
+    assert len(rehearsals(found)) == 1, "once"
+    found.decide("Contain", "legal")
+    assert len(rehearsals(found)) == 1, "for real nothing further would be done"
+
+
+def test_containment_that_a_person_asks_for_is_rehearsed_in_a_drill_before_it_ends() -> None:
+    found = drill_of(lambda spec: spec["tiers"][0].pop("decide"), **MODERATE)
+    found.decide("Contain", "data-science")
+    assert rehearsals(found) == ["ScaleToZero as a dry run: permitted and admitted; nothing was changed"]
+    assert found.reason(ConditionType.CLOSED) == ("True", Reason.DRILL_COMPLETED)
+    [result] = [e.detail for e in found.entries if e.event is Reason.DRILL_COMPLETED]
+    assert result["containment"] == "permitted"
+    [pressed] = [e.message for e in found.entries if e.event is Reason.CONTAINED_MANUALLY]
+    assert "drill" in pressed
+    assert found.target is not None
+    assert found.target.replicas == 3
+
+
+def test_tier_that_a_drill_enters_at_a_deadline_is_rehearsed() -> None:
+    found = drill_of(lambda spec: spec["tiers"][0].update(onTimeout="Escalate"), **MODERATE)
+    later(found, 61)
+    assert found.escalation.status.tier == "high"
+    assert len(rehearsals(found)) == 1
+
+
+# --- What messages say ------------------------------------------------------------------------------------------------
+
+
+def told(found: Scene, role: str) -> list[str]:
+    """What a role was told, in order."""
+    said = sorted((n for n in found.escalation.status.notifications if n.role == role), key=lambda n: n.at)
+    return list(dict.fromkeys(n.message for n in said))
+
+
+def test_role_of_a_lower_tier_hears_that_the_model_is_contained_in_a_higher_one() -> None:
+    found = scene(**MODERATE)
+    found.deliver()
+    found.now = at(3)
+    found.signals = [signal(bias=0.3, at=at(3))]
+    found.run()
+    assert found.escalation.status.tier == "high"
+    assert "The model is contained now" in told(found, "data-science")[-1]
+    later(found, 20)
+    assert sum("The model is contained now" in text for text in told(found, "data-science")) == 1, "once"
+
+
+def test_role_of_a_lower_tier_hears_that_the_containment_is_late() -> None:
+    found = scene(**HIGH)
+    assert found.target is not None
+    found.deliver()
+    known = {n.key for n in found.escalation.status.notifications}
+    found.target = replace(found.target, strays=("aside",))
+    for minutes in (1, 4, 7, 90):
+        later(found, minutes)
+        found.deliver()
+    late = [n for n in found.escalation.status.notifications if n.about == Reason.CONTAINMENT_LATE]
+    assert {n.role for n in late} >= {"legal"}
+    assert len({(n.role, n.channel) for n in late}) == len(late), "once each, on whichever rung"
+    assert known
+
+
+def test_deadline_that_is_met_is_asked_for_no_more() -> None:
+    found = scene(edit=lambda spec: spec["tiers"][0]["notify"].append({"role": "legal", "after": "5m"}), **MODERATE)
+    found.decide("Acknowledge", "data-science")
+    later(found, 5)
+    [late] = [n for n in found.escalation.status.notifications if n.key == "1/legal/notified/pager"]
+    assert late.due_at == at(24 * 60), "to decide is what is left"
+    assert [ask.what for ask in late.asks] == ["decide"]
+    assert late.asks[0].otherwise == "tier high is entered, and Deployment/scorer is scaled to zero and locked"
+
+
+def test_tier_entered_at_a_deadline_says_so_and_what_is_about_to_be_done() -> None:
+    found = scene(edit=lambda spec: spec["tiers"][1]["containment"].update(action="Rollback"), **MODERATE)
+    found.now = at(61)
+    found.carry_out(found.plan())
+    [first] = [n for n in found.escalation.status.notifications if n.key == "2/legal/notified/pager"]
+    assert "is in tier high, since nobody acknowledged or decided in time; read last: drift is 0.3" in first.message
+    assert "Contained: not yet: Rollback is about to be carried out, or ScaleToZero where" in first.message
+    assert "meet art-73" in [ask.what for ask in first.asks]
+
+
+def test_owner_gets_one_message_at_a_deadline_and_it_says_what_was_applied() -> None:
+    def contains(spec: Document) -> None:
+        spec["tiers"][1]["onTimeout"] = "Contain"
+        spec["tiers"][1]["containment"]["when"] = "OnTimeout"
+        spec["tiers"][1]["notify"] = [{"role": "model-risk"}]
+
+    found = scene(edit=contains, **HIGH)
+    found.deliver()
+    later(found, 10)
+    at_once = [n for n in found.escalation.status.notifications if n.at == at(10) and n.channel == "risk"]
+    assert [n.about for n in at_once] == [Reason.INTERIM_CONTAINMENT]
+
+
+def test_message_of_a_resume_says_who_closes_it_and_offers_that() -> None:
+    found = scene(edit=lambda spec: spec["tiers"][1].pop("clocks"), **HIGH)
+    found.deliver()
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    [resumed] = [n for n in found.escalation.status.notifications if n.key == "resumed-1/legal/email"]
+    assert resumed.message.endswith("It is left to 1 x legal and 1 x executive to close it, once they are sure")
+    text = body(notice_of(found.escalation, resumed), Form.TEXT)
+    assert "(resumed, to be closed, critical)" in text
+    assert "--resolution Remediated" in text
+    assert "riskladder ack" not in text
+
+
+def test_end_of_the_watch_is_no_deadline() -> None:
+    found = scene(edit=lambda spec: spec["tiers"][1].pop("clocks"), **HIGH)
+    found.decide("Resume", "legal")
+    found.decide("Resume", "model-risk")
+    assert found.escalation.status.resume is not None
+    assert found.escalation.status.resume.watch_until == at(60)
+    later(found, 70)
+    assert found.escalation.status.next_deadline is None
+    assert found.escalation.status.waiting_on == ("executive", "legal")

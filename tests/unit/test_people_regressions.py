@@ -119,10 +119,10 @@ def test_rung_is_entered_once_where_the_clock_of_who_sees_the_next_breach_is_beh
 # --- Ending -----------------------------------------------------------------------------------------------------------
 
 
-def test_escalation_of_a_deleted_target_can_be_closed_after_a_resume() -> None:
+def test_escalation_of_a_deleted_target_can_be_closed_and_not_resumed() -> None:
     found = scenario(HIGH)
     found.delete()
-    found.decide("Resume", "risk", by="ann")
+    assert found.verdict(found.decide("Resume", "risk", by="ann")) == ("False", Reason.NOTHING_TO_RESUME)
     closed = found.decide("Close", "risk", by="ann", resolution="Remediated")
     assert found.verdict(closed) == ("True", Reason.QUORUM_MET)
 

@@ -297,5 +297,5 @@ def test_rollback_onto_pods_that_are_not_available_says_so() -> None:
         replace(scene.target, available_replicas=0), quarantined="hash2", wanted="hash1"
     )
     assert proof.pods_gone
-    assert "of the one gone back to 0 of 3 replica(s) are available" in proof.shown
+    assert "of the one gone back to 0 of 3 replicas are available" in proof.shown
     assert scene.reason("Contained")[1] == Reason.ROLLED_BACK  # type: ignore[arg-type]

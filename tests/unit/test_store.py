@@ -265,11 +265,10 @@ def test_signal_that_turns_to_another_target_leaves_the_first(cache: Cache) -> N
     assert cache.snapshot().signals == ()
 
 
-def test_signal_about_a_kind_that_is_not_enabled_has_its_ladder_say_so(cache: Cache) -> None:
+def test_signal_about_a_kind_that_is_not_enabled_is_looked_at_for_what_it_says(cache: Cache) -> None:
     document = edited(signal_document(bias=0.3), lambda spec: spec["target"].update(kind="Rollout"))
     cache.new(SIGNALS, "a", document)
-    assert cache.took() == {(KEY._replace(kind="Rollout"), True), (LADDER_KEY, False)}
-    assert cache.store.kinds_named((NAMESPACE, "credit")) == {"Rollout"}
+    assert cache.took() == {(KEY._replace(kind="Rollout"), True)}
 
 
 def test_edited_ladder_asks_for_its_targets_and_its_status_does_not(cache: Cache) -> None:
@@ -391,6 +390,18 @@ def test_last_closed_is_the_newest_where_older_ones_have_been_deleted(cache: Cac
     closed(cache, "", "x", "2026-11-24T06:00:00Z")
     closed(cache, "deleted", "a", "2026-11-24T07:00:00Z")
     assert cache.snapshot().last_closed == {"credit": "a"}
+
+
+def test_spec_of_an_escalation_is_read_again_only_where_it_may_be_another_one(cache: Cache) -> None:
+    stored = open_one(cache)
+    first = cache.snapshot().escalations[0].spec
+    cache.put(ESCALATIONS, stored, 20)
+    assert cache.snapshot().escalations[0].spec is first
+    other = {**stored, "spec": {**stored["spec"], "drill": True}}
+    cache.put(ESCALATIONS, other, 21, generation=2)
+    assert cache.snapshot().escalations[0].spec.drill
+    cache.put(ESCALATIONS, stored, 22, generation=2, uid="another")
+    assert not cache.snapshot().escalations[0].spec.drill
 
 
 def test_open_escalations_are_reported_by_ladder_and_deletions_while_open_once(cache: Cache) -> None:

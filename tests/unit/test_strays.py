@@ -57,7 +57,7 @@ def test_it_is_proved_only_when_somebody_has_looked_and_found_nothing(action: st
     assert (unseen.applied, unseen.pods_gone, unseen.clear) == (True, False, True), "nobody has looked"
     found = prove(replace(scene.target, strays=("aside",)), scene.escalation, intent)
     assert (found.applied, found.endpoints_empty, found.pods_gone, found.clear) == (True, False, False, False)
-    assert "1 pod(s) that its selector matches and it no longer owns: aside" in found.left
+    assert "1 pod that its selector matches and it no longer owns: aside" in found.left
     assert prove(replace(scene.target, strays=()), scene.escalation, intent).pods_gone
 
 
@@ -67,7 +67,7 @@ def test_pod_that_comes_to_light_later_is_no_proof_any_more() -> None:
     scene.target, scene.now = replace(scene.target, strays=("aside",)), at(1)
     scene.run()
     assert says(scene)[:2] == ("False", Reason.CONTAINMENT_APPLIED)
-    assert "was proved and is not any more" in says(scene)[2]
+    assert "it was proved, and is no longer" in says(scene)[2]
     assert scene.reason(ConditionType.CONTAINMENT_HOLDS)[0] == "False"
     scene.target, scene.now = replace(scene.target, strays=()), at(2)
     scene.run()
@@ -88,7 +88,7 @@ def test_deleted_model_that_left_pods_behind_is_not_contained() -> None:
     scene.run()
     status, reason, message = says(scene)
     assert (status, reason) == ("False", Reason.TARGET_DELETED)
-    assert "2 pod(s) that its selector matches and it no longer owns: scorer-1, scorer-2" in message
+    assert "2 pods that its selector matches and it no longer owns: scorer-1, scorer-2" in message
     scene.strays, scene.now = (), at(1)
     scene.run()
     assert says(scene) == ("True", Reason.TARGET_DELETED, "the target was deleted: nothing is left to contain")
@@ -291,7 +291,7 @@ def test_what_a_service_lists_is_said_as_that() -> None:
     scene.run()
     assert says(scene)[0] == "False"
     assert says(scene)[2] == (
-        "was proved and is not any more: 0 ready endpoint(s), 0 pod(s), 0 replica(s) asked for; 1 pod(s) that it has "
+        "it was proved, and is no longer: still there: 1 pod that it has "
         "made and no longer owns, and that a Service still lists as serving: scorer-hash2-aaaaa"
     )
 

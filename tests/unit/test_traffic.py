@@ -356,7 +356,7 @@ def test_fallback_is_not_proved_while_an_address_of_the_model_is_listed() -> Non
     through = NetworkTargetRef(kind="Service", name="scorer", selector=RULES)
     proof = prove(scorer(service(RULES), serving={"scorer": frozenset({"pod-0", "rules-0"})}), through)
     assert (proof.applied, proof.endpoints_empty, proof.pods_gone) == (True, False, False)
-    assert proof.left == "1 ready endpoint(s) of it and 1 of the fallback in Service scorer"
+    assert proof.left == "1 ready endpoint of it and 1 of the fallback in Service scorer"
 
 
 def test_without_a_component_nothing_is_joined() -> None:

@@ -188,8 +188,8 @@ def test_stop_is_not_proved_while_a_node_has_not_said_that_a_pod_ended() -> None
     scene = stopped(vanished("b"), vanished("a"))
     status, reason, message = says(scene)
     assert (status, reason) == ("False", Reason.PODS_UNCONFIRMED)
-    left = "2 pod(s) vanished without their node confirming that they ended: a (node-1), b (node-1)"
-    assert message == f"scaled to zero; not proved: {left}"
+    left = "2 pods vanished without their node confirming that they ended: a (node-1), b (node-1)"
+    assert message == f"scaled to zero; {left}"
     assert Reason.SCALED_TO_ZERO not in scene.events()
     [entry] = [entry for entry in scene.entries if entry.event is Reason.PODS_UNCONFIRMED]
     assert (entry.message, entry.warning, entry.recorded) == (left, True, True)
@@ -212,7 +212,7 @@ def test_it_is_proved_once_the_node_has_been_heard_of() -> None:
     contained = scene.escalation.status.containments[0]
     assert (contained.pods_gone_at, contained.unconfirmed) == (at(2), ())
     [entry] = [entry for entry in scene.entries if entry.event is Reason.SCALED_TO_ZERO]
-    assert "1 pod(s) had vanished unconfirmed, and their node has been heard of since" in entry.message
+    assert "1 pod had vanished unconfirmed, and their node has been heard of since" in entry.message
 
 
 def test_late_it_is_said_and_the_next_tier_entered() -> None:
@@ -238,7 +238,7 @@ def test_deleted_model_with_a_pod_that_vanished_is_not_contained() -> None:
     scene.run()
     status, reason, message = says(scene)
     assert (status, reason) == ("False", Reason.TARGET_DELETED)
-    assert "1 pod(s) vanished without their node confirming that they ended: pod-0 (node-1)" in message
+    assert "1 pod vanished without their node confirming that they ended: pod-0 (node-1)" in message
     assert [p.name for p in scene.escalation.status.containments[0].unconfirmed] == ["pod-0"]
     scene.unconfirmed, scene.now = (), at(3)
     scene.run()

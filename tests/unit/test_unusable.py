@@ -157,7 +157,7 @@ def contacts(spec: Document) -> None:
 
 
 def bad(name: str = "churn", source: str = "drift-monitor", reason: str = "UnknownIndicator") -> UnusableSignal:
-    return UnusableSignal(name, source, reason, f"ModelRiskSignal {name}: spec.readings: pis is no indicator")
+    return UnusableSignal(name, source, reason, "spec.readings: pis is no indicator")
 
 
 class Notified:
@@ -191,7 +191,7 @@ def test_owner_and_contact_are_notified_once_for_source_and_reason() -> None:
     first = notified.look(many, 10)
     text = (
         "A breach may go unseen: 37 signals of source drift-monitor cannot be used: UnknownIndicator, for example "
-        "churn-00: ModelRiskSignal churn-00: spec.readings: pis is no indicator"
+        "churn-00: spec.readings: pis is no indicator"
     )
     assert first == [("model-risk", text), ("platform", text)]
     assert [e.event for e in notified.update.entries] == [Reason.SIGNALS_UNUSABLE]  # type: ignore[union-attr]

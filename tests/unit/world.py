@@ -330,10 +330,12 @@ class SimulatedCluster:
         in_force = [e for e in ours if any(i["id"] > resumed(e) for i in intents(e))]
         for escalation in ours:
             known, acts = intents(escalation), not suspended or escalation["spec"]["ladder"]["name"] == SECOND
-            if target is None or not known or not acts:
+            if target is None or not known:
                 continue
             by = target["metadata"]["labels"].get(LABEL_CONTAINED_BY)
             if known[-1]["id"] > resumed(escalation):
+                if not acts:
+                    continue
                 for intent in known:
                     if intent["id"] > resumed(escalation):
                         self._is_contained(escalation, intent, target)

@@ -209,14 +209,27 @@ PositiveDuration = Annotated[
 ]
 
 
-def _parse_time(value: Any) -> datetime:
-    if isinstance(value, str) and re.fullmatch(RFC3339_PATTERN, value):
+@lru_cache(maxsize=4096)
+def _read_time(text: str) -> datetime | None:
+    """Return the time that a text says, or ``None``: every pass reads the same few times of a status over again."""
+    if re.fullmatch(RFC3339_PATTERN, text):
         with contextlib.suppress(ValueError, OverflowError):  # the 30th of February; year 9999 in a western zone
-            return datetime.fromisoformat(value).astimezone(UTC)
+            return datetime.fromisoformat(text).astimezone(UTC)
+    return None
+
+
+def _parse_time(value: Any) -> datetime:
+    found: datetime | None = None
+    if isinstance(value, str):
+        found = _read_time(value)
+    elif isinstance(value, datetime) and value.tzinfo is UTC:
+        found = value
     elif isinstance(value, datetime) and value.tzinfo is not None:
         with contextlib.suppress(OverflowError):
-            return value.astimezone(UTC)
-    raise ValueError("must be an RFC 3339 time with a zone, for example 2026-11-24T06:00:00Z")
+            found = value.astimezone(UTC)
+    if found is None:
+        raise ValueError("must be an RFC 3339 time with a zone, for example 2026-11-24T06:00:00Z")
+    return found
 
 
 def format_time(value: datetime) -> str:

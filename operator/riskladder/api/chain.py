@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import rfc8785
 
 from riskladder.api.commitments import fault_of_open, hashed, redacted_fields
-from riskladder.api.messages import shown
+from riskladder.api.messages import shown, shown_hash
 from riskladder.api.record import GENESIS_HASH
 
 _TEXTS = ("escalation", "previousHash", "hash")
@@ -225,7 +225,7 @@ def _fault(spec: Mapping[str, Any]) -> str:
     except (rfc8785.CanonicalizationError, TypeError, ValueError) as error:
         return f"it has no canonical form: {error}"
     if spec["hash"] != expected:
-        return f"its content gives {expected}, its hash says {shown(spec['hash'])}"
+        return f"its content gives {expected}, its hash says {shown_hash(spec['hash'])}"
     return fault_of_open(spec)
 
 
@@ -316,10 +316,8 @@ def _wrong_at(name: str, found: Sequence[_Link], good: ChainResult, by_position:
         )
     if link.spec["previousHash"] != previous:
         before = "be the first: 64 zeros" if sequence == 1 else f"follow {sequence - 1}: {previous}"
-        return (
-            f"record {name} does not join on: its previousHash is {shown(link.spec['previousHash'])}, it would have to "
-            f"{before}"
-        )
+        has = shown_hash(link.spec["previousHash"])
+        return f"record {name} does not join on: its previousHash is {has}, it would have to {before}"
     return ""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import rfc8785
 
-from riskladder.api.messages import shown
+from riskladder.api.messages import shown, shown_hash
 
 DOMAIN = "riskladder.dev/open/v1"
 """First part of what is hashed, so that no commitment is the hash of anything else."""
@@ -109,7 +109,7 @@ def _fault_of_entry(number: int, entry: Mapping[str, Any]) -> str:
         except (rfc8785.CanonicalizationError, ValueError) as error:
             return f"{path} has no canonical form: {error}"
         if found != commitments[name]:
-            return f"{path} gives the commitment {found}, committed to was {shown(commitments[name])}"
+            return f"{path} gives the commitment {found}, committed to was {shown_hash(commitments[name])}"
     return ""
 
 

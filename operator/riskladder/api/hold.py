@@ -55,7 +55,7 @@ def write_hold(hold: Hold) -> str:
     return text
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=1024)
 def read_hold(text: str) -> Hold | None:
     """Return what an annotation says, or ``None`` where it is none of ours."""
     try:

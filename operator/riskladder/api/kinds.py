@@ -166,7 +166,7 @@ RECORD = Kind(
             "self.metadata.name.matches('-[0-9]{6}$') && self.metadata.name.startsWith(self.spec.escalation + '-') && "
             "size(self.metadata.name) == size(self.spec.escalation) + 7 && "
             "int(self.metadata.name.substring(size(self.spec.escalation) + 1)) == self.spec.sequence",
-            "metadata.name must be <escalation>-<sequence, 6 digits>: it makes an append a compare-and-swap",
+            "metadata.name must be <escalation>-<sequence, 6 digits>",
         ),
     ),
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from riskladder.api import base
+
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 PATTERN_HELP = {
     base.DURATION_PATTERN: "a duration such as 90s, 30m, 24h, 15d or 1h30m",
@@ -76,6 +79,11 @@ def shown(value: Any, limit: int = 80) -> str:
     except (TypeError, ValueError, RecursionError):
         text = f"a {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def shown_hash(value: Any) -> str:
+    """Return a hash as it stands, so that it can be compared with another one; anything else quoted."""
+    return value if isinstance(value, str) and _HASH.fullmatch(value) else shown(value)
 
 
 def _sized(value: Any) -> bool:

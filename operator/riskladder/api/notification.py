@@ -16,6 +16,9 @@ EVENTS = "events"
 MAX_RECEIPTS = 64
 """Recipients and parts of one message that are distinguished; of more, some may get it twice."""
 
+MAX_ASKS = 20
+"""Deadlines and duties of one message: a tier has at most 16 duties."""
+
 Receipt = Annotated[str, Field(max_length=16, pattern=r"^[0-9a-f]{16}$")]
 
 
@@ -26,6 +29,17 @@ class NotificationState(StrEnum):
     DELIVERED = "Delivered"
     FAILED = "Failed"
     SKIPPED = "Skipped"
+
+
+class Ask(Model):
+    """One thing that a message asks for, with its deadline."""
+
+    what: Annotated[str, Field(min_length=1, max_length=128)] = Field(description="What is asked for, in words.")
+    by: Timestamp = Field(description="By when.")
+    who: Annotated[str, Field(max_length=512)] = Field("", description="Of whom, in words.")
+    otherwise: Annotated[str, Field(max_length=512)] = Field(
+        "", description="What happens by itself at that time if nobody does it, in words."
+    )
 
 
 class Message(Model):
@@ -66,3 +80,6 @@ class Notification(Message):
 
     rung: Annotated[int, Field(ge=1)] = Field(1, description="The rung it belongs to, by number.")
     tier: DnsLabel = Field(description="The tier of that rung.")
+    asks: Annotated[tuple[Ask, ...], Field(max_length=MAX_ASKS), AtomicList()] = Field(
+        (), description="What it asks for by when, and what happens otherwise: the deadline that it speaks of first."
+    )

@@ -135,6 +135,7 @@ class Reason(StrEnum):
     ESCALATION_OPENED = "EscalationOpened"
     TIER_RAISED = "TierRaised"
     NOT_CONTAINED = "NotContained"
+    CONTAINMENT_DUE = "ContainmentDue"
     CONTAINMENT_NOT_REQUIRED = "ContainmentNotRequired"
     AWAITING_DECISION = "AwaitingDecision"
     AWAITING_TIMEOUT = "AwaitingTimeout"
@@ -171,6 +172,7 @@ class Reason(StrEnum):
     NOT_SUSPENDED = "NotSuspended"
     ALSO_RESUMED = "AlsoResumed"
     TARGET_RELEASED = "TargetReleased"
+    TARGET_GOVERNED = "TargetGoverned"
     TARGET_DELETED = "TargetDeleted"
     TARGET_RECREATED = "TargetRecreated"
 

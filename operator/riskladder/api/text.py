@@ -1,11 +1,45 @@
-"""Text that came from others, made fit to be shown to people."""
+"""Text for people: what came from others made fit to be shown, and numbers and spans as people say them."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+from datetime import timedelta
 
 JOINERS = "\u200c\u200d"
 """Invisible, but part of how some scripts and emoji are written."""
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_ROUNDED = ((1, 60), (60, 86_400), (3_600, None))
+"""To how many seconds a span is rounded, and below which length."""
+
+
+def length(delta: timedelta) -> str:
+    """Return a span in its two largest units, rounded: ``45 s``, ``12 min``, ``3 h 20 min``, ``5 d 2 h``."""
+    seconds = max(delta.total_seconds(), 0.0)
+    for finest, limit in _ROUNDED:
+        whole = int(seconds / finest + 0.5) * finest
+        if limit is None or whole < limit:
+            break
+    parts = []
+    for unit, size in _UNITS:
+        number, whole = divmod(whole, size)
+        if number:
+            parts.append(f"{number} {unit}")
+    return " ".join(parts) or "0 s"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return ``1 record``, ``2 records``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
+
+
+def listed(items: Iterable[str], last: str = "and") -> str:
+    """Return ``a``, ``a and b``, ``a, b and c``."""
+    found = list(items)
+    if len(found) < 2:
+        return "".join(found)
+    return f"{', '.join(found[:-1])} {last} {found[-1]}"
 
 
 def plain(text: str) -> str:

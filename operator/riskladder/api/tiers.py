@@ -5,6 +5,7 @@ Shared by the ladder, which declares tiers, and by an open escalation, which pin
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -74,6 +75,14 @@ class ContainmentAction(StrEnum):
     def strength(self) -> int:
         """How safe the safe state is, from 1 to 3: a further intent is only ever for a safer one."""
         return {ContainmentAction.SCALE_TO_ZERO: 3, ContainmentAction.ISOLATE: 2}.get(self, 1)
+
+
+def adds(action: ContainmentAction, active: Collection[ContainmentAction]) -> bool:
+    """Return whether a safe state adds to those in force: a safer one, or one as safe on the other axis."""
+    strongest_now = max((one.strength for one in active), default=0)
+    if action.strength == strongest_now:
+        return action.axis not in {one.axis for one in active}
+    return action.strength > strongest_now
 
 
 class Connections(StrEnum):

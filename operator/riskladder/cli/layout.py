@@ -41,7 +41,7 @@ class Hanging:
         if self.text.overflow == "fold":
             lines = list(self.text.wrap(console, room))
         else:
-            lines = [line for whole in self.text.split("\n", allow_blank=True) for line in _wrapped(whole, room, width)]
+            lines = [line for whole in self.text.split("\n", allow_blank=True) for line in wrapped(whole, room, width)]
         label = self.label or Text()
         if cell_len(label.plain) > max(indent - GAP, 0) and label.plain.strip():
             yield _line(label)
@@ -92,7 +92,7 @@ class Rows:
         return table
 
 
-def _wrapped(text: Text, room: int, width: int) -> Iterator[Text]:
+def wrapped(text: Text, room: int, width: int) -> Iterator[Text]:
     """Yield the lines of a text: broken between words, where need be behind a slash, and last of all anywhere."""
     for line in _broken(text, _WORD, room):
         if cell_len(line.plain) <= width:

@@ -27,7 +27,7 @@ from riskladder.cli.output import COULD_NOT_CHECK, complain, console, count, fai
 from riskladder.monitors.advice import advise_binding
 from riskladder.monitors.check import problems as binding_problems
 from riskladder.policy.advice.ladder import advise_ladder
-from riskladder.policy.advice.signal import advise_signal
+from riskladder.policy.advice.signal import advise_kind, advise_signal, advise_time
 from riskladder.policy.enabled import ends_no_pods, graces, missing_components, slow_stops
 from riskladder.workloads.registry import Runtimes
 
@@ -43,7 +43,7 @@ class Severity(StrEnum):
     WARNING = "warning"
     """Policy advice: it would be taken, and may do what nobody wants."""
     NOTE = "note"
-    """It was not checked."""
+    """It was not checked, or is so only now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def lint(
         except files.Unreadable as error:
             complain(str(error))
             unreadable = True
-    findings = list(check(documents, datetime.now(UTC).date(), runtimes))
+    findings = list(check(documents, datetime.now(UTC), runtimes))
     if not documents and unreadable:
         raise typer.Exit(COULD_NOT_CHECK)
     checked = len(documents) - sum(f.is_skipped for f in findings)
@@ -133,12 +133,12 @@ def _runtimes(enable: Sequence[str] | None) -> Runtimes | None:
         fail(f"--enable: {error}")
 
 
-def check(documents: Sequence[Document], today: date, runtimes: Runtimes | None = None) -> Iterator[Finding]:
+def check(documents: Sequence[Document], now: datetime, runtimes: Runtimes | None = None) -> Iterator[Finding]:
     """Yield everything there is to say, object by object in the order of the files.
 
     Args:
         documents: What was read.
-        today: The date against which reviews are overdue.
+        now: Current time, UTC: reviews are overdue against it, and readings too old.
         runtimes: What the operator runs with, where that is known.
     """
     problems = {id(d): _problems(d) for d in documents if _is_ours(d)}
@@ -155,8 +155,8 @@ def check(documents: Sequence[Document], today: date, runtimes: Runtimes | None 
         found = [Finding(Severity.ERROR, document, p.path, p.message) for p in problems[id(document)]]
         found = found or [
             Finding(Severity.WARNING, document, a.path, a.message, a.remedy, a.id)
-            for a in _advice(document, ladders, today)
-        ] + list(_of_components(document, runtimes))
+            for a in _advice(document, ladders, runtimes, now.date())
+        ] + [*_of_components(document, runtimes), *_of_time(document, ladders, now)]
         yield from sorted(found, key=lambda finding: finding.line)
 
 
@@ -188,24 +188,45 @@ def _problems(document: Document) -> list[Problem]:
 
 
 def _advice(
-    document: Document, ladders: Mapping[tuple[str, str], EscalationLadderSpec | None], today: date
+    document: Document,
+    ladders: Mapping[tuple[str, str], EscalationLadderSpec | None],
+    runtimes: Runtimes | None,
+    today: date,
 ) -> Iterable[Advice]:
     spec = document.value["spec"]
     if _kind(document) == LADDER.name:
         return advise_ladder(EscalationLadderSpec.model_validate(spec), today)
     if _kind(document) not in (SIGNAL.name, BINDING.name):
         return ()
-    # A namespace that is left out is chosen when the file is applied: it may be any.
-    mine = _namespace(document)
-    near = {name: ladder for (where, name), ladder in ladders.items() if mine in ("", where) or not where}
+    near = _near(document, ladders)
     if _kind(document) == BINDING.name:
         binding = MonitorBindingSpec.model_validate(spec)
         has_others = bool(near) and binding.ladder not in near
         return advise_binding(binding, near.get(binding.ladder), has_ladders=has_others)
     signal = ModelRiskSignalSpec.model_validate(spec)
+    found = advise_kind(signal.target.kind, runtimes)
     if not near or near.get(signal.ladder, ...) is None:
-        return ()  # Nothing to compare with, or a ladder that has errors of its own.
-    return advise_signal(signal, near.get(signal.ladder))
+        return found  # Nothing to compare with, or a ladder that has errors of its own.
+    return [*found, *advise_signal(signal, near.get(signal.ladder))]
+
+
+def _near(
+    document: Document, ladders: Mapping[tuple[str, str], EscalationLadderSpec | None]
+) -> dict[str, EscalationLadderSpec | None]:
+    """Return the ladders by name that may be in the namespace of an object, which may be chosen when it is applied."""
+    mine = _namespace(document)
+    return {name: ladder for (where, name), ladder in ladders.items() if mine in ("", where) or not where}
+
+
+def _of_time(
+    document: Document, ladders: Mapping[tuple[str, str], EscalationLadderSpec | None], now: datetime
+) -> Iterator[Finding]:
+    """Yield why a signal would not be counted if it were applied now: a note, since a file grows older by itself."""
+    if _kind(document) != SIGNAL.name:
+        return
+    signal = ModelRiskSignalSpec.model_validate(document.value["spec"])
+    for advice in advise_time(signal, _near(document, ladders).get(signal.ladder), now):
+        yield Finding(Severity.NOTE, document, advice.path, advice.message, advice.remedy, advice.id)
 
 
 def _of_components(document: Document, runtimes: Runtimes | None) -> Iterator[Finding]:
@@ -222,7 +243,7 @@ def _of_components(document: Document, runtimes: Runtimes | None) -> Iterator[Fi
             remedy = "name the components that the operator runs with, for example --enable=prompt-stop"
             yield Finding(Severity.NOTE, document, path, message, remedy, "prompt-stop-unknown")
         return
-    for found in missing_components(spec, (), runtimes):
+    for found in missing_components(spec, runtimes):
         path, _, message = found.partition(" ")
         yield Finding(Severity.WARNING, document, path, message, "add the component, or ask for another", "not-enabled")
     if slow := slow_stops(spec, ends_no_pods(runtimes)):

@@ -23,15 +23,14 @@ from rich.text import Text
 from riskladder.api.labels import CHANNELS_SECRET
 from riskladder.api.ladder import INCIDENTS, Channel, ChannelType, EscalationLadderSpec
 from riskladder.cli.layout import Rows
-from riskladder.cli.options import Kubeconfig, NotifyHost, NotifyNetwork, Output, OutputOption
+from riskladder.cli.options import NotifyHost, NotifyNetwork, Output, OutputOption
 from riskladder.cli.output import console, count, fail, plain, write_json
 from riskladder.cli.people import options
-from riskladder.cli.people.options import Namespace
+from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Namespace, access_of
 from riskladder.cli.people.send import described
 from riskladder.cli.people.session import Session, run_in_session
 from riskladder.cli.people.text import listed
 from riskladder.cluster.client import NotFound
-from riskladder.cluster.connection import Access
 from riskladder.cluster.resources import LADDERS, SECRETS
 from riskladder.notify.credentials import credential_of
 from riskladder.notify.egress import Egress
@@ -99,6 +98,9 @@ def try_channels(
         float, typer.Option(help="Seconds for one exchange.", min=0.1, max=LONGEST, metavar="SECONDS")
     ] = TOTAL_SECONDS,
     kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    as_user: As = None,
+    as_group: AsGroup = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Send a message marked as TEST through each channel of a ladder.
@@ -121,11 +123,11 @@ def try_channels(
         found = trials(await _ladder(session, ladder), role)
         if isinstance(found, str):
             fail(found)
-        values = await _secret(session) if any(trial.channel.secret_key for trial in found) else {}
+        values = await _secret(session) if any(trial.channel.secret_key for trial in found) else None
         notices = Notices(session.namespace, ladder)
         return session.namespace, await send_all(found, values, notices, egress, timeout)
 
-    where, outcomes = run_in_session(Access(kubeconfig), namespace, work)
+    where, outcomes = run_in_session(access_of(kubeconfig, context, as_user, as_group), namespace, work)
     if output is Output.JSON:
         write_json(as_json(outcomes, where, ladder))
     else:
@@ -192,6 +194,7 @@ class Notices:
             options=(Option("Nothing. This is how the test was sent", "nobody is asked for anything", command),),
             due_at=None,
             deadline="",
+            asked=(),
             references=(),
         )
 
@@ -201,7 +204,7 @@ class Notices:
 
 async def send_all(
     found: Sequence[Trial],
-    values: Mapping[str, str],
+    values: Mapping[str, str] | None,
     notices: Notices,
     egress: Egress,
     timeout: float,  # noqa: ASYNC109 - of one exchange, enforced by the notifier
@@ -216,7 +219,7 @@ async def send_all(
         await notifier.close()
 
 
-async def _send(notifier: Notifier, trial: Trial, values: Mapping[str, str], notices: Notices) -> Outcome:
+async def _send(notifier: Notifier, trial: Trial, values: Mapping[str, str] | None, notices: Notices) -> Outcome:
     channel, begun = trial.channel, time.monotonic()
 
     def took() -> int:
@@ -259,12 +262,12 @@ async def _ladder(session: Session, name: str) -> EscalationLadderSpec:
         fail(f"ladder {name} is not valid: {described(error)}")
 
 
-async def _secret(session: Session) -> dict[str, str]:
-    """Return what the Secret holds, as text; empty where there is none."""
+async def _secret(session: Session) -> dict[str, str] | None:
+    """Return what the Secret holds, as text; ``None`` where there is no Secret."""
     try:
         stored: dict[str, Any] = await session.client.get(SECRETS, session.namespace, CHANNELS_SECRET)
     except NotFound:
-        return {}
+        return None
     values = {}
     for name, encoded in (stored.get("data") or {}).items():
         with contextlib.suppress(ValueError):  # not text: no channel can use it

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from riskladder.api.text import plain
+from riskladder.api.text import count, plain
 from riskladder.cli.layout import Hanging
 
 __all__ = ["COULD_NOT_CHECK", "complain", "console", "count", "fail", "indented", "plain", "write_json"]
@@ -45,8 +45,3 @@ def console() -> Console:
 def indented(text: Text, by: int) -> RenderableType:
     """Return the text wrapped to the width of the console, all of it indented."""
     return Hanging(text, by)
-
-
-def count(number: int, noun: str) -> str:
-    """Return ``1 record``, ``2 records``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

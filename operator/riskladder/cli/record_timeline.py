@@ -203,7 +203,7 @@ def _step(
         event=event,
         actor=str(spec.get("actor") or "?"),
         message=detail.get(MESSAGE, ""),
-        says=_says(detail, before),
+        says=_says(sequence, detail, before),
         particulars=(*_particulars(event, at, detail, intended, before), *_redactions(redacted)),
         detail=detail,
         redacted=redacted,
@@ -211,13 +211,16 @@ def _step(
     )
 
 
-def _says(detail: Mapping[str, str], before: Sequence[Step]) -> str:
+def _says(sequence: int, detail: Mapping[str, str], before: Sequence[Step]) -> str:
     message = detail.get(MESSAGE, "")
     words = _message_text(detail)
     if not words:
         return message
     first = next((s.sequence for s in before if _message_text(s.detail) == words), None)
-    return f"{message[: -len(words)]}the words of record {first}" if first else message
+    if first is None:
+        return message
+    where = "above" if first == sequence else f"of record {first}"
+    return f"{message[: -len(words)]}the words {where}"
 
 
 def _message_text(detail: Mapping[str, str]) -> str:
@@ -253,6 +256,12 @@ def _particulars(
     if times := _times(event, at, detail, intended):
         shown |= {"intendedAt", *_STEPS}
         yield Particular("times", times)
+    if "decision" not in detail and "notification" not in detail and (why := detail.get("rationale")):
+        shown.add("rationale")
+        yield Particular("why", why)
+        if by := detail.get("raisedBy"):
+            shown |= {"raisedBy", "role"}
+            yield Particular("raised by", f"{by} as {detail['role']}" if detail.get("role") else by)
     if "decision" in detail:
         shown |= set(_DECISION)
         yield from _decision(at, detail)

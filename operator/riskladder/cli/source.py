@@ -57,25 +57,25 @@ def from_file(source: str, namespace: str | None = None) -> Export:
     return Export(_in(namespace, records), _in(namespace, escalations), namespace, SAME_FILE, is_yaml)
 
 
-def from_cluster(kubeconfig: str | None, namespace: str | None, *, everywhere: bool = False) -> Export:
+def from_cluster(access: Access, namespace: str | None, *, everywhere: bool = False) -> Export:
     """Return the records and escalations of a namespace (default: the kubeconfig's own), or of all.
 
     Raises:
         Unavailable: No credentials, no answer, no permission, or the CRDs are missing.
     """
     try:
-        return asyncio.run(_fetch(kubeconfig, namespace, everywhere))
+        return asyncio.run(_fetch(access, namespace, everywhere))
     except (ConnectionFailed, OSError, yaml.YAMLError) as error:
         raise Unavailable(str(error)) from error
     except ApiError as error:
         raise Unavailable(explain(error)) from error
 
 
-async def _fetch(kubeconfig: str | None, namespace: str | None, everywhere: bool) -> Export:
-    connection = await connect(kubeconfig, agent="cli")
+async def _fetch(access: Access, namespace: str | None, everywhere: bool) -> Export:
+    connection = await connect(access, agent="cli")
     try:
         client = Client(connection)
-        where = None if everywhere else namespace or own_namespace(Access(kubeconfig), connection)
+        where = None if everywhere else namespace or own_namespace(access, connection)
         # Escalations first: a head that is older than the records is no contradiction, a newer one would be.
         escalations = await client.list(ESCALATIONS, where)
         return Export(await client.list(RECORDS, where), escalations, where)

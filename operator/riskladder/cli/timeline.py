@@ -17,8 +17,9 @@ from riskladder.api.chain import ChainKey, position_of
 from riskladder.api.reasons import Reason
 from riskladder.cli import files, source
 from riskladder.cli.layout import GAP, Hanging
-from riskladder.cli.options import Kubeconfig, Namespace
+from riskladder.cli.options import Namespace
 from riskladder.cli.output import console, count, fail, plain, write_json
+from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, access_of
 from riskladder.cli.record_timeline import DrillResult, Step, Timeline, clock, span, timeline_of
 from riskladder.cli.verify import end_of
 
@@ -66,6 +67,9 @@ def timeline(
     ] = None,
     namespace: Namespace = None,
     kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    as_user: As = None,
+    as_group: AsGroup = None,
     output: Annotated[
         Format, typer.Option("--output", "-o", help="table for people, json for programs, markdown for reports.")
     ] = Format.TABLE,
@@ -78,7 +82,8 @@ def timeline(
     timeline is shown all the same, and marked); 2: there is nothing to show.
     """
     try:
-        export = source.from_cluster(kubeconfig, namespace) if file is None else source.from_file(file, namespace)
+        access = access_of(kubeconfig, context, as_user, as_group)
+        export = source.from_cluster(access, namespace) if file is None else source.from_file(file, namespace)
         timeline = timeline_of(export, _find(export, name))
     except (files.Unreadable, source.Unavailable, ValueError, LookupError) as error:
         fail(str(error.args[0]))

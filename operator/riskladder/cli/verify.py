@@ -12,8 +12,9 @@ from rich.text import Text
 
 from riskladder.api.chain import ChainKey, ChainResult, Head, noted_heads, verify_chains
 from riskladder.cli import files, source
-from riskladder.cli.options import Kubeconfig, Namespace, Output, OutputOption
+from riskladder.cli.options import Namespace, Output, OutputOption
 from riskladder.cli.output import console, count, fail, indented, plain, write_json
+from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, access_of
 
 BROKEN = 1
 """Exit code for a broken chain."""
@@ -41,6 +42,9 @@ def verify(
         ),
     ] = None,
     kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    as_user: As = None,
+    as_group: AsGroup = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Check that no record was changed, removed, inserted or moved.
@@ -59,7 +63,9 @@ def verify(
         if file is not None:
             export = source.from_file(file, namespace)
         else:
-            export = source.from_cluster(kubeconfig, namespace, everywhere=everywhere)
+            export = source.from_cluster(
+                access_of(kubeconfig, context, as_user, as_group), namespace, everywhere=everywhere
+            )
         heads = noted_heads(export.escalations, export.origin)
     except (files.Unreadable, source.Unavailable, ValueError) as error:
         fail(str(error))

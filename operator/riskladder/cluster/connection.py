@@ -28,6 +28,8 @@ from riskladder import __version__
 KEEPALIVE_SECONDS = 75.0
 """Below the 90 s after which kube-apiserver closes an idle HTTP/1.1 connection."""
 
+DEFAULT_KUBECONFIG = Path("~/.kube/config")
+
 IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -84,6 +86,8 @@ async def connect(
     """
     wanted = access if isinstance(access, Access) else Access(access)
     kubeconfig, in_cluster = wanted.kubeconfig, wanted.is_in_cluster
+    if not in_cluster:
+        _must_exist(kubeconfig)
     configuration = k8s.Configuration()
     own: Mapping[str, Any] = {}
     try:
@@ -128,6 +132,19 @@ def own_namespace(access: Access, connection: Connection) -> str:
     if access.context is not None:
         current = next(context for context in contexts if context["name"] == access.context)
     return str(current["context"].get("namespace") or "default")
+
+
+def _must_exist(kubeconfig: str | None) -> None:
+    """Refuse to go on where there is no kubeconfig: the library would print that, and then fail for another reason.
+
+    Raises:
+        ConnectionFailed: None of the files is there.
+    """
+    named = kubeconfig if kubeconfig is not None else os.environ.get("KUBECONFIG") or str(DEFAULT_KUBECONFIG)
+    if any(Path(part).expanduser().exists() for part in named.split(os.pathsep) if part):
+        return
+    hint = "" if kubeconfig is not None else ": name one with --kubeconfig or $KUBECONFIG"
+    raise ConnectionFailed(f"cannot load credentials from kubeconfig {named}: there is no such file{hint}")
 
 
 def impersonating(own: Mapping[str, Any], access: Access) -> Iterator[tuple[str, str]]:

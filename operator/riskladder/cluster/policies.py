@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,9 @@ IDENTITY = "riskladder-identity"
 
 SHIPPED_USER = "system:serviceaccount:riskladder-system:riskladder"
 """The operator's user in the manifests."""
+
+WRITES = "riskladder-writes"
+"""The policy that says who writes what only the operator may."""
 
 _WHO_AM_I = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
 
@@ -153,6 +157,28 @@ async def user_of(client: Client) -> str:
         return str(answer["status"]["userInfo"]["username"])
     except (ApiError, KeyError):
         return SHIPPED_USER
+
+
+def writer_named(policy: Mapping[str, Any]) -> str:
+    """Return the one user that the policy of writes lets write; empty where it does not say so as shipped."""
+    found = {v.get("name"): v.get("expression") for v in (policy.get("spec") or {}).get("variables") or ()}
+    expression = str(found.get("operator") or "")
+    return expression[1:-1] if re.fullmatch(r"'[^']+'", expression) else ""
+
+
+async def wrong_user(client: Client) -> str:
+    """Return what admission will refuse as whoever this operator is; empty where it is the user that the policies name.
+
+    Nothing is said where they cannot be seen, or are not installed: the conditions of the ladders say that.
+    """
+    try:
+        named = writer_named(await client.get(POLICIES, None, WRITES))
+    except ApiError:
+        return ""
+    user = await user_of(client)
+    if not named or not user or user == named:
+        return ""
+    return f"it runs as {user}, and the admission policies let only {named} write: they refuse what it does"
 
 
 async def _look(client: Client, name: str, user: str) -> Finding:

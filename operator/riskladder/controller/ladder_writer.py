@@ -71,10 +71,7 @@ class LadderWriter:
     def _not_enabled(self, key: LadderKey) -> list[str]:
         """Return what a ladder asks for that needs a component which is not enabled."""
         spec = self._store.ladders[key.namespace, key.name].ladder.spec
-        if spec is None:
-            return []
-        kinds = self._store.kinds_named((key.namespace, key.name))
-        return missing_components(spec, kinds, self._store.runtimes)
+        return missing_components(spec, self._store.runtimes) if spec is not None else []
 
     def _slow_stops(self, key: LadderKey, missing: Collection[str]) -> str | None:
         """Return which tiers of a ladder stop a model more slowly than they ask for; ``None`` where it is not valid."""

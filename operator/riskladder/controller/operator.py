@@ -26,6 +26,7 @@ from riskladder.cluster.connection import Connection, connect
 from riskladder.cluster.failure_log import FailureLog
 from riskladder.cluster.informer import Informer
 from riskladder.cluster.lease import Elector
+from riskladder.cluster.policies import wrong_user
 from riskladder.cluster.resources import CACHED, OWN, WATCHED, followed
 from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import LOOK_EVERY
@@ -62,9 +63,18 @@ class WatcherDied(Exception):  # noqa: N818 - reads as a sentence in the log
     """A watcher ended for good: changes of one resource are no longer seen."""
 
 
+NEW_OBJECTS = 10_000
+"""Objects after which garbage is collected. Python's 700 are made by every pass, and hardly ever are any in a cycle."""
+
+
 def _give_memory_back() -> None:
-    """Return what reading the first lists took: they were far larger than what is kept of them."""
+    """Return what reading the first lists took: they were far larger than what is kept of them.
+
+    What is left then stays, and no garbage collection has to look through it again.
+    """
     gc.collect()
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS)
     with contextlib.suppress(OSError, AttributeError):  # not every C library has it
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -99,6 +109,7 @@ class Operator:
         self._metrics = Metrics()
         self._stage = "connecting to the API server"
         self._started = time.monotonic()
+        self._checks_user: asyncio.Task[None] | None = None
         self._expected_watchers = len(WATCHED) * max(len(settings.namespaces), 1)
         self._handlers: Handlers | None = None
         self._reconciler: Reconciler | None = None
@@ -135,11 +146,19 @@ class Operator:
             try:
                 if not await self._unless_stopped(self._wait_for_api(client)):
                     return 0
+                self._checks_user = asyncio.create_task(self._check_user(client))  # a stop does not wait for it
                 return await self._operate(client)
             finally:
+                if self._checks_user is not None:
+                    self._checks_user.cancel()
                 await runner.cleanup()
         finally:
             await connection.close()
+
+    async def _check_user(self, client: Client) -> None:
+        """Warn once where admission will refuse what this operator writes, since it is not the user that is named."""
+        if not self._settings.observe_only and (why := await wrong_user(client)):
+            log.warning("wrong user", reason=why, remedy="start it with a token of that service account")
 
     async def _unless_stopped(self, work: object) -> bool:
         """Do something that may take for ever, but not longer than until the stop signal."""

@@ -92,7 +92,7 @@ class Outbox:
         self._now = now
         self._active = False
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._secrets: dict[str, tuple[float, dict[str, str]]] = {}
+        self._secrets: dict[str, tuple[float, dict[str, str] | None]] = {}
         self._failures: dict[tuple[str, str, str], int] = {}
         """In a row, by namespace, ladder and channel."""
         self.deliveries: dict[tuple[str, str], Delivery] = {}
@@ -182,7 +182,7 @@ class Outbox:
         if channel is None:
             return _Attempt(f"the ladder has no channel {message.channel}", permanent=True)
         try:
-            values = await self.secret(queue.namespace) if channel.secret_key is not None else {}
+            values = await self.secret(queue.namespace) if channel.secret_key is not None else None
             credential, notice = credential_of(channel, values), queue.notice(message)
             await self._notifier.send(channel, credential, notice, attempted_at=self._now(), receipts=receipts)
         except Undeliverable as error:
@@ -202,8 +202,8 @@ class Outbox:
         )
         return _Attempt()
 
-    async def secret(self, namespace: str) -> dict[str, str]:
-        """Return what the Secret of a namespace holds, as text; empty where there is none.
+    async def secret(self, namespace: str) -> dict[str, str] | None:
+        """Return what the Secret of a namespace holds, as text; ``None`` where there is none.
 
         Raises:
             ApiError: It could not be read.
@@ -214,7 +214,8 @@ class Outbox:
         try:
             stored = await self._client.get(SECRETS, namespace, CHANNELS_SECRET)
         except NotFound:
-            stored = {}
+            self._secrets[namespace] = (time.monotonic(), None)
+            return None
         values: dict[str, str] = {}
         for name, encoded in (stored.get("data") or {}).items():
             with contextlib.suppress(ValueError):  # not text: no channel can use it

@@ -212,7 +212,7 @@ class TrailPass:
         if effect.phase is Phase.REHEARSE:
             drill = next(e for e in snapshot.drills if e.name == effect.escalation)
             error = await self._executor.rehearse(key, effect)
-            self._seen.rehearsals[drill.uid, drill.last_intent] = (self._now(), error)
+            self._seen.rehearsals[drill.uid, effect.intent] = (self._now(), error)
             return True
         try:
             done = await self._executor.carry_out(key, effect)

@@ -13,6 +13,7 @@ from pathlib import Path
 from riskladder.notify.apprise_worker import check_url, secret_parts
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable, scrub
+from riskladder.notify.forms import Form
 from riskladder.notify.http import TOTAL_SECONDS
 from riskladder.notify.notice import Notice, Severity, Status
 from riskladder.notify.render import body, subject
@@ -48,6 +49,7 @@ async def send(
         "url": secret,
         "title": subject(notice, service.form),
         "body": body(notice, service.form),
+        "text": body(notice, Form.TEXT),
         "type": _type(notice),
         "hosts": egress.hosts,
         "networks": [str(network) for network in egress.networks],

@@ -92,8 +92,9 @@ def deliver(order: dict[str, Any]) -> None:
     """Send one message.
 
     Args:
-        order: ``url`` (the secret Apprise URL), ``title``, ``body``, ``type`` (Apprise's word for how grave it is), of
-            the guard ``hosts`` and ``networks``, and of earlier attempts the ``receipts``.
+        order: ``url`` (the secret Apprise URL), ``title``, ``body``, ``text`` (the same as text), ``type`` (its
+            word for how grave it is), of the guard ``hosts`` and ``networks``, and of earlier attempts the
+            ``receipts``.
 
     Raises:
         Undeliverable: The URL or its host is refused, or the service did not take the message.
@@ -209,10 +210,18 @@ def _send(plugin: Any, service: Service, order: dict[str, Any]) -> bool:
         plugin.overflow_mode = OverflowMode.TRUNCATE  # One post, whatever the names in it.
     elif service.form is not Form.SHORT:
         plugin.overflow_mode = OverflowMode.SPLIT  # A service with a limit gets two messages, not a refused one.
+    if service.form is Form.HTML:
+        _with_text(order["text"])
     outer = Apprise(asset=plugin.asset)
     outer.add(plugin)
     form = NotifyFormat.HTML if service.form is Form.HTML else NotifyFormat.TEXT
     return bool(outer.notify(**message, body_format=form))
+
+
+def _with_text(text: str) -> None:
+    """Have an email carry the text that was written as text, and not one that Apprise makes of the HTML."""
+    module = importlib.import_module("apprise.plugins.email.base")
+    module.convert_between = lambda *args, **kwargs: text  # type: ignore[attr-defined]
 
 
 def confine(egress: Egress, service_hosts: tuple[str, ...], refusals: list[Undeliverable]) -> None:

@@ -32,17 +32,25 @@ _TYPES = {str(kind).lower(): kind for kind in ChannelType}
 _PORTS = {"http": "80", "https": "443"}
 
 
-def credential_of(channel: Channel, values: Mapping[str, str]) -> str | None:
+def credential_of(channel: Channel, values: Mapping[str, str] | None) -> str | None:
     """Return what a channel sends or signs with; ``None`` where it names no key, or one that is not there.
 
     Args:
         channel: The channel, as the ladder has it.
-        values: What the Secret holds, as text.
+        values: What the Secret holds, as text; ``None`` where there is no Secret.
 
     Raises:
-        Undeliverable: The key is for another type of channel or another host, or does not say for which.
+        Undeliverable: There is no Secret; or the key is for another type of channel or another host, or does not say
+            for which.
     """
     key = channel.secret_key
+    if values is None:
+        if key:
+            message = (
+                f"there is no Secret {CHANNELS_SECRET} in the namespace of the ladder: create it with the key {key}"
+            )
+            raise Undeliverable(message, permanent=True)
+        return None
     value = (values.get(key) or "").strip() if key else ""
     if not key or not value:
         return None

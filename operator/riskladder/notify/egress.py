@@ -92,7 +92,8 @@ class Egress:
         name = normal(host)
         if not any(_matches(name, pattern) for pattern in (*self.hosts, *ALWAYS_ALLOWED, *also)):
             raise Undeliverable(
-                f"host {host} is not on the operator's list: it needs the option --notify-host {host}", permanent=True
+                f"host {host} is not on the list of hosts that are sent to: it needs the option --notify-host {host}",
+                permanent=True,
             )
         if (address := parse_address(name)) is not None and not self.permits(address):
             raise refused_address(host, [name])

@@ -21,6 +21,7 @@ from riskladder.api.measurement import indicator_of, no_measurement
 from riskladder.api.notification import Message, Notification
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Reading
+from riskladder.api.text import length
 from riskladder.api.tiers import Tier
 
 
@@ -99,6 +100,20 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """One thing that is asked for, with its deadline."""
+
+    what: str
+    """In words that the deadline follows: ``acknowledge``."""
+    who: str
+    due_at: datetime
+    deadline: str
+    """``by 2026-11-24 13:00 UTC, in 59 min`` (of when the message was queued)."""
+    otherwise: str
+    """What happens by itself at that time if nobody does it; empty: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """Where to find more. Shown, never fetched."""
 
@@ -138,8 +153,21 @@ class Notice:
     options: tuple[Option, ...]
     due_at: datetime | None
     deadline: str
-    """``by 2026-11-24 13:00 UTC, in 59 minutes`` (of ``at``), or empty."""
+    """``by 2026-11-24 13:00 UTC, in 59 min`` (of ``at``), or empty."""
+    asked: tuple[Asked, ...]
+    """What is asked for by when: what the deadline is about in front, the duties last."""
     references: tuple[Reference, ...]
+
+    @property
+    def act(self) -> str:
+        """What the deadline is about: ``acknowledge``."""
+        is_about = bool(self.asked) and self.asked[0].due_at == self.due_at
+        return self.asked[0].what if is_about else "act"
+
+    @property
+    def state(self) -> str:
+        """Where it stands, for people: after a Resume it is not over, though nobody is alarmed any more."""
+        return "resumed, to be closed" if self.about == Reason.RESUMED else str(self.status)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON types, camelCase, times in RFC 3339; what does not apply is absent."""
@@ -204,6 +232,7 @@ def compose(
         options=tuple(options),
         due_at=notification.due_at if status is not Status.RESOLVED else None,
         deadline=_deadline(notification) if status is not Status.RESOLVED else "",
+        asked=_asked(notification) if status is not Status.RESOLVED else (),
         references=tuple(references),
     )
 
@@ -246,6 +275,7 @@ def compose_for_ladder(
         options=tuple(options),
         due_at=message.due_at,
         deadline=_deadline(message),
+        asked=(),
         references=(),
     )
 
@@ -294,24 +324,22 @@ def _measurement(spec: EscalationSpec, reading: Reading) -> Measurement:
     )
 
 
-def _deadline(notification: Message) -> str:
-    due = notification.due_at
-    if due is None:
-        return ""
-    seconds = (due - notification.at).total_seconds()
-    # Cut to the minute, never rounded up: who acts by the time shown is never late.
-    return f"by {due:%Y-%m-%d %H:%M} UTC, {_span(seconds)}"
+def _asked(notification: Notification) -> tuple[Asked, ...]:
+    return tuple(
+        Asked(ask.what, ask.who, ask.by, _until(ask.by, notification.at), ask.otherwise) for ask in notification.asks
+    )
 
 
-def _span(seconds: float) -> str:
-    minutes = int(abs(seconds) // 60)
-    if minutes == 0:
-        return "now" if seconds <= 0 else "in less than a minute"
-    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
-    counts = [(days, "day"), (hours, "hour"), (minutes, "minute")]
-    first = next(i for i, (number, _) in enumerate(counts) if number)
-    words = [f"{n} {unit}" + ("s" if n != 1 else "") for n, unit in counts[first : first + 2] if n]
-    return f"in {' '.join(words)}" if seconds > 0 else f"{' '.join(words)} ago"
+def _deadline(message: Message) -> str:
+    return _until(message.due_at, message.at) if message.due_at is not None else ""
+
+
+def _until(due: datetime, at: datetime) -> str:
+    left = due - at
+    seconds = round(left.total_seconds())
+    span = f"in {length(left)}" if seconds > 0 else f"{length(-left)} ago" if seconds < 0 else "now"
+    # The time is cut to the minute, never rounded up: who acts by the time shown is never late.
+    return f"by {due:%Y-%m-%d %H:%M} UTC, {span}"
 
 
 def _json(value: Any) -> Any:

@@ -23,6 +23,9 @@ from riskladder.notify.notice import Notice, Option
 MAX_SUBJECT = 200
 """Characters. Longer subjects are cut by some service or other."""
 
+MAX_EMAIL_SUBJECT = 100
+"""Characters: what a list of emails shows. The email begins with the whole of it."""
+
 MAX_BRIEF = 280
 """Characters of what happened in one post to a chat: with everything else it is one post in every service."""
 
@@ -48,10 +51,23 @@ class SafeMarkup(str):
 def subject(notice: Notice, form: Form = Form.TEXT) -> str:
     """Return the title that goes with a form: one line of at most ``MAX_SUBJECT`` characters, without markup of ours.
 
-    It is neither HTML nor mrkdwn: email takes it as it is, and Slack's plugin escapes it.
+    It is neither HTML nor mrkdwn: email takes it as it is, and Slack's plugin escapes it. The tier comes first, unless
+    what happened begins by naming it.
     """
     readable = Form.CHAT if form in (Form.CHAT, Form.SLACK) else Form.TEXT
-    return one_line(_environment(readable).get_template("subject.j2").render(n=notice), MAX_SUBJECT)
+    begins = rf"{re.escape(notice.tier)} |.{{,60}}\btier {re.escape(notice.tier)}(?![\w-])"
+    names_tier = bool(notice.tier) and re.match(begins, notice.headline) is not None
+    text = _environment(readable).get_template("subject.j2").render(n=notice, names_tier=names_tier)
+    return _cut(text, MAX_EMAIL_SUBJECT) if form is Form.HTML else one_line(text, MAX_SUBJECT)
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return one line, cut between two words where that leaves most of it."""
+    line = one_line(text)
+    if len(line) <= limit:
+        return line
+    words = line[: limit - 1].rpartition(" ")[0]
+    return (words if len(words) > limit // 2 else line[: limit - 1]).rstrip(" ,;:") + "…"
 
 
 def body(notice: Notice, form: Form) -> str:
@@ -70,7 +86,9 @@ def _environment(form: Form) -> ImmutableSandboxedEnvironment:
         keep_trailing_newline=False,
         finalize=_FINALIZE[form],
     )
-    environment.filters.update(utc=_utc, number=_number, code=_CODE[form], link=_LINK[form], brief=_brief, ends=_ends)
+    environment.filters.update(
+        utc=_utc, number=_number, code=_CODE[form], link=_LINK[form], brief=_brief, ends=_ends, sentence=_sentence
+    )
     return environment
 
 
@@ -84,6 +102,10 @@ def _number(value: float) -> str:
 
 def _brief(text: str) -> str:
     return one_line(text, MAX_BRIEF)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _ends(options: Sequence[Option]) -> list[Option]:

@@ -187,7 +187,7 @@ def _effects(snapshot: Snapshot, judgement: Judgement, now: datetime, *, is_reco
     if not is_recorded:
         return found
     restored = (*_present(restore_target(snapshot, judgement, now)), *restore_network_objects(snapshot))
-    found += (*restored, *switches(snapshot), *_present(rehearsal(snapshot)))
+    found += (*restored, *switches(snapshot), *_present(rehearsal(snapshot, judgement)))
     return found if restored else (*found, *upkeep(snapshot))
 
 

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.tiers import OWN_GRACE, Connections, Containment, ContainmentAction
 from riskladder.workloads.network import HTTPROUTES, NETWORKPOLICIES, SERVICES, not_enabled
-from riskladder.workloads.registry import ALL_RUNTIMES, Runtimes
+from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.safe_states.prompt_stop import PROMPT_STOP
 
-_WITH_ADAPTER = frozenset(runtime.resource.kind for runtime in ALL_RUNTIMES)
 
-
-def missing_components(spec: EscalationLadderSpec, targets: Iterable[str], runtimes: Runtimes) -> list[str]:
+def missing_components(spec: EscalationLadderSpec, runtimes: Runtimes) -> list[str]:
     """Return what needs a component that is not enabled, each with the field that asks for it.
+
+    Of the kind of a target the signal speaks that names it: whoever may report makes no ladder one that is not ready.
 
     Args:
         spec: The ladder.
-        targets: The kinds of the targets that signals of the ladder name.
         runtimes: What is enabled.
     """
-    found = [
+    return [
         f"spec.tiers[{index}].containment.{what}"
         for index, tier in enumerate(spec.tiers)
         if tier.containment is not None
         for what in _of_containment(tier.containment, runtimes)
     ]
-    # Of a kind that no component turns on only the signal speaks: a misspelt one says nothing about the ladder.
-    kinds = sorted(kind for kind in set(targets) if kind in _WITH_ADAPTER and kind not in runtimes.by_kind)
-    return found + [f"a signal has a target of kind {kind}: {runtimes.unsupported(kind)}" for kind in kinds]
 
 
 def slow_stops(spec: EscalationLadderSpec, why: str) -> str:

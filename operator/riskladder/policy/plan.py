@@ -109,6 +109,8 @@ class Effect:
     """What completes the body, where that needs more than is cached."""
     impossible: str = ""
     """Why it cannot be done: then nothing is sent."""
+    intent: int = 0
+    """Of a drill, the id of the intent that is tried."""
 
     def __str__(self) -> str:
         """Return what it does to what, for logs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import NamedTuple
 
 from riskladder.api.conditions import is_true
@@ -106,7 +107,7 @@ class Stamps:
     pods_gone_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Escalation:
     """An Escalation as stored."""
 
@@ -121,20 +122,25 @@ class Escalation:
     unsaved: tuple[Intent, ...] = ()
     """The intents that objects carry for it and its status does not name yet, in the order of the ids."""
 
-    @property
+    @cached_property
     def saved(self) -> tuple[Intent, ...]:
         """The intents that the object itself names, in the order of the ids: of each axis, the newest."""
         return intents_of(self.spec, self.status)
 
-    @property
+    @cached_property
     def intents(self) -> tuple[Intent, ...]:
         """The intents that are known, in the order of the ids."""
         return (*self.saved, *self.unsaved)
 
-    @property
+    @cached_property
     def last_intent(self) -> int:
         """The id of the last intent; 0 where nothing was ever to be contained."""
-        return max((*(intent.id for intent in self.intents), self.ended_intent))
+        return max((self.last_saved, *(intent.id for intent in self.unsaved)))
+
+    @cached_property
+    def last_saved(self) -> int:
+        """The same of what the object itself names."""
+        return max((*(intent.id for intent in self.saved), self.ended_intent))
 
     def signal_at(self, at: datetime) -> SignalRef:
         """Return the signal acted on by then: of the last intent that names one, else the one it was opened with."""
@@ -149,7 +155,7 @@ class Escalation:
         """Return the workload as it was before an intent; ``None`` where that was never taken."""
         return intent.evidence or self.spec.evidence
 
-    @property
+    @cached_property
     def is_open(self) -> bool:
         """Not closed: it still binds its target."""
         return not is_true(self.status.conditions, ConditionType.CLOSED)
@@ -257,7 +263,7 @@ class RadiusBudget:
         return self.used < self.limit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """One target with its signals, ladders and escalations."""
 
@@ -331,7 +337,7 @@ class Snapshot:
         found = self.ladders.get(ladder)
         return found is not None and found.spec is not None and found.spec.suspended
 
-    @property
+    @cached_property
     def open(self) -> tuple[Escalation, ...]:
         """The escalations that bind the target as it is now, one for each ladder: open, and of the same uid.
 
@@ -345,7 +351,7 @@ class Snapshot:
         resumed = [escalation.status.resume for escalation in self.open]
         return any(resume is not None and resume.applied_at is None for resume in resumed)
 
-    @property
+    @cached_property
     def drills(self) -> tuple[Escalation, ...]:
         """The drills that are under way on the target, one for each ladder."""
         return self._open(drill=True)

@@ -102,7 +102,9 @@ class Runtimes:
             return ""
         component = next((r.component for r in OPTIONAL if r.resource.kind == kind), "")
         hint = (
-            f"; its component {component} turns it on (--enable={component}, and what that grants)" if component else ""
+            f": apply its component {component}, which grants what that takes and turns it on (--enable={component})"
+            if component
+            else ""
         )
         return f"{kind} is not supported by this operator ({', '.join(sorted(self.by_kind))} are){hint}"
 

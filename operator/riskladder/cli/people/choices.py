@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from riskladder.api.decision import DecisionAction
-from riskladder.cli.people.text import PROGRAM, listed
+from riskladder.cli.people.text import listed
 from riskladder.cli.people.view import Case
 from riskladder.policy.decisions.owners import owner_named
-from riskladder.policy.decisions.standing import COMMANDS, JOINT, Possible, is_for, may_sit, possible
+from riskladder.policy.decisions.standing import (
+    COMMANDS,
+    JOINT,
+    Possible,
+    command_of,
+    is_for,
+    may_sit,
+    possible,
+    who_may,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +31,34 @@ class Choice:
     what: str
 
 
-def sensible(case: Case) -> dict[DecisionAction, Possible]:
-    """Return by action what makes sense as it stands, the most usual form of each."""
-    found: dict[DecisionAction, Possible] = {}
-    for one in possible(case.standing):
-        found.setdefault(one.action, one)
-    return found
+def sensible(case: Case) -> tuple[Possible, ...]:
+    """Return what makes sense as it stands, which is what messages offer, too."""
+    return tuple(possible(case.standing))
+
+
+def why_none(case: Case, allowed: Iterable[tuple[str, str]], person: str) -> str:
+    """Return why somebody has no options."""
+    if not case.roles:
+        return "none, because the policy has no role"
+    if not list(allowed):
+        verbs = listed(dict.fromkeys(found.action.verb for found in sensible(case)), "or")
+        return (
+            f"none, because {person} holds no role of this ladder ({', '.join(case.roles)}): that takes {verbs} on "
+            f"stakeholders.riskladder.dev in namespace {case.namespace}"
+        )
+    return f"none, because {person} has decided, or is not asked, about all that is left to decide"
+
+
+def for_others(case: Case, mine: Iterable[Choice]) -> tuple[tuple[str, str], ...]:
+    """Return what makes sense and somebody cannot do: what, and who may."""
+    standing, offered, found = case.standing, {choice.action for choice in mine}, []
+    for one in sensible(case):
+        roles = [r for r in case.roles if may_sit(standing, one.action, r) and is_for(standing, r, one)]
+        if one.action in offered or one.action is DecisionAction.COMMENT:
+            continue
+        if roles:
+            found.append((one.effect, who_may(standing, one, roles)))
+    return tuple(found)
 
 
 def choices(
@@ -45,9 +75,11 @@ def _choices(case: Case, allowed: frozenset[tuple[str, str]], person: str, group
     blocking = {DecisionAction.ACCEPT_RISK, DecisionAction.RESUME}
     blocking |= {DecisionAction.CLOSE} if standing.is_contained else set()
     is_owner = bool(owner_named(standing.owners, person, groups))
-    for action, found in sensible(case).items():
+    for found in sensible(case):
+        action = found.action
         what = found.effect + (blocked if action in blocking else "")
-        has_decided = any(d.by == person for d in standing.counted(action))
+        meant = [d for d in standing.counted(action) if not d.resolution or str(d.resolution) in found.arguments]
+        has_decided = any(d.by == person for d in meant)
         if action in JOINT and (is_owner or has_decided):
             continue
         for role in case.roles:
@@ -67,6 +99,4 @@ def _choices(case: Case, allowed: frozenset[tuple[str, str]], person: str, group
 
 def command(case: Case, action: DecisionAction, role: str, arguments: Iterable[str] = ()) -> str:
     """Return the exact command, with the reason left open."""
-    reference = f"{shlex.quote(case.name)} -n {shlex.quote(case.namespace)}"
-    further = "".join(f" {shlex.quote(argument)}" for argument in arguments)
-    return f"{PROGRAM} {COMMANDS[action]} {reference} --role {role}{further} -m '…'"
+    return command_of(COMMANDS[action], case.namespace, case.name, role=role, arguments=arguments)

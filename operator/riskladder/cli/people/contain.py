@@ -106,7 +106,7 @@ def contain(
             own = found.spec.ladder.name
             if ladder not in (None, own) or tier is not None:
                 what = f"ladder {own} and tier {found.tier}"
-                end(COULD_NOT_ASK, f"{found.name} is open under {what}: leave out --tier, and another --ladder")
+                end(COULD_NOT_ASK, f"{found.name} is open under {what}: --tier and another --ladder cannot be given")
             particulars: dict[str, Any] = {"containment": wanted}
             await decide_at(session, how, found, DecisionAction.CONTAIN, role, rationale, lambda case, now: particulars)
         elif target is not None:

@@ -14,7 +14,7 @@ from riskladder.cli.people.options import How, Name, Rationale, Role, sends
 from riskladder.cli.people.preview import preview_decision
 from riskladder.cli.people.send import described, rationale_of, send_decision
 from riskladder.cli.people.session import COULD_NOT_ASK, Session, choose_role, end, run_in_session
-from riskladder.cli.people.text import listed, parse_until
+from riskladder.cli.people.text import UNTIL_FORMS, listed, parse_until
 from riskladder.cli.people.view import Case
 from riskladder.cluster.authority import who_am_i
 
@@ -53,7 +53,8 @@ async def decide_at(
         further = particulars(case, now)
     except ValueError as error:
         end(COULD_NOT_ASK, str(error))
-    chosen = await choose_role(session, role, [action.verb], case.roles)
+    is_asked = how.decides and action is not DecisionAction.CONTAIN  # a stop waits for nothing
+    chosen = await choose_role(session, role, [action.verb], case.roles, is_asked=is_asked)
     me = await who_am_i(session.client)
     try:
         spec = EscalationDecisionSpec(
@@ -121,7 +122,9 @@ def higher(case: Case, tier: str | None) -> str:
     Raises:
         ValueError: There is none, or it is none.
     """
-    tiers = case.higher_tiers()
+    tiers, known = case.higher_tiers(), [declared.name for declared in case.policy.tiers]
+    if tier is not None and tier not in known:
+        raise ValueError(f"the policy of {case.name} has no tier {tier}, only {listed(known)}")
     if not tiers:
         raise ValueError(f"{case.name} stands at {case.tier} already, the highest tier of its policy")
     if tier is not None and tier not in tiers:
@@ -153,9 +156,10 @@ def accept_risk(
         str,
         typer.Option(
             help="Until when: a date (2026-12-01: the end of that day), a time (2026-12-01T12:00:00Z), or a duration "
-            "from now (14d)."
+            "from now (14d).",
+            show_default=False,
         ),
-    ],
+    ] = "",
     role: Role = None,
     rationale: Rationale = None,
 ) -> None:
@@ -164,6 +168,8 @@ def accept_risk(
     \b
     kubectl riskladder accept-risk credit-scorer-3f9a1c2b --until 14d -m "Retrained model ships on the 8th"
     """
+    if not until:
+        end(COULD_NOT_ASK, f"--until is missing: expected {UNTIL_FORMS}")
     decide(how, name, DecisionAction.ACCEPT_RISK, role, rationale, lambda case, now: {"until": parse_until(until, now)})
 
 
@@ -188,8 +194,9 @@ def close(
             "only one for a model that is still contained).",
             autocompletion=lambda: [str(known) for known in Resolution],
             metavar="Remediated|FalsePositive|RiskAccepted|Retired",
+            show_default=False,
         ),
-    ],
+    ] = "",
     role: Role = None,
     rationale: Rationale = None,
 ) -> None:
@@ -204,6 +211,8 @@ def close(
 
 def resolution_of(text: str) -> Resolution:
     """Return the resolution of that name, in whatever case; end the command where there is none."""
+    if not text:
+        end(COULD_NOT_ASK, f"--resolution is missing: expected {listed(Resolution, 'or')}")
     found = next((known for known in Resolution if known.lower() == text.lower()), None)
     if found is None:
         end(COULD_NOT_ASK, f"--resolution {text}: expected {listed(Resolution, 'or')}")

@@ -11,22 +11,24 @@ from rich.text import Text
 
 from riskladder.api.conditions import Condition, ConditionStatus
 from riskladder.api.decision import DecisionAction
-from riskladder.api.escalation import signal_at
+from riskladder.api.escalation import ResumeStatus, Rung, signal_at
 from riskladder.api.intent import Intent, SignalRef
 from riskladder.api.measurement import indicator_of, no_measurement, with_unit
 from riskladder.api.notification import Notification, NotificationState
-from riskladder.api.reasons import ConditionType
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Reading
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.cli.layout import GAP, Hanging
 from riskladder.cli.output import plain
-from riskladder.cli.people.choices import Choice
+from riskladder.cli.people.choices import Choice, for_others
 from riskladder.cli.people.preview import missing
 from riskladder.cli.people.text import deadline, length, listed, local, past
 from riskladder.cli.people.view import Case, Contained
 from riskladder.policy.decisions.standing import Agreement, agreements
+from riskladder.policy.escalation.demands import ACKNOWLEDGE, DECIDE
+from riskladder.policy.signals.evaluate import tier_of
 
-OPTIONS = "Options for you"
+OPTIONS, FOR_OTHERS = "Options for you", "For others"
 _NONE: Mapping[str, str] = {}
 _WORST = ("late", "failed", "refused", "NOT ")
 
@@ -45,6 +47,9 @@ def sections(
     now: datetime,
     rationales: Mapping[str, str] = _NONE,
     unseen_owners: Sequence[str] = (),
+    *,
+    lessons: Mapping[str, str] = _NONE,
+    why_none: str = "",
 ) -> tuple[Section, ...]:
     """Return the sections that have something to say."""
     parts = (
@@ -52,10 +57,11 @@ def sections(
         ("Where it stands", _rung(case, now)),
         ("People", _people(case, now)),
         ("Containment", _containment(case, now)),
-        ("Decisions", _decisions(case, now, rationales)),
+        ("Decisions", _decisions(case, now, rationales, lessons)),
         ("Agreement", (_agreement(case, a) for a in agreements(case.standing)) if case.is_open else ()),
         ("Duties", _clocks(case, now)),
-        (OPTIONS, _choices(choices)),
+        (OPTIONS, _choices(choices, why_none)),
+        (FOR_OTHERS, for_others(case, choices) if choices or why_none else ()),
     )
     found = [Section(heading, tuple(lines)) for heading, lines in parts]
     return tuple(section for section in found if section.lines)
@@ -67,6 +73,9 @@ def details(
     now: datetime,
     rationales: Mapping[str, str] = _NONE,
     unseen_owners: Sequence[str] = (),
+    *,
+    lessons: Mapping[str, str] = _NONE,
+    why_none: str = "",
 ) -> RenderableType:
     """Return the details as they are shown.
 
@@ -76,27 +85,35 @@ def details(
         now: The time.
         rationales: Why people decided so, by name of the decision.
         unseen_owners: Owners that match nobody who has been seen to call.
+        lessons: What was learnt, by name of the decision that reviews it.
+        why_none: Why the reader can do nothing, where they cannot.
     """
     title = Text(plain(f"{case.namespace}/{case.name}"), "bold")
     if case.spec.drill:
         title.append("  DRILL: the model is not touched", "bold yellow")
     blocks: list[RenderableType] = [Hanging(title, 0)]
-    found = sections(case, choices, now, rationales, unseen_owners)
-    labels = [label for section in found if section.heading != OPTIONS for label, _ in section.lines]
+    found = sections(case, choices, now, rationales, unseen_owners, lessons=lessons, why_none=why_none)
+    apart = (OPTIONS, FOR_OTHERS)
+    labels = [label for section in found if section.heading not in apart for label, _ in section.lines]
     widest = min(max((len(plain(label)) for label in labels), default=0) + 2, 28)
     for section in found:
         blocks.append(Text(f"\n{section.heading}", "bold cyan"))
         if section.heading == OPTIONS:
             blocks += [part for label, text in section.lines for part in _option(label, text)]
             continue
+        if section.heading == FOR_OTHERS:
+            blocks += [Hanging(Text(plain(f"{label}: {text}"), "dim"), 2) for label, text in section.lines]
+            continue
         for label, text in section.lines:
             blocks.append(Hanging(Text(plain(text), _style(text)), widest + GAP, Text("  " + plain(label), "dim")))
     return Group(*blocks)
 
 
-def _option(label: str, command: str) -> Iterator[Text]:
+def _option(label: str, command: str) -> Iterator[RenderableType]:
     """Yield an option; its command is never wrapped, so that it can be copied."""
-    yield Text(f"  {plain(label)}", "dim")
+    yield Hanging(Text(plain(label), "dim"), 2)
+    if not command:
+        return
     yield Text(f"    {plain(command)}", no_wrap=True, overflow="ignore")
 
 
@@ -115,9 +132,9 @@ def _facts(case: Case, now: datetime, unseen_owners: Sequence[str]) -> Iterator[
         yield "Owners", ", ".join(case.owners)
     if unseen_owners:
         yield (
-            "No such caller",
-            f"{listed(unseen_owners)}: nobody of that name has decided or raised here, so check that the owner is "
-            "written as `kubectl auth whoami` shows the name",
+            "Not seen yet",
+            f"{listed(unseen_owners)}: has neither decided nor raised anything in this namespace so far; an owner "
+            "counts as one only if written as `kubectl auth whoami` shows the name",
         )
     if model is not None:
         for label, value in (("Card", model.card), ("Lineage", model.lineage)):
@@ -191,17 +208,15 @@ def _rung(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
     rung = case.rung
     if rung is not None:
         yield "Rung", f"{rung.number}, tier {rung.tier}, since {past(rung.entered_at, now)} ({rung.reason})"
-        done = case.condition(ConditionType.ACKNOWLEDGED)
-        is_acknowledged = done is not None and done.status is ConditionStatus.TRUE
-        if rung.acknowledge_by is not None:
-            yield "Acknowledge by", _deadline(rung.acknowledge_by, now, "acknowledged" if is_acknowledged else "")
-        if rung.decide_by is not None:
-            yield "Decide by", _deadline(rung.decide_by, now, "decided" if rung.decided_at else "")
+        yield from _deadlines(case, rung, now)
         if rung.stalled_at is not None:
             yield "Stalled", f"{past(rung.stalled_at, now)}: nobody acknowledged or decided in time"
+    if case.is_suspended:
+        found = case.condition(ConditionType.LADDER_ACTIVE)
+        yield "Suspended", f"{found.message if found else 'the ladder'}; decisions count, and a Resume restores"
     yield "Waiting on", listed(map(case.or_alternates, case.waiting_on)) or "nobody's"
     if case.due_at is not None:
-        yield "Next", deadline(case.due_at, now)
+        yield "Next", deadline(case.due_at, now) + ("; without effect while suspended" if case.is_suspended else "")
     acceptance = case.status.risk_acceptance
     if acceptance is not None:
         until = deadline(acceptance.until, now)
@@ -219,8 +234,21 @@ def _ending(case: Case, closed: Condition | None) -> str:
     return f" by itself ({closed.reason})" + (f": {closed.message}" if closed.message else "")
 
 
-def _deadline(at: datetime, now: datetime, done: str) -> str:
-    return f"{done}; the deadline {'is' if at > now else 'was'} {local(at)}" if done else deadline(at, now)
+def _deadlines(case: Case, rung: Rung, now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield what is asked by when and what happens otherwise, what was missed, and which deadline has been met."""
+    asked = case.demands(now)
+    for what, by, is_met in (
+        (ACKNOWLEDGE, rung.acknowledge_by, case.is_answered),
+        (DECIDE, rung.decide_by, rung.decided_at is not None),
+    ):
+        if by is not None and is_met:
+            yield f"{what.capitalize()}d", f"yes; the deadline {'is' if by > now else 'was'} {local(by)}"
+        elif by is not None and not any(demand.what == what for demand in asked):
+            yield f"{what.capitalize()} by", deadline(by, now)
+    for demand in asked:
+        if not demand.is_duty:
+            otherwise = f"; otherwise {demand.otherwise}" if demand.otherwise else ""
+            yield f"{demand.what.capitalize()} by", f"{deadline(demand.by, now)}{otherwise}"
 
 
 def _people(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
@@ -256,6 +284,8 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
         intent = status.intent
         back = f" to revision {intent.revision}" if intent.revision else ""
         yield "Action", f"{intent.action}{back}, intended {past(intent.intended_at, now)}"
+        if (asked := _asked_for(case, intent)) is not None and asked is not intent.action:
+            yield "", f"instead of {asked}: {intent.message or intent.reason}"
         what = _out_of_service(case, intent) if intent.action is ContainmentAction.ROLLBACK else ""
         on_traffic = intent.action.axis is Axis.TRAFFIC  # its pods go on running
         for label, at, of in (
@@ -273,8 +303,30 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
     if resume is not None:
         how = f"restored {past(resume.applied_at, now)}" if resume.applied_at else "being restored"
         how = "a drill: there is nothing to restore" if case.spec.drill else how
-        watched = f"; watched until {deadline(resume.watch_until, now)}" if resume.watch_until else ""
+        watched = _watched(case, resume, now)
         yield "Resumed", f"by {listed(resume.by)}, {past(resume.at, now)}; {how}{watched}"
+
+
+def _asked_for(case: Case, intent: Intent) -> ContainmentAction | None:
+    """Return the safe state that was asked for: by whoever decided or raised it, else by the tier."""
+    decided = next((d.containment for d in case.status.decisions if d.name == intent.decision), None)
+    manual = intent.signal.manual if intent.signal else case.spec.signal.manual if intent.id == 1 else None
+    tier = tier_of(case.policy, intent.tier)
+    declared = tier.containment.action if tier is not None and tier.containment is not None else None
+    return decided or (manual.containment if manual else None) or declared
+
+
+def _watched(case: Case, resume: ResumeStatus, now: datetime) -> str:
+    """Return until when the model is watched after a Resume, or what has come of that."""
+    if case.intent is not None:
+        return "; it is contained again since"
+    if case.rung is not None and case.rung.entered_at > resume.at:
+        return "; it has breached again since"
+    if resume.watch_until is None:
+        return ""
+    if resume.watch_until <= now:
+        return f"; was watched until {local(resume.watch_until)}"
+    return f"; watched until {deadline(resume.watch_until, now)}"
 
 
 def _out_of_service(case: Case, intent: Intent) -> str:
@@ -288,6 +340,8 @@ def _contained(case: Case) -> str:
     if case.spec.drill:
         return "no: a drill does not touch the model"
     found = case.condition(ConditionType.CONTAINED)
+    if found is not None and found.reason == Reason.TARGET_DELETED:
+        return f"{'' if case.contained is Contained.GONE else 'NOT contained: '}{found.message}"
     said = f" ({found.reason})" if found is not None and case.contained is not Contained.NO else ""
     holds = case.condition(ConditionType.CONTAINMENT_HOLDS)
     reverted = holds is not None and holds.status is ConditionStatus.FALSE and case.intent is not None
@@ -302,7 +356,9 @@ def length_exact(start: datetime, end: datetime) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 60 else length(end - start)
 
 
-def _decisions(case: Case, now: datetime, rationales: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _decisions(
+    case: Case, now: datetime, rationales: Mapping[str, str], lessons: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
     for decision in sorted(case.status.decisions, key=lambda d: d.at):
         more = [decision.tier, decision.resolution, decision.containment]
         particulars = [str(text) for text in more if text]
@@ -314,6 +370,8 @@ def _decisions(case: Case, now: datetime, rationales: Mapping[str, str]) -> Iter
         yield str(decision.action), f"{what}, {past(decision.at, now)}{rung}{verdict}"
         if why := " ".join(rationales.get(decision.name, "").split()):
             yield "", f"“{why}”"
+        if learnt := " ".join(lessons.get(decision.name, "").split()):
+            yield "Lessons", f"“{learnt}”"
 
 
 def _agreement(case: Case, found: Agreement) -> tuple[str, str]:
@@ -335,6 +393,8 @@ def _clocks(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
             yield clock.name, f"{clock.role}: due {deadline(clock.due_at, now)}"
 
 
-def _choices(choices: Iterable[Choice]) -> Iterator[tuple[str, str]]:
+def _choices(choices: Iterable[Choice], why_none: str) -> Iterator[tuple[str, str]]:
+    if why_none:
+        yield why_none, ""
     for choice in choices:
         yield choice.what, choice.command

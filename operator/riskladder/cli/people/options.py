@@ -156,6 +156,11 @@ class How:
     output: Form = Form.TABLE
 
     @property
+    def decides(self) -> bool:
+        """Whether the caller decides by it, and not whoever will apply a manifest."""
+        return self.output is not Form.YAML and self.decided_by
+
+    @property
     def access(self) -> Access:
         """With which credentials."""
         return access_of(self.kubeconfig, self.context, self.as_user, self.as_group)
@@ -167,7 +172,15 @@ _SHARED = {
     "context": Context,
     "as_user": As,
     "as_group": AsGroup,
-    "yes": Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")],
+    "yes": Annotated[
+        bool,
+        typer.Option(
+            "--yes",
+            "-y",
+            help="Do not ask for confirmation, and send also what will be refused as things stand: without a terminal "
+            "only a stop is sent then.",
+        ),
+    ],
     "wait": Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer, or only send.")],
     "timeout": Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=0, metavar="SECONDS")],
     "dry_run": Annotated[

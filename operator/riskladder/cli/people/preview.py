@@ -11,7 +11,7 @@ from datetime import datetime
 from riskladder.api.decision import DecisionAction, EscalationDecisionSpec
 from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import ContainmentWhen, QuorumMember
-from riskladder.cli.people.text import deadline, listed, local
+from riskladder.cli.people.text import deadline, listed, local, past
 from riskladder.cli.people.view import Case, Contained
 from riskladder.policy.decisions.effects import adds, containment_of, contains, restores
 from riskladder.policy.decisions.rules import CastDecision, refuse
@@ -40,14 +40,34 @@ def preview_decision(
         DecisionAction.OBJECT: _object,
         DecisionAction.REVIEW: _review,
     }
+    refusal = refuse(case.standing, CastDecision(decision, person, now, groups), now)
+    if refusal is not None:  # nothing of what it would do is promised
+        return Preview(_asks(case, decision, now), (refusal.message,))
     if decision.action in JOINT:
         sentence = _joint(case, decision, person, now)
     else:
         sentence = effects[decision.action](case, decision, now)
     if case.spec.drill:
         sentence += " This is a drill: the model itself is not touched."
-    refusal = refuse(case.standing, CastDecision(decision, person, now, groups), now)
-    return Preview(sentence, (refusal.message,) if refusal is not None else ())
+    return Preview(sentence)
+
+
+def _asks(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
+    """Return what somebody asks for that will be refused."""
+    action, name = decision.action, case.name
+    if action in JOINT:
+        found = agreement(case.standing, action, decision.resolution)
+        counted = f" {found.given} of {found.needed} needed agreements so far." if found.needed else ""
+        return f"You agree, as {decision.role}, that {_question(case, decision, now)}.{counted}"
+    asked = {
+        DecisionAction.ACKNOWLEDGE: f"acknowledge {name}",
+        DecisionAction.COMMENT: f"comment on {name}" + (f": {decision.clock} is met" if decision.clock else ""),
+        DecisionAction.CONTAIN: f"ask that {case.target} is contained",
+        DecisionAction.ESCALATE: f"ask that {name} is raised to tier {decision.tier}",
+        DecisionAction.OBJECT: f"withdraw the objection to {name}" if decision.withdraw else f"object to {name}",
+        DecisionAction.REVIEW: f"review {name}",
+    }
+    return f"You {asked[action]}, as {decision.role}."
 
 
 # --- What each does -----------------------------------------------------------------------------------------------
@@ -69,6 +89,8 @@ def _acknowledge(case: Case, decision: EscalationDecisionSpec, now: datetime) ->
 def _comment(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
     text = f"Your comment on {case.name} goes on record, as {decision.role}"
     clock = next((c for c in case.status.clocks if c.name == decision.clock), None)
+    if clock is not None and clock.met_at is not None:
+        return f"{text}. The duty {clock.name} was met already, {past(clock.met_at, now)}: that stays."
     if clock is not None:
         return f"{text}, and the duty {clock.name}, due {deadline(clock.due_at, now)}, counts as met."
     return text + "."
@@ -81,6 +103,9 @@ def _contain(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str
         safer = listed(intent.action for intent in standing.intents)
         asked = f"You ask, as {decision.role}, for {containment.action}"
         return f"{asked}: {case.target} is contained by {safer} already, so nothing further is done."
+    if case.spec.drill:
+        effect = contains(case.target, containment, rehearsed=True)
+        return f"You contain the model, as {decision.role}, as a dry run: {effect}."
     effect = contains(case.target, containment)
     who = listed(_asked(case, m) for m in seats(standing, DecisionAction.RESUME))
     text = f"You contain the model, as {decision.role}: {effect} at once"
@@ -102,7 +127,8 @@ def _escalate(case: Case, decision: EscalationDecisionSpec, now: datetime) -> st
     text += f": {listed(notified)} {is_or_are} notified" if notified else ": nobody is notified at once"
     containment = tier.containment
     if containment is not None and containment.when is ContainmentWhen.IMMEDIATELY:
-        text += f", and {contains(case.target, containment)} at once"
+        effect = contains(case.target, containment, rehearsed=case.spec.drill)
+        text += f", and {effect}{' (a dry run)' if case.spec.drill else ' at once'}"
     return text + "."
 
 
@@ -163,8 +189,12 @@ def _outcome(case: Case, decision: EscalationDecisionSpec) -> str:
     if decision.action is DecisionAction.RESUME:
         return _restored(case)
     if decision.action is DecisionAction.CLOSE:
+        if case.standing.is_gone:
+            return f"it is over; {case.target} was deleted, and nothing holds its name any more"
         held = case.contained is not Contained.NO
-        return "it is over" + (", and the model stays as it is" if held else " and nothing is held any more")
+        return "it is over" + (
+            ", the model stays as it is, and nothing holds it any more" if held else " and nothing is held any more"
+        )
     until = local(decision.until) if decision.until else ""
     return f"nobody is asked again until {until}, unless a worse tier is breached"
 

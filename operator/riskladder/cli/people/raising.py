@@ -14,7 +14,7 @@ from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import Manual, SignalStatus, TargetRef
 from riskladder.api.tiers import ContainmentAction, Tier
 from riskladder.cli.people.options import How
-from riskladder.cli.people.send import Result, described, finish, rationale_of
+from riskladder.cli.people.send import DRY_RUN, Result, described, finish, rationale_of
 from riskladder.cli.people.session import COULD_NOT_ASK, Session, choose_role, end
 from riskladder.cli.people.text import listed
 from riskladder.cli.people.view import Case, Object
@@ -192,7 +192,8 @@ async def manual(
     containment: ContainmentAction | None,
 ) -> Manual:
     """Return what a person raises, in a role for which they have the verbs."""
-    chosen = await choose_role(session, role, verbs, ladder.roles)
+    is_stop = containment is not None
+    chosen = await choose_role(session, role, verbs, ladder.roles, is_asked=how.decides and not is_stop)
     me = await who_am_i(session.client)
     try:
         return Manual.model_validate(
@@ -221,7 +222,7 @@ async def refused(session: Session, signal: str) -> Condition | None:
 def is_done(how: How, facts: dict[str, Any]) -> bool:
     """End here where nothing is to be waited for."""
     if how.dry_run:
-        finish(how, Result(0, "The API server would take it; nothing was sent.", facts | {"dryRun": True}))
+        finish(how, Result(0, DRY_RUN, facts | {"dryRun": True}))
     elif not how.wait:
         finish(how, Result(0, f"Sent as signal {facts['signal']}.", facts))
     return how.dry_run or not how.wait

@@ -73,13 +73,25 @@ def manifest_only(how: How, manifest: Object) -> bool:
     return True
 
 
-def confirm(how: How, foresight: Preview) -> None:
-    """Say what will happen, and ask on a terminal whether it is meant."""
+DRY_RUN = "The API server would take it: it was sent as a dry run, and nothing was stored."
+"""What is said of a dry run."""
+
+
+def confirm(how: How, foresight: Preview, *, is_stop: bool = False) -> None:
+    """Say what will happen, and ask on a terminal whether it is meant.
+
+    Where nobody can be asked, what will be refused is not sent, since the refusal would stay on record in the sender's
+    name: unless they say that they mean it, or it is a stop, which waits for nothing.
+    """
     say(how, foresight.sentence)
     for doubt in foresight.doubts:
         say(how, f"As things stand it will be refused: {doubt}.", "yellow")
-    if not how.yes and not how.dry_run and sys.stdin.isatty():
+    if how.yes or how.dry_run:
+        return
+    if sys.stdin.isatty():
         typer.confirm("Go on?", abort=True, err=True)
+    elif foresight.doubts and not is_stop:
+        end(REFUSED, "not sent, since a refusal stays on record in your name: give --yes to send it all the same")
 
 
 def finish(how: How, result: Result) -> None:
@@ -101,7 +113,7 @@ async def send_decision(
     manifest = decision_manifest(case.namespace, spec, named=how.output is Form.YAML)
     if manifest_only(how, manifest):
         return
-    confirm(how, foresight)
+    confirm(how, foresight, is_stop=spec.action is DecisionAction.CONTAIN)
     started = time.monotonic()
     stored = await session.create(DECISIONS, manifest, dry_run=how.dry_run)
     name = str(stored["metadata"]["name"])
@@ -113,7 +125,7 @@ async def send_decision(
         "role": spec.role,
     }
     if how.dry_run:
-        sentence = "The API server would take it; nothing was sent. Whether it counts is decided when it is."
+        sentence = f"{DRY_RUN} Whether it counts is decided when it is sent."
         finish(how, Result(0, sentence, facts | {"dryRun": True}))
         return
     if not how.wait:
@@ -191,6 +203,9 @@ class Order:
         """
         last = case.intent
         noted = [found.intent for found in case.status.containments]
+        if case.spec.drill:  # what was tried as a dry run: for as safe a state nothing further is tried
+            tried = [intent for intent in noted if intent.action.strength >= self.action.strength]
+            return max(tried, key=lambda intent: intent.action.strength, default=None)
         if last is None or last not in noted or case.contained is not Contained.YES:
             return None
         if self.intent(case) is not None:
@@ -220,17 +235,22 @@ async def until_contained(session: Session, name: str, order: Order, started: fl
 
 
 def contained_result(case: Case, order: Order, seconds: float) -> Result:
-    """Return the result of a containment that is proved."""
+    """Return the result of a containment that is proved, or of a drill tried."""
+    facts: dict[str, Any]
     found = case.condition(ConditionType.CONTAINED)
     said = f" ({found.message})" if found and found.message else ""
+    if case.spec.drill:
+        sentence = f"It was tried in the drill, and {case.target} was not touched{said}."
+        facts = {"contained": False, "seconds": round(seconds, 3), "escalation": case.name, "drill": True}
+        return Result(0, f"{sentence} {PROGRAM} show {case.name} -n {case.namespace}", facts)
     proved, is_new = order.proved(case), order.intent(case) is not None
-    facts: dict[str, Any] = {"contained": True, "seconds": round(seconds, 3), "escalation": case.name}
+    facts = {"contained": True, "seconds": round(seconds, 3), "escalation": case.name}
     facts |= {"already": not is_new, "intent": proved.id if proved else None}
     if is_new or proved is None:
         sentence = f"{case.target} is contained, proved {took(seconds)} after it was sent{said}."
     else:
         sentence = (
             f"{case.target} is contained already, by {proved.action} intended {local(proved.intended_at)}{said}: that "
-            "is as safe as what you ask for, so nothing further is done."
+            "is as safe as what you ask for."
         )
     return Result(0, f"{sentence} {PROGRAM} show {case.name} -n {case.namespace}", facts)

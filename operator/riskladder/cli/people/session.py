@@ -123,7 +123,30 @@ def run_in_session(access: Access, namespace: str | None, work: Callable[[Sessio
     except (ConnectionFailed, OSError, yaml.YAMLError) as error:
         end(COULD_NOT_ASK, str(error))
     except ApiError as error:
-        end(COULD_NOT_ASK, explain(error))
+        end(COULD_NOT_ASK, _in_namespace(error, named=namespace is not None))
+
+
+def _in_namespace(error: ApiError, *, named: bool) -> str:
+    """Return why the cluster could not be asked; where a permission lacks, in which namespace, and how to name another.
+
+    Args:
+        error: What it answered.
+        named: Whether the namespace was named.
+    """
+    rbac = _RBAC.search(error.message) if isinstance(error, Forbidden) else None
+    if rbac is None:
+        return explain(error)
+    where = f"in namespace {rbac['namespace']}" if rbac["namespace"] else "in all namespaces"
+    advice = "" if named or not rbac["namespace"] else ", your context's own: -n names another one"
+    return f"{rbac['user']} may not {rbac['verb']} {rbac['resource']} {where}{advice}"
+
+
+async def _holds(session: Session, role: str, verbs: Sequence[str]) -> bool:
+    """Return whether the caller holds a role, or nobody can say."""
+    try:
+        return bool(usable(await may_i(session.client, session.namespace, verbs, [role]), verbs, [role]))
+    except ApiError:
+        return True
 
 
 async def _run(access: Access, namespace: str | None, work: Callable[[Session], Awaitable[T]]) -> T:
@@ -144,7 +167,10 @@ UNANSWERED = 3
 
 _HEAD = re.compile(r'^[\w.-]+ "[^"]*" is (?:forbidden|invalid): ')
 _POLICY = re.compile(r"ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: ")
-_RBAC = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"')
+_RBAC = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"'
+    r'(?: in API group "[^"]*")?(?: in the namespace "(?P<namespace>[^"]*)")?'
+)
 
 
 def reason_of(message: str) -> str:
@@ -179,20 +205,33 @@ def usable(allowed: Iterable[tuple[str, str]], verbs: Sequence[str], roles: Iter
     return tuple(role for role in roles if all((verb, role) in granted for verb in verbs))
 
 
-async def choose_role(session: Session, given: str | None, verbs: Sequence[str], roles: Sequence[str]) -> str:
-    """Return the role given, else the only one for which the caller has the verbs; else end the command."""
+async def choose_role(
+    session: Session, given: str | None, verbs: Sequence[str], roles: Sequence[str], *, is_asked: bool = True
+) -> str:
+    """Return the role given, else the only one for which the caller has the verbs; else end the command.
+
+    Args:
+        session: The connection.
+        given: The role that was named, if any.
+        verbs: What is to be done in it.
+        roles: Those of the policy.
+        is_asked: Whether to ask beforehand if the caller holds the role given. The API server refuses it in any case;
+            a stop does not wait for that, and what another person will send is not for the caller to hold.
+    """
+    words = listed(verbs)
+    needed = f"that needs the verb{'s' if len(verbs) > 1 else ''} {words} on stakeholders.riskladder.dev"
     if given is not None:
         if roles and given not in roles:
             end(COULD_NOT_ASK, f"the policy has no role {given}, only {listed(roles)}")
+        if is_asked and not await _holds(session, given, verbs):
+            end(REFUSED, f"you may not {words} as {given}: {needed}/{given} in namespace {session.namespace}")
         return given
     found = usable(await may_i(session.client, session.namespace, verbs, roles), verbs, roles)
-    words = listed(verbs)
     if not found:
         end(
             REFUSED,
-            f"you may not {words} in any role of this policy ({', '.join(roles) or 'it has none'}): that needs the "
-            f"verb{'s' if len(verbs) > 1 else ''} {words} on stakeholders.riskladder.dev in namespace "
-            f"{session.namespace}",
+            f"you may not {words} in any role of this policy ({', '.join(roles) or 'it has none'}): {needed} in "
+            f"namespace {session.namespace}",
         )
     if len(found) > 1:
         end(COULD_NOT_ASK, f"you may {words} as {listed(found, 'or')}: choose with --role")

@@ -9,7 +9,7 @@ from typing import Any
 
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.people import follow
-from riskladder.cli.people.choices import Choice, choices, sensible
+from riskladder.cli.people.choices import Choice, choices, for_others, sensible, why_none
 from riskladder.cli.people.details import details
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Name, Namespace, Watch, access_of
 from riskladder.cli.people.session import Session
@@ -28,8 +28,12 @@ class View:
 
     case: Case
     choices: tuple[Choice, ...]
+    why_none: str = ""
+    """Why there are no options, where there are none; empty where nobody could say what the caller may do."""
     rationales: Mapping[str, str] = field(default_factory=dict)
     """Why people decided so, by the name of the decision; of those only that are still there."""
+    lessons: Mapping[str, str] = field(default_factory=dict)
+    """What was learnt, by the name of the decision that reviews it."""
     unseen_owners: tuple[str, ...] = ()
     """Owners that match nobody who has been seen to call in this namespace."""
 
@@ -54,7 +58,13 @@ def show(
         namespace,
         lambda session: view(session, name),
         render=lambda found: details(
-            found.case, found.choices, datetime.now(UTC), found.rationales, found.unseen_owners
+            found.case,
+            found.choices,
+            datetime.now(UTC),
+            found.rationales,
+            found.unseen_owners,
+            lessons=found.lessons,
+            why_none=found.why_none,
         ),
         facts=facts,
         output=output,
@@ -66,17 +76,21 @@ def show(
 async def view(session: Session, name: str) -> View:
     """Return the escalation, and what the caller may do; nothing where the API server does not answer that."""
     case = await session.case(name)
-    verbs = [action.verb for action in sensible(case)]
+    verbs = list(dict.fromkeys(found.action.verb for found in sensible(case)))
     decisions = await _stored_decisions(session, case)
     rationales, callers = _rationales(decisions or (), case), _callers(decisions or (), case)
+    lessons = _lessons(decisions or (), case)
+    is_known = decisions is not None and bool(callers)  # where nobody has called, nobody can be missed
     try:
         me = await who_am_i(session.client)
         allowed = await may_i(session.client, session.namespace, verbs, case.roles)
     except ApiError:
-        unseen_owners = unknown_owners(case.owners, callers) if decisions is not None else ()
-        return View(case, (), rationales, unseen_owners)
-    unseen_owners = unknown_owners(case.owners, {*callers, me.username}) if decisions is not None else ()
-    return View(case, choices(case, allowed, me.username, me.groups), rationales, unseen_owners)
+        unseen_owners = unknown_owners(case.owners, callers) if is_known else ()
+        return View(case, (), "", rationales, lessons, unseen_owners)
+    unseen_owners = unknown_owners(case.owners, {*callers, me.username}) if is_known else ()
+    mine = choices(case, allowed, me.username, me.groups)
+    none = "" if mine else why_none(case, allowed, me.username)
+    return View(case, mine, none, rationales, lessons, unseen_owners)
 
 
 async def _stored_decisions(session: Session, case: Case) -> list[Object] | None:
@@ -91,12 +105,19 @@ async def _stored_decisions(session: Session, case: Case) -> list[Object] | None
 
 def _rationales(decisions: Iterable[Object], case: Case) -> dict[str, str]:
     """Return why people decided so."""
+    return {name: str(spec.get("rationale") or "") for name, spec in _judged(decisions, case)}
+
+
+def _lessons(decisions: Iterable[Object], case: Case) -> dict[str, str]:
+    """Return what was learnt, by those who have reviewed it."""
+    return {name: str((spec.get("review") or {}).get("lessons") or "") for name, spec in _judged(decisions, case)}
+
+
+def _judged(decisions: Iterable[Object], case: Case) -> Iterator[tuple[str, Mapping[str, Any]]]:
     judged = {decision.uid for decision in case.status.decisions}
-    return {
-        str(obj["metadata"]["name"]): str((obj.get("spec") or {}).get("rationale") or "")
-        for obj in decisions
-        if obj["metadata"].get("uid") in judged
-    }
+    for obj in decisions:
+        if obj["metadata"].get("uid") in judged:
+            yield str(obj["metadata"]["name"]), obj.get("spec") or {}
 
 
 def _callers(decisions: Iterable[Object], case: Case) -> set[str]:
@@ -116,12 +137,15 @@ def facts(view: View) -> dict[str, Any]:
         "status": case.status.to_api(),
         "agreement": list(_agreements(case)),
         "rationales": dict(view.rationales),
+        "lessons": {name: text for name, text in view.lessons.items() if text},
         "owners": list(case.owners),
         "unknownOwners": list(view.unseen_owners),
         "objections": [decision.role for decision in case.objections()],
         "options": [
             {"action": str(c.action), "role": c.role, "command": c.command, "what": c.what} for c in view.choices
         ],
+        "noOptions": view.why_none or None,
+        "forOthers": [{"what": what, "who": who} for what, who in for_others(case, view.choices)],
     }
 
 

@@ -20,7 +20,7 @@ from riskladder.cli.people.session import Session
 from riskladder.cli.people.text import due, length
 from riskladder.cli.people.view import Case, Contained
 
-_STYLES = {Contained.YES: "green", Contained.IN_PROGRESS: "yellow", Contained.NO: ""}
+_STYLES = {Contained.YES: "green", Contained.IN_PROGRESS: "yellow", Contained.NO: "", Contained.GONE: ""}
 
 
 def status(
@@ -79,12 +79,19 @@ def table(cases: Sequence[Case], where: str, now: datetime, *, everywhere: bool 
             Text(plain(case.target)),
             Text(case.contained, _STYLES[case.contained]),
             Text(plain(", ".join(case.waiting_on)) or "nobody"),
-            Text(due(case.due_at, now) if case.due_at else "-", "bold red" if late else ""),
+            Text("suspended", "yellow")
+            if case.is_suspended
+            else Text(due(case.due_at, now) if case.due_at else "-", "bold red" if late else ""),
             Text(length(now - case.opened)),
         ]
         rows.append(cells)
     drills = sum(case.spec.drill for case in cases)
     note = f", {count(drills, 'drill')} among them" if drills else ""
+    suspended = sum(case.is_suspended for case in cases)
+    if suspended:
+        note += (
+            f". The ladder of {suspended} is suspended: nobody is notified, and no deadline has its effect meanwhile"
+        )
     return Group(
         Rows(headings, rows, wraps=("WAITING ON",)), Text(f"\n{count(len(cases), 'escalation')} open{note}.", "dim")
     )
@@ -99,6 +106,7 @@ def as_json(case: Case) -> dict[str, Any]:
         "drill": case.spec.drill,
         "target": {"kind": case.spec.target.kind, "name": case.spec.target.name},
         "contained": str(case.contained),
+        "suspended": case.is_suspended,
         "waitingOn": list(case.status.waiting_on),
         "dueAt": format_time(case.due_at) if case.due_at else None,
         "openedAt": format_time(case.opened),

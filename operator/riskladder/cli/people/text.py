@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from riskladder.api.base import DURATION_PATTERN, RFC3339_PATTERN, Duration, format_time
+from riskladder.api.text import length, listed
+from riskladder.policy.decisions.standing import PROGRAM
 
-PROGRAM = "kubectl riskladder"
-"""How the texts call this program."""
+__all__ = ["PROGRAM", "ago", "deadline", "due", "length", "listed", "local", "parse_until", "past", "took"]
 
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-_ROUNDED = ((1, 60), (60, 86_400), (3_600, None))
-"""To how many seconds a span is rounded, and below which length."""
-
-
-def length(delta: timedelta) -> str:
-    """Return a span in its two largest units, rounded: ``45 s``, ``12 min``, ``3 h 20 min``, ``5 d 2 h``."""
-    seconds = max(delta.total_seconds(), 0.0)
-    for finest, limit in _ROUNDED:
-        whole = int(seconds / finest + 0.5) * finest
-        if limit is None or whole < limit:
-            break
-    parts = []
-    for unit, size in _UNITS:
-        number, whole = divmod(whole, size)
-        if number:
-            parts.append(f"{number} {unit}")
-    return " ".join(parts) or "0 s"
+UNTIL_FORMS = "a date such as 2026-12-01, a time such as 2026-12-01T12:00:00Z, or a duration such as 14d"
+"""What ``--until`` takes."""
 
 
 def due(at: datetime, now: datetime) -> str:
@@ -63,14 +47,6 @@ def took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else length(timedelta(seconds=seconds))
 
 
-def listed(items: Iterable[str], last: str = "and") -> str:
-    """Return ``a``, ``a and b``, ``a, b and c``."""
-    found = list(items)
-    if len(found) < 2:
-        return "".join(found)
-    return f"{', '.join(found[:-1])} {last} {found[-1]}"
-
-
 def parse_until(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
     """Return a date (the end of that day, local time), an RFC 3339 time, or a duration from now.
 
@@ -91,9 +67,7 @@ def parse_until(text: str, now: datetime, zone: tzinfo | None = None) -> datetim
     elif text and re.fullmatch(DURATION_PATTERN, text):
         at = (now + Duration(text).delta).astimezone(UTC).replace(microsecond=0)
     else:
-        raise ValueError(
-            f"{text!r} is not a date such as 2026-12-01, a time such as 2026-12-01T12:00:00Z, or a duration such as 14d"
-        )
+        raise ValueError(f"{text!r} is not {UNTIL_FORMS}")
     if at <= now:
         raise ValueError(f"{text} is past: it is {format_time(now.replace(microsecond=0))}")
     return at

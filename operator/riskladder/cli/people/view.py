@@ -10,13 +10,15 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from riskladder.api.base import Timestamp
-from riskladder.api.conditions import Condition, find, is_true
+from riskladder.api.conditions import Condition, ConditionStatus, find, is_true
+from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import CountedDecision, EscalationSpec, EscalationStatus, PinnedPolicy, Rung, intents_of
 from riskladder.api.intent import Intent
 from riskladder.api.labels import LABEL_TIER
-from riskladder.api.reasons import ConditionType
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier
 from riskladder.policy.decisions.standing import Standing
+from riskladder.policy.escalation.demands import Demand, demands
 from riskladder.policy.quorum import alternates
 from riskladder.policy.signals.evaluate import tier_of
 
@@ -35,6 +37,8 @@ class Contained(StrEnum):
     YES = "yes"
     NO = "no"
     IN_PROGRESS = "in progress"
+    GONE = "deleted"
+    """The workload was deleted, and nothing of it is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,11 @@ class Case:
         """Whether the model is in its safe state now; never by a drill, which touches nothing."""
         if self.intent is None or self.spec.drill:
             return Contained.NO
-        return Contained.YES if is_true(self.status.conditions, ConditionType.CONTAINED) else Contained.IN_PROGRESS
+        found = self.condition(ConditionType.CONTAINED)
+        is_so = found is not None and found.status is ConditionStatus.TRUE
+        if found is not None and found.reason == Reason.TARGET_DELETED:
+            return Contained.GONE if is_so else Contained.NO
+        return Contained.YES if is_so else Contained.IN_PROGRESS
 
     @property
     def due_at(self) -> datetime | None:
@@ -125,6 +133,34 @@ class Case:
     def condition(self, kind: ConditionType) -> Condition | None:
         """Return one of its conditions."""
         return find(self.status.conditions, kind)
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether its ladder acts on nothing."""
+        found = self.condition(ConditionType.LADDER_ACTIVE)
+        return self.is_open and found is not None and found.reason == Reason.LADDER_SUSPENDED
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether some role has answered on its rung, which meets the deadline to acknowledge."""
+        counted = (d for d in self.status.decisions if d.counted and d.rung == self.number)
+        return any(d.action is not DecisionAction.COMMENT for d in counted)
+
+    def demands(self, now: datetime) -> tuple[Demand, ...]:
+        """Return what is asked of people, by when, and what happens otherwise."""
+        rung, status = self.rung, self.status
+        if rung is None or not self.is_open:
+            return ()
+        return demands(
+            self.spec,
+            rung,
+            now,
+            waits=status.risk_acceptance is None and rung.decided_at is None,
+            answered=self.is_answered,
+            contained=[intent.action for intent in self.standing.intents if not self.spec.drill],
+            withheld=status.withheld,
+            clocks=status.clocks,
+        )
 
     def higher_tiers(self) -> tuple[str, ...]:
         """Return the tiers above the present one, lowest first."""

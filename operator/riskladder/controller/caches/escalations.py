@@ -108,12 +108,13 @@ class EscalationCache:
     def put(self, obj: Object) -> None:
         """Take in an escalation, unless an operator of another version wrote it, whose business it is."""
         metadata = obj["metadata"]
-        escalation = read_escalation(obj)
+        name = (metadata["namespace"], metadata["name"])
+        known = self._known.get(name)
+        escalation = read_escalation(obj, self.get(known.target, name[1]) if known is not None else None)
         if escalation is None:
             return
         spec = escalation.spec
         key = TargetKey(metadata["namespace"], spec.target.kind, spec.target.name)
-        name = (metadata["namespace"], metadata["name"])
         self._known[name] = _Known(metadata["uid"], key, spec.target.uid, spec.ladder.name)
         before = self.get(key, metadata["name"])
         was_open = before is not None and before.is_open

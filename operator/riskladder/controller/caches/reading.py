@@ -18,11 +18,17 @@ from riskladder.policy.snapshot import (
 )
 
 
-def read_escalation(obj: Object) -> Escalation | None:
-    """Return an Escalation as stored, or ``None`` where it does not validate."""
+def read_escalation(obj: Object, known: Escalation | None = None) -> Escalation | None:
+    """Return an Escalation as stored, or ``None`` where it does not validate.
+
+    Args:
+        obj: As it is stored now.
+        known: As it was before; its spec is not read again where that is of the same generation.
+    """
     metadata = obj["metadata"]
+    is_same = known is not None and (known.uid, known.generation) == (metadata["uid"], metadata.get("generation"))
     try:
-        spec = EscalationSpec.model_validate(obj["spec"])
+        spec = known.spec if known is not None and is_same else EscalationSpec.model_validate(obj["spec"])
         status = EscalationStatus.model_validate(obj.get("status") or {})
     except ValidationError:
         return None

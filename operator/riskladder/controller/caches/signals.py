@@ -6,8 +6,8 @@ import contextlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 
 from pydantic import ValidationError
 
@@ -25,19 +25,16 @@ from riskladder.policy.unusable import UnusableSignal
 MANY_SIGNALS = 64
 """Signals of one target from which on they are kept as models, too: there, time is dearer than memory."""
 
+RECENT = 1024
+"""Signals of all other targets that are kept as models: a target that is looked at is looked at again a few times."""
+
 
 class SignalCache:
     """Every signal by the target that it names."""
 
-    def __init__(self, enqueue: Enqueue, enabled: Container[str]) -> None:
-        """Start empty.
-
-        Args:
-            enqueue: Called with the target that each change concerns.
-            enabled: The kinds that may be targets.
-        """
+    def __init__(self, enqueue: Enqueue) -> None:
+        """Start empty; ``enqueue`` is called with the target that each change concerns."""
         self._enqueue = enqueue
-        self._enabled = enabled
         self._entries: dict[TargetKey, dict[str, SignalEntry]] = defaultdict(dict)
         self._targets: dict[Name, TargetKey] = {}
         self._unusable: dict[Name, dict[str, UnusableSignal]] = {}
@@ -57,8 +54,6 @@ class SignalCache:
             self._forget(name, old_key)
             self._enqueue(old_key, True)
         ladder = str(spec.get("ladder", ""))
-        if ladder and key not in self._entries and key.kind not in self._enabled:
-            self._enqueue(LadderKey(name[0], ladder), False)  # it says so
         generation, status = metadata.get("generation", 0), compact(obj.get("status") or {})
         same = before is not None and before.uid == metadata["uid"] and before.generation == generation
         self._entries[key][name[1]] = SignalEntry(
@@ -150,7 +145,7 @@ class SignalCache:
             if entry.parsed is not None and (entry.problems is not None or not thorough):
                 spec, status = entry.parsed
             else:
-                spec, status = _spec_of(name, entry, thorough=thorough), _status_of(entry)
+                spec, status = _spec_of(name, entry, thorough=thorough), _read_status(entry.status)
                 entry.parsed = (spec, status) if len(entries) >= MANY_SIGNALS else None
             yield Signal(
                 namespace=key.namespace,
@@ -177,18 +172,24 @@ def _spec_of(name: str, entry: SignalEntry, *, thorough: bool) -> ModelRiskSigna
     if entry.problems is None:
         if not thorough:
             with contextlib.suppress(ValidationError):
-                spec = ModelRiskSignalSpec.model_validate_json(entry.spec)
+                spec = _read_spec(entry.spec)
                 if bool(spec.readings) != bool(spec.manual):
                     return spec
         document = {"metadata": {"name": name}, "spec": json.loads(entry.spec)}
         entry.problems = tuple(str(problem) for problem in validate(resources.SIGNALS.kind, document))
         entry.parsed = None
-    return None if entry.problems else ModelRiskSignalSpec.model_validate_json(entry.spec)
+    return None if entry.problems else _read_spec(entry.spec)
 
 
-def _status_of(entry: SignalEntry) -> SignalStatus:
+@lru_cache(maxsize=RECENT)
+def _read_spec(stored: bytes) -> ModelRiskSignalSpec:
+    return ModelRiskSignalSpec.model_validate_json(stored)
+
+
+@lru_cache(maxsize=RECENT)
+def _read_status(stored: bytes) -> SignalStatus:
     try:
-        return SignalStatus.model_validate_json(entry.status)
+        return SignalStatus.model_validate_json(stored)
     except ValidationError:
         return SignalStatus()
 

@@ -50,7 +50,7 @@ class Store:
         self._gone: dict[str, None] = {}
         """uids of the objects deleted last, oldest first."""
         self._ladders = LadderCache(enqueue, changed=self._ladder_changed)
-        self._signals = SignalCache(enqueue, self.runtimes.by_kind)
+        self._signals = SignalCache(enqueue)
         self.indexed = IndexedTargets(self.runtimes.by_kind)
         """What the indexes of containments have to say."""
         self.radius = RadiusCache()
@@ -124,10 +124,6 @@ class Store:
                 self._forget(resource, {"metadata": {"uid": uid, "namespace": in_namespace, "name": known_name}})
 
     # --- Joins: whom a change concerns ----------------------------------------------------------------------------
-
-    def kinds_named(self, ladder: Name) -> set[str]:
-        """Return the kinds of the targets that the signals of a ladder name."""
-        return {key.kind for key in self._signals.targets(ladder)}
 
     def _ladder_changed(self, ladder: Name) -> None:
         entry = self.ladders.get(ladder)

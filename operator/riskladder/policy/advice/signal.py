@@ -3,20 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
 from riskladder.api.advice import Advice
+from riskladder.api.base import format_time
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.measurement import indicator_of, no_measurement, with_unit
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import ModelRiskSignalSpec
 from riskladder.api.tiers import Trigger
+from riskladder.policy.signals.ages import MANUAL_MAX_AGE
+from riskladder.policy.signals.evaluate import CLOCK_SKEW
+from riskladder.workloads.registry import ALL_RUNTIMES, Runtimes
 
 _CLOSEST, _FARTHEST = 20.0, 500.0
 """Factors between which a value and a threshold are about a hundred apart: a measured value is seldom right at one."""
 
 
+def advise_kind(kind: str, runtimes: Runtimes | None) -> list[Advice]:
+    """Return why the operator would not deal with a target of that kind.
+
+    Args:
+        kind: The kind of the target.
+        runtimes: What the operator runs with, where that is known; else any kind that has a component.
+    """
+    if runtimes is None:
+        known = sorted(runtime.resource.kind for runtime in ALL_RUNTIMES)
+        why = f"{kind} is not supported by any component ({', '.join(known)} are)" if kind not in known else ""
+    else:
+        why = runtimes.unsupported(kind)
+    if not why:
+        return []
+    message = f"{why}: the signal would stay unused. A kind with a scale subresource can be allowed by --scalable"
+    return [Advice("target-unsupported", "spec.target.kind", message, "name the workload that serves the model")]
+
+
+def advise_time(spec: ModelRiskSignalSpec, ladder: EscalationLadderSpec | None, now: datetime) -> list[Advice]:
+    """Return why the operator would not count what was observed at that time, if it were applied now.
+
+    Args:
+        spec: A signal that ``api.validation`` has nothing against.
+        ladder: Its ladder, or None if that is not among the ladders at hand: then nobody knows how old may be.
+        now: Current time, UTC.
+    """
+    at = format_time(spec.observed_at)
+    if spec.manual is None and spec.observed_at > now + CLOCK_SKEW:
+        minutes = CLOCK_SKEW // timedelta(minutes=1)
+        message = f"{at} lies more than {minutes} minutes in the future: the signal would not be used until then"
+        return [
+            Advice("observed-in-the-future", "spec.observedAt", message, "give the time of the measurement, in UTC")
+        ]
+    if spec.manual is not None:
+        limits = {f"{MANUAL_MAX_AGE.days}d, as for all that is raised manually": MANUAL_MAX_AGE}
+    else:
+        declared = [indicator_of(ladder.indicators, r.indicator) for r in spec.readings] if ladder is not None else []
+        limits = {f"{i.max_age}, maxAge of {i.name}": i.max_age.delta for i in declared if i is not None}
+    old = [what for what, limit in limits.items() if now - spec.observed_at > limit]
+    if not old:
+        return []
+    message = f"{at} is longer ago than {'; '.join(old)}: it would not be counted when it is first seen"
+    return [Advice("observed-too-long-ago", "spec.observedAt", message, "report a new measurement")]
+
+
 def advise_signal(spec: ModelRiskSignalSpec, ladder: EscalationLadderSpec | None) -> list[Advice]:
-    """Return why the operator would not use a signal.
+    """Return why the operator would not use a signal, whenever it is applied and to whatever.
 
     Args:
         spec: A signal that ``api.validation`` has nothing against.

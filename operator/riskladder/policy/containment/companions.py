@@ -118,16 +118,16 @@ def switches(snapshot: Snapshot) -> Iterator[Effect]:
 
 def _switches(snapshot: Snapshot, escalation: Escalation) -> Iterator[Effect]:
     workload = snapshot.target
-    if not escalation.status.companions or snapshot.is_suspended(escalation.spec.ladder.name):
+    if not escalation.status.companions:
         return
     if workload is not None and not state.may_touch(workload, escalation):
         return
-    active = state.is_contained(escalation)
+    active, acts = state.is_contained(escalation), not snapshot.is_suspended(escalation.spec.ladder.name)
     for entry in escalation.status.companions:
         seen = snapshot.companions.get((entry.kind, entry.name))
         if seen is None or not seen.uid or seen.problem:
             continue
-        if active and not seen.suspended:
+        if active and acts and not seen.suspended:
             yield switch_write(seen, escalation.name, suspend_it=True)
         elif _is_held(snapshot, escalation, entry.kind, entry.name):
             continue

@@ -10,7 +10,7 @@ from riskladder.api.decision import DecisionAction
 from riskladder.api.escalation import CountedDecision
 from riskladder.api.intent import Intent, NetworkTargetRef
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import Axis, Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction
+from riskladder.api.tiers import Axis, Containment, ContainmentAction, ContainmentWhen, Fallback, TimeoutAction, adds
 from riskladder.policy.containment.choose import (
     Choice,
     asked_for,
@@ -144,10 +144,7 @@ def noted_first(escalation: Escalation, intent: Intent) -> EscalationUpdate:
 
 def is_further(action: ContainmentAction, active: Mapping[Axis, Intent]) -> bool:
     """Return whether a safe state adds to those in force: a safer one, or one as safe on the other axis."""
-    strongest_now = max((intent.action.strength for intent in active.values()), default=0)
-    if action.strength == strongest_now:
-        return action.axis not in active
-    return action.strength > strongest_now
+    return adds(action, [intent.action for intent in active.values()])
 
 
 def _further(

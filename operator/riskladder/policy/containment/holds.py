@@ -153,16 +153,16 @@ def with_holds(snapshot: Snapshot) -> Snapshot:
         return snapshot
     found = []
     for escalation in snapshot.escalations:
-        last = replace(escalation, unsaved=()).last_intent
         mine = {
             hold.intent.id: _intent_of(escalation, hold)
             for hold in holds
             if hold.escalation == escalation.name
             and hold.target.uid == escalation.spec.target.uid
             and (workload is None or hold.target.uid == workload.uid)
-            and 0 < hold.intent.id - last <= MAX_AHEAD
+            and 0 < hold.intent.id - escalation.last_saved <= MAX_AHEAD
         }
-        found.append(replace(escalation, unsaved=tuple(mine[number] for number in sorted(mine))))
+        unsaved = tuple(mine[number] for number in sorted(mine))
+        found.append(escalation if unsaved == escalation.unsaved else replace(escalation, unsaved=unsaved))
     return replace(snapshot, escalations=tuple(found))
 
 

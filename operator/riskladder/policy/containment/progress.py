@@ -12,6 +12,7 @@ from riskladder.api.conditions import Condition, ConditionStatus
 from riskladder.api.escalation import ContainmentStatus
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.text import count, length
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment import locked, state
 from riskladder.policy.containment.choose import evidence_detail
@@ -29,6 +30,7 @@ from riskladder.workloads.safe_states import words
 from riskladder.workloads.safe_states.network_path import seen
 
 NOTHING_LEFT = "nothing is left to contain"
+STILL_THERE = "still there: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,9 @@ def advance(draft: Draft) -> None:
         _enter_stages(draft, standing)
         draft.containments[standing.intent.action.axis] = standing.status
     _contained(draft, found)
+    held = draft.conditions.get(ConditionType.CONTAINMENT_HOLDS)
     _holds(draft, found)
-    _released(draft)
+    _released(draft, held)
     locked.say(draft, list(active.values()))
     raise_contention(draft)
 
@@ -187,7 +190,8 @@ def _enter_stages(draft: Draft, standing: IntentProgress) -> None:
         return
     shown = standing.proof.shown
     if before.unconfirmed:
-        shown += f"; {len(before.unconfirmed)} pod(s) had vanished unconfirmed, and their node has been heard of since"
+        vanished = count(len(before.unconfirmed), "pod")
+        shown += f"; {vanished} had vanished unconfirmed, and their node has been heard of since"
     target = draft.snapshot.target
     times = _times(intent, status)
     draft.entries.append(
@@ -235,7 +239,7 @@ def _why_not(draft: Draft, standing: IntentProgress) -> tuple[Reason, str]:
     since = _unproved_since(draft, standing)
     late_at = since + _within(draft, intent)
     if standing.status.late_at is not None or (draft.now >= late_at and draft.time_counts):
-        message = f"not proved within {late_at - since}: {_in_the_way(draft, proof)}"
+        message = f"not proved within {length(late_at - since)}: {_left(draft, proof)}"
         if standing.status.late_at is None:
             noted = standing.status.model_copy(update={"late_at": draft.now})
             draft.containments[intent.action.axis] = noted
@@ -246,20 +250,20 @@ def _why_not(draft: Draft, standing: IntentProgress) -> tuple[Reason, str]:
         return Reason.CONTAINMENT_LATE, message
     draft.wake.append(late_at)
     if proof.is_unconfirmed and proof.applied:
-        return Reason.PODS_UNCONFIRMED, f"{words.done(intent)}; not proved: {proof.left}"
+        return Reason.PODS_UNCONFIRMED, f"{words.done(intent)}; {proof.left}"
     if standing.status.pods_gone_at:
         reason = Reason.CONTAINMENT_APPLIED if proof.applied else Reason.CONTAINMENT_REVERTED
-        return reason, f"was proved and is not any more: {proof.left}"
+        return reason, f"it was proved, and is no longer: {STILL_THERE}{proof.left}"
     if proof.applied:
         return Reason.CONTAINMENT_APPLIED, f"{words.done(intent)}; {_left(draft, proof)}"
     if draft.snapshot.obstacle:
-        message = f"not contained: {_in_the_way(draft, proof)}"
+        message = f"it cannot be contained: {_left(draft, proof)}"
         if reason_of(draft) != Reason.CONTAINMENT_IMPOSSIBLE:
             head = draft.escalation.status.ledger  # it may become so again: the same key in every attempt at this pass
             key = f"impossible/{intent.id}/{head.sequence if head else 0}"
             draft.warn(Reason.CONTAINMENT_IMPOSSIBLE, key, message, intent=str(intent.id))
         return Reason.CONTAINMENT_IMPOSSIBLE, message
-    return Reason.CONTAINMENT_INTENDED, f"intended, not applied yet: {proof.left}"
+    return Reason.CONTAINMENT_INTENDED, f"{intent.action} is about to be carried out; {STILL_THERE}{proof.left}"
 
 
 def _unproved_since(draft: Draft, standing: IntentProgress) -> datetime:
@@ -276,14 +280,10 @@ def _within(draft: Draft, intent: Intent) -> timedelta:
     return pinned.containment.within.delta if pinned and pinned.containment else timedelta(minutes=2)
 
 
-def _in_the_way(draft: Draft, proof: Verification) -> str:
-    """Return what is still there, and why it could not be stopped, if that is known."""
-    return _left(draft, proof) if draft.snapshot.obstacle else proof.left
-
-
 def _left(draft: Draft, proof: Verification) -> str:
+    """Return what is still there, and why it could not be stopped, if that is known."""
     why = f"{draft.snapshot.obstacle}; " if draft.snapshot.obstacle else ""
-    return f"{why}still there: {proof.left}"
+    return f"{why}{STILL_THERE}{proof.left}"
 
 
 def _holds(draft: Draft, found: Sequence[IntentProgress]) -> None:
@@ -301,16 +301,24 @@ def _holds(draft: Draft, found: Sequence[IntentProgress]) -> None:
         conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained yet")
 
 
-def _released(draft: Draft) -> None:
+def _released(draft: Draft, was: Condition | None) -> None:
+    """Say that the target is not held where it has lost the ladder's labels; that, and their return, is on record.
+
+    Args:
+        draft: The escalation.
+        was: Its condition ContainmentHolds as it was.
+    """
     workload, escalation = draft.snapshot.target, draft.escalation
+    was_released = was is not None and was.reason == Reason.TARGET_RELEASED
     if workload is None or state.may_touch(workload, escalation):
+        if workload is not None and was_released:
+            message = "the target carries the labels again that put it under the ladder: its containment is held again"
+            draft.note(Reason.TARGET_GOVERNED, f"governed/{draft.last_record}", message)
         return
-    draft.conditions.set(
-        ConditionType.CONTAINMENT_HOLDS,
-        False,
-        Reason.TARGET_RELEASED,
-        "the target no longer carries the labels that put it under the ladder: it is not touched any more",
-    )
+    message = "the target no longer carries the labels that put it under the ladder: it is not touched any more"
+    if not was_released:
+        draft.warn(Reason.TARGET_RELEASED, f"released/{draft.last_record}", message)
+    draft.conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.TARGET_RELEASED, message)
 
 
 def _proved(intent: Intent) -> Reason:

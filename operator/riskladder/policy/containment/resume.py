@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime
 
 from riskladder.api.base import format_time
@@ -15,6 +16,7 @@ from riskladder.api.measurement import indicator_of, no_measurement
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Axis, ContainmentAction, ContainmentWhen
 from riskladder.policy.containment import restore, state
+from riskladder.policy.containment.further import due_containments, is_further
 from riskladder.policy.containment.holds import is_held, of_escalation
 from riskladder.policy.containment.note import Noted, note
 from riskladder.policy.containment.others import carrier, lock_of, of_others, stopped_by
@@ -143,7 +145,10 @@ def _next_step_is_due(group: Group | None, opened: SignalRef, ended: ResumeStatu
 
 
 def restore_target(snapshot: Snapshot, judgement: Judgement, now: datetime) -> Effect | None:
-    """Return the write that restores what a containment took away, once the decision is on record."""
+    """Return the write that restores what a containment took away, once the decision is on record.
+
+    Also under a ladder that is suspended: a Resume is people's word, and what held the model goes with its restoring.
+    """
     found = (_restore_target(snapshot, judgement, escalation, now) for escalation in snapshot.open)
     return next((write for write in found if write is not None), None)
 
@@ -160,8 +165,6 @@ def _restore_target(snapshot: Snapshot, judgement: Judgement, escalation: Escala
     if ended.done and not snapshot.time_counts:
         return None
     if ended.done >= len(ended.steps) or not state.may_touch(workload, escalation):
-        return None
-    if snapshot.is_suspended(escalation.spec.ladder.name):
         return None
     wanted = ended.steps[ended.done]
     group = group_of(snapshot, judgement, escalation)
@@ -187,7 +190,7 @@ def _restore_network_objects(snapshot: Snapshot, escalation: Escalation) -> tupl
     ended = escalation.status.resume
     if ended is None or ended.applied_at is not None or ended.done or state.is_contained(escalation):
         return ()
-    if not state.may_touch(workload, escalation) or snapshot.is_suspended(escalation.spec.ladder.name):
+    if not state.may_touch(workload, escalation):
         return ()
     found = restore.back(snapshot, workload, escalation).values()
     writes = (write for write in found if isinstance(write, ObjectWrite))
@@ -206,6 +209,8 @@ def not_contained(draft: Draft) -> None:
     waits = waits_text(draft)
     if waits:
         reason, message = Reason.BLAST_RADIUS_EXCEEDED, waits
+    elif due := _about_to_be(draft):
+        reason, message = Reason.CONTAINMENT_DUE, due
     elif draft.resume is not None:
         waiting = waiting_for(draft)
         others = of_others(draft.snapshot, draft.escalation.name)
@@ -216,6 +221,9 @@ def not_contained(draft: Draft) -> None:
         return  # drills.py says how its rehearsal went
     elif containment is None:
         reason, message = Reason.CONTAINMENT_NOT_REQUIRED, f"tier {draft.rung.tier} has no containment"
+    elif draft.snapshot.target is not None and not state.may_touch(draft.snapshot.target, draft.escalation):
+        reason = Reason.NOT_CONTAINED
+        message = "the target no longer carries the labels that put it under the ladder: it is not touched"
     elif draft.is_suspended:
         reason, message = Reason.LADDER_SUSPENDED, "the ladder is suspended: it acts on nothing"
     elif containment.when is ContainmentWhen.ON_DECISION:
@@ -223,11 +231,28 @@ def not_contained(draft: Draft) -> None:
     elif containment.when is ContainmentWhen.ON_TIMEOUT:
         reason, message = Reason.AWAITING_TIMEOUT, f"{containment.action} waits for the deadline"
     else:
-        reason, message = Reason.NOT_CONTAINED, f"{containment.action} is not under way"
+        reason, message = Reason.NOT_CONTAINED, f"nothing that has been read since demands {containment.action}"
     draft.conditions.set(ConditionType.CONTAINED, False, reason, message)
     nothing = Reason.RESUMED if draft.resume is not None else Reason.NOT_CONTAINED
     draft.conditions.set(ConditionType.CONTAINMENT_HOLDS, None, nothing, "nothing is contained")
     draft.conditions.set(ConditionType.LOCKED, False, nothing, "nothing is contained")
+
+
+def _about_to_be(draft: Draft) -> str:
+    """Return what people, or their silence, have asked for and is carried out next; empty where nothing is."""
+    workload, escalation = draft.snapshot.target, draft.escalation
+    if workload is None or draft.is_suspended or not state.may_touch(workload, escalation):
+        return ""
+    now = {"rung": draft.rung, "decisions": tuple(draft.decisions), "resume": draft.resume}
+    known = replace(escalation, status=escalation.status.model_copy(update=now))
+    active = state.in_force(known)
+    due = [d.containment for d in due_containments(known) if is_further(d.containment.action, active)]
+    if not due or escalation.spec.drill:
+        return ""
+    safest = max(due, key=lambda containment: containment.action.strength)
+    other = f", or {safest.if_impossible} where that is impossible"
+    is_zero = safest.action is ContainmentAction.SCALE_TO_ZERO
+    return f"{safest.action} is about to be carried out{'' if is_zero else other}"
 
 
 def waiting_for(draft: Draft) -> str:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
+from riskladder.api.text import count
 from riskladder.api.tiers import Axis, Connections, ContainmentAction
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, is_governed
@@ -121,14 +122,14 @@ def _confirmed(found: Verification, pods: Sequence[Pod]) -> Verification:
     if not pods:
         return found
     left = unconfirmed_left(pods)
-    left = left if found.clear else f"{found.left}; {left}"
+    left = left if found.clear or not found.left else f"{found.left}; {left}"
     return replace(found, pods_gone=False, clear=False, left=left, is_unconfirmed=found.clear)
 
 
 def unconfirmed_left(pods: Sequence[Pod]) -> str:
     """Return what is said of pods that have vanished, and of which no node has said that they have ended."""
     named = [f"{pod.name} ({pod.node})" for pod in sorted(pods, key=lambda pod: pod.name)]
-    return f"{len(named)} pod(s) vanished without their node confirming that they ended: {_first(named)}"
+    return f"{count(len(named), 'pod')} vanished without their node confirming that they ended: {_first(named)}"
 
 
 def _without(workload: Workload, found: Verification) -> Verification:
@@ -138,7 +139,8 @@ def _without(workload: Workload, found: Verification) -> Verification:
     if not workload.strays and not workload.listed:
         return found
     left = strays_left(workload.strays, workload.listed)
-    return replace(found, endpoints_empty=False, pods_gone=False, clear=False, left=f"{found.left}; {left}")
+    left = f"{found.left}; {left}" if found.left else left
+    return replace(found, endpoints_empty=False, pods_gone=False, clear=False, left=left)
 
 
 def strays_left(names: Sequence[str], listed: Sequence[str] = ()) -> str:
@@ -152,7 +154,7 @@ def strays_left(names: Sequence[str], listed: Sequence[str] = ()) -> str:
         (names, "that its selector matches and it no longer owns"),
         (listed, "that it has made and no longer owns, and that a Service still lists as serving"),
     )
-    return "; ".join(f"{len(found)} pod(s) {what}: {_first(found)}" for found, what in parts if found)
+    return "; ".join(f"{count(len(found), 'pod')} {what}: {_first(found)}" for found, what in parts if found)
 
 
 def _first(names: Sequence[str]) -> str:

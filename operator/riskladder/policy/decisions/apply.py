@@ -14,7 +14,7 @@ from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.containment import resume
 from riskladder.policy.decisions import keep
-from riskladder.policy.decisions.authority import author, refusal_of, standing_of
+from riskladder.policy.decisions.authority import author, is_gone, refusal_of, standing_of
 from riskladder.policy.decisions.rules import Refusal
 from riskladder.policy.decisions.standing import agreement
 from riskladder.policy.draft import Draft
@@ -85,6 +85,8 @@ def decision_status(
 
 def accepted_message(judged: CountedDecision) -> str:
     """Return the answer to somebody whose decision counts."""
+    if judged.action is DecisionAction.OBJECT and judged.withdraw:
+        return f"the objection of {judged.role} is withdrawn"
     return f"{judged.action} was counted for {judged.role}" + (
         ": the quorum is met" if judged.reason == Reason.QUORUM_MET else ""
     )
@@ -144,6 +146,8 @@ def _take(draft: Draft, decision: Decision, refusal: Refusal | None) -> None:
         withdraw=spec.withdraw,
     )
     text = f"{author(decision)} as {spec.role}: {spec.action}"
+    if draft.escalation.spec.drill and spec.action in (DecisionAction.CONTAIN, DecisionAction.RESUME):
+        text += ", in a drill, which touches nothing"
     if refusal is not None:
         draft.decisions.append(counted)
         draft.entries.append(
@@ -250,7 +254,8 @@ def _close(draft: Draft, decision: Decision) -> None:
 def close(draft: Draft, reason: Reason, message: str, detail: Mapping[str, str] | None = None) -> None:
     """End the escalation: nothing is held any more."""
     if draft.is_contained:
-        message += ": nothing holds the model any more"
+        what = "its name" if is_gone(draft) else "the model"
+        message += f": nothing holds {what} any more"
     for kind in HELD:
         if draft.conditions.is_true(kind):
             draft.conditions.set(kind, False, Reason.RELEASED, message)

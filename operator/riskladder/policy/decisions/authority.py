@@ -106,7 +106,7 @@ def standing_of(draft: Draft) -> Standing:
         is_accepted=draft.is_accepted,
         is_restoring=_is_restoring(draft),
         is_reviewed=draft.review is not None,
-        is_gone=_is_gone(draft),
+        is_gone=is_gone(draft),
         entered_at=draft.rung.entered_at,
         owners=frozenset((*(draft.escalation.spec.model.owners if draft.escalation.spec.model else ()), *draft.owners)),
     )
@@ -120,7 +120,7 @@ def _is_restoring(draft: Draft) -> bool:
     return may_touch(workload, escalation)
 
 
-def _is_gone(draft: Draft) -> bool:
+def is_gone(draft: Draft) -> bool:
     """Return whether the target was deleted; of a kind that is not dealt with nobody knows."""
     snapshot = draft.snapshot
     return snapshot.target is None and not snapshot.unsupported and not draft.escalation.spec.drill

@@ -11,20 +11,23 @@ from riskladder.policy.containment.choose import asked_for
 from riskladder.policy.containment.further import is_further
 from riskladder.workloads.safe_states import words
 
+NOTHING_CHANGED = "it is a drill, so nothing was changed and nothing has to come back"
+
 
 def containment_of(tier: Tier | None, action: ContainmentAction | None) -> Containment:
     """Return the containment that a Contain asks for in a tier, where it names an action or none."""
     return asked_for(tier.containment if tier is not None else None, action)
 
 
-def contains(target: str, containment: Containment) -> str:
-    """Return what a containment does to a target, as ``Kind/name``."""
+def contains(target: str, containment: Containment, *, rehearsed: bool = False) -> str:
+    """Return what a containment does to a target, as ``Kind/name``; what it would do in a drill."""
     return words.sentence(
         target,
         containment.action,
         target_ref=_path(containment),
         connections=containment.connections,
         lock=containment.lock,
+        rehearsed=rehearsed,
     )
 
 
@@ -50,6 +53,8 @@ def restores(
         declared: The containment of the tier, for where no intent is known yet.
         steps: How the replicas come back, where that is not at once.
     """
+    if spec.drill:
+        return NOTHING_CHANGED
     newest: dict[Axis, Intent] = {}
     for intent in intents:
         newest[intent.action.axis] = intent

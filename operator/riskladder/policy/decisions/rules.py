@@ -84,7 +84,7 @@ def _has_seat(standing: Standing, act: CastDecision, now: datetime) -> Refusal |
     action, role = act.spec.action, act.spec.role
     if may_sit(standing, action, role):
         return None
-    asked = ", ".join(f"{m.count} x {m.role}" for m in seats(standing, action)) or "nobody"
+    asked = ", ".join(dict.fromkeys(f"{m.count} x {m.role}" for m in seats(standing, action))) or "nobody"
     message = f"{role} is not asked for {action} in tier {standing.tier_name}"
     return Refusal(Reason.NOT_IN_QUORUM, f"{message}; asked are: {asked}")
 
@@ -135,7 +135,7 @@ def _is_higher(standing: Standing, act: CastDecision, now: datetime) -> Refusal 
     tier, policy = act.spec.tier or "", standing.policy
     known = [t.name for t in policy.tiers]
     if tier not in known:
-        return Refusal(Reason.UNKNOWN_TIER, f"spec.tier: {tier} is no tier of the ladder ({', '.join(known)})")
+        return Refusal(Reason.UNKNOWN_TIER, f"spec.tier: the ladder has no tier {tier}; it has {', '.join(known)}")
     if rank(policy, tier) <= rank(policy, standing.tier_name):
         message = f"spec.tier: {tier} is not higher than the present tier {standing.tier_name}"
         return Refusal(Reason.TIER_NOT_HIGHER, message)
@@ -162,6 +162,10 @@ def _is_there(standing: Standing, act: CastDecision, now: datetime) -> Refusal |
 
 
 def _is_contained(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
+    """Refuse to resume what is not contained, or was deleted: whoever may resume it closes it then."""
+    if standing.is_gone:
+        message = f"{standing.target} was deleted: nothing is left to resume, so close it"
+        return Refusal(Reason.NOTHING_TO_RESUME, message)
     if standing.is_contained or standing.spec.drill:
         return None
     return Refusal(Reason.NOTHING_TO_RESUME, "no containment is in force")
@@ -183,8 +187,8 @@ def _knows_clock(standing: Standing, act: CastDecision, now: datetime) -> Refusa
         return None
     clocks = {clock.name: clock for clock in standing.clocks}
     if name not in clocks:
-        running = ", ".join(sorted(clocks)) or "none"
-        return Refusal(Reason.UNKNOWN_CLOCK, f"spec.clock: {name} is no clock of the escalation ({running})")
+        there = f"it has {', '.join(sorted(clocks))}" if clocks else "it has none at all"
+        return Refusal(Reason.UNKNOWN_CLOCK, f"spec.clock: the escalation has no clock {name}; {there}")
     role = clocks[name].role
     if may_take(standing.policy, (QuorumMember(role=role),), act.spec.role):
         return None

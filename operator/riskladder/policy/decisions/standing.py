@@ -5,6 +5,7 @@ The operator, the command line and messages all ask here, so that none of them p
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -199,7 +200,7 @@ def agreements(standing: Standing) -> tuple[Agreement, ...]:
     found = []
     if standing.tier is not None and standing.tier.accept_risk is not None:
         found.append(agreement(standing, DecisionAction.ACCEPT_RISK))
-    if standing.intents or (standing.spec.drill and standing.is_open):
+    if (standing.intents and not standing.is_gone) or (standing.spec.drill and standing.is_open):
         found.append(agreement(standing, DecisionAction.RESUME))
     voted = dict.fromkeys(d.resolution for d in standing.counted(DecisionAction.CLOSE))
     found += [agreement(standing, DecisionAction.CLOSE, resolution) for resolution in voted or (None,)]
@@ -208,9 +209,11 @@ def agreements(standing: Standing) -> tuple[Agreement, ...]:
 
 def why_open(standing: Standing, resolution: Resolution | None) -> tuple[Reason, str] | None:
     """Return why an escalation cannot be closed with a resolution as it stands, one word and for people; or nothing."""
-    if standing.is_contained and resolution is not Resolution.RETIRED:
+    if standing.is_gone:
+        pass  # nothing is left that is contained, or to be restored
+    elif standing.is_contained and resolution is not Resolution.RETIRED:
         return Reason.STILL_CONTAINED, "the model is contained: resume it first, or close with resolution Retired"
-    if standing.is_restoring and resolution is not Resolution.RETIRED:
+    elif standing.is_restoring and resolution is not Resolution.RETIRED:
         return Reason.STILL_CONTAINED, "the model is still being restored, step by step: close it after that"
     if resolution is Resolution.RISK_ACCEPTED and not standing.is_accepted:
         return Reason.NO_ACCEPTANCE, "no acceptance of the risk is running: AcceptRisk comes first"
@@ -247,6 +250,28 @@ COMMANDS = {
 }
 """The command of each action."""
 
+PROGRAM = "kubectl riskladder"
+"""How texts call the command line."""
+
+
+def command_of(word: str, namespace: str, name: str, *, role: str | None = None, arguments: Iterable[str] = ()) -> str:
+    """Return the exact command about an escalation, to be copied; where it decides, with the reason left open."""
+    parts = [word, name, "-n", namespace, *(("--role", role) if role is not None else ()), *arguments]
+    return f"{PROGRAM} {shlex.join(parts)}" + (" --rationale '…'" if role is not None else "")
+
+
+def describe_quorum(quorum: Quorum) -> str:
+    """Return who must agree: ``1 x legal and 1 x executive``."""
+    return " and ".join(f"{member.count} x {member.role}" for member in quorum)
+
+
+def who_may(standing: Standing, found: Possible, roles: Sequence[str]) -> str:
+    """Return who may take an act: those who must agree, or whoever holds its verb on one of the roles."""
+    if found.action in JOINT:
+        return describe_quorum(seats(standing, found.action))
+    return f"anyone with the verb {found.action.verb} on {' or '.join(roles)}"
+
+
 _CLOSE = {
     Resolution.REMEDIATED: "close it: the cause is removed",
     Resolution.FALSE_POSITIVE: "close it: it was a false alarm",
@@ -275,8 +300,10 @@ def possible(standing: Standing) -> Iterator[Possible]:
     if standing.is_gone:
         pass  # nothing is left that the operator could stop
     elif not standing.is_contained:
-        effect = contains(standing.target, containment_of(tier, None))
-        yield Possible(DecisionAction.CONTAIN, f"contain the model now: {effect}")
+        drill = standing.spec.drill
+        effect = contains(standing.target, containment_of(tier, None), rehearsed=drill)
+        ask = "contain the model now, as a dry run" if drill else "contain the model now"
+        yield Possible(DecisionAction.CONTAIN, f"{ask}: {effect}")
     elif _is_safer(standing, ContainmentAction.SCALE_TO_ZERO):
         effect = contains(standing.target, containment_of(tier, ContainmentAction.SCALE_TO_ZERO))
         stop = ("--action", ContainmentAction.SCALE_TO_ZERO.value)
@@ -285,14 +312,15 @@ def possible(standing: Standing) -> Iterator[Possible]:
         # A duration counts from when the command is run; a date would be past the limit by the end of its day.
         longest = str(tier.accept_risk.at_most)
         yield Possible(DecisionAction.ACCEPT_RISK, f"accept the risk, for at most {longest}", ("--until", longest))
-    if (standing.intents or standing.is_contained) and seats(standing, DecisionAction.RESUME):
+    is_there = not standing.is_gone  # else nothing is left that could be restored
+    if is_there and (standing.intents or standing.is_contained) and seats(standing, DecisionAction.RESUME):
         effect = restores(standing.spec, standing.intents, declared=tier.containment if tier else None)
         yield Possible(DecisionAction.RESUME, f"resume the model: {effect}")
     if tier is not None and (higher := standing.higher_tiers()):
         yield Possible(DecisionAction.ESCALATE, f"enter tier {higher[0]}", ("--tier", higher[0]))
     yield Possible(DecisionAction.OBJECT, "object: no risk is accepted, nothing resumed")
     if seats(standing, DecisionAction.CLOSE):
-        for resolution in (Resolution.RETIRED,) if standing.is_contained else _CLOSE:
+        for resolution in (Resolution.RETIRED,) if standing.is_contained and is_there else _CLOSE:
             if why_open(standing, resolution) is None:
                 yield Possible(DecisionAction.CLOSE, _CLOSE[resolution], ("--resolution", resolution.value))
     running = standing.running()

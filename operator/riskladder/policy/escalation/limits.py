@@ -55,6 +55,9 @@ def _needed(draft: Draft) -> set[str]:
         elif n.about in (Reason.REMINDED, Reason.CONTAINMENT_REAPPLIED):
             groups += [(n.about, n.role, n.channel)]
         else:
+            # That the containment fails is said once to everybody, on whichever rung.
+            is_failing = n.about in (Reason.CONTAINMENT_LATE, Reason.CONTAINMENT_IMPOSSIBLE)
+            groups += [(n.about, n.role, n.channel)] if is_failing else []
             fires = types.get(n.channel) is ChannelType.ALERTMANAGER and not _is_resolved(draft, n)
             if fires or n.rung == draft.rung.number or draft.escalation.spec.drill:
                 found.add(key)
@@ -97,7 +100,13 @@ def has_room(draft: Draft, key: str) -> bool:
 
 def _bytes(draft: Draft) -> int:
     """Return about how many bytes the messages take in the stored object, managedFields included."""
-    return sum(len((n.message + n.last_error).encode()) + 2 * len(n.key) + 500 for n in draft.notifications.values())
+    return sum(
+        len((n.message + n.last_error).encode())
+        + 2 * len(n.key)
+        + sum(len((ask.what + ask.who + ask.otherwise).encode()) + 80 for ask in n.asks)
+        + 500
+        for n in draft.notifications.values()
+    )
 
 
 def say(draft: Draft) -> None:

@@ -15,14 +15,16 @@ from riskladder.api.base import format_time
 from riskladder.api.escalation import EscalationStatus
 from riskladder.api.foreign import clip
 from riskladder.api.ladder import INCIDENTS, ChannelType
-from riskladder.api.notification import EVENTS, MAX_RECEIPTS, Notification, NotificationState
+from riskladder.api.notification import EVENTS, MAX_ASKS, MAX_RECEIPTS, Ask, Notification, NotificationState
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import TimeoutAction
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import limits
+from riskladder.policy.escalation.demands import Demand, demands
+from riskladder.policy.escalation.summary import summarise, what
 from riskladder.policy.plan import Entry, Measure
-from riskladder.policy.quorum import alternates, answerable
+from riskladder.policy.quorum import alternates, answerable, close_quorum
 from riskladder.policy.repeats import repeat
-from riskladder.policy.signals.particulars import read_values
 from riskladder.policy.snapshot import Delivery
 
 UNREACHABLE_AFTER = 3
@@ -30,6 +32,16 @@ UNREACHABLE_AFTER = 3
 
 DEFAULT_REMINDER = timedelta(hours=1)
 """How often those are reminded who have missed the deadline to decide, where the tier does not say."""
+
+CHASING = (
+    Reason.NOTIFIED,
+    Reason.REMINDED,
+    Reason.ALTERNATES_NOTIFIED,
+    Reason.HELD,
+    Reason.INTERIM_CONTAINMENT,
+    Reason.DECISION_OVERDUE,
+)
+"""The reasons of messages that ask somebody to act: worth nothing once it is done, or another rung is entered."""
 
 FAILING = (Reason.CONTAINMENT_LATE, Reason.CONTAINMENT_IMPOSSIBLE)
 """Why a model is not contained of which people believe that it is."""
@@ -107,8 +119,8 @@ def queue(draft: Draft) -> None:
 def _queue(draft: Draft) -> None:
     if draft.waits:
         _notify_roles(draft)
-        _remind(draft)
         _notify_owner(draft)
+        _remind(draft)
     _notify_of_drift(draft)
     _notify_of_failure(draft)
     _notify_of_proof(draft)
@@ -137,9 +149,15 @@ def _remind(draft: Draft) -> None:
     for role, (kind, since) in _owing(draft).items():
         number = int((draft.now - since) / step)
         draft.wake.append(since + (number + 1) * step)
-        if number >= 1 and draft.time_counts:
+        if number >= 1 and draft.time_counts and not _is_chased(draft, role, since + number * step):
             message = f"Reminder {number}, {role} has not answered: {summarise(draft)}"
             _put(draft, f"{draft.rung.number}/{role}/{kind}-{number}", role, Reason.REMINDED, message)
+
+
+def _is_chased(draft: Draft, role: str, since: datetime) -> bool:
+    """Return whether a role has been asked to act by another message since a reminder of it was due."""
+    asked = (n for n in draft.notifications.values() if n.rung == draft.rung.number and n.role == role)
+    return any(n.about in CHASING and n.about != Reason.REMINDED and n.at >= since for n in asked)
 
 
 def _remind_every(draft: Draft) -> timedelta | None:
@@ -178,11 +196,16 @@ def _notify_owner(draft: Draft) -> None:
     rung, owner = draft.rung, answerable(draft.policy, draft.tier)
     if not owner:
         return
+    action = draft.tier.on_timeout if draft.tier else TimeoutAction.HOLD
+    applied = Reason.INTERIM_CONTAINMENT if action is TimeoutAction.CONTAIN else Reason.HELD
     overdue = rung.decide_missed_at if rung.decide_missed_at != rung.stalled_at else None
-    for at, what in ((rung.stalled_at, "stalled"), (overdue, "decision-overdue")):
+    for at, kind, about in (
+        (rung.stalled_at, "stalled", applied),
+        (overdue, "decision-overdue", Reason.DECISION_OVERDUE),
+    ):
         if at is not None:
             message = f"Nobody has acted in time: {summarise(draft)}"
-            _put(draft, f"{rung.number}/{owner}/{what}", owner, Reason.HELD, message)
+            _put(draft, f"{rung.number}/{owner}/{kind}", owner, about, message)
 
 
 def _notify_of_drift(draft: Draft) -> None:
@@ -204,6 +227,18 @@ def _heard(draft: Draft) -> list[str]:
     return [person.role for person in notified_roles(draft) if person.role in heard]
 
 
+def _ever_heard(draft: Draft) -> dict[str, datetime]:
+    """Return the roles that were notified on any rung, each with the time of the last message that says more than this.
+
+    A higher tier may notify other roles: those of the lower one were told what is no longer so.
+    """
+    heard: dict[str, datetime] = {}
+    for n in draft.notifications.values():
+        if n.state is not NotificationState.SKIPPED and not n.key.startswith(limits.CLOCK):
+            heard[n.role] = max(n.at, heard.get(n.role, n.at))
+    return heard
+
+
 def _notify_of_failure(draft: Draft) -> None:
     """Notify whoever was notified, and may have stopped looking, that the model is not contained, once, and why."""
     contained = draft.conditions.get(ConditionType.CONTAINED)
@@ -211,7 +246,10 @@ def _notify_of_failure(draft: Draft) -> None:
         return
     intent, about = max(c.intent.id for c in draft.containments.values()), Reason(contained.reason)
     word = "late" if about is Reason.CONTAINMENT_LATE else "impossible"
-    for role in _heard(draft):
+    for role in _ever_heard(draft):
+        known = f"/{role}/{word}-{intent}/"
+        if any(known in f"/{key.partition('/')[2]}" for key in draft.notifications):
+            continue
         message = f"The containment is {word}, and the model is NOT contained: {summarise(draft)}"
         _put(draft, f"{draft.rung.number}/{role}/{word}-{intent}", role, about, message)
 
@@ -225,9 +263,8 @@ def _notify_of_proof(draft: Draft) -> None:
     last = max(proved, key=lambda c: c.intent.id, default=None)
     if last is None or last.pods_gone_at is None:
         return
-    for role in _heard(draft):
-        earlier = [n for n in draft.notifications.values() if n.rung == draft.rung.number and n.role == role]
-        if any(n.at < last.pods_gone_at for n in earlier):
+    for role, at in _ever_heard(draft).items():
+        if at < last.pods_gone_at:
             message = f"The model is contained now: {summarise(draft)}"
             key = f"{draft.rung.number}/{role}/contained-{last.intent.id}"
             _put(draft, key, role, Reason(contained.reason), message)
@@ -267,7 +304,11 @@ def _say_it_is_over(draft: Draft) -> None:
     if draft.is_closed and closed is not None:
         about, key, message = Reason(closed.reason), "closed", f"Closed: {what(draft)}: {closed.message}"
     elif draft.rung.decided_at is not None and draft.resume is not None and draft.resume.at == draft.rung.decided_at:
-        about, key, message = Reason.RESUMED, f"resumed-{draft.rung.number}", f"The model is resumed: {what(draft)}"
+        about, key = Reason.RESUMED, f"resumed-{draft.rung.number}"
+        closers = " and ".join(f"{m.count} x {m.role}" for m in close_quorum(draft.policy, draft.tier))
+        steps = "all steps have been taken and they are sure" if len(draft.resume.steps) > 1 else "they are sure"
+        is_or = "would be" if draft.escalation.spec.drill else "is"
+        message = f"The model {is_or} resumed: {what(draft)}. It is left to {closers} to close it, once {steps}"
     elif draft.rung.decided_at is not None and draft.is_accepted and draft.acceptance is not None:
         about, key = Reason.RISK_ACCEPTED, f"accepted-{draft.rung.number}"
         message = f"The risk is accepted until {format_time(draft.acceptance.until)}: {what(draft)}"
@@ -295,28 +336,6 @@ def _remind_of_clocks(draft: Draft) -> None:
         _put(draft, f"clock/{clock.name}/{passed[-1]}", clock.role, event, message, due=clock.due_at)
 
 
-def what(draft: Draft) -> str:
-    """Return the model and its workload, in a few words."""
-    spec = draft.escalation.spec
-    target = f"{spec.target.kind} {spec.target.name}"
-    return f"{spec.model.name} ({target})" if spec.model else target
-
-
-def summarise(draft: Draft) -> str:
-    """Return what happened and what was done about it, in one line."""
-    signal = draft.cause(draft.rung.tier)
-    silence = draft.group.silence(draft.rung.tier) if draft.group else ""
-    if silence:
-        cause = silence
-    elif signal.manual is not None:
-        cause = f"raised by {signal.manual.raised_by or 'hand'}: {signal.manual.rationale}"
-    else:
-        cause = read_values(draft.policy, signal, most=4, form="{} is {}")
-    contained = draft.conditions.get(ConditionType.CONTAINED)
-    done = f". Contained: {'yes' if contained.status == 'True' else 'no'}, {contained.message}" if contained else ""
-    return f"{what(draft)} is in tier {draft.rung.tier}: {cause}{done}"[:900]
-
-
 def _put(
     draft: Draft,
     prefix: str,
@@ -334,6 +353,7 @@ def _put(
         key = f"{prefix}/{channel}"
         if key in draft.notifications or not limits.has_room(draft, key):
             continue
+        asks = _asks(draft, due)
         notification = Notification(
             key=key,
             rung=draft.rung.number,
@@ -343,13 +363,41 @@ def _put(
             about=str(about),
             message=message[:1024],
             at=draft.now,
-            due_at=due
-            or next((d for d in (draft.rung.acknowledge_by, draft.rung.decide_by) if d and d > draft.now), None),
+            due_at=due or next((ask.by for ask in asks[:1] if not ask.what.startswith(DUTY)), None),
+            asks=asks,
             state=NotificationState.PENDING,
         )
         if channel == EVENTS:
             notification = _delivered(draft, notification, draft.now, since or draft.now)
         draft.notifications[key] = notification
+
+
+DUTY = "meet "
+"""What a duty is asked for with."""
+
+
+def asked(draft: Draft) -> tuple[Demand, ...]:
+    """Return what is asked of people now."""
+    ended = draft.resume.intent if draft.resume else 0
+    intents = () if draft.escalation.spec.drill else draft.escalation.intents
+    return demands(
+        draft.escalation.spec,
+        draft.rung,
+        draft.now,
+        waits=draft.waits,
+        answered=bool(draft.answered()),
+        contained=[intent.action for intent in intents if intent.id > ended],
+        withheld=draft.withheld,
+        clocks=draft.clocks.values() if not draft.is_closed else (),
+    )
+
+
+def _asks(draft: Draft, due: datetime | None) -> tuple[Ask, ...]:
+    """Return what a message asks for; the deadline that it is about, if it is about one, in front."""
+    found = sorted(asked(draft), key=lambda demand: demand.by != due) if due is not None else asked(draft)
+    return tuple(
+        Ask(what=d.what, by=d.by, who=clip(d.who, 512), otherwise=clip(d.otherwise, 512)) for d in found[:MAX_ASKS]
+    )
 
 
 # --- What became of them ----------------------------------------------------------------------------------------------
@@ -447,9 +495,8 @@ def _skip_overtaken(draft: Draft) -> None:
     """Drop what is not worth delivering any more: of an earlier rung, answered meanwhile, or followed by another."""
     owing = _owing(draft)
     newest = limits.newest_reminders(draft)
-    chasing = (Reason.NOTIFIED, Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.HELD)
     for key, notification in draft.notifications.items():
-        if notification.state is not NotificationState.PENDING or notification.about not in chasing:
+        if notification.state is not NotificationState.PENDING or notification.about not in CHASING:
             continue
         is_reminder = notification.about == Reason.REMINDED
         overtaken = (

@@ -16,7 +16,7 @@ from riskladder.api.labels import LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import Tier, TimeoutAction
 from riskladder.policy.draft import Draft
-from riskladder.policy.escalation import notifications
+from riskladder.policy.escalation import demands, notifications
 from riskladder.policy.plan import Entry, On
 from riskladder.policy.quorum import close_quorum, tally
 from riskladder.policy.signals.evaluate import rank, tier_of, worst
@@ -146,7 +146,7 @@ def move(
 
 def pass_time(draft: Draft) -> None:
     """Do everything that happens by itself because it is late enough; nothing while the operator's clock is wrong."""
-    _start_clocks(draft)
+    start_clocks(draft)
     if not draft.time_counts:
         return
     if draft.acceptance is not None and not draft.is_accepted:
@@ -160,8 +160,8 @@ def pass_time(draft: Draft) -> None:
         _stall(draft)
 
 
-def _start_clocks(draft: Draft) -> None:
-    """Start the duties of the tier. One that has started is never moved or removed."""
+def start_clocks(draft: Draft) -> None:
+    """Start the duties of the tier, before anybody is notified of it. None is ever moved or removed."""
     opened = opened_at(draft.escalation)
     for clock in draft.tier.clocks if draft.tier else ():
         if clock.name not in draft.clocks:
@@ -186,12 +186,8 @@ def _miss_deadlines(draft: Draft) -> None:
 
 
 def stall_deadline(draft: Draft) -> datetime | None:
-    """Return when the rung stalls unacknowledged: once the alternates have had as long as the first roles."""
-    rung, tier = draft.rung, draft.tier
-    if rung.acknowledge_by is None or tier is None or tier.acknowledge is None:
-        return None
-    has_alternates = any(s.alternates for s in draft.policy.stakeholders if s.role in {n.role for n in tier.notify})
-    return rung.acknowledge_by + (tier.acknowledge.within.delta if has_alternates else timedelta())
+    """Return when the rung stalls unacknowledged."""
+    return demands.stall_deadline(draft.escalation.spec, draft.rung)
 
 
 def _is_stalled(draft: Draft) -> bool:
@@ -212,7 +208,12 @@ def _stall(draft: Draft) -> None:
         draft.warn(Reason.STALLED, key, f"{what}: tier {higher} is entered", **particulars)
         move(draft, higher, Reason.STALLED)
     elif action is TimeoutAction.CONTAIN:
-        draft.warn(Reason.INTERIM_CONTAINMENT, key, f"{what}: the model is contained meanwhile", **particulars)
+        done = (
+            "the containment is tried as a dry run"
+            if draft.escalation.spec.drill
+            else "the model is contained meanwhile"
+        )
+        draft.warn(Reason.INTERIM_CONTAINMENT, key, f"{what}: {done}", **particulars)
     else:
         draft.warn(
             Reason.HELD, key, f"{what}: it is held as it is, reminded of, and the owner is notified", **particulars
@@ -221,8 +222,7 @@ def _stall(draft: Draft) -> None:
 
 def next_tier(draft: Draft, tier: str) -> str | None:
     """Return the next worse tier of the ladder."""
-    names = [t.name for t in draft.policy.tiers]
-    return names[names.index(tier) + 1] if tier in names[:-1] else None
+    return demands.next_tier(draft.escalation.spec, tier)
 
 
 def late(due: datetime, now: datetime) -> str:
@@ -262,9 +262,7 @@ def next_deadline(draft: Draft) -> datetime | None:
     deadlines: list[datetime | None] = []
     if draft.is_accepted and draft.acceptance is not None:
         deadlines.append(draft.acceptance.until)
-    elif draft.rung.decided_at is not None:
-        deadlines.append(draft.resume.watch_until if draft.resume else None)
-    else:
+    elif draft.rung.decided_at is None:  # by the end of watchFor nobody has to do anything
         if not draft.answered():
             deadlines += [draft.rung.acknowledge_by, stall_deadline(draft)]
         deadlines.append(draft.rung.decide_by)

@@ -139,7 +139,7 @@ def manual_too_old(signal: Signal, now: datetime) -> str:
     if now - spec.observed_at <= MANUAL_MAX_AGE or _stands(signal):
         return ""
     return (
-        f"ModelRiskSignal {signal.name}: spec.observedAt: found {format_time(spec.observed_at)}, expected no older "
+        f"spec.observedAt: found {format_time(spec.observed_at)}, expected no older "
         f"than {MANUAL_MAX_AGE.days}d when it is first seen: raise it again with the present time"
     )
 

@@ -239,12 +239,12 @@ def _check(
     assert spec is not None  # noqa: S101
     if spec.manual is None and policy.trusted_sources and spec.source not in policy.trusted_sources:
         trusted = ", ".join(policy.trusted_sources)
-        message = f"spec.source: {spec.source} is not trusted by the ladder ({trusted})"
+        message = f"spec.source: {spec.source} is not trusted by the ladder, which trusts {trusted}"
         return _Check(False, Reason.UNTRUSTED_SOURCE, message)
     if spec.manual is not None:
         if not rank(policy, spec.manual.tier):
             known = ", ".join(t.name for t in policy.tiers)
-            message = f"spec.manual.tier: {spec.manual.tier} is no tier of the ladder ({known})"
+            message = f"spec.manual.tier: {spec.manual.tier} is no tier of the ladder, which has {known}"
             return _Check(False, Reason.UNKNOWN_TIER, message)
         if why := ages.manual_too_old(signal, now):
             return _Check(False, Reason.READING_TOO_OLD, why)

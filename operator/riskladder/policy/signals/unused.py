@@ -54,7 +54,7 @@ def refusal(policy: PinnedPolicy, signal: Signal, unused: Mapping[str, tuple[Rea
         parts.append(ages.too_old_text(signal.spec.observed_at, texts))
     if texts := by_reason[Reason.UNKNOWN_INDICATOR]:
         known = ", ".join(indicator.name for indicator in policy.indicators)
-        parts.append(f"spec.readings: {', '.join(texts)} is no indicator of the ladder ({known})")
+        parts.append(f"spec.readings: {', '.join(texts)} is no indicator of the ladder, which has {known}")
     if texts := by_reason[Reason.OUT_OF_RANGE]:
         parts.append(f"spec.readings: {', '.join(texts)}: not counted; report it in the unit of the ladder")
     if texts := by_reason[Reason.TOO_FEW_SAMPLES]:
@@ -62,7 +62,7 @@ def refusal(policy: PinnedPolicy, signal: Signal, unused: Mapping[str, tuple[Rea
     if len(unused) < len(signal.spec.readings):
         parts.append("the other readings were used")
     gravest = next(reason for reason in REASONS if by_reason[reason])
-    return gravest, f"ModelRiskSignal {signal.name}: {'; '.join(parts)}"
+    return gravest, "; ".join(parts)
 
 
 SUPERSEDED = (Reason.OUT_OF_ORDER, Reason.LADDER_NOT_FOUND, Reason.LADDER_INVALID)

@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from riskladder.api.resource import Resource
+from riskladder.api.text import count
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.model import Image, Revision, Workload
 from riskladder.workloads.results import Impossible, JsonPatch, Object, Verification, Write
@@ -120,7 +121,7 @@ class RayClusterRuntime(Suspendable):
 
     def prove_stopped(self, workload: Workload) -> Verification:
         """Verify that it is suspended, nothing serves, and no pod is left."""
-        return prove_gone(workload, "spec.suspend is not true" if workload.replicas else "spec.suspend is true")
+        return prove_gone(workload, "spec.suspend is not true" if workload.replicas else "")
 
 
 class RayServiceRuntime(Suspendable):
@@ -147,8 +148,9 @@ class RayServiceRuntime(Suspendable):
     def prove_stopped(self, workload: Workload) -> Verification:
         """Verify that it is suspended, nothing serves, and no pod and no RayCluster is left, which could make pods."""
         clusters, is_on = len(workload.revisions), workload.replicas > 0
-        switch = "spec.suspend is not true (KubeRay has it from v1.7.0 on)" if is_on else "spec.suspend is true"
-        proof = prove_gone(workload, f"{clusters} RayCluster(s), {switch}")
+        switch = "spec.suspend is not true (KubeRay has it from v1.7.0 on)" if is_on else ""
+        parts = [count(clusters, "RayCluster")] * bool(clusters) + [switch] * is_on
+        proof = prove_gone(workload, ", ".join(parts))
         return replace(proof, pods_gone=False, clear=False) if clusters else proof
 
 

@@ -16,6 +16,7 @@ from riskladder.api.foreign import time_in
 from riskladder.api.intent import ImageRole
 from riskladder.api.labels import FIELD_MANAGER, LABEL_CONTAINED_BY, LABEL_LOCK
 from riskladder.api.resource import Resource
+from riskladder.api.text import count
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.holding import Carried, read_carried
 from riskladder.workloads.model import History, Image, Pod, Revision, Runtime, Workload
@@ -222,9 +223,14 @@ def prove_gone(workload: Workload, more: str | None = None, *, known: bool = Tru
     empty = applied and known and workload.ready_endpoints == 0
     seen = workload.observed_generation >= workload.generation
     gone = empty and pods == 0 and workload.total_replicas == 0 and seen
-    more = f"{workload.replicas} replica(s) asked for" if more is None else more
-    left = f"{workload.ready_endpoints} ready endpoint(s), {pods} pod(s)" + (f", {more}" if more else "")
-    return Verification(applied, empty, gone, empty and pods == 0, left)
+    if more is None:
+        more = f"{count(workload.replicas, 'replica')} asked for" if workload.replicas else ""
+    parts = [count(workload.ready_endpoints, "ready endpoint")] if workload.ready_endpoints else []
+    parts += [count(pods, "pod")] if pods else []
+    parts += [more] if more else []
+    if not parts and not gone:
+        parts = ["what its controller has not confirmed yet"]
+    return Verification(applied, empty, gone, empty and pods == 0, ", ".join(parts))
 
 
 # --- The runtime --------------------------------------------------------------------------------------------------
@@ -373,10 +379,11 @@ class Replicas:
         applied = not is_bad and (is_wanted or workload.template_set_by == FIELD_MANAGER)
         pods = len(workload.active_pods(quarantined))
         gone = applied and pods == 0 and workload.is_rolled_out
-        left = f"{pods} pod(s) of {quarantined}, {workload.updated_replicas} of {workload.replicas} replica(s) updated"
+        updated = f"{workload.updated_replicas} of {count(workload.replicas, 'replica')} updated"
+        left = f"{count(pods, 'pod')} of {quarantined}, {updated}"
         shown, available = "no pod of the revision before it is left", workload.available_replicas
         if available is not None and available < workload.replicas:
-            shown += f"; of the one gone back to {available} of {workload.replicas} replica(s) are available"
+            shown += f"; of the one gone back to {available} of {count(workload.replicas, 'replica')} are available"
         if applied and current is not None and not is_wanted:
             shown += "; admission has changed what was restored"
         return Verification(applied, gone, gone, applied and pods == 0, left, shown)

@@ -16,6 +16,7 @@ from typing import Any
 
 from riskladder.api.hold import Hold
 from riskladder.api.intent import MAX_SAVED, NetworkTargetRef, SavedField
+from riskladder.api.text import count
 from riskladder.api.tiers import Fallback
 from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.holding import release_patch
@@ -260,7 +261,7 @@ def prove(workload: Workload, target_ref: NetworkTargetRef) -> Verification:
     taken_over = target_ref.kind == SERVICES.kind or not found.problem
     empty = applied and not mine and taken_over
     others = len(ready - mine)
-    left = f"{len(mine)} ready endpoint(s) of it and {others} of the fallback in Service {service}"
+    left = f"{count(len(mine), 'ready endpoint')} of it and {others} of the fallback in Service {service}"
     if not applied:
         left = f"{target_ref.kind} {target_ref.name} does not send all traffic to the fallback; {left}"
     elif not taken_over:

@@ -20,6 +20,7 @@ from riskladder.api.labels import (
     LABEL_ESCALATION,
     LABEL_LADDER,
 )
+from riskladder.api.text import count
 from riskladder.workloads.grant import Component, Grant
 from riskladder.workloads.holding import hold_labels
 from riskladder.workloads.model import Pod, Workload
@@ -179,7 +180,8 @@ def prove(workload: Workload, target_ref: NetworkTargetRef, *, close: bool = Fal
         return Verification(applied, isolated, isolated, isolated, left, f"{shown}; {OPEN_ONES_GO_ON}")
     old = len(from_before(workload, target_ref))
     if isolated and old:
-        left = f"{old} pod(s) from before NetworkPolicy {target_ref.name}, and the connections that are open to them"
+        pods = count(old, "pod")
+        left = f"{pods} from before NetworkPolicy {target_ref.name}, and the connections that are open to them"
     ended = isolated and not old
     return Verification(applied, isolated, ended, ended, left, f"{shown}; {OPEN_ONES_ENDED}")
 

@@ -61,8 +61,11 @@ def sentence(
     revision: str | None = None,
     connections: Connections | None = None,
     lock: bool = False,
+    rehearsed: bool = False,
 ) -> str:
     """Return what a safe state does to a target: ``Deployment/scorer is scaled to zero and locked``.
+
+    Of a drill, which touches nothing, what it would do.
 
     Args:
         target: The workload, as ``Kind/name``.
@@ -71,15 +74,18 @@ def sentence(
         revision: The revision that a Rollback goes back to, as far as that is known.
         connections: What becomes of open connections under an Isolate.
         lock: Whether admission is to hold it.
+        rehearsed: Whether it is a drill.
     """
     what = outcome(action, target_ref=target_ref, revision=revision)
     if action is ContainmentAction.FALLBACK:
-        return f"{what}{', and that is locked' if lock else ''}"
+        what = what.replace(" goes to ", " would go to ", 1) if rehearsed else what
+        locked = ", and that would be locked" if rehearsed else ", and that is locked"
+        return f"{what}{locked if lock else ''}"
     if action is ContainmentAction.ISOLATE:
         ends = connections is Connections.CLOSE
         after = "its pods are restarted, so that open ones end" if ends else OPEN_ONES_GO_ON
         what = f"{what} (new connections are turned away; {after})"
-    return f"{target} is {what}{' and locked' if lock else ''}"
+    return f"{target} {'would be' if rehearsed else 'is'} {what}{' and locked' if lock else ''}"
 
 
 def restored(
