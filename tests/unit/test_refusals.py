@@ -333,7 +333,7 @@ async def test_creation_and_deletion_that_are_refused_are_refusals_and_nothing_s
 
 async def test_lock_is_said_to_be_missing_while_its_index_is_refused() -> None:
     async with live() as plane:
-        plane.operator._lock = ""
+        plane.operator._loader.lock = ""
         refuse(plane, "POST", "/containmentindexes", denial(403, "exceeded quota: indexes"))
         plane.report(bias=0.3)
         await plane.until(lambda: "exceeded quota: indexes" in plane.says("Locked")[2])

@@ -124,16 +124,6 @@ async def connect(
     return Connection(server=configuration.host.rstrip("/"), session=session, namespace=namespace)
 
 
-def own_namespace(access: Access, connection: Connection) -> str:
-    """Return the namespace of the kubeconfig's context, or of the pod."""
-    if access.is_in_cluster:
-        return connection.namespace
-    contexts, current = k8s_config.list_kube_config_contexts(access.kubeconfig)
-    if access.context is not None:
-        current = next(context for context in contexts if context["name"] == access.context)
-    return str(current["context"].get("namespace") or "default")
-
-
 def _must_exist(kubeconfig: str | None) -> None:
     """Refuse to go on where there is no kubeconfig: the library would print that, and then fail for another reason.
 
@@ -145,6 +135,16 @@ def _must_exist(kubeconfig: str | None) -> None:
         return
     hint = "" if kubeconfig is not None else ": name one with --kubeconfig or $KUBECONFIG"
     raise ConnectionFailed(f"cannot load credentials from kubeconfig {named}: there is no such file{hint}")
+
+
+def own_namespace(access: Access, connection: Connection) -> str:
+    """Return the namespace of the kubeconfig's context, or of the pod."""
+    if access.is_in_cluster:
+        return connection.namespace
+    contexts, current = k8s_config.list_kube_config_contexts(access.kubeconfig)
+    if access.context is not None:
+        current = next(context for context in contexts if context["name"] == access.context)
+    return str(current["context"].get("namespace") or "default")
 
 
 def impersonating(own: Mapping[str, Any], access: Access) -> Iterator[tuple[str, str]]:

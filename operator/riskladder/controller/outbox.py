@@ -25,7 +25,7 @@ from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.resources import SECRETS
 from riskladder.controller.caches.entries import LadderKey
 from riskladder.controller.caches.store import Store
-from riskladder.controller.notification_queue import NotificationQueue
+from riskladder.controller.notification_queue import NotificationQueue, of_escalation, of_ladder
 from riskladder.notify.credentials import credential_of
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.notice import Status, status_of
@@ -117,6 +117,14 @@ class Outbox:
         self.pause()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._notifier.close()
+
+    def deliver(self, key: TargetKey | LadderKey) -> None:
+        """Have delivered what is pending of a target's escalations, or of a ladder itself."""
+        if isinstance(key, TargetKey):
+            for escalation in self._store.with_messages(key):
+                self.consider(of_escalation(escalation))
+        elif (entry := self._store.ladders.get((key.namespace, key.name))) is not None:
+            self.consider(of_ladder(entry))
 
     def consider(self, queue: NotificationQueue) -> None:
         """Deliver what is pending, and forget what has been written."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -17,7 +16,6 @@ from riskladder.cluster.server_clock import ServerClock
 from riskladder.controller.caches.entries import IndexKey, Key, LadderKey
 from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import ClockWatch
-from riskladder.controller.companion_lookup import CompanionLookup
 from riskladder.controller.containment_pass import ContainmentPass
 from riskladder.controller.enqueue import Enqueuer
 from riskladder.controller.executor import Executor, NotContainable
@@ -25,24 +23,20 @@ from riskladder.controller.fair import decided, in_slices
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.ladder_writer import LadderWriter
 from riskladder.controller.metrics import Metrics
-from riskladder.controller.node_lookup import NodeLookup
-from riskladder.controller.notification_queue import of_escalation, of_ladder
 from riskladder.controller.observations import Observations
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People, asks_to_contain
 from riskladder.controller.policy_watch import PolicyWatch
-from riskladder.controller.reservations import radius_budgets, reserve
+from riskladder.controller.reservations import reserve
 from riskladder.controller.scheduler import Scheduler, Urgent
-from riskladder.controller.stray_lookup import StrayLookup
+from riskladder.controller.snapshot_loader import SnapshotLoader
 from riskladder.controller.trail_pass import IndependentWrites, TrailPass
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.notify.notifier import Notifier
 from riskladder.policy.containment import state
 from riskladder.policy.decide import decide
-from riskladder.policy.decisions import keep
 from riskladder.policy.plan import Plan
-from riskladder.policy.snapshot import PolicyInForce, Snapshot, TargetKey
-from riskladder.workloads.companions.suspend import Companion
+from riskladder.policy.snapshot import Snapshot, TargetKey
 from riskladder.workloads.registry import Runtimes
 
 log = structlog.get_logger(__name__)
@@ -99,12 +93,20 @@ class Reconciler:
         now = self.clock.now
         self._seen = Observations(store, metrics, now=now)
         self._executor = Executor(client, store)
-        self._companions = CompanionLookup(client, store, self._executor)
-        self._strays = StrayLookup(client, store)
-        self._nodes = NodeLookup(client, store)
         self.index = IndexWriter(client, store)
         self._people = People(client, store, self._trail, observe=metrics.observe_trail, now=now)
         self.outbox = Outbox(client, notifier, store, changed=enqueuer.notified, now=now) if notifier else None
+        self._loader = SnapshotLoader(
+            client,
+            store,
+            self._executor,
+            self._seen,
+            self._people,
+            self.index,
+            self.clock,
+            outbox=self.outbox,
+            unproved=lambda namespace: enqueuer.ladders_of(namespace, store),
+        )
         self._ladders = LadderWriter(
             client,
             store,
@@ -124,11 +126,10 @@ class Reconciler:
             self.index,
             metrics,
             now=now,
-            snapshot=self._snapshot,
+            snapshot=self._loader.load,
             again=enqueuer.again,
             forbidden=self._forbidden,
         )
-        self._lock: str | None = None
         self.lock_matters = self._containment.contained
         """Set when something has been contained: from then on the lock has to be looked at often."""
 
@@ -159,9 +160,9 @@ class Reconciler:
         Raises:
             ApiError: The API server could not be asked.
         """
-        before, self._lock = self._lock, await authority.lock_missing(self._client)
+        before, self._loader.lock = self._loader.lock, await authority.lock_missing(self._client)
         contained = [e for e in self.store.open_escalations() if state.is_contained(e)]
-        if before != self._lock:
+        if before != self._loader.lock:
             for escalation in contained:
                 target = escalation.spec.target
                 self.scheduler.add(TargetKey(escalation.namespace, target.kind, target.name))
@@ -169,44 +170,11 @@ class Reconciler:
 
     # --- Deciding -------------------------------------------------------------------------------------------------
 
-    def _snapshot(
-        self,
-        key: TargetKey,
-        *,
-        thorough: bool = True,
-        proof: PolicyInForce | None = None,
-        companions: Mapping[tuple[str, str], Companion] | None = None,
-    ) -> Snapshot:
-        found = self.store.snapshot(key, self._seen.stamps, thorough=thorough)
-        snapshot = replace(
-            found,
-            proof=proof,
-            deliveries=self.outbox.deliveries if self.outbox else {},
-            rehearsals=self._seen.rehearsals,
-            lock=self._lock or self._unindexed(key.namespace) or self._lock,
-            obstacle=self._seen.obstacles.get(key, ""),
-            unsaved=self._seen.unsaved.get(key, ""),
-            unwritten=self._seen.unwritten_of(found.escalations),
-            companions=companions or {},
-            seeks=self._companions.seeks,
-            clock_error=self.clock.error(),
-        )
-        snapshot = self._seen.join(self._nodes.join(self._strays.join(snapshot)))
-        if not self.store.radius:
-            return snapshot
-        concerned = {*snapshot.ladders, *(e.spec.ladder.name for e in snapshot.open)}
-        return replace(snapshot, radius_budgets=radius_budgets(self.store, key, concerned, self.clock.now()))
-
-    def _unindexed(self, namespace: str) -> str:
-        """Return why what is contained in a namespace is not held by its name; empty where it is."""
-        why = self.index.problems.get(namespace)
-        return f"creation and /scale are not held, since its ContainmentIndex cannot be written: {why}" if why else ""
-
     def _decide(self, key: Key) -> Urgent[tuple[Snapshot, Plan]] | None:
         if not isinstance(key, TargetKey):
             self.scheduler.add(key)
             return None
-        snapshot = self._snapshot(key, thorough=False)
+        snapshot = self._loader.load(key, thorough=False)
         plan = decide(snapshot, self.clock.now())
         reserve(self.store, snapshot, plan)
         if plan.stop is None:
@@ -214,11 +182,7 @@ class Reconciler:
             for update in plan.signals:
                 self.store.remember(key, update.signal.name, update.signal.uid, update.status)
             self._deliver(key)
-            reverted, is_due = (
-                self._seen.reverted.get(key),
-                self._strays.is_due(snapshot) or self._nodes.is_due(snapshot),
-            )
-            if plan.has_trail or reverted or snapshot.decisions or is_due:
+            if plan.has_trail or self._seen.reverted.get(key) or snapshot.decisions or self._loader.is_due(snapshot):
                 self.scheduler.add(key, prompt=asks_to_contain(snapshot.decisions))
             else:
                 self._sleep(key, plan)
@@ -230,7 +194,7 @@ class Reconciler:
         return Urgent((snapshot, plan), plan.stop.severity)
 
     def _sleep(self, key: TargetKey, plan: Plan) -> None:
-        wait = min(self._strays.wait(key), self._nodes.wait(key))
+        wait = self._loader.wait(key)
         if plan.wake_at is not None:
             wait = min(wait, (plan.wake_at - self.clock.now()).total_seconds())
         if wait < math.inf:
@@ -243,14 +207,8 @@ class Reconciler:
         assert isinstance(key, TargetKey)  # noqa: S101
         snapshot, plan = work
         if self._observe_only:
-            stop = plan.stop
-            log.info(
-                "would stop",
-                target=tuple(key),
-                opening=plan.opening is not None,
-                action=stop and str(stop.action),
-                effect=stop and str(stop.effect),
-            )
+            stop = {} if plan.stop is None else {"action": str(plan.stop.action), "effect": str(plan.stop.effect)}
+            log.info("would stop", target=tuple(key), opening=plan.opening is not None, **stop)
             return
         with self._watching_permissions(key.namespace):
             is_tried = await self._containment.run(key, snapshot, plan)
@@ -263,7 +221,7 @@ class Reconciler:
         with self._watching_permissions(key.namespace):
             if isinstance(key, LadderKey):
                 await self._ladders.write(key, observe_only=self._observe_only)
-                self._deliver_of(key)
+                self._deliver(key)
             elif isinstance(key, TargetKey):
                 await self._write_target(key)
             elif self._observe_only:
@@ -279,7 +237,7 @@ class Reconciler:
             with tried.alone():
                 await self._trail_pass.write_deleted(key)
         await in_slices(self.store.unchecked(key))
-        snapshot = await self._asked(key, tried)
+        snapshot = self._loader.load(key) if self._observe_only else await self._loader.ask(key, tried)
         plan = await decided(snapshot, self.clock.now())
         if plan.stop is not None:
             if not self.scheduler.backs_off(key):
@@ -292,10 +250,8 @@ class Reconciler:
             effects = [str(effect) for effect in plan.effects]
             log.info("would write", target=tuple(key), escalations=len(plan.escalations), effects=effects)
             return
-        if (
-            plan.opens and snapshot.radius_budgets
-        ):  # what was decided in slices may have been overtaken by another target
-            snapshot = self._snapshot(key)
+        if plan.opens and snapshot.radius_budgets:  # decided in slices: another target may have overtaken it
+            snapshot = self._loader.load(key)
             plan = decide(snapshot, self.clock.now(), urgent=not self.scheduler.backs_off(key))
             reserve(self.store, snapshot, plan)
             if plan.stop is not None or not plan.opens:
@@ -321,44 +277,10 @@ class Reconciler:
         else:
             self.scheduler.add(key, after=after, urgent=not after and asks_to_contain(snapshot.decisions))
 
-    async def _asked(self, key: TargetKey, tried: IndependentWrites) -> Snapshot:
-        """Return a snapshot with all that has to be asked for: who may decide, and how companion workloads are.
-
-        What is not answered waits, and nothing else with it.
-        """
-        snapshot = self._snapshot(key)
-        if self._observe_only:
-            return snapshot
-        proof: PolicyInForce | None = None
-        companions: Mapping[tuple[str, str], Companion] = {}
-        looked = False
-        with tried.alone():
-            proof = await self._people.ask(
-                d for ds in snapshot.decisions.values() for d in keep.in_turn(ds)[: keep.AT_ONCE]
-            )
-        with tried.alone():
-            companions = await self._companions.look(key, snapshot.open)
-        if proof is not None and proof.missing:
-            self._enqueuer.ladders_of(key.namespace, self.store)
-        with tried.alone():
-            looked = await self._strays.look(snapshot)
-        with tried.alone():
-            looked = await self._nodes.look(snapshot) or looked
-        if proof is None and not companions and not looked:
-            return snapshot
-        return self._snapshot(key, proof=proof, companions=companions)  # what was asked may have taken a while
-
-    def _deliver(self, key: TargetKey) -> None:
+    def _deliver(self, key: TargetKey | LadderKey) -> None:
         """Have delivered what is pending."""
         if self.outbox is not None:
-            for escalation in self.store.with_messages(key):
-                self.outbox.consider(of_escalation(escalation))
-
-    def _deliver_of(self, key: LadderKey) -> None:
-        """Have delivered what is pending of a ladder itself."""
-        entry = self.store.ladders.get((key.namespace, key.name))
-        if self.outbox is not None and entry is not None:
-            self.outbox.consider(of_ladder(entry))
+            self.outbox.deliver(key)
 
     # --- Permissions ----------------------------------------------------------------------------------------------
 

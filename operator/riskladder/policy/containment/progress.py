@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from riskladder.api.base import format_time
-from riskladder.api.conditions import Condition, ConditionStatus
+from riskladder.api.conditions import ConditionStatus
 from riskladder.api.escalation import ContainmentStatus
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
@@ -16,6 +16,7 @@ from riskladder.api.text import count, length
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment import locked, state
 from riskladder.policy.containment.choose import evidence_detail
+from riskladder.policy.containment.departed import target_deleted, target_released
 from riskladder.policy.containment.drift import holds_message, raise_contention
 from riskladder.policy.containment.resume import not_contained, reason_of, take_note
 from riskladder.policy.containment.unconfirmed import note
@@ -24,12 +25,11 @@ from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import Entry, Measure, On
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Snapshot, Stamps
-from riskladder.workloads.model import Pod, Workload
+from riskladder.workloads.model import Workload
 from riskladder.workloads.results import Verification
 from riskladder.workloads.safe_states import words
 from riskladder.workloads.safe_states.network_path import seen
 
-NOTHING_LEFT = "nothing is left to contain"
 STILL_THERE = "still there: "
 
 
@@ -64,11 +64,11 @@ def advance(draft: Draft) -> None:
         was = draft.conditions.get(ConditionType.CONTAINED)
         not_contained(draft)
         if workload is None and not escalation.spec.drill and not snapshot.unsupported:
-            _target_deleted(draft, was, None)
+            target_deleted(draft, was, None)
         return
     if workload is None:
         was = draft.conditions.get(ConditionType.CONTAINED)
-        _target_deleted(draft, was, max(active.values(), key=lambda intent: intent.id))
+        target_deleted(draft, was, max(active.values(), key=lambda intent: intent.id))
         return
     if workload.uid != escalation.spec.target.uid:
         return
@@ -80,7 +80,7 @@ def advance(draft: Draft) -> None:
     _contained(draft, found)
     held = draft.conditions.get(ConditionType.CONTAINMENT_HOLDS)
     _holds(draft, found)
-    _released(draft, held)
+    target_released(draft, held)
     locked.say(draft, list(active.values()))
     raise_contention(draft)
 
@@ -103,44 +103,6 @@ def _standing(draft: Draft, workload: Workload, intent: Intent) -> IntentProgres
         }
     )
     return IntentProgress(intent, proof, before, status)
-
-
-def _target_deleted(draft: Draft, was: Condition | None, intent: Intent | None) -> None:
-    """Say that the target is gone, and what it has left behind: also where nothing was contained.
-
-    Args:
-        draft: The escalation.
-        was: Its condition Contained as it was.
-        intent: What was contained last, where anything is.
-    """
-    target, left = draft.escalation.spec.target, draft.snapshot.strays
-    if left is None:  # whether it has left pods behind is looked at first
-        if was is not None and was.reason == Reason.TARGET_DELETED:
-            draft.conditions.set(ConditionType.CONTAINED, str(was.status) == "True", Reason.TARGET_DELETED, was.message)
-        return
-    vanished, listed = draft.snapshot.unconfirmed, draft.snapshot.listed
-    if intent is not None:
-        _note_vanished(draft, intent, vanished)
-    parts = [state.strays_left(left, listed)] if left or listed else []
-    parts += [state.unconfirmed_left(vanished)] if vanished else []
-    what = "; ".join(parts) or NOTHING_LEFT
-    is_known = was is not None and was.reason == Reason.TARGET_DELETED
-    if was is None or not is_known or (NOTHING_LEFT in was.message) is bool(parts):
-        number = intent.id if intent is not None else 0
-        key = f"deleted/{number}" + (f"/{len(left) + len(listed) + len(vanished)}" if parts else "")
-        about = {"intent": str(number)} if intent is not None else {}
-        draft.warn(Reason.TARGET_DELETED, key, f"{target.kind} {target.name} was deleted: {what}", **about)
-    is_contained = intent is not None and not parts
-    draft.conditions.set(
-        ConditionType.CONTAINED, is_contained, Reason.TARGET_DELETED, f"the target was deleted: {what}"
-    )
-
-
-def _note_vanished(draft: Draft, intent: Intent, pods: Sequence[Pod]) -> None:
-    """Keep in the status which pods of a target that is gone have vanished without the word of their node."""
-    known = draft.containments.get(intent.action.axis)
-    if known is not None and known.intent.id == intent.id and intent.action.axis is Axis.WORKLOAD:
-        draft.containments[intent.action.axis] = known.model_copy(update={"unconfirmed": note(pods)})
 
 
 def _managed_at(snapshot: Snapshot, intent: Intent, now: datetime) -> datetime:
@@ -299,26 +261,6 @@ def _holds(draft: Draft, found: Sequence[IntentProgress]) -> None:
         conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.CONTAINMENT_REVERTED, message)
     else:
         conditions.set(ConditionType.CONTAINMENT_HOLDS, None, Reason.NOT_CONTAINED, "nothing is contained yet")
-
-
-def _released(draft: Draft, was: Condition | None) -> None:
-    """Say that the target is not held where it has lost the ladder's labels; that, and their return, is on record.
-
-    Args:
-        draft: The escalation.
-        was: Its condition ContainmentHolds as it was.
-    """
-    workload, escalation = draft.snapshot.target, draft.escalation
-    was_released = was is not None and was.reason == Reason.TARGET_RELEASED
-    if workload is None or state.may_touch(workload, escalation):
-        if workload is not None and was_released:
-            message = "the target carries the labels again that put it under the ladder: its containment is held again"
-            draft.note(Reason.TARGET_GOVERNED, f"governed/{draft.last_record}", message)
-        return
-    message = "the target no longer carries the labels that put it under the ladder: it is not touched any more"
-    if not was_released:
-        draft.warn(Reason.TARGET_RELEASED, f"released/{draft.last_record}", message)
-    draft.conditions.set(ConditionType.CONTAINMENT_HOLDS, False, Reason.TARGET_RELEASED, message)
 
 
 def _proved(intent: Intent) -> Reason:
