@@ -499,7 +499,7 @@ def test_messages_and_the_page_offer_the_same_to_whoever_holds_every_verb() -> N
         case("moderate", contained=False, clocks=[clock()]),
     ]
     for subject in subjects:
-        mine = choices(subject, everything, "ann")
+        mine = choices(subject, everything, ANN)
         shown = {choice.what for choice in mine} | {what for what, _ in for_others(subject, mine)}
         standing = subject.standing
         offered = {one.effect for one in possible(standing) if one.action is not DecisionAction.COMMENT}

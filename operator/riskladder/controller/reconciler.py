@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 
 import structlog
 
-from riskladder.cluster import authority
 from riskladder.cluster.client import ApiError, Client, Forbidden
 from riskladder.cluster.server_clock import ServerClock
 from riskladder.controller.caches.entries import IndexKey, Key, LadderKey
@@ -164,14 +163,11 @@ class Reconciler:
         Raises:
             ApiError: The API server could not be asked.
         """
-        with suppress(ApiError):  # asked again at the next look
-            await self._people.learn_credentials()
-        before, self._loader.lock = self._loader.lock, await authority.lock_missing(self._client)
+        is_changed = await self._loader.look_at_lock()
         contained = [e for e in self.store.open_escalations() if state.is_contained(e)]
-        if before != self._loader.lock:
-            for escalation in contained:
-                target = escalation.spec.target
-                self.scheduler.add(TargetKey(escalation.namespace, target.kind, target.name))
+        for escalation in contained if is_changed else ():
+            target = escalation.spec.target
+            self.scheduler.add(TargetKey(escalation.namespace, target.kind, target.name))
         return bool(contained)
 
     # --- Deciding -------------------------------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
-from riskladder.cluster.client import Client
+from riskladder.cluster import authority
+from riskladder.cluster.client import ApiError, Client
 from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.companion_lookup import CompanionLookup
@@ -52,6 +54,7 @@ class SnapshotLoader:
             outbox: What was delivered; without one nothing is.
             unproved: Called with a namespace in which no decision proves who made it.
         """
+        self._client = client
         self._store, self._seen, self._people, self._index = store, seen, people, index
         self._clock, self._outbox, self._unproved = clock, outbox, unproved
         self._companions = CompanionLookup(client, store, executor)
@@ -59,6 +62,17 @@ class SnapshotLoader:
         self._nodes = NodeLookup(client, store)
         self.lock: str | None = None
         """Why the lock is not in force; empty while it is, ``None`` before anybody has looked."""
+
+    async def look_at_lock(self) -> bool:
+        """See whether admission holds what is contained; return whether that has changed.
+
+        Raises:
+            ApiError: The API server could not be asked.
+        """
+        with suppress(ApiError):  # asked again at the next look
+            await self._people.learn_credentials()
+        before, self.lock = self.lock, await authority.lock_missing(self._client)
+        return before != self.lock
 
     def load(
         self,
