@@ -78,8 +78,6 @@ class Reconciler:
             runtimes: The kinds of workloads that may be targets; by default those that are always dealt with.
             clock: The API server's time; without one the operator's own is believed.
         """
-        self._client = client
-        self._metrics = metrics
         self._observe_only = observe_only
         self.scheduler: Scheduler[Key, tuple[Snapshot, Plan]] = Scheduler(
             decide=self._decide, contain=self._contain, trail=self._write
