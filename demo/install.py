@@ -270,26 +270,37 @@ def _is_served(kubeconfig: Path, path: str) -> bool:
 
 
 def _stamps(kubeconfig: Path) -> bool:
-    """Return whether the API server writes the author of a decision, which is tried without storing one.
+    """Return whether the API server writes who decides and who reports, which is tried without storing anything.
 
     For some seconds after it has got to know a kind, and after each of its starts, it has no schema by which to change
     an object of that kind, and answers 503.
     """
-    decision = {
-        **_object("riskladder.dev/v1alpha1", "EscalationDecision", SENTINEL_PREFIX + "identity", {}),
-        "spec": {"escalation": "none", "action": "Comment", "role": "none", "rationale": "Tried by the installation"},
+    decision = {"escalation": "none", "action": "Comment", "role": "none", "rationale": "Tried by the installation"}
+    signal = {
+        "ladder": "none",
+        "target": {"kind": "Deployment", "name": "none"},
+        "source": "none",
+        "observedAt": "2026-01-01T00:00:00Z",
+        "readings": [{"indicator": "none", "value": 0.0}],
     }
+    return _stamped(kubeconfig, "EscalationDecision", decision, "decidedBy") and _stamped(
+        kubeconfig, "ModelRiskSignal", signal, "reportedBy"
+    )
+
+
+def _stamped(kubeconfig: Path, kind: str, spec: dict[str, Any], field: str) -> bool:
+    document = {**_object("riskladder.dev/v1alpha1", kind, SENTINEL_PREFIX + "identity", {}), "spec": spec}
     try:
         answer = kubectl(
             kubeconfig,
             *(f"--namespace={NAMESPACE}", "create", "--dry-run=server", "-o", "json", "-f", "-"),
-            given=yaml.safe_dump(decision),
+            given=yaml.safe_dump(document),
         )
     except InstallError as refusal:
-        if "ServiceUnavailable" not in str(refusal) and "spec.decidedBy is missing" not in str(refusal):
+        if "ServiceUnavailable" not in str(refusal) and f"spec.{field} is missing" not in str(refusal):
             raise
         return False
-    return "decidedBy" in json.loads(answer)["spec"]
+    return field in json.loads(answer)["spec"]
 
 
 def _may_lead(kubeconfig: Path) -> bool:

@@ -427,7 +427,9 @@ async def test_killed_between_all_steps_it_skips_repeats_and_counts_nothing_twic
     for message in place.messages():
         bodies.setdefault(message.key, set()).add((message.identity, message.body))
     ways = [f"{way}/{role}/{{}}{role}" for way in ("1", "resumed-1", "closed") for role in ("legal", "executive")]
-    assert set(bodies) == {way.format("notified/" if way.startswith("1/") else "") for way in ways}
+    # Whoever hears of it before the proof hears of the proof as well: how long that takes is up to the machine.
+    proved = {f"1/{role}/contained-1/{role}" for role in ("legal", "executive")}
+    assert set(bodies) - proved == {way.format("notified/" if way.startswith("1/") else "") for way in ways}
     assert all(len(found) == 1 for found in bodies.values()), "the same words, whenever it was sent again"
     assert len(place.messages()) > len(bodies), "it died before it could record the delivery"
     assert [(d["by"], d["action"], d["reason"]) for d in stands["status"]["decisions"]] == [
