@@ -79,9 +79,8 @@ def install(
         _await_served(kubeconfig, definition)
     wait_for_policies(kubeconfig)
     if any(document["kind"] == "MutatingAdmissionPolicy" for document in documents):
-        what = (
-            f"the author of a decision is filled in; where mutating policies are turned off, take {OVERLAY_BEFORE_1_36}"
-        )
+        author = "the author of a decision and of a signal is filled in"
+        what = f"{author}; where mutating policies are turned off, take {OVERLAY_BEFORE_1_36}"
         _until(what, lambda: _stamps(kubeconfig))
     _until("the service account has its Role", lambda: _may_lead(kubeconfig))
 
