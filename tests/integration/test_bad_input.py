@@ -10,6 +10,7 @@ import pytest
 from riskladder.api.base import format_time
 from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Refused
+from riskladder.cluster.resources import Resource
 from tests.integration.world import INDICATOR, TestNamespace, condition, deployment, ladder, signal
 
 
@@ -41,6 +42,23 @@ async def test_values_that_are_no_finite_number_are_refused(world: TestNamespace
         world.client._connection.server + path, data=text, headers={"Content-Type": "application/json"}
     ) as answer:
         assert answer.status in (400, 422), await answer.text()
+
+
+@pytest.mark.parametrize("resource", [resources.SIGNALS, resources.DECISIONS], ids=lambda r: str(r.kind))
+@pytest.mark.parametrize("spec", [None, [], "text", 1, {}, {"manual": "text"}, {"manual": []}], ids=repr)
+async def test_what_has_no_fields_to_stamp_is_refused_by_its_schema(
+    world: TestNamespace, resource: Resource, spec: object
+) -> None:
+    """The policy that stamps who wrote it comes before the schema, and must not speak in its place."""
+    body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "wrong"}, "spec": spec}
+    if spec is None:
+        del body["spec"]
+    with pytest.raises(ApiError) as refused:
+        await world.client.create(resource, world.namespace, body)
+    assert refused.value.status in (400, 422, 403), refused.value
+    assert "spec" in refused.value.message
+    assert "JSON" not in refused.value.message
+    assert "riskladder-identity" not in refused.value.message
 
 
 async def test_reading_from_the_future_is_not_used_and_says_so(world: TestNamespace) -> None:

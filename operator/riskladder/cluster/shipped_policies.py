@@ -32,7 +32,7 @@ SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "riskladder-identity": {
         "policy": {
-            "matchConditions": "303456f5b8364735",
+            "matchConditions": "25b29fdf6c27298d",
             "mutations": "1161b5a639e25e23",
             "reinvocationPolicy": "f46b3923414c5ae3",
             "resourceRule 46145ea0cbadb128": "46145ea0cbadb128",
