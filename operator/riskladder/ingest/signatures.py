@@ -125,10 +125,11 @@ def verify(scheme: HmacScheme, key: bytes, headers: Mapping[str, str], body: byt
     how = _SCHEMES[scheme]
     identifier = headers.get(how.id_header, "") if how.id_header else ""
     timestamp, signature = headers.get(how.time_header, ""), headers.get(how.signature_header, "")
-    if how.id_header and not 0 < len(identifier) <= 256:
+    # In ASCII: bytes that are no text come as halves of surrogate pairs, which nothing encodes.
+    if how.id_header and not (0 < len(identifier) <= 256 and identifier.isascii()):
         raise BadSignature(f"no header {how.id_header}")
     try:
-        at = float(timestamp) if len(timestamp) <= 20 else math.nan
+        at = float(timestamp) if len(timestamp) <= 20 and timestamp.isascii() else math.nan
     except ValueError:
         at = math.nan
     if not math.isfinite(at):

@@ -7,7 +7,6 @@ answer is kept for half a minute: a monitor that sends every second costs the AP
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import time
@@ -109,5 +108,5 @@ def _expiry(token: str) -> float | None:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return float(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error, RecursionError):
+    except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError):  # whatever else somebody wrote there
         return None

@@ -29,7 +29,7 @@ MAX_INTEGER = 2**63 - 1
 """Beyond this an integer is read as a double, as every other reader of JSON does."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 class Malformed(ValueError):  # noqa: N818 - reads as a sentence at the call site
@@ -111,11 +111,11 @@ def _integer(text: str) -> int | float:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise Malformed(f"found the key {twice[:64]!r} twice in one object")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise Malformed(f"found the key {key[:64]!r} twice in one object")
+        found[key] = value
     return found
 
 
