@@ -41,7 +41,7 @@ def test_token_that_says_no_time_has_none(text: str) -> None:
 @pytest.mark.parametrize("scheme", HmacScheme)
 @pytest.mark.parametrize("text", ["\udcff", "é", "१"])
 def test_header_that_is_no_ascii_proves_nothing(scheme: HmacScheme, text: str) -> None:
-    """A header's bytes that are no UTF-8 come as halves of surrogate pairs: an error would say that there is a binding."""
+    """A header's bytes that are no UTF-8 come as halves of surrogate pairs; an error would betray the binding."""
     good = {
         "webhook-id": "one",
         "webhook-timestamp": "1",

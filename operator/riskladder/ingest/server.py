@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 from aiohttp import ClientPayloadError, web
 
+from riskladder.api.binding import MonitorBindingSpec
 from riskladder.api.foreign import clip
 from riskladder.api.reasons import Reason
 from riskladder.cluster.client import ApiError
@@ -24,7 +25,7 @@ from riskladder.ingest.metrics import Metrics
 from riskladder.ingest.senders import NotProved, Senders
 from riskladder.monitors.entries import Delivery
 from riskladder.monitors.formats import FORMATS
-from riskladder.monitors.observations import Refusal
+from riskladder.monitors.observations import Refusal, Translation
 from riskladder.monitors.payload import MAX_BYTES, Malformed, TooLarge, check_bounds
 from riskladder.monitors.translate import translate
 from riskladder.reporting.bindings import Binding, Bindings
@@ -35,6 +36,15 @@ log = structlog.get_logger(__name__)
 PATH = "/v1/namespaces/{namespace}/bindings/{name}"
 MAX_UNDER_WAY = 256
 """Requests under way at the same time; more are asked to come back."""
+
+MAX_HELD = 48 * MAX_BYTES
+"""Bytes of bodies held at the same time, whoever has sent them; more are asked to come back."""
+
+LARGE = 65_536
+"""Bytes from which a body is looked at in a thread: what takes long there must not keep others from an answer."""
+
+AT_A_TIME = 2
+"""Large bodies taken apart at the same time: one may come to forty times its size while it is."""
 
 RETRY_AFTER = "2"
 """Seconds after which a sender is asked to come back."""
@@ -55,6 +65,13 @@ class _Refusing(Exception):  # noqa: N818
     status: int
     reason: str
     message: str
+
+
+@dataclass(slots=True)
+class _Held:
+    """What is held of the body of one request."""
+
+    size: int = 0
 
 
 class Server:
@@ -83,7 +100,8 @@ class Server:
         self._bindings, self._senders = bindings, senders
         self._reporter, self._metrics = reporter, metrics
         self._is_ready, self._clock = is_ready, clock
-        self._under_way = 0
+        self._under_way = self._held = 0
+        self._taking_apart = asyncio.Semaphore(AT_A_TIME)
 
     def add_to(self, app: web.Application) -> None:
         """Register the one route."""
@@ -95,19 +113,26 @@ class Server:
         if self._under_way >= MAX_UNDER_WAY:
             return self._answer(_Refusing(503, "Busy", "too many requests are under way"), started)
         self._under_way += 1
+        held = _Held()
         try:
-            return await self._handle(request, started)
+            return await self._handle(request, started, held)
         except _Refusing as why:
-            await _drain(request)
-            return self._answer(why, started)
+            answer = self._answer(why, started)
         finally:
+            self._hold(held, -held.size)
             self._under_way -= 1
+        await _drain(request)  # here, where nothing refers to what was received any more
+        return answer
 
-    async def _handle(self, request: web.Request, started: float) -> web.Response:
+    def _hold(self, held: _Held, size: int) -> None:
+        held.size += size
+        self._held += size
+
+    async def _handle(self, request: web.Request, started: float, held: _Held) -> web.Response:
         if not self._is_ready():
             raise _Refusing(503, "Starting", "the bindings are not known yet")
         headers = {name.lower(): value for name, value in request.headers.items()}
-        raw = await self._body(request)
+        raw = await self._body(request, held)
         binding = self._bindings.get(*_names(request))
         signed = await self._proved(binding, headers, raw)
         assert binding is not None  # noqa: S101 - a sender is proved under a binding
@@ -119,11 +144,10 @@ class Server:
             raise _Refusing(415, "UnsupportedMediaType", f"Content-Type: found {request.content_type!r}, {expected}")
         delivery = Delivery(raw, headers, self._clock())
         try:
-            content = await asyncio.to_thread(form.read, delivery) if len(raw) > 65_536 else form.read(delivery)
+            translation = await self._translated(binding.spec, delivery)
         except Malformed as error:
             self._reporter.refuse(binding, Refusal("", Reason.MALFORMED, str(error)))
             raise _Refusing(413 if isinstance(error, TooLarge) else 422, Reason.MALFORMED, str(error)) from error
-        translation = translate(binding.spec, content, delivery)
         verdicts, status = await self._reporter.report(binding, translation)
         if status == 200:
             self._senders.taken(binding, signed)
@@ -134,9 +158,16 @@ class Server:
             body |= {"reason": first.get("reason", "Later"), "message": first.get("message", "")}
         return _json(body, status)
 
+    async def _translated(self, spec: MonitorBindingSpec, delivery: Delivery) -> Translation:
+        """Return what a payload becomes. Nothing of it is kept once that is known, however long storing it takes."""
+        if len(delivery.raw) < LARGE:
+            return _translation(spec, delivery)
+        async with self._taking_apart:
+            return await asyncio.to_thread(_translation, spec, delivery)
+
     # --- What comes in ---
 
-    async def _body(self, request: web.Request) -> bytes:
+    async def _body(self, request: web.Request, held: _Held) -> bytes:
         """Read the body, within bounds that hold before anybody is asked who it is from."""
         encoding = request.headers.get("Content-Encoding", "identity").lower()
         if encoding != "identity":
@@ -150,16 +181,29 @@ class Server:
             raise _Refusing(413, "TooLarge", f"found {request.content_length} bytes, expected at most {MAX_BYTES}")
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                raw = b"".join([chunk async for chunk in _limited(request)])
+                raw = b"".join([chunk async for chunk in self._chunks(request, held)])
         except TimeoutError as error:
             raise _Refusing(408, "Timeout", f"the body took longer than {BODY_SECONDS:g} s") from error
         try:
-            check_bounds(raw, is_json="json" in request.content_type)
+            is_json = "json" in request.content_type
+            if len(raw) < LARGE:
+                check_bounds(raw, is_json=is_json)
+            else:
+                await asyncio.to_thread(check_bounds, raw, is_json=is_json)
         except TooLarge as error:
             raise _Refusing(413, "TooLarge", str(error)) from error
         except Malformed as error:
             raise _Refusing(422, Reason.MALFORMED, str(error)) from error
         return raw
+
+    async def _chunks(self, request: web.Request, held: _Held) -> AsyncIterator[bytes]:
+        async for chunk in request.content.iter_any():
+            self._hold(held, len(chunk))
+            if held.size > MAX_BYTES:
+                raise _Refusing(413, "TooLarge", f"found more than {MAX_BYTES} bytes, expected at most that many")
+            if self._held > MAX_HELD:
+                raise _Refusing(503, "Busy", "too much is under way")
+            yield chunk
 
     async def _proved(self, binding: Binding | None, headers: Mapping[str, str], raw: bytes) -> Any:
         try:
@@ -195,13 +239,8 @@ async def _drain(request: web.Request) -> None:
                     return
 
 
-async def _limited(request: web.Request) -> Any:
-    size = 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size > MAX_BYTES:
-            raise _Refusing(413, "TooLarge", f"found more than {MAX_BYTES} bytes, expected at most that many")
-        yield chunk
+def _translation(spec: MonitorBindingSpec, delivery: Delivery) -> Translation:
+    return translate(spec, FORMATS[spec.format].read(delivery), delivery)
 
 
 def _names(request: web.Request) -> tuple[str, str]:
