@@ -40,7 +40,7 @@ MAX_UNDER_WAY = 256
 MAX_HELD = 48 * MAX_BYTES
 """Bytes of bodies held at the same time, whoever has sent them; more are asked to come back."""
 
-LARGE = 65_536
+LARGE = 8_192
 """Bytes from which a body is looked at in a thread: what takes long there must not keep others from an answer."""
 
 AT_A_TIME = 2

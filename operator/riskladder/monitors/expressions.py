@@ -8,15 +8,19 @@ from functools import lru_cache
 from typing import Any
 
 import cel
-from cel.stdlib import STDLIB_FUNCTIONS
+
+from riskladder.monitors import cost
+from riskladder.monitors.cost import FUNCTIONS, TooCostly
 
 BODY_BUDGET = 16 * 1024 * 1024
 """Bytes of ``body`` that the expressions of one payload may look through: CEL copies it each time."""
 
-_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"' + r"|'(?:[^'\\]|\\.)*'")
+_TEXT = cost.TEXT
 _MEMBER = re.compile(r"\bentry\s*\.\s*([A-Za-z_]\w*)(?!\s*\()")
 _NAMED = re.compile(r"\bentry\.(method|fields\.member|name)\s*==\s*(?:" + _TEXT.pattern + ")")
 _BODY = re.compile(r"\bbody\b")
+_BODY_NUMBER = -1
+"""Of the body, in place of that of an entry."""
 
 
 class BadExpression(ValueError):  # noqa: N818 - reads as a sentence at the call site
@@ -31,10 +35,13 @@ def compiled(expression: str) -> Any:
     """Return the program of an expression.
 
     Raises:
-        BadExpression: It is not CEL.
+        BadExpression: It is not CEL, or may take too long.
     """
     try:
+        cost.shape(expression)
         return cel.compile(expression)
+    except TooCostly as error:
+        raise BadExpression(str(error)) from error
     except Exception as error:  # the library raises ValueError, RuntimeError, and its own
         raise BadExpression(f"is not CEL: {_first_line(error)}") from error
 
@@ -63,7 +70,8 @@ class Scope:
         self._entries, self._body, self._size = entries, body, size
         self._contexts: dict[int, cel.Context] = {}
         self._whole: cel.Context | None = None
-        self._left = BODY_BUDGET
+        self._left, self._steps = BODY_BUDGET, cost.ALL
+        self._weights: dict[int, tuple[int, int]] = {}
 
     def evaluate(self, expression: str, number: int) -> Any:
         """Return the value of an expression over one entry.
@@ -76,6 +84,7 @@ class Scope:
             BadExpression: It is not CEL, or fails on this entry, for instance since a field is missing.
         """
         program = compiled(expression)
+        self._spend(expression, number)
         try:
             return program.execute(self._context(number, whole=_looks_at_body(expression)))
         except BadExpression:
@@ -87,6 +96,27 @@ class Scope:
         except Exception as error:
             raise BadExpression(f"fails here: {_first_line(error)}") from error
 
+    def _spend(self, expression: str, number: int) -> None:
+        """Refuse what may take too long with what there is to look at."""
+        found = cost.shape(expression)
+        if not (found.depth or found.sums or found.patterns):
+            return
+        values, size = self._weight(number)
+        if _looks_at_body(expression):
+            more = self._weight(_BODY_NUMBER)
+            values, size = values + more[0], size + more[1]
+        try:
+            self._steps -= cost.steps(found, values, size)
+        except TooCostly as error:
+            raise BadExpression(str(error)) from error
+        if self._steps < 0:
+            raise BadExpression("takes too long for so many entries: look at less in each of them")
+
+    def _weight(self, number: int) -> tuple[int, int]:
+        if number not in self._weights:
+            self._weights[number] = cost.weight(self._body if number == _BODY_NUMBER else self._entries[number])
+        return self._weights[number]
+
     def _context(self, number: int, *, whole: bool) -> cel.Context:
         if whole:
             self._left -= self._size
@@ -94,11 +124,11 @@ class Scope:
                 message = "fails here: the payload is too large to look at body for every entry, look at entry instead"
                 raise BadExpression(message)
             if self._whole is None:
-                self._whole = cel.Context({"body": self._body}, STDLIB_FUNCTIONS)
+                self._whole = cel.Context({"body": self._body}, FUNCTIONS)
             self._whole.add_variable("entry", dict(self._entries[number]))
             return self._whole
         if number not in self._contexts:
-            self._contexts[number] = cel.Context({"entry": dict(self._entries[number])}, STDLIB_FUNCTIONS)
+            self._contexts[number] = cel.Context({"entry": dict(self._entries[number])}, FUNCTIONS)
         return self._contexts[number]
 
 

@@ -105,7 +105,8 @@ class Poller:
             return
         self._reporter.status.delivered(binding)
         delivery = Delivery(b"", {}, self._clock())
-        found = with_missing(spec, result.content, translate(spec, result.content, delivery))
+        translation = await asyncio.to_thread(translate, spec, result.content, delivery)
+        found = with_missing(spec, result.content, translation)
         verdicts, status = await self._reporter.report(binding, found)
         self._metrics.asked(binding, verdicts)
         if found.refusals:

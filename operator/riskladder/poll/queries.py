@@ -66,7 +66,7 @@ class Queries:
             except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as error:
                 raise QueryFailed(f"endpoint {name}: {_plain(error)}") from error
         try:
-            return prometheus.read(raw, limit=MAX_ANSWER)
+            return await asyncio.to_thread(prometheus.read, raw, limit=MAX_ANSWER)
         except Malformed as error:
             said = "" if status == 200 else f"HTTP {status}, "
             raise QueryFailed(f"endpoint {name}: {said}{error}") from error
