@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from riskladder.api.binding import HmacScheme
-from riskladder.ingest.signatures import BadSignature, verify
+from riskladder.ingest.server import _received
+from riskladder.ingest.signatures import BadSignature, Signed, verify
 from riskladder.ingest.tokens import _expiry
 from riskladder.monitors.payload import MAX_BYTES, Malformed, TooLarge, check_bounds, decode
 
@@ -98,3 +100,15 @@ def test_bounds_of_a_long_text_take_little_memory(raw: bytes) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     check_bounds(raw, is_json=True)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
+
+
+def test_signed_payload_counts_as_received_when_it_was_signed() -> None:
+    """Another replica takes it a second time: as a new reading it would hide what was measured since."""
+    signed_at = datetime(2026, 11, 24, 6, tzinfo=UTC)
+    signed = Signed("one", signed_at.timestamp())
+    assert _received(signed_at + timedelta(milliseconds=300), signed) == signed_at + timedelta(milliseconds=300)
+    again = [_received(signed_at + timedelta(seconds=seconds), signed) for seconds in (2, 60, 299)]
+    assert set(again) == {signed_at + timedelta(microseconds=999_999)}
+    ahead = signed_at - timedelta(minutes=4)
+    assert _received(ahead, signed) == ahead
+    assert _received(ahead, None) == ahead

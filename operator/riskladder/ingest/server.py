@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from riskladder.api.reasons import Reason
 from riskladder.cluster.client import ApiError
 from riskladder.ingest.metrics import Metrics
 from riskladder.ingest.senders import NotProved, Senders
+from riskladder.ingest.signatures import Signed
 from riskladder.monitors.entries import Delivery
 from riskladder.monitors.formats import FORMATS
 from riskladder.monitors.observations import Refusal, Translation
@@ -142,7 +144,7 @@ class Server:
         if request.content_type not in form.content_types:
             expected = f"expected {' or '.join(form.content_types)} (format {form.name})"
             raise _Refusing(415, "UnsupportedMediaType", f"Content-Type: found {request.content_type!r}, {expected}")
-        delivery = Delivery(raw, headers, self._clock())
+        delivery = Delivery(raw, headers, _received(self._clock(), signed))
         try:
             translation = await self._translated(binding.spec, delivery)
         except Malformed as error:
@@ -205,7 +207,7 @@ class Server:
                 raise _Refusing(503, "Busy", "too much is under way")
             yield chunk
 
-    async def _proved(self, binding: Binding | None, headers: Mapping[str, str], raw: bytes) -> Any:
+    async def _proved(self, binding: Binding | None, headers: Mapping[str, str], raw: bytes) -> Signed | None:
         try:
             return await self._senders.prove(binding, headers, raw)
         except NotProved as why:
@@ -237,6 +239,16 @@ async def _drain(request: web.Request) -> None:
                 size += len(chunk)
                 if size > DRAIN_BYTES:
                     return
+
+
+def _received(now: datetime, signed: Signed | None) -> datetime:
+    """Return when a payload counts as received: in the second in which it was signed at the latest.
+
+    Another replica, or this one before it was started, may have taken it already: sent again, it says nothing newer.
+    """
+    if signed is None:
+        return now
+    return min(now, datetime.fromtimestamp(math.floor(signed.timestamp) + 1, UTC) - timedelta.resolution)
 
 
 def _translation(spec: MonitorBindingSpec, delivery: Delivery) -> Translation:
