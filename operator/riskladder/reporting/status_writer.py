@@ -100,7 +100,11 @@ class StatusWriter:
 
     def _of(self, binding: Binding) -> _Pending:
         self._wake.set()
-        return self._pending.setdefault((binding.namespace, binding.name), _Pending(binding))
+        name = (binding.namespace, binding.name)
+        pending = self._pending.get(name)
+        if pending is None or pending.binding.uid != binding.uid:  # else of one that was deleted and created again
+            pending = self._pending[name] = _Pending(binding)
+        return pending
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -115,19 +119,39 @@ class StatusWriter:
         pending, self._pending = self._pending, {}
         for one in pending.values():
             try:
-                await self._write(one)
+                if not await self._write(one):
+                    self._again(one)
                 await self._announce(one)
             except NotFound:
                 continue  # the binding was deleted
             except ApiError as error:
                 log.warning("status of a binding not written", binding=one.binding.name, error=error.message)
+                if error.is_transient:
+                    self._again(one)
+            except Exception:  # of one binding must not end the others
+                log.exception("status of a binding not written", binding=one.binding.name)
 
-    async def _write(self, pending: _Pending) -> None:
+    def _again(self, unwritten: _Pending) -> None:
+        """Keep what could not be written, behind what has happened since."""
+        binding = unwritten.binding
+        later = self._pending.get((binding.namespace, binding.name))
+        if later is not None and later.binding.uid != binding.uid:
+            return  # it was deleted and created again
+        later = self._of(binding)
+        later.deliveries += unwritten.deliveries
+        later.readings += unwritten.readings
+        later.refusals += unwritten.refusals
+        later.last_reading = later.last_reading or unwritten.last_reading
+        later.last_refusal = later.last_refusal or unwritten.last_refusal
+        later.conditions = unwritten.conditions | later.conditions
+
+    async def _write(self, pending: _Pending) -> bool:
+        """Write one status; whether that is done with."""
         binding = pending.binding
         for _ in range(ATTEMPTS):
             live = await self._client.get(BINDINGS, binding.namespace, binding.name)
             if live["metadata"]["uid"] != binding.uid:
-                return
+                return True
             body: Object = {
                 "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},
                 "status": self._status(pending, live).to_api(),
@@ -136,8 +160,9 @@ class StatusWriter:
                 await self._client.merge_patch(BINDINGS, binding.namespace, binding.name, body, subresource="status")
             except Conflict:
                 continue
-            return
+            return True
         log.warning("status of a binding not written", binding=binding.name, error="somebody else writes all the time")
+        return False
 
     def _status(self, pending: _Pending, live: Object) -> MonitorBindingStatus:
         binding = Binding.of(live)
@@ -168,7 +193,8 @@ class StatusWriter:
         last = self._announced.get(key)
         if last is not None and (now - last).total_seconds() < EVENT_EVERY:
             return
-        self._announced[key] = now
+        recent = {k: at for k, at in self._announced.items() if (now - at).total_seconds() < EVENT_EVERY}
+        self._announced = recent | {key: now}
         event: Any = events.event_object(
             pending.binding.reference,
             reason=refusal.reason,
