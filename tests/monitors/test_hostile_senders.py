@@ -12,6 +12,8 @@ from riskladder.api.binding import HmacScheme
 from riskladder.ingest.server import _received
 from riskladder.ingest.signatures import BadSignature, Signed, verify
 from riskladder.ingest.tokens import _expiry
+from riskladder.monitors.entries import Delivery
+from riskladder.monitors.formats import nannyml
 from riskladder.monitors.payload import MAX_BYTES, Malformed, TooLarge, check_bounds, decode
 
 KEY = bytes(range(32))
@@ -65,6 +67,14 @@ def test_keys_without_end_are_compared_in_a_moment() -> None:
     started = time.process_time()
     with pytest.raises(Malformed, match="the key 'zz' twice"):
         decode(raw)
+    assert time.process_time() - started < 2.0
+
+
+def test_columns_without_end_are_compared_in_a_moment() -> None:
+    raw = ",".join(f"{number:x}" for number in range(150_000)).encode() + b",zz,zz\n"
+    started = time.process_time()
+    with pytest.raises(Malformed, match="the column 'zz' twice"):
+        nannyml.read(Delivery(raw, {"content-type": "text/csv"}))
     assert time.process_time() - started < 2.0
 
 

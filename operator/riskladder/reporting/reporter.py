@@ -48,13 +48,13 @@ class Reporter:
         for version in found.versions:
             kept = await self._writer.keep_version(binding, version, self._of_source(binding, version.target))
             outcomes += kept
-            verdicts.append(
-                {"path": version.path, "target": version.target, "verdict": "Version", "value": version.version}
-            )
+            said = {"path": version.path, "target": version.target, "value": version.version}
+            verdicts.append(said | self._of_updates(binding, version.path, "Version", kept))
         if found.heartbeats:
             kept = await self._writer.keep_fresh(binding, max(one.heard_at for one in found.heartbeats))
             outcomes += kept
-            verdicts += [{"path": one.path, "verdict": "Heartbeat"} for one in found.heartbeats]
+            became = self._of_updates(binding, found.heartbeats[0].path, "Heartbeat", kept)
+            verdicts += [{"path": one.path} | became for one in found.heartbeats]
         for observation, outcome in pairs:
             if outcome.is_stored:
                 self.status.stored(binding, outcome.signal, observation)
@@ -67,6 +67,17 @@ class Reporter:
             verdicts.append(_refused(refusal))
         verdicts += [{"path": path, "verdict": "Unbound"} for path in found.unbound]
         return verdicts, _status_of(outcomes, found)
+
+    def _of_updates(self, binding: Binding, path: str, word: str, outcomes: Iterable[Outcome]) -> Verdict:
+        """Say what became of what is no reading, and is said in every signal of a binding: the worst of it."""
+        failed = [outcome for outcome in outcomes if not outcome.is_stored]
+        if not failed:
+            return {"verdict": word}
+        worst = next((outcome for outcome in failed if outcome.is_later), failed[0])
+        if worst.reason is None:
+            return {"verdict": "Later", "reason": "Later", "message": worst.message}
+        self.refuse(binding, Refusal(path, worst.reason, worst.message))
+        return {"verdict": "Refused", "reason": str(worst.reason), "message": worst.message}
 
     async def _in_order(
         self, binding: Binding, observations: Iterable[Observation]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -63,7 +64,7 @@ def _of_csv(text: str) -> list[tuple[str, _Row]]:
         table = csv.reader(io.StringIO(text.replace("\0", "\N{SYMBOL FOR NULL}"), newline=""), strict=True)
         heading = next(table)
         if len(set(heading)) < len(heading):
-            twice = next(name for name in heading if heading.count(name) > 1)
+            twice = Counter(heading).most_common(1)[0][0]
             raise Malformed(f"line 1: found the column {twice[:64]!r} twice")
         rows: list[tuple[str, _Row]] = []
         for cells in table:

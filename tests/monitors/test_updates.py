@@ -1,0 +1,62 @@
+"""What is said in signals that are there already, a heartbeat or a version, and the API server refuses it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from riskladder.api.reasons import Reason
+from riskladder.monitors.observations import Heartbeat, ModelVersion, Translation
+from riskladder.reporting.bindings import Binding, Bindings
+from riskladder.reporting.reporter import Reporter
+from riskladder.reporting.signals import Outcome
+from riskladder.reporting.status_writer import StatusWriter
+from tests.monitors.test_binding_status import stored
+
+NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
+REFUSED = Outcome("s", Reason.REPORT_REFUSED, "may not report as source fairness", is_forbidden=True)
+FOUND = (
+    Translation((), heartbeats=(Heartbeat("alerts[0]", NOW),)),
+    Translation((), versions=(ModelVersion("data", "scorer", "3"),)),
+)
+
+
+class Writer:
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = list(outcomes)
+
+    async def keep_fresh(self, *_: Any) -> list[Outcome]:
+        return self.outcomes
+
+    keep_version = keep_fresh
+
+
+@pytest.mark.parametrize("found", FOUND)
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "status", "refusals"),
+    [
+        ((Outcome("s"),), None, 200, 0),
+        ((REFUSED, REFUSED), "Refused", 403, 1),
+        ((Outcome("s"), REFUSED), "Refused", 200, 1),
+        ((REFUSED, Outcome("s", message="busy", is_later=True)), "Later", 503, 0),
+    ],
+)
+async def test_answer_and_status_say_so(
+    found: Translation, outcomes: tuple[Outcome, ...], verdict: str | None, status: int, refusals: int
+) -> None:
+    """A heartbeat that is never stored makes an indicator stale: somebody has to be able to see why."""
+    binding = Binding.of(stored())
+    client: Any = None
+    writer: Any = Writer(*outcomes)
+    said = StatusWriter(client, "test", lambda: NOW)
+    verdicts, code = await Reporter(writer, said, Bindings()).report(binding, found)
+    word = "Heartbeat" if found.heartbeats else "Version"
+    assert [v["verdict"] for v in verdicts] == [verdict or word]
+    assert code == status
+    pending = said._of(binding)
+    assert pending.refusals == refusals
+    assert bool(pending.last_refusal) == bool(refusals)
+    if verdict:
+        assert verdicts[0]["message"] in (REFUSED.message, "busy")
