@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from riskladder.api.binding import MonitorBindingSpec
 from riskladder.monitors.check import problems
-from riskladder.monitors.entries import Entry
+from riskladder.monitors.entries import Content, Delivery, Entry
 from riskladder.monitors.expressions import BadExpression, Scope
+from riskladder.monitors.observations import MAX_REFUSALS
+from riskladder.monitors.translate import translate
 
 WIDE = list(range(300))
 
@@ -109,3 +112,11 @@ def test_what_many_entries_cost_counts_together(expression: str) -> None:
 def test_what_bindings_are_for_is_within_the_bounds(expression: str, fields: dict[str, Any], expected: Any) -> None:
     assert not problems(binding(expression))
     assert value(expression, fields) == expected
+
+
+def test_answer_to_a_payload_of_refusals_is_bounded() -> None:
+    """Each is a verdict in the answer, and a line in the log: a thousand of them say no more than the first ones."""
+    entries = [Entry(f"row {number}") for number in range(2000)]
+    found = translate(binding("entry.value"), Content(entries, None), Delivery(b"", {}, datetime.now(UTC)))
+    assert len(found.refusals) == MAX_REFUSALS
+    assert found.refusals[-1].message == f"found {2000 - MAX_REFUSALS + 1} more that become no reading"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from riskladder.api.reasons import Reason
-from riskladder.monitors.observations import Heartbeat, ModelVersion, Translation
+from riskladder.monitors.observations import Heartbeat, ModelVersion, Observation, Translation
 from riskladder.reporting.bindings import Binding, Bindings
 from riskladder.reporting.reporter import Reporter
-from riskladder.reporting.signals import Outcome
+from riskladder.reporting.signals import WRITE_TIMEOUT, Outcome, SignalWriter
 from riskladder.reporting.status_writer import StatusWriter
 from tests.monitors.test_binding_status import stored
 
@@ -60,3 +60,20 @@ async def test_answer_and_status_say_so(
     assert bool(pending.last_refusal) == bool(refusals)
     if verdict:
         assert verdicts[0]["message"] in (REFUSED.message, "busy")
+
+
+async def test_sender_waits_for_the_api_server_as_long_as_is_documented() -> None:
+    waited: list[float] = []
+
+    class Slow:
+        async def apply(self, *_: Any, timeout: float = 60.0, **__: Any) -> None:  # noqa: ASYNC109
+            waited.append(timeout)
+
+        async def request(self, *_: Any, timeout: float = 60.0, **__: Any) -> None:  # noqa: ASYNC109
+            waited.append(timeout)
+
+    client: Any = Slow()
+    writer, binding = SignalWriter(client, "test"), Binding.of(stored())
+    await writer.report(binding, Observation("scorer", "dpd", 0.2, NOW, "body"))
+    await writer.keep_fresh(binding, NOW)
+    assert waited == [WRITE_TIMEOUT, WRITE_TIMEOUT]

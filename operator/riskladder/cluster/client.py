@@ -305,7 +305,14 @@ class Client:
             ) from cause
 
     async def apply(
-        self, resource: Resource, namespace: str | None, body: Object, *, manager: str, acting_as: str = ""
+        self,
+        resource: Resource,
+        namespace: str | None,
+        body: Object,
+        *,
+        manager: str,
+        acting_as: str = "",
+        timeout: float = REQUEST_TIMEOUT,  # noqa: ASYNC109
     ) -> Object:
         """Apply an object server-side, taking over what others own; as another user where one is named."""
         return await self.request(
@@ -317,6 +324,7 @@ class Client:
             content_type=APPLY_PATCH,
             params={"fieldManager": manager, "force": "true"},
             acting_as=acting_as,
+            timeout=timeout,
         )
 
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:

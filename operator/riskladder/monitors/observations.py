@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -69,6 +69,19 @@ class Refusal:
     """What was found, and what was expected."""
     indicator: str = ""
     target: str = ""
+
+
+MAX_REFUSALS = 256
+"""Refusals of one payload that are said one by one: each is a verdict in the answer, and a line in the log."""
+
+
+def said(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
+    """Return each refusal once, and of too many how many more there are."""
+    found = tuple(dict.fromkeys(refusals))
+    if len(found) <= MAX_REFUSALS:
+        return found
+    more = found[MAX_REFUSALS - 1 :]
+    return (*found[: MAX_REFUSALS - 1], Refusal("", more[0].reason, f"found {len(more)} more that become no reading"))
 
 
 class Translation(NamedTuple):

@@ -26,6 +26,7 @@ from riskladder.monitors.observations import (
     Refusal,
     Translation,
     reading_of,
+    said,
     signal_name,
     stream_name,
     streams,
@@ -104,7 +105,7 @@ class _Translator:
         return Translation(
             tuple(observations),
             tuple(heartbeats.values()),
-            tuple(dict.fromkeys(self._refusals)),
+            said(self._refusals),
             tuple(entry.path for _, entry in rest),
             tuple(self._versions()),
         )

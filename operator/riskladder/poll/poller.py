@@ -17,7 +17,7 @@ from riskladder.api.binding import MonitorBindingSpec
 from riskladder.api.foreign import clip
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.monitors.entries import Content, Delivery
-from riskladder.monitors.observations import Refusal, Translation
+from riskladder.monitors.observations import Refusal, Translation, said
 from riskladder.monitors.translate import translate
 from riskladder.poll.metrics import Metrics
 from riskladder.poll.queries import Queries, QueryFailed
@@ -131,8 +131,8 @@ def with_missing(spec: MonitorBindingSpec, content: Content, found: Translation)
     label = spec.target_from.label
     present = {entry.labels.get(label) for entry in content.entries}
     missing = [name for name in spec.target_from.allowed if name not in present]
-    said = [
+    absent = [
         Refusal("data.result", Reason.NO_READING, f"found no sample with {label}={name}, expected one", target=name)
         for name in missing
     ]
-    return found._replace(refusals=(*found.refusals, *said))
+    return found._replace(refusals=said((*found.refusals, *absent)))

@@ -75,7 +75,12 @@ class SignalWriter:
         return await self._attempt(
             body["metadata"]["name"],
             lambda: self._client.apply(
-                SIGNALS, binding.namespace, body, manager=self._manager, acting_as=binding.account
+                SIGNALS,
+                binding.namespace,
+                body,
+                manager=self._manager,
+                acting_as=binding.account,
+                timeout=WRITE_TIMEOUT,
             ),
         )
 
