@@ -145,6 +145,8 @@ def count_in(found: Mapping[str, Any], *keys: str) -> int | None:
     """Return the first of some members that is a number of things."""
     for key in keys:
         value = found.get(key)
+        if isinstance(value, float) and value.is_integer():  # as pandas writes a column with a gap
+            value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_EXACT_INTEGER:
             return value
     return None

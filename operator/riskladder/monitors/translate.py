@@ -33,7 +33,7 @@ from riskladder.monitors.observations import (
 )
 from riskladder.monitors.payload import shown
 from riskladder.monitors.times import NoTime
-from riskladder.monitors.values import Refused, aggregated, scaled
+from riskladder.monitors.values import Refused, aggregated, breach_of, scaled, target_of
 
 __all__ = [
     "HISTORY",
@@ -124,7 +124,7 @@ class _Translator:
             if self._binding.alias is not None and self._binding.alias != alias:
                 continue
             try:
-                target = self._target(entry)
+                target = target_of(self._binding, entry)
             except Refused as why:
                 self._refuse(entry.path, why)
                 continue
@@ -171,11 +171,12 @@ class _Translator:
             return []
         found: dict[tuple[str, datetime | None], list[tuple[datetime, _Picked]]] = {}
         partial: set[tuple[str, datetime | None]] = set()
+        unplaced: set[str] = set()  # targets with a value of unknown time, or an alert that fires
         for i in chosen:
             entry = self._content.entries[i]
             target, key = "", None
             try:
-                target = self._target(entry)
+                target = target_of(self._binding, entry)
                 if entry.no_reading:
                     raise Refused(Reason.NO_READING, entry.no_reading)
                 at = self._observed_at(i)
@@ -185,6 +186,8 @@ class _Translator:
                 self._refuse(entry.path, why, indicator=reading.indicator, target=target)
                 if key is not None and not entry.stands:
                     partial.add(key)
+                elif entry.firing if entry.stands else reading.aggregate is not Aggregate.ONLY:
+                    unplaced.add(target)
                 continue
             found.setdefault(key, []).extend((at, _Picked(entry, value)) for value in numbers)
         observations = []
@@ -193,38 +196,20 @@ class _Translator:
             try:
                 if key in partial:  # what is left of several values may be the better part of them
                     raise Refused(Reason.AMBIGUOUS, "found another value of the same time that is no number")
-                observations.append(self._observation(reading, target, group))
+                one = self._observation(reading, target, group)
+                if target in unplaced and not (one.value and group[0][1].entry.stands):
+                    raise Refused(Reason.AMBIGUOUS, "found another one that cannot be read, expected all of them")
+                observations.append(one)
             except Refused as why:
                 self._refuse(group[0][1].entry.path, why, indicator=reading.indicator, target=target)
         return list(self._newest(observations))
-
-    def _target(self, entry: Entry) -> str:
-        if self._binding.target is not None:
-            return self._binding.target.name
-        wanted = self._binding.target_from
-        assert wanted is not None  # noqa: S101 - admission demands one of the two
-        name = entry.labels.get(wanted.label)
-        if name is None:
-            expected = f"expected the label {wanted.label} (targetFrom of the binding)"
-            raise Refused(
-                Reason.UNKNOWN_TARGET, f"found labels {', '.join(sorted(entry.labels)) or 'none'}, {expected}"
-            )
-        if name not in wanted.allowed:
-            expected = f"expected one of targetFrom.allowed ({', '.join(wanted.allowed)})"
-            raise Refused(Reason.UNKNOWN_TARGET, f"{wanted.label}: found {name[:253]!r}, {expected}")
-        return name
 
     def _numbers(self, number: int, reading: BoundReading, i: int) -> list[float]:
         entry = self._content.entries[i]
         if entry.samples == 0:
             raise Refused(Reason.TOO_FEW_SAMPLES, "found 0 samples, expected at least 1")
         if reading.as_ is ReadingKind.BREACH:
-            if entry.firing is None:
-                expected = "expected a format whose entries say so: give pick, and as: Value"
-                raise Refused(
-                    Reason.NO_READING, f"found nothing about whether the monitor's own threshold is crossed, {expected}"
-                )
-            return [1.0 if entry.firing else 0.0]
+            return [breach_of(entry)]
         if entry.stands and entry.firing is False:
             message = (
                 "the alert has ended: its annotations have the value from while it fired; use as: Breach, or a query"

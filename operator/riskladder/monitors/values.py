@@ -1,4 +1,4 @@
-"""A picked value: what makes it a number in the unit of the indicator, or why it is none."""
+"""What an entry becomes: a number in the unit of an indicator, of a workload, or why it becomes none."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from riskladder.api.binding import Aggregate
+from riskladder.api.binding import Aggregate, MonitorBindingSpec
 from riskladder.api.foreign import clip
 from riskladder.api.reasons import Reason
+from riskladder.monitors.entries import Entry
 from riskladder.monitors.payload import shown
 
 
@@ -55,4 +56,38 @@ def scaled(value: Any, scale: float) -> float:
         found = math.inf
     if not math.isfinite(found):
         raise Refused(Reason.NO_READING, f"found {shown(value)}, expected a finite number")
-    return found
+    return found + 0.0  # never -0, which people would take for something else
+
+
+def breach_of(entry: Entry) -> float:
+    """Return 1 where a monitor says that its own threshold is crossed, 0 where it says that it is not.
+
+    Raises:
+        Refused: It says neither.
+    """
+    if entry.firing is None:
+        expected = "expected a format whose entries say so: give pick, and as: Value"
+        raise Refused(
+            Reason.NO_READING, f"found nothing about whether the monitor's own threshold is crossed, {expected}"
+        )
+    return 1.0 if entry.firing else 0.0
+
+
+def target_of(binding: MonitorBindingSpec, entry: Entry) -> str:
+    """Return the name of the workload that an entry is about.
+
+    Raises:
+        Refused: The entry names none, or one that the binding does not allow.
+    """
+    if binding.target is not None:
+        return binding.target.name
+    wanted = binding.target_from
+    assert wanted is not None  # noqa: S101 - admission demands one of the two
+    name = entry.labels.get(wanted.label)
+    if name is None:
+        expected = f"expected the label {wanted.label} (targetFrom of the binding)"
+        raise Refused(Reason.UNKNOWN_TARGET, f"found labels {', '.join(sorted(entry.labels)) or 'none'}, {expected}")
+    if name not in wanted.allowed:
+        expected = f"expected one of targetFrom.allowed ({', '.join(wanted.allowed)})"
+        raise Refused(Reason.UNKNOWN_TARGET, f"{wanted.label}: found {name[:253]!r}, {expected}")
+    return name
