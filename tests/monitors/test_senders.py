@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,8 +19,11 @@ from standardwebhooks import Webhook
 
 from riskladder.api.binding import HmacScheme
 from riskladder.ingest.certificate import Certificate, certificate_of
+from riskladder.ingest.senders import NotProved, Senders
 from riskladder.ingest.signatures import KEEP, TOLERANCE, BadSignature, Replays, Signed, key_of, verify
+from riskladder.reporting.bindings import Binding
 from tests.cluster.certs import CertificateAuthority
+from tests.monitors.test_binding_status import stored
 
 KEY = bytes(range(32))
 SECRET = {
@@ -172,3 +176,39 @@ def test_directory_without_a_certificate_is_plain_http(tmp_path: Path) -> None:
     (tmp_path / "tls.crt").write_text("half of it")
     with pytest.raises(OSError, match=r"expected tls\.crt and tls\.key"):
         certificate_of(str(tmp_path))
+
+
+@pytest.mark.parametrize("token", ["", "Bearer a.b.c"])
+async def test_who_proves_nothing_is_asked_about_the_same_whether_a_binding_exists_or_not(token: str) -> None:
+    """The API server is asked about a token in both cases: else the time taken would betray a signed one."""
+    asked: list[list[str]] = []
+    for binding in (
+        None,
+        Binding.of(_stored({"hmac": {"secretKey": "key"}})),
+        Binding.of(_stored({"audienceToken": {}})),
+    ):
+        client: Any = _Asked()
+        senders = Senders(client)
+        for _ in range(2):
+            with pytest.raises(NotProved):
+                await senders.prove(binding, {"authorization": token} if token else {}, BODY)
+        asked.append([path for path in client.paths if "tokenreviews" in path])
+    assert asked[0] == asked[1] == asked[2]
+
+
+class _Asked:
+    """Takes no token, and has no Secret."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    async def request(self, _: str, path: str, **__: Any) -> dict[str, Any]:
+        self.paths.append(path)
+        return {"status": {"authenticated": False}}
+
+    async def get(self, *_: Any) -> dict[str, Any]:
+        return {}
+
+
+def _stored(sender: dict[str, Any]) -> dict[str, Any]:
+    return stored() | {"spec": stored()["spec"] | {"sender": sender}}

@@ -65,7 +65,11 @@ class Senders:
             await self._tokens.username(_bearer(headers))
             raise NotProved("there is no such binding, or it cannot be used")
         if sender.hmac is not None:
-            return await self._signed(binding, sender.hmac, headers, body)
+            try:
+                return await self._signed(binding, sender.hmac, headers, body)
+            except NotProved:
+                await self._tokens.username(_bearer(headers))  # as if there were no such binding
+                raise
         username = await self._tokens.username(_bearer(headers))
         wanted = sender.audience_token
         assert binding.spec is not None  # noqa: S101

@@ -291,12 +291,8 @@ class _Translator:
             of_target.sort(key=lambda one: one.observed_at)
             for back, one in reversed(list(enumerate(reversed(of_target)))):
                 if back < HISTORY:
-                    yield _behind(one, back)
+                    yield one if back == one.back else replace(one, back=back)
                     continue
                 message = f"found {len(of_target)} observations, expected at most {HISTORY}: the newest ones are taken"
                 why = Refused(Reason.OUT_OF_ORDER, message)
                 self._refuse(one.path, why, indicator=one.indicator, target=one.target)
-
-
-def _behind(observation: Observation, back: int) -> Observation:
-    return observation if back == observation.back else replace(observation, back=back)
