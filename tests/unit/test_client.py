@@ -248,6 +248,23 @@ async def test_heartbeat_without_a_target_is_of_all_that_was_reported(api: ApiSe
     assert {one.path.removeprefix(SIGNALS) for one in api.writes if "merge" in one.content_type} == names
 
 
+async def test_heartbeat_reaches_the_others_where_one_signal_was_deleted(
+    api: ApiServer, reporter: AsyncReporter
+) -> None:
+    """Else one model that is gone would make all others of the monitor stale."""
+    names = [(await reporter.report(target, {"psi": 0.2})).name for target in ("gone", "credit-scorer", "pricer")]
+    api.answers[f"PATCH {SIGNALS}{names[0]}"] = [
+        failure(404, 'modelrisksignals.riskladder.dev "x" not found', "NotFound")
+    ]
+    with pytest.raises(Refused, match=f"found no ModelRiskSignal {names[0]}"):
+        await reporter.heartbeat()
+    told = [one.path.removeprefix(SIGNALS) for one in api.writes if "merge" in one.content_type]
+    assert told == names
+    await reporter.heartbeat()
+    told = [one.path.removeprefix(SIGNALS) for one in api.writes if "merge" in one.content_type]
+    assert told == names + names[1:], "what is gone is not asked for again"
+
+
 async def test_heartbeat_of_what_was_never_reported_is_refused(api: ApiServer, reporter: AsyncReporter) -> None:
     api.answers["PATCH"] = [failure(404, 'modelrisksignals.riskladder.dev "x" not found', "NotFound")]
     with pytest.raises(Refused, match="nothing was reported yet"):

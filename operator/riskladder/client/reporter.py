@@ -190,7 +190,7 @@ class AsyncReporter:
             The time, UTC.
 
         Raises:
-            Refused: Nothing was reported yet, or the API server does not take it.
+            Refused: Nothing was reported yet, or the API server does not take it of one report; of the others it does.
             Unavailable: The API server has not stored it by the deadline.
         """
         from riskladder.api.base import format_time
@@ -227,8 +227,16 @@ class AsyncReporter:
                 message = f"nothing was reported yet: found no ModelRiskSignal {called} in namespace {where}"
                 raise Refused(message, reason="NotFound", status=404) from error
 
+        refused: list[Refused] = []
         for one in names:
-            await until(partial(write, one))
+            try:
+                await until(partial(write, one))
+            except Refused as error:  # of one that was deleted: the others are told all the same
+                refused.append(error)
+                if error.status == 404:
+                    self._reported.pop(one, None)
+        if refused:
+            raise refused[0]
         return now
 
     async def verdict(self, reported: Reported, *, timeout: float = 30.0) -> Verdict:  # noqa: ASYNC109
