@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from riskladder.api.reasons import Reason
-from riskladder.monitors.observations import Heartbeat, ModelVersion, Observation, Translation
+from riskladder.cluster.client import NotFound
+from riskladder.monitors.observations import Heartbeat, ModelVersion, Observation, Translation, stream_name
 from riskladder.reporting.bindings import Binding, Bindings
 from riskladder.reporting.reporter import Reporter
 from riskladder.reporting.signals import WRITE_TIMEOUT, Outcome, SignalWriter
@@ -77,3 +80,43 @@ async def test_sender_waits_for_the_api_server_as_long_as_is_documented() -> Non
     await writer.report(binding, Observation("scorer", "dpd", 0.2, NOW, "body"))
     await writer.keep_fresh(binding, NOW)
     assert waited == [WRITE_TIMEOUT, WRITE_TIMEOUT]
+
+
+async def test_heartbeat_for_a_thousand_models_holds_up_no_reading() -> None:
+    """Most of them were never reported. Each would be a request, for every repetition of an alert that always fires."""
+    asked = 0
+    answers = asyncio.Event()
+
+    class Slow:
+        async def apply(self, *_: Any, **__: Any) -> None:
+            """Store it."""
+
+        async def request(self, *_: Any, **__: Any) -> None:
+            nonlocal asked
+            asked += 1
+            await answers.wait()
+            raise NotFound(404, "NotFound", "not found", verb="patch", resource="modelrisksignals", where="")
+
+    client: Any = Slow()
+    one = stored()
+    one["spec"] |= {"format": "Alertmanager", "targetFrom": {"label": "m", "allowed": [f"m{n}" for n in range(1000)]}}
+    del one["spec"]["target"]
+    writer, binding = SignalWriter(client, "test"), Binding.of(one)
+    beating = asyncio.create_task(writer.keep_fresh(binding, NOW))
+    await asyncio.sleep(0)
+    reading = Observation("m7", "dpd", 0.2, NOW, "body")
+    assert (await asyncio.wait_for(writer.report(binding, reading), 5)).is_stored
+    answers.set()
+    assert all(outcome.is_stored for outcome in await beating)
+    assert asked == 1000
+    await writer.keep_fresh(binding, NOW)
+    assert asked == 1000, "what is not there is not asked for at once"
+    await writer.report(binding, reading)
+    await writer.keep_fresh(binding, NOW)
+    assert asked == 1001, "what was reported since is"
+
+
+@pytest.mark.parametrize("cut", [".", "-", "a"])
+def test_name_of_a_signal_is_one_wherever_that_of_the_binding_is_cut(cut: str) -> None:
+    name = stream_name("a" * 199 + cut + "b" * 40, "scorer", "dpd")
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", name)

@@ -106,7 +106,7 @@ def signal_name(binding: str, observation: Observation) -> str:
 def stream_name(binding: str, target: str, indicator: str) -> str:
     """Return the name of the ModelRiskSignal that has the newest reading of an indicator of a target."""
     digest = hashlib.sha256(f"{binding}/{target}/{indicator}".encode()).hexdigest()[:8]
-    return f"{binding[:200]}-{digest}"
+    return f"{binding[:200].rstrip('.')}-{digest}"
 
 
 def streams(binding: str, spec: MonitorBindingSpec) -> list[str]:

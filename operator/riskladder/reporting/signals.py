@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,7 +35,16 @@ FINAL = (400, 403, 413, 422)
 401 while the process's own token is renewed."""
 
 AT_A_TIME = 64
-"""Writes under way at the same time."""
+"""Readings being written at the same time."""
+
+UPDATES_AT_A_TIME = 16
+"""The same of heartbeats and versions, of which one payload may ask for thousands: readings do not wait for them."""
+
+FORGET_MISSING = 60.0
+"""Seconds for which a heartbeat passes over a signal that was not there; a reading says itself when it was heard."""
+
+KEEP_MISSING = 65_536
+"""Signals that are remembered as missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +78,16 @@ class SignalWriter:
             manager: Field manager, which says what translated the reading.
         """
         self._client, self._manager = client, manager
-        self._gate = asyncio.Semaphore(AT_A_TIME)
+        self._gate, self._updates = asyncio.Semaphore(AT_A_TIME), asyncio.Semaphore(UPDATES_AT_A_TIME)
+        self._missing: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     async def report(self, binding: Binding, observation: Observation) -> Outcome:
         """Store one reading."""
         body = signal_object(binding, observation)
-        return await self._attempt(
-            body["metadata"]["name"],
+        name = body["metadata"]["name"]
+        outcome = await self._attempt(
+            name,
+            self._gate,
             lambda: self._client.apply(
                 SIGNALS,
                 binding.namespace,
@@ -83,6 +97,8 @@ class SignalWriter:
                 timeout=WRITE_TIMEOUT,
             ),
         )
+        self._missing.pop((binding.namespace, name), None)
+        return outcome
 
     async def keep_version(self, binding: Binding, version: ModelVersion, names: Iterable[str]) -> list[Outcome]:
         """Say in signals of a target which version of the model serves now; missing signals are left alone."""
@@ -96,10 +112,14 @@ class SignalWriter:
         """Say of every reading of a binding that its monitor is alive; what was never reported is left alone."""
         assert binding.spec is not None  # noqa: S101
         patch = {"spec": {"heardAt": format_time(heard_at.replace(microsecond=0))}}
-        names = streams(binding.name, binding.spec)
-        return list(await asyncio.gather(*(self._update(binding, name, patch) for name in names)))
+        names, now = streams(binding.name, binding.spec), time.monotonic()
+        missing = {name for name in names if self._missing.get((binding.namespace, name), 0.0) > now}
+        asked = [self._update(binding, name, patch) for name in names if name not in missing]
+        return [*await asyncio.gather(*asked), *map(Outcome, missing)]
 
     async def _update(self, binding: Binding, name: str, patch: Object) -> Outcome:
+        key = (binding.namespace, name)
+
         async def write() -> Any:
             try:
                 return await self._client.request(
@@ -114,15 +134,19 @@ class SignalWriter:
                     timeout=WRITE_TIMEOUT,
                 )
             except NotFound:  # nothing was ever reported: there is nothing to say it of
+                self._missing[key] = time.monotonic() + FORGET_MISSING
+                self._missing.move_to_end(key)
+                if len(self._missing) > KEEP_MISSING:
+                    self._missing.popitem(last=False)
                 return None
 
-        return await self._attempt(name, write)
+        return await self._attempt(name, self._updates, write)
 
-    async def _attempt(self, name: str, write: Any) -> Outcome:
+    async def _attempt(self, name: str, gate: asyncio.Semaphore, write: Any) -> Outcome:
         error: ApiError | None = None
         for attempt in range(ATTEMPTS):
             try:
-                async with self._gate:
+                async with gate:
                     await write()
             except ApiError as caught:
                 error = caught
