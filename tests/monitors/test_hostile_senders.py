@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from riskladder.api.binding import HmacScheme
 from riskladder.ingest.server import _received
 from riskladder.ingest.signatures import BadSignature, Signed, verify
-from riskladder.ingest.tokens import _expiry
+from riskladder.ingest.tokens import AUDIENCE, KEEP, Tokens, _expiry
 from riskladder.monitors.entries import Delivery
 from riskladder.monitors.formats import nannyml
 from riskladder.monitors.payload import MAX_BYTES, Malformed, TooLarge, check_bounds, decode
@@ -122,3 +123,24 @@ def test_signed_payload_counts_as_received_when_it_was_signed() -> None:
     ahead = signed_at - timedelta(minutes=4)
     assert _received(ahead, signed) == ahead
     assert _received(ahead, None) == ahead
+
+
+async def test_tokens_that_prove_nothing_drive_none_out_that_does() -> None:
+    reviewed: list[str] = []
+
+    class Reviewer:
+        async def request(self, *_: Any, body: Any, **__: Any) -> dict[str, Any]:
+            token = body["spec"]["token"]
+            reviewed.append(token)
+            status = {"authenticated": token == "good", "audiences": [AUDIENCE], "user": {"username": "monitor"}}
+            return {"status": status}
+
+    client: Any = Reviewer()
+    tokens = Tokens(client, clock=lambda: 1.0)
+    assert await tokens.username("good") == "monitor"
+    for number in range(KEEP + 1):
+        assert await tokens.username(f"bad-{number}") == ""
+    assert await tokens.username("good") == "monitor"
+    assert await tokens.username(f"bad-{KEEP}") == ""
+    assert reviewed.count("good") == 1
+    assert reviewed.count(f"bad-{KEEP}") == 1

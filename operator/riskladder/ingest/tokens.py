@@ -27,7 +27,8 @@ KEEP_REFUSED_SECONDS = 5.0
 """The same for a token that proves nothing, so that trying is not free of charge for the one who tries alone."""
 
 KEEP = 4096
-"""Tokens whose answers are kept."""
+"""Tokens whose answers are kept, of those that prove somebody and of those that prove nothing: who tries many of the
+latter drives none of the former out."""
 
 MAX_TOKEN = 16 * 1024
 """Characters of a token, at most."""
@@ -53,6 +54,7 @@ class Tokens:
         """
         self._client, self._clock = client, clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._refused: OrderedDict[bytes, _Known] = OrderedDict()
 
     async def username(self, token: str) -> str:
         """Return whose token it is, as the API server says; empty where it proves nothing.
@@ -63,16 +65,17 @@ class Tokens:
         if not token or len(token) > MAX_TOKEN or not token.isascii() or not token.isprintable():
             return ""
         key, now = hashlib.sha256(token.encode()).digest(), self._clock()
-        known = self._known.get(key)
-        if known is not None and now < known.until:
-            self._known.move_to_end(key)
-            return known.username
+        for answers in (self._known, self._refused):
+            known = answers.get(key)
+            if known is not None and now < known.until:
+                answers.move_to_end(key)
+                return known.username
         username = await self._review(token)
-        keep = KEEP_SECONDS if username else KEEP_REFUSED_SECONDS
-        self._known[key] = _Known(username, min(now + keep, _expiry(token) or now + keep))
-        self._known.move_to_end(key)
-        while len(self._known) > KEEP:
-            self._known.popitem(last=False)
+        answers, keep = (self._known, KEEP_SECONDS) if username else (self._refused, KEEP_REFUSED_SECONDS)
+        answers[key] = _Known(username, min(now + keep, _expiry(token) or now + keep))
+        answers.move_to_end(key)
+        while len(answers) > KEEP:
+            answers.popitem(last=False)
         return username
 
     async def _review(self, token: str) -> str:
