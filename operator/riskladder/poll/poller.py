@@ -63,7 +63,8 @@ class Poller:
         try:
             while True:
                 wanted = {(b.uid, b.generation): b for b in self._bindings if b.spec is not None and b.spec.poll}
-                for key in self._tasks.keys() - wanted.keys():
+                ended = {key for key, task in self._tasks.items() if task.done()}  # which none does by itself
+                for key in (self._tasks.keys() - wanted.keys()) | ended:
                     self._tasks.pop(key).cancel()
                 for key in wanted.keys() - self._tasks.keys():
                     self._tasks[key] = asyncio.create_task(self._go_on(wanted[key]))
