@@ -58,7 +58,7 @@ class Entry:
     range: tuple[float | None, float | None] = (None, None)
     """Between which values it can lie, where the format says so."""
     delivery_id: str = ""
-    """What the sender calls this one, however often it sends it: what has been taken once is not taken again."""
+    """What the sender calls this one, however often it sends it: one payload counts it once."""
     no_reading: str = ""
     """Why it is none, whatever a binding picks; empty where it may be one."""
 
