@@ -308,6 +308,11 @@ async def test_binding_lends_nobody_a_source(bound: TestNamespace, installed: Co
     async with impersonated(installed.kubeconfig, "mallory") as mallory:
         with pytest.raises(Forbidden, match="may not have anything reported as source"):
             await mallory.create(resources.BINDINGS, bound.namespace, binding("mine"))
+        with pytest.raises(Forbidden, match="may not take the monitor of source"):
+            await mallory.delete(resources.BINDINGS, bound.namespace, "fairness")
+        with pytest.raises(Forbidden, match="may not have anything reported as source"):
+            await mallory.merge_patch(resources.BINDINGS, bound.namespace, "fairness", {"spec": {"timeZone": "UTC"}})
+        await mallory.merge_patch(resources.BINDINGS, bound.namespace, "fairness", {"metadata": {"labels": {"a": "b"}}})
     async with impersonated(installed.kubeconfig, "root", "system:masters") as root:
         with pytest.raises(Forbidden, match="the status of ladders, signals, decisions and bindings"):
             await root.request(

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "riskladder-bindings": {
         "policy": {
-            "matchConditions": "303456f5b8364735",
-            "resourceRule 15c2b466f226dac9": "15c2b466f226dac9",
-            "validations": "bb756aae5efb1c1e",
+            "matchConditions": "4a0c8c8a3ffd0d9a",
+            "resourceRule 78ca6c816abb3d5b": "78ca6c816abb3d5b",
+            "validations": "74f79960d327d152",
+            "variables": "1348403ce2b700b0",
         },
         "binding": {
             "policyName": "15d8e226df7c3d10",
