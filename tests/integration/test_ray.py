@@ -192,7 +192,7 @@ async def test_service_without_the_switch_is_refused_and_nothing_is_touched(serv
     said = condition(escalation, "Contained")["message"]
     assert "its CRD has no such field" in said
     assert "spec.suspend is not true (KubeRay has it from v1.7.0 on)" in said
-    assert "1 RayClusters" in said
+    assert "1 RayCluster," in said
     escalation = await service.escalation_says("scorer", "Contained", "False", "ContainmentLate")
 
     async def risen() -> bool:
