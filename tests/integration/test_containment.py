@@ -52,7 +52,7 @@ async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: Test
     assert breached["status"]["escalation"] == escalation["metadata"]["name"]
     assert condition(breached, "Contained")["status"] == "True"
     reasons = {(e["regarding"]["kind"], e["reason"]) for e in await world.events()}
-    assert reasons == {
+    assert reasons - {("EscalationLadder", "PromptStopMissing")} == {
         ("ModelRiskSignal", "EscalationOpened"),
         ("Escalation", "EscalationOpened"),
         ("Deployment", "ContainmentApplied"),

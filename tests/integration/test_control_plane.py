@@ -236,7 +236,8 @@ def test_run_forwards_signals_and_cleans_up(number: signal.Signals, tmp_path: Pa
     )
     command = [sys.executable, "-m", "tests.cluster", "run", "--cluster=local", "--", sys.executable, "-c", script]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(dying_with_us(command), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
+    heeding = ["/usr/bin/env", "--default-signal=HUP"]  # also where these tests are run under nohup
+    process = subprocess.Popen([*heeding, *dying_with_us(command)], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
     try:
         kubeconfig = Path(eventually("the command to run", lambda: written.read_text() if written.exists() else ""))
         assert kubeconfig.exists()

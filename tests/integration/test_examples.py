@@ -83,7 +83,8 @@ def _end_while_the_operator_runs(plane: ControlPlane, directory: Path, number: s
     environment = {"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(plane.kubeconfig), "TMPDIR": str(place)}
     with output.open("w") as stream:
         process = subprocess.Popen(
-            dying_with_us([sys.executable, "-u", "-m", "demo", "--short"]),
+            # SIGHUP is heeded also where these tests are run under nohup.
+            ["/usr/bin/env", "--default-signal=HUP", *dying_with_us([sys.executable, "-u", "-m", "demo", "--short"])],
             cwd=ROOT,
             env={**os.environ, **environment, "RISKLADDER_THROWAWAY": "1"},
             stdin=subprocess.DEVNULL,
