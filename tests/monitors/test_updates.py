@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -120,3 +120,18 @@ async def test_heartbeat_for_a_thousand_models_holds_up_no_reading() -> None:
 def test_name_of_a_signal_is_one_wherever_that_of_the_binding_is_cut(cut: str) -> None:
     name = stream_name("a" * 199 + cut + "b" * 40, "scorer", "dpd")
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", name)
+
+
+async def test_heartbeat_of_the_same_second_lies_not_before_what_was_observed_in_it() -> None:
+    """Cut to whole seconds it would, and the API server would refuse it."""
+    heard: list[str] = []
+
+    class Noting:
+        async def request(self, *_: Any, body: Any, **__: Any) -> None:
+            heard.append(body["spec"]["heardAt"])
+
+    client: Any = Noting()
+    observed, at = NOW + timedelta(microseconds=400_000), NOW + timedelta(microseconds=900_000)
+    await SignalWriter(client, "test").keep_fresh(Binding.of(stored()), at)
+    assert [datetime.fromisoformat(one) for one in heard] == [at]
+    assert datetime.fromisoformat(heard[0]) >= observed

@@ -111,7 +111,7 @@ class SignalWriter:
     async def keep_fresh(self, binding: Binding, heard_at: datetime) -> list[Outcome]:
         """Say of every reading of a binding that its monitor is alive; what was never reported is left alone."""
         assert binding.spec is not None  # noqa: S101
-        patch = {"spec": {"heardAt": format_time(heard_at.replace(microsecond=0))}}
+        patch = {"spec": {"heardAt": format_time(heard_at)}}
         names, now = streams(binding.name, binding.spec), time.monotonic()
         missing = {name for name in names if self._missing.get((binding.namespace, name), 0.0) > now}
         asked = [self._update(binding, name, patch) for name in names if name not in missing]
