@@ -40,7 +40,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 """Debian packages, each with the programs or files that are needed from it."""
 
 PEERS: Mapping[str, tuple[str, ...]] = {"prometheus": ("prometheus",)}
-"""The same of programs that tests run beside the product; without one, the tests that need it are skipped by name."""
+"""The same of programs that tests run next to the product; without one, the tests that need it are skipped by name."""
 
 OS_RELEASE = Path("/etc/os-release")
 INSTALL = "apt-get install --no-install-recommends"

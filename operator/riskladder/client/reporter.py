@@ -231,7 +231,7 @@ class AsyncReporter:
         for one in names:
             try:
                 await until(partial(write, one))
-            except Refused as error:  # of one that was deleted: the others are told all the same
+            except Refused as error:  # of one that was deleted: the others are asked all the same
                 refused.append(error)
                 if error.status == 404:
                     self._reported.pop(one, None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
@@ -138,3 +138,9 @@ class Informer:
                 namespace=metadata.get("namespace"),
                 name=metadata.get("name"),
             )
+
+
+def unlisted(informers: Iterable[Informer]) -> str:
+    """Return which resources have not been listed yet, as a readiness probe says it; empty for none."""
+    waiting = [informer.resource.title for informer in informers if not informer.synced.is_set()]
+    return f"not listed yet: {', '.join(waiting)}" if waiting else ""

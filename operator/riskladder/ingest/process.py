@@ -17,7 +17,7 @@ from aiohttp import web
 from riskladder.cluster import health
 from riskladder.cluster.client import Client
 from riskladder.cluster.connection import connect
-from riskladder.cluster.informer import Informer
+from riskladder.cluster.informer import Informer, unlisted
 from riskladder.ingest.certificate import Certificate, certificate_of
 from riskladder.ingest.metrics import Metrics
 from riskladder.ingest.senders import Senders
@@ -126,10 +126,7 @@ class Ingest:
         return [status.run(), *renewing, *(informer.run() for informer in self._informers)]
 
     def _unready(self) -> str:
-        if self._stop.is_set():
-            return "stopping"
-        waiting = [i.resource.title for i in self._informers if not i.synced.is_set()]
-        return f"not listed yet: {', '.join(waiting)}" if waiting else ""
+        return "stopping" if self._stop.is_set() else unlisted(self._informers)
 
 
 def _now() -> datetime:

@@ -55,7 +55,7 @@ BODY_SECONDS = 10.0
 """Seconds that a sender may take for its body."""
 
 DRAIN_BYTES = 16 * MAX_BYTES
-"""Bytes beyond the bound that are read, and forgotten, before a sender is told that they are too many."""
+"""Bytes beyond the bound that are read, and forgotten, before the answer that they are too many."""
 
 CONTENT_TYPES = frozenset(kind for form in FORMATS.values() for kind in form.content_types)
 UNPROVED = "the sender is not known under this binding, or there is no such binding"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from riskladder.api.advice import Advice
+from riskladder.api.advice import Advice, advise_indicators, advise_source
 from riskladder.api.binding import BoundReading, MonitorBindingSpec, MonitorFormat, ReadingKind, TimeSource
 from riskladder.api.ladder import EscalationLadderSpec, Indicator
 from riskladder.api.measurement import indicator_of
@@ -81,28 +81,6 @@ def _registry(spec: MonitorBindingSpec) -> Iterator[Advice]:
 
 
 # --- Against the ladder -----------------------------------------------------------------------------------------------
-
-
-def _source(spec: MonitorBindingSpec, ladder: EscalationLadderSpec) -> Iterator[Advice]:
-    if ladder.trusted_sources and spec.source not in ladder.trusted_sources:
-        yield Advice(
-            "source-untrusted",
-            "spec.source",
-            f"ladder {spec.ladder} does not trust source {spec.source}, only {', '.join(ladder.trusted_sources)}",
-            "report as one of these, or add it to trustedSources",
-        )
-
-
-def _indicators(spec: MonitorBindingSpec, ladder: EscalationLadderSpec) -> Iterator[Advice]:
-    names = [indicator.name for indicator in ladder.indicators]
-    for i, reading in enumerate(spec.readings):
-        if reading.indicator not in names:
-            yield Advice(
-                "indicator-unknown",
-                f"spec.readings[{i}].indicator",
-                f"ladder {spec.ladder} has no indicator {reading.indicator}, only {', '.join(names) or 'none at all'}",
-                "correct the name, or add it to the ladder's indicators",
-            )
 
 
 def _staleness(spec: MonitorBindingSpec, ladder: EscalationLadderSpec) -> Iterator[Advice]:
@@ -196,8 +174,8 @@ def _scale(
 
 
 _AGAINST_LADDER: tuple[Callable[[MonitorBindingSpec, EscalationLadderSpec], Iterator[Advice]], ...] = (
-    _source,
-    _indicators,
+    advise_source,
+    advise_indicators,
     _staleness,
     _methods,
 )

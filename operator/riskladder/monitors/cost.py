@@ -75,7 +75,7 @@ def shape(expression: str) -> Shape:
     if len(loops) > MAX_LOOPS:
         raise TooCostly(f"found {len(loops)} loops (all, exists, map, filter), expected at most {MAX_LOOPS}")
     if loops and "+" in bare:
-        raise TooCostly("found + beside a loop, expected it in expressions without one: texts and lists would grow")
+        raise TooCostly("found + next to a loop, expected it in expressions without one: texts and lists would grow")
     spans = [(loop.start(), _end(bare, loop.end())) for loop in loops]
     growth = 1
     for loop, (start, end) in zip(loops, spans, strict=True):

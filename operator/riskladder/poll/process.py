@@ -17,7 +17,7 @@ import structlog
 from riskladder.cluster import health
 from riskladder.cluster.client import Client
 from riskladder.cluster.connection import connect
-from riskladder.cluster.informer import Informer
+from riskladder.cluster.informer import Informer, unlisted
 from riskladder.cluster.lease import Elector
 from riskladder.poll.endpoints import load
 from riskladder.poll.metrics import Metrics
@@ -140,10 +140,7 @@ class Poll:
         off.clear()
 
     def _unready(self) -> str:
-        if self._stop.is_set():
-            return "stopping"
-        waiting = [i.resource.title for i in self._informers if not i.synced.is_set()]
-        return f"not listed yet: {', '.join(waiting)}" if waiting else ""
+        return "stopping" if self._stop.is_set() else unlisted(self._informers)
 
 
 def _now() -> datetime:

@@ -26,7 +26,7 @@ _LEGACY = (
 )
 _ACCOUNT = "What {account} may do: write signals, and report as {source}."
 _SHARED = (
-    "\n# It lives beside the models: whoever may edit this namespace may act as it. serviceAccountNamespace of the\n"
+    "\n# It lives next to the models: whoever may edit this namespace may act as it. serviceAccountNamespace of the\n"
     "# binding gives it one of its own."
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from riskladder.api.advice import Advice
+from riskladder.api.advice import Advice, advise_indicators, advise_source
 from riskladder.api.base import format_time
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.measurement import indicator_of, no_measurement, with_unit
@@ -82,33 +82,11 @@ def advise_signal(spec: ModelRiskSignalSpec, ladder: EscalationLadderSpec | None
             )
         ]
     return [
-        *_source(spec, ladder),
-        *_indicators(spec, ladder),
+        *advise_source(spec, ladder),
+        *advise_indicators(spec, ladder),
         *_measurements(spec, ladder),
         *_manual_tier(spec, ladder),
     ]
-
-
-def _source(spec: ModelRiskSignalSpec, ladder: EscalationLadderSpec) -> Iterator[Advice]:
-    if ladder.trusted_sources and spec.source not in ladder.trusted_sources:
-        yield Advice(
-            "source-untrusted",
-            "spec.source",
-            f"ladder {spec.ladder} does not trust source {spec.source}, only {', '.join(ladder.trusted_sources)}",
-            "report as one of these, or add it to trustedSources",
-        )
-
-
-def _indicators(spec: ModelRiskSignalSpec, ladder: EscalationLadderSpec) -> Iterator[Advice]:
-    known = [indicator.name for indicator in ladder.indicators]
-    for index, reading in enumerate(spec.readings):
-        if reading.indicator not in known:
-            yield Advice(
-                "indicator-unknown",
-                f"spec.readings[{index}].indicator",
-                f"ladder {spec.ladder} has no indicator {reading.indicator}, only {', '.join(known) or 'none at all'}",
-                "correct the name, or add it to the ladder's indicators",
-            )
 
 
 def _measurements(spec: ModelRiskSignalSpec, ladder: EscalationLadderSpec) -> Iterator[Advice]:
