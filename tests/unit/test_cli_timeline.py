@@ -17,7 +17,8 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import ChainKey
 from riskladder.cli import timeline as command
 from riskladder.cli.main import app
-from riskladder.cli.record_timeline import Timeline, clock, span, timeline_of
+from riskladder.cli.record_timeline import Timeline, timeline_of
+from riskladder.cli.record_times import clock, span
 from riskladder.cli.source import Export
 from riskladder.cluster.ledger import LedgerEntry, record_object
 from tests import yaml_text

@@ -17,7 +17,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Conflict, NotFound
 from riskladder.cluster.resources import Resource
 from riskladder.controller.trail_writer import TrailWriter
-from riskladder.policy.escalation import notifications
+from riskladder.policy.escalation import deliveries
 from riskladder.policy.escalation.limits import MOST_RECORDS
 from riskladder.policy.plan import Entry, EscalationUpdate, On
 from riskladder.policy.snapshot import Delivery, Escalation
@@ -117,7 +117,7 @@ def test_records_of_anything_else_change_no_message() -> None:
         },
         {"event": "Notified", "at": "2026-11-24T06:00:00Z", "detail": {}},
     ]
-    assert notifications.recall(status, uid, others) == (status, ())
+    assert deliveries.recall(status, uid, others) == (status, ())
 
 
 # --- Salts and namespaces ---------------------------------------------------------------------------------------------

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from riskladder.api.base import Timestamp, format_time
+from riskladder.api.base import format_time
 from riskladder.api.chain import ChainKey, ChainResult, distinct, noted_heads, position_of, verify_chains
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import entries_of
 from riskladder.cli.output import count
 from riskladder.cli.people.text import length, listed
+from riskladder.cli.record_times import between, clock, time_in_record
 from riskladder.cli.source import Export
 from riskladder.policy import authentication
 
@@ -69,8 +68,6 @@ _VOTES_FOR: Mapping[str, tuple[str, str]] = {
     Reason.RETIRED: ("Close", "Retired"),
 }
 """What several have agreed on, by action and resolution."""
-
-_TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +153,9 @@ def timeline_of(export: Export, key: ChainKey) -> Timeline:
     specs = [(sequence, act) for sequence, i in mine for act in _acts(records[i])]
     escalation = next((e for e in export.escalations if _key(e) == key), {})
 
-    opened = _time(next((s.get("at") for _, s in specs if s.get("event") in _OPENINGS), None))
+    opened = time_in_record(next((s.get("at") for _, s in specs if s.get("event") in _OPENINGS), None))
     if opened is None:
-        opened = min((at for _, s in specs if (at := _time(s.get("at")))), default=None)
+        opened = min((at for _, s in specs if (at := time_in_record(s.get("at")))), default=None)
     intended = {
         _intent_key(_detail(s)): _detail(s)["intendedAt"]
         for _, s in specs
@@ -196,7 +193,7 @@ def _step(
     before: Sequence[Step],
     verified: bool,
 ) -> Step:
-    at, detail, event = _time(spec.get("at")), _detail(spec), str(spec.get("event") or "?")
+    at, detail, event = time_in_record(spec.get("at")), _detail(spec), str(spec.get("event") or "?")
     redacted: Mapping[str, Mapping[str, str]] = _mapping(spec.get("redacted"))
     return Step(
         sequence=sequence,
@@ -330,7 +327,7 @@ def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Partic
         yield Particular("review", f"the policy {policy}, satisfaction {detail['satisfaction']} of 5")
     if lessons := detail.get("lessons"):
         yield Particular("lessons", lessons)
-    made = _time(detail.get("decidedAt"))
+    made = time_in_record(detail.get("decidedAt"))
     late = at is not None and made is not None and at - made >= timedelta(seconds=5)
     waited = f", decided {detail['decidedAt']}" if late else ""
     yield Particular("decision", f"{detail['decision']}{waited}")
@@ -396,8 +393,8 @@ def _evidence(detail: Mapping[str, str]) -> str:
 
 def _times(event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[_IntentKey, str]) -> str:
     """Return the steps of a containment, each with the time it took after the one before."""
-    start = _time(detail.get("intendedAt") or intended.get(_intent_key(detail)))
-    known = {name: _time(detail.get(name)) for name in _STEPS}
+    start = time_in_record(detail.get("intendedAt") or intended.get(_intent_key(detail)))
+    known = {name: time_in_record(detail.get(name)) for name in _STEPS}
     if event == Reason.CONTAINMENT_APPLIED:
         known["appliedAt"] = known["appliedAt"] or at
     reached = [(_STEPS[name], when) for name, when in known.items() if when is not None]
@@ -406,8 +403,8 @@ def _times(event: str, at: datetime | None, detail: Mapping[str, str], intended:
     begin = ("intended", start) if start is not None else reached.pop(0)
     text, before = f"{begin[0]} {clock(begin[1])}", begin[1]
     for name, when in reached:
-        text, before = f"{text}, {name} {_between(when - before)}", when
-    whole = _between(before - begin[1]).removeprefix("+")
+        text, before = f"{text}, {name} {between(when - before)}", when
+    whole = between(before - begin[1]).removeprefix("+")
     return text + (f" ({whole} in all)" if len(reached) > 1 else "")
 
 
@@ -474,37 +471,6 @@ def _latest(steps: Sequence[Step], name: str) -> str:
 def _target(spec: Mapping[str, Any]) -> str:
     target = _mapping(spec.get("target"))
     return f"{target['kind']}/{target['name']}" if {"kind", "name"} <= set(target) else ""
-
-
-def clock(at: datetime) -> str:
-    """Return the time of day in UTC, to the millisecond."""
-    return at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03d}"
-
-
-def span(delta: timedelta) -> str:
-    """Return a time that passed: ``+0.042 s``, ``+2 min 05 s``, ``+1 h 02 min``, ``+3 d 04 h``."""
-    sign = "-" if delta < timedelta(0) else "+"
-    delta = timedelta(milliseconds=round(abs(delta) / timedelta(milliseconds=1)))
-    seconds = int(delta.total_seconds())
-    if seconds < 60:
-        return f"{sign}{delta.total_seconds():.3f} s"
-    if seconds < 3600:
-        return f"{sign}{seconds // 60} min {seconds % 60:02d} s"
-    if seconds < 86400:
-        return f"{sign}{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-    return f"{sign}{seconds // 86400} d {seconds % 86400 // 3600:02d} h"
-
-
-def _between(delta: timedelta) -> str:
-    """Return a span, in milliseconds up to ten seconds."""
-    return f"{round(delta / timedelta(milliseconds=1)):+d} ms" if abs(delta) < timedelta(seconds=10) else span(delta)
-
-
-def _time(value: object) -> datetime | None:
-    try:
-        return _TIME.validate_python(value)
-    except (ValidationError, OverflowError):
-        return None
 
 
 def _detail(spec: Mapping[str, Any]) -> dict[str, str]:

@@ -20,7 +20,8 @@ from riskladder.cli.layout import GAP, Hanging
 from riskladder.cli.options import Namespace
 from riskladder.cli.output import console, count, fail, plain, write_json
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, access_of
-from riskladder.cli.record_timeline import DrillResult, Step, Timeline, clock, span, timeline_of
+from riskladder.cli.record_timeline import DrillResult, Step, Timeline, timeline_of
+from riskladder.cli.record_times import clock, span
 from riskladder.cli.verify import end_of
 
 _STYLES: Mapping[str, str] = {

@@ -26,7 +26,7 @@ from riskladder.cluster.client import JSON_PATCH, ApiError, Client, NotFound, Ob
 from riskladder.cluster.events import ObjectReference, Series
 from riskladder.cluster.incarnations import Incarnations
 from riskladder.cluster.resources import Resource
-from riskladder.policy.escalation import notifications
+from riskladder.policy.escalation import deliveries
 from riskladder.policy.plan import CLOSED_KEY, DecisionUpdate, Entry, EscalationUpdate, LadderUpdate, On, SignalUpdate
 from riskladder.policy.snapshot import Decision, Escalation, Ladder, Signal
 
@@ -87,7 +87,7 @@ class TrailWriter:
             )
             self._stored(resources.ESCALATIONS, labelled)
             version = labelled["metadata"]["resourceVersion"]
-        status, recalled = notifications.recall(update.status, escalation.uid, written.others)
+        status, recalled = deliveries.recall(update.status, escalation.uid, written.others)
         for entry in recalled:
             await self._event(_reference(resources.ESCALATIONS, escalation), entry, None)
         status = status.model_copy(update={"ledger": written.head or LedgerHead(sequence=0, hash=GENESIS_HASH)})

@@ -25,7 +25,7 @@ from riskladder.policy.containment import companions, progress, resume, state, w
 from riskladder.policy.containment.choose import evidence_detail
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
-from riskladder.policy.escalation import ladder_state, notifications, rungs, streams
+from riskladder.policy.escalation import deliveries, ladder_state, notifications, rungs, streams
 from riskladder.policy.escalation.state import state_of
 from riskladder.policy.plan import DecisionUpdate, Entry, EscalationUpdate, On
 from riskladder.policy.signals.evaluate import step
@@ -53,7 +53,7 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
     if grace_ends_at is not None:
         return grace_ends_at
     draft = _begin(snapshot, judgement, escalation, now)
-    notifications.record_deliveries(draft)
+    deliveries.record_deliveries(draft)
     if not draft.is_closed:
         draft.pin_owners()
     was_open = not draft.is_closed

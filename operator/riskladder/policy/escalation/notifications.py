@@ -6,26 +6,21 @@ speaks of. It is delivered at least once, and a receiver recognizes a repetition
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from riskladder.api.base import format_time
-from riskladder.api.escalation import EscalationStatus
 from riskladder.api.foreign import clip
 from riskladder.api.ladder import INCIDENTS, ChannelType
-from riskladder.api.notification import EVENTS, MAX_ASKS, MAX_RECEIPTS, Ask, Notification, NotificationState
+from riskladder.api.notification import EVENTS, MAX_ASKS, Ask, Notification, NotificationState
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import TimeoutAction
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import limits
+from riskladder.policy.escalation.deliveries import delivered
 from riskladder.policy.escalation.demands import Demand, demands
 from riskladder.policy.escalation.summary import summarise, what
-from riskladder.policy.plan import Entry, Measure
 from riskladder.policy.quorum import alternates, answerable, close_quorum
-from riskladder.policy.repeats import repeat
-from riskladder.policy.snapshot import Delivery
 
 UNREACHABLE_AFTER = 3
 """Failed attempts after which a channel no longer counts as a way to reach a role."""
@@ -368,7 +363,7 @@ def _put(
             state=NotificationState.PENDING,
         )
         if channel == EVENTS:
-            notification = _delivered(draft, notification, draft.now, since or draft.now)
+            notification = delivered(draft, notification, draft.now, since or draft.now)
         draft.notifications[key] = notification
 
 
@@ -398,97 +393,6 @@ def _asks(draft: Draft, due: datetime | None) -> tuple[Ask, ...]:
     return tuple(
         Ask(what=d.what, by=d.by, who=clip(d.who, 512), otherwise=clip(d.otherwise, 512)) for d in found[:MAX_ASKS]
     )
-
-
-# --- What became of them ----------------------------------------------------------------------------------------------
-
-
-def record_deliveries(draft: Draft) -> None:
-    """Take in what the attempts to deliver have come to."""
-    for key, notification in list(draft.notifications.items()):
-        delivery = draft.snapshot.deliveries.get((draft.escalation.uid, key))
-        is_open = notification.is_outstanding or notification.state is NotificationState.SKIPPED
-        if delivery is None or not is_open or delivery.attempts <= notification.attempts:
-            continue
-        update = {"attempts": delivery.attempts, "last_error": clip(delivery.error, limits.ERROR_LIMIT)}
-        tried = notification.model_copy(update=update | {"receipts": delivery.receipts[:MAX_RECEIPTS]})
-        draft.notifications[key] = _recorded(draft, tried, delivery)
-
-
-def _recorded(draft: Draft, tried: Notification, delivery: Delivery) -> Notification:
-    """Return the notification after an attempt. A channel that reached one of its recipients has reached the role."""
-    was = tried.state
-    is_over = not delivery.error or delivery.given_up or was is NotificationState.SKIPPED
-    if (not delivery.error or delivery.receipts) and was is not NotificationState.DELIVERED:
-        tried = _delivered(draft, tried, delivery.at, tried.at)
-    if tried.state is NotificationState.DELIVERED:
-        tried = tried.model_copy(update={"done_at": delivery.at if is_over else None})
-    elif delivery.given_up and was is NotificationState.PENDING:
-        tried = tried.model_copy(update={"state": NotificationState.FAILED, "done_at": delivery.at})
-    if delivery.given_up and was is not NotificationState.SKIPPED:
-        who = "some of" if tried.state is NotificationState.DELIVERED else ""
-        message = f"{who} {tried.role} could not be notified over {tried.channel}: {delivery.error}".strip()
-        draft.warn(Reason.NOTIFICATION_FAILED, f"failed/{tried.key}", message, **_particulars(tried))
-    return tried
-
-
-def _delivered(draft: Draft, notification: Notification, at: datetime, since: datetime) -> Notification:
-    about = Reason(notification.about)
-    has_own_event = about in (Reason.REMINDED, Reason.ALTERNATES_NOTIFIED, Reason.CLOCK_REMINDED, Reason.CLOCK_OVERDUE)
-    entry = Entry(
-        event=about if has_own_event else Reason.NOTIFIED,
-        key=f"notified/{notification.key}",
-        at=at,
-        message=f"{notification.role} was notified over {notification.channel}: {notification.message}"[:1024],
-        detail=_particulars(notification),
-        measure=Measure("notify", notification.role, (at - since).total_seconds()),
-    )
-    if about is Reason.REMINDED:
-        draft.repeats, entry = repeat(draft.repeats, entry, notification.rung, notification.role)
-    draft.entries.append(entry)
-    return notification.model_copy(update={"state": NotificationState.DELIVERED, "done_at": at})
-
-
-def recall(
-    status: EscalationStatus, uid: str, records: Iterable[Mapping[str, Any]]
-) -> tuple[EscalationStatus, tuple[Entry, ...]]:
-    """Return the status with what records say of messages, and the Events of it: an operator was killed in between.
-
-    Without it a message that is delivered once more would go on record once more.
-
-    Args:
-        status: About to be written.
-        uid: Of the escalation.
-        records: Entries of records that nothing in the status accounts for.
-    """
-    notifications = {n.key: n for n in status.notifications}
-    entries = []
-    for record in records:
-        detail, at = record["detail"], datetime.fromisoformat(record["at"])
-        act = str(detail.get("key", "")).removeprefix(f"{uid}/")
-        state = _STATES.get(act.partition("/")[0])
-        found = notifications.get(act.partition("/")[2])
-        if state is None or found is None or found.state in (state, NotificationState.DELIVERED):
-            continue  # a role that was reached stays so, though some of its people were not
-        attempts = max(found.attempts, int(detail.get("attempts", 0)))
-        notifications[found.key] = found.model_copy(update={"state": state, "attempts": attempts, "done_at": at})
-        event = Reason(record["event"])
-        entries.append(Entry(event, act, at, detail.get("message", ""), warning=state is NotificationState.FAILED))
-    return status.model_copy(update={"notifications": tuple(notifications.values())}), tuple(entries)
-
-
-_STATES = {"notified": NotificationState.DELIVERED, "failed": NotificationState.FAILED}
-"""What the key of a record begins with, and what it says of the message that the rest of the key names."""
-
-
-def _particulars(notification: Notification) -> dict[str, str]:
-    return {
-        "notification": notification.key,
-        "about": notification.about,
-        "role": notification.role,
-        "channel": notification.channel,
-        "attempts": str(notification.attempts),
-    }
 
 
 def _skip_overtaken(draft: Draft) -> None:
