@@ -15,11 +15,12 @@ from riskladder.api.chain import verify_chains
 from riskladder.api.decision import DecidedBy
 from riskladder.cli import verify
 from riskladder.cli.layout import Hanging, Rows
-from riskladder.cli.people.choices import choices
 from riskladder.cli.people.details import details
 from riskladder.cli.people.status import table
-from riskladder.cli.people.view import read_case
 from riskladder.cluster.ledger import LedgerEntry
+from riskladder.people.case import read_case
+from riskladder.people.choices import choices
+from riskladder.people.view import View
 from tests.people import NOW, decided, escalation, notified
 from tests.trails import ENTRIES, OPENED, chain
 from tests.unit.test_cli_timeline import shown, timeline_from
@@ -83,7 +84,9 @@ def test_list_of_escalations_splits_no_name(everywhere: bool) -> None:
 
 def test_page_of_an_escalation_splits_no_name() -> None:
     subject = read_case(renamed())
-    text = on_terminal(details(subject, choices(subject, {("acknowledge", LONG)}, DecidedBy(username="ann")), NOW))
+    text = on_terminal(
+        details(View(subject, choices(subject, {("acknowledge", LONG)}, DecidedBy(username="ann"))), NOW)
+    )
     pieces = re.findall(r"[a-z0-9-]*detection[a-z0-9-]*|[a-z0-9-]*canary[a-z0-9-]*", text)
     assert len(pieces) > 5
     assert set(pieces) == {LONG}

@@ -225,8 +225,8 @@ def run(monkeypatch: pytest.MonkeyPatch, receiver: str) -> Run:
 
         def run_in_session(kubeconfig: str | None, namespace: str | None, work: Any) -> Any:
             from riskladder.cli.people.session import end
-            from riskladder.cli.source import explain
             from riskladder.cluster.client import ApiError
+            from riskladder.people.answers import explain
 
             try:
                 return asyncio.run(work(session))

@@ -22,16 +22,17 @@ from riskladder.api.signal import Manual, ReportedBy, TargetRef
 from riskladder.api.tiers import ContainmentAction
 from riskladder.api.validation import validate
 from riskladder.cli.people import options, raising, session
-from riskladder.cli.people.choices import choices, for_others, why_none
 from riskladder.cli.people.decide import higher
-from riskladder.cli.people.manifests import decision_manifest, prefix, signal_manifest
-from riskladder.cli.people.preview import Preview, preview_decision
-from riskladder.cli.people.send import Order, confirm, contained_result, judged
-from riskladder.cli.people.session import refusal, usable
-from riskladder.cli.people.text import deadline, due, listed, parse_until, past
-from riskladder.cli.people.view import Case, Contained, Unreadable, read_case
+from riskladder.cli.people.send import confirm
 from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.resources import DECISIONS
+from riskladder.people.answers import refusal, usable
+from riskladder.people.case import Case, Contained, Unreadable, read_case
+from riskladder.people.choices import choices, for_others, why_none
+from riskladder.people.manifests import decision_manifest, prefix, signal_manifest
+from riskladder.people.outcome import Order, contained_result, judged
+from riskladder.people.preview import Preview, preview_decision
+from riskladder.people.text import deadline, due, listed, parse_until, past
 from riskladder.policy.decisions.apply import accepted_message
 from riskladder.policy.decisions.standing import COMMANDS, command_of, is_for, may_sit, possible
 from tests.people import LADDER, NAME, NAMESPACE, NOW, at, condition, decided, escalation

@@ -18,11 +18,12 @@ from riskladder.api.reasons import Reason
 from riskladder.cli.main import app
 from riskladder.cli.output import write_json
 from riskladder.cli.people import options
-from riskladder.cli.people.choices import choices
 from riskladder.cli.people.details import details
-from riskladder.cli.people.show import View, facts
+from riskladder.cli.people.show import facts
 from riskladder.cli.people.status import as_json, in_order, table
-from riskladder.cli.people.view import Case, read_case
+from riskladder.people.case import Case, read_case
+from riskladder.people.choices import choices
+from riskladder.people.view import View
 from tests.people import NAME, NAMESPACE, NOW, ROOT, at, condition, decided, escalation, notified
 
 HOSTILE = "\x1b[31m[bold]x[/bold]\u202e"
@@ -83,7 +84,7 @@ def test_drills_are_marked() -> None:
     shown = lines(table([read_case(raw)], "x", NOW))
     assert "high (drill)" in shown[1]
     assert shown[-1] == "1 escalation open, 1 drill among them."
-    assert "DRILL: the model is not touched" in text(details(read_case(raw), (), NOW))
+    assert "DRILL: the model is not touched" in text(details(View(read_case(raw), ()), NOW))
 
 
 def test_status_for_programs() -> None:
@@ -129,15 +130,15 @@ def full() -> Case:
 
 def test_page_names_all_owners_and_those_that_match_nobody_who_has_called() -> None:
     subject = read_case(escalation(owners=["group:science", "oidc:otto"]))
-    shown = lines(details(subject, (), NOW, unseen_owners=("oidc:otto",)))
+    shown = lines(details(View(subject, (), unseen_owners=("oidc:otto",)), NOW))
     assert "Owners olga, group:science, oidc:otto" in shown
     assert any(line.startswith("Not seen yet oidc:otto: has neither decided nor raised") for line in shown)
-    assert not any(line.startswith("Not seen yet") for line in lines(details(subject, (), NOW)))
+    assert not any(line.startswith("Not seen yet") for line in lines(details(View(subject, ()), NOW)))
 
 
 def test_page_says_everything() -> None:
     subject = full()
-    shown = lines(details(subject, choices(subject, EVERYTHING, ANN), NOW))
+    shown = lines(details(View(subject, choices(subject, EVERYTHING, ANN)), NOW))
     for line in (
         "models/credit-scorer-3f9a1c2b",
         "Model credit-scorer, version 2026.11.3",
@@ -163,7 +164,7 @@ def test_page_says_everything() -> None:
     ):
         assert line in shown
     assert f"kubectl riskladder resume {NAME} -n models --role legal --rationale '…'" in text(
-        details(subject, choices(subject, EVERYTHING, ANN), NOW)
+        details(View(subject, choices(subject, EVERYTHING, ANN)), NOW)
     )
 
 
@@ -173,7 +174,7 @@ def test_page_says_that_the_ladder_is_suspended_and_so_does_the_list() -> None:
         condition("LadderActive", False, "LadderSuspended", "EscalationLadder x is suspended")
     )
     subject = read_case(raw)
-    shown = lines(details(subject, (), NOW))
+    shown = lines(details(View(subject, ()), NOW))
     assert "Suspended EscalationLadder x is suspended; decisions count, and a Resume restores" in shown
     listed = lines(table([subject], "namespace models", NOW))
     assert "suspended" in listed[1]
@@ -183,12 +184,12 @@ def test_page_says_that_the_ladder_is_suspended_and_so_does_the_list() -> None:
 
 def test_end_of_the_watch_after_a_resume_is_no_deadline_and_a_breach_ends_it() -> None:
     resume = {"intent": 1, "at": at(5), "by": ["ann"], "appliedAt": at(6), "watchUntil": at(10), "tier": "high"}
-    over = text(details(read_case(escalation(resume=resume)), (), NOW))
+    over = text(details(View(read_case(escalation(resume=resume)), ()), NOW))
     assert "was watched until 2026-11-24 06:10:03 UTC" in over
     assert "late" not in over.partition("Resumed")[2].partition("\n")[0]
     raw = escalation(resume=resume)
     raw["status"]["containments"][0]["intent"]["id"] = 2
-    again = text(details(read_case(raw), (), NOW))
+    again = text(details(View(read_case(raw), ()), NOW))
     assert "it is contained again since" in again
     assert "watched until" not in again
 
@@ -201,7 +202,7 @@ def test_page_shows_what_put_it_in_its_tier_and_why_people_decided() -> None:
     raw["status"]["containments"][0]["intent"] |= {"signal": risen, "intendedAt": at(11)}
     raw["status"]["rung"] |= {"number": 2, "enteredAt": at(11)}
     subject, name = read_case(raw), raw["status"]["decisions"][0]["name"]
-    found = text(details(subject, (), NOW, {name: "two complaints\nso far"}), width=300)
+    found = text(details(View(subject, (), rationales={name: "two complaints\nso far"}), NOW), width=300)
     shown = [" ".join(line.split()) for line in found.splitlines()]
     limits = "(moderate above 0.1, high above 0.2)"
     assert (
@@ -222,7 +223,7 @@ def test_page_after_resume_acceptance_and_close() -> None:
             riskAcceptance={"tier": "high", "acceptedAt": at(12), "until": at(60 * 24), "by": ["ann"]},
         )
     )
-    shown = "\n".join(lines(details(resumed, (), NOW)))
+    shown = "\n".join(lines(details(View(resumed, ()), NOW)))
     assert "Resumed by ann and max, 2026-11-24 06:10:03 UTC (10 min ago); restored" in shown
     assert "Risk accepted up to tier high until 2026-11-25 06:00:03 UTC (in 23 h 40 min), by ann" in shown
     closed = read_case(
@@ -233,7 +234,7 @@ def test_page_after_resume_acceptance_and_close() -> None:
             review={"by": "ann", "at": at(16), "policyUpdated": True, "satisfaction": 4},
         )
     )
-    shown = "\n".join(lines(details(closed, (), NOW)))
+    shown = "\n".join(lines(details(View(closed, ()), NOW)))
     assert "Closed 2026-11-24 06:15:03 UTC (5 min ago) as Remediated" in shown
     assert "by ann: policy changed, satisfaction 4 of 5" in shown
     assert "Agreement" not in shown
@@ -244,7 +245,7 @@ def test_page_says_what_a_review_has_taught() -> None:
     closed = {"conditions": [condition("Closed", True, "Remediated")], "resolution": "Remediated", "closedAt": at(15)}
     subject = read_case(escalation(decisions=[reviewed], **closed))
     taught = {reviewed["name"]: "Two quiet\nchannels"}
-    assert "Lessons “Two quiet channels”" in lines(details(subject, (), NOW, lessons=taught))
+    assert "Lessons “Two quiet channels”" in lines(details(View(subject, (), lessons=taught), NOW))
 
 
 def test_page_says_why_another_safe_state_than_the_tier_names_was_chosen() -> None:
@@ -253,14 +254,14 @@ def test_page_says_why_another_safe_state_than_the_tier_names_was_chosen() -> No
     why = "no NetworkPolicy is enforced here"
     intent |= {"action": "ScaleToZero", "reason": "IsolateImpossible", "message": why}
     raw["spec"]["policy"]["tiers"][1]["containment"] = {"action": "Isolate"}
-    assert f"instead of Isolate: {why}" in lines(details(read_case(raw), (), NOW))
+    assert f"instead of Isolate: {why}" in lines(details(View(read_case(raw), ()), NOW))
     raw["spec"]["policy"]["tiers"][1]["containment"] = {"action": "ScaleToZero"}
-    assert not any(line.startswith("instead of") for line in lines(details(read_case(raw), (), NOW)))
+    assert not any(line.startswith("instead of") for line in lines(details(View(read_case(raw), ()), NOW)))
 
 
 def test_page_of_a_reader_without_options_says_so() -> None:
     subject = full()
-    shown = lines(details(subject, (), NOW, why_none="none, because rita holds no role"))
+    shown = lines(details(View(subject, (), why_none="none, because rita holds no role"), NOW))
     assert shown.index("none, because rita holds no role") == shown.index("Options for you") + 1
     assert "For others" in shown
 
@@ -268,10 +269,10 @@ def test_page_of_a_reader_without_options_says_so() -> None:
 def test_page_of_a_rollback_and_of_a_drill() -> None:
     raw = escalation(resume={"intent": 1, "at": at(10), "by": ["ann"]})
     raw["status"]["containments"][0]["intent"] |= {"action": "Rollback", "revision": "3"}
-    shown = lines(details(read_case(raw), (), NOW))
+    shown = lines(details(View(read_case(raw), ()), NOW))
     assert "No pod left of revision 4, which was taken out of service: 600 ms after the intent" in shown
     raw["spec"]["drill"] = True
-    shown = lines(details(read_case(raw), (), NOW))
+    shown = lines(details(View(read_case(raw), ()), NOW))
     assert "Applied 32 ms after the intent, as a dry run: nothing was changed" in shown
     assert "being restored" not in "".join(shown)
 
@@ -283,7 +284,7 @@ def test_page_of_a_closed_one_says_how_it_ended() -> None:
     closed = [condition("Closed", True, "Remediated")]
     subject = read_case(escalation(conditions=closed, resolution="Remediated", closedAt=at(15), decisions=agreed))
     assert "Closed 2026-11-24 06:15:03 UTC (5 min ago) as Remediated, by ann and eve" in lines(
-        details(subject, (), NOW)
+        details(View(subject, ()), NOW)
     )
 
 
@@ -302,7 +303,7 @@ def test_no_text_of_others_breaks_out_of_the_page(width: int) -> None:
     raw["status"]["decisions"] = [
         decided("Comment", "legal", "x", counted=False, refusedBecause=HOSTILE) | {"by": HOSTILE}
     ]
-    shown = text(details(read_case(raw), (), NOW), width)
+    shown = text(details(View(read_case(raw), ()), NOW), width)
     assert not {"\x1b", "\u202e"} & set(shown)
     assert max(map(len, shown.splitlines())) <= width
     assert "[bold]x" in "".join(shown.split())

@@ -17,10 +17,10 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import ChainKey
 from riskladder.cli import timeline as command
 from riskladder.cli.main import app
-from riskladder.cli.record_timeline import Timeline, timeline_of
-from riskladder.cli.record_times import clock, span
-from riskladder.cli.source import Export
 from riskladder.cluster.ledger import LedgerEntry, record_object
+from riskladder.people.export import Export
+from riskladder.people.record_times import clock, span
+from riskladder.people.timeline import Timeline, timeline_of
 from tests import yaml_text
 from tests.trails import ENTRIES, ESCALATION, NAMESPACE, NAMESPACE_UID, OPENED, UID, Document, chain, escalation, listed
 

@@ -8,8 +8,9 @@ import pytest
 
 from riskladder.api.decision import Resolution
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.cli.people.details import sections
-from riskladder.cli.people.view import Case, Contained
+from riskladder.people.case import Case, Contained
+from riskladder.people.sections import sections
+from riskladder.people.view import View
 from riskladder.policy.containment.strays import pod_search
 from riskladder.policy.decide import decide
 from riskladder.policy.decisions.standing import DecisionAction, Standing, possible, why_open
@@ -114,6 +115,6 @@ def test_deleted_target_is_not_shown_as_contained(left: tuple[str, ...], shown: 
     found, status = scene.escalation, scene.escalation.status
     case = Case(found.namespace, found.name, scene.now, found.spec, status, status.tier or "")
     assert case.contained is shown
-    lines = dict(line for section in sections(case, (), scene.now) for line in section.lines)
+    lines = dict(line for section in sections(View(case, ()), scene.now) for line in section.lines)
     assert "the target was deleted" in lines["Contained"]
     assert ("NOT contained" in lines["Contained"]) is bool(left)

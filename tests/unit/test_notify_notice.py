@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.reasons import Reason
-from riskladder.cli.people.text import due
 from riskladder.notify.forms import Form
 from riskladder.notify.notice import Severity, Status
 from riskladder.notify.render import body
+from riskladder.people.text import due
 from tests.unit.notify_support import NOW, SPEC, notice
 
 

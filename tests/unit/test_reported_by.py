@@ -15,10 +15,11 @@ from riskladder.api.reasons import Reason
 from riskladder.api.record import OPEN_NAMES
 from riskladder.api.signal import ModelRiskSignalSpec, ReportedBy
 from riskladder.cli.people.details import details
-from riskladder.cli.people.show import View, facts, knows_credentials
-from riskladder.cli.people.view import read_case
-from riskladder.cli.record_timeline import timeline_of
-from riskladder.cli.source import Export
+from riskladder.cli.people.show import facts
+from riskladder.people.case import read_case
+from riskladder.people.export import Export
+from riskladder.people.timeline import timeline_of
+from riskladder.people.view import View, knows_credentials
 from riskladder.policy.authentication import how, shortened
 from riskladder.policy.plan import Entry
 from riskladder.policy.signals.particulars import reporter_particulars
@@ -153,7 +154,7 @@ def page(reported_by: dict[str, Any] | None, *, binding: str = "", known: bool =
     raw["spec"]["signal"] |= {"reportedBy": reported_by, "binding": binding or None, **more}
     case = read_case(raw)
     resume, comment = (d["name"] for d in raw["status"]["decisions"])
-    shown = details(case, (), NOW, credentials={resume: TOKEN, comment: ""}, known=known)
+    shown = details(View(case, (), credentials={resume: TOKEN, comment: ""}, known=known), NOW)
     return " ".join(text(shown, width=200).split())
 
 

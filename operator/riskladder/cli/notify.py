@@ -29,7 +29,6 @@ from riskladder.cli.people import options
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Namespace, access_of
 from riskladder.cli.people.send import described
 from riskladder.cli.people.session import Session, run_in_session
-from riskladder.cli.people.text import listed
 from riskladder.cluster.client import NotFound
 from riskladder.cluster.resources import LADDERS, SECRETS
 from riskladder.notify.credentials import credential_of
@@ -38,6 +37,7 @@ from riskladder.notify.errors import Undeliverable
 from riskladder.notify.http import TOTAL_SECONDS
 from riskladder.notify.notice import Notice, Option, Severity, Status
 from riskladder.notify.notifier import Notifier
+from riskladder.people.text import listed
 
 NOT_DELIVERED = 1
 """Exit code where a channel did not work."""

@@ -19,11 +19,11 @@ from riskladder.api.text import one_line
 from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import complain, console, count, plain, write_json
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Namespace, access_of
-from riskladder.cli.people.session import COULD_NOT_ASK, FIELD_MANAGER, Session, end, refusal, run_in_session
-from riskladder.cli.source import explain
+from riskladder.cli.people.session import FIELD_MANAGER, Session, end, run_in_session
 from riskladder.cluster.authority import who_am_i
 from riskladder.cluster.client import JSON_PATCH, ApiError, NotFound, Object
 from riskladder.cluster.resources import RECORDS
+from riskladder.people.answers import COULD_NOT_ASK, explain, refusal
 
 EXCERPT = 60
 """Characters of a value that are shown: enough to know it by."""

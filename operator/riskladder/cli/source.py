@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from riskladder.api.base import GROUP
 from riskladder.cli import files
-from riskladder.cluster.client import ApiError, Client, Forbidden, NotFound, Object
+from riskladder.cluster.client import ApiError, Client, Object
 from riskladder.cluster.connection import Access, ConnectionFailed, connect, own_namespace
 from riskladder.cluster.resources import ESCALATIONS, RECORDS, Resource
-
-SAME_FILE = "the Escalation in the same file"
-"""Where a head comes from that whoever wrote the records may have written, too."""
+from riskladder.people.answers import explain
+from riskladder.people.export import SAME_FILE, Export
 
 
 class Unavailable(Exception):  # noqa: N818 - reads as a sentence at the call site
     """The cluster could not be asked; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """What there is to check."""
-
-    records: list[Object]
-    escalations: list[Object]
-    namespace: str | None
-    """The namespace looked at; None for all of them."""
-    origin: str = "the Escalation on the cluster"
-    """Where the heads come from that the escalations note."""
-    is_yaml: bool = False
-    """Whether it was read from YAML, in which kubectl does not keep every character."""
 
 
 def from_file(source: str, namespace: str | None = None) -> Export:
@@ -81,19 +64,6 @@ async def _fetch(access: Access, namespace: str | None, everywhere: bool) -> Exp
         return Export(await client.list(RECORDS, where), escalations, where)
     finally:
         await connection.close()
-
-
-def explain(error: ApiError) -> str:
-    """Return why the cluster could not be asked, in one sentence."""
-    if isinstance(error, Forbidden):
-        return f"no permission to {error.verb} {error.resource}: {error.message}"
-    if isinstance(error, NotFound):
-        return f"this cluster has no {error.resource}: install Riskladder's CRDs first"
-    if error.status == 401:
-        return f"the cluster does not accept the credentials of this kubeconfig: {error.message}"
-    if error.status == 0:
-        return f"the cluster does not answer: {re.sub(r' ssl:<[^>]*>', '', error.message)}"
-    return str(error)
 
 
 def _of(resource: Resource, objects: Iterable[Any]) -> list[Object]:

@@ -20,9 +20,10 @@ from riskladder.cli.layout import GAP, Hanging
 from riskladder.cli.options import Namespace
 from riskladder.cli.output import console, count, fail, plain, write_json
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, access_of
-from riskladder.cli.record_timeline import DrillResult, Step, Timeline, timeline_of
-from riskladder.cli.record_times import clock, span
 from riskladder.cli.verify import end_of
+from riskladder.people.export import Export
+from riskladder.people.record_times import clock, span
+from riskladder.people.timeline import DrillResult, Step, Timeline, timeline_of
 
 _STYLES: Mapping[str, str] = {
     **dict.fromkeys((Reason.DECISION_REFUSED, Reason.OBJECTED, Reason.NOTIFICATION_FAILED), "bold yellow"),
@@ -98,7 +99,7 @@ def timeline(
         raise typer.Exit(BROKEN)
 
 
-def _find(export: source.Export, name: str) -> ChainKey:
+def _find(export: Export, name: str) -> ChainKey:
     """Return the chain that a name means.
 
     Raises:

@@ -15,6 +15,7 @@ from riskladder.cli import files, source
 from riskladder.cli.options import Namespace, Output, OutputOption
 from riskladder.cli.output import console, count, fail, indented, plain, write_json
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, access_of
+from riskladder.people.export import SAME_FILE
 
 BROKEN = 1
 """Exit code for a broken chain."""
@@ -148,7 +149,7 @@ def show(to: Console, results: Sequence[ChainResult], *, is_yaml: bool = False) 
     if unchecked := sum(result.intact and not result.noted for result in results):
         them = "1 chain has" if unchecked == 1 else f"{unchecked} chains have"
         say(f"{them} no noted head: a missing end would not show. Add the escalations, or --head.")
-    if vouched := sum(result.intact and set(result.origins) == {source.SAME_FILE} for result in results):
+    if vouched := sum(result.intact and set(result.origins) == {SAME_FILE} for result in results):
         them = "The head of 1 chain comes" if vouched == 1 else f"The heads of {vouched} chains come"
         say(f"{them} from the same file: who wrote the file wrote them, too. Compare with --head from elsewhere.")
     if is_yaml and broken:

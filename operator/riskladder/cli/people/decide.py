@@ -11,12 +11,13 @@ from pydantic import ValidationError
 
 from riskladder.api.decision import DecisionAction, EscalationDecisionSpec, Resolution, ReviewReport
 from riskladder.cli.people.options import How, Name, Rationale, Role, sends
-from riskladder.cli.people.preview import preview_decision
 from riskladder.cli.people.send import described, rationale_of, send_decision
-from riskladder.cli.people.session import COULD_NOT_ASK, Session, choose_role, end, run_in_session
-from riskladder.cli.people.text import UNTIL_FORMS, listed, parse_until
-from riskladder.cli.people.view import Case
+from riskladder.cli.people.session import Session, choose_role, end, run_in_session
 from riskladder.cluster.authority import who_am_i
+from riskladder.people.answers import COULD_NOT_ASK
+from riskladder.people.case import Case
+from riskladder.people.preview import preview_decision
+from riskladder.people.text import UNTIL_FORMS, listed, parse_until
 
 Particulars = Callable[[Case, datetime], Mapping[str, Any]]
 """What an action needs besides role and rationale; ValueError where it cannot be."""

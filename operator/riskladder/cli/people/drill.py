@@ -12,9 +12,7 @@ from riskladder.api.conditions import Condition
 from riskladder.api.decision import RAISE_VERB
 from riskladder.api.signal import TargetRef
 from riskladder.cli.people import options
-from riskladder.cli.people.manifests import signal_manifest
 from riskladder.cli.people.options import How, Rationale, Role, sends
-from riskladder.cli.people.preview import Preview
 from riskladder.cli.people.raising import (
     Ladder,
     is_done,
@@ -26,11 +24,15 @@ from riskladder.cli.people.raising import (
     tier_of,
     workload,
 )
-from riskladder.cli.people.send import Result, confirm, finish, manifest_only
-from riskladder.cli.people.session import COULD_NOT_ASK, REFUSED, UNANSWERED, Session, end, run_in_session
-from riskladder.cli.people.text import PROGRAM, listed, took
-from riskladder.cli.people.view import Case
+from riskladder.cli.people.send import confirm, finish, manifest_only
+from riskladder.cli.people.session import Session, end, run_in_session
 from riskladder.cluster.resources import SIGNALS
+from riskladder.people.answers import COULD_NOT_ASK, REFUSED, UNANSWERED
+from riskladder.people.case import Case
+from riskladder.people.manifests import signal_manifest
+from riskladder.people.outcome import Result
+from riskladder.people.preview import Preview
+from riskladder.people.text import PROGRAM, listed, took
 
 
 @sends

@@ -15,10 +15,10 @@ from rich.console import RenderableType
 from riskladder.cli.options import Output
 from riskladder.cli.output import complain, console, write_json
 from riskladder.cli.people.session import Session, run_in_session
-from riskladder.cli.source import explain
 from riskladder.cluster.client import ApiError
 from riskladder.cluster.connection import Access
 from riskladder.cluster.resources import ESCALATIONS
+from riskladder.people.answers import explain
 
 T = TypeVar("T")
 

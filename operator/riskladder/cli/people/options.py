@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 
-from riskladder.cli.people.view import Unreadable, read_case
 from riskladder.cluster.client import Client
 from riskladder.cluster.connection import Access, connect, own_namespace
 from riskladder.cluster.resources import ESCALATIONS, LADDERS
+from riskladder.people.case import Unreadable, read_case
 
 PATIENCE = 2.0
 """Seconds after which there is no answer: somebody is waiting at a prompt."""

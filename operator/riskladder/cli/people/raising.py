@@ -14,13 +14,15 @@ from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import Manual, ReportedBy, SignalStatus, TargetRef
 from riskladder.api.tiers import ContainmentAction, Tier
 from riskladder.cli.people.options import Form, How
-from riskladder.cli.people.send import DRY_RUN, Result, described, finish, rationale_of
-from riskladder.cli.people.session import COULD_NOT_ASK, Session, choose_role, end
-from riskladder.cli.people.text import listed
-from riskladder.cli.people.view import Case, Object
+from riskladder.cli.people.send import DRY_RUN, described, finish, rationale_of
+from riskladder.cli.people.session import Session, choose_role, end
 from riskladder.cluster.authority import who_am_i
 from riskladder.cluster.client import NotFound
 from riskladder.cluster.resources import LADDERS, SIGNALS
+from riskladder.people.answers import COULD_NOT_ASK
+from riskladder.people.case import Case, Object
+from riskladder.people.outcome import Result
+from riskladder.people.text import listed
 from riskladder.policy.snapshot import is_governed
 from riskladder.workloads.registry import ALL_RUNTIMES
 

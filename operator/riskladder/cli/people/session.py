@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
@@ -13,13 +12,13 @@ import typer
 import yaml
 
 from riskladder.cli.output import complain, fail
-from riskladder.cli.people.text import listed
-from riskladder.cli.people.view import Case, Object, Unreadable, read_case
-from riskladder.cli.source import explain
 from riskladder.cluster.authority import may_i
-from riskladder.cluster.client import ApiError, Client, Conflict, Forbidden, NotFound, Refused
+from riskladder.cluster.client import ApiError, Client, Forbidden, NotFound
 from riskladder.cluster.connection import Access, Connection, ConnectionFailed, connect, own_namespace
 from riskladder.cluster.resources import ESCALATIONS, Resource
+from riskladder.people.answers import COULD_NOT_ASK, RBAC, REFUSED, explain, refusal, usable
+from riskladder.people.case import Case, Object, Unreadable, read_case
+from riskladder.people.text import listed
 
 T = TypeVar("T")
 
@@ -133,7 +132,7 @@ def _in_namespace(error: ApiError, *, named: bool) -> str:
         error: What it answered.
         named: Whether the namespace was named.
     """
-    rbac = _RBAC.search(error.message) if isinstance(error, Forbidden) else None
+    rbac = RBAC.search(error.message) if isinstance(error, Forbidden) else None
     if rbac is None:
         return explain(error)
     where = f"in namespace {rbac['namespace']}" if rbac["namespace"] else "in all namespaces"
@@ -156,53 +155,6 @@ async def _run(access: Access, namespace: str | None, work: Callable[[Session], 
         return await work(Session(connection, Client(connection), where))
     finally:
         await connection.close()
-
-
-REFUSED = 1
-"""Exit code: the API server or the operator said no."""
-COULD_NOT_ASK = 2
-"""Exit code: no cluster, nothing of that name, wrong use."""
-UNANSWERED = 3
-"""Exit code: sent, and nobody answered in time."""
-
-_HEAD = re.compile(r'^[\w.-]+ "[^"]*" is (?:forbidden|invalid): ')
-_POLICY = re.compile(r"ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: ")
-_RBAC = re.compile(
-    r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"'
-    r'(?: in API group "[^"]*")?(?: in the namespace "(?P<namespace>[^"]*)")?'
-)
-
-
-def reason_of(message: str) -> str:
-    """Return the reason in an answer of the API server, without what it is wrapped in."""
-    text = _POLICY.sub("", _HEAD.sub("", message.strip()))
-    return text.strip() or message
-
-
-def refusal(error: ApiError, namespace: str) -> tuple[int, str]:
-    """Return the exit code and the sentence for a write that failed."""
-    if isinstance(error, Forbidden):
-        if (rbac := _RBAC.search(error.message)) is not None:
-            return REFUSED, (
-                f"{rbac['user']} may not {rbac['verb']} {rbac['resource']} in namespace {namespace}: ask an "
-                "administrator for the role that allows it"
-            )
-        return REFUSED, f"refused: {reason_of(error.message)}"
-    if isinstance(error, Refused):
-        return REFUSED, f"refused: {reason_of(error.message)}"
-    if isinstance(error, NotFound):
-        if "namespaces " in error.message:
-            return COULD_NOT_ASK, f"there is no namespace {namespace}"
-        return COULD_NOT_ASK, f"this cluster has no {error.resource}: install Riskladder's CRDs first"
-    if isinstance(error, Conflict):
-        return COULD_NOT_ASK, "somebody was faster, or something of that name is there already: try again"
-    return COULD_NOT_ASK, explain(error)
-
-
-def usable(allowed: Iterable[tuple[str, str]], verbs: Sequence[str], roles: Iterable[str]) -> tuple[str, ...]:
-    """Return the roles for which every one of the verbs is allowed, in the order of the policy."""
-    granted = set(allowed)
-    return tuple(role for role in roles if all((verb, role) in granted for verb in verbs))
 
 
 async def choose_role(

@@ -17,8 +17,8 @@ from riskladder.cli.output import count, fail, plain
 from riskladder.cli.people.follow import show
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Namespace, Watch, access_of
 from riskladder.cli.people.session import Session
-from riskladder.cli.people.text import due, length
-from riskladder.cli.people.view import Case, Contained
+from riskladder.people.case import Case, Contained
+from riskladder.people.text import due, length
 
 _STYLES = {Contained.YES: "green", Contained.IN_PROGRESS: "yellow", Contained.NO: "", Contained.GONE: ""}
 

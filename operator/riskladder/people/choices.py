@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from riskladder.api.decision import DecidedBy, DecisionAction
-from riskladder.cli.people.text import listed
-from riskladder.cli.people.view import Case
+from riskladder.people.case import Case
+from riskladder.people.text import listed
 from riskladder.policy.decisions.owners import owner_named
 from riskladder.policy.decisions.standing import (
     COMMANDS,

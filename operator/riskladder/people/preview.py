@@ -11,8 +11,8 @@ from datetime import datetime
 from riskladder.api.decision import DecidedBy, DecisionAction, EscalationDecisionSpec
 from riskladder.api.reasons import ConditionType
 from riskladder.api.tiers import ContainmentWhen, QuorumMember
-from riskladder.cli.people.text import deadline, listed, local, past
-from riskladder.cli.people.view import Case, Contained
+from riskladder.people.case import Case, Contained
+from riskladder.people.text import deadline, listed, local, past
 from riskladder.policy.decisions.effects import adds, containment_of, contains, restores
 from riskladder.policy.decisions.rules import CastDecision, refuse
 from riskladder.policy.decisions.standing import JOINT, Agreement, agreement, seats

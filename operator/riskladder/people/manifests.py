@@ -8,8 +8,8 @@ from datetime import datetime
 from riskladder.api.base import format_time
 from riskladder.api.decision import EscalationDecisionSpec
 from riskladder.api.signal import Manual, ReportedBy, TargetRef
-from riskladder.cli.people.view import Object
 from riskladder.cluster.resources import DECISIONS, SIGNALS
+from riskladder.people.case import Object
 
 LONGEST_PREFIX = 58
 """What the API server keeps of a generateName: 63 less the five characters that it adds."""

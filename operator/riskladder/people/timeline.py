@@ -11,10 +11,9 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import ChainKey, ChainResult, distinct, noted_heads, position_of, verify_chains
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import entries_of
-from riskladder.cli.output import count
-from riskladder.cli.people.text import length, listed
-from riskladder.cli.record_times import between, clock, time_in_record
-from riskladder.cli.source import Export
+from riskladder.api.text import count, length, listed
+from riskladder.people.export import Export
+from riskladder.people.record_times import between, clock, time_in_record
 from riskladder.policy import authentication
 
 MESSAGE, KEY = "message", "key"
