@@ -13,6 +13,7 @@ import typer
 from riskladder import __version__
 from riskladder.cli import logs
 from riskladder.cli.bind import bind
+from riskladder.cli.console import console
 from riskladder.cli.ingest import ingest
 from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
@@ -124,6 +125,7 @@ def operator(
 
 app.command()(ingest)
 app.command()(poll)
+app.command()(console)
 app.command()(signal)
 app.command()(lint)
 app.command()(timeline)

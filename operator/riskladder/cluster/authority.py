@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,6 +36,7 @@ AT_A_TIME = 16
 
 _ABOUT_SOMEBODY = Resource("authorization.k8s.io", "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview")
 _ABOUT_ME = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
+_MY_RULES = Resource("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview")
 _WHO_AM_I = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
 
 _APPLY = "apply the manifests again (kubectl apply --server-side -k manifests/overlays/default, or your own overlay)"
@@ -191,6 +192,34 @@ async def may_i(client: Client, namespace: str, verbs: Iterable[str], roles: Ite
 
     answers = await asyncio.gather(*(allowed(*pair) for pair in pairs))
     return {pair for pair, answer in zip(pairs, answers, strict=True) if answer}
+
+
+async def my_roles(client: Client, namespace: str, verbs: Sequence[str], roles: Sequence[str]) -> set[tuple[str, str]]:
+    """Return the same as ``may_i``, by one request where the API server knows all rules of the caller.
+
+    An authorizer that is not RBAC may allow what no rule says: then every pair is asked for.
+
+    Raises:
+        ApiError: The API server could not be asked.
+    """
+    status = await _review(client, _MY_RULES, {"namespace": namespace})
+    if status.get("incomplete"):
+        return await may_i(client, namespace, verbs, roles)
+    rules = [rule for rule in status.get("resourceRules") or () if _is_about_roles(rule)]
+    return {
+        (verb, role)
+        for verb, role in itertools.product(verbs, roles)
+        if any(
+            not {"*", verb}.isdisjoint(rule.get("verbs") or ())
+            and (not rule.get("resourceNames") or role in rule["resourceNames"])
+            for rule in rules
+        )
+    }
+
+
+def _is_about_roles(rule: Mapping[str, Any]) -> bool:
+    groups, resources = rule.get("apiGroups") or (), rule.get("resources") or ()
+    return not {"*", GROUP}.isdisjoint(groups) and not {"*", STAKEHOLDERS}.isdisjoint(resources)
 
 
 CREDENTIAL = "authentication.kubernetes.io/credential-id"

@@ -116,14 +116,23 @@ Observer = Callable[[str, str, str], None]
 class Client:
     """Requests to one API server."""
 
-    def __init__(self, connection: Connection, *, observe: Observer | None = None, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        observe: Observer | None = None,
+        dry_run: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Use a connection.
 
         Args:
             connection: The open session.
             observe: Called with every request, for metrics.
             dry_run: Send every write as a server-side dry run: admitted, validated, not stored.
+            headers: Sent with every request: whose it is, over a connection without credentials.
         """
+        self._headers = dict(headers or {})
         self._connection = connection
         self._observe = observe
         self._dry_run = dry_run
@@ -167,7 +176,9 @@ class Client:
         query = dict(params or {})
         if method != "GET" and self._dry_run:
             query["dryRun"] = "All"
-        headers = {"Content-Type": content_type} if body is not None else {}
+        headers = dict(self._headers)
+        if body is not None:
+            headers["Content-Type"] = content_type
         if acting_as:
             headers["Impersonate-User"] = acting_as
         data = None if body is None else json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
@@ -254,7 +265,7 @@ class Client:
         return (await self.list_at(resource, namespace, labels=labels, limit=limit))[0]
 
     async def watch(
-        self, resource: Resource, namespace: str | None = None, *, since: str = ""
+        self, resource: Resource, namespace: str | None = None, *, since: str = "", name: str = ""
     ) -> AsyncIterator[tuple[str, Object]]:
         """Yield changes until the server ends the stream, which it does every ``WATCH_SECONDS``.
 
@@ -263,6 +274,7 @@ class Client:
             namespace: Where, or everywhere.
             since: resourceVersion to go on from, bookmarks included; by default existing objects come first, as
                 ``ADDED``.
+            name: Only the object of this name.
 
         Raises:
             ApiError: The API server refused, was not there, fell silent, or sent an error in the stream.
@@ -274,12 +286,13 @@ class Client:
                 "allowWatchBookmarks": "true",
                 "timeoutSeconds": str(WATCH_SECONDS),
             }
+        params |= {"fieldSelector": f"metadata.name={name}"} if name else {}
         where, title = resource.path(namespace), resource.title
         silence = WATCH_SECONDS + STALL_SECONDS if since else None
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT, sock_read=silence)
         try:
             async with self._connection.session.get(
-                self._connection.server + where, params=params, timeout=timeout
+                self._connection.server + where, params=params, timeout=timeout, headers=self._headers or None
             ) as response:
                 if response.status >= 300:
                     raise _error(response, await response.read(), "watch", title, where)

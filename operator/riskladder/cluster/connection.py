@@ -71,7 +71,11 @@ class Connection:
 
 
 async def connect(
-    access: Access | str | None = None, *, namespace: str | None = None, agent: str = "operator"
+    access: Access | str | None = None,
+    *,
+    namespace: str | None = None,
+    agent: str = "operator",
+    anonymous: bool = False,
 ) -> Connection:
     """Open a session with the API server.
 
@@ -80,6 +84,8 @@ async def connect(
             ``$KUBECONFIG`` or ``~/.kube/config``.
         namespace: The operator's own namespace; by default the pod's, else ``riskladder-system``.
         agent: Last part of the User-Agent, so that audit logs distinguish the operator from its command line.
+        anonymous: Take of the credentials only where the API server is and how it is trusted: who asks says so with
+            each request.
 
     Raises:
         ConnectionFailed: The credentials are missing or unusable.
@@ -98,7 +104,7 @@ async def connect(
                 config_file=kubeconfig, context=wanted.context, client_configuration=configuration
             )
             own = loader._user.value if loader._user is not None else {}
-        impersonation = list(impersonating(own, wanted))
+        impersonation = [] if anonymous else list(impersonating(own, wanted))
     except Exception as error:  # the library raises whatever it stumbles on in a file that is no kubeconfig
         source = "the pod's service account" if in_cluster else f"kubeconfig {kubeconfig or 'at its default place'}"
         why = " ".join(str(error).split())  # YAML errors have several lines
@@ -112,8 +118,10 @@ async def connect(
         return await handler(request)
 
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=_tls(configuration), limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
-        middlewares=(authenticate,),
+        connector=aiohttp.TCPConnector(
+            ssl=_tls(configuration, anonymous=anonymous), limit=0, keepalive_timeout=KEEPALIVE_SECONDS
+        ),
+        middlewares=() if anonymous else (authenticate,),
         headers={"User-Agent": f"riskladder/{__version__} {agent}", "Accept": "application/json"},
     )
     for header, value in impersonation:
@@ -179,9 +187,9 @@ def impersonating(own: Mapping[str, Any], access: Access) -> Iterator[tuple[str,
         yield f"Impersonate-{name}", text
 
 
-def _tls(configuration: k8s.Configuration) -> ssl.SSLContext:
+def _tls(configuration: k8s.Configuration, *, anonymous: bool) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
-    if configuration.cert_file:
+    if configuration.cert_file and not anonymous:
         context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
     if not configuration.verify_ssl:
         context.check_hostname = False

@@ -13,6 +13,7 @@ from riskladder.policy.decisions.standing import (
     COMMANDS,
     JOINT,
     Possible,
+    arguments_of,
     command_of,
     is_for,
     may_sit,
@@ -30,6 +31,8 @@ class Choice:
     role: str
     command: str
     what: str
+    fields: tuple[tuple[str, str], ...] = ()
+    """What it needs besides the role and the rationale, as a decision's spec names it."""
 
 
 def sensible(case: Case) -> tuple[Possible, ...]:
@@ -79,7 +82,9 @@ def _choices(case: Case, allowed: frozenset[tuple[str, str]], me: DecidedBy) -> 
         what = found.effect + (blocked if action in blocking else "")
         if not me.credential_id and needs_credential(standing, action):
             what += " (refused while you impersonate: the ladder asks for a credential)"
-        meant = [d for d in standing.counted(action) if not d.resolution or str(d.resolution) in found.arguments]
+        meant = [
+            d for d in standing.counted(action) if not d.resolution or ("resolution", str(d.resolution)) in found.fields
+        ]
         has_decided = any(d.by == person for d in meant)
         if action in JOINT and (is_owner or has_decided):
             continue
@@ -93,9 +98,13 @@ def _choices(case: Case, allowed: frozenset[tuple[str, str]], me: DecidedBy) -> 
             if action is DecisionAction.OBJECT and role in objecting:
                 if is_owner and objecting[role] != person:
                     continue
-                yield Choice(action, role, command(case, action, role, ("--withdraw",)), "withdraw the objection")
+                yield _choice(case, action, role, "withdraw the objection", (("withdraw", "true"),))
             else:
-                yield Choice(action, role, command(case, action, role, found.arguments), what)
+                yield _choice(case, action, role, what, found.fields)
+
+
+def _choice(case: Case, action: DecisionAction, role: str, what: str, fields: tuple[tuple[str, str], ...]) -> Choice:
+    return Choice(action, role, command(case, action, role, arguments_of(fields)), what, fields)
 
 
 def command(case: Case, action: DecisionAction, role: str, arguments: Iterable[str] = ()) -> str:

@@ -239,8 +239,26 @@ class Possible:
     action: DecisionAction
     effect: str
     """What it does, in words that follow a colon."""
-    arguments: tuple[str, ...] = ()
-    """What the command needs besides the role and the rationale."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """What it needs besides the role and the rationale, as a decision's spec names it."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The same for the command."""
+        return arguments_of(self.fields)
+
+
+_FLAGS = {"containment": "--action", "policyUpdated": "--policy-updated", "withdraw": "--withdraw"}
+_SWITCHES = ("policyUpdated", "withdraw")
+
+
+def arguments_of(fields: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the options of a command that set fields of a decision."""
+    found: list[str] = []
+    for name, value in fields:
+        found.append(_FLAGS.get(name, f"--{name}"))
+        found += [] if name in _SWITCHES else [value]
+    return tuple(found)
 
 
 COMMANDS = {
@@ -297,8 +315,8 @@ def possible(standing: Standing) -> Iterator[Possible]:
     """Yield the acts that make sense as it stands, the most pressing first."""
     if not standing.is_open:
         if not standing.is_reviewed:
-            arguments = ("--policy-updated", "--satisfaction", "4", "--lessons", "…")
-            yield Possible(DecisionAction.REVIEW, "record what was learnt", arguments)
+            fields = (("policyUpdated", "true"), ("satisfaction", "4"), ("lessons", "…"))
+            yield Possible(DecisionAction.REVIEW, "record what was learnt", fields)
         yield Possible(DecisionAction.COMMENT, "add to the record")
         return
     tier = standing.tier
@@ -312,26 +330,26 @@ def possible(standing: Standing) -> Iterator[Possible]:
         yield Possible(DecisionAction.CONTAIN, f"{ask}: {effect}")
     elif _is_safer(standing, ContainmentAction.SCALE_TO_ZERO):
         effect = contains(standing.target, containment_of(tier, ContainmentAction.SCALE_TO_ZERO))
-        stop = ("--action", ContainmentAction.SCALE_TO_ZERO.value)
+        stop = (("containment", ContainmentAction.SCALE_TO_ZERO.value),)
         yield Possible(DecisionAction.CONTAIN, f"stop the model now: {effect}", stop)
     if tier is not None and tier.accept_risk is not None and seats(standing, DecisionAction.ACCEPT_RISK):
         # A duration counts from when the command is run; a date would be past the limit by the end of its day.
         longest = str(tier.accept_risk.at_most)
-        yield Possible(DecisionAction.ACCEPT_RISK, f"accept the risk, for at most {longest}", ("--until", longest))
+        yield Possible(DecisionAction.ACCEPT_RISK, f"accept the risk, for at most {longest}", (("until", longest),))
     is_there = not standing.is_gone  # else nothing is left that could be restored
     if is_there and (standing.intents or standing.is_contained) and seats(standing, DecisionAction.RESUME):
         effect = restores(standing.spec, standing.intents, declared=tier.containment if tier else None)
         yield Possible(DecisionAction.RESUME, f"resume the model: {effect}")
     if tier is not None and (higher := standing.higher_tiers()):
-        yield Possible(DecisionAction.ESCALATE, f"enter tier {higher[0]}", ("--tier", higher[0]))
+        yield Possible(DecisionAction.ESCALATE, f"enter tier {higher[0]}", (("tier", higher[0]),))
     yield Possible(DecisionAction.OBJECT, "object: no risk is accepted, nothing resumed")
     if seats(standing, DecisionAction.CLOSE):
         for resolution in (Resolution.RETIRED,) if standing.is_contained and is_there else _CLOSE:
             if why_open(standing, resolution) is None:
-                yield Possible(DecisionAction.CLOSE, _CLOSE[resolution], ("--resolution", resolution.value))
+                yield Possible(DecisionAction.CLOSE, _CLOSE[resolution], (("resolution", resolution.value),))
     running = standing.running()
     if running:
-        yield Possible(DecisionAction.COMMENT, f"say that duty {running[0]} is met", ("--clock", running[0]))
+        yield Possible(DecisionAction.COMMENT, f"say that duty {running[0]} is met", (("clock", running[0]),))
     else:
         yield Possible(DecisionAction.COMMENT, "add to the record")
 
@@ -341,6 +359,6 @@ def is_for(standing: Standing, role: str, found: Possible) -> bool:
 
     What several have to agree to is offered to all, with whom to ask.
     """
-    if found.action is DecisionAction.COMMENT and found.arguments:
-        return any(clock.name in found.arguments and clock.role == role for clock in standing.clocks)
+    if found.action is DecisionAction.COMMENT and found.fields:
+        return any(("clock", clock.name) in found.fields and clock.role == role for clock in standing.clocks)
     return found.action is not DecisionAction.OBJECT or may_sit(standing, found.action, role)

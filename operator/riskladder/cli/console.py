@@ -1,0 +1,106 @@
+"""``riskladder console``: pages on which people see and decide, each with their own credential."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from riskladder.cli import logs
+from riskladder.cli.people.options import Context, Kubeconfig
+from riskladder.cluster.connection import Access, ConnectionFailed
+
+if TYPE_CHECKING:
+    from riskladder.console.server import Console
+    from riskladder.console.settings import Settings
+
+
+def console(
+    url: Annotated[
+        str,
+        typer.Option(
+            help="Where people reach it, for example https://riskladder.example.com. Default: 127.0.0.1, for you "
+            "alone, with the credentials of your kubeconfig.",
+            show_default=False,
+        ),
+    ] = "",
+    listen: Annotated[
+        str,
+        typer.Option(
+            help="HOST:PORT; port 0 takes a free one. Default: 0.0.0.0:8091 with --url, else 127.0.0.1:0.",
+            show_default=False,
+        ),
+    ] = "",
+    health: Annotated[
+        str, typer.Option(help="HOST:PORT of /healthz, /readyz and /metrics. Default: none.", show_default=False)
+    ] = "",
+    title: Annotated[str, typer.Option(help="What to call the cluster on the pages.")] = "",
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option("--namespace", "-n", help="Where to look for somebody who may not list everywhere; repeatable."),
+    ] = None,
+    tokens: Annotated[
+        bool, typer.Option("--sign-in-token/--no-sign-in-token", help="Whether a token can be pasted to sign in.")
+    ] = True,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address or network of a proxy whose Authorization header is the visitor's own; repeatable.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    link_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Host to which evidence and model cards may be links, with its subdomains; repeatable. Default: any.",
+            metavar="HOST",
+        ),
+    ] = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
+) -> None:
+    """Serve pages on which people see and decide, each with their own credential, until SIGTERM or Ctrl-C.
+
+    Without --url it serves you alone: it prints a link that signs you in once, with your kubeconfig.
+    """
+    from riskladder.console.pages.signing import one_time_link
+    from riskladder.console.process import Address, serve
+    from riskladder.console.settings import Settings, SignIn, checked_url, link_hosts, networks
+
+    is_local = not url
+    key = secrets.token_urlsafe(24)
+
+    def settings_of(port: int) -> Settings:
+        return Settings(
+            url=checked_url(url) if url else f"http://127.0.0.1:{port}",
+            title=title,
+            namespaces=tuple(dict.fromkeys(namespace or ())),
+            sign_in=SignIn(token=tokens and not is_local, proxies=networks(tuple(trust_proxy or ()))),
+            link_hosts=link_hosts(tuple(link_host or ())),
+            is_local=is_local,
+        )
+
+    def started(running: Console) -> None:
+        if is_local:
+            typer.echo(f"Open {running.settings.url}/start?key={key}\nIt signs you in once. Ctrl-C ends the console.")
+
+    try:
+        if log_format not in ("json", "text"):
+            raise ValueError(f"--log-format: {log_format!r} is not json or text")
+        logs.configure("WARNING" if is_local and log_level == "INFO" else log_level.upper(), json=log_format == "json")
+        settings_of(0)
+        where = Address.of(listen or ("127.0.0.1:0" if is_local else "0.0.0.0:8091"))
+        if is_local and where.host != "127.0.0.1":
+            raise ValueError("--listen: without --url it serves your own credentials, so only 127.0.0.1 will do")
+        further = [lambda c: one_time_link(c, key)] if is_local else []
+        code = asyncio.run(
+            serve(settings_of, Access(kubeconfig, context), where, probes=health, started=started, further=further)
+        )
+    except (ConnectionFailed, OSError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    raise typer.Exit(code)

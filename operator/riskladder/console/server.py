@@ -1,0 +1,205 @@
+"""The HTTP server of the console: routes, and what holds for every one of them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from importlib import resources
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from riskladder.cluster.client import ApiError, Forbidden, NotFound
+from riskladder.cluster.connection import Connection
+from riskladder.console import security
+from riskladder.console.render import Renderer
+from riskladder.console.sessions import Credential, Sealed, Sessions
+from riskladder.console.settings import Limits, Settings
+from riskladder.console.visitor import NotKnown, Visitor, visitor_of
+from riskladder.people.answers import explain, reason_of
+from riskladder.people.case import Unreadable
+
+log = structlog.get_logger(__name__)
+
+MAX_BODY = 64 * 1024
+"""Bytes of a form: a rationale has at most 4,096 characters."""
+
+DRAFT_LIMITS = Limits(idle=timedelta(minutes=15), absolute=timedelta(minutes=15))
+"""For how long what was typed before a session ended is kept."""
+
+PENDING_LIMITS = Limits(idle=timedelta(minutes=10), absolute=timedelta(minutes=10))
+"""For how long somebody may take to sign in at a provider."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Problem(Exception):  # noqa: N818 - reads as a sentence at the call site
+    """A page that cannot be shown, and why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Say with which HTTP status, and in one sentence why."""
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+@dataclass(slots=True)
+class Console:
+    """What all handlers share."""
+
+    settings: Settings
+    connection: Connection
+    clock: Callable[[], datetime]
+    renderer: Renderer
+    sessions: Sessions
+    drafts: Sealed = field(default_factory=lambda: Sealed(DRAFT_LIMITS, 1_000))
+    pending: Sealed = field(default_factory=lambda: Sealed(PENDING_LIMITS, 1_000))
+    forms: security.FormTokens = field(default_factory=lambda: security.FormTokens(secrets.token_bytes(32)))
+
+    def cookie(self, name: str) -> str:
+        """Return the name of a cookie: over TLS it can be set by this host only, and for all its paths."""
+        return f"__Host-riskladder-{name}" if self.settings.is_secure else f"riskladder-{name}"
+
+    def set_cookie(self, response: web.StreamResponse, name: str, value: str) -> None:
+        """Set a cookie for as long as the browser is open, which no script can read."""
+        response.set_cookie(
+            self.cookie(name), value, path="/", httponly=True, secure=self.settings.is_secure, samesite="Lax"
+        )
+
+    def drop_cookie(self, response: web.StreamResponse, name: str) -> None:
+        """Remove a cookie."""
+        response.del_cookie(self.cookie(name), path="/", httponly=True, secure=self.settings.is_secure, samesite="Lax")
+
+    async def visitor(self, request: web.Request) -> Visitor:
+        """Return who asks.
+
+        Raises:
+            NotKnown: Nobody whom the API server knows.
+            ApiError: It could not be asked.
+        """
+        cookie = request.cookies.get(self.cookie("session"), "")
+        credential = self.sessions.find(cookie, self.clock()) if cookie else None
+        if credential is None and security.is_trusted(self.settings, request.remote):
+            cookie, credential = "", _passed_on(request.headers)
+        if credential is None:
+            raise NotKnown("nobody is signed in")
+        renewed = await self.renew(cookie, credential)
+        return await visitor_of(self.connection, renewed, cookie)
+
+    async def renew(self, cookie: str, credential: Credential) -> Credential:
+        """Return the credential, renewed where it is about to end and can be."""
+        del cookie
+        return credential
+
+    def page(
+        self, request: web.Request, template: str, visitor: Visitor | None = None, *, status: int = 200, **values: Any
+    ) -> web.Response:
+        """Render a page."""
+        common = {
+            "settings": self.settings,
+            "visitor": visitor,
+            "path": request.path,
+            "now": self.clock(),
+            "token_of": lambda path: self.forms.token(visitor.binding if visitor else "", path),
+        }
+        body = self.renderer.render(template, {**common, **values})
+        return web.Response(text=body, status=status, content_type="text/html", charset="utf-8")
+
+
+def _passed_on(headers: Mapping[str, str]) -> Credential | None:
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+    return Credential(token.strip(), how="proxy")
+
+
+def application(console: Console, routes: list[web.RouteDef]) -> web.Application:
+    """Return the application with all its routes."""
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[_guarded(console)])
+    app.router.add_routes(routes)
+    app.router.add_get("/static/{name}", _static)
+    return app
+
+
+_STATIC = {"console.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+
+async def _static(request: web.Request) -> web.Response:
+    name = request.match_info["name"]
+    if name not in _STATIC:
+        raise Problem(404, "There is no such file.")
+    content = resources.files("riskladder.console").joinpath("static", name).read_bytes()
+    return web.Response(body=content, content_type=_STATIC[name], charset="utf-8")
+
+
+def _guarded(console: Console) -> Any:
+    """Return the middleware: who may ask from where, and one page for whatever goes wrong."""
+
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await _answer(console, request, handler)
+        if not response.prepared:
+            response.headers.update(security.HEADERS)
+            if console.settings.is_secure:
+                response.headers["Strict-Transport-Security"] = "max-age=31536000"
+        return response
+
+    return guarded
+
+
+async def _answer(console: Console, request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        if request.host != console.settings.host:
+            raise Problem(421, "This host name is not the console’s.")  # also what a rebound name would send
+        if request.method not in ("GET", "HEAD") and (why := security.why_foreign(console.settings, request.headers)):
+            log.warning("form refused", path=request.path, error=why)
+            raise Problem(403, "This form was not sent by a page of the console, so nothing was done.")
+        return await handler(request)
+    except NotKnown:
+        return await _to_sign_in(console, request)
+    except Problem as problem:
+        return _problem(console, request, problem)
+    except Unreadable as error:
+        return _problem(console, request, Problem(500, f"{error}."))
+    except Forbidden as error:
+        return _problem(console, request, Problem(403, f"The cluster does not allow it: {reason_of(error.message)}"))
+    except NotFound as error:
+        missing = "there is no such object, or it was deleted" if "not found" in error.message else explain(error)
+        return _problem(console, request, Problem(404, f"Not found: {missing}."))
+    except ApiError as error:
+        if error.status == 401:
+            return await _to_sign_in(console, request)
+        return _problem(console, request, Problem(503, f"The cluster could not be asked: {explain(error)}."))
+    except web.HTTPRequestEntityTooLarge:
+        return _problem(console, request, Problem(413, "What was sent is too long."))
+    except web.HTTPNotFound:
+        return _problem(console, request, Problem(404, "There is no such page."))
+    except web.HTTPMethodNotAllowed:
+        return _problem(console, request, Problem(405, "This page does not take that."))
+    except web.HTTPException:
+        raise
+    except Exception:
+        log.exception("page failed", path=request.path)
+        return _problem(console, request, Problem(500, "Something went wrong here. Nothing was decided."))
+
+
+def _problem(console: Console, request: web.Request, problem: Problem) -> web.Response:
+    return console.page(request, "error.html", status=problem.status, message=problem.message)
+
+
+async def _to_sign_in(console: Console, request: web.Request) -> web.Response:
+    """Send somebody to the sign-in page; what they had typed is kept until they come back."""
+    response = web.Response(status=303)
+    back = request.path_qs if request.method == "GET" else request.path
+    response.headers["Location"] = str(request.rel_url.with_path("/sign-in").with_query({"to": back}))
+    if request.method == "POST" and request.path.startswith("/escalations/"):
+        form = await request.post()
+        typed = {name: value for name, value in form.items() if isinstance(value, str) and name != "token"}
+        cookie = console.drafts.put({"path": request.path, "form": typed}, console.clock())
+        console.set_cookie(response, "draft", cookie)
+    if request.cookies.get(console.cookie("session")):
+        console.sessions.end(request.cookies[console.cookie("session")])
+        console.drop_cookie(response, "session")
+    return response

@@ -1,0 +1,138 @@
+"""Sessions: who has signed in, with a token that nothing but the cookie of the browser can open.
+
+The store keeps ciphertext under the hash of the cookie. A copy of the store is of no use without the cookies, and a
+cookie of no use without the store.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography.fernet import Fernet
+
+from riskladder.console.settings import Limits
+
+MOST = 10_000
+"""Sessions kept: the one that was not used for longest goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """With what somebody asks the API server."""
+
+    token: str
+    """Bearer token; empty for the kubeconfig of whoever runs the console for themselves."""
+    name: str = ""
+    """What to call them in the header; the API server says who they are."""
+    how: str = "token"
+    """How they signed in: ``openid``, ``token``, ``proxy`` or ``local``."""
+    refresh_token: str = ""
+    expires_at: str = ""
+    """When the token ends (RFC 3339), where that is known."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    sealed: bytes
+    started: datetime
+    used: datetime
+
+
+def _key(cookie: str) -> bytes:
+    return base64.urlsafe_b64encode(hashlib.sha256(b"riskladder session key\0" + cookie.encode()).digest())
+
+
+def _place(cookie: str) -> str:
+    return hashlib.sha256(b"riskladder session place\0" + cookie.encode()).hexdigest()
+
+
+class Sealed:
+    """A bounded store of values, each sealed under a random cookie."""
+
+    def __init__(self, limits: Limits, most: int = MOST) -> None:
+        """Begin empty.
+
+        Args:
+            limits: For how long a value is kept.
+            most: How many are kept.
+        """
+        self._limits, self._most = limits, most
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    def put(self, value: Any, now: datetime) -> str:
+        """Keep a value (JSON); return the cookie that opens it."""
+        cookie = secrets.token_urlsafe(32)
+        sealed = Fernet(_key(cookie)).encrypt(json.dumps(value).encode())
+        self._kept[_place(cookie)] = _Kept(sealed, now, now)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return cookie
+
+    def get(self, cookie: str, now: datetime) -> Any:
+        """Return the value that a cookie opens; ``None`` where there is none, or it has ended."""
+        place = _place(cookie)
+        kept = self._kept.get(place)
+        if kept is None:
+            return None
+        if now - kept.used > self._limits.idle or now - kept.started > self._limits.absolute:
+            del self._kept[place]
+            return None
+        kept.used = now
+        self._kept.move_to_end(place)
+        return json.loads(Fernet(_key(cookie)).decrypt(kept.sealed))
+
+    def replace(self, cookie: str, value: Any) -> None:
+        """Keep another value under a cookie that is known; its time goes on."""
+        kept = self._kept.get(_place(cookie))
+        if kept is not None:
+            kept.sealed = Fernet(_key(cookie)).encrypt(json.dumps(value).encode())
+
+    def end(self, cookie: str) -> None:
+        """Forget what a cookie opens."""
+        self._kept.pop(_place(cookie), None)
+
+    def __len__(self) -> int:
+        """How many values are kept."""
+        return len(self._kept)
+
+
+class Sessions:
+    """Who has signed in."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Begin with nobody."""
+        self._store = Sealed(limits)
+
+    def begin(self, credential: Credential, now: datetime) -> str:
+        """Start a session; return its cookie. Every sign-in gets a new one."""
+        return self._store.put(asdict(credential), now)
+
+    def find(self, cookie: str, now: datetime) -> Credential | None:
+        """Return the credential of a session that has not ended."""
+        found = self._store.get(cookie, now)
+        if found is None:
+            return None
+        credential = Credential(**found)
+        if credential.expires_at and not credential.refresh_token and _time(credential.expires_at) <= now:
+            self._store.end(cookie)
+            return None
+        return credential
+
+    def renew(self, cookie: str, credential: Credential) -> None:
+        """Go on with a renewed token."""
+        self._store.replace(cookie, asdict(credential))
+
+    def end(self, cookie: str) -> None:
+        """End a session."""
+        self._store.end(cookie)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
