@@ -13,6 +13,7 @@ from riskladder.api.base import format_time
 from riskladder.api.text import length, plain
 from riskladder.console import board, texts
 from riskladder.people.text import ago, due
+from riskladder.people.timeline import Step
 
 
 class Renderer:
@@ -33,6 +34,7 @@ class Renderer:
             "upper_first": upper_first,
             "time": time_element,
             "clock": clock_element,
+            "brief": brief,
             "iso": format_time,
             "length_of": len,
             "words": in_words,
@@ -58,6 +60,14 @@ def in_words(reason: str) -> str:
     """Return a reason such as ``TierRaised`` as words: ``Tier raised``."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain(reason))
     return words[:1] + words[1:].lower()
+
+
+def brief(step: Step) -> str:
+    """Return what a step says, of a notification only who was reached over which channel."""
+    if "notification" in step.detail and (channel := step.detail.get("channel")):
+        head = f"{step.detail.get('role')} was notified over {channel}"
+        return head if step.message.startswith(head) else step.message
+    return step.message
 
 
 def time_element(at: datetime) -> Markup:
