@@ -87,9 +87,9 @@ bench-node: venv ## What a client sees of a containment on a real node: when it 
 .PHONY: lock
 lock: venv ## Pin every dependency by hash
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --extra console --output-file requirements.lock pyproject.toml
+	  --no-header --output-file requirements.lock pyproject.toml
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --extra console --extra monitor --group dev --constraint requirements.lock \
+	  --no-header --extra monitor --group dev --constraint requirements.lock \
 	  --output-file requirements-dev.lock pyproject.toml
 
 .PHONY: clean

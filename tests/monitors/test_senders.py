@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from riskladder.api.binding import HmacScheme
-from riskladder.ingest.certificate import Certificate, certificate_of
+from riskladder.cluster.certificate import Certificate, certificate_of
 from riskladder.ingest.senders import NotProved, Senders
 from riskladder.ingest.signatures import KEEP, TOLERANCE, BadSignature, Replays, Signed, key_of, verify
 from riskladder.reporting.bindings import Binding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,7 @@ def console(
             help="Where people reach it, for example https://riskladder.example.com. Default: 127.0.0.1, for you "
             "alone, with the credentials of your kubeconfig.",
             show_default=False,
+            envvar="RISKLADDER_CONSOLE_URL",
         ),
     ] = "",
     listen: Annotated[
@@ -40,6 +42,25 @@ def console(
     namespace: Annotated[
         list[str] | None,
         typer.Option("--namespace", "-n", help="Where to look for somebody who may not list everywhere; repeatable."),
+    ] = None,
+    openid_issuer: Annotated[
+        str,
+        typer.Option(
+            help="The OpenID provider that the API server trusts, exactly as the API server has it.", show_default=False
+        ),
+    ] = "",
+    openid_client_id: Annotated[
+        str, typer.Option(help="By which the provider knows the console.", show_default=False)
+    ] = "",
+    openid_client_secret_file: Annotated[
+        Path | None, typer.Option(help="File with the client secret. Default: a public client.", show_default=False)
+    ] = None,
+    openid_scope: Annotated[
+        list[str] | None,
+        typer.Option(help="Asked for besides openid; repeatable. Default: profile and email.", show_default=False),
+    ] = None,
+    openid_ca_file: Annotated[
+        Path | None, typer.Option(help="PEM file to check the provider's certificate by.", show_default=False)
     ] = None,
     tokens: Annotated[
         bool, typer.Option("--sign-in-token/--no-sign-in-token", help="Whether a token can be pasted to sign in.")
@@ -58,6 +79,13 @@ def console(
             metavar="HOST",
         ),
     ] = None,
+    certificate: Annotated[
+        str,
+        typer.Option(
+            help="Directory with tls.crt and tls.key, read again when they change. Default, or empty: plain HTTP, "
+            "behind a proxy that speaks TLS."
+        ),
+    ] = "",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
@@ -67,21 +95,40 @@ def console(
 
     Without --url it serves you alone: it prints a link that signs you in once, with your kubeconfig.
     """
+    from riskladder.console.openid import Provider
     from riskladder.console.pages.signing import one_time_link
     from riskladder.console.process import Address, serve
-    from riskladder.console.settings import Settings, SignIn, checked_url, link_hosts, networks
+    from riskladder.console.settings import Settings, SignIn, link_hosts, networks
+    from riskladder.notify.console import checked_origin
 
     is_local = not url
     key = secrets.token_urlsafe(24)
 
     def settings_of(port: int) -> Settings:
         return Settings(
-            url=checked_url(url) if url else f"http://127.0.0.1:{port}",
+            url=checked_origin(url, "--url") if url else f"http://127.0.0.1:{port}",
             title=title,
             namespaces=tuple(dict.fromkeys(namespace or ())),
-            sign_in=SignIn(token=tokens and not is_local, proxies=networks(tuple(trust_proxy or ()))),
+            sign_in=SignIn(
+                openid=bool(openid_issuer), token=tokens and not is_local, proxies=networks(tuple(trust_proxy or ()))
+            ),
             link_hosts=link_hosts(tuple(link_host or ())),
             is_local=is_local,
+        )
+
+    def provider() -> Provider | None:
+        if not openid_issuer and not openid_client_id:
+            return None
+        if is_local or not openid_issuer or not openid_client_id:
+            raise ValueError("--openid-issuer: needs --openid-client-id, and --url")
+        secret = openid_client_secret_file.read_text("utf-8").strip() if openid_client_secret_file else ""
+        return Provider(
+            issuer=openid_issuer,
+            client_id=openid_client_id,
+            client_secret=secret,
+            redirect_uri=f"{settings_of(0).url}/sign-in/callback",
+            scopes=tuple(openid_scope or ("profile", "email")),
+            ca_file=str(openid_ca_file or ""),
         )
 
     def started(running: Console) -> None:
@@ -97,9 +144,17 @@ def console(
         if is_local and where.host != "127.0.0.1":
             raise ValueError("--listen: without --url it serves your own credentials, so only 127.0.0.1 will do")
         further = [lambda c: one_time_link(c, key)] if is_local else []
-        code = asyncio.run(
-            serve(settings_of, Access(kubeconfig, context), where, probes=health, started=started, further=further)
+        serving = serve(
+            settings_of,
+            Access(kubeconfig, context),
+            where,
+            provider=provider(),
+            certificate=certificate,
+            probes=health,
+            started=started,
+            further=further,
         )
+        code = asyncio.run(serving)
     except (ConnectionFailed, OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -17,7 +17,7 @@ from riskladder.cli.console import console
 from riskladder.cli.ingest import ingest
 from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
-from riskladder.cli.options import Enable, Kubeconfig, NotifyHost, NotifyNetwork, Scalable
+from riskladder.cli.options import ConsoleUrl, Enable, Kubeconfig, NotifyHost, NotifyNetwork, Scalable
 from riskladder.cli.people.commands import register
 from riskladder.cli.poll import poll
 from riskladder.cli.redact import redact
@@ -67,6 +67,7 @@ def operator(
     ] = "0.0.0.0:8080",
     notify_host: NotifyHost = None,
     notify_network: NotifyNetwork = None,
+    console_url: ConsoleUrl = "",
     enable: Enable = None,
     scalable: Scalable = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
@@ -74,6 +75,7 @@ def operator(
 ) -> None:
     """Run the operator until SIGTERM."""
     from riskladder.controller.operator import Operator, Settings
+    from riskladder.notify.console import checked_origin
     from riskladder.notify.egress import Egress
     from riskladder.workloads.registry import Runtimes
 
@@ -82,6 +84,11 @@ def operator(
         Egress(notify_host or (), networks)
     except ValueError as error:
         typer.echo(f"error: --notify-host, --notify-network: {error}", err=True)
+        raise typer.Exit(2) from error
+    try:
+        where = checked_origin(console_url, "--console-url") if console_url else ""
+    except ValueError as error:
+        typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     try:
         Runtimes(enable or ())
@@ -101,6 +108,7 @@ def operator(
         listen=listen,
         notify_hosts=tuple(notify_host or ()),
         notify_networks=networks,
+        console_url=where,
         runtimes=runtimes,
     )
 

@@ -40,6 +40,15 @@ NotifyNetwork = Annotated[
         envvar="RISKLADDER_NOTIFY_NETWORKS",
     ),
 ]
+ConsoleUrl = Annotated[
+    str,
+    typer.Option(
+        help="Where people reach the console, for example https://riskladder.example.com: messages link to its pages. "
+        "Default: they have commands only.",
+        envvar="RISKLADDER_CONSOLE_URL",
+        show_default=False,
+    ),
+]
 Enable = Annotated[
     list[str] | None,
     typer.Option(

@@ -33,6 +33,9 @@ DEFAULT_KUBECONFIG = Path("~/.kube/config")
 IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
+IN_CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+
+
 class ConnectionFailed(Exception):  # noqa: N818 - reads as a sentence at the call site
     """The credentials could not be loaded; the message says from where and what to do."""
 
@@ -97,7 +100,9 @@ async def connect(
     configuration = k8s.Configuration()
     own: Mapping[str, Any] = {}
     try:
-        if in_cluster:
+        if in_cluster and anonymous:
+            _address_in_cluster(configuration)
+        elif in_cluster:
             k8s_config.load_incluster_config(client_configuration=configuration)
         else:
             loader = await k8s_config.load_kube_config(
@@ -143,6 +148,19 @@ def _must_exist(kubeconfig: str | None) -> None:
         return
     hint = "" if kubeconfig is not None else ": name one with --kubeconfig or $KUBECONFIG"
     raise ConnectionFailed(f"cannot load credentials from kubeconfig {named}: there is no such file{hint}")
+
+
+def _address_in_cluster(configuration: k8s.Configuration) -> None:
+    """Say where the API server is, for a pod without a token: of the service account only the CA is mounted.
+
+    Raises:
+        ConnectionFailed: It is not.
+    """
+    if not IN_CLUSTER_CA.exists():
+        raise ConnectionFailed(f"cannot trust the API server: {IN_CLUSTER_CA} is not mounted")
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    configuration.host = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    configuration.ssl_ca_cert = str(IN_CLUSTER_CA)
 
 
 def own_namespace(access: Access, connection: Connection) -> str:

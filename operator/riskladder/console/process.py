@@ -15,7 +15,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from riskladder.cluster import health
+from riskladder.cluster.certificate import certificate_of
 from riskladder.cluster.connection import Access, connect
+from riskladder.console.openid import OpenID, Provider
 from riskladder.console.pages import routes
 from riskladder.console.render import Renderer
 from riskladder.console.server import Console, application
@@ -53,6 +55,8 @@ async def serve(
     access: Access,
     listen: Address,
     *,
+    provider: Provider | None = None,
+    certificate: str = "",
     probes: str = "",
     started: Callable[[Console], None] = lambda console: None,
     further: Sequence[Callable[[Console], web.RouteDef]] = (),
@@ -63,6 +67,8 @@ async def serve(
         settings_of: The settings, by the port that was bound.
         access: Which cluster; credentials of it are used only where the console serves whoever runs it.
         listen: Where to listen; port 0 takes a free one.
+        provider: Where people sign in; none: nowhere.
+        certificate: Directory with tls.crt and tls.key; empty: plain HTTP.
         probes: ``HOST:PORT`` of /healthz, /readyz and /metrics; empty: none.
         started: Called once browsers can connect.
         further: Routes besides those of the pages.
@@ -78,16 +84,19 @@ async def serve(
     sock = await loop.run_in_executor(None, _bind, listen)
     settings = settings_of(sock.getsockname()[1])
     connection = await connect(access, agent="console", anonymous=not settings.is_local)
-    runner = probing = None
+    runner = probing = renewing = None
+    openid = OpenID(provider) if provider is not None else None
     try:
-        console = Console(settings, connection, _now, Renderer(), Sessions(settings.limits))
+        console = Console(settings, connection, _now, Renderer(), Sessions(settings.limits), openid=openid)
         runner = web.AppRunner(
             application(console, [*routes(console), *(one(console) for one in further)]),
             access_log=None,
             shutdown_timeout=DRAIN_SECONDS,
         )
         await runner.setup()
-        await web.SockSite(runner, sock).start()
+        held = certificate_of(certificate)
+        renewing = asyncio.create_task(held.keep_current()) if held else None
+        await web.SockSite(runner, sock, ssl_context=held.context if held else None).start()
         if probes:
             probing, _ = await health.serve(
                 probes,
@@ -104,6 +113,10 @@ async def serve(
         for one in (runner, probing):
             if one is not None:
                 await one.cleanup()
+        if renewing is not None:
+            renewing.cancel()
+        if openid is not None:
+            await openid.close()
         await connection.close()
         sock.close()
     return 0

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import Any
 
 import structlog
 from aiohttp import web
 
+from riskladder.api.base import format_time
 from riskladder.cluster.client import ApiError, Forbidden, NotFound
 from riskladder.cluster.connection import Connection
 from riskladder.console import security
+from riskladder.console.openid import OpenID, SignInFailed, Tokens
 from riskladder.console.render import Renderer
 from riskladder.console.sessions import Credential, Sealed, Sessions
 from riskladder.console.settings import Limits, Settings
@@ -32,6 +36,9 @@ DRAFT_LIMITS = Limits(idle=timedelta(minutes=15), absolute=timedelta(minutes=15)
 
 PENDING_LIMITS = Limits(idle=timedelta(minutes=10), absolute=timedelta(minutes=10))
 """For how long somebody may take to sign in at a provider."""
+
+RENEW_BEFORE = timedelta(seconds=60)
+"""How long before its end a token is renewed."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -56,6 +63,8 @@ class Console:
     sessions: Sessions
     drafts: Sealed = field(default_factory=lambda: Sealed(DRAFT_LIMITS, 1_000))
     pending: Sealed = field(default_factory=lambda: Sealed(PENDING_LIMITS, 1_000))
+    openid: OpenID | None = None
+    _renewing: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
     forms: security.FormTokens = field(default_factory=lambda: security.FormTokens(secrets.token_bytes(32)))
 
     def cookie(self, name: str) -> str:
@@ -89,9 +98,31 @@ class Console:
         return await visitor_of(self.connection, renewed, cookie)
 
     async def renew(self, cookie: str, credential: Credential) -> Credential:
-        """Return the credential, renewed where it is about to end and can be."""
-        del cookie
-        return credential
+        """Return the credential, renewed where it is about to end and can be.
+
+        Raises:
+            NotKnown: It has ended, and the provider does not renew it.
+        """
+        if self.openid is None or not credential.refresh_token or not self._ends_soon(credential):
+            return credential
+        async with self._renewing.setdefault(cookie, asyncio.Lock()):  # a refresh token may count once only
+            current = self.sessions.find(cookie, self.clock())
+            if current is None:
+                raise NotKnown("the session has ended")
+            if not self._ends_soon(current):
+                return current
+            try:
+                tokens = await self.openid.refresh(tokens_of(current), self.clock())
+            except SignInFailed as error:
+                if error.passing and tokens_of(current).expires_at > self.clock():
+                    return current
+                raise NotKnown(error.message) from error
+            renewed = credential_of(tokens)
+            self.sessions.renew(cookie, renewed)
+            return renewed
+
+    def _ends_soon(self, credential: Credential) -> bool:
+        return tokens_of(credential).expires_at - self.clock() < RENEW_BEFORE
 
     def page(
         self, request: web.Request, template: str, visitor: Visitor | None = None, *, status: int = 200, **values: Any
@@ -106,6 +137,17 @@ class Console:
         }
         body = self.renderer.render(template, {**common, **values})
         return web.Response(text=body, status=status, content_type="text/html", charset="utf-8")
+
+
+def credential_of(tokens: Tokens) -> Credential:
+    """Return the credential of somebody who has signed in at the provider."""
+    return Credential(tokens.id_token, tokens.name, "openid", tokens.refresh_token, format_time(tokens.expires_at))
+
+
+def tokens_of(credential: Credential) -> Tokens:
+    """Return the same as the provider gave it."""
+    ends = datetime.fromisoformat(credential.expires_at).astimezone(UTC)
+    return Tokens(credential.token, credential.refresh_token, ends, credential.name)
 
 
 def _passed_on(headers: Mapping[str, str]) -> Credential | None:

@@ -66,22 +66,6 @@ class Settings:
         return self.url.startswith("https://")
 
 
-def checked_url(text: str) -> str:
-    """Return the address under which people reach the console, without a trailing slash.
-
-    Raises:
-        ValueError: It is no origin, or anybody could read what is sent there.
-    """
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
-        raise ValueError(f"--url: {text!r} is not an address such as https://riskladder.example.com")
-    if parts.path not in ("", "/"):
-        raise ValueError(f"--url: {text!r} has a path: the console needs a host name of its own")
-    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise ValueError(f"--url: {text!r} is not https: tokens would be sent in the clear")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 def networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
     """Return the networks of ``--trust-proxy``.
 

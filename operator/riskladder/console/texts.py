@@ -24,6 +24,8 @@ ENGLISH: Mapping[str, str] = {
     "and is not shown again.",
     "sign-in.kept": "What you had typed is kept, and will be there when you have signed in.",
     "sign-in.local": "This console serves whoever started it: open the link that it has printed.",
+    "sign-in.out": "You are signed out here.",
+    "sign-in.elsewhere": "Sign out at the provider, too",
     "sign-in.none": "No way to sign in is set up here.",
     "waiting.title": "Waiting for you",
     "waiting.none": "Nothing waits for you.",

@@ -97,6 +97,8 @@ class Settings:
     notify_hosts: tuple[str, ...] = ()
     """Hosts that notifications may go to."""
     notify_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    console_url: str = ""
+    """Where people reach the console: messages link to it."""
     """Networks that they may go to although their addresses are not public."""
     runtimes: Runtimes = field(default_factory=Runtimes)
     """The kinds of workloads that may be targets."""
@@ -190,7 +192,9 @@ class Operator:
             log.info("stopped")
 
     async def _work(self, client: Client, kopf_connection: Connection) -> int:
-        notifier = Notifier(Egress(self._settings.notify_hosts, self._settings.notify_networks))
+        notifier = Notifier(
+            Egress(self._settings.notify_hosts, self._settings.notify_networks), console=self._settings.console_url
+        )
         reconciler = self._reconciler = Reconciler(
             client,
             self._metrics,

@@ -15,10 +15,10 @@ import structlog
 from aiohttp import web
 
 from riskladder.cluster import health
+from riskladder.cluster.certificate import Certificate, certificate_of
 from riskladder.cluster.client import Client
 from riskladder.cluster.connection import connect
 from riskladder.cluster.informer import Informer, unlisted
-from riskladder.ingest.certificate import Certificate, certificate_of
 from riskladder.ingest.metrics import Metrics
 from riskladder.ingest.senders import Senders
 from riskladder.ingest.server import Server

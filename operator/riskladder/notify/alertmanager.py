@@ -80,6 +80,7 @@ def to_alert(notice: Notice, ends_at: datetime) -> dict[str, Any]:
     annotations = {
         "summary": subject(notice),
         "description": body(notice, Form.TEXT),
+        "page": notice.page,
         "commands": "\n".join(option.command for option in notice.options),
         "status": notice.status.value,
         "about": notice.about,
@@ -91,4 +92,5 @@ def to_alert(notice: Notice, ends_at: datetime) -> dict[str, Any]:
         "annotations": {name: text for name, text in annotations.items() if text},
         "startsAt": format_time(min(notice.at, ends_at)),
         "endsAt": format_time(ends_at),
+        **({"generatorURL": notice.page} if notice.page else {}),
     }

@@ -157,6 +157,13 @@ class Notice:
     asked: tuple[Asked, ...]
     """What is asked for by when: what the deadline is about in front, the duties last."""
     references: tuple[Reference, ...]
+    page: str = ""
+    """Where the console shows it, or nothing."""
+
+    @property
+    def do_there(self) -> str:
+        """What can be done on that page: ``Read it``, or ``Read it and decide``."""
+        return "Read it" if self.status is Status.RESOLVED else f"Read it and {self.act}"
 
     @property
     def act(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import weakref
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import aiohttp
 from riskladder.api.labels import CHANNELS_SECRET
 from riskladder.api.ladder import Channel, ChannelType
 from riskladder.notify import alertmanager, apprise_channel, pagerduty, webhook
+from riskladder.notify.console import page_of
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.http import TOTAL_SECONDS, open_session
@@ -35,6 +37,7 @@ class Notifier:
         timeout: float = TOTAL_SECONDS,
         at_once: int = 16,
         pagerduty_url: str | None = None,
+        console: str = "",
     ) -> None:
         """Take the settings; no connection is opened yet.
 
@@ -43,7 +46,9 @@ class Notifier:
             timeout: Seconds for one exchange.
             at_once: The most messages in delivery at one time; one host gets at most an eighth of them.
             pagerduty_url: Another server that speaks PagerDuty's API. Default: PagerDuty's own.
+            console: Where people reach the console: messages link to its pages. Default: they have commands only.
         """
+        self._console = console
         self._egress = egress
         self._timeout = timeout
         self._pagerduty_url = pagerduty_url
@@ -78,6 +83,8 @@ class Notifier:
         credential = credential.strip() if credential else None
         if not credential and (channel.type in NEEDS_CREDENTIAL or channel.secret_key):
             raise Undeliverable(f"key {channel.secret_key} is not in Secret {CHANNELS_SECRET}", permanent=True)
+        page = page_of(self._console, notice.namespace, notice.escalation, notice.ladder)
+        notice = dataclasses.replace(notice, page=page)
         async with self._turn(_host(channel, credential)):
             if channel.type is ChannelType.APPRISE:
                 await apprise_channel.send(

@@ -79,6 +79,7 @@ def to_event(routing_key: str, notice: Notice) -> dict[str, Any]:
         return event
     return event | {
         "client": "Riskladder",
+        **({"client_url": notice.page} if notice.page else {}),
         "links": [
             {"href": link.url, "text": one_line(link.title)}
             for link in notice.references

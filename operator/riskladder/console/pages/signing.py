@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hmac
+from dataclasses import asdict
 
 from aiohttp import web
 
 from riskladder.console import security
-from riskladder.console.server import Console, Problem
+from riskladder.console.openid import Pending, SignInFailed
+from riskladder.console.server import Console, Problem, credential_of, tokens_of
 from riskladder.console.sessions import Credential
 from riskladder.console.visitor import NotKnown, visitor_of
 
@@ -33,27 +35,80 @@ def routes(console: Console) -> list[web.RouteDef]:
             return _page(console, request, "The cluster does not accept this token.", status=403)
         return signed_in(console, Credential(token), security.local_path(str(form.get("to", "/"))))
 
+    async def begin(request: web.Request) -> web.Response:
+        if console.openid is None:
+            raise Problem(404, "Signing in with an account is not set up here.")
+        try:
+            url, pending = await console.openid.begin()
+        except SignInFailed as error:
+            return _page(console, request, _sentence(error), status=503)
+        kept = asdict(pending) | {"to": security.local_path(request.query.get("to", "/"))}
+        response = web.Response(status=303, headers={"Location": url})
+        console.set_cookie(response, "pending", console.pending.put(kept, console.clock()))
+        return response
+
+    async def come_back(request: web.Request) -> web.Response:
+        cookie = request.cookies.get(console.cookie("pending"), "")
+        kept = console.pending.get(cookie, console.clock()) if cookie else None
+        if console.openid is None or kept is None:
+            return _page(console, request, "This sign-in was not begun in this browser, or too long ago.", status=403)
+        console.pending.end(cookie)
+        to = kept.pop("to")
+        try:
+            tokens = await console.openid.finish(Pending(**kept), dict(request.query), console.clock())
+            credential = credential_of(tokens)
+            await visitor_of(console.connection, credential, "")
+        except SignInFailed as error:
+            response = _page(console, request, _sentence(error), status=403)
+        except NotKnown:
+            message = "The cluster does not accept this account: does its API server trust the same provider?"
+            response = _page(console, request, message, status=403)
+        else:
+            response = signed_in(console, credential, to)
+        console.drop_cookie(response, "pending")
+        return response
+
     async def out(request: web.Request) -> web.Response:
         cookie = request.cookies.get(console.cookie("session"), "")
         form = await request.post()
         if not console.forms.is_valid(str(form.get("token", "")), cookie, request.path):
             raise Problem(403, "This form belongs to another session, so nothing was done.")
+        credential = console.sessions.find(cookie, console.clock())
         console.sessions.end(cookie)
-        response = web.Response(status=303, headers={"Location": "/sign-in"})
+        elsewhere = None
+        if console.openid is not None and credential is not None and credential.how == "openid":
+            elsewhere = await console.openid.end_session_url(tokens_of(credential))
+        response = _page(console, request, elsewhere=elsewhere or "", is_out=True)
         console.drop_cookie(response, "session")
         return response
 
     return [
         web.get("/sign-in", choose),
         web.post("/sign-in/token", with_token),
+        web.get("/sign-in/openid", begin),
+        web.get("/sign-in/callback", come_back),
         web.post("/sign-out", out),
     ]
 
 
-def _page(console: Console, request: web.Request, message: str = "", *, status: int = 200) -> web.Response:
+def _sentence(error: SignInFailed) -> str:
+    return f"{error.message[:1].upper()}{error.message[1:]}."
+
+
+def _page(
+    console: Console,
+    request: web.Request,
+    message: str = "",
+    *,
+    status: int = 200,
+    elsewhere: str = "",
+    is_out: bool = False,
+) -> web.Response:
     to = security.local_path(request.query.get("to", "/"))
     kept = bool(request.cookies.get(console.cookie("draft")))
-    return console.page(request, "sign_in.html", to=to, kept=kept, message=message, status=status)
+    return console.page(
+        request, "sign_in.html", to=to, kept=kept, message=message, status=status, elsewhere=elsewhere, is_out=is_out
+    )
 
 
 def signed_in(console: Console, credential: Credential, to: str) -> web.Response:
