@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskladder.api.base import format_time
 from riskladder.api.binding import MonitorFormat
 from riskladder.api.reasons import Reason
 from riskladder.api.text import plain
+from riskladder.cli.bind.write import where
 from riskladder.monitors.entries import Delivery
 from riskladder.monitors.formats import FORMATS, detect
 from riskladder.monitors.methods import known
@@ -322,6 +324,92 @@ def test_registry_says_the_version_of_the_model_of_the_binding_only() -> None:
         assert (translation.observations, translation.refusals) == ((), ())
 
 
+def chunk(**columns: Any) -> dict[str, Any]:
+    """A chunk of NannyML, by the names of its columns."""
+    times = {"chunk_start_date": "2026-11-17T00:00:00.000", "chunk_end_date": "2026-11-23T23:59:59.000"}
+    return {"chunk_period": "analysis", **times, "mae_value": 0.3, **columns}
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-11-17T00:00:00.000", "2026-11-24T00:00:00.000"),
+        (1794873600000, 1795478400000),
+        ("2026-11-17", "2026-11-24"),
+        ("2026-11-16T23:00:00.000Z", "2026-11-23T23:00:00.000Z"),
+    ],
+    ids=["text", "milliseconds of to_json", "days of to_csv", "with a zone"],
+)
+def test_times_that_pandas_writes_are_those_of_the_clock(start: Any, end: Any) -> None:
+    found = sent([chunk(chunk_start_date=start, chunk_end_date=end)])
+    binding = spec(MonitorFormat.NANNYML, timeZone="Europe/Berlin")
+    [one] = translate(binding, FORMATS[MonitorFormat.NANNYML].read(found), found).observations
+    assert (format_time(one.observed_at), one.window) == ("2026-11-23T23:00:00Z", "7d")
+
+
+def test_only_what_has_a_realized_value_beside_it_is_estimated() -> None:
+    bounds = {"mae_sampling_error": 0.1, "mae_upper_confidence_boundary": 0.6, "mae_lower_confidence_boundary": 0.0}
+    found = sent([chunk(**bounds), chunk(**bounds, mae_realized=None)])
+    entries = FORMATS[MonitorFormat.NANNYML].read(found).entries
+    assert [entry.estimated for entry in entries] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["chunk,chunk,mae\nkey,period,value\n[0:9],analysis,0.3\n", "[{\"('mae', 'value')\": 0.3}]"],
+    ids=["csv", "json"],
+)
+def test_table_of_several_levels_is_refused_with_what_to_do(body: str) -> None:
+    assert "to_df gives with multilevel=False" in str(outcome(MonitorFormat.NANNYML, sent(body)))
+
+
+def test_what_is_measured_by_group_is_told_apart() -> None:
+    def by_gender(kind: str, column: str, label: str, value: Any) -> dict[str, Any]:
+        inner = {"type": f"evidently:metric_v2:{kind}", "column": column}
+        config = {"type": "evidently:metric_v2:GroupByMetric", "metric": inner, "column_name": "sex", "label": label}
+        return {"id": f"{kind}{column}{label}", "metric_name": "GroupByMetric", "config": config, "value": value}
+
+    metrics = [
+        by_gender("MeanValue", "score", "f", 0.7),
+        by_gender("MeanValue", "score", "m", 0.9),
+        by_gender("MeanValue", "income", "m", 80.0),
+        by_gender("StdValue", "income", "m", 20.0),
+        by_gender("MissingValueCount", "income", "m", {"count": 3, "share": 0.1}),
+    ]
+    entries = FORMATS[MonitorFormat.EVIDENTLY].read(sent({"metrics": metrics})).entries
+    assert [(entry.method, entry.column, entry.fields["member"], entry.direction.value) for entry in entries] == [
+        ("MeanValue", "score", "sex=f", "Unknown"),
+        ("MeanValue", "score", "sex=m", "Unknown"),
+        ("MeanValue", "income", "sex=m", "Unknown"),
+        ("StdValue", "income", "sex=m", "Unknown"),
+        ("MissingValueCount", "income", "sex=m.count", "HighIsBad"),
+        ("MissingValueCount", "income", "sex=m.share", "HighIsBad"),
+    ]
+    assert len({where(entry) for entry in entries}) == len(entries)
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction"),
+    [
+        *((kind, "LowIsBad") for kind in ("InRangeValueCount", "InListValueCount")),
+        *((kind, "HighIsBad") for kind in ("OutRangeValueCount", "DatasetMissingValueCount")),
+        ("CategoryCount", "Unknown"),
+    ],
+)
+def test_direction_of_a_share_depends_on_what_it_is_a_share_of(kind: str, direction: str) -> None:
+    value = {"count": 3, "share": 0.1}
+    metric = {"id": "a", "metric_name": kind, "config": {"type": f"evidently:metric_v2:{kind}"}, "value": value}
+    entries = FORMATS[MonitorFormat.EVIDENTLY].read(sent({"metrics": [metric]})).entries
+    assert {entry.direction.value for entry in entries} == {direction}
+
+
+def test_reference_data_of_an_old_report_are_no_measurement() -> None:
+    bias = {"income": {"current_range": 9.2, "ref_range": 1.6}}
+    metric = {"metric": "RegressionQualityMetric", "result": {"error_bias": bias, "reference": {"rmse": 1.0}}}
+    entries = FORMATS[MonitorFormat.EVIDENTLY].read(sent({"metrics": [metric]})).entries
+    assert [entry.fields["member"] for entry in entries] == ["error_bias.income.current_range"]
+
+
 @pytest.mark.parametrize(
     ("method", "direction"),
     [
@@ -330,6 +418,7 @@ def test_registry_says_the_version_of_the_model_of_the_binding_only() -> None:
         *((method, "LowIsBad") for method in ("TVD", "empirical_mmd", "Accuracy", "roc_auc", "F1Score", "R2Score")),
         *((method, "HighIsBad") for method in ("psi", "PSI", "Wasserstein distance (normed)", "kl_div", "hellinger")),
         *((method, "HighIsBad") for method in ("Jensen-Shannon distance", "jensenshannon", "ed", "mae", "LogLoss")),
+        *((method, "HighIsBad") for method in ("chi2", "l_infinity", "domain_classifier_auroc")),
         *((method, "BothAreBad") for method in ("trustyai_spd", "DIR")),
         *((method, "Unknown") for method in ("", "trustyai_kstest", "MeanValue", "something_new")),
     ],

@@ -2,7 +2,8 @@
 
 Sources: the statistical tests of Evidently (``legacy/calculations/stattests``: each says what it returns and on which
 side of the threshold it alarms; its total variation distance and its maximum mean discrepancy return the p-value of a
-permutation test), the drift methods and estimators of NannyML, the metrics of TrustyAI and of Vertex AI.
+permutation test), the drift methods and estimators of NannyML (whose ``chi2`` is the statistic, and no p-value), the
+metrics of TrustyAI and of Vertex AI.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _WORDS: tuple[tuple[Known, str], ...] = (
     (
         _DISTANCE,
         """
-        psi populationstabilityindex wasserstein wassersteindistance wassersteindistancenormed kldiv
+        psi populationstabilityindex chi2 wasserstein wassersteindistance wassersteindistancenormed kldiv
         kullbackleiblerdivergence ed energydistance distance teststat reconstructionerror
     """,
     ),
@@ -62,10 +63,11 @@ _WORDS: tuple[tuple[Known, str], ...] = (
     """,
     ),
     (Known(LOW, None, 1.0), "r2 r2score"),
+    (Known(LOW, 0.0), "inrangevaluecount inlistvaluecount"),
     (
         _RATE,
         """
-        fpr fnr driftshare share shareofdriftedcolumns shareofmissingvalues missingvalues missingvaluesrate
+        fpr fnr driftshare shareofdriftedcolumns shareofmissingvalues missingvalues missingvaluesrate
         currentshareofmissingvalues unseenvalues
     """,
     ),
@@ -73,8 +75,9 @@ _WORDS: tuple[tuple[Known, str], ...] = (
         _ERROR,
         """
         logloss mae mape mse msle rmse rmsle meanabserror meanabspercerror rmserror absmaxerror
-        missingvaluecount missingvaluescount driftedcolumnscount duplicatedrowcount duplicatedcolumnscount
-        emptyrowscount emptycolumnscount outrangevaluecount outlistvaluecount almostconstantcolumnscount
+        missingvaluecount missingvaluescount datasetmissingvaluecount driftedcolumnscount duplicatedrowcount
+        duplicatedcolumnscount emptyrowscount emptycolumnscount outrangevaluecount outlistvaluecount
+        almostconstantcolumnscount
         constantcolumnscount numberofdriftedcolumns numberofmissingvalues
     """,
     ),

@@ -2,7 +2,9 @@
 
 An identifier of a metric is a hash of its configuration, so that it changes with every threshold: match on the type of
 the metric (``entry.name``), ``entry.column`` and ``entry.method``. What a metric has several values of, such as count
-and share, or one for each label, is an entry for each (``entry.fields.member``). ``save_json`` of 0.7 says no time.
+and share, or one for each label, is an entry for each (``entry.fields.member``). Of what is measured by group
+(``GroupByMetric``), ``entry.method`` is the metric and ``entry.column`` its column; the member is the group, such as
+``gender=f``. ``save_json`` of 0.7 says no time.
 """
 
 from __future__ import annotations
@@ -113,11 +115,17 @@ def _entries(
     path: str, config: Mapping[str, Any], value: Any, tests: list[Mapping[str, Any]], at: Any
 ) -> Iterator[Entry]:
     """Yield the value of a metric, or each of its values."""
-    name = text_in(config, "type").rpartition(":")[2]
-    fields = {key: one for key, one in config.items() if isinstance(one, (str, int, float)) and key != "type"}
+    name = _type(config)
+    of_group = config.get("metric")
+    measured = of_group if isinstance(of_group, dict) else config
+    method = text_in(measured, "method") or (_type(measured) if measured is not config else "")
+    group = f"{config.get('column_name')}={config.get('label')}" if name == "GroupByMetric" else ""
+    fields = {
+        key: one for key, one in {**config, **measured}.items() if isinstance(one, (str, int, float)) and key != "type"
+    }
     for where, label, one in _members(path, "", value):
-        method = text_in(config, "method")
-        about = known(method, name, label.rpartition(".")[2])
+        called = ".".join(part for part in (group, label) if part)
+        about = known(method, _type(measured), label.rpartition(".")[2])
         least, most, direction = about.least, about.most, about.direction
         if _SHARES.search(label):
             least, most = 0.0, 1.0
@@ -135,12 +143,16 @@ def _entries(
             firing=_firing(tests, label) if is_number(one) else None,
             at=at,
             method=method,
-            column=text_in(config, "column"),
-            fields={**fields, "member": label} if label else fields,
+            column=text_in(measured, "column"),
+            fields={**fields, "member": called} if called else fields,
             direction=direction,
             range=(least, most),
             no_reading=unreadable,
         )
+
+
+def _type(config: Mapping[str, Any]) -> str:
+    return text_in(config, "type").rpartition(":")[2]
 
 
 def _can_be_read(value: Any) -> bool:

@@ -2,8 +2,12 @@
 
 Each row is a chunk, and each group of columns with a known suffix is a metric; ``chunk_end_date`` is when it was
 observed, without a time zone (``timeZone`` of the binding). Rows of the reference period are what the thresholds come
-from, and no measurements. What is estimated without the truth, as by CBPE and DLE, has confidence boundaries; the
-realized value beside it, once there is one, is a metric of its own: ``roc_auc_realized``.
+from, and no measurements. What is estimated without the truth, as by CBPE and DLE, has a column for the realized value
+beside it; that, once there is one, is a metric of its own: ``roc_auc_realized``. What is measured may have confidence
+boundaries as well, as an average has.
+
+pandas writes a time without a zone as a number of milliseconds (``to_json``), and as a day where all of a column are
+midnight (``to_csv``). Both mean what the same time means as text: one on the clock of the monitor.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from riskladder.monitors.entries import Content, Delivery, Entry, Format
@@ -31,12 +36,15 @@ from riskladder.monitors.payload import (
     text_of,
 )
 
+_FLAT = "what to_df gives with multilevel=False"
 _VALUE, _REALIZED, _ALERT = "_value", "_realized", "_alert"
-_ESTIMATED = (_REALIZED, "_upper_confidence_boundary", "_lower_confidence_boundary")
 _LIMITS = ("upper_threshold", "lower_threshold", "sampling_error")
 _METHODS = ("jensen_shannon", "kolmogorov_smirnov", "hellinger", "wasserstein", "chi2", "l_infinity")
 _PERIODS = ("analysis", "reference")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_FIRST_MILLISECONDS, _END_MILLISECONDS = 10**11, 10**13
+"""A number in between is one of milliseconds, from 1973 to 2286, and far too large for seconds."""
 _NOT_FINITE = {"nan": "nan", "inf": "inf", "-inf": "-inf"}
 _Row = Mapping[str, Any]
 
@@ -65,7 +73,7 @@ def _of_csv(text: str) -> list[tuple[str, _Row]]:
         heading = next(table)
         if len(set(heading)) < len(heading):
             twice = Counter(heading).most_common(1)[0][0]
-            raise Malformed(f"line 1: found the column {twice[:64]!r} twice")
+            raise Malformed(f"line 1: found the column {twice[:64]!r} twice, expected {_FLAT}")
         rows: list[tuple[str, _Row]] = []
         for cells in table:
             if len(cells) != len(heading):
@@ -98,7 +106,7 @@ def _entries(path: str, row: _Row) -> Iterator[Entry]:
     if not metrics or period not in _PERIODS:
         found = f"columns {', '.join(row)[:120]}" if not metrics else f"chunk_period {shown(period)}"
         expected = "expected columns that end in _value, and chunk_period analysis or reference"
-        raise Malformed(f"{path}: found {found}, {expected} (to_df with multilevel=False)")
+        raise Malformed(f"{path}: found {found}, {expected}: {_FLAT}")
     if period == "reference":
         return
     for metric in metrics:
@@ -109,10 +117,9 @@ def _metric(path: str, row: _Row, metric: str) -> Iterator[Entry]:
     value, alert = row[f"{metric}{_VALUE}"], row.get(f"{metric}{_ALERT}")
     method = next((name for name in _METHODS if metric.endswith(f"_{name}")), "")
     limits = {name: row[f"{metric}_{name}"] for name in _LIMITS if is_number(row.get(f"{metric}_{name}"))}
-    estimated = any(f"{metric}{suffix}" in row for suffix in _ESTIMATED)
     about = known(method or metric)
-    at = row.get("chunk_end_date", row.get("end_date"))
-    start = row.get("chunk_start_date", row.get("start_date"))
+    at = _time(row.get("chunk_end_date", row.get("end_date")))
+    start = _time(row.get("chunk_start_date", row.get("start_date")))
     common = {
         "at": at,
         "method": method,
@@ -127,13 +134,20 @@ def _metric(path: str, row: _Row, metric: str) -> Iterator[Entry]:
         name=method or metric,
         value=value,
         firing=alert if isinstance(alert, bool) and is_number(value) else None,
-        estimated=estimated,
+        estimated=f"{metric}{_REALIZED}" in row,
         fields={"chunk": row.get("chunk_key", row.get("key")), **limits},
         **common,
     )
     realized = row.get(f"{metric}{_REALIZED}")
     if realized is not None:
         yield Entry(path=f"{path}, {metric}{_REALIZED}", name=f"{metric}{_REALIZED}", value=realized, **common)
+
+
+def _time(found: Any) -> Any:
+    """Return a time as text, without a zone, where pandas writes such a one otherwise."""
+    if is_number(found) and _FIRST_MILLISECONDS <= found < _END_MILLISECONDS:
+        return datetime.fromtimestamp(found / 1000, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return f"{found}T00:00:00" if isinstance(found, str) and _DAY.fullmatch(found) else found
 
 
 def _samples(row: _Row) -> int | None:
