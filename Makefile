@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
+MONITORS := build/monitors
 CLUSTER ?= auto
 
 export PYTHONPATH := operator
@@ -76,6 +77,16 @@ format: venv ## Format and fix what can be fixed
 generate: venv ## Write the CRDs, RBAC rules, lock, components and API reference from their sources in the code
 	@$(PY) -m riskladder.generate
 
+$(MONITORS)/.ready: requirements-samples.lock | venv
+	@echo "==> Making the virtual environment of the monitors in $(MONITORS): once, 1.6 GB"
+	@$(VENV)/bin/uv venv --quiet --allow-existing --python $(PY) $(MONITORS)
+	@$(VENV)/bin/uv pip sync --quiet --python $(MONITORS)/bin/python --require-hashes requirements-samples.lock
+	@touch $@
+
+.PHONY: samples
+samples: $(MONITORS)/.ready ## Run Evidently, NannyML and fairlearn, and keep what they write as samples of the tests
+	@DO_NOT_TRACK=1 NML_DISABLE_USAGE_LOGGING=1 OMP_NUM_THREADS=1 PYTHONPATH=. $(MONITORS)/bin/python -m tests.monitors.make_samples
+
 .PHONY: bench
 bench: venv ## How fast, against a floor, in one run
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER:auto=local) -- $(PY) -m bench $(ARGS)
@@ -89,8 +100,10 @@ lock: venv ## Pin every dependency by hash
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --output-file requirements.lock pyproject.toml
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --extra monitor --group dev --constraint requirements.lock \
-	  --output-file requirements-dev.lock pyproject.toml
+	  --no-header --extra monitor --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	@$(VENV)/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-emit-package nvidia-nccl-cu12 --group samples \
+	  --output-file requirements-samples.lock
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches of the work tree

@@ -123,6 +123,31 @@ def test_format_can_be_chosen_and_file_must_be_there(tmp_path: Path) -> None:
 # --- test -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("example", "sample", "readings"),
+    [
+        ("binding-evidently.yaml", "evidently/credit-drift.json", ["population_stability_index  0.563425"]),
+        (
+            "binding-nannyml.yaml",
+            "nannyml/credit-cbpe.json",
+            ["estimated_roc_auc  0.899432", "estimated_roc_auc  0.911953"],
+        ),
+        (
+            "binding-fairlearn.yaml",
+            "generic/credit-fairlearn-difference.json",
+            ["demographic_parity_difference  0.240878"],
+        ),
+    ],
+)
+def test_example_reads_what_the_program_writes(example: str, sample: str, readings: list[str]) -> None:
+    result = run(
+        "test", EXAMPLES / example, SAMPLES / sample, "--header", "X-Observed-At: 2026-11-24T06:00:00Z", *NOW, width=200
+    )
+    assert result.exit_code == 0
+    assert [line[: len(one)] for line, one in zip(result.stdout.splitlines()[1:], readings, strict=False)] == readings
+    assert f"{len(readings)} reading" in result.stdout.splitlines()[-1]
+
+
 def test_readings_are_a_table_that_fits_a_terminal(tmp_path: Path) -> None:
     file = payload(tmp_path, {"value": 0.25, "observedAt": "2026-11-24T06:00:00Z"})
     result = run("test", binding(tmp_path), file, *NOW)
