@@ -21,6 +21,7 @@ CHOSEN = ("--name", "b", "--ladder", "credit-scoring", "--target", "credit-score
 NOTHING = {
     *("synthetic-event-grid-own-schema.json", "synthetic-sns-envelope.json", "synthetic-alias-created.http"),
     *("synthetic-version-created.json", "synthetic-alarm-insufficient-data.json"),
+    *("mlflow-3.17-alias-created.http", "mlflow-3.17-version-created.http"),
 }
 
 

@@ -23,6 +23,7 @@ from riskladder.ingest.senders import NotProved, Senders
 from riskladder.ingest.signatures import KEEP, TOLERANCE, BadSignature, Replays, Signed, key_of, verify
 from riskladder.reporting.bindings import Binding
 from tests.cluster.certs import CertificateAuthority
+from tests.monitors.tables import SAMPLES, load
 from tests.monitors.test_binding_status import stored
 
 KEY = bytes(range(32))
@@ -66,6 +67,16 @@ def check(scheme: HmacScheme, headers: Mapping[str, str], body: bytes = BODY, no
 def test_each_scheme_takes_what_its_sender_signs(scheme: HmacScheme) -> None:
     assert check(scheme, signed(scheme)).timestamp == NOW
     assert check(scheme, signed(scheme), now=NOW + TOLERANCE) == check(scheme, signed(scheme), now=NOW - TOLERANCE)
+
+
+@pytest.mark.parametrize("event", ["alias", "version"])
+def test_signature_of_mlflow_itself_is_taken(event: str) -> None:
+    sent = load(SAMPLES / f"mlflow/mlflow-3.17-{event}-created.http")
+    key = key_of(HmacScheme.MLFLOW, b"sixteen bytes or more")
+    at = float(sent.headers["x-mlflow-timestamp"])
+    assert verify(HmacScheme.MLFLOW, key, sent.headers, sent.raw, at).timestamp == at
+    with pytest.raises(BadSignature):
+        verify(HmacScheme.MLFLOW, key, sent.headers, sent.raw + b" ", at)
 
 
 @pytest.mark.parametrize("scheme", HmacScheme)
