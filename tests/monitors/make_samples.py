@@ -86,10 +86,12 @@ REFERENCE, CURRENT = frames()
 # --- Evidently 0.7 ----------------------------------------------------------------------------------------------------
 
 
-def evidently(task: dict[str, Any], *metrics: Any, include_tests: bool = False) -> Any:
+def evidently(
+    task: dict[str, Any], *metrics: Any, include_tests: bool = False, reference: pd.DataFrame = REFERENCE
+) -> Any:
     definition = DataDefinition(numerical_columns=[*INPUTS, "score"], categorical_columns=["white"], **task)
-    current, reference = (Dataset.from_pandas(frame, data_definition=definition) for frame in (CURRENT, REFERENCE))
-    return Report(list(metrics), include_tests=include_tests).run(current, reference, timestamp=AT)
+    sets = (Dataset.from_pandas(frame, data_definition=definition) for frame in (CURRENT, reference))
+    return Report(list(metrics), include_tests=include_tests).run(*sets, timestamp=AT)
 
 
 def saved(made: Any) -> str:
@@ -118,6 +120,19 @@ def evidently_snapshot() -> str:
     for result in body["metric_results"].values():
         result["widget"] = None
     return json.dumps(body)
+
+
+@sample("evidently/credit-drift-methods.json", "evidently")
+def evidently_drift_methods() -> str:
+    """``ValueDrift`` by every method for a column of numbers, and for one of two categories: ``save_json``"""
+    of_numbers = "ks psi wasserstein kl_div jensenshannon anderson ed es t_test mannw hellinger cramer_von_mises"
+    of_categories = "chisquare z psi kl_div jensenshannon g_test TVD hellinger fisher_exact"
+    np.random.seed(0)  # what empirical_mmd and TVD permute by
+    drifts = [
+        *(m.ValueDrift(column="score", method=method) for method in [*of_numbers.split(), "empirical_mmd"]),
+        *(m.ValueDrift(column="white", method=method) for method in of_categories.split()),
+    ]
+    return saved(evidently({}, *drifts, reference=REFERENCE.head(len(CURRENT))))  # fisher_exact wants as many
 
 
 @sample("evidently/credit-quality.json", "evidently")
