@@ -37,6 +37,11 @@ demo: venv ## A breach scales a model to zero, people restore it. ARGS="--short"
 	@$(PY) -m demo --check-options $(ARGS)
 	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo $(ARGS)
 
+.PHONY: demo-console
+demo-console: venv ## A breach stops a model; three people see it on pages, and decide there, until Ctrl-C
+	@$(PY) -m demo --check-options --console $(ARGS)
+	@$(PY) -m tests.cluster run --cluster $(CLUSTER) -- $(PY) -m demo --console $(ARGS)
+
 .PHONY: demo-rollback
 demo-rollback: venv ## A breach rolls a real Deployment back, until people let another revision in
 	@$(PY) -m demo --check-options --action Rollback $(ARGS)

@@ -57,6 +57,9 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep everything running at the end, to look at it, until Ctrl-C.")
     ] = False,
+    console: Annotated[
+        bool, typer.Option("--console", help="Stop with the breach, and let people decide on pages, until Ctrl-C.")
+    ] = False,
     check_options: Annotated[
         bool, typer.Option("--check-options", hidden=True, help="Only say what is wrong with the options.")
     ] = False,
@@ -73,6 +76,8 @@ def demo(
         raise typer.BadParameter(f"{action!r} is not an action of the demo: ScaleToZero or Rollback")
     if short and lock:
         raise typer.BadParameter("--short leaves out what --lock shows: give one of them")
+    if console and (short or lock or keep):
+        raise typer.BadParameter("--console goes on until Ctrl-C by itself: leave --short, --lock and --keep out")
     if lock and action != "ScaleToZero":
         raise typer.BadParameter("--lock is about a model that was scaled to zero: leave --action out")
     if on_term not in ON_TERM:
@@ -82,7 +87,7 @@ def demo(
     if check_options:
         return
     path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
-    options = Options(action=action, lock=lock, model_image=model_image, on_term=on_term, short=short)
+    options = Options(action=action, lock=lock, model_image=model_image, on_term=on_term, short=short, console=console)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script that runs it with & has had it ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
     ending = Ending()

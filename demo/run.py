@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo.consoles import consoles
 from demo.ending import Ending
 from demo.inbox import HOST, NETWORK, Inbox
 from demo.install import NAMESPACE, InstallError, install, kubectl, service_account_kubeconfig, uninstall
+from demo.people import LEGAL, MODEL_RISK, OWNER
 from demo.scenario import Options, Scenario
 from demo.scene import NAMESPACES
 from demo.stage import Stage
@@ -50,7 +52,7 @@ class Demo:
         ending: Ending,
     ) -> None:
         """Prepare; ``run`` does everything."""
-        self._end, self._ending = end, ending
+        self._end, self._ending, self._options = end, ending, options
         self._client, self._kubeconfig, self._checkout, self._namespace = client, kubeconfig, checkout, namespace
         self._stage = Stage()
         self._say, self._until = self._stage.say, self._stage.until
@@ -70,12 +72,27 @@ class Demo:
                 )
                 async with self._operator(config, Path(directory) / "operator.log"), self._inbox:
                     await self._scenario.show()
+                    if self._options.console:
+                        await self._show_pages()
                     if self._end.keep:
                         await self._stay()
         finally:
             if not self._end.throwaway:
                 await asyncio.shield(self._clean_up(fresh))
         self._say(f"Done. {self._scenario.result}", "bold green")
+
+    async def _show_pages(self) -> None:
+        """Give three people a console each, until Ctrl-C."""
+        people = (LEGAL, MODEL_RISK, OWNER)
+        self._say("Starting a console for each of three people")
+        page = f"/escalations/{self._namespace}/{self._scenario.escalation}"
+        async with consoles(self._kubeconfig, people, page) as links:
+            for person, link in links.items():
+                whose = f"{person.role} ({person.name}{', who owns the model' if person == OWNER else ''})"
+                self._say(f"Open as {whose}")
+                self._stage.command(link)
+            self._say("Each link works once. Ann and Max together can bring the model back. Ctrl-C ends everything.")
+            await self._ending.stay()
 
     async def _stay(self) -> None:
         """Keep the cluster and the operator running until Ctrl-C, and say how to look at them."""

@@ -44,6 +44,8 @@ class Options:
     on_term: str = "honor"
     short: bool = False
     """Whether it ends with the stop and its record."""
+    console: bool = False
+    """Whether people decide on pages, and not here."""
 
 
 class Scenario:
@@ -66,7 +68,7 @@ class Scenario:
         self._action = options.action
         self._on_term = options.on_term
         self._lock = options.lock
-        self._short = options.short
+        self._short, self._console = options.short, options.console
         self._stage = stage
         self._say, self._detail, self._until = stage.say, stage.detail, stage.until
         self._scene = Scene(client, checkout, namespace)
@@ -79,6 +81,8 @@ class Scenario:
         self._breached_at = 0.0
         self.result = ""
         """What came of it, in one line."""
+        self.escalation = ""
+        """Name of the escalation, once it is open."""
 
     async def show(self) -> None:
         """Show the demo, from the first reading at baseline to the verified record."""
@@ -119,9 +123,12 @@ class Scenario:
         breach[0]["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
         self._say("The monitor reports a breach: " + readings(breach[0]))
         await self._breach(breach[0])
-        name = await self._report_containment()
+        name = self.escalation = await self._report_containment()
         if self._lock:
             await self._show_other_clients(name, baseline[0], workload[0])
+            return
+        if self._console:
+            await self._show_message(cast.LEGAL.role)
             return
         if self._short:
             await self._show_message(cast.LEGAL.role)
@@ -169,7 +176,7 @@ class Scenario:
             f"The model was ordered to stop {contained.at - created:.3f} s after the breach was reported, and was out "
             f"of service after {emptied.at - created:.3f} s."
         )
-        if not self._short:
+        if not self._short and not self._console:
             self.result += " Two people brought it back."
         await self._until("its pods to end, and the operator to have proved it", self._scene.is_proved)
         await self._until("tier high", lambda: self._scene.tier("high"))

@@ -289,7 +289,7 @@ def test_options_of_the_demo_are_checked_before_a_cluster_is_started() -> None:
         assert result.exit_code == code, (options, result.output)
     recipes = (Path(__file__).parents[2] / "Makefile").read_text().splitlines()
     started = [number for number, line in enumerate(recipes) if "-m tests.cluster run" in line and "-m demo" in line]
-    assert len(started) == 4
+    assert len(started) == 5
     for number in started:
         module, _, own = recipes[number].partition(" -- $(PY) -m ")[2].partition(" ")
         assert recipes[number - 1] == f"\t@$(PY) -m {module} --check-options {own}"

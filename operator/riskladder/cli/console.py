@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from riskladder.cli import logs
-from riskladder.cli.people.options import Context, Kubeconfig
-from riskladder.cluster.connection import Access, ConnectionFailed
+from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, access_of
+from riskladder.cluster.connection import ConnectionFailed
 
 if TYPE_CHECKING:
     from riskladder.console.server import Console
@@ -88,6 +88,8 @@ def console(
     ] = "",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
+    as_user: As = None,
+    as_group: AsGroup = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
 ) -> None:
@@ -141,12 +143,14 @@ def console(
         logs.configure("WARNING" if is_local and log_level == "INFO" else log_level.upper(), json=log_format == "json")
         settings_of(0)
         where = Address.of(listen or ("127.0.0.1:0" if is_local else "0.0.0.0:8091"))
+        if not is_local and (as_user or as_group):
+            raise ValueError("--as: with --url everybody acts as themselves")
         if is_local and where.host != "127.0.0.1":
             raise ValueError("--listen: without --url it serves your own credentials, so only 127.0.0.1 will do")
         further = [lambda c: one_time_link(c, key)] if is_local else []
         serving = serve(
             settings_of,
-            Access(kubeconfig, context),
+            access_of(kubeconfig, context, as_user, as_group),
             where,
             provider=provider(),
             certificate=certificate,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from riskladder.api.decision import DecidedBy, DecisionAction
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.notification import NotificationState
+from riskladder.api.reasons import Reason
+from riskladder.api.text import listed
 from riskladder.people.case import Case
 from riskladder.people.choices import Choice
 from riskladder.people.drafting import Unfit, drafted
 from riskladder.people.preview import Preview, preview_decision
-from riskladder.people.timeline import Timeline
+from riskladder.people.timeline import Step, Timeline
 from riskladder.policy.escalation.demands import Demand
 
 _ACCENTS = ("high", "moderate", "low")
@@ -54,6 +56,28 @@ def rungs(case: Case, timeline: Timeline | None) -> tuple[RungDrawn, ...]:
         found.append(RungDrawn(tier.name, state, accent(case.policy, tier.name), at, told))
     found.append(RungDrawn("baseline", "past" if case.is_open else "now", "none"))
     return tuple(found)
+
+
+def newest(timeline: Timeline) -> list[Step]:
+    """Return what has happened, the newest first; who was notified of the same over the same channel is one step."""
+    found: list[Step] = []
+    for step in timeline.steps:
+        last = found[-1] if found else None
+        if last is not None and _same_message(last, step):
+            roles = [*last.detail.get("role", "").replace(" and ", ", ").split(", "), step.detail.get("role", "")]
+            together = listed(dict.fromkeys(roles))
+            found[-1] = replace(
+                last, detail={**last.detail, "role": together}, verified=last.verified and step.verified
+            )
+        else:
+            found.append(step)
+    return found[::-1]
+
+
+def _same_message(one: Step, other: Step) -> bool:
+    if one.event != Reason.NOTIFIED or other.event != Reason.NOTIFIED:
+        return False
+    return all(one.detail.get(name) == other.detail.get(name) for name in ("about", "channel"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from riskladder.api.base import format_time
+from riskladder.api.reasons import Reason
 from riskladder.api.text import length, plain
 from riskladder.console import board, texts
 from riskladder.people.text import ago, due
@@ -39,7 +40,13 @@ class Renderer:
             "length_of": len,
             "words": in_words,
         }
-        self._environment.globals |= {"t": texts.text, "due": due, "ago": ago, "accent": board.accent}
+        self._environment.globals |= {
+            "t": texts.text,
+            "due": due,
+            "ago": ago,
+            "accent": board.accent,
+            "newest": board.newest,
+        }
 
     @staticmethod
     def text(key: str) -> str:
@@ -65,8 +72,12 @@ def in_words(reason: str) -> str:
 def brief(step: Step) -> str:
     """Return what a step says, of a notification only who was reached over which channel."""
     if "notification" in step.detail and (channel := step.detail.get("channel")):
-        head = f"{step.detail.get('role')} was notified over {channel}"
-        return head if step.message.startswith(head) else step.message
+        verb = "were" if " and " in step.detail.get("role", "") else "was"
+        return (
+            f"{step.detail.get('role')} {verb} notified over {channel}"
+            if step.event == Reason.NOTIFIED
+            else step.message
+        )
     return step.message
 
 

@@ -68,8 +68,13 @@ class Console:
     forms: security.FormTokens = field(default_factory=lambda: security.FormTokens(secrets.token_bytes(32)))
 
     def cookie(self, name: str) -> str:
-        """Return the name of a cookie: over TLS it can be set by this host only, and for all its paths."""
-        return f"__Host-riskladder-{name}" if self.settings.is_secure else f"riskladder-{name}"
+        """Return the name of a cookie: over TLS it can be set by this host only, and for all its paths.
+
+        Consoles on 127.0.0.1 share the cookies of that host, whatever their ports: each has names of its own.
+        """
+        if self.settings.is_secure:
+            return f"__Host-riskladder-{name}"
+        return f"riskladder-{self.settings.host.rpartition(':')[2]}-{name}"
 
     def set_cookie(self, response: web.StreamResponse, name: str, value: str) -> None:
         """Set a cookie for as long as the browser is open, which no script can read."""

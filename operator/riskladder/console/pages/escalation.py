@@ -19,7 +19,7 @@ from riskladder.console import board, security
 from riskladder.console.server import Console
 from riskladder.console.visitor import Visitor
 from riskladder.people.case import Case, read_case
-from riskladder.people.choices import for_others
+from riskladder.people.choices import for_others, owner_note
 from riskladder.people.export import Export
 from riskladder.people.headline import headline, state
 from riskladder.people.outcome import judged
@@ -99,6 +99,7 @@ async def page(
         options=board.options(case, seen.choices, visitor.me, now),
         others=for_others(case, seen.choices) if seen.choices or seen.why_none else (),
         why_none=seen.why_none,
+        owner_note=owner_note(case, visitor.me) if case.is_open else "",
         details=detail,
         timeline=timeline,
         why_no_timeline=why_not,

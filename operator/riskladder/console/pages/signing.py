@@ -133,6 +133,6 @@ def one_time_link(console: Console, key: str) -> web.RouteDef:
         if not unused or not hmac.compare_digest(given.encode(), unused[0].encode()):
             raise Problem(403, "This link was used already, or is another one. Start the console again.")
         unused.clear()
-        return signed_in(console, Credential("", how="local"), "/")
+        return signed_in(console, Credential("", how="local"), security.local_path(request.query.get("to", "/")))
 
     return web.get("/start", start)
