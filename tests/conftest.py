@@ -15,6 +15,10 @@ from tests.cluster.base import Progress
 from tests.cluster.build import ensure_binaries, print_progress
 from tests.cluster.node import ensure_node
 from tests.node import report
+from tests.stash import TRUSTED
+
+pytest_plugins = ("tests.console.issuer",)
+"""Fixtures that several directories use."""
 
 LONGEST = (
     "tests/node",
@@ -105,7 +109,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.set_threshold(50_000)  # Not every 700 objects: models of a test are many, and hardly ever in a cycle.
     config = session.config
     parts = {part for item in session.items for part in item.path.relative_to(config.rootpath).parts}
-    if config.option.collectonly or not parts & {"integration", "node"}:
+    if config.option.collectonly or not parts & {"console", "integration", "node"}:
         return
     kind = resolve(config.getoption("--cluster"))
     if control_plane_kind(kind) == "local":
@@ -118,7 +122,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """A running control plane, stopped after the last test."""
     kind = control_plane_kind(request.config.getoption("--cluster"))
-    plane = open_cluster(kind, progress(request.config))
+    plane = open_cluster(kind, progress(request.config), request.config.stash.get(TRUSTED, []))
     try:
         yield plane
     finally:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tests.cluster.base import ClusterError, ControlPlane, Progress, silent
 from tests.cluster.local import LocalControlPlane
@@ -46,11 +48,14 @@ def control_plane_kind(kind: str) -> str:
     return "local" if kind == "node" else kind
 
 
-def open_cluster(kind: str = "auto", progress: Progress = silent) -> ControlPlane:
+def open_cluster(
+    kind: str = "auto", progress: Progress = silent, trusted: Sequence[Mapping[str, Any]] = ()
+) -> ControlPlane:
     """A running control plane; the caller stops it.
 
     `auto` is what the environment variable CLUSTER says, else kind where a Docker engine runs, else a real node where
-    this machine can have one, else local processes. Raises ClusterError.
+    this machine can have one, else local processes. `trusted`: whose tokens a local one takes, see its `trust`.
+    Raises ClusterError.
     """
     kind = resolve(kind)
     if kind == "kind":
@@ -65,4 +70,4 @@ def open_cluster(kind: str = "auto", progress: Progress = silent) -> ControlPlan
         from tests.cluster.node import NodeCluster
 
         return NodeCluster(progress=progress).start()
-    return LocalControlPlane(progress=progress).start()
+    return LocalControlPlane(progress=progress, trusted=trusted).start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,11 @@ class Layout:
     def audit_policy(self) -> Path:
         return self.directory / "audit-policy.yaml"
 
+    @property
+    def authentication(self) -> Path:
+        """Whose tokens the API server takes besides its own; it reads the file again when it changes."""
+        return self.directory / "authentication.yaml"
+
     def kubeconfig(self, name: str) -> Path:
         return self.directory / "kubeconfigs" / f"{name}.kubeconfig"
 
@@ -159,6 +164,7 @@ def api_server(binary: Path, layout: Layout, at: Addresses, *, audit: bool, extr
         f"--service-account-key-file={layout.pki / 'service-account.key'}",
         f"--service-account-signing-key-file={layout.pki / 'service-account.key'}",
         f"--service-cluster-ip-range={SERVICE_RANGE}",
+        f"--authentication-config={layout.authentication}",
         "--authorization-mode=Node,RBAC",
         "--allow-privileged=true",
         # The address it would announce for pods is the loopback one. A real node announces one that pods can reach.
@@ -248,6 +254,18 @@ def write_policies(layout: Layout) -> None:
     """The files that command lines above point at. JSON is YAML."""
     layout.audit_policy.write_text(json.dumps(AUDIT_POLICY))
     (layout.directory / "kwok.yaml").write_text(json.dumps(KWOK_OPTIONS))
+
+
+def write_authentication(layout: Layout, authenticators: Sequence[Mapping[str, Any]]) -> None:
+    """Write whose tokens the API server takes. It never sees half a file."""
+    configuration = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": list(authenticators),
+    }
+    new = layout.authentication.with_suffix(".new")
+    new.write_text(json.dumps(configuration))
+    new.rename(layout.authentication)
 
 
 def _serving(layout: Layout) -> list[str]:

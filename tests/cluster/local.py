@@ -7,8 +7,9 @@ So everything but containers behaves as in production, and each component can be
 from __future__ import annotations
 
 import atexit
+import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +29,9 @@ START_DEADLINE_SECONDS = 60.0
 POLL_SECONDS = 0.03
 GRACE_SECONDS = 3.0
 START_ATTEMPTS = 5
+RELOADS = re.compile(
+    r'^apiserver_authentication_config_controller_automatic_reloads_total\{.*status="(\w+)"\} (\S+)$', re.MULTILINE
+)
 
 
 class LocalControlPlane:
@@ -48,6 +52,7 @@ class LocalControlPlane:
         api_server_args: Sequence[str] = (),
         hosts: Sequence[str] = (),
         taint_fakes: bool = False,
+        trusted: Sequence[Mapping[str, Any]] = (),
         progress: Progress = silent,
     ) -> None:
         """Nothing is started or created before `start`.
@@ -55,12 +60,13 @@ class LocalControlPlane:
         `nodes`: how many fake nodes. `fsync`: False makes etcd faster, and unsafe if the machine dies.
         `audit`: write every request, as metadata, to `audit_log`. `api_server_args`: further kube-apiserver flags.
         `hosts`: further names and addresses for its certificate. `taint_fakes`: keep pods off the fake nodes unless
-        they tolerate them.
+        they tolerate them. `trusted`: see `trust`; from the start it costs nothing.
         """
         self.version = KUBERNETES.version
         self._nodes = [f"node-{number}" for number in range(nodes)]
         self._fsync, self._audit, self._api_server_args = fsync, audit, tuple(api_server_args)
         self._hosts, self._taint_fakes = tuple(hosts), taint_fakes
+        self._trusted = list(trusted)
         self._progress = progress
         self._scratch: Scratch | None = None
         self._ports: Ports | None = None
@@ -171,6 +177,35 @@ class LocalControlPlane:
         """A kubeconfig with a new client certificate for a user; RBAC decides what it may do."""
         return self._identities.kubeconfig_for(user, groups)
 
+    def trust(self, *authenticators: Mapping[str, Any]) -> None:
+        """Take tokens by these entries of an AuthenticationConfiguration, in place of those of before; none: no others.
+
+        Returns once the API server does so, which takes it ten seconds with an issuer that is new. Raises ClusterError
+        where it refuses.
+        """
+        if list(authenticators) == self._trusted:
+            return
+        before = self._reloads()
+        components.write_authentication(self._layout, authenticators)
+
+        def is_loaded() -> bool:
+            now = self._reloads()
+            if now.get("failure") != before.get("failure"):
+                components.write_authentication(self._layout, self._trusted)
+                said = [
+                    line for line in self.logs(API_SERVER).read_text().splitlines() if "authentication config" in line
+                ]
+                raise ClusterError(f"the API server does not take the authenticators: {said[-1]}")
+            return now.get("success") != before.get("success")
+
+        self._wait("the API server to load the authentication", is_loaded)
+        self._trusted = list(authenticators)
+
+    def _reloads(self) -> dict[str, str]:
+        """How often the API server has read the authentication again, by its outcome."""
+        _, body = self.rest().call("GET", "/metrics")
+        return dict(RELOADS.findall(body.decode()))
+
     # Faults
 
     def kill(self, component: str) -> None:
@@ -211,6 +246,7 @@ class LocalControlPlane:
         atexit.register(self.stop)
         self._layout.make()
         components.write_policies(self._layout)
+        components.write_authentication(self._layout, self._trusted)
         self._identities = Identities(self._layout, self.server, self._hosts)
         self._identities.write()
         self._components = {name: self._make(name, command) for name, command in self._commands(binaries).items()}
