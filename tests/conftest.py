@@ -17,7 +17,7 @@ from tests.cluster.node import ensure_node
 from tests.node import report
 from tests.stash import TRUSTED
 
-pytest_plugins = ("tests.console.issuer",)
+pytest_plugins = ("tests.console.issuer", "tests.console.browser")
 """Fixtures that several directories use."""
 
 LONGEST = (

@@ -39,7 +39,14 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 """Debian packages, each with the programs or files that are needed from it."""
 
-PEERS: Mapping[str, tuple[str, ...]] = {"prometheus": ("prometheus",)}
+BROWSER: Mapping[str, tuple[str, ...]] = {
+    "chromium": ("chromium",),
+    "fonts-dejavu-core": ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",),
+    "libnss3-tools": ("certutil",),
+}
+"""What a page is looked at with, and certutil, by which it learns whom to trust."""
+
+PEERS: Mapping[str, tuple[str, ...]] = {"prometheus": ("prometheus",), **BROWSER}
 """The same of programs that tests run next to the product; without one, the tests that need it are skipped by name."""
 
 OS_RELEASE = Path("/etc/os-release")
