@@ -546,7 +546,8 @@ class OpenID:
         """Return the status and the JSON object of an answer; None where it is none."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls),
+                # A connection that the provider has closed meanwhile would cost a code, which counts once.
+                connector=aiohttp.TCPConnector(ssl=self._tls, force_close=True),
                 trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={
