@@ -98,6 +98,16 @@ async def test_email_arrives_as_html_and_as_text(smtp: tuple[int, Mailbox]) -> N
     assert part(email, "text/plain").splitlines() == body(notice(), Form.TEXT).splitlines()
 
 
+async def test_emails_of_one_incident_stand_in_one_thread(smtp: tuple[int, Mailbox]) -> None:
+    port, mailbox = smtp
+    for key in ("a", "b", "b"):
+        await send(f"mailto://localhost:{port}{MAIL}", key=key)
+    first, second, again = mailbox.got
+    assert {email["References"] for email in mailbox.got} == {first["In-Reply-To"]}
+    assert len({first["Message-ID"], second["Message-ID"], first["References"]}) == 3
+    assert again["Message-ID"] == second["Message-ID"]  # sent again, it is the same email
+
+
 async def test_hostile_email_stays_one_email(smtp: tuple[int, Mailbox]) -> None:
     port, mailbox = smtp
     hostile = "Closed\r\nBcc: all@example.com\r\n\r\n<script>alert(1)</script>\u202e{{ 7*7 }}"
@@ -571,6 +581,8 @@ def test_every_service_is_reached_at_its_own_host_with_checked_certificates_and_
                 "title": subject(hostile, SERVICES[scheme].form),
                 "body": body(hostile, SERVICES[scheme].form),
                 "text": body(hostile, Form.TEXT),
+                "id": "<a@riskladder.dev>",
+                "thread": "<b@riskladder.dev>",
                 "type": {"EscalationOpened": "failure", "Acknowledged": "info"}.get(status, "success"),
             }
             for scheme, url in URLS.items()

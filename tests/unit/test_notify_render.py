@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskladder.notify.console import checked_origin, page_of
 from riskladder.notify.forms import Form
 from riskladder.notify.notice import Judgement, Notice
 from riskladder.notify.render import MAX_EMAIL_SUBJECT, MAX_SUBJECT, body, subject
@@ -21,6 +22,41 @@ from tests.unit.notify_support import notice
 
 EXPECTED = Path(__file__).parent / "notify_expected"
 FILES = {Form.TEXT: "message.txt", Form.SLACK: "message.mrkdwn", Form.HTML: "message.html"}
+
+
+@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize(("about", "does"), [("Notified", "Read it and "), ("Remediated", "Read it here")])
+def test_every_form_links_to_the_page_where_there_is_a_console(form: Form, about: str, does: str) -> None:
+    found = notice(about=about)
+    page = page_of("https://riskladder.example.com", found.namespace, found.escalation, found.ladder)
+    assert page == f"https://riskladder.example.com/escalations/{found.namespace}/{found.escalation}"
+    text = body(dataclasses.replace(found, page=page), form)
+    assert page in text.replace("&#x2F;", "/")
+    assert form is Form.SHORT or does in text.replace("</a><br>", " here"), text
+    assert "https://riskladder.example.com" not in body(found, form)
+
+
+def test_page_of_a_message_about_a_ladder_is_the_ladders() -> None:
+    assert page_of("https://x.example", "models", "", "credit") == "https://x.example/ladders/models/credit"
+    assert page_of("", "models", "a", "credit") == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("riskladder.example.com", "ftp://riskladder.example.com", "https://", "https://ann@riskladder.example.com"),
+        *("https://riskladder.example.com/console", "https://riskladder.example.com?a=b", "https://a.example:0"),
+        *("http://riskladder.example.com", "https://riskladder.example.com#a", "https://[", "https://a\n.example"),
+    ],
+)
+def test_address_of_the_console_is_an_origin_that_nobody_listens_to(text: str) -> None:
+    with pytest.raises(ValueError, match="--console-url"):
+        checked_origin(text, "--console-url")
+
+
+def test_address_of_the_console_needs_no_slash_at_its_end() -> None:
+    assert checked_origin("https://riskladder.example.com/", "--url") == "https://riskladder.example.com"
+    assert checked_origin("http://127.0.0.1:8091", "--url") == "http://127.0.0.1:8091"
 
 
 @pytest.mark.parametrize("form", FILES)
@@ -82,7 +118,7 @@ def test_subject_is_one_short_line() -> None:
         "[riskladder] credit-scorer (Deployment credit-scorer) is in tier high: demographic_parity_difference is 0.31, "
         "auc is 0.83. Contained: yes, scaled to zero: none of its pods is left, and no Service lis…"
     )
-    assert subject(notice(), Form.HTML) == ("[riskladder] credit-scorer (Deployment credit-scorer) is in tier high…")
+    assert subject(notice(), Form.HTML) == "[riskladder] credit-scorer is in tier high…"
     assert (
         subject(notice(about="Remediated", message="Closed.\nIt is over"))
         == "[riskladder] resolved, high: Closed. It is over"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import sys
@@ -51,6 +52,8 @@ async def send(
         "body": body(notice, service.form),
         "text": body(notice, Form.TEXT),
         "type": _type(notice),
+        "id": _message_id(notice.key),
+        "thread": _message_id(notice.dedup),
         "hosts": egress.hosts,
         "networks": [str(network) for network in egress.networks],
         "receipts": list(receipts),
@@ -86,6 +89,11 @@ async def send(
         # The child has taken out secrets already, where it quotes the plugin; this holds whatever it says.
         text = scrub(str(message), [secret, *_longest(secret)])
         raise Undeliverable(text, permanent=bool(permanent), retry_after=wait, receipts=taken)
+
+
+def _message_id(text: str) -> str:
+    """Return a Message-ID (RFC 5322): sent again, a message has the same, and all of one incident refer to one."""
+    return f"<{hashlib.sha256(text.encode()).hexdigest()[:40]}@riskladder.dev>"
 
 
 def _type(notice: Notice) -> str:

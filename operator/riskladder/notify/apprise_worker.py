@@ -212,6 +212,7 @@ def _send(plugin: Any, service: Service, order: dict[str, Any]) -> bool:
         plugin.overflow_mode = OverflowMode.SPLIT  # A service with a limit gets two messages, not a refused one.
     if service.form is Form.HTML:
         _with_text(order["text"])
+        _in_thread(plugin, order["id"], order["thread"])
     outer = Apprise(asset=plugin.asset)
     outer.add(plugin)
     form = NotifyFormat.HTML if service.form is Form.HTML else NotifyFormat.TEXT
@@ -222,6 +223,16 @@ def _with_text(text: str) -> None:
     """Have an email carry the text that was written as text, and not one that Apprise makes of the HTML."""
     module = importlib.import_module("apprise.plugins.email.base")
     module.convert_between = lambda *args, **kwargs: text  # type: ignore[attr-defined]
+
+
+def _in_thread(plugin: Any, message_id: str, thread: str) -> None:
+    """Have an email name itself and its thread, so that all of one escalation stand together for its reader."""
+    if not isinstance(getattr(plugin, "headers", None), dict):  # a service that takes no headers
+        return
+    module = importlib.import_module("apprise.plugins.email.base")
+    module.make_msgid = lambda *args, **kwargs: message_id  # type: ignore[attr-defined]
+    for name in ("In-Reply-To", "References"):
+        plugin.headers.setdefault(name, thread)
 
 
 def confine(egress: Egress, service_hosts: tuple[str, ...], refusals: list[Undeliverable]) -> None:

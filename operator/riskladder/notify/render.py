@@ -23,8 +23,11 @@ from riskladder.notify.notice import Notice, Option
 MAX_SUBJECT = 200
 """Characters. Longer subjects are cut by some service or other."""
 
-MAX_EMAIL_SUBJECT = 100
-"""Characters: what a list of emails shows. The email begins with the whole of it."""
+MAX_EMAIL_SUBJECT = 70
+"""Characters: what a list of emails shows on a phone. The email begins with the whole of it."""
+
+_WORKLOAD = re.compile(r" \([A-Z][A-Za-z]* [a-z0-9.-]+\)")
+"""The workload behind the name of a model, which is the first thing that a short subject can do without."""
 
 MAX_BRIEF = 280
 """Characters of what happened in one post to a chat: with everything else it is one post in every service."""
@@ -58,7 +61,9 @@ def subject(notice: Notice, form: Form = Form.TEXT) -> str:
     begins = rf"{re.escape(notice.tier)} |.{{,60}}\btier {re.escape(notice.tier)}(?![\w-])"
     names_tier = bool(notice.tier) and re.match(begins, notice.headline) is not None
     text = _environment(readable).get_template("subject.j2").render(n=notice, names_tier=names_tier)
-    return _cut(text, MAX_EMAIL_SUBJECT) if form is Form.HTML else one_line(text, MAX_SUBJECT)
+    if form is Form.HTML:
+        return _cut(_WORKLOAD.sub("", text, count=1), MAX_EMAIL_SUBJECT)
+    return one_line(text, MAX_SUBJECT)
 
 
 def _cut(text: str, limit: int) -> str:
