@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from aiohttp import web
 
-from riskladder.cluster.client import Object
-from riskladder.cluster.resources import ESCALATIONS, LADDERS, SIGNALS
+from riskladder.cluster.client import Forbidden, NotFound, Object
+from riskladder.cluster.resources import ESCALATIONS, LADDERS, SIGNALS, Resource
 from riskladder.console import board, fleet
+from riskladder.console.holders import holders
 from riskladder.console.pages.waiting import listed_of
 from riskladder.console.server import Console, Problem
+from riskladder.console.visitor import Visitor
 from riskladder.people.case import Case, Unreadable, read_case
 from riskladder.people.headline import state
 
@@ -24,6 +27,27 @@ def cases_of(objects: Iterable[Object]) -> list[Case]:
         except Unreadable:
             continue
     return found
+
+
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
+CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+
+
+async def _holders(visitor: Visitor, ladder: fleet.Ladder) -> dict[str, tuple[str, ...]] | None:
+    """Return who holds which role; ``None`` where the visitor may not read that."""
+    client, namespace = visitor.client, ladder.namespace
+    try:
+        bindings = await client.list(ROLE_BINDINGS, namespace)
+        own = await client.list(ROLES, namespace)
+    except Forbidden:
+        return None
+    rules = {("Role", role["metadata"]["name"]): role.get("rules") or () for role in own}
+    named = {b["roleRef"]["name"] for b in bindings if b["roleRef"]["kind"] == "ClusterRole"}
+    for name in sorted(named):
+        with suppress(Forbidden, NotFound):
+            rules["ClusterRole", name] = (await client.get(CLUSTER_ROLES, None, name)).get("rules") or ()
+    return holders(bindings, rules, [stakeholder.role for stakeholder in ladder.spec.stakeholders])
 
 
 def routes(console: Console) -> list[web.RouteDef]:
@@ -53,9 +77,10 @@ def routes(console: Console) -> list[web.RouteDef]:
         found = fleet.ladder(await visitor.client.get(LADDERS, *names), console.clock().date())
         if found is None:
             raise Problem(500, "This ladder was written by another version of Riskladder.")
+        held = await _holders(visitor, found)
         units = {indicator.name: indicator.unit for indicator in found.spec.indicators}
         return console.page(
-            request, "ladder.html", visitor, ladder=found, units=units, words=fleet.trigger_words, accent=board.accent
+            request, "ladder.html", visitor, ladder=found, units=units, words=fleet.trigger_words, holders=held
         )
 
     async def commitments(request: web.Request) -> web.Response:
