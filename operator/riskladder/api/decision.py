@@ -70,6 +70,11 @@ class DecidedBy(Model):
         description="Which credential was used (`authentication.kubernetes.io/credential-id`), where the authenticator "
         "says so: for a token its JTI, for a certificate its SHA-256.",
     )
+    via: Annotated[str, Field(max_length=253)] = Field(
+        "",
+        description="Through what the author was impersonated, as that says itself (`riskladder.dev/via`), for example "
+        "console. The API server knows no credential of the author then.",
+    )
 
 
 class ReviewReport(Model):

@@ -31,6 +31,12 @@ LABEL_DRILL = f"{GROUP}/drill"
 CHANNELS_SECRET = "riskladder-channels"  # noqa: S105 - the name of a Secret
 """The Secret of a namespace that holds the credentials of its channels."""
 
+VIA = "riskladder.dev/via"
+"""Of a user's extra: what acts in somebody's name says so there."""
+
+CONSOLE = "console"
+"""What the console says there."""
+
 INGEST_SECRET = "riskladder-ingest"  # noqa: S105 - the name of a Secret
 """The Secret of a namespace that holds the keys by which its monitors sign."""
 

@@ -62,6 +62,17 @@ def console(
     openid_ca_file: Annotated[
         Path | None, typer.Option(help="PEM file to check the provider's certificate by.", show_default=False)
     ] = None,
+    impersonate: Annotated[
+        bool,
+        typer.Option(
+            "--impersonate",
+            help="Act in the name of whoever signed in at the provider, where the API server does not trust it. Needs "
+            "Kubernetes 1.36 and the component console-impersonation; decisions are marked with it.",
+        ),
+    ] = False,
+    impersonate_username_claim: Annotated[str, typer.Option(help="Claim that is the user name.")] = "email",
+    impersonate_groups_claim: Annotated[str, typer.Option(help="Claim that has the groups.")] = "groups",
+    impersonate_prefix: Annotated[str, typer.Option(help="Before user names and groups.")] = "oidc:",
     tokens: Annotated[
         bool, typer.Option("--sign-in-token/--no-sign-in-token", help="Whether a token can be pasted to sign in.")
     ] = True,
@@ -97,6 +108,7 @@ def console(
 
     Without --url it serves you alone: it prints a link that signs you in once, with your kubeconfig.
     """
+    from riskladder.console.names import Names
     from riskladder.console.openid import Provider
     from riskladder.console.pages.signing import one_time_link
     from riskladder.console.process import Address, serve
@@ -112,14 +124,24 @@ def console(
             title=title,
             namespaces=tuple(dict.fromkeys(namespace or ())),
             sign_in=SignIn(
-                openid=bool(openid_issuer), token=tokens and not is_local, proxies=networks(tuple(trust_proxy or ()))
+                openid=bool(openid_issuer),
+                names=Names(impersonate_username_claim, impersonate_groups_claim, impersonate_prefix)
+                if impersonate
+                else None,
+                token=tokens and not is_local and not impersonate,
+                proxies=networks(tuple(trust_proxy or ())),
             ),
             link_hosts=link_hosts(tuple(link_host or ())),
             is_local=is_local,
         )
 
+    if impersonate and trust_proxy:
+        raise typer.BadParameter("--impersonate: people sign in here then, so leave --trust-proxy out")
+
     def provider() -> Provider | None:
         if not openid_issuer and not openid_client_id:
+            if impersonate:
+                raise ValueError("--impersonate: needs --openid-issuer, which says who people are")
             return None
         if is_local or not openid_issuer or not openid_client_id:
             raise ValueError("--openid-issuer: needs --openid-client-id, and --url")

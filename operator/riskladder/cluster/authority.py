@@ -16,6 +16,7 @@ from typing import Any
 
 from riskladder.api.base import GROUP, VERSION
 from riskladder.api.decision import DecidedBy
+from riskladder.api.labels import VIA
 from riskladder.cluster.client import Client, Forbidden, NotFound, Object
 from riskladder.cluster.policies import BINDINGS as BINDINGS
 from riskladder.cluster.policies import POLICIES as POLICIES
@@ -233,12 +234,13 @@ async def who_am_i(client: Client) -> DecidedBy:
         ApiError: The API server could not be asked.
     """
     user = (await _review(client, _WHO_AM_I))["userInfo"]
-    credentials = (user.get("extra") or {}).get(CREDENTIAL) or [""]
+    extra = user.get("extra") or {}
     return DecidedBy(
         username=user["username"],
         uid=user.get("uid") or "",
         groups=tuple(user.get("groups") or ()),
-        credential_id=credentials[0],
+        credential_id=(extra.get(CREDENTIAL) or [""])[0],
+        via=(extra.get(VIA) or [""])[0],
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
+from multidict import CIMultiDict
 
 from riskladder.api.labels import FIELD_MANAGER
 from riskladder.cluster.connection import Connection
@@ -122,7 +123,7 @@ class Client:
         *,
         observe: Observer | None = None,
         dry_run: bool = False,
-        headers: Mapping[str, str] | None = None,
+        headers: Iterable[tuple[str, str]] = (),
     ) -> None:
         """Use a connection.
 
@@ -130,9 +131,10 @@ class Client:
             connection: The open session.
             observe: Called with every request, for metrics.
             dry_run: Send every write as a server-side dry run: admitted, validated, not stored.
-            headers: Sent with every request: whose it is, over a connection without credentials.
+            headers: Sent with every request: whose it is, over a connection without credentials. One may come several
+                times.
         """
-        self._headers = dict(headers or {})
+        self._headers = CIMultiDict(headers)
         self._connection = connection
         self._observe = observe
         self._dry_run = dry_run
@@ -176,7 +178,7 @@ class Client:
         query = dict(params or {})
         if method != "GET" and self._dry_run:
             query["dryRun"] = "All"
-        headers = dict(self._headers)
+        headers = self._headers.copy()
         if body is not None:
             headers["Content-Type"] = content_type
         if acting_as:

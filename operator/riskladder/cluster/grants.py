@@ -10,7 +10,7 @@ channels' credentials.
 from __future__ import annotations
 
 from riskladder.api.base import GROUP
-from riskladder.api.labels import CHANNELS_SECRET, INGEST_SECRET
+from riskladder.api.labels import CHANNELS_SECRET, CONSOLE, INGEST_SECRET, VIA
 from riskladder.cluster.policies import IDENTITY
 from riskladder.cluster.shipped_policies import SHIPPED
 from riskladder.workloads.grant import Grant as Grant
@@ -175,3 +175,46 @@ POLL_OWN_NAMESPACE = (
     ),
 )
 """Of riskladder poll, in its own namespace."""
+
+_ACTING = "impersonate-on:user-info:"
+
+CONSOLE_ACTING = (
+    Grant(
+        "authentication.k8s.io",
+        ("users", "groups"),
+        ("impersonate:user-info",),
+        "names whoever has signed in at the provider; alone it lets nothing be done in their name",
+    ),
+    Grant(
+        "authentication.k8s.io",
+        (f"userextras/{VIA}",),
+        ("impersonate:user-info",),
+        "says that it was by the console: it is on record with the decision",
+        names=(CONSOLE,),
+    ),
+    Grant(
+        GROUP,
+        ("escalationdecisions",),
+        (f"{_ACTING}create",),
+        "the one thing that is written in somebody's name; RBAC and the policies judge it as theirs",
+    ),
+    Grant(
+        GROUP,
+        ("escalationladders", "modelrisksignals", "escalations", "escalationdecisions", "escalationrecords"),
+        (f"{_ACTING}get", f"{_ACTING}list", f"{_ACTING}watch"),
+        "reads in their name what they may read",
+    ),
+    Grant(
+        "authentication.k8s.io",
+        ("selfsubjectreviews",),
+        (f"{_ACTING}create",),
+        "asks whom the API server takes them for",
+    ),
+    Grant(
+        "authorization.k8s.io",
+        ("selfsubjectaccessreviews", "selfsubjectrulesreviews"),
+        (f"{_ACTING}create",),
+        "asks what they may do",
+    ),
+)
+"""Of riskladder console --impersonate, cluster-wide: constrained impersonation, which Kubernetes has from 1.36 on."""

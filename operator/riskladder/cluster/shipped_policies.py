@@ -23,7 +23,7 @@ SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "riskladder-decisions": {
         "policy": {
             "resourceRule ec8881f08378e940": "ec8881f08378e940",
-            "validations": "f7e9ae470e28768a",
+            "validations": "fe4d439b917553bb",
             "variables": "b0c9cfecbb902209",
         },
         "binding": {
@@ -34,11 +34,11 @@ SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "riskladder-identity": {
         "policy": {
             "matchConditions": "25b29fdf6c27298d",
-            "mutations": "1161b5a639e25e23",
+            "mutations": "bee6777f0a7055a4",
             "reinvocationPolicy": "f46b3923414c5ae3",
             "resourceRule 46145ea0cbadb128": "46145ea0cbadb128",
             "resourceRule 8f4be60a6b807ab4": "8f4be60a6b807ab4",
-            "variables": "1f5d59fa7899134b",
+            "variables": "2044556d7d1b6137",
         },
         "binding": {
             "policyName": "43f897b78eb12f71",

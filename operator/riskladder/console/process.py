@@ -83,7 +83,7 @@ async def serve(
         loop.add_signal_handler(number, stop.set)
     sock = await loop.run_in_executor(None, _bind, listen)
     settings = settings_of(sock.getsockname()[1])
-    connection = await connect(access, agent="console", anonymous=not settings.is_local)
+    connection = await connect(access, agent="console", anonymous=not settings.uses_own_credentials)
     runner = probing = renewing = None
     openid = OpenID(provider) if provider is not None else None
     try:

@@ -18,6 +18,7 @@ from riskladder.api.base import format_time
 from riskladder.cluster.client import ApiError, Forbidden, NotFound
 from riskladder.cluster.connection import Connection
 from riskladder.console import security
+from riskladder.console.names import Names, Unnamed
 from riskladder.console.openid import OpenID, SignInFailed, Tokens
 from riskladder.console.render import Renderer
 from riskladder.console.sessions import Credential, Sealed, Sessions
@@ -99,6 +100,8 @@ class Console:
             cookie, credential = "", _passed_on(request.headers)
         if credential is None:
             raise NotKnown("nobody is signed in")
+        if self.settings.uses_own_credentials and not (self.settings.is_local or credential.acts_as):
+            raise NotKnown("nobody is named whom the console could act as")  # it would act as itself
         renewed = await self.renew(cookie, credential)
         return await visitor_of(self.connection, renewed, cookie)
 
@@ -122,7 +125,10 @@ class Console:
                 if error.passing and tokens_of(current).expires_at > self.clock():
                     return current
                 raise NotKnown(error.message) from error
-            renewed = credential_of(tokens)
+            try:
+                renewed = credential_of(tokens, self.settings.sign_in.names)
+            except Unnamed as error:
+                raise NotKnown(str(error)) from error
             self.sessions.renew(cookie, renewed)
             return renewed
 
@@ -144,9 +150,19 @@ class Console:
         return web.Response(text=body, status=status, content_type="text/html", charset="utf-8")
 
 
-def credential_of(tokens: Tokens) -> Credential:
-    """Return the credential of somebody who has signed in at the provider."""
-    return Credential(tokens.id_token, tokens.name, "openid", tokens.refresh_token, format_time(tokens.expires_at))
+def credential_of(tokens: Tokens, names: Names | None) -> Credential:
+    """Return the credential of somebody who has signed in at the provider.
+
+    Args:
+        tokens: What the provider gave.
+        names: Whom the console acts as for them, where the API server does not trust the provider.
+
+    Raises:
+        Unnamed: The provider does not say who that is.
+    """
+    user, groups = names.of(tokens.id_token) if names is not None else ("", ())
+    ends = format_time(tokens.expires_at)
+    return Credential(tokens.id_token, tokens.name, "openid", tokens.refresh_token, ends, user, groups)
 
 
 def tokens_of(credential: Credential) -> Tokens:

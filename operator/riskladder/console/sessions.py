@@ -36,6 +36,10 @@ class Credential:
     refresh_token: str = ""
     expires_at: str = ""
     """When the token ends (RFC 3339), where that is known."""
+    acts_as: str = ""
+    """Whom the console impersonates for them, where the API server trusts no provider; then no token is sent."""
+    groups: tuple[str, ...] = ()
+    """With which groups."""
 
 
 @dataclass(slots=True)
@@ -119,7 +123,7 @@ class Sessions:
         found = self._store.get(cookie, now)
         if found is None:
             return None
-        credential = Credential(**found)
+        credential = Credential(**{**found, "groups": tuple(found["groups"])})
         if credential.expires_at and not credential.refresh_token and _time(credential.expires_at) <= now:
             self._store.end(cookie)
             return None

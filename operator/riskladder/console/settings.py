@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from riskladder.console.names import Names
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -29,6 +31,8 @@ class SignIn:
     """At the OpenID provider that the API server trusts."""
     token: bool = True
     """By pasting a token."""
+    names: Names | None = None
+    """Whom the console acts as for somebody who signed in at the provider; none: they act with their own ID token."""
     proxies: tuple[Network, ...] = ()
     """Addresses whose Authorization header is taken for the visitor's own."""
 
@@ -49,6 +53,11 @@ class Settings:
     """Hosts to which evidence, model cards and lineage may be links; empty: any host, over https."""
     is_local: bool = False
     """Whether it serves one person on 127.0.0.1 with their own kubeconfig."""
+
+    @property
+    def uses_own_credentials(self) -> bool:
+        """Whether requests are made with the credentials that the console was started with."""
+        return self.is_local or self.sign_in.names is not None
 
     @property
     def origin(self) -> str:

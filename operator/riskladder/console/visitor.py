@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from riskladder.api.decision import DecidedBy
+from riskladder.api.labels import CONSOLE, VIA
 from riskladder.cluster.authority import who_am_i
 from riskladder.cluster.client import ApiError, Client
 from riskladder.cluster.connection import Connection
@@ -12,6 +14,10 @@ from riskladder.console.sessions import Credential
 
 FIELD_MANAGER = "riskladder-console"
 """How managedFields name what people write on these pages."""
+
+
+VIA_CONSOLE = (f"Impersonate-Extra-{quote(VIA, safe='')}", CONSOLE)
+"""How a request that is made in somebody's name says so; it goes on record with a decision."""
 
 
 class NotKnown(Exception):  # noqa: N818 - reads as a sentence at the call site
@@ -42,7 +48,10 @@ def client_of(connection: Connection, credential: Credential) -> Client:
         connection: Without credentials of its own, but for a console that serves one person.
         credential: Theirs.
     """
-    return Client(connection, headers={"Authorization": f"Bearer {credential.token}"} if credential.token else None)
+    if credential.acts_as:
+        groups = [("Impersonate-Group", group) for group in credential.groups]
+        return Client(connection, headers=[("Impersonate-User", credential.acts_as), *groups, VIA_CONSOLE])
+    return Client(connection, headers=[("Authorization", f"Bearer {credential.token}")] if credential.token else ())
 
 
 async def visitor_of(connection: Connection, credential: Credential, session: str) -> Visitor:

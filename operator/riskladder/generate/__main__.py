@@ -23,6 +23,7 @@ def files(root: Path) -> dict[Path, str]:
         manifests / "base" / "rbac.yaml": rbac.rbac(),
         manifests / "components" / "ingest" / "rbac.yaml": rbac.ingest(),
         manifests / "components" / "poll" / "rbac.yaml": rbac.poll(),
+        manifests / "components" / "console-impersonation" / "rbac.yaml": rbac.console_acting(),
         **{manifests / "policies" / name: text for name, text in generated.items()},
         root / "operator" / "riskladder" / "cluster" / "shipped_policies.py": shipped,
         **{

@@ -13,6 +13,7 @@ from typing import Any
 from riskladder.cluster import resources
 from riskladder.cluster.grants import (
     CLUSTER,
+    CONSOLE_ACTING,
     INGEST,
     NAMESPACED,
     NODE_LEASES,
@@ -92,6 +93,15 @@ def poll() -> str:
         dump(own),
     )
     return HEADER.format(source="cluster/grants.py") + "---\n".join(parts)
+
+
+def console_acting() -> str:
+    """The RBAC objects of `riskladder console --impersonate`."""
+    name = f"{NAME}-console-acting"
+    subject = {**SUBJECT, "name": f"{NAME}-console"}
+    binding = {**_binding("ClusterRoleBinding", name, None, "ClusterRole", "console"), "subjects": [subject]}
+    role = _role("ClusterRole", name, None, CONSOLE_ACTING, "console")
+    return HEADER.format(source="cluster/grants.py") + "---\n".join((role, dump(binding)))
 
 
 def _role(kind: str, name: str, namespace: str | None, grants: Sequence[Grant], component: str = "operator") -> str:

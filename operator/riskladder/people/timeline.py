@@ -57,7 +57,7 @@ _MESSAGE = ("notification", "about", "role", "channel", "attempts")
 _DECISION = (
     *("decision", "decisionUid", "action", "role", "rationale", "decidedAt", "tier", "until", "containment"),
     *("resolution", "clock", "refusedBecause", "policyUpdated", "satisfaction", "lessons", "groups", "credential"),
-    "impersonated",
+    *("impersonated", "via"),
 )
 _VOTES_FOR: Mapping[str, tuple[str, str]] = {
     Reason.RISK_ACCEPTED: ("AcceptRisk", ""),
@@ -350,7 +350,8 @@ def _how(detail: Mapping[str, str]) -> str:
     """Return with which credential something was done, or that it was by impersonation."""
     impersonated = detail.get("impersonated") == "true"
     binding = detail.get("binding", "") if impersonated else ""
-    return authentication.how(detail.get("credential", ""), binding=binding, known=impersonated)
+    via = detail.get("via", "") if impersonated else ""
+    return authentication.how(detail.get("credential", ""), binding=binding, via=via, known=impersonated)
 
 
 def _notification(event: str, detail: Mapping[str, str]) -> Iterable[Particular]:

@@ -18,24 +18,27 @@ def shortened(credential: str) -> str:
     return f"{kind}{separator}{value[:SHOWN]}…" if len(value) > SHOWN + 1 else credential
 
 
-def how(credential: str, *, binding: str = "", known: bool) -> str:
+def how(credential: str, *, binding: str = "", via: str = "", known: bool) -> str:
     """Return with what somebody authenticated, in words; empty where nobody knows.
 
     Args:
         credential: The id of the credential; empty for none.
         binding: The MonitorBinding through which it was reported.
+        via: What says that it acted in somebody's name.
         known: Whether the API server knows credentials at all: else it says nothing that there is none.
     """
     if credential:
         return f"credential {shortened(credential)}"
+    if via:
+        return f"{IMPERSONATED}, through {via}"
     if binding:  # who translates for a monitor impersonates its account
         return f"{IMPERSONATED}, through MonitorBinding {binding}"
     return IMPERSONATED if known else ""
 
 
-def recorded(credential: str, *, binding: str = "", known: bool) -> dict[str, str]:
+def recorded(credential: str, *, binding: str = "", via: str = "", known: bool) -> dict[str, str]:
     """Return the same for a record, whole."""
     if credential:
         return {"credential": credential}
-    found = {"impersonated": "true"} if known or binding else {}
-    return found | ({"binding": binding} if binding else {})
+    found = {"impersonated": "true"} if known or binding or via else {}
+    return found | ({"binding": binding} if binding else {}) | ({"via": via} if via else {})

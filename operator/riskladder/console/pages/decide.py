@@ -29,6 +29,9 @@ FIELDS = ("tier", "until", "containment", "resolution", "clock", "withdraw", "po
 ANSWER_SECONDS = 8.0
 """How long the operator's answer is waited for; the page says so where it takes longer."""
 
+POLL_FIRST, POLL_LONGEST = 0.05, 0.5
+"""Seconds between two looks at it: whoever may decide may seldom watch."""
+
 NOT_STALE = (DecisionAction.CONTAIN, DecisionAction.COMMENT)
 """What is never held up by something that has happened meanwhile: a stop waits for nothing."""
 
@@ -109,11 +112,14 @@ async def _stale(
 
 async def _answered(visitor: Visitor, namespace: str, decision: str) -> None:
     """Wait a moment for the operator's verdict; the page is shown in any case."""
+    pause = POLL_FIRST
     with suppress(TimeoutError, ApiError):
         async with asyncio.timeout(ANSWER_SECONDS):
             while True:
-                async for _, obj in visitor.client.watch(DECISIONS, namespace, name=decision):
-                    status = DecisionStatus.model_validate(obj.get("status") or {})
-                    found = find(status.conditions, ConditionType.ACCEPTED)
-                    if found is not None and found.status is not ConditionStatus.UNKNOWN:
-                        return
+                obj = await visitor.client.get(DECISIONS, namespace, decision)
+                status = DecisionStatus.model_validate(obj.get("status") or {})
+                found = find(status.conditions, ConditionType.ACCEPTED)
+                if found is not None and found.status is not ConditionStatus.UNKNOWN:
+                    return
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, POLL_LONGEST)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from aiohttp import web
 
 from riskladder.console import security
+from riskladder.console.names import Unnamed
 from riskladder.console.openid import Pending, SignInFailed
 from riskladder.console.server import Console, Problem, credential_of, tokens_of
 from riskladder.console.sessions import Credential
@@ -41,7 +42,7 @@ def routes(console: Console) -> list[web.RouteDef]:
         try:
             url, pending = await console.openid.begin()
         except SignInFailed as error:
-            return _page(console, request, _sentence(error), status=503)
+            return _page(console, request, _sentence(error.message), status=503)
         kept = asdict(pending) | {"to": security.local_path(request.query.get("to", "/"))}
         response = web.Response(status=303, headers={"Location": url})
         console.set_cookie(response, "pending", console.pending.put(kept, console.clock()))
@@ -56,10 +57,12 @@ def routes(console: Console) -> list[web.RouteDef]:
         to = kept.pop("to")
         try:
             tokens = await console.openid.finish(Pending(**kept), dict(request.query), console.clock())
-            credential = credential_of(tokens)
+            credential = credential_of(tokens, console.settings.sign_in.names)
             await visitor_of(console.connection, credential, "")
         except SignInFailed as error:
-            response = _page(console, request, _sentence(error), status=403)
+            response = _page(console, request, _sentence(error.message), status=403)
+        except Unnamed as error:
+            response = _page(console, request, _sentence(str(error)), status=403)
         except NotKnown:
             message = "The cluster does not accept this account: does its API server trust the same provider?"
             response = _page(console, request, message, status=403)
@@ -91,8 +94,8 @@ def routes(console: Console) -> list[web.RouteDef]:
     ]
 
 
-def _sentence(error: SignInFailed) -> str:
-    return f"{error.message[:1].upper()}{error.message[1:]}."
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _page(

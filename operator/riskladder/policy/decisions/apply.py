@@ -95,7 +95,7 @@ def accepted_message(judged: CountedDecision) -> str:
 
 def _entry_of(draft: Draft, decision: Decision, event: Reason, message: str, refusal: Refusal | None = None) -> Entry:
     """Return the record of a decision, in the name of whoever made it."""
-    spec, who = decision.spec, decision.spec.decided_by
+    spec, who, known = decision.spec, decision.spec.decided_by, draft.snapshot.knows_credentials
     given = {
         "decision": decision.name,
         "decisionUid": decision.uid,
@@ -103,7 +103,7 @@ def _entry_of(draft: Draft, decision: Decision, event: Reason, message: str, ref
         "role": spec.role,
         "rationale": spec.rationale,
         "groups": ", ".join(who.groups)[:4096] if who else None,
-        **(authentication.recorded(who.credential_id, known=draft.snapshot.knows_credentials) if who else {}),
+        **(authentication.recorded(who.credential_id, via=who.via, known=known) if who else {}),
         "decidedAt": format_time(decision.created),
         "tier": spec.tier,
         "until": format_time(spec.until) if spec.until else None,
