@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
+from riskladder.report import archive
+
 if TYPE_CHECKING:
     from yaml import SafeLoader as _Base
 else:
@@ -88,6 +90,8 @@ def read(source: str) -> list[Document]:
     name = "standard input" if source == STDIN else source
     try:
         raw = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
+        if raw.startswith(archive.MAGIC):
+            return _archived(name, raw)
         text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise Unreadable(f"{name}: not UTF-8 text: {error.reason} at byte {error.start}") from error
@@ -99,6 +103,16 @@ def read(source: str) -> list[Document]:
         return [part for document in documents for part in _parts(document)]
     except RecursionError as error:
         raise Unreadable(f"{name}: nested too deeply") from error
+
+
+def _archived(name: str, raw: bytes) -> list[Document]:
+    """Return the objects in an archive that ``riskladder export`` wrote, and that is as its manifest describes it."""
+    try:
+        found = archive.unpack(raw)
+    except archive.NotAnArchive as error:
+        raise Unreadable(f"{name}: {error}") from error
+    documents = [document for file, text in found.items() for document in _json(f"{name}: {file}", text) or ()]
+    return [part for document in documents for part in _parts(document)]
 
 
 def _is_hidden(path: Path) -> bool:

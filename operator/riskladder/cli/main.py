@@ -14,6 +14,7 @@ from riskladder import __version__
 from riskladder.cli import logs
 from riskladder.cli.bind import bind
 from riskladder.cli.console import console
+from riskladder.cli.export import export
 from riskladder.cli.ingest import ingest
 from riskladder.cli.lint import lint
 from riskladder.cli.notify import notify
@@ -21,6 +22,7 @@ from riskladder.cli.options import ConsoleUrl, Enable, Kubeconfig, NotifyHost, N
 from riskladder.cli.people.commands import register
 from riskladder.cli.poll import poll
 from riskladder.cli.redact import redact
+from riskladder.cli.report import report
 from riskladder.cli.signal import signal
 from riskladder.cli.timeline import timeline
 from riskladder.cli.verify import verify
@@ -138,6 +140,8 @@ app.command()(signal)
 app.command()(lint)
 app.command()(timeline)
 app.command()(verify)
+app.command()(report)
+app.command()(export)
 app.command()(redact)
 app.add_typer(bind)
 app.add_typer(notify)

@@ -25,6 +25,7 @@ Kubeconfig = Annotated[
 Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Only this namespace. Live: default the context's own.")
 ]
+AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table for people, json for programs.")]
 NotifyHost = Annotated[
     list[str] | None,

@@ -12,7 +12,7 @@ from rich.text import Text
 from riskladder.api.text import count, plain
 from riskladder.cli.layout import Hanging
 
-__all__ = ["COULD_NOT_CHECK", "complain", "console", "count", "fail", "indented", "plain", "write_json"]
+__all__ = ["COULD_NOT_CHECK", "complain", "console", "count", "fail", "indented", "json_text", "plain", "write_json"]
 
 COULD_NOT_CHECK = 2
 """Exit code where the question itself could not be answered: an unreadable file, no permission, no cluster."""
@@ -30,11 +30,16 @@ def complain(message: str) -> None:
 
 
 def write_json(value: Any) -> None:
-    """Write one JSON document to stdout; invisible characters are escaped, as JSON has it."""
+    """Write one JSON document to stdout."""
+    typer.echo(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return one JSON document; invisible characters are escaped, as JSON has it."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     if plain(text.replace("\n", " ")) != text.replace("\n", " "):  # outside of strings there are only line ends
         text = "".join(c if c == "\n" or plain(c) == c else json.dumps(c)[1:-1] for c in text)
-    typer.echo(text)
+    return text
 
 
 def console() -> Console:

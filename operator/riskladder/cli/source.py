@@ -8,13 +8,16 @@ from typing import Any
 
 import yaml
 
-from riskladder.api.base import GROUP
+from riskladder.api.base import API_VERSION, GROUP
 from riskladder.cli import files
 from riskladder.cluster.client import ApiError, Client, Object
 from riskladder.cluster.connection import Access, ConnectionFailed, connect, own_namespace
-from riskladder.cluster.resources import ESCALATIONS, RECORDS, Resource
+from riskladder.cluster.resources import DECISIONS, ESCALATIONS, LADDERS, RECORDS, Resource
 from riskladder.people.answers import explain
 from riskladder.people.export import SAME_FILE, Export
+
+EXPORTED = (LADDERS, DECISIONS, ESCALATIONS, RECORDS)
+"""What an archive holds, in the order in which it is read."""
 
 
 class Unavailable(Exception):  # noqa: N818 - reads as a sentence at the call site
@@ -52,6 +55,47 @@ def from_cluster(access: Access, namespace: str | None, *, everywhere: bool = Fa
         raise Unavailable(str(error)) from error
     except ApiError as error:
         raise Unavailable(explain(error)) from error
+
+
+def everything_in(source: str, namespace: str | None = None) -> list[Object]:
+    """Return all records, escalations, decisions and ladders of a file.
+
+    Raises:
+        files.Unreadable: The file cannot be read, or holds no record.
+    """
+    objects = [document.value for document in files.read(source) if isinstance(document.value, dict)]
+    found = [obj for resource in EXPORTED for obj in _in(namespace, _of(resource, objects))]
+    if not any(obj["kind"] == RECORDS.kind for obj in found):
+        raise files.Unreadable(f"{source}: holds no record; export with: kubectl get escr,esc,ed,el -A -o json")
+    return found
+
+
+def everything_on(access: Access, namespace: str | None, *, everywhere: bool = False) -> list[Object]:
+    """Return all records, escalations, decisions and ladders of a namespace, or of all.
+
+    Raises:
+        Unavailable: No credentials, no answer, no permission, or the CRDs are missing.
+    """
+    try:
+        return asyncio.run(_fetch_all(access, namespace, everywhere))
+    except (ConnectionFailed, OSError, yaml.YAMLError) as error:
+        raise Unavailable(str(error)) from error
+    except ApiError as error:
+        raise Unavailable(explain(error)) from error
+
+
+async def _fetch_all(access: Access, namespace: str | None, everywhere: bool) -> list[Object]:
+    connection = await connect(access, agent="cli")
+    try:
+        client = Client(connection)
+        where = None if everywhere else namespace or own_namespace(access, connection)
+        found: list[Object] = []
+        for resource in EXPORTED:  # records last: a head that is older than they are is no contradiction
+            listed = await client.list(resource, where)
+            found += [{"apiVersion": API_VERSION, "kind": resource.kind, **obj} for obj in listed]
+        return found
+    finally:
+        await connection.close()
 
 
 async def _fetch(access: Access, namespace: str | None, everywhere: bool) -> Export:

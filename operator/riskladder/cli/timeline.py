@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -20,10 +19,10 @@ from riskladder.cli.layout import GAP, Hanging
 from riskladder.cli.options import Namespace
 from riskladder.cli.output import console, count, fail, plain, write_json
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, access_of
-from riskladder.cli.verify import end_of
-from riskladder.people.export import Export
+from riskladder.people.export import Export, end_of
 from riskladder.people.record_times import clock, span
 from riskladder.people.timeline import DrillResult, Step, Timeline, timeline_of
+from riskladder.report.markdown import md
 
 _STYLES: Mapping[str, str] = {
     **dict.fromkeys((Reason.DECISION_REFUSED, Reason.OBJECTED, Reason.NOTIFICATION_FAILED), "bold yellow"),
@@ -86,7 +85,7 @@ def timeline(
     try:
         access = access_of(kubeconfig, context, as_user, as_group)
         export = source.from_cluster(access, namespace) if file is None else source.from_file(file, namespace)
-        timeline = timeline_of(export, _find(export, name))
+        timeline = timeline_of(export, find(export, name))
     except (files.Unreadable, source.Unavailable, ValueError, LookupError) as error:
         fail(str(error.args[0]))
     if output is Format.JSON:
@@ -99,7 +98,7 @@ def timeline(
         raise typer.Exit(BROKEN)
 
 
-def _find(export: Export, name: str) -> ChainKey:
+def find(export: Export, name: str) -> ChainKey:
     """Return the chain that a name means.
 
     Raises:
@@ -256,27 +255,21 @@ def _json_time(at: datetime | None) -> str | None:
 
 def as_markdown(timeline: Timeline) -> Iterator[str]:
     """Yield a section with a table, to be pasted into a report."""
-    yield f"## Timeline of {_md(str(timeline.key))}"
+    yield f"## Timeline of {md(str(timeline.key))}"
     yield ""
     for heading, text in _header(timeline):
-        yield f"- **{heading}:** {_md(text)}"
+        yield f"- **{heading}:** {md(text)}"
     yield ""
     yield "| # | At (UTC) | Since | Event | Actor | What happened |"
     yield "| ---: | --- | ---: | --- | --- | --- |"
     for step in timeline.steps:
-        what = [_md(step.says)] if step.says else []
-        what += [f"*{p.heading}:* {_md(p.text)}" for p in step.particulars]
-        at = f"{step.at:%Y-%m-%d} {clock(step.at)}" if step.at else _md(step.at_text)
-        event = _md(step.event) + ("" if step.verified else " **(unverified)**")
-        cells = (str(step.sequence or "?"), at, _since(step), event, _md(step.actor), "<br>".join(what))
+        what = [md(step.says)] if step.says else []
+        what += [f"*{p.heading}:* {md(p.text)}" for p in step.particulars]
+        at = f"{step.at:%Y-%m-%d} {clock(step.at)}" if step.at else md(step.at_text)
+        event = md(step.event) + ("" if step.verified else " **(unverified)**")
+        cells = (str(step.sequence or "?"), at, _since(step), event, md(step.actor), "<br>".join(what))
         yield "| " + " | ".join(cells) + " |"
     if timeline.result is not None:
         yield from ("", "### Result of the drill", "", "| Who or what | Result |", "| --- | --- |")
         for what_, how in _result_rows(timeline.result):
-            yield f"| {_md(what_)} | {_md(how)} |"
-
-
-def _md(text: str) -> str:
-    """Return user text as text: no markup, no HTML, no links, no new table cell."""
-    escaped = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]()#|~!$])", r"\\\1", escaped).replace("@", "&#64;")
+            yield f"| {md(what_)} | {md(how)} |"

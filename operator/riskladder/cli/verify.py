@@ -12,10 +12,10 @@ from rich.text import Text
 
 from riskladder.api.chain import ChainKey, ChainResult, Head, noted_heads, verify_chains
 from riskladder.cli import files, source
-from riskladder.cli.options import Namespace, Output, OutputOption
+from riskladder.cli.options import AllNamespaces, Namespace, Output, OutputOption
 from riskladder.cli.output import console, count, fail, indented, plain, write_json
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, access_of
-from riskladder.people.export import SAME_FILE
+from riskladder.people.export import SAME_FILE, end_of
 
 BROKEN = 1
 """Exit code for a broken chain."""
@@ -32,7 +32,7 @@ def verify(
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Check the records on the cluster instead of a file.")] = False,
     namespace: Namespace = None,
-    everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")] = False,
+    everywhere: AllNamespaces = False,
     escalation: Annotated[str | None, typer.Option(help="Only the chain of this escalation.")] = None,
     head: Annotated[
         list[str] | None,
@@ -159,15 +159,6 @@ def show(to: Console, results: Sequence[ChainResult], *, is_yaml: bool = False) 
 def _end(result: ChainResult) -> str:
     redacted = f", {count(result.redacted, 'field')} redacted" if result.redacted else ""
     return end_of(result) + redacted
-
-
-def end_of(result: ChainResult) -> str:
-    """Return with which heads a chain agrees, and where each was noted."""
-    last = [origin for origin, sequence in result.origins.items() if sequence == result.length]
-    passed = [f"{sequence} of {origin}" for origin, sequence in result.origins.items() if sequence < result.length]
-    parts = [f"ends at the head of {' and of '.join(last)}"] if last else []
-    parts += [f"passes through head {' and '.join(passed)}"] if passed else []
-    return ", ".join(parts) or "no noted head to compare the end with"
 
 
 def _as_json(results: Sequence[ChainResult]) -> Mapping[str, object]:

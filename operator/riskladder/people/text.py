@@ -9,10 +9,24 @@ from riskladder.api.base import DURATION_PATTERN, RFC3339_PATTERN, Duration, for
 from riskladder.api.text import length, listed
 from riskladder.policy.decisions.standing import PROGRAM
 
-__all__ = ["PROGRAM", "ago", "deadline", "due", "length", "listed", "local", "parse_until", "past", "took"]
+__all__ = [
+    "PROGRAM",
+    "ago",
+    "deadline",
+    "due",
+    "length",
+    "listed",
+    "local",
+    "parse_since",
+    "parse_until",
+    "past",
+    "took",
+]
 
 UNTIL_FORMS = "a date such as 2026-12-01, a time such as 2026-12-01T12:00:00Z, or a duration such as 14d"
 """What ``--until`` takes."""
+SINCE_FORMS = "a date such as 2026-12-01, a time such as 2026-12-01T12:00:00Z, or a duration such as 90d, counted back"
+"""What ``--since`` takes."""
 
 
 def due(at: datetime, now: datetime) -> str:
@@ -71,3 +85,21 @@ def parse_until(text: str, now: datetime, zone: tzinfo | None = None) -> datetim
     if at <= now:
         raise ValueError(f"{text} is past: it is {format_time(now.replace(microsecond=0))}")
     return at
+
+
+def parse_since(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
+    """Return a date (its beginning, local time), an RFC 3339 time, or so long before now.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            return datetime.combine(date.fromisoformat(text), time()).replace(tzinfo=zone).astimezone(UTC)
+        if re.fullmatch(RFC3339_PATTERN, text):
+            return datetime.fromisoformat(text).astimezone(UTC)
+        if text and re.fullmatch(DURATION_PATTERN, text):
+            return (now - Duration(text).delta).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text} is no time: {error}") from error
+    raise ValueError(f"{text!r} is not {SINCE_FORMS}")

@@ -19,7 +19,7 @@ from riskladder.policy import authentication
 MESSAGE, KEY = "message", "key"
 """Entries of a record's detail that every record has: the sentence for people, and what identifies the act."""
 
-_PROOFS = (Reason.SCALED_TO_ZERO, Reason.ROLLED_BACK, Reason.FELL_BACK, Reason.ISOLATED, Reason.ALREADY_AT_ZERO)
+PROOFS = (Reason.SCALED_TO_ZERO, Reason.ROLLED_BACK, Reason.FELL_BACK, Reason.ISOLATED, Reason.ALREADY_AT_ZERO)
 _CONTAINMENT: Mapping[str, str] = {
     Reason.CONTAINMENT_APPLIED: "applied, not proved yet",
     Reason.PODS_UNCONFIRMED: "pods vanished, and their node has not confirmed that they ended",
@@ -30,7 +30,7 @@ _CONTAINMENT: Mapping[str, str] = {
     Reason.RESUMED: "people have agreed to restore it",
     Reason.RESTORED: "restored",
     Reason.REHEARSED: "a drill touches nothing",
-    **dict.fromkeys(_PROOFS, "proved"),
+    **dict.fromkeys(PROOFS, "proved"),
 }
 _STEPS = {
     "appliedAt": "applied",
@@ -47,7 +47,7 @@ _IN_HEADER = ("ladder", "ladderGeneration", "target")
 _IDENTITIES = ("ladderUid", "ladderDigest", "policy", "targetUid", "signalUid")
 """Shown in full by the JSON output only."""
 
-_OPENINGS = (Reason.ESCALATION_OPENED, Reason.DRILL_STARTED)
+OPENINGS = (Reason.ESCALATION_OPENED, Reason.DRILL_STARTED)
 _ENDS_OF_A_DRILL = (Reason.DRILL_COMPLETED, Reason.DRILL_EXPIRED)
 _ROLE = "role."
 """Before a role, in the detail of a drill's result."""
@@ -152,7 +152,7 @@ def timeline_of(export: Export, key: ChainKey) -> Timeline:
     specs = [(sequence, act) for sequence, i in mine for act in _acts(records[i])]
     escalation = next((e for e in export.escalations if _key(e) == key), {})
 
-    opened = time_in_record(next((s.get("at") for _, s in specs if s.get("event") in _OPENINGS), None))
+    opened = time_in_record(next((s.get("at") for _, s in specs if s.get("event") in OPENINGS), None))
     if opened is None:
         opened = min((at for _, s in specs if (at := time_in_record(s.get("at")))), default=None)
     intended = {
@@ -171,10 +171,10 @@ def timeline_of(export: Export, key: ChainKey) -> Timeline:
         ladder=_ladder(steps) or str(_mapping(spec.get("ladder")).get("name") or "unknown"),
         tier=str(status.get("tier") or _latest(steps, "tier") or "unknown"),
         opened=opened,
-        closed=_closed(steps),
-        contained=_contained(status, steps),
+        closed=closed_text(steps),
+        contained=contained_now(status, steps),
         drill=spec.get("drill") is True or any(step.event == Reason.DRILL_STARTED for step in steps),
-        result=_result(steps),
+        result=result_of(steps),
         steps=tuple(steps),
     )
 
@@ -249,11 +249,11 @@ def _particulars(
     if "decision" not in detail:
         shown |= set(_REPORTER)
         yield from _reporter(detail)
-    if event in _OPENINGS:
+    if event in OPENINGS:
         shown |= {*_EVIDENCE, *_IN_HEADER, *_MODEL}
-    if event in _OPENINGS and (model := _model(detail)):
+    if event in OPENINGS and (model := _model(detail)):
         yield Particular("model", model)
-    if event in _OPENINGS and (evidence := _evidence(detail)):
+    if event in OPENINGS and (evidence := running(detail)):
         yield Particular("evidence", evidence)
     if times := _times(event, at, detail, intended):
         shown |= {"intendedAt", *_STEPS}
@@ -270,8 +270,8 @@ def _particulars(
     elif "notification" in detail:
         shown |= set(_MESSAGE)
         yield from _notification(event, detail)
-    elif event in _VOTES_FOR and (votes := _votes(event, detail, before)):
-        yield Particular("agreed", votes)
+    elif agreed := votes(event, detail, before):
+        yield Particular("agreed", listed(agreed))
     if event in _ENDS_OF_A_DRILL and "containment" in detail:
         shown |= {"containment", "channelsFailed", "openedAt", *(k for k in detail if k.startswith(_ROLE))}
     rest = {k: v for k, v in detail.items() if k not in shown and v}
@@ -331,7 +331,7 @@ def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Partic
     waited = f", decided {detail['decidedAt']}" if late else ""
     yield Particular("decision", f"{detail['decision']}{waited}")
     groups = detail.get("groups")
-    found = (f"groups {groups}" if groups else "", _how(detail))
+    found = (f"groups {groups}" if groups else "", how_authenticated(detail))
     if any(found):
         yield Particular("authenticated", ", ".join(filter(None, found)))
 
@@ -339,14 +339,14 @@ def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Partic
 def _reporter(detail: Mapping[str, str]) -> Iterable[Particular]:
     """Yield who reported a reading, or raised it manually, and with which credential."""
     through = detail.get("binding")
-    how_reported = _how(detail) or (f"through MonitorBinding {through}" if through else "")
+    how_reported = how_authenticated(detail) or (f"through MonitorBinding {through}" if through else "")
     name = detail.get("reportedBy") or detail.get("raisedBy")
     if name or how_reported:
         heading = "raised by" if "raisedBy" in detail else "reported by"
         yield Particular(heading, ", ".join(filter(None, (name, how_reported))))
 
 
-def _how(detail: Mapping[str, str]) -> str:
+def how_authenticated(detail: Mapping[str, str]) -> str:
     """Return with which credential something was done, or that it was by impersonation."""
     impersonated = detail.get("impersonated") == "true"
     binding = detail.get("binding", "") if impersonated else ""
@@ -362,8 +362,10 @@ def _notification(event: str, detail: Mapping[str, str]) -> Iterable[Particular]
         yield Particular("about", ", ".join(parts))
 
 
-def _votes(event: str, detail: Mapping[str, str], before: Sequence[Step]) -> str:
-    """Return the counted votes that a joint decision is made of: those of the same rung."""
+def votes(event: str, detail: Mapping[str, str], before: Sequence[Step]) -> list[str]:
+    """Return the counted votes that a joint decision is made of, in words: those of the same rung."""
+    if event not in _VOTES_FOR:
+        return []
     wanted, episode = _VOTES_FOR[event], _intent_key(detail)[0]
     found: list[str] = []
     for step in reversed(before):
@@ -372,10 +374,11 @@ def _votes(event: str, detail: Mapping[str, str], before: Sequence[Step]) -> str
         vote = (step.detail.get("action", ""), step.detail.get("resolution", ""))
         if step.event == Reason.COUNTED and vote == wanted:
             found.append(f"{step.actor} as {step.detail.get('role')} (record {step.sequence})")
-    return listed(reversed(found))
+    return found[::-1]
 
 
-def _evidence(detail: Mapping[str, str]) -> str:
+def running(detail: Mapping[str, str]) -> str:
+    """Return what ran before anything was touched, in words."""
     parts = []
     if replicas := detail.get("replicas"):
         parts.append(count(int(replicas), "replica") if replicas.isdecimal() else f"{replicas} replicas")
@@ -417,7 +420,8 @@ def _ladder(steps: Sequence[Step]) -> str:
     return text + (f", digest {digest[:12]}…" if digest else "")
 
 
-def _contained(status: Mapping[str, Any], steps: Sequence[Step]) -> str:
+def contained_now(status: Mapping[str, Any], steps: Sequence[Step]) -> str:
+    """Return whether the model is contained: by the status of its Escalation where that is known, else by records."""
     conditions = status.get("conditions")
     for condition in conditions if isinstance(conditions, list) else ():
         if isinstance(condition, Mapping) and condition.get("type") == ConditionType.CONTAINED:
@@ -429,16 +433,18 @@ def _contained(status: Mapping[str, Any], steps: Sequence[Step]) -> str:
         return f"no longer held: the Escalation was deleted {last.at_text} (as record {last.sequence} says)"
     if last is None:
         return "no containment on record"
-    word = "yes" if last.event in (*_PROOFS, Reason.CONTAINMENT_REAPPLIED) else "no"
+    word = "yes" if last.event in (*PROOFS, Reason.CONTAINMENT_REAPPLIED) else "no"
     return f"{word}, {last.event}: {_CONTAINMENT[last.event]} (as record {last.sequence} says)"
 
 
-def _closed(steps: Sequence[Step]) -> str:
+def closed_text(steps: Sequence[Step]) -> str:
+    """Return when and how it was closed; empty while it is open."""
     last = next((s for s in reversed(steps) if s.detail.get(KEY, "").rpartition("/")[2] == "closed"), None)
     return f"{last.at_text}, {last.event}" if last else ""
 
 
-def _result(steps: Sequence[Step]) -> DrillResult | None:
+def result_of(steps: Sequence[Step]) -> DrillResult | None:
+    """Return the result of a drill that is over."""
     last = next((s for s in reversed(steps) if s.event in _ENDS_OF_A_DRILL and "containment" in s.detail), None)
     if last is None:
         return None

@@ -178,6 +178,7 @@ def _open(draft: Draft) -> None:
                 "signalUid": spec.signal.uid,
                 "observedAt": format_time(spec.signal.observed_at),
                 "tier": tier,
+                **rungs.deadline_particulars(draft.rung),
                 **_judgement(escalation),
                 **reporter_particulars(spec.signal, known=draft.snapshot.knows_credentials),
                 **reading_particulars(spec.signal, draft.tier, spec.policy.indicators),

@@ -216,7 +216,7 @@ def _accept_risk(draft: Draft, decision: Decision) -> None:
     until = min(v.until for v in votes if v.until is not None)
     draft.acceptance = RiskAcceptance(tier=draft.rung.tier, accepted_at=draft.now, until=until, by=found.people)
     message = f"the risk of tier {draft.rung.tier} is accepted until {format_time(until)} by {', '.join(found.people)}"
-    _decided(draft, Reason.RISK_ACCEPTED, f"accepted/{draft.rung.number}", message)
+    _decided(draft, Reason.RISK_ACCEPTED, f"accepted/{draft.rung.number}", message, until=format_time(until))
 
 
 def _resume(draft: Draft, decision: Decision) -> None:
@@ -237,10 +237,10 @@ def _resume(draft: Draft, decision: Decision) -> None:
     _decided(draft, Reason.RESUMED, f"resumed/{draft.rung.number}", f"resumed by {', '.join(found.people)}{in_steps}")
 
 
-def _decided(draft: Draft, event: Reason, key: str, message: str) -> None:
+def _decided(draft: Draft, event: Reason, key: str, message: str, **more: str) -> None:
     draft.rung = draft.rung.model_copy(update={"decided_at": draft.now})
     draft.entries.append(
-        Entry(event, key, draft.now, message, {"tier": draft.rung.tier}, measure=_measure(draft, "decide", ""))
+        Entry(event, key, draft.now, message, {"tier": draft.rung.tier, **more}, measure=_measure(draft, "decide", ""))
     )
 
 

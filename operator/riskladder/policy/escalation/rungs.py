@@ -61,6 +61,12 @@ def _rung(number: int, pinned: Tier | None, tier: str, entered: datetime, reason
     )
 
 
+def deadline_particulars(rung: Rung) -> dict[str, str]:
+    """Return by when people are asked to acknowledge and to decide, for the record of a rung that is entered."""
+    found = {"acknowledgeBy": rung.acknowledge_by, "decideBy": rung.decide_by}
+    return {name: format_time(at) for name, at in found.items() if at is not None}
+
+
 def opened_at(escalation: Escalation) -> datetime:
     """Return when the escalation was opened: the moment of becoming aware, from which duties count."""
     evidence = escalation.spec.evidence
@@ -126,6 +132,7 @@ def move(
     before = draft.rung
     draft.rung = _rung(before.number + 1, tier_of(draft.policy, tier), tier, at or draft.now, reason)
     detail = {"from": before.tier, "tier": tier, "rung": str(draft.rung.number), "why": str(reason), **(cause or {})}
+    detail |= deadline_particulars(draft.rung)
     if rank(draft.policy, tier) <= rank(draft.policy, before.tier):
         again = " again" if tier == before.tier else ""
         event, key, message = reason, f"rung/{draft.rung.number}", f"tier {tier} was entered{again}: {reason}"
@@ -169,7 +176,9 @@ def start_clocks(draft: Draft) -> None:
             due = opened + clock.within.delta
             draft.clocks[clock.name] = ClockStatus(name=clock.name, role=clock.role, started_at=opened, due_at=due)
             message = f"{clock.role} has to meet {clock.name} by {format_time(due)}"
-            draft.note(Reason.CLOCK_STARTED, f"clock/{clock.name}", message, clock=clock.name, dueAt=format_time(due))
+            about = {"clock": clock.name, "role": clock.role}
+            times = {"startedAt": format_time(opened), "dueAt": format_time(due)}
+            draft.note(Reason.CLOCK_STARTED, f"clock/{clock.name}", message, **about, **times)
 
 
 def _miss_deadlines(draft: Draft) -> None:
