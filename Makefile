@@ -105,7 +105,7 @@ lock: venv ## Pin every dependency by hash
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --output-file requirements.lock pyproject.toml
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --extra monitor --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	  --no-header --extra monitor --extra report --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	@$(VENV)/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-emit-package nvidia-nccl-cu12 --group samples \
 	  --output-file requirements-samples.lock

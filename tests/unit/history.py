@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -252,13 +253,14 @@ class History(Scene):
 
     def objects(self) -> list[Document]:
         """Everything as ``kubectl get`` returns it: records, escalations, decisions and the ladder."""
-        found = [copy.deepcopy(record) for records in self.records.values() for record in records]
+        found = [record for records in self.records.values() for record in records]
         found += [self._object("Escalation", e.name, e.uid, e.spec.to_api(), e.status) for e in self.escalations]
         found += [self._object("EscalationDecision", d.name, d.uid, d.spec.to_api(), d.status) for d in self.decisions]
         for made in self.ladders:
             assert made.spec is not None
             found.append(self._object("EscalationLadder", made.name, made.uid, made.spec.to_api(), None))
-        return found
+        sorted_as_served: list[Document] = json.loads(json.dumps(found, sort_keys=True))
+        return sorted_as_served
 
     def _object(self, kind: str, name: str, uid: str, spec: Document, status: Any) -> Document:
         metadata = {"namespace": NAMESPACE, "name": name, "uid": uid}
@@ -303,9 +305,15 @@ def contained(day: float = 0, uid: str = "a", **more: Any) -> History:
     return found.say("Review", "model-risk", 1440, review=review, rationale="after-action review")
 
 
+def objects_of(*found: History) -> list[Document]:
+    """Everything about several targets, as one cluster has it: of a ladder, the last generation."""
+    objects = {(o["kind"], o["metadata"]["name"]): o for one in found for o in one.objects()}
+    return list(objects.values())
+
+
 def export_of(*found: History) -> Export:
     """The records and escalations of several targets, as one file has them."""
-    objects = [obj for one in found for obj in one.objects()]
+    objects = objects_of(*found)
     records = [obj for obj in objects if obj["kind"] == "EscalationRecord"]
     return Export(records, [obj for obj in objects if obj["kind"] == "Escalation"], None, SAME_FILE)
 

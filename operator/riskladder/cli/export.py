@@ -15,7 +15,7 @@ from riskladder.cli.options import AllNamespaces, Namespace
 from riskladder.cli.output import count, fail
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, access_of
 from riskladder.people.text import parse_since
-from riskladder.report.archive import KINDS, pack
+from riskladder.report.archive import KINDS, of_kind, pack
 from riskladder.report.select import of_period
 
 Object = dict[str, Any]
@@ -26,7 +26,7 @@ def export(
     file: Annotated[
         str | None,
         typer.Argument(
-            help="What kubectl get escr,esc,ed,el -o json or riskladder export wrote; - is stdin. Default: live."
+            help="What kubectl get escr,esc,escd,ladder -o json or riskladder export wrote; - is stdin. Default: live."
         ),
     ] = None,
     since: Annotated[
@@ -71,5 +71,5 @@ def export(
         fail(str(error.args[0]))
     except OSError as error:
         fail(f"{to}: cannot be written: {error.strerror or error}")
-    kinds = [(sum(obj["kind"] == kind for obj in chosen), kind) for kind in KINDS.values()]
+    kinds = [(len(of_kind(kind, chosen)), kind) for kind in KINDS.values()]
     typer.echo(f"{to}: {', '.join(count(number, kind) for number, kind in kinds)}")

@@ -111,7 +111,9 @@ def _archived(name: str, raw: bytes) -> list[Document]:
         found = archive.unpack(raw)
     except archive.NotAnArchive as error:
         raise Unreadable(f"{name}: {error}") from error
-    documents = [document for file, text in found.items() for document in _json(f"{name}: {file}", text) or ()]
+    documents = [
+        document for file, text in found.items() for document in _json(f"{name}: {file}", text, marked=False) or ()
+    ]
     return [part for document in documents for part in _parts(document)]
 
 
@@ -122,8 +124,14 @@ def _is_hidden(path: Path) -> bool:
 # --- JSON ---------------------------------------------------------------------------------------------------------
 
 
-def _json(name: str, text: str) -> list[Document] | None:
-    """Return the JSON values of a text in order; None where it is not JSON and may be YAML in flow style."""
+def _json(name: str, text: str, *, marked: bool = True) -> list[Document] | None:
+    """Return the JSON values of a text in order; None where it is not JSON and may be YAML in flow style.
+
+    Args:
+        name: Of the file.
+        text: What it holds.
+        marked: Whether to know the lines of what is in them, which takes longer than to read them.
+    """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
@@ -149,7 +157,8 @@ def _json(name: str, text: str) -> list[Document] | None:
             raise Unreadable(f"{name}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from error
         except ValueError as error:
             raise Unreadable(f"{name}, line {line} or later: {error}") from error
-        documents.append(Document(name, len(documents) + 1, line, value, _marks(text[position:end], line)))
+        marks = _marks(text[position:end], line) if marked else None
+        documents.append(Document(name, len(documents) + 1, line, value, marks))
         after = _skip(text, end)
         line += text.count("\n", position, after)
         position = after

@@ -18,7 +18,6 @@ from riskladder.cli.timeline import find
 from riskladder.people.text import parse_since
 from riskladder.report.build import report_of_period, report_on
 from riskladder.report.document import Document
-from riskladder.report.html import html
 from riskladder.report.json_form import as_json
 from riskladder.report.markdown import markdown
 from riskladder.report.pdf import Missing, pdf
@@ -124,6 +123,8 @@ def write(document: Document, data: Report, output: Format, to: Path | None) -> 
     """
     if output is Format.PDF and to is None and sys.stdout.isatty():
         raise ValueError("a PDF is no text for a terminal: give --to FILE")
+    from riskladder.report.html import html  # brings a template engine, which no other command needs
+
     made = {
         Format.MARKDOWN: lambda: markdown(document).encode(),
         Format.HTML: lambda: html(document).encode(),

@@ -66,7 +66,7 @@ def everything_in(source: str, namespace: str | None = None) -> list[Object]:
     objects = [document.value for document in files.read(source) if isinstance(document.value, dict)]
     found = [obj for resource in EXPORTED for obj in _in(namespace, _of(resource, objects))]
     if not any(obj["kind"] == RECORDS.kind for obj in found):
-        raise files.Unreadable(f"{source}: holds no record; export with: kubectl get escr,esc,ed,el -A -o json")
+        raise files.Unreadable(f"{source}: holds no record; export with: kubectl get escr,esc,escd,ladder -A -o json")
     return found
 
 

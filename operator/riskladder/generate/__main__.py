@@ -8,6 +8,7 @@ from pathlib import Path
 
 from riskladder.generate import components, crd, lock, operator_policy, rbac, reference, shipped_policies
 from riskladder.generate.text import HEADER
+from riskladder.report import json_form
 
 
 def files(root: Path) -> dict[Path, str]:
@@ -31,6 +32,7 @@ def files(root: Path) -> dict[Path, str]:
             for name, text in components.components().items()
         },
         root / "docs" / "reference" / "api.md": reference.reference(),
+        root / "docs" / "reference" / "report.schema.json": json_form.schema(),
     }
 
 

@@ -48,15 +48,15 @@ def pack(objects: Iterable[Object], *, since: str, until: str, ladder: str, vers
         version: Of the program.
     """
     found = list(objects)
-    files = {name: _text(_list(_of(kind, found))) for name, kind in KINDS.items()}
-    records, escalations = _of("EscalationRecord", found), _of("Escalation", found)
+    files = {name: _text(_list(of_kind(kind, found))) for name, kind in KINDS.items()}
+    records, escalations = of_kind("EscalationRecord", found), of_kind("Escalation", found)
     manifest = {
         "format": "riskladder.dev/export/v1",
         "writtenBy": f"riskladder {version}",
         "period": {"since": since or None, "until": until or None},
         "ladder": ladder or None,
         "files": {
-            name: {"objects": len(_of(KINDS[name], found)), "sha256": hashlib.sha256(text).hexdigest()}
+            name: {"objects": len(of_kind(KINDS[name], found)), "sha256": hashlib.sha256(text).hexdigest()}
             for name, text in files.items()
         },
         "chains": [
@@ -74,8 +74,13 @@ def pack(objects: Iterable[Object], *, since: str, until: str, ladder: str, vers
     return _tar({MANIFEST: _text(manifest), **files})
 
 
-def _of(kind: str, objects: Iterable[Object]) -> list[Object]:
-    """Return the objects of a kind in order, each once."""
+def of_kind(kind: str, objects: Iterable[Object]) -> list[Object]:
+    """Return the objects of a kind in order, each once.
+
+    Args:
+        kind: Of the objects.
+        objects: Any objects.
+    """
     found: dict[str, Object] = {}
     for obj in objects:
         if obj.get("kind") == kind:

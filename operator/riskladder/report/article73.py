@@ -181,7 +181,7 @@ def _awareness(account: Account) -> Iterator[Block]:
     yield Facts((("Causal link, or its reasonable likelihood, established on", BLANK),))
     if account.story.duties:
         yield Paragraph(
-            "Clocks of the ladder on record. They run from the opening, which is no later than any awareness:"
+            "Clocks of the ladder on record. They run from the opening on record, and not from anybody's awareness:"
         )
         duties = [
             (d.name, d.role or "–", moment(d.due_at), str(d.state), moment(d.met_at)) for d in account.story.duties

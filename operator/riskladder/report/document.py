@@ -42,6 +42,13 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """Numbers, each with what it counts."""
+
+    rows: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Rows under headings."""
 
@@ -73,7 +80,7 @@ class Notice:
     bad: bool = False
 
 
-Block = Paragraph | Numbered | Bullets | Facts | Table | Drawing | Commands | Notice
+Block = Paragraph | Numbered | Bullets | Facts | Figures | Table | Drawing | Commands | Notice
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from riskladder.people.facts import State, Story
 from riskladder.people.summary import at_words
 from riskladder.people.timeline import KEY, Timeline
 
-
 UNREAD = "No reading is on record between "
 """How it is said that nothing was measured, or nothing that was acted on."""
 

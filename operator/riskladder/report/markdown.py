@@ -56,6 +56,8 @@ def _block(block: Block) -> Iterator[str]:
             yield from (f"- {_line(item)}" for item in items)
         case parts.Facts(rows):
             yield from (f"- **{_inline(label)}:** {_value(value)}" for label, value in rows)
+        case parts.Figures(rows):
+            yield from (f"- **{_inline(label)}:** {_inline(number)}" for label, number in rows)
         case parts.Table(headings, rows, numbers):
             yield _row([md(heading) for heading in headings])
             yield _row(["---:" if n in numbers else "---" for n in range(len(headings))])

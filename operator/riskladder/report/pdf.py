@@ -100,6 +100,12 @@ def _block(block: Block) -> Iterator[str]:
         case parts.Facts(rows):
             cells = (f"strong({string(label)}), {_value(value)}" for label, value in rows)
             yield f"#table(columns: (28%, 1fr), {', '.join(cells)})" if rows else ""
+        case parts.Figures(rows):
+            cells = (
+                f"align(center)[#text(size: 14pt, {string(number)}) \\ #text(size: 8pt, {string(label)})]"
+                for label, number in rows
+            )
+            yield f"#grid(columns: (1fr,) * {len(rows)}, {', '.join(cells)})" if rows else ""
         case parts.Table(headings, rows, numbers):
             yield _table(headings, rows, numbers)
         case parts.Commands(lines):

@@ -14,7 +14,7 @@ from riskladder.report.document import (
     Bullets,
     Commands,
     Document,
-    Facts,
+    Figures,
     Notice,
     Numbered,
     Paragraph,
@@ -60,16 +60,17 @@ def period_page(found: Period, told: Sequence[Told], source: str) -> Document:
         ("Duties", _duties(found)),
         ("Changes of the policy on record", _changes(found)),
         ("Drills", _drills(found)),
-        ("Each escalation", _each(told)),
-        ("What the records do not say", _gaps(found, told)),
+        ("Each escalation", _none(told)),
     )
     sections = [Section(heading, tuple(blocks)) for heading, blocks in parts]
+    sections += _each(told)
+    sections.append(Section("What the records do not say", tuple(_gaps(told))))
     sections.append(Section("Verification", tuple(_verification(found, told, source)), boxed=True))
     return Document(title, lead, tuple(sections), found.until)
 
 
 def _many(found: Period) -> Iterator[Block]:
-    yield Facts(
+    yield Figures(
         (
             ("Opened in the period", str(found.opened)),
             ("Opened before it", str(found.escalations - found.opened)),
@@ -101,7 +102,7 @@ def _fast(found: Period) -> Iterator[Block]:
 
 
 def _stalls(found: Period) -> Iterator[Block]:
-    yield Facts((("Deadlines met", str(found.deadlines_met)), ("Deadlines missed", str(found.deadlines_missed))))
+    yield Figures((("Deadlines met", str(found.deadlines_met)), ("Deadlines missed", str(found.deadlines_missed))))
     if found.stalls:
         rows = [(moment(s.at), s.escalation, s.tier, s.event, s.text, str(s.record)) for s in found.stalls]
         yield Table(("At (UTC)", "Escalation", "Tier", "Event", "What", "Record"), rows, frozenset({5}))
@@ -121,7 +122,7 @@ def _accepted(found: Period) -> Iterator[Block]:
 
 def _duties(found: Period) -> Iterator[Block]:
     states = [owed.duty.state for owed in found.duties]
-    yield Facts(
+    yield Figures(
         (
             ("Met", str(states.count(State.MET))),
             ("Missed", str(states.count(State.MISSED))),
@@ -173,16 +174,18 @@ def _drills(found: Period) -> Iterator[Block]:
     yield Table(("Started (UTC)", "Drill", "Ladder", "Tier", "Ended", "Result"), rows)
 
 
-def _each(told: Sequence[Told]) -> Iterator[Block]:
-    real = [one.account for one in told if not one.account.drill]
-    if not real:
+def _none(told: Sequence[Told]) -> Iterator[Block]:
+    if all(one.account.drill for one in told):
         yield Paragraph("No escalation has a record in the period.")
-    for account in real:
-        yield Facts((("Escalation", account.key), ("Ladder", account.ladder), ("Tier", account.reached)))
-        yield Numbered(account.summary)
 
 
-def _gaps(found: Period, told: Sequence[Told]) -> Iterator[Block]:
+def _each(told: Sequence[Told]) -> Iterator[Section]:
+    for account in (one.account for one in told if not one.account.drill):
+        heading = f"{account.key}: tier {account.reached} of ladder {account.ladder}"
+        yield Section(heading, (Numbered(account.summary),), level=3)
+
+
+def _gaps(told: Sequence[Told]) -> Iterator[Block]:
     yield Paragraph(
         "Records tell of escalations only. A model that was in no tier, a ladder that was changed and under which "
         "nothing was opened, and a namespace that was not exported leave no trace here."
@@ -202,7 +205,7 @@ def _gaps(found: Period, told: Sequence[Told]) -> Iterator[Block]:
 def _verification(found: Period, told: Sequence[Told], source: str) -> Iterator[Block]:
     for key in found.broken:
         yield Notice(f"The chain of {key} is BROKEN", bad=True)
-    yield Facts((("Chains", str(found.chains)), ("Records", str(found.records)), ("Broken", str(len(found.broken)))))
+    yield Figures((("Chains", str(found.chains)), ("Records", str(found.records)), ("Broken", str(len(found.broken)))))
     chains = {one.account.key: one.account.verification for one in told}
     rows = [(key, str(v.records), v.head, v.compared, str(v.redacted)) for key, v in sorted(chains.items())]
     if rows:
