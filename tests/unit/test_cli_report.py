@@ -179,6 +179,10 @@ def test_archive_of_a_period_has_whole_chains_and_what_belongs_to_them(file: Pat
         f"some.tar.gz: {records} EscalationRecords, 1 Escalation, 8 EscalationDecisions, 1 Esc"
     )
     assert run("verify", "some.tar.gz").exit_code == 0
+    quiet = ("--since", "2026-11-20T00:00:00Z", "--until", "2026-12-01T00:00:00Z")
+    still_open = run("export", "open.tar.gz", file, *quiet)
+    assert "1 Escalation, 2 EscalationDecisions, 1 EscalationLadder" in still_open.stdout, "a risk is accepted in it"
+    assert key("j").escalation in run("verify", "open.tar.gz").stdout
     only = run("export", "fraud.tar.gz", file, "--ladder", "fraud")
     assert "1 Escalation, 2 EscalationDecisions, 1 EscalationLadder" in only.stdout
     none = run("export", "none.tar.gz", file, "--since", "2020-01-01T00:00:00Z", "--until", "2020-01-02T00:00:00Z")
@@ -217,7 +221,9 @@ def test_archive_that_was_changed_is_refused(archive: str, changed: dict[str, by
     assert (done.exit_code, done.stderr) == (2, f"error: changed.tar.gz: {says}\n")
 
 
-@pytest.mark.parametrize("raw", [b"\x1f\x8b", gzip.compress(b"no tar file"), gzip.compress(b"")])
+@pytest.mark.parametrize(
+    "raw", [b"\x1f\x8b", gzip.compress(b"no tar file"), gzip.compress(b"")], ids=["cut", "text", "empty"]
+)
 def test_what_is_gzipped_and_no_archive_is_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "x").write_bytes(raw)
     done = run("verify", tmp_path / "x")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from riskladder.api.base import format_time
 from riskladder.api.chain import ChainKey
 from riskladder.cluster.ledger import LedgerEntry
 from riskladder.people.export import Export
@@ -20,6 +25,7 @@ from riskladder.report.markdown import markdown
 from riskladder.report.model import Account
 from tests.trails import ENTRIES, ESCALATION, NAMESPACE, OPENED, UID, chain
 from tests.unit import report_golden
+from tests.unit.history import export_of, history
 from tests.unit.report_golden import PLACE, account, exported, key
 
 COMMAND = ".venv/bin/python -m tests.unit.report_golden"
@@ -133,6 +139,17 @@ def test_records_of_before_the_end_was_on_record_tell_it_by_the_votes() -> None:
     assert story(timeline).acceptances[0].until == told("j").story.acceptances[0].until
 
 
+def test_close_as_accepted_is_no_second_acceptance() -> None:
+    made = history(10, "z").read(drift=0.3).say("Acknowledge", "data-science", 5)
+    until = format_time(made.now + timedelta(days=20))
+    made.say("AcceptRisk", "model-risk", 5, until=until).say("Close", "model-risk", 30, resolution="RiskAccepted")
+    [found] = report_on(export_of(made), ChainKey(NAMESPACE, made.escalation.name), source="")[1].escalations
+    [acceptance] = found.story.acceptances
+    assert (acceptance.ended_by, [a.closes for a in found.story.agreements]) == ("RiskAccepted", [False, True])
+    assert "closed it as RiskAccepted (2026-01-15 08:40" in found.summary[3]
+    assert found.story.agreements[1].by == ("max@bank.example as model-risk (record 6)",)
+
+
 def test_every_breach_again_is_there_with_its_reading() -> None:
     readings = [(r.event, r.value, r.is_breach) for r in told("c").story.readings]
     assert readings == [("EscalationOpened", "0.3", True), ("BreachedAgain", "0.4", True)]
@@ -202,6 +219,31 @@ def test_escalations_of_one_name_are_told_apart() -> None:
     assert first.story.ended.event == "EscalationDeleted"
     assert (second.opened, len(second.story.containments)) == (OPENED + timedelta(days=2), 0)
     assert "2 of 2 escalations of this name" in markdown(document)
+
+
+def without_parts(uid: str, choose: Callable[[list[str]], str], times: int) -> Export:
+    """The records of one escalation, from each of some entries of which something is gone."""
+    mine = [copy.deepcopy(r) for r in exported().records if r["spec"]["escalation"] == key(uid).escalation]
+    for _ in range(times):
+        record = mine[int(choose([str(n) for n in range(len(mine))]))]["spec"]
+        entry = record["entries"][int(choose([str(n) for n in range(len(record["entries"]))]))]
+        part = choose([name for name in ("at", "detail", "open", "event", "actor") if name in entry] or ["none"])
+        if isinstance(entry.get(part), dict) and entry[part]:
+            del entry[part][choose(sorted(entry[part]))]
+        else:
+            entry.pop(part, None)
+    return Export(mine, [], None)
+
+
+@given(st.data(), st.sampled_from("abcdi"), st.integers(1, 12))
+def test_whatever_is_gone_there_is_a_report_that_says_the_chain_is_broken(data: Any, uid: str, times: int) -> None:
+    export = without_parts(uid, lambda names: str(data.draw(st.sampled_from(names))), times)
+    for form in ("", "ai-act-73-initial"):
+        document, found = report_on(export, key(uid), source="x", form=form)
+        assert markdown(document)
+        assert len(found.escalations[0].summary) == 5
+        if not found.escalations[0].verification.intact:
+            assert "broken" in markdown(document)
 
 
 # --- Article 73 -------------------------------------------------------------------------------------------------------

@@ -119,6 +119,21 @@ def test_one_ladder(ladder: str, names: str) -> None:
     assert [a.key for a in data.escalations] == [str(key(name)) for name in names]
 
 
+def test_what_is_open_without_a_record_in_the_period_belongs_to_it() -> None:
+    """A risk that was accepted before still ends after it."""
+    _, data = report_of_period(exported(), SINCE + timedelta(days=320), SINCE + timedelta(days=340), source=ARCHIVE)
+    assert data.period is not None
+    assert [a.escalation for a in data.period.acceptances] == [str(key("j"))]
+    assert (data.period.opened, data.period.still_open, data.period.policy_changes) == (0, 1, ())
+
+
+def test_change_is_told_from_what_was_seen_before_the_period() -> None:
+    _, data = report_of_period(exported(), SINCE + timedelta(days=90), UNTIL, source=ARCHIVE)
+    assert data.period is not None
+    found = {(c.ladder, c.before, c.generation) for c in data.period.policy_changes}
+    assert found == {("models/credit", "3", "4"), ("models/fraud", "", "1")}
+
+
 def test_escalation_that_was_opened_before_the_period_is_carried() -> None:
     _, data = report_of_period(exported(), SINCE + timedelta(days=40), UNTIL, source=ARCHIVE)
     assert data.period is not None

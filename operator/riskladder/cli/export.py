@@ -43,8 +43,8 @@ def export(
 ) -> None:
     """Write records, escalations, decisions and ladders into one archive.
 
-    The chain of an escalation that has a record in the period is written whole, since
-    a part of one cannot be verified. The same objects make the same file, to the byte.
+    The chain of an escalation that has a record in the period, or is open in it, is
+    written whole, since a part of one cannot be verified. The same objects make the same file, to the byte.
     report, verify and timeline read it.
 
     Exit code 0: it is written; 2: it is not.

@@ -113,6 +113,8 @@ class Agreement(Fact):
     tier: str
     by: tuple[str, ...]
     """Whose votes it is made of, each with the role."""
+    closes: bool
+    """Whether it closed the escalation."""
     text: str
 
 

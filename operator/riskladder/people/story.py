@@ -269,6 +269,7 @@ def _agreements(steps: Sequence[Step]) -> Iterator[Agreement]:
                 event=step.event,
                 tier=step.detail.get("tier", ""),
                 by=tuple(votes(step.event, step.detail, steps[:number])),
+                closes=is_closing(step),
                 text=step.message,
             )
 
@@ -278,7 +279,7 @@ def _ended(steps: Sequence[Step], agreed: Sequence[Agreement]) -> Agreement | No
         if is_closing(step) or step.event == Reason.ESCALATION_DELETED:
             same = next((a for a in agreed if (a.record, a.event) == (step.sequence, step.event)), None)
             return same or Agreement(
-                record=step.sequence, at=step.at, event=step.event, tier="", by=(), text=step.message
+                record=step.sequence, at=step.at, event=step.event, tier="", by=(), closes=True, text=step.message
             )
     return None
 

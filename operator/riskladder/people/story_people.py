@@ -14,7 +14,7 @@ from riskladder.people.timeline import KEY, OPENINGS, Step, votes
 _DEADLINES = {"acknowledge": "acknowledgeBy", "decide": "decideBy"}
 _OVERDUE = {"acknowledge": Reason.ACKNOWLEDGEMENT_OVERDUE, "decide": Reason.DECISION_OVERDUE}
 _DECIDES = (Reason.RISK_ACCEPTED, Reason.RESUMED, Reason.REMEDIATED, Reason.FALSE_POSITIVE, Reason.RETIRED)
-_ENDS_ACCEPTANCE = (Reason.RISK_ACCEPTANCE_EXPIRED, Reason.RISK_ACCEPTANCE_OVERTAKEN, Reason.RESUMED)
+_ENDS_ACCEPTANCE = (Reason.RISK_ACCEPTANCE_EXPIRED, Reason.RISK_ACCEPTANCE_OVERTAKEN, Reason.RISK_ACCEPTED)
 
 
 def answers(step: Step) -> bool:
@@ -105,7 +105,7 @@ def duties(steps: Sequence[Step], as_of: datetime | None) -> Iterator[facts.Duty
 def acceptances(steps: Sequence[Step]) -> Iterator[facts.Acceptance]:
     """Yield the risks that were accepted, until when, by whom and why, and what ended each."""
     for number, step in enumerate(steps):
-        if step.event != Reason.RISK_ACCEPTED or "decision" in step.detail:
+        if step.event != Reason.RISK_ACCEPTED or "decision" in step.detail or _closes(step):
             continue
         until = time_in_record(step.detail.get("until"))
         given = _votes(steps[:number])

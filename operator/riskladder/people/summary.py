@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from riskladder.api.reasons import Reason
 from riskladder.api.text import count, length, listed, one_line
-from riskladder.people.facts import Acceptance, Act, Containment, Opening, Reading, Story
+from riskladder.people.facts import Acceptance, Act, Agreement, Containment, Opening, Reading, Story
 from riskladder.people.story import after, story
 from riskladder.people.timeline import Timeline
 
@@ -20,9 +20,6 @@ _DONE: Mapping[str, str] = {
 _DECIDED: Mapping[str, str] = {
     Reason.RISK_ACCEPTED: "accepted the risk",
     Reason.RESUMED: "decided to resume the model",
-    Reason.REMEDIATED: "closed it as Remediated",
-    Reason.FALSE_POSITIVE: "closed it as FalsePositive",
-    Reason.RETIRED: "closed it as Retired",
 }
 _QUOTED = 160
 """Characters of somebody's words that a sentence repeats."""
@@ -153,7 +150,7 @@ def _decided(told: Story) -> str:
         alone = [a for a in told.acts if a.counts and a.action in ("Contain", "Escalate", "Object")]
         said = f"; {_alone(alone)}" if alone else ""
         return f"No decision of a quorum is on record{said}{tail}."
-    said = listed(_agreement(a.by, _DECIDED.get(a.event, a.event), a.at) for a in told.agreements)
+    said = listed(_agreement(a) for a in told.agreements)
     return f"{said}{tail}."
 
 
@@ -161,9 +158,10 @@ def _alone(acts: Iterable[Act]) -> str:
     return listed(f"{act.who} as {act.role} decided {act.action}" for act in acts)
 
 
-def _agreement(by: Iterable[str], what: str, at: datetime | None) -> str:
-    people = listed(vote.partition(" (record")[0] for vote in by) or "People whose votes are not on record"
-    return f"{people} {what} ({at_words(at)})"
+def _agreement(found: Agreement) -> str:
+    people = listed(vote.partition(" (record")[0] for vote in found.by) or "people whose votes are not on record"
+    what = f"closed it as {found.event}" if found.closes else _DECIDED.get(found.event, found.event)
+    return f"{people} {what} ({at_words(found.at)})"
 
 
 def _stands(timeline: Timeline, told: Story) -> str:

@@ -366,7 +366,8 @@ def votes(event: str, detail: Mapping[str, str], before: Sequence[Step]) -> list
     """Return the counted votes that a joint decision is made of, in words: those of the same rung."""
     if event not in _VOTES_FOR:
         return []
-    wanted, episode = _VOTES_FOR[event], _intent_key(detail)[0]
+    closes = detail.get(KEY, "").endswith("/closed")
+    wanted, episode = ("Close", event) if closes else _VOTES_FOR[event], _intent_key(detail)[0]
     found: list[str] = []
     for step in reversed(before):
         if "rung" in step.detail or step.event == event or _intent_key(step.detail)[0] != episode:

@@ -66,7 +66,8 @@ def report_of_period(
     Raises:
         ValueError: The status of an escalation has a ledger that is none.
     """
-    told = in_period(accounts(export, source=source, until=until), since, until, ladder)
-    found = figures(told, since, until, ladder)
+    known = accounts(export, source=source, until=until)
+    told = in_period(known, since, until, ladder)
+    found = figures(told, since, until, ladder, known=known)
     data = Report(source=source, period=found, escalations=tuple(one.account for one in told))
     return period_page(found, told, source), data

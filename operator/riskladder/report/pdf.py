@@ -7,6 +7,7 @@ So the same records make the same bytes.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -29,8 +30,9 @@ _PREAMBLE = """\
 #let box_of(body) = block(width: 100%, inset: 8pt, radius: 3pt, stroke: 0.8pt + luma(120), body)
 #let note_of(body, c) = block(width: 100%, inset: (left: 8pt, y: 4pt), stroke: (left: 2pt + c), body)
 """
-_WORD = 18
+_WORD = 12
 """Characters of a word after which it may be broken, in a cell of a table."""
+_PIECE = re.compile(rf"[^/@:.=_-]{{0,{_WORD}}}[/@:.=_-]?")
 
 
 class Missing(Exception):  # noqa: N818 - reads as a sentence at the call site
@@ -73,7 +75,8 @@ def string(text: str, *, breakable: bool = False) -> str:
 
 
 def _broken(word: str) -> str:
-    return "\u200b".join(word[start : start + _WORD] for start in range(0, len(word), _WORD))
+    """Return a word that may be broken: behind what joins its parts, else after so many characters."""
+    return "\u200b".join(filter(None, _PIECE.findall(word))) if len(word) > _WORD else word
 
 
 def _date(report: Document) -> str:

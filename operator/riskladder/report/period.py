@@ -9,8 +9,6 @@ from statistics import median
 from riskladder.people.facts import Duty, Fact, State
 from riskladder.report.model import STAGES, Account, Told
 
-Seconds = timedelta
-
 
 class Pace(Fact):
     """How fast one stage was, over all escalations that have it on record. In seconds."""
@@ -33,7 +31,7 @@ class Tally(Fact):
     opened: int
     """In the period."""
     carried: int
-    """Opened before it, with records in it."""
+    """Opened before it, with records in it or open at its end."""
     still_open: int
     """Of both, at the end of the period."""
 
@@ -100,7 +98,7 @@ class Period(Fact):
     ladder: str
     """The one ladder that is told of; empty for all."""
     escalations: int
-    """Real ones with records in the period."""
+    """Real ones with records in the period, or open at its end."""
     opened: int
     still_open: int
     tallies: tuple[Tally, ...]
@@ -122,7 +120,7 @@ class Period(Fact):
     broken: tuple[str, ...]
     """Chains that are not intact."""
     records: int
-    """Of all chains that have records in the period."""
+    """Of all these chains."""
 
 
 class Report(Fact):
@@ -139,10 +137,10 @@ class Report(Fact):
 
 
 def in_period(found: Iterable[Told], since: datetime, until: datetime, ladder: str = "") -> tuple[Told, ...]:
-    """Return the escalations, and drills, of which something happened in the period.
+    """Return the escalations, and drills, of which something happened in the period, or that are open at its end.
 
     Args:
-        found: All of them.
+        found: All of them, told as of the end.
         since: Begin.
         until: End; what happened then does not belong to it.
         ladder: Name of the one ladder that is told of.
@@ -151,11 +149,13 @@ def in_period(found: Iterable[Told], since: datetime, until: datetime, ladder: s
         told
         for told in found
         if ladder in ("", told.account.ladder)
-        and any(step.at is not None and since <= step.at < until for step in told.timeline.steps)
+        and (told.account.is_open or any(_within(step.at, since, until) for step in told.timeline.steps))
     )
 
 
-def figures(found: Sequence[Told], since: datetime, until: datetime, ladder: str = "") -> Period:
+def figures(
+    found: Sequence[Told], since: datetime, until: datetime, ladder: str = "", *, known: Sequence[Told] = ()
+) -> Period:
     """Return the figures of a period.
 
     Args:
@@ -163,6 +163,7 @@ def figures(found: Sequence[Told], since: datetime, until: datetime, ladder: str
         since: Begin.
         until: End.
         ladder: Name of the one ladder that is told of.
+        known: All that there is, to tell a ladder that was changed from one that is seen for the first time.
     """
     real = [told.account for told in found if not told.account.drill]
     opened = [a for a in real if _within(a.opened, since, until)]
@@ -192,7 +193,11 @@ def figures(found: Sequence[Told], since: datetime, until: datetime, ladder: str
             if not x.ended_by
         ),
         duties=tuple(OwedDuty(escalation=a.key, duty=duty) for a in real for duty in a.story.duties),
-        policy_changes=tuple(_changes([told.account for told in found])),
+        policy_changes=tuple(
+            change
+            for change in _changes([told.account for told in known or found])
+            if _within(change.at, since, until) and ladder in ("", change.ladder.partition("/")[2])
+        ),
         drills=tuple(_drill(told.account) for told in found if told.account.drill),
         reverts=sum(_within(r.at, since, until) for a in real for c in a.story.containments for r in c.reverts),
         refused=sum(not act.counts and _within(act.at, since, until) for a in real for act in a.story.acts),

@@ -50,7 +50,7 @@ def period_page(found: Period, told: Sequence[Told], source: str) -> Document:
     title = f"Escalations{of}, {found.since:%Y-%m-%d} to {found.until:%Y-%m-%d}"
     lead = (
         f"{count(found.escalations, 'escalation')} and {count(len(found.drills), 'drill')} with records from "
-        f"{at_words(found.since)} until {at_words(found.until)}; drills are counted apart"
+        f"{at_words(found.since)} until {at_words(found.until)}, or open at its end; drills are counted apart"
     )
     parts = (
         ("How many", _many(found)),

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from riskladder.api.chain import ChainKey, position_of
+from riskladder.api.reasons import Reason
 from riskladder.api.record import entries_of
 from riskladder.people.record_times import time_in_record
 
@@ -16,7 +17,7 @@ Object = dict[str, Any]
 def of_period(
     objects: Iterable[Object], *, since: datetime | None, until: datetime | None, ladder: str = ""
 ) -> list[Object]:
-    """Return what there is about the escalations with a record in the period, each chain as a whole.
+    """Return what there is about the escalations with a record in the period or open in it, each chain as a whole.
 
     Args:
         objects: Records, escalations, decisions and ladders.
@@ -26,7 +27,10 @@ def of_period(
     """
     found = list(objects)
     records = [(position_of(obj).key, obj) for obj in found if obj.get("kind") == "EscalationRecord"]
-    chosen = {key for key, obj in records if any(_within(at, since, until) for at in _times(obj))}
+    acts: dict[ChainKey, list[Mapping[str, Any]]] = {}
+    for key, obj in records:
+        acts.setdefault(key, []).extend(entries_of(_spec(obj)))
+    chosen = {key for key, entries in acts.items() if _belongs(entries, since, until)}
     names: dict[ChainKey, set[str]] = {}
     for key, obj in records:
         names.setdefault(key, set()).update(_ladders(obj))
@@ -49,14 +53,19 @@ def of_period(
     return kept
 
 
-def _within(at: datetime, since: datetime | None, until: datetime | None) -> bool:
-    return (since is None or since <= at) and (until is None or at < until)
+def _belongs(entries: Iterable[Mapping[str, Any]], since: datetime | None, until: datetime | None) -> bool:
+    """Return whether something happened in the period, or the escalation was open in it."""
+    timed = [(at, _ends(entry)) for entry in entries if (at := time_in_record(entry.get("at"))) is not None]
+    if not timed:
+        return since is None and until is None
+    if any((since is None or since <= at) and (until is None or at < until) for at, _ in timed):
+        return True
+    return min(at for at, _ in timed) < (until or max(timed)[0]) and not any(is_end for _, is_end in timed)
 
 
-def _times(record: Object) -> Iterator[datetime]:
-    for entry in entries_of(_spec(record)):
-        if (at := time_in_record(entry.get("at"))) is not None:
-            yield at
+def _ends(entry: Mapping[str, Any]) -> bool:
+    key = str(_mapping(entry.get("detail")).get("key", ""))
+    return key.endswith("/closed") or entry.get("event") == Reason.ESCALATION_DELETED
 
 
 def _ladders(record: Object) -> Iterator[str]:
