@@ -1,4 +1,4 @@
-"""`riskladder verify --live` and `timeline` on a real control plane, with records that the API server admitted."""
+"""`verify --live`, `timeline`, `report` and `export` on a real control plane, with records that its API server admitted."""
 
 from __future__ import annotations
 
@@ -166,6 +166,35 @@ def test_intact_chain_is_verified_and_shown_live(cluster: ControlPlane, namespac
     text = " ".join(timeline.stdout.split())
     assert "Chain verified, 4 records, ends at the head of the Escalation on the cluster" in text
     assert "3 2026-11-24 06:00:03.612 +0.492 s RolledBack riskladder" in text
+
+
+PERIOD = ("--since", "2026-11-24T00:00:00Z", "--until", "2026-11-25T00:00:00Z")
+
+
+def test_live_report_and_archive_say_the_same(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    records = chain(namespace=namespace, namespace_uid=uid_of(cluster, namespace))
+    store(cluster, records, full_escalation(records))
+    live = riskladder(cluster, "report", ESCALATION, "-n", namespace)
+    assert (live.exit_code, live.stderr) == (0, "")
+    assert "ends at the head of the Escalation on the cluster" in live.stdout
+    assert f"riskladder verify --live --namespace {namespace} --escalation {ESCALATION} --head" in live.stdout
+
+    archive = tmp_path / "trail.tar.gz"
+    written = riskladder(cluster, "export", str(archive), "-n", namespace, *PERIOD)
+    assert (written.exit_code, written.stderr) == (0, "")
+    kinds = "4 EscalationRecords, 1 Escalation, 0 EscalationDecisions, 0 EscalationLadders"
+    assert written.stdout == f"{archive}: {kinds}\n"
+    verified = json.loads(riskladder(cluster, "verify", str(archive), "-o", "json").stdout)
+    assert [(c["length"], c["head"]) for c in verified["chains"]] == [(4, records[-1]["spec"]["hash"])]
+
+    reports = [
+        json.loads(riskladder(cluster, "report", ESCALATION, *where, "-o", "json").stdout)["escalations"][0]
+        for where in (("-n", namespace), (str(archive),))
+    ]
+    for name in ("summary", "story", "speed"):
+        assert reports[0][name] == reports[1][name]
+    period = riskladder(cluster, "report", "-n", namespace, *PERIOD, "-o", "json")
+    assert json.loads(period.stdout)["period"]["escalations"] == 1
 
 
 def test_missing_end_shows_live(cluster: ControlPlane, namespace: str) -> None:

@@ -267,6 +267,14 @@ def test_form_invents_no_awareness() -> None:
     assert "DRILL" in markdown(document)
 
 
+def test_first_act_counts_before_a_later_acknowledgement() -> None:
+    found = rows(account("c", "ai-act-73-initial")[0])
+    assert found["Act of awareness on record"].startswith(
+        "record 13: lena@bank.example as legal, Resume, 2026-02-19 09:50"
+    )
+    assert found["First acknowledgement on record"].startswith("record 22: lena@bank.example, 2026-02-19 12:13")
+
+
 def test_who_raises_it_manually_is_aware() -> None:
     aware = told("i").story.awareness
     assert aware is not None

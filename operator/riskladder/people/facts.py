@@ -268,7 +268,7 @@ class Awareness(Fact):
     who: str
     role: str
     act: str
-    """`Acknowledge`, another action, or `raised manually`."""
+    """The action, or `raised manually`."""
 
 
 class Opening(Fact):

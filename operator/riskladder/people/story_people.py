@@ -141,13 +141,12 @@ def _votes(before: Sequence[Step]) -> list[Step]:
 def awareness(steps: Sequence[Step]) -> facts.Awareness | None:
     """Return the act by which a person first showed that they knew; nothing that a message was delivered.
 
-    An acknowledgement says so expressly. Where there is none, it is whoever raised it or acted on it first.
+    That is whoever raised it manually, else whoever decided anything about it first, whether it counted or not.
     """
     raised = next((s for s in steps if s.event in OPENINGS and s.detail.get("raisedBy")), None)
     if raised is not None:
         return _aware(raised, raised.detail["raisedBy"], "raised manually")
-    acts = [step for step in steps if "decision" in step.detail]
-    first = next((step for step in acts if step.event == Reason.ACKNOWLEDGED), acts[0] if acts else None)
+    first = next((step for step in steps if "decision" in step.detail), None)
     return _aware(first, first.actor, first.detail.get("action", first.event)) if first is not None else None
 
 

@@ -165,11 +165,11 @@ def _awareness(account: Account) -> Iterator[Block]:
     else:
         role = f" as {found.role}" if found.role else ""
         said = f"record {found.record}: {found.who}{role}, {found.act}, {at_words(found.at)}"
-        earlier = [a for a in account.story.acts if a.at is not None and found.at is not None and a.at < found.at]
+        acknowledged = next((a for a in account.story.acts if a.counts and a.action == "Acknowledge"), None)
         rows.append(("Act of awareness on record", said))
-        rows += [
-            ("An earlier act on record", f"record {a.record}: {a.who}, {a.action}, {at_words(a.at)}") for a in earlier
-        ]
+        if acknowledged is not None and acknowledged.record != found.record:
+            said = f"record {acknowledged.record}: {acknowledged.who}, {at_words(acknowledged.at)}"
+            rows.append(("First acknowledgement on record", said))
         yield Facts((*rows, ("Aware since, as people have established it", BLANK)))
         if found.at is not None:
             yield Paragraph("If people confirm that record as the awareness, the report is due not later than:")
