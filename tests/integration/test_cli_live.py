@@ -1,4 +1,4 @@
-"""`verify --live`, `timeline`, `report` and `export` on a real control plane, with records that its API server admitted."""
+"""`verify`, `timeline`, `report` and `export` on a real control plane, with records that its API server admitted."""
 
 from __future__ import annotations
 
