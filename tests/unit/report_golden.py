@@ -12,6 +12,7 @@ from riskladder.report.build import report_of_period, report_on
 from riskladder.report.document import Document as Page
 from riskladder.report.html import html
 from riskladder.report.markdown import markdown
+from riskladder.report.model import by_chain
 from riskladder.report.period import Report
 from tests.unit.builders import NAMESPACE, Document
 from tests.unit.history import History, export_of, objects_of, year
@@ -39,6 +40,12 @@ def exported() -> Export:
     return export_of(*histories())
 
 
+@lru_cache
+def only(uid: str) -> Export:
+    """What there is about one of the targets of the year."""
+    return by_chain(exported())[key(uid)]
+
+
 def key(uid: str) -> ChainKey:
     """The chain of one of the targets of the year."""
     [found] = [one for one in histories() if one.uid == uid]
@@ -48,7 +55,7 @@ def key(uid: str) -> ChainKey:
 @lru_cache
 def account(uid: str, form: str = "") -> tuple[Page, Report]:
     """The report about one escalation of the year."""
-    return report_on(exported(), key(uid), source=ARCHIVE, form=form)
+    return report_on(only(uid), key(uid), source=ARCHIVE, form=form)
 
 
 @lru_cache(maxsize=1)

@@ -25,7 +25,7 @@ from tests.unit.report_golden import ARCHIVE, PLACE, histories, key, objects
 from tests.unit.test_docs import ROOT, blocks
 
 PERIOD = ("--since", "2026-01-01T00:00:00Z", "--until", "2027-01-01T00:00:00Z")
-A = key("a").escalation
+A = "scorer-049311d9f5"
 
 
 def run(*arguments: object) -> Result:

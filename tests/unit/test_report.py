@@ -26,7 +26,7 @@ from riskladder.report.model import Account
 from tests.trails import ENTRIES, ESCALATION, NAMESPACE, OPENED, UID, chain
 from tests.unit import report_golden
 from tests.unit.history import export_of, history
-from tests.unit.report_golden import PLACE, account, exported, key
+from tests.unit.report_golden import PLACE, account, key, only
 
 COMMAND = ".venv/bin/python -m tests.unit.report_golden"
 
@@ -71,7 +71,7 @@ def test_every_expected_file_is_compared() -> None:
     ],
 )
 def test_five_sentences_tell_the_story(uid: str, parts: tuple[str, ...]) -> None:
-    found = five_sentences(timeline_of(exported(), key(uid)))
+    found = five_sentences(timeline_of(only(uid), key(uid)))
     assert len(found) == 5
     assert [part for part in parts if part not in " ".join(found)] == []
 
@@ -102,7 +102,7 @@ def test_deadlines_are_met_missed_overtaken_open_or_unknown() -> None:
     assert states("c")[:2] == [("acknowledge", 1, State.MISSED), ("decide", 1, State.MISSED)]
     assert ("decide", 1, State.OVERTAKEN) in states("f")
     assert states("k") == [("acknowledge", 1, State.MET), ("decide", 1, State.OPEN)]
-    later = story(timeline_of(exported(), key("k")), until=told("k").story.deadlines[1].due_at + timedelta(seconds=1))
+    later = story(timeline_of(only("k"), key("k")), until=told("k").story.deadlines[1].due_at + timedelta(seconds=1))
     assert later.deadlines[1].state is State.UNKNOWN
 
 
@@ -130,7 +130,7 @@ def test_acceptance_has_its_end_its_people_and_their_reason() -> None:
 
 
 def test_records_of_before_the_end_was_on_record_tell_it_by_the_votes() -> None:
-    export = copy.deepcopy(exported())
+    export = copy.deepcopy(only("j"))
     for record in export.records:
         for entry in record["spec"]["entries"]:
             if entry["event"] == "RiskAccepted":
@@ -169,7 +169,7 @@ def test_thresholds_of_all_tiers_come_from_the_policy_on_record() -> None:
 
 
 def test_broken_chain_is_said_first_and_last() -> None:
-    export = copy.deepcopy(exported())
+    export = copy.deepcopy(only("a"))
     mine = [r for r in export.records if r["spec"]["escalation"] == key("a").escalation]
     mine[3]["spec"]["entries"][0]["actor"] = "mallory"
     document, data = report_on(export, key("a"), source="x")
@@ -182,7 +182,7 @@ def test_broken_chain_is_said_first_and_last() -> None:
 
 
 def test_what_was_erased_is_named_with_who_and_why() -> None:
-    export = copy.deepcopy(exported())
+    export = copy.deepcopy(only("a"))
     record = next(r for r in export.records if r["metadata"]["name"] == f"{key('a').escalation}-000001")
     del record["spec"]["entries"][0]["open"]["owners"]
     how = {
@@ -223,7 +223,7 @@ def test_escalations_of_one_name_are_told_apart() -> None:
 
 def without_parts(uid: str, choose: Callable[[list[str]], str], times: int) -> Export:
     """The records of one escalation, from each of some entries of which something is gone."""
-    mine = [copy.deepcopy(r) for r in exported().records if r["spec"]["escalation"] == key(uid).escalation]
+    mine = [copy.deepcopy(r) for r in only(uid).records]
     for _ in range(times):
         record = mine[int(choose([str(n) for n in range(len(mine))]))]["spec"]
         entry = record["entries"][int(choose([str(n) for n in range(len(record["entries"]))]))]

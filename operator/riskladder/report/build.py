@@ -10,7 +10,7 @@ from riskladder.people.export import Export
 from riskladder.report.account_page import account_page, account_sections
 from riskladder.report.article73 import FORM, article_73
 from riskladder.report.document import Document, Section
-from riskladder.report.model import Told, accounts, by_chain
+from riskladder.report.model import Told, accounts, accounts_of, by_chain
 from riskladder.report.period import Report, figures, in_period
 from riskladder.report.period_page import period_page
 
@@ -34,7 +34,7 @@ def report_on(export: Export, key: ChainKey, *, source: str, form: str = "") -> 
     part = by_chain(export).get(key)
     if part is None:
         raise LookupError(f"no record of {key}")
-    told = accounts(part, source=source)
+    told = accounts_of({key: part}, source=source)
     data = Report(source=source, period=None, escalations=tuple(one.account for one in told))
     return FORMS[form](told[-1]) if form else _several(told), data
 

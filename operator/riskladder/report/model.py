@@ -118,8 +118,22 @@ def accounts(export: Export, *, source: str, until: datetime | None = None) -> t
     Raises:
         ValueError: The status of an escalation has a ledger that is none.
     """
+    return accounts_of(by_chain(export), source=source, until=until)
+
+
+def accounts_of(chains: Mapping[ChainKey, Export], *, source: str, until: datetime | None = None) -> tuple[Told, ...]:
+    """Return the same of chains that are told apart already.
+
+    Args:
+        chains: What there is about each.
+        source: The file that they come from; empty for the cluster.
+        until: As of when it is told; by default as of the last record of each.
+
+    Raises:
+        ValueError: The status of an escalation has a ledger that is none.
+    """
     found: list[Told] = []
-    for key, part in by_chain(export).items():
+    for key, part in chains.items():
         parts = episodes(timeline_of(part, key))
         parts = tuple(as_it_was(timeline, until) for timeline in parts) if until is not None else parts
         found += [told(timeline, source=source, until=until) for timeline in parts if timeline.steps]
