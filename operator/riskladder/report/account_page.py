@@ -7,8 +7,9 @@ from datetime import datetime
 
 from riskladder.api.base import format_time
 from riskladder.api.text import count, listed
-from riskladder.people.charts import Mark, Point, Threshold, readings_chart, timeline_chart
-from riskladder.people.facts import Limit, Reading, State
+from riskladder.people.charts import Mark, timeline_chart
+from riskladder.people.drawings import reading_charts
+from riskladder.people.facts import State
 from riskladder.people.record_times import clock, span
 from riskladder.people.summary import at_words, span_words
 from riskladder.people.timeline import Step
@@ -142,14 +143,8 @@ def _measured(account: Account) -> Iterator[Block]:
     if not readings:
         yield Paragraph("No reading is on record.")
         return
-    for indicator in dict.fromkeys(reading.indicator for reading in readings):
-        mine = [r for r in readings if r.indicator == indicator]
-        points = [
-            Point(r.at, r.number, r.event, r.is_breach) for r in mine if r.at is not None and r.number is not None
-        ]
-        if points:
-            limits = [found for found in account.story.limits if found.indicator == indicator]
-            yield Drawing(readings_chart(points, _thresholds(limits, mine), title=indicator))
+    for chart in reading_charts(account.story):
+        yield Drawing(chart)
     rows = [
         (
             moment(r.at),
@@ -177,15 +172,6 @@ def _measured(account: Account) -> Iterator[Block]:
         "Reported by",
     )
     yield Table((*headings, "Record"), rows, frozenset({2, 5, 9}))
-
-
-def _thresholds(limits: Sequence[Limit], readings: Sequence[Reading]) -> Iterator[Threshold]:
-    """Yield the thresholds of all tiers where the policy is on record, else those that readings name."""
-    lines = {(found.tier, found.value, found.side) for found in limits}
-    lines |= {(r.tier, r.limit, r.side) for r in readings if r.limit is not None}
-    order = list(dict.fromkeys([found.tier for found in limits] + [r.tier for r in readings]))
-    for tier, value, side in sorted(lines, key=lambda line: (order.index(line[0]), line[1])):
-        yield Threshold(tier, value, side, severe=tier == order[-1])
 
 
 def _glance(account: Account) -> Iterator[Block]:
