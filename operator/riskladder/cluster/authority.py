@@ -206,14 +206,19 @@ async def my_roles(client: Client, namespace: str, verbs: Sequence[str], roles: 
     status = await _review(client, _MY_RULES, {"namespace": namespace})
     if status.get("incomplete"):
         return await may_i(client, namespace, verbs, roles)
-    rules = [rule for rule in status.get("resourceRules") or () if _is_about_roles(rule)]
+    return granted(status.get("resourceRules") or (), verbs, roles)
+
+
+def granted(rules: Iterable[Mapping[str, Any]], verbs: Iterable[str], roles: Iterable[str]) -> set[tuple[str, str]]:
+    """Return the pairs of verb and role that RBAC rules allow. Pure."""
+    about = [rule for rule in rules if _is_about_roles(rule)]
     return {
         (verb, role)
         for verb, role in itertools.product(verbs, roles)
         if any(
             not {"*", verb}.isdisjoint(rule.get("verbs") or ())
             and (not rule.get("resourceNames") or role in rule["resourceNames"])
-            for rule in rules
+            for rule in about
         )
     }
 

@@ -5,27 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from aiohttp import web
 
 from riskladder.api.chain import ChainKey
 from riskladder.api.conditions import ConditionStatus, find
-from riskladder.api.decision import DecisionStatus
+from riskladder.api.decision import DecidedBy, DecisionStatus
 from riskladder.api.labels import LABEL_ESCALATION
 from riskladder.api.reasons import ConditionType
 from riskladder.cluster.client import ApiError, Forbidden, NotFound, Object
 from riskladder.cluster.resources import DECISIONS, ESCALATIONS, RECORDS
 from riskladder.console import board, security
 from riskladder.console.server import Console
+from riskladder.console.settings import Settings
 from riskladder.console.visitor import Visitor
 from riskladder.people.case import Case, read_case
-from riskladder.people.choices import for_others, owner_note
+from riskladder.people.choices import for_others
 from riskladder.people.export import Export
 from riskladder.people.headline import headline, state
 from riskladder.people.outcome import judged
 from riskladder.people.sections import FOR_OTHERS, OPTIONS, Section, sections
 from riskladder.people.timeline import Step, Timeline, timeline_of
-from riskladder.people.view import view
+from riskladder.people.view import View, view
 
 ORIGIN = "the Escalation on the cluster"
 STREAM_SECONDS = 300.0
@@ -77,40 +80,49 @@ async def page(
     namespace, name = request.match_info["namespace"], request.match_info["name"]
     obj = await visitor.client.get(ESCALATIONS, namespace, name)
     case = read_case(obj)
-    now = console.clock()
     seen, found = await asyncio.gather(view(visitor.client, case), story(visitor, obj))
+    outcome = await _outcome(visitor, case, request.query.get("decision", ""))
+    values = drawn(console.settings, seen, visitor.me, found, console.clock())
+    return console.page(request, "escalation.html", visitor, status=status, typed=typed, outcome=outcome, **values)
+
+
+def drawn(
+    settings: Settings, seen: View, me: DecidedBy, found: tuple[Timeline | None, str], now: datetime
+) -> dict[str, Any]:
+    """Return what the page of an escalation shows. Pure.
+
+    Args:
+        settings: Which hosts may be linked to.
+        seen: The escalation, with what the visitor may do.
+        me: The visitor.
+        found: The timeline, or why there is none to be shown.
+        now: The time.
+    """
+    case = seen.case
     timeline, why_not = found
-    held = {choice.role for choice in seen.choices}
     ledger = case.status.ledger
     detail = [s for s in sections(seen, now) if s.heading not in (OPTIONS, FOR_OTHERS)]
-    return console.page(
-        request,
-        "escalation.html",
-        visitor,
-        status=status,
-        case=case,
-        title=headline(case, now),
-        state=state(case),
-        accent=board.accent(case.policy, case.tier),
-        deadline=board.deadline(case, now),
-        duties=case.status.clocks,
-        rungs=board.rungs(case, timeline),
-        roles=board.roles(case, held),
-        options=board.options(case, seen.choices, visitor.me, now),
-        others=for_others(case, seen.choices) if seen.choices or seen.why_none else (),
-        why_none=seen.why_none,
-        owner_note=owner_note(case, visitor.me) if case.is_open else "",
-        details=detail,
-        timeline=timeline,
-        why_no_timeline=why_not,
-        head=f"{ledger.sequence}:{ledger.hash}" if ledger else "0:",
-        links=_links(console, case),
-        reverted=sum(d.count for c in case.status.containments for d in c.drift),
-        typed=typed,
-        outcome=await _outcome(visitor, case, request.query.get("decision", "")),
-        sentences=_sentences(case, detail),
-        chart="",
-    )
+    return {
+        "case": case,
+        "title": headline(case, now),
+        "state": state(case),
+        "accent": board.accent(case.policy, case.tier),
+        "deadline": board.deadline(case, now),
+        "duties": case.status.clocks,
+        "rungs": board.rungs(case, timeline),
+        "roles": board.roles(case, {choice.role for choice in seen.choices}),
+        "options": board.options(case, seen.choices, me, now),
+        "others": for_others(case, seen.choices) if seen.choices or seen.why_none else (),
+        "why_none": seen.why_none,
+        "details": detail,
+        "timeline": timeline,
+        "why_no_timeline": why_not,
+        "head": f"{ledger.sequence}:{ledger.hash}" if ledger else "0:",
+        "links": _links(settings, case),
+        "reverted": sum(d.count for c in case.status.containments for d in c.drift),
+        "sentences": _sentences(detail),
+        "chart": "",
+    }
 
 
 async def story(visitor: Visitor, obj: Object) -> tuple[Timeline | None, str]:
@@ -125,24 +137,24 @@ async def story(visitor: Visitor, obj: Object) -> tuple[Timeline | None, str]:
         return None, "There is no record yet."
 
 
-def _sentences(case: Case, found: Sequence[Section]) -> list[str]:
+def _sentences(found: Sequence[Section]) -> list[str]:
     """Return what happened, in a few sentences."""
     lines = dict(line for section in found for line in section.lines if line[0])
     wanted = ("Reading", "Raised by", "Contained", "Risk accepted", "Resumed", "Closed")
     return [f"{name}: {lines[name]}" for name in wanted if name in lines]
 
 
-def _links(console: Console, case: Case) -> list[tuple[str, str, str]]:
+def _links(settings: Settings, case: Case) -> list[tuple[str, str, str]]:
     """Return what to read: a title, the text, and the address where it may be a link."""
     found = []
     model = case.spec.model
     for title, url in (("Model card", model.card if model else None), ("Lineage", model.lineage if model else None)):
         if url:
-            found.append((title, str(url), security.safe_link(console.settings, str(url))))
+            found.append((title, str(url), security.safe_link(settings, str(url))))
     for reading in case.spec.signal.readings:
         if reading.evidence:
             url = str(reading.evidence)
-            found.append((f"Evidence of {reading.indicator}", url, security.safe_link(console.settings, url)))
+            found.append((f"Evidence of {reading.indicator}", url, security.safe_link(settings, url)))
     return found
 
 
