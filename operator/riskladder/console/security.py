@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import json
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -27,12 +29,23 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",  # with no-referrer, a browser calls the Origin of our own forms null
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers send "Origin: null" with every form
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
+
+
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|[0-9a-f:.]*:[0-9a-f:.]*")
+"""A host name, or an IPv6 address without its brackets."""
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
+
+def is_name(text: str) -> bool:
+    """Return whether it can be the name of a namespace or of an object: nothing else becomes part of a URL."""
+    return len(text) <= 253 and _NAME.fullmatch(text) is not None
 
 
 def why_foreign(settings: Settings, headers: Mapping[str, str]) -> str:
@@ -64,7 +77,7 @@ class FormTokens:
             session: The cookie of the session, or whoever a proxy or the kubeconfig proves.
             path: Where the form is sent.
         """
-        return hmac.new(self._secret, f"{session}\0{path}".encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._secret, json.dumps([session, path]).encode(), hashlib.sha256).hexdigest()
 
     def is_valid(self, token: str, session: str, path: str) -> bool:
         """Return whether a token is that of this session and page."""
@@ -77,17 +90,23 @@ def is_trusted(settings: Settings, address: str | None) -> bool:
         found = ipaddress.ip_address(address or "")
     except ValueError:
         return False
-    return any(found in network for network in settings.sign_in.proxies)
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return any((mapped or found) in network for network in settings.sign_in.proxies)
 
 
 def safe_link(settings: Settings, url: str) -> str:
-    """Return a URL that may be a link: https, of a host that is allowed; empty for all else, which is shown as text."""
+    """Return a URL that may be a link: https, of a host that is allowed; empty for all else, which is shown as text.
+
+    What a browser would read in another way than it is read here (a backslash, white space, an escaped host) is none.
+    """
+    if not url.isprintable() or " " in url or "\\" in url:
+        return ""
     try:
         parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
+        host, _ = (parts.hostname or "").lower(), parts.port
     except ValueError:
         return ""
-    if parts.scheme != "https" or not host or parts.username is not None or parts.password is not None:
+    if parts.scheme != "https" or not _HOST.fullmatch(host) or "@" in parts.netloc:
         return ""
     allowed = settings.link_hosts
     if allowed and not any(host == one or host.endswith(f".{one}") for one in allowed):

@@ -22,6 +22,9 @@ from riskladder.console.settings import Limits
 MOST = 10_000
 """Sessions kept: the one that was not used for longest goes first."""
 
+MOST_OF_ONE = 20
+"""Sessions of one person, so that nobody pushes out those of others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
@@ -47,6 +50,8 @@ class _Kept:
     sealed: bytes
     started: datetime
     used: datetime
+    owner: str
+    """A digest of whose it is; empty where that is nobody's concern."""
 
 
 def _key(cookie: str) -> bytes:
@@ -60,27 +65,45 @@ def _place(cookie: str) -> str:
 class Sealed:
     """A bounded store of values, each sealed under a random cookie."""
 
-    def __init__(self, limits: Limits, most: int = MOST) -> None:
+    def __init__(self, limits: Limits, most: int = MOST, most_of_one: int = MOST_OF_ONE) -> None:
         """Begin empty.
 
         Args:
             limits: For how long a value is kept.
             most: How many are kept.
+            most_of_one: How many are kept of one owner.
         """
-        self._limits, self._most = limits, most
+        self._limits, self._most, self._most_of_one = limits, most, most_of_one
+        self._secret = secrets.token_bytes(32)
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
-    def put(self, value: Any, now: datetime) -> str:
-        """Keep a value (JSON); return the cookie that opens it."""
+    def put(self, value: Any, now: datetime, owner: str = "") -> str:
+        """Keep a value (JSON); return the cookie that opens it.
+
+        Args:
+            value: What to keep.
+            now: The time.
+            owner: Whose it is: of too many, the one that they have not used for longest goes.
+        """
         cookie = secrets.token_urlsafe(32)
         sealed = Fernet(_key(cookie)).encrypt(json.dumps(value).encode())
-        self._kept[_place(cookie)] = _Kept(sealed, now, now)
+        whose = hashlib.blake2b(owner.encode(), key=self._secret).hexdigest() if owner else ""
+        self._kept[_place(cookie)] = _Kept(sealed, now, now, whose)
+        of_one = [place for place, kept in self._kept.items() if whose and kept.owner == whose]
+        for place in of_one[: -self._most_of_one]:
+            del self._kept[place]
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
         return cookie
 
-    def get(self, cookie: str, now: datetime) -> Any:
-        """Return the value that a cookie opens; ``None`` where there is none, or it has ended."""
+    def get(self, cookie: str, now: datetime, *, in_use: bool = True) -> Any:
+        """Return the value that a cookie opens; ``None`` where there is none, or it has ended.
+
+        Args:
+            cookie: Opens it.
+            now: The time.
+            in_use: Whether somebody uses it, or only a page that was left open.
+        """
         place = _place(cookie)
         kept = self._kept.get(place)
         if kept is None:
@@ -88,8 +111,9 @@ class Sealed:
         if now - kept.used > self._limits.idle or now - kept.started > self._limits.absolute:
             del self._kept[place]
             return None
-        kept.used = now
-        self._kept.move_to_end(place)
+        if in_use:
+            kept.used = now
+            self._kept.move_to_end(place)
         return json.loads(Fernet(_key(cookie)).decrypt(kept.sealed))
 
     def replace(self, cookie: str, value: Any) -> None:
@@ -114,13 +138,13 @@ class Sessions:
         """Begin with nobody."""
         self._store = Sealed(limits)
 
-    def begin(self, credential: Credential, now: datetime) -> str:
+    def begin(self, credential: Credential, now: datetime, owner: str = "") -> str:
         """Start a session; return its cookie. Every sign-in gets a new one."""
-        return self._store.put(asdict(credential), now)
+        return self._store.put(asdict(credential), now, owner)
 
-    def find(self, cookie: str, now: datetime) -> Credential | None:
-        """Return the credential of a session that has not ended."""
-        found = self._store.get(cookie, now)
+    def find(self, cookie: str, now: datetime, *, in_use: bool = True) -> Credential | None:
+        """Return the credential of a session that has not ended; it goes on being idle where nobody uses it."""
+        found = self._store.get(cookie, now, in_use=in_use)
         if found is None:
             return None
         credential = Credential(**{**found, "groups": tuple(found["groups"])})

@@ -8,7 +8,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def checked_origin(text: str, option: str) -> str:
-    """Return the address under which people reach the console, without a trailing slash.
+    """Return the address under which people reach the console, as browsers write it in Host and Origin.
 
     Args:
         text: What was given.
@@ -19,16 +19,19 @@ def checked_origin(text: str, option: str) -> str:
     """
     try:
         parts = urlsplit(text)
-        is_address = bool(parts.hostname) and parts.scheme in ("http", "https") and (parts.port is None or parts.port)
-    except ValueError:
-        is_address = False
-    if not is_address or parts.username is not None or parts.query or parts.fragment or not text.isprintable():
+        port, host = parts.port, parts.hostname or ""
+    except ValueError as error:
+        raise ValueError(f"{option}: {text!r} is not an address such as https://riskladder.example.com") from error
+    is_address = bool(host) and parts.scheme in ("http", "https") and port != 0 and text.isprintable()
+    if not is_address or "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError(f"{option}: {text!r} is not an address such as https://riskladder.example.com")
     if parts.path not in ("", "/"):
         raise ValueError(f"{option}: {text!r} has a path: the console needs a host name of its own")
-    if parts.scheme == "http" and parts.hostname not in LOCAL:
+    if parts.scheme == "http" and host not in LOCAL:
         raise ValueError(f"{option}: {text!r} is not https: tokens would be sent in the clear")
-    return f"{parts.scheme}://{parts.netloc}"
+    named = f"[{host}]" if ":" in host else host
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{named}" + (f":{port}" if port not in (None, usual) else "")
 
 
 def page_of(console: str, namespace: str, escalation: str, ladder: str) -> str:
