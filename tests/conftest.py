@@ -29,6 +29,7 @@ LONGEST = (
     "tests/integration/test_authority.py",
     "tests/integration/test_examples.py",
     "tests/integration/test_operator.py",
+    "tests/console",
     "tests/integration/test_keda.py",
     "tests/unit/test_invariants.py",
     "tests/channels",

@@ -257,7 +257,9 @@ def test_ladder_is_shown_whole() -> None:
 
 def test_error_and_sign_in_are_shown_to_anybody() -> None:
     nobody = common() | {"visitor": None, "token_of": lambda path: "t"}
-    assert "no such page" in checked(RENDERER.render("error.html", nobody | {"message": "no such page"})).text
+    assert (
+        "no such page" in checked(RENDERER.render("error.html", nobody | {"message": "no such page", "typed": {}})).text
+    )
     for settings in (
         Settings("https://a.example"),
         Settings("http://127.0.0.1:1", is_local=True),
@@ -396,7 +398,7 @@ def test_names_and_messages_are_never_markup(text: str) -> None:
     def pages(words: str) -> Iterator[list[tuple[str, tuple[str, ...]]]]:
         me = DecidedBy(username=words or "x", groups=(words, words))
         values = common(who=visitor(me)) | {"settings": Settings("https://a.example", title=words)}
-        yield tags(RENDERER.render("error.html", values | {"message": words}))
+        yield tags(RENDERER.render("error.html", values | {"message": words, "typed": {"rationale": words}}))
         sign_in = {"visitor": None, "to": words, "kept": True, "message": words}
         yield tags(RENDERER.render("sign_in.html", values | sign_in))
         empty = {"cases": [], "number": 0, "query": words, "namespace": words, "asks": True, "state": state}

@@ -163,6 +163,8 @@ def console(
         if log_format not in ("json", "text"):
             raise ValueError(f"--log-format: {log_format!r} is not json or text")
         logs.configure("WARNING" if is_local and log_level == "INFO" else log_level.upper(), json=log_format == "json")
+        if is_local and trust_proxy:
+            raise ValueError("--trust-proxy: without --url it serves you alone, and nobody else's credentials")
         settings_of(0)
         where = Address.of(listen or ("127.0.0.1:0" if is_local else "0.0.0.0:8091"))
         if not is_local and (as_user or as_group):

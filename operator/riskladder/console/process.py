@@ -47,7 +47,7 @@ class Address:
         host, _, port = text.rpartition(":")
         if not port.isdigit() or int(port) > health.LAST_PORT:
             raise ValueError(f"--listen: {text!r} is not HOST:PORT, for example 0.0.0.0:8091")
-        return cls(host or "0.0.0.0", int(port))  # noqa: S104 - browsers and proxies are elsewhere
+        return cls(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - browsers and proxies are elsewhere
 
 
 async def serve(

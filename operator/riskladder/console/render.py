@@ -31,6 +31,7 @@ class Renderer:
         )
         self._environment.filters |= {
             "plain": plain,
+            "lines": lines,
             "length": length,
             "upper_first": upper_first,
             "time": time_element,
@@ -56,6 +57,11 @@ class Renderer:
     def render(self, template: str, values: dict[str, Any]) -> str:
         """Return a page."""
         return self._environment.get_template(template).render(values)
+
+
+def lines(text: str) -> str:
+    """Return text of others that may have several lines, as it may be shown."""
+    return "\n".join(plain(line) for line in text.split("\n"))
 
 
 def upper_first(text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import Any
+from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import web
@@ -29,11 +30,17 @@ from riskladder.people.case import Unreadable
 
 log = structlog.get_logger(__name__)
 
-MAX_BODY = 64 * 1024
-"""Bytes of a form: a rationale has at most 4,096 characters."""
+MAX_BODY = 128 * 1024
+"""Bytes of a form: a rationale has at most 4,096 characters, a review as many again, each of up to nine bytes."""
+
+BODY_SECONDS = 10.0
+"""In how many seconds a form has to have arrived."""
 
 DRAFT_LIMITS = Limits(idle=timedelta(minutes=15), absolute=timedelta(minutes=15))
 """For how long what was typed before a session ended is kept."""
+
+UNPROVED, MOST_UNPROVED = "nobody", 200
+"""Whose a draft is that no session proves, and how many of those are kept: they push out no others."""
 
 PENDING_LIMITS = Limits(idle=timedelta(minutes=10), absolute=timedelta(minutes=10))
 """For how long somebody may take to sign in at a provider."""
@@ -62,7 +69,7 @@ class Console:
     clock: Callable[[], datetime]
     renderer: Renderer
     sessions: Sessions
-    drafts: Sealed = field(default_factory=lambda: Sealed(DRAFT_LIMITS, 1_000))
+    drafts: Sealed = field(default_factory=lambda: Sealed(DRAFT_LIMITS, 1_000, MOST_UNPROVED))
     pending: Sealed = field(default_factory=lambda: Sealed(PENDING_LIMITS, 1_000))
     openid: OpenID | None = None
     _renewing: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
@@ -95,7 +102,8 @@ class Console:
             ApiError: It could not be asked.
         """
         cookie = request.cookies.get(self.cookie("session"), "")
-        credential = self.sessions.find(cookie, self.clock()) if cookie else None
+        in_use = not is_by_script(request)
+        credential = self.sessions.find(cookie, self.clock(), in_use=in_use) if cookie else None
         if credential is None and security.is_trusted(self.settings, request.remote):
             cookie, credential = "", _passed_on(request.headers)
         if credential is None:
@@ -178,9 +186,41 @@ def _passed_on(headers: Mapping[str, str]) -> Credential | None:
     return Credential(token.strip(), how="proxy")
 
 
+def is_by_script(request: web.Request) -> bool:
+    """Return whether a page that was left open asks by itself: nobody is there, as far as one can see."""
+    return request.headers.get("Sec-Fetch-Dest") == "empty"
+
+
+async def form_of(request: web.Request) -> dict[str, str]:
+    """Return a form that was sent, with line ends as everywhere else.
+
+    Raises:
+        Problem: It is none, or did not arrive.
+    """
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise Problem(415, "This is no form of these pages.")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await request.read()
+        fields = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=100)
+    except TimeoutError as error:
+        raise Problem(408, "The form did not arrive in time.") from error
+    except ValueError as error:
+        raise Problem(400, "This is no form of these pages.") from error
+    return {name: value.replace("\r\n", "\n") for name, value in fields}
+
+
 def application(console: Console, routes: list[web.RouteDef]) -> web.Application:
     """Return the application with all its routes."""
+
+    async def protect(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(security.HEADERS)
+        response.headers["Server"] = "riskladder"
+        if console.settings.is_secure:
+            response.headers["Strict-Transport-Security"] = "max-age=31536000"
+
     app = web.Application(client_max_size=MAX_BODY, middlewares=[_guarded(console)])
+    app.on_response_prepare.append(protect)  # whatever answers, pages, streams and errors alike
     app.router.add_routes(routes)
     app.router.add_get("/static/{name}", _static)
     return app
@@ -202,12 +242,7 @@ def _guarded(console: Console) -> Any:
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await _answer(console, request, handler)
-        if not response.prepared:
-            response.headers.update(security.HEADERS)
-            if console.settings.is_secure:
-                response.headers["Strict-Transport-Security"] = "max-age=31536000"
-        return response
+        return await _answer(console, request, handler)
 
     return guarded
 
@@ -219,9 +254,13 @@ async def _answer(console: Console, request: web.Request, handler: Handler) -> w
         if request.method not in ("GET", "HEAD") and (why := security.why_foreign(console.settings, request.headers)):
             log.warning("form refused", path=request.path, error=why)
             raise Problem(403, "This form was not sent by a page of the console, so nothing was done.")
+        if not all(security.is_name(part) for key, part in request.match_info.items() if key in _NAMES):
+            raise Problem(404, "There is no such page.")
+        if (namespace := request.query.get("namespace")) and not security.is_name(namespace):
+            raise Problem(400, "This cannot be the name of a namespace.")
         return await handler(request)
     except NotKnown:
-        return await _to_sign_in(console, request)
+        return _to_sign_in(console, request)
     except Problem as problem:
         return _problem(console, request, problem)
     except Unreadable as error:
@@ -233,36 +272,50 @@ async def _answer(console: Console, request: web.Request, handler: Handler) -> w
         return _problem(console, request, Problem(404, f"Not found: {missing}."))
     except ApiError as error:
         if error.status == 401:
-            return await _to_sign_in(console, request)
-        return _problem(console, request, Problem(503, f"The cluster could not be asked: {explain(error)}."))
+            return _to_sign_in(console, request)
+        log.warning("cluster not asked", path=request.path, error=str(error))  # who asks learns no addresses of it
+        return _problem(console, request, Problem(503, "The cluster does not answer. Try again in a moment."))
     except web.HTTPRequestEntityTooLarge:
         return _problem(console, request, Problem(413, "What was sent is too long."))
     except web.HTTPNotFound:
         return _problem(console, request, Problem(404, "There is no such page."))
     except web.HTTPMethodNotAllowed:
         return _problem(console, request, Problem(405, "This page does not take that."))
-    except web.HTTPException:
-        raise
+    except web.HTTPException as error:
+        return _problem(console, request, Problem(error.status, "This cannot be answered."))
     except Exception:
         log.exception("page failed", path=request.path)
-        return _problem(console, request, Problem(500, "Something went wrong here. Nothing was decided."))
+        message = "Something went wrong here. Look at the escalation before you try again."
+        return _problem(console, request, Problem(500, message))
+
+
+TYPED = "typed"
+"""The form of a decision, which is shown or kept whatever becomes of it."""
+
+_NAMES = ("namespace", "name")
 
 
 def _problem(console: Console, request: web.Request, problem: Problem) -> web.Response:
-    return console.page(request, "error.html", status=problem.status, message=problem.message)
+    typed = request.get(TYPED, {})
+    return console.page(request, "error.html", status=problem.status, message=problem.message, typed=typed)
 
 
-async def _to_sign_in(console: Console, request: web.Request) -> web.Response:
+def _to_sign_in(console: Console, request: web.Request) -> web.Response:
     """Send somebody to the sign-in page; what they had typed is kept until they come back."""
     response = web.Response(status=303)
     back = request.path_qs if request.method == "GET" else request.path
     response.headers["Location"] = str(request.rel_url.with_path("/sign-in").with_query({"to": back}))
-    if request.method == "POST" and request.path.startswith("/escalations/"):
-        form = await request.post()
-        typed = {name: value for name, value in form.items() if isinstance(value, str) and name != "token"}
-        cookie = console.drafts.put({"path": request.path, "form": typed}, console.clock())
-        console.set_cookie(response, "draft", cookie)
-    if request.cookies.get(console.cookie("session")):
-        console.sessions.end(request.cookies[console.cookie("session")])
+    session = request.cookies.get(console.cookie("session"), "")
+    if (typed := request.get(TYPED)) is not None:
+        form = {name: value for name, value in typed.items() if name != "token"}
+        proved = bool(session) and console.forms.is_valid(typed.get("token", ""), session, request.path)
+        whose = session if proved else UNPROVED
+        console.set_cookie(response, "draft", console.drafts.put(_draft(request, form), console.clock(), whose))
+    if session:
+        console.sessions.end(session)
         console.drop_cookie(response, "session")
     return response
+
+
+def _draft(request: web.Request, form: Mapping[str, str]) -> dict[str, Any]:
+    return {"path": request.path, "form": dict(form)}

@@ -55,6 +55,8 @@ ENGLISH: Mapping[str, str] = {
     "esc.satisfaction": "How it went, from 1 (not at all well) to 5 (entirely)",
     "esc.lessons": "What was learnt",
     "esc.stale": "Nothing was sent: something has happened since you opened the page. What you typed is still here.",
+    "esc.other-session": "Nothing was sent: you have signed in again since you opened the page. What you typed is "
+    "still here.",
     "esc.refused": "Nothing was decided",
     "esc.restored": "What you had typed before you signed in is still here. Nothing was sent.",
     "esc.typed": "What you had typed, about something that is not possible any more:",
@@ -62,6 +64,7 @@ ENGLISH: Mapping[str, str] = {
     "esc.report": "Download the records",
     "esc.drill": "Drill: the model is not touched",
     "error.title": "This page cannot be shown",
+    "error.typed": "What you had typed:",
     "error.back": "Back to what waits for you",
 }
 

@@ -12,10 +12,10 @@ from aiohttp import web
 from riskladder.api.conditions import ConditionStatus, find
 from riskladder.api.decision import DecisionAction, DecisionStatus
 from riskladder.api.reasons import ConditionType
-from riskladder.cluster.client import ApiError, Forbidden, Refused
+from riskladder.cluster.client import ApiError, Forbidden, NotFound, Refused
 from riskladder.cluster.resources import DECISIONS, ESCALATIONS
 from riskladder.console.pages.escalation import Typed, page, story
-from riskladder.console.server import Console, Problem
+from riskladder.console.server import TYPED, Console, Problem, form_of
 from riskladder.console.visitor import FIELD_MANAGER, Visitor
 from riskladder.people.answers import refusal
 from riskladder.people.case import Case, read_case
@@ -40,10 +40,11 @@ def routes(console: Console) -> list[web.RouteDef]:
     """Return the routes."""
 
     async def decide(request: web.Request) -> web.StreamResponse:
+        request[TYPED] = form = await form_of(request)
         visitor = await console.visitor(request)
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
         if not console.forms.is_valid(form.get("token", ""), visitor.binding, request.path):
-            raise Problem(403, "This form belongs to another session, so nothing was done. Open the page again.")
+            typed = Typed(form, console.renderer.text("esc.other-session"))
+            return await page(console, request, visitor, typed, status=403)
         return await _decide(console, request, visitor, form)
 
     return [web.post("/escalations/{namespace}/{name}", decide)]
@@ -68,9 +69,10 @@ async def _decide(
         )
     except Unfit as error:
         return await page(console, request, visitor, Typed(form, f"{error}."), status=422)
-    manifest = decision_manifest(namespace, spec)
+    manifest = decision_manifest(namespace, spec, named=True)
+    decision = str(manifest["metadata"]["name"])
     try:
-        stored = await visitor.client.request(
+        await visitor.client.request(
             "POST",
             DECISIONS.path(namespace),
             verb="create",
@@ -85,9 +87,10 @@ async def _decide(
     except ApiError as error:
         if error.status == 401:
             raise
-        text = f"{console.renderer.text('esc.refused')}: the cluster could not be asked. Try again."
-        return await page(console, request, visitor, Typed(form, text), status=503)
-    decision = str(stored["metadata"]["name"])
+        log.warning("decision not answered", namespace=namespace, decision=decision, error=str(error))
+        if not await _is_stored(visitor, namespace, decision):
+            text = f"{console.renderer.text('esc.refused')}: the cluster did not take it. Try again."
+            return await page(console, request, visitor, Typed(form, text), status=503)
     log.info("decided", namespace=namespace, escalation=name, decision=decision, action=str(action))
     await _answered(visitor, namespace, decision)
     back = request.rel_url.with_query({"decision": decision})
@@ -104,10 +107,30 @@ async def _stale(
     if same_rung and (ledger is None or digest == ledger.hash):
         return None
     timeline, _ = await story(visitor, obj)
-    changes = since(timeline, int(sequence) if sequence.isdecimal() else 0) if timeline is not None else ()
+    changes = since(timeline, _number(sequence)) if timeline is not None else ()
     if same_rung and timeline is not None and not changes:
         return None
     return Typed(form, console.renderer.text("esc.stale"), changes)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
+
+
+async def _is_stored(visitor: Visitor, namespace: str, decision: str) -> bool:
+    """Return whether a decision was stored whose answer was lost.
+
+    Raises:
+        Problem: Nobody can say.
+    """
+    try:
+        await visitor.client.get(DECISIONS, namespace, decision)
+    except NotFound:
+        return False
+    except ApiError as error:
+        text = "The cluster has not answered, so that it may have been decided or not. Look before you send it again."
+        raise Problem(503, text) from error
+    return True
 
 
 async def _answered(visitor: Visitor, namespace: str, decision: str) -> None:

@@ -18,7 +18,7 @@ from riskladder.api.reasons import ConditionType
 from riskladder.cluster.client import ApiError, Forbidden, NotFound, Object
 from riskladder.cluster.resources import DECISIONS, ESCALATIONS, RECORDS
 from riskladder.console import board, security
-from riskladder.console.server import Console
+from riskladder.console.server import Console, is_by_script
 from riskladder.console.settings import Settings
 from riskladder.console.visitor import Visitor
 from riskladder.people.case import Case, read_case
@@ -58,7 +58,7 @@ def routes(console: Console) -> list[web.RouteDef]:
         if draft is not None and draft["path"] == request.path:
             typed = Typed(draft["form"], console.renderer.text("esc.restored"))
         response = await page(console, request, visitor, typed)
-        if typed is not None:
+        if typed is not None and request.method == "GET" and not is_by_script(request):
             console.drafts.end(cookie)
             console.drop_cookie(response, "draft")
         return response
@@ -69,7 +69,7 @@ def routes(console: Console) -> list[web.RouteDef]:
 
     return [
         web.get("/escalations/{namespace}/{name}", show),
-        web.get("/escalations/{namespace}/{name}/changes", stream),
+        web.get("/escalations/{namespace}/{name}/changes", stream, allow_head=False),
     ]
 
 
@@ -160,7 +160,7 @@ def _links(settings: Settings, case: Case) -> list[tuple[str, str, str]]:
 
 async def _outcome(visitor: Visitor, case: Case, name: str) -> tuple[str, str]:
     """Return how a decision of this escalation went, as ``ok``, ``refused`` or ``waiting``, and in a sentence."""
-    if not name:
+    if not security.is_name(name):
         return "", ""
     try:
         obj = await visitor.client.get(DECISIONS, case.namespace, name)
@@ -179,7 +179,7 @@ async def _stream(console: Console, request: web.Request, visitor: Visitor) -> w
     """Send an event whenever the escalation has changed, as server-sent events."""
     namespace, name = request.match_info["namespace"], request.match_info["name"]
     obj = await visitor.client.get(ESCALATIONS, namespace, name)
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **security.HEADERS})
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     await response.write(b"retry: 3000\n\n")
     version = obj["metadata"]["resourceVersion"]

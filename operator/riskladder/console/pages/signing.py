@@ -10,7 +10,7 @@ from aiohttp import web
 from riskladder.console import security
 from riskladder.console.names import Unnamed
 from riskladder.console.openid import Pending, SignInFailed
-from riskladder.console.server import Console, Problem, credential_of, tokens_of
+from riskladder.console.server import Console, Problem, credential_of, form_of, tokens_of
 from riskladder.console.sessions import Credential
 from riskladder.console.visitor import NotKnown, visitor_of
 
@@ -26,15 +26,16 @@ def routes(console: Console) -> list[web.RouteDef]:
     async def with_token(request: web.Request) -> web.Response:
         if not console.settings.sign_in.token or console.settings.is_local:
             raise Problem(404, "Signing in with a token is not enabled here.")
-        form = await request.post()
-        token = "".join(str(form.get("credential", "")).split())
+        form = await form_of(request)
+        token = "".join(form.get("credential", "").split())
         if not token or len(token) > MAX_TOKEN or not token.isprintable() or not token.isascii():
             return _page(console, request, "That is no token.", status=422)
         try:
-            await visitor_of(console.connection, Credential(token), "")
+            found = await visitor_of(console.connection, Credential(token), "")
         except NotKnown:
             return _page(console, request, "The cluster does not accept this token.", status=403)
-        return signed_in(console, Credential(token), security.local_path(str(form.get("to", "/"))))
+        console.sessions.end(request.cookies.get(console.cookie("session"), ""))
+        return signed_in(console, Credential(token), security.local_path(form.get("to", "/")), owner=found.me.username)
 
     async def begin(request: web.Request) -> web.Response:
         if console.openid is None:
@@ -58,7 +59,7 @@ def routes(console: Console) -> list[web.RouteDef]:
         try:
             tokens = await console.openid.finish(Pending(**kept), dict(request.query), console.clock())
             credential = credential_of(tokens, console.settings.sign_in.names)
-            await visitor_of(console.connection, credential, "")
+            found = await visitor_of(console.connection, credential, "")
         except SignInFailed as error:
             response = _page(console, request, _sentence(error.message), status=403)
         except Unnamed as error:
@@ -67,14 +68,15 @@ def routes(console: Console) -> list[web.RouteDef]:
             message = "The cluster does not accept this account: does its API server trust the same provider?"
             response = _page(console, request, message, status=403)
         else:
-            response = signed_in(console, credential, to)
+            console.sessions.end(request.cookies.get(console.cookie("session"), ""))
+            response = signed_in(console, credential, to, owner=found.me.username)
         console.drop_cookie(response, "pending")
         return response
 
     async def out(request: web.Request) -> web.Response:
         cookie = request.cookies.get(console.cookie("session"), "")
-        form = await request.post()
-        if not console.forms.is_valid(str(form.get("token", "")), cookie, request.path):
+        form = await form_of(request)
+        if not console.forms.is_valid(form.get("token", ""), cookie, request.path):
             raise Problem(403, "This form belongs to another session, so nothing was done.")
         credential = console.sessions.find(cookie, console.clock())
         console.sessions.end(cookie)
@@ -114,9 +116,16 @@ def _page(
     )
 
 
-def signed_in(console: Console, credential: Credential, to: str) -> web.Response:
-    """Start a session, and go where somebody wanted to."""
-    cookie = console.sessions.begin(credential, console.clock())
+def signed_in(console: Console, credential: Credential, to: str, *, owner: str = "") -> web.Response:
+    """Start a session, and go where somebody wanted to.
+
+    Args:
+        console: What is shared.
+        credential: With which they have signed in.
+        to: Where they go.
+        owner: Their user name, so that the number of their sessions is bounded.
+    """
+    cookie = console.sessions.begin(credential, console.clock(), owner)
     response = web.Response(status=303, headers={"Location": to})
     console.set_cookie(response, "session", cookie)
     return response
@@ -138,4 +147,4 @@ def one_time_link(console: Console, key: str) -> web.RouteDef:
         unused.clear()
         return signed_in(console, Credential("", how="local"), security.local_path(request.query.get("to", "/")))
 
-    return web.get("/start", start)
+    return web.get("/start", start, allow_head=False)
