@@ -426,7 +426,8 @@ def _with(page: Page, action: str, changes: Mapping[str, str]) -> object:
 
 async def _decide(place: ConsolePlace, client: Client, name: str, action: str, **more: object) -> None:
     spec = {"escalation": name, "action": action, "role": "legal", "rationale": HOSTILE, **more}
-    body = {"metadata": {"generateName": "hostile-"}, "spec": spec}
+    body = {"apiVersion": resources.DECISIONS.api_version, "kind": resources.DECISIONS.kind}
+    body |= {"metadata": {"generateName": "hostile-"}, "spec": spec}
     stored = await client.create(resources.DECISIONS, place.namespace, body)
 
     async def check() -> str:
@@ -456,7 +457,7 @@ async def test_every_answer_is_protected_and_says_nothing_of_the_server(
             await ann.ask("GET", f"/records/{place.namespace}/{target}/export"),
             await ann.ask("POST", "/", headers=ours),
             await ann.ask("POST", place.page(target)),
-            await ann.ask("POST", place.page(target), data=b"x" * (MAX_BODY + 1), headers=ours),
+            await ann.ask("POST", place.page(target), data={"rationale": "x" * MAX_BODY}, headers=ours),
             await ann.ask("GET", "/", headers={"Host": "evil.example"}),
             await ann.ask("GET", "/", headers={"Expect": "something"}),
             await ann.ask("GET", place.page("missing")),
@@ -480,7 +481,9 @@ async def test_every_answer_is_protected_and_says_nothing_of_the_server(
     assert "unsafe" not in policy
 
 
-async def test_broken_request_is_answered_without_an_echo(place: ConsolePlace, url: str) -> None:
+async def test_broken_request_is_answered_without_an_echo_and_logged_without_its_words(
+    place: ConsolePlace, url: str, running: tuple[ConsoleProcess, str]
+) -> None:
     token = place.tokens["ann"]
     for broken in (
         request_of(url, "GET", "/", f"Authorization: Bearer {token}", "bad header\x01: x"),
@@ -491,6 +494,10 @@ async def test_broken_request_is_answered_without_an_echo(place: ConsolePlace, u
         answer = await raw(url, broken)
         assert answer.status == 400
         assert token not in answer.body
+        assert answer.headers["Content-Security-Policy"] == security.POLICY
+        assert answer.headers["Server"] == "riskladder"
+    running[0].wait_for("request not understood")
+    assert token not in running[0].log.read_text(errors="replace")
 
 
 async def test_no_token_is_logged_or_shown(

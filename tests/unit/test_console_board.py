@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.base import format_time
-from riskladder.api.decision import DecisionAction
+from riskladder.api.decision import DecidedBy, DecisionAction
 from riskladder.cluster.authority import granted
 from riskladder.console import board, fleet
 from riskladder.people.case import read_case
 from riskladder.people.changes import NEUTRAL, since
-from riskladder.people.choices import choices
+from riskladder.people.choices import choices, why_no_say
 from riskladder.people.drafting import Unfit, drafted
 from riskladder.people.headline import headline, state
 from tests import people
@@ -108,6 +108,15 @@ def test_deadline_says_how_much_of_the_time_is_gone() -> None:
 def test_part_of_the_time_is_never_less_than_none_or_more_than_all(minutes: int, name: str) -> None:
     found = board.deadline(case_in(name), at(minutes))
     assert found is None or 0 <= found.passed <= 100
+
+
+def test_owner_is_told_why_there_is_no_say() -> None:
+    olga = DecidedBy(username="olga@bank.example")
+    assert why_no_say(case_in("contained"), olga) == "You own the model: an owner has no say in AcceptRisk or Resume"
+    assert why_no_say(case_in("closed"), olga) == ""
+    assert why_no_say(case_in("contained"), ME) == ""
+    group = read_case(people.escalation(owners=["group:legal"]))
+    assert why_no_say(group, ME).startswith("You own the model (as group:legal): an owner has no say in ")
 
 
 # --- In a sentence ----------------------------------------------------------------------------------------------------

@@ -17,10 +17,11 @@ from prometheus_client import CollectorRegistry
 from riskladder.cluster import health
 from riskladder.cluster.certificate import certificate_of
 from riskladder.cluster.connection import Access, connect
+from riskladder.console import security
 from riskladder.console.openid import OpenID, Provider
 from riskladder.console.pages import routes
 from riskladder.console.render import Renderer
-from riskladder.console.server import Console, application
+from riskladder.console.server import SERVER, Console, application
 from riskladder.console.sessions import Sessions
 from riskladder.console.settings import Settings
 
@@ -84,19 +85,24 @@ async def serve(
     sock = await loop.run_in_executor(None, _bind, listen)
     settings = settings_of(sock.getsockname()[1])
     connection = await connect(access, agent="console", anonymous=not settings.uses_own_credentials)
-    runner = probing = renewing = None
+    runner = probing = renewing = listening = None
     openid = OpenID(provider) if provider is not None else None
     try:
         console = Console(settings, connection, _now, Renderer(), Sessions(settings.limits), openid=openid)
         runner = web.AppRunner(
             application(console, [*routes(console), *(one(console) for one in further)]),
-            access_log=None,
             shutdown_timeout=DRAIN_SECONDS,
         )
         await runner.setup()
         held = certificate_of(certificate)
         renewing = asyncio.create_task(held.keep_current()) if held else None
-        await web.SockSite(runner, sock, ssl_context=held.context if held else None).start()
+        server = runner.server
+        assert server is not None  # noqa: S101 - there is one after the setup
+        listening = await loop.create_server(
+            lambda: _Protocol(server, loop=loop, access_log=None),  # type: ignore[arg-type] # None: there is none
+            sock=sock,
+            ssl=held.context if held else None,
+        )
         if probes:
             probing, _ = await health.serve(
                 probes,
@@ -110,6 +116,8 @@ async def serve(
         await stop.wait()
         log.info("stopping")
     finally:
+        if listening is not None:
+            listening.close()
         for one in (runner, probing):
             if one is not None:
                 await one.cleanup()
@@ -120,6 +128,32 @@ async def serve(
         await connection.close()
         sock.close()
     return 0
+
+
+class _Protocol(web.RequestHandler):
+    """Answers what is no HTTP without a word of it, and logs none: a credential may be in it."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return what is answered where no page can be."""
+        del message
+        if status < 500:
+            log.warning("request not understood", remote=request.remote, error=type(exc).__name__)
+        else:
+            log.error("request failed", remote=request.remote, exc_info=exc)
+        if request.writer is not None and request.writer.output_size > 0:
+            raise ConnectionError("a part of the answer is sent already")
+        headers = {**security.HEADERS, "Server": SERVER}
+        response = web.Response(status=status, text="This cannot be answered.\n", headers=headers)
+        response.force_close()
+        return response
 
 
 def _bind(listen: Address) -> socket.socket:

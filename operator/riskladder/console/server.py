@@ -33,6 +33,9 @@ log = structlog.get_logger(__name__)
 MAX_BODY = 128 * 1024
 """Bytes of a form: a rationale has at most 4,096 characters, a review as many again, each of up to nine bytes."""
 
+SERVER = "riskladder"
+"""What the header Server says, in place of versions."""
+
 BODY_SECONDS = 10.0
 """In how many seconds a form has to have arrived."""
 
@@ -112,6 +115,12 @@ class Console:
             raise NotKnown("nobody is named whom the console could act as")  # it would act as itself
         renewed = await self.renew(cookie, credential)
         return await visitor_of(self.connection, renewed, cookie)
+
+    def knows(self, visitor: Visitor) -> bool:
+        """Return whether a visitor who was known is still signed in; a session stays as idle as it is."""
+        if visitor.credential.how == "proxy":
+            return True
+        return self.sessions.find(visitor.binding, self.clock(), in_use=False) is not None
 
     async def renew(self, cookie: str, credential: Credential) -> Credential:
         """Return the credential, renewed where it is about to end and can be.
@@ -215,7 +224,7 @@ def application(console: Console, routes: list[web.RouteDef]) -> web.Application
 
     async def protect(_: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(security.HEADERS)
-        response.headers["Server"] = "riskladder"
+        response.headers["Server"] = SERVER
         if console.settings.is_secure:
             response.headers["Strict-Transport-Security"] = "max-age=31536000"
 

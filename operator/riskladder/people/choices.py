@@ -72,6 +72,16 @@ def for_others(case: Case, mine: Iterable[Choice]) -> tuple[tuple[str, str], ...
     return tuple(found)
 
 
+def why_no_say(case: Case, me: DecidedBy) -> str:
+    """Return why somebody has no say in what is decided together; empty where that is so for no reason of their own."""
+    owner = owner_named(case.owners, me.username, me.groups)
+    asked = [found.action for found in sensible(case) if found.action in JOINT]
+    if not owner or not asked:
+        return ""
+    known_as = f" (as {owner})" if owner != me.username else ""
+    return f"You own the model{known_as}: an owner has no say in {listed(dict.fromkeys(map(str, asked)), 'or')}"
+
+
 def choices(case: Case, allowed: Iterable[tuple[str, str]], me: DecidedBy) -> tuple[Choice, ...]:
     """Return what this person may do, in the roles in which they may."""
     return tuple(_choices(case, frozenset(allowed), me))

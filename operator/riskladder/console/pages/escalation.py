@@ -22,7 +22,7 @@ from riskladder.console.server import Console, is_by_script
 from riskladder.console.settings import Settings
 from riskladder.console.visitor import Visitor
 from riskladder.people.case import Case, read_case
-from riskladder.people.choices import for_others
+from riskladder.people.choices import for_others, why_no_say
 from riskladder.people.export import Export
 from riskladder.people.headline import headline, state
 from riskladder.people.outcome import judged
@@ -114,6 +114,7 @@ def drawn(
         "options": board.options(case, seen.choices, me, now),
         "others": for_others(case, seen.choices) if seen.choices or seen.why_none else (),
         "why_none": seen.why_none,
+        "why_no_say": why_no_say(case, me),
         "details": detail,
         "timeline": timeline,
         "why_no_timeline": why_not,
@@ -186,7 +187,7 @@ async def _stream(console: Console, request: web.Request, visitor: Visitor) -> w
     loop = asyncio.get_running_loop()
     end = loop.time() + STREAM_SECONDS
     try:
-        while loop.time() < end:
+        while loop.time() < end and console.knows(visitor):
             async for kind, changed in visitor.client.watch(ESCALATIONS, namespace, since=version, name=name):
                 version = changed["metadata"]["resourceVersion"]
                 await response.write(b": alive\n\n" if kind == "BOOKMARK" else b"event: changed\ndata: \n\n")
