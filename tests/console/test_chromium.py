@@ -51,11 +51,13 @@ class Tab:
 
     async def until(self, script: str) -> Any:
         """Wait until an expression is true; its value."""
-        async with asyncio.timeout(30):
-            while True:
-                if found := await self.run(f"document.readyState === 'complete' && ({script})"):
-                    return found
-                await asyncio.sleep(0.05)
+        deadline = asyncio.get_running_loop().time() + 30
+        while not (found := await self.run(f"document.readyState === 'complete' && ({script})")):
+            if asyncio.get_running_loop().time() > deadline:
+                shown = await self.run("location.href + ': ' + document.body.innerText")
+                raise AssertionError(f"waited in vain for {script} on {shown}; {self.complaints}")
+            await asyncio.sleep(0.05)
+        return found
 
 
 @asynccontextmanager
@@ -74,9 +76,9 @@ async def tab(directory: Path) -> AsyncIterator[Tab]:
                 await asyncio.sleep(0.05)
         port = file.read_text().split()[0]
         async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-                pages = [page for page in await answer.json() if page["type"] == "page"]
-            async with session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0) as socket:
+            async with session.put(f"http://127.0.0.1:{port}/json/new?about:blank") as answer:
+                page = await answer.json()
+            async with session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                 found = Tab(socket)
                 await found.call("Log.enable")
                 yield found
@@ -91,7 +93,7 @@ async def test_counsel_signs_in_and_decides_in_a_real_browser(place: ConsolePlac
     await place.settled(name)
     async with tab(tmp_path) as browser:
         await browser.open(url + place.page(name))
-        await browser.until("location.pathname === '/sign-in' && document.querySelector('#credential')")
+        await browser.until("location.pathname === '/sign-in' && document.querySelector('#credential') !== null")
         token = json.dumps(place.tokens["ann"])
         await browser.run(f"document.querySelector('#credential').value = {token}")
         await browser.run("document.querySelector('form[action=\"/sign-in/token\"] button').click()")

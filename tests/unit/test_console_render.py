@@ -365,8 +365,13 @@ def spoiled(name: str, text: str) -> tuple[Object, list[Object]]:
 
 @given(name=st.sampled_from(list(MAKERS)), page=st.sampled_from(list(PAGES)), text=TEXTS)
 def test_text_of_others_is_never_markup(name: str, page: str, text: str) -> None:
-    hostile, harmless = spoiled(name, text), spoiled(name, "x")
-    assert tags(PAGES[page](*hostile)) == tags(PAGES[page](*harmless))
+    assert tags(PAGES[page](*spoiled(name, text))) == harmless(name, page)
+
+
+@cache
+def harmless(name: str, page: str) -> list[tuple[str, tuple[str, ...]]]:
+    """What a page is made of where others have written nothing of interest."""
+    return tags(PAGES[page](*spoiled(name, "x")))
 
 
 def tags(page: str) -> list[tuple[str, tuple[str, ...]]]:
@@ -382,44 +387,57 @@ def test_text_of_others_is_shown_as_it_is() -> None:
 
 @given(text=TEXTS)
 def test_what_was_typed_is_never_markup(text: str) -> None:
+    assert typed_in(text).tags == harmless_form().tags
+
+
+def typed_in(words: str) -> Read:
+    """A page with a form that comes back with these words in every field."""
     obj, records = objects("contained")
+    form = {"action": "AcceptRisk", "option": "acceptrisk"}
+    form |= dict.fromkeys(("rationale", "lessons", "until", "role"), words)
+    steps = since(told(*spoiled("contained", words)), 0)
+    return checked(page_of(obj, records, typed=Typed(form, words, steps), outcome=("ok", words)))
 
-    def page(words: str) -> Read:
-        fields = ("rationale", "lessons", "until", "role")
-        form = {"action": "AcceptRisk", "option": "acceptrisk"} | dict.fromkeys(fields, words)
-        steps = since(told(*spoiled("contained", words)), 0)
-        return checked(page_of(obj, records, typed=Typed(form, words, steps), outcome=("ok", words)))
 
-    assert page(text).tags == page("x").tags
+@cache
+def harmless_form() -> Read:
+    return typed_in("x")
 
 
 @given(text=TEXTS)
 def test_names_and_messages_are_never_markup(text: str) -> None:
-    def pages(words: str) -> Iterator[list[tuple[str, tuple[str, ...]]]]:
-        me = DecidedBy(username=words or "x", groups=(words, words))
-        values = common(who=visitor(me)) | {"settings": Settings("https://a.example", title=words)}
-        yield tags(RENDERER.render("error.html", values | {"message": words, "typed": {"rationale": words}}))
-        sign_in = {"visitor": None, "to": words, "kept": True, "message": words}
-        yield tags(RENDERER.render("sign_in.html", values | sign_in))
-        empty = {"cases": [], "number": 0, "query": words, "namespace": words, "asks": True, "state": state}
-        yield tags(RENDERER.render("records.html", values | empty))
-        waiting = {"mine": [], "others": [], "more": True, "asks": True, "pages": 2, "namespace": words}
-        yield tags(RENDERER.render("waiting.html", values | waiting))
-        obj = ladder_object()
-        obj["spec"]["charter"]["scope"] = words
-        obj["spec"]["tiers"][1]["remedies"] = [words]
-        obj["status"]["conditions"][0]["message"] = words
-        found = fleet.ladder(obj, date(2026, 11, 24))
-        units = {"bias": words, "drift": words}
-        ladder = {"ladder": found, "units": units, "words": fleet.trigger_words, "accent": board.accent}
-        yield tags(RENDERER.render("ladder.html", values | ladder))
-        yield tags(RENDERER.render("ladders.html", values | {"ladders": [found], "asks": False, "namespace": ""}))
-        signal = signal_object()
-        signal["spec"]["model"] = {"name": words, "version": words}
-        models = {"models": fleet.models([signal], []), "asks": False, "namespace": "", "accent": board.accent}
-        yield tags(RENDERER.render("models.html", values | models))
+    assert list(named(text)) == harmless_names()
 
-    assert list(pages(text)) == list(pages("x"))
+
+@cache
+def harmless_names() -> list[list[tuple[str, tuple[str, ...]]]]:
+    return list(named("x"))
+
+
+def named(words: str) -> Iterator[list[tuple[str, tuple[str, ...]]]]:
+    """Every page but that of an escalation, with these words as names and messages."""
+    me = DecidedBy(username=words or "x", groups=(words, words))
+    values = common(who=visitor(me)) | {"settings": Settings("https://a.example", title=words)}
+    yield tags(RENDERER.render("error.html", values | {"message": words, "typed": {"rationale": words}}))
+    sign_in = {"visitor": None, "to": words, "kept": True, "message": words}
+    yield tags(RENDERER.render("sign_in.html", values | sign_in))
+    empty = {"cases": [], "number": 0, "query": words, "namespace": words, "asks": True, "state": state}
+    yield tags(RENDERER.render("records.html", values | empty))
+    waiting = {"mine": [], "others": [], "more": True, "asks": True, "pages": 2, "namespace": words}
+    yield tags(RENDERER.render("waiting.html", values | waiting))
+    obj = ladder_object()
+    obj["spec"]["charter"]["scope"] = words
+    obj["spec"]["tiers"][1]["remedies"] = [words]
+    obj["status"]["conditions"][0]["message"] = words
+    found = fleet.ladder(obj, date(2026, 11, 24))
+    units = {"bias": words, "drift": words}
+    ladder = {"ladder": found, "units": units, "words": fleet.trigger_words, "accent": board.accent}
+    yield tags(RENDERER.render("ladder.html", values | ladder))
+    yield tags(RENDERER.render("ladders.html", values | {"ladders": [found], "asks": False, "namespace": ""}))
+    signal = signal_object()
+    signal["spec"]["model"] = {"name": words, "version": words}
+    models = {"models": fleet.models([signal], []), "asks": False, "namespace": "", "accent": board.accent}
+    yield tags(RENDERER.render("models.html", values | models))
 
 
 LINKS = (
