@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -19,7 +20,7 @@ from riskladder.console.server import BODY_SECONDS, MAX_BODY
 from riskladder.console.sessions import MOST_OF_ONE
 from tests.cluster import LocalControlPlane
 from tests.console.scriptless import Browser, Page
-from tests.console.place import ConsolePlace, ConsoleProcess
+from tests.console.place import ConsolePlace, ConsoleProcess, free_port
 from tests.integration.people import impersonated
 from tests.integration.world import condition
 
@@ -141,6 +142,14 @@ async def test_no_other_method_does_anything(place: ConsolePlace, url: str, targ
     assert await place.decisions(target) == []
 
 
+async def test_nobody_is_signed_in_by_the_page_of_another(place: ConsolePlace, url: str) -> None:
+    async with Browser(url) as browser:
+        for headers in ({}, {"Origin": "https://evil.example"}, {"Origin": url, "Sec-Fetch-Site": "cross-site"}):
+            token = {"credential": place.tokens["max"]}
+            answer = await browser.ask("POST", "/sign-in/token", data=token, headers=headers)
+            assert (answer.status, answer.cookies) == (403, ())
+
+
 # --- Cookies ----------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +216,43 @@ async def test_many_sessions_of_one_end_none_of_another(place: ConsolePlace, url
             for cookie, status in ((held[0], 303), (held[-1], 200)):
                 browser.session.cookie_jar.update_cookies({"riskladder-session": cookie})
                 assert (await browser.ask("GET", "/ladders")).status == status
+
+
+async def test_draft_is_not_used_up_by_a_script_or_a_look_at_the_headers(
+    place: ConsolePlace, url: str, target: str
+) -> None:
+    async with place.browser(url, "ann") as ann, Browser(url) as stranger:
+        await stranger.send((await place.opened(ann, target)).form("Acknowledge"), rationale="typed before")
+        await stranger.sign_in(place.tokens["max"])
+        await stranger.ask("HEAD", place.page(target))
+        await stranger.ask("GET", place.page(target), headers={"Sec-Fetch-Dest": "empty"})
+        assert "typed before" in (await stranger.get(place.page(target))).text
+        assert "typed before" not in (await stranger.get(place.page(target))).text
+
+
+async def test_over_tls_cookies_are_of_this_host_only(
+    place: ConsolePlace, plane: LocalControlPlane, tmp_path: Path
+) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    where = ("--url", "https://Console.example:443", "--listen", listen)
+    with ConsoleProcess(plane.kubeconfig, tmp_path, *where) as process:
+        process.wait_for("started")
+        body = f"credential={place.tokens['ann']}"
+        sent = request_of(
+            f"http://{listen}",
+            "POST",
+            "/sign-in/token",
+            "Origin: https://console.example",
+            "Content-Type: application/x-www-form-urlencoded",
+            f"Content-Length: {len(body)}",
+            host="console.example",
+        )
+        answer = await raw(f"http://{listen}", sent + body)
+    assert answer.status == 303
+    name, *flags = answer.headers["Set-Cookie"].split("; ")
+    assert name.startswith("__Host-riskladder-session=")
+    assert set(flags) == {"HttpOnly", "Secure", "Path=/", "SameSite=Lax"}
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
 # --- Where requests lead ----------------------------------------------------------------------------------------------

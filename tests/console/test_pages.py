@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from riskladder.cli.main import app
@@ -17,8 +18,10 @@ from riskladder.cluster import resources
 from riskladder.cluster.authority import may_i, my_roles
 from riskladder.cluster.client import Client
 from riskladder.cluster.connection import Access, connect
+from riskladder.console.pages.decide import _is_stored
+from riskladder.console.server import Problem
 from riskladder.console.sessions import Credential
-from riskladder.console.visitor import client_of
+from riskladder.console.visitor import client_of, visitor_of
 from tests import people
 from tests.cluster import LocalControlPlane
 from tests.cluster.components import API_SERVER
@@ -319,6 +322,24 @@ async def test_roles_are_those_of_the_api_server(place: ConsolePlace, plane: Loc
             held = await my_roles(client, place.namespace, verbs, roles)
             assert held == await may_i(client, place.namespace, verbs, roles), person
             assert bool(held) is (person in PEOPLE)
+    finally:
+        await connection.close()
+
+
+async def test_decision_whose_answer_was_lost_is_looked_for(
+    place: ConsolePlace, url: str, plane: LocalControlPlane
+) -> None:
+    name = await place.escalated("lost-1")
+    async with place.browser(url, "ann") as ann:
+        await ann.decide(await place.opened(ann, name), "Comment")
+    [decision] = [d["metadata"]["name"] for d in await place.decisions(name)]
+    connection = await connect(Access(str(plane.kubeconfig)), agent="tests", anonymous=True)
+    try:
+        ann_, nora = [await visitor_of(connection, Credential(place.tokens[person]), "") for person in ("ann", "nora")]
+        assert await _is_stored(ann_, place.namespace, decision)
+        assert not await _is_stored(ann_, place.namespace, "missing")
+        with pytest.raises(Problem, match="it may have been decided or not"):
+            await _is_stored(nora, place.namespace, decision)
     finally:
         await connection.close()
 

@@ -8,10 +8,12 @@ from datetime import timedelta
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.console import security
+from riskladder.console.server import is_by_script
 from riskladder.console.sessions import Credential, Sealed, Sessions
 from riskladder.console.settings import Limits, Settings, SignIn, checked_url, link_hosts, networks
 from tests.unit.builders import NOW
@@ -309,6 +311,12 @@ def test_session_is_idle_while_only_scripts_ask() -> None:
     cookie = sessions.begin(Credential(TOKEN), NOW)
     assert sessions.find(cookie, NOW + timedelta(minutes=29), in_use=False)
     assert sessions.find(cookie, NOW + timedelta(minutes=31)) is None
+
+
+def test_page_that_was_left_open_is_nobody_who_asks() -> None:
+    assert is_by_script(make_mocked_request("GET", "/", headers={"Sec-Fetch-Dest": "empty"}))
+    for headers in ({}, {"Sec-Fetch-Dest": "document"}):
+        assert not is_by_script(make_mocked_request("GET", "/", headers=headers))
 
 
 def test_session_ends_whatever_happens() -> None:
