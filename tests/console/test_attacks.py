@@ -16,6 +16,7 @@ import pytest
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client
 from riskladder.console import security
+from riskladder.console.pages.escalation import MOST_STREAMS
 from riskladder.console.server import BODY_SECONDS, MAX_BODY
 from riskladder.console.sessions import MOST_OF_ONE
 from tests.cluster import LocalControlPlane
@@ -573,14 +574,32 @@ async def test_no_token_is_logged_or_shown(
         assert secret not in log
 
 
-async def test_streams_that_are_left_open_are_closed_with_their_browser(
-    place: ConsolePlace, url: str, target: str
-) -> None:
-    async with place.browser(url, "ann") as ann:
+async def test_one_person_holds_so_many_streams_and_no_more(place: ConsolePlace, url: str, target: str) -> None:
+    async with place.browser(url, "sam") as sam, place.browser(url, "max") as max_:
+        path = f"{url}{place.page(target)}/changes"
         streams: list[aiohttp.ClientResponse] = []
-        for _ in range(30):
-            streams.append(await ann.session.get(f"{url}{place.page(target)}/changes"))
-        assert {stream.status for stream in streams} <= {200, 429}
-        for stream in streams:
-            stream.close()
-        assert (await ann.get(place.page(target))).status == 200
+        try:
+            for _ in range(MOST_STREAMS):
+                streams.append(await sam.session.get(path))
+                assert streams[-1].status == 200
+            more = await sam.ask("GET", f"{place.page(target)}/changes")
+            assert (more.status, "Close some." in more.words) == (429, True)
+            async with max_.session.get(path) as another:
+                assert another.status == 200
+        finally:
+            for stream in streams:
+                stream.close()
+
+        async def is_free() -> bool:
+            async with sam.session.get(path) as again:
+                return again.status == 200
+
+        await place.until(is_free, "streams of a browser that is gone to end", 40.0)
+
+
+async def test_stream_ends_with_its_session(place: ConsolePlace, url: str, target: str) -> None:
+    async with place.browser(url, "eve") as eve, eve.session.get(f"{url}{place.page(target)}/changes") as stream:
+        await eve.send((await eve.get("/ladders")).form("/sign-out"))
+        async with asyncio.timeout(60):
+            rest = await stream.content.read()
+        assert b"event: changed" not in rest

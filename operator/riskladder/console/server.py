@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import weakref
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -76,6 +77,8 @@ class Console:
     pending: Sealed = field(default_factory=lambda: Sealed(PENDING_LIMITS, 1_000))
     openid: OpenID | None = None
     _renewing: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
+    streams: Counter[str] = field(default_factory=Counter)
+    """How many streams of changes are open, by whose they are."""
     forms: security.FormTokens = field(default_factory=lambda: security.FormTokens(secrets.token_bytes(32)))
 
     def cookie(self, name: str) -> str:

@@ -18,7 +18,7 @@ from riskladder.api.reasons import ConditionType
 from riskladder.cluster.client import ApiError, Forbidden, NotFound, Object
 from riskladder.cluster.resources import DECISIONS, ESCALATIONS, RECORDS
 from riskladder.console import board, security
-from riskladder.console.server import Console, is_by_script
+from riskladder.console.server import Console, Problem, is_by_script
 from riskladder.console.settings import Settings
 from riskladder.console.visitor import Visitor
 from riskladder.people.case import Case, read_case
@@ -34,8 +34,8 @@ ORIGIN = "the Escalation on the cluster"
 STREAM_SECONDS = 300.0
 """For how long one stream of changes is kept open; the browser opens another."""
 
-BEAT = 15.0
-"""Seconds between signs of life on a stream."""
+MOST_STREAMS = 40
+"""Streams of one person: each holds a watch of the API server open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,16 @@ def routes(console: Console) -> list[web.RouteDef]:
 
     async def stream(request: web.Request) -> web.StreamResponse:
         visitor = await console.visitor(request)
-        return await _stream(console, request, visitor)
+        whose = f"{visitor.credential.how}:{visitor.me.username}"
+        if console.streams[whose] >= MOST_STREAMS:
+            raise Problem(429, "Too many of your pages follow what happens. Close some.")
+        console.streams[whose] += 1
+        try:
+            return await _stream(console, request, visitor)
+        finally:
+            console.streams[whose] -= 1
+            if not console.streams[whose]:
+                del console.streams[whose]
 
     return [
         web.get("/escalations/{namespace}/{name}", show),
