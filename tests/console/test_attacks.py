@@ -20,8 +20,8 @@ from riskladder.console.pages.escalation import MOST_STREAMS
 from riskladder.console.server import BODY_SECONDS, MAX_BODY
 from riskladder.console.sessions import MOST_OF_ONE
 from tests.cluster import LocalControlPlane
-from tests.console.scriptless import Browser, Page
 from tests.console.place import ConsolePlace, ConsoleProcess, free_port
+from tests.console.scriptless import Browser, Page
 from tests.integration.people import impersonated
 from tests.integration.world import condition
 

@@ -25,8 +25,8 @@ from riskladder.console.visitor import client_of, visitor_of
 from tests import people
 from tests.cluster import LocalControlPlane
 from tests.cluster.components import API_SERVER
-from tests.console.scriptless import Browser, Page, exported
 from tests.console.place import PEOPLE, ConsolePlace, ConsoleProcess, console, local_link
+from tests.console.scriptless import Browser, Page, exported
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.people import impersonated
 from tests.integration.world import TestNamespace

@@ -246,7 +246,7 @@ def test_lists_that_are_empty_say_so() -> None:
 def test_ladder_is_shown_whole() -> None:
     found = fleet.ladder(ladder_object(), date(2026, 11, 24))
     units = {"bias": "", "drift": "psi"}
-    values = {"ladder": found, "units": units, "words": fleet.trigger_words, "accent": board.accent}
+    values = {"ladder": found, "units": units, "words": fleet.trigger_words, "holders": None}
     said = " ".join(checked(_render("ladder.html", **values)).text)
     for words in ("bias above 0.2", "drift above 0.2 psi", "there is no Secret", "look at the data", "credit scoring"):
         assert words in said
@@ -267,6 +267,7 @@ def test_error_and_sign_in_are_shown_to_anybody() -> None:
         Settings("https://a.example", sign_in=SignIn(openid=False, token=False)),
     ):
         values = nobody | {"settings": settings, "to": "/?a=<b>", "kept": True, "message": "That is no token."}
+        values |= {"elsewhere": "https://login.example/out", "is_out": True}
         read = checked(RENDERER.render("sign_in.html", values))
         assert "That is no token." in read.text
         assert "Sign out" not in read.text
@@ -419,7 +420,10 @@ def named(words: str) -> Iterator[list[tuple[str, tuple[str, ...]]]]:
     me = DecidedBy(username=words or "x", groups=(words, words))
     values = common(who=visitor(me)) | {"settings": Settings("https://a.example", title=words)}
     yield tags(RENDERER.render("error.html", values | {"message": words, "typed": {"rationale": words}}))
-    sign_in = {"visitor": None, "to": words, "kept": True, "message": words}
+    sign_in = {"visitor": None, "to": words, "kept": True, "message": words} | {
+        "elsewhere": "https://a.example",
+        "is_out": True,
+    }
     yield tags(RENDERER.render("sign_in.html", values | sign_in))
     empty = {"cases": [], "number": 0, "query": words, "namespace": words, "asks": True, "state": state}
     yield tags(RENDERER.render("records.html", values | empty))
@@ -431,7 +435,8 @@ def named(words: str) -> Iterator[list[tuple[str, tuple[str, ...]]]]:
     obj["status"]["conditions"][0]["message"] = words
     found = fleet.ladder(obj, date(2026, 11, 24))
     units = {"bias": words, "drift": words}
-    ladder = {"ladder": found, "units": units, "words": fleet.trigger_words, "accent": board.accent}
+    roles = [stakeholder.role for stakeholder in found.spec.stakeholders] if found else []
+    ladder = {"ladder": found, "units": units, "words": fleet.trigger_words, "holders": dict.fromkeys(roles, (words,))}
     yield tags(RENDERER.render("ladder.html", values | ladder))
     yield tags(RENDERER.render("ladders.html", values | {"ladders": [found], "asks": False, "namespace": ""}))
     signal = signal_object()

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from riskladder.console import security
 from riskladder.console.server import is_by_script
 from riskladder.console.sessions import Credential, Sealed, Sessions
-from riskladder.console.settings import Limits, Settings, SignIn, checked_url, link_hosts, networks
+from riskladder.console.settings import Limits, Settings, SignIn, link_hosts, networks
+from riskladder.notify.console import checked_origin
 from tests.unit.builders import NOW
 
 SETTINGS = Settings("https://console.example")
@@ -224,7 +225,7 @@ def test_names_of_kubernetes_are_names() -> None:
     ],
 )
 def test_address_is_as_browsers_send_it(text: str, url: str) -> None:
-    settings = Settings(checked_url(text))
+    settings = Settings(checked_origin(text, "--url"))
     assert settings.origin == url
     assert f"{urlsplit(url).scheme}://{settings.host}" == url
 
@@ -245,7 +246,7 @@ def test_address_is_as_browsers_send_it(text: str, url: str) -> None:
 )
 def test_address_that_will_not_do_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="--url"):
-        checked_url(text)
+        checked_origin(text, "--url")
 
 
 def test_hosts_and_networks_are_checked() -> None:

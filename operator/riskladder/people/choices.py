@@ -53,13 +53,6 @@ def why_none(case: Case, allowed: Iterable[tuple[str, str]], person: str) -> str
     return f"none, because {person} has decided, or is not asked, about all that is left to decide"
 
 
-def owner_note(case: Case, me: DecidedBy) -> str:
-    """Return why the agreement of an owner of the model does not count; nothing for everybody else."""
-    if not owner_named(case.standing.owners, me.username, me.groups):
-        return ""
-    return f"you own {case.model}: others decide whether its risk is accepted, and whether it is resumed or closed"
-
-
 def for_others(case: Case, mine: Iterable[Choice]) -> tuple[tuple[str, str], ...]:
     """Return what makes sense and somebody cannot do: what, and who may."""
     standing, offered, found = case.standing, {choice.action for choice in mine}, []
