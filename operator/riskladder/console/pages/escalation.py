@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from aiohttp import web
+from markupsafe import Markup
 
 from riskladder.api.chain import ChainKey
 from riskladder.api.conditions import ConditionStatus, find
@@ -23,10 +24,13 @@ from riskladder.console.settings import Settings
 from riskladder.console.visitor import Visitor
 from riskladder.people.case import Case, read_case
 from riskladder.people.choices import for_others, why_no_say
+from riskladder.people.drawings import reading_charts
 from riskladder.people.export import Export
 from riskladder.people.headline import headline, state
 from riskladder.people.outcome import judged
 from riskladder.people.sections import FOR_OTHERS, OPTIONS, Section, sections
+from riskladder.people.story import story as facts_of
+from riskladder.people.summary import sentences
 from riskladder.people.timeline import Step, Timeline, timeline_of
 from riskladder.people.view import View, view
 
@@ -130,8 +134,7 @@ def drawn(
         "head": f"{ledger.sequence}:{ledger.hash}" if ledger else "0:",
         "links": _links(settings, case),
         "reverted": sum(d.count for c in case.status.containments for d in c.drift),
-        "sentences": _sentences(detail),
-        "chart": "",
+        **_told(timeline, detail),
     }
 
 
@@ -147,11 +150,15 @@ async def story(visitor: Visitor, obj: Object) -> tuple[Timeline | None, str]:
         return None, "There is no record yet."
 
 
-def _sentences(found: Sequence[Section]) -> list[str]:
-    """Return what happened, in a few sentences."""
+def _told(timeline: Timeline | None, found: Sequence[Section]) -> dict[str, Any]:
+    """Return what happened in a few sentences, and the readings drawn; without records, what the Escalation says."""
+    if timeline is not None:
+        told = facts_of(timeline)
+        charts = [Markup(chart) for chart in reading_charts(told)]  # noqa: S704 - made of escaped texts
+        return {"sentences": sentences(timeline, told), "charts": charts}
     lines = dict(line for section in found for line in section.lines if line[0])
     wanted = ("Reading", "Raised by", "Contained", "Risk accepted", "Resumed", "Closed")
-    return [f"{name}: {lines[name]}" for name in wanted if name in lines]
+    return {"sentences": [f"{name}: {lines[name]}" for name in wanted if name in lines], "charts": ()}
 
 
 def _links(settings: Settings, case: Case) -> list[tuple[str, str, str]]:
