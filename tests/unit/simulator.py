@@ -79,6 +79,8 @@ class Server:
         """Makes the error by which everything on the target is refused, while something does."""
         self.was_refused = False
         """Whether anything was."""
+        self.refuses_trail: dict[str, Any] = {}
+        """By what of the trail is refused (records, or the status of escalations): makes the error, while it is."""
         self.disturbed = 0
         """How often somebody else has written the target."""
         self.generations: set[tuple[str, int]] = set()
@@ -158,6 +160,10 @@ class Server:
             return answer
         resource, where = _resource(path), path.removesuffix("/status")
         about: dict[str, Any] = {"verb": method, "resource": resource.title, "where": path}
+        written = "records" if (method, resource) == ("POST", RECORDS) else "status"
+        is_trail = written == "records" or (method, resource) == ("PATCH", ESCALATIONS)
+        if is_trail and written in self.refuses_trail:
+            raise self.refuses_trail[written](**about)
         if method == "POST":
             if f"{path}/{body['metadata']['name']}" in self.objects:
                 raise Conflict(409, "AlreadyExists", "exists", **about)
@@ -280,12 +286,27 @@ class Server:
                 if "/decision/" in key and self.revoked:
                     same = [event for event in same if event == act["event"]]
                 assert not same, f"invariant 12: {act} is on record already"
+        if resource is DECISIONS:
+            self._check_answer(after)
         if resource is ESCALATIONS:
             restore = after.get("status", {}).get("restore")
             if restore is not None and "replicas" in restore:
                 assert restore["replicas"] > 0, "invariant 4: would restore the contained state"
                 landed = (after["metadata"]["name"], resumed(after), restore.get("podTemplateHash"))
                 assert landed not in self.gone_back_to, "invariant 4: would restore what was rolled back to"
+
+    def _check_answer(self, decision: Document) -> None:
+        """What a decision is answered for stands in its escalation by then, and on record."""
+        (verdict,) = decision["status"]["conditions"]
+        escalation = self.find(ESCALATIONS, decision["spec"]["escalation"])
+        if verdict["reason"] in ("AlreadyCounted", "EscalationNotFound") or escalation is None:
+            return  # what says nothing new takes no place
+        uid = decision["metadata"]["uid"]
+        listed = {d["uid"]: d["counted"] for d in escalation.get("status", {}).get("decisions", ())}
+        keys = [record["spec"]["detail"]["key"] for record in said(self.all(RECORDS))]
+        is_kept = uid in listed or decision["spec"]["action"] != "Comment"  # those may be left to the records
+        assert not is_kept or listed.get(uid) == (verdict["status"] == "True"), f"answered {verdict}, and not counted"
+        assert f"{escalation['metadata']['uid']}/decision/{uid}" in keys, "answered, and not on record"
 
 
 def hash_of(pod_template: Document) -> str:
@@ -343,6 +364,7 @@ class Queue:
         self._asked = self._contains = self._backs_off = False
         self._late: list[LateDecisionKey | IndexKey] = []
         self._later: list[LateDecisionKey | IndexKey] = []
+        self._runs: LateDecisionKey | IndexKey | None = None
         self._slept_at: datetime | None = None
         """When it went to sleep until a later time: no sooner is anything to be done by itself."""
 
@@ -366,8 +388,11 @@ class Queue:
     def failed(self) -> None:
         """Report that what was run last was refused: a containment gets its trail before the next attempt."""
         self._backs_off = self._contains
+        if self._runs is not None:
+            self._later.append(self._runs)
 
     def next(self) -> Coroutine[Any, Any, None] | None:
+        self._runs = None
         if self._backs_off and self._contains:
             self._contains = False
             return self._trail(KEY)  # type: ignore[no-any-return]
@@ -380,7 +405,10 @@ class Queue:
         if self._asked:
             self._asked = False
             return self._trail(KEY)  # type: ignore[no-any-return]
-        return self._trail(self._late.pop()) if self._late else None
+        if not self._late:
+            return None
+        self._runs = self._late.pop()
+        return self._trail(self._runs)  # type: ignore[no-any-return]
 
 
 class Operator:

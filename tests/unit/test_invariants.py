@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from riskladder.cluster import resources
 from riskladder.cluster.resources import DEPLOYMENTS, ESCALATIONS, PODS, REPLICASETS, SIGNALS
 from tests.unit.world import POLICIES, Step, simulate
 
@@ -57,12 +58,16 @@ TAMPERING = st.sampled_from([("strip",), ("forge", True), ("forge", False), *REF
 ERASING = st.sampled_from([("erase",), *REFUSING])
 """Who deletes the Escalation and, while the lock is not in force, what its target carries leaves nothing to go by: not
 both."""
+UNRECORDED = st.tuples(
+    st.just("refuse_trail"), st.sampled_from(["records", "status"]), st.sampled_from([422, 403, 500, 0])
+)
+"""A quota or a missing permission: nothing new goes on record for a while."""
 STORIES = st.lists(st.one_of(STEPS, STEPS, TAMPERING), min_size=8, max_size=30)
 ERASED = st.lists(st.one_of(STEPS, STEPS, ERASING), min_size=8, max_size=30)
 ACTING = STEPS.filter(lambda step: step not in (("ladder", "suspend"), ("delete",)))
 """A ladder that is suspended after a crash leaves a record that nothing accounts for, and so does an operator that has
 not seen that the target is deleted: what is written then may be written again later."""
-DECIDED = st.lists(st.one_of(ACTING, ACTING, PEOPLE, PEOPLE, TAMPERING), min_size=8, max_size=30)
+DECIDED = st.lists(st.one_of(ACTING, ACTING, PEOPLE, PEOPLE, TAMPERING, UNRECORDED), min_size=8, max_size=30)
 
 
 @SIMULATED
@@ -222,6 +227,54 @@ def test_fault_at_every_request_while_people_decide(policy: str, scenario: str, 
         if world.exhausted[-1]:
             return
     raise AssertionError(f"not done after {MOST_DECIDED} requests")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "what", "status"),
+    list(itertools.product(DECISIONS, ["records", "status"], [422, 403, 500]))
+    if THOROUGH
+    else [("resumed", "records", 403), ("manually", "records", 422), ("ended", "status", 403)],
+)
+def test_nothing_is_answered_that_cannot_be_recorded(scenario: str, what: str, status: int) -> None:
+    """From any request on, records or statuses are refused for a while: no answer goes before what it is about."""
+    for requests in range(1, MOST_DECIDED, 1 if THOROUGH else 3):
+        refused: list[Step] = [("operate", 0, requests), ("refuse_trail", what, status), ("operate", 0, 40)]
+        late: list[Step] = [("vote", "cat", "Comment", "legal"), ("keep_up", 0), ("keep_up", 1)]
+        world = simulate("zero", [*DECISIONS[scenario], *refused, *late], breached=False)
+        if scenario == "resumed":
+            assert world.target()["spec"]["replicas"] == 3, f"not restored, refused after {requests} requests"
+        if world.exhausted[0]:
+            return
+    raise AssertionError(f"not done after {MOST_DECIDED} requests")
+
+
+def test_answer_that_nothing_keeps_is_not_believed() -> None:
+    """What an older version has answered and lost counts after all; what it has kept is not done again."""
+    objected: list[Step] = [
+        *RESUMED[:5],
+        ("vote", "cat", "Object", "legal"),
+        ("answer_too_early", "d1"),
+        ("deliver", 0),
+    ]
+    world = simulate("zero", [*objected, ("keep_up", 0), ("agree", "Resume"), ("keep_up", 0)], breached=False)
+    assert world.events().count("Objected") == 1
+    assert world.events().count("DecisionRefused") == 2, "the model was resumed over an objection"
+
+
+def test_answer_that_the_records_alone_keep_stands() -> None:
+    said: list[Step] = [("vote", "cat", "Comment", "legal"), ("keep_up", 0)]
+    steps: list[Step] = [*RESUMED[:5], *(said * 20), ("age_answers",), ("keep_up", 0), ("keep_up", 1)]
+    world = simulate("zero", steps, breached=False)
+    assert world.events().count("Commented") == 20
+    assert {d["status"].get("escalationUid") for d in world.server.all(resources.DECISIONS)} != {None}
+
+
+@pytest.mark.parametrize("what", ["records", "status"])
+@pytest.mark.parametrize("status", [422, 403, 500])
+def test_stop_button_waits_for_no_record(what: str, status: int) -> None:
+    pressed: list[Step] = [*BY_HAND[:6], ("refuse_trail", what, status), ("vote", "ben", "Contain", "model-risk")]
+    world = simulate("zero", [*pressed, ("keep_up", 0), ("stopped",), ("keep_up", 1)], breached=False)
+    assert world.events().count("ContainedManually") == world.events().count("ContainmentApplied") == 1
 
 
 @pytest.mark.parametrize("policy", POLICIES if THOROUGH else ["zero"])

@@ -43,6 +43,21 @@ def updated(
     )
 
 
+def test_what_refuses_the_trail_is_said_until_nothing_does() -> None:
+    item, why = ladder(), "what is new of Escalation scorer-1 cannot be written: exceeded quota: q"
+    at_rest = update_ladder(
+        item, EscalationLadderStatus(), created=CREATED, open_escalations=1, missing=(), refusals=[why, why], now=NOW
+    )[0]
+    assert reason(at_rest, ConditionType.READY) == ("False", Reason.ESCALATION_REFUSED)
+    [entry] = at_rest.entries
+    assert entry.message == (
+        f"nothing new is recorded, nobody is notified of it, and no decision counts: {why} (and 1 more)"
+    )
+    assert entry.event == Reason.ESCALATION_REFUSED
+    healed, _ = updated(item, at_rest.status)
+    assert reason(healed, ConditionType.READY) == ("True", Reason.VALID)
+
+
 def reason(update: LadderUpdate, kind: ConditionType) -> tuple[str, str]:
     found = find(update.status.conditions, kind)
     assert found is not None

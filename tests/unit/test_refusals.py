@@ -21,6 +21,7 @@ from riskladder.controller.executor import Executor, NotContainable, altered
 from riskladder.policy.containment.resume import NOT_YET_RESTORED
 from riskladder.policy.containment.writes import rehearsal_write, switch_write
 from riskladder.policy.plan import Effect, EscalationUpdate, Phase, Plan
+from riskladder.policy.snapshot import Escalation
 from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.registry import Runtimes
@@ -224,8 +225,14 @@ async def test_intent_that_cannot_be_saved_is_looked_at_again_only_where_somethi
             version = "77" if changed else escalation.resource_version
             return {"metadata": {"resourceVersion": version}}
 
-        def not_written(self, uid: str, why: str) -> None:
-            self.unwritten[uid] = why
+        def not_written(self, escalation: Escalation, why: str) -> None:
+            self.unwritten[escalation.uid] = why
+
+        def saved(self, key: object) -> None:
+            pass
+
+        def written(self, namespace: str, uid: str) -> None:
+            pass
 
     fake = Fake()
     fake.unwritten = {}

@@ -119,7 +119,7 @@ class SimulatedCluster:
     def keep_up(self, which: int) -> None:
         """It sees everything and does all it has to, as it does most of the time."""
         self.operators[which].deliver(*CACHED)
-        if self.server.refuses:  # it tries again and again: its waits are not simulated
+        if self.server.refuses or self.server.refuses_trail:  # it tries again and again: its waits are not simulated
             self.operate(which, 40)
         else:
             self.operators[which].finish()
@@ -157,12 +157,11 @@ class SimulatedCluster:
 
     def refuse(self, status: int) -> None:
         """Admission refuses everything on the target, for good or (0) no more."""
-        errors = {422: (Refused, "Invalid"), 403: (Forbidden, "Forbidden"), 500: (ApiError, "InternalError")}
-        if status:
-            kind, reason = errors[status]
-            self.server.refuses = lambda **about: kind(status, reason, "denied by a policy", **about)
-        else:
-            self.server.refuses = None
+        self.server.refuses = _refusal(status) if status else None
+
+    def refuse_trail(self, what: str, status: int) -> None:
+        """A quota, a policy or a missing permission refuses records or statuses, for a while or (0) no more."""
+        self.server.refuses_trail = {what: _refusal(status)} if status else {}
 
     def erase(self) -> None:
         """Somebody deletes the newest escalation."""
@@ -219,6 +218,20 @@ class SimulatedCluster:
         elif not on:
             self.server.admission.clear()
             self.server.revoked = True
+
+    def answer_too_early(self, name: str) -> None:
+        """An operator of an older version says that a decision was counted, and dies before anything else says so."""
+        decision = self.server.find(DECISIONS, name)
+        assert decision is not None
+        accepted = {"type": "Accepted", "status": "True", "reason": "Objected", "message": "it was counted"}
+        since = {"lastTransitionTime": format_time(self.now), "observedGeneration": 1}
+        self.server.save(DECISIONS, {**decision, "status": {"conditions": [accepted | since]}})
+
+    def age_answers(self) -> None:
+        """All answers are as an older version gave them."""
+        for decision in self.server.all(DECISIONS):
+            status = {key: value for key, value in decision["status"].items() if key != "escalationUid"}
+            self.server.save(DECISIONS, {**decision, "status": status})
 
     def bar(self, who: str) -> None:
         """Somebody loses every role."""
@@ -301,6 +314,7 @@ class SimulatedCluster:
     def run_until_idle(self) -> None:
         """Everything is delivered and nobody dies: after some rounds nothing is left to write (invariant 9)."""
         self.refuse(0)
+        self.refuse_trail("", 0)
         self.now = max(self.now, self.newest)
         quiet = 0
         for _ in range(QUIET_WITHIN):
@@ -378,10 +392,16 @@ class SimulatedCluster:
             if (decision["spec"]["action"], verdict) == ("Acknowledge", "False AlreadyCounted"):
                 assert not listed, "said over again, it takes a place"
                 continue
+            if decision["spec"]["action"] == "Comment" and len(mine) == 1 and not listed:
+                continue  # so many were made since that it is left to the records
             most = 2 if self.server.revoked else 1
             assert len(listed) == 1 <= len(mine) <= most, f"on record as {mine}, listed as {listed}"
             assert verdict.startswith("True") == listed[0]["counted"] == (mine[-1] != "DecisionRefused")
             assert not listed[0]["counted"] or uid in self.server.proved, "counted, and nothing proves who decided"
+
+    def stopped(self) -> None:
+        """It is at zero by now, whatever is refused."""
+        assert self.target()["spec"]["replicas"] == 0, "not stopped"
 
     def _is_contained(self, escalation: Document, intent: Document, target: Document) -> None:
         if intent["action"] == "Rollback":
@@ -395,6 +415,13 @@ class SimulatedCluster:
         assert f"contained/{intent['id']}" in keys
         if intent["reason"] not in ("AlreadyAtZero", "AlreadyContained"):
             assert f"applied/{intent['id']}" in keys
+
+
+def _refusal(status: int) -> Callable[..., ApiError]:
+    """Return what makes the error by which something is refused."""
+    errors = {422: (Refused, "Invalid"), 403: (Forbidden, "Forbidden"), 500: (ApiError, "InternalError")}
+    kind, reason = errors[status]
+    return lambda **about: kind(status, reason, "denied by a policy", **about)
 
 
 async def _one_after_the_other(*work: Coroutine[Any, Any, Any]) -> list[Any]:

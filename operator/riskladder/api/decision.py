@@ -18,9 +18,11 @@ from riskladder.api.base import (
     Model,
     ObjectName,
     Rule,
+    Uid,
     Username,
 )
-from riskladder.api.conditions import Condition
+from riskladder.api.conditions import Condition, find
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction
 
 
@@ -137,3 +139,14 @@ class DecisionStatus(Model):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
         (), description="Accepted: True, or False with the reason why it was not counted."
     )
+    escalation_uid: Uid | None = Field(
+        None,
+        description="uid of the Escalation that has counted or refused it: the answer is written after the record and "
+        "the status that say so. An answer without it is not believed, and the decision is judged again.",
+    )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has been answered, and what it was answered is known to be kept."""
+        found = find(self.conditions, ConditionType.ACCEPTED)
+        return found is not None and (bool(self.escalation_uid) or found.reason == Reason.ESCALATION_NOT_FOUND)

@@ -73,13 +73,13 @@ class ContainmentPass:
             saved = await self._save(key, plan)
         except ApiError as error:
             if error.status and plan.noted is not None:
-                self._seen.not_written(plan.noted.escalation.uid, error.message)
-            elif error.status:
-                self._seen.not_saved(key, error.message)
+                self._seen.not_written(plan.noted.escalation, error.message)
+            elif error.status and plan.opening is not None:
+                self._seen.not_saved(key, plan.opening.spec.ladder.name, error.message)
             raise
-        self._seen.unsaved.pop(key, None)
+        self._seen.saved(key)
         if plan.noted is not None:
-            self._seen.unwritten.pop(plan.noted.escalation.uid, None)
+            self._seen.written(key.namespace, plan.noted.escalation.uid)
         return saved
 
     async def _save(self, key: TargetKey, plan: Plan) -> Escalation | None:

@@ -8,6 +8,7 @@ from riskladder.cluster.client import Client
 from riskladder.cluster.permissions import LOOK_EVERY, Permissions, title_of
 from riskladder.controller.caches.entries import LadderKey
 from riskladder.controller.caches.store import Store
+from riskladder.controller.caches.workloads import Name
 from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
@@ -40,6 +41,7 @@ class LadderWriter:
         *,
         outbox: Outbox | None,
         again: Callable[[LadderKey, float], None],
+        refusals: Callable[[Name], list[str]],
     ) -> None:
         """Write through the trail.
 
@@ -52,7 +54,9 @@ class LadderWriter:
             clock: The time.
             outbox: Knows which channels are unavailable; ``None`` for no channels.
             again: Has a ladder looked at again after so many seconds.
+            refusals: Returns what of the trail of a ladder's escalations the API server refuses.
         """
+        self._refusals = refusals
         self._store = store
         self._trail = trail
         self._people = people
@@ -115,6 +119,7 @@ class LadderWriter:
             created=entry.created,
             open_escalations=len(self._store.open_escalations((key.namespace, key.name))),
             missing=missing,
+            refusals=self._refusals((key.namespace, key.name)),
             not_enabled=self._not_enabled(key),
             unproved=proof.missing,
             policies=policies,

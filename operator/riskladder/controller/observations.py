@@ -8,11 +8,13 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from riskladder.api.escalation import PinnedPolicy
+from riskladder.api.decision import DecisionAction
+from riskladder.api.escalation import CountedDecision, PinnedPolicy
 from riskladder.api.hold import Hold
 from riskladder.api.intent import Intent
 from riskladder.api.tiers import ContainmentAction
 from riskladder.controller.caches.store import Store
+from riskladder.controller.caches.workloads import Name
 from riskladder.controller.metrics import Metrics
 from riskladder.policy.containment import state
 from riskladder.policy.containment.holds import with_holds
@@ -49,14 +51,20 @@ class Pending:
 class Observations:
     """What is in memory of each target, and joins a snapshot of it."""
 
-    def __init__(self, store: Store, metrics: Metrics, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, metrics: Metrics, *, now: Callable[[], datetime], refusing: Callable[[str], None]
+    ) -> None:
         """Start without having seen anything.
 
         Args:
             store: Says which escalations there are.
             metrics: Takes the times.
             now: Returns the current time, UTC.
+            refusing: Is called with a namespace whenever something else of the trail is refused there, or nothing more.
         """
+        self._refusing = refusing
+        self._unsaved_under: dict[TargetKey, Name] = {}
+        """By name of a target whose Escalation cannot be saved: its ladder."""
         self._store = store
         self._metrics = metrics
         self._now = now
@@ -70,6 +78,10 @@ class Observations:
         """Why an Escalation of a target could not be saved the last time."""
         self.unwritten: dict[str, str] = {}
         """By uid of the escalation: why its records or its status could not be written the last time."""
+        self._pressed: dict[str, tuple[CountedDecision, ...]] = {}
+        """By uid of the escalation: decisions to stop the model, of which the record or the status was refused."""
+        self._late: dict[Name, str] = {}
+        """By escalation that is closed: why what was decided on it since could not be written the last time."""
         self.rehearsals: dict[tuple[str, int], tuple[datetime, str]] = {}
         """What became of the containments of drills as dry runs, until that is written."""
         self._pending: dict[TargetKey, Pending] = {}
@@ -87,6 +99,8 @@ class Observations:
         self.stamps = {key: stamps for key, stamps in self.stamps.items() if key[0] in open_uids}
         self.rehearsals = {key: found for key, found in self.rehearsals.items() if key[0] in open_uids}
         self.unwritten = {uid: why for uid, why in self.unwritten.items() if uid in open_uids}
+        self._pressed = {uid: found for uid, found in self._pressed.items() if uid in open_uids}
+        self._late = {name: why for name, why in self._late.items() if self._store.undecided(*name)}
 
     def stand_by(self) -> None:
         """Forget what has no Escalation yet: what is contained says why, and whoever leads now goes by that."""
@@ -109,7 +123,7 @@ class Observations:
 
     def join(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot with all that is known of its containments, noting what is seen complete now."""
-        snapshot = with_holds(self._with_pending(snapshot))
+        snapshot = with_holds(self._with_pressed(self._with_pending(snapshot)))
         stamps = dict(snapshot.stamps)
         for escalation in snapshot.open if snapshot.target is not None else ():
             for intent in state.in_force(escalation).values():
@@ -138,6 +152,24 @@ class Observations:
             if escalation is not None:
                 self.stamps[escalation.uid, intent.id] = pending.stamps
         return replace(snapshot, pending=pending.hold, pending_policy=pending.policy)
+
+    def _with_pressed(self, snapshot: Snapshot) -> Snapshot:
+        """Add what was decided for a stop and could not be written."""
+        if not self._pressed:
+            return snapshot
+        found = (replace(e, pressed=p) if (p := self._pressed.get(e.uid)) else e for e in snapshot.escalations)
+        return replace(snapshot, escalations=tuple(found))
+
+    def press(self, escalation: Escalation, decisions: Iterable[CountedDecision]) -> None:
+        """Note what of a status that could not be written has the model stopped: that comes first."""
+        known = {decision.uid for decision in escalation.status.decisions}
+        contains = (d for d in decisions if d.counted and d.action is DecisionAction.CONTAIN)
+        if pressed := tuple(d for d in contains if d.uid not in known):
+            self._pressed[escalation.uid] = pressed
+
+    def is_pressed(self, snapshot: Snapshot) -> bool:
+        """Return whether a stop was decided on some escalation of a target, and that could not be written."""
+        return any(e.uid in self._pressed for e in snapshot.open)
 
     def _stamp(self, snapshot: Snapshot, escalation: Escalation, intent: Intent) -> None:
         """Note the time at which a stage of the containment is first seen complete."""
@@ -208,21 +240,64 @@ class Observations:
             self.reverted[key].append(Reverted(stop.escalation, stop.intent, stop.reverted_by, at))
             self._reapplied.setdefault(key, []).append(time.monotonic())
 
-    def not_saved(self, key: TargetKey, why: str) -> bool:
-        """Note what refuses an Escalation; return whether that is new."""
+    def not_saved(self, key: TargetKey, ladder: str, why: str) -> None:
+        """Note what refuses an Escalation."""
         self._metrics.refused.labels("escalation").inc()
-        is_new = self.unsaved.get(key) != why[:OBSTACLE_LIMIT]
-        self.unsaved[key] = why[:OBSTACLE_LIMIT]
-        return is_new
+        before, self.unsaved[key] = self.unsaved.get(key), why[:OBSTACLE_LIMIT]
+        self._unsaved_under[key] = (key.namespace, ladder)
+        if before != self.unsaved[key]:
+            self._refusing(key.namespace)
+
+    def saved(self, key: TargetKey) -> None:
+        """Note that nothing refuses it."""
+        if self.unsaved.pop(key, None) is not None:
+            self._refusing(key.namespace)
 
     def unwritten_of(self, escalations: Iterable[Escalation]) -> dict[str, str]:
         """Return, by uid, why what is new of some escalations could not be written the last time."""
         return {e.uid: why for e in escalations if (why := self.unwritten.get(e.uid))} if self.unwritten else {}
 
-    def not_written(self, uid: str, why: str) -> None:
+    def not_written(self, escalation: Escalation, why: str) -> None:
         """Note what refuses the records or the status of an escalation."""
         self._metrics.refused.labels("escalation").inc()
-        self.unwritten[uid] = why[:OBSTACLE_LIMIT]
+        before, self.unwritten[escalation.uid] = self.unwritten.get(escalation.uid), why[:OBSTACLE_LIMIT]
+        if before != self.unwritten[escalation.uid]:
+            self._refusing(escalation.namespace)
+
+    def written(self, namespace: str, uid: str) -> None:
+        """Note that nothing refuses them."""
+        self._pressed.pop(uid, None)
+        if self.unwritten.pop(uid, None) is not None:
+            self._refusing(namespace)
+
+    def late(self, escalation: Name, why: str) -> None:
+        """Note what refuses to record what was decided on a closed escalation; empty for nothing."""
+        before = self._late.pop(escalation, "")
+        if why:
+            self._metrics.refused.labels("escalation").inc()
+            self._late[escalation] = why[:OBSTACLE_LIMIT]
+        if before != self._late.get(escalation, ""):
+            self._refusing(escalation[0])
+
+    def refusals(self, ladder: Name) -> list[str]:
+        """Return what of the trail of a ladder's escalations the API server refuses, and in which words."""
+        found = [
+            f"the Escalation of {key.kind} {key.name} cannot be saved: {why}"
+            for key, why in self.unsaved.items()
+            if self._unsaved_under.get(key) == ladder
+        ]
+        if self.unwritten:
+            found += [
+                f"what is new of Escalation {e.name} cannot be written: {why}"
+                for e in self._store.open_escalations(ladder)
+                if (why := self.unwritten.get(e.uid))
+            ]
+        found += [
+            f"what was decided on Escalation {name} cannot be written: {why}"
+            for (namespace, name), why in self._late.items()
+            if self._store.ladder_of(namespace, name) == ladder
+        ]
+        return found
 
     def refused(self, key: TargetKey, why: str) -> bool:
         """Note what refuses a write on a target; return whether that is new."""

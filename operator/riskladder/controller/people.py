@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
 
 from riskladder.api.decision import DecisionAction
 from riskladder.api.reasons import Reason
-from riskladder.cluster import authority, resources
+from riskladder.cluster import authority, ledger, resources
 from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.controller.caches.entries import LateDecisionKey
 from riskladder.controller.caches.reading import read_escalation
@@ -19,8 +19,9 @@ from riskladder.controller.caches.store import Store
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy.decisions import keep
 from riskladder.policy.decisions.apply import decision_status
-from riskladder.policy.plan import EscalationUpdate
-from riskladder.policy.snapshot import Decision, PolicyInForce
+from riskladder.policy.escalation.rungs import opened_at
+from riskladder.policy.plan import DecisionUpdate, EscalationUpdate
+from riskladder.policy.snapshot import Decision, Escalation, PolicyInForce
 from riskladder.policy.trail import after_close
 
 log = structlog.get_logger(__name__)
@@ -88,19 +89,45 @@ class People:
         if not self.knows_credentials:
             self.knows_credentials = bool((await authority.who_am_i(self._client)).credential_id)
 
-    async def ask(self, decisions: Iterable[Decision]) -> PolicyInForce | None:
+    async def ask(self, decided: Iterable[tuple[Escalation, Sequence[Decision]]]) -> PolicyInForce | None:
         """Ask about the authors of decisions; ``None`` where there is nothing to ask about.
+
+        Args:
+            decided: Escalations, with what was decided on each.
 
         Raises:
             ApiError: The API server could not be asked: the decisions wait.
         """
-        found = list(decisions)
+        found = [d for escalation, decisions in decided for d in await self._unanswered(escalation, decisions)]
         if not found:
             return None
         proof = await self.proof()
         self._known = (time.monotonic(), proof)
         await asyncio.gather(*(self._ask(decision) for decision in found))
         return proof
+
+    async def _unanswered(self, escalation: Escalation, decisions: Sequence[Decision]) -> Sequence[Decision]:
+        """Return the decisions that are to be judged: not those of which the answer turns out to be on record.
+
+        An answer that does not say who keeps it is of an older version, which may have given it too early. What was
+        decided before the escalation was opened was about another one of its name.
+        """
+        known = {counted.uid for counted in escalation.status.decisions}
+        answered = [d for d in decisions if d.status.conditions and d.uid not in known]
+        if not answered:
+            return decisions
+        entries = await ledger.behind(self._client, escalation.namespace, escalation.name, None)
+        keys = {entry["detail"].get(ledger.KEY) for entry in entries}
+        kept = set[str]()
+        for decision in answered:
+            is_recorded = f"{escalation.uid}/decision/{decision.uid}" in keys
+            if is_recorded:
+                status = decision.status.model_copy(update={"escalation_uid": escalation.uid})
+                await self._trail.decision(DecisionUpdate(decision, status))
+            if is_recorded or decision.created < opened_at(escalation) - CACHES_CATCH_UP:
+                self._store.settle(decision)
+                kept.add(decision.uid)
+        return [d for d in decisions if d.uid not in kept]
 
     async def _ask(self, decision: Decision) -> None:
         spec = decision.spec
@@ -129,11 +156,14 @@ class People:
         if escalation is None or escalation.is_open:
             self._store.put(resources.ESCALATIONS, stored)
             return LOOK_AGAIN
-        proof = await self.ask(keep.in_turn(pending)[: keep.AT_ONCE])
+        proof = await self.ask([(escalation, keep.in_turn(pending)[: keep.AT_ONCE])])
         known = self._store.undecided(key.namespace, key.name)
+        if not known:
+            return None
         trail = after_close(escalation, known, proof, self._now(), knows_credentials=self.knows_credentials)
         if trail.update.entries or trail.update.status != escalation.status:
-            await self._trail.escalation(trail.update)
+            if not await self._trail.escalation(trail.update):
+                return LOOK_AGAIN  # it is gone: nothing keeps what would be answered
             self._observe(trail.update)
         for update in trail.decisions:
             await self._trail.decision(update)
@@ -144,6 +174,9 @@ class People:
         for decision in pending:
             if self._now() - decision.created < CACHES_CATCH_UP:
                 again = LOOK_AGAIN
+                continue
+            if decision.status.conditions:  # it was answered while there was one: that stands
+                self._store.settle(decision)
                 continue
             name = decision.spec.escalation
             message = f"spec.escalation: there is no Escalation {name} in namespace {decision.namespace}"

@@ -10,9 +10,9 @@ from functools import partial
 
 import structlog
 
-from riskladder.cluster.client import ApiError, Client, Forbidden
+from riskladder.cluster.client import ApiError, Client, Conflict, Forbidden, Refused
 from riskladder.cluster.server_clock import ServerClock
-from riskladder.controller.caches.entries import IndexKey, Key, LadderKey
+from riskladder.controller.caches.entries import IndexKey, Key, LadderKey, LateDecisionKey
 from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.containment_pass import ContainmentPass
@@ -91,7 +91,9 @@ class Reconciler:
         """Logs the readings that count and those that are refused."""
         self._trail = TrailWriter(client, instance=instance, stored=store.put)
         now = self.clock.now
-        self._seen = Observations(store, metrics, now=now)
+        self._seen = Observations(
+            store, metrics, now=now, refusing=lambda namespace: enqueuer.ladders_of(namespace, store)
+        )
         self._executor = Executor(client, store)
         self.index = IndexWriter(client, store)
         self._people = People(client, store, self._trail, observe=metrics.observe_trail, now=now)
@@ -116,6 +118,7 @@ class Reconciler:
             self.clock,
             outbox=self.outbox,
             again=enqueuer.again,
+            refusals=self._seen.refusals,
         )
         self._containment = ContainmentPass(store, self._trail, self._executor, self._seen, now=now)
         self._trail_pass = TrailPass(
@@ -229,8 +232,19 @@ class Reconciler:
                 return
             elif isinstance(key, IndexKey):
                 await self._trail_pass.write_index(key.namespace)
-            elif (again := await self._people.late_decision(key)) is not None:
-                self.scheduler.add(key, after=again)
+            else:
+                await self._write_late(key)
+
+    async def _write_late(self, key: LateDecisionKey) -> None:
+        try:
+            again = await self._people.late_decision(key)
+        except ApiError as error:
+            if not error.is_transient and not error.is_final and not isinstance(error, (Conflict, Refused)):
+                self._seen.late((key.namespace, key.name), error.message)
+            raise
+        self._seen.late((key.namespace, key.name), "")
+        if again is not None:
+            self.scheduler.add(key, after=again)
 
     async def _write_target(self, key: TargetKey) -> None:
         tried = IndependentWrites()
@@ -271,6 +285,8 @@ class Reconciler:
             after = await self._trail_pass.run(key, snapshot, plan)
         except (ApiError, NotContainable):  # it keeps no message back that is in the status already
             self._deliver(key)
+            if self._seen.is_pressed(snapshot):  # nor the stop button: to stop waits for no record
+                self.scheduler.add(key, urgent=True)
             raise
         self._deliver(key)
         if after is None:

@@ -134,9 +134,8 @@ class SnapshotLoader:
         companions: Mapping[tuple[str, str], Companion] = {}
         looked = False
         with tried.alone():
-            proof = await self._people.ask(
-                d for ds in snapshot.decisions.values() for d in keep.in_turn(ds)[: keep.AT_ONCE]
-            )
+            decided = [(e, keep.in_turn(snapshot.decisions.get(e.name, ()))[: keep.AT_ONCE]) for e in snapshot.open]
+            proof = await self._people.ask(decided)
         with tried.alone():
             companions = await self._companions.look(key, snapshot.open)
         if proof is not None and proof.missing:

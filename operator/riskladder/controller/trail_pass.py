@@ -146,7 +146,7 @@ class TrailPass:
             self._note(change)
             self._store.remember(key, change.signal.name, change.signal.uid, change.status)
         for uid in {*snapshot.unwritten} - {update.escalation.uid for update in plan.escalations}:
-            self._seen.unwritten.pop(uid, None)  # nothing is missing any more
+            self._seen.written(key.namespace, uid)  # nothing is missing any more
         tried, waits = IndependentWrites(), list[float]()
         for effect in plan.of(Phase.FOLLOW_UP):
             with tried.alone():
@@ -154,9 +154,13 @@ class TrailPass:
         if plan.escalations:  # it says that it is locked
             await self.write_index(key.namespace)
         behind: dict[str, bool] = {}
+        lacking = set[str]()
         for update in plan.escalations:
+            is_stored = False
             with tried.alone() as one:
-                await self._write_escalation(update)
+                is_stored = await self._write_escalation(update)
+            if not is_stored:
+                lacking.add(update.escalation.name)
             if one.failed:
                 behind[update.escalation.spec.ladder.name] = update.escalation.uid in snapshot.unwritten
         if not plan.escalations:  # what a crash left half written comes first: this would go on record behind it
@@ -165,6 +169,8 @@ class TrailPass:
         if not self._is_other(snapshot):  # else they would say what is not so any more
             await self._write_signals(key, changes, behind, tried)
         for decision in plan.decisions:
+            if decision.decision.spec.escalation in lacking:
+                continue  # nothing keeps yet what it would be answered: it is judged again
             with tried.alone():
                 await self._trail.decision(decision)
         done = []
@@ -319,18 +325,24 @@ class TrailPass:
         self._seen.reverted.pop(key, None)
         return wrote
 
-    async def _write_escalation(self, update: EscalationUpdate) -> None:
-        """Write what is new of an escalation; what refuses that joins the next snapshot, so that the signals say so."""
+    async def _write_escalation(self, update: EscalationUpdate) -> bool:
+        """Write what is new of an escalation; return whether it is stored, and not that the escalation is gone.
+
+        What refuses that joins the next snapshot, so that the signals say so.
+        """
         escalation = update.escalation
         try:
-            await self._trail.escalation(update)
+            is_stored = await self._trail.escalation(update)
             self._metrics.observe_trail(update)
         except ApiError as error:
             is_stale = isinstance(error, (Refused, Conflict)) and await self._has_changed(escalation)
+            if not is_stale:
+                self._seen.press(escalation, update.status.decisions)
             if not is_stale and not error.is_transient and not error.is_final:
-                self._seen.not_written(escalation.uid, error.message)
+                self._seen.not_written(escalation, error.message)
             raise
-        self._seen.unwritten.pop(escalation.uid, None)
+        self._seen.written(escalation.namespace, escalation.uid)
+        return is_stored
 
     async def _has_changed(self, escalation: Escalation) -> bool:
         """Return whether an escalation is another than it was seen as; it is looked at again as it is now."""

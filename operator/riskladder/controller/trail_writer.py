@@ -67,8 +67,11 @@ class TrailWriter:
         self._muted: dict[str, float] = {}
         """By namespace: until when an Event is tried only once (monotonic)."""
 
-    async def escalation(self, update: EscalationUpdate) -> None:
+    async def escalation(self, update: EscalationUpdate) -> bool:
         """Bring an escalation's records, Events, labels and status up to date, in that order.
+
+        Returns:
+            Whether its status is stored, and all that was to be on record is: else the escalation is gone.
 
         Raises:
             ApiError: A write was refused or not answered; ``Refused`` where somebody else has written the escalation.
@@ -77,7 +80,7 @@ class TrailWriter:
         version = escalation.resource_version
         written = await self.entries(escalation, update.entries)
         if written is None:
-            return
+            return False
         if update.labels:  # after the records: a lock is removed by what is on record
             labelled = await self._client.merge_patch(
                 resources.ESCALATIONS,
@@ -91,10 +94,10 @@ class TrailWriter:
         for entry in recalled:
             await self._event(_reference(resources.ESCALATIONS, escalation), entry, None)
         status = status.model_copy(update={"ledger": written.head or LedgerHead(sequence=0, hash=GENESIS_HASH)})
-        await self.status(escalation, status, version)
+        return await self.status(escalation, status, version)
 
-    async def status(self, escalation: Escalation, status: EscalationStatus, version: str = "") -> None:
-        """Replace the status of an escalation.
+    async def status(self, escalation: Escalation, status: EscalationStatus, version: str = "") -> bool:
+        """Replace the status of an escalation; return whether it is still there.
 
         Args:
             escalation: As it was seen.
@@ -106,7 +109,8 @@ class TrailWriter:
         """
         value = version or escalation.resource_version
         test = {"op": "test", "path": "/metadata/resourceVersion", "value": value}
-        await self._status(_reference(resources.ESCALATIONS, escalation), status.to_api(), resources.ESCALATIONS, test)
+        about = _reference(resources.ESCALATIONS, escalation)
+        return await self._status(about, status.to_api(), resources.ESCALATIONS, test)
 
     async def entries(self, escalation: Escalation, entries: tuple[Entry, ...]) -> ledger.Appended | None:
         """Append the records, then write the Events.
@@ -248,8 +252,8 @@ class TrailWriter:
 
     async def _status(
         self, about: ObjectReference, status: dict[str, Any], resource: Resource, *tests: dict[str, Any]
-    ) -> None:
-        """Replace the status of this very object (not of another of the same name)."""
+    ) -> bool:
+        """Replace the status of this very object (not of another of the same name); return whether it is there."""
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": about.uid},
             *tests,
@@ -266,8 +270,9 @@ class TrailWriter:
                 params={"fieldManager": FIELD_MANAGER},
             )
         except NotFound:
-            return  # deleted meanwhile: nobody is left to notify
+            return False  # deleted meanwhile: nobody is left to notify
         self._stored(resource, stored)
+        return True
 
     async def _event(
         self,

@@ -40,6 +40,7 @@ def update_ladder(
     created: datetime,
     open_escalations: int,
     missing: Iterable[str],
+    refusals: Sequence[str] = (),
     not_enabled: Sequence[str] = (),
     unproved: str = "",
     policies: PolicyFindings | None = None,
@@ -59,6 +60,7 @@ def update_ladder(
         created: When it was created: the first review counts from there.
         open_escalations: How many escalations are open under it.
         missing: Permissions that the API server has refused the operator in its namespace.
+        refusals: What of the trail of its escalations the API server refuses, though no permission is missing.
         not_enabled: What it asks for that needs a component which is not enabled.
         unproved: Why no decision counts: what is missing of the admission policy that proves who decided.
         policies: The admission policies; ``None`` where nobody has looked.
@@ -82,6 +84,10 @@ def update_ladder(
         ready, reason, message = False, Reason.INVALID, "; ".join(ladder.problems)
     elif missing:
         ready, reason, message = False, Reason.PERMISSION_MISSING, "the operator may not " + "; ".join(missing)
+    elif refusals:
+        more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
+        ready, reason = False, Reason.ESCALATION_REFUSED
+        message = f"nothing new is recorded, nobody is notified of it, and no decision counts: {refusals[0]}{more}"
     elif not_enabled:
         ready, reason, message = False, Reason.NOT_ENABLED, "; ".join(not_enabled)
     else:

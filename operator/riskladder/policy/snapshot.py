@@ -11,6 +11,7 @@ from typing import NamedTuple
 from riskladder.api.conditions import is_true
 from riskladder.api.decision import DecisionStatus, EscalationDecisionSpec, Resolution
 from riskladder.api.escalation import (
+    CountedDecision,
     EscalationSpec,
     EscalationStatus,
     PinnedPolicy,
@@ -127,6 +128,8 @@ class Escalation:
     resource_version: str = ""
     unsaved: tuple[Intent, ...] = ()
     """The intents that objects carry for it and its status does not name yet, in the order of the ids."""
+    pressed: tuple[CountedDecision, ...] = ()
+    """What was decided for a stop, and counts, and could not be written yet: the stop does not wait for that."""
 
     @cached_property
     def saved(self) -> tuple[Intent, ...]:

@@ -9,9 +9,7 @@ from dataclasses import replace
 import structlog
 from pydantic import ValidationError
 
-from riskladder.api.conditions import find
 from riskladder.api.decision import DecisionAction, DecisionStatus, EscalationDecisionSpec
-from riskladder.api.reasons import ConditionType
 from riskladder.controller.caches.reading import created_at
 from riskladder.controller.caches.workloads import Name, Object
 from riskladder.policy.snapshot import Decision
@@ -20,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class DecisionCache:
-    """Every decision that waits to be judged, by its escalation."""
+    """Every decision that waits to be judged, by its escalation: also one whose answer nothing is known to keep."""
 
     def __init__(self, *, decided: Callable[[Name, bool], None]) -> None:
         """Start empty.
@@ -41,7 +39,7 @@ class DecisionCache:
             log.warning("decision left out", namespace=metadata["namespace"], name=metadata["name"])
             return
         name = (metadata["namespace"], spec.escalation)
-        if find(status.conditions, ConditionType.ACCEPTED) is not None:
+        if status.is_settled:
             self._forget(name, metadata["name"])
             return
         before = self._entries[name].get(metadata["name"])
@@ -63,6 +61,10 @@ class DecisionCache:
         for name in [n for n, by_name in self._entries.items() if n[0] == namespace and gone in by_name]:
             if self._entries[name][gone].uid == obj["metadata"]["uid"]:
                 self._forget(name, gone)
+
+    def settle(self, decision: Decision) -> None:
+        """Forget a decision whose answer stands."""
+        self._forget((decision.namespace, decision.spec.escalation), decision.name)
 
     def _forget(self, name: Name, decision: str) -> None:
         self._entries[name].pop(decision, None)

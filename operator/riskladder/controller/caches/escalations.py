@@ -82,7 +82,7 @@ class EscalationCache:
 
         Args:
             enqueue: Called with what each change concerns.
-            closed: Called with the name of an escalation that is stored as closed.
+            closed: Called with the name of an escalation that is stored as closed, or is gone.
             indexed: Called with every escalation, too.
             radius: The same.
         """
@@ -163,12 +163,18 @@ class EscalationCache:
         self._enqueue(LadderKey(metadata["namespace"], known.ladder), False)
         if self._indexed.drop(*name):
             self._enqueue(IndexKey(metadata["namespace"]), False)
+        self._when_closed(name)
         self._enqueue(known.target, True)
 
     def _forget(self, key: TargetKey, name: str) -> None:
         self._forget_paths(self._current[key].pop(name, None))
         if not self._current[key]:
             del self._current[key]
+
+    def ladder_of(self, namespace: str, name: str) -> Name | None:
+        """Return the ladder of an escalation that is known, open or closed."""
+        known = self._known.get((namespace, name))
+        return (namespace, known.ladder) if known is not None else None
 
     def deleted(self, key: TargetKey) -> list[Escalation]:
         """Return the escalations of a target that were gone while they were known to be open."""

@@ -220,6 +220,10 @@ class Store:
         """Return whether an escalation of that name is known, open or closed."""
         return self._escalations.is_known(namespace, name)
 
+    def ladder_of(self, namespace: str, name: str) -> Name | None:
+        """Return the ladder of an escalation that is known, open or closed."""
+        return self._escalations.ladder_of(namespace, name)
+
     def deleted(self, key: TargetKey) -> list[Escalation]:
         """Return the escalations of a target that were gone while they were known to be open."""
         return self._escalations.deleted(key)
@@ -239,6 +243,10 @@ class Store:
     def undecided(self, namespace: str, escalation: str) -> tuple[Decision, ...]:
         """Return the decisions on an escalation that have not been judged, in the order in which they were made."""
         return self._decisions.undecided(namespace, escalation)
+
+    def settle(self, decision: Decision) -> None:
+        """Forget a decision whose answer stands."""
+        self._decisions.settle(decision)
 
     def authorize(self, decision: Decision, allowed: bool) -> None:
         """Keep what the API server's authorizer says of a decision."""

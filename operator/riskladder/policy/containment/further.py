@@ -69,7 +69,9 @@ def due_containments(escalation: Escalation) -> Iterator[DueContainment]:
     pinned = tier_of(policy, rung.tier)
     declared = pinned.containment if pinned else None
     served = {intent.decision for intent in escalation.intents}
-    for decision in _since_the_last_resume(status.decisions):
+    known = {decision.uid for decision in status.decisions}
+    pressed = [decision for decision in escalation.pressed if decision.uid not in known]
+    for decision in _since_the_last_resume((*status.decisions, *pressed)):
         if not decision.counted or decision.action is not DecisionAction.CONTAIN or decision.name in served:
             continue
         containment = asked_for(declared, decision.containment)

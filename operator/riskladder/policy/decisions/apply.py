@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from riskladder.api.base import format_time
-from riskladder.api.conditions import Conditions, find
+from riskladder.api.conditions import Conditions
 from riskladder.api.decision import DecisionAction, DecisionStatus
 from riskladder.api.escalation import CountedDecision, ResumeStatus, ReviewStatus, RiskAcceptance
 from riskladder.api.labels import LABEL_CONTAINMENT
@@ -36,10 +36,10 @@ def is_judged(draft: Draft, decision: Decision) -> bool:
 def judge_all(draft: Draft) -> tuple[DecisionUpdate, ...]:
     """Count or refuse what has been decided, one after the other; return what to say on each decision."""
     found = draft.snapshot.decisions.get(draft.escalation.name, ())
-    pending = [d for d in keep.in_turn(found) if find(d.status.conditions, ConditionType.ACCEPTED) is None]
+    pending = [d for d in keep.in_turn(found) if not d.status.is_settled]
     if any(not is_judged(draft, decision) for decision in pending):
         keep.tidy(draft, {decision.uid for decision in pending})
-    updates, judged = [], 0
+    updates, judged, uid = [], 0, draft.escalation.uid
     for decision in pending:
         if not is_judged(draft, decision):
             if draft.snapshot.proof is None or decision.authorized is None:
@@ -53,34 +53,46 @@ def judge_all(draft: Draft) -> tuple[DecisionUpdate, ...]:
                 continue
         counted = next(d for d in draft.decisions if d.name == decision.name)
         message = counted.refused_because or accepted_message(counted)
-        updates.append(decision_status(decision, Reason(counted.reason), message, draft.now, counted=counted.counted))
+        reason, is_counted = Reason(counted.reason), counted.counted
+        updates.append(decision_status(decision, reason, message, draft.now, counted=is_counted, kept_by=uid))
     return tuple(updates)
 
 
 def _judge(draft: Draft, decision: Decision) -> DecisionUpdate | None:
     """Put a decision on the list, counted or refused; what is to be said on it at once where it takes no place."""
-    refused = refusal_of(draft, decision)
+    refused, uid = refusal_of(draft, decision), draft.escalation.uid
     is_known = any(d.name == decision.name for d in draft.decisions)
     says_nothing = decision.spec.action is DecisionAction.ACKNOWLEDGE and refused is not None
     if refused is not None and (is_known or (says_nothing and refused.reason is Reason.ALREADY_COUNTED)):
-        return decision_status(decision, refused.reason, refused.message, draft.now, counted=False)
+        return decision_status(decision, refused.reason, refused.message, draft.now, counted=False, kept_by=uid)
     if not keep.has_room(draft, decision.spec.action):
         message = (
             f"status.decisions: found {len(draft.decisions)} decisions that still have an effect, expected fewer than "
             f"{keep.MAX_DECISIONS - keep.RESERVED}: let a quorum decide, or enter a higher rung"
         )
-        return decision_status(decision, Reason.TOO_MANY_DECISIONS, message, draft.now, counted=False)
+        return decision_status(decision, Reason.TOO_MANY_DECISIONS, message, draft.now, counted=False, kept_by=uid)
     _take(draft, decision, refused)
     return None
 
 
 def decision_status(
-    decision: Decision, reason: Reason, message: str, now: datetime, *, counted: bool
+    decision: Decision, reason: Reason, message: str, now: datetime, *, counted: bool, kept_by: str | None = None
 ) -> DecisionUpdate:
-    """Return the status of a decision that was judged."""
+    """Return the status of a decision that was judged, to be written after the Escalation that keeps that.
+
+    Args:
+        decision: The decision.
+        reason: What it comes to.
+        message: The same in words.
+        now: Current time, UTC.
+        counted: Whether it counts.
+        kept_by: uid of that Escalation; none where there is none.
+    """
     conditions = Conditions(decision.status.conditions, generation=decision.generation, now=now)
     conditions.set(ConditionType.ACCEPTED, counted, reason, message)
-    status = DecisionStatus(observed_generation=decision.generation, conditions=conditions.result())
+    status = DecisionStatus(
+        observed_generation=decision.generation, conditions=conditions.result(), escalation_uid=kept_by
+    )
     return DecisionUpdate(decision, status)
 
 

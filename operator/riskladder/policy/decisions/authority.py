@@ -6,6 +6,7 @@ Every rule is a pure function of the draft and the decision. What it takes to an
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from riskladder.api.base import format_time
 from riskladder.api.reasons import Reason
@@ -15,6 +16,9 @@ from riskladder.policy.decisions.rules import CastDecision, Refusal, is_timely, 
 from riskladder.policy.decisions.standing import Standing
 from riskladder.policy.draft import Draft
 from riskladder.policy.snapshot import Decision
+
+CLOCKS_AGREE = timedelta(seconds=30)
+"""By how much the operator's clock, which dates an act, may be behind the one that dates decisions."""
 
 
 def refusal_of(draft: Draft, decision: Decision) -> Refusal | None:
@@ -30,7 +34,9 @@ def _is_new(draft: Draft, decision: Decision) -> Refusal | None:
     known = next((d for d in draft.decisions if d.name == decision.name), None)
     if known is not None and known.uid != decision.uid:
         return Refusal(Reason.ALREADY_COUNTED, f"a decision named {decision.name} was judged before: use another name")
-    if known is None and decision.name in served(draft.escalation):
+    # An act as new as the decision is its own, carried out while neither record nor status could be written.
+    is_before = decision.created - CLOCKS_AGREE
+    if known is None and decision.name in served(draft.escalation, before=is_before):
         return Refusal(
             Reason.ALREADY_COUNTED, f"a decision named {decision.name} has contained before: use another name"
         )

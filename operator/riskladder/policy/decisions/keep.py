@@ -7,6 +7,7 @@ button there is always one.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 
 from riskladder.api.decision import DecisionAction
 from riskladder.api.reasons import Reason
@@ -40,9 +41,10 @@ def in_turn(pending: Iterable[Decision]) -> list[Decision]:
     return [*(d for d in found if d.spec.action not in ASIDE), *(d for d in found if d.spec.action in ASIDE)]
 
 
-def served(escalation: Escalation) -> frozenset[str]:
-    """Return the names of the decisions that a containment was made for."""
-    return frozenset(intent.decision for intent in escalation.intents if intent.decision)
+def served(escalation: Escalation, *, before: datetime | None = None) -> frozenset[str]:
+    """Return the names of the decisions that a containment was made for, by then."""
+    made = (i for i in escalation.intents if before is None or i.intended_at < before)
+    return frozenset(intent.decision for intent in made if intent.decision)
 
 
 def with_effect(draft: Draft, *, repeated: bool = True) -> set[str]:
