@@ -194,6 +194,17 @@ def test_end_of_the_watch_after_a_resume_is_no_deadline_and_a_breach_ends_it() -
     assert "watched until" not in again
 
 
+def test_page_says_that_nothing_is_on_record_and_whom_nothing_waits_for() -> None:
+    raw = escalation()
+    raw["status"]["waitingOn"] = []
+    assert "Waiting on nobody" in lines(details(View(read_case(raw), ()), NOW))
+    raw["status"] = {}
+    shown = lines(details(View(read_case(raw), ()), NOW))
+    assert any(line.startswith("Rung none yet: nothing is on record, and nobody was notified") for line in shown)
+    assert "Tier high" in shown
+    assert not any(line.startswith("Waiting on") for line in shown), "nobody knows yet"
+
+
 def test_page_shows_what_put_it_in_its_tier_and_why_people_decided() -> None:
     raw = escalation(decisions=[decided("Comment", "legal", "ann")])
     risen: dict[str, Any] = {"name": "fairness", "uid": "u3", "observedAt": at(10)}

@@ -169,6 +169,19 @@ def test_wait_says_what_the_operator_makes_of_it(
     assert (shown.exit_code, json.loads(shown.stdout)["verdict"]["ready"]) == (code, status == "True")
 
 
+def test_wait_says_that_nobody_is_notified(api: ApiServer) -> None:
+    found = judged("True", tier="high", escalation="s-1")
+    why = "the model is contained, and escalation s-1: nobody is notified of what is new"
+    refused = {"type": "Contained", "status": "True", "reason": "EscalationRefused", "message": why}
+    found["status"]["conditions"].append(refused)
+    api.objects[SIGNALS + "mine"] = found
+    done = run(api, "psi=0.21", "--ladder", "credit", "--wait", "5", "--name", "mine")
+    assert (done.exit_code, done.stderr) == (0, f"warning: {why}\n")
+    assert "READY: the model is in tier high, see escalation s-1" in done.stdout
+    shown = run(api, "psi=0.21", "--ladder", "credit", "--wait", "5", "--name", "mine", "-o", "json")
+    assert json.loads(shown.stdout)["verdict"]["warning"] == why
+
+
 def test_operator_that_says_nothing_is_for_later(api: ApiServer) -> None:
     api.objects[SIGNALS + "mine"] = {"metadata": {"generation": 1}}
     done = run(api, "psi=0.21", "--ladder", "credit", "--wait", "0.3", "--name", "mine")

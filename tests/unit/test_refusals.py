@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from riskladder.api.reasons import Reason
 from riskladder.cluster.client import ApiError, Client, Conflict, Denied, Forbidden, NotFound, Refused, _error
-from riskladder.cluster.resources import DECISIONS, LADDERS, RECORDS
+from riskladder.cluster.resources import DECISIONS, LADDERS, RECORDS, SIGNALS
 from riskladder.controller.caches.entries import IndexKey
 from riskladder.controller.caches.store import Store
 from riskladder.controller.containment_pass import ContainmentPass
@@ -110,6 +110,9 @@ async def test_trail_that_is_refused_is_said_by_the_signal_until_it_is_taken(
         assert plane.replicas == 0
         assert plane.says(signal="fairness")[1] == Reason.ESCALATION_REFUSED
         assert Reason.ESCALATION_REFUSED in plane.event_reasons()
+        status = (plane.server.find(SIGNALS, "fairness") or {})["status"]
+        [escalation] = plane.escalations()
+        assert (status["tier"], status["escalation"]) == ("high", escalation["metadata"]["name"]), "else it looks well"
         plane.api.refuses = lambda method, path: None
         await plane.until(lambda: plane.says(signal="fairness")[1] == Reason.CONTAINMENT_APPLIED)
         assert plane.says()[1] == Reason.CONTAINMENT_APPLIED

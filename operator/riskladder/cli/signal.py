@@ -121,6 +121,8 @@ def signal(
     if verdict is not None and not verdict.ready:
         complain(f"not used ({verdict.reason}): {verdict.message}")
         raise typer.Exit(REFUSED)
+    if verdict is not None and verdict.warning is not None:
+        typer.echo(f"warning: {plain(verdict.warning)}", err=True)
     if verdict is not None and output is Output.TABLE:
         typer.echo(_in_words(verdict))
 

@@ -297,7 +297,8 @@ class AsyncReporter:
 
 def _verdict(found: dict[str, Any], generation: int) -> Verdict | None:
     status = found.get("status") or {}
-    ready = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), None)
+    conditions = status.get("conditions") or ()
+    ready = next((c for c in conditions if c["type"] == "Ready"), None)
     if ready is None or ready["status"] == "Unknown" or status.get("observedGeneration", 0) < generation:
         return None
     return Verdict(
@@ -306,4 +307,5 @@ def _verdict(found: dict[str, Any], generation: int) -> Verdict | None:
         message=str(ready.get("message", "")),
         tier=status.get("tier"),
         escalation=status.get("escalation"),
+        warning=next((str(c.get("message", "")) for c in conditions if c.get("reason") == "EscalationRefused"), None),
     )

@@ -35,3 +35,5 @@ class Verdict:
     """The tier that the readings put the model in."""
     escalation: str | None = None
     """Name of the Escalation that it has opened or joined."""
+    warning: str | None = None
+    """What keeps people from being notified of it, where something does."""

@@ -193,7 +193,7 @@ class TrailPass:
         """Write the statuses of signals.
 
         What has been counted of a stream is let go once the escalation has taken it over: where that could not be
-        written, nothing is but why.
+        written, nothing is but why, and the tier and the escalation that it is in.
 
         Args:
             key: The target.
@@ -206,8 +206,8 @@ class TrailPass:
             says_why = behind.get(signal.spec.ladder) if signal.spec is not None else None
             said = change.status
             if says_why is not None:
-                new = {"observed_generation": signal.generation, "conditions": change.status.conditions}
-                said = signal.status.model_copy(update=new)
+                names = ("observed_generation", "conditions", "tier", "since", "escalation")
+                said = signal.status.model_copy(update={name: getattr(change.status, name) for name in names})
             if said == signal.status or says_why is False:
                 continue
             with tried.alone() as one:

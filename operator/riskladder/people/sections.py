@@ -151,7 +151,10 @@ def _rung(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
     if case.is_suspended:
         found = case.condition(ConditionType.LADDER_ACTIVE)
         yield "Suspended", f"{found.message if found else 'the ladder'}; decisions count, and a Resume restores"
-    yield "Waiting on", listed(map(case.or_alternates, case.waiting_on)) or "nobody's"
+    if rung is None:
+        yield "Rung", "none yet: nothing is on record, and nobody was notified; the ladder's condition Ready says why"
+    else:
+        yield "Waiting on", listed(map(case.or_alternates, case.waiting_on)) or "nobody"
     if case.due_at is not None:
         yield "Next", deadline(case.due_at, now) + ("; without effect while suspended" if case.is_suspended else "")
     acceptance = case.status.risk_acceptance
