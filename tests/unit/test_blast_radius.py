@@ -122,7 +122,8 @@ def test_decision_to_contain_does_it_at_once() -> None:
     [intent] = scene.escalation.intents
     assert (intent.reason, intent.decision) == (Reason.CONTAINED_MANUALLY, "d1")
     assert scene.escalation.status.waiting is None
-    assert "WithheldNoMore" in scene.events()
+    assert scene.events().index("WithheldNoMore") > scene.events().index("ContainmentApplied")
+    assert "InterimContainment" not in scene.events(), "somebody has decided"
     assert automatic_at(scene.escalation) is None, "a decision counts for nothing"
 
 
@@ -135,6 +136,8 @@ def test_deadline_does_it_whether_somebody_has_decided_or_not(minutes: float, co
     if contained:
         assert scene.escalation.intents[-1].reason == Reason.INTERIM_CONTAINMENT
         assert scene.reason(ConditionType.CONTAINED) == ("True", Reason.SCALED_TO_ZERO)
+    done = ["ContainmentApplied", "ScaledToZero", "InterimContainment", "WithheldNoMore"] if contained else []
+    assert scene.events() == ["EscalationOpened", "BlastRadiusExceeded", *done], "an effect comes after its cause"
 
 
 def test_no_deadline_passes_by_a_clock_that_is_wrong() -> None:

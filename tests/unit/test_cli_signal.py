@@ -109,7 +109,8 @@ def test_unknown_ladder_has_to_be_named(api: ApiServer) -> None:
     api.answers[f"GET {SCORER}"] = [failure(403, "no", "Forbidden")]
     api.answers[f"GET {LADDERS}"] = [failure(403, "no", "Forbidden")]
     done = run(api, "psi=0.21")
-    assert done.exit_code == 1
+    assert done.exit_code == 2, "nothing was sent"
+    assert api.writes == []
     assert "may neither read Deployment credit-scorer nor list the ladders of namespace models" in done.stderr
     assert "--ladder" in done.stderr
 
@@ -142,6 +143,12 @@ def test_dry_run_says_what_would_be(api: ApiServer) -> None:
     done = run(api, "psi=0.21", "--ladder", "credit", "--dry-run", "--name", "mine")
     assert api.writes[0].query["dryRun"] == "All"
     assert done.stdout.startswith("ModelRiskSignal mine would be stored in namespace models")
+
+
+def test_target_that_does_not_exist_means_that_nothing_was_sent(api: ApiServer) -> None:
+    done = run(api, "psi=0.21")
+    assert (done.exit_code, api.writes) == (2, [])
+    assert "found no Deployment credit-scorer in namespace models" in done.stderr
 
 
 def judged(status: str, **more: Any) -> dict[str, Any]:

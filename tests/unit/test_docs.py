@@ -30,6 +30,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.validation import validate
 from riskladder.cli.main import app
 from riskladder.cluster.ledger import LedgerEntry, record_object
+from riskladder.cluster.shipped_policies import SHIPPED
 from riskladder.controller.metrics import Metrics
 from riskladder.ingest.metrics import Metrics as IngestMetrics
 from riskladder.poll.metrics import Metrics as PollMetrics
@@ -252,6 +253,96 @@ def test_commands_are_found_at_all() -> None:
     command: Any = typer.main.get_command(app)
     shown = {words[0] for page in PAGES for words in command_lines(page) if words}
     assert set(command.commands) <= shown
+
+
+# --- Queries ----------------------------------------------------------------------------------------------------------
+
+QUERY = re.compile(r"kubectl (?:-n \S+ )?get (\w+)(.*?) -o jsonpath='([^']*)'")
+STEP = re.compile(r"\.((?:\\\.|[^.\[\]{}\s])+)|\[([^\]]*)\]")
+
+
+def schema_of(name: str) -> dict[str, Any] | None:
+    """The schema of one of our kinds, by any of its names."""
+    for file in sorted((ROOT / "crds").glob("*.yaml")):
+        definition = yaml_text.load(file.read_text("utf-8"))["spec"]
+        names = definition["names"]
+        if name in (names["plural"], names["singular"], *names.get("shortNames", ())):
+            found: dict[str, Any] = definition["versions"][0]["schema"]["openAPIV3Schema"]
+            found["properties"]["metadata"] = {"x-any": True}
+            return found
+    return None
+
+
+def follow(schema: dict[str, Any], path: str) -> dict[str, Any]:
+    """Walk a path of jsonpath; a field that there is not is a KeyError."""
+    for name, part in STEP.findall(path):
+        if schema.get("x-any"):
+            return schema
+        if name:
+            schema = schema["properties"][name] if "properties" in schema else schema["additionalProperties"]
+        else:
+            schema = schema["items"]
+            for condition in re.findall(r"@([.\w]+)", part):
+                follow(schema, condition)
+    return schema
+
+
+def walk(schema: dict[str, Any], query: str) -> None:
+    """Follow every path of a query, each from where its range stands."""
+    stack = [schema]
+    for expression in re.findall(r"\{([^{}]*)\}", query):
+        word, _, rest = expression.partition(" ")
+        if word == "range":
+            stack.append(follow(stack[-1], rest))
+        elif word == "end":
+            stack.pop()
+        elif word.startswith("."):
+            follow(stack[-1], expression)
+
+
+def queries() -> Iterator[tuple[str, str, bool]]:
+    for page in PAGES:
+        for block in blocks(page, *SHELLS):
+            for line in block.text.replace("\\\n", " ").splitlines():
+                for kind, rest, query in QUERY.findall(line):
+                    yield kind, query, ".items" in query or not rest.strip() or rest.strip().startswith("-")
+
+
+def test_queries_ask_for_fields_that_there_are() -> None:
+    checked = 0
+    for kind, query, is_list in queries():
+        schema = schema_of(kind)
+        if schema is None:
+            continue
+        checked += 1
+        walk({"properties": {"items": {"items": schema}}} if is_list else schema, query)
+    assert checked >= 3
+    records = schema_of("escr") or {}
+    with pytest.raises(KeyError):
+        walk(
+            {"properties": {"items": {"items": records}}},
+            '{range .items[?(@.spec.event=="DrillCompleted")]}{.spec}{end}',
+        )
+
+
+def test_logs_that_jq_reads_have_no_prefix_and_are_of_the_pods_that_there_are() -> None:
+    deployment = yaml_text.load((ROOT / "manifests/base/deployment.yaml").read_text("utf-8"))
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    found = []
+    for page in PAGES:
+        for block in blocks(page, *SHELLS):
+            found += [line for line in block.text.splitlines() if " logs " in line and "| jq" in line]
+    assert found
+    for line in found:
+        assert "--all-pods" not in line, "it puts the name of the pod in front of each line, and that is no JSON"
+        if selector := re.search(r"-l (\S+)=(\S+)", line):
+            assert labels.get(selector[1]) == selector[2], line
+
+
+def test_every_admission_policy_is_in_the_table_of_the_installation() -> None:
+    text = (ROOT / "docs/install.md").read_text("utf-8")
+    table = text[text.index("**Admission policies.**") :].split("\n## ")[0]
+    assert [name for name in SHIPPED if f"| `{name}` |" not in table] == []
 
 
 @each_page

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from riskladder.cluster.client import Client, Object
@@ -61,3 +62,34 @@ async def test_list_is_taken_in_page_by_page() -> None:
     assert order == [str(1 + n // EACH) for n in range(PAGES * EACH)], "each page is taken in before the next is read"
     assert max(client.at_request) <= EACH, "no more than the page before is in memory"
     assert dropped == [(PAGES * EACH, "9")]
+
+
+class Silent(Paged):
+    """Serves watches that end without a word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watches = 0
+        self.again = asyncio.Event()
+
+    async def watch(self, *_: Any, **__: Any) -> AsyncIterator[tuple[str, Object]]:
+        self.watches += 1
+        if self.watches > 1:
+            self.again.set()
+            await asyncio.Event().wait()
+        for event in ():
+            yield event
+
+
+async def test_watch_that_the_server_ends_in_time_is_heard_of_however_quiet_it_was() -> None:
+    """Bookmarks come once a minute: without them, and without changes, a quiet kind looks stalled."""
+    client = Silent()
+    informer = Informer(
+        client, REPLICASETS, None, put=lambda *_: None, drop=lambda *_: None, drop_unless=lambda *_: None
+    )
+    listed: list[float] = []
+    informer._drop_unless = lambda *_: listed.append(informer.heard)
+    running = asyncio.create_task(informer.run())
+    await client.again.wait()
+    assert informer.heard > listed[0]
+    running.cancel()

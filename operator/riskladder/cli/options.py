@@ -30,7 +30,8 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table for 
 NotifyHost = Annotated[
     list[str] | None,
     typer.Option(
-        help="Host that notifications may be sent to, or *.example.com; repeatable. Default: PagerDuty's only.",
+        help="Host that notifications may be sent to, or *.example.com; repeatable. Default: only "
+        "hosts that come with a channel's type: PagerDuty's, and those of Apprise services with hosts of their own.",
         envvar="RISKLADDER_NOTIFY_HOSTS",
     ),
 ]

@@ -18,7 +18,7 @@ REFUSED = 1
 """Exit code where the cluster refuses it for good, or the operator does not use it."""
 
 NOT_SENT = 2
-"""Exit code where nothing was sent: it is no reading, an option is wrong, or there are no credentials."""
+"""Exit code where nothing was sent: it is no reading, an option is wrong, no credentials, or no ladder to be found."""
 
 TRY_LATER = 75
 """Exit code where the same may work later: EX_TEMPFAIL of sysexits.h."""
@@ -78,7 +78,8 @@ def signal(
 
     Exit code 0: stored, and with --wait used; 1: refused for good, or with
     --wait not used; 2: nothing was sent, since it is no reading, an option is
-    wrong or there are no credentials; 75: try the same again later.
+    wrong, there are no credentials, or which ladder is meant cannot be found;
+    75: try the same again later.
 
     \b
     riskladder signal credit-scorer --source fairness-monitor psi=0.21 auc=0.83 --samples 4000

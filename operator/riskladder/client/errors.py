@@ -9,7 +9,7 @@ class ReportFailed(Exception):  # noqa: N818 - reads as a sentence at the call s
     Attributes:
         message: One sentence: what was found, what was expected, what to do.
         reason: One word, such as ``NoReading``, or the API server's, such as ``Forbidden``.
-        status: HTTP status of the API server; 0 where it was not asked, or gave no answer.
+        status: HTTP status of the API server; 0 where the reading was not sent, or got no answer.
     """
 
     def __init__(self, message: str, *, reason: str, status: int = 0) -> None:

@@ -138,7 +138,10 @@ class AsyncReporter:
         client, where = await self._open()
         until = self._until(deadline)
         if not spec["ladder"]:
-            spec["ladder"], _ = await until(lambda _: ladder_of(client, where, kind, target))
+            try:
+                spec["ladder"], _ = await until(lambda _: ladder_of(client, where, kind, target))
+            except Refused as error:  # the reading itself was not sent
+                raise Refused(error.message, reason=error.reason) from error
         body["metadata"] = {
             "name": name or signal_name(self._source, spec["ladder"], kind, target),
             "namespace": where,

@@ -34,7 +34,7 @@ PAGE = 500
 """Objects in one page of a list."""
 
 WATCH_SECONDS = 15
-"""For how long the API server keeps one watch open; a bookmark comes just before."""
+"""For how long the API server keeps one watch open. A bookmark need not come before that: some come once a minute."""
 
 STALL_SECONDS = 5.0
 """How much longer nothing may be heard before a connection counts as stalled: a breach behind it would go unseen."""

@@ -78,6 +78,7 @@ class Informer:
                 failures = 0
                 while True:
                     version = await self._follow(version)
+                    self.heard = time.monotonic()  # of a quiet kind it is the end of the stream that is heard
                     self._failures.succeeded(resource=self.resource.title)
             except ApiError as error:
                 failures += 1

@@ -434,6 +434,8 @@ class Scheduler(Generic[K, W]):
         }
 
     def age(self) -> float:
-        """Return the seconds that the oldest waiting key has waited."""
+        """Return the seconds that the oldest waiting key has waited; 0 where nothing is to be done, as on a standby."""
+        if not self._active:
+            return 0.0
         oldest = min((*self._urgent.values(), *self._trail.values()), default=None)
         return 0.0 if oldest is None else time.monotonic() - oldest

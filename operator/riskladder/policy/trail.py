@@ -58,7 +58,7 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
         draft.pin_owners()
     was_open = not draft.is_closed
     judged = apply.judge_all(draft)
-    withheld.advance(draft)
+    waited = withheld.advance(draft)
     if draft.is_closed and was_open:
         drills.conclude(draft)
     if not draft.is_closed:
@@ -66,6 +66,8 @@ def write_trail(snapshot: Snapshot, judgement: Judgement, escalation: Escalation
         streams.advance(draft)
         rungs.pass_time(draft)
         progress.advance(draft)
+    draft.entries += waited
+    if not draft.is_closed:
         resume.resume(draft)
         companions.advance(draft)
         drills.advance(draft)

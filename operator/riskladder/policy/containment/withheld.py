@@ -7,12 +7,18 @@ from riskladder.api.escalation import WithheldStatus
 from riskladder.api.reasons import Reason
 from riskladder.policy.containment.further import withheld
 from riskladder.policy.containment.radius import exceeded
+from riskladder.policy.containment.state import in_force
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
+from riskladder.policy.plan import Entry
 
 
-def advance(draft: Draft) -> None:
-    """Note that a containment waits now, or waits no longer."""
+def advance(draft: Draft) -> tuple[Entry, ...]:
+    """Note that a containment waits now, or waits no longer; return what is to be said of how that has ended.
+
+    That is an effect of what is said of the containment itself, and comes after it.
+    """
+    ended: list[Entry] = []
     before, ladder = draft.withheld, draft.escalation.spec.ladder.name
     is_over = draft.is_closed or draft.escalation.spec.drill
     demand = None if is_over else withheld(draft.snapshot, draft.group, draft.escalation, draft.now)
@@ -38,9 +44,23 @@ def advance(draft: Draft) -> None:
     elif before is not None and waits and demand is None:
         draft.withheld = before.model_copy(update={"ended_at": draft.now})
         why = "it is contained" if draft.is_contained else "nothing demands it any more"
-        draft.note(Reason.WITHHELD_NO_MORE, f"not-withheld/{draft.last_record}", f"it waits no longer: {why}")
+        if _is_done_by_time(draft, before):
+            done, key = (
+                "nobody decided in time: the model is contained meanwhile",
+                f"withheld-until/{draft.last_record}",
+            )
+            ended.append(Entry(Reason.INTERIM_CONTAINMENT, key, draft.now, done, {"tier": before.tier}, warning=True))
+        key = f"not-withheld/{draft.last_record}"
+        ended.append(Entry(Reason.WITHHELD_NO_MORE, key, draft.now, f"it waits no longer: {why}"))
     if draft.withheld is not None and draft.withheld.ended_at is None:
         draft.wake.append(draft.withheld.until)
+    return tuple(ended)
+
+
+def _is_done_by_time(draft: Draft, waited: WithheldStatus) -> bool:
+    """Return whether what is in force was done because nobody had decided by then."""
+    active = in_force(draft.escalation).values()
+    return any(intent.decision is None and intent.intended_at >= waited.until for intent in active)
 
 
 def waits_text(draft: Draft) -> str:
