@@ -174,8 +174,8 @@ async def test_lifecycle_from_the_first_reading_to_the_review(place: PeopleNames
         said = (await place.received("Resumed", role)).data
         assert (said["status"], said["headline"]) == (
             "resolved",
-            "The model is resumed: credit-scorer (Deployment scorer). It is left to 1 x legal and 1 x executive to "
-            "close it, once they are sure",
+            "The model is resumed: credit-scorer (Deployment scorer). It is left to one person each from "
+            "legal and executive to close it, once they are sure",
         )
     await place.recorded(name, "Restored")
     stands = await place.escalation("scorer")

@@ -136,7 +136,7 @@ async def test_query_stops_the_model(
     with PollProcess(account, tmp_path, "--endpoints", str(endpoints)) as process:
         process.wait_for("leading")
         await usable(world, body)
-        await query_is("True", "Answered", "2 reading(s)")
+        await query_is("True", "Answered", "2 readings")
         signals = await admin.list(resources.SIGNALS, world.namespace)
         assert sorted(s["spec"]["target"]["name"] for s in signals) == ["pricer", "scorer"]
         stack.exporter.values["scorer"] = 0.31

@@ -88,7 +88,7 @@ async def test_stopped_proved_by_its_status_held_and_brought_back(scene: Runtime
     stopped = await asked_for(scene, 0)
     assert stopped["spec"] == {**before["spec"], "replicas": 0, "minReplicas": 0}
     escalation = await scene.escalation_says("scorer", "Contained", "False", "ContainmentApplied")
-    assert "by its status 3 replica(s) ready and 3 in all, 0 asked for" in condition(escalation, "Contained")["message"]
+    assert "by its status 3 replicas ready and 3 in all, 0 asked for" in condition(escalation, "Contained")["message"]
     assert "its status is the proof" in escalation["spec"]["intent"]["message"]
     assert [(f["path"], f["value"]) for f in escalation["spec"]["evidence"]["fields"]] == [("/spec/minReplicas", "2")]
 

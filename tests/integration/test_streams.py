@@ -28,7 +28,7 @@ async def test_reading_of_no_samples_or_outside_the_range_is_not_counted_and_say
     indicators = [{"name": INDICATOR, "unit": "share", "range": {"min": 0, "max": 1}}]
     await moderate(world, indicators=indicators)
     for reading, reason, part in (
-        ({"value": 0.0, "sampleSize": 0}, "TooFewSamples", "found 0 sample(s), expected at least 1"),
+        ({"value": 0.0, "sampleSize": 0}, "TooFewSamples", "found 0 samples, expected at least 1"),
         ({"value": 31.0}, "OutOfRange", "found 31.0 share, expected from 0.0 to 1.0 share"),
     ):
         await world.apply(signal("fairness", "scorer", None, readings=[{"indicator": INDICATOR, **reading}]))

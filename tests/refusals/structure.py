@@ -60,7 +60,7 @@ STRUCTURE = (
         "duration_as_number",
         put("tiers", 0, "decide", "within", 24),
         "spec.tiers[0].decide.within",
-        "found 24, expected a string",
+        "found 24, expected a duration such as 90s, 30m, 24h, 15d or 1h30m",
         "must be of type string",
     ),
     ladder(

@@ -77,7 +77,7 @@ ASKS = [
     {
         "what": "decide",
         "by": NOW + timedelta(hours=4),
-        "who": "1 x legal and 1 x executive",
+        "who": "one person each from legal and executive",
         "otherwise": "tier critical is entered",
     },
     {"what": "meet art-73", "by": NOW + timedelta(days=15), "who": "legal"},

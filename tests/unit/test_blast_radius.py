@@ -94,7 +94,10 @@ def test_one_too_many_waits_and_says_so_and_until_when() -> None:
     assert scene.target is not None
     assert scene.target.replicas == 3
     assert scene.reason(ConditionType.CONTAINED) == ("False", Reason.BLAST_RADIUS_EXCEEDED)
-    assert "blastRadius lets 2 models be contained within 1h" in scene.condition(ConditionType.CONTAINED).message
+    assert (
+        "its ladder contains at most 2 models within 1h without asking: it will be contained when"
+        in scene.condition(ConditionType.CONTAINED).message
+    )
     waiting = scene.escalation.status.waiting
     assert waiting is not None
     assert (waiting.tier, waiting.since, waiting.until) == ("high", NOW, at(15))
@@ -108,7 +111,7 @@ def test_people_are_offered_to_contain_it_and_not_to_resume_it() -> None:
     scene = Bounded([signal(bias=0.3)], ladders=[ladder(lambda s: s["tiers"][1].update(notify=[{"role": "legal"}]))])
     scene.run()
     [message] = [n for n in scene.escalation.status.notifications if n.role == "legal"]
-    assert "Contained: no, blastRadius lets" in message.message
+    assert "Contained: no, its ladder contains at most 2 models" in message.message
     found = [offer.command for offer in offers(scene.escalation, message, is_over=False, is_acknowledged=False)]
     assert any(" contain " in command for command in found)
     assert not any(" resume " in command for command in found)

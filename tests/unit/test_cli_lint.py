@@ -84,6 +84,31 @@ def test_error_says_where_and_what(tmp_path: Path) -> None:
     ]
 
 
+def test_only_tier_that_is_wrong_is_still_one(tmp_path: Path) -> None:
+    def spoil(spec: Document) -> None:
+        spec["tiers"] = spec["tiers"][:1]
+        spec["tiers"][0]["acknowledge"] = {"within": 30}
+
+    result = run(write(tmp_path / "x.yaml", changed(LADDER, spoil)))
+    assert "found 30, expected a duration such as 90s, 30m, 24h" in result.stdout
+    assert "expected at least 1 item" not in result.stdout
+    empty = run(write(tmp_path / "y.yaml", changed(LADDER, lambda spec: spec.update(tiers=[]))))
+    assert "spec.tiers: found 0 items, expected at least 1 item" in empty.stdout
+
+
+def test_error_about_a_tier_names_its_line(tmp_path: Path) -> None:
+    text = LADDER.read_text()
+    name = load(LADDER)["spec"]["tiers"][1]["name"]
+    indicator = load(LADDER)["spec"]["tiers"][1]["triggers"][0]["indicator"]
+    head, _, tail = text.partition(f"name: {name}")
+    file = tmp_path / "x.yaml"
+    file.write_text(head + f"name: {name}" + tail.replace(indicator, "unheard-of", 1))
+    result = run(file)
+    line = 1 + next(n for n, found in enumerate(text.splitlines()) if f"name: {name}" in found)
+    assert f"{file}:{line}: EscalationLadder/" in result.stdout
+    assert f"tier {name}: triggers names the unknown indicator unheard-of" in result.stdout
+
+
 def test_warnings_are_errors_if_strict(tmp_path: Path) -> None:
     file = write(tmp_path / "x.yaml", changed(LADDER, lambda s: s["tiers"][1]["containment"].update(lock=False)))
     relaxed, strict = run(file), run(file, "--strict")

@@ -26,7 +26,7 @@ from riskladder.cli.people.decide import higher
 from riskladder.cli.people.send import confirm
 from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, Refused
 from riskladder.cluster.resources import DECISIONS
-from riskladder.people.answers import refusal, usable
+from riskladder.people.answers import UNANSWERED, refusal, usable
 from riskladder.people.case import Case, Contained, Unreadable, read_case
 from riskladder.people.choices import choices, for_others, why_none
 from riskladder.people.manifests import decision_manifest, prefix, signal_manifest
@@ -312,7 +312,7 @@ OBJECTION = decided("Object", "executive", "eve")
     ("changes", "action", "more", "says"),
     [
         ({}, "Resume", {"person": "olga"}, "olga owns the model: an owner has no say in Resume"),
-        ({}, "Resume", {"role": "security"}, "security is not asked for Resume in tier high; asked are: 1 x legal"),
+        ({}, "Resume", {"role": "security"}, "security is not asked for Resume in tier high; asked are: legal"),
         ({"decisions": [RESUME_BY_ANN]}, "Resume", {}, "ann has been counted for Resume on this rung already"),
         ({"decisions": [OBJECTION]}, "Resume", {}, "executive objected: it has to be withdrawn"),
         ({"contained": False}, "Resume", {}, "no containment is in force"),
@@ -517,8 +517,64 @@ def test_who_can_do_nothing_is_told_why_and_who_can() -> None:
     subject = case()
     assert why_none(subject, set(), "rita").startswith("none, because rita holds no role of this ladder (model-risk, ")
     others = dict(for_others(subject, ()))
-    assert others["acknowledge: you take it"].startswith("anyone with the verb acknowledge on model-risk or ")
-    assert "1 x legal and 1 x model-risk" in {who for what, who in others.items() if what.startswith("resume")}
+    assert others["acknowledge: you take it"].startswith("anyone who may acknowledge as model-risk, ")
+    resume = {who for what, who in others.items() if what.startswith("resume")}
+    assert resume == {"one person each from legal and model-risk"}
+
+
+def test_others_are_told_what_is_left_and_nobody_what_nobody_can_do() -> None:
+    """What everybody would be refused is offered to nobody; of what is half agreed, the other half."""
+    by_ann = case(decisions=[RESUME_BY_ANN, decided("Acknowledge", "legal", "ann")])
+    everything = {(action.verb, "legal") for action in DecisionAction}
+    others = dict(for_others(by_ann, choices(by_ann, everything, ANN)))
+    assert others[next(what for what in others if what.startswith("resume"))] == "one person from model-risk"
+    assert "legal" not in others["acknowledge: you take it"]
+    votes = [decided("AcceptRisk", "legal", "ann"), decided("AcceptRisk", "executive", "eve", reason="QuorumMet")]
+    acceptance = {"tier": "high", "acceptedAt": at(6), "until": at(600), "by": ["ann", "eve"]}
+    accepted = case(decisions=votes, riskAcceptance=acceptance)
+    assert foreseen(accepted, "AcceptRisk", person="zoe", until=at(600)).doubts
+    assert not any("accept the risk" in what for what, _ in for_others(accepted, ()))
+
+
+def test_preview_says_that_somebody_has_agreed_to_something_else() -> None:
+    votes = [decided("AcceptRisk", "executive", "eve"), decided("Close", "model-risk", "max", resolution="Retired")]
+    sentence = foreseen(case(decisions=votes), "Resume").sentence
+    assert "executive has agreed to accept the risk and model-risk has agreed to close it as Retired" in sentence
+    assert "does not add to yours" in sentence
+    assert "Note that" not in foreseen(case(decisions=[decided("Resume", "model-risk", "max")]), "Resume").sentence
+
+
+def test_preview_of_an_acceptance_says_that_a_stopped_model_stays_so() -> None:
+    votes = [decided("AcceptRisk", "executive", "eve")]
+    sentence = foreseen(case(decisions=votes), "AcceptRisk", until=at(600)).sentence
+    assert "stays contained until it is resumed" in sentence
+    assert "which ends the acceptance" in sentence
+    running = foreseen(case(contained=False, decisions=votes), "AcceptRisk", until=at(600)).sentence
+    assert "stays contained" not in running
+
+
+def test_preview_of_a_second_review_names_the_first() -> None:
+    before = {"by": "max", "at": at(10), "policyUpdated": True, "satisfaction": 2}
+    closed = {"conditions": [condition("Closed", True, "Cleared")], "review": before}
+    again = {"policyUpdated": False, "satisfaction": 5}
+    sentence = foreseen(case(**closed), "Review", role="model-risk", review=again).sentence
+    assert "There is a review already, by max" in sentence
+    assert "the policy is changed, satisfaction 2 of 5" in sentence
+
+
+def test_objections_of_several_are_several() -> None:
+    objections = [decided("Object", "executive", "eve"), decided("Object", "model-risk", "max")]
+    [doubt] = foreseen(case(decisions=objections), "Resume").doubts
+    assert (
+        doubt == "executive and model-risk objected: the objections have to be withdrawn, or overruled by a higher rung"
+    )
+
+
+def test_stop_that_nobody_has_answered_stands() -> None:
+    code, sentence = judged(case(), "d1", None, 10).code, judged(case(), "d1", None, 10, is_stop=True).sentence
+    assert code == UNANSWERED
+    assert "The stop stands, and takes effect as soon as it does" in sentence
+    assert "The stop stands" not in judged(case(), "d1", None, 10).sentence
 
 
 # --- What is sent -------------------------------------------------------------------------------------------------

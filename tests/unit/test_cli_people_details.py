@@ -205,6 +205,12 @@ def test_page_says_that_nothing_is_on_record_and_whom_nothing_waits_for() -> Non
     assert not any(line.startswith("Waiting on") for line in shown), "nobody knows yet"
 
 
+def test_duty_that_was_met_late_says_by_how_much() -> None:
+    met = {"name": "art-73", "role": "legal", "startedAt": at(), "dueAt": at(5), "metAt": at(5.2)}
+    shown = lines(details(View(read_case(escalation(clocks=[met])), ()), NOW))
+    assert any(line.startswith("art-73 legal: met ") and line.endswith(", 12 s late") for line in shown), shown
+
+
 def test_page_shows_what_put_it_in_its_tier_and_why_people_decided() -> None:
     raw = escalation(decisions=[decided("Comment", "legal", "ann")])
     risen: dict[str, Any] = {"name": "fairness", "uid": "u3", "observedAt": at(10)}
@@ -371,13 +377,17 @@ def run(*arguments: str, **options: Any) -> Result:
         ),
         (["review", "x", "-m", "y", "--policy-updated", "--satisfaction", "6"], "less than or equal to 5"),
         (["contain", "x", "-m", "y", "--action", "Isolate"], "expected ScaleToZero or Rollback"),
-        (["ack"], "Missing argument"),
+        (["ack"], "error: Missing argument 'name': see "),
+        (["ack", "x", "--nope"], "error: No such option: --nope"),
+        (["nope"], "error: No such command 'nope': see "),
     ],
 )
 def test_wrong_use_is_exit_code_2(arguments: list[str], says: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
     assert says in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

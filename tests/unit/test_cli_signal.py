@@ -90,7 +90,12 @@ def test_ladder_is_that_of_the_label_and_the_result_is_json_for_programs(api: Ap
         (["psi"], "found 'psi', expected INDICATOR=VALUE, such as psi=0.21"),
         (["psi=1", "psi=2"], "psi: found twice, expected one reading"),
         (["psi=1", "--observed-at", "yesterday"], "--observed-at: "),
-        (["psi=1", "--observed-at", "2026-11-24T06:00:00"], "--observed-at: "),
+        (
+            ["psi=1", "--observed-at", "2026-11-24T06:00:00"],
+            "--observed-at: found 2026-11-24T06:00:00, expected a time with its zone, such as 2026-11-24T06:00:00Z",
+        ),
+        (["psi=1", "--window", "1 day"], "expected a span of time such as 24h, 30m or 1d12h"),
+        (["psi=1", "--kind", "Statefulset"], "--kind: found Statefulset, expected StatefulSet"),
         (["psi=1", "--samples", "0"], "samples: found 0, expected at least 1"),
         (["psi=1", "--version", "3"], "version: found one without a model"),
         (["psi=1", "--wait", "5", "--dry-run"], "--wait: nothing is stored by a dry run"),

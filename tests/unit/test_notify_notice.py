@@ -142,9 +142,9 @@ def test_options_of_a_contained_model() -> None:
         "kubectl riskladder show credit-scorer-3f9a1c2b -n models",
     ]
     who = [o.who for o in found]
-    assert who[0] == "anyone with the verb acknowledge on legal"
-    assert who[1] == "1 x legal and 1 x executive"
-    assert who[2] == "1 x legal and 1 x executive and 2 x model-risk"
+    assert who[0] == "anyone who may acknowledge as legal"
+    assert who[1] == "one person each from legal and executive"
+    assert who[2] == "one person from legal, one person from executive and 2 people from model-risk"
 
 
 def test_options_of_a_running_model() -> None:
@@ -212,7 +212,7 @@ def test_options_at_the_top_acknowledged_and_at_the_end() -> None:
 
 def test_a_role_outside_the_quorum_is_shown_whom_to_ask() -> None:
     accept = next(o for o in notice(tier="moderate").options if " accept-risk " in o.command)
-    assert accept.who == "1 x model-risk"
+    assert accept.who == "one person from model-risk"
     assert "--role model-risk " in accept.command
     deputy = next(o for o in notice(role="deputy").options if " resume " in o.command)
     assert "--role deputy " in deputy.command
@@ -225,9 +225,9 @@ def test_drill_holds_nothing_back() -> None:
 def test_without_a_quorum_the_owner_of_the_charter_closes() -> None:
     tiers = [{"name": "only", "notify": [{"role": "legal"}]}]
     owner = notice({"policy": {"tiers": tiers, "charter": {"owner": "model-risk"}}}, tier="only")
-    assert next(o.who for o in owner.options if " close " in o.command) == "1 x model-risk"
+    assert next(o.who for o in owner.options if " close " in o.command) == "one person from model-risk"
     first_notified = notice({"policy": {"tiers": tiers}}, tier="only")
-    assert next(o.who for o in first_notified.options if " close " in o.command) == "1 x legal"
+    assert next(o.who for o in first_notified.options if " close " in o.command) == "one person from legal"
 
 
 def test_one_incident_for_each_escalation_and_role() -> None:

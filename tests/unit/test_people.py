@@ -226,7 +226,7 @@ def test_deadline_found_late_has_its_effect_once_and_says_how_late() -> None:
     found = scene(**MODERATE)
     later(found, 24 * 60 + 90)
     message = next(e.message for e in found.entries if e.event is Reason.DECISION_OVERDUE)
-    assert "1:30:00 late" in message
+    assert "(1 h 30 min late)" in message
     later(found, 24 * 60 + 91)
     assert found.events().count(Reason.STALLED) == 1
 
@@ -799,6 +799,7 @@ def test_drill_touches_nothing_and_has_a_result() -> None:
     assert found.reason(ConditionType.CLOSED) == ("True", Reason.DRILL_COMPLETED)
     result = next(e.detail for e in found.entries if e.event is Reason.DRILL_COMPLETED)
     assert result["role.legal"] == "answered after 300 s"
+    assert result["role.model-risk"] == "answered after 300 s", "it was not notified, and knew from the opening"
     assert result["containment"] == "permitted"
     later(found, 10)
     assert len(found.escalations) == 1, "a signal has its drill once"
@@ -960,7 +961,9 @@ def test_message_of_a_resume_says_who_closes_it_and_offers_that() -> None:
     found.decide("Resume", "legal")
     found.decide("Resume", "model-risk")
     [resumed] = [n for n in found.escalation.status.notifications if n.key == "resumed-1/legal/email"]
-    assert resumed.message.endswith("It is left to 1 x legal and 1 x executive to close it, once they are sure")
+    assert resumed.message.endswith(
+        "It is left to one person each from legal and executive to close it, once they are sure"
+    )
     text = body(notice_of(found.escalation, resumed), Form.TEXT)
     assert "(resumed, to be closed, critical)" in text
     assert "--resolution Remediated" in text

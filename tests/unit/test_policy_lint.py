@@ -342,7 +342,7 @@ def test_low_tier_without_deadlines_is_fine() -> None:
         (
             "samples-too-few",
             "spec.readings[0].sampleSize",
-            "found 0 sample(s), expected at least 30",
+            "found 0 samples, expected at least 30",
             lambda s: s["readings"][0].update(sampleSize=0),
         ),
         (

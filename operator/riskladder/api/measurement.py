@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from riskladder.api.ladder import Indicator
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Reading
+from riskladder.api.text import count
 
 
 def indicator_of(indicators: Iterable[Indicator], name: str) -> Indicator | None:
@@ -29,5 +30,5 @@ def no_measurement(indicator: Indicator | None, reading: Reading) -> tuple[Reaso
         return Reason.OUT_OF_RANGE, f"{reading.indicator}: found {reading.value!r}{unit}, {expected}"
     if reading.sample_size is not None and reading.sample_size < indicator.min_samples:
         expected = f"expected at least {indicator.min_samples} (minSamples of the indicator)"
-        return Reason.TOO_FEW_SAMPLES, f"{reading.indicator}: found {reading.sample_size} sample(s), {expected}"
+        return Reason.TOO_FEW_SAMPLES, f"{reading.indicator}: found {count(reading.sample_size, 'sample')}, {expected}"
     return None

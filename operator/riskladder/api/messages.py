@@ -56,8 +56,13 @@ _LIMITS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-def describe(error: ErrorDetails) -> str:
-    """Return one finding of pydantic as `found …, expected …`."""
+def describe(error: ErrorDetails, pattern: str = "") -> str:
+    """Return one finding of pydantic as `found …, expected …`.
+
+    Args:
+        error: The finding.
+        pattern: That of the field, by which it is known what its text has to be.
+    """
     kind, found = error["type"], error.get("input")
     context: Mapping[str, Any] = error.get("ctx", {})
     if kind == "missing":
@@ -67,6 +72,8 @@ def describe(error: ErrorDetails) -> str:
     if kind in _LIMITS:
         what = _count("", len(found), "item") if kind in ("too_short", "too_long") and _sized(found) else shown(found)
         return f"found {what}, expected {_LIMITS[kind](context)}"
+    if kind == "string_type" and pattern in PATTERN_HELP:
+        return f"found {shown(found)}, expected {PATTERN_HELP[pattern]}"
     if kind in _TYPES:
         return f"found {shown(found)}, expected {_TYPES[kind]}"
     return f"found {shown(found)}: {error['msg']}"

@@ -110,9 +110,23 @@ def _structure(kind: str, document: Mapping[str, Any]) -> Iterator[tuple[Path, s
         KINDS[kind].spec.model_validate_json(json.dumps(document["spec"]), strict=True, by_name=False, by_alias=True)
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            yield ("spec", *item["loc"]), describe(item)
+            given = item.get("input")
+            if item["type"] == "too_short" and isinstance(given, list) and len(given) >= item["ctx"]["min_length"]:
+                continue  # there are enough, of which some are wrong: each of those says why
+            yield ("spec", *item["loc"]), describe(item, pattern=_pattern_at(kind, item["loc"]))
     except ValueError as error:  # an integer with too many digits to be written
         yield ("spec",), f"cannot be written as JSON: {error}"
+
+
+def _pattern_at(kind: str, path: Path) -> str:
+    """Return the pattern of a field; empty for none."""
+    schema: Schema = object_schema(KINDS[kind])["properties"]["spec"]
+    for part in path:
+        found = schema.get("items") if isinstance(part, int) else schema.get("properties", {}).get(part)
+        if not isinstance(found, Mapping):
+            return ""
+        schema = found
+    return str(schema.get("pattern", ""))
 
 
 def _duplicates(schema: Schema, value: Any, path: Path) -> Iterator[tuple[Path, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -60,6 +61,9 @@ class Finding:
     @property
     def line(self) -> int:
         """Line of the path in its file."""
+        named = re.match(r"tier (\S+): ", self.message) if self.path == "spec.tiers" else None
+        if named is not None and (index := _index_of(self.document, named[1])) is not None:
+            return self.document.line_of(f"spec.tiers[{index}]")
         return self.document.line_of(self.path)
 
     @property
@@ -268,6 +272,14 @@ def _name(document: Document) -> str:
 
 def _namespace(document: Document) -> str:
     return str(_metadata(document).get("namespace") or "")
+
+
+def _index_of(document: Document, tier: str) -> int | None:
+    """Return which tier of a ladder has that name."""
+    spec = document.value.get("spec") if isinstance(document.value, Mapping) else None
+    tiers = spec.get("tiers") if isinstance(spec, Mapping) else None
+    found = enumerate(tiers) if isinstance(tiers, list) else ()
+    return next((n for n, one in found if isinstance(one, Mapping) and one.get("name") == tier), None)
 
 
 # --- Showing ------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from riskladder.cli.notify import notify
 from riskladder.cli.options import ConsoleUrl, Enable, Kubeconfig, NotifyHost, NotifyNetwork, Scalable
 from riskladder.cli.people.commands import register
 from riskladder.cli.poll import poll
+from riskladder.cli.program import Program
 from riskladder.cli.redact import redact
 from riskladder.cli.report import report
 from riskladder.cli.signal import signal
@@ -30,6 +31,7 @@ from riskladder.cluster.connection import ConnectionFailed
 
 app = typer.Typer(
     name="riskladder",
+    cls=Program,
     help="Model-risk policy that a Kubernetes cluster enforces.",
     no_args_is_help=True,
     add_completion=True,

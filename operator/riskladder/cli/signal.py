@@ -13,6 +13,7 @@ from riskladder.cli.options import Kubeconfig, Output, OutputOption
 from riskladder.cli.output import complain, fail, plain, write_json
 from riskladder.client import Reading, Refused, Reported, Reporter, ReportFailed, Verdict
 from riskladder.monitors.times import NoTime, parse
+from riskladder.workloads.registry import ALL_RUNTIMES
 
 REFUSED = 1
 """Exit code where the cluster refuses it for good, or the operator does not use it."""
@@ -89,7 +90,14 @@ def signal(
     try:
         at = parse(observed_at, None, None) if observed_at is not None else None
     except NoTime as error:
+        if re.search(r"\d{2}:\d{2}", observed_at or "") and not re.search(
+            r"(Z|UTC|[+-]\d{2}:?\d{2})$", observed_at or ""
+        ):
+            fail(f"--observed-at: found {observed_at}, expected a time with its zone, such as 2026-11-24T06:00:00Z")
         fail(f"--observed-at: {error}")
+    known = {runtime.resource.kind.lower(): runtime.resource.kind for runtime in ALL_RUNTIMES}
+    if known.get(kind.lower(), kind) != kind:
+        fail(f"--kind: found {kind}, expected {known[kind.lower()]}")
     values = [_reading(text) for text in readings]
     verdict: Verdict | None = None
     with Reporter(

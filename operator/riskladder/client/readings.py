@@ -117,8 +117,9 @@ def span_text(value: Any) -> str:
     Raises:
         Refused: It is none, or not of whole seconds.
     """
-    expected = "expected whole seconds, as a timedelta or as text such as 24h"
+    expected = "expected a timedelta of whole seconds, or a text such as 24h, 30m or 1d12h"
     if isinstance(value, str):
+        expected = "expected a span of time such as 24h, 30m or 1d12h"
         if _WINDOW.fullmatch(value) is None:
             raise Refused(f"window: found {_shown(value)}, {expected}", reason="InvalidReading")
         return value

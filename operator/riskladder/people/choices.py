@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from riskladder.api.decision import DecidedBy, DecisionAction
+from riskladder.api.decision import DecidedBy, DecisionAction, Resolution
+from riskladder.api.tiers import QuorumMember
 from riskladder.people.case import Case
 from riskladder.people.text import listed
 from riskladder.policy.decisions.owners import owner_named
@@ -13,6 +14,7 @@ from riskladder.policy.decisions.standing import (
     COMMANDS,
     JOINT,
     Possible,
+    agreement,
     arguments_of,
     command_of,
     is_for,
@@ -21,6 +23,7 @@ from riskladder.policy.decisions.standing import (
     possible,
     who_may,
 )
+from riskladder.policy.quorum import described
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,13 @@ def for_others(case: Case, mine: Iterable[Choice]) -> tuple[tuple[str, str], ...
     """Return what makes sense and somebody cannot do: what, and who may."""
     standing, offered, found = case.standing, {choice.action for choice in mine}, []
     for one in sensible(case):
+        taken = [d.role for d in standing.counted(one.action)] if one.action is DecisionAction.ACKNOWLEDGE else []
         roles = [r for r in case.roles if may_sit(standing, one.action, r) and is_for(standing, r, one)]
+        roles = [role for role in roles if role not in taken]
         if one.action in offered or one.action is DecisionAction.COMMENT:
             continue
         if roles:
-            found.append((one.effect, who_may(standing, one, roles)))
+            found.append((one.effect, _still_needed(case, one) or who_may(standing, one, roles)))
     return tuple(found)
 
 
@@ -73,6 +78,17 @@ def why_no_say(case: Case, me: DecidedBy) -> str:
         return ""
     known_as = f" (as {owner})" if owner != me.username else ""
     return f"You own the model{known_as}: an owner has no say in {listed(dict.fromkeys(map(str, asked)), 'or')}"
+
+
+def _still_needed(case: Case, one: Possible) -> str:
+    """Return who has still to agree where some have; empty where nobody has."""
+    if one.action not in JOINT:
+        return ""
+    resolution = next((Resolution(value) for name, value in one.fields if name == "resolution"), None)
+    found = agreement(case.standing, one.action, resolution)
+    if not found.given:
+        return ""
+    return described(QuorumMember(role=role, count=number) for role, number in found.tally.missing)
 
 
 def choices(case: Case, allowed: Iterable[tuple[str, str]], me: DecidedBy) -> tuple[Choice, ...]:

@@ -23,11 +23,12 @@ class Result:
     facts: dict[str, Any]
 
 
-def judged(case: Case, name: str, accepted: Condition | None, timeout: float) -> Result:
+def judged(case: Case, name: str, accepted: Condition | None, timeout: float, *, is_stop: bool = False) -> Result:
     """Return the answer as a sentence."""
     if accepted is None:
+        follows = "The stop stands, and takes effect" if is_stop else "It is answered"
         sentence = (
-            f"Sent as {name}, and not answered within {timeout:g} s: does the operator run? It is answered as soon as "
+            f"Sent as {name}, and not answered within {timeout:g} s: does the operator run? {follows} as soon as "
             f"it does: {PROGRAM} show {case.name} -n {case.namespace}"
         )
         return Result(UNANSWERED, sentence, {"accepted": None, "reason": None, "message": sentence})

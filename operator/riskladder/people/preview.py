@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from riskladder.api.decision import DecidedBy, DecisionAction, EscalationDecisionSpec
-from riskladder.api.reasons import ConditionType
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentWhen, QuorumMember
 from riskladder.people.case import Case, Contained
 from riskladder.people.text import deadline, listed, local, past
@@ -107,7 +107,8 @@ def _contain(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str
     effect = contains(case.target, containment)
     who = listed(_asked(case, m) for m in seats(standing, DecisionAction.RESUME))
     text = f"You contain the model, as {decision.role}: {effect} at once"
-    return text + (f", until {who} agree to resume it." if who else ".")
+    agree = "agrees" if sum(m.count for m in seats(standing, DecisionAction.RESUME)) == 1 else "agree"
+    return text + (f", until {who} {agree} to resume it." if who else ".")
 
 
 def _asked(case: Case, member: QuorumMember) -> str:
@@ -143,13 +144,18 @@ def _object(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
 
 
 def _review(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
-    del now
     report = decision.review
     assert report is not None  # noqa: S101 - a rule of the decision
     changed = "the policy is changed because of it" if report.policy_updated else "the policy stays as it is"
+    text = f"Your review of {case.name} goes on record, as {decision.role}: {changed}, satisfaction "
+    text += f"{report.satisfaction} of 5."
+    before = case.status.review
+    if before is None:
+        return text
+    was = "the policy is changed" if before.policy_updated else "the policy stays as it is"
     return (
-        f"Your review of {case.name} goes on record, as {decision.role}: {changed}, satisfaction {report.satisfaction} "
-        "of 5."
+        f"{text} There is a review already, by {before.by}, {past(before.at, now)}: {was}, satisfaction "
+        f"{before.satisfaction} of 5. Both stay on record, and yours is the one that is shown."
     )
 
 
@@ -159,7 +165,7 @@ def _review(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
 def _joint(case: Case, decision: EscalationDecisionSpec, person: str, now: datetime) -> str:
     before = agreement(case.standing, decision.action, decision.resolution)
     after = agreement(case.standing, decision.action, decision.resolution, further=[(decision.role, person)])
-    text = f"You agree, as {decision.role}, that {_question(case, decision, now)}."
+    text = f"You agree, as {decision.role}, that {_question(case, decision, now)}.{_otherwise(case, decision)}"
     if not before.needed:
         return f"{text} The policy of tier {case.tier} names nobody who may decide that."
     counted = f"{before.given} of {before.needed} needed agreements so far"
@@ -170,8 +176,21 @@ def _joint(case: Case, decision: EscalationDecisionSpec, person: str, now: datet
         )
     with_yours = f"{counted}; with yours {after.given} of {after.needed}"
     if after.tally.met:
-        return f"{text} {with_yours}: {_outcome(case, decision)}."
+        ends = "; the drill ends with that" if case.spec.drill else ""
+        return f"{text} {with_yours}: {_outcome(case, decision)}{ends}."
     return f"{text} {with_yours}. Still needed: {missing(case, after)}."
+
+
+def _otherwise(case: Case, decision: EscalationDecisionSpec) -> str:
+    """Return who has agreed to something else on this rung: one agreement does not add to the other."""
+    found = []
+    for action in sorted(JOINT):
+        for vote in case.standing.counted(action):
+            if (action, vote.resolution) == (decision.action, decision.resolution) or vote.reason == Reason.QUORUM_MET:
+                continue
+            what = {DecisionAction.RESUME: "to resume it", DecisionAction.ACCEPT_RISK: "to accept the risk"}
+            found.append(f"{vote.role} has agreed {what.get(action, f'to close it as {vote.resolution}')}")
+    return f" Note that {listed(dict.fromkeys(found))}: that does not add to yours." if found else ""
 
 
 def _question(case: Case, decision: EscalationDecisionSpec, now: datetime) -> str:
@@ -194,7 +213,8 @@ def _outcome(case: Case, decision: EscalationDecisionSpec) -> str:
             ", the model stays as it is, and nothing holds it any more" if held else " and nothing is held any more"
         )
     until = local(decision.until) if decision.until else ""
-    return f"nobody is asked again until {until}, unless a worse tier is breached"
+    stays = f"; {case.target} stays contained until it is resumed" if case.contained is not Contained.NO else ""
+    return f"nobody is asked again until {until}, unless a worse tier is breached, which ends the acceptance{stays}"
 
 
 def _restored(case: Case) -> str:

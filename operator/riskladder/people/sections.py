@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from riskladder.api.conditions import Condition, ConditionStatus
 from riskladder.api.decision import DecisionAction
@@ -329,7 +329,9 @@ def _agreement(case: Case, found: Agreement) -> tuple[str, str]:
 def _clocks(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
     for clock in case.status.clocks:
         if clock.met_at is not None:
-            yield clock.name, f"{clock.role}: met {past(clock.met_at, now)}"
+            late = clock.met_at - clock.due_at
+            how = f", {length(late)} late" if late >= timedelta(seconds=1) else ""
+            yield clock.name, f"{clock.role}: met {past(clock.met_at, now)}{how}"
         else:
             yield clock.name, f"{clock.role}: due {deadline(clock.due_at, now)}"
 

@@ -175,6 +175,10 @@ def result(draft: Draft) -> dict[str, str]:
         notified_roles[n.role] = min(notified_roles.get(n.role, n.at), n.at)
         if n.channel != EVENTS and str(n.state) == "Failed":
             failed.add(n.channel)
+    opened = rungs.opened_at(draft.escalation)
+    for decision in draft.decisions:  # who answered without having been notified has known of it from the opening
+        if decision.counted:
+            notified_roles.setdefault(decision.role, opened)
     found = {}
     for role, at in sorted(notified_roles.items())[:24]:
         first = min((d.at for d in draft.decisions if d.counted and d.role == role), default=None)
@@ -182,7 +186,7 @@ def result(draft: Draft) -> dict[str, str]:
     tried = draft.containments.values()
     found["containment"] = "none" if not tried else "permitted" if all(c.applied_at for c in tried) else "failed"
     found["channelsFailed"] = ", ".join(sorted(failed)) or "none"
-    found["openedAt"] = format_time(rungs.opened_at(draft.escalation))
+    found["openedAt"] = format_time(opened)
     return found
 
 

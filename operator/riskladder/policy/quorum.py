@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.escalation import CountedDecision, PinnedPolicy
+from riskladder.api.text import listed
 from riskladder.api.tiers import Quorum, QuorumMember, Tier
 
 VOTES = (DecisionAction.ACCEPT_RISK, DecisionAction.CLOSE, DecisionAction.RESUME)
@@ -31,6 +32,14 @@ class Tally:
     def people(self) -> tuple[str, ...]:
         """Those who fill the seats, in order of name."""
         return tuple(sorted({person for _, person in self.filled}))
+
+
+def described(quorum: Iterable[QuorumMember]) -> str:
+    """Return who must agree: ``one person from legal``, ``one person each from legal and executive``."""
+    members = list(quorum)
+    if len(members) > 1 and all(member.count == 1 for member in members):
+        return f"one person each from {listed(member.role for member in members)}"
+    return listed(f"one person from {m.role}" if m.count == 1 else f"{m.count} people from {m.role}" for m in members)
 
 
 def alternates(policy: PinnedPolicy, role: str) -> tuple[str, ...]:

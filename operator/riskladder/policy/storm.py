@@ -73,7 +73,8 @@ def update_storm(
     storm = StormStatus(since=before.since if before is not None else now, last_at=last)
     number = len(found.waiting)
     wait = f"{number} {'containment waits' if number == 1 else 'containments wait'} for a decision" if number else ""
-    text = f"more than {_allowed(radius)} are demanded within {radius.per}{'; ' + wait if wait else ''}"
+    text = f"containments of more than {_allowed(radius)} are demanded within {radius.per}"
+    text += f"; {wait}" if wait else ""
     conditions.set(kind, False, Reason.BLAST_RADIUS_EXCEEDED, text)
     if before is None and messages.may_notify:
         owner = owner_of(spec)
@@ -91,20 +92,20 @@ def _allowed(radius: BlastRadius) -> str:
 
 def _text(radius: BlastRadius, found: Demanded) -> str:
     """Return the message to the owner: what is held up, until when, and what to look for."""
-    head = f"Many models breach at once, or one monitor is broken: blastRadius lets {_allowed(radius)} be contained "
-    head += f"within {radius.per} ({found.limit} now)"
+    head = f"Many models breach at once, or one monitor is broken: the ladder contains at most {_allowed(radius)} "
+    head += f"within {radius.per} without asking ({found.limit} now)"
     if not found.waiting:
         return f"{head}; for what is beyond that, traffic goes to its fallback"
     named = ", ".join(sorted(w.target for w in found.waiting)[:_MOST_NAMED])
     more = f" and {len(found.waiting) - _MOST_NAMED} more" if len(found.waiting) > _MOST_NAMED else ""
-    first = min(w.until for w in found.waiting)
+    first = min(w.until for w in found.waiting).replace(microsecond=0)
     wait = f"{named}{more} {'waits' if len(found.waiting) == 1 else 'wait'} for a decision"
-    return f"{head}; {wait}, and from {format_time(first)} on what nobody has decided on is contained all the same"
+    return f"{head}; {wait}, and from {format_time(first)} on what nobody has decided on will be contained all the same"
 
 
 def _notify_of_end(messages: LadderMessages, before: StormStatus) -> None:
     spec = messages.ladder.spec
     owner = owner_of(spec) if spec is not None else ""
-    text = "no further containment is demanded beyond blastRadius, and none waits"
+    text = "no containment is held up any more, and no further one was demanded"
     key = format_time(before.since)
     messages.end(TOPIC, key, [owner] if owner else [], Reason.BLAST_RADIUS_KEPT, text)

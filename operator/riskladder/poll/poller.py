@@ -16,6 +16,7 @@ import structlog
 from riskladder.api.binding import MonitorBindingSpec
 from riskladder.api.foreign import clip
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.text import count
 from riskladder.monitors.entries import Content, Delivery
 from riskladder.monitors.observations import Refusal, Translation, said
 from riskladder.monitors.translate import translate
@@ -116,7 +117,7 @@ class Poller:
             self._reporter.status.say(binding, ConditionType.QUERY_OK, False, first.reason, message)
         elif status == 200:
             self._reporter.status.say(
-                binding, ConditionType.QUERY_OK, True, Reason.ANSWERED, f"{len(found.observations)} reading(s)"
+                binding, ConditionType.QUERY_OK, True, Reason.ANSWERED, count(len(found.observations), "reading")
             )
 
     def _failed(self, binding: Binding, refusal: Refusal) -> None:

@@ -156,15 +156,17 @@ def accept_risk(
     until: Annotated[
         str,
         typer.Option(
-            help="Until when: a date (2026-12-01: the end of that day), a time (2026-12-01T12:00:00Z), or a duration "
-            "from now (14d).",
+            help="Until when: a date (2026-12-01: the end of that day), a time such as 2026-12-01T12:00:00Z or a "
+            "duration from now (14d).",
             show_default=False,
         ),
     ] = "",
     role: Role = None,
     rationale: Rationale = None,
 ) -> None:
-    """Agree that the risk is accepted for a time. It then comes back; a worse tier restores it at once.
+    """Agree that the risk is accepted for a time. Then the acceptance ends, and people are asked again.
+
+    A worse tier ends it at once. What is contained stays so until it is resumed.
 
     \b
     kubectl riskladder accept-risk credit-scorer-3f9a1c2b --until 14d -m "Retrained model ships on the 8th"

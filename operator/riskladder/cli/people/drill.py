@@ -75,13 +75,13 @@ def drill(
         manifest = signal_manifest(session.namespace, chosen.name, ref, raised, datetime.now(UTC), by=by, drill=True)
         if manifest_only(how, manifest):
             return
-        notified = listed(n.role for n in entered.notify) or "nobody"
+        roles = [n.role for n in entered.notify]
+        notified = f"{listed(roles)} will be notified, marked as a drill" if roles else "nobody will be notified"
         confirm(
             how,
             Preview(
-                f"A drill of ladder {chosen.name} in tier {entered.name} begins for {ref.kind}/{ref.name}: {notified} "
-                f"will be notified, marked as a drill, and the model is not touched. It ends by itself after "
-                f"{chosen.spec.drill_within}."
+                f"A drill of ladder {chosen.name} in tier {entered.name} begins for {ref.kind}/{ref.name}: {notified}, "
+                f"and the model is not touched. It ends by itself after {chosen.spec.drill_within}."
             ),
         )
         started = time.monotonic()

@@ -122,7 +122,8 @@ async def send_decision(
         finish(how, Result(0, f"Sent as {name}.", facts))
         return
     deadline = started + how.timeout
-    result = judged(case, name, await _answer(session, name, deadline), how.timeout)
+    is_stop = spec.action is DecisionAction.CONTAIN
+    result = judged(case, name, await _answer(session, name, deadline), how.timeout, is_stop=is_stop)
     facts |= result.facts
     if result.code == 0 and spec.action is DecisionAction.CONTAIN and not case.spec.drill:
         order = Order(containment_of(case.pinned, spec.containment).action, decision=name)

@@ -10,6 +10,7 @@ from riskladder.api.conditions import Conditions
 from riskladder.api.escalation import ContainmentStatus, Contention, Drift
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.text import count as number_of
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import Entry, EscalationUpdate, On
@@ -54,7 +55,8 @@ def holds_message(statuses: Iterable[ContainmentStatus]) -> str:
     if not reverted:
         return "nobody has reverted it"
     last = max(reverted, key=lambda u: u.at)
-    return f"reverted {sum(u.count for u in reverted)} time(s), last by {last.field_manager}; contained again each time"
+    times = number_of(sum(u.count for u in reverted), "time")
+    return f"reverted {times}, last by {last.field_manager}; contained again each time"
 
 
 def record_drift(escalation: Escalation, intent: Intent, reverted_by: str, at: datetime) -> EscalationUpdate | None:
@@ -88,7 +90,7 @@ def record_drift(escalation: Escalation, intent: Intent, reverted_by: str, at: d
         event=Reason.CONTAINMENT_REAPPLIED,
         key=f"reverted/{intent.id}/{total}",
         at=at,
-        message=f"{manager} reverted the containment ({total} time(s) in all); {words.done(intent)} again",
+        message=f"{manager} reverted the containment ({number_of(total, 'time')} in all); {words.done(intent)} again",
         detail={"intent": str(intent.id), "fieldManager": manager, "count": str(total)},
         on=(On.ESCALATION, On.TARGET),
         warning=True,

@@ -152,7 +152,7 @@ def choose_within(
         return choice
     if found is RadiusDecision.LATE:
         late = choose_for(snapshot, workload, containment, escalation=name, by=Reason.INTERIM_CONTAINMENT, group=group)
-        return replace(late, message=f"{late.message}: nobody decided in time (blastRadius.decideWithin)")
+        return replace(late, message=f"{late.message}: nobody decided in time whether it is contained")
     if found is RadiusDecision.REPLACED and containment.fallback is not None:
         diverted = containment.model_copy(update={"action": ContainmentAction.FALLBACK})
         other = choose_for(snapshot, workload, diverted, escalation=name, by=Reason.BLAST_RADIUS_EXCEEDED, group=group)

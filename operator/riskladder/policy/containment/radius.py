@@ -121,7 +121,7 @@ def exceeded(budget: RadiusBudget) -> str:
     """Return what the blast radius allows, in words."""
     models = "1 model" if budget.limit == 1 else f"{budget.limit} models"
     share = f" ({budget.radius.at_most})" if isinstance(budget.radius.at_most, str) else ""
-    return f"blastRadius lets {models}{share} be contained within {budget.radius.per}"
+    return f"its ladder contains at most {models}{share} within {budget.radius.per} without asking"
 
 
 def demanded(escalations: Iterable[Escalation], limit: int) -> Demanded:

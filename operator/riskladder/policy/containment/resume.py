@@ -14,6 +14,7 @@ from riskladder.api.intent import SignalRef
 from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.measurement import indicator_of, no_measurement
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.text import count
 from riskladder.api.tiers import Axis, ContainmentAction, ContainmentWhen
 from riskladder.policy.containment import restore, state
 from riskladder.policy.containment.further import due_containments, is_further
@@ -105,7 +106,7 @@ def resume(draft: Draft) -> None:
     of = f" (step {done} of {len(ended.steps)})" if len(ended.steps) > 1 else ""
     holders = of_others(draft.snapshot, draft.escalation.name)
     lock = f"{holders[0].who} still contains it" if holders else "the lock is removed"
-    message = f"restored{of}: {workload.replicas} replica(s) asked for, {lock}"
+    message = f"restored{of}: {count(workload.replicas, 'replica')} asked for, {lock}"
     measure = Measure("resume", "", (draft.now - ended.at).total_seconds()) if "applied_at" in update else None
     key = f"restored/{ended.intent}/{done}"
     detail = {"intent": str(ended.intent), "replicas": str(workload.replicas)}
@@ -272,4 +273,4 @@ def on_the_way(resume: ResumeStatus) -> str:
     if resume.applied_at is not None or len(resume.steps) < 2:
         return ""
     waits = " once a reading observed since is at baseline" if resume.done else ""
-    return f"; step {resume.done} of {len(resume.steps)}, next to {resume.steps[resume.done]} replica(s){waits}"
+    return f"; step {resume.done} of {len(resume.steps)}, next to {count(resume.steps[resume.done], 'replica')}{waits}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from riskladder.api.base import format_time
 from riskladder.api.escalation import WithheldStatus
 from riskladder.api.reasons import Reason
@@ -30,8 +32,8 @@ def advance(draft: Draft) -> tuple[Entry, ...]:
         draft.withheld = WithheldStatus(tier=demand.tier.name, since=since, until=until)
         action = demand.containment.action
         message = (
-            f"{action} waits: {exceeded(budget)}, and {budget.used} are; it is done by a decision Contain, or at "
-            f"{format_time(until)}"
+            f"{action} waits: {exceeded(budget)}, and {budget.used} are; it will be done when somebody decides "
+            f"Contain, or at {_time(until)}"
         )
         draft.warn(
             Reason.BLAST_RADIUS_EXCEEDED,
@@ -68,4 +70,9 @@ def waits_text(draft: Draft) -> str:
     waiting, budget = draft.withheld, draft.snapshot.radius_budgets.get(draft.escalation.spec.ladder.name)
     if waiting is None or waiting.ended_at is not None or budget is None:
         return ""
-    return f"{exceeded(budget)}: it is contained by a decision Contain, or at {format_time(waiting.until)}"
+    return f"{exceeded(budget)}: it will be contained when somebody decides Contain, or at {_time(waiting.until)}"
+
+
+def _time(at: datetime) -> str:
+    """Return a time as people read it, to the second."""
+    return format_time(at.replace(microsecond=0))

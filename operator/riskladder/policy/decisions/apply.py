@@ -244,7 +244,7 @@ def _resume(draft: Draft, decision: Decision) -> None:
         steps=resume.steps(draft),
     )
     in_steps = (
-        f", in steps of {', '.join(map(str, draft.resume.steps))} replica(s)" if len(draft.resume.steps) > 1 else ""
+        f", in steps of {', '.join(map(str, draft.resume.steps))} replicas" if len(draft.resume.steps) > 1 else ""
     )
     _decided(draft, Reason.RESUMED, f"resumed/{draft.rung.number}", f"resumed by {', '.join(found.people)}{in_steps}")
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from riskladder.api.base import format_time
 from riskladder.api.decision import DecisionAction, EscalationDecisionSpec
 from riskladder.api.reasons import Reason
+from riskladder.api.text import listed
 from riskladder.api.tiers import QuorumMember
 from riskladder.policy.decisions.owners import owner_named
 from riskladder.policy.decisions.standing import Standing, may_sit, needs_credential, seats, why_open
@@ -97,7 +98,7 @@ def _has_seat(standing: Standing, act: CastDecision, now: datetime) -> Refusal |
     action, role = act.spec.action, act.spec.role
     if may_sit(standing, action, role):
         return None
-    asked = ", ".join(dict.fromkeys(f"{m.count} x {m.role}" for m in seats(standing, action))) or "nobody"
+    asked = listed(dict.fromkeys(m.role for m in seats(standing, action))) or "nobody"
     message = f"{role} is not asked for {action} in tier {standing.tier_name}"
     return Refusal(Reason.NOT_IN_QUORUM, f"{message}; asked are: {asked}")
 
@@ -127,10 +128,11 @@ def _is_not_met(standing: Standing, act: CastDecision, now: datetime) -> Refusal
 
 
 def _nobody_objects(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
-    objections = ", ".join(objection.role for objection in standing.objections())
-    if not objections:
+    objecting = [objection.role for objection in standing.objections()]
+    if not objecting:
         return None
-    message = f"{objections} objected: it has to be withdrawn, or overruled by a higher rung"
+    it_has = "it has" if len(objecting) == 1 else "the objections have"
+    message = f"{listed(objecting)} objected: {it_has} to be withdrawn, or overruled by a higher rung"
     return Refusal(Reason.OBJECTION_STANDS, message)
 
 

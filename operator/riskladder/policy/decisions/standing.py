@@ -22,6 +22,7 @@ from riskladder.api.escalation import (
 )
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.text import listed
 from riskladder.api.tiers import ContainmentAction, Quorum, QuorumMember, Tier
 from riskladder.policy import quorum
 from riskladder.policy.decisions.effects import adds, containment_of, contains, restores
@@ -284,16 +285,11 @@ def command_of(word: str, namespace: str, name: str, *, role: str | None = None,
     return f"{PROGRAM} {shlex.join(parts)}" + (" --rationale '…'" if role is not None else "")
 
 
-def describe_quorum(quorum: Quorum) -> str:
-    """Return who must agree: ``1 x legal and 1 x executive``."""
-    return " and ".join(f"{member.count} x {member.role}" for member in quorum)
-
-
 def who_may(standing: Standing, found: Possible, roles: Sequence[str]) -> str:
     """Return who may take an act: those who must agree, or whoever holds its verb on one of the roles."""
     if found.action in JOINT:
-        return describe_quorum(seats(standing, found.action))
-    return f"anyone with the verb {found.action.verb} on {' or '.join(roles)}"
+        return quorum.described(seats(standing, found.action))
+    return f"anyone who may {found.action.verb} as {listed(roles, 'or')}"
 
 
 _CLOSE = {
@@ -332,7 +328,8 @@ def possible(standing: Standing) -> Iterator[Possible]:
         effect = contains(standing.target, containment_of(tier, ContainmentAction.SCALE_TO_ZERO))
         stop = (("containment", ContainmentAction.SCALE_TO_ZERO.value),)
         yield Possible(DecisionAction.CONTAIN, f"stop the model now: {effect}", stop)
-    if tier is not None and tier.accept_risk is not None and seats(standing, DecisionAction.ACCEPT_RISK):
+    may_accept = seats(standing, DecisionAction.ACCEPT_RISK) and not _is_decided(standing)
+    if tier is not None and tier.accept_risk is not None and may_accept:
         # A duration counts from when the command is run; a date would be past the limit by the end of its day.
         longest = str(tier.accept_risk.at_most)
         yield Possible(DecisionAction.ACCEPT_RISK, f"accept the risk, for at most {longest}", (("until", longest),))
@@ -352,6 +349,11 @@ def possible(standing: Standing) -> Iterator[Possible]:
         yield Possible(DecisionAction.COMMENT, f"say that duty {running[0]} is met", (("clock", running[0]),))
     else:
         yield Possible(DecisionAction.COMMENT, "add to the record")
+
+
+def _is_decided(standing: Standing) -> bool:
+    """Return whether enough have accepted the risk on this rung: what is left is until when."""
+    return any(vote.reason == Reason.QUORUM_MET for vote in standing.counted(DecisionAction.ACCEPT_RISK))
 
 
 def is_for(standing: Standing, role: str, found: Possible) -> bool:

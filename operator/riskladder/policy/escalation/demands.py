@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from riskladder.api.escalation import ClockStatus, EscalationSpec, Rung, WithheldStatus
 from riskladder.api.tiers import ContainmentAction, ContainmentWhen, Tier, TimeoutAction, adds
-from riskladder.policy.quorum import answerable
+from riskladder.policy.quorum import answerable, described
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.workloads.safe_states import words
 
@@ -56,7 +56,7 @@ def demands(
     found = list(_of_rung(spec, tier, rung, now, active, answered=answered)) if waits and tier is not None else []
     if waits and withheld is not None and withheld.ended_at is None:
         pinned = tier_of(spec.policy, withheld.tier)
-        effect = _contains(spec, pinned, active) or "it is contained"
+        effect = _contains(spec, pinned, active) or "it will be contained"
         found.append(Demand(CONTAIN, withheld.until, "anyone who may contain", effect))
     found += [
         Demand(f"meet {clock.name}", clock.due_at, clock.role, is_duty=True) for clock in clocks if clock.met_at is None
@@ -81,8 +81,12 @@ def _of_rung(
         by = rung.acknowledge_by if first else stalls_at
         yield Demand(ACKNOWLEDGE, by, "anyone who was notified", later if first and stalls_at > by else effect)
     if rung.decide_by is not None and tier.decide is not None and rung.decided_at is None:
-        asked = " and ".join(f"{member.count} x {member.role}" for member in tier.decide.quorum)
-        yield Demand(DECIDE, rung.decide_by, asked, effect if rung.stalled_at is None else _stays(spec, tier))
+        yield Demand(
+            DECIDE,
+            rung.decide_by,
+            described(tier.decide.quorum),
+            effect if rung.stalled_at is None else _stays(spec, tier),
+        )
 
 
 def stall_deadline(spec: EscalationSpec, rung: Rung) -> datetime | None:

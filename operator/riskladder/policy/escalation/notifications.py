@@ -20,7 +20,7 @@ from riskladder.policy.escalation import limits
 from riskladder.policy.escalation.deliveries import delivered
 from riskladder.policy.escalation.demands import Demand, demands
 from riskladder.policy.escalation.summary import summarise, what
-from riskladder.policy.quorum import alternates, answerable, close_quorum
+from riskladder.policy.quorum import alternates, answerable, close_quorum, described
 
 UNREACHABLE_AFTER = 3
 """Failed attempts after which a channel no longer counts as a way to reach a role."""
@@ -300,7 +300,7 @@ def _say_it_is_over(draft: Draft) -> None:
         about, key, message = Reason(closed.reason), "closed", f"Closed: {what(draft)}: {closed.message}"
     elif draft.rung.decided_at is not None and draft.resume is not None and draft.resume.at == draft.rung.decided_at:
         about, key = Reason.RESUMED, f"resumed-{draft.rung.number}"
-        closers = " and ".join(f"{m.count} x {m.role}" for m in close_quorum(draft.policy, draft.tier))
+        closers = described(close_quorum(draft.policy, draft.tier))
         steps = "all steps have been taken and they are sure" if len(draft.resume.steps) > 1 else "they are sure"
         is_or = "would be" if draft.escalation.spec.drill else "is"
         message = f"The model {is_or} resumed: {what(draft)}. It is left to {closers} to close it, once {steps}"

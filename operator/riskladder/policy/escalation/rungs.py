@@ -14,6 +14,7 @@ from riskladder.api.conditions import find
 from riskladder.api.escalation import ClockStatus, Rung
 from riskladder.api.labels import LABEL_TIER
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.text import length
 from riskladder.api.tiers import Tier, TimeoutAction
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import demands, notifications
@@ -237,8 +238,7 @@ def next_tier(draft: Draft, tier: str) -> str | None:
 
 def late(due: datetime, now: datetime) -> str:
     """Return how late something is, in words, where that is worth saying."""
-    seconds = int((now - due).total_seconds())
-    return f" (found {timedelta(seconds=seconds)} late)" if seconds >= 5 else ""
+    return f" ({length(now - due)} late)" if now - due >= timedelta(seconds=5) else ""
 
 
 # --- Who is waited on -------------------------------------------------------------------------------------------------

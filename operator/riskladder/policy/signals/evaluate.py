@@ -17,6 +17,7 @@ from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.foreign import clip
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import Breach, Observed
+from riskladder.api.text import count
 from riskladder.api.tiers import Tier, Trigger
 from riskladder.policy.signals import ages
 from riskladder.policy.signals.ages import CLOCK_SKEW as CLOCK_SKEW
@@ -269,7 +270,7 @@ def _check(
         return _Check(False, reason, clip(message, 1024), unused=unused)
     counted = {o.indicator: o.value for o in last if o.observed_at == spec.observed_at}
     changed = sorted(r.indicator for r in spec.readings if counted.get(r.indicator, r.value) != r.value)
-    message = f"{len(spec.readings)} reading(s) of {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} accepted"
+    message = f"{count(len(spec.readings), 'reading')} of {spec.observed_at:%Y-%m-%dT%H:%M:%SZ} accepted"
     if changed:
         message = (
             f"spec.readings: the new value of {', '.join(changed)} is ignored, since a reading counts once: "

@@ -11,6 +11,7 @@ from riskladder.api.ladder import Indicator
 from riskladder.api.measurement import indicator_of, with_unit
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.signal import Breach, CountedFor, LastKnownGood, SignalStatus
+from riskladder.api.text import count
 from riskladder.policy.plan import Entry, EscalationUpdate, On, SignalUpdate
 from riskladder.policy.signals.evaluate import Verdict
 from riskladder.policy.signals.groups import Judgement
@@ -141,7 +142,7 @@ def _breached(conditions: Conditions, signal: Signal, verdict: Verdict, indicato
         conditions.set(ConditionType.BREACHED, True, Reason.RAISED_MANUALLY, f"{verdict.tier}: raised manually{drill}")
     elif verdict.breaches:
         text = ", ".join(
-            f"{b.indicator} {said(b, b.value)} for {b.tier} ({b.readings} reading(s) so far)"
+            f"{b.indicator} {said(b, b.value)} for {b.tier} ({count(b.readings, 'reading')} so far)"
             for b in verdict.breaches
             if b.value is not None
         )

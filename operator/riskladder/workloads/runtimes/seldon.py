@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Any
 
 from riskladder.api.resource import Resource
+from riskladder.api.text import count
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.model import History, Revision, Workload
 from riskladder.workloads.results import Impossible, JsonPatch, Object, Verification, Write
@@ -260,6 +261,6 @@ def _revision(found: str, replicas: int = 0) -> Revision:
 
 def _left(workload: Workload) -> str:
     return (
-        f"by its status {workload.updated_replicas} replica(s) ready and {workload.total_replicas} in all, "
+        f"by its status {count(workload.updated_replicas, 'replica')} ready and {workload.total_replicas} in all, "
         f"{workload.replicas} asked for"
     )
