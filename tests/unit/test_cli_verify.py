@@ -314,6 +314,28 @@ def test_redacted_fields_are_counted_and_the_chain_is_intact(tmp_path: Path) -> 
     assert (found["redacted"], found["namespaceUid"]) == (1, NAMESPACE_UID)
 
 
+def test_exports_from_before_and_after_a_redaction_are_one_chain(tmp_path: Path) -> None:
+    before = chain()
+    after = [before[0], redacted(copy.deepcopy(before[1]), "message"), *before[2:]]
+    files = [write(tmp_path / "before.yaml", *before), write(tmp_path / "after.yaml", *after, escalation(before))]
+    for order in (files, files[::-1]):
+        result = run(*order)
+        assert result.exit_code == 0, result.stdout
+        assert "1 chain intact, 4 records." in result.stdout
+        assert "1 field redacted" in result.stdout
+
+
+def test_copy_that_was_changed_is_not_taken_for_a_redacted_one(tmp_path: Path) -> None:
+    before, forged = chain(), chain()
+    forged[1] = copy.deepcopy(before[1])
+    next(iter(forged[1]["spec"]["entries"][0]["open"].values()))["value"] += "."
+    files = [write(tmp_path / "before.yaml", *before), write(tmp_path / "forged.yaml", forged[1])]
+    for order in (files, files[::-1]):
+        result = run(*order)
+        assert result.exit_code == 1
+        assert "-000002 is there 2 times, with different content" in result.stdout
+
+
 def test_value_that_is_gone_without_a_redaction_breaks_the_chain(tmp_path: Path) -> None:
     records = chain()
     del records[1]["spec"]["entries"][0]["open"]["message"]

@@ -115,16 +115,30 @@ def position_of(record: Mapping[str, Any]) -> ChainPosition:
 
 
 def distinct(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the records without repetitions: the same object with the same content, from exports that overlap."""
+    """Return the records without repetitions: the same object with the same content, from exports that overlap.
+
+    A sound record and what a redaction has left of it are the same one, of which the redacted copy is kept.
+    """
     found: list[Mapping[str, Any]] = []
-    known: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    known: dict[tuple[str, str], list[int]] = defaultdict(list)
     for record in records:
         metadata, spec = _mapping(record.get("metadata")), _mapping(record.get("spec"))
         same = known[_text(metadata.get("namespace")), _text(metadata.get("name"))]
-        if spec not in same:
-            same.append(spec)
+        specs = {place: _mapping(found[place].get("spec")) for place in same}
+        if spec in specs.values():
+            continue
+        twin = next((place for place, other in specs.items() if _are_one(spec, other)), None)
+        if twin is None:
+            same.append(len(found))
             found.append(record)
+        elif len(redacted_fields(spec)) > len(redacted_fields(specs[twin])):
+            found[twin] = record
     return found
+
+
+def _are_one(spec: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two copies of a record are sound and say the same, but for what was redacted of either."""
+    return spec.get("hash") == other.get("hash") and not _fault(spec) and not _fault(other)
 
 
 def noted_heads(

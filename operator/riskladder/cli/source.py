@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -41,6 +41,18 @@ def from_file(source: str, namespace: str | None = None) -> Export:
         raise files.Unreadable(f"{name}: holds no record; export with: kubectl get escr,esc -A -o json")
     is_yaml = any(document.is_yaml for document in documents)
     return Export(_in(namespace, records), _in(namespace, escalations), namespace, SAME_FILE, is_yaml)
+
+
+def from_files(sources: Sequence[str], namespace: str | None = None) -> Export:
+    """Return the records and escalations of several files, as if they were one.
+
+    Raises:
+        files.Unreadable: One of them cannot be read, or holds neither.
+    """
+    exports = [from_file(one, namespace) for one in sources]
+    records = [record for export in exports for record in export.records]
+    escalations = [found for export in exports for found in export.escalations]
+    return Export(records, escalations, namespace, SAME_FILE, any(export.is_yaml for export in exports))
 
 
 def from_cluster(access: Access, namespace: str | None, *, everywhere: bool = False) -> Export:

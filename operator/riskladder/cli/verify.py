@@ -26,9 +26,13 @@ _HEAD = re.compile(r"(?:(?P<namespace>[^/=]+)/)?(?P<name>[^/=]+)=(?P<sequence>[0
 
 
 def verify(
-    file: Annotated[
-        str | None,
-        typer.Argument(help="YAML, JSON or JSON lines as exported by kubectl get escr,esc -A -o json; - is stdin."),
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE...",
+            help="YAML, JSON or JSON lines as exported by kubectl get escr,esc -A -o json; - is stdin. Several are "
+            "checked as one, where they overlap or were exported before and after a redaction.",
+        ),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Check the records on the cluster instead of a file.")] = False,
     namespace: Namespace = None,
@@ -56,13 +60,13 @@ def verify(
     Exit code 0: every chain is intact; 1: one is broken; 2: it could not be
     checked.
     """
-    if live == (file is not None):
+    if live == bool(paths):
         fail("give either a FILE (- for stdin) or --live")
     if everywhere and namespace:
         fail("give either --namespace or --all-namespaces")
     try:
-        if file is not None:
-            export = source.from_file(file, namespace)
+        if paths:
+            export = source.from_files(paths, namespace)
         else:
             export = source.from_cluster(
                 access_of(kubeconfig, context, as_user, as_group), namespace, everywhere=everywhere
@@ -78,8 +82,8 @@ def verify(
         fail(
             f"no record of an escalation {escalation}" + (f" in namespace {export.namespace}" * bool(export.namespace))
         )
-    if not results and file is not None:
-        fail(f"{file}: holds no record" + (f" of namespace {namespace}" if namespace else ""))
+    if not results and paths:
+        fail(f"{', '.join(paths)}: holds no record" + (f" of namespace {namespace}" if namespace else ""))
     if not results:
         where = (
             f"namespace {export.namespace}: give --namespace or --all-namespaces" if export.namespace else "the cluster"
