@@ -21,7 +21,7 @@ async def moderate(world: TestNamespace, **changes: object) -> Object:
     await world.apply(signal("fairness", "scorer", 0.15))
     await world.signal_says("fairness", "Breached", "False", "BreachUnconfirmed")
     await world.apply(signal("fairness", "scorer", 0.15))
-    return await world.escalation_says("scorer", "LadderActive", "True", "Active")
+    return await world.escalation_says("scorer", "LadderActive", "True", "LadderInForce")
 
 
 async def test_reading_of_no_samples_or_outside_the_range_is_not_counted_and_says_so(world: TestNamespace) -> None:
@@ -95,7 +95,7 @@ async def test_suspension_and_deletion_of_the_ladder_are_on_record(world: TestNa
     await world.apply(ladder(suspended=True))
     await world.escalation_says("scorer", "LadderActive", "False", "LadderSuspended")
     await world.apply(ladder(suspended=False))
-    await world.escalation_says("scorer", "LadderActive", "True", "Active")
+    await world.escalation_says("scorer", "LadderActive", "True", "LadderInForce")
     # The signal goes first: nothing but the escalation is left to look at.
     await world.client.delete(resources.SIGNALS, world.namespace, "fairness")
     await world.quiet()
@@ -105,9 +105,9 @@ async def test_suspension_and_deletion_of_the_ladder_are_on_record(world: TestNa
     found = next(e for e in await world.escalations("scorer") if e["metadata"]["uid"] == found["metadata"]["uid"])
     assert found["metadata"]["name"] == opened["metadata"]["name"]
     events = [record["spec"]["event"] for record in await world.records(found["metadata"]["name"])]
-    assert [event for event in events if event in ("LadderSuspended", "Active", "LadderDeleted")] == [
+    assert [event for event in events if event in ("LadderSuspended", "LadderInForce", "LadderDeleted")] == [
         "LadderSuspended",
-        "Active",
+        "LadderInForce",
         "LadderDeleted",
     ]
     await world.verified(found)

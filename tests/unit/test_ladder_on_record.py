@@ -12,7 +12,7 @@ from riskladder.api.reasons import ConditionType, Reason
 from .builders import LABELS, Scene, at, contained, ladder, signal
 
 SUSPENDED = ladder(lambda spec: spec.update(suspended=True), generation=2)
-ABOUT = {Reason.ACTIVE, Reason.LADDER_SUSPENDED, Reason.LADDER_DELETED}
+ABOUT = {Reason.LADDER_IN_FORCE, Reason.LADDER_SUSPENDED, Reason.LADDER_DELETED}
 
 
 def recorded(scene: Scene) -> list[str]:
@@ -21,14 +21,14 @@ def recorded(scene: Scene) -> list[str]:
 
 def test_suspension_and_its_end_are_on_record() -> None:
     scene = contained()
-    assert scene.reason(ConditionType.LADDER_ACTIVE) == ("True", Reason.ACTIVE)
+    assert scene.reason(ConditionType.LADDER_ACTIVE) == ("True", Reason.LADDER_IN_FORCE)
     assert recorded(scene) == []
     scene.ladders, scene.now = [SUSPENDED], at(5)
     scene.run()
     assert scene.reason(ConditionType.LADDER_ACTIVE) == ("False", Reason.LADDER_SUSPENDED)
     scene.ladders, scene.now = [ladder(generation=3)], at(10)
     scene.run()
-    assert recorded(scene) == [Reason.LADDER_SUSPENDED, Reason.ACTIVE]
+    assert recorded(scene) == [Reason.LADDER_SUSPENDED, Reason.LADDER_IN_FORCE]
     assert all(e.detail["ladder"] == "credit" for e in scene.entries if e.event in ABOUT)
 
 
@@ -54,7 +54,7 @@ def test_ladder_deleted_and_created_again_before_anybody_looked_is_on_record_onc
     scene.now = at(6)
     scene.run()
     assert recorded(scene) == [Reason.LADDER_DELETED]
-    assert scene.reason(ConditionType.LADDER_ACTIVE) == ("True", Reason.ACTIVE)
+    assert scene.reason(ConditionType.LADDER_ACTIVE) == ("True", Reason.LADDER_IN_FORCE)
 
 
 def test_nothing_of_it_is_said_of_what_is_closed() -> None:
@@ -70,7 +70,7 @@ def test_nothing_of_it_is_said_of_what_is_closed() -> None:
 def test_each_change_has_one_record_of_its_own(states: list[str]) -> None:
     scene = contained()
     ladders = {"active": [ladder()], "suspended": [SUSPENDED], "deleted": []}
-    reasons = {"active": Reason.ACTIVE, "suspended": Reason.LADDER_SUSPENDED, "deleted": Reason.LADDER_DELETED}
+    reasons = {"active": Reason.LADDER_IN_FORCE, "suspended": Reason.LADDER_SUSPENDED, "deleted": Reason.LADDER_DELETED}
     expected, before = [], "active"
     for number, state in enumerate(states):
         scene.ladders, scene.now = ladders[state], at(number + 1)
@@ -103,3 +103,18 @@ def test_each_loss_and_return_of_the_labels_of_what_is_contained_has_one_record(
     assert [e.event for e in scene.entries if e.recorded and e.event in OF_LABELS] == expected
     keys = scene.trail()
     assert len(keys) == len(set(keys))
+
+
+def test_what_an_earlier_version_called_active_has_not_changed() -> None:
+    scene = Scene([signal(bias=0.3)])
+    scene.run()
+    [escalation] = scene.escalations
+    conditions = tuple(
+        c.model_copy(update={"reason": str(Reason.ACTIVE)}) if c.type == ConditionType.LADDER_ACTIVE else c
+        for c in escalation.status.conditions
+    )
+    status = escalation.status.model_copy(update={"conditions": conditions})
+    scene.escalations[:] = [replace(escalation, status=status)]
+    scene.run()
+    assert recorded(scene) == []
+    assert scene.reason(ConditionType.LADDER_ACTIVE) == ("True", Reason.LADDER_IN_FORCE)

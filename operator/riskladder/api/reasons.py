@@ -142,6 +142,7 @@ class Reason(StrEnum):
     BLAST_RADIUS_EXCEEDED = "BlastRadiusExceeded"
     WITHHELD_NO_MORE = "WithheldNoMore"
     LADDER_SUSPENDED = "LadderSuspended"
+    LADDER_IN_FORCE = "LadderInForce"
     LADDER_DELETED = "LadderDeleted"
     CONTAINMENT_INTENDED = "ContainmentIntended"
     CONTAINMENT_APPLIED = "ContainmentApplied"

@@ -6,6 +6,8 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.policy.draft import Draft
 
 _IN_FORCE = "the ladder is in force, and not suspended"
+_EARLIER = Reason.ACTIVE
+"""What versions before called that, on the ladder and here alike: nothing has changed where it stands there."""
 
 
 def advance(draft: Draft) -> None:
@@ -19,7 +21,7 @@ def advance(draft: Draft) -> None:
     detail = {"ladder": draft.escalation.spec.ladder.name}
     if before is None and not active:
         draft.warn(reason, f"ladder/{reason}/{draft.last_record}", message, **detail)
-    elif before is not None and before.reason != reason:
+    elif before is not None and before.reason != reason and not (active and before.reason == _EARLIER):
         (draft.note if active else draft.warn)(reason, f"ladder/{reason}/{draft.last_record}", message, **detail)
     elif before is not None and active and before.message == _IN_FORCE != message:
         draft.warn(Reason.LADDER_DELETED, f"ladder/{Reason.LADDER_DELETED}/{draft.last_record}", message, **detail)
@@ -36,5 +38,5 @@ def _stands(draft: Draft) -> tuple[bool, Reason, str]:
         return False, Reason.LADDER_SUSPENDED, message
     if found.uid != uid:
         message = f"EscalationLadder {name} was deleted and created again: the policy that was pinned stays in force"
-        return True, Reason.ACTIVE, message
-    return True, Reason.ACTIVE, _IN_FORCE
+        return True, Reason.LADDER_IN_FORCE, message
+    return True, Reason.LADDER_IN_FORCE, _IN_FORCE
