@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import jsonpatch
@@ -26,7 +27,7 @@ from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.results import ObjectWrite
-from tests.unit.builders import KEY, LADDER, Scene, contain_by, signal
+from tests.unit.builders import KEY, LADDER, Scene, contain_by, signal, signal_document
 from tests.unit.live import SENTENCE, Live, denial, live
 
 CODES = [400, 404, 409, 422, 500]
@@ -161,6 +162,21 @@ async def test_decision_counts_while_a_signal_cannot_be_written() -> None:
         def accepted() -> bool:
             [decision] = plane.server.all(DECISIONS)
             return bool(decision.get("status", {}).get("conditions"))
+
+        await plane.until(accepted)
+
+
+async def test_decision_on_a_drill_is_asked_about_and_answered() -> None:
+    async with live() as plane:
+        spec = signal_document(at=datetime.now(UTC), bias=0.3) | {"drill": True}
+        plane.put(SIGNALS, {"metadata": {"name": "exercise"}, "spec": spec})
+        await plane.until(plane.escalations)
+        assert plane.escalations()[0]["spec"]["drill"] is True
+        plane.decide("d1", "Acknowledge")
+
+        def accepted() -> bool:
+            [decision] = plane.server.all(DECISIONS)
+            return bool(decision.get("status", {}).get("escalationUid"))
 
         await plane.until(accepted)
 

@@ -134,7 +134,10 @@ class SnapshotLoader:
         companions: Mapping[tuple[str, str], Companion] = {}
         looked = False
         with tried.alone():
-            decided = [(e, keep.in_turn(snapshot.decisions.get(e.name, ()))[: keep.AT_ONCE]) for e in snapshot.open]
+            by_name = snapshot.decisions
+            decided = [
+                (e, keep.in_turn(by_name[e.name])[: keep.AT_ONCE]) for e in snapshot.escalations if e.name in by_name
+            ]
             proof = await self._people.ask(decided)
         with tried.alone():
             companions = await self._companions.look(key, snapshot.open)
