@@ -60,10 +60,18 @@ def subject(notice: Notice, form: Form = Form.TEXT) -> str:
     readable = Form.CHAT if form in (Form.CHAT, Form.SLACK) else Form.TEXT
     begins = rf"{re.escape(notice.tier)} |.{{,60}}\btier {re.escape(notice.tier)}(?![\w-])"
     names_tier = bool(notice.tier) and re.match(begins, notice.headline) is not None
-    text = _environment(readable).get_template("subject.j2").render(n=notice, names_tier=names_tier)
-    if form is Form.HTML:
-        return _cut(_WORKLOAD.sub("", text, count=1), MAX_EMAIL_SUBJECT)
-    return one_line(text, MAX_SUBJECT)
+    template = _environment(readable).get_template("subject.j2")
+    text = template.render(n=notice, names_tier=names_tier)
+    if form is not Form.HTML:
+        return one_line(text, MAX_SUBJECT)
+    short = _of_email(text)
+    if names_tier and notice.tier not in short:  # it is behind the cut
+        short = _of_email(template.render(n=notice, names_tier=False))
+    return short
+
+
+def _of_email(text: str) -> str:
+    return _cut(_WORKLOAD.sub("", text, count=1), MAX_EMAIL_SUBJECT)
 
 
 def _cut(text: str, limit: int) -> str:
