@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 
 from riskladder.api.decision import DecidedBy, DecisionAction
 from riskladder.api.escalation import PinnedPolicy
+from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.notification import NotificationState
 from riskladder.api.reasons import Reason
 from riskladder.api.text import listed
+from riskladder.api.tiers import Trigger
 from riskladder.people.case import Case
 from riskladder.people.choices import Choice
 from riskladder.people.drafting import Unfit, drafted
@@ -22,10 +24,23 @@ _ACCENTS = ("high", "moderate", "low")
 """Accents of tiers, from the worst one down; further ones have the last."""
 
 
-def accent(policy: PinnedPolicy, tier: str) -> str:
+def accent(policy: PinnedPolicy | EscalationLadderSpec, tier: str) -> str:
     """Return the accent of a tier: the worst one of a ladder always has the same."""
     names = [known.name for known in reversed(policy.tiers)]
     return _ACCENTS[min(names.index(tier), len(_ACCENTS) - 1)] if tier in names else "none"
+
+
+def beyond(case: Case) -> tuple[str, ...]:
+    """Return how lines begin that tell of readings beyond a threshold: ``psi = ``."""
+    crossed = {trigger.indicator for tier in case.policy.tiers for trigger in tier.triggers if _crosses(case, trigger)}
+    return tuple(f"{name} = " for name in sorted(crossed))
+
+
+def _crosses(case: Case, trigger: Trigger) -> bool:
+    signals = (case.spec.signal, *(intent.signal for intent in case.intents if intent.signal is not None))
+    values = [r.value for signal in signals for r in signal.readings if r.indicator == trigger.indicator]
+    above, below = trigger.above, trigger.below
+    return any((above is not None and v > above) or (below is not None and v < below) for v in values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from riskladder.console import board, security
 from riskladder.console.server import Console, Problem, is_by_script
 from riskladder.console.settings import Settings
 from riskladder.console.visitor import Visitor
-from riskladder.people.case import Case, read_case
+from riskladder.people.case import Case, Contained, read_case
 from riskladder.people.choices import for_others, why_no_say
 from riskladder.people.drawings import reading_charts
 from riskladder.people.export import Export
@@ -134,7 +134,7 @@ def drawn(
         "head": f"{ledger.sequence}:{ledger.hash}" if ledger else "0:",
         "links": _links(settings, case),
         "reverted": sum(d.count for c in case.status.containments for d in c.drift),
-        **_told(timeline, detail),
+        **_told(case, timeline, detail),
     }
 
 
@@ -150,15 +150,20 @@ async def story(visitor: Visitor, obj: Object) -> tuple[Timeline | None, str]:
         return None, "There is no record yet."
 
 
-def _told(timeline: Timeline | None, found: Sequence[Section]) -> dict[str, Any]:
+def _told(case: Case, timeline: Timeline | None, found: Sequence[Section]) -> dict[str, Any]:
     """Return what happened in a few sentences, and the readings drawn; without records, what the Escalation says."""
     if timeline is not None:
         told = facts_of(timeline)
         charts = [Markup(chart) for chart in reading_charts(told)]  # noqa: S704 - made of escaped texts
         return {"sentences": sentences(timeline, told), "charts": charts}
-    lines = dict(line for section in found for line in section.lines if line[0])
+    lines = [line for section in found for line in section.lines]
+    beyond = board.beyond(case)
+    kept = [line for line in lines if line[0] != "Reading" or line[1].startswith(beyond) or not beyond]
+    proof = case.condition(ConditionType.CONTAINED)
+    if case.contained is Contained.YES and proof is not None and proof.message:
+        kept = [(label, proof.message if label == "Contained" else text) for label, text in kept]
     wanted = ("Reading", "Raised by", "Contained", "Risk accepted", "Resumed", "Closed")
-    return {"sentences": [f"{name}: {lines[name]}" for name in wanted if name in lines], "charts": ()}
+    return {"sentences": [f"{n}: {text}" for n in wanted for label, text in kept if label == n], "charts": ()}
 
 
 def _links(settings: Settings, case: Case) -> list[tuple[str, str, str]]:
