@@ -46,6 +46,7 @@ ENGLISH: Mapping[str, str] = {
     "esc.due": "by",
     "esc.no-deadline": "No deadline is running",
     "esc.silence": "If nobody does:",
+    "esc.suspended": "The ladder is suspended: decisions count, and nothing happens by itself.",
     "esc.links": "Find more",
     "esc.rationale": "Why? It goes on record and cannot be changed.",
     "esc.role": "As",

@@ -50,6 +50,18 @@ async def _holders(visitor: Visitor, ladder: fleet.Ladder) -> dict[str, tuple[st
     return holders(bindings, rules, [stakeholder.role for stakeholder in ladder.spec.stakeholders])
 
 
+def _read(objects: Iterable[Object], console: Console) -> list[fleet.Ladder]:
+    today = console.clock().date()
+    return [one for obj in objects if (one := fleet.ladder(obj, today)) is not None]
+
+
+async def _ladders(console: Console, visitor: Visitor, namespace: str) -> list[fleet.Ladder]:
+    """Return the ladders that the visitor may list; none where they may not."""
+    with suppress(Forbidden):
+        return _read((await listed_of(console, visitor, LADDERS, namespace))[0], console)
+    return []
+
+
 def routes(console: Console) -> list[web.RouteDef]:
     """Return the routes."""
 
@@ -58,17 +70,23 @@ def routes(console: Console) -> list[web.RouteDef]:
         namespace = request.query.get("namespace", "")
         signals, asks = await listed_of(console, visitor, SIGNALS, namespace)
         escalations, _ = await listed_of(console, visitor, ESCALATIONS, namespace)
+        objects = await _ladders(console, visitor, namespace)
+        policies = {(one.namespace, one.name): one.spec for one in objects}
+
+        def tone_of(model: fleet.Model) -> str:
+            policy = model.cases[0].policy if model.cases else policies.get((model.namespace, model.ladder))
+            return board.accent(policy, model.tier) if policy is not None else "none"
+
         found = fleet.models(signals, cases_of(escalations))
         return console.page(
-            request, "models.html", visitor, models=found, asks=asks, namespace=namespace, accent=board.accent
+            request, "models.html", visitor, models=found, asks=asks, namespace=namespace, tone_of=tone_of
         )
 
     async def ladders(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
         namespace = request.query.get("namespace", "")
         objects, asks = await listed_of(console, visitor, LADDERS, namespace)
-        today = console.clock().date()
-        found = [one for obj in objects if (one := fleet.ladder(obj, today)) is not None]
+        found = _read(objects, console)
         return console.page(request, "ladders.html", visitor, ladders=found, asks=asks, namespace=namespace)
 
     async def ladder(request: web.Request) -> web.Response:
