@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,7 +27,8 @@ TIMEOUT_SECONDS = 15.0
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 """What axe looks for, by its tags."""
 
-NewPage = Callable[[], "Awaitable[Page]"]
+NewPage = Callable[..., "Awaitable[Page]"]
+"""Opens a page; takes what a context does, such as ``java_script_enabled``."""
 
 
 def why_no_browser() -> str:
@@ -87,8 +88,8 @@ async def new_page(chromium: Browser) -> AsyncIterator[NewPage]:
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
-    async def open_page() -> Page:
-        context = await chromium.new_context(locale="en-GB", timezone_id="UTC")
+    async def open_page(**options: Any) -> Page:
+        context = await chromium.new_context(locale="en-GB", timezone_id="UTC", **options)
         contexts.append(context)
         context.set_default_timeout(TIMEOUT_SECONDS * 1000)
         page = await context.new_page()
@@ -107,9 +108,12 @@ async def page(new_page: NewPage) -> Page:
     return await new_page()
 
 
-async def no_violation(page: Page) -> None:
-    """Fail where axe finds that a page breaks WCAG 2.2 (A, AA) or good practice, and say what and where."""
+async def no_violation(page: Page, *rules: str) -> None:
+    """Fail where axe finds that a page breaks WCAG 2.2 (A, AA) or good practice, and say what and where.
+
+    With rules, by their ids: where it breaks one of these.
+    """
     from axe_playwright_python.async_playwright import Axe
 
-    results = await Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
+    results = await Axe().run(page, options={"runOnly": list(rules) or RULES, "resultTypes": ["violations"]})
     assert results.violations_count == 0, f"{page.url}\n{results.generate_report()}"

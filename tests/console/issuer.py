@@ -77,6 +77,12 @@ PEOPLE = (
     Person("ines", "Ines Weber", ("risk-officers",)),
     Person("liam", "Liam Byrne", ("risk-officers", "auditors")),
     Person("nobody", "Noor Body"),
+    Person("ann", "Ann Keller", ("legal",)),
+    Person("eve", "Eve Marchetti", ("executive",)),
+    Person("max", "Max Lindqvist", ("model-risk",)),
+    Person("olga", "Olga Petrova", ("model-risk",)),
+    Person("sam", "Sam Oyelaran", ("security",)),
+    Person("dan", "Dan Fischer", ("data-science",)),
 )
 
 
@@ -95,6 +101,15 @@ class WebAuthority:
         path = self._directory / f"{name}.pem"
         path.write_bytes(pair.certificate + pair.key)
         return path
+
+    def certificate(self, name: str) -> Path:
+        """The same as a directory with tls.crt and tls.key, as a Secret is mounted."""
+        pair = self._authority.server(name, [HOST, "localhost"])
+        directory = self._directory / f"{name}-tls"
+        directory.mkdir()
+        (directory / "tls.crt").write_bytes(pair.certificate)
+        (directory / "tls.key").write_bytes(pair.key)
+        return directory
 
     def server_context(self, name: str) -> ssl.SSLContext:
         """The same for a server in this process."""

@@ -262,10 +262,14 @@ async def impersonated(kubeconfig: Path, user: str, *groups: str) -> AsyncIterat
 class PeopleNamespace(TestNamespace):
     """A namespace in which people hold the roles of the example and can be notified."""
 
-    def __init__(self, client: Client, namespace: str, people: Mapping[str, Client], receivers: Receivers) -> None:
+    def __init__(
+        self, client: Client, namespace: str, people: Mapping[str, Client], receivers: Receivers, prefix: str = ""
+    ) -> None:
+        """`prefix`: of their groups, where a provider says which those are."""
         super().__init__(client, namespace)
         self.people = people
         self.receivers = receivers
+        self._prefix = prefix
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -273,6 +277,8 @@ class PeopleNamespace(TestNamespace):
         await self.client.apply(SECRETS, self.namespace, secret | {"stringData": {KEY: SIGNING_KEY}}, manager="tests")
         for document in yaml.safe_load_all(EXAMPLE.read_text()):
             document["metadata"]["namespace"] = self.namespace
+            for subject in document.get("subjects", ()):
+                subject["name"] = self._prefix + subject["name"]
             resource = ROLES if document["kind"] == ROLES.kind else BINDINGS
             await self.client.apply(resource, self.namespace, document, manager="tests")
         for name, role in PEOPLE.items():
@@ -338,9 +344,9 @@ class PeopleNamespace(TestNamespace):
         stop = {"tier": "moderate", "rationale": "it rejects everybody", "containment": "ScaleToZero"}
         return await self._raise(person, target, stop | particulars)
 
-    async def drill(self, person: str, target: str) -> Object:
+    async def drill(self, person: str, target: str, **changes: Any) -> Object:
         """Ask for a drill of the highest tier."""
-        return await self._raise(person, target, {"tier": "high", "rationale": "an exercise"}, drill=True)
+        return await self._raise(person, target, {"tier": "high", "rationale": "an exercise"}, drill=True, **changes)
 
     async def _raise(self, person: str, target: str, manual: Object, **changes: Any) -> Object:
         manual = {"role": PEOPLE[person]} | manual
