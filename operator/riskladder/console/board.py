@@ -67,7 +67,10 @@ def rungs(case: Case, timeline: Timeline | None) -> tuple[RungDrawn, ...]:
         is_now = tier.name == case.tier
         at = case.rung.entered_at if is_now and case.rung is not None else entered.get(tier.name)
         state = "now" if is_now and case.is_open else "past" if at is not None else "ahead"
-        told = ", then ".join(dict.fromkeys(n.role for n in tier.notify))
+        waves: dict[timedelta, list[str]] = {}
+        for one in tier.notify:
+            waves.setdefault(one.after.delta, []).append(one.role)
+        told = ", then ".join(listed(dict.fromkeys(waves[after])) for after in sorted(waves))
         found.append(RungDrawn(tier.name, state, accent(case.policy, tier.name), at, told))
     found.append(RungDrawn("baseline", "past" if case.is_open else "now", "none"))
     return tuple(found)
