@@ -88,6 +88,10 @@ $(MONITORS)/.ready: requirements-samples.lock | venv
 	@$(VENV)/bin/uv pip sync --quiet --python $(MONITORS)/bin/python --require-hashes requirements-samples.lock
 	@touch $@
 
+.PHONY: screenshots
+screenshots: venv ## Every page of the console with real data, at three widths, light and dark, in build/screenshots
+	@$(PY) -m tests.console.screenshots
+
 .PHONY: samples
 samples: $(MONITORS)/.ready ## Run Evidently, NannyML and fairlearn, and keep what they write as samples of the tests
 	@DO_NOT_TRACK=1 NML_DISABLE_USAGE_LOGGING=1 OMP_NUM_THREADS=1 PYTHONPATH=. $(MONITORS)/bin/python -m tests.monitors.make_samples
