@@ -260,7 +260,7 @@ async def working(
     url = f"https://{HOST}:{(port := ports.claim())}"
     secret = directory / "client-secret"
     secret.write_text(issuer.client_secret)
-    options = {
+    options: dict[str, object] = {
         "--url": url,
         "--listen": f"{HOST}:{port}",
         "--certificate": issuer.authority.certificate("console"),
@@ -288,7 +288,7 @@ async def working(
         stack.push_async_callback(anonymous.close)
         for name in PEOPLE:
             token = (await issuer.tokens(name)).id_token
-            people[name] = Client(anonymous, headers={"Authorization": f"Bearer {token}"})
+            people[name] = Client(anonymous, headers=[("Authorization", f"Bearer {token}")])
         place = PeopleNamespace(Client(admin), namespace, people, receivers, PREFIX)
         office = Office(url, issuer, await stack.enter_async_context(place), console)
         await office.govern()
