@@ -123,7 +123,7 @@ async def test_counsel_decides_on_her_phone_from_the_link_of_a_message(office: O
     await expect(page.get_by_role("heading", level=1)).to_have_text(
         "phone is stopped. Legal and security are asked to acknowledge."
     )
-    await expect(page.locator("[data-live=happened]")).to_contain_text("demographic_parity_difference = 0.24")
+    await expect(page.locator("[data-live=happened]")).to_contain_text("demographic_parity_difference 0.24")
     await expect(page.locator("[data-live=happened]")).to_contain_text("scaled to zero")
     due = page.locator("[data-live=deadline]")
     await expect(due.get_by_role("heading")).to_have_text("Acknowledge by")

@@ -79,6 +79,11 @@ class Read(HTMLParser):
         self.tags.append(("pi", (data,)))
 
 
+def tone_of(model: fleet.Model) -> str:
+    """The accent of a model that an escalation is open of."""
+    return board.accent(model.cases[0].policy, model.tier) if model.cases else "none"
+
+
 def checked(page: str) -> Read:
     """The page, which loads and runs nothing but what belongs to the console."""
     read = Read(page)
@@ -190,7 +195,7 @@ def _waiting(obj: Object, records: list[Object]) -> str:
 
 def _models(obj: Object, records: list[Object]) -> str:
     found = fleet.models([signal_object(lastKnownGood=None)], [read_case(obj)])
-    return _render("models.html", models=found, asks=True, namespace="", accent=board.accent)
+    return _render("models.html", models=found, asks=True, namespace="", tone_of=tone_of)
 
 
 def _commitments(obj: Object, records: list[Object]) -> str:
@@ -239,7 +244,7 @@ def test_every_list_shows_every_state(page: str, name: str) -> None:
 def test_lists_that_are_empty_say_so() -> None:
     for template, values in {
         "waiting.html": {"mine": [], "others": [], "more": False, "pages": 2},
-        "models.html": {"models": [], "accent": board.accent},
+        "models.html": {"models": [], "tone_of": tone_of},
         "ladders.html": {"ladders": []},
         "commitments.html": {"found": []},
         "drills.html": {"cases": [], "state": state},
@@ -447,7 +452,7 @@ def named(words: str) -> Iterator[list[tuple[str, tuple[str, ...]]]]:
     yield tags(RENDERER.render("ladders.html", values | {"ladders": [found], "asks": False, "namespace": ""}))
     signal = signal_object()
     signal["spec"]["model"] = {"name": words, "version": words}
-    models = {"models": fleet.models([signal], []), "asks": False, "namespace": "", "accent": board.accent}
+    models = {"models": fleet.models([signal], []), "asks": False, "namespace": "", "tone_of": tone_of}
     yield tags(RENDERER.render("models.html", values | models))
 
 

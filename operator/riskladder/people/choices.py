@@ -77,7 +77,8 @@ def why_no_say(case: Case, me: DecidedBy) -> str:
     if not owner or not asked:
         return ""
     known_as = f" (as {owner})" if owner != me.username else ""
-    return f"You own the model{known_as}: an owner has no say in {listed(dict.fromkeys(map(str, asked)), 'or')}"
+    decided = "others decide whether its risk is accepted, and whether it is resumed or closed"
+    return f"You own {case.model}{known_as}: {decided}"
 
 
 def _still_needed(case: Case, one: Possible) -> str:
