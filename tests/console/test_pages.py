@@ -82,7 +82,7 @@ async def test_owner_of_the_model_sees_why_he_cannot(place: ConsolePlace, url: s
         hers, his = await place.opened(olga, name), await place.opened(max_, name)
         assert "Resume" in his.offers()
         assert "Resume" not in hers.offers()
-        assert "You own the model: an owner has no say in AcceptRisk, Resume or Close." in hers.words
+        assert "others decide whether its risk is accepted, and whether it is resumed or closed." in hers.words
         assert "You own the model" not in his.words
         forged = await max_.get(place.page(name))
         form = forged.form("Resume")

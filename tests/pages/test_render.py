@@ -24,9 +24,9 @@ from riskladder.console.settings import Settings, SignIn
 from riskladder.people.case import Unreadable, read_case
 from riskladder.people.changes import since
 from riskladder.people.headline import state
+from tests.pages.cases import MAKERS, ME, RENDERER, case_in, common, objects, page_of, told, visitor
+from tests.pages.test_board import signal_object
 from tests.unit.builders import LADDER, NAMESPACE, at
-from tests.unit.console_cases import MAKERS, ME, RENDERER, case_in, common, objects, page_of, told, visitor
-from tests.unit.test_console_board import signal_object
 
 Object = dict[str, Any]
 

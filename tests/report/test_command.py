@@ -21,7 +21,7 @@ from riskladder.cli import source
 from riskladder.cli.main import app
 from riskladder.people.text import parse_since
 from riskladder.report import pdf as pdf_module
-from tests.unit.report_golden import ARCHIVE, PLACE, histories, key, objects
+from tests.report.golden import ARCHIVE, PLACE, histories, key, objects
 from tests.unit.test_docs import ROOT, blocks
 
 PERIOD = ("--since", "2026-01-01T00:00:00Z", "--until", "2027-01-01T00:00:00Z")

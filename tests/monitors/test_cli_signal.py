@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from riskladder.cli.main import app
-from tests.unit.client_support import LADDERS, SCORER, SIGNALS, ApiServer, failure, kubeconfig
+from tests.monitors.client_support import LADDERS, SCORER, SIGNALS, ApiServer, failure, kubeconfig
 
 DENIAL = 'bob may not report as source "fairness-monitor" in namespace models: bind a Role'
 

@@ -20,8 +20,8 @@ from riskladder.people.choices import choices, why_no_say
 from riskladder.people.drafting import Unfit, drafted
 from riskladder.people.headline import headline, state
 from tests import people
+from tests.pages.cases import MAKERS, ME, case_in, everything, objects, told
 from tests.unit.builders import LADDER, NAMESPACE, NOW, at, edited, signal_document
-from tests.unit.console_cases import MAKERS, ME, case_in, everything, objects, told
 
 # --- The board --------------------------------------------------------------------------------------------------------
 
@@ -112,11 +112,12 @@ def test_part_of_the_time_is_never_less_than_none_or_more_than_all(minutes: int,
 
 def test_owner_is_told_why_there_is_no_say() -> None:
     olga = DecidedBy(username="olga@bank.example")
-    assert why_no_say(case_in("contained"), olga) == "You own the model: an owner has no say in AcceptRisk or Resume"
+    others = ": others decide whether its risk is accepted, and whether it is resumed or closed"
+    assert why_no_say(case_in("contained"), olga) == f"You own credit{others}"
     assert why_no_say(case_in("closed"), olga) == ""
     assert why_no_say(case_in("contained"), ME) == ""
     group = read_case(people.escalation(owners=["group:legal"]))
-    assert why_no_say(group, ME).startswith("You own the model (as group:legal): an owner has no say in ")
+    assert why_no_say(group, ME) == f"You own credit-scorer (as group:legal){others}"
 
 
 # --- In a sentence ----------------------------------------------------------------------------------------------------

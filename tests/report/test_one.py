@@ -23,12 +23,12 @@ from riskladder.report.build import report_on
 from riskladder.report.document import BLANK, Document, Facts
 from riskladder.report.markdown import markdown
 from riskladder.report.model import Account
+from tests.report import golden
+from tests.report.golden import PLACE, account, key, only
+from tests.report.history import export_of, history
 from tests.trails import ENTRIES, ESCALATION, NAMESPACE, OPENED, UID, chain
-from tests.unit import report_golden
-from tests.unit.history import export_of, history
-from tests.unit.report_golden import PLACE, account, key, only
 
-COMMAND = ".venv/bin/python -m tests.unit.report_golden"
+COMMAND = ".venv/bin/python -m tests.report.golden"
 
 
 def told(uid: str) -> Account:
@@ -42,14 +42,14 @@ def rows(document: Document) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["contained", "stalled", "article-73", "period"])
 def test_reports_are_as_expected(name: str) -> None:
-    found = report_golden.expected()
+    found = golden.expected()
     for file in (f"{name}.md", f"{name}.html"):
         if file in found:
             assert found[file] == (PLACE / file).read_text("utf-8"), f"if that is right: {COMMAND}"
 
 
 def test_every_expected_file_is_compared() -> None:
-    assert {file.name for file in PLACE.iterdir()} == set(report_golden.expected())
+    assert {file.name for file in PLACE.iterdir()} == set(golden.expected())
 
 
 # --- Five sentences ---------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from riskladder.report.html import html
 from riskladder.report.json_form import as_json, schema
 from riskladder.report.markdown import markdown
 from riskladder.report.pdf import pdf, string, typst
-from tests.unit.report_golden import account, period
+from tests.report.golden import account, period
 
 AT = datetime(2026, 11, 24, 6, 0, 3, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from riskladder.people.facts import State
 from riskladder.report.archive import pack, unpack
 from riskladder.report.build import report_of_period
 from riskladder.report.period import Period
-from tests.unit.report_golden import ARCHIVE, SINCE, UNTIL, exported, histories, key, objects, period
+from tests.report.golden import ARCHIVE, SINCE, UNTIL, exported, histories, key, objects, period
 from tests.unit.test_docs import run_verifier
 
 

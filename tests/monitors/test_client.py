@@ -23,7 +23,7 @@ from riskladder import client as public
 from riskladder.api.validation import validate
 from riskladder.client import AsyncReporter, Reading, Refused, Reporter, ReportFailed, Unavailable, report
 from riskladder.client.retry import MAX_WAIT, pause
-from tests.unit.client_support import LADDERS, SCORER, SIGNALS, ApiServer, failure, kubeconfig
+from tests.monitors.client_support import LADDERS, SCORER, SIGNALS, ApiServer, failure, kubeconfig
 
 AT = datetime(2026, 11, 24, 6, tzinfo=UTC)
 DENIAL = (

@@ -1,4 +1,4 @@
-"""Writes the reports that tests compare with: ``python -m tests.unit.report_golden``."""
+"""Writes the reports that tests compare with: ``python -m tests.report.golden``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from riskladder.report.html import html
 from riskladder.report.markdown import markdown
 from riskladder.report.model import by_chain
 from riskladder.report.period import Report
+from tests.report.history import History, export_of, objects_of, year
 from tests.unit.builders import NAMESPACE, Document
-from tests.unit.history import History, export_of, objects_of, year
 
-PLACE = Path(__file__).parent / "report_expected"
+PLACE = Path(__file__).parent / "expected"
 SINCE, UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
 ARCHIVE = "2026.tar.gz"
 

@@ -1,0 +1,1 @@
+"""What the console draws, without a cluster: pages, options, links, sessions, sign-in."""

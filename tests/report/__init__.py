@@ -1,0 +1,1 @@
+"""Reports from records, compared with files and among their formats."""
