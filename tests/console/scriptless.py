@@ -136,6 +136,10 @@ class Browser:
     ) -> None:
         await self.session.close()
 
+    def cookie(self, name: str) -> str:
+        """How the console names a cookie without TLS, where all ports of an address share them."""
+        return f"riskladder-{urlsplit(self.url).port}-{name}"
+
     @property
     def cookies(self) -> dict[str, str]:
         return {cookie.key: cookie.value for cookie in self.session.cookie_jar}

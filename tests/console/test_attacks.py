@@ -156,11 +156,11 @@ async def test_nobody_is_signed_in_by_the_page_of_another(place: ConsolePlace, u
 
 async def test_cookie_is_new_with_each_sign_in_and_read_by_no_script(place: ConsolePlace, url: str) -> None:
     async with Browser(url) as browser:
-        browser.session.cookie_jar.update_cookies({"riskladder-session": "fixed-by-somebody-else"})
+        browser.session.cookie_jar.update_cookies({browser.cookie("session"): "fixed-by-somebody-else"})
         page = await browser.get("/sign-in")
         answer = await browser.send(page.form("/sign-in/token"), follow=False, credential=place.tokens["ann"])
         [cookie] = answer.cookies
-        assert cookie.split("; ")[0] != "riskladder-session=fixed-by-somebody-else"
+        assert cookie.split("; ")[0] != f"{browser.cookie('session')}=fixed-by-somebody-else"
         assert set(cookie.split("; ")[1:]) == {"HttpOnly", "Path=/", "SameSite=Lax"}, "Secure is for TLS"
         assert place.tokens["ann"] not in f"{answer.headers}{answer.text}"
         for value in (
@@ -168,10 +168,10 @@ async def test_cookie_is_new_with_each_sign_in_and_read_by_no_script(place: Cons
             "",
             "x" * 4000,
             "../../etc",
-            browser.cookies["riskladder-session"][:-1],
+            browser.cookies[browser.cookie("session")][:-1],
         ):
             async with Browser(url) as other:
-                other.session.cookie_jar.update_cookies({"riskladder-session": value, "riskladder-draft": value})
+                other.session.cookie_jar.update_cookies({other.cookie("session"): value, other.cookie("draft"): value})
                 assert (await other.ask("GET", "/ladders")).status == 303
 
 
@@ -211,11 +211,11 @@ async def test_many_sessions_of_one_end_none_of_another(place: ConsolePlace, url
         held: list[str] = []
         for _ in range(MOST_OF_ONE + 2):
             async with place.browser(url, "sam") as sam:
-                held.append(sam.cookies["riskladder-session"])
+                held.append(sam.cookies[sam.cookie("session")])
         assert (await max_.ask("GET", "/ladders")).status == 200
         async with Browser(url) as browser:
             for cookie, status in ((held[0], 303), (held[-1], 200)):
-                browser.session.cookie_jar.update_cookies({"riskladder-session": cookie})
+                browser.session.cookie_jar.update_cookies({browser.cookie("session"): cookie})
                 assert (await browser.ask("GET", "/ladders")).status == status
 
 
@@ -561,7 +561,7 @@ async def test_no_token_is_logged_or_shown(
             assert refused.status == 422, odd
         assert token not in broken.text
         await browser.sign_in(token)
-        cookie = browser.cookies["riskladder-session"]
+        cookie = browser.cookies[browser.cookie("session")]
         for path in ("/", place.page(target), "/nothing"):
             shown = await browser.get(path)
             assert token not in f"{shown.text}{shown.path}{shown.headers}"

@@ -149,14 +149,14 @@ async def test_what_was_typed_when_the_session_ended_is_kept_and_not_sent(place:
     async with place.browser(url, "ann") as ann:
         page = await place.opened(ann, name)
         async with place.browser(url) as attacker:
-            old = ann.cookies["riskladder-session"]
-            attacker.session.cookie_jar.update_cookies({"riskladder-session": old})
+            old = ann.cookies[ann.cookie("session")]
+            attacker.session.cookie_jar.update_cookies({attacker.cookie("session"): old})
             gone = await attacker.get("/")
             await attacker.send(gone.form("/sign-out"))
         asked = await ann.decide(page, "Acknowledge", RATIONALE)
         assert asked.path.startswith("/sign-in?to=")
         assert "What you had typed is kept" in asked.words
-        assert "riskladder-session" not in ann.cookies
+        assert ann.cookie("session") not in ann.cookies
         assert RATIONALE not in asked.text
         head = await ann.ask("HEAD", place.page(name))
         assert head.status == 303
@@ -166,7 +166,7 @@ async def test_what_was_typed_when_the_session_ended_is_kept_and_not_sent(place:
         assert back.form("Acknowledge").fields["rationale"] == RATIONALE
         assert await place.decisions(name) == []
         assert "Accepted: " in (await ann.send(back.form("Acknowledge"))).words
-        assert "riskladder-draft" not in ann.cookies
+        assert ann.cookie("draft") not in ann.cookies
 
 
 async def test_token_that_ended_meanwhile_is_as_a_session_that_ended(place: ConsolePlace, url: str) -> None:
@@ -185,10 +185,10 @@ async def test_token_that_ended_meanwhile_is_as_a_session_that_ended(place: Cons
             page = await tom.ask("GET", "/ladders")
             return page if page.status == 303 else None
 
-        cookie = tom.cookies["riskladder-session"]
+        cookie = tom.cookies[tom.cookie("session")]
         await place.until(is_unknown, "the token of tom to end")
-        assert "riskladder-session" not in tom.cookies, "the session has ended"
-        tom.session.cookie_jar.update_cookies({"riskladder-session": cookie})
+        assert tom.cookie("session") not in tom.cookies, "the session has ended"
+        tom.session.cookie_jar.update_cookies({tom.cookie("session"): cookie})
         asked = await tom.decide(page, "Acknowledge", RATIONALE)
         assert asked.path.startswith("/sign-in?to=")
         back = await tom.send(asked.form("/sign-in/token"), credential=place.tokens["ann"])
@@ -220,7 +220,7 @@ async def test_sign_out_ends_the_session_on_the_server(place: ConsolePlace, url:
         cookies = ann.cookies
         page = await ann.get("/ladders")
         assert place.username("ann") in page.words
-        assert (await ann.send(page.form("/sign-out"))).path == "/sign-in"
+        assert "You are signed out here." in (await ann.send(page.form("/sign-out"))).words
         assert ann.cookies == {}
         ann.session.cookie_jar.update_cookies(cookies)
         assert (await ann.ask("GET", "/ladders")).status == 303
@@ -228,11 +228,11 @@ async def test_sign_out_ends_the_session_on_the_server(place: ConsolePlace, url:
 
 async def test_session_of_a_sign_in_before_ends_with_the_next(place: ConsolePlace, url: str) -> None:
     async with place.browser(url, "ann") as ann:
-        first = ann.cookies["riskladder-session"]
+        first = ann.cookies[ann.cookie("session")]
         await ann.sign_in(place.tokens["ann"])
-        assert ann.cookies["riskladder-session"] != first
+        assert ann.cookies[ann.cookie("session")] != first
     async with Browser(url) as old:
-        old.session.cookie_jar.update_cookies({"riskladder-session": first})
+        old.session.cookie_jar.update_cookies({old.cookie("session"): first})
         assert (await old.ask("GET", "/ladders")).status == 303
 
 
@@ -251,6 +251,7 @@ async def test_somebody_without_any_right_sees_nothing_of_others(place: ConsoleP
             assert named.status == 403, (path, named.words)
             assert "secret-1" not in page.text + named.text
         inside = [f"/records/{place.namespace}/{name}", f"/records/{place.namespace}/{name}/export"]
+        inside += [f"/records/{place.namespace}/{name}/report"]
         inside += [place.page(name), f"{place.page(name)}/changes", f"/ladders/{place.namespace}/credit"]
         for path in inside:
             page = await nora.get(path)
@@ -285,6 +286,10 @@ async def test_records_that_are_downloaded_are_verified(place: ConsolePlace, url
         await ann.decide(await place.opened(ann, name), "Acknowledge", RATIONALE)
         await place.settled(name)
         page = await ann.get(f"/records/{place.namespace}/{name}/export")
+        report_ = await ann.get(f"/records/{place.namespace}/{name}/report")
+    assert report_.headers["Content-Disposition"] == f'attachment; filename="{place.namespace}.{name}.html"'
+    assert f"Escalation {place.namespace}/{name}" in report_.words
+    assert "<b>now</b>" not in report_.text
     assert page.headers["Content-Type"].startswith("application/json")
     assert page.headers["Content-Disposition"] == f'attachment; filename="{place.namespace}.{name}.json"'
     kinds = [item["kind"] for item in exported(page)["items"]]

@@ -79,6 +79,8 @@ class Console:
     _renewing: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
     streams: Counter[str] = field(default_factory=Counter)
     """How many streams of changes are open, by whose they are."""
+    following: set[asyncio.Task[Any]] = field(default_factory=set)
+    """What serves them: ended with the process, which waits for none of them."""
     forms: security.FormTokens = field(default_factory=lambda: security.FormTokens(secrets.token_bytes(32)))
 
     def cookie(self, name: str) -> str:
@@ -231,7 +233,12 @@ def application(console: Console, routes: list[web.RouteDef]) -> web.Application
         if console.settings.is_secure:
             response.headers["Strict-Transport-Security"] = "max-age=31536000"
 
+    async def end_streams(_: web.Application) -> None:
+        for task in console.following:
+            task.cancel()
+
     app = web.Application(client_max_size=MAX_BODY, middlewares=[_guarded(console)])
+    app.on_shutdown.append(end_streams)
     app.on_response_prepare.append(protect)  # whatever answers, pages, streams and errors alike
     app.router.add_routes(routes)
     app.router.add_get("/static/{name}", _static)

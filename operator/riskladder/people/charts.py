@@ -28,6 +28,8 @@ PALETTE = {
 _VARIABLE = re.compile(r"var\(--[a-z]+, (#[0-9a-f]{6})\)")
 _FONT = 'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"'
 _WIDTH, _LEFT, _RIGHT = 720, 64, 16
+_LABEL, _LINE = 170.0, 12.0
+"""Room of the words at a threshold."""
 _TICKS = (
     (0.0, "opened"),
     (1.0, "1 s"),
@@ -114,11 +116,16 @@ def readings_chart(points: Iterable[Point], thresholds: Iterable[Threshold] = ()
     for value in (low, (low + high) / 2, high):
         parts.append(_line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), "line"))
         parts.append(_text(_LEFT - 8, y(value) + 4, _number(value), "soft", anchor="end"))
+    places: list[tuple[float, float]] = []
     for line in lines:
         kind = "high" if line.severe else "mod"
         parts.append(_line(_LEFT, y(line.value), _WIDTH - _RIGHT, y(line.value), kind, dashed=True))
         words = f"{line.name}: {line.side} {_number(line.value)}"
-        parts.append(_text(_LEFT + 6, y(line.value) - 5, words, kind))
+        place = (_LEFT + 6.0, y(line.value) - 5)
+        while any(abs(place[0] - x_) < _LABEL and abs(place[1] - y_) < _LINE for x_, y_ in places):
+            place = (place[0] + _LABEL, place[1])  # beside a line that is close by, not over its words
+        places.append(place)
+        parts.append(_text(*place, words, kind))
     if len(found) > 1:
         path = " ".join(f"{x(p.at):.1f},{y(p.value):.1f}" for p in found)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour("soft")}" stroke-width="1.5"/>')

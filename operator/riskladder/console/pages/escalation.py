@@ -73,9 +73,13 @@ def routes(console: Console) -> list[web.RouteDef]:
         if console.streams[whose] >= MOST_STREAMS:
             raise Problem(429, "Too many of your pages follow what happens. Close some.")
         console.streams[whose] += 1
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it is what runs this
+        console.following.add(task)
         try:
             return await _stream(console, request, visitor)
         finally:
+            console.following.discard(task)
             console.streams[whose] -= 1
             if not console.streams[whose]:
                 del console.streams[whose]
