@@ -107,6 +107,6 @@ async def test_counsel_signs_in_and_decides_in_a_real_browser(place: ConsolePlac
         await browser.until(f"document.querySelectorAll('[data-live=timeline] .steps li').length > {first}")
         assert await browser.run("document.body.innerText.includes('seen by the other page')")
         await browser.run("document.querySelector('form[action=\"/sign-out\"]').requestSubmit()")
-        await browser.until("location.pathname === '/sign-in'")
+        await browser.until("document.body.innerText.includes('You are signed out here.')")
         assert browser.complaints == []
     assert await place.decided(name) == ["Acknowledge True", "Comment True"]
