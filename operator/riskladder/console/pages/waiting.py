@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -20,6 +20,9 @@ from riskladder.people.headline import state
 
 PAGE = 50
 """Escalations on one page."""
+
+AT_A_TIME = 16
+"""Namespaces that the API server is asked about at the same time."""
 
 VERBS = tuple(action.verb for action in DecisionAction if action not in (DecisionAction.COMMENT, DecisionAction.REVIEW))
 """What somebody who is waited for may do, by its RBAC verb."""
@@ -41,18 +44,21 @@ def routes(console: Console) -> list[web.RouteDef]:
     async def show(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
         objects, asks = await listed_of(console, visitor, ESCALATIONS, request.query.get("namespace", ""))
-        mine, others = await sorted_out(visitor, [obj for obj in objects if _is_open(obj)])
+        mine, others = await sorted_out(visitor, objects)
         most = PAGE * max(1, _number(request.query.get("pages", "1")))
         return console.page(
-            request, "waiting.html", visitor, mine=mine[:most], others=others[:most], more=_more(mine, others, most),
-            asks=asks, pages=most // PAGE + 1, namespace=request.query.get("namespace", "")
-        )  # fmt: skip
+            request,
+            "waiting.html",
+            visitor,
+            mine=rows(mine[:most]),
+            others=rows(others[:most]),
+            more=max(len(mine), len(others)) > most,
+            asks=asks,
+            pages=most // PAGE + 1,
+            namespace=request.query.get("namespace", ""),
+        )
 
     return [web.get("/", show)]
-
-
-def _more(mine: list[Row], others: list[Row], most: int) -> bool:
-    return max(len(mine), len(others)) > most
 
 
 def _number(text: str) -> int:
@@ -94,27 +100,57 @@ async def listed_of(
     return [obj for objects in found for obj in objects], not found
 
 
-async def sorted_out(visitor: Visitor, objects: Iterable[Object]) -> tuple[list[Row], list[Row]]:
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An open escalation as it is stored: what sorts it, without all the rest being read."""
+
+    obj: Object
+    mine: tuple[str, ...]
+    """Roles that are waited for and the visitor holds."""
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """What is due first comes first, then what has waited longest; times of one form sort as texts."""
+        metadata, due = self.obj["metadata"], (self.obj.get("status") or {}).get("nextDeadline")
+        return due or "9", metadata["creationTimestamp"], metadata["namespace"], metadata["name"]
+
+
+async def sorted_out(visitor: Visitor, objects: Iterable[Object]) -> tuple[list[Open], list[Open]]:
     """Return what waits for the visitor, and what for others, each with what is due first in front."""
-    cases = []
-    for obj in objects:
-        try:
-            cases.append(read_case(obj))
-        except Unreadable:  # the page of it says so
-            continue
-    held = await roles_held(visitor, cases)
-    rows = [Row(case, state(case), tuple(r for r in case.waiting_on if r in held[case.namespace])) for case in cases]
-    never = datetime.max.replace(tzinfo=UTC)
-    rows.sort(key=lambda row: (row.case.due_at or never, row.case.opened, row.case.namespace, row.case.name))
-    return [row for row in rows if row.mine], [row for row in rows if not row.mine]
+    found = [obj for obj in objects if _is_open(obj)]
+    held = await roles_held(visitor, found)
+    opened = [
+        Open(obj, tuple(role for role in _waited_for(obj) if role in held[obj["metadata"]["namespace"]]))
+        for obj in found
+    ]
+    opened.sort(key=lambda one: one.order)
+    return [one for one in opened if one.mine], [one for one in opened if not one.mine]
 
 
-async def roles_held(visitor: Visitor, cases: Iterable[Case]) -> dict[str, frozenset[str]]:
-    """Return, by namespace, the roles in which the visitor may do anything."""
+def _waited_for(obj: Object) -> list[str]:
+    return list((obj.get("status") or {}).get("waitingOn") or ())
+
+
+def rows(found: Iterable[Open]) -> list[Row]:
+    """Return the escalations as they are shown, read whole; of another version, their own page says so."""
+    shown = []
+    for one in found:
+        with suppress(Unreadable):
+            case = read_case(one.obj)
+            shown.append(Row(case, state(case), one.mine))
+    return shown
+
+
+async def roles_held(visitor: Visitor, objects: Iterable[Object]) -> dict[str, frozenset[str]]:
+    """Return, by namespace, the roles that are waited for there and in which the visitor may do anything."""
     roles: dict[str, dict[str, None]] = {}
-    for case in cases:
-        roles.setdefault(case.namespace, {}).update(dict.fromkeys(case.roles))
-    answers = await asyncio.gather(
-        *(my_roles(visitor.client, namespace, VERBS, list(named)) for namespace, named in roles.items())
-    )
-    return {namespace: frozenset(role for _, role in pairs) for namespace, pairs in zip(roles, answers, strict=True)}
+    for obj in objects:
+        roles.setdefault(obj["metadata"]["namespace"], {}).update(dict.fromkeys(_waited_for(obj)))
+    at_a_time = asyncio.Semaphore(AT_A_TIME)
+
+    async def held(namespace: str, named: Iterable[str]) -> frozenset[str]:
+        async with at_a_time:
+            return frozenset(role for _, role in await my_roles(visitor.client, namespace, VERBS, list(named)))
+
+    answers = await asyncio.gather(*(held(*one) for one in roles.items()))
+    return dict(zip(roles, answers, strict=True))
