@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,9 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.decision import DecisionAction
+from riskladder.api.escalation import CountedDecision
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.cluster.resources import DECISIONS
-from riskladder.policy.decisions.keep import AT_ONCE, MAX_DECISIONS, RECENT, RESERVED, in_turn
+from riskladder.controller.caches.store import Store
+from riskladder.controller.metrics import Metrics
+from riskladder.controller.observations import Observations
+from riskladder.policy.decisions.keep import AT_ONCE, MAX_DECISIONS, RECENT, RESERVED, first_of, in_turn
 
 from .builders import Scene, at, contained, ladder, signal
 from .live import live
@@ -194,3 +199,41 @@ async def test_authorizer_is_asked_about_as_many_decisions_as_are_judged() -> No
         plane.operator.scheduler.activate()
         await plane.until(lambda: all(d.get("status") for d in plane.server.all(DECISIONS)))
         assert plane.api.calls["POST localsubjectaccessreviews"] <= 3 * many
+
+
+@given(st.lists(st.sampled_from(["Contain", "Object", "Resume", "Comment"]), max_size=300))
+def test_stop_button_is_asked_about_whatever_waits_before_it(actions: list[str]) -> None:
+    scene = contained()
+    scene.run = lambda **_: []  # type: ignore[method-assign]
+    for number, action in enumerate(actions):
+        scene.now = at(1 + number / 60)
+        scene.decide(action, "legal")
+    pending = in_turn(scene.decisions)
+    found = first_of(pending)
+    names = [d.name for d in found]
+    assert names == [d.name for d in pending if d.name in set(names)], "in turn"
+    kinds = Counter(d.spec.action for d in found)
+    assert kinds[DecisionAction.CONTAIN] == min(actions.count("Contain"), AT_ONCE)
+    assert len(found) - kinds[DecisionAction.CONTAIN] == min(len(actions) - actions.count("Contain"), AT_ONCE)
+
+
+def test_stop_that_cannot_be_written_is_put_first_once_and_then_waits_with_the_rest() -> None:
+    scene = contained()
+    escalation = scene.escalation
+    seen = Observations(Store(lambda *_, **__: None), Metrics(), now=lambda: scene.now, refusing=lambda namespace: None)
+    snapshot = scene.snapshot()
+
+    def press(*uids: str) -> bool:
+        stops = [stop(uid, scene.now) for uid in uids]
+        seen.press(escalation, stops)
+        return seen.is_just_pressed(snapshot)
+
+    assert [press("a"), press("a"), press("a", "b"), press("a", "b")] == [True, False, True, False]
+    seen.stand_by()
+    assert seen.join(snapshot).open[0].pressed == ()
+
+
+def stop(uid: str, now: datetime) -> CountedDecision:
+    """A Contain that counts and is in no status yet."""
+    about = {"name": uid, "uid": uid, "action": "Contain", "role": "legal", "by": "ann", "at": now}
+    return CountedDecision.model_validate({**about, "counted": True, "reason": "ContainedManually"})

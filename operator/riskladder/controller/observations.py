@@ -80,6 +80,8 @@ class Observations:
         """By uid of the escalation: why its records or its status could not be written the last time."""
         self._pressed: dict[str, tuple[CountedDecision, ...]] = {}
         """By uid of the escalation: decisions to stop the model, of which the record or the status was refused."""
+        self._just_pressed: set[str] = set()
+        """Uids of escalations on which one of those is new since it was asked for."""
         self._late: dict[Name, str] = {}
         """By escalation that is closed: why what was decided on it since could not be written the last time."""
         self.rehearsals: dict[tuple[str, int], tuple[datetime, str]] = {}
@@ -100,11 +102,14 @@ class Observations:
         self.rehearsals = {key: found for key, found in self.rehearsals.items() if key[0] in open_uids}
         self.unwritten = {uid: why for uid, why in self.unwritten.items() if uid in open_uids}
         self._pressed = {uid: found for uid, found in self._pressed.items() if uid in open_uids}
+        self._just_pressed &= self._pressed.keys()
         self._late = {name: why for name, why in self._late.items() if self._store.undecided(*name)}
 
     def stand_by(self) -> None:
         """Forget what has no Escalation yet: what is contained says why, and whoever leads now goes by that."""
         self._pending.clear()
+        self._pressed.clear()
+        self._just_pressed.clear()
 
     def quiet(self, key: TargetKey, snapshot: Snapshot, *, is_writing: bool) -> None:
         """Note that nothing has to be contained: what comes later is timed from then, and refuses again.
@@ -165,11 +170,19 @@ class Observations:
         known = {decision.uid for decision in escalation.status.decisions}
         contains = (d for d in decisions if d.counted and d.action is DecisionAction.CONTAIN)
         if pressed := tuple(d for d in contains if d.uid not in known):
+            before = {decision.uid for decision in self._pressed.get(escalation.uid, ())}
             self._pressed[escalation.uid] = pressed
+            if any(decision.uid not in before for decision in pressed):
+                self._just_pressed.add(escalation.uid)
 
-    def is_pressed(self, snapshot: Snapshot) -> bool:
-        """Return whether a stop was decided on some escalation of a target, and that could not be written."""
-        return any(e.uid in self._pressed for e in snapshot.open)
+    def is_just_pressed(self, snapshot: Snapshot) -> bool:
+        """Return whether a stop was decided, and could not be written, since this was asked last.
+
+        A stop that has been seen to once waits for the next attempt to write like everything else.
+        """
+        found = {e.uid for e in snapshot.open} & self._just_pressed
+        self._just_pressed -= found
+        return bool(found)
 
     def _stamp(self, snapshot: Snapshot, escalation: Escalation, intent: Intent) -> None:
         """Note the time at which a stage of the containment is first seen complete."""

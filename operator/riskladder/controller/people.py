@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from riskladder.api.conditions import ConditionStatus, find
 from riskladder.api.decision import DecisionAction
-from riskladder.api.reasons import Reason
+from riskladder.api.reasons import ConditionType, Reason
 from riskladder.cluster import authority, ledger, resources
 from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.controller.caches.entries import LateDecisionKey
@@ -109,13 +110,30 @@ class People:
     async def _unanswered(self, escalation: Escalation, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Return the decisions that are to be judged: not those of which the answer turns out to be on record.
 
-        An answer that does not say who keeps it is of an older version, which may have given it too early. What was
-        decided before the escalation was opened was about another one of its name.
+        An answer that does not say who keeps it is of an older version, which may have given it too early; a refusal
+        stands. What was decided before the escalation was opened was about another one of its name. Where the records
+        cannot be asked, only what has such an answer waits.
         """
         known = {counted.uid for counted in escalation.status.decisions}
-        answered = [d for d in decisions if d.status.conditions and d.uid not in known]
-        if not answered:
-            return decisions
+        unknown = [(d, find(d.status.conditions, ConditionType.ACCEPTED)) for d in decisions if d.uid not in known]
+        accepted = [d for d, said in unknown if said is not None and said.status is ConditionStatus.TRUE]
+        refused = [d for d, said in unknown if said is not None and said.status is ConditionStatus.FALSE]
+        left = {d.uid for d in (*accepted, *refused)}
+        for decision in refused:
+            self._store.settle(decision)
+        if accepted:
+            try:
+                left -= {d.uid for d in accepted} - await self._kept(escalation, accepted)
+            except ApiError as error:
+                log.warning("answers not looked for on record", escalation=escalation.name, error=error.message)
+        return [d for d in decisions if d.uid not in left]
+
+    async def _kept(self, escalation: Escalation, answered: Iterable[Decision]) -> set[str]:
+        """Return the uids of the decisions of which the answer is on record, having it say so.
+
+        Raises:
+            ApiError: The records could not be read, or an answer not be written.
+        """
         entries = await ledger.behind(self._client, escalation.namespace, escalation.name, None)
         keys = {entry["detail"].get(ledger.KEY) for entry in entries}
         kept = set[str]()
@@ -127,7 +145,7 @@ class People:
             if is_recorded or decision.created < opened_at(escalation) - CACHES_CATCH_UP:
                 self._store.settle(decision)
                 kept.add(decision.uid)
-        return [d for d in decisions if d.uid not in kept]
+        return kept
 
     async def _ask(self, decision: Decision) -> None:
         spec = decision.spec
@@ -156,7 +174,7 @@ class People:
         if escalation is None or escalation.is_open:
             self._store.put(resources.ESCALATIONS, stored)
             return LOOK_AGAIN
-        proof = await self.ask([(escalation, keep.in_turn(pending)[: keep.AT_ONCE])])
+        proof = await self.ask([(escalation, keep.first_of(pending))])
         known = self._store.undecided(key.namespace, key.name)
         if not known:
             return None

@@ -285,7 +285,7 @@ class Reconciler:
             after = await self._trail_pass.run(key, snapshot, plan)
         except (ApiError, NotContainable):  # it keeps no message back that is in the status already
             self._deliver(key)
-            if self._seen.is_pressed(snapshot):  # nor the stop button: to stop waits for no record
+            if self._seen.is_just_pressed(snapshot):  # nor the stop button: to stop waits for no record
                 self.scheduler.add(key, urgent=True)
             raise
         self._deliver(key)

@@ -135,9 +135,7 @@ class SnapshotLoader:
         looked = False
         with tried.alone():
             by_name = snapshot.decisions
-            decided = [
-                (e, keep.in_turn(by_name[e.name])[: keep.AT_ONCE]) for e in snapshot.escalations if e.name in by_name
-            ]
+            decided = [(e, keep.first_of(by_name[e.name])) for e in snapshot.escalations if e.name in by_name]
             proof = await self._people.ask(decided)
         with tried.alone():
             companions = await self._companions.look(key, snapshot.open)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -37,17 +37,18 @@ def judge_all(draft: Draft) -> tuple[DecisionUpdate, ...]:
     """Count or refuse what has been decided, one after the other; return what to say on each decision."""
     found = draft.snapshot.decisions.get(draft.escalation.name, ())
     pending = [d for d in keep.in_turn(found) if not d.status.is_settled]
+    unsaid = {decision.uid for decision in pending}
     if any(not is_judged(draft, decision) for decision in pending):
-        keep.tidy(draft, {decision.uid for decision in pending})
+        keep.tidy(draft, unsaid)
     updates, judged, uid = [], 0, draft.escalation.uid
     for decision in pending:
         if not is_judged(draft, decision):
             if draft.snapshot.proof is None or decision.authorized is None:
                 continue  # the authorizer has not answered yet
-            if judged == keep.AT_ONCE:
-                break
+            if judged >= keep.AT_ONCE and decision.spec.action is not DecisionAction.CONTAIN:
+                continue
             judged += 1
-            refused = _judge(draft, decision)
+            refused = _judge(draft, decision, unsaid)
             if refused is not None:
                 updates.append(refused)
                 continue
@@ -58,14 +59,14 @@ def judge_all(draft: Draft) -> tuple[DecisionUpdate, ...]:
     return tuple(updates)
 
 
-def _judge(draft: Draft, decision: Decision) -> DecisionUpdate | None:
+def _judge(draft: Draft, decision: Decision, unsaid: Collection[str]) -> DecisionUpdate | None:
     """Put a decision on the list, counted or refused; what is to be said on it at once where it takes no place."""
     refused, uid = refusal_of(draft, decision), draft.escalation.uid
     is_known = any(d.name == decision.name for d in draft.decisions)
     says_nothing = decision.spec.action is DecisionAction.ACKNOWLEDGE and refused is not None
     if refused is not None and (is_known or (says_nothing and refused.reason is Reason.ALREADY_COUNTED)):
         return decision_status(decision, refused.reason, refused.message, draft.now, counted=False, kept_by=uid)
-    if not keep.has_room(draft, decision.spec.action):
+    if not keep.has_room(draft, decision.spec.action, unsaid):
         message = (
             f"status.decisions: found {len(draft.decisions)} decisions that still have an effect, expected fewer than "
             f"{keep.MAX_DECISIONS - keep.RESERVED}: let a quorum decide, or enter a higher rung"

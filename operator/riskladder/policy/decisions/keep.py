@@ -41,6 +41,19 @@ def in_turn(pending: Iterable[Decision]) -> list[Decision]:
     return [*(d for d in found if d.spec.action not in ASIDE), *(d for d in found if d.spec.action in ASIDE)]
 
 
+def first_of(pending: Iterable[Decision]) -> list[Decision]:
+    """Return what is asked about and judged in one pass, in turn: a bounded number, and no Contain is behind the rest.
+
+    What has an answer already, which is only looked for on record, leaves its place to what has none.
+    """
+    found = in_turn(pending)
+    contains = [d for d in found if d.spec.action is DecisionAction.CONTAIN][:AT_ONCE]
+    others = [d for d in found if d.spec.action is not DecisionAction.CONTAIN]
+    others.sort(key=lambda d: bool(d.status.conditions))  # stable: in turn otherwise
+    chosen = {d.uid for d in (*contains, *others[:AT_ONCE])}
+    return [d for d in found if d.uid in chosen]
+
+
 def served(escalation: Escalation, *, before: datetime | None = None) -> frozenset[str]:
     """Return the names of the decisions that a containment was made for, by then."""
     made = (i for i in escalation.intents if before is None or i.intended_at < before)
@@ -96,12 +109,18 @@ def tidy(draft: Draft, unsaid: Collection[str]) -> None:
     draft.decisions[:] = [d for d in draft.decisions if d.uid not in dropped]
 
 
-def has_room(draft: Draft, action: DecisionAction) -> bool:
-    """Return whether one more decision can be kept; what has no effect makes room."""
+def has_room(draft: Draft, action: DecisionAction, unsaid: Collection[str]) -> bool:
+    """Return whether one more decision can be kept; what has no effect makes room.
+
+    Args:
+        draft: Where they are kept.
+        action: Of the one more.
+        unsaid: As for ``tidy``.
+    """
     limit = MAX_DECISIONS if action is DecisionAction.CONTAIN else MAX_DECISIONS - RESERVED
     if len(draft.decisions) < limit:
         return True
-    kept = with_effect(draft, repeated=False)
+    kept = with_effect(draft, repeated=False) | set(unsaid)
     oldest = next((d for d in draft.decisions if d.uid not in kept), None)
     if oldest is not None:
         draft.decisions.remove(oldest)
