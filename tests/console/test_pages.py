@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from riskladder.cli.main import app
 from riskladder.cluster import resources
 from riskladder.cluster.authority import may_i, my_roles
-from riskladder.cluster.client import Client
+from riskladder.cluster.client import Client, NotFound
 from riskladder.cluster.connection import Access, connect
 from riskladder.console.pages.decide import _is_stored
 from riskladder.console.server import Problem
@@ -469,6 +469,15 @@ async def many(plane: LocalControlPlane, chief: Client, number: int) -> AsyncIte
 
         await asyncio.gather(*(write(count) for count in range(number)))
         yield space.namespace
+    await space.until(lambda: _is_gone(chief, space.namespace), "the namespace to go, before the API server does")
+
+
+async def _is_gone(client: Client, namespace: str) -> bool:
+    try:
+        await client.get(resources.NAMESPACES, None, namespace)
+    except NotFound:
+        return True
+    return False
 
 
 async def test_five_hundred_open_escalations(

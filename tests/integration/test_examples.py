@@ -161,6 +161,7 @@ def stocked(plane: ControlPlane) -> ControlPlane:
     install(plane.kubeconfig)
     kubectl(plane.kubeconfig, "create", "namespace", "models")
     kubectl(plane.kubeconfig, "create", "namespace", "monitors")
+    kubectl(plane.kubeconfig, "create", "namespace", "riskladder-proxy")
     return plane
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from riskladder.api.reasons import Reason
 from riskladder.cluster.client import ApiError, Client, Conflict, Denied, Forbidden, NotFound, Refused, _error
-from riskladder.cluster.resources import DECISIONS, LADDERS, RECORDS, SIGNALS
+from riskladder.cluster.resources import DECISIONS, ESCALATIONS, LADDERS, NAMESPACES, RECORDS, SIGNALS
 from riskladder.controller.caches.entries import IndexKey
 from riskladder.controller.caches.store import Store
 from riskladder.controller.containment_pass import ContainmentPass
@@ -367,3 +367,32 @@ async def test_lock_is_said_to_be_missing_while_its_index_is_refused() -> None:
         plane.api.refuses = lambda method, path: None
         plane.operator.scheduler.add(IndexKey(KEY.namespace))
         await plane.until(lambda: plane.says("Locked")[0] == "True")
+
+
+async def test_escalation_that_its_namespace_has_left_behind_is_looked_at_seldom() -> None:
+    """A namespace can be gone before what was in it: nothing can be recorded there, and nobody waits for it."""
+    async with live() as plane:
+        plane.report(bias=0.3)
+        await plane.until(lambda: plane.api.calls["PATCH modelrisksignals"])
+        gone = NotFound(404, "NotFound", "namespaces not found", verb="get", resource="namespaces", where="any")
+        refuse(plane, "GET", NAMESPACES.path(None, KEY.namespace), gone)
+        before = plane.api.calls["GET namespaces"]
+        plane.finish_rollout()
+        await plane.until(lambda: plane.api.calls["GET namespaces"] > before)
+        await asyncio.sleep(0.1)
+        assert plane.api.calls["GET namespaces"] - before < 5
+
+
+@pytest.mark.parametrize("status", [403, 422])
+async def test_stop_button_is_pressed_once_while_records_are_refused(status: int) -> None:
+    async with live() as plane:
+        for _ in range(2):
+            plane.report(bias=0.15)
+            await asyncio.sleep(0.02)
+        await plane.until(lambda: plane.server.all(ESCALATIONS) and plane.api.calls["POST escalationrecords"])
+        refuse(plane, "POST", "/escalationrecords", denial(status))
+        plane.decide("d1", "Contain")
+        await plane.until(lambda: plane.replicas == 0)
+        before = plane.api.calls["POST escalationrecords"]
+        await asyncio.sleep(0.1)
+        assert plane.api.calls["POST escalationrecords"] - before < 20

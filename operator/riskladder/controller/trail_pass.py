@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 BEING_TERMINATED = "being terminated"
 """By these words the API server refuses to create anything in a namespace that is being deleted."""
 
+LEFT_BEHIND = 60.0
+"""Seconds between two looks at an escalation of which nothing can be recorded, since its namespace is gone."""
+
 INDEX_RETRY = 2.0
 """Seconds after which the index of a namespace is written again that was refused."""
 
@@ -179,8 +182,11 @@ class TrailPass:
                 with tried.alone():
                     done.append(await self._effect(key, snapshot, effect))
         tried.end()
-        if plan.escalations or changes or any(done) or self._is_other(snapshot):
+        is_written = len(lacking) < len(plan.escalations)
+        if is_written or changes or any(done) or self._is_other(snapshot):
             return 0.0
+        if lacking:
+            return min([LEFT_BEHIND, *waits])
         return waits[0] if waits else None
 
     def _is_other(self, snapshot: Snapshot) -> bool:
