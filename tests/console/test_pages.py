@@ -519,7 +519,11 @@ async def test_what_is_typed_outlasts_an_api_server_that_is_down(
             assert "The cluster does not answer." in failed.words
             assert plane.server.removeprefix("https://") not in failed.text
         assert RATIONALE in lost.text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-        sent = await ann.decide(page, "Acknowledge", RATIONALE)
-        assert sent.status == 200
-        assert "Accepted: " in (await answered(place, ann, sent.path)).words
+
+        async def sent() -> Page | None:
+            found = await ann.decide(page, "Acknowledge", RATIONALE)
+            return found if found.status == 200 else None  # what has just started takes no decision for some seconds
+
+        done = await place.until(sent, "the API server to take a decision")
+        assert "Accepted: " in (await answered(place, ann, done.path)).words
     assert await place.decided(name) == ["Acknowledge True"]
