@@ -70,3 +70,17 @@ def test_nobody_is_named_without_the_prefix_or_by_what_no_header_can_carry(email
         assert text.startswith("oidc:")
         assert text.isascii()
         assert text.isprintable()
+
+
+@pytest.mark.parametrize(
+    "claims", [{"email": "ann@b "}, {"email": " ann@b"}, {"email": "ann@b", "email_verified": "false"}]
+)
+def test_name_that_the_api_server_would_read_as_another_is_refused(claims: Any) -> None:
+    with pytest.raises(Unnamed):
+        Names().of(token(claims))
+
+
+@pytest.mark.parametrize("prefix", ["system", "oidc", " oidc:", "oidc: ", "oi\ndc:"])
+def test_prefix_that_does_not_stand_apart_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match="--impersonate-prefix"):
+        Names(prefix=prefix)

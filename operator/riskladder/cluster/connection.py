@@ -126,6 +126,7 @@ async def connect(
         connector=aiohttp.TCPConnector(
             ssl=_tls(configuration, anonymous=anonymous), limit=0, keepalive_timeout=KEEPALIVE_SECONDS
         ),
+        cookie_jar=aiohttp.DummyCookieJar(),  # what is set for one must not go with the requests of another
         middlewares=() if anonymous else (authenticate,),
         headers={"User-Agent": f"riskladder/{__version__} {agent}", "Accept": "application/json"},
     )

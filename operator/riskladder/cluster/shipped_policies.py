@@ -23,7 +23,7 @@ SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "riskladder-decisions": {
         "policy": {
             "resourceRule ec8881f08378e940": "ec8881f08378e940",
-            "validations": "fe4d439b917553bb",
+            "validations": "69755e5a76bf5c90",
             "variables": "b0c9cfecbb902209",
         },
         "binding": {

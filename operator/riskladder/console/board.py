@@ -17,6 +17,7 @@ from riskladder.people.case import Case
 from riskladder.people.choices import Choice
 from riskladder.people.drafting import Unfit, drafted
 from riskladder.people.preview import Preview, preview_decision
+from riskladder.people.story import episodes
 from riskladder.people.timeline import Step, Timeline
 from riskladder.policy.escalation.demands import Demand
 
@@ -58,7 +59,7 @@ class RungDrawn:
 def rungs(case: Case, timeline: Timeline | None) -> tuple[RungDrawn, ...]:
     """Return the tiers from the worst one down to the baseline, with where it stands and has stood."""
     entered: dict[str, datetime] = {}
-    for step in timeline.steps if timeline is not None else ():
+    for step in episodes(timeline)[-1].steps if timeline is not None else ():
         name = step.detail.get("tier")
         if name and "decision" not in step.detail and step.at is not None and name not in entered:
             entered[name] = step.at

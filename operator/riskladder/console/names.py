@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_GROUPS = 256
-RESERVED = "system:"
+RESERVED = "system"
+SEPARATORS = tuple(":/-_.@")
+"""One of them ends the prefix, so that it cannot become a part of another name."""
 
 
 class Unnamed(Exception):  # noqa: N818 - reads as a sentence at the call site
@@ -27,7 +29,8 @@ class Names:
     """Before names and groups: nobody becomes somebody whom the cluster knows by another way."""
 
     def __post_init__(self) -> None:
-        if not self.prefix or self.prefix.startswith(RESERVED):
+        visible = self.prefix == self.prefix.strip() and self.prefix.isprintable() and self.prefix.isascii()
+        if not visible or self.prefix[-1:] not in SEPARATORS or self.prefix.startswith(RESERVED):
             raise ValueError(
                 f"--impersonate-prefix: {self.prefix!r} would let people become somebody else: expected oidc:"
             )
@@ -42,7 +45,7 @@ class Names:
         name = claims.get(self.username_claim)
         if not isinstance(name, str) or not _is_name(name):
             raise Unnamed(f"the provider says no {self.username_claim} of you, by which the cluster would know you")
-        if self.username_claim == "email" and claims.get("email_verified") is False:
+        if self.username_claim == "email" and claims.get("email_verified", True) is not True:
             raise Unnamed("the provider has not verified your email address, by which the cluster would know you")
         found = claims.get(self.groups_claim)
         groups = found if isinstance(found, list) else [found] if isinstance(found, str) else []
@@ -51,7 +54,7 @@ class Names:
 
 
 def _is_name(text: str) -> bool:
-    return bool(text.strip()) and text.isprintable() and text.isascii() and len(text) <= 512
+    return bool(text) and text == text.strip() and text.isprintable() and text.isascii() and len(text) <= 512
 
 
 def _claims(id_token: str) -> Mapping[str, Any]:

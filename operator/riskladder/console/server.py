@@ -52,6 +52,15 @@ PENDING_LIMITS = Limits(idle=timedelta(minutes=10), absolute=timedelta(minutes=1
 RENEW_BEFORE = timedelta(seconds=60)
 """How long before its end a token is renewed."""
 
+DRAFTED = (
+    *("action", "option", "role", "rationale", "rung", "head", "tier", "until", "containment", "resolution", "clock"),
+    *("withdraw", "policyUpdated", "satisfaction", "lessons"),
+)
+"""Fields of a form that are kept."""
+
+LONGEST = 4096
+"""Characters that one of them can have."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -109,11 +118,10 @@ class Console:
             NotKnown: Nobody whom the API server knows.
             ApiError: It could not be asked.
         """
-        cookie = request.cookies.get(self.cookie("session"), "")
+        passed = _passed_on(request.headers) if security.is_trusted(self.settings, request.remote) else None
+        cookie = "" if passed is not None else request.cookies.get(self.cookie("session"), "")
         in_use = not is_by_script(request)
-        credential = self.sessions.find(cookie, self.clock(), in_use=in_use) if cookie else None
-        if credential is None and security.is_trusted(self.settings, request.remote):
-            cookie, credential = "", _passed_on(request.headers)
+        credential = self.sessions.find(cookie, self.clock(), in_use=in_use) if cookie else passed
         if credential is None:
             raise NotKnown("nobody is signed in")
         if self.settings.uses_own_credentials and not (self.settings.is_local or credential.acts_as):
@@ -136,7 +144,7 @@ class Console:
         if self.openid is None or not credential.refresh_token or not self._ends_soon(credential):
             return credential
         async with self._renewing.setdefault(cookie, asyncio.Lock()):  # a refresh token may count once only
-            current = self.sessions.find(cookie, self.clock())
+            current = self.sessions.find(cookie, self.clock(), in_use=False)
             if current is None:
                 raise NotKnown("the session has ended")
             if not self._ends_soon(current):
@@ -337,4 +345,5 @@ def _to_sign_in(console: Console, request: web.Request) -> web.Response:
 
 
 def _draft(request: web.Request, form: Mapping[str, str]) -> dict[str, Any]:
-    return {"path": request.path, "form": dict(form)}
+    """Return what is kept of a form: what it can have, as long as it can be. Anybody may send one."""
+    return {"path": request.path[:1024], "form": {name: form[name][:LONGEST] for name in DRAFTED if name in form}}

@@ -62,6 +62,10 @@ def _place(cookie: str) -> str:
     return hashlib.sha256(b"riskladder session place\0" + cookie.encode()).hexdigest()
 
 
+MOST_BYTES = 32 * 1024 * 1024
+"""Bytes of all that one store keeps, whoever has sent it."""
+
+
 class Sealed:
     """A bounded store of values, each sealed under a random cookie."""
 
@@ -92,7 +96,7 @@ class Sealed:
         of_one = [place for place, kept in self._kept.items() if whose and kept.owner == whose]
         for place in of_one[: -self._most_of_one]:
             del self._kept[place]
-        while len(self._kept) > self._most:
+        while len(self._kept) > self._most or sum(len(kept.sealed) for kept in self._kept.values()) > MOST_BYTES:
             self._kept.popitem(last=False)
         return cookie
 

@@ -70,4 +70,6 @@ async def visitor_of(connection: Connection, credential: Credential, session: st
         raise
     if me.username == "system:anonymous":
         raise NotKnown("the API server does not accept this sign-in")
+    if credential.acts_as and me.username != credential.acts_as:
+        raise NotKnown("the API server knows you by another name than the console")
     return Visitor(client, me, credential, session or f"{credential.how}:{me.username}")

@@ -62,11 +62,16 @@ def _by(met: Step, on_rung: Sequence[Step]) -> str:
 def _state(due: datetime, met: Step | None, missed: Step | None, left: bool, as_of: datetime | None) -> State:
     if missed is not None:
         return State.MISSED
-    if met is not None and met.at is not None:
-        return State.MET if met.at <= due else State.MISSED
+    if met is not None and (at := acted_at(met)) is not None:
+        return State.MET if at <= due else State.MISSED
     if left:
         return State.OVERTAKEN
     return State.OPEN if as_of is not None and as_of < due else State.UNKNOWN
+
+
+def acted_at(step: Step) -> datetime | None:
+    """Return when somebody decided, which may be long before it could be judged and recorded."""
+    return time_in_record(step.detail.get("decidedAt")) or step.at
 
 
 def _closes(step: Step) -> bool:
@@ -151,4 +156,4 @@ def awareness(steps: Sequence[Step]) -> facts.Awareness | None:
 
 
 def _aware(step: Step, who: str, act: str) -> facts.Awareness:
-    return facts.Awareness(record=step.sequence, at=step.at, who=who, role=step.detail.get("role", ""), act=act)
+    return facts.Awareness(record=step.sequence, at=acted_at(step), who=who, role=step.detail.get("role", ""), act=act)

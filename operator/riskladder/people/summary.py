@@ -167,7 +167,7 @@ def _agreement(found: Agreement) -> str:
 def _stands(timeline: Timeline, told: Story) -> str:
     ended = told.ended
     if ended is not None and ended.event == Reason.ESCALATION_DELETED:
-        return f"The Escalation was deleted while it was open, {at_words(ended.at)}, and nothing is held any more."
+        return f"The Escalation was deleted while it was open, {at_words(ended.at)}."
     if ended is not None:
         review = f"; it was reviewed by {told.reviews[-1].by}" if told.reviews else "; no review is on record"
         how = f"“{_quoted(ended.text)}”" if not ended.by else f"as {ended.event}"

@@ -431,7 +431,7 @@ def contained_now(status: Mapping[str, Any], steps: Sequence[Step]) -> str:
     relevant = (*_CONTAINMENT, Reason.ESCALATION_DELETED)
     last = next((s for s in reversed(steps) if s.event in relevant), None)
     if last is not None and last.event == Reason.ESCALATION_DELETED:
-        return f"no longer held: the Escalation was deleted {last.at_text} (as record {last.sequence} says)"
+        return f"unknown: the Escalation was deleted {last.at_text} (as record {last.sequence} says)"
     if last is None:
         return "no containment on record"
     word = "yes" if last.event in (*PROOFS, Reason.CONTAINMENT_REAPPLIED) else "no"

@@ -29,6 +29,7 @@ from riskladder.people.export import Export
 from riskladder.people.headline import headline, state
 from riskladder.people.outcome import judged
 from riskladder.people.sections import FOR_OTHERS, OPTIONS, Section, sections
+from riskladder.people.story import episodes
 from riskladder.people.story import story as facts_of
 from riskladder.people.summary import sentences
 from riskladder.people.timeline import Step, Timeline, timeline_of
@@ -157,6 +158,7 @@ async def story(visitor: Visitor, obj: Object) -> tuple[Timeline | None, str]:
 def _told(case: Case, timeline: Timeline | None, found: Sequence[Section]) -> dict[str, Any]:
     """Return what happened in a few sentences, and the readings drawn; without records, what the Escalation says."""
     if timeline is not None:
+        timeline = episodes(timeline)[-1]  # earlier escalations of this name are another story
         told = facts_of(timeline)
         charts = [Markup(chart) for chart in reading_charts(told)]  # noqa: S704 - made of escaped texts
         return {"sentences": sentences(timeline, told), "charts": charts}
