@@ -431,7 +431,7 @@ class PeopleNamespace(TestNamespace):
             found = condition(await self.get(resources.LADDERS, LADDER), kind)
             return found if (found["status"], found["reason"]) == (status, reason) else None
 
-        return await self.until(check, f"the ladder to say {kind}={status} {reason}")
+        return await self.until(check, f"the ladder to say {kind}={status} {reason}", 60.0)  # it looks now and then
 
     async def on_rung(self, target: str, number: int) -> Object:
         """The escalation of a target, once it has entered that rung."""
