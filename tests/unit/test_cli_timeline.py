@@ -239,12 +239,12 @@ def test_clock_does_not_round_up() -> None:
     assert clock(datetime(2026, 1, 1, 23, 59, 59, 999_999)) == "23:59:59.999"
 
 
-def test_deleted_escalation_holds_nothing_any_more(tmp_path: Path) -> None:
+def test_deleted_escalation_says_nothing_of_the_model_any_more(tmp_path: Path) -> None:
     deleted = LedgerEntry(
         "EscalationDeleted", "uid/deleted", OPENED, "riskladder", {"message": "deleted while it was open"}
     )
     text = run(ESCALATION, write(tmp_path / "trail.yaml", *chain((*ENTRIES, deleted)))).stdout
-    assert "no longer held: the Escalation was deleted" in text
+    assert "unknown: the Escalation was deleted" in text
 
 
 # --- People -----------------------------------------------------------------------------------------------------------
