@@ -229,8 +229,8 @@ async def test_command_line_reports_and_its_exit_code_says_how_to_go_on(page: Pa
     unsaid = "riskladder signal credit-scorer --source fairness-monitor -n models demographic_parity_difference=0.01"
     said = page.until_done(f"{unsaid} --dry-run", page.kubeconfig, tmp_path)
     assert "under ladder credit-scoring" in said, "an administrator may read the label"
-    refused = page.run(unsaid, page.monitor, tmp_path)
-    assert (refused.returncode, "may neither read Deployment credit-scorer nor list" in refused.stderr) == (1, True)
+    unsent = page.run(unsaid, page.monitor, tmp_path)
+    assert (unsent.returncode, "may neither read Deployment credit-scorer nor list" in unsent.stderr) == (2, True)
     elsewhere = page.run(unsaid.replace("fairness", "drift") + " --ladder credit-scoring", page.monitor, tmp_path)
     assert (elsewhere.returncode, 'may not report as source "drift-monitor"' in elsewhere.stderr) == (1, True)
 

@@ -231,11 +231,18 @@ class TestNamespace:
             await asyncio.sleep(0.03)
 
     async def ladder_ready(self, name: str = LADDER) -> Object:
+        """The ladder, once it is Ready: just after an installation it may have to look at permissions a few times."""
+        says: Object = {}
+
         async def check() -> Object | None:
             obj = await self.get(resources.LADDERS, name)
+            says.update({c["type"]: c for c in (obj.get("status") or {}).get("conditions") or ()})
             return obj if condition(obj, "Ready")["status"] == "True" else None
 
-        return await self.until(check, f"ladder {name} to be Ready")
+        try:
+            return await self.until(check, f"ladder {name} to be Ready", 60.0)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: it says {says or 'nothing'}") from None
 
     async def signal_says(self, name: str, kind: str, status: str, reason: str | None = None) -> Object:
         async def check() -> Object | None:
