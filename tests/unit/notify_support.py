@@ -28,7 +28,7 @@ SPEC = yaml.safe_load("""
 ladder: {name: credit, uid: ladder-uid, generation: 3, digest: "%s"}
 policy:
   charter: {owner: model-risk}
-  stakeholders: [{role: model-risk}, {role: legal, alternates: [deputy]}, {role: executive}, {role: deputy}]
+  stakeholders: [{role: model-risk}, {role: legal, alternates: [deputy], timeZone: Europe/Berlin}, {role: executive}, {role: deputy}]
   indicators:
   - {name: demographic_parity_difference, description: Difference of approval rates between groups}
   - {name: auc}
@@ -102,6 +102,7 @@ def notification(**changes: Any) -> Notification:
         "message": "credit-scorer (Deployment credit-scorer) is in tier high: demographic_parity_difference is 0.31, "
         "auc is 0.83. Contained: yes, scaled to zero: none of its pods is left, and no Service lists one of them as "
         "serving",
+        "serves": "nothing",
         "at": NOW,
         "due_at": NOW + timedelta(minutes=59, seconds=50),
         "asks": ASKS,

@@ -114,7 +114,8 @@ def test_a_judgement_takes_the_place_of_readings() -> None:
 )
 def test_deadline_is_given_in_utc_and_from_when_it_was_queued(after: timedelta, text: str) -> None:
     due = NOW + after
-    assert notice(due_at=due).deadline == f"by {due:%Y-%m-%d %H:%M} UTC, {text}"
+    anywhere = {"policy": SPEC["policy"] | {"stakeholders": [{"role": "legal"}]}}
+    assert notice(anywhere, due_at=due).deadline == f"by {due:%Y-%m-%d %H:%M} UTC, {text}"
     assert notice(due_at=None).deadline == ""
 
 
@@ -250,3 +251,30 @@ def test_json_has_no_empty_fields_and_is_json() -> None:
     assert json.loads(json.dumps(bare)) == bare
     assert bare["readings"][0]["sampleSize"] == 5000
     assert bare["at"] == "2026-11-24T12:00:20Z"
+
+
+@pytest.mark.parametrize(
+    ("zone", "said"),
+    [
+        ("Europe/Berlin", " (14:00 in Berlin)"),
+        ("America/New_York", " (08:00 in New York)"),
+        ("Asia/Kolkata", " (18:30 in Kolkata)"),
+        ("Pacific/Kiritimati", " (2026-11-25 03:00 in Kiritimati)"),
+        ("UTC", " (13:00 UTC)"),
+        ("Europe/Atlantis", ""),
+        ("Europe", ""),
+        ("posixrules/x", ""),
+    ],
+)
+def test_deadlines_are_given_in_the_time_of_the_reader_too(zone: str, said: str) -> None:
+    stakeholders = [{"role": "legal", "timeZone": zone}, {"role": "executive"}, {"role": "model-risk"}]
+    found = notice({"policy": SPEC["policy"] | {"stakeholders": stakeholders}})
+    assert found.asked[0].deadline == f"by 2026-11-24 13:00 UTC{said}, in 1 h"
+    assert found.deadline in body(found, Form.SHORT)
+
+
+def test_what_serves_is_said_in_every_form_that_has_room() -> None:
+    found = notice(serves="revision 4, which was known to be good, in place of version 3")
+    for form in (Form.TEXT, Form.HTML, Form.CHAT, Form.SLACK):
+        assert "What serves now: revision 4, which was known to be good, in place of version 3." in body(found, form)
+    assert "What serves" not in body(notice(serves=""), Form.TEXT)

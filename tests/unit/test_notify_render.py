@@ -160,7 +160,7 @@ def test_chat_form_is_plain_text_that_no_service_reads_markup_into() -> None:
 
 def test_short_form_leaves_the_rest_to_the_subject() -> None:
     assert body(notice(), Form.SHORT) == (
-        "credit-scorer-3f9a1c2b in models, role legal: acknowledge by 2026-11-24 13:00 UTC, in 1 h.\n"
+        "credit-scorer-3f9a1c2b in models, role legal: acknowledge by 2026-11-24 13:00 UTC (14:00 in Berlin), in 1 h.\n"
         "kubectl riskladder show credit-scorer-3f9a1c2b -n models"
     )
 

@@ -82,6 +82,12 @@ CASES: list[tuple[str, str, str, Change]] = [
         lambda s: (s["stakeholders"][5].pop("notify"), s["channels"].pop(2)),
     ),
     (
+        "time-zone-unknown",
+        "spec.stakeholders[0].timeZone",
+        "no time zone is named Europe/Atlantis",
+        lambda s: s["stakeholders"][0].update(timeZone="Europe/Atlantis"),
+    ),
+    (
         "channel-unused",
         "spec.channels[5]",
         "channel pager reaches nobody",

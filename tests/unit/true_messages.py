@@ -16,7 +16,7 @@ from riskladder.api.conditions import is_true
 from riskladder.api.decision import DecisionAction
 from riskladder.api.notification import Notification, NotificationState
 from riskladder.api.reasons import ConditionType, Reason
-from riskladder.api.tiers import TimeoutAction
+from riskladder.api.tiers import ContainmentAction, TimeoutAction
 from riskladder.controller.notification_queue import notice_of
 from riskladder.notify.forms import Form
 from riskladder.notify.notice import Notice, Status
@@ -41,6 +41,7 @@ def assert_true(scene: Scene, escalation: Escalation, notification: Notification
     """Every sentence of a message that has just been queued, against the escalation and the workload as they are."""
     notice = notice_of(escalation, notification)
     _containment(scene, escalation, notification.message)
+    _serves(scene, escalation, notification.serves)
     _tier(scene, escalation, notification)
     _about(escalation, notification)
     _asks(escalation, notification, notice)
@@ -65,6 +66,26 @@ def _containment(scene: Scene, escalation: Escalation, message: str) -> None:
     if contained and said is not None and target is not None and target.uid == escalation.spec.target.uid:
         for intent in state.in_force(escalation).values():
             assert state.prove(target, escalation, intent).clear, f"{message}: and it is not"
+
+
+def _serves(scene: Scene, escalation: Escalation, said: str) -> None:
+    """What serves is what the workload and what is in force say; of a drill nothing is said."""
+    assert bool(said) is not escalation.spec.drill
+    contained = is_true(escalation.status.conditions, ConditionType.CONTAINED)
+    actions = {intent.action for intent in state.in_force(escalation).values()}
+    if said.startswith("nothing"):
+        gone = scene.target is None or scene.target.uid != escalation.spec.target.uid
+        stopped = {ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE} & actions
+        assert gone or (contained and stopped), said
+    elif said.startswith("maybe "):
+        assert actions, said
+        assert not contained, said
+    elif "in place of" in said:
+        assert contained, said
+        assert actions & {ContainmentAction.ROLLBACK, ContainmentAction.FALLBACK}, said
+        assert not actions & {ContainmentAction.SCALE_TO_ZERO} or "fallback" in said, said
+    elif said:
+        assert not actions, said
 
 
 def _tier(scene: Scene, escalation: Escalation, notification: Notification) -> None:

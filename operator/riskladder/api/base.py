@@ -291,6 +291,9 @@ LabelKey = Annotated[
     ),
 ]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
+TimeZone = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]+([/_+-][A-Za-z0-9]+)*$")]
+"""The name of a time zone in the IANA database."""
+
 SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 Uid = Annotated[str, Field(min_length=1, max_length=128)]
 Username = Annotated[str, Field(min_length=1, max_length=1024)]

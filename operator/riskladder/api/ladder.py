@@ -33,6 +33,7 @@ from riskladder.api.base import (
     Sha256,
     Text,
     Timestamp,
+    TimeZone,
     Unit,
 )
 from riskladder.api.conditions import Condition
@@ -203,6 +204,11 @@ class Stakeholder(Model):
         1,
         description="How many people hold the role. A quorum for it cannot be larger than its seats plus those of its "
         "alternates. Default 1.",
+    )
+    time_zone: TimeZone | None = Field(
+        None,
+        description="Where its people are, by its IANA name, for example Europe/Berlin: messages give deadlines in its "
+        "local time next to UTC. One that is not known changes nothing.",
     )
 
 

@@ -78,6 +78,7 @@ class Message(Model):
 class Notification(Message):
     """A message of an escalation, on the rung that it belongs to."""
 
+    serves: Clipped = Field("", description="What served in place of the model, or of it, when it was queued.")
     rung: Annotated[int, Field(ge=1)] = Field(1, description="The rung it belongs to, by number.")
     tier: DnsLabel = Field(description="The tier of that rung.")
     asks: Annotated[tuple[Ask, ...], Field(max_length=MAX_ASKS), AtomicList()] = Field(

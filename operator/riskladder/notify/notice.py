@@ -23,6 +23,7 @@ from riskladder.api.reasons import Reason
 from riskladder.api.signal import Reading
 from riskladder.api.text import length
 from riskladder.api.tiers import Tier
+from riskladder.api.zones import local
 
 
 class Status(StrEnum):
@@ -108,7 +109,8 @@ class Asked:
     who: str
     due_at: datetime
     deadline: str
-    """``by 2026-11-24 13:00 UTC, in 59 min`` (of when the message was queued)."""
+    """``by 2026-11-24 13:00 UTC (14:00 in Berlin), in 59 min``: the reader's time where the ladder says where they are,
+    and the span from when the message was queued."""
     otherwise: str
     """What happens by itself at that time if nobody does it; empty: nothing."""
 
@@ -153,10 +155,12 @@ class Notice:
     options: tuple[Option, ...]
     due_at: datetime | None
     deadline: str
-    """``by 2026-11-24 13:00 UTC, in 59 min`` (of ``at``), or empty."""
+    """The same of ``due_at``, or empty."""
     asked: tuple[Asked, ...]
     """What is asked for by when: what the deadline is about in front, the duties last."""
     references: tuple[Reference, ...]
+    serves: str = ""
+    """What served when it was queued: ``nothing``, a version of the model, or what stands in for it; or empty."""
     page: str = ""
     """Where the console shows it, or nothing."""
 
@@ -209,6 +213,7 @@ def compose(
     signal = signal_at(spec, intents, notification.at)
     model, manual = spec.model, signal.manual
     readings = tuple(_measurement(spec, reading) for reading in signal.readings)
+    zone = next((s.time_zone for s in spec.policy.stakeholders if s.role == notification.role), None)
     references = [
         *([Reference("model card", model.card)] if model and model.card else ()),
         *([Reference("lineage", model.lineage)] if model and model.lineage else ()),
@@ -238,14 +243,21 @@ def compose(
         remedies=tiers[position].remedies if position is not None and status is not Status.RESOLVED else (),
         options=tuple(options),
         due_at=notification.due_at if status is not Status.RESOLVED else None,
-        deadline=_deadline(notification) if status is not Status.RESOLVED else "",
-        asked=_asked(notification) if status is not Status.RESOLVED else (),
+        deadline=_deadline(notification, zone) if status is not Status.RESOLVED else "",
+        asked=_asked(notification, zone) if status is not Status.RESOLVED else (),
         references=tuple(references),
+        serves=notification.serves,
     )
 
 
 def compose_for_ladder(
-    *, namespace: str, name: str, uid: str, message: Message, options: Sequence[Option] = ()
+    *,
+    namespace: str,
+    name: str,
+    uid: str,
+    message: Message,
+    options: Sequence[Option] = (),
+    time_zone: str | None = None,
 ) -> Notice:
     """Return the message of a ladder, which is about no escalation.
 
@@ -255,6 +267,7 @@ def compose_for_ladder(
         uid: Of the ladder.
         message: The queued message; its state, attempts and errors are not read.
         options: What the reader may look at.
+        time_zone: Where the reader is.
     """
     topic = message.key.partition("/")[0]
     return Notice(
@@ -281,7 +294,7 @@ def compose_for_ladder(
         remedies=(),
         options=tuple(options),
         due_at=message.due_at,
-        deadline=_deadline(message),
+        deadline=_deadline(message, time_zone),
         asked=(),
         references=(),
     )
@@ -331,22 +344,33 @@ def _measurement(spec: EscalationSpec, reading: Reading) -> Measurement:
     )
 
 
-def _asked(notification: Notification) -> tuple[Asked, ...]:
+def _asked(notification: Notification, zone: str | None) -> tuple[Asked, ...]:
     return tuple(
-        Asked(ask.what, ask.who, ask.by, _until(ask.by, notification.at), ask.otherwise) for ask in notification.asks
+        Asked(ask.what, ask.who, ask.by, _until(ask.by, notification.at, zone), ask.otherwise)
+        for ask in notification.asks
     )
 
 
-def _deadline(message: Message) -> str:
-    return _until(message.due_at, message.at) if message.due_at is not None else ""
+def _deadline(message: Message, zone: str | None) -> str:
+    return _until(message.due_at, message.at, zone) if message.due_at is not None else ""
 
 
-def _until(due: datetime, at: datetime) -> str:
+def _until(due: datetime, at: datetime, zone: str | None) -> str:
     left = due - at
     seconds = round(left.total_seconds())
     span = f"in {length(left)}" if seconds > 0 else f"{length(-left)} ago" if seconds < 0 else "now"
     # The time is cut to the minute, never rounded up: who acts by the time shown is never late.
-    return f"by {due:%Y-%m-%d %H:%M} UTC, {span}"
+    return f"by {due:%Y-%m-%d %H:%M} UTC{_local(due, zone)}, {span}"
+
+
+def _local(at: datetime, zone: str | None) -> str:
+    """Return `` (14:00 in Berlin)``, with the date where it is another one; nothing where the zone is not known."""
+    there = local(at, zone) if zone else None
+    if zone is None or there is None:
+        return ""
+    place = zone.rpartition("/")[2].replace("_", " ")
+    date = "" if there.date() == at.date() else "%Y-%m-%d "
+    return f" ({there:{date}%H:%M} in {place})" if "/" in zone else f" ({there:{date}%H:%M} {place})"
 
 
 def _json(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 
 from riskladder.api.advice import Advice
 from riskladder.api.ladder import EscalationLadderSpec, IndicatorRange, WhenExceeded
@@ -22,6 +22,7 @@ from riskladder.api.tiers import (
     Tier,
     Trigger,
 )
+from riskladder.api.zones import local
 from riskladder.workloads.companions import suspend
 
 
@@ -98,6 +99,17 @@ def _stakeholder_unreachable(spec: EscalationLadderSpec) -> Iterator[Advice]:
                 f"spec.stakeholders[{index}]",
                 f"role {stakeholder.role} is notified through Events only, which nobody is woken by",
                 "add notify with a channel",
+            )
+
+
+def _time_zone_unknown(spec: EscalationLadderSpec) -> Iterator[Advice]:
+    for index, stakeholder in enumerate(spec.stakeholders):
+        if stakeholder.time_zone and local(datetime(2026, 1, 1, tzinfo=UTC), stakeholder.time_zone) is None:
+            yield Advice(
+                "time-zone-unknown",
+                f"spec.stakeholders[{index}].timeZone",
+                f"no time zone is named {stakeholder.time_zone}: messages to role {stakeholder.role} give UTC only",
+                "write its IANA name, for example Europe/Berlin",
             )
 
 
@@ -382,6 +394,7 @@ def _deciders(tier: Tier) -> tuple[QuorumMember, ...]:
 RULES: tuple[Callable[[EscalationLadderSpec], Iterator[Advice]], ...] = (
     _stakeholder_unused,
     _stakeholder_unreachable,
+    _time_zone_unknown,
     _channel_unused,
     _impersonation_allowed,
     _silence_unnoticed,

@@ -19,7 +19,7 @@ from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import limits
 from riskladder.policy.escalation.deliveries import delivered
 from riskladder.policy.escalation.demands import Demand, demands
-from riskladder.policy.escalation.summary import summarise, what
+from riskladder.policy.escalation.summary import serves, summarise, what
 from riskladder.policy.quorum import alternates, answerable, close_quorum, described
 
 UNREACHABLE_AFTER = 3
@@ -357,6 +357,7 @@ def _put(
             channel=channel,
             about=str(about),
             message=message[:1024],
+            serves=clip(serves(draft), 256),
             at=draft.now,
             due_at=due or next((ask.by for ask in asks[:1] if not ask.what.startswith(DUTY)), None),
             asks=asks,

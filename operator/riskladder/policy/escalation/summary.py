@@ -5,6 +5,8 @@ from __future__ import annotations
 from riskladder.api.conditions import ConditionStatus
 from riskladder.api.decision import DecisionAction
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.tiers import ContainmentAction
+from riskladder.policy.containment.state import in_force
 from riskladder.policy.draft import Draft
 from riskladder.policy.signals.particulars import read_values
 
@@ -45,6 +47,32 @@ def summarise(draft: Draft) -> str:
     stands = f"is in tier {draft.rung.tier}"
     about = f"{stands}, {why}; read last: {cause}" if why else f"{stands}: {cause}"
     return f"{what(draft)} {about}{_contained(draft)}"[:900]
+
+
+def serves(draft: Draft) -> str:
+    """Return what serves now: a version of the model, what stands in for it, or nothing. Empty for a drill."""
+    escalation = draft.escalation
+    spec = escalation.spec
+    if spec.drill:
+        return ""
+    found = draft.conditions.get(ConditionType.CONTAINED)
+    if found is not None and found.reason == Reason.TARGET_DELETED:
+        return "nothing, since the workload was deleted"
+    version = f"version {spec.model.version}" if spec.model and spec.model.version else "what was deployed"
+    ended = max(escalation.ended_intent, draft.resume.intent if draft.resume else 0)
+    intents = {intent.action: intent for intent in in_force(escalation).values() if intent.id > ended}
+    if not intents:
+        return version
+    if found is None or found.status is not ConditionStatus.TRUE:
+        return f"maybe {version} still, since it is not proved that it is contained"
+    if ContainmentAction.FALLBACK in intents:
+        return f"its fallback, in place of {version}"
+    if ContainmentAction.SCALE_TO_ZERO in intents:
+        return "nothing"
+    if ContainmentAction.ISOLATE in intents:
+        return "nothing: its pods run, and nobody reaches them"
+    back = intents[ContainmentAction.ROLLBACK].revision
+    return f"revision {back}, which was known to be good, in place of {version}"
 
 
 def _why_entered(draft: Draft) -> str:
