@@ -28,7 +28,11 @@ SPEC = yaml.safe_load("""
 ladder: {name: credit, uid: ladder-uid, generation: 3, digest: "%s"}
 policy:
   charter: {owner: model-risk}
-  stakeholders: [{role: model-risk}, {role: legal, alternates: [deputy], timeZone: Europe/Berlin}, {role: executive}, {role: deputy}]
+  stakeholders:
+  - {role: model-risk}
+  - {role: legal, alternates: [deputy], timeZone: Europe/Berlin}
+  - {role: executive}
+  - {role: deputy}
   indicators:
   - {name: demographic_parity_difference, description: Difference of approval rates between groups}
   - {name: auc}

@@ -22,6 +22,7 @@ VALUES = {
     ChannelType.APPRISE: "mailtos://user:pa55word@mail.example.com?to=legal@example.com",
     ChannelType.PAGERDUTY: "R0123456789abcdef0123456789abcde",
     ChannelType.WEBHOOK: "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode(),
+    ChannelType.SLACK: "xoxb-1234567890-abcdefghij C0123456789",
     ChannelType.ALERTMANAGER: "a-bearer-token-of-alertmanager",
 }
 KINDS = list(ChannelType)

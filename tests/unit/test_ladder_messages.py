@@ -177,10 +177,11 @@ class _Courier:
         self.sent: list[Notice] = []
         self._failures = failures
 
-    async def send(self, channel: object, credential: object, notice: Notice, **_: object) -> None:
+    async def send(self, channel: object, credential: object, notice: Notice, **_: object) -> str:
         self.sent.append(notice)
         if len(self.sent) <= self._failures:
             raise Undeliverable("no route")
+        return ""
 
     async def close(self) -> None:
         """Nothing is open."""

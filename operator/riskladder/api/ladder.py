@@ -111,6 +111,7 @@ class ChannelType(StrEnum):
     PAGERDUTY = "PagerDuty"
     ALERTMANAGER = "Alertmanager"
     WEBHOOK = "Webhook"
+    SLACK = "Slack"
 
 
 INCIDENTS = (ChannelType.PAGERDUTY, ChannelType.ALERTMANAGER)
@@ -219,15 +220,17 @@ class Channel(Model):
 
     name: DnsLabel = Field(description="Name of the channel, for example legal-pager.")
     type: ChannelType = Field(
-        description="Apprise (Slack, Teams, email and others; the Apprise URL is in the Secret), PagerDuty (Events "
-        "API v2; the routing key is in the Secret), Alertmanager (needs url) or Webhook (a CloudEvent to url, signed "
-        "with the key in the Secret)."
+        description="Apprise (email, Teams, Slack and others; the Apprise URL is in the Secret), PagerDuty (Events "
+        "API v2; the routing key is in the Secret), Alertmanager (needs url), Webhook (a CloudEvent to url, signed "
+        "with the key in the Secret) or Slack (a bot, with one thread for each escalation; its token and the "
+        "conversation are in the Secret)."
     )
     url: HttpUrl | None = Field(None, description="Where to send, http or https. Needed by Alertmanager and Webhook.")
     secret_key: SecretKey | None = Field(
         None,
-        description="Key in the Secret riskladder-channels. Needed by Apprise, PagerDuty and Webhook; for Alertmanager "
-        "an optional bearer token. The key of the same name with .for appended says for which type and hosts it is.",
+        description="Key in the Secret riskladder-channels. Needed by Apprise, PagerDuty, Webhook and Slack; for "
+        "Alertmanager an optional bearer token. The key of the same name with .for appended says for which type and "
+        "hosts it is.",
     )
 
 

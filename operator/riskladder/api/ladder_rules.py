@@ -63,8 +63,8 @@ CHANNEL = (
         reason="FieldValueRequired",
     ),
     Rule(
-        "has(self.secretKey) || !(self.type in ['Apprise', 'PagerDuty', 'Webhook'])",
-        "secretKey is needed by a channel of type Apprise, PagerDuty or Webhook",
+        "has(self.secretKey) || !(self.type in ['Apprise', 'PagerDuty', 'Webhook', 'Slack'])",
+        "secretKey is needed by a channel of type Apprise, PagerDuty, Webhook or Slack",
         "'secretKey is needed by a channel of type ' + self.type + ': name a key of the Secret riskladder-channels'",
         field_path=".secretKey",
         reason="FieldValueRequired",

@@ -19,6 +19,9 @@ MAX_RECEIPTS = 64
 MAX_ASKS = 20
 """Deadlines and duties of one message: a tier has at most 16 duties."""
 
+Thread = Annotated[str, Field(max_length=64, pattern=r"^([CGD][A-Z0-9]{6,30}/[0-9]{1,16}\.[0-9]{1,8})?$")]
+"""A conversation of Slack, and the time stamp of the message that began a thread there."""
+
 Receipt = Annotated[str, Field(max_length=16, pattern=r"^[0-9a-f]{16}$")]
 
 
@@ -66,6 +69,10 @@ class Message(Model):
     )
     receipts: Annotated[tuple[Receipt, ...], Field(max_length=MAX_RECEIPTS), AtomicList()] = Field(
         (), description="Who has taken which part of it, as hashes: they do not get it again."
+    )
+
+    thread: Thread = Field(
+        "", description="For Slack, the conversation and the time stamp of the thread in which it stands."
     )
 
     @property

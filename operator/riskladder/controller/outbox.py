@@ -12,14 +12,15 @@ import base64
 import contextlib
 import random
 import time
-from collections.abc import Callable, Collection
+import weakref
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
 from riskladder.api.labels import CHANNELS_SECRET
-from riskladder.api.ladder import ChannelType
+from riskladder.api.ladder import Channel, ChannelType
 from riskladder.api.notification import EVENTS, Message, NotificationState
 from riskladder.cluster.client import ApiError, Client, NotFound
 from riskladder.cluster.resources import SECRETS
@@ -62,6 +63,8 @@ class _Attempt:
     """Seconds that the receiver asked to be left alone for."""
     receipts: tuple[str, ...] = ()
     """Who has taken which part of it, where somebody has not."""
+    thread: str = ""
+    """In which thread it stands, where the service keeps them."""
 
 
 class Outbox:
@@ -95,6 +98,8 @@ class Outbox:
         self._secrets: dict[str, tuple[float, dict[str, str] | None]] = {}
         self._failures: dict[tuple[str, str, str], int] = {}
         """In a row, by namespace, ladder and channel."""
+        self._turns: weakref.WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = weakref.WeakValueDictionary()
+        """By uid of the escalation or ladder, channel and topic: held by the message that may begin the thread."""
         self.deliveries: dict[tuple[str, str], Delivery] = {}
         """By uid of the escalation or ladder, and key: what the trail has not written yet."""
         self.unavailable: dict[tuple[str, str], dict[str, str]] = {}
@@ -172,7 +177,9 @@ class Outbox:
             receipts = tried.receipts or receipts
             given_up = bool(tried.error) and (tried.permanent or attempts >= MOST_ATTEMPTS)
             delivery_key = (queue.uid, message.key)
-            self.deliveries[delivery_key] = Delivery(attempts, self._now(), tried.error, given_up, receipts)
+            self.deliveries[delivery_key] = Delivery(
+                attempts, self._now(), tried.error, given_up, receipts, tried.thread
+            )
             self._note(queue, message.channel, tried)
             self._changed(key)
             if not tried.error or given_up:
@@ -192,7 +199,15 @@ class Outbox:
         try:
             values = await self.secret(queue.namespace) if channel.secret_key is not None else None
             credential, notice = credential_of(channel, values), queue.notice(message)
-            await self._notifier.send(channel, credential, notice, attempted_at=self._now(), receipts=receipts)
+            async with self._turn(queue, message, channel):
+                thread = await self._notifier.send(
+                    channel,
+                    credential,
+                    notice,
+                    attempted_at=self._now(),
+                    receipts=receipts,
+                    threads=self._threads(queue, message),
+                )
         except Undeliverable as error:
             return _Attempt(str(error) or "not delivered", error.permanent, error.retry_after, error.receipts)
         except ApiError as error:
@@ -208,7 +223,24 @@ class Outbox:
             channel=message.channel,
             key=message.key,
         )
-        return _Attempt()
+        return _Attempt(thread=thread)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, queue: NotificationQueue, message: Message, channel: Channel) -> AsyncIterator[None]:
+        """Let the messages of one thread go one after the other: the first begins it, and the others follow."""
+        if channel.type is not ChannelType.SLACK:
+            yield
+            return
+        turn = self._turns.setdefault((queue.uid, message.channel, queue.topic(message)), asyncio.Lock())
+        async with turn:
+            yield
+
+    def _threads(self, queue: NotificationQueue, message: Message) -> set[str]:
+        """Return the threads in which messages of the same topic over the same channel stand."""
+        current = queue.stored(self._store) or queue
+        same = [m for m in current.messages if m.channel == message.channel and queue.topic(m) == queue.topic(message)]
+        just_sent = (self.deliveries.get((queue.uid, m.key)) for m in same)
+        return {m.thread for m in same if m.thread} | {sent.thread for sent in just_sent if sent and sent.thread}
 
     async def secret(self, namespace: str) -> dict[str, str] | None:
         """Return what the Secret of a namespace holds, as text; ``None`` where there is none.

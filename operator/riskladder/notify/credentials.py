@@ -27,6 +27,7 @@ _FORMS = {
     ChannelType.APPRISE: re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://"),
     ChannelType.PAGERDUTY: re.compile(r"(eu:)?[A-Za-z0-9]{32}$"),
     ChannelType.WEBHOOK: re.compile(r"whsec_"),
+    ChannelType.SLACK: re.compile(r"xoxb-"),
 }
 _TYPES = {str(kind).lower(): kind for kind in ChannelType}
 _PORTS = {"http": "80", "https": "443"}

@@ -18,7 +18,7 @@ from riskladder.notify.errors import Undeliverable
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-ALWAYS_ALLOWED = ("events.pagerduty.com", "events.eu.pagerduty.com")
+ALWAYS_ALLOWED = ("events.pagerduty.com", "events.eu.pagerduty.com", "slack.com")
 """Hosts that a channel's type names, not its author."""
 
 NOT_PUBLIC = tuple(

@@ -52,8 +52,9 @@ async def post(
     timeout: float = TOTAL_SECONDS,  # noqa: ASYNC109 - of the whole exchange, enforced by aiohttp
     secrets: Iterable[str] = (),
     explain: bool = False,
-) -> None:
-    """Send; any 2xx answer is success.
+    read: int = 0,
+) -> bytes:
+    """Send; any 2xx answer is success, and is returned.
 
     Args:
         session: From ``open_session`` with the same guard.
@@ -65,6 +66,7 @@ async def post(
         secrets: What must not appear in an error.
         explain: Whether the answer may be quoted in the error: only where the host is a known service, since
             otherwise an error would show what some inner server answers.
+        read: The most bytes of a 2xx answer that are wanted.
 
     Raises:
         Undeliverable: It was refused, not answered in time, or answered otherwise.
@@ -77,7 +79,7 @@ async def post(
             target, data=body, headers=headers, timeout=limits, allow_redirects=False, raise_for_status=False
         ) as response:
             if 200 <= response.status < 300:
-                return
+                return await _read(response, read)
             status, wait = response.status, retry_after(response.headers.get("Retry-After", ""))
             answer = await response.content.read(MAX_ANSWER) if explain else b""
     except TimeoutError:
@@ -91,6 +93,13 @@ async def post(
         permanent=is_final(status),
         retry_after=wait,
     )
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    found = b""
+    while len(found) < limit and (part := await response.content.read(limit - len(found))):
+        found += part
+    return found
 
 
 def _why(cause: Exception) -> str:

@@ -14,14 +14,14 @@ import aiohttp
 
 from riskladder.api.labels import CHANNELS_SECRET
 from riskladder.api.ladder import Channel, ChannelType
-from riskladder.notify import alertmanager, apprise_channel, pagerduty, webhook
+from riskladder.notify import alertmanager, apprise_channel, pagerduty, slack, webhook
 from riskladder.notify.console import page_of
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.http import TOTAL_SECONDS, open_session
 from riskladder.notify.notice import Notice, Status
 
-NEEDS_CREDENTIAL = frozenset({ChannelType.APPRISE, ChannelType.PAGERDUTY, ChannelType.WEBHOOK})
+NEEDS_CREDENTIAL = frozenset({ChannelType.APPRISE, ChannelType.PAGERDUTY, ChannelType.WEBHOOK, ChannelType.SLACK})
 
 ALERT_LIFETIME = timedelta(days=7)
 """After so long without a new message an alert lapses; sooner, Alertmanager would call resolved what is not."""
@@ -37,6 +37,7 @@ class Notifier:
         timeout: float = TOTAL_SECONDS,
         at_once: int = 16,
         pagerduty_url: str | None = None,
+        slack_url: str | None = None,
         console: str = "",
     ) -> None:
         """Take the settings; no connection is opened yet.
@@ -46,12 +47,14 @@ class Notifier:
             timeout: Seconds for one exchange.
             at_once: The most messages in delivery at one time; one host gets at most an eighth of them.
             pagerduty_url: Another server that speaks PagerDuty's API. Default: PagerDuty's own.
+            slack_url: Another server that speaks Slack's API. Default: Slack's own.
             console: Where people reach the console: messages link to its pages. Default: they have commands only.
         """
         self._console = console
         self._egress = egress
         self._timeout = timeout
         self._pagerduty_url = pagerduty_url
+        self._slack_url = slack_url
         self._total = asyncio.Semaphore(at_once)
         self._for_one_host = max(1, at_once // 8)
         self._hosts: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
@@ -66,8 +69,9 @@ class Notifier:
         attempted_at: datetime,
         ends_at: datetime | None = None,
         receipts: Collection[str] = (),
-    ) -> None:
-        """Deliver a notice over a channel.
+        threads: Collection[str] = (),
+    ) -> str:
+        """Deliver a notice over a channel, and return in which thread it stands, where the service keeps them.
 
         Args:
             channel: Where it goes.
@@ -76,6 +80,7 @@ class Notifier:
             attempted_at: When this attempt is made.
             ends_at: When a firing alert lapses in Alertmanager. Default: ``ALERT_LIFETIME`` after the attempt.
             receipts: Of earlier attempts, who has taken which part of it.
+            threads: In which earlier messages stand, of those that belong together.
 
         Raises:
             Undeliverable: It was not delivered.
@@ -90,8 +95,20 @@ class Notifier:
                 await apprise_channel.send(
                     self._egress, credential or "", notice, receipts=receipts, timeout=self._timeout
                 )
-            else:
-                await self._post(channel, credential or "", notice, attempted_at, ends_at)
+                return ""
+            if channel.type is ChannelType.SLACK:
+                session = self._session = self._session or open_session(self._egress)
+                return await slack.send(
+                    session,
+                    self._egress,
+                    credential or "",
+                    notice,
+                    threads=threads,
+                    base_url=self._slack_url,
+                    timeout=self._timeout,
+                )
+            await self._post(channel, credential or "", notice, attempted_at, ends_at)
+            return ""
 
     async def _post(
         self, channel: Channel, credential: str, notice: Notice, attempted_at: datetime, ends_at: datetime | None
@@ -122,8 +139,8 @@ class Notifier:
 
 def _host(channel: Channel, credential: str | None) -> str:
     """Return what shares a queue: the host and port, or the service with what stands for a host in an Apprise URL."""
-    if channel.type is ChannelType.PAGERDUTY:
-        return "pagerduty"
+    if channel.type in (ChannelType.PAGERDUTY, ChannelType.SLACK):
+        return str(channel.type)
     text = credential if channel.type is ChannelType.APPRISE else channel.url
     try:
         parts = urlsplit(text or "")

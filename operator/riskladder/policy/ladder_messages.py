@@ -144,6 +144,7 @@ class LadderMessages:
                 "attempts": delivery.attempts,
                 "last_error": clip(delivery.error, _ERROR_LIMIT),
                 "receipts": delivery.receipts[:MAX_RECEIPTS],
+                "thread": delivery.thread,
                 "state": state if is_there or is_failed else message.state,
                 "done_at": delivery.at if is_over else None,
             }

@@ -209,6 +209,8 @@ class Delivery:
     given_up: bool = False
     receipts: tuple[str, ...] = ()
     """Who has taken which part of it; none, where nobody has."""
+    thread: str = ""
+    """In which thread it stands, where the service keeps them."""
 
 
 @dataclass(frozen=True, slots=True)

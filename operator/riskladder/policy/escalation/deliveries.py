@@ -24,8 +24,9 @@ def record_deliveries(draft: Draft) -> None:
         is_open = notification.is_outstanding or notification.state is NotificationState.SKIPPED
         if delivery is None or not is_open or delivery.attempts <= notification.attempts:
             continue
-        update = {"attempts": delivery.attempts, "last_error": clip(delivery.error, limits.ERROR_LIMIT)}
-        tried = notification.model_copy(update=update | {"receipts": delivery.receipts[:MAX_RECEIPTS]})
+        update: dict[str, Any] = {"attempts": delivery.attempts, "last_error": clip(delivery.error, limits.ERROR_LIMIT)}
+        update |= {"receipts": delivery.receipts[:MAX_RECEIPTS], "thread": delivery.thread}
+        tried = notification.model_copy(update=update)
         draft.notifications[key] = _recorded(draft, tried, delivery)
 
 
