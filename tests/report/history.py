@@ -155,16 +155,13 @@ class History(Scene):
                 break
         return self
 
-    def say(self, action: str, role: str, minutes: float = 5, by: str = "", **more: Any) -> History:
+    def say(self, action: str, role: str, minutes: float = 5, by: str = "", via: str = "", **more: Any) -> History:
         """Somebody decides, so much later; on a closed escalation, too."""
         self.wait(minutes)
         number = len(self.decisions) + 1
         rationale = more.pop("rationale", f"{action}: looked at by {role}")
-        who = {
-            "username": by or PEOPLE[role],
-            "groups": ["bank:staff", f"bank:{role}"],
-            "credentialID": f"JTI={self.uid}-{number:04d}-5c2d",
-        }
+        who = {"username": by or PEOPLE[role], "groups": ["bank:staff", f"bank:{role}"]}
+        who |= {"via": via} if via else {"credentialID": f"JTI={self.uid}-{number:04d}-5c2d"}
         given = {"escalation": self.escalation.name, "action": action, "role": role, "rationale": rationale}
         spec = EscalationDecisionSpec.model_validate({**given, "decidedBy": who, **more})
         made = Decision(

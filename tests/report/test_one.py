@@ -160,6 +160,14 @@ def test_decisions_have_their_credential_whole_and_their_groups() -> None:
     assert (act.credential, act.groups) == ("JTI=a-0001-5c2d", "bank:staff, bank:legal")
 
 
+def test_decisions_in_somebody_elses_name_say_through_what() -> None:
+    found = history(uid="v").read(bias=0.3, drift=0.1).say("Acknowledge", "legal", via="console")
+    document, data = report_on(export_of(found), ChainKey(NAMESPACE, found.escalation.name), source="x")
+    [act] = data.escalations[-1].story.acts
+    assert (act.credential, act.impersonated, act.via) == ("", True, "console")
+    assert "impersonated, through console" in markdown(document)
+
+
 def test_thresholds_of_all_tiers_come_from_the_policy_on_record() -> None:
     limits = [(found.tier, found.indicator, found.value) for found in told("a").story.limits]
     assert limits == [("moderate", "bias", 0.1), ("moderate", "drift", 0.2), ("high", "bias", 0.2)]

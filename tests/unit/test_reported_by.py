@@ -149,12 +149,15 @@ def test_impersonation_in_words() -> None:
     assert (how("", known=True), how("", known=False)) == ("impersonated", "")
 
 
-def page(reported_by: dict[str, Any] | None, *, binding: str = "", known: bool = True, **more: Any) -> str:
+def page(
+    reported_by: dict[str, Any] | None, *, binding: str = "", known: bool = True, via: str = "", **more: Any
+) -> str:
     raw = escalation(decisions=[decided("Resume", "model-risk", "max"), decided("Comment", "legal", "ann")])
     raw["spec"]["signal"] |= {"reportedBy": reported_by, "binding": binding or None, **more}
     case = read_case(raw)
     resume, comment = (d["name"] for d in raw["status"]["decisions"])
-    shown = details(View(case, (), credentials={resume: TOKEN, comment: ""}, known=known), NOW)
+    seen = View(case, (), credentials={resume: TOKEN, comment: ""}, known=known, via={comment: via} if via else {})
+    shown = details(seen, NOW)
     return " ".join(text(shown, width=200).split())
 
 
@@ -175,6 +178,8 @@ def test_page_shows_with_which_credential_a_person_raised_and_decided() -> None:
     assert "Resume max as model-risk, credential JTI=8c5b1f0e…, 2026-11-24" in shown
     assert "Comment ann as legal, impersonated, 2026-11-24" in shown
     assert "ann as legal, 2026-11-24" in page(None, known=False)
+    through = page(None, known=False, via="console")
+    assert "Comment ann as legal, impersonated, through console, 2026-11-24" in through
 
 
 def test_page_for_programs_has_credentials_whole() -> None:

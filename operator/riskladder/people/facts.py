@@ -95,6 +95,8 @@ class Act(Fact):
     credential: str
     """The id of the credential, as a whole; empty where none is on record."""
     impersonated: bool
+    via: str
+    """Through what it was impersonated, where that says so itself; else empty."""
     groups: str
 
     @property

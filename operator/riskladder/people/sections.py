@@ -304,7 +304,9 @@ def _decisions(view: View, now: datetime) -> Iterator[tuple[str, str]]:
         particulars += [f"until {deadline(decision.until, now)}"] if decision.until else []
         particulars += ["withdraws"] if decision.withdraw else []
         credential = view.credentials.get(decision.name)  # of those only that are still there
-        particulars += [said] if credential is not None and (said := how(credential, known=view.known)) else []
+        if credential is not None:
+            said = how(credential, via=view.via.get(decision.name, ""), known=view.known)
+            particulars += [said] if said else []
         what = f"{decision.by} as {decision.role}" + (f", {', '.join(particulars)}" if particulars else "")
         verdict = "" if decision.counted else f"; refused ({decision.reason}): {decision.refused_because}"
         rung = f", rung {decision.rung}" if decision.rung != case.number else ""

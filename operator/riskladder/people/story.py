@@ -255,6 +255,7 @@ def _act(step: Step) -> Act:
         asked=", ".join(f"{name} {detail[name]}" for name in _ASKED if detail.get(name)),
         credential=detail.get("credential", ""),
         impersonated=detail.get("impersonated") == "true",
+        via=detail.get("via", ""),
         groups=detail.get("groups", ""),
     )
 

@@ -33,6 +33,8 @@ class View:
     """With which credential people decided, by the name of the decision, as for rationales; empty for none."""
     known: bool = False
     """Whether the API server knows credentials."""
+    via: Mapping[str, str] = field(default_factory=dict)
+    """Through what people were impersonated who decided, by the name of the decision."""
 
 
 async def view(client: Client, case: Case) -> View:
@@ -40,7 +42,8 @@ async def view(client: Client, case: Case) -> View:
     verbs = list(dict.fromkeys(found.action.verb for found in sensible(case)))
     decisions = await _stored_decisions(client, case)
     rationales, callers = _rationales(decisions or (), case), _callers(decisions or (), case)
-    credentials = _credentials(decisions or (), case)
+    credentials = _decided_by("credentialID", decisions or (), case)
+    via = {name: through for name, through in _decided_by("via", decisions or (), case).items() if through}
     lessons = _lessons(decisions or (), case)
     is_known = decisions is not None and bool(callers)  # where nobody has called, nobody can be missed
     try:
@@ -49,12 +52,12 @@ async def view(client: Client, case: Case) -> View:
     except ApiError:
         unseen_owners = unknown_owners(case.owners, callers) if is_known else ()
         known = knows_credentials(case, None, credentials)
-        return View(case, (), "", rationales, lessons, unseen_owners, credentials, known)
+        return View(case, (), "", rationales, lessons, unseen_owners, credentials, known, via)
     unseen_owners = unknown_owners(case.owners, {*callers, me.username}) if is_known else ()
     mine = choices(case, allowed, me)
     none = "" if mine else why_none(case, allowed, me.username)
     known = knows_credentials(case, me, credentials)
-    return View(case, mine, none, rationales, lessons, unseen_owners, credentials, known)
+    return View(case, mine, none, rationales, lessons, unseen_owners, credentials, known, via)
 
 
 def knows_credentials(case: Case, me: DecidedBy | None, credentials: Mapping[str, str]) -> bool:
@@ -97,14 +100,9 @@ def _judged(decisions: Iterable[Object], case: Case) -> Iterator[tuple[str, Mapp
             yield str(obj["metadata"]["name"]), obj.get("spec") or {}
 
 
-def _credentials(decisions: Iterable[Object], case: Case) -> dict[str, str]:
-    """Return with which credential people decided; empty where the API server knew none."""
-    judged = {decision.uid for decision in case.status.decisions}
-    return {
-        str(obj["metadata"]["name"]): str(((obj.get("spec") or {}).get("decidedBy") or {}).get("credentialID") or "")
-        for obj in decisions
-        if obj["metadata"].get("uid") in judged
-    }
+def _decided_by(what: str, decisions: Iterable[Object], case: Case) -> dict[str, str]:
+    """Return a field of who decided, by the name of the decision; empty where the API server knew nothing of it."""
+    return {name: str((spec.get("decidedBy") or {}).get(what) or "") for name, spec in _judged(decisions, case)}
 
 
 def _callers(decisions: Iterable[Object], case: Case) -> set[str]:

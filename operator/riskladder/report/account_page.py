@@ -9,7 +9,7 @@ from riskladder.api.base import format_time
 from riskladder.api.text import count, listed
 from riskladder.people.charts import Mark, timeline_chart
 from riskladder.people.drawings import reading_charts
-from riskladder.people.facts import State
+from riskladder.people.facts import Act, State
 from riskladder.people.record_times import clock, span
 from riskladder.people.summary import at_words, span_words
 from riskladder.people.timeline import Step
@@ -258,7 +258,7 @@ def _decided(account: Account) -> Iterator[Block]:
             act.action + (f" ({act.asked})" if act.asked else ""),
             "counts" if act.counts else f"refused: {act.refused_because}",
             act.rationale or NONE,
-            _credential(act.credential, impersonated=act.impersonated),
+            _credential(act),
             act.groups or NONE,
             str(act.record),
         )
@@ -268,8 +268,11 @@ def _decided(account: Account) -> Iterator[Block]:
     yield Table(headings, rows, frozenset({8}))
 
 
-def _credential(credential: str, *, impersonated: bool) -> str:
-    return shortened(credential) if credential else "impersonated" if impersonated else "not on record"
+def _credential(act: Act) -> str:
+    if act.credential:
+        return shortened(act.credential)
+    through = f", through {act.via}" if act.via else ""
+    return f"impersonated{through}" if act.impersonated or act.via else "not on record"
 
 
 def _deadlines(account: Account) -> Iterator[Block]:

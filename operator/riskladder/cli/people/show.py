@@ -60,6 +60,7 @@ def facts(seen: View) -> dict[str, Any]:
         "agreement": list(_agreements(case)),
         "rationales": dict(seen.rationales),
         "credentials": dict(seen.credentials),
+        "via": dict(seen.via),
         "lessons": {name: text for name, text in seen.lessons.items() if text},
         "owners": list(case.owners),
         "unknownOwners": list(seen.unseen_owners),
