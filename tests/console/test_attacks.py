@@ -182,7 +182,10 @@ async def test_draft_is_for_the_browser_that_typed_it(place: ConsolePlace, url: 
         assert asked.path.startswith("/sign-in")
         for one in (ann, max_):
             assert "typed by a stranger" not in (await one.get(place.page(target))).text
-        back = await stranger.sign_in(place.tokens["max"], place.page(target))
+        other = await stranger.sign_in(place.tokens["max"], place.page(target))
+        assert "typed by a stranger" not in other.text, "the form was another person's"
+        await stranger.send(other.form("/sign-out"))
+        back = await stranger.sign_in(place.tokens["ann"], place.page(target))
         assert "typed by a stranger" in back.text
         assert "Nothing was sent." in back.words
     assert await place.decisions(target) == []
@@ -224,7 +227,7 @@ async def test_draft_is_not_used_up_by_a_script_or_a_look_at_the_headers(
 ) -> None:
     async with place.browser(url, "ann") as ann, Browser(url) as stranger:
         await stranger.send((await place.opened(ann, target)).form("Acknowledge"), rationale="typed before")
-        await stranger.sign_in(place.tokens["max"])
+        await stranger.sign_in(place.tokens["ann"])
         await stranger.ask("HEAD", place.page(target))
         await stranger.ask("GET", place.page(target), headers={"Sec-Fetch-Dest": "empty"})
         assert "typed before" in (await stranger.get(place.page(target))).text

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from riskladder.console import security
 from riskladder.console.server import is_by_script
-from riskladder.console.sessions import Credential, Sealed, Sessions
+from riskladder.console.sessions import Credential, Sealed, Sessions, Tickets
 from riskladder.console.settings import Limits, Settings, SignIn, link_hosts, networks
 from riskladder.notify.console import checked_origin
 from tests.unit.builders import NOW
@@ -355,6 +355,19 @@ def test_store_is_bounded_and_keeps_what_was_used_last() -> None:
     assert len(store) == 3
     assert [store.get(cookie, NOW) for cookie in (*cookies, more)] == [{"n": 0}, None, {"n": 2}, {"n": 3}]
     assert json.dumps({"n": 3}).encode() not in store._kept[next(reversed(store._kept))].sealed
+
+
+def test_ticket_is_opened_once_in_time_and_pushed_out_by_nobody() -> None:
+    tickets = Tickets(timedelta(minutes=10))
+    mine = tickets.seal({"state": "a", "to": "/"}, NOW)
+    others = [tickets.seal({"state": str(n)}, NOW) for n in range(20_000)]
+    assert "state" not in mine
+    assert tickets.open(mine, NOW + timedelta(minutes=9)) == {"state": "a", "to": "/"}
+    assert tickets.open(mine, NOW + timedelta(minutes=9)) is None, "once"
+    assert tickets.open(others[0], NOW + timedelta(minutes=11)) is None, "too late"
+    assert tickets.open(others[1][:-4] + "AAA=", NOW) is None
+    assert tickets.open("", NOW) is None
+    assert Tickets(timedelta(minutes=10)).open(others[2], NOW) is None, "of another process"
 
 
 def test_one_person_cannot_push_out_the_sessions_of_others() -> None:

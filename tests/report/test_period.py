@@ -127,6 +127,14 @@ def test_what_is_open_without_a_record_in_the_period_belongs_to_it() -> None:
     assert (data.period.opened, data.period.still_open, data.period.policy_changes) == (0, 1, ())
 
 
+def test_acceptance_that_has_ended_is_open_no_more_though_nobody_recorded_its_end() -> None:
+    [standing] = figures().acceptances
+    assert standing.until is not None
+    _, data = report_of_period(exported(), SINCE, standing.until + timedelta(days=1), source=ARCHIVE)
+    assert data.period is not None
+    assert data.period.acceptances == ()
+
+
 def test_change_is_told_from_what_was_seen_before_the_period() -> None:
     _, data = report_of_period(exported(), SINCE + timedelta(days=90), UNTIL, source=ARCHIVE)
     assert data.period is not None

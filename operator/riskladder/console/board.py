@@ -213,7 +213,6 @@ class Deadline:
     demand: Demand
     passed: int
     """Percent of the time that has passed since the rung was entered."""
-    is_late: bool
 
 
 def deadline(case: Case, now: datetime) -> Deadline | None:
@@ -223,4 +222,4 @@ def deadline(case: Case, now: datetime) -> Deadline | None:
         return None
     whole = max(asked[0].by - case.rung.entered_at, timedelta(seconds=1))
     gone = round(100 * ((now - case.rung.entered_at) / whole))
-    return Deadline(asked[0], min(max(gone, 0), 100), asked[0].by <= now)
+    return Deadline(asked[0], min(max(gone, 0), 100))

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from riskladder.cluster import health
 from riskladder.cluster.certificate import certificate_of
-from riskladder.cluster.connection import Access, connect
+from riskladder.cluster.connection import Access, ConnectionFailed, connect
 from riskladder.console import security
 from riskladder.console.openid import OpenID, Provider
 from riskladder.console.pages import routes
@@ -85,6 +85,12 @@ async def serve(
     sock = await loop.run_in_executor(None, _bind, listen)
     settings = settings_of(sock.getsockname()[1])
     connection = await connect(access, agent="console", anonymous=not settings.uses_own_credentials)
+    if settings.sign_in.names is not None and any(
+        name.startswith("Impersonate-") for name in connection.session.headers
+    ):
+        await connection.close()
+        sock.close()
+        raise ConnectionFailed("--impersonate: the kubeconfig impersonates somebody itself: use one that does not")
     runner = probing = renewing = listening = None
     openid = OpenID(provider) if provider is not None else None
     try:

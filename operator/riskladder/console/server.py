@@ -23,7 +23,7 @@ from riskladder.console import security
 from riskladder.console.names import Names, Unnamed
 from riskladder.console.openid import OpenID, SignInFailed, Tokens
 from riskladder.console.render import Renderer
-from riskladder.console.sessions import Credential, Sealed, Sessions
+from riskladder.console.sessions import Credential, Sealed, Sessions, Tickets
 from riskladder.console.settings import Limits, Settings
 from riskladder.console.visitor import NotKnown, Visitor, visitor_of
 from riskladder.people.answers import explain, reason_of
@@ -46,14 +46,27 @@ DRAFT_LIMITS = Limits(idle=timedelta(minutes=15), absolute=timedelta(minutes=15)
 UNPROVED, MOST_UNPROVED = "nobody", 200
 """Whose a draft is that no session proves, and how many of those are kept: they push out no others."""
 
-PENDING_LIMITS = Limits(idle=timedelta(minutes=10), absolute=timedelta(minutes=10))
+PENDING_LASTS = timedelta(minutes=10)
 """For how long somebody may take to sign in at a provider."""
 
 RENEW_BEFORE = timedelta(seconds=60)
 """How long before its end a token is renewed."""
 
 DRAFTED = (
-    *("action", "option", "role", "rationale", "rung", "head", "tier", "until", "containment", "resolution", "clock"),
+    *(
+        "by",
+        "action",
+        "option",
+        "role",
+        "rationale",
+        "rung",
+        "head",
+        "tier",
+        "until",
+        "containment",
+        "resolution",
+        "clock",
+    ),
     *("withdraw", "policyUpdated", "satisfaction", "lessons"),
 )
 """Fields of a form that are kept."""
@@ -83,7 +96,7 @@ class Console:
     renderer: Renderer
     sessions: Sessions
     drafts: Sealed = field(default_factory=lambda: Sealed(DRAFT_LIMITS, 1_000, MOST_UNPROVED))
-    pending: Sealed = field(default_factory=lambda: Sealed(PENDING_LIMITS, 1_000))
+    pending: Tickets = field(default_factory=lambda: Tickets(PENDING_LASTS))
     openid: OpenID | None = None
     _renewing: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
     streams: Counter[str] = field(default_factory=Counter)

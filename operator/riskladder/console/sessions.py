@@ -12,10 +12,10 @@ import json
 import secrets
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, InvalidToken
 
 from riskladder.console.settings import Limits
 
@@ -133,6 +133,37 @@ class Sealed:
     def __len__(self) -> int:
         """How many values are kept."""
         return len(self._kept)
+
+
+class Tickets:
+    """Values that are kept in the cookie alone, sealed, and opened once: nobody can push out those of others."""
+
+    def __init__(self, lasts: timedelta) -> None:
+        """Begin with a key of this process.
+
+        Args:
+            lasts: For how long a cookie can be opened.
+        """
+        self._lasts, self._key = lasts, Fernet(Fernet.generate_key())
+        self._opened: OrderedDict[str, None] = OrderedDict()
+
+    def seal(self, value: Any, now: datetime) -> str:
+        """Return a cookie that holds a value (JSON), which has to be small, and of which no two are the same."""
+        return self._key.encrypt_at_time(json.dumps(value).encode(), int(now.timestamp())).decode()
+
+    def open(self, cookie: str, now: datetime) -> Any:
+        """Return the value of a cookie; ``None`` where it is none of ours, has been opened before, or is too old."""
+        try:
+            found = self._key.decrypt_at_time(cookie, int(self._lasts.total_seconds()), int(now.timestamp()))
+        except InvalidToken:
+            return None
+        place = hashlib.sha256(found).hexdigest()
+        if place in self._opened:
+            return None
+        self._opened[place] = None
+        while len(self._opened) > MOST:
+            self._opened.popitem(last=False)
+        return json.loads(found)
 
 
 class Sessions:

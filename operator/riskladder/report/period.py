@@ -190,7 +190,7 @@ def figures(
             OpenAcceptance(escalation=a.key, record=x.record, tier=x.tier, at=x.at, until=x.until, by=x.by)
             for a in real
             for x in a.story.acceptances
-            if not x.ended_by
+            if not x.ended_by and (x.until is None or x.until > until)
         ),
         duties=tuple(OwedDuty(escalation=a.key, duty=duty) for a in real for duty in a.story.duties),
         policy_changes=tuple(

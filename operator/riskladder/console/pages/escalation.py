@@ -60,7 +60,7 @@ def routes(console: Console) -> list[web.RouteDef]:
         cookie = request.cookies.get(console.cookie("draft"), "")
         draft = console.drafts.get(cookie, console.clock()) if cookie else None
         typed = None
-        if draft is not None and draft["path"] == request.path:
+        if draft is not None and draft["path"] == request.path and draft["form"].get("by") == visitor.me.username:
             typed = Typed(draft["form"], console.renderer.text("esc.restored"))
         response = await page(console, request, visitor, typed)
         if typed is not None and request.method == "GET" and not is_by_script(request):

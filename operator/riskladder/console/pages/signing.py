@@ -16,6 +16,9 @@ from riskladder.console.visitor import NotKnown, visitor_of
 
 MAX_TOKEN = 16 * 1024
 
+LONGEST_PATH = 1024
+"""Characters of a path to come back to: it is kept in a cookie."""
+
 
 def routes(console: Console) -> list[web.RouteDef]:
     """Return the routes."""
@@ -44,17 +47,17 @@ def routes(console: Console) -> list[web.RouteDef]:
             url, pending = await console.openid.begin()
         except SignInFailed as error:
             return _page(console, request, _sentence(error.message), status=503)
-        kept = asdict(pending) | {"to": security.local_path(request.query.get("to", "/"))}
+        to = security.local_path(request.query.get("to", "/"))
+        kept = asdict(pending) | {"to": to if len(to) <= LONGEST_PATH else "/"}
         response = web.Response(status=303, headers={"Location": url})
-        console.set_cookie(response, "pending", console.pending.put(kept, console.clock()))
+        console.set_cookie(response, "pending", console.pending.seal(kept, console.clock()))
         return response
 
     async def come_back(request: web.Request) -> web.Response:
         cookie = request.cookies.get(console.cookie("pending"), "")
-        kept = console.pending.get(cookie, console.clock()) if cookie else None
+        kept = console.pending.open(cookie, console.clock())
         if console.openid is None or kept is None:
             return _page(console, request, "This sign-in was not begun in this browser, or too long ago.", status=403)
-        console.pending.end(cookie)
         to = kept.pop("to")
         try:
             tokens = await console.openid.finish(Pending(**kept), dict(request.query), console.clock())
