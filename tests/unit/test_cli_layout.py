@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 from rich.text import Text
+from typer.main import get_command
+from typer.testing import CliRunner
 
 from riskladder.api.chain import verify_chains
 from riskladder.api.decision import DecidedBy
 from riskladder.cli import verify
 from riskladder.cli.layout import Hanging, Rows
+from riskladder.cli.main import app
 from riskladder.cli.people.details import details
 from riskladder.cli.people.status import table
 from riskladder.cluster.ledger import LedgerEntry
@@ -102,3 +107,28 @@ def test_timeline_splits_no_name() -> None:
     entry = LedgerEntry("Commented", "c", OPENED, LONG, {"message": f"seen by {LONG}", "role": LONG})
     text = shown(timeline_from(chain([*ENTRIES, entry])), 80)
     assert text.count(LONG) == 3
+
+
+# --- Help -------------------------------------------------------------------------------------------------------------
+
+
+def commands(group: Any, *before: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with the words that call it."""
+    yield before, group
+    for name, one in getattr(group, "commands", {}).items():
+        yield from commands(one, *before, name)
+
+
+@pytest.mark.parametrize("words", [words for words, _ in commands(get_command(app))], ids=" ".join)
+def test_help_names_every_option_and_command_in_full_at_80_columns(words: tuple[str, ...]) -> None:
+    [command] = [found for called, found in commands(get_command(app)) if called == words]
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80"}, terminal_width=80)
+    assert shown.exit_code == 0
+    assert not re.search(r"…|\.\.\.", re.sub(r"[]}]\.\.\.|['\"]…['\"]", "", shown.output)), "something is cut"
+    prose = [line for line in shown.output.splitlines() if not re.match(r"  (kubectl|riskladder|curl) ", line)]
+    assert max(map(len, prose)) <= 80, "only a command is never broken: it is there to be copied"
+    for option in command.params:
+        for name in (*option.opts, *option.secondary_opts) if option.param_type_name == "option" else ():
+            assert name in shown.output.split() or f"{name}," in shown.output, name
+    for name in getattr(command, "commands", {}):
+        assert f"  {name}" in shown.output

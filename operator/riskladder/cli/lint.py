@@ -74,7 +74,7 @@ class Finding:
 
 def lint(
     paths: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="YAML or JSON files, directories, or - for stdin.")
+        list[str], typer.Argument(metavar="FILE", help="YAML or JSON files, directories, or - for stdin.")
     ],
     output: OutputOption = Output.TABLE,
     strict: Annotated[bool, typer.Option("--strict", help="Policy advice is an error, too.")] = False,

@@ -35,6 +35,7 @@ app = typer.Typer(
     help="Model-risk policy that a Kubernetes cluster enforces.",
     no_args_is_help=True,
     add_completion=True,
+    rich_markup_mode=None,  # its columns cut names of options at 80 columns; these never do
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -13,7 +13,19 @@ from typer.core import TyperGroup
 from riskladder.cli.output import complain
 
 
-class Program(TyperGroup):
+class Group(TyperGroup):
+    """Commands of which the list says the whole of what each does."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands, and cut nothing."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, one.get_short_help_str(limit=1_000)) for name, one in found if one and not one.hidden]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+class Program(Group):
     """All commands."""
 
     def main(

@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|inf|infinity)"
 def signal(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Name of the workload that serves the model.")],
     readings: Annotated[
-        list[str], typer.Argument(metavar="INDICATOR=VALUE...", help="Values, each in the unit of its indicator.")
+        list[str], typer.Argument(metavar="INDICATOR=VALUE", help="Values, each in the unit of its indicator.")
     ],
     source: Annotated[
         str, typer.Option(help="Who reports. The account needs the verb report on sources.riskladder.dev of that name.")

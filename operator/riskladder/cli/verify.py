@@ -29,7 +29,7 @@ def verify(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help="YAML, JSON or JSON lines as exported by kubectl get escr,esc -A -o json; - is stdin. Several are "
             "checked as one, where they overlap or were exported before and after a redaction.",
         ),

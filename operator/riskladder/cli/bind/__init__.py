@@ -7,9 +7,11 @@ import typer
 from riskladder.cli.bind.from_file import from_file
 from riskladder.cli.bind.rbac import rbac
 from riskladder.cli.bind.trial import trial
+from riskladder.cli.program import Group
 
 bind = typer.Typer(
     name="bind",
+    cls=Group,
     help="What a monitor's words mean: write a binding from a sample, try it offline, grant what it needs.",
     no_args_is_help=True,
 )
