@@ -24,7 +24,12 @@ def from_file(
         str | None, typer.Option(help="Under whose name signals are written. Default: the source.")
     ] = None,
     format_: Annotated[
-        MonitorFormat | None, typer.Option("--format", help="What it is. Default: what it looks like.")
+        MonitorFormat | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"What it is: {', '.join(MonitorFormat)}. Default: what it looks like.",
+        ),
     ] = None,
 ) -> None:
     """Write a MonitorBinding from a sample file: every value in it, and where it stands.
