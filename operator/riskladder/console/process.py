@@ -17,11 +17,11 @@ from prometheus_client import CollectorRegistry
 from riskladder.cluster import health
 from riskladder.cluster.certificate import certificate_of
 from riskladder.cluster.connection import Access, ConnectionFailed, connect
-from riskladder.console import security
 from riskladder.console.openid import OpenID, Provider
 from riskladder.console.pages import routes
+from riskladder.console.protocol import Protocol
 from riskladder.console.render import Renderer
-from riskladder.console.server import SERVER, Console, application
+from riskladder.console.server import Console, application
 from riskladder.console.sessions import Sessions
 from riskladder.console.settings import Settings
 
@@ -105,7 +105,7 @@ async def serve(
         server = runner.server
         assert server is not None  # noqa: S101 - there is one after the setup
         listening = await loop.create_server(
-            lambda: _Protocol(server, loop=loop, access_log=None),  # type: ignore[arg-type] # None: there is none
+            lambda: Protocol(server, loop=loop, access_log=None),  # type: ignore[arg-type] # None: there is none
             sock=sock,
             ssl=held.context if held else None,
         )
@@ -134,32 +134,6 @@ async def serve(
         await connection.close()
         sock.close()
     return 0
-
-
-class _Protocol(web.RequestHandler):
-    """Answers what is no HTTP without a word of it, and logs none: a credential may be in it."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Return what is answered where no page can be."""
-        del message
-        if status < 500:
-            log.warning("request not understood", remote=request.remote, error=type(exc).__name__)
-        else:
-            log.error("request failed", remote=request.remote, exc_info=exc)
-        if request.writer is not None and request.writer.output_size > 0:
-            raise ConnectionError("a part of the answer is sent already")
-        headers = {**security.HEADERS, "Server": SERVER}
-        response = web.Response(status=status, text="This cannot be answered.\n", headers=headers)
-        response.force_close()
-        return response
 
 
 def _bind(listen: Address) -> socket.socket:

@@ -22,6 +22,7 @@ from riskladder.cluster.connection import Connection
 from riskladder.console import security
 from riskladder.console.names import Names, Unnamed
 from riskladder.console.openid import OpenID, SignInFailed, Tokens
+from riskladder.console.protocol import SERVER, Protocol
 from riskladder.console.render import Renderer
 from riskladder.console.sessions import Credential, Sealed, Sessions, Tickets
 from riskladder.console.settings import Limits, Settings
@@ -33,9 +34,6 @@ log = structlog.get_logger(__name__)
 
 MAX_BODY = 128 * 1024
 """Bytes of a form: a rationale has at most 4,096 characters, a review as many again, each of up to nine bytes."""
-
-SERVER = "riskladder"
-"""What the header Server says, in place of versions."""
 
 BODY_SECONDS = 10.0
 """In how many seconds a form has to have arrived."""
@@ -282,6 +280,8 @@ def _guarded(console: Console) -> Any:
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if isinstance(request.protocol, Protocol):
+            request.protocol.heard()
         return await _answer(console, request, handler)
 
     return guarded
