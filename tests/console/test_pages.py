@@ -191,7 +191,8 @@ async def test_token_that_ended_meanwhile_is_as_a_session_that_ended(place: Cons
         tom.session.cookie_jar.update_cookies({tom.cookie("session"): cookie})
         asked = await tom.decide(page, "Acknowledge", RATIONALE)
         assert asked.path.startswith("/sign-in?to=")
-        back = await tom.send(asked.form("/sign-in/token"), credential=place.tokens["ann"])
+        await place.account("tom")
+        back = await tom.send(asked.form("/sign-in/token"), credential=place.tokens["tom"])
         assert back.form("Acknowledge").fields["rationale"] == RATIONALE
     assert await place.decisions(name) == []
 
@@ -278,6 +279,25 @@ async def test_every_page_of_somebody_who_may_read(place: ConsolePlace, url: str
         assert links == [{"href": "https://good.example/card", "rel": "noreferrer noopener nofollow"}]
         assert (await ann.get(f"/records/{place.namespace}/nothing")).status == 404
         assert (await ann.get(f"/ladders/{place.namespace}/nothing")).status == 404
+
+
+async def test_records_of_an_escalation_that_was_deleted_are_still_there(place: ConsolePlace, url: str) -> None:
+    name = await place.escalated("deleted-1")
+    for resource, one in ((resources.SIGNALS, "deleted-1"), (resources.DEPLOYMENTS, "deleted-1")):
+        await place.client.delete(resource, place.namespace, one)
+
+    await place.escalation_says("deleted-1", "Contained", "True", "TargetDeleted")
+    await place.settled(name)
+    await place.client.delete(resources.ESCALATIONS, place.namespace, name)
+    async with place.browser(url, "ann") as ann:
+        listed = await ann.get(f"/records?namespace={place.namespace}&q={name}")
+        path = f"/records/{place.namespace}/{name}"
+        assert path in listed.text
+        record = await ann.get(path)
+        assert "The Escalation has been deleted" in record.words
+        assert "unbroken; checked just now" in record.words
+        assert (await ann.get(f"{path}/export")).status == 200
+        assert (await ann.get(f"{path}/report")).status == 200
 
 
 async def test_records_that_are_downloaded_are_verified(place: ConsolePlace, url: str, tmp_path: Path) -> None:

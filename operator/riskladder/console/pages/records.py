@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from riskladder.api.chain import ChainKey
 from riskladder.api.labels import LABEL_ESCALATION
+from riskladder.cluster.client import Forbidden, NotFound
 from riskladder.cluster.resources import ESCALATIONS, RECORDS
-from riskladder.console.pages.escalation import ORIGIN, story
+from riskladder.console import security
+from riskladder.console.pages.escalation import ORIGIN
 from riskladder.console.pages.lists import cases_of
 from riskladder.console.pages.waiting import listed_of
 from riskladder.console.server import Console, Problem
 from riskladder.console.visitor import Visitor
-from riskladder.people.case import Case, read_case
+from riskladder.people.case import Case
 from riskladder.people.export import Export
 from riskladder.people.headline import state
+from riskladder.people.timeline import timeline_of
 from riskladder.report.build import report_on
 from riskladder.report.html import html
 
@@ -32,45 +36,38 @@ def routes(console: Console) -> list[web.RouteDef]:
         namespace, query = request.query.get("namespace", ""), request.query.get("q", "").strip()[:200]
         objects, asks = await listed_of(console, visitor, ESCALATIONS, namespace)
         found = sorted((c for c in cases_of(objects) if _matches(c, query)), key=lambda c: c.opened, reverse=True)
+        deleted = ""
+        if namespace and not found and security.is_name(query):
+            left = await visitor.client.list(RECORDS, namespace, labels=f"{LABEL_ESCALATION}={query}", limit=1)
+            deleted = query if left else ""
         return console.page(
             request, "records.html", visitor, cases=found[:MOST], number=len(found), asks=asks, query=query,
-            namespace=namespace, state=state,
+            namespace=namespace, state=state, deleted=deleted,
         )  # fmt: skip
 
     async def record(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
-        names = request.match_info["namespace"], request.match_info["name"]
-        obj = await visitor.client.get(ESCALATIONS, *names)
-        timeline, why_not = await story(visitor, obj)
-        if timeline is None:
-            raise Problem(404, why_not)
-        return console.page(request, "record.html", visitor, case=read_case(obj), timeline=timeline)
+        found = await _exported(visitor, request)
+        try:
+            timeline = timeline_of(found.export, found.key)
+        except LookupError as error:
+            raise Problem(404, "There is no record yet.") from error
+        return console.page(request, "record.html", visitor, key=found.key, deleted=found.deleted, timeline=timeline)
 
     async def export(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
-        namespace, name = request.match_info["namespace"], request.match_info["name"]
-        found = await _exported(visitor, namespace, name)
-        body = {"apiVersion": "v1", "kind": "List", "items": [*found.escalations, *found.records]}
-        return web.Response(
-            body=json.dumps(body, indent=1, ensure_ascii=False).encode(),
-            content_type="application/json",
-            headers={"Content-Disposition": f'attachment; filename="{namespace}.{name}.json"'},
-        )
+        found = await _exported(visitor, request)
+        body = {"apiVersion": "v1", "kind": "List", "items": [*found.export.escalations, *found.export.records]}
+        return _attached(json.dumps(body, indent=1, ensure_ascii=False), "application/json", found.key, "json")
 
     async def report(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
-        namespace, name = request.match_info["namespace"], request.match_info["name"]
-        found = await _exported(visitor, namespace, name)
+        found = await _exported(visitor, request)
         try:
-            document, _ = report_on(found, ChainKey(namespace, name), source="")
+            document, _ = report_on(found.export, found.key, source="")
         except LookupError as error:
             raise Problem(404, "There is no record yet.") from error
-        return web.Response(
-            body=html(document).encode(),
-            content_type="text/html",
-            charset="utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{namespace}.{name}.html"'},
-        )
+        return _attached(html(document), "text/html", found.key, "html")
 
     return [
         web.get("/records", search),
@@ -80,11 +77,37 @@ def routes(console: Console) -> list[web.RouteDef]:
     ]
 
 
-async def _exported(visitor: Visitor, namespace: str, name: str) -> Export:
-    """Return the records of an escalation, as far as the visitor may read them."""
-    obj = await visitor.client.get(ESCALATIONS, namespace, name)
-    records = await visitor.client.list(RECORDS, namespace, labels=f"{LABEL_ESCALATION}={name}")
-    return Export(records, [obj], namespace, ORIGIN)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    export: Export
+    key: ChainKey
+    deleted: bool
+    """Whether the Escalation is no more, and its records are."""
+
+
+async def _exported(visitor: Visitor, request: web.Request) -> _Found:
+    """Return the records of an escalation, which may have been deleted, as far as the visitor may read them."""
+    namespace, name = request.match_info["namespace"], request.match_info["name"]
+    try:
+        objects = [await visitor.client.get(ESCALATIONS, namespace, name)]
+    except NotFound:
+        objects = []
+    try:
+        records = await visitor.client.list(RECORDS, namespace, labels=f"{LABEL_ESCALATION}={name}")
+    except Forbidden as error:
+        raise Problem(403, "You may not read the records of this namespace.") from error
+    if not objects and not records:
+        raise Problem(404, "There is no such escalation, and no record of one.")
+    return _Found(Export(records, objects, namespace, ORIGIN), ChainKey(namespace, name), not objects)
+
+
+def _attached(body: str, content_type: str, key: ChainKey, ending: str) -> web.Response:
+    return web.Response(
+        body=body.encode(),
+        content_type=content_type,
+        charset="utf-8" if content_type.startswith("text/") else None,
+        headers={"Content-Disposition": f'attachment; filename="{key.namespace}.{key.escalation}.{ending}"'},
+    )
 
 
 def _matches(case: Case, query: str) -> bool:
