@@ -7,6 +7,7 @@ import json
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,7 +262,11 @@ class Bench:
         await asyncio.sleep(seconds)
         used = operator.cpu() - cpu
         sent = await operator.requests() - before
-        other = max(writes(sent), writes(await served(self._api) - served_before))
+        answered = await served(self._api) - served_before
+        other = max(writes(sent), writes(answered))
+        for key in sent | answered:
+            if writes(Counter([key])):
+                say(f"  written all the same: {' '.join(key)}, {sent[key]} times (answered: {answered[key]})")
         self.results.add("quiet_cpu", OPERATOR, 1000 * used / seconds)
         self.results.add("quiet_writes", OPERATOR, other)
         self.results.add("quiet_leases", OPERATOR, writes(sent, leases=True) - writes(sent))
