@@ -15,8 +15,8 @@ from tests.cluster import LocalControlPlane
 from tests.cluster.components import CONTROLLER_MANAGER
 from tests.cluster.install import install, service_account_kubeconfig
 
-
 DELETED_AT_ONCE = 1_000
+"""ReplicaSets: to delete all of them in one request would take longer than a request may."""
 
 
 async def start(directory: Path, results: Results, replicasets: int, say: Any) -> None:
@@ -36,7 +36,7 @@ async def start(directory: Path, results: Results, replicasets: int, say: Any) -
                     async with Operator(account, directory) as operator:
                         await operator.wait_until_idle()
                         results.add("rss_peak", OPERATOR, operator.rss_peak() / 2**20)
-                    for _ in range(0, replicasets, DELETED_AT_ONCE):  # all in one request would take longer than a minute
+                    for _ in range(0, replicasets, DELETED_AT_ONCE):
                         await api.request("DELETE", f"{path}?limit={DELETED_AT_ONCE}")
                 finally:
                     plane.resume(CONTROLLER_MANAGER)
