@@ -77,7 +77,7 @@ def _serves(scene: Scene, escalation: Escalation, said: str) -> None:
         gone = scene.target is None or scene.target.uid != escalation.spec.target.uid
         stopped = {ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE} & actions
         assert gone or (contained and stopped), said
-    elif said.startswith("maybe "):
+    elif said.startswith("perhaps still "):
         assert actions, said
         assert not contained, said
     elif "in place of" in said:

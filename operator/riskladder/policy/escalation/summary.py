@@ -64,7 +64,7 @@ def serves(draft: Draft) -> str:
     if not intents:
         return version
     if found is None or found.status is not ConditionStatus.TRUE:
-        return f"maybe {version} still, since it is not proved that it is contained"
+        return f"perhaps still {version}: it is not proved yet that it is contained"
     if ContainmentAction.FALLBACK in intents:
         return f"its fallback, in place of {version}"
     if ContainmentAction.SCALE_TO_ZERO in intents:
