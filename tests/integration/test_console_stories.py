@@ -128,7 +128,7 @@ async def test_counsel_decides_on_her_phone_from_the_link_of_a_message(office: O
     due = page.locator("[data-live=deadline]")
     await expect(due.get_by_role("heading")).to_have_text("Acknowledge by")
     await expect(due.locator("[data-due]")).to_have_text(re.compile(r"^in \d+ (min|s)$"))
-    await expect(due).to_contain_text("If nobody does: the model stays as it is, and model-risk is notified.")
+    await expect(due).to_contain_text("If nobody does: the model stays contained, and model-risk is notified.")
     await fits(page)
 
     button = await fill_in(page, "Resume the model", "Nobody was harmed: the gap is one of the sample.")

@@ -100,6 +100,12 @@ def _answered() -> Scene:
     return later(made, 7)
 
 
+def _agreeing() -> Scene:
+    made = _of_people(**HIGH)
+    made.decide("Resume", "legal")
+    return made
+
+
 def _closed() -> Scene:
     made = _of_people(**HIGH)
     made.decide("Resume", "legal")
@@ -131,6 +137,7 @@ MAKERS: Mapping[str, Any] = {
     "open": lambda: _of_people(drift=0.3),
     "contained": lambda: _of_people(**HIGH),
     "answered": _answered,
+    "agreeing": _agreeing,
     "resumed": _resumed,
     "accepted": _accepted,
     "closed": _closed,

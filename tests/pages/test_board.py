@@ -144,6 +144,9 @@ def test_state_is_said_in_one_sentence(name: str, says: str) -> None:
 def test_headline_asks_those_who_have_not_answered() -> None:
     assert headline(case_in("contained"), at(1)) == "credit is stopped. Legal is asked to acknowledge."
     assert headline(case_in("answered"), at(8)) == "credit is stopped. Executive and legal are asked to decide."
+    assert headline(case_in("agreeing"), at(1)) == (
+        "credit is stopped. To restore it, 1 of 2 have agreed: model-risk is still needed."
+    ), "whom to call, and not who might decide something else"
     assert headline(case_in("closed"), at(1)) == "credit: closed as Remediated."
 
 

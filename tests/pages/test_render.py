@@ -84,6 +84,10 @@ def tone_of(model: fleet.Model) -> str:
     return board.accent(model.cases[0].policy, model.tier) if model.cases else "none"
 
 
+INSIDE = ("#content", "#options")
+"""Links within a page."""
+
+
 def checked(page: str) -> Read:
     """The page, which loads and runs nothing but what belongs to the console."""
     read = Read(page)
@@ -93,7 +97,7 @@ def checked(page: str) -> Read:
     assert not {tag for tag, _ in read.tags} & {"style", "iframe", "object", "embed", "base", "comment", "pi"}
     assert read.scripts == ["/static/live.js"]
     for link in read.links:
-        assert (link.startswith("/") and not link.startswith("//")) or link == "#content" or link.startswith("https://")
+        assert (link.startswith("/") and not link.startswith("//")) or link in INSIDE or link.startswith("https://")
     return read
 
 
@@ -208,11 +212,13 @@ def _drills(obj: Object, records: list[Object]) -> str:
 
 def _records(obj: Object, records: list[Object]) -> str:
     case = read_case(obj)
-    return _render("records.html", cases=[case], number=1, asks=True, query="q", namespace="models", state=state)
+    return _render(
+        "records.html", cases=[case], number=1, asks=True, query="q", namespace="models", state=state, deleted=""
+    )
 
 
 def _record(obj: Object, records: list[Object]) -> str:
-    return _render("record.html", case=read_case(obj), timeline=told(obj, records))
+    return _render("record.html", deleted=False, timeline=told(obj, records))
 
 
 PAGES: dict[str, Draw] = {
@@ -248,10 +254,20 @@ def test_lists_that_are_empty_say_so() -> None:
         "ladders.html": {"ladders": []},
         "commitments.html": {"found": []},
         "drills.html": {"cases": [], "state": state},
-        "records.html": {"cases": [], "number": 0, "query": "", "state": state},
+        "records.html": {"cases": [], "number": 0, "query": "", "state": state, "deleted": ""},
     }.items():
-        read = checked(_render(template, asks=True, namespace="", **values))
-        assert ("input", ("id", "name", "value", "maxlength", "autocomplete")) in read.tags, template
+        read = checked(_render(template, asks=False, namespace="", **values))
+        assert ("p", ("class",)) in read.tags, template
+        asked = checked(_render(template, asks=True, namespace="", **values))
+        assert ("input", ("id", "name", "value", "maxlength", "autocomplete")) in asked.tags, template
+        assert "Nothing" not in " ".join(asked.text), f"{template}: nothing was looked at"
+
+
+def test_record_of_what_was_deleted_says_so_and_leads_to_no_escalation() -> None:
+    obj, records = objects("closed")
+    read = checked(_render("record.html", deleted=True, timeline=told(obj, records)))
+    assert "The Escalation has been deleted" in " ".join(read.text)
+    assert not [link for link in read.links if link.startswith("/escalations/")]
 
 
 def test_ladder_is_shown_whole() -> None:
@@ -436,7 +452,15 @@ def named(words: str) -> Iterator[list[tuple[str, tuple[str, ...]]]]:
         "is_out": True,
     }
     yield tags(RENDERER.render("sign_in.html", values | sign_in))
-    empty = {"cases": [], "number": 0, "query": words, "namespace": words, "asks": True, "state": state}
+    empty = {
+        "cases": [],
+        "number": 0,
+        "query": words,
+        "namespace": words,
+        "asks": True,
+        "state": state,
+        "deleted": words,
+    }
     yield tags(RENDERER.render("records.html", values | empty))
     waiting = {"mine": [], "others": [], "more": True, "asks": True, "pages": 2, "namespace": words}
     yield tags(RENDERER.render("waiting.html", values | waiting))

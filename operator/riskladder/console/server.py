@@ -118,6 +118,18 @@ class Console:
             self.cookie(name), value, path="/", httponly=True, secure=self.settings.is_secure, samesite="Lax"
         )
 
+    def last_namespace(self, request: web.Request) -> str:
+        """Return the namespace in which this browser has seen something last, or nothing."""
+        found = request.cookies.get(self.cookie("namespace"), "")
+        return found if security.is_name(found) else ""
+
+    def remember_namespace(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Note in which namespace a page is that was shown: who may not list everywhere finds the others there."""
+        shown = request.match_info.get("namespace") or request.query.get("namespace", "")
+        is_page = request.method == "GET" and response.status == 200 and not response.prepared
+        if shown and is_page and shown != self.last_namespace(request):
+            self.set_cookie(response, "namespace", shown)
+
     def drop_cookie(self, response: web.StreamResponse, name: str) -> None:
         """Remove a cookie."""
         response.del_cookie(self.cookie(name), path="/", httponly=True, secure=self.settings.is_secure, samesite="Lax")
@@ -298,7 +310,9 @@ async def _answer(console: Console, request: web.Request, handler: Handler) -> w
             raise Problem(404, "There is no such page.")
         if (namespace := request.query.get("namespace")) and not security.is_name(namespace):
             raise Problem(400, "This cannot be the name of a namespace.")
-        return await handler(request)
+        response = await handler(request)
+        console.remember_namespace(request, response)
+        return response
     except NotKnown:
         return _to_sign_in(console, request)
     except Problem as problem:

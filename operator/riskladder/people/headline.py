@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from riskladder.api.decision import DecisionAction
 from riskladder.api.text import listed
 from riskladder.api.tiers import ContainmentAction
 from riskladder.people.case import Case, Contained
+from riskladder.people.preview import missing
+from riskladder.policy.decisions.standing import agreements
 
 _IS = {
     ContainmentAction.SCALE_TO_ZERO: ("is stopped", "is being stopped"),
     ContainmentAction.ROLLBACK: ("is rolled back", "is being rolled back"),
     ContainmentAction.FALLBACK: ("is replaced by its fallback", "is being replaced by its fallback"),
     ContainmentAction.ISOLATE: ("is isolated", "is being isolated"),
+}
+_TO: Mapping[DecisionAction, str] = {
+    DecisionAction.ACCEPT_RISK: "accept the risk",
+    DecisionAction.RESUME: "restore it",
+    DecisionAction.CLOSE: "close it",
 }
 
 
@@ -44,6 +52,13 @@ def _state_of(actions: Iterable[ContainmentAction], *, done: bool) -> str:
 
 
 def _asked(case: Case, now: datetime) -> str:
+    begun = [found for found in agreements(case.standing) if case.is_open and found.given and found.tally.missing]
+    if begun:
+        return "".join(
+            f" To {_TO[found.action]}, {found.given} of {found.needed} have agreed: "
+            f"{missing(case, found)} {'is' if found.needed - found.given == 1 else 'are'} still needed."
+            for found in begun
+        )
     roles = case.waiting_on
     asked = [demand for demand in case.demands(now) if not demand.is_duty]
     if not roles or not asked:

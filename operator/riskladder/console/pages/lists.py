@@ -55,10 +55,10 @@ def _read(objects: Iterable[Object], console: Console) -> list[fleet.Ladder]:
     return [one for obj in objects if (one := fleet.ladder(obj, today)) is not None]
 
 
-async def _ladders(console: Console, visitor: Visitor, namespace: str) -> list[fleet.Ladder]:
+async def _ladders(console: Console, visitor: Visitor, request: web.Request) -> list[fleet.Ladder]:
     """Return the ladders that the visitor may list; none where they may not."""
     with suppress(Forbidden):
-        return _read((await listed_of(console, visitor, LADDERS, namespace))[0], console)
+        return _read((await listed_of(console, visitor, LADDERS, request)).objects, console)
     return []
 
 
@@ -67,27 +67,27 @@ def routes(console: Console) -> list[web.RouteDef]:
 
     async def models(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
-        namespace = request.query.get("namespace", "")
-        signals, asks = await listed_of(console, visitor, SIGNALS, namespace)
-        escalations, _ = await listed_of(console, visitor, ESCALATIONS, namespace)
-        objects = await _ladders(console, visitor, namespace)
+        listed = await listed_of(console, visitor, SIGNALS, request)
+        escalations = await listed_of(console, visitor, ESCALATIONS, request)
+        objects = await _ladders(console, visitor, request)
         policies = {(one.namespace, one.name): one.spec for one in objects}
 
         def tone_of(model: fleet.Model) -> str:
             policy = model.cases[0].policy if model.cases else policies.get((model.namespace, model.ladder))
             return board.accent(policy, model.tier) if policy is not None else "none"
 
-        found = fleet.models(signals, cases_of(escalations))
+        found = fleet.models(listed.objects, cases_of(escalations.objects))
         return console.page(
-            request, "models.html", visitor, models=found, asks=asks, namespace=namespace, tone_of=tone_of
+            request, "models.html", visitor, models=found, asks=listed.asks, namespace=listed.namespace, tone_of=tone_of
         )
 
     async def ladders(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
-        namespace = request.query.get("namespace", "")
-        objects, asks = await listed_of(console, visitor, LADDERS, namespace)
-        found = _read(objects, console)
-        return console.page(request, "ladders.html", visitor, ladders=found, asks=asks, namespace=namespace)
+        listed = await listed_of(console, visitor, LADDERS, request)
+        found = _read(listed.objects, console)
+        return console.page(
+            request, "ladders.html", visitor, ladders=found, asks=listed.asks, namespace=listed.namespace
+        )
 
     async def ladder(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
@@ -103,17 +103,19 @@ def routes(console: Console) -> list[web.RouteDef]:
 
     async def commitments(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
-        namespace = request.query.get("namespace", "")
-        objects, asks = await listed_of(console, visitor, ESCALATIONS, namespace)
-        found = fleet.commitments(cases_of(objects))
-        return console.page(request, "commitments.html", visitor, found=found, asks=asks, namespace=namespace)
+        listed = await listed_of(console, visitor, ESCALATIONS, request)
+        found = fleet.commitments(cases_of(listed.objects))
+        return console.page(
+            request, "commitments.html", visitor, found=found, asks=listed.asks, namespace=listed.namespace
+        )
 
     async def drills(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
-        namespace = request.query.get("namespace", "")
-        objects, asks = await listed_of(console, visitor, ESCALATIONS, namespace)
-        found = sorted((c for c in cases_of(objects) if c.spec.drill), key=lambda c: c.opened, reverse=True)
-        return console.page(request, "drills.html", visitor, cases=found, asks=asks, namespace=namespace, state=state)
+        listed = await listed_of(console, visitor, ESCALATIONS, request)
+        found = sorted((c for c in cases_of(listed.objects) if c.spec.drill), key=lambda c: c.opened, reverse=True)
+        return console.page(
+            request, "drills.html", visitor, cases=found, asks=listed.asks, namespace=listed.namespace, state=state
+        )
 
     return [
         web.get("/models", models),

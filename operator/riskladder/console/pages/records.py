@@ -33,15 +33,19 @@ def routes(console: Console) -> list[web.RouteDef]:
 
     async def search(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
-        namespace, query = request.query.get("namespace", ""), request.query.get("q", "").strip()[:200]
-        objects, asks = await listed_of(console, visitor, ESCALATIONS, namespace)
-        found = sorted((c for c in cases_of(objects) if _matches(c, query)), key=lambda c: c.opened, reverse=True)
+        query = request.query.get("q", "").strip()[:200]
+        listed = await listed_of(console, visitor, ESCALATIONS, request)
+        namespace = listed.namespace
+        found = sorted(
+            (c for c in cases_of(listed.objects) if _matches(c, query)), key=lambda c: c.opened, reverse=True
+        )
         deleted = ""
         if namespace and not found and security.is_name(query):
             left = await visitor.client.list(RECORDS, namespace, labels=f"{LABEL_ESCALATION}={query}", limit=1)
             deleted = query if left else ""
         return console.page(
-            request, "records.html", visitor, cases=found[:MOST], number=len(found), asks=asks, query=query,
+            request, "records.html", visitor, cases=found[:MOST], number=len(found), asks=listed.asks,
+            query=query,
             namespace=namespace, state=state, deleted=deleted,
         )  # fmt: skip
 
@@ -52,7 +56,7 @@ def routes(console: Console) -> list[web.RouteDef]:
             timeline = timeline_of(found.export, found.key)
         except LookupError as error:
             raise Problem(404, "There is no record yet.") from error
-        return console.page(request, "record.html", visitor, key=found.key, deleted=found.deleted, timeline=timeline)
+        return console.page(request, "record.html", visitor, deleted=found.deleted, timeline=timeline)
 
     async def export(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)

@@ -87,7 +87,8 @@ def routes(console: Console) -> list[web.RouteDef]:
         if console.openid is not None and credential is not None and credential.how == "openid":
             elsewhere = await console.openid.end_session_url(tokens_of(credential))
         response = _page(console, request, elsewhere=elsewhere or "", is_out=True)
-        console.drop_cookie(response, "session")
+        for name in ("session", "namespace"):
+            console.drop_cookie(response, name)
         return response
 
     return [
@@ -145,9 +146,15 @@ def one_time_link(console: Console, key: str) -> web.RouteDef:
 
     async def start(request: web.Request) -> web.Response:
         given = request.query.get("key", "")
+        to = security.local_path(request.query.get("to", "/"))
+        if console.sessions.find(request.cookies.get(console.cookie("session"), ""), console.clock()) is not None:
+            return web.Response(status=303, headers={"Location": to})  # the same browser again
         if not unused or not hmac.compare_digest(given.encode(), unused[0].encode()):
-            raise Problem(403, "This link was used already, or is another one. Start the console again.")
+            raise Problem(
+                403,
+                "This link signs in once, and was used in another browser, or is another one. Start the console again.",
+            )
         unused.clear()
-        return signed_in(console, Credential("", how="local"), security.local_path(request.query.get("to", "/")))
+        return signed_in(console, Credential("", how="local"), to)
 
     return web.get("/start", start, allow_head=False)

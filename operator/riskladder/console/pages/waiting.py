@@ -43,8 +43,8 @@ def routes(console: Console) -> list[web.RouteDef]:
 
     async def show(request: web.Request) -> web.Response:
         visitor = await console.visitor(request)
-        objects, asks = await listed_of(console, visitor, ESCALATIONS, request.query.get("namespace", ""))
-        mine, others = await sorted_out(visitor, objects)
+        listed = await listed_of(console, visitor, ESCALATIONS, request)
+        mine, others = await sorted_out(visitor, listed.objects)
         most = PAGE * max(1, _number(request.query.get("pages", "1")))
         return console.page(
             request,
@@ -53,9 +53,9 @@ def routes(console: Console) -> list[web.RouteDef]:
             mine=rows(mine[:most]),
             others=rows(others[:most]),
             more=max(len(mine), len(others)) > most,
-            asks=asks,
+            asks=listed.asks,
             pages=most // PAGE + 1,
-            namespace=request.query.get("namespace", ""),
+            namespace=listed.namespace,
         )
 
     return [web.get("/", show)]
@@ -70,34 +70,47 @@ def _is_open(obj: Object) -> bool:
     return not any(c.get("type") == "Closed" and c.get("status") == "True" for c in conditions)
 
 
-async def listed_of(
-    console: Console, visitor: Visitor, resource: Resource, namespace: str
-) -> tuple[list[Object], bool]:
-    """Return the objects that the visitor may list, and whether they must say where to look.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a visitor may list."""
+
+    objects: list[Object]
+    asks: bool
+    """Whether they must say where to look."""
+    namespace: str
+    """Where was looked, where that is one namespace: named, or the last in which they have seen anything."""
+
+
+async def listed_of(console: Console, visitor: Visitor, resource: Resource, request: web.Request) -> Listed:
+    """Return the objects that the visitor may list.
+
+    That is in the namespace that the request names; else everywhere; else in the namespaces that the console is set up
+    with, and in the one in which this browser has seen something last.
 
     Args:
         console: What is shared.
         visitor: Who asks.
         resource: Of what kind.
-        namespace: Where; empty: everywhere, else in the namespaces that the console is set up with.
+        request: Of the page.
 
     Raises:
-        Forbidden: They may not list there.
+        Forbidden: They may not list in the namespace that they have named.
     """
-    if namespace:
-        return await visitor.client.list(resource, namespace), False
+    if namespace := request.query.get("namespace", ""):
+        return Listed(await visitor.client.list(resource, namespace), False, namespace)
     try:
-        return await visitor.client.list(resource), False
+        return Listed(await visitor.client.list(resource), False, "")
     except Forbidden:
         pass
-    answers = await asyncio.gather(
-        *(visitor.client.list(resource, one) for one in console.settings.namespaces), return_exceptions=True
-    )
+    last = console.last_namespace(request)
+    names = list(dict.fromkeys((*console.settings.namespaces, *([last] if last else ()))))
+    answers = await asyncio.gather(*(visitor.client.list(resource, one) for one in names), return_exceptions=True)
     for answer in answers:
         if isinstance(answer, BaseException) and not isinstance(answer, Forbidden):
             raise answer
-    found = [answer for answer in answers if isinstance(answer, list)]
-    return [obj for objects in found for obj in objects], not found
+    found = {name: answer for name, answer in zip(names, answers, strict=True) if isinstance(answer, list)}
+    only = next(iter(found)) if len(found) == 1 else ""
+    return Listed([obj for objects in found.values() for obj in objects], not found, only)
 
 
 @dataclass(frozen=True, slots=True)

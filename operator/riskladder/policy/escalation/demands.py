@@ -85,7 +85,7 @@ def _of_rung(
             DECIDE,
             rung.decide_by,
             described(tier.decide.quorum),
-            effect if rung.stalled_at is None else _stays(spec, tier),
+            effect if rung.stalled_at is None else _stays(spec, tier, active),
         )
 
 
@@ -119,7 +119,7 @@ def on_timeout(spec: EscalationSpec, tier: Tier, active: tuple[ContainmentAction
     if tier.on_timeout is TimeoutAction.CONTAIN and (effect := _contains(spec, tier, active)):
         owner = answerable(spec.policy, tier)
         return effect + (f", and {owner} is notified" if owner else "")
-    return _stays(spec, tier)
+    return _stays(spec, tier, active)
 
 
 def _contains(spec: EscalationSpec, tier: Tier | None, active: tuple[ContainmentAction, ...]) -> str:
@@ -142,6 +142,6 @@ def _contains(spec: EscalationSpec, tier: Tier | None, active: tuple[Containment
     return f"{effect} ({other} where that is impossible)"
 
 
-def _stays(spec: EscalationSpec, tier: Tier) -> str:
+def _stays(spec: EscalationSpec, tier: Tier, active: tuple[ContainmentAction, ...]) -> str:
     owner = answerable(spec.policy, tier)
-    return "the model stays as it is" + (f", and {owner} is notified" if owner else "")
+    return f"the model stays {'contained' if active else 'as it is'}" + (f", and {owner} is notified" if owner else "")
