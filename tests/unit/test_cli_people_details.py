@@ -145,7 +145,8 @@ def test_page_says_everything() -> None:
         "Reading demographic_parity_difference = 0.27 (moderate above 0.1, high above 0.2)",
         "Rung 1, tier high, since 2026-11-24 06:00:03 UTC (20 min ago) (EscalationOpened)",
         "Acknowledged yes; the deadline was 2026-11-24 06:10:03 UTC",
-        "Decide by 2026-11-24 07:00:03 UTC (in 40 min); otherwise the model stays contained, and model-risk is notified",
+        "Decide by 2026-11-24 07:00:03 UTC (in 40 min); otherwise the model stays contained, and "
+        "model-risk is notified",
         "Waiting on executive and legal (or deputy-counsel)",
         "legal notified over legal-pager, delivered 2026-11-24 06:00:04 UTC (20 min ago) (EscalationOpened)",
         "security NOT notified over soc-pager, failed 2026-11-24 06:00:04 UTC (20 min ago) after 5 attempts: HTTP 503 "
