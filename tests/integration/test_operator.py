@@ -187,6 +187,35 @@ async def test_journal_of_readings_is_in_the_log_and_in_the_gauges_of_the_leader
     await world.until(gone, "the gauge of a stream that is gone to go")
 
 
+async def test_what_is_known_of_people_outlives_the_leader_and_is_shown_by_one(
+    world: TestNamespace, start: Start
+) -> None:
+    await deploy_all(world, ["scorer"])
+    leader = await leading(start())
+    standby = await standing_by(start())
+    await world.apply(signal("scorer", "scorer", 0.31))
+    await contained_once(world, ["scorer"])
+    names = ("state", "deadline_timestamp_seconds", "response_seconds")
+
+    def known(of: OperatorProcess) -> dict[Sample, float]:
+        mine = ("namespace", world.namespace)
+        escalations = {f"riskladder_escalation_{name}" for name in names} | {"riskladder_open_escalations"}
+        return {sample: v for sample, v in metrics(of).items() if sample[0] in escalations and mine in sample[1]}
+
+    async def shown(of: OperatorProcess) -> dict[Sample, float]:
+        async def complete() -> bool:
+            return {dict(labels).get("stage") for _, labels in known(of)} >= {"notify", "contain", "decide"}
+
+        await world.until(complete, "the gauges of the escalation")
+        await world.quiet()
+        return known(of)
+
+    before = await shown(leader)
+    assert known(standby) == {}
+    leader.kill()
+    assert await shown(await leading(standby)) == before
+
+
 async def test_sigterm_finishes_the_pass_under_way_and_releases_the_lease(
     world: TestNamespace, start: Start, chaos: Chaos, account: Path, tmp_path: Path
 ) -> None:

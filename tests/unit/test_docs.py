@@ -20,6 +20,7 @@ import pytest
 import typer
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
 from riskladder.api.base import GROUP
@@ -31,6 +32,7 @@ from riskladder.api.validation import validate
 from riskladder.cli.main import app
 from riskladder.cluster.ledger import LedgerEntry, record_object
 from riskladder.cluster.shipped_policies import SHIPPED
+from riskladder.console.metrics import Metrics as ConsoleMetrics
 from riskladder.controller.metrics import Metrics
 from riskladder.ingest.metrics import Metrics as IngestMetrics
 from riskladder.poll.metrics import Metrics as PollMetrics
@@ -359,32 +361,44 @@ def test_every_make_target_exists(page: Path) -> None:
 OPERATIONS = ROOT / "docs/operations.md"
 
 
-def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
-    metrics = Metrics()
-    exported = {}
-    for metric in vars(metrics).values():
-        if hasattr(metric, "describe"):
-            [family] = metric.describe()
-            exported[family.name + ("_total" if family.type == "counter" else "")] = list(metric._labelnames)
-    documented = {
-        codes(row[0])[0]: codes(row[2]) for row in rows(OPERATIONS) if codes(row[0])[:1] and "riskladder_" in row[0]
-    }
-    assert documented == exported
-    text = OPERATIONS.read_text("utf-8")
-    known = {name + suffix for name in exported for suffix in ("", "_bucket", "_count", "_sum")}
-    assert set(re.findall(r"riskladder_[a-z_]+", text)) <= known
+def exported(*registries: CollectorRegistry) -> dict[str, tuple[str, list[str]]]:
+    """Type and labels of every metric that is registered, by the name that a scrape shows."""
+    found = {}
+    for registry in registries:
+        for metric in dict.fromkeys(registry._collector_to_names):
+            [family] = metric.describe()  # type: ignore[attr-defined]
+            name = family.name + ("_total" if family.type == "counter" else "")
+            found[name] = (family.type, list(metric._labelnames))  # type: ignore[attr-defined]
+    return found
 
 
-def test_every_metric_of_ingest_and_poll_is_documented_with_its_labels_and_no_other() -> None:
-    exported = {}
-    for metrics in (IngestMetrics(), PollMetrics()):
-        for metric in vars(metrics).values():
-            if hasattr(metric, "describe") and metric is not metrics.registry:
-                [family] = metric.describe()
-                name = family.name + ("_total" if family.type == "counter" else "")
-                exported[name] = (family.type, list(metric._labelnames))
-    found = [row for row in rows(ROOT / "docs/monitors.md") if row[0].startswith("`riskladder_")]
-    assert {codes(row[0])[0]: (row[1], codes(row[2])) for row in found} == exported
+def documented(page: Path) -> dict[str, tuple[str, list[str]]]:
+    found = [row for row in rows(page) if row[0].startswith("`riskladder_") and row[1] in TYPES]
+    return {codes(row[0])[0]: (row[1], codes(row[2])) for row in found}
+
+
+TYPES = ("counter", "gauge", "histogram")
+
+
+@pytest.mark.parametrize(
+    ("page", "registries"),
+    [
+        ("docs/operations.md", [Metrics().registry]),
+        ("docs/monitors.md", [IngestMetrics().registry, PollMetrics().registry]),
+        ("docs/console.md", [ConsoleMetrics().registry]),
+    ],
+)
+def test_every_metric_is_documented_with_its_type_and_labels_and_no_other(
+    page: str, registries: list[CollectorRegistry]
+) -> None:
+    assert documented(ROOT / page) == exported(*registries)
+
+
+@each_page
+def test_every_metric_that_is_named_exists(page: Path) -> None:
+    registries = [metrics().registry for metrics in (Metrics, IngestMetrics, PollMetrics, ConsoleMetrics)]
+    known = {name + suffix for name in exported(*registries) for suffix in ("", "_bucket", "_count", "_sum")}
+    assert set(re.findall(r"(?<!\w)riskladder_[a-z_]+", page.read_text("utf-8"))) <= known
 
 
 def test_every_option_of_the_operator_is_documented() -> None:

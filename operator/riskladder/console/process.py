@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
 from riskladder.cluster import health
 from riskladder.cluster.certificate import certificate_of
@@ -115,7 +114,7 @@ async def serve(
                 healthy=lambda: "",
                 ready=lambda: "stopping" if stop.is_set() else "",
                 collect=lambda: None,
-                registry=CollectorRegistry(),
+                registry=console.metrics.registry,
             )
         log.info("started", listen=f"{listen.host}:{sock.getsockname()[1]}", url=settings.url, pid=os.getpid())
         started(console)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +21,7 @@ from riskladder.api.base import format_time
 from riskladder.cluster.client import ApiError, Forbidden, NotFound
 from riskladder.cluster.connection import Connection
 from riskladder.console import security
+from riskladder.console.metrics import ELSEWHERE, Metrics
 from riskladder.console.names import Names, Unnamed
 from riskladder.console.openid import OpenID, SignInFailed, Tokens
 from riskladder.console.protocol import SERVER, Protocol
@@ -72,6 +74,9 @@ DRAFTED = (
 LONGEST = 4096
 """Characters that one of them can have."""
 
+STREAM = "text/event-stream"
+"""Content type of a stream of changes."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -102,6 +107,7 @@ class Console:
     following: set[asyncio.Task[Any]] = field(default_factory=set)
     """What serves them: ended with the process, which waits for none of them."""
     forms: security.FormTokens = field(default_factory=lambda: security.FormTokens(secrets.token_bytes(32)))
+    metrics: Metrics = field(default_factory=Metrics)
 
     def cookie(self, name: str) -> str:
         """Return the name of a cookie: over TLS it can be set by this host only, and for all its paths.
@@ -294,7 +300,11 @@ def _guarded(console: Console) -> Any:
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         if isinstance(request.protocol, Protocol):
             request.protocol.heard()
-        return await _answer(console, request, handler)
+        started, resource = time.perf_counter(), request.match_info.route.resource
+        response = await _answer(console, request, handler)
+        seconds = None if response.content_type == STREAM else time.perf_counter() - started
+        console.metrics.answered(resource.canonical if resource else ELSEWHERE, response.status, seconds)
+        return response
 
     return guarded
 

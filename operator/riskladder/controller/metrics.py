@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from riskladder.api.tiers import ContainmentAction
 from riskladder.cluster.policies import State
+from riskladder.controller.governance_gauges import GovernanceGauges
 from riskladder.controller.reading_gauges import ReadingGauges
 from riskladder.policy.plan import EscalationUpdate
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+
+STAGES = ("intent", "applied", "endpoints_empty", "pods_gone")
+"""The stages of a containment."""
 
 
 class Metrics:
@@ -25,6 +30,9 @@ class Metrics:
             buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120),
             registry=self.registry,
         )
+        for stage in STAGES:  # each series is there before its first event, which `increase` would not see otherwise
+            for action in ContainmentAction:
+                self.containment.labels(stage, str(action))
         self.writes = Counter(
             "riskladder_api_requests_total",
             "Requests to the API server, by verb, resource and result.",
@@ -50,8 +58,7 @@ class Metrics:
             registry=self.registry,
         )
         self.readings = ReadingGauges(self.registry)
-        self.reading, self.reading_observed = self.readings.value, self.readings.observed
-        self.readings_not_exported = self.readings.not_exported
+        self.governance = GovernanceGauges(self.registry)
         self.withheld = Gauge(
             "riskladder_withheld_containments",
             "Containments that wait for a decision or their deadline because of the blast radius of the ladder.",
@@ -130,6 +137,17 @@ class Metrics:
         if status.review is not None and escalation.status.review is None:
             self.reviews.labels(*about, str(status.review.policy_updated).lower()).inc()
             self.satisfaction.labels(*about).observe(status.review.satisfaction)
+
+    def text(self) -> bytes:
+        """Return what is not in the registry, since its text is made in the background."""
+        return self.readings.text() + self.governance.text()
+
+    def stand_by(self) -> None:
+        """Show nothing of what the leader alone shows."""
+        self.readings.clear()
+        self.governance.clear()
+        for gauge in (self.policies, self.open_escalations, self.unusable, self.withheld):
+            gauge.clear()
 
     def observe_policy(self, name: str, state: str) -> None:
         """Note how an admission policy stands now."""

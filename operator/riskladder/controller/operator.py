@@ -53,7 +53,7 @@ START_GRACE = 30.0
 
 
 GAUGES_EVERY = 5.0
-"""Seconds between looks at where the streams of readings stand."""
+"""Seconds between looks at where the streams of readings, people and duties stand."""
 
 LOCK_EVERY, LOCK_EVERY_IDLE = 2.0, 20.0
 """Seconds between looks at the policy that holds a contained workload, while one is contained and otherwise."""
@@ -146,7 +146,7 @@ class Operator:
                 ready=self._unready,
                 collect=self._collect,
                 registry=self._metrics.registry,
-                further=self._metrics.readings.text,
+                further=self._metrics.text,
             )
             log.info("started", identity=self._identity, server=connection.server, listen=bound, pid=os.getpid())
             try:
@@ -378,13 +378,14 @@ class Operator:
             await asyncio.sleep(LOOK_EVERY)
 
     async def _keep_gauges(self, reconciler: Reconciler) -> None:
-        """Show where each stream of readings stands, while this replica leads: only the leader judges."""
-        gauges = self._metrics.readings
+        """Show how readings, people and duties stand, while this replica leads: only the leader judges."""
+        metrics, store = self._metrics, reconciler.store
         while True:
             if self._leads():
-                await gauges.refresh(reconciler.store.signal_statuses())
+                await metrics.readings.refresh(store.signal_statuses())
+                await metrics.governance.refresh(store.governed(), reconciler.clock.now())
             if not self._leads():  # it may have changed meanwhile
-                gauges.clear()
+                metrics.stand_by()
             await asyncio.sleep(GAUGES_EVERY)
 
     def _leads(self) -> bool:
@@ -396,7 +397,7 @@ class Operator:
         leading = self._elector is not None and self._elector.leading
         self._metrics.leading.set(leading)
         if not leading:
-            self._metrics.readings.clear()
+            self._metrics.stand_by()
         outbox = self._reconciler.outbox
         if not self._stage and (leading or self._settings.observe_only):
             if outbox is not None and leading:
@@ -447,6 +448,8 @@ class Operator:
             self._metrics.watch_age.labels(resource).set(now - heard)
         for informer in self._informers:
             self._metrics.watch_age.labels(informer.resource.title).set(now - informer.heard)
+        if not self._leads():
+            return  # a standby shows nothing of escalations: a sum over replicas counts none twice
         self._metrics.open_escalations.clear()
         tiers = Counter(
             (e.namespace, e.spec.ladder.name, e.status.tier or "unknown")

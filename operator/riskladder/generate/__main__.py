@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from riskladder.generate import components, crd, lock, operator_policy, rbac, reference, shipped_policies
+from riskladder.generate.monitoring import component as monitoring
+from riskladder.generate.monitoring import reference as monitoring_page
 from riskladder.generate.text import HEADER
 from riskladder.report import json_form
 
@@ -31,7 +33,9 @@ def files(root: Path) -> dict[Path, str]:
             manifests / "components" / name / "kustomization.yaml": text
             for name, text in components.components().items()
         },
+        **{manifests / "components" / "monitoring" / name: text for name, text in monitoring.files().items()},
         root / "docs" / "reference" / "api.md": reference.reference(),
+        root / "docs" / "reference" / "monitoring.md": monitoring_page.reference(),
         root / "docs" / "reference" / "report.schema.json": json_form.schema(),
     }
 

@@ -14,6 +14,7 @@ from riskladder.api.decision import DecisionAction, DecisionStatus
 from riskladder.api.reasons import ConditionType
 from riskladder.cluster.client import ApiError, Forbidden, NotFound, Refused
 from riskladder.cluster.resources import DECISIONS, ESCALATIONS
+from riskladder.console.metrics import Answer
 from riskladder.console.pages.escalation import Typed, page, story
 from riskladder.console.server import TYPED, Console, Problem, form_of
 from riskladder.console.visitor import FIELD_MANAGER, Visitor
@@ -61,6 +62,7 @@ async def _decide(
     obj = await visitor.client.get(ESCALATIONS, namespace, name)
     case = read_case(obj)
     if action not in NOT_STALE and (typed := await _stale(console, visitor, case, obj, form)) is not None:
+        console.metrics.decided(action, Answer.STALE)
         return await page(console, request, visitor, typed, status=409)
     fields = {key: form[key] for key in FIELDS if form.get(key)}
     try:
@@ -68,6 +70,7 @@ async def _decide(
             name, action, form.get("role", ""), form.get("rationale", ""), fields, visitor.me, console.clock()
         )
     except Unfit as error:
+        console.metrics.decided(action, Answer.UNFIT)
         return await page(console, request, visitor, Typed(form, f"{error}."), status=422)
     manifest = decision_manifest(namespace, spec, named=True)
     decision = str(manifest["metadata"]["name"])
@@ -81,6 +84,7 @@ async def _decide(
             params={"fieldManager": FIELD_MANAGER},
         )
     except (Forbidden, Refused) as error:
+        console.metrics.decided(action, Answer.FORBIDDEN)
         _, sentence = refusal(error, namespace)
         text = f"{console.renderer.text('esc.refused')}: {sentence.removeprefix('refused: ')}"
         return await page(console, request, visitor, Typed(form, text), status=403)
@@ -89,10 +93,11 @@ async def _decide(
             raise
         log.warning("decision not answered", namespace=namespace, decision=decision, error=str(error))
         if not await _is_stored(visitor, namespace, decision):
+            console.metrics.decided(action, Answer.FAILED)
             text = f"{console.renderer.text('esc.refused')}: the cluster did not take it. Try again."
             return await page(console, request, visitor, Typed(form, text), status=503)
     log.info("decided", namespace=namespace, escalation=name, decision=decision, action=str(action))
-    await _answered(visitor, namespace, decision)
+    console.metrics.decided(action, await _answered(visitor, namespace, decision))
     back = request.rel_url.with_query({"decision": decision})
     return web.Response(status=303, headers={"Location": str(back)})
 
@@ -133,8 +138,8 @@ async def _is_stored(visitor: Visitor, namespace: str, decision: str) -> bool:
     return True
 
 
-async def _answered(visitor: Visitor, namespace: str, decision: str) -> None:
-    """Wait a moment for the operator's verdict; the page is shown in any case."""
+async def _answered(visitor: Visitor, namespace: str, decision: str) -> Answer:
+    """Wait a moment for the operator's verdict, and return it; the page is shown in any case."""
     pause = POLL_FIRST
     with suppress(TimeoutError, ApiError):
         async with asyncio.timeout(ANSWER_SECONDS):
@@ -143,6 +148,7 @@ async def _answered(visitor: Visitor, namespace: str, decision: str) -> None:
                 status = DecisionStatus.model_validate(obj.get("status") or {})
                 found = find(status.conditions, ConditionType.ACCEPTED)
                 if found is not None and found.status is not ConditionStatus.UNKNOWN:
-                    return
+                    return Answer.COUNTED if found.status is ConditionStatus.TRUE else Answer.REFUSED
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, POLL_LONGEST)
+    return Answer.UNANSWERED

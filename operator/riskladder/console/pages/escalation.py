@@ -19,7 +19,7 @@ from riskladder.api.reasons import ConditionType
 from riskladder.cluster.client import ApiError, Forbidden, NotFound, Object
 from riskladder.cluster.resources import DECISIONS, ESCALATIONS, RECORDS
 from riskladder.console import board, security
-from riskladder.console.server import Console, Problem, is_by_script
+from riskladder.console.server import STREAM, Console, Problem, is_by_script
 from riskladder.console.settings import Settings
 from riskladder.console.visitor import Visitor
 from riskladder.people.case import Case, Contained, read_case
@@ -78,7 +78,8 @@ def routes(console: Console) -> list[web.RouteDef]:
         assert task is not None  # noqa: S101 - it is what runs this
         console.following.add(task)
         try:
-            return await _stream(console, request, visitor)
+            with console.metrics.streams.track_inprogress():
+                return await _stream(console, request, visitor)
         finally:
             console.following.discard(task)
             console.streams[whose] -= 1
@@ -207,7 +208,7 @@ async def _stream(console: Console, request: web.Request, visitor: Visitor) -> w
     """Send an event whenever the escalation has changed, as server-sent events."""
     namespace, name = request.match_info["namespace"], request.match_info["name"]
     obj = await visitor.client.get(ESCALATIONS, namespace, name)
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    response = web.StreamResponse(headers={"Content-Type": STREAM})
     await response.prepare(request)
     await response.write(b"retry: 3000\n\n")
     version = obj["metadata"]["resourceVersion"]

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from aiohttp import web
 
 from riskladder.console import security
+from riskladder.console.metrics import SignIn
 from riskladder.console.names import Unnamed
 from riskladder.console.openid import Pending, SignInFailed
 from riskladder.console.server import Console, Problem, credential_of, form_of, tokens_of
@@ -32,11 +33,14 @@ def routes(console: Console) -> list[web.RouteDef]:
         form = await form_of(request)
         token = "".join(form.get("credential", "").split())
         if not token or len(token) > MAX_TOKEN or not token.isprintable() or not token.isascii():
+            console.metrics.signed_in("token", SignIn.MALFORMED)
             return _page(console, request, "That is no token.", status=422)
         try:
             found = await visitor_of(console.connection, Credential(token), "")
         except NotKnown:
+            console.metrics.signed_in("token", SignIn.NOT_KNOWN)
             return _page(console, request, "The cluster does not accept this token.", status=403)
+        console.metrics.signed_in("token", SignIn.ACCEPTED)
         console.sessions.end(request.cookies.get(console.cookie("session"), ""))
         return signed_in(console, Credential(token), security.local_path(form.get("to", "/")), owner=found.me.username)
 
@@ -46,6 +50,7 @@ def routes(console: Console) -> list[web.RouteDef]:
         try:
             url, pending = await console.openid.begin()
         except SignInFailed as error:
+            console.metrics.signed_in("openid", SignIn.PROVIDER)
             return _page(console, request, _sentence(error.message), status=503)
         to = security.local_path(request.query.get("to", "/"))
         kept = asdict(pending) | {"to": to if len(to) <= LONGEST_PATH else "/"}
@@ -57,6 +62,7 @@ def routes(console: Console) -> list[web.RouteDef]:
         cookie = request.cookies.get(console.cookie("pending"), "")
         kept = console.pending.open(cookie, console.clock())
         if console.openid is None or kept is None:
+            console.metrics.signed_in("openid", SignIn.NOT_BEGUN)
             return _page(console, request, "This sign-in was not begun in this browser, or too long ago.", status=403)
         to = kept.pop("to")
         try:
@@ -64,15 +70,17 @@ def routes(console: Console) -> list[web.RouteDef]:
             credential = credential_of(tokens, console.settings.sign_in.names)
             found = await visitor_of(console.connection, credential, "")
         except SignInFailed as error:
-            response = _page(console, request, _sentence(error.message), status=403)
+            result, response = SignIn.PROVIDER, _page(console, request, _sentence(error.message), status=403)
         except Unnamed as error:
-            response = _page(console, request, _sentence(str(error)), status=403)
+            result, response = SignIn.UNNAMED, _page(console, request, _sentence(str(error)), status=403)
         except NotKnown:
             message = "The cluster does not accept this account: does its API server trust the same provider?"
-            response = _page(console, request, message, status=403)
+            result, response = SignIn.NOT_KNOWN, _page(console, request, message, status=403)
         else:
+            result = SignIn.ACCEPTED
             console.sessions.end(request.cookies.get(console.cookie("session"), ""))
             response = signed_in(console, credential, to, owner=found.me.username)
+        console.metrics.signed_in("openid", result)
         console.drop_cookie(response, "pending")
         return response
 
@@ -150,11 +158,13 @@ def one_time_link(console: Console, key: str) -> web.RouteDef:
         if console.sessions.find(request.cookies.get(console.cookie("session"), ""), console.clock()) is not None:
             return web.Response(status=303, headers={"Location": to})  # the same browser again
         if not unused or not hmac.compare_digest(given.encode(), unused[0].encode()):
+            console.metrics.signed_in("link", SignIn.LINK)
             raise Problem(
                 403,
                 "This link signs in once, and was used in another browser, or is another one. Start the console again.",
             )
         unused.clear()
+        console.metrics.signed_in("link", SignIn.ACCEPTED)
         return signed_in(console, Credential("", how="local"), to)
 
     return web.get("/start", start, allow_head=False)

@@ -10,6 +10,7 @@ from riskladder.api.intent import NetworkTargetRef
 from riskladder.controller.caches.closed import ClosedEscalations
 from riskladder.controller.caches.entries import ClosedEntry, Enqueue, IndexKey, LadderKey
 from riskladder.controller.caches.indexed import IndexedTargets
+from riskladder.controller.caches.outcomes import Acceptance, OutcomeCache
 from riskladder.controller.caches.radius import RadiusCache
 from riskladder.controller.caches.reading import has_pending_messages, read_escalation
 from riskladder.controller.caches.workloads import Name, Object
@@ -102,6 +103,10 @@ class EscalationCache:
         """By target uid."""
         self._closed_by_name: dict[TargetKey, ClosedEscalations] = defaultdict(ClosedEscalations)
         """The same by the name of the target: what people have handled outlasts the object."""
+        self._accepted: set[TargetKey] = set()
+        """Names of targets whose risk was accepted with a close, the last one perhaps."""
+        self.outcomes = OutcomeCache()
+        """How the closed ones ended."""
 
     # --- Feeding --------------------------------------------------------------------------------------------------
 
@@ -136,6 +141,9 @@ class EscalationCache:
             )
             self._closed[spec.target.uid].put(metadata["uid"], entry)
             self._closed_by_name[key].put(metadata["uid"], entry)
+            self.outcomes.put(escalation)
+            if any(one.acceptance for one in entry.handled):
+                self._accepted.add(key)
             self._when_closed(name)
         is_waiting = escalation.status.waiting if escalation.is_open else None
         if was_open != escalation.is_open or was_waiting != is_waiting:
@@ -153,6 +161,7 @@ class EscalationCache:
         if known is None or known.uid != metadata["uid"]:
             return
         del self._known[name]
+        self.outcomes.drop(known.uid)
         was_open = self.get(known.target, metadata["name"])
         if was_open is not None and was_open.is_open:
             self._deleted[known.target].append(was_open)
@@ -259,6 +268,19 @@ class EscalationCache:
         """Return the breaches that people have handled on targets of that name, the latest of each ladder and tier."""
         known = self._closed_by_name.get(key)
         return known.handled if known is not None else ()
+
+    def acceptances(self) -> list[Acceptance]:
+        """Return the risks that were accepted with a close, as far as no later close has its say on that target."""
+        found = []
+        for key in list(self._accepted):
+            last = {one.ladder: one for one in self.handled(key)}
+            if not any(one.acceptance for one in last.values()):
+                self._accepted.discard(key)
+            for ladder, one in last.items():
+                if (accepted := one.acceptance) is not None:
+                    target = f"{key.kind}/{key.name}"
+                    found.append(Acceptance(key.namespace, ladder, target, accepted.tier, accepted.until))
+        return found
 
     def breached(self, target_uid: str) -> frozenset[str]:
         """Return the hashes of the revisions that the closed escalations of a target were about."""

@@ -23,6 +23,7 @@ from riskladder.controller.caches.network import NetworkCache
 from riskladder.controller.caches.radius import RadiusCache
 from riskladder.controller.caches.signals import SignalCache
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
+from riskladder.controller.governance_gauges import Stored
 from riskladder.controller.reading_gauges import StoredStatus
 from riskladder.policy.snapshot import Decision, Escalation, Snapshot, Stamps, TargetKey
 from riskladder.policy.unusable import UnusableSignal
@@ -199,6 +200,15 @@ class Store:
     def signal_statuses(self) -> list[StoredStatus]:
         """Return the statuses of all signals, as they are stored."""
         return self._signals.stored()
+
+    def governed(self) -> Stored:
+        """Return what the gauges of governance are made from."""
+        return Stored(
+            ladders=list(self.ladders.values()),
+            open=self.open_escalations(),
+            outcomes=self._escalations.outcomes,
+            acceptances=self._escalations.acceptances(),
+        )
 
     def unusable(self, ladder: Name) -> tuple[UnusableSignal, ...]:
         """Return the signals of a ladder that report something that would breach, and cannot be used."""

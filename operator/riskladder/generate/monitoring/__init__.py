@@ -1,0 +1,1 @@
+"""The component `monitoring`: what is scraped, which alerts there are, and two boards."""
