@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,13 +35,16 @@ groups:
 
 PROMETHEUS = """
 global: {{scrape_interval: {every}, scrape_timeout: {every}, evaluation_interval: {every}}}
-rule_files: [{rules}]
+rule_files: {rules}
 alerting:
   alertmanagers:
   - static_configs: [{{targets: ["{alertmanager}"]}}]
 scrape_configs:
 - job_name: models
   static_configs: [{{targets: ["{exporter}"]}}]
+- job_name: others
+  honor_labels: true
+  static_configs: {others}
 """
 
 ALERTMANAGER = """
@@ -127,6 +131,9 @@ async def monitoring(
     values: Mapping[str, float],
     replicas: int = 1,
     every: str = "250ms",
+    others: Mapping[str, Mapping[str, str]] | None = None,
+    further_rules: Sequence[Path] = (),
+    listen: str = "",
 ) -> AsyncIterator[Stack]:
     """Run the stack.
 
@@ -139,6 +146,9 @@ async def monitoring(
         values: What the exporter says first, by Deployment.
         replicas: Of Alertmanager, which do not know one another: each sends everything.
         every: Between two scrapes, and between two evaluations of the rule.
+        others: What else is scraped: by address, the labels that its series get where they have none of that name.
+        further_rules: Files of rules to evaluate, too.
+        listen: Address of Prometheus; by default on a port that is free.
     """
     ports, spawner = Ports(), Spawner()
     components: list[Component] = []
@@ -172,9 +182,17 @@ async def monitoring(
             rules.write_text(RULES.format(metric=METRIC, every=every))
             targets = '", "'.join(addresses)
             config.write_text(
-                PROMETHEUS.format(every=every, rules=rules, alertmanager=targets, exporter=exporter.address)
+                PROMETHEUS.format(
+                    every=every,
+                    rules=json.dumps([str(rules), *map(str, further_rules)]),
+                    alertmanager=targets,
+                    exporter=exporter.address,
+                    others=json.dumps(
+                        [{"targets": [address], "labels": dict(labels)} for address, labels in (others or {}).items()]
+                    ),
+                )
             )
-            listen = f"{HOST}:{ports.claim()}"
+            listen = listen or f"{HOST}:{ports.claim()}"
             start(
                 "prometheus",
                 [

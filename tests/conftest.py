@@ -27,6 +27,7 @@ LONGEST = (
     "tests/integration/test_soak.py",
     "tests/integration/test_cli_people.py",
     "tests/integration/test_authority.py",
+    "tests/integration/test_boards.py",
     "tests/integration/test_examples.py",
     "tests/integration/test_operator.py",
     "tests/console",

@@ -346,6 +346,12 @@ SOURCES: dict[str, Source] = {
         {"RayCluster": "rayclusters", "RayService": "rayservices", "RayJob": "rayjobs"},
         ("RayCluster", "RayService"),
     ),
+    "prometheus-operator": Published(
+        "github.com/prometheus-operator/prometheus-operator",
+        "example/prometheus-operator-crd/monitoring.coreos.com_{}.yaml",
+        {"ServiceMonitor": "servicemonitors", "PrometheusRule": "prometheusrules"},
+        ("ServiceMonitor", "PrometheusRule"),
+    ),
     "seldon-core": Modelled(
         "seldon-core.lock",
         "seldon_deploy_sdk/models",

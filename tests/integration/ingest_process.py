@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,9 +84,11 @@ class Ingest:
 
 
 @asynccontextmanager
-async def ingesting(kubeconfig: Path, directory: Path, *arguments: str) -> AsyncIterator[Ingest]:
-    """Install the component, and run one of its replicas here."""
-    install(kubeconfig, components=["ingest"])
+async def ingesting(
+    kubeconfig: Path, directory: Path, *arguments: str, components: Sequence[str] = ("ingest",)
+) -> AsyncIterator[Ingest]:
+    """Install the component, with others perhaps, and run one of its replicas here."""
+    install(kubeconfig, components=components)
     account = service_account_kubeconfig(kubeconfig, directory / "ingest.kubeconfig", INGEST, NAMESPACE)
     with IngestProcess(account, directory, "--health", "127.0.0.1:0", *arguments) as process:
         url = f"http://{process.wait_for('started')['listen']}"
