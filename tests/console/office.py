@@ -13,6 +13,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
 from riskladder.cluster.client import Client, Object
 from riskladder.cluster.connection import connect
 from riskladder.cluster.resources import ESCALATIONS
@@ -45,10 +48,19 @@ class Office:
     place: PeopleNamespace
     """Where the models are."""
     _console: ConsoleProcess
+    _probes: str
+    """Where the console has its probes and metrics."""
 
     @property
     def namespace(self) -> str:
         return self.place.namespace
+
+    async def counted(self, name: str, **labels: str) -> float:
+        """What a metric of the console says; 0 where it says nothing yet."""
+        async with aiohttp.ClientSession() as session, session.get(f"http://{self._probes}/metrics") as answer:
+            families = text_string_to_metric_families(await answer.text())
+        found = [s.value for family in families for s in family.samples if (s.name, s.labels) == (name, labels)]
+        return sum(found)
 
     async def restart(self) -> None:
         """The console ends, and with it all sessions; another one takes its place."""
@@ -257,12 +269,13 @@ async def working(
     await asyncio.to_thread(install, plane.kubeconfig, components=["prompt-stop"])
     account = await asyncio.to_thread(service_account_kubeconfig, plane.kubeconfig, directory / "operator.kubeconfig")
     ports = Ports()
-    url = f"https://{HOST}:{(port := ports.claim())}"
+    url, probes = f"https://{HOST}:{(port := ports.claim())}", f"{HOST}:{ports.claim()}"
     secret = directory / "client-secret"
     secret.write_text(issuer.client_secret)
     options: dict[str, object] = {
         "--url": url,
         "--listen": f"{HOST}:{port}",
+        "--health": probes,
         "--certificate": issuer.authority.certificate("console"),
         "--title": title,
         "--namespace": namespace,
@@ -290,6 +303,6 @@ async def working(
             token = (await issuer.tokens(name)).id_token
             people[name] = Client(anonymous, headers=[("Authorization", f"Bearer {token}")])
         place = PeopleNamespace(Client(admin), namespace, people, receivers, PREFIX)
-        office = Office(url, issuer, await stack.enter_async_context(place), console)
+        office = Office(url, issuer, await stack.enter_async_context(place), console, probes)
         await office.govern()
         yield office

@@ -30,6 +30,9 @@ PHONE, TABLET, DESK = (
     {"width": 1440, "height": 900},
 )
 expect.set_options(timeout=TIMEOUT_SECONDS * 1000)
+SIGN_INS, DECISIONS_SENT = "riskladder_console_sign_ins_total", "riskladder_console_decisions_total"
+ANSWERS = ("counted", "stale")
+
 KEPT = "What you had typed is kept"
 
 
@@ -117,8 +120,10 @@ async def test_counsel_decides_on_her_phone_from_the_link_of_a_message(office: O
     await page.goto(url)
     assert page.url.startswith(f"{office.url}/sign-in?to=")
     await fits(page)
+    before = await office.counted(SIGN_INS, way="openid", result="accepted")
     await sign_in(page, "ann")
     await page.wait_for_url(url)
+    assert await office.counted(SIGN_INS, way="openid", result="accepted") == before + 1
 
     await expect(page.get_by_role("heading", level=1)).to_have_text(
         "phone is stopped. Legal and security are asked to acknowledge."
@@ -163,6 +168,12 @@ async def test_second_page_follows_and_a_form_gone_stale_is_shown_again(office: 
     ann, max_ = [await desk(who, office.page_of(escalation)) for who in ("ann", "max")]
     why = "The threshold was wrong, and two of us have looked."
     late = await fill_in(max_, "Resume the model", why)
+
+    async def followed() -> bool:
+        return await office.counted("riskladder_console_streams") >= 2
+
+    await office.place.until(followed, "both pages to follow")
+    before = {answer: await office.counted(DECISIONS_SENT, action="Resume", answer=answer) for answer in ANSWERS}
     await (await fill_in(ann, "Resume the model", "Counsel agrees.")).click()
     await expect(ann.locator(".notice.ok")).to_be_visible()
 
@@ -188,6 +199,8 @@ async def test_second_page_follows_and_a_form_gone_stale_is_shown_again(office: 
         return bool((await office.place.deployment("together"))["spec"]["replicas"] == 2)
 
     await office.place.until(back, "the replicas to be back")
+    after = {answer: await office.counted(DECISIONS_SENT, action="Resume", answer=answer) for answer in ANSWERS}
+    assert after == {"counted": before["counted"] + 2, "stale": before["stale"] + 1}
 
 
 async def test_two_who_decide_at_the_same_moment_are_both_heard(office: Office, desk: Desk) -> None:
@@ -211,9 +224,11 @@ async def test_refusal_of_the_api_server_is_said_in_its_own_words(office: Office
     fewer = [rule | {"verbs": [v for v in rule["verbs"] if v != "resume"]} for rule in role["rules"]]
     await grant(office, fewer, resume=False)
     try:
+        before = await office.counted(DECISIONS_SENT, action="Resume", answer="forbidden")
         await button.click()
         notice = page.get_by_role("alert")
         await expect(notice).to_contain_text("Nothing was decided: ")
+        assert await office.counted(DECISIONS_SENT, action="Resume", answer="forbidden") == before + 1
         await expect(notice).to_contain_text('oidc:ann@example.org may not resume as "legal" in namespace credit')
         await expect(page.locator("#options")).to_contain_text("I may no longer do this.")
         assert await decisions(office, escalation) == []
