@@ -489,7 +489,8 @@ async def many(plane: LocalControlPlane, chief: Client, number: int) -> AsyncIte
 
         await asyncio.gather(*(write(count) for count in range(number)))
         yield space.namespace
-    await space.until(lambda: _is_gone(chief, space.namespace), "the namespace to go, before the API server does")
+    going = "the namespace to go, before the API server does"
+    await space.until(lambda: _is_gone(chief, space.namespace), going, 90.0)
 
 
 async def _is_gone(client: Client, namespace: str) -> bool:
