@@ -64,7 +64,6 @@ def governed() -> Object:
         charter={"owner": "model-risk", "review": {"every": "90d"}},
         stakeholders=quorum(*dict.fromkeys(HOLDERS.values()), "data-science"),
         indicators=[{"name": INDICATOR}, {"name": DRIFT}, {"name": SILENT, "staleAfter": "1s"}],
-        drillWithin="4s",
         tiers=[
             {
                 "name": "low",
@@ -217,6 +216,10 @@ async def breached(watched: Watched, model: str, value: float, **changes: Any) -
     return str(found["metadata"]["name"])
 
 
+def in_three_days() -> str:
+    return format_time(datetime.now(UTC).replace(microsecond=0) + timedelta(days=3))
+
+
 async def governs(watched: Watched) -> None:
     """People acknowledge, decide, accept, resume, close and review; nobody comes to one; one source falls silent."""
     place, crowd = watched.place, watched.crowd
@@ -238,21 +241,21 @@ async def governs(watched: Watched) -> None:
     await place.escalation_says("scorer", "Contained", "True")
     for person, action in (("ann", "Acknowledge"), ("ann", "Resume"), ("max", "Resume")):
         await crowd.counted(person, action, high)
-    until = format_time(datetime.now(UTC).replace(microsecond=0) + timedelta(days=3))
-    await crowd.counted("max", "AcceptRisk", accepted, until=until)
+    await crowd.counted("max", "AcceptRisk", accepted, until=in_three_days())
     await crowd.counted("max", "Close", over, resolution="Remediated")
     review = {"policyUpdated": True, "satisfaction": 4, "lessons": "Drift was seen late."}
     await crowd.counted("max", "Review", over, review=review)
 
 
 async def drills(watched: Watched) -> None:
-    """An exercise that somebody acknowledges, and nobody decides in time."""
+    """An exercise that is acknowledged and decided."""
     place, crowd = watched.place, watched.crowd
     await place.serve_without_waiting("drilled")
     await place.apply(signal("exercise", "drilled", 0.15, drill=True))
     name = str((await crowd.escalation("drilled"))["metadata"]["name"])
     await crowd.counted("max", "Acknowledge", name)
-    await place.escalation_says("drilled", "Closed", "True", "DrillExpired")
+    await crowd.counted("max", "AcceptRisk", name, until=in_three_days())
+    await place.escalation_says("drilled", "Closed", "True", "DrillCompleted")
 
 
 async def sends(watched: Watched, ingest: Any) -> None:
@@ -389,7 +392,7 @@ EXPECTED = {
     "Stale signals": "1",
     "What went on without people": "AcknowledgementOverdue 1, Held 1",
     "Breaches that cannot be used": "UnknownIndicator 1",
-    "How drills ended": "DrillExpired 1",
+    "How drills ended": "DrillCompleted 1",
     "How escalations ended": "Remediated 1",
     "Reviewed after the close": "true 1",
     "Satisfaction": "4 1",
