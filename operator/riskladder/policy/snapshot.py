@@ -24,10 +24,14 @@ from riskladder.api.intent import Evidence, Intent, SignalRef
 from riskladder.api.ladder import BlastRadius, EscalationLadderSpec, Governs
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
+from riskladder.api.tiers import Axis
 from riskladder.workloads.companions.suspend import Companion
 from riskladder.workloads.model import Pod, Workload
 from riskladder.workloads.network import NetworkObject
 from riskladder.workloads.selectors import matches
+
+AXES = tuple(Axis)
+"""The workload first. (To iterate over the enumeration itself takes longer than the rest of what is asked here.)"""
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 """Before everything that has a time: the place of what has none."""
@@ -159,6 +163,19 @@ class Escalation:
     def ended_intent(self) -> int:
         """The id of the last intent that a Resume has ended; 0 for none."""
         return self.status.resume.intent if self.status.resume else 0
+
+    @property
+    def in_force(self) -> dict[Axis, Intent]:
+        """The intents in force by axis, the workload first: the newest on each axis that no Resume has ended.
+
+        One that could no longer be carried out ended with the one that replaced it. A drill has none in force.
+        """
+        if self.spec.drill:
+            return {}
+        current = [intent for intent in self.intents if intent.id > self.ended_intent]
+        replaced = {intent.replaces for intent in current}
+        newest = {intent.action.axis: intent for intent in current if intent.id not in replaced}
+        return {axis: newest[axis] for axis in AXES if axis in newest}
 
     def evidence(self, intent: Intent) -> Evidence | None:
         """Return the workload as it was before an intent; ``None`` where that was never taken."""

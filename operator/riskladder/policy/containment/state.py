@@ -18,21 +18,13 @@ from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.results import Verification
 from riskladder.workloads.safe_states import fallback, isolate, network_path
 
-AXES = tuple(Axis)
-"""The workload first. (To iterate over the enumeration itself takes longer than the rest of what is asked here.)"""
-
 
 def in_force(escalation: Escalation) -> dict[Axis, Intent]:
     """Return the intents in force by axis, the workload first: the newest on each axis that no Resume has ended.
 
     One that could no longer be carried out ended with the one that replaced it. A drill has none in force.
     """
-    if escalation.spec.drill:
-        return {}
-    current = [intent for intent in escalation.intents if intent.id > escalation.ended_intent]
-    replaced = {intent.replaces for intent in current}
-    newest = {intent.action.axis: intent for intent in current if intent.id not in replaced}
-    return {axis: newest[axis] for axis in AXES if axis in newest}
+    return escalation.in_force
 
 
 def is_contained(escalation: Escalation) -> bool:

@@ -6,7 +6,6 @@ from riskladder.api.conditions import ConditionStatus
 from riskladder.api.decision import DecisionAction
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy.containment.state import in_force
 from riskladder.policy.draft import Draft
 from riskladder.policy.signals.particulars import read_values
 
@@ -60,7 +59,7 @@ def serves(draft: Draft) -> str:
         return "nothing, since the workload was deleted"
     version = f"version {spec.model.version}" if spec.model and spec.model.version else "what was deployed"
     ended = max(escalation.ended_intent, draft.resume.intent if draft.resume else 0)
-    intents = {intent.action: intent for intent in in_force(escalation).values() if intent.id > ended}
+    intents = {intent.action: intent for intent in escalation.in_force.values() if intent.id > ended}
     if not intents:
         return version
     if found is None or found.status is not ConditionStatus.TRUE:
