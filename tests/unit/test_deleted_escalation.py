@@ -85,7 +85,7 @@ class FailingShelf(Shelf):
         self.kills = False
         self.error: ApiError | None = None
 
-    async def create(self, resource: Resource, namespace: str, body: Document) -> Document:
+    async def create(self, resource: Resource, namespace: str, body: Document, *, strict: bool = False) -> Document:
         if self.error is not None:
             raise self.error
         return await super().create(resource, namespace, body)

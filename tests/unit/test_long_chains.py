@@ -23,7 +23,7 @@ class Shelf:
         self.records: dict[str, Document] = {}
         self.asked = 0
 
-    async def create(self, resource: Any, namespace: str, body: Document) -> Document:
+    async def create(self, resource: Any, namespace: str, body: Document, *, strict: bool = False) -> Document:
         self.asked += 1
         name = body["metadata"]["name"]
         if name in self.records:

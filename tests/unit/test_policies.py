@@ -21,7 +21,8 @@ from riskladder.cluster.policies import IDENTITY, SHIPPED_USER, State, differenc
 from riskladder.cluster.shipped_policies import SHIPPED
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.policy_watch import PolicyWatch
-from riskladder.policy.ladders import PolicyFindings, update_ladder
+from riskladder.policy.installation import PolicyFindings
+from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import LadderUpdate
 from tests import yaml_text
 from tests.unit.builders import NOW, Document, at, ladder

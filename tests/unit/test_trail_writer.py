@@ -43,7 +43,7 @@ class Shelf:
         self.namespace_uid = "uid-of-models"
         self.escalations: dict[str, Document] = {}
 
-    async def create(self, resource: Resource, namespace: str, body: Document) -> Document:
+    async def create(self, resource: Resource, namespace: str, body: Document, *, strict: bool = False) -> Document:
         if resource is resources.RECORDS:
             if body["metadata"]["name"] in self.records:
                 raise Conflict(409, "AlreadyExists", "", verb="create", resource="", where="")

@@ -436,6 +436,6 @@ class EscalationLadderStatus(Model):
     )
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = Field(
         (),
-        description="Ready, ReviewCurrent, ChannelsAvailable, ClockAgrees, DecisionsCount, PoliciesInForce, "
-        "StopsPromptly, Suspended, WithinBlastRadius.",
+        description="Ready, ReviewCurrent, ChannelsAvailable, ClockAgrees, CustomResourcesCurrent, DecisionsCount, "
+        "PoliciesInForce, StopsPromptly, Suspended, WithinBlastRadius.",
     )

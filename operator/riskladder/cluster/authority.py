@@ -211,7 +211,7 @@ async def my_roles(client: Client, namespace: str, verbs: Sequence[str], roles: 
 
 def granted(rules: Iterable[Mapping[str, Any]], verbs: Iterable[str], roles: Iterable[str]) -> set[tuple[str, str]]:
     """Return the pairs of verb and role that RBAC rules allow. Pure."""
-    about = [rule for rule in rules if _is_about_roles(rule)]
+    about = [rule for rule in rules if is_about_roles(rule)]
     return {
         (verb, role)
         for verb, role in itertools.product(verbs, roles)
@@ -223,7 +223,8 @@ def granted(rules: Iterable[Mapping[str, Any]], verbs: Iterable[str], roles: Ite
     }
 
 
-def _is_about_roles(rule: Mapping[str, Any]) -> bool:
+def is_about_roles(rule: Mapping[str, Any]) -> bool:
+    """Return whether an RBAC rule is about the roles of ladders. Pure."""
     groups, resources = rule.get("apiGroups") or (), rule.get("resources") or ()
     return not {"*", GROUP}.isdisjoint(groups) and not {"*", STAKEHOLDERS}.isdisjoint(resources)
 

@@ -24,6 +24,12 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
+STRICT = {"fieldValidation": "Strict"}
+"""Has the API server refuse a write of which it would drop a field that it does not know."""
+
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+"""What is accepted of an object whose spec is large and not needed."""
+
 REQUEST_TIMEOUT = 10.0
 """Seconds for one request, answer included."""
 
@@ -157,6 +163,7 @@ class Client:
         content_type: str = JSON,
         params: Mapping[str, str] | None = None,
         acting_as: str = "",
+        accept: str = "",
         timeout: float = REQUEST_TIMEOUT,  # noqa: ASYNC109 - of the whole exchange, enforced by aiohttp
     ) -> Object:
         """Send one request and return the decoded answer.
@@ -170,6 +177,7 @@ class Client:
             content_type: Of the body.
             params: Query.
             acting_as: User name to impersonate in this request; by default it is the client's own user.
+            accept: In which form the answer is wanted; by default as JSON, and whole.
             timeout: Seconds.
 
         Raises:
@@ -183,6 +191,8 @@ class Client:
             headers["Content-Type"] = content_type
         if acting_as:
             headers["Impersonate-User"] = acting_as
+        if accept:
+            headers["Accept"] = accept
         data = None if body is None else json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
         sent = self.clock.now()
         try:
@@ -211,9 +221,10 @@ class Client:
         if self._observe is not None:
             self._observe(verb, resource, result)
 
-    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
-        """Get one object as it is stored now."""
-        return await self.request("GET", resource.path(namespace, name), verb="get", resource=resource.title)
+    async def get(self, resource: Resource, namespace: str | None, name: str, *, accept: str = "") -> Object:
+        """Get one object as it is stored now; of it only what ``accept`` asks for."""
+        path = resource.path(namespace, name)
+        return await self.request("GET", path, verb="get", resource=resource.title, accept=accept)
 
     async def pages(
         self, resource: Resource, namespace: str | None = None, *, labels: str = "", limit: int = PAGE
@@ -342,15 +353,15 @@ class Client:
             timeout=timeout,
         )
 
-    async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
-        """Create an object; ``Conflict`` where one of that name exists."""
+    async def create(self, resource: Resource, namespace: str | None, body: Object, *, strict: bool = False) -> Object:
+        """Create an object, ``strict`` only with all of its fields; ``Conflict`` where one of that name exists."""
         return await self.request(
             "POST",
             resource.path(namespace),
             verb="create",
             resource=resource.title,
             body=body,
-            params={"fieldManager": FIELD_MANAGER},
+            params={"fieldManager": FIELD_MANAGER} | (STRICT if strict else {}),
         )
 
     async def replace(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from riskladder.api.base import GROUP
 from riskladder.api.labels import CHANNELS_SECRET, CONSOLE, INGEST_SECRET, VIA
+from riskladder.cluster.definitions import CRDS, NAMES
 from riskladder.cluster.policies import IDENTITY
 from riskladder.cluster.shipped_policies import SHIPPED
 from riskladder.workloads.grant import Grant as Grant
@@ -135,6 +136,14 @@ CLUSTER = (
         ("get",),
         "authority: the same of the one policy that fills something in, where that is installed",
         names=(IDENTITY,),
+        checked=False,
+    ),
+    Grant(
+        CRDS.group,
+        (CRDS.plural,),
+        ("get",),
+        "the kinds: sees whether they store what this version writes, and says on each ladder where they do not",
+        names=NAMES,
         checked=False,
     ),
 )

@@ -121,7 +121,7 @@ async def append(
         body = record_object(namespace, namespace_uid, escalation, list(missing.values())[:MAX_ENTRIES], head)
         spec, is_new = body["spec"], True
         try:
-            await client.create(RECORDS, namespace, body)
+            await client.create(RECORDS, namespace, body, strict=True)  # with a field dropped it would not verify
         except Conflict:
             spec, is_new = (await client.get(RECORDS, namespace, body["metadata"]["name"]))["spec"], False
             _check_namespace(namespace, body["metadata"]["name"], spec, namespace_uid)

@@ -80,40 +80,74 @@ class Permissions:
 
     async def _ask(self, namespace: str, checks: Sequence[Check]) -> tuple[Check, ...]:
         """Return which of them the API server refuses."""
-        refused = []
-        for check in checks:
-            group, resource, verb = check
-            plural, _, subresource = resource.partition("/")
-            attributes = {
-                "namespace": namespace,
-                "group": group,
-                "resource": plural,
-                "subresource": subresource,
-                "verb": verb,
-            }
-            answer = await self._client.request(
-                "POST",
-                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-                verb="create",
-                resource="selfsubjectaccessreviews.authorization.k8s.io",
-                body={
-                    "apiVersion": "authorization.k8s.io/v1",
-                    "kind": "SelfSubjectAccessReview",
-                    "spec": {"resourceAttributes": attributes},
-                },
-            )
-            if not (answer.get("status") or {}).get("allowed"):
-                refused.append(check)
-        return tuple(refused)
+        return tuple([check for check in checks if not await allowed(self._client, check, namespace)])
 
 
-def title_of(check: Check, namespace: str) -> str:
-    """Return what is permitted or missing, for example ``delete pods in namespace models``."""
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody about whom is asked."""
+
+    user: str
+    groups: tuple[str, ...]
+
+    @classmethod
+    def of(cls, namespace: str, name: str) -> Account:
+        """Return a service account."""
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
+        return cls(f"system:serviceaccount:{namespace}:{name}", groups)
+
+
+async def allowed(
+    client: Client, check: Check, namespace: str | None = None, *, name: str = "", account: Account | None = None
+) -> bool:
+    """Return whether the caller, or an account, may do something.
+
+    Args:
+        client: Asks the API server.
+        check: What.
+        namespace: Where; ``None`` for all namespaces, or for what has none.
+        name: To which object alone; by default to all.
+        account: Who. To ask about somebody else takes a permission of its own.
+
+    Raises:
+        ApiError: The API server could not be asked.
+    """
+    group, resource, verb = check
+    plural, _, subresource = resource.partition("/")
+    attributes = {"group": group, "resource": plural, "subresource": subresource, "verb": verb}
+    attributes |= {"namespace": namespace} if namespace is not None else {}
+    attributes |= {"name": name} if name else {}
+    spec: dict[str, object] = {"resourceAttributes": attributes}
+    kind = "SelfSubjectAccessReview"
+    if account is not None:
+        kind = "SubjectAccessReview"
+        spec |= {"user": account.user, "groups": list(account.groups)}
+    answer = await client.request(
+        "POST",
+        f"/apis/authorization.k8s.io/v1/{kind.lower()}s",
+        verb="create",
+        resource=f"{kind.lower()}s.authorization.k8s.io",
+        body={"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec},
+    )
+    return bool((answer.get("status") or {}).get("allowed"))
+
+
+def title_of(check: Check, namespace: str | None, name: str = "") -> str:
+    """Return what is permitted or missing, for example ``delete pods in namespace models``.
+
+    Args:
+        check: What.
+        namespace: Where; ``None`` for what has none, empty for all of them.
+        name: Of the one object that it is about.
+    """
     group, resource, verb = check
     plural, _, subresource = resource.partition("/")
     title = f"{plural}.{group}" if group else plural
     title += f"/{subresource}" if subresource else ""
-    return f"{verb} {title} in namespace {namespace}"
+    title = f"{verb} {title} {name}".rstrip()
+    if namespace is None:
+        return title
+    return f"{title} in namespace {namespace}" if namespace else f"{title} in all namespaces"
 
 
 def _checks(grants: Iterable[Grant]) -> list[Check]:

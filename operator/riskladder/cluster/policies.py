@@ -59,6 +59,8 @@ class Finding:
     state: State
     what: str = ""
     """What is missing, or which parts differ, for people."""
+    is_forbidden: bool = False
+    """Whether it could not be looked at for lack of a permission."""
 
 
 # --- What is compared -------------------------------------------------------------------------------------------------
@@ -140,12 +142,16 @@ def _differing(shipped: Mapping[str, str], found: Mapping[str, str]) -> list[str
 # --- Looking ----------------------------------------------------------------------------------------------------------
 
 
-async def look(client: Client) -> tuple[Finding, ...]:
+async def look(client: Client, user: str = "") -> tuple[Finding, ...]:
     """Return how every policy of the manifests stands, in order of name.
 
     One that could not be asked for is Unknown; nothing is raised.
+
+    Args:
+        client: Where to look.
+        user: The operator's user; by default whoever asks.
     """
-    user = await user_of(client)
+    user = user or await user_of(client)
     return tuple([await _look(client, name, user) for name in sorted(SHIPPED)])
 
 
@@ -192,7 +198,7 @@ async def _look(client: Client, name: str, user: str) -> Finding:
             missing.append(kind.kind)
         except Forbidden:
             what = f"the operator may not get {kind.title}: bind the ClusterRole riskladder-policies to its account"
-            return Finding(name, State.UNKNOWN, what)
+            return Finding(name, State.UNKNOWN, what, is_forbidden=True)
         except ApiError as error:
             return Finding(name, State.UNKNOWN, f"the API server could not be asked: {error}"[:256])
     if missing:

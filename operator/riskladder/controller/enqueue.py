@@ -51,6 +51,10 @@ class Enqueuer:
         """Enqueue every target and every ladder."""
         for key in store.targets():
             self._scheduler.add(key)
+        self.ladders(store)
+
+    def ladders(self, store: Store) -> None:
+        """Enqueue every ladder."""
         for namespace, name in store.ladders:
             self._scheduler.add(LadderKey(namespace, name))
 

@@ -10,6 +10,7 @@ from riskladder.controller.caches.entries import LadderKey
 from riskladder.controller.caches.store import Store
 from riskladder.controller.caches.workloads import Name
 from riskladder.controller.clock_watch import ClockWatch
+from riskladder.controller.definition_watch import DefinitionWatch
 from riskladder.controller.outbox import Outbox
 from riskladder.controller.people import People
 from riskladder.controller.policy_watch import PolicyWatch
@@ -37,6 +38,7 @@ class LadderWriter:
         trail: TrailWriter,
         people: People,
         policies: PolicyWatch,
+        definitions: DefinitionWatch,
         clock: ClockWatch,
         *,
         outbox: Outbox | None,
@@ -51,6 +53,7 @@ class LadderWriter:
             trail: Writes their Events and statuses.
             people: Knows whether decisions are proved.
             policies: Knows which admission policies are missing or altered.
+            definitions: Knows whether the kinds store what is written.
             clock: The time.
             outbox: Knows which channels are unavailable; ``None`` for no channels.
             again: Has a ladder looked at again after so many seconds.
@@ -61,6 +64,7 @@ class LadderWriter:
         self._trail = trail
         self._people = people
         self._policies = policies
+        self._definitions = definitions
         self._clock = clock
         self._outbox = outbox
         self._again = again
@@ -110,7 +114,10 @@ class LadderWriter:
             self._again(key, PERMISSION_RECHECK)
         proof = await self._people.proof_or_why()
         policies = await self._policies.findings()
-        is_faulty = proof.missing or policies.missing or policies.altered or policies.unknown
+        definitions = await self._definitions.findings()
+        is_faulty = (
+            proof.missing or policies.missing or policies.altered or policies.unknown or not definitions.is_usable
+        )
         self._again(key, PERMISSION_RECHECK if is_faulty else PROOF_RECHECK)
         now = self._clock.now()
         update, wake = update_ladder(
@@ -123,6 +130,7 @@ class LadderWriter:
             not_enabled=self._not_enabled(key),
             unproved=proof.missing,
             policies=policies,
+            definitions=definitions,
             slow_stops=self._slow_stops(key, missing),
             unavailable=self._outbox.unavailable.get((key.namespace, key.name)) if self._outbox else None,
             clock_error=self._clock.error(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from riskladder.api.tiers import ContainmentAction
+from riskladder.cluster import definitions
 from riskladder.cluster.policies import State
 from riskladder.controller.governance_gauges import GovernanceGauges
 from riskladder.controller.reading_gauges import ReadingGauges
@@ -83,6 +84,12 @@ class Metrics:
             ["name", "state"],
             registry=self.registry,
         )
+        self.custom_resources = Gauge(
+            "riskladder_custom_resources",
+            "CustomResourceDefinitions, by how each stands: 1 for Current, Missing, Outdated, Newer, Altered, Unknown.",
+            ["name", "state"],
+            registry=self.registry,
+        )
         self.drift = Counter(
             "riskladder_containment_reverted_total",
             "Containments that somebody reverted and that were re-applied.",
@@ -153,6 +160,11 @@ class Metrics:
         """Note how an admission policy stands now."""
         for one in State:
             self.policies.labels(name, str(one)).set(one == state)
+
+    def observe_definition(self, name: str, state: str) -> None:
+        """Note how a CustomResourceDefinition stands now."""
+        for one in definitions.State:
+            self.custom_resources.labels(name, str(one)).set(one == state)
 
     def observe_request(self, verb: str, resource: str, result: str) -> None:
         """Count one request to the API server."""

@@ -35,6 +35,7 @@ from riskladder.controller.metrics import Metrics
 from riskladder.controller.reconciler import Reconciler
 from riskladder.notify.egress import Egress
 from riskladder.notify.notifier import Notifier
+from riskladder.policy.installation import judge_definitions
 from riskladder.workloads.registry import Runtimes
 
 log = structlog.get_logger(__name__)
@@ -236,6 +237,7 @@ class Operator:
             asyncio.create_task(self._guard_watchers(), name="watchers"),
             asyncio.create_task(self._watch_lock(reconciler), name="lock"),
             asyncio.create_task(self._watch_clock(reconciler), name="clock"),
+            asyncio.create_task(self._watch_definitions(reconciler), name="definitions"),
             asyncio.create_task(reconciler.journal.run(), name="journal"),
             asyncio.create_task(self._keep_gauges(reconciler), name="gauges"),
         ]
@@ -377,6 +379,12 @@ class Operator:
             reconciler.clock.look()
             await asyncio.sleep(LOOK_EVERY)
 
+    async def _watch_definitions(self, reconciler: Reconciler) -> None:
+        """Compare the CustomResourceDefinitions with those of this version, at the start and now and then."""
+        while True:
+            await reconciler.definitions.findings()
+            await asyncio.sleep(reconciler.definitions.wait)
+
     async def _keep_gauges(self, reconciler: Reconciler) -> None:
         """Show how readings, people and duties stand, while this replica leads: only the leader judges."""
         metrics, store = self._metrics, reconciler.store
@@ -435,7 +443,18 @@ class Operator:
         return ""
 
     def _unready(self) -> str:
-        return self._stage or self._unhealthy()
+        return self._stage or self._unhealthy() or self._outdated()
+
+    def _outdated(self) -> str:
+        """Return why this process is no replacement for one that is ready; it works, and leads where no other does.
+
+        So a new image does not come before its CustomResourceDefinitions: the rollout waits, and the replicas of before
+        go on. What happens to them later is said on the ladders.
+        """
+        watch = self._reconciler.definitions if self._reconciler is not None else None
+        if watch is None or watch.were_usable or watch.known is None:
+            return ""
+        return judge_definitions(watch.known).message
 
     def _collect(self) -> None:
         if self._reconciler is None or self._handlers is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from riskladder.cluster.client import Client
 from riskladder.cluster.policies import Finding, State, look
-from riskladder.policy.ladders import PolicyFindings
+from riskladder.policy.installation import PolicyFindings
 
 SHARED_FOR = 9.0
 """Seconds for which all ladders share one look, of two requests for each policy."""
@@ -38,9 +38,14 @@ class PolicyWatch:
             seen = await look(self._client)
             for one in seen:
                 self._observe(one.name, str(one.state))
-            found = PolicyFindings(_of(seen, State.MISSING), _of(seen, State.ALTERED), _of(seen, State.UNKNOWN))
+            found = findings(seen)
             self._known = (time.monotonic(), found)
             return found
+
+
+def findings(seen: tuple[Finding, ...]) -> PolicyFindings:
+    """Return what of a look is to be said."""
+    return PolicyFindings(_of(seen, State.MISSING), _of(seen, State.ALTERED), _of(seen, State.UNKNOWN))
 
 
 def _of(seen: tuple[Finding, ...], state: State) -> dict[str, str]:

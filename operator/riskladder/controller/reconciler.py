@@ -16,6 +16,7 @@ from riskladder.controller.caches.entries import IndexKey, Key, LadderKey, LateD
 from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.containment_pass import ContainmentPass
+from riskladder.controller.definition_watch import DefinitionWatch
 from riskladder.controller.enqueue import Enqueuer
 from riskladder.controller.executor import Executor, NotContainable
 from riskladder.controller.fair import decided, in_slices
@@ -109,12 +110,17 @@ class Reconciler:
             outbox=self.outbox,
             unproved=lambda namespace: enqueuer.ladders_of(namespace, store),
         )
+        self.definitions = DefinitionWatch(
+            client, observe=metrics.observe_definition, changed=partial(enqueuer.ladders, store)
+        )
+        """Knows whether the kinds store what is written."""
         self._ladders = LadderWriter(
             client,
             store,
             self._trail,
             self._people,
             PolicyWatch(client, observe=metrics.observe_policy),
+            self.definitions,
             self.clock,
             outbox=self.outbox,
             again=enqueuer.again,

@@ -22,7 +22,7 @@ from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import GENESIS_HASH, clipped_particulars
 from riskladder.cluster import events, ledger, resources
-from riskladder.cluster.client import JSON_PATCH, ApiError, Client, NotFound, Object, Refused
+from riskladder.cluster.client import JSON_PATCH, STRICT, ApiError, Client, NotFound, Object, Refused
 from riskladder.cluster.events import ObjectReference, Series
 from riskladder.cluster.incarnations import Incarnations
 from riskladder.cluster.resources import Resource
@@ -31,6 +31,11 @@ from riskladder.policy.plan import CLOSED_KEY, DecisionUpdate, Entry, Escalation
 from riskladder.policy.snapshot import Decision, Escalation, Ladder, Signal
 
 log = structlog.get_logger(__name__)
+
+STRICT_KINDS = (resources.SIGNALS, resources.ESCALATIONS, resources.DECISIONS)
+"""What is decided again from what is stored. A field that an older CustomResourceDefinition drops would be written over
+and over, or be an answer that is lost: so such a status is refused as a whole. That of a ladder, which is looked at now
+and then, is written without it: it says what is outdated."""
 
 EVENT_ATTEMPTS = 3
 """Attempts at one Event before it is left out."""
@@ -267,7 +272,7 @@ class TrailWriter:
                 resource=f"{resource.title}/status",
                 body=patch,
                 content_type=JSON_PATCH,
-                params={"fieldManager": FIELD_MANAGER},
+                params={"fieldManager": FIELD_MANAGER} | (STRICT if resource in STRICT_KINDS else {}),
             )
         except NotFound:
             return False  # deleted meanwhile: nobody is left to notify

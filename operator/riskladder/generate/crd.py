@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from riskladder.api.base import GROUP, VERSION
+from riskladder.api.definitions import SCHEMA_HASH, definition_name, schema_hash
 from riskladder.api.kinds import CATEGORY, KINDS, Column, Kind
 from riskladder.api.schema import object_schema
 from riskladder.generate.text import HEADER, SafeDumper
@@ -28,7 +29,8 @@ def crd(kind: Kind) -> dict[str, Any]:
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": f"{kind.plural}.{GROUP}",
+            "name": definition_name(kind),
+            "annotations": {SCHEMA_HASH: schema_hash(object_schema(kind))},
             "labels": {"app.kubernetes.io/name": "riskladder", "app.kubernetes.io/component": "crds"},
         },
         "spec": {

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 
 from riskladder.api.conditions import MESSAGE_LIMIT, Conditions, find
 from riskladder.api.foreign import clip
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.policy.installation import (
+    DefinitionFindings,
+    PolicyFindings,
+    Verdict,
+    judge_definitions,
+    judge_policies,
+)
 from riskladder.policy.ladder_messages import LadderMessages
 from riskladder.policy.plan import Entry, LadderUpdate
 from riskladder.policy.snapshot import Delivery, Ladder
@@ -19,18 +25,6 @@ from riskladder.policy.unusable import UnusableSignal, notify_of_unusable
 
 _OF_DECISIONS = "riskladder-decisions"
 """The policy that proves who decided, which has a condition of its own."""
-
-_MESSAGE = 1024
-"""Characters of the message of a condition."""
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyFindings:
-    """The admission policies that are not in force as they were shipped: by name, what of each."""
-
-    missing: Mapping[str, str] = field(default_factory=dict)
-    altered: Mapping[str, str] = field(default_factory=dict)
-    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 def update_ladder(
@@ -44,6 +38,7 @@ def update_ladder(
     not_enabled: Sequence[str] = (),
     unproved: str = "",
     policies: PolicyFindings | None = None,
+    definitions: DefinitionFindings | None = None,
     slow_stops: str | None = None,
     unavailable: Mapping[str, str] | None = None,
     clock_error: timedelta = timedelta(),
@@ -64,6 +59,7 @@ def update_ladder(
         not_enabled: What it asks for that needs a component which is not enabled.
         unproved: Why no decision counts: what is missing of the admission policy that proves who decided.
         policies: The admission policies; ``None`` where nobody has looked.
+        definitions: The CustomResourceDefinitions; ``None`` where nobody has looked.
         slow_stops: Which tiers stop a model more slowly than they ask for, and why; ``None`` where nobody has looked.
         unavailable: The channels that do not work, and why.
         clock_error: By how much the operator's clock is ahead of the API server's; zero while they agree well enough.
@@ -76,6 +72,8 @@ def update_ladder(
     conditions = Conditions(before.conditions, generation=ladder.generation, now=now)
     _decisions_count(conditions, entries, ladder, unproved, now)
     _policies(conditions, entries, ladder, policies, unproved, now)
+    kinds = judge_definitions(definitions) if definitions is not None else None
+    _definitions(conditions, entries, ladder, kinds, now)
     _channels(conditions, entries, ladder, unavailable or {}, now)
     _clock(conditions, entries, ladder, clock_error, now)
     _stops(conditions, entries, ladder, slow_stops, now)
@@ -84,6 +82,8 @@ def update_ladder(
         ready, reason, message = False, Reason.INVALID, "; ".join(ladder.problems)
     elif missing:
         ready, reason, message = False, Reason.PERMISSION_MISSING, "the operator may not " + "; ".join(missing)
+    elif definitions is not None and kinds is not None and not definitions.is_usable:
+        ready, reason, message = False, kinds.reason, kinds.message
     elif refusals:
         more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
         ready, reason = False, Reason.ESCALATION_REFUSED
@@ -158,23 +158,27 @@ def _policies(
         if was is None:
             conditions.set(kind, None, Reason.NOT_YET, "nobody has looked yet")
         return
-    if not (found.missing or found.altered or found.unknown):
-        conditions.set(kind, True, Reason.POLICIES_AS_SHIPPED, "every admission policy is in force as it was shipped")
-        return
-    parts = [f"{name} is missing ({what})" for name, what in sorted(found.missing.items())]
-    parts += [f"{name} is altered ({what})" for name, what in sorted(found.altered.items())]
-    parts += [f"{name} is unknown ({what})" for name, what in sorted(found.unknown.items())]
-    advice = "apply the manifests of this version again; delete one that is altered first, with its binding"
-    message = f"{'; '.join(parts)}: {advice}"
-    if len(message) > _MESSAGE:  # the names matter most
-        named = (("missing", found.missing), ("altered", found.altered), ("unknown", found.unknown))
-        message = "; ".join(f"{word}: {', '.join(sorted(names))}" for word, names in named if names) + f": {advice}"
-    is_known = bool(found.missing or found.altered)
-    reason = Reason.POLICY_MISSING if found.missing else Reason.POLICY_ALTERED if is_known else Reason.POLICY_UNKNOWN
+    verdict = judge_policies(found)
     is_said = bool(unproved) and {*found.missing, *found.altered, *found.unknown} == {_OF_DECISIONS}
-    if not is_said and (was is None or was.message != message[:_MESSAGE]):
-        entries.append(_warning(reason, ladder, message, now))
-    conditions.set(kind, False if is_known else None, reason, message)
+    if verdict.status is not True and not is_said and (was is None or was.message != verdict.message[:MESSAGE_LIMIT]):
+        entries.append(_warning(verdict.reason, ladder, verdict.message, now))
+    conditions.set(kind, verdict.status, verdict.reason, verdict.message)
+
+
+def _definitions(
+    conditions: Conditions, entries: list[Entry], ladder: Ladder, verdict: Verdict | None, now: datetime
+) -> None:
+    """Say whether the kinds are those of this version; of what makes the ladder not ready that warns."""
+    kind = ConditionType.CUSTOM_RESOURCES_CURRENT
+    was = conditions.get(kind)
+    if verdict is None:
+        if was is None:
+            conditions.set(kind, None, Reason.NOT_YET, "nobody has looked yet")
+        return
+    is_said = verdict.reason is Reason.CUSTOM_RESOURCES_OUTDATED
+    if verdict.status is False and not is_said and (was is None or was.message != clip(verdict.message, MESSAGE_LIMIT)):
+        entries.append(_warning(verdict.reason, ladder, verdict.message, now))
+    conditions.set(kind, verdict.status, verdict.reason, verdict.message)
 
 
 def _channels(
