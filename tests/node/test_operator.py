@@ -9,6 +9,7 @@ import pytest
 
 from riskladder.cluster.client import Client, Object
 from tests.cluster.images import NEXT_VERSION
+from tests.integration.doctor import Doctor, failed, of
 from tests.integration.world import TestNamespace, condition, ladder, signal
 from tests.node import report
 from tests.node.answers import service, workload
@@ -101,6 +102,12 @@ async def test_upgrade_under_an_open_escalation(world: TestNamespace, installati
         return any(holder.startswith(pod["metadata"]["name"]) for pod in pods)
 
     await world.until(leads, "one of the new pods to lead", 60.0)
+    code, checks = await Doctor(installation.node.kubeconfig)("-n", world.namespace)
+    assert (code, failed(checks)) == (0, {})
+    assert [outcome for outcome, _ in of(checks, "operator")] == ["OK", "OK"]
+    [(outcome, what)] = of(checks, "operator version")
+    assert (outcome, NEXT_VERSION in what) == ("WARN", True)
+    assert of(checks, "custom resources")[0][0] == "OK"
     [after] = await world.escalations("first")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["spec"] == before["spec"], "an upgrade opens nothing again, and forgets nothing"

@@ -14,6 +14,7 @@ from riskladder import __version__
 from riskladder.cli import logs
 from riskladder.cli.bind import bind
 from riskladder.cli.console import console
+from riskladder.cli.doctor.command import doctor
 from riskladder.cli.export import export
 from riskladder.cli.ingest import ingest
 from riskladder.cli.lint import lint
@@ -141,6 +142,7 @@ app.command()(poll)
 app.command()(console)
 app.command()(signal)
 app.command()(lint)
+app.command()(doctor)
 app.command()(timeline)
 app.command()(verify)
 app.command()(report)

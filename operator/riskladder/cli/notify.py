@@ -30,7 +30,7 @@ from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Name
 from riskladder.cli.people.send import described
 from riskladder.cli.people.session import Session, run_in_session
 from riskladder.cli.program import Group
-from riskladder.cluster.client import NotFound
+from riskladder.cluster.client import Client, NotFound
 from riskladder.cluster.resources import LADDERS, SECRETS
 from riskladder.notify.credentials import credential_of
 from riskladder.notify.egress import Egress
@@ -124,7 +124,11 @@ def try_channels(
         found = trials(await _ladder(session, ladder), role)
         if isinstance(found, str):
             fail(found)
-        values = await _secret(session) if any(trial.channel.secret_key for trial in found) else None
+        values = (
+            await credentials(session.client, session.namespace)
+            if any(trial.channel.secret_key for trial in found)
+            else None
+        )
         notices = Notices(session.namespace, ladder)
         return session.namespace, await send_all(found, values, notices, egress, timeout)
 
@@ -263,10 +267,14 @@ async def _ladder(session: Session, name: str) -> EscalationLadderSpec:
         fail(f"ladder {name} is not valid: {described(error)}")
 
 
-async def _secret(session: Session) -> dict[str, str] | None:
-    """Return what the Secret holds, as text; ``None`` where there is no Secret."""
+async def credentials(client: Client, namespace: str) -> dict[str, str] | None:
+    """Return what the Secret of the channels holds, as text; ``None`` where there is no Secret.
+
+    Raises:
+        ApiError: It could not be read.
+    """
     try:
-        stored: dict[str, Any] = await session.client.get(SECRETS, session.namespace, CHANNELS_SECRET)
+        stored: dict[str, Any] = await client.get(SECRETS, namespace, CHANNELS_SECRET)
     except NotFound:
         return None
     values = {}
