@@ -356,28 +356,25 @@ async def is_ready(world: TestNamespace) -> bool:
 
 
 async def test_newer_kind_is_said_in_other_words_and_the_ladder_stays_in_force(
-    world: TestNamespace, doctor: Doctor
+    alone: None, root: Client, account: Path, doctor: Doctor, tmp_path: Path
 ) -> None:
+    del alone
+
     def newer(crd: Object) -> None:
         fields(crd, "status")["added"] = {"type": "string"}
 
-    await world.apply(ladder())
-    await world.ladder_ready()
-
-    async def says(reason: str) -> Object | None:
-        found = condition(await world.get(resources.LADDERS, "credit"), "CustomResourcesCurrent")
-        return found if found["reason"] == reason else None
-
-    async with changed(world.client, CRDS, ESCALATIONS, newer):
-        code, checks = await doctor("-n", world.namespace)
-        assert code == 0
-        [(outcome, what)] = of(checks, "custom resources")
-        assert outcome == "WARN"
-        assert f"{ESCALATIONS} has status.added, which version" in what
-        found = await world.until(lambda: says("CustomResourcesNewer"), "the ladder to say so", LOOKED_AT_AGAIN)
-        assert what == f"CustomResourcesNewer: {found['message']}"
-        assert await is_ready(world)
-    await world.until(lambda: says("CustomResourcesAsShipped"), "the ladder to take it back", LOOKED_AT_AGAIN)
+    async with changed(root, CRDS, ESCALATIONS, newer), TestNamespace(root, "newer") as world:
+        with OperatorProcess(account, tmp_path) as operator:
+            operator.wait_until_leading()
+            said = operator.wait_for("custom resources", reason="CustomResourcesNewer")["message"]
+            assert f"{ESCALATIONS} has status.added, which version" in said
+            assert operator.get("/readyz") == (200, "ok\n")
+            await world.apply(ladder())
+            stored = await world.ladder_ready()
+            assert condition(stored, "CustomResourcesCurrent")["message"] == said
+            _, checks = await doctor("-n", "newer")
+            assert of(checks, "custom resources") == [("WARN", f"CustomResourcesNewer: {said}")]
+            assert failed(checks) == {}
 
 
 async def test_operator_that_may_not_look_says_unknown_and_works(

@@ -12,7 +12,9 @@ from unittest.mock import patch
 
 from structlog.testing import capture_logs
 
+from riskladder.api import kinds as api_kinds
 from riskladder.api.base import format_time
+from riskladder.api.definitions import definition_name
 from riskladder.cluster.client import ApiError, Client, Denied, Forbidden, NotFound, Object, Refused
 from riskladder.cluster.resources import (
     DECISIONS,
@@ -26,12 +28,17 @@ from riskladder.cluster.resources import (
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.reconciler import Reconciler
 from riskladder.controller.scheduler import Backoff
+from riskladder.generate.crd import crd
 from riskladder.policy import trail
 from tests.unit.builders import KEY, LADDER, Document, Edit, deployment_object, edited, signal_document
 from tests.unit.simulator import Server
 
 SENTENCE = 'admission webhook "gate.example" denied the request: not in this namespace'
 METRICS = Metrics()
+DEFINITIONS = {definition_name(kind): crd(kind) for kind in api_kinds.KINDS.values()}
+"""As they are shipped, by name."""
+for definition in DEFINITIONS.values():
+    definition["metadata"]["uid"] = definition["metadata"]["name"]
 KINDS: Mapping[int, type[ApiError]] = {403: Forbidden, 404: Denied, 409: Denied, 422: Refused}
 
 
@@ -59,6 +66,7 @@ class Api(Client):
         body: Any = None,
         content_type: str = "",
         params: Mapping[str, str] | None = None,
+        accept: str = "",
         timeout: float = 10,  # noqa: ASYNC109
     ) -> Object:
         await asyncio.sleep(0)
@@ -67,6 +75,8 @@ class Api(Client):
             raise error
         if "selfsubjectaccessreviews" in path:
             return {"status": {"allowed": True}}
+        if "customresourcedefinitions" in path:
+            return DEFINITIONS[path.rpartition("/")[2]]
         try:
             return self.server.request(method, path, body, content_type)
         except StopIteration:
