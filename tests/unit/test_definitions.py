@@ -189,6 +189,15 @@ def test_who_may_not_look_says_so_and_nothing_is_refused() -> None:
     assert f'riskladder_custom_resources{{name="{ESCALATIONS}",state="Unknown"}} 1.0' in shown
 
 
+def test_kind_that_the_operator_does_not_write_makes_no_ladder_not_ready() -> None:
+    bindings = definition_name(KINDS["MonitorBinding"])
+    server, metrics = Server(), Metrics()
+    del server.objects[bindings]
+    watch = DefinitionWatch(server, observe=metrics.observe_definition)  # type: ignore[arg-type]
+    found = asyncio.run(watch.findings())
+    assert (found.altered, found.is_usable, found.is_current) == ({bindings: "is missing"}, True, False)
+
+
 # --- What a ladder says -----------------------------------------------------------------------------------------------
 
 

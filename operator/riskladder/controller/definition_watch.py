@@ -11,10 +11,14 @@ import structlog
 from riskladder import __version__
 from riskladder.cluster.client import Client
 from riskladder.cluster.definitions import APPLY, Definitions, Finding, State
+from riskladder.cluster.resources import OWN
 from riskladder.policy.installation import DefinitionFindings, judge_definitions
 
 LOOK_EVERY, LOOK_AGAIN = 30.0, 9.0
 """Seconds for which one look is shared, of a small request for each kind: where all is well, and otherwise."""
+
+_OF_THE_OPERATOR = frozenset(resource.title for resource in OWN)
+"""The definitions of what the operator writes: of bindings it knows nothing."""
 
 log = structlog.get_logger(__name__)
 
@@ -77,13 +81,16 @@ class DefinitionWatch:
 def findings(seen: tuple[Finding, ...]) -> DefinitionFindings:
     """Return what of a look is to be said."""
 
-    def of(*states: State) -> dict[str, str]:
-        return {one.name: one.what for one in seen if one.state in states}
+    def of(*states: State, needed: bool | None = None) -> dict[str, str]:
+        return {
+            one.name: one.what for one in seen if one.state in states and needed in (None, one.name in _OF_THE_OPERATOR)
+        }
 
+    lost = (State.OUTDATED, State.MISSING)
     remedies = [one.remedy for one in seen if one.state is not State.CURRENT]
     return DefinitionFindings(
-        outdated=of(State.OUTDATED, State.MISSING),
-        altered=of(State.ALTERED),
+        outdated=of(*lost, needed=True),
+        altered=of(State.ALTERED) | of(*lost, needed=False),
         newer=of(State.NEWER),
         unknown=of(State.UNKNOWN),
         version=__version__,
