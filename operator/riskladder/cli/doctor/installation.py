@@ -75,7 +75,8 @@ async def check_operator(site: Site) -> list[Check]:
     try:
         lease = await site.client.get(LEASES, site.home, LEASE)
     except NotFound:
-        return [*found, bad(OPERATOR, f"nobody leads: there is no Lease {LEASE} in namespace {site.home}")]
+        what = f"nobody leads: there is no Lease {LEASE} in namespace {site.home}"
+        return [*found, bad(OPERATOR, what, _logs(site.home))]
     except Forbidden:
         return [*found, skipped(OPERATOR, f"you may not get Lease {LEASE} in namespace {site.home}")]
     leads = _leads(lease, site)
@@ -88,19 +89,27 @@ def _replicas(deployment: Object) -> Check:
     wanted = (deployment.get("spec") or {}).get("replicas", 1)
     ready = (deployment.get("status") or {}).get("readyReplicas", 0)
     where = f"Deployment {deployment['metadata']['name']} in namespace {deployment['metadata']['namespace']}"
-    logs = f"kubectl -n {deployment['metadata']['namespace']} logs deployment/{deployment['metadata']['name']}"
+    logs = _logs(deployment["metadata"]["namespace"])
     if not wanted:
-        return bad(OPERATOR, f"{where} has 0 replicas: nothing is judged, notified or re-applied")
+        what = f"{where} has 0 replicas: nothing is judged, notified or re-applied"
+        return bad(
+            OPERATOR, what, f"kubectl -n {deployment['metadata']['namespace']} scale deployment/riskladder --replicas=2"
+        )
     if ready < wanted:
         return (warn if ready else bad)(OPERATOR, f"{where}: {ready} of {wanted} replicas are ready", logs)
     return ok(OPERATOR, f"{where}: {ready} of {wanted} replicas are ready")
+
+
+def _logs(namespace: str) -> str:
+    """Return how to see what an operator says."""
+    return f"kubectl -n {namespace} logs -l app.kubernetes.io/component=operator --tail=20"
 
 
 def _leads(lease: Object, site: Site) -> Check:
     spec = lease.get("spec") or {}
     holder, renewed = str(spec.get("holderIdentity") or ""), spec.get("renewTime")
     if not holder or not renewed:
-        return bad(OPERATOR, f"nobody leads: Lease {LEASE} in namespace {site.home} has no holder")
+        return bad(OPERATOR, f"nobody leads: Lease {LEASE} in namespace {site.home} has no holder", _logs(site.home))
     now = datetime.now(UTC) - timedelta(seconds=site.client.clock.skew)
     age = now - datetime.fromisoformat(str(renewed))
     if age > STALE:
