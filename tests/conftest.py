@@ -30,6 +30,7 @@ LONGEST = (
     "tests/integration/test_boards.py",
     "tests/integration/test_examples.py",
     "tests/integration/test_operator.py",
+    "tests/integration/test_doctor.py",
     "tests/console",
     "tests/integration/test_keda.py",
     "tests/unit/test_invariants.py",
