@@ -231,7 +231,7 @@ def node(name: str, *, tainted: bool = False) -> dict[str, Any]:
 
     `tainted`: only for pods that tolerate fake nodes, where there is a real one for all others.
     """
-    room = {"cpu": "256", "memory": "2Ti", "pods": "10000", "nvidia.com/gpu": "64"}
+    room = {"cpu": "256", "memory": "2Ti", "ephemeral-storage": "2Ti", "pods": "10000", "nvidia.com/gpu": "64"}
     return {
         "apiVersion": "v1",
         "kind": "Node",
