@@ -23,6 +23,7 @@ pytest_plugins = ("tests.console.issuer", "tests.console.browser")
 LONGEST = (
     "tests/node",
     "tests/integration/test_faults.py",
+    "tests/integration/test_helm.py",
     "tests/integration/test_lifecycle.py",
     "tests/integration/test_soak.py",
     "tests/integration/test_cli_people.py",
@@ -34,6 +35,7 @@ LONGEST = (
     "tests/console",
     "tests/integration/test_keda.py",
     "tests/unit/test_invariants.py",
+    "tests/charts",
     "tests/channels",
     "tests/unit/test_network_path_invariants.py",
     "tests/unit/test_api_rules.py",

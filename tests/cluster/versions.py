@@ -76,7 +76,25 @@ KUBE_ROUTER = Module(
 which not every kernel has."""
 
 KEDA = Module("keda", "github.com/kedacore/keda/v2", (("keda-operator", "github.com/kedacore/keda/v2/cmd/operator"),))
-PEERS = (ALERTMANAGER, ROLLOUTS, KEDA, NODE, KUBE_ROUTER)
+HELM = {
+    major: Module("helm", f"helm.sh/helm/v{major}", ((f"helm{major}", f"helm.sh/helm/v{major}/cmd/helm"),))
+    for major in (3, 4)
+}
+"""Both versions that people use, in one module, so that what they share is compiled once."""
+
+OPERATOR_VERIFY = Module(
+    "validators",
+    "github.com/operator-framework/api",
+    (("operator-verify", "github.com/operator-framework/api/cmd/operator-verify"),),
+)
+KUBECONFORM = Module(
+    "validators",
+    "github.com/yannh/kubeconform",
+    (("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),),
+)
+"""What reads manifests: as OLM does, and by the schemas of Kubernetes."""
+
+PEERS = (ALERTMANAGER, ROLLOUTS, KEDA, NODE, KUBE_ROUTER, *HELM.values(), OPERATOR_VERIFY, KUBECONFORM)
 """Built only for the tests that need them."""
 
 

@@ -42,7 +42,7 @@ from tests import yaml_text
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "bench/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "bench/*.md", "charts/*/README.md")
     for page in ROOT.glob(pattern)
     if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
 )
@@ -132,7 +132,8 @@ def test_every_relative_link_and_anchor_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
-FILE = re.compile(r"(?:\.ci|api|bench|crds|docs|examples|manifests|operator|tests)/[\w./-]+|Makefile|Dockerfile")
+PLACES = r"(?:\.ci|api|bench|bundle|charts|crds|docs|examples|manifests|operator|tests)/[\w./-]+"
+FILE = re.compile(rf"{PLACES}|Makefile|Dockerfile")
 
 
 @each_page

@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from riskladder.generate import components, crd, lock, operator_policy, rbac, reference, shipped_policies
+from riskladder.generate import components, crd, lock, olm, operator_policy, rbac, reference, shipped_policies
+from riskladder.generate.helm import files as helm
 from riskladder.generate.monitoring import component as monitoring
 from riskladder.generate.monitoring import reference as monitoring_page
 from riskladder.generate.text import HEADER
@@ -21,7 +22,7 @@ def files(root: Path) -> dict[Path, str]:
         "operator.yaml": HEADER.format(source="generate/operator_policy.py") + operator_policy.policy(),
     }
     shipped = shipped_policies.module(shipped_policies.texts(root, generated.values()))
-    return {
+    texts = {
         **{root / "crds" / name: text for name, text in crd.files().items()},
         manifests / "base" / "rbac.yaml": rbac.rbac(),
         manifests / "components" / "ingest" / "rbac.yaml": rbac.ingest(),
@@ -38,6 +39,7 @@ def files(root: Path) -> dict[Path, str]:
         root / "docs" / "reference" / "monitoring.md": monitoring_page.reference(),
         root / "docs" / "reference" / "report.schema.json": json_form.schema(),
     }
+    return texts | helm.files(root, texts) | olm.files(root, texts)
 
 
 def write_or_check(wanted: dict[Path, str], *, check: bool) -> list[Path]:

@@ -16,21 +16,40 @@ HEADER = "# Generated from operator/riskladder/{source} by `make generate`. Do n
 WIDTH = 118
 
 
-class _Dumper(SafeDumper):
+class Dumper(SafeDumper):
     """Lists of words on one line and no anchors, as people write RBAC rules."""
 
     def ignore_aliases(self, data: Any) -> bool:
+        """Return that nothing is written as an anchor and an alias."""
         return True
 
     def represent_words(self, data: Iterable[Any]) -> yaml.Node:
+        """Return the node of a list."""
         words = list(data)
         flow = all(isinstance(word, str) for word in words)
         return self.represent_sequence("tag:yaml.org,2002:seq", words, flow_style=flow)
 
 
-_Dumper.add_representer(list, _Dumper.represent_words)
+Dumper.add_representer(list, Dumper.represent_words)
 
 
 def dump(document: Any) -> str:
     """Return a document as YAML, its keys in the order in which they were given."""
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=WIDTH, default_flow_style=False)
+    return yaml.dump(document, Dumper=Dumper, sort_keys=False, width=WIDTH, default_flow_style=False)
+
+
+class BlockDumper(Dumper):
+    """Long strings, and those of several lines, as blocks."""
+
+    def represent_text(self, data: str) -> yaml.Node:
+        """Return the node of a string."""
+        style = "|" if "\n" in data else ">" if len(data) > WIDTH - 30 else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+BlockDumper.add_representer(str, BlockDumper.represent_text)
+
+
+def dump_blocks(document: Any) -> str:
+    """Return a document as YAML, with long strings as blocks."""
+    return yaml.dump(document, Dumper=BlockDumper, sort_keys=False, width=WIDTH, default_flow_style=False)
