@@ -39,8 +39,8 @@ class Installation:
         await self.ready()
 
     async def remove(self) -> None:
-        assert self._current is not None
-        directory = f"manifests/overlays/{self._current[0]}"
+        """Remove what is installed, however it was."""
+        directory = f"manifests/overlays/{self._current[0] if self._current else DEFAULT}"
         await asyncio.to_thread(product.uninstall, self.node.kubeconfig, ROOT, overlay=directory)
         self._current = None
 

@@ -1,0 +1,67 @@
+"""The chart on a real node: its pods get ready, contain a model, and survive an upgrade of the release."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.charts.helm import CHART, RELEASE, Helm, ensure_helm, packaged
+from tests.cluster.install import NAMESPACE
+from tests.conftest import progress
+from tests.integration.world import TestNamespace, ladder, signal
+from tests.node import report
+from tests.node.answers import service, workload
+from tests.node.installation import Installation
+
+pytestmark = pytest.mark.timeout(900)  # The first run builds Helm.
+CONFINED = "pod-security.kubernetes.io/enforce=restricted"
+RELEASE_OPTIONS = (f"--namespace={NAMESPACE}", "--wait", "--timeout=90s")
+
+
+@pytest.fixture
+def helm(request: pytest.FixtureRequest, installation: Installation, tmp_path: Path) -> Helm:
+    return Helm(4, ensure_helm(progress(request.config))[4], tmp_path, installation.node.kubeconfig)
+
+
+@pytest.fixture
+async def nothing_installed(installation: Installation) -> AsyncIterator[None]:
+    await installation.remove()
+    yield
+    await installation.remove()
+
+
+@pytest.mark.usefixtures("nothing_installed")
+async def test_chart_contains_a_model(
+    helm: Helm, installation: Installation, world: TestNamespace, tmp_path: Path
+) -> None:
+    archive = str(packaged(helm, CHART, tmp_path))
+    await installation.kubectl("create", "namespace", NAMESPACE)
+    await installation.kubectl("label", "namespace", NAMESPACE, CONFINED)
+    since = time.monotonic()
+    await asyncio.to_thread(helm, "install", RELEASE, archive, *RELEASE_OPTIONS)
+    took = time.monotonic() - since
+    assert len(await installation.pods()) == 2
+    await world.apply(ladder(lock=True))
+    await world.ladder_ready()
+    await world.apply(service("scorer"))
+    await world.apply(workload("Deployment", "scorer", "credit", replicas=1, grace=2))
+    await world.until(lambda: world.endpoints("scorer"), "scorer to serve", 60.0)
+    since = time.monotonic()
+    await world.apply(signal("scorer", "scorer", 0.31))
+    await world.stopped("scorer")
+    stopped = time.monotonic() - since
+    await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    await asyncio.to_thread(helm, "test", RELEASE, f"--namespace={NAMESPACE}", "--timeout=60s")
+    values = "--set=components.keda=true,operator.podAnnotations.changed=yes"
+    await asyncio.to_thread(helm, "upgrade", RELEASE, archive, values, *RELEASE_OPTIONS)
+    [escalation] = await world.escalations("scorer")
+    await world.verified(escalation)
+    assert (await world.deployment("scorer"))["spec"]["replicas"] == 0
+    await asyncio.to_thread(helm, "uninstall", RELEASE, f"--namespace={NAMESPACE}", "--wait")
+    assert [e["metadata"]["uid"] for e in await world.escalations("scorer")] == [escalation["metadata"]["uid"]]
+    await world.verified(escalation)
+    report.note("the chart", f"installed and ready in {took:.1f} s, stopped a model {stopped:.2f} s after the signal")
