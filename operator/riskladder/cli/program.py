@@ -5,12 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from riskladder.cli.output import complain
+
+PLUGIN = "kubectl riskladder"
+"""The name by which people call this where kubectl runs it as a plugin."""
+
+OWN_COMPLETION = ("install_completion", "show_completion")
+"""Options that write completion for a shell. Of a plugin, the shell completes kubectl, and asks the plugin."""
 
 
 class Group(TyperGroup):
@@ -38,6 +45,10 @@ class Program(Group):
         **extra: Any,
     ) -> Any:
         """Run the command that the arguments name; as a program, unless it is not to end the process."""
+        if prog_name is None and Path(sys.argv[0]).name.startswith("kubectl-"):
+            prog_name = PLUGIN
+        if prog_name == PLUGIN:
+            self.params = [parameter for parameter in self.params if parameter.name not in OWN_COMPLETION]
         run = partial(
             super().main, args, prog_name, complete_var, False, windows_expand_args=windows_expand_args, **extra
         )
