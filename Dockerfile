@@ -7,13 +7,15 @@ ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# With the time of the commit, in seconds since 1970, the image is the same each time.
+ARG SOURCE_DATE_EPOCH
 WORKDIR /src
 
 # Dependencies first: they change less often than the code. Every one is pinned by hash.
 COPY requirements.lock requirements-dev.lock ./
 RUN python -m venv /opt/riskladder \
  && /opt/riskladder/bin/pip install --require-hashes --only-binary=:all: --no-compile -r requirements.lock \
- && python -m compileall -q /opt/riskladder/lib
+ && python -m compileall -q --invalidation-mode unchecked-hash /opt/riskladder/lib
 
 # The build backend too, with the hashes of the development lock file: nothing else of that is needed here.
 RUN awk '/^[^ #]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' requirements-dev.lock \
@@ -26,7 +28,7 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . 
  && /opt/riskladder/bin/pip install --no-deps --no-index /tmp/wheel/*.whl \
  && /opt/riskladder/bin/pip check \
  && /opt/riskladder/bin/pip uninstall --yes pip \
- && python -m compileall -q /opt/riskladder/lib
+ && python -m compileall -q --invalidation-mode unchecked-hash /opt/riskladder/lib
 
 # The same base: the virtual environment refers to its interpreter.
 FROM ${BASE}

@@ -66,12 +66,13 @@ unit: venv ## Unit and property tests only: about half a minute on two cores, no
 	@$(PY) -m pytest tests/unit --numprocesses=auto $(ARGS)
 
 .PHONY: check
-check: venv ## Format, lint, types, layers, generated files up to date
+check: venv ## Format, lint, types, layers, generated files up to date, links of the site
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports
 	@$(PY) -m riskladder.generate --check
+	@$(MAKE) --no-print-directory docs
 
 .PHONY: format
 format: venv ## Format and fix what can be fixed
@@ -113,6 +114,25 @@ lock: venv ## Pin every dependency by hash
 	@$(VENV)/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-emit-package nvidia-nccl-cu12 --group samples \
 	  --output-file requirements-samples.lock
+
+.PHONY: docs
+docs: venv ## The site of docs/, in build/docs/site; a link that leads nowhere is an error
+	@$(PY) .ci/site/stage.py build/docs
+	@$(VENV)/bin/zensical build --strict --config-file build/docs/mkdocs.yml
+
+.PHONY: docs-serve
+docs-serve: venv ## Show the site of docs/ until Ctrl-C
+	@$(PY) .ci/site/stage.py build/docs
+	@$(VENV)/bin/zensical serve --config-file build/docs/mkdocs.yml
+
+.PHONY: version
+version: venv ## Write VERSION=1.2.0 wherever the version is written
+	@PYTHONPATH=operator:.ci $(PY) -m release.versions $(VERSION)
+
+.PHONY: release
+release: venv ## Everything that is released as VERSION=1.2.0, of the commit checked out, into dist
+	@PATH="$(abspath $(VENV))/bin:$$PATH" PYTHONPATH=operator:.ci:. \
+	  $(PY) -m release $(if $(IMAGE),--image $(IMAGE)) $(ARGS) $(VERSION)
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches of the work tree

@@ -37,10 +37,16 @@ RECIPE = "1"
 SUITE = "trixie"
 """Debian 13, whose Python is 3.13."""
 
+DEBIAN = f"deb https://deb.debian.org/debian {SUITE} main"
+"""What an image says of where its packages are from, whatever mirror they came through."""
+
 REGISTRY = "docker.io/library"
 """What container engines put before a name without a registry. Nothing is fetched from there."""
 
 BASE = f"{REGISTRY}/python:3.13-slim"
+OWN_BASE = f"localhost/debian-python:{SUITE}"
+"""The same under a name that says what it is."""
+
 OPERATOR = f"{REGISTRY}/riskladder:{__version__}"
 NEXT_VERSION = "0.1.1-next"
 """The version of a second image of the operator, for the test of an upgrade: the same but for its labels."""
@@ -154,9 +160,11 @@ def archive_of(reference: str, progress: Progress = print_progress) -> Path:
 class Builder:
     """Builds into one storage of buildah's, below the cache."""
 
-    def __init__(self, home: Path, progress: Progress) -> None:
+    def __init__(self, home: Path, progress: Progress, epoch: int | None = None) -> None:
+        """Prepare a directory of the builder's own. With `epoch`, in seconds since 1970, no other time is written."""
         self._home = home
         self._progress = progress
+        self._epoch = epoch
         if _size(home / "storage") > LARGEST_STORAGE:
             for name in ("storage", "storage-run", "images"):
                 _remove(home / name)
@@ -181,6 +189,15 @@ class Builder:
                 stale.unlink()
         return [busybox, pause, model, operator, following]
 
+    def layout(self, source: Path, reference: str, arguments: dict[str, str]) -> Path:
+        """Build the operator's image of a directory with a Dockerfile, on a base of its own; return its OCI layout."""
+        with self._context(SOURCES / "base", [self._rootfs()]) as directory:
+            self._build(OWN_BASE, directory, {})
+        self._build(reference, source, {"BASE": OWN_BASE, **arguments})
+        tag = reference.rpartition(":")[2]
+        self._buildah("image: writing", "push", "--quiet", reference, f"oci:{self._home / 'layout'}:{tag}")
+        return self._home / "layout"
+
     def _rootfs(self) -> Path:
         file = self._home / f"{SUITE}-{hashlib.sha256(RECIPE.encode()).hexdigest()[:12]}.tar"
         if not file.is_file():
@@ -190,11 +207,13 @@ class Builder:
             self._run(
                 f"Debian {SUITE} with Python: root file system (once, about a minute)",
                 [
+                    *self._timed("env"),
                     "mmdebstrap",
                     "--format=tar",
                     "--variant=minbase",
                     "--include=python3,python3-venv,ca-certificates",
                     *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in excluded),
+                    f"--customize-hook=echo {DEBIAN} >$1/etc/apt/sources.list",
                     SUITE,
                     str(partial),
                     *_debian_mirror(),
@@ -217,7 +236,7 @@ class Builder:
         name, _, tag = reference.rpartition("/")[2].partition(":")
         archive = Archive(reference, self._home / "images" / f"{name}-{tag}-{_digest(context, files, key)}.tar")
         if not archive.file.is_file():
-            with _context(context, extra) as directory:
+            with self._context(context, extra) as directory:
                 self._build(reference, directory, arguments or {})
             partial = archive.file.with_suffix(".partial")
             _remove(partial)
@@ -234,7 +253,7 @@ class Builder:
 
     def _build(self, reference: str, directory: Path, arguments: dict[str, str]) -> None:
         name = reference.rpartition("/")[2]
-        with _pip_configuration() as configuration:
+        with _pip_configuration(self._home) as configuration:
             self._buildah(
                 f"image {name}: building",
                 "build",
@@ -243,12 +262,35 @@ class Builder:
                 "--network=host",
                 "--layers",
                 "--format=oci",
+                *([f"--timestamp={self._epoch}", *self._timed("--build-arg")] if self._epoch is not None else []),
                 f"--volume={configuration}:/etc/pip.conf:ro",
                 *([f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"] if CERTIFICATES.exists() else []),
                 *(f"--build-arg={key}={value}" for key, value in arguments.items()),
                 f"--tag={reference}",
                 str(directory),
             )
+
+    @contextlib.contextmanager
+    def _context(self, source: Path, extra: Iterable[Path]) -> Iterator[Path]:
+        """Yield the directory to build from: the source itself, or a copy with further files."""
+        if source == ROOT:
+            yield source
+            return
+        directory = self._home / "context"
+        _remove(directory)
+        shutil.copytree(source, directory)
+        if source.name == "small":
+            _busybox_root(directory / "root")
+        for file in extra:
+            os.link(file, directory / "rootfs.tar")
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory)
+
+    def _timed(self, option: str) -> list[str]:
+        """Return the time to write by the name that other programs know it by, as an option of them."""
+        return [option, f"SOURCE_DATE_EPOCH={self._epoch}"] if self._epoch is not None else []
 
     def _command(self) -> list[str]:
         return [
@@ -349,25 +391,6 @@ def _size(directory: Path) -> int:
     return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*") if not path.is_symlink())
 
 
-@contextlib.contextmanager
-def _context(source: Path, extra: Iterable[Path]) -> Iterator[Path]:
-    """Yield the directory to build from: the source itself, or a copy with further files."""
-    if source == ROOT:
-        yield source
-        return
-    directory = cache_directory() / "node" / "context"
-    _remove(directory)
-    shutil.copytree(source, directory)
-    if source.name == "small":
-        _busybox_root(directory / "root")
-    for file in extra:
-        os.link(file, directory / "rootfs.tar")
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory)
-
-
 def _busybox_root(root: Path) -> None:
     for name in ("bin", "tmp", "etc"):
         (root / name).mkdir(parents=True)
@@ -378,7 +401,7 @@ def _busybox_root(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def _pip_configuration() -> Iterator[Path]:
+def _pip_configuration(home: Path) -> Iterator[Path]:
     """Yield a pip.conf for builds: this machine's index and certificates, as its own pip is configured."""
     asked = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
     pairs = (line.partition("=") for line in asked.stdout.splitlines())
@@ -387,7 +410,7 @@ def _pip_configuration() -> Iterator[Path]:
     wanted: dict[str, str] = {name: found[name] for name in names if name in found}
     if CERTIFICATES.exists():
         wanted["cert"] = str(CERTIFICATES)
-    file = cache_directory() / "node" / "pip.conf"
+    file = home / "pip.conf"
     file.touch(mode=0o600)  # An index may have a password in its address.
     file.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in wanted.items()))
     try:

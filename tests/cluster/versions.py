@@ -94,7 +94,18 @@ KUBECONFORM = Module(
 )
 """What reads manifests: as OLM does, and by the schemas of Kubernetes."""
 
-PEERS = (ALERTMANAGER, ROLLOUTS, KEDA, NODE, KUBE_ROUTER, *HELM.values(), OPERATOR_VERIFY, KUBECONFORM)
+ACTIONLINT = Module(
+    "actionlint", "github.com/rhysd/actionlint", (("actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),)
+)
+KREW = Module(
+    "krew",
+    "sigs.k8s.io/krew",
+    tuple((name, f"sigs.k8s.io/krew/cmd/{name}") for name in ("krew", "validate-krew-manifest")),
+)
+PEERS = (
+    *(ALERTMANAGER, ROLLOUTS, KEDA, NODE, KUBE_ROUTER),
+    *(*HELM.values(), OPERATOR_VERIFY, KUBECONFORM, ACTIONLINT, KREW),
+)
 """Built only for the tests that need them."""
 
 
