@@ -111,7 +111,9 @@ def of_image(source: Source, layout: Path) -> str:
     purl = PackageURL("oci", name="riskladder", version=_index(layout)["manifests"][0]["digest"])
     itself = _itself(source, ComponentType.CONTAINER, purl)
     found.pop(f"pkg:pypi/riskladder@{source.version}", None)
-    return _text(_bom(source, itself, found.values()))
+    bom = _bom(source, itself, found.values())
+    bom.register_dependency(itself, found.values())
+    return _text(bom)
 
 
 def _layers(layout: Path) -> Iterator[Iterator[tuple[str, bytes]]]:

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from release import plugin
+from release import packages, plugin
 from release.provenance import sha256
 from release.source import Source
 from riskladder import __version__
 from tests.cluster.build import ensure_programs
 from tests.cluster.versions import KREW
-from tests.release.conftest import ROOT, Released
+from tests.release.conftest import ROOT
 
 HERE = next(
     (
@@ -39,11 +39,13 @@ Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def built(twice: tuple[Released, Released], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plugin for this machine and its manifest."""
     assert HERE is not None
     target = tmp_path_factory.mktemp("plugin")
-    plugin.build(Source(ROOT, __version__, "0" * 40, 1_700_000_000), twice[0].file("*.whl"), target, URL, (HERE,))
+    source = Source(ROOT, __version__, "0" * 40, 1_700_000_000)
+    wheel = packages.build(source, tmp_path_factory.mktemp("wheel"))
+    plugin.build(source, wheel, target, URL, (HERE,))
     return target
 
 
