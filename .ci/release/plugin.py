@@ -50,9 +50,9 @@ class Platform:
 PLATFORMS = (
     Platform("linux", "amd64", "x86_64-manylinux_2_28"),
     Platform("linux", "arm64", "aarch64-manylinux_2_28"),
-    Platform("darwin", "amd64", "x86_64-apple-darwin"),
     Platform("darwin", "arm64", "aarch64-apple-darwin"),
 )
+"""Not macOS on Intel, for which cryptography has no wheels any more."""
 
 
 def build(source: Source, wheel: Path, target: Path, url: str, platforms: tuple[Platform, ...] = PLATFORMS) -> None:
