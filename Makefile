@@ -131,8 +131,7 @@ version: venv ## Write VERSION=1.2.0 wherever the version is written
 
 .PHONY: release
 release: venv ## Everything that is released as VERSION=1.2.0, of the commit checked out, into dist
-	@PATH="$(abspath $(VENV))/bin:$$PATH" PYTHONPATH=operator:.ci:. \
-	  $(PY) -m release $(if $(IMAGE),--image $(IMAGE)) $(ARGS) $(VERSION)
+	@PYTHONPATH=operator:.ci:. $(PY) -m release $(if $(IMAGE),--image $(IMAGE)) $(ARGS) $(VERSION)
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches of the work tree

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
 import yaml
 
+from demo.install import InstallError, kubectl
 from release import archives
-from release.errors import ReleaseError, run
+from release.errors import ReleaseError
 from release.source import Source
 
 NAME = "riskladder"
@@ -42,9 +42,6 @@ def write_installs(source: Source, target: Path, image: str) -> None:
 
 
 def _render(overlay: Path, image: dict[str, str]) -> str:
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        raise ReleaseError("install.yaml: kubectl is needed to render it, and is not on PATH: `make venv` installs one")
     with tempfile.TemporaryDirectory(prefix="riskladder-release-") as directory:
         customized = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -53,7 +50,10 @@ def _render(overlay: Path, image: dict[str, str]) -> str:
             "images": [{"name": NAME, **image}],
         }
         (Path(directory) / "kustomization.yaml").write_text(yaml.safe_dump(customized), "utf-8")
-        return run(f"overlay {overlay.name}", [kubectl, "kustomize", directory], overlay)
+        try:
+            return kubectl(None, "kustomize", directory)
+        except InstallError as error:
+            raise ReleaseError(str(error)) from error
 
 
 def pack_charts(source: Source, target: Path) -> None:

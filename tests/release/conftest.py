@@ -36,14 +36,20 @@ class Checkout:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", "Release it")
 
-    def release(self, *arguments: str, environment: dict[str, str] | None = None, umask: int = 0o022) -> Released:
-        """Run the release script of this checkout, as `make release` does."""
+    def release(
+        self,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        umask: int = 0o022,
+        programs: Path | None = None,
+    ) -> Released:
+        """Run the release script of this checkout, as `make release` does; `programs` is what PATH has then."""
         path = os.pathsep.join(str(self.root / name) for name in ("operator", ".ci", "."))
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        found = str(programs) if programs else os.environ["PATH"]
         done = subprocess.run(
             [sys.executable, "-m", "release", *arguments],
             cwd=self.root,
-            env=os.environ | {"PYTHONPATH": path, "PATH": programs} | (environment or {}),
+            env=os.environ | {"PYTHONPATH": path, "PATH": found} | (environment or {}),
             umask=umask,
             capture_output=True,
             text=True,

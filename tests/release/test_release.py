@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -75,6 +76,26 @@ def test_image_may_be_named_by_digest(tmp_path: Path) -> None:
 def test_image_with_a_tag_of_its_own_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="IMAGE: 'localhost:5000/riskladder:9' found, a name without a tag expected"):
         manifests.write_installs(Source(ROOT, "1.2.3", "0" * 40, 0), tmp_path, "localhost:5000/riskladder:9")
+
+
+def test_chart_is_packed_with_the_chart_that_it_needs(tmp_path: Path) -> None:
+    for name, text in {
+        "kinds/Chart.yaml": "apiVersion: v2\nname: kinds\nversion: 1.2.3\n",
+        "kinds/templates/kind.yaml": "kind: Kind\n",
+        "whole/Chart.yaml": "apiVersion: v2\nname: whole\nversion: 1.2.3\n"
+        "dependencies: [{name: kinds, version: 1.2.3, repository: file://../kinds}]\n",
+    }.items():
+        (tmp_path / "charts" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "charts" / name).write_text(text)
+    manifests.pack_charts(Source(tmp_path, "1.2.3", "0" * 40, 1_000_000_000), tmp_path)
+    with tarfile.open(tmp_path / "whole-1.2.3.tgz") as archive:
+        assert archive.getnames() == [
+            "whole/Chart.yaml",
+            "whole/charts/kinds/Chart.yaml",
+            "whole/charts/kinds/templates/kind.yaml",
+        ]
+    with tarfile.open(tmp_path / "kinds-1.2.3.tgz") as archive:
+        assert archive.getnames() == ["kinds/Chart.yaml", "kinds/templates/kind.yaml"]
 
 
 def test_bill_of_materials_has_every_pinned_package_with_hashes_and_licence(twice: tuple[Released, Released]) -> None:
@@ -203,6 +224,16 @@ def test_without_a_release_there_is_one_error_and_what_was_there_before(checkout
     assert released.code == 2
     assert released.said == "error: VERSION: '1.0' found, a version such as 1.2.0 or 1.2.0-rc.1 expected\n"
     assert list(released.directory.iterdir()) == []
+
+
+def test_without_what_builds_the_image_everything_else_is_released(checkout: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "git").symlink_to(str(shutil.which("git")))
+    released = checkout.release(__version__, "--without-plugin", programs=tmp_path)
+    assert released.code == 1
+    assert released.said.splitlines()[-1].startswith("error: the image is missing: ")
+    assert released.said.endswith(", or leave it out with ARGS=--without-image\n")
+    released.file("*.whl")
+    assert list(released.directory.glob("*image*")) == []
 
 
 @pytest.mark.parametrize("version", ["1.2.3", "0.10.0", "1.0.0-rc.1", "2.0.0-alpha.0"])
