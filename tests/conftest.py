@@ -33,6 +33,7 @@ LONGEST = (
     "tests/integration/test_operator.py",
     "tests/integration/test_doctor.py",
     "tests/console",
+    "tests/release",
     "tests/integration/test_keda.py",
     "tests/unit/test_invariants.py",
     "tests/charts",
