@@ -29,8 +29,8 @@ PYTHON = re.compile(r"go-embed-python v0\.0\.0-(3\.\d+)\.")
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The time of everything in the payload: the first that a zip archive can have."""
 
-NOT_NEEDED = ("/RECORD", "/INSTALLER", "/REQUESTED", "/direct_url.json", ".pyi")
-"""What an installer leaves for other installers, some with paths of this machine, and what only type checkers read."""
+NOT_NEEDED = ("/RECORD", "/INSTALLER", "/REQUESTED", "/direct_url.json", "/uv_cache.json", ".pyi")
+"""What an installer leaves for other installers, with paths and times of this machine, and what type checkers read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def build(source: Source, wheel: Path, target: Path, url: str, platforms: tuple[
     for platform in platforms:
         with tempfile.TemporaryDirectory(prefix="riskladder-release-") as directory:
             launcher = shutil.copytree(source.directory / LAUNCHER, Path(directory) / "launcher")
-            _write_payload(source, wheel, platform, launcher / "payload.zip", Path(directory) / "packages")
+            write_payload(source, wheel, platform, launcher / "payload.zip", Path(directory) / "packages")
             executable = _compile(source, go, launcher, platform)
             file = target / f"{PROGRAM}-{source.version}-{platform.archive}"
             archives.write(file, {PROGRAM: executable, "LICENSE": source.directory / "LICENSE"}, source.epoch)
@@ -85,7 +85,8 @@ def build(source: Source, wheel: Path, target: Path, url: str, platforms: tuple[
     (target / "riskladder.yaml").write_text(manifest(source, files, url), "utf-8")
 
 
-def _write_payload(source: Source, wheel: Path, platform: Platform, payload: Path, packages: Path) -> None:
+def write_payload(source: Source, wheel: Path, platform: Platform, payload: Path, packages: Path) -> None:
+    """Install the packages for a platform into a directory, and pack them. Raise ReleaseError if one is missing."""
     found = PYTHON.search((source.directory / LAUNCHER / "go.mod").read_text("utf-8"))
     if found is None:
         raise ReleaseError(f"{LAUNCHER}/go.mod: go-embed-python in a version such as v0.0.0-3.14.6-20260610-1 expected")

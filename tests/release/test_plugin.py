@@ -105,6 +105,18 @@ def test_kubectl_completes_it(kubectl: Kubectl) -> None:
     assert completed[1:] == [":4"]
 
 
+def test_what_is_packed_is_the_same_each_time(tmp_path: Path) -> None:
+    assert HERE is not None
+    source = Source(ROOT, __version__, "0" * 40, 1_700_000_000)
+    wheel = packages.build(source, tmp_path)
+    sums = []
+    for name in ("one", "other"):
+        wheel.touch()
+        plugin.write_payload(source, wheel, HERE, tmp_path / f"{name}.zip", tmp_path / name)
+        sums.append(sha256(tmp_path / f"{name}.zip"))
+    assert sums[0] == sums[1]
+
+
 def test_nothing_of_the_machine_that_built_it_is_in_it(built: Path) -> None:
     [archive] = built.glob("*.tar.gz")
     with tarfile.open(archive) as packed:
