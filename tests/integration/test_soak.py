@@ -386,6 +386,19 @@ def events(records: Iterable[Object], *wanted: str) -> Iterator[dict[str, Any]]:
     return (r["spec"]["detail"] for r in records if r["spec"]["event"] in wanted)
 
 
+def _told(obj: Object) -> str:
+    """An object that runs: which one, since when, and who wrote it."""
+    metadata = obj["metadata"]
+    by = [f"{m['manager']} {m['operation']} {m.get('subresource', '')}" for m in metadata.get("managedFields", ())]
+    stands = (
+        (obj.get("spec") or {}).get("replicas"),
+        metadata["uid"],
+        metadata.get("labels"),
+        metadata.get("annotations"),
+    )
+    return f"{obj['kind']} {metadata['name']} {metadata['creationTimestamp']} {stands} by {by}"
+
+
 # --- The soak ---------------------------------------------------------------------------------------------------------
 
 
@@ -406,7 +419,8 @@ async def test_no_writer_gets_anything_past_the_lock(world: TestNamespace, insta
 
     for film, contained in films:
         assert any(runs(obj) for _, obj in film.frames[:contained])
-        assert [obj for _, obj in film.frames[contained:] if runs(obj)] == []
+        ran = [obj for _, obj in film.frames[contained:] if runs(obj)]
+        assert not ran, [_told(obj) for obj in ran]
     for writer in group:
         assert writer.tally["refused"] > len(TARGETS), (writer.manager, writer.tally)
         assert writer.tally["taken"] == 0, (writer.manager, writer.tally)
