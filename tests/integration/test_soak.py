@@ -348,6 +348,24 @@ async def contain_all(world: TestNamespace, *, lock: bool) -> None:
     for name in TARGETS:
         await world.escalation_says(name, "Contained", "True", "ScaledToZero")
         await world.escalation_says(name, "Locked", str(lock), "Locked" if lock else "LockNotWanted")
+    for name in TARGETS if lock else ():
+        await world.until(
+            lambda name=name: knows_name(world, name), f"the API server to have read that {name} is held", 60.0
+        )
+
+
+async def knows_name(world: TestNamespace, target: str) -> bool:
+    """Whether the lock refuses a model of that name that would run: the API server takes a moment to read the index."""
+    path = resources.DEPLOYMENTS.path(world.namespace)
+    create = world.client.request(
+        "POST",
+        path,
+        verb="create",
+        resource=resources.DEPLOYMENTS.title,
+        body=deployment(target, replicas=1),
+        params={"dryRun": "All"},
+    )
+    return await outcome(create) == "refused"
 
 
 async def all_contained(world: TestNamespace) -> dict[str, Object]:
