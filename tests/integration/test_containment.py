@@ -52,15 +52,16 @@ async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: Test
     assert breached["status"]["escalation"] == escalation["metadata"]["name"]
     assert condition(breached, "Contained")["status"] == "True"
     reasons = {(e["regarding"]["kind"], e["reason"]) for e in await world.events()}
-    assert reasons - {("EscalationLadder", "PromptStopMissing")} == {
+    # What one pass says is one Event: the proof has another where it comes in a pass of its own.
+    assert reasons - {("EscalationLadder", "PromptStopMissing"), ("Escalation", "ScaledToZero")} == {
         ("ModelRiskSignal", "EscalationOpened"),
         ("Escalation", "EscalationOpened"),
         ("Deployment", "ContainmentApplied"),
     }
-    [event] = [e for e in await world.events() if e["regarding"]["kind"] == "Escalation"]
+    notes = " ".join(e["note"] for e in await world.events() if e["regarding"]["kind"] == "Escalation")
     for act in records:
         if act["spec"]["event"] != "ContainmentApplied":
-            assert act["spec"]["detail"]["message"] in event["note"], act["spec"]["event"]
+            assert act["spec"]["detail"]["message"] in notes, act["spec"]["event"]
 
 
 async def test_moderate_breach_needs_two_readings_and_leaves_the_model_running(world: TestNamespace) -> None:
