@@ -126,7 +126,9 @@ def test_remedy_is_that_of_whoever_has_applied_it_and_nothing_in_it_is_run() -> 
     by_helm = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
     release = {"meta.helm.sh/release-name": "crds; rm -rf /", "meta.helm.sh/release-namespace": "risk"}
     found = judge(LADDERS, stored(annotations=release, **by_helm))
-    assert found.remedy == f"helm upgrade 'crds; rm -rf /' riskladder-crds --version {__version__} -n risk"
+    assert found.remedy == (
+        f"helm upgrade 'crds; rm -rf /' CHART --version {__version__} --reset-then-reuse-values -n risk"
+    )
 
 
 # --- Looking ----------------------------------------------------------------------------------------------------------

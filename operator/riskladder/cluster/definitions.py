@@ -125,7 +125,11 @@ def judge(kind: Kind, stored: Object) -> Finding:
 
 
 def remedy_of(metadata: Mapping[str, Any]) -> str:
-    """Return the command that applies the definitions of this version the way in which they were applied before."""
+    """Return the command that applies the definitions of this version the way in which they were applied before.
+
+    Which chart a release was installed from, metadata do not say, and one that is upgraded by another chart loses all
+    that the other does not have, the operator and the lock: so the chart is left to whoever runs the command.
+    """
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     release = annotations.get("meta.helm.sh/release-name")
     if labels.get("app.kubernetes.io/managed-by") != "Helm" or not release:
@@ -134,7 +138,7 @@ def remedy_of(metadata: Mapping[str, Any]) -> str:
         shlex.quote(release),
         shlex.quote(annotations.get("meta.helm.sh/release-namespace") or "default"),
     )
-    return f"helm upgrade {release} riskladder-crds --version {__version__} -n {namespace}"
+    return f"helm upgrade {release} CHART --version {__version__} --reset-then-reuse-values -n {namespace}"
 
 
 def _identity(metadata: Mapping[str, Any]) -> tuple[str, int]:
