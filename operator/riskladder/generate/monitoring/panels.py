@@ -115,6 +115,18 @@ class Panel:
         return [*merge, {"id": "organize", "options": organize}]
 
 
+def tile(
+    title: str,
+    about: str,
+    queries: tuple[Query, ...],
+    unit: str = "short",
+    *,
+    thresholds: Sequence[tuple[float | None, str]] = NEUTRAL,
+) -> Panel:
+    """Return one number on a small tile, of which six stand side by side."""
+    return Panel("stat", title, about, queries, unit, width=COLUMNS // 6, height=4, thresholds=thresholds)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """Panels under one heading."""
