@@ -335,7 +335,7 @@ class DecisionScenario(Scene):
     def _is_in_proof_grace(self) -> bool:
         """Return whether the trail waits a second for the proof of a containment that has just been applied."""
         known = self.known().escalations
-        fresh = [(e, i) for e in known if e.is_open for i in state.in_force(e).values()]
+        fresh = [(e, i) for e in known if e.is_open for i in e.in_force.values()]
         noted = {(e.uid, c.intent.id) for e in known for c in e.status.containments}
         stamps = [self.stamps.get((e.uid, i.id)) for e, i in fresh if (e.uid, i.id) not in noted]
         return any(s is not None and s.applied_at and self.now < s.applied_at + PROOF_GRACE for s in stamps)
@@ -373,7 +373,7 @@ class DecisionScenario(Scene):
         assert not early.has_trail, f"due before {wake}, when somebody looks: {_news(early)}"
 
     def _is_held(self, escalation: Escalation) -> None:
-        intent = state.in_force(escalation).get(Axis.WORKLOAD)
+        intent = escalation.in_force.get(Axis.WORKLOAD)
         snapshot = self.snapshot()
         if intent is None or self.target is None or not state.may_touch(self.target, escalation):
             return
@@ -437,7 +437,7 @@ class DecisionScenario(Scene):
         if not current().is_open:
             return
         tier = next(t for t in policy.tiers if t.name == current().status.tier)
-        contained, resolution = state.in_force(current()).get(Axis.WORKLOAD), "Remediated"
+        contained, resolution = current().in_force.get(Axis.WORKLOAD), "Remediated"
         seats = quorum_of(current(), tier.name, DecisionAction.RESUME)
         if contained is not None and (not seats or self.target is None):
             resolution = "Retired"

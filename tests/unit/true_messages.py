@@ -64,7 +64,7 @@ def _containment(scene: Scene, escalation: Escalation, message: str) -> None:
     if "not confirmed yet" in message:
         assert f"at {scene.now:%H:%M:%S} UTC" in message, "it says when that was so"
     if contained and said is not None and target is not None and target.uid == escalation.spec.target.uid:
-        for intent in state.in_force(escalation).values():
+        for intent in escalation.in_force.values():
             assert state.prove(target, escalation, intent).clear, f"{message}: and it is not"
 
 
@@ -72,7 +72,7 @@ def _serves(scene: Scene, escalation: Escalation, said: str) -> None:
     """What serves is what the workload and what is in force say; of a drill nothing is said."""
     assert bool(said) is not escalation.spec.drill
     contained = is_true(escalation.status.conditions, ConditionType.CONTAINED)
-    actions = {intent.action for intent in state.in_force(escalation).values()}
+    actions = {intent.action for intent in escalation.in_force.values()}
     if said.startswith("nothing"):
         gone = scene.target is None or scene.target.uid != escalation.spec.target.uid
         stopped = {ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE} & actions

@@ -18,7 +18,6 @@ import structlog
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Forbidden, NotFound
 from riskladder.controller.caches.store import Store
-from riskladder.policy.containment.state import in_force
 from riskladder.policy.containment.unconfirmed import outstanding
 from riskladder.policy.snapshot import Snapshot, TargetKey
 from riskladder.workloads.model import Pod
@@ -72,7 +71,7 @@ class NodeLookup:
         if target is not None:
             seen: Sequence[Pod] = target.unconfirmed
         else:
-            uids = {escalation.spec.target.uid for escalation in snapshot.open if in_force(escalation)}
+            uids = {escalation.spec.target.uid for escalation in snapshot.open if escalation.in_force}
             seen = [pod for uid in uids for pod in self._store.workloads.vanished(uid)]
         pods = tuple(pod for pod in outstanding(snapshot, seen) if pod.uid not in self._confirmed)
         if pods:

@@ -131,7 +131,7 @@ class Observations:
         snapshot = with_holds(self._with_pressed(self._with_pending(snapshot)))
         stamps = dict(snapshot.stamps)
         for escalation in snapshot.open if snapshot.target is not None else ():
-            for intent in state.in_force(escalation).values():
+            for intent in escalation.in_force.values():
                 self._stamp(snapshot, escalation, intent)
                 if known := self.stamps.get((escalation.uid, intent.id)):
                     stamps[escalation.uid, intent.id] = known
@@ -219,7 +219,7 @@ class Observations:
         """Return whether a containment has been applied and is not proved yet."""
         if snapshot.pending is not None:
             return True
-        active = [(e.uid, intent.id) for e in snapshot.open for intent in state.in_force(e).values()]
+        active = [(e.uid, intent.id) for e in snapshot.open for intent in e.in_force.values()]
         known = [self.stamps.get(key) for key in active]
         return any(stamps is not None and stamps.pods_gone_at is None for stamps in known)
 

@@ -142,7 +142,7 @@ def after_close(
 
 def _grace_ends(snapshot: Snapshot, escalation: Escalation, now: datetime) -> datetime | None:
     """Return when to write the trail of a containment that has just been applied and is not proved yet."""
-    intent = max(state.in_force(escalation).values(), key=lambda i: i.id, default=None)
+    intent = max(escalation.in_force.values(), key=lambda i: i.id, default=None)
     if intent is None or snapshot.target is None:
         return None
     stamps = snapshot.stamps.get((escalation.uid, intent.id))

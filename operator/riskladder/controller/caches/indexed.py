@@ -13,7 +13,7 @@ from typing import NamedTuple
 from riskladder.api.index import IndexedTarget, index_key
 from riskladder.api.labels import LABEL_CONTAINMENT
 from riskladder.api.tiers import Axis, ContainmentAction
-from riskladder.policy.containment.state import in_force, quarantined_hash
+from riskladder.policy.containment.state import quarantined_hash
 from riskladder.policy.snapshot import Escalation
 from riskladder.workloads.model import Runtime
 
@@ -67,7 +67,7 @@ class IndexedTargets:
         return True
 
     def _entry(self, escalation: Escalation) -> Indexed | None:
-        intent = in_force(escalation).get(Axis.WORKLOAD)
+        intent = escalation.in_force.get(Axis.WORKLOAD)
         target = escalation.spec.target
         runtime = self._runtimes.get(target.kind)
         if intent is None or runtime is None or LABEL_CONTAINMENT not in escalation.labels:

@@ -32,7 +32,7 @@ def wanted(escalation: Escalation) -> tuple[tuple[str, str], ...]:
     if escalation.spec.drill or not escalation.status.containments or not escalation.is_open:
         return ()
     found = {(b.kind, b.name) for b in escalation.status.companions if b.resumed_at is None}
-    for intent in state.in_force(escalation).values():
+    for intent in escalation.in_force.values():
         pinned = tier_of(escalation.spec.policy, intent.tier)
         if pinned is not None and pinned.containment is not None:
             found |= {(s.kind, s.name) for s in pinned.containment.also_suspend}
@@ -44,7 +44,7 @@ def looks_for_scalers(escalation: Escalation) -> bool:
 
     Not with a Rollback: a ScaledObject that is paused at zero would stop the revision that was gone back to.
     """
-    intent = state.in_force(escalation).get(Axis.WORKLOAD)
+    intent = escalation.in_force.get(Axis.WORKLOAD)
     return (
         intent is not None
         and intent.action is ContainmentAction.SCALE_TO_ZERO

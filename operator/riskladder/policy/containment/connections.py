@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from riskladder.api.intent import Intent
 from riskladder.api.tiers import Axis, Connections, Containment
-from riskladder.policy.containment.state import in_force, may_act
+from riskladder.policy.containment.state import may_act
 from riskladder.policy.containment.writes import seconds_of
 from riskladder.policy.plan import Effect, Phase
 from riskladder.policy.signals.evaluate import tier_of
@@ -36,7 +36,7 @@ def restarts(snapshot: Snapshot, now: datetime) -> tuple[tuple[Effect, ...], dat
     effects: dict[str, Effect] = {}
     wakes = []
     for escalation in snapshot.open:
-        intent = in_force(escalation).get(Axis.TRAFFIC)
+        intent = escalation.in_force.get(Axis.TRAFFIC)
         if intent is None or intent.connections is not Connections.CLOSE or not may_act(snapshot, escalation):
             continue
         due = _due(snapshot, intent)

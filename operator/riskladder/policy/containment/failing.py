@@ -11,7 +11,6 @@ from riskladder.api.intent import Intent
 from riskladder.api.measurement import indicator_of, with_unit
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen
-from riskladder.policy.containment.state import in_force
 from riskladder.policy.signals.evaluate import is_beyond, tier_of
 from riskladder.policy.signals.groups import Group
 from riskladder.policy.snapshot import Escalation
@@ -33,7 +32,7 @@ def failing(escalation: Escalation, group: Group | None) -> Iterator[Failing]:
         escalation: With its status, which says what was late.
         group: The signals that bear on it.
     """
-    for axis, intent in in_force(escalation).items():
+    for axis, intent in escalation.in_force.items():
         status = escalation.status.containment(axis)
         if status is None or status.intent.id != intent.id:
             continue

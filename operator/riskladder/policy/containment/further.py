@@ -28,7 +28,6 @@ from riskladder.policy.containment.opening import by_strength, choose_for, choos
 from riskladder.policy.containment.others import covering, restore_for
 from riskladder.policy.containment.radius import RadiusDecision
 from riskladder.policy.containment.state import (
-    in_force,
     may_act,
     may_touch,
     prove,
@@ -157,7 +156,7 @@ def _further(
     now: datetime,
 ) -> tuple[Intent, Choice, bool] | None:
     """Return the intent that adds to those in force, on fresh evidence, and whether it is locked."""
-    workload, active = snapshot.target, in_force(escalation)
+    workload, active = snapshot.target, escalation.in_force
     assert workload is not None  # noqa: S101
     group = judgement.group(escalation.spec.ladder.name)
     granted = first_granted(snapshot, workload, _demands(group, active), escalation.name, escalation, now)
@@ -189,7 +188,7 @@ def withheld(snapshot: Snapshot, group: Group | None, escalation: Escalation, no
     workload = snapshot.target
     if workload is None or escalation.spec.ladder.name not in snapshot.radius_budgets:
         return None
-    for demand in _demands(group, in_force(escalation)):
+    for demand in _demands(group, escalation.in_force):
         found = choose_within(snapshot, workload, demand, escalation.name, escalation, now)
         if found is RadiusDecision.WAIT:
             return demand
@@ -221,7 +220,7 @@ def _first_renewed(
     snapshot: Snapshot, escalation: Escalation, number: int, now: datetime
 ) -> tuple[Intent, Intent, Choice] | None:
     """Return the first intent in force that has to be renewed, with the new one and the choice made for it."""
-    for intent in in_force(escalation).values():
+    for intent in escalation.in_force.values():
         if (renewed := _renewed(snapshot, escalation, intent, number, now)) is not None:
             return intent, *renewed
     return None

@@ -8,7 +8,6 @@ from riskladder.policy.containment.choose import severity
 from riskladder.policy.containment.holds import is_carried, of_escalation, with_hold
 from riskladder.policy.containment.others import carrier, lock_of, object_of
 from riskladder.policy.containment.state import (
-    in_force,
     may_act,
     prove,
     quarantined_hash,
@@ -28,7 +27,7 @@ def carry_out(snapshot: Snapshot, escalation: Escalation) -> Stop | None:
     workload = snapshot.target
     if workload is None or not may_act(snapshot, escalation):
         return None
-    acts = (_carry_out(snapshot, workload, escalation, intent) for intent in in_force(escalation).values())
+    acts = (_carry_out(snapshot, workload, escalation, intent) for intent in escalation.in_force.values())
     return next((act for act in acts if act is not None), None)
 
 
@@ -68,7 +67,7 @@ def follow_up(snapshot: Snapshot) -> Effect | None:
 
 
 def _follow_up(snapshot: Snapshot, escalation: Escalation) -> Effect | None:
-    workload, intent = snapshot.target, in_force(escalation).get(Axis.WORKLOAD)
+    workload, intent = snapshot.target, escalation.in_force.get(Axis.WORKLOAD)
     if workload is None or intent is None or not isinstance(workload.runtime, HasFollowUp):
         return None
     proof, known = prove(workload, escalation, intent), escalation.status.containment(Axis.WORKLOAD)

@@ -18,7 +18,6 @@ from riskladder.api.escalation import (
 from riskladder.api.intent import Evidence, Intent, Restore
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Axis
-from riskladder.policy.containment.state import in_force
 from riskladder.policy.snapshot import Escalation
 
 
@@ -52,7 +51,7 @@ def note(escalation: Escalation, known: Noted, resume: ResumeStatus | None) -> N
         known: What is kept so far.
         resume: The last Resume.
     """
-    active = in_force(escalation)
+    active = escalation.in_force
     if not active:
         return known
     ended = resume.intent if resume is not None else 0

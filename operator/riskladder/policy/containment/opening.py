@@ -22,7 +22,7 @@ from riskladder.policy.containment.choose import (
 )
 from riskladder.policy.containment.others import Holding, covering, restore_for, saved_by
 from riskladder.policy.containment.radius import RadiusDecision, check_radius, exceeded
-from riskladder.policy.containment.state import in_force, is_contained, is_locked
+from riskladder.policy.containment.state import is_contained, is_locked
 from riskladder.policy.plan import NewEscalation, Stop
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.signals.groups import Demand, Group, Judgement, demands_of
@@ -169,7 +169,7 @@ def _inherit(
 
     A breach that stands sees to that by itself; a containment by people or by their silence has to be passed on.
     """
-    active = in_force(before) if before.is_open and before.spec.target.uid != workload.uid else {}
+    active = before.in_force if before.is_open and before.spec.target.uid != workload.uid else {}
     intent = strongest_of(active.values())
     governs = before.spec.policy.governs
     if intent is None or snapshot.is_suspended(before.spec.ladder.name) or governs is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from riskladder.api.intent import Intent, Restore, SavedField
 from riskladder.api.tiers import Axis, ContainmentAction
 from riskladder.policy.containment.note import note, noted_in
-from riskladder.policy.containment.state import in_force, is_locked, prove
+from riskladder.policy.containment.state import is_locked, prove
 from riskladder.policy.snapshot import LONG_AGO, Escalation, Snapshot
 from riskladder.workloads.network import title
 
@@ -38,7 +38,7 @@ def object_of(intent: Intent) -> str:
 
 def holdings(snapshot: Snapshot) -> Iterator[Holding]:
     """Yield what is in force on the target, the safest state first and then the earliest intent."""
-    found = [Holding(e, intent) for e in snapshot.open for intent in in_force(e).values()]
+    found = [Holding(e, intent) for e in snapshot.open for intent in e.in_force.values()]
     yield from sorted(found, key=lambda h: (-h.intent.action.strength, h.intent.intended_at, h.escalation.name))
 
 
@@ -108,7 +108,7 @@ def restore_for(snapshot: Snapshot, escalation: str) -> Restore | None:
     """
     found = []
     for other in (*snapshot.open, *_predecessors(snapshot)):
-        resume, active = other.status.resume, in_force(other).get(Axis.WORKLOAD)
+        resume, active = other.status.resume, other.in_force.get(Axis.WORKLOAD)
         is_under_way = resume is not None and resume.applied_at is None
         if other.name == escalation or not (active or is_under_way):
             continue

@@ -57,7 +57,7 @@ class IntentProgress:
 def advance(draft: Draft) -> None:
     """Say how the containment stands, and note every stage that is new."""
     escalation, snapshot = draft.escalation, draft.snapshot
-    active = state.in_force(escalation)
+    active = escalation.in_force
     ended = draft.resume.intent if draft.resume is not None else 0
     workload = snapshot.target
     if not active or all(intent.id <= ended for intent in active.values()):

@@ -15,7 +15,7 @@ from riskladder.api.ladder import WhenExceeded
 from riskladder.api.reasons import Reason
 from riskladder.policy.containment.choose import Choice
 from riskladder.policy.containment.failing import failing
-from riskladder.policy.containment.state import NO_WRITE, in_force
+from riskladder.policy.containment.state import NO_WRITE
 from riskladder.policy.signals.evaluate import rank
 from riskladder.policy.signals.groups import Demand
 from riskladder.policy.snapshot import Escalation, RadiusBudget, Snapshot
@@ -83,10 +83,10 @@ def check_radius(
     budget = snapshot.radius_budgets.get(demand.group.ladder.name)
     if budget is None or _is_manual(demand) or choice.reason in NO_WRITE:
         return RadiusDecision.NOW
-    held = [intent for other in snapshot.open for intent in in_force(other).values()]
+    held = [intent for other in snapshot.open for intent in other.in_force.values()]
     if any(intent.reason != Reason.BLAST_RADIUS_EXCEEDED for intent in held):
         return RadiusDecision.NOW  # it is contained already, and may become safer
-    own = list(in_force(escalation).values()) if escalation is not None else []
+    own = list(escalation.in_force.values()) if escalation is not None else []
     if escalation is not None and _is_replaced(demand, escalation, own):
         return RadiusDecision.DONE
     waiting = escalation.status.waiting if escalation is not None else None

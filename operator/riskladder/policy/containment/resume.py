@@ -36,7 +36,7 @@ NOT_YET_RESTORED = "what restores it is refused"
 def steps(draft: Draft) -> tuple[int, ...]:
     """Return the replicas to ask for, step by step (``resume.steps``): none where they were never taken away."""
     take_note(draft)
-    stopped = state.in_force(draft.escalation).get(Axis.WORKLOAD)
+    stopped = draft.escalation.in_force.get(Axis.WORKLOAD)
     if draft.restore is None or not draft.restore.replicas:
         return ()
     broken_off = draft.resume is not None and draft.resume.applied_at is None
@@ -246,7 +246,7 @@ def _about_to_be(draft: Draft) -> str:
         return ""
     now = {"rung": draft.rung, "decisions": tuple(draft.decisions), "resume": draft.resume}
     known = replace(escalation, status=escalation.status.model_copy(update=now))
-    active = state.in_force(known)
+    active = known.in_force
     due = [d.containment for d in due_containments(known) if is_further(d.containment.action, active)]
     if not due or escalation.spec.drill:
         return ""

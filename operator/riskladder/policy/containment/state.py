@@ -10,7 +10,7 @@ from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.text import count
-from riskladder.api.tiers import Axis, Connections, ContainmentAction
+from riskladder.api.tiers import Connections, ContainmentAction
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, is_governed
 from riskladder.workloads.model import Pod, Workload
@@ -19,17 +19,9 @@ from riskladder.workloads.results import Verification
 from riskladder.workloads.safe_states import fallback, isolate, network_path
 
 
-def in_force(escalation: Escalation) -> dict[Axis, Intent]:
-    """Return the intents in force by axis, the workload first: the newest on each axis that no Resume has ended.
-
-    One that could no longer be carried out ended with the one that replaced it. A drill has none in force.
-    """
-    return escalation.in_force
-
-
 def is_contained(escalation: Escalation) -> bool:
     """Return whether any intent of an escalation is in force."""
-    return bool(in_force(escalation))
+    return bool(escalation.in_force)
 
 
 def wants_lock(policy: PinnedPolicy, intent: Intent) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from riskladder.api.tiers import Axis, ContainmentAction
-from riskladder.policy.containment.state import in_force, quarantined_hash, verify
+from riskladder.policy.containment.state import quarantined_hash, verify
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.model import Pod, Workload
 from riskladder.workloads.runtimes.replicas import HASH_LABELS, REVISION_LABEL
@@ -73,7 +73,7 @@ def pod_search(
     found = []
     known = {revision.hash for revision in target.revisions} if target is not None else set[str]()
     for escalation in escalations:
-        intent = in_force(escalation).get(Axis.WORKLOAD)
+        intent = escalation.in_force.get(Axis.WORKLOAD)
         evidence = escalation.evidence(intent) if intent is not None else None
         if intent is None or evidence is None or not evidence.selector:
             continue
@@ -94,7 +94,7 @@ def is_proved_otherwise(snapshot: Snapshot) -> bool:
         return True
     alone = replace(snapshot.target, strays=(), listed=(), unconfirmed=())
     for escalation in snapshot.open:
-        intent = in_force(escalation).get(Axis.WORKLOAD)
+        intent = escalation.in_force.get(Axis.WORKLOAD)
         if intent is not None and not verify(alone, intent, quarantined_hash(escalation, intent)).clear:
             return False
     return True

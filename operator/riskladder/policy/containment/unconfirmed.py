@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from riskladder.api.escalation import MAX_GRACE, MAX_UNCONFIRMED, ContainmentStatus, UnconfirmedPod
 from riskladder.api.intent import Intent
 from riskladder.api.tiers import ContainmentAction
-from riskladder.policy.containment.state import ends_pods, in_force, quarantined_hash
+from riskladder.policy.containment.state import ends_pods, quarantined_hash
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.model import Pod
 
@@ -29,7 +29,7 @@ def outstanding(snapshot: Snapshot, seen: Iterable[Pod]) -> tuple[Pod, ...]:
     found: dict[str, Pod] = {}
     vanished = tuple(seen)
     for escalation in snapshot.open:
-        for axis, intent in in_force(escalation).items():
+        for axis, intent in escalation.in_force.items():
             if not ends_pods(intent):
                 continue
             status = escalation.status.containment(axis)

@@ -9,7 +9,6 @@ from riskladder.api.escalation import WithheldStatus
 from riskladder.api.reasons import Reason
 from riskladder.policy.containment.further import withheld
 from riskladder.policy.containment.radius import exceeded
-from riskladder.policy.containment.state import in_force
 from riskladder.policy.draft import Draft
 from riskladder.policy.escalation import rungs
 from riskladder.policy.plan import Entry
@@ -61,7 +60,7 @@ def advance(draft: Draft) -> tuple[Entry, ...]:
 
 def _is_done_by_time(draft: Draft, waited: WithheldStatus) -> bool:
     """Return whether what is in force was done because nobody had decided by then."""
-    active = in_force(draft.escalation).values()
+    active = draft.escalation.in_force.values()
     return any(intent.decision is None and intent.intended_at >= waited.until for intent in active)
 
 
