@@ -76,14 +76,13 @@ def of_ladder(entry: LadderEntry) -> NotificationQueue:
         return of_ladder(found) if found is not None and found.ladder.uid == ladder.uid else None
 
     def notice(message: Message) -> Notice:
-        stakeholders = ladder.spec.stakeholders if ladder.spec is not None else ()
         return compose_for_ladder(
             namespace=ladder.namespace,
             name=ladder.name,
             uid=ladder.uid,
             message=message,
             options=[Option(*found) for found in commands(ladder, message)],
-            time_zone=next((s.time_zone for s in stakeholders if s.role == message.role), None),
+            stakeholders=ladder.spec.stakeholders if ladder.spec is not None else (),
         )
 
     return NotificationQueue(

@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from riskladder.api.base import format_time
 from riskladder.api.escalation import EscalationSpec, signal_at
 from riskladder.api.intent import Intent
+from riskladder.api.ladder import Stakeholder
 from riskladder.api.measurement import indicator_of, no_measurement
 from riskladder.api.notification import Message, Notification
 from riskladder.api.reasons import Reason
@@ -213,7 +214,7 @@ def compose(
     signal = signal_at(spec, intents, notification.at)
     model, manual = spec.model, signal.manual
     readings = tuple(_measurement(spec, reading) for reading in signal.readings)
-    zone = next((s.time_zone for s in spec.policy.stakeholders if s.role == notification.role), None)
+    zone = _zone(spec.policy.stakeholders, notification.role)
     references = [
         *([Reference("model card", model.card)] if model and model.card else ()),
         *([Reference("lineage", model.lineage)] if model and model.lineage else ()),
@@ -257,7 +258,7 @@ def compose_for_ladder(
     uid: str,
     message: Message,
     options: Sequence[Option] = (),
-    time_zone: str | None = None,
+    stakeholders: Sequence[Stakeholder] = (),
 ) -> Notice:
     """Return the message of a ladder, which is about no escalation.
 
@@ -267,7 +268,7 @@ def compose_for_ladder(
         uid: Of the ladder.
         message: The queued message; its state, attempts and errors are not read.
         options: What the reader may look at.
-        time_zone: Where the reader is.
+        stakeholders: Of the ladder: they say where the reader is.
     """
     topic = message.key.partition("/")[0]
     return Notice(
@@ -294,7 +295,7 @@ def compose_for_ladder(
         remedies=(),
         options=tuple(options),
         due_at=message.due_at,
-        deadline=_deadline(message, time_zone),
+        deadline=_deadline(message, _zone(stakeholders, message.role)),
         asked=(),
         references=(),
     )
@@ -361,6 +362,10 @@ def _until(due: datetime, at: datetime, zone: str | None) -> str:
     span = f"in {length(left)}" if seconds > 0 else f"{length(-left)} ago" if seconds < 0 else "now"
     # The time is cut to the minute, never rounded up: who acts by the time shown is never late.
     return f"by {due:%Y-%m-%d %H:%M} UTC{_local(due, zone)}, {span}"
+
+
+def _zone(stakeholders: Sequence[Stakeholder], role: str) -> str | None:
+    return next((s.time_zone for s in stakeholders if s.role == role), None)
 
 
 def _local(at: datetime, zone: str | None) -> str:

@@ -96,25 +96,24 @@ class Notifier:
                     self._egress, credential or "", notice, receipts=receipts, timeout=self._timeout
                 )
                 return ""
-            if channel.type is ChannelType.SLACK:
-                session = self._session = self._session or open_session(self._egress)
-                return await slack.send(
-                    session,
-                    self._egress,
-                    credential or "",
-                    notice,
-                    threads=threads,
-                    base_url=self._slack_url,
-                    timeout=self._timeout,
-                )
-            await self._post(channel, credential or "", notice, attempted_at, ends_at)
-            return ""
+            return await self._post(channel, credential or "", notice, attempted_at, ends_at, threads)
 
     async def _post(
-        self, channel: Channel, credential: str, notice: Notice, attempted_at: datetime, ends_at: datetime | None
-    ) -> None:
+        self,
+        channel: Channel,
+        credential: str,
+        notice: Notice,
+        attempted_at: datetime,
+        ends_at: datetime | None,
+        threads: Collection[str],
+    ) -> str:
         egress, timeout, url = self._egress, self._timeout, channel.url or ""
         session = self._session = self._session or open_session(egress)
+        if channel.type is ChannelType.SLACK:
+            base = self._slack_url
+            return await slack.send(
+                session, egress, credential, notice, threads=threads, base_url=base, timeout=timeout
+            )
         if channel.type is ChannelType.PAGERDUTY:
             await pagerduty.send(session, egress, credential, notice, base_url=self._pagerduty_url, timeout=timeout)
         elif channel.type is ChannelType.WEBHOOK:
@@ -122,6 +121,7 @@ class Notifier:
         else:
             ends = attempted_at if notice.status is Status.RESOLVED else ends_at or attempted_at + ALERT_LIFETIME
             await alertmanager.send(session, egress, url, credential or None, notice, ends_at=ends, timeout=timeout)
+        return ""
 
     @asynccontextmanager
     async def _turn(self, host: str) -> AsyncIterator[None]:

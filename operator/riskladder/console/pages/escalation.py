@@ -35,6 +35,8 @@ from riskladder.people.summary import sentences
 from riskladder.people.timeline import Step, Timeline, timeline_of
 from riskladder.people.view import View, view
 
+NO_RECORDS = "You may not read the records of this namespace."
+
 ORIGIN = "the Escalation on the cluster"
 STREAM_SECONDS = 300.0
 """For how long one stream of changes is kept open; the browser opens another."""
@@ -144,14 +146,23 @@ def drawn(
     }
 
 
+async def records_of(visitor: Visitor, namespace: str, name: str, *, limit: int = 0) -> list[Object]:
+    """Return the records of an escalation, or the first ``limit``.
+
+    Raises:
+        Forbidden: The visitor may not read them.
+    """
+    return await visitor.client.list(RECORDS, namespace, labels=f"{LABEL_ESCALATION}={name}", limit=limit)
+
+
 async def story(visitor: Visitor, obj: Object) -> tuple[Timeline | None, str]:
     """Return the timeline of an escalation from its records; where there is none to be shown, why."""
     namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
     try:
-        records = await visitor.client.list(RECORDS, namespace, labels=f"{LABEL_ESCALATION}={name}")
+        records = await records_of(visitor, namespace, name)
         return timeline_of(Export(records, [obj], namespace, ORIGIN), ChainKey(namespace, name)), ""
     except Forbidden:
-        return None, "You may not read the records of this namespace."
+        return None, NO_RECORDS
     except LookupError:
         return None, "There is no record yet."
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from riskladder.api.chain import ChainKey
-from riskladder.api.labels import LABEL_ESCALATION
 from riskladder.cluster.client import Forbidden, NotFound
-from riskladder.cluster.resources import ESCALATIONS, RECORDS
+from riskladder.cluster.resources import ESCALATIONS
 from riskladder.console import security
-from riskladder.console.pages.escalation import ORIGIN
+from riskladder.console.pages.escalation import NO_RECORDS, ORIGIN, records_of
 from riskladder.console.pages.lists import cases_of
 from riskladder.console.pages.waiting import listed_of
 from riskladder.console.server import Console, Problem
@@ -41,8 +40,7 @@ def routes(console: Console) -> list[web.RouteDef]:
         )
         deleted = ""
         if namespace and not found and security.is_name(query):
-            left = await visitor.client.list(RECORDS, namespace, labels=f"{LABEL_ESCALATION}={query}", limit=1)
-            deleted = query if left else ""
+            deleted = query if await records_of(visitor, namespace, query, limit=1) else ""
         return console.page(
             request, "records.html", visitor, cases=found[:MOST], number=len(found), asks=listed.asks,
             query=query,
@@ -97,9 +95,9 @@ async def _exported(visitor: Visitor, request: web.Request) -> _Found:
     except NotFound:
         objects = []
     try:
-        records = await visitor.client.list(RECORDS, namespace, labels=f"{LABEL_ESCALATION}={name}")
+        records = await records_of(visitor, namespace, name)
     except Forbidden as error:
-        raise Problem(403, "You may not read the records of this namespace.") from error
+        raise Problem(403, NO_RECORDS) from error
     if not objects and not records:
         raise Problem(404, "There is no such escalation, and no record of one.")
     return _Found(Export(records, objects, namespace, ORIGIN), ChainKey(namespace, name), not objects)
