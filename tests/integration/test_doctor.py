@@ -450,7 +450,7 @@ async def test_removed_in_the_documented_order_with_nothing_left_open_and_every_
     checkout.mkdir()
     for name in ("manifests", "crds"):
         shutil.copytree(ROOT / name, checkout / name)
-    stopping, *removing = commands("Uninstall")
+    by_helm, stopping, *removing = commands("Uninstall")
     world = TestNamespace(root, "last")
     await world.__aenter__()
     await world.apply(ladder(lock=True))
@@ -493,6 +493,7 @@ async def test_removed_in_the_documented_order_with_nothing_left_open_and_every_
     code, checks = await doctor("--uninstall")
     assert (code, failed(checks)) == (0, {})
     assert "component=operator" in stopping
+    assert by_helm.startswith("helm uninstall"), "the tests of the chart run it"
     await world.__aexit__(None, None, None)
     await world.gone()
 
