@@ -17,6 +17,7 @@ from riskladder import __version__
 from riskladder.api.definitions import SCHEMA_HASH, compare, definition_name, schema_hash, stored_schema
 from riskladder.api.kinds import KINDS, Kind
 from riskladder.api.resource import Resource
+from riskladder.api.text import first
 from riskladder.cluster.client import METADATA_ONLY, ApiError, Client, Forbidden, NotFound, Object
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
@@ -115,12 +116,12 @@ def judge(kind: Kind, stored: Object) -> Finding:
     edited = " (edited since it was applied)" if shipped not in (None, digest) else ""
     found = compare(kind, schema)
     if found.lacking:
-        return Finding(name, State.OUTDATED, f"lacks {_listed(found.lacking)}{edited}", remedy, digest)
+        return Finding(name, State.OUTDATED, f"lacks {first(found.lacking, SHOWN)}{edited}", remedy, digest)
     if found.unknown:
-        what = f"has {_listed(found.unknown)}, which version {__version__} does not know{edited}"
+        what = f"has {first(found.unknown, SHOWN)}, which version {__version__} does not know{edited}"
         return Finding(name, State.NEWER, what, remedy, digest)
     if found.changed:
-        return Finding(name, State.ALTERED, f"differs in {_listed(found.changed)}{edited}", remedy, digest)
+        return Finding(name, State.ALTERED, f"differs in {first(found.changed, SHOWN)}{edited}", remedy, digest)
     return Finding(name, State.CURRENT, "", remedy, digest)
 
 
@@ -154,8 +155,3 @@ def _marked(finding: Finding, metadata: Mapping[str, Any]) -> Finding:
         is_unguarded=confirmed,
         remedy=remedy_of(metadata),
     )
-
-
-def _listed(paths: tuple[str, ...]) -> str:
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-    return ", ".join(paths[:SHOWN]) + more

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from riskladder import __version__
-from riskladder.api.text import count, length, listed
+from riskladder.api.text import count, first, length, listed
 from riskladder.cli.doctor.report import Check, bad, ok, skipped, warn
 from riskladder.cli.doctor.site import LEASE, VERSION_LABEL, Site
 from riskladder.cluster import definitions, policies
 from riskladder.cluster.authority import AT_A_TIME
 from riskladder.cluster.client import ApiError, Forbidden, NotFound, Object
 from riskladder.cluster.grants import CLUSTER, NAMESPACED, NODE_LEASES, OWN_NAMESPACE, Grant
+from riskladder.cluster.lease import LONGEST
 from riskladder.cluster.permissions import Account, allowed, title_of
 from riskladder.cluster.resources import LEASES, NAMESPACES
 from riskladder.cluster.resources import NODE_LEASES as NODE_LEASES_NAMESPACE
@@ -25,7 +26,7 @@ VERSION, PERMISSIONS, SINGLE, LEFTOVERS = "operator version", "operator permissi
 
 INSTALL = "kubectl apply --server-side -k manifests/overlays/default"
 
-STALE = timedelta(seconds=15)
+STALE = timedelta(seconds=LONGEST)
 """For how long a Lease may not have been renewed: the longest time for which an operator asks for it."""
 
 SHOWN = 8
@@ -37,7 +38,7 @@ MOST_NAMESPACES = 20
 
 async def check_kinds(site: Site) -> list[Check]:
     """Return whether the kinds are there and those of this version: in the words of the condition."""
-    seen = await definitions.Definitions(site.client).look()
+    seen = await site.kinds()
     if all(one.is_forbidden for one in seen):
         return [skipped(KINDS, f"you may not get {definitions.CRDS.title}")]
     if all(one.state is definitions.State.MISSING for one in seen):
@@ -158,8 +159,7 @@ async def check_permissions(site: Site) -> list[Check]:
     if missing:
         remedy = "apply the manifests again, or bind the ClusterRole riskladder in that namespace"
         named = list(dict.fromkeys(missing))
-        more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
-        return [bad(PERMISSIONS, f"the operator may not {'; '.join(named[:SHOWN])}{more}", remedy)]
+        return [bad(PERMISSIONS, f"the operator may not {first(named, SHOWN, '; ')}", remedy)]
     where = f"in {count(len(watched), 'namespace')}" if watched else "in all namespaces"
     note = "" if runtimes is not None else "; which components are enabled is not seen"
     return [ok(PERMISSIONS, f"{account.user} may do what it needs, {where}{note}")]
@@ -201,7 +201,7 @@ async def check_single(site: Site) -> list[Check]:
 async def check_leftovers(site: Site) -> list[Check]:
     """Return what an uninstallation that was broken off has left behind."""
     found: list[Check] = []
-    seen = await definitions.Definitions(site.client).look()
+    seen = await site.kinds()
     ending = [one.name for one in seen if one.is_ending]
     if ending:
         what = f"{listed(ending)} {'is' if len(ending) == 1 else 'are'} being deleted, with every object of the kind"
@@ -224,9 +224,3 @@ async def _is_ending(site: Site) -> bool:
     except ApiError:
         return False
     return bool(namespace["metadata"].get("deletionTimestamp"))
-
-
-def first(names: Sequence[str], most: int = 5) -> str:
-    """Return the first few of many names."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"

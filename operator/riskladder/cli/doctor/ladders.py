@@ -10,9 +10,8 @@ from ipaddress import ip_network
 from riskladder.api.decision import DecisionAction
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.resource import Resource
-from riskladder.api.text import count
+from riskladder.api.text import count, first
 from riskladder.cli import notify
-from riskladder.cli.doctor.installation import first
 from riskladder.cli.doctor.report import Check, bad, ok, skipped, warn
 from riskladder.cli.doctor.site import Ladder, Options, Site
 from riskladder.cluster.authority import STAKEHOLDERS, granted, is_about_roles

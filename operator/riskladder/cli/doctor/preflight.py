@@ -62,7 +62,7 @@ async def check_installer(site: Site) -> list[Check]:
 
 async def check_nothing_there(site: Site) -> list[Check]:
     """Return what an installation would meet: another one, or one that is being removed."""
-    seen = await definitions.Definitions(site.client).look()
+    seen = await site.kinds()
     there = [one.name for one in seen if one.state not in (definitions.State.MISSING, definitions.State.UNKNOWN)]
     found = [one for one in await check_leftovers(site) if one.outcome is not Outcome.OK]
     if site.deployment is not None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.cluster.client import Client, Forbidden, NotFound, Object
+from riskladder.cluster.definitions import Definitions, Finding
 from riskladder.cluster.permissions import Account
 from riskladder.cluster.resources import DEPLOYMENTS, LADDERS
 from riskladder.workloads.registry import Runtimes
@@ -111,6 +112,8 @@ class Site:
     """Those of operators, of the whole cluster where the caller may see it; ``None`` where nobody may say."""
     is_everywhere: bool = False
     """Whether they were looked for in every namespace."""
+    _kinds: tuple[Finding, ...] | None = None
+    _ladders: list[Ladder] | None = None
 
     @classmethod
     async def look(cls, client: Client, own_namespace: str, namespace: str | None) -> Site:
@@ -157,13 +160,21 @@ class Site:
             raise Unseen(f"what the operator was started with is not understood: {error}") from error
 
     async def ladders(self) -> list[Ladder]:
-        """Return the ladders.
+        """Return the ladders, which are listed once for all checks.
 
         Raises:
             ApiError: They cannot be listed.
             Unseen: The kind is not installed.
         """
         try:
-            return [Ladder(obj) for obj in await self.client.list(LADDERS, self.namespace)]
+            if self._ladders is None:
+                self._ladders = [Ladder(obj) for obj in await self.client.list(LADDERS, self.namespace)]
         except NotFound as error:
             raise Unseen("the kinds are not installed") from error
+        return self._ladders
+
+    async def kinds(self) -> tuple[Finding, ...]:
+        """Return how the kinds stand, which are looked at once for all checks."""
+        if self._kinds is None:
+            self._kinds = await Definitions(self.client).look()
+        return self._kinds

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from riskladder.api.chain import ChainResult, noted_heads, verify_chains
 from riskladder.api.labels import LABEL_CONTAINED_BY
-from riskladder.api.text import count
+from riskladder.api.text import count, first
 from riskladder.cli import files, source
-from riskladder.cli.doctor.installation import first
 from riskladder.cli.doctor.report import Check, bad, ok, skipped, warn
 from riskladder.cli.doctor.site import Site
 from riskladder.cluster import definitions
@@ -118,7 +117,7 @@ async def check_objects(site: Site) -> list[Check]:
 
 async def check_guard(site: Site) -> list[Check]:
     """Return which kinds the policy riskladder-kinds does not let go yet: the last step."""
-    seen = await definitions.Definitions(site.client).look()
+    seen = await site.kinds()
     if all(one.is_forbidden for one in seen):
         return [skipped(GUARD, f"you may not get {definitions.CRDS.title}")]
     guarded = [

@@ -9,7 +9,7 @@ from datetime import timedelta
 from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
-from riskladder.api.text import count
+from riskladder.api.text import count, first
 from riskladder.api.tiers import Connections, ContainmentAction
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, is_governed
@@ -142,7 +142,7 @@ def strays_left(names: Sequence[str], listed: Sequence[str] = ()) -> str:
 
 
 def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return first(names, 3)
 
 
 def may_touch(workload: Workload, escalation: Escalation) -> bool:
