@@ -55,7 +55,7 @@ async def site(web_authority: WebAuthority) -> AsyncIterator[str]:
     app.router.add_get("/broken", broken)
     app.router.add_get("/bad", bad)
     app.router.add_get("/cookie", cookie)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=web_authority.server_context("site")).start()
     yield f"https://127.0.0.1:{runner.addresses[0][1]}"
@@ -92,7 +92,7 @@ async def test_certificate_of_another_authority_is_not_trusted(page: Page, tmp_p
 
     app = web.Application()
     app.router.add_get("/", nothing)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=WebAuthority(tmp_path).server_context("other")).start()
     try:

@@ -333,7 +333,7 @@ async def test_stream_says_when_something_has_changed(place: ConsolePlace, url: 
             assert await stream.content.readuntil(b"\n\n") == b"retry: 3000\n\n"
             labels = {"metadata": {"annotations": {"example/a": "b"}}}
             await writer.merge_patch(resources.ESCALATIONS, place.namespace, name, labels)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while await stream.content.readuntil(b"\n\n") != b"event: changed\ndata: \n\n":
                     pass
 

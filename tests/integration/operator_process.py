@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 from tests.cluster.launcher import dying_with_us
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
 
 

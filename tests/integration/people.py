@@ -107,7 +107,7 @@ class Receivers:
     async def __aenter__(self) -> Self:
         application = web.Application()
         application.router.add_post("/{channel}", self._take)
-        self._runner = web.AppRunner(application, shutdown_timeout=0.1, handler_cancellation=True)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, self.port).start()
         self.port = int(self._runner.addresses[0][1])

@@ -120,7 +120,7 @@ class Watched:
             assert found["status"] == "success", f"{params}: {found.get('error')}"
             return found["data"]
 
-    async def until(self, query: str, patience: float = 20) -> Any:
+    async def until(self, query: str, patience: float = 60) -> Any:
         """The samples of a query, once there are any."""
         found: Any = None
 

@@ -297,7 +297,7 @@ async def test_namespaces_given_are_the_only_ones(chief: Client, world: TestName
         for place in (outside, world, second):
             await place.apply(signal("scorer", "scorer", 0.31))
         for place in (world, second):
-            await until_stopped(place, "scorer", 0, bound=10)
+            await until_stopped(place, "scorer", 0)
             await place.signal_says("early", "Ready", "True")
         assert operator.get("/healthz") == (200, "ok\n")
         assert operator.get("/readyz") == (200, "ok\n")

@@ -21,7 +21,7 @@ SERVICES = Resource("", "v1", "services", "Service")
 LADDER = "credit"
 LABEL = "riskladder.dev/ladder"
 INDICATOR = "demographic_parity_difference"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 T = TypeVar("T")
 

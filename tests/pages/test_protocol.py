@@ -26,7 +26,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.3)
     app = web.Application()
     app.router.add_get("/", answer)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     served, loop = runner.server, asyncio.get_running_loop()
     assert served is not None
