@@ -99,6 +99,17 @@ CASES = {
         "13m",
         "21m",
     ),
+    "RiskladderCustomResourcesNotCurrent": Case(
+        {
+            f'riskladder_custom_resources{{{POD}, name="records.example", state="Outdated"}}': "0x9 1x10 0x100",
+            f'riskladder_custom_resources{{{POD}, name="records.example", state="Current"}}': "1x9 0x10 1x100",
+            f'riskladder_custom_resources{{{POD}, name="bindings.example", state="Newer"}}': "1x200",
+        },
+        {"name": "records.example", "state": "Outdated"},
+        "16m",
+        "21m",
+        before="14m",
+    ),
     "RiskladderForbidden": Case(
         {
             f'riskladder_api_requests_total{{{POD}, verb="patch", resource="deployments.apps", result="Forbidden"}}': (

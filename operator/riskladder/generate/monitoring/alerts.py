@@ -136,6 +136,14 @@ OPERATOR = (
         "2m",
     ),
     Alert(
+        "RiskladderCustomResourcesNotCurrent",
+        CRITICAL,
+        newest('riskladder_custom_resources{state=~"Missing|Outdated|Altered"}', "name", "state") + " > 0",
+        "The CustomResourceDefinition {{ $labels.name }} is {{ $labels.state }}: what people decide may wait for it.",
+        "An upgrade applies the kinds before it rolls out the image, and they are looked at every 30 s.",
+        "5m",
+    ),
+    Alert(
         "RiskladderForbidden",
         WARNING,
         'sum by (verb, resource) (rate(riskladder_api_requests_total{result="Forbidden"}[5m])) > 0',
