@@ -114,6 +114,12 @@ def runs(obj: Object) -> bool:
     return bool(obj["spec"]["replicas"] if "spec" in obj else ready(obj))
 
 
+def lacking(index: Object) -> set[str]:
+    """The models that a ContainmentIndex does not name as stopped."""
+    held = {key for key, target in index["spec"]["targets"].items() if target["action"] == "ScaleToZero"}
+    return {name for name in TARGETS if f"deployments.apps/{name}" not in held}
+
+
 def owners_of_replicas(obj: Object) -> set[str]:
     """The field managers of spec.replicas."""
     return {
@@ -425,16 +431,21 @@ async def test_no_writer_gets_anything_past_the_lock(world: TestNamespace, insta
     async with (
         Film(world, resources.DEPLOYMENTS) as workloads,
         Film(world, resources.ENDPOINTSLICES) as endpoints,
+        Film(world, resources.INDEXES) as indexes,
         writers(installed, world, recreated=TARGETS) as group,
     ):
         await contain_all(world, lock=True)
         films = [(workloads, await workloads.caught_up()), (endpoints, await endpoints.caught_up())]
+        named_since = await indexes.caught_up()
         async with writing(group):
             pass
         held = await all_contained(world)
-        await workloads.caught_up()
-        await endpoints.caught_up()
+        for film in (workloads, endpoints, indexes):
+            await film.caught_up()
 
+    named = indexes.frames[named_since - 1 :]
+    lapses = [(what, lacking(index)) for what, index in named if what == "DELETED" or lacking(index)]
+    assert lapses == [], "a name is held from one escalation to the next, without a gap"
     for film, contained in films:
         assert any(runs(obj) for _, obj in film.frames[:contained])
         ran = [obj for _, obj in film.frames[contained:] if runs(obj)]
