@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-from ipaddress import ip_network
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from riskladder import __version__
-from riskladder.cli import logs
-from riskladder.cli.bind import bind
-from riskladder.cli.console import console
-from riskladder.cli.doctor.command import doctor
-from riskladder.cli.export import export
-from riskladder.cli.ingest import ingest
-from riskladder.cli.lint import lint
-from riskladder.cli.notify import notify
-from riskladder.cli.options import ConsoleUrl, Enable, Kubeconfig, NotifyHost, NotifyNetwork, Scalable
-from riskladder.cli.people.commands import register
-from riskladder.cli.poll import poll
 from riskladder.cli.program import Program
-from riskladder.cli.redact import redact
-from riskladder.cli.report import report
-from riskladder.cli.signal import signal
-from riskladder.cli.timeline import timeline
-from riskladder.cli.verify import verify
-from riskladder.cluster.connection import ConnectionFailed
+
+
+class Riskladder(Program):
+    """All of them, in the order in which help lists them."""
+
+    subcommands: ClassVar[dict[str, str]] = {
+        "operator": "riskladder.cli.operator:operator",
+        "ingest": "riskladder.cli.ingest:ingest",
+        "poll": "riskladder.cli.poll:poll",
+        "console": "riskladder.cli.console:console",
+        "signal": "riskladder.cli.signal:signal",
+        "lint": "riskladder.cli.lint:lint",
+        "doctor": "riskladder.cli.doctor.command:doctor",
+        "timeline": "riskladder.cli.timeline:timeline",
+        "verify": "riskladder.cli.verify:verify",
+        "report": "riskladder.cli.report:report",
+        "export": "riskladder.cli.export:export",
+        "redact": "riskladder.cli.redact:redact",
+        "status": "riskladder.cli.people.status:status",
+        "show": "riskladder.cli.people.show:show",
+        "ack": "riskladder.cli.people.decide:ack",
+        "comment": "riskladder.cli.people.decide:comment",
+        "escalate": "riskladder.cli.people.decide:escalate",
+        "object": "riskladder.cli.people.decide:object_",
+        "accept-risk": "riskladder.cli.people.decide:accept_risk",
+        "resume": "riskladder.cli.people.decide:resume",
+        "close": "riskladder.cli.people.decide:close",
+        "review": "riskladder.cli.people.decide:review",
+        "contain": "riskladder.cli.people.contain:contain",
+        "drill": "riskladder.cli.people.drill:drill",
+        "bind": "riskladder.cli.bind:bind",
+        "notify": "riskladder.cli.notify:notify",
+    }
+
 
 app = typer.Typer(
     name="riskladder",
-    cls=Program,
+    cls=Riskladder,
     help="Model-risk policy that a Kubernetes cluster enforces.",
     no_args_is_help=True,
     add_completion=True,
@@ -53,101 +66,3 @@ def main(
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Model-risk policy that a Kubernetes cluster enforces."""
-
-
-@app.command()
-def operator(
-    kubeconfig: Kubeconfig = None,
-    namespace: Annotated[
-        list[str] | None, typer.Option("--namespace", "-n", help="Watch only this namespace; repeatable. Default: all.")
-    ] = None,
-    own_namespace: Annotated[
-        str | None,
-        typer.Option(help="Namespace of the Lease. Default: the pod's own, else riskladder-system."),
-    ] = None,
-    observe_only: Annotated[
-        bool, typer.Option("--observe-only", help="Decide and log, write nothing: see what it would do.")
-    ] = False,
-    listen: Annotated[
-        str, typer.Option(help="HOST:PORT of /healthz, /readyz and /metrics; port 0 takes a free one.")
-    ] = "0.0.0.0:8080",
-    notify_host: NotifyHost = None,
-    notify_network: NotifyNetwork = None,
-    console_url: ConsoleUrl = "",
-    enable: Enable = None,
-    scalable: Scalable = None,
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
-    log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
-) -> None:
-    """Run the operator until SIGTERM."""
-    from riskladder.controller.operator import Operator, Settings
-    from riskladder.notify.console import checked_origin
-    from riskladder.notify.egress import Egress
-    from riskladder.workloads.registry import Runtimes
-
-    try:
-        networks = tuple(ip_network(network) for network in notify_network or ())
-        Egress(notify_host or (), networks)
-    except ValueError as error:
-        typer.echo(f"error: --notify-host, --notify-network: {error}", err=True)
-        raise typer.Exit(2) from error
-    try:
-        where = checked_origin(console_url, "--console-url") if console_url else ""
-    except ValueError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    try:
-        Runtimes(enable or ())
-    except ValueError as error:
-        typer.echo(f"error: --enable: {error}", err=True)
-        raise typer.Exit(2) from error
-    try:
-        runtimes = Runtimes(enable or (), scalable or ())
-    except ValueError as error:
-        typer.echo(f"error: --scalable: {error}", err=True)
-        raise typer.Exit(2) from error
-    settings = Settings(
-        kubeconfig=kubeconfig,
-        namespaces=tuple(dict.fromkeys(namespace or ())),
-        namespace=own_namespace,
-        observe_only=observe_only,
-        listen=listen,
-        notify_hosts=tuple(notify_host or ()),
-        notify_networks=networks,
-        console_url=where,
-        runtimes=runtimes,
-    )
-
-    async def run() -> int:
-        process = Operator(settings)
-        code = await process.run()
-        if process.hangs:  # asyncio.run would wait for it
-            logging.shutdown()
-            os._exit(code)
-        return code
-
-    try:
-        if log_format not in ("json", "text"):
-            raise ValueError(f"--log-format: {log_format!r} is not json or text")
-        logs.configure(log_level.upper(), json=log_format == "json")
-        code = asyncio.run(run())
-    except (ConnectionFailed, OSError, ValueError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    raise typer.Exit(code)
-
-
-app.command()(ingest)
-app.command()(poll)
-app.command()(console)
-app.command()(signal)
-app.command()(lint)
-app.command()(doctor)
-app.command()(timeline)
-app.command()(verify)
-app.command()(report)
-app.command()(export)
-app.command()(redact)
-app.add_typer(bind)
-app.add_typer(notify)
-register(app)

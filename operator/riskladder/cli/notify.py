@@ -54,7 +54,14 @@ LONGEST = 60.0
 IMAGE_PATH = "/opt/riskladder/bin/"
 """Where the program is in the image."""
 
-notify = typer.Typer(name="notify", cls=Group, help="Try the channels of a ladder.", no_args_is_help=True)
+notify = typer.Typer(
+    name="notify",
+    cls=Group,
+    help="Try the channels of a ladder.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections import UserDict
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperGroup
@@ -32,8 +34,44 @@ class Group(TyperGroup):
                 formatter.write_dl(rows)
 
 
+class Subcommands(UserDict[str, Any]):
+    """The commands by name, each imported when it is asked for: what one needs takes no other's time to start.
+
+    Made from the module of each and what it is called there: ``module:function``, or a Typer for a group.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a command."""
+        found = self.data[name]
+        if isinstance(found, str):
+            module, _, attribute = found.partition(":")
+            found = self.data[name] = _command(name, getattr(import_module(module), attribute))
+        return found
+
+
+def _command(name: str, found: Any) -> Any:
+    """Return a command of the program that a function, or a Typer, makes."""
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
+
+
 class Program(Group):
     """All commands."""
+
+    subcommands: ClassVar[dict[str, str]] = {}
+    """By name, the module and what it is called there."""
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of a group of Typer."""
+        super().__init__(**options)
+        self.commands = Subcommands(self.subcommands)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands, without importing one."""
+        return list(self.commands)
 
     def main(
         self,

@@ -14,6 +14,8 @@ bind = typer.Typer(
     cls=Group,
     help="What a monitor's words mean: write a binding from a sample, try it offline, grant what it needs.",
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 bind.command("from")(from_file)
 bind.command("test")(trial)

@@ -82,10 +82,6 @@ def _quietly(ctx: typer.Context, incomplete: str, look: Look) -> list[str]:
     return []
 
 
-LOOK, DECIDE, EXERCISE = "Look", "Decide", "Stop and exercise"
-"""The headings under which ``--help`` lists the commands."""
-
-
 class Form(StrEnum):
     """How the result of sending something is written."""
 
