@@ -154,6 +154,8 @@ class TrailPass:
         for effect in plan.of(Phase.FOLLOW_UP):
             with tried.alone():
                 waits.append(await self._follow_up(key, effect))
+        if not all(waits):  # one was just made: decided again, since the record says what was asked for
+            return 0.0
         if plan.escalations:  # it says that it is locked
             await self.write_index(key.namespace)
         behind: dict[str, bool] = {}
