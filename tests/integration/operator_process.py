@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -31,6 +32,9 @@ class OperatorProcess:
             *("--kubeconfig", str(kubeconfig), "--listen", "127.0.0.1:0", *arguments),
         ]
         self._process: subprocess.Popen[bytes] | None = None
+        self._entries: list[dict[str, Any]] = []
+        self._read = 0
+        self._reading = threading.Lock()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -82,8 +86,12 @@ class OperatorProcess:
         """The JSON lines logged so far."""
         if not self.log.exists():
             return []
-        lines = self.log.read_text(errors="replace").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        with self._reading, self.log.open("rb") as stream:
+            stream.seek(self._read)
+            lines, end, _ = stream.read().rpartition(b"\n")
+            self._read += len(lines + end)
+            self._entries += [json.loads(line) for line in lines.splitlines() if line[:1] == b"{" and line[-1:] == b"}"]
+            return list(self._entries)
 
     def wait_for(self, event: str, patience: float = PATIENCE, **fields: Any) -> dict[str, Any]:
         """The first log entry of that event with those fields."""
@@ -94,7 +102,7 @@ class OperatorProcess:
                     return entry
             if self.process.poll() is not None:
                 break
-            time.sleep(0.02)
+            time.sleep(0.05)
         tail = self.log.read_text(errors="replace")[-3000:]
         raise AssertionError(f"no log entry {event!r} {fields} (exit code {self.process.poll()}):\n{tail}")
 

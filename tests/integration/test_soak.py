@@ -44,7 +44,7 @@ MASTERS = "system:masters"
 HELD = " is contained by Escalation scorer-"
 PATIENCE = 40.0
 """Seconds to wait for the end: the operator waits up to 15 s before it re-applies what was reverted often."""
-CONTENTION_PATIENCE = 120.0
+CONTENTION_PATIENCE = 180.0
 """Seconds to wait, after the soak, for ten reverts of every model: each takes as long as the rivals' next turn."""
 
 

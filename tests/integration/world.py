@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from riskladder.api.base import format_time
 from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.cluster import resources
-from riskladder.cluster.client import Client, NotFound, Object
+from riskladder.cluster.client import ApiError, Client, NotFound, Object
 from riskladder.cluster.resources import Resource
 from tests.trails import said
 
@@ -22,6 +22,8 @@ LADDER = "credit"
 LABEL = "riskladder.dev/ladder"
 INDICATOR = "demographic_parity_difference"
 PATIENCE = 60.0
+SOON, SELDOM = 0.03, 0.25
+"""Seconds between two looks: at first, and after some two seconds."""
 
 T = TypeVar("T")
 
@@ -217,8 +219,8 @@ class TestNamespace:
     # --- Waiting ---
 
     async def until(self, check: Callable[[], Awaitable[T | None]], what: str, patience: float = PATIENCE) -> T:
-        """Wait for a condition; its value."""
-        deadline = time.monotonic() + patience
+        """Wait for a condition, looking less often the longer it takes; its value."""
+        deadline, pause = time.monotonic() + patience, SOON
         while True:
             try:
                 found = await check()
@@ -227,8 +229,25 @@ class TestNamespace:
             if found:
                 return found
             if time.monotonic() > deadline:
-                raise AssertionError(f"waited {patience:g} s in vain for {what}")
-            await asyncio.sleep(0.03)
+                raise AssertionError(f"waited {patience:g} s in vain for {what}; {await self._stands()}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.1, SELDOM)
+
+    async def _stands(self) -> str:
+        """What the escalations say, for whoever reads that something was waited for in vain."""
+        try:
+            found = await self.escalations()
+        except ApiError as error:
+            return f"escalations: {error}"
+        lines = [
+            f"{c['type']}={c['status']} {c['reason']}: {c['message']}"
+            for e in found
+            for c in (
+                {"type": e["metadata"]["name"], "status": "", "reason": "", "message": str(e["spec"]["target"])},
+                *((e.get("status") or {}).get("conditions") or ()),
+            )
+        ]
+        return "\n".join(["what its escalations say:", *lines]) if found else "there are no escalations"
 
     async def ladder_ready(self, name: str = LADDER) -> Object:
         """The ladder, once it is Ready: just after an installation it may have to look at permissions a few times."""
