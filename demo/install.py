@@ -37,6 +37,9 @@ TOKEN_SECONDS = 24 * 3600
 
 SENTINEL_PREFIX = "riskladder-install-"
 
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The kinds are half a megabyte of YAML."""
+
 
 class InstallError(Exception):
     """It could not be installed; the message says why."""
@@ -69,7 +72,7 @@ def install(
     kubectl(
         kubeconfig,
         *("apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "-f", "-"),
-        given=yaml.safe_dump_all(documents),
+        given=_list(documents),
     )
     definitions = [document for document in documents if document["kind"] == "CustomResourceDefinition"]
     names = [f"customresourcedefinition/{definition['metadata']['name']}" for definition in definitions]
@@ -100,9 +103,9 @@ def uninstall(kubeconfig: Path, checkout: Path, *, overlay: str | None = None) -
     # With its pods, before their namespace: a namespace with pods that are still ending is not looked at again for
     # half of their grace period.
     workloads = [document for document in documents if document["kind"] == "Deployment"]
-    kubectl(kubeconfig, *delete, "--cascade=foreground", given=yaml.safe_dump_all(workloads))
+    kubectl(kubeconfig, *delete, "--cascade=foreground", given=_list(workloads))
     _confirm(kubeconfig, documents)
-    kubectl(kubeconfig, *delete, given=yaml.safe_dump_all(documents))
+    kubectl(kubeconfig, *delete, given=_list(documents))
 
 
 def _confirm(kubeconfig: Path, documents: Sequence[dict[str, Any]]) -> None:
@@ -128,7 +131,7 @@ def render(checkout: Path, overlay: str = DEFAULT_OVERLAY, components: Sequence[
             "components": rest,
         }
         (Path(scratch) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        return [document for document in yaml.safe_load_all(kubectl(None, "kustomize", scratch)) if document]
+        return [document for document in yaml.load_all(kubectl(None, "kustomize", scratch), LOADER) if document]
 
 
 def wait_for_policies(kubeconfig: Path) -> None:
@@ -175,7 +178,7 @@ def wait_for_policies(kubeconfig: Path) -> None:
             return True
         return False
 
-    kubectl(kubeconfig, "create", "-f", "-", given=yaml.safe_dump_all(sentinel))
+    kubectl(kubeconfig, "create", "-f", "-", given=_list(sentinel))
     try:
         _until("the admission policies are in force", in_force)
     finally:
@@ -250,6 +253,11 @@ def _write_private(file: Path, content: dict[str, Any]) -> None:
 
 def _object(api_version: str, kind: str, name: str, labels: dict[str, str]) -> dict[str, Any]:
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "labels": labels}}
+
+
+def _list(documents: Sequence[dict[str, Any]]) -> str:
+    """Return objects as one List, which kubectl takes."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(documents)})
 
 
 def _await_served(kubeconfig: Path, definition: dict[str, Any]) -> None:
