@@ -59,7 +59,7 @@ demo-monitors: venv ## A metric stops a model through real Prometheus and Alertm
 
 .PHONY: test
 test: venv ## Everything: unit and property tests, a real control plane, and a real node where this machine can have one
-	@$(PY) -m pytest --cluster=$(CLUSTER) --numprocesses=auto --maxprocesses=4 $(ARGS)
+	@$(PY) -m pytest --cluster=$(CLUSTER) --numprocesses=auto $(ARGS)
 
 .PHONY: unit
 unit: venv ## Unit and property tests only: about half a minute on two cores, no cluster

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from tests.cluster import KINDS, ControlPlane, control_plane_kind, open_cluster, resolve
 from tests.cluster.base import Progress
@@ -17,52 +17,11 @@ from tests.cluster.node import ensure_node
 from tests.node import report
 from tests.stash import TRUSTED
 
-pytest_plugins = ("tests.console.issuer", "tests.console.browser")
-"""Fixtures that several directories use."""
+os.environ.setdefault("GOGC", "400")
+"""Control planes of tests live for minutes, and have more memory than cores."""
 
-LONGEST = (
-    "tests/node",
-    "tests/integration/test_faults.py",
-    "tests/integration/test_helm.py",
-    "tests/integration/test_lifecycle.py",
-    "tests/integration/test_soak.py",
-    "tests/integration/test_cli_people.py",
-    "tests/integration/test_authority.py",
-    "tests/integration/test_boards.py",
-    "tests/integration/test_examples.py",
-    "tests/integration/test_operator.py",
-    "tests/integration/test_doctor.py",
-    "tests/console",
-    "tests/release",
-    "tests/integration/test_keda.py",
-    "tests/unit/test_invariants.py",
-    "tests/charts",
-    "tests/channels",
-    "tests/unit/test_network_path_invariants.py",
-    "tests/unit/test_api_rules.py",
-    "tests/monitors",
-)
-"""What takes longest, in this order, of several workers: one that gets it last keeps the others waiting."""
-
-
-class Together(LoadScopeScheduling):
-    """Gives the tests of a module, or of the real node, to one worker: what they share is made once, not by each."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "tests/node" if nodeid.startswith("tests/node/") else nodeid.partition("::")[0]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    config.option.loadscopereorder = False  # The order is that of the collection.
-    return Together(config, log)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, where several workers are to end together."""
-    if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: next((n for n, path in enumerate(LONGEST) if item.nodeid.startswith(path)), 99))
-
+pytest_plugins = ("tests.order", "tests.console.issuer", "tests.console.browser")
+"""The order of the tests, and fixtures that several directories use."""
 
 MEASURED = pytest.StashKey[list[tuple[str, list[str]]]]()
 """What was measured on the real node: the worker that ran there hands it over when it ends."""

@@ -44,7 +44,8 @@ class Spawner:
                     stderr=subprocess.STDOUT,
                     cwd=directory,
                     # Little of our environment: a proxy, a KUBECONFIG or a ~/.kwok of the developer changes nothing.
-                    env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(directory), "TMPDIR": str(directory)},
+                    env={"PATH": os.defpath, "HOME": str(directory), "TMPDIR": str(directory)}
+                    | {name: os.environ[name] for name in ("PATH", "GOGC") if name in os.environ},
                     start_new_session=True,  # Ctrl-C in the terminal is for the tests, which then stop us in order.
                 )
 
