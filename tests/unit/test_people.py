@@ -423,6 +423,31 @@ def test_model_stopped_manually_is_stopped_again_when_it_is_deleted_and_created(
     assert found.escalation.labels[LABEL_CONTAINMENT] == "ScaleToZero"
 
 
+@pytest.mark.parametrize("breach_stands", [False, True])
+def test_what_was_stopped_is_let_go_only_once_another_escalation_holds_it(breach_stands: bool) -> None:
+    """A write that contains the new object may fail, under rivals; meanwhile the trail is written."""
+    found = scene(**(HIGH if breach_stands else MODERATE))
+    if not breach_stands:
+        found.decide("Contain", "data-science")
+        found.signals = []
+    before = found.escalation
+    found.target = workload(uid="another-uid")
+    for _ in range(3):
+        found.carry_out(decide(found.snapshot(), found.now, urgent=False))
+        assert [(e.name, e.is_open) for e in found.escalations] == [(before.name, True)]
+    found.run()
+    assert found.target.replicas == 0
+    assert [e.is_open for e in found.escalations] == [False, True]
+
+
+def test_what_nobody_governs_any_more_is_let_go_without_another_escalation() -> None:
+    found = scene(**MODERATE)
+    found.decide("Contain", "data-science")
+    found.signals, found.target = [], workload(uid="another-uid", labels={})
+    found.run()
+    assert [e.is_open for e in found.escalations] == [False]
+
+
 def test_stop_button_without_any_breach() -> None:
     quiet = signal(bias=0.01)
     stop = signal("stop", source="manual", manual="high")

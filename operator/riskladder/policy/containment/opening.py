@@ -162,6 +162,23 @@ def choose_within(
     return found if found is RadiusDecision.DONE else RadiusDecision.WAIT
 
 
+def is_held_for_another(snapshot: Snapshot, before: Escalation) -> bool:
+    """Return whether an escalation holds the workload that took the place of its own until that has an escalation."""
+    workload = snapshot.target
+    if workload is None or _passed_on(snapshot, workload, before) is None:
+        return False
+    return snapshot.open_under(before.spec.ladder.name) is None
+
+
+def _passed_on(snapshot: Snapshot, workload: Workload, before: Escalation) -> Intent | None:
+    """Return the intent that a workload which was deleted and created again takes over, if any."""
+    active = before.in_force if before.is_open and before.spec.target.uid != workload.uid else {}
+    governs = before.spec.policy.governs
+    if snapshot.is_suspended(before.spec.ladder.name) or governs is None or not is_governed(governs, workload.labels):
+        return None
+    return strongest_of(active.values())
+
+
 def _inherit(
     snapshot: Snapshot, workload: Workload, before: Escalation, now: datetime
 ) -> tuple[NewEscalation, Stop | None] | None:
@@ -169,12 +186,8 @@ def _inherit(
 
     A breach that stands sees to that by itself; a containment by people or by their silence has to be passed on.
     """
-    active = before.in_force if before.is_open and before.spec.target.uid != workload.uid else {}
-    intent = strongest_of(active.values())
-    governs = before.spec.policy.governs
-    if intent is None or snapshot.is_suspended(before.spec.ladder.name) or governs is None:
-        return None
-    if not is_governed(governs, workload.labels):
+    intent = _passed_on(snapshot, workload, before)
+    if intent is None:
         return None
     pinned = tier_of(before.spec.policy, intent.tier)
     declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
