@@ -407,6 +407,35 @@ def test_model_created_again_is_contained_with_what_stood_there_first(action: st
     assert scene.policies == ()
 
 
+@pytest.mark.parametrize("breach_stands", [False, True])
+@pytest.mark.parametrize("action", ["Fallback", "Isolate"])
+def test_model_created_again_takes_over_what_was_in_force_on_both_axes(action: str, breach_stands: bool) -> None:
+    scene = network_scenario(action)
+    scene.signals = [signal(bias=0.6, at=at(1))]
+    scene.now = at(1)
+    scene.run()
+    assert scene.target is not None
+    before = scene.escalation
+    assert {i.action for i in before.in_force.values()} == {"ScaleToZero", action}
+    scene.signals = scene.signals if breach_stands else []
+    scene.target = replace(scene.target, uid="another-uid", replicas=3)
+    scene.run()
+    old, new = scene.escalations
+    assert (old.is_open, new.is_open, new.spec.target.uid) == (False, True, "another-uid")
+    assert {i.action for i in new.in_force.values()} == {"ScaleToZero", action}
+    assert scene.target.replicas == 0
+    assert scene.run() == [], "and that is all"
+    if action == "Fallback":
+        scene.change(replace(read_service(SERVICE), set_by="helm"))
+        scene.run()
+        assert scene.selector == RULES, "it is held there as well"
+    scene.now = at(2)
+    scene.decide("Resume", "legal")
+    scene.ready()
+    scene.run()
+    assert (scene.target.replicas, scene.selector, scene.policies) == (3, {"app": "scorer"}, ())
+
+
 def test_nothing_is_written_once_it_is_restored() -> None:
     scene = network_scenario("Fallback")
     scene.decide("Resume", "legal")

@@ -23,7 +23,7 @@ from riskladder.api.signal import ModelInfo, Observed
 from riskladder.policy import drills, repeats
 from riskladder.policy.containment import companions, progress, resume, state, withheld
 from riskladder.policy.containment.choose import evidence_detail
-from riskladder.policy.containment.opening import is_held_for_another
+from riskladder.policy.containment.further import is_held_for_another
 from riskladder.policy.decisions import apply
 from riskladder.policy.draft import Draft, group_of
 from riskladder.policy.escalation import deliveries, ladder_state, notifications, rungs, streams
@@ -251,7 +251,7 @@ def _close_what_is_over(draft: Draft) -> None:
         return
     target, workload = draft.escalation.spec.target, draft.snapshot.target
     if workload is not None and workload.uid != target.uid:
-        if is_held_for_another(draft.snapshot, draft.escalation):
+        if is_held_for_another(draft.snapshot, draft.escalation, draft.now):
             return  # else nothing would hold the new one until it is contained, which may take several attempts
         message = f"{target.kind} {target.name} was deleted and created again: the new one is judged by itself"
         apply.close(draft, Reason.TARGET_RECREATED, message)

@@ -24,10 +24,19 @@ from riskladder.policy.containment.choose import (
 )
 from riskladder.policy.containment.failing import failing, safer
 from riskladder.policy.containment.note import note, noted_in
-from riskladder.policy.containment.opening import by_strength, choose_for, choose_within, covered_by, first_granted
+from riskladder.policy.containment.opening import (
+    by_strength,
+    choose_again,
+    choose_for,
+    choose_within,
+    covered_by,
+    first_granted,
+    passed_on,
+)
 from riskladder.policy.containment.others import covering, restore_for
 from riskladder.policy.containment.radius import RadiusDecision
 from riskladder.policy.containment.state import (
+    is_locked,
     may_act,
     may_touch,
     prove,
@@ -122,6 +131,8 @@ def raise_escalation(
     before: Intent | None = None
     if (found := _further(snapshot, judgement, escalation, number, now)) is not None:
         intent, choice, lock = found
+    elif (taken := _taken_over(snapshot, escalation, number, now)) is not None:
+        intent, choice, lock = taken
     elif may_act(snapshot, escalation):
         renewed = _first_renewed(snapshot, escalation, number, now)
         if renewed is None:
@@ -175,6 +186,42 @@ def _further(
     intent = _fresh(intent_of(number, call.tier, choice, now), workload, choice, now)
     intent = intent.model_copy(update={"decision": call.decision})
     return (intent, choice, call.containment.lock) if is_further(intent.action, active) else None
+
+
+def is_held_for_another(snapshot: Snapshot, before: Escalation, now: datetime) -> bool:
+    """Return whether an escalation still holds the workload that took the place of its own.
+
+    It does until the new one has an escalation that has taken over what was in force: what holds it is never let go in
+    between, though its containment may take several attempts.
+    """
+    workload = snapshot.target
+    if workload is None or not passed_on(snapshot, workload, before):
+        return False
+    after = snapshot.open_under(before.spec.ladder.name)
+    return after is None or _taken_over(snapshot, after, after.last_intent + 1, now) is not None
+
+
+def _taken_over(
+    snapshot: Snapshot, escalation: Escalation, number: int, now: datetime
+) -> tuple[Intent, Choice, bool] | None:
+    """Return the intent on the other axis that a workload has yet to take over from the one before it."""
+    workload = snapshot.target
+    if workload is None or not escalation.in_force or escalation.status.resume is not None:
+        return None
+    for before in snapshot.escalations:
+        if before.spec.ladder.name != escalation.spec.ladder.name:
+            continue
+        for axis, was in passed_on(snapshot, workload, before).items():
+            if axis in escalation.in_force:
+                continue
+            # That it is at zero, if it is, is what has been taken over already, and says nothing about the other axis.
+            running = replace(workload, replicas=max(workload.replicas, 1))
+            choice = choose_again(snapshot, running, before, was, escalation.name)
+            if choice.action.axis is not axis:
+                continue
+            intent = _fresh(intent_of(number, was.tier, choice, now), workload, choice, now)
+            return intent, choice, is_locked(snapshot, before, was)
+    return None
 
 
 def _demands(group: Group | None, active: Mapping[Axis, Intent]) -> list[Demand]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from riskladder.api.escalation import EscalationSpec, TargetIdentity
 from riskladder.api.intent import Intent, NetworkTargetRef, Restore, SavedField
 from riskladder.api.labels import LABEL_CONTAINMENT, LABEL_LADDER, LABEL_TIER
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import Containment, ContainmentAction
+from riskladder.api.tiers import Axis, Containment, ContainmentAction
 from riskladder.policy.containment.choose import (
     Choice,
     choose,
@@ -162,21 +162,28 @@ def choose_within(
     return found if found is RadiusDecision.DONE else RadiusDecision.WAIT
 
 
-def is_held_for_another(snapshot: Snapshot, before: Escalation) -> bool:
-    """Return whether an escalation holds the workload that took the place of its own until that has an escalation."""
-    workload = snapshot.target
-    if workload is None or _passed_on(snapshot, workload, before) is None:
-        return False
-    return snapshot.open_under(before.spec.ladder.name) is None
-
-
-def _passed_on(snapshot: Snapshot, workload: Workload, before: Escalation) -> Intent | None:
-    """Return the intent that a workload which was deleted and created again takes over, if any."""
-    active = before.in_force if before.is_open and before.spec.target.uid != workload.uid else {}
+def passed_on(snapshot: Snapshot, workload: Workload, before: Escalation) -> Mapping[Axis, Intent]:
+    """Return the intents of an escalation that a workload which was deleted and created again takes over."""
     governs = before.spec.policy.governs
-    if snapshot.is_suspended(before.spec.ladder.name) or governs is None or not is_governed(governs, workload.labels):
-        return None
-    return strongest_of(active.values())
+    if not before.is_open or before.spec.target.uid == workload.uid or snapshot.is_suspended(before.spec.ladder.name):
+        return {}
+    return before.in_force if governs is not None and is_governed(governs, workload.labels) else {}
+
+
+def choose_again(snapshot: Snapshot, workload: Workload, before: Escalation, intent: Intent, name: str) -> Choice:
+    """Return the safe state that takes the place of one of a workload that was deleted and created again.
+
+    Args:
+        snapshot: The target and everything that bears on it.
+        workload: The target.
+        before: The escalation of the one that was deleted.
+        intent: What was in force on it.
+        name: Of the escalation of the new one.
+    """
+    pinned = tier_of(before.spec.policy, intent.tier)
+    declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
+    containment = declared.model_copy(update={"action": intent.action})
+    return choose_for(snapshot, workload, containment, escalation=name, by=Reason.TARGET_RECREATED, history=History())
 
 
 def _inherit(
@@ -186,14 +193,11 @@ def _inherit(
 
     A breach that stands sees to that by itself; a containment by people or by their silence has to be passed on.
     """
-    intent = _passed_on(snapshot, workload, before)
+    intent = strongest_of(passed_on(snapshot, workload, before).values())
     if intent is None:
         return None
-    pinned = tier_of(before.spec.policy, intent.tier)
-    declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
-    containment = declared.model_copy(update={"action": intent.action})
     name = _next_name(snapshot, workload, before.spec.ladder.name)
-    choice = choose_for(snapshot, workload, containment, escalation=name, by=Reason.TARGET_RECREATED, history=History())
+    choice = choose_again(snapshot, workload, before, intent, name)
     who = f"; created again by {workload.template_set_by or 'unknown'}"
     renewed = intent_of(1, intent.tier, replace(choice, message=choice.message + who), now)
     target = before.spec.target.model_copy(update={"uid": workload.uid})
