@@ -13,7 +13,7 @@ import pytest
 from tests.cluster import KINDS, ControlPlane, control_plane_kind, open_cluster, resolve
 from tests.cluster.base import Progress
 from tests.cluster.build import ensure_binaries, print_progress
-from tests.cluster.node import ensure_node
+from tests.cluster.node import ensure_programs_of_node
 from tests.node import report
 from tests.stash import TRUSTED
 
@@ -80,7 +80,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if control_plane_kind(kind) == "local":
         ensure_binaries(progress(config))
     if kind == "node" and "node" in parts:
-        ensure_node(progress(config))
+        ensure_programs_of_node(progress(config))  # Its images are made meanwhile, by the worker that has the node.
 
 
 @pytest.fixture(scope="session")
