@@ -230,16 +230,23 @@ def issuer(web_authority: WebAuthority) -> Iterator[Issuer]:
 
 
 @pytest.fixture(scope="session")
-async def trusting(request: pytest.FixtureRequest, issuer: Issuer) -> LocalControlPlane:
+def authenticator(request: pytest.FixtureRequest, issuer: Issuer) -> dict[str, Any]:
+    """What makes an API server that is started from now on take the provider's tokens."""
+    found = issuer.authenticator()
+    request.config.stash[TRUSTED] = [found]
+    return found
+
+
+@pytest.fixture(scope="session")
+async def trusting(authenticator: dict[str, Any], cluster: ControlPlane, issuer: Issuer) -> LocalControlPlane:
     """The shared control plane, whose API server takes the provider's tokens, and is otherwise as it was.
 
     Name it before other fixtures that use the control plane: one that runs already takes ten seconds to learn of it.
     """
-    request.config.stash[TRUSTED] = [issuer.authenticator()]
-    plane: ControlPlane = request.getfixturevalue("cluster")
+    plane = cluster
     if plane.local is None:
         pytest.skip("changes whom the API server trusts: needs --cluster=local")
-    plane.local.trust(issuer.authenticator())
+    plane.local.trust(authenticator)
     token = (await issuer.tokens(issuer.people[0].sub)).id_token
     async with asyncio.timeout(LEARN_SECONDS):
         while (await who_am_i(plane.local, token))[0] != 201:  # noqa: ASYNC110 - it asks the provider once it runs
