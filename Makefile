@@ -63,7 +63,7 @@ test: venv ## Everything: unit and property tests, a real control plane, and a r
 
 .PHONY: unit
 unit: venv ## Unit and property tests only: about half a minute on two cores, no cluster
-	@$(PY) -m pytest tests/unit --numprocesses=auto $(ARGS)
+	@$(PY) -m pytest tests/unit --numprocesses=logical $(ARGS)
 
 .PHONY: check
 check: venv ## Format, lint, types, layers, generated files up to date, links of the site

@@ -55,9 +55,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, since much of it waits; beyond four, control planes need too much memory."""
-    return min((os.cpu_count() or 1) + 1, 4)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores, since much of it waits; beyond four, control planes need too much memory.
+
+    As many as there are cores for ``logical``: nothing waits in what needs no cluster.
+    """
+    cores = os.cpu_count() or 1
+    return cores if config.option.numprocesses == "logical" else min(cores + 1, 4)
 
 
 SHARED = ("plane", "cluster", "common")
