@@ -1,15 +1,22 @@
-"""`riskladder doctor` as tests call it, and what it says."""
+"""`riskladder doctor` as tests call it and what it says, and the commands of the page about installing."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from typer.testing import CliRunner
 
 from riskladder.cli.main import app
+from tests.cluster.install import ROOT
+
+PAGE = (ROOT / "docs" / "install.md").read_text("utf-8")
 
 
 class Doctor:
@@ -38,3 +45,32 @@ def of(checks: list[dict[str, Any]], name: str) -> list[tuple[str, str]]:
 
 def failed(checks: list[dict[str, Any]]) -> dict[str, str]:
     return {c["check"]: c["found"] for c in checks if c["outcome"] == "FAIL"}
+
+
+def run(command: str, kubeconfig: Path, directory: Path, *, code: int = 0) -> str:
+    """What a command of the documentation prints."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "operator"),
+        "KUBECONFIG": str(kubeconfig),
+    }
+    done = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", command],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def commands(section: str) -> list[str]:
+    """The commands of a section of the page, without what they print."""
+    text = re.split(r"\n## ", PAGE[PAGE.index(f"\n## {section}\n") + 4 :])[0]
+    blocks = re.findall(r"^ *```console\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^ *\$ (.*(?:\n *> .*)*)$", "\n".join(blocks), re.MULTILINE)
+    return [re.sub(r"\n *> ", "\n", one) for one in found]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from riskladder.cluster.policies import POLICIES
 from tests.cluster import LocalControlPlane
 from tests.cluster.install import NAMESPACE, ROOT, install, kubectl, service_account_kubeconfig
 from tests.integration.conftest import needs_local
-from tests.integration.doctor import Doctor, failed, of
+from tests.integration.doctor import Doctor, commands, failed, of, run
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import TestNamespace, condition, ladder, signal
 
@@ -41,7 +40,6 @@ CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "Clu
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 LOOKED_AT_AGAIN = 90.0
-PAGE = (ROOT / "docs" / "install.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -412,35 +410,6 @@ def kubectl_can(kubeconfig: Path) -> str:
 
 
 # --- Removed ----------------------------------------------------------------------------------------------------------
-
-
-def run(command: str, kubeconfig: Path, directory: Path, *, code: int = 0) -> str:
-    """What a command of the documentation prints."""
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "operator"),
-        "KUBECONFIG": str(kubeconfig),
-    }
-    done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", command],
-        cwd=directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def commands(section: str) -> list[str]:
-    """The commands of a section of the page, without what they print."""
-    text = re.split(r"\n## ", PAGE[PAGE.index(f"\n## {section}\n") + 4 :])[0]
-    blocks = re.findall(r"^ *```console\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
-    found = re.findall(r"^ *\$ (.*(?:\n *> .*)*)$", "\n".join(blocks), re.MULTILINE)
-    return [re.sub(r"\n *> ", "\n", one) for one in found]
 
 
 async def test_removed_in_the_documented_order_with_nothing_left_open_and_every_record_kept(
