@@ -11,11 +11,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from riskladder.api.intent import Intent
-from riskladder.api.tiers import Axis, Connections, Containment
-from riskladder.policy.containment.state import may_act
+from riskladder.api.tiers import Axis, Connections
+from riskladder.policy.containment.state import declared_for, may_act
 from riskladder.policy.containment.writes import seconds_of
 from riskladder.policy.plan import Effect, Phase
-from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot
 from riskladder.workloads.safe_states import isolate, prompt_stop
 from riskladder.workloads.safe_states.network_path import seen
@@ -62,8 +61,7 @@ def _deletions(snapshot: Snapshot, escalation: Escalation, intent: Intent) -> li
     workload, target_ref = snapshot.target, intent.target_ref
     assert workload is not None  # noqa: S101
     assert target_ref is not None  # noqa: S101
-    tier = tier_of(escalation.spec.policy, intent.tier)
-    containment = (tier.containment if tier else None) or Containment(action=intent.action)
+    containment = declared_for(escalation.spec.policy, intent)
     pods = [pod for pod in isolate.from_before(workload, target_ref) if not pod.is_ending]
     writes = prompt_stop.ends(pods, seconds_of(containment.grace))
     return [Effect.of(Phase.RESTART, write, escalation.name) for write in writes]

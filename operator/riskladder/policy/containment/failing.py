@@ -11,7 +11,8 @@ from riskladder.api.intent import Intent
 from riskladder.api.measurement import indicator_of, with_unit
 from riskladder.api.reasons import Reason
 from riskladder.api.tiers import Containment, ContainmentAction, ContainmentWhen
-from riskladder.policy.signals.evaluate import is_beyond, tier_of
+from riskladder.policy.containment.state import declared_for
+from riskladder.policy.signals.evaluate import is_beyond
 from riskladder.policy.signals.groups import Group
 from riskladder.policy.snapshot import Escalation
 
@@ -66,8 +67,7 @@ def _breached(policy: PinnedPolicy, group: Group, status: ContainmentStatus) -> 
 
 def safer(policy: PinnedPolicy, intent: Intent) -> Containment:
     """Return the containment that follows one that does not work: ``ifImpossible`` where that is safer, else a stop."""
-    pinned = tier_of(policy, intent.tier)
-    declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
+    declared = declared_for(policy, intent)
     named = declared.if_impossible
     action = named if named.strength > intent.action.strength else ContainmentAction.SCALE_TO_ZERO
     return declared.model_copy(update={"action": action})

@@ -36,6 +36,7 @@ from riskladder.policy.containment.opening import (
 from riskladder.policy.containment.others import covering, restore_for
 from riskladder.policy.containment.radius import RadiusDecision
 from riskladder.policy.containment.state import (
+    declared_for,
     is_locked,
     may_act,
     may_touch,
@@ -339,8 +340,7 @@ def _another_way(
     assert target_ref is not None  # noqa: S101
     if target_ref.kind == NETWORKPOLICIES.kind or isinstance(network_path.reach(workload, target_ref.kind), Impossible):
         return None
-    pinned = tier_of(escalation.spec.policy, active.tier)
-    declared = (pinned.containment if pinned else None) or Containment(action=active.action)
+    declared = declared_for(escalation.spec.policy, active)
     if why := fallback.usable(workload, target_ref):
         replacement = instead_of(
             declared, workload, Reason.FALLBACK_IMPOSSIBLE, f"no Fallback any more: {why}", escalation.name

@@ -22,9 +22,8 @@ from riskladder.policy.containment.choose import (
 )
 from riskladder.policy.containment.others import Holding, covering, restore_for, saved_by
 from riskladder.policy.containment.radius import RadiusDecision, check_radius, exceeded
-from riskladder.policy.containment.state import is_contained, is_locked
+from riskladder.policy.containment.state import declared_for, is_contained, is_locked
 from riskladder.policy.plan import NewEscalation, Stop
-from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.signals.groups import Demand, Group, Judgement, demands_of
 from riskladder.policy.signals.history import history_of
 from riskladder.policy.snapshot import Escalation, Signal, Snapshot, is_governed
@@ -180,9 +179,7 @@ def choose_again(snapshot: Snapshot, workload: Workload, before: Escalation, int
         intent: What was in force on it.
         name: Of the escalation of the new one.
     """
-    pinned = tier_of(before.spec.policy, intent.tier)
-    declared = (pinned.containment if pinned else None) or Containment(action=intent.action)
-    containment = declared.model_copy(update={"action": intent.action})
+    containment = declared_for(before.spec.policy, intent).model_copy(update={"action": intent.action})
     return choose_for(snapshot, workload, containment, escalation=name, by=Reason.TARGET_RECREATED, history=History())
 
 

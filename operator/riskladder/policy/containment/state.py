@@ -10,7 +10,7 @@ from riskladder.api.escalation import PinnedPolicy
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
 from riskladder.api.text import count, first
-from riskladder.api.tiers import Connections, ContainmentAction
+from riskladder.api.tiers import Connections, Containment, ContainmentAction
 from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Escalation, Snapshot, Stamps, is_governed
 from riskladder.workloads.model import Pod, Workload
@@ -22,6 +22,12 @@ from riskladder.workloads.safe_states import fallback, isolate, network_path
 def is_contained(escalation: Escalation) -> bool:
     """Return whether any intent of an escalation is in force."""
     return bool(escalation.in_force)
+
+
+def declared_for(policy: PinnedPolicy | None, intent: Intent) -> Containment:
+    """Return how the tier of an intent is contained, as pinned; where it says nothing, by the action of the intent."""
+    pinned = tier_of(policy, intent.tier) if policy is not None else None
+    return (pinned.containment if pinned else None) or Containment(action=intent.action)
 
 
 def wants_lock(policy: PinnedPolicy, intent: Intent) -> bool:

@@ -9,9 +9,9 @@ from riskladder.api.base import Duration
 from riskladder.api.hold import Hold
 from riskladder.api.intent import Intent
 from riskladder.api.reasons import Reason
-from riskladder.api.tiers import OWN_GRACE, Containment, ContainmentAction
+from riskladder.api.tiers import OWN_GRACE, ContainmentAction
+from riskladder.policy.containment.state import declared_for
 from riskladder.policy.plan import Effect, Phase, Plan, Rollback, Stop
-from riskladder.policy.signals.evaluate import tier_of
 from riskladder.policy.snapshot import Snapshot
 from riskladder.workloads.companions import keda, suspend
 from riskladder.workloads.companions.suspend import Companion
@@ -36,8 +36,7 @@ def pod_ends(snapshot: Snapshot, stop: Stop) -> Iterator[Effect]:
     if workload is None or not snapshot.ends_pods or stop.action is not ContainmentAction.SCALE_TO_ZERO:
         return
     opened = next((e.spec.policy for e in snapshot.open if e.name == stop.escalation), None)
-    tier = tier_of(policy, stop.intent.tier) if (policy := stop.policy or opened) is not None else None
-    containment = (tier.containment if tier else None) or Containment(action=stop.action)
+    containment = declared_for(stop.policy or opened, stop.intent)
     if containment.grace != OWN_GRACE:
         for write in prompt_stop.ends(workload.active_pods(), seconds_of(containment.grace)):
             yield Effect.of(Phase.STOP, write, stop.escalation)
