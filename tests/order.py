@@ -45,7 +45,7 @@ class Together(LoadScopeScheduling):
     """Gives the tests of a module, or of the real node, to one worker: what they share is made once, not by each."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/node" if nodeid.startswith("tests/node/") else nodeid.partition("::")[0]
+        return "tests/node" if nodeid.startswith("tests/node/") else _module(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -81,19 +81,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     used: dict[str, set[str]] = defaultdict(set)
     for item in items:
         definitions = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009 - pytest has no other way to ask
-        used[_module(item)].update(n for n in SHARED if n in definitions and definitions[n][-1].scope == "session")
+        used[_module(item.nodeid)].update(
+            n for n in SHARED if n in definitions and definitions[n][-1].scope == "session"
+        )
     config.stash[USED] = used
 
     def rank(item: pytest.Item) -> tuple[int, int]:
         longest = next((n for n, path in enumerate(LONGEST) if item.nodeid.startswith(path)), len(LONGEST))
-        stage = max((SHARED.index(name) + 1 for name in used[_module(item)]), default=0)
+        stage = max((SHARED.index(name) + 1 for name in used[_module(item.nodeid)]), default=0)
         return (stage if stage or longest < len(LONGEST) else len(SHARED) + 1, longest)
 
     items.sort(key=rank)
 
 
-def _module(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
+def _module(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: Any) -> None:
@@ -106,6 +108,6 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: Any) -> No
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Stop a shared control plane, and what runs on it, once a module comes that uses another or none."""
     standing = item.config.stash.get(STANDING, {})
-    for name in standing.keys() - item.config.stash[USED][_module(item)]:
+    for name in standing.keys() - item.config.stash[USED][_module(item.nodeid)]:
         fixture, request = standing.pop(name)
         fixture.finish(request)

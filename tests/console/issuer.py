@@ -243,12 +243,11 @@ async def trusting(authenticator: dict[str, Any], cluster: ControlPlane, issuer:
 
     Name it before other fixtures that use the control plane: one that runs already takes ten seconds to learn of it.
     """
-    plane = cluster
-    if plane.local is None:
+    if cluster.local is None:
         pytest.skip("changes whom the API server trusts: needs --cluster=local")
-    plane.local.trust(authenticator)
+    cluster.local.trust(authenticator)
     token = (await issuer.tokens(issuer.people[0].sub)).id_token
     async with asyncio.timeout(LEARN_SECONDS):
-        while (await who_am_i(plane.local, token))[0] != 201:  # noqa: ASYNC110 - it asks the provider once it runs
+        while (await who_am_i(cluster.local, token))[0] != 201:  # noqa: ASYNC110 - it asks the provider once it runs
             await asyncio.sleep(POLL_SECONDS)
-    return plane.local
+    return cluster.local

@@ -239,17 +239,14 @@ class TestNamespace:
             found = await self.escalations()
         except ApiError as error:
             return f"escalations: {error}"
-        lines = [
-            f"{c['type']}={c['status']} {c['reason']}: {c['message']}"
-            for e in found
-            for c in (
-                {"type": e["metadata"]["name"], "status": "", "reason": "", "message": str(e["spec"]["target"])},
-                *((e.get("status") or {}).get("conditions") or ()),
-            )
-        ]
-        return "\n".join(["what its escalations say:", *lines]) if found else "there are no escalations"
+        lines = ["what its escalations say:" if found else "there are no escalations"]
+        for e in found:
+            lines.append(f"{e['metadata']['name']} of {e['spec']['target']}")
+            conditions = (e.get("status") or {}).get("conditions") or ()
+            lines += [f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in conditions]
+        return "\n".join(lines)
 
-    async def ladder_ready(self, name: str = LADDER) -> Object:
+    async def ladder_ready(self, name: str = LADDER, patience: float = PATIENCE) -> Object:
         """The ladder, once it is Ready: just after an installation it may have to look at permissions a few times."""
         says: Object = {}
 
@@ -259,7 +256,7 @@ class TestNamespace:
             return obj if condition(obj, "Ready")["status"] == "True" else None
 
         try:
-            return await self.until(check, f"ladder {name} to be Ready", 60.0)
+            return await self.until(check, f"ladder {name} to be Ready", patience)
         except AssertionError as error:
             raise AssertionError(f"{error}: it says {says or 'nothing'}") from None
 

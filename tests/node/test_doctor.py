@@ -41,7 +41,7 @@ async def test_kind_of_another_version_is_said_and_mended_and_everything_is_remo
     assert f"{ESCALATIONS} lacks status.rung" in said
     assert failed((await doctor("-n", world.namespace))[1])["custom resources"].endswith(said)
     await asyncio.to_thread(run, "kubectl apply --server-side --force-conflicts -k crds", kubeconfig, ROOT)
-    await world.until(lambda: is_ready(world), "the ladder to be Ready again", 120.0)
+    await world.ladder_ready(patience=120.0)
 
     await world.apply(service("scorer"))
     await world.apply(workload("Deployment", "scorer", "credit", replicas=1, grace=2))
@@ -67,8 +67,3 @@ async def test_kind_of_another_version_is_said_and_mended_and_everything_is_remo
     assert failed((await doctor("--uninstall"))[1]) == {}
     assert await world.endpoints("scorer"), "the model serves on"
     await installation.remove()
-
-
-async def is_ready(world: TestNamespace) -> bool:
-    """Return whether the ladder acts as it is written."""
-    return bool(condition(await world.get(resources.LADDERS, "credit"), "Ready")["status"] == "True")

@@ -29,7 +29,7 @@ from riskladder.cli.people import options
 from riskladder.cli.people.options import As, AsGroup, Context, Kubeconfig, Namespace, access_of
 from riskladder.cli.people.send import described
 from riskladder.cli.people.session import Session, run_in_session
-from riskladder.cli.program import Group
+from riskladder.cli.program import group
 from riskladder.cluster.client import Client, NotFound
 from riskladder.cluster.resources import LADDERS, SECRETS
 from riskladder.notify.credentials import credential_of
@@ -54,14 +54,7 @@ LONGEST = 60.0
 IMAGE_PATH = "/opt/riskladder/bin/"
 """Where the program is in the image."""
 
-notify = typer.Typer(
-    name="notify",
-    cls=Group,
-    help="Try the channels of a ladder.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
+notify = group("notify", "Try the channels of a ladder.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,13 @@ class Subcommands(UserDict[str, Any]):
         return found
 
 
+def group(name: str, about: str) -> typer.Typer:
+    """Return a command that has commands of its own, without any yet."""
+    return typer.Typer(
+        name=name, cls=Group, help=about, no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    )
+
+
 def _command(name: str, found: Any) -> Any:
     """Return a command of the program that a function, or a Typer, makes."""
     if isinstance(found, typer.Typer):

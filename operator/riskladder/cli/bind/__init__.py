@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import typer
-
 from riskladder.cli.bind.from_file import from_file
 from riskladder.cli.bind.rbac import rbac
 from riskladder.cli.bind.trial import trial
-from riskladder.cli.program import Group
+from riskladder.cli.program import group
 
-bind = typer.Typer(
-    name="bind",
-    cls=Group,
-    help="What a monitor's words mean: write a binding from a sample, try it offline, grant what it needs.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
+bind = group("bind", "What a monitor's words mean: write a binding from a sample, try it offline, grant what it needs.")
 bind.command("from")(from_file)
 bind.command("test")(trial)
 bind.command("rbac")(rbac)
