@@ -10,13 +10,6 @@ from tests.charts.helm import CHART, CRDS, Helm, ensure_helm, packaged
 from tests.conftest import progress
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give time to the first test that needs a program, which builds it."""
-    for item in items:
-        if {"programs", "kubeconform"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.timeout(900))
-
-
 @pytest.fixture(scope="session")
 def programs(request: pytest.FixtureRequest) -> dict[int, Path]:
     return ensure_helm(progress(request.config))

@@ -18,11 +18,11 @@ from tests.cluster.base import Progress
 from tests.cluster.build import ensure_programs, print_progress
 from tests.cluster.install import NAMESPACE, ROOT
 from tests.cluster.versions import HELM
+from tests.patience import PATIENCE
 
 CHARTS = ROOT / "charts"
 CHART, CRDS = "riskladder", "riskladder-crds"
 RELEASE = "riskladder"
-PATIENCE_SECONDS = 120.0
 
 Values = Mapping[str, Any]
 
@@ -60,7 +60,7 @@ class Helm:
             env=_environment() | places,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=PATIENCE,
             check=False,
         )
         if done.returncode != 0:

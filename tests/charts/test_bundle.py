@@ -21,6 +21,7 @@ from tests.cluster.build import ensure_programs
 from tests.cluster.install import NAMESPACE, ROOT, render
 from tests.cluster.versions import OPERATOR_VERIFY
 from tests.conftest import progress
+from tests.patience import PATIENCE
 
 BUNDLE = ROOT / "bundle"
 SERVICE_VERSION = BUNDLE / "manifests" / "riskladder.clusterserviceversion.yaml"
@@ -79,7 +80,7 @@ def installed() -> Iterator[Object]:
 def complaints(program: Path, bundle: Path) -> list[str]:
     """What OLM's validators say, errors and warnings alike."""
     command = [str(program), "manifests", "--operatorhub_validate", "--object_validate", str(bundle)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     return [line for line in (done.stdout + done.stderr).splitlines() if "level=" in line]
 
 

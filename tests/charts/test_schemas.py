@@ -21,6 +21,7 @@ from tests.cluster.build import ensure_programs
 from tests.cluster.install import ROOT, render
 from tests.cluster.versions import KUBECONFORM
 from tests.conftest import progress
+from tests.patience import PATIENCE
 
 OF_PROMETHEUS_OPERATOR = ("PrometheusRule", "ServiceMonitor")
 """Kinds of another project, which the component `monitoring` has."""
@@ -58,7 +59,7 @@ def problems(kubeconform: Path, schemas: Path, version: str, documents: list[Obj
         input=yaml.safe_dump_all(documents),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     answer: dict[str, Any] = json.loads(done.stdout)

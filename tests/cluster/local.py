@@ -24,8 +24,8 @@ from tests.cluster.process import Component, PortTakenError, Spawner
 from tests.cluster.rest import Rest
 from tests.cluster.scratch import Scratch
 from tests.cluster.versions import KUBERNETES
+from tests.patience import PATIENCE
 
-START_DEADLINE_SECONDS = 60.0
 POLL_SECONDS = 0.03
 GRACE_SECONDS = 3.0
 START_ATTEMPTS = 5
@@ -226,7 +226,7 @@ class LocalControlPlane:
         self._component(component).start()
         self.wait_healthy(component)
 
-    def wait_healthy(self, component: str, timeout: float = START_DEADLINE_SECONDS) -> None:
+    def wait_healthy(self, component: str, timeout: float = PATIENCE) -> None:
         """Wait until the health check of a component succeeds."""
         url = self._addresses.health(component)
         base, path = url.rsplit("/", 1)
@@ -313,7 +313,7 @@ class LocalControlPlane:
     def _get(self, path: str) -> Any:
         return self.rest().get(f"/api/v1/{path}")
 
-    def _wait(self, what: str, condition: Callable[[], object], timeout: float = START_DEADLINE_SECONDS) -> None:
+    def _wait(self, what: str, condition: Callable[[], object], timeout: float = PATIENCE) -> None:
         """Poll a condition, and notice at once when a component dies meanwhile."""
         deadline = time.monotonic() + timeout
         while not condition():

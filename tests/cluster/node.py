@@ -31,8 +31,8 @@ from tests.cluster.nodeinit import API_PORT, NODE_IP, NODE_NAME, Spec
 from tests.cluster.process import Component, Spawner
 from tests.cluster.scratch import Scratch, remove_abandoned
 from tests.cluster.versions import KUBE_ROUTER, NODE
+from tests.patience import PATIENCE
 
-START_DEADLINE_SECONDS = 90.0
 POLL_SECONDS = 0.05
 
 EGRESS = {
@@ -285,12 +285,12 @@ class NodeCluster:
         return is_free and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
     def _wait(self, what: str, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + START_DEADLINE_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not condition():
             self.check()
             if time.monotonic() > deadline:
                 logs = "\n".join(f"{name}: {tail(self.log(name), 5)}" for name in ("containerd", "kubelet"))
-                raise ClusterError(f"gave up after {START_DEADLINE_SECONDS:.0f} s waiting for {what}. {logs}")
+                raise ClusterError(f"gave up after {PATIENCE:.0f} s waiting for {what}. {logs}")
             time.sleep(POLL_SECONDS)
 
 

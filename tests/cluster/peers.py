@@ -33,13 +33,13 @@ from tests.cluster.ports import HOST, Ports
 from tests.cluster.process import Component, Spawner
 from tests.cluster.rest import Rest
 from tests.cluster.versions import KEDA, MODULES, ROLLOUTS
+from tests.patience import PATIENCE
 
 RECIPE = "1"
 """Raise it when the way of reading or building changes: the cache is keyed by it."""
 
 PINS = MODULES / "peers"
 
-START_DEADLINE_SECONDS = 60.0
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 5.0
 
@@ -399,10 +399,10 @@ def install_definitions(kubeconfig: Path, definitions: Sequence[Definition]) -> 
 
 
 def _await_served(kubeconfig: Path, definition: Definition) -> None:
-    deadline = time.monotonic() + START_DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while not _is_served(kubeconfig, definition):
         if time.monotonic() > deadline:
-            raise ClusterError(f"waited {START_DEADLINE_SECONDS:.0f} s in vain for {definition['metadata']['name']}")
+            raise ClusterError(f"waited {PATIENCE:.0f} s in vain for {definition['metadata']['name']}")
         time.sleep(POLL_SECONDS)
 
 
@@ -506,11 +506,11 @@ class Controller:
 
     def _wait(self, component: Component) -> None:
         base, path = self._health.rsplit("/", 1)
-        deadline = time.monotonic() + START_DEADLINE_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not Rest(base).ok(f"/{path}"):
             component.check()
             if time.monotonic() > deadline:
-                raise ClusterError(f"waited {START_DEADLINE_SECONDS:.0f} s in vain for {self.name}; see {self.log}")
+                raise ClusterError(f"waited {PATIENCE:.0f} s in vain for {self.name}; see {self.log}")
             time.sleep(POLL_SECONDS)
 
 

@@ -25,13 +25,13 @@ from riskladder.console.openid import OpenID, Provider, Tokens
 from tests.cluster import ControlPlane, LocalControlPlane
 from tests.cluster.certs import CertificateAuthority
 from tests.cluster.ports import HOST
+from tests.patience import PATIENCE
 from tests.stash import TRUSTED
 
 CLIENT_ID, CLIENT_SECRET = "riskladder-console", "made-up"
 PREFIX = "oidc:"
 BACK = "https://127.0.0.1:8443/signed-in"
 POLL_SECONDS = 0.05
-LEARN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +247,7 @@ async def trusting(authenticator: dict[str, Any], cluster: ControlPlane, issuer:
         pytest.skip("changes whom the API server trusts: needs --cluster=local")
     cluster.local.trust(authenticator)
     token = (await issuer.tokens(issuer.people[0].sub)).id_token
-    async with asyncio.timeout(LEARN_SECONDS):
+    async with asyncio.timeout(PATIENCE):
         while (await who_am_i(cluster.local, token))[0] != 201:  # noqa: ASYNC110 - it asks the provider once it runs
             await asyncio.sleep(POLL_SECONDS)
     return cluster.local

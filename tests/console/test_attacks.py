@@ -24,6 +24,7 @@ from tests.console.place import ConsolePlace, ConsoleProcess, free_port
 from tests.console.scriptless import Browser, Page
 from tests.integration.people import impersonated
 from tests.integration.world import condition
+from tests.patience import PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,14 @@ class Raw:
     body: str
 
 
-async def raw(url: str, request: str, patience: float = 20.0) -> Raw:
+async def raw(url: str, request: str) -> Raw:
     """Send bytes as they are, which no client would do, and read until the server has closed."""
     where = urlsplit(url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     try:
         writer.write(request.encode("latin-1"))
         await writer.drain()
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(PATIENCE):
             answer = (await reader.read()).decode("latin-1")
     finally:
         writer.close()
@@ -407,7 +408,7 @@ async def test_body_that_does_not_arrive_is_not_waited_for(place: ConsolePlace, 
         "Content-Length: 100",
     )
     begin = time.monotonic()
-    answer = await raw(url, sent + "action=", patience=BODY_SECONDS + 15)
+    answer = await raw(url, sent + "action=")
     assert answer.status == 408
     assert time.monotonic() - begin >= BODY_SECONDS - 1
 
@@ -598,7 +599,7 @@ async def test_one_person_holds_so_many_streams_and_no_more(place: ConsolePlace,
             async with sam.session.get(path) as again:
                 return again.status == 200
 
-        await place.until(is_free, "streams of a browser that is gone to end", 40.0)
+        await place.until(is_free, "streams of a browser that is gone to end")
 
 
 async def test_stream_ends_with_its_session(place: ConsolePlace, url: str, target: str) -> None:

@@ -490,7 +490,7 @@ async def many(plane: LocalControlPlane, chief: Client, number: int) -> AsyncIte
         await asyncio.gather(*(write(count) for count in range(number)))
         yield space.namespace
     going = "the namespace to go, before the API server does"
-    await space.until(lambda: _is_gone(chief, space.namespace), going, 90.0)
+    await space.until(lambda: _is_gone(chief, space.namespace), going)
 
 
 async def _is_gone(client: Client, namespace: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from tests.cluster.base import ClusterError, Progress
 from tests.cluster.build import cache_directory, print_progress
 from tests.cluster.gotool import environment, find_go
+from tests.patience import PATIENCE
 
 SOURCE = Path(__file__).parent / "go"
 PROGRAMS = ("health", "kstatus")
@@ -53,5 +54,5 @@ def ensure_programs(progress: Progress = print_progress) -> Path:
 def ask(program: Path, questions: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
     """One answer for each question."""
     given = "\n".join(json.dumps(question) for question in questions)
-    done = subprocess.run([program], input=given, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([program], input=given, capture_output=True, text=True, timeout=PATIENCE, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from riskladder.cli.main import app
 from tests.cluster.install import ROOT
+from tests.patience import PATIENCE
 
 PAGE = (ROOT / "docs" / "install.md").read_text("utf-8")
 
@@ -61,7 +62,7 @@ def run(command: str, kubeconfig: Path, directory: Path, *, code: int = 0) -> st
         env=environment,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from tests.cluster.launcher import dying_with_us
+from tests.patience import PATIENCE
 
-PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
 
 
@@ -93,9 +93,9 @@ class OperatorProcess:
             self._entries += [json.loads(line) for line in lines.splitlines() if line[:1] == b"{" and line[-1:] == b"}"]
             return list(self._entries)
 
-    def wait_for(self, event: str, patience: float = PATIENCE, **fields: Any) -> dict[str, Any]:
+    def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
         """The first log entry of that event with those fields."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for entry in self.entries():
                 if entry.get("event") == event and all(entry.get(k) == v for k, v in fields.items()):

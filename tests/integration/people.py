@@ -26,7 +26,7 @@ from riskladder.cluster.connection import connect
 from riskladder.cluster.resources import Resource
 from tests.cluster.install import service_account_kubeconfig
 from tests.integration.operator_process import ROOT, OperatorProcess
-from tests.integration.world import INDICATOR, LADDER, PATIENCE, TestNamespace, condition, ladder, signal
+from tests.integration.world import INDICATOR, LADDER, TestNamespace, condition, ladder, signal
 
 HOST = "127.0.0.1"
 NOTIFY = ("--notify-host", HOST, "--notify-network", "127.0.0.0/8")
@@ -374,14 +374,14 @@ class PeopleNamespace(TestNamespace):
 
         return await self.until(check, f"{action} of {person} to be admitted")
 
-    async def answered(self, decision: Object, patience: float = PATIENCE) -> tuple[str, str]:
+    async def answered(self, decision: Object) -> tuple[str, str]:
         """Status and reason of the condition Accepted, once there is one."""
 
         async def check() -> tuple[str, str] | None:
             found = condition(await self.get(resources.DECISIONS, decision["metadata"]["name"]), "Accepted")
             return (found["status"], found["reason"]) if found["status"] else None
 
-        return await self.until(check, f"an answer to {decision['metadata']['name']}", patience)
+        return await self.until(check, f"an answer to {decision['metadata']['name']}")
 
     async def decided(self, person: str, action: str, escalation: str, **particulars: Any) -> tuple[str, str]:
         """Decide, and wait for the answer."""
@@ -431,7 +431,7 @@ class PeopleNamespace(TestNamespace):
             found = condition(await self.get(resources.LADDERS, LADDER), kind)
             return found if (found["status"], found["reason"]) == (status, reason) else None
 
-        return await self.until(check, f"the ladder to say {kind}={status} {reason}", 60.0)  # it looks now and then
+        return await self.until(check, f"the ladder to say {kind}={status} {reason}")  # it looks now and then
 
     async def on_rung(self, target: str, number: int) -> Object:
         """The escalation of a target, once it has entered that rung."""

@@ -21,9 +21,8 @@ from tests.cluster.ports import HOST, Ports
 from tests.cluster.process import Component, Spawner
 from tests.cluster.versions import ALERTMANAGER
 from tests.conftest import progress
+from tests.patience import PATIENCE
 from tests.unit.notify_support import HERE, Peer, answering, notice
-
-pytestmark = pytest.mark.timeout(900)  # The first run builds the program.
 
 CONFIG = """
 route:
@@ -39,8 +38,6 @@ receivers:
     send_resolved: true
 """
 
-PATIENCE = 15.0
-"""Seconds for a notification to come."""
 
 QUIET = 2.0
 """Seconds in which one that must not come would have come: four group intervals."""

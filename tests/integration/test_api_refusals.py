@@ -25,11 +25,10 @@ from riskladder.api.base import API_VERSION, GROUP, VERSION
 from riskladder.api.kinds import KINDS
 from riskladder.api.validation import validate
 from tests.cluster import ControlPlane
+from tests.patience import PATIENCE
 from tests.refusals import DOCUMENTS, HASH, ROOT, RULES, STRUCTURE, TIME, Case, Document, valid
 from tests.refusals.largest import largest_ladder
 from tests.refusals.server import Answer, Server
-
-DEADLINE_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +41,10 @@ def installed(cluster: ControlPlane) -> Server:
         query = "?fieldManager=riskladder-tests&force=true&fieldValidation=Strict"
         answer = server.request("PATCH", path + query, definition, content="application/apply-patch+yaml")
         assert answer.code in (200, 201), answer.body["message"]
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE
     for kind in KINDS.values():
         while server.request("GET", f"/apis/{GROUP}/{VERSION}/{kind.plural}").code != 200:
-            assert time.monotonic() < deadline, f"{kind.plural} is not served after {DEADLINE_SECONDS:.0f} s"
+            assert time.monotonic() < deadline, f"{kind.plural} is not served after {PATIENCE:.0f} s"
             time.sleep(0.05)
     return server
 
@@ -333,7 +332,7 @@ def kubectl(server: Server, plane: ControlPlane, *arguments: str) -> str:
 
 
 def test_explain_teaches_containment(server: Server, cluster: ControlPlane) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS  # the published OpenAPI follows the CRD after a moment
+    deadline = time.monotonic() + PATIENCE  # the published OpenAPI follows the CRD after a moment
     while True:
         try:
             text = " ".join(kubectl(server, cluster, "explain", "escalationladder.spec.tiers.containment").split())

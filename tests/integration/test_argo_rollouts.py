@@ -18,7 +18,6 @@ from tests.integration.world import ladder
 
 pytestmark = pytest.mark.timeout(3600)  # The first run builds the controller.
 
-PATIENCE = 60.0
 HASH = "rollouts-pod-template-hash"
 
 
@@ -82,7 +81,7 @@ async def phase(scene: RuntimeNamespace, wanted: str, name: str = "scorer") -> O
         seen = status.get("observedGeneration") == str(found["metadata"]["generation"])
         return found if seen and status.get("phase") == wanted else None
 
-    return await scene.until(check, f"the Rollout to be {wanted}", PATIENCE)
+    return await scene.until(check, f"the Rollout to be {wanted}")
 
 
 async def serve(scene: RuntimeNamespace, version: int = 1, strategy: Object = CANARY, **more: Any) -> None:
@@ -125,7 +124,7 @@ async def promote(scene: RuntimeNamespace) -> Object:
         done = found["status"]["stableRS"] == found["status"]["currentPodHash"]
         return found if done and found["status"]["phase"] == "Healthy" else None
 
-    return await scene.until(complete, "the update to be complete", PATIENCE)
+    return await scene.until(complete, "the update to be complete")
 
 
 async def instruct(scene: RuntimeNamespace, status: Object) -> None:
@@ -196,7 +195,7 @@ async def test_update_under_way_is_aborted_behind_the_stop(scene: RuntimeNamespa
     async def stable_only() -> bool:
         return await versions(scene) == [1, 1]
 
-    await scene.until(stable_only, "the stable revision to serve again, and it alone", PATIENCE)
+    await scene.until(stable_only, "the stable revision to serve again, and it alone")
     await scene.served("scorer", 2)
 
 
@@ -269,7 +268,7 @@ async def test_template_of_another_workload_is_stopped_and_not_rolled_back(scene
         found = await scene.deployment("scorer-source")
         return found["spec"]["replicas"] == 0 and len(await scene.pods(f"app=scorer,{HASH}")) == 2
 
-    await scene.until(alone, "the Deployment to be scaled down", PATIENCE)
+    await scene.until(alone, "the Deployment to be scaled down")
     escalation = await scene.breach("scorer")
     intent = escalation["spec"]["intent"]
     assert (intent["action"], intent["reason"]) == ("ScaleToZero", "RollbackImpossible")

@@ -27,13 +27,13 @@ from riskladder.cluster.resources import Resource
 from tests.cluster import ControlPlane, LocalControlPlane, control_plane_kind
 from tests.cluster.install import DEFAULT_OVERLAY, ROOT, install, kubectl, service_account_kubeconfig
 from tests.integration.world import NAMESPACES
+from tests.patience import PATIENCE
 from tests.refusals import valid
 
 MUTATING_BINDINGS = Resource(
     "admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"
 )
 UNSTAMPED = "riskladder.dev/test-without-identity"
-DEADLINE_SECONDS = 60.0
 
 ROLES = ("legal", "executive", "security", "model-risk", "data-science", "deputy-counsel", "ml-platform")
 VERBS = (*(action.verb for action in DecisionAction), RAISE_VERB)
@@ -79,9 +79,9 @@ async def as_user(installed: ControlPlane) -> AsyncIterator[As]:
 
 async def until(what: str, check: Callable[[], Awaitable[Any]]) -> Any:
     """Wait for something; its value."""
-    deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS
+    deadline = asyncio.get_running_loop().time() + PATIENCE
     while not (found := await check()):
-        assert asyncio.get_running_loop().time() < deadline, f"waited {DEADLINE_SECONDS:g} s in vain until {what}"
+        assert asyncio.get_running_loop().time() < deadline, f"waited {PATIENCE:g} s in vain until {what}"
         await asyncio.sleep(0.05)
     return found
 

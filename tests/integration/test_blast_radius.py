@@ -8,12 +8,11 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Object
 from tests.integration.world import LADDER, TestNamespace, condition, ladder, signal
 
-FLEET, LIMIT = 20, 6
-DECIDE_WITHIN = 30
+FLEET, LIMIT = 10, 3
 
 
-def bounded(**changes: object) -> Object:
-    radius = {"atMost": "30%", "per": "1h", "decideWithin": f"{DECIDE_WITHIN}s"}
+def bounded(within: str, **changes: object) -> Object:
+    radius = {"atMost": "30%", "per": "1h", "decideWithin": within}
     return ladder(charter={"owner": "legal"}, blastRadius=radius, **changes)  # type: ignore[arg-type]
 
 
@@ -36,19 +35,23 @@ async def stopped(world: TestNamespace) -> set[str]:
     return {d["metadata"]["name"] for d in found if d["spec"]["replicas"] == 0}
 
 
-async def test_broken_monitor_stops_no_fleet(world: TestNamespace) -> None:
-    await world.apply(bounded())
-    await world.ladder_ready()
-    names = await fleet(world)
+async def stopped_or_waiting(world: TestNamespace, names: list[str]) -> dict[str, Object]:
+    """Report a breach of each; the escalations by model, once each model is stopped or waits for people."""
     await asyncio.gather(*(world.apply(signal(f"bias-{name}", name, 0.4)) for name in names))
 
-    async def stopped_or_waiting() -> dict[str, Object] | None:
+    async def said() -> dict[str, Object] | None:
         found = {e["spec"]["target"]["name"]: e for e in await world.escalations()}
         says = [condition(e, "Contained") for e in found.values()]
         is_said = all(c["reason"] in ("ScaledToZero", "BlastRadiusExceeded") for c in says)
         return found if len(found) == FLEET and is_said else None
 
-    escalations = await world.until(stopped_or_waiting, "every model to be stopped or to wait")
+    return await world.until(said, "every model to be stopped or to wait")
+
+
+async def test_broken_monitor_stops_no_fleet(world: TestNamespace) -> None:
+    await world.apply(bounded("1h"))
+    await world.ladder_ready()
+    escalations = await stopped_or_waiting(world, await fleet(world))
     assert len(await stopped(world)) == LIMIT
     waiting = sorted(n for n, e in escalations.items() if condition(e, "Contained")["reason"] == "BlastRadiusExceeded")
     assert len(waiting) == FLEET - LIMIT
@@ -81,15 +84,25 @@ async def test_broken_monitor_stops_no_fleet(world: TestNamespace) -> None:
     decided = await world.escalation_says(chosen, "Contained", "True", "ScaledToZero")
     assert decided["status"]["containments"][0]["intent"]["reason"] == "ContainedManually"
 
+
+async def test_what_nobody_decided_in_time_stops_all_the_same(world: TestNamespace) -> None:
+    await world.apply(bounded("10s"))
+    await world.ladder_ready()
+    names = await fleet(world)
+    await asyncio.gather(*(world.apply(signal(f"bias-{name}", name, 0.4)) for name in names))
+
     async def all_stopped() -> bool:
         return await stopped(world) == set(names)
 
-    await world.until(all_stopped, "the deadline to stop the rest", DECIDE_WITHIN + 30.0)
-    last = await world.escalation_says(waiting[-1], "Contained", "True", "ScaledToZero")
-    events = [record["spec"]["event"] for record in await world.verified(last)]
-    said_of = [e for e in events if e != "Notified"]
-    assert said_of[:3] == ["EscalationOpened", "BlastRadiusExceeded", "ContainmentApplied"]
-    assert sorted(said_of[3:]) == ["InterimContainment", "ScaledToZero", "WithheldNoMore"]  # the proof when it comes
-    assert said_of.index("InterimContainment") < said_of.index("WithheldNoMore"), "an effect comes after its cause"
+    await world.until(all_stopped, "the deadline to stop the rest")
+    for name in names:
+        await world.escalation_says(name, "Contained", "True", "ScaledToZero")
+    trails = [[r["spec"]["event"] for r in await world.verified(each)] for each in await world.escalations()]
+    withheld = [[e for e in events if e != "Notified"] for events in trails if "BlastRadiusExceeded" in events]
+    assert len(withheld) == FLEET - LIMIT
+    for events in withheld:
+        assert events[:3] == ["EscalationOpened", "BlastRadiusExceeded", "ContainmentApplied"]
+        assert sorted(events[3:]) == ["InterimContainment", "ScaledToZero", "WithheldNoMore"]  # the proof when it comes
+        assert events.index("InterimContainment") < events.index("WithheldNoMore"), "an effect comes after its cause"
     obj = await world.get(resources.LADDERS, LADDER)
     assert [m["about"] for m in obj["status"]["notifications"]] == ["BlastRadiusExceeded"]

@@ -45,8 +45,6 @@ from tests.integration.world import INDICATOR, SERVICES, condition, ladder, sign
 from tests.node import report
 from tests.unit.test_docs import OPERATIONS, blocks
 
-pytestmark = pytest.mark.timeout(300)
-
 OPERATOR_OF_PROMETHEUS = "prometheus-operator"
 MONITORS = Resource("monitoring.coreos.com", "v1", "servicemonitors", "ServiceMonitor")
 RULES = Resource("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule")
@@ -120,7 +118,7 @@ class Watched:
             assert found["status"] == "success", f"{params}: {found.get('error')}"
             return found["data"]
 
-    async def until(self, query: str, patience: float = 60) -> Any:
+    async def until(self, query: str) -> Any:
         """The samples of a query, once there are any."""
         found: Any = None
 
@@ -129,7 +127,7 @@ class Watched:
             found = (await self.ask("query", query=query))["result"]
             return bool(found)
 
-        await self.place.until(check, f"an answer to {query}", patience)
+        await self.place.until(check, f"an answer to {query}")
         return found
 
 
@@ -303,7 +301,7 @@ async def polls(watched: Watched) -> None:
     async def answered() -> bool:
         return condition(await place.get(resources.BINDINGS, "polled"), "QueryOk")["status"] == "True"
 
-    await place.until(answered, "the query to be answered", 40)
+    await place.until(answered, "the query to be answered")
 
 
 async def shows(watched: Watched) -> None:

@@ -24,13 +24,13 @@ from riskladder.cluster.connection import connect
 from riskladder.cluster.ledger import LedgerEntry
 from tests.cluster import ControlPlane, LocalControlPlane
 from tests.integration.conftest import needs_local
+from tests.patience import PATIENCE
 from tests.trails import ESCALATION, OPENED, Document, chain, escalation
 
 ROOT = Path(__file__).parents[2]
 KUBECTL = Path(sys.executable).with_name("kubectl")
 DEFINITIONS = resources.Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 NAMESPACES = resources.Resource("", "v1", "namespaces", "Namespace")
-DEADLINE_SECONDS = 30.0
 T = TypeVar("T")
 
 
@@ -68,7 +68,7 @@ def riskladder(plane: ControlPlane, *arguments: str, kubeconfig: Path | None = N
 
 def kubectl(plane: ControlPlane, *arguments: str) -> str:
     command = [str(KUBECTL), "--kubeconfig", str(plane.kubeconfig), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
 
 
 async def install(client: Client) -> None:
@@ -76,7 +76,7 @@ async def install(client: Client) -> None:
     for file in sorted((ROOT / "crds").glob("riskladder.dev_*.yaml")):
         with suppress(Conflict):
             await client.create(DEFINITIONS, None, yaml.safe_load(file.read_text()))
-    deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS
+    deadline = asyncio.get_running_loop().time() + PATIENCE
     for resource in resources.OWN:
         while True:
             try:
@@ -154,7 +154,7 @@ def test_intact_chain_is_verified_and_shown_live(cluster: ControlPlane, namespac
 
     command = [sys.executable, "-m", "riskladder", "verify", "--live", "-n", namespace]
     environment = {"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(cluster.kubeconfig)}
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert process.stdout == verified.stdout
 
     everywhere = json.loads(riskladder(cluster, "verify", "--live", "-A", "-o", "json").stdout)

@@ -35,6 +35,7 @@ from tests.cluster.install import install, service_account_kubeconfig
 from tests.cluster.launcher import dying_with_us
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import NAMESPACES, deployment
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -166,7 +167,7 @@ class Terminal:
         self._seen = ""
 
     def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while text not in " ".join(self._seen.split()):
             assert time.monotonic() < deadline, f"{text!r} is not in {self._seen!r}"
             if select.select([self._channel], [], [], 0.2)[0]:
@@ -647,7 +648,12 @@ def test_names_and_roles_are_completed(place: CliNamespace) -> None:
         }
         program = "from riskladder.cli.main import app; app(prog_name='kubectl-riskladder')"
         done = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", program],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
         )
         return done.stdout.split()
 
@@ -700,7 +706,7 @@ def test_stopped_and_brought_back_with_the_real_operator(place: CliNamespace) ->
         found = json.loads(place.run("status", "-o", "json").stdout)["escalations"]
         return [e["contained"] for e in found] == ["no"]
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not is_back():
         assert time.monotonic() < deadline
     drill = place.run("drill", "credit-scoring", "--target", "deploy/credit-scorer", "-m", "x", kubeconfig=max_)

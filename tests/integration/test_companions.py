@@ -15,9 +15,6 @@ from tests.cluster.peers import crds
 from tests.integration.runtimes import RuntimeNamespace, place
 from tests.integration.world import condition, ladder
 
-PATIENCE = 90.0
-"""Seconds: companion workloads are looked at every minute."""
-
 
 @pytest.fixture(scope="module")
 async def home(common: LocalControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RuntimeNamespace]:
@@ -43,7 +40,7 @@ async def companion(scene: RuntimeNamespace, name: str, time: str) -> Object:
         found = (await scene.escalations("scorer"))[0].get("status", {}).get("companions", ())
         return next((b for b in found if b["name"] == name and b.get(time)), None)
 
-    return await scene.until(check, f"{time} of {name}", PATIENCE)
+    return await scene.until(check, f"{time} of {name}")
 
 
 def job(name: str, **spec: object) -> Object:
@@ -64,7 +61,7 @@ async def running(scene: RuntimeNamespace, name: str, number: int) -> None:
     async def check() -> bool:
         return len(await scene.pods(f"batch.kubernetes.io/job-name={name}")) == number
 
-    await scene.until(check, f"{number} pods of Job {name}", PATIENCE)
+    await scene.until(check, f"{number} pods of Job {name}")
 
 
 async def test_job_has_its_pods_terminated_and_starts_afresh_after_a_resume(scene: RuntimeNamespace) -> None:
@@ -76,8 +73,11 @@ async def test_job_has_its_pods_terminated_and_starts_afresh_after_a_resume(scen
     escalation = await scene.breach("scorer")
     await companion(scene, "retrain", "suspendedAt")
     await running(scene, "retrain", 0)
-    stopped = await scene.get(JOBS, "retrain")
-    assert condition(stopped, "Suspended")["status"] == "True"
+
+    async def suspended() -> bool:
+        return bool(condition(await scene.get(JOBS, "retrain"), "Suspended")["status"] == "True")
+
+    await scene.until(suspended, "its controller to say that it is suspended")
     assert (await companion(scene, "asleep", "suspendedAt"))["was"] is True
 
     await scene.resume(escalation)

@@ -20,9 +20,9 @@ from kubernetes import client, config
 from tests.cluster import ClusterError, ControlPlane, LocalControlPlane, open_cluster
 from tests.cluster.current import is_local
 from tests.cluster.launcher import dying_with_us
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_SECONDS = 60.0
 T = TypeVar("T")
 
 PARENT = """
@@ -37,7 +37,7 @@ time.sleep(600)
 
 def eventually(what: str, get: Callable[[], T], accept: Callable[[T], bool] = bool) -> T:
     """Poll `get` until `accept` likes what it returns, and return that. An API error is not the end."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE
     seen: object = None
     while time.monotonic() < deadline:
         try:
@@ -49,7 +49,7 @@ def eventually(what: str, get: Callable[[], T], accept: Callable[[T], bool] = bo
                 return value
             seen = value
         time.sleep(0.05)
-    pytest.fail(f"waited {DEADLINE_SECONDS:.0f} s in vain for {what}; last seen: {seen}")
+    pytest.fail(f"waited {PATIENCE:.0f} s in vain for {what}; last seen: {seen}")
 
 
 def connect(kubeconfig: Path) -> client.ApiClient:
@@ -242,7 +242,7 @@ def test_run_forwards_signals_and_cleans_up(number: signal.Signals, tmp_path: Pa
         kubeconfig = Path(eventually("the command to run", lambda: written.read_text() if written.exists() else ""))
         assert kubeconfig.exists()
         process.send_signal(number)
-        assert process.wait(DEADLINE_SECONDS) == 7
+        assert process.wait(PATIENCE) == 7
         assert not kubeconfig.exists()
     finally:
         process.kill()

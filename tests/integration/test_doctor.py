@@ -32,6 +32,7 @@ from tests.integration.conftest import needs_local
 from tests.integration.doctor import Doctor, commands, failed, of, run
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import TestNamespace, condition, ladder, signal
+from tests.patience import PATIENCE
 
 ESCALATIONS = "escalations.riskladder.dev"
 OLDER = {ESCALATIONS: "state", "modelrisksignals.riskladder.dev": "tier", "escalationladders.riskladder.dev": "storm"}
@@ -472,7 +473,7 @@ async def test_removal_that_was_broken_off_is_seen(bare: LocalControlPlane, root
     kubectl(
         bare.kubeconfig, "apply", "--server-side", "-f", str(ROOT / "crds" / "riskladder.dev_escalationladders.yaml")
     )
-    kubectl(bare.kubeconfig, "wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
+    kubectl(bare.kubeconfig, "wait", "--for=condition=Established", f"crd/{name}", f"--timeout={PATIENCE:.0f}s")
     finalizer = "tests.riskladder.dev/held"
     async with TestNamespace(root, "held") as world:
         body = ladder()
@@ -490,7 +491,7 @@ async def test_removal_that_was_broken_off_is_seen(bare: LocalControlPlane, root
         assert code == 1
         assert failed(checks)["leftovers"] == f"{name} is being deleted, with every object of the kind"
         await root.merge_patch(resources.LADDERS, "held", "credit", {"metadata": {"finalizers": None}})
-        await world.until(lambda: is_missing(root, name), "the kind to go", 60.0)
+        await world.until(lambda: is_missing(root, name), "the kind to go")
 
 
 async def is_missing(root: Client, name: str) -> bool:

@@ -20,6 +20,7 @@ from riskladder.cli.main import app
 from tests.cluster import ControlPlane, LocalControlPlane, control_plane_kind
 from tests.cluster.install import ROOT, install, kubectl, service_account_kubeconfig
 from tests.cluster.launcher import dying_with_us
+from tests.patience import PATIENCE
 
 EVERY = sorted([*(ROOT / "examples").rglob("*.yaml"), *(ROOT / "docs" / "examples").rglob("*.yaml")])
 EXAMPLES = [path for path in EVERY if path.name != "kustomization.yaml"]
@@ -44,7 +45,7 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
         env={**os.environ, "PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(plane.kubeconfig)},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -105,7 +106,7 @@ def _end_while_the_operator_runs(plane: ControlPlane, directory: Path, number: s
 
 def until(is_so: Callable[[], bool], output: Path, what: str) -> None:
     """Wait until something is so."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not is_so():
         assert time.monotonic() < deadline, f"{what}: {output.read_text()}"
         time.sleep(0.1)
@@ -138,7 +139,7 @@ def test_short_demo_that_is_kept_stays_until_ctrl_c_also_where_it_was_started_wi
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
         )
     try:
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + PATIENCE
         while "Everything goes on until Ctrl-C" not in output.read_text():
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()

@@ -144,7 +144,7 @@ async def count_stopped(world: TestNamespace) -> int:
     return len(await stopped(world))
 
 
-async def contained_once(world: TestNamespace, names: Sequence[str], *, patience: float = 60.0) -> dict[str, Object]:
+async def contained_once(world: TestNamespace, names: Sequence[str]) -> dict[str, Object]:
     """Wait until the trail of every target is complete, then prove that each was stopped exactly once."""
 
     async def complete() -> list[Object] | None:
@@ -152,7 +152,7 @@ async def contained_once(world: TestNamespace, names: Sequence[str], *, patience
         proved = {e["spec"]["target"]["name"] for e in found if condition(e, "Contained")["status"] == "True"}
         return found if proved >= set(names) else None
 
-    await world.until(complete, f"{len(names)} proofs of containment", patience)
+    await world.until(complete, f"{len(names)} proofs of containment")
     await world.quiet()
     found = await world.escalations()
     assert await stopped(world) >= set(names)
@@ -548,7 +548,7 @@ async def test_any_write_may_fail_in_any_manner_and_all_is_done_once(
     await deploy_all(world, names)
     await leading(start(kubeconfig=chaos.kubeconfig(account, tmp_path / "chaos.kubeconfig")))
     await breach_all(world, names)
-    await contained_once(world, names, patience=90)
+    await contained_once(world, names)
     print("\n".join(f"{name}: {what}" for name, what in sorted(rule.failed.items())))
     assert set(rule.failed) == set(names), "not every fault has happened"
     assert chaos.done == Counter(dict.fromkeys(quick, WRITES_OF_A_BREACH) | {Fault.SILENT: 3})

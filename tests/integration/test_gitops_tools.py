@@ -16,7 +16,6 @@ from tests.gitops.argo import health, script
 from tests.gitops.programs import ask, ensure_programs
 from tests.gitops.states import NAMES, NO_STATUS, STATES
 
-pytestmark = pytest.mark.timeout(900)  # The first run builds the programs.
 PAGE = ROOT / "docs" / "gitops.md"
 
 

@@ -23,12 +23,11 @@ from tests.cluster import LocalControlPlane
 from tests.cluster.install import NAMESPACE, ROOT, InstallError, install, kubectl, service_account_kubeconfig
 from tests.conftest import progress
 from tests.integration.conftest import needs_local
+from tests.patience import PATIENCE
 from tests.refusals import DOCUMENTS
 
-pytestmark = pytest.mark.timeout(900)  # The first run builds both.
-
 KIND_NAMES = sorted(f"{kind.plural}.riskladder.dev" for kind in KINDS.values())
-WAITING = ("--wait", "--timeout=60s")
+WAITING = ("--wait", f"--timeout={PATIENCE:.0f}s")
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,6 @@ from tests.integration.world import condition, deployment, ladder
 pytestmark = pytest.mark.timeout(3600)  # The first run builds KEDA.
 
 HPAS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
-PATIENCE = 60.0
-"""Seconds: the controller of HorizontalPodAutoscalers looks every 15."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +60,7 @@ async def served(scene: RuntimeNamespace, number: int) -> None:
     async def check() -> bool:
         return len(await scene.endpoints("scorer")) == number
 
-    await scene.until(check, f"{number} ready endpoints", PATIENCE)
+    await scene.until(check, f"{number} ready endpoints")
 
 
 def condition_of(obj: Object, kind: str) -> Any:
@@ -96,7 +94,7 @@ async def autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume(scene: 
         found = await scene.get(HPAS, "scorer")
         return found if condition_of(found, "ScalingActive") == ("False", "ScalingDisabled") else None
 
-    found = await scene.until(disabled, "it to be disabled", PATIENCE)
+    found = await scene.until(disabled, "it to be disabled")
     assert found["spec"] == made["spec"]
     await scene.resume(escalation)
     await served(scene, 2)
@@ -112,7 +110,7 @@ async def autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume(scene: 
         """Where there are none, that is what it says; it is not disabled."""
         return condition_of(await scene.get(HPAS, "scorer"), "ScalingActive") == ("False", "FailedGetResourceMetric")
 
-    await scene.until(looks_at_metrics, "it to look at metrics again", PATIENCE)
+    await scene.until(looks_at_metrics, "it to look at metrics again")
 
 
 # --- KEDA -------------------------------------------------------------------------------------------------------------
@@ -126,7 +124,7 @@ async def paused(scene: RuntimeNamespace, name: str = "scorer") -> Object:
         is_paused = condition_of(found, "Paused")[0] == "True" and found["status"].get("pausedReplicaCount") == 0
         return found if is_paused else None
 
-    return await scene.until(check, f"ScaledObject {name} to be paused", PATIENCE)
+    return await scene.until(check, f"ScaledObject {name} to be paused")
 
 
 async def given_back(scene: RuntimeNamespace, name: str = "scorer") -> Object:
@@ -147,7 +145,7 @@ async def polls(scene: RuntimeNamespace, name: str = "other") -> None:
     async def raised() -> bool:
         return bool((await scene.deployment(name))["spec"]["replicas"])
 
-    await scene.until(raised, "KEDA to raise another Deployment from zero", PATIENCE)
+    await scene.until(raised, "KEDA to raise another Deployment from zero")
 
 
 @pytest.mark.parametrize("lock", [True, False], ids=["locked", "unlocked"])
@@ -160,7 +158,7 @@ async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: 
     async def active() -> bool:
         return condition_of(await scene.get(SCALEDOBJECTS, "scorer"), "Active")[0] == "True"
 
-    await scene.until(active, "KEDA to be at work", PATIENCE)
+    await scene.until(active, "KEDA to be at work")
     before = (await scene.deployment("scorer"))["spec"]["replicas"]
     escalation = await scene.breach("scorer")
     held = await paused(scene)
@@ -184,7 +182,7 @@ async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: 
     assert found["spec"] == held["spec"]
     assert made["spec"]["scaleTargetRef"] == found["spec"]["scaleTargetRef"]
     await scene.scale("scorer", 0)
-    await scene.until(lambda: _raised(scene), "KEDA to raise it from zero again", PATIENCE)
+    await scene.until(lambda: _raised(scene), "KEDA to raise it from zero again")
     events = [r["spec"]["event"] for r in await scene.verified((await scene.escalations("scorer"))[0])]
     assert events.index("Restored") < events.index("AlsoResumed")
 

@@ -19,6 +19,7 @@ from riskladder.cluster import resources
 from riskladder.cluster.grants import CLUSTER, NAMESPACED, NODE_LEASES, OWN_NAMESPACE, Grant
 from tests.cluster import ControlPlane
 from tests.cluster.install import FIELD_MANAGER, NAMESPACE, ROOT, kubectl, render, service_account_kubeconfig
+from tests.patience import PATIENCE
 from tests.refusals import DOCUMENTS, Document
 
 OVERLAYS = ("default", "development", "namespaced", "without-mutating-admission")
@@ -38,7 +39,6 @@ POLICIES = {
     )
 }
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:riskladder"
-DEADLINE_SECONDS = 60.0
 
 GROUP = "riskladder.dev"
 PLURALS = {
@@ -115,10 +115,10 @@ def single(namespace: str, document: Document, subresource: str = "") -> str:
 
 
 def eventually(what: str, check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while not check():
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {DEADLINE_SECONDS:.0f} s in vain until {what}")
+            pytest.fail(f"waited {PATIENCE:.0f} s in vain until {what}")
         time.sleep(0.05)
 
 

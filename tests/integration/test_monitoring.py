@@ -21,8 +21,6 @@ from tests.integration.ingest_process import ROLE_BINDINGS, SOURCE, Ingest, bind
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import INDICATOR, TestNamespace, condition, ladder
 
-pytestmark = pytest.mark.timeout(900)  # The first run builds Alertmanager.
-
 TARGETS = {"label": "deployment", "allowed": ["scorer", "pricer"]}
 
 

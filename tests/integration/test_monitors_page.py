@@ -38,15 +38,13 @@ from tests.conftest import progress
 from tests.integration.ingest_process import Ingest, ingesting
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import TestNamespace, condition
-
-pytestmark = pytest.mark.timeout(900)  # The first run builds Alertmanager.
+from tests.patience import PATIENCE
 
 PAGE = ROOT / "docs" / "monitors.md"
 SAMPLES = ROOT / "tests" / "monitors" / "samples"
 EXAMPLES = ROOT / "examples"
 PODS = Resource("", "v1", "pods", "Pod")
 SECRETS = Resource("", "v1", "secrets", "Secret")
-PATIENCE = 40.0
 
 Snippet = tuple[str, str, int]
 """Section, language, and which of these in the section."""
@@ -124,7 +122,7 @@ class Page:
             env=given,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -150,7 +148,7 @@ class Page:
         async def check() -> bool:
             return condition(await self.world.get(resources.BINDINGS, name), "Ready")["status"] == "True"
 
-        await self.world.until(check, f"binding {name} to be usable", PATIENCE)
+        await self.world.until(check, f"binding {name} to be usable")
 
     async def stored(self, check: Callable[[Object], bool], what: str) -> Object:
         """The spec of the signal that fits."""
@@ -159,7 +157,7 @@ class Page:
             found = await self.world.client.list(resources.SIGNALS, self.world.namespace)
             return next((one["spec"] for one in found if check(one["spec"])), None)
 
-        return await self.world.until(look, what, PATIENCE)
+        return await self.world.until(look, what)
 
 
 def of(indicator: str, value: float) -> Callable[[Object], bool]:
@@ -326,7 +324,7 @@ async def test_alertmanager_posts_with_the_configuration_of_the_page(
                 if one["spec"]["readings"][0]["indicator"] == indicator
             )
 
-        await acting.world.until(heard, "the Watchdog to be heard", PATIENCE)
+        await acting.world.until(heard, "the Watchdog to be heard")
         await post([{"labels": labels, "startsAt": format_time(began), "endsAt": format_time(datetime.now(UTC))}])
         await acting.stored(of(indicator, 0.0), "the end of the alert to be a reading")
     refusals = (

@@ -385,7 +385,7 @@ async def test_nothing_but_the_lease_is_written_while_nothing_changes(world: Tes
     await world.apply(signal("lost", "nothing", 0.31))
     await world.escalation_says("bad", "Contained", "True", "ScaledToZero")
     await world.signal_says("lost", "Ready", "False", "TargetNotFound")
-    await world.until(partial(_is_notified, world), "the owner to be notified of a breach that cannot be used", 40.0)
+    await world.until(partial(_is_notified, world), "the owner to be notified of a breach that cannot be used")
     await world.alone()
     await world.quiet()
 

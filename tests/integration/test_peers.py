@@ -29,7 +29,6 @@ SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices", "Infere
 LLM_SERVICES = Resource("serving.kserve.io", "v1alpha2", "llminferenceservices", "LLMInferenceService")
 MODELS = Resource("mlops.seldon.io", "v1alpha1", "models", "Model")
 SERVERS = Resource("mlops.seldon.io", "v1alpha1", "servers", "Server")
-PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -180,12 +179,12 @@ async def test_rollout_serves_steps_and_stops(rollouts: RolloutsController, here
         current = status.get("observedGeneration") == str(found["metadata"]["generation"])
         return found if current and status.get("phase") == wanted else None
 
-    await here.until(lambda: phase("Healthy"), "the rollout to be healthy", PATIENCE)
+    await here.until(lambda: phase("Healthy"), "the rollout to be healthy")
     assert len(await pods(here)) == 2
 
     template["spec"]["containers"][0]["image"] = "registry.example/model:2"
     await here.client.merge_patch(ROLLOUTS, here.namespace, "scorer", {"spec": {"template": template}})
-    await here.until(lambda: phase("Paused"), "the canary to pause", PATIENCE)
+    await here.until(lambda: phase("Paused"), "the canary to pause")
     images = sorted(pod["spec"]["containers"][0]["image"] for pod in await pods(here))
     assert images == ["registry.example/model:1", "registry.example/model:2"]
 
@@ -194,7 +193,7 @@ async def test_rollout_serves_steps_and_stops(rollouts: RolloutsController, here
     async def gone() -> bool:
         return not await here.client.list(resources.PODS, here.namespace)
 
-    await here.until(gone, "all pods to go", PATIENCE)
+    await here.until(gone, "all pods to go")
 
 
 async def test_keda_scales_and_is_paused_at_zero(keda: KedaOperator, here: TestNamespace) -> None:
@@ -214,7 +213,7 @@ async def test_keda_scales_and_is_paused_at_zero(keda: KedaOperator, here: TestN
         assert hpa["spec"]["scaleTargetRef"]["name"] == "scorer"
         return hpa if len(await pods(here)) == 2 else None
 
-    hpa = await here.until(scaled, "KEDA to make its HPA, and that to ask for the minimum", PATIENCE)
+    hpa = await here.until(scaled, "KEDA to make its HPA, and that to ask for the minimum")
     assert (hpa["spec"]["minReplicas"], hpa["spec"]["maxReplicas"]) == (2, 5)
 
     paused = {"metadata": {"annotations": {"autoscaling.keda.sh/paused-replicas": "0"}}}
@@ -224,6 +223,6 @@ async def test_keda_scales_and_is_paused_at_zero(keda: KedaOperator, here: TestN
         found = await here.get(SCALED_OBJECTS, "scorer")
         return condition(found, "Paused")["status"] == "True" and not await pods(here)
 
-    await here.until(stopped, "KEDA to scale to zero and stay there", PATIENCE)
+    await here.until(stopped, "KEDA to scale to zero and stay there")
     assert (await here.deployment("scorer"))["spec"]["replicas"] == 0
     assert await here.client.list(HPAS, here.namespace) == []

@@ -17,6 +17,7 @@ from tests.cluster import LocalControlPlane
 from tests.cluster.install import ROOT, kubectl, service_account_kubeconfig
 from tests.integration.ingest_process import Ingest, ingesting
 from tests.integration.operator_process import OperatorProcess
+from tests.patience import PATIENCE
 
 README = (ROOT / "README.md").read_text("utf-8")
 LADDER, FIRST = "The first ladder and signal", "First reading in ten minutes"
@@ -45,7 +46,7 @@ async def ingest(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFact
             yield running
 
 
-def run(command: str, ingest: Ingest, directory: Path, patience: float = 20.0) -> str:
+def run(command: str, ingest: Ingest, directory: Path) -> str:
     """What a command prints; permissions and bindings need a moment to be known."""
     environment = {
         **os.environ,
@@ -61,13 +62,13 @@ def run(command: str, ingest: Ingest, directory: Path, patience: float = 20.0) -
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         if done.returncode == 0:
             print(f"{time.monotonic() - began:5.1f} s  {command.splitlines()[0]}")
             return done.stdout
-        assert time.monotonic() - began < patience, f"{command}\n{done.stdout}{done.stderr}"
+        assert time.monotonic() - began < PATIENCE, f"{command}\n{done.stdout}{done.stderr}"
         time.sleep(0.3)
 
 
@@ -90,7 +91,7 @@ def test_first_reading_of_a_monitor_takes_the_commands_of_the_readme(ingest: Ing
     for command in commands(grant):
         run(command, ingest, tmp_path)
     assert '"Stored"' in run(post, ingest, tmp_path)
-    time_left = time.monotonic() + 20
+    time_left = time.monotonic() + PATIENCE
     while True:
         [command] = commands(look)
         shown = run(command, ingest, tmp_path)

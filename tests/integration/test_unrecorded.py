@@ -119,7 +119,7 @@ async def test_nothing_is_answered_before_it_is_on_record_and_nothing_is_lost(pl
         assert not (await place.escalation("scorer"))["status"].get("decisions")
 
     # What was refused is tried again ever more seldom, once a minute at last.
-    assert await place.answered(objection, 90.0) == ("True", "Objected")
+    assert await place.answered(objection) == ("True", "Objected")
     decisions = (await place.escalation("scorer"))["status"]["decisions"]
     assert [d["uid"] for d in decisions if d["counted"]] == [objection["metadata"]["uid"]]
     assert await place.recorded(name, "Objected")
@@ -139,6 +139,6 @@ async def test_stop_button_waits_for_no_record(place: PeopleNamespace) -> None:
     async with quota(place):
         pressed: Object = await place.decide("ann", "Contain", name)
         await place.stopped("scorer")
-    assert await place.answered(pressed, 90.0) == ("True", "ContainedManually")
+    assert await place.answered(pressed) == ("True", "ContainedManually")
     await place.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     await place.verified(await place.escalation("scorer"))

@@ -22,7 +22,7 @@ async def test_breach_that_cannot_be_used_notifies_the_owner_and_the_contact_of_
         found: list[Object] = (obj.get("status") or {}).get("notifications") or []
         return found or None
 
-    messages = await world.until(notified, "people to be notified", 40.0)
+    messages = await world.until(notified, "people to be notified")
     assert {m["role"] for m in messages} == {"legal", "data-science"}
     assert "signal fairness of source fairness-monitor cannot be used: UnknownIndicator" in messages[0]["message"]
     [event] = [e for e in await world.events(LADDER) if e["reason"] == "SignalsUnusable"]

@@ -14,6 +14,7 @@ from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Client, NotFound, Object
 from riskladder.cluster.resources import Resource
+from tests.patience import PATIENCE
 from tests.trails import said
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
@@ -21,7 +22,6 @@ SERVICES = Resource("", "v1", "services", "Service")
 LADDER = "credit"
 LABEL = "riskladder.dev/ladder"
 INDICATOR = "demographic_parity_difference"
-PATIENCE = 60.0
 SOON, SELDOM = 0.03, 0.25
 """Seconds between two looks: at first, and after some two seconds."""
 
@@ -218,9 +218,9 @@ class TestNamespace:
 
     # --- Waiting ---
 
-    async def until(self, check: Callable[[], Awaitable[T | None]], what: str, patience: float = PATIENCE) -> T:
+    async def until(self, check: Callable[[], Awaitable[T | None]], what: str) -> T:
         """Wait for a condition, looking less often the longer it takes; its value."""
-        deadline, pause = time.monotonic() + patience, SOON
+        deadline, pause = time.monotonic() + PATIENCE, SOON
         while True:
             try:
                 found = await check()
@@ -229,7 +229,7 @@ class TestNamespace:
             if found:
                 return found
             if time.monotonic() > deadline:
-                raise AssertionError(f"waited {patience:g} s in vain for {what}; {await self._stands()}")
+                raise AssertionError(f"waited {PATIENCE:g} s in vain for {what}; {await self._stands()}")
             await asyncio.sleep(pause)
             pause = min(pause * 1.1, SELDOM)
 
@@ -246,7 +246,7 @@ class TestNamespace:
             lines += [f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in conditions]
         return "\n".join(lines)
 
-    async def ladder_ready(self, name: str = LADDER, patience: float = PATIENCE) -> Object:
+    async def ladder_ready(self, name: str = LADDER) -> Object:
         """The ladder, once it is Ready: just after an installation it may have to look at permissions a few times."""
         says: Object = {}
 
@@ -256,7 +256,7 @@ class TestNamespace:
             return obj if condition(obj, "Ready")["status"] == "True" else None
 
         try:
-            return await self.until(check, f"ladder {name} to be Ready", patience)
+            return await self.until(check, f"ladder {name} to be Ready")
         except AssertionError as error:
             raise AssertionError(f"{error}: it says {says or 'nothing'}") from None
 
@@ -327,7 +327,7 @@ class TestNamespace:
         async def check() -> bool:
             return self.namespace not in {n["metadata"]["name"] for n in await self.client.list(NAMESPACES)}
 
-        await self.until(check, f"namespace {self.namespace} to go", 60.0)
+        await self.until(check, f"namespace {self.namespace} to go")
 
     async def stopped(self, name: str) -> None:
         """Wait until a Deployment is asked for no replicas."""
@@ -335,7 +335,7 @@ class TestNamespace:
         async def check() -> bool:
             return bool((await self.deployment(name))["spec"]["replicas"] == 0)
 
-        await self.until(check, f"{name} to be stopped", 60.0)
+        await self.until(check, f"{name} to be stopped")
 
     async def alone(self) -> None:
         """Wait until no namespace is being deleted any more: the operator still has work in one that is."""
@@ -344,7 +344,7 @@ class TestNamespace:
             namespaces = await self.client.list(NAMESPACES)
             return not any(namespace["metadata"].get("deletionTimestamp") for namespace in namespaces)
 
-        await self.until(check, "the namespaces of earlier tests to go", 60.0)
+        await self.until(check, "the namespaces of earlier tests to go")
 
     async def verified(self, escalation: Object) -> list[Object]:
         """The records of an escalation, proved unbroken up to the head in its status."""

@@ -23,6 +23,7 @@ from riskladder.workloads.runtimes.statefulset import STATEFULSET
 from tests.cluster.install import kubectl
 from tests.integration.world import LABEL, SERVICES, TestNamespace, signal
 from tests.integration.world import ladder as ladder_of
+from tests.patience import PATIENCE
 
 IMAGE = "model:1"
 PORT = 8000
@@ -38,8 +39,6 @@ WATCHED_FOR = 8.0
 
 SILENCE = 1.5
 """Seconds without an answer after which a client's last one was the last."""
-
-PATIENCE = 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ class Models:
                 await self._rolled_out(case)
         for case in self.cases:
             self._pods[case.name] = await self._world.until(
-                lambda case=case: self._has_pods_alone(case), f"pods of {case.name} alone", PATIENCE
+                lambda case=case: self._has_pods_alone(case), f"pods of {case.name} alone"
             )
         await self._start_clients()
 
@@ -165,7 +164,7 @@ class Models:
             last = [times[1] for client in facts["clients"] for times in client["pods"].values()]
             return facts if facts["at"] - max(last) > SILENCE else None
 
-        return await self._world.until(silent, "the last answer", PATIENCE)
+        return await self._world.until(silent, "the last answer")
 
     # What there is
 
@@ -209,7 +208,7 @@ class Models:
             service = await self._world.get(SERVICES, case.name)
             addresses.append(f"{case.name}={service['spec']['clusterIP']}:80")
         await self._world.client.create(resources.PODS, self._world.namespace, _clients(addresses, self._pause))
-        await self.kubectl("wait", "--for=condition=Ready", "pod/clients", "--timeout=60s")
+        await self.kubectl("wait", "--for=condition=Ready", "pod/clients", f"--timeout={PATIENCE:.0f}s")
 
         async def all_answered() -> bool:
             facts = await self.facts()
@@ -219,7 +218,7 @@ class Models:
                 for client in facts["clients"]
             )
 
-        await self._world.until(all_answered, "every client to be answered, by every pod", 60.0)
+        await self._world.until(all_answered, "every client to be answered, by every pod")
 
     async def facts(self, since: float = 0.0) -> dict[str, Any]:
         """Return what the clients know, at a time after `since`."""
@@ -229,7 +228,7 @@ class Models:
             found: dict[str, Any] | None = json.loads(line) if line.strip() else None
             return found if found and found["at"] > since else None
 
-        return await self._world.until(answered, "the clients to say what they know", 60.0)
+        return await self._world.until(answered, "the clients to say what they know")
 
     def _fill(self, row: Row, sent: float, facts: dict[str, Any]) -> None:
         contained = self._pods[row.case.name].values()
@@ -277,7 +276,7 @@ class Models:
             return not any(left & self._pods[case.name].keys() for case in stops)
 
         if stops:
-            await self._world.until(gone, "the contained pods to go", PATIENCE)
+            await self._world.until(gone, "the contained pods to go")
         if len(stops) < len(self.cases):
             await self.facts(since=sent + WATCHED_FOR)
 
@@ -292,7 +291,7 @@ class Models:
                     return found
             return None
 
-        status = await self._world.until(contained, f"{case.name} to be Contained", 60.0)
+        status = await self._world.until(contained, f"{case.name} to be Contained")
         names = ("appliedAt", "endpointsEmptyAt", "podsGoneAt")
         return {name: _seconds(status[name]) - sent for name in names if status.get(name)}
 

@@ -29,7 +29,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         reason = why_not() or f"needs a real node, and this is --cluster={kind}: choose --cluster=node"
     for item in mine:
         item.add_marker(pytest.mark.node)
-        item.add_marker(pytest.mark.timeout(900))  # the first of them makes the images
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
 

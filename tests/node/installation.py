@@ -12,10 +12,10 @@ from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
 from tests.cluster.install import NAMESPACE, ROOT, kubectl
 from tests.cluster.node import NodeCluster
+from tests.patience import PATIENCE
 
 DEFAULT = "default"
 PODS = "app.kubernetes.io/name=riskladder,app.kubernetes.io/component=operator"
-PATIENCE = 60.0
 
 
 class Installation:

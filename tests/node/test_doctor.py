@@ -41,17 +41,17 @@ async def test_kind_of_another_version_is_said_and_mended_and_everything_is_remo
     assert f"{ESCALATIONS} lacks status.rung" in said
     assert failed((await doctor("-n", world.namespace))[1])["custom resources"].endswith(said)
     await asyncio.to_thread(run, "kubectl apply --server-side --force-conflicts -k crds", kubeconfig, ROOT)
-    await world.ladder_ready(patience=120.0)
+    await world.ladder_ready()
 
     await world.apply(service("scorer"))
     await world.apply(workload("Deployment", "scorer", "credit", replicas=1, grace=2))
-    await world.until(lambda: world.endpoints("scorer"), "scorer to serve", 60.0)
+    await world.until(lambda: world.endpoints("scorer"), "scorer to serve")
     await world.apply(signal("scorer", "scorer", 0.31))
     escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     name = escalation["metadata"]["name"]
     decided = f"{name} -n {world.namespace} --role legal"
     await asyncio.to_thread(run, f"riskladder resume {decided} -m Again", kubeconfig, tmp_path)
-    await world.until(lambda: world.endpoints("scorer"), "scorer to serve again", 60.0)
+    await world.until(lambda: world.endpoints("scorer"), "scorer to serve again")
     await asyncio.to_thread(run, f"riskladder close {decided} --resolution Remediated -m Done", kubeconfig, tmp_path)
     await world.quiet()
 

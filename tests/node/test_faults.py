@@ -62,7 +62,7 @@ async def test_namespace_deleted_and_created_again(admin: Client, installation: 
             await world.ladder_ready()
             await world.apply(service("scorer"))
             await world.apply(workload("Deployment", "scorer", "credit", replicas=1, grace=5))
-            await world.until(lambda world=world: world.endpoints("scorer"), "the model to serve", 60.0)
+            await world.until(lambda world=world: world.endpoints("scorer"), "the model to serve")
             await world.apply(signal("fairness", "scorer", 0.31))
             await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
             [escalation] = await world.escalations("scorer")

@@ -16,10 +16,10 @@ from tests.integration.world import TestNamespace, ladder, signal
 from tests.node import report
 from tests.node.answers import service, workload
 from tests.node.installation import Installation
+from tests.patience import PATIENCE
 
-pytestmark = pytest.mark.timeout(900)  # The first run builds Helm.
 CONFINED = "pod-security.kubernetes.io/enforce=restricted"
-RELEASE_OPTIONS = (f"--namespace={NAMESPACE}", "--wait", "--timeout=90s")
+RELEASE_OPTIONS = (f"--namespace={NAMESPACE}", "--wait", f"--timeout={PATIENCE:.0f}s")
 
 
 @pytest.fixture
@@ -49,13 +49,13 @@ async def test_chart_contains_a_model(
     await world.ladder_ready()
     await world.apply(service("scorer"))
     await world.apply(workload("Deployment", "scorer", "credit", replicas=1, grace=2))
-    await world.until(lambda: world.endpoints("scorer"), "scorer to serve", 60.0)
+    await world.until(lambda: world.endpoints("scorer"), "scorer to serve")
     since = time.monotonic()
     await world.apply(signal("scorer", "scorer", 0.31))
     await world.stopped("scorer")
     stopped = time.monotonic() - since
     await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
-    await asyncio.to_thread(helm, "test", RELEASE, f"--namespace={NAMESPACE}", "--timeout=60s")
+    await asyncio.to_thread(helm, "test", RELEASE, f"--namespace={NAMESPACE}", f"--timeout={PATIENCE:.0f}s")
     values = "--set=components.keda=true,operator.podAnnotations.changed=yes"
     await asyncio.to_thread(helm, "upgrade", RELEASE, archive, values, *RELEASE_OPTIONS)
     [escalation] = await world.escalations("scorer")

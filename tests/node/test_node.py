@@ -20,9 +20,9 @@ from tests.cluster.host import CGROUP_PREFIX, CGROUPS, LOCKS, cgroups
 from tests.cluster.install import kubectl
 from tests.cluster.node import NodeCluster
 from tests.cluster.nodeinit import NODE_NAME
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
 MODULE = [sys.executable, "-m", "tests.cluster"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'operator'}"}
 
@@ -52,7 +52,7 @@ def test_two_at_once_with_fake_nodes_next_to_one(node: NodeCluster) -> None:
         for name, spec in (("fake", scale), ("real", {**real, "terminationGracePeriodSeconds": 1})):
             body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
             kubectl(other.kubeconfig, "create", "-f", "-", given=json.dumps(body))
-        kubectl(other.kubeconfig, "wait", "--for=condition=Ready", "pod/fake", "pod/real", "--timeout=60s")
+        kubectl(other.kubeconfig, "wait", "--for=condition=Ready", "pod/fake", "pod/real", f"--timeout={PATIENCE:.0f}s")
         pods = json.loads(kubectl(other.kubeconfig, "get", "pods", "-o", "json"))["items"]
         placed = {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in pods}
         assert placed["real"] == NODE_NAME
@@ -124,7 +124,7 @@ def run(
         capture_output=True,
         text=True,
         check=check,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 

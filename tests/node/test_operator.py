@@ -38,7 +38,7 @@ async def serve(world: TestNamespace) -> None:
         await world.apply(service(name))
         await world.apply(workload("Deployment", name, "credit", replicas=1, grace=2))
     for name in ("first", "second"):
-        await world.until(lambda name=name: world.endpoints(name), f"{name} to serve", 60.0)
+        await world.until(lambda name=name: world.endpoints(name), f"{name} to serve")
 
 
 async def contained(world: TestNamespace, name: str, since: float) -> float:
@@ -94,14 +94,14 @@ async def test_upgrade_under_an_open_escalation(world: TestNamespace, installati
         pods = await installation.pods()
         return pods if not old & {pod["metadata"]["name"] for pod in pods} else []
 
-    pods = await world.until(replaced, "every pod to be replaced", 60.0)
+    pods = await world.until(replaced, "every pod to be replaced")
     assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {f"riskladder:{NEXT_VERSION}"}
 
     async def leads() -> bool:
         holder = await installation.leader()
         return any(holder.startswith(pod["metadata"]["name"]) for pod in pods)
 
-    await world.until(leads, "one of the new pods to lead", 60.0)
+    await world.until(leads, "one of the new pods to lead")
     code, checks = await Doctor(installation.node.kubeconfig)("-n", world.namespace)
     assert (code, failed(checks)) == (0, {})
     assert [outcome for outcome, _ in of(checks, "operator")] == ["OK", "OK"]

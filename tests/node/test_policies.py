@@ -54,7 +54,7 @@ async def peers(world: TestNamespace, node: NodeCluster) -> Peers:
         ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"])
         return pod["status"]["podIP"] if ready else ""
 
-    return Peers(world, node, await world.until(address, "the peer to be ready", 60.0))
+    return Peers(world, node, await world.until(address, "the peer to be ready"))
 
 
 async def test_nobody_reaches_the_operator_but_scrapers(
@@ -70,7 +70,7 @@ async def test_nobody_reaches_the_operator_but_scrapers(
     async def reached() -> bool:
         return await peers.reaches(address, 8080)
 
-    await peers.world.until(reached, "a namespace with the label to reach the metrics", 30.0)
+    await peers.world.until(reached, "a namespace with the label to reach the metrics")
 
 
 async def test_the_operator_reaches_the_api_server_and_no_pods(installation: Installation, peers: Peers) -> None:

@@ -30,10 +30,7 @@ HERE = next(
 )
 URL = f"https://example.com/v{__version__}"
 
-pytestmark = [
-    pytest.mark.timeout(900),  # The first time, Python is fetched for the launcher, and krew is built.
-    pytest.mark.skipif(HERE is None, reason="there is no plugin for this platform"),
-]
+pytestmark = pytest.mark.skipif(HERE is None, reason="there is no plugin for this platform")
 
 Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -25,7 +25,6 @@ def lint(*files: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([actionlint, "-no-color", *files], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.timeout(600)  # It may have to be built.
 def test_actionlint_finds_nothing_in_them_and_something_in_what_is_wrong(tmp_path: Path) -> None:
     linted = lint(*WORKFLOWS)
     assert (linted.returncode, linted.stdout) == (0, "")

@@ -243,7 +243,6 @@ def without_parts(uid: str, choose: Callable[[list[str]], str], times: int) -> E
     return Export(mine, [], None)
 
 
-@pytest.mark.timeout(900)  # for the thorough profile
 @given(st.data(), st.sampled_from("abcdi"), st.integers(1, 12))
 def test_whatever_is_gone_there_is_a_report_that_says_the_chain_is_broken(data: Any, uid: str, times: int) -> None:
     export = without_parts(uid, lambda names: str(data.draw(st.sampled_from(names))), times)
