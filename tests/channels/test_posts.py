@@ -187,9 +187,7 @@ async def test_redirects_are_never_followed(status: int) -> None:
 
 
 async def test_server_that_hangs_is_given_up_in_time() -> None:
-    started = time.monotonic()
     error = await refused(hanging, timeout=0.3)
-    assert time.monotonic() - started < 2
     assert not error.permanent
     assert "did not answer within 0.3 s" in error.message
 
@@ -206,13 +204,10 @@ async def test_endless_and_hostile_answers_do_no_harm() -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(status=500, reason="Evil")
         await response.prepare(request)
-        for _ in range(2000):
+        while True:
             await response.write(b"x" * 10_000)
-        return response
 
-    started = time.monotonic()
     error = await refused(endless)
-    assert time.monotonic() - started < 3
     assert error.message == "127.0.0.1 answered 500 Internal Server Error"
 
 
@@ -396,19 +391,24 @@ async def test_key_may_end_with_a_newline() -> None:
 
 
 async def test_channel_that_hangs_delays_no_other() -> None:
-    notifier = Notifier(Egress(["127.0.0.1"], [LOOPBACK]), timeout=3)
-    async with Peer(hanging) as slow, Peer() as fast:
+    notifier = Notifier(Egress(["127.0.0.1"], [LOOPBACK]), timeout=50)
+    arrived = asyncio.Semaphore(0)
+
+    async def arriving(request: web.Request) -> web.StreamResponse:
+        arrived.release()
+        return await hanging(request)
+
+    async with Peer(arriving) as slow, Peer() as fast:
 
         async def one(url: str) -> None:
             await notifier.send(channel("Webhook", url), KEY, notice(), attempted_at=datetime.now(UTC))
 
         stuck = [asyncio.create_task(one(slow.url)) for _ in range(30)]
-        await asyncio.sleep(0.2)
-        assert len(slow.got) == 2
-        started = time.monotonic()
+        for _ in range(2):
+            await arrived.acquire()
         await asyncio.gather(*(one(fast.url) for _ in range(10)))
-        assert time.monotonic() - started < 1
-        assert len(fast.got) == 10
+        assert (len(slow.got), len(fast.got)) == (2, 10)
+        assert not any(task.done() for task in stuck)
         for task in stuck:
             task.cancel()
         await asyncio.gather(*stuck, return_exceptions=True)

@@ -23,6 +23,7 @@ from riskladder.controller.outbox import Outbox
 from riskladder.notify.errors import Undeliverable
 from riskladder.notify.notifier import Notifier
 from riskladder.policy.snapshot import TargetKey
+from tests.patience import PATIENCE
 from tests.unit.notify_support import HERE, NOW, Peer, answering, notice, notification
 
 TOKEN = "xoxb-1234567890-abcdefghij"
@@ -187,7 +188,7 @@ async def sent_by_outbox(slack: Slack, *messages: Notification) -> dict[str, str
         outbox = Outbox(cast(Client, _Secrets()), notifier, cast(Store, None), changed=changed, now=lambda: NOW)
         outbox.activate()
         outbox.consider(queue(*messages))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await all_sent.wait()
         found = {key: delivery.thread for (_, key), delivery in outbox.deliveries.items()}
         await outbox.close()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.cluster.base import ClusterError, Progress
 from tests.cluster.gotool import environment, find_go
-from tests.cluster.launcher import dying_with_us
+from tests.cluster.launcher import dying_with_us, yielding
 from tests.cluster.versions import ALL, KUBERNETES, KWOK, Module, digest
 
 RECIPE = "1"
@@ -106,7 +106,7 @@ def compile_program(go: str, module: Module, target: Path, log: Path, progress: 
     started = time.monotonic()
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            dying_with_us(command),
+            dying_with_us(yielding(command)),
             cwd=module.path,
             env=environment(),
             stdin=subprocess.DEVNULL,

@@ -27,7 +27,7 @@ from riskladder import __version__
 from tests.cluster.base import ClusterError, Progress
 from tests.cluster.build import HEARTBEAT_SECONDS, cache_directory, locked, print_progress, tail
 from tests.cluster.host import why_not
-from tests.cluster.launcher import ALONE, dying_with_us
+from tests.cluster.launcher import ALONE, dying_with_us, yielding
 
 ROOT = Path(__file__).parents[2]
 SOURCES = Path(__file__).with_suffix("")
@@ -314,7 +314,7 @@ def run_logged(what: str, command: list[str], log: Path, progress: Progress) -> 
     started = time.monotonic()
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            dying_with_us([str(shutil.which(ALONE[0])), *ALONE[1:], *command]),
+            dying_with_us([str(shutil.which(ALONE[0])), *ALONE[1:], *yielding(command)]),
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 
 # Runs in the child, becomes the component by exec, and so keeps the process id. The kernel then kills the component
@@ -31,3 +32,9 @@ def dying_with_us(command: list[str]) -> list[str]:
     if sys.platform != "linux":
         return command
     return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
+
+
+def yielding(command: list[str]) -> list[str]:
+    """Return a command that runs at the lowest priority: a build waits for nothing, and tests do for answers."""
+    nice = shutil.which("nice")
+    return [nice, "-n", "19", *command] if nice else command

@@ -605,6 +605,6 @@ async def test_one_person_holds_so_many_streams_and_no_more(place: ConsolePlace,
 async def test_stream_ends_with_its_session(place: ConsolePlace, url: str, target: str) -> None:
     async with place.browser(url, "eve") as eve, eve.session.get(f"{url}{place.page(target)}/changes") as stream:
         await eve.send((await eve.get("/ladders")).form("/sign-out"))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             rest = await stream.content.read()
         assert b"event: changed" not in rest

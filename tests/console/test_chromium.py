@@ -16,6 +16,7 @@ import pytest
 
 from tests.cluster.launcher import dying_with_us
 from tests.console.place import ConsolePlace
+from tests.patience import PATIENCE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -70,7 +71,7 @@ async def tab(directory: Path) -> AsyncIterator[Tab]:
     process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet)
     try:
         file = directory / "DevToolsActivePort"
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not file.exists() or len(file.read_text().split()) < 2:
                 assert process.returncode is None, "the browser has ended"
                 await asyncio.sleep(0.05)

@@ -31,6 +31,7 @@ from tests.integration.operator_process import OperatorProcess
 from tests.integration.people import impersonated
 from tests.integration.world import TestNamespace
 from tests.node import report
+from tests.patience import PATIENCE
 
 OPERATOR = ("system:serviceaccount:riskladder-system:riskladder", "system:masters")
 RATIONALE = "Complaints of customers\nare answered <b>now</b> & in full"
@@ -333,7 +334,7 @@ async def test_stream_says_when_something_has_changed(place: ConsolePlace, url: 
             assert await stream.content.readuntil(b"\n\n") == b"retry: 3000\n\n"
             labels = {"metadata": {"annotations": {"example/a": "b"}}}
             await writer.merge_patch(resources.ESCALATIONS, place.namespace, name, labels)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while await stream.content.readuntil(b"\n\n") != b"event: changed\ndata: \n\n":
                     pass
 

@@ -15,6 +15,7 @@ from typing import Any
 from tests.cluster.base import ClusterError, Progress
 from tests.cluster.build import cache_directory, print_progress
 from tests.cluster.gotool import environment, find_go
+from tests.cluster.launcher import yielding
 from tests.patience import PATIENCE
 
 SOURCE = Path(__file__).parent / "go"
@@ -37,8 +38,9 @@ def ensure_programs(progress: Progress = print_progress) -> Path:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             go = find_go(cache_directory(), progress)
+            packages = [f"./{name}" for name in PROGRAMS]
             done = subprocess.run(
-                [go, "build", "-trimpath", "-ldflags=-s -w", "-o", f"{partial}/", *(f"./{name}" for name in PROGRAMS)],
+                yielding([go, "build", "-trimpath", "-ldflags=-s -w", "-o", f"{partial}/", *packages]),
                 cwd=SOURCE,
                 env=environment(),
                 capture_output=True,

@@ -283,7 +283,7 @@ def test_show_watches_until_it_is_closed(place: CliNamespace) -> None:
         closed = people.condition("Closed", True, "Remediated")
         place.write(resources.ESCALATIONS, name, {"resolution": "Remediated", "conditions": [closed]})
         rest = process.stdout.read()
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     assert "as Remediated" in rest
 
 
@@ -295,7 +295,7 @@ def test_status_watches_on_a_terminal(place: CliNamespace, interrupt: signal.Han
         place.escalate("opened")
         terminal.wait_for("1 escalation open.")
         terminal.process.send_signal(signal.SIGINT)
-        assert terminal.process.wait(60) == 0
+        assert terminal.process.wait(PATIENCE) == 0
 
 
 # --- Deciding -----------------------------------------------------------------------------------------------------
@@ -376,13 +376,13 @@ def test_people_are_asked_on_a_terminal(place: CliNamespace) -> None:
         terminal.type("I take it\n")
         terminal.wait_for("Go on? [y/N]:")
         terminal.type("n\n")
-        assert terminal.process.wait(60) == 1
+        assert terminal.process.wait(PATIENCE) == 1
     assert place.list(resources.DECISIONS) == []
     with on_terminal(place, "ack", name, "-m", "mine", "--no-wait", kubeconfig=ann) as terminal:
         terminal.wait_for("Go on? [y/N]:")
         terminal.type("y\n")
         terminal.wait_for("Sent as")
-        assert terminal.process.wait(60) == 0
+        assert terminal.process.wait(PATIENCE) == 0
 
 
 def test_role_is_guessed_only_where_it_is_clear(place: CliNamespace) -> None:

@@ -96,7 +96,7 @@ def _end_while_the_operator_runs(plane: ControlPlane, directory: Path, number: s
         until(lambda: bool(_running_in(place)), output, "the operator to run")
         process.send_signal(number)
         expected = -number if number is signal.SIGKILL else 128 + number
-        assert process.wait(60) == expected, output.read_text()
+        assert process.wait(PATIENCE) == expected, output.read_text()
         until(lambda: not _running_in(place), output, "the operator to end")
         assert number is signal.SIGKILL or not list(place.iterdir()), "its directory goes, too"
     finally:
@@ -147,7 +147,7 @@ def test_short_demo_that_is_kept_stays_until_ctrl_c_also_where_it_was_started_wi
         listed = kubectl(plane.kubeconfig, "get", "escalations", "-A")
         assert "Contained" in listed
         process.send_signal(signal.SIGINT)
-        assert process.wait(90) == 0, output.read_text()
+        assert process.wait(PATIENCE) == 0, output.read_text()
     finally:
         process.kill()
         process.wait()

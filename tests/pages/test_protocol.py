@@ -11,6 +11,7 @@ from aiohttp import web
 
 from riskladder.console import protocol
 from riskladder.console.protocol import Protocol
+from tests.patience import PATIENCE
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: console\r\n"
 
@@ -40,7 +41,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
 async def test_connection_without_a_request_is_closed(port: int, sent: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert await reader.read() == b""
     writer.close()
 
@@ -49,7 +50,7 @@ async def test_connection_with_a_request_stays_open(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for _ in range(2):
         writer.write(REQUEST + b"\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert (await reader.readuntil(b"a page")).startswith(b"HTTP/1.1 200")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.5):

@@ -30,6 +30,7 @@ from riskladder.controller.reconciler import Reconciler
 from riskladder.controller.scheduler import Backoff
 from riskladder.generate.crd import crd
 from riskladder.policy import trail
+from tests.patience import PATIENCE
 from tests.unit.builders import KEY, LADDER, Document, Edit, deployment_object, edited, signal_document
 from tests.unit.simulator import Server
 
@@ -150,7 +151,7 @@ class Live:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """As soon as it holds; ten seconds are for ever."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not condition():  # noqa: ASYNC110 - it is what is tested that would have to set an event
                 await asyncio.sleep(0.002)
 

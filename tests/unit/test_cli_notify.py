@@ -23,6 +23,7 @@ from riskladder.cluster.client import Client, Forbidden, NotFound
 from riskladder.cluster.resources import Resource
 from riskladder.notify.egress import Egress
 from riskladder.notify.errors import Undeliverable
+from tests.patience import PATIENCE
 from tests.unit.notify_support import HERE, Peer, hanging
 
 KEY = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -122,7 +123,7 @@ async def test_a_channel_that_hangs_is_bounded_and_holds_up_no_other() -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         return await hanging(request) if request.path == "/hook" else web.Response(status=202)
 
-    async with Peer(answer) as peer, asyncio.timeout(5):
+    async with Peer(answer) as peer, asyncio.timeout(PATIENCE):
         outcomes = await tried(peer, timeout=0.5)
     assert outcomes["hook"].error == "127.0.0.1 did not answer within 0.5 s"
     assert not outcomes["alerts"].error

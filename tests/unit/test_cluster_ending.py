@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 CHILD = """
 import os, pathlib, sys, time
@@ -46,7 +48,7 @@ def test_what_make_has_started_ends_with_it(name: str, ends: bool, tmp_path: Pat
 
 
 def _until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)

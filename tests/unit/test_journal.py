@@ -25,6 +25,7 @@ from riskladder.controller.reading_gauges import ReadingGauges, StoredStatus
 from riskladder.policy.decide import decide
 from riskladder.policy.plan import SignalUpdate
 from riskladder.policy.snapshot import Signal
+from tests.patience import PATIENCE
 from tests.unit.builders import NAMESPACE, NOW, Scene, at, ladder, signal, signal_document
 from tests.unit.live import Live, live
 
@@ -176,7 +177,7 @@ async def test_lines_are_written_in_the_background_and_the_rest_at_the_end() -> 
         for update in noted(0.05):
             journal.note(update)
         assert found == [], "noting writes nothing by itself"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not said(found, "reading"):  # noqa: ASYNC110 - it is what is tested that would have to set an event
                 await asyncio.sleep(0.01)
         task.cancel()

@@ -28,6 +28,7 @@ from riskladder.notify.render import body, subject
 from riskladder.policy.ladder_messages import LadderMessages, owner_of
 from riskladder.policy.snapshot import Delivery, Ladder
 from riskladder.policy.storm import Demanded, Waiting, update_storm
+from tests.patience import PATIENCE
 from tests.unit.builders import LADDER, NOW, Document, at, edited, ladder
 from tests.unit.fakes import Cache
 
@@ -204,7 +205,7 @@ async def test_outbox_delivers_what_a_ladder_has_pending_and_tries_again(monkeyp
     )
     outbox.activate()
     outbox.consider(of_ladder(cache.store.ladders["models", "credit"]))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while len(notifier.sent) < 2:  # noqa: ASYNC110 - what is tested has no event for it
             await asyncio.sleep(0.01)
     assert [notice.key for notice in notifier.sent] == [message.key] * 2

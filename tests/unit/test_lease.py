@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Object
 from riskladder.cluster.lease import Elector
 from riskladder.cluster.resources import LEASES, Resource
+from tests.patience import PATIENCE
 from tests.unit import virtual_time
 
 FAST = {"duration": 0.2, "renew_every": 0.06, "retry_every": 0.03}
@@ -82,7 +83,7 @@ async def electors() -> AsyncIterator[Start]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - it is what is tested that would have to set an event
             await asyncio.sleep(0.005)
 

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from riskladder.controller import scheduler as module
 from riskladder.controller.scheduler import Backoff, Scheduler, Urgent
+from tests.patience import PATIENCE
 from tests.unit.fakes import Failure, Work
 
 Make = Callable[..., Scheduler[str, int]]
@@ -44,7 +45,7 @@ async def make(work: Work) -> AsyncIterator[Make]:
 
 async def until(condition: Callable[[], object]) -> None:
     """As soon as it holds; ten seconds are for ever."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - it is what is tested that would have to set an event
             await asyncio.sleep(0.0005)
 

@@ -14,6 +14,7 @@ from riskladder.cluster.client import Object
 from riskladder.cluster.resources import DECISIONS, DEPLOYMENTS, ESCALATIONS, LADDERS, SIGNALS, Resource
 from riskladder.controller import reconciler, scheduler
 from riskladder.controller.metrics import Metrics
+from tests.patience import PATIENCE
 
 from .builders import KEY, LADDER, Document, deployment_object, signal_document
 from .live import Api
@@ -56,7 +57,7 @@ async def test_contain_is_carried_out_while_containments_of_others_hang(monkeypa
     put(SIGNALS, {"metadata": {"name": "drift"}, "spec": signal_document(at=now, drift=0.5)})
     with capture_logs():
         operator.scheduler.activate()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not any("conditions" in (e.get("status") or {}) for e in server.all(ESCALATIONS)):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
             for number in range(3):
