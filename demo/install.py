@@ -15,6 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ NAMESPACE = "riskladder-system"
 SERVICE_ACCOUNT = "riskladder"
 FIELD_MANAGER = "riskladder-install"
 
-DEADLINE_SECONDS = 60.0
+CREATE = ("create", "--validate=false")
+"""For objects of our own making: else kubectl has the API server describe all of its kinds each time."""
+DEADLINE_SECONDS = 180.0
 POLL_SECONDS = 0.05
 TOKEN_SECONDS = 24 * 3600
 
@@ -122,6 +125,12 @@ def render(checkout: Path, overlay: str = DEFAULT_OVERLAY, components: Sequence[
     for directory in wanted:
         if not directory.is_dir():
             raise InstallError(f"{directory} is missing: run it from a checkout, or give --checkout")
+    return [document for document in yaml.load_all(_kustomized(*wanted), LOADER) if document]
+
+
+@cache
+def _kustomized(*wanted: Path) -> str:
+    """Return what kubectl makes of a directory and of components next to it, which do not change meanwhile."""
     with tempfile.TemporaryDirectory() as scratch:
         first, *rest = (os.path.relpath(directory, Path(scratch).resolve()) for directory in wanted)
         kustomization = {
@@ -131,7 +140,7 @@ def render(checkout: Path, overlay: str = DEFAULT_OVERLAY, components: Sequence[
             "components": rest,
         }
         (Path(scratch) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        return [document for document in yaml.load_all(kubectl(None, "kustomize", scratch), LOADER) if document]
+        return kubectl(None, "kustomize", scratch)
 
 
 def wait_for_policies(kubeconfig: Path) -> None:
@@ -171,14 +180,14 @@ def wait_for_policies(kubeconfig: Path) -> None:
 
     def in_force() -> bool:
         try:
-            kubectl(kubeconfig, "--namespace=default", "create", "--dry-run=server", "-f", "-", given=probe)
+            kubectl(kubeconfig, "--namespace=default", *CREATE, "--dry-run=server", "-f", "-", given=probe)
         except InstallError as refusal:
             if f"{name} is in force" not in str(refusal):
                 raise
             return True
         return False
 
-    kubectl(kubeconfig, "create", "-f", "-", given=_list(sentinel))
+    kubectl(kubeconfig, *CREATE, "-f", "-", given=_list(sentinel))
     try:
         _until("the admission policies are in force", in_force)
     finally:
@@ -300,7 +309,7 @@ def _stamped(kubeconfig: Path, kind: str, spec: dict[str, Any], field: str) -> b
     try:
         answer = kubectl(
             kubeconfig,
-            *(f"--namespace={NAMESPACE}", "create", "--dry-run=server", "-o", "json", "-f", "-"),
+            *(f"--namespace={NAMESPACE}", *CREATE, "--dry-run=server", "-o", "json", "-f", "-"),
             given=yaml.safe_dump(document),
         )
     except InstallError as refusal:
@@ -325,7 +334,7 @@ def _may_lead(kubeconfig: Path) -> bool:
             },
         },
     }
-    answer = json.loads(kubectl(kubeconfig, "create", "-o", "json", "-f", "-", given=yaml.safe_dump(review)))
+    answer = json.loads(kubectl(kubeconfig, *CREATE, "-o", "json", "-f", "-", given=yaml.safe_dump(review)))
     return bool(answer["status"].get("allowed"))
 
 

@@ -17,12 +17,10 @@ import pytest
 
 from tests.cluster.host import BROWSER, INSTALL, missing_packages
 from tests.console.issuer import WebAuthority
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
-
-TIMEOUT_SECONDS = 15.0
-"""For a page, and for what a test waits for on one."""
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 """What axe looks for, by its tags."""
@@ -91,7 +89,7 @@ async def new_page(chromium: Browser) -> AsyncIterator[NewPage]:
     async def open_page(**options: Any) -> Page:
         context = await chromium.new_context(locale="en-GB", timezone_id="UTC", **options)
         contexts.append(context)
-        context.set_default_timeout(TIMEOUT_SECONDS * 1000)
+        context.set_default_timeout(PATIENCE * 1000)
         page = await context.new_page()
         watch(page, errors)
         return page

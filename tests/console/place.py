@@ -20,9 +20,10 @@ from riskladder.cluster.resources import Resource
 from riskladder.console.sessions import Credential
 from riskladder.console.visitor import client_of
 from tests.console.scriptless import Browser, Page
-from tests.integration.operator_process import PATIENCE, OperatorProcess
+from tests.integration.operator_process import OperatorProcess
 from tests.integration.people import ACCOUNTS, BINDINGS, EXAMPLE, ROLES, PeopleNamespace, Receivers, quorum
 from tests.integration.world import INDICATOR, TestNamespace, condition, ladder, signal
+from tests.patience import PATIENCE
 
 PEOPLE = {"ann": "legal", "eve": "executive", "max": "model-risk", "olga": "model-risk", "sam": "security"}
 """Who holds which role. Nobody but them may do anything; olga owns models."""

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from tests.cluster import ClusterError, LocalControlPlane
 from tests.cluster.build import print_progress
 from tests.cluster.ending import end_with_make
-from tests.console.browser import TIMEOUT_SECONDS, trust, why_no_browser
+from tests.console.browser import trust, why_no_browser
 from tests.console.issuer import WebAuthority, running
 from tests.console.office import LADDER, Office, tell, working
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -101,7 +102,7 @@ async def take_all(office: Office, names: dict[str, str], authority: WebAuthorit
 async def take(browser: Browser, office: Office, found: dict[str, str], scheme: str) -> None:
     """Take every page in one colour scheme."""
     context = await browser.new_context(locale="en-GB", timezone_id="UTC", color_scheme=scheme)  # type: ignore[arg-type]
-    context.set_default_timeout(TIMEOUT_SECONDS * 1000)
+    context.set_default_timeout(PATIENCE * 1000)
     page = await context.new_page()
     await page.goto(office.url)
     await shoot(page, f"sign-in-{{}}-{scheme}")

@@ -16,8 +16,9 @@ import aiohttp
 from riskladder.cluster.client import Object
 from riskladder.cluster.resources import BINDINGS, Resource
 from tests.cluster.install import NAMESPACE, install, kubectl, service_account_kubeconfig
-from tests.integration.operator_process import PATIENCE, OperatorProcess
+from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import INDICATOR, LADDER, TestNamespace
+from tests.patience import PATIENCE
 
 AUTHENTICATION, RBAC = "authentication.k8s.io", "rbac.authorization.k8s.io"
 ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")

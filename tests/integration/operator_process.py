@@ -114,7 +114,7 @@ class OperatorProcess:
         """Status and text of a page of the health server."""
         address = self.wait_for("started")["listen"]
         try:
-            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

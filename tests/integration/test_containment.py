@@ -314,7 +314,7 @@ async def test_namespace_that_is_being_deleted_ends_the_work_on_it(
         found = await world.client.list(resources.DEPLOYMENTS, world.namespace)
         return not found and not await world.escalations()
 
-    await world.until(emptied, "all but what keeps it to be gone", 60)
+    await world.until(emptied, "all but what keeps it to be gone")
     await world.quiet()
     tried = [e for e in operator.entries() if e["event"] == "will try again" and world.namespace in str(e["key"])]
     assert len(tried) <= 3, tried
@@ -345,7 +345,7 @@ async def test_namespace_that_is_created_again_has_chains_of_its_own(
 
     first, before = await breached(), await uid()
     await world.client.delete(NAMESPACES, None, world.namespace)
-    await world.until(gone, "the namespace to be gone", 60)
+    await world.until(gone, "the namespace to be gone")
     await world.client.create(NAMESPACES, None, {"metadata": {"name": world.namespace}})
     assert await uid() != before
 

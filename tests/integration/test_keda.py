@@ -230,7 +230,7 @@ async def given_back_as_it_was(scene: RuntimeNamespace, value: str) -> None:
         found = (await scene.escalations("scorer"))[0]["status"].get("companions", ())
         return next((b for b in found if b.get("suspendedAt")), None)
 
-    entry = await scene.until(noted, "it to be on record", 90)
+    entry = await scene.until(noted, "it to be on record")
     assert (entry.get("was", False), entry["value"]) == (value == "0", value)
     await paused(scene)
     await scene.resume((await scene.escalations("scorer"))[0])
@@ -253,7 +253,7 @@ async def unpaused_it_is_answered(scene: RuntimeNamespace) -> None:
         found = await scene.get(SCALEDOBJECTS, "scorer")
         return bool((found["metadata"].get("annotations") or {}).get(ANNOTATION) == "0")
 
-    await scene.until(again, "it to be paused again", 70)
+    await scene.until(again, "it to be paused again")
     assert (await scene.deployment("scorer"))["spec"]["replicas"] == 0, "the lock has held it meanwhile"
 
 

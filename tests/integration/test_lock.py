@@ -154,7 +154,7 @@ async def test_autoscaler_leaves_it_alone(held: TestNamespace) -> None:
         status = (await held.get(HPAS, "scorer")).get("status") or {}
         return any(c["type"] == "ScalingActive" for c in status.get("conditions") or ())
 
-    await held.until(seen, "the autoscaler to have looked at it", 40)
+    await held.until(seen, "the autoscaler to have looked at it")
     assert (await held.deployment("scorer"))["spec"]["replicas"] == 0
 
 

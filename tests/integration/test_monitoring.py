@@ -129,7 +129,7 @@ async def test_query_stops_the_model(
             found = condition(await world.get(resources.BINDINGS, "polled"), "QueryOk")
             return (found["status"], found["reason"]) == (status, reason) and said in found["message"]
 
-        await world.until(check, f"QueryOk to be {status}, {reason}: {said}", 40)
+        await world.until(check, f"QueryOk to be {status}, {reason}: {said}")
 
     with PollProcess(account, tmp_path, "--endpoints", str(endpoints)) as process:
         process.wait_for("leading")
@@ -138,7 +138,7 @@ async def test_query_stops_the_model(
         signals = await admin.list(resources.SIGNALS, world.namespace)
         assert sorted(s["spec"]["target"]["name"] for s in signals) == ["pricer", "scorer"]
         stack.exporter.values["scorer"] = 0.31
-        await world.until(lambda: _at_zero(world, "scorer"), "the model to be stopped", 40)
+        await world.until(lambda: _at_zero(world, "scorer"), "the model to be stopped")
         del stack.exporter.values["pricer"]
         await query_is("False", "NoReading", "no sample with deployment=pricer")
         stack.exporter.values["pricer"] = float("nan")

@@ -35,6 +35,7 @@ from tests.cluster.components import API_SERVER
 from tests.integration.operator_process import ROOT, OperatorProcess
 from tests.integration.test_faults import Start, contained_once, deploy_all, holder, leading, standing_by, until_stopped
 from tests.integration.world import INDICATOR, LADDER, TestNamespace, condition, deployment, ladder, signal
+from tests.patience import PATIENCE
 
 chief, world, start, chaos = faults.chief, faults.world, faults.start, faults.chaos
 
@@ -311,7 +312,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "riskladder", "operator", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT / "operator")},
     )

@@ -351,9 +351,7 @@ async def contain_all(world: TestNamespace, *, lock: bool) -> None:
         await world.escalation_says(name, "Contained", "True", "ScaledToZero")
         await world.escalation_says(name, "Locked", str(lock), "Locked" if lock else "LockNotWanted")
     for name in TARGETS if lock else ():
-        await world.until(
-            lambda name=name: knows_name(world, name), f"the API server to have read that {name} is held", 60.0
-        )
+        await world.until(lambda name=name: knows_name(world, name), f"the API server to have read that {name} is held")
 
 
 async def knows_name(world: TestNamespace, target: str) -> bool:

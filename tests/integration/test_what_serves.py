@@ -126,7 +126,7 @@ async def test_stopped_model_that_left_a_replicaset_behind_is_not_gone(world: Te
         contained = condition((await world.escalations("scorer"))[0], "Contained")
         return contained["status"] == "False" and "was deleted: 1 pod" in contained["message"]
 
-    await world.until(says_left, "the condition to say that a pod is left", 90)
+    await world.until(says_left, "the condition to say that a pod is left")
 
 
 async def test_pod_that_only_a_service_lists_is_no_proof(world: TestNamespace) -> None:
@@ -217,7 +217,7 @@ async def test_pods_that_vanish_without_the_word_of_a_kubelet_are_no_proof(world
             [found] = await world.escalations("scorer")
             return condition(found, "Contained")["reason"] == "ScaledToZero"
 
-        await world.until(proved, "the stop to be proved, with a node that is heard of", 60)
+        await world.until(proved, "the stop to be proved, with a node that is heard of")
     finally:
         for node in nodes:
             await world.client.delete(resources.LEASES, resources.NODE_LEASES, node)

@@ -226,6 +226,10 @@ class TestNamespace:
                 found = await check()
             except (NotFound, LookupError):  # the object, or what is looked for in it, is not there yet
                 found = None
+            except ApiError as error:
+                if not error.is_transient:
+                    raise
+                found = None
             if found:
                 return found
             if time.monotonic() > deadline:

@@ -37,7 +37,7 @@ async def test_kind_of_another_version_is_said_and_mended_and_everything_is_remo
         found = condition(await world.get(resources.LADDERS, "credit"), "CustomResourcesCurrent")
         return found if found["reason"] == "CustomResourcesOutdated" else None
 
-    said = (await world.until(outdated, "the ladder to say that a kind is outdated", 120.0))["message"]
+    said = (await world.until(outdated, "the ladder to say that a kind is outdated"))["message"]
     assert f"{ESCALATIONS} lacks status.rung" in said
     assert failed((await doctor("-n", world.namespace))[1])["custom resources"].endswith(said)
     await asyncio.to_thread(run, "kubectl apply --server-side --force-conflicts -k crds", kubeconfig, ROOT)
