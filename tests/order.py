@@ -56,12 +56,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than there are cores, since much of it waits; beyond four, control planes need too much memory.
+    """As many as there are cores: one more gains nothing, and has everybody wait for everybody.
 
-    As many as there are cores for ``logical``: nothing waits in what needs no cluster.
+    Beyond four, control planes need too much memory, but for ``logical``: for what needs none.
     """
     cores = os.cpu_count() or 1
-    return cores if config.option.numprocesses == "logical" else min(cores + 1, 4)
+    return cores if config.option.numprocesses == "logical" else min(cores, 4)
 
 
 SHARED = ("plane", "cluster", "common")

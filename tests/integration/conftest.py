@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -60,24 +61,25 @@ def needs_local(config: pytest.Config) -> None:
         pytest.skip("starts, kills or reaches parts of a control plane of its own: needs --cluster=local")
 
 
-@pytest.fixture(scope="module")
-def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
-    """A control plane of the module's own, installed, for what would disturb other tests."""
-    needs_local(request.config)
-    with LocalControlPlane() as plane:
-        install(plane.kubeconfig)
-        yield plane
-
-
 @pytest.fixture(scope="session")
 def common(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
-    """A control plane for modules that have an operator of their own and disturb nothing else: one after the other.
+    """A control plane for modules that have operators of their own, or break and mend it: one after the other.
 
     Components change what the base may do and nothing else, so each installation leaves what it enables, exactly.
     """
     needs_local(request.config)
     with LocalControlPlane() as plane:
         yield plane
+
+
+@pytest.fixture(scope="module")
+async def plane(common: LocalControlPlane) -> LocalControlPlane:
+    """The common control plane, installed by default, with nothing left of earlier modules and without an operator."""
+    connection = await connect(str(common.kubeconfig), namespace="default", agent="tests")
+    await TestNamespace(Client(connection), "").alone()
+    await connection.close()
+    await asyncio.to_thread(install, common.kubeconfig)
+    return common
 
 
 @pytest.fixture(scope="module")

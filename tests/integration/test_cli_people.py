@@ -30,8 +30,8 @@ from riskladder.cluster.client import Client, Object
 from riskladder.cluster.connection import connect
 from riskladder.cluster.resources import Resource
 from tests import people
-from tests.cluster import LocalControlPlane, control_plane_kind
-from tests.cluster.install import install, service_account_kubeconfig
+from tests.cluster import LocalControlPlane
+from tests.cluster.install import service_account_kubeconfig
 from tests.cluster.launcher import dying_with_us
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import NAMESPACES, deployment
@@ -208,16 +208,6 @@ def on_terminal(
         process.kill()
         process.wait()
         os.close(ours)
-
-
-@pytest.fixture(scope="module")
-def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
-    """One of this module's own: an operator at work would answer before the tests do."""
-    if control_plane_kind(request.config.getoption("--cluster")) != "local":
-        pytest.skip("plays the operator, and needs certificates for anybody: needs --cluster=local")
-    with LocalControlPlane() as plane:
-        install(plane.kubeconfig)
-        yield plane
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ OLDER = {ESCALATIONS: "state", "modelrisksignals.riskladder.dev": "tier", "escal
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
-LOOKED_AT_AGAIN = 90.0
 
 
 @pytest.fixture(scope="module")
@@ -339,7 +338,7 @@ async def test_older_kind_is_said_with_the_command_stops_nothing_and_loses_nothi
             command = found["message"].rpartition(": ")[2]
             run(command, doctor.kubeconfig, ROOT)
             await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
-            await world.until(lambda: is_ready(world), "the ladder to be in force again", LOOKED_AT_AGAIN)
+            await world.until(lambda: is_ready(world), "the ladder to be in force again")
             await world.tier("scorer", "high")
             [escalation] = await world.escalations("scorer")
             assert escalation["status"]["state"] == "Contained"

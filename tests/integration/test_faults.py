@@ -1,4 +1,4 @@
-"""Faults to survive, on a control plane of this module's own: kills, restarts, lost answers, missing rights, old
+"""Faults to survive, on a control plane where nothing else runs: kills, restarts, lost answers, missing rights, old
 objects.
 
 Whatever happens, in the end the breached target is contained, once, and the trail says so, once.
@@ -32,6 +32,7 @@ from tests.cluster.components import API_SERVER, ETCD
 from tests.cluster.install import install, kubectl
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import TestNamespace, condition, deployment, ladder, signal
+from tests.patience import PATIENCE
 from tests.trails import said
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class Patient(Client):
     """Asks again while the API server is unavailable: these tests stop it."""
 
     async def request(self, method: str, path: str, **arguments: Any) -> Object:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 return await super().request(method, path, **arguments)

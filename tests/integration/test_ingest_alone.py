@@ -1,4 +1,4 @@
-"""What takes a control plane of its own: an API server that is away, tokens that have expired, permissions of old."""
+"""What takes a control plane where nothing else runs: an API server that is away, tokens that have expired, permissions of old."""
 
 from __future__ import annotations
 

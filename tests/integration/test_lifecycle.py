@@ -1,6 +1,6 @@
 """The human ladder on a real API server, with a real operator, real webhooks and people of the example's roles.
 
-On a control plane of this module's own: the operator needs options, is killed, and loses its admission policy once.
+On a control plane where nothing else runs: the operator needs options, is killed, and loses its admission policy once.
 """
 
 from __future__ import annotations

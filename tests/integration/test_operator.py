@@ -1,6 +1,6 @@
 """The operator as a process: probes, metrics, arguments, a clean end, and silence when nothing changes.
 
-On a control plane of this module's own, because operators are started and stopped here, and it is paused once.
+On a control plane where nothing else runs, because operators are started and stopped here, and it is paused once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Records that are refused for a while, by a quota or for want of a permission, on a control plane of its own.
+"""Records that are refused for a while, by a quota or for want of a permission, where nothing else runs.
 
 What is decided meanwhile is answered only once it is on record; what has to be stopped is stopped all the same.
 """
