@@ -162,7 +162,6 @@ async def place(
     connection = await connect(str(plane.kubeconfig), namespace="riskladder-system", agent="tests")
     client = Client(connection)
     try:
-        await TestNamespace(client, "").alone()  # what an earlier module had on this plane has gone
         await asyncio.to_thread(install_definitions, plane.kubeconfig, crds)
         install(plane.kubeconfig, components=components)
         account = service_account_kubeconfig(plane.kubeconfig, directory / "operator.kubeconfig")
@@ -171,5 +170,6 @@ async def place(
             operator.wait_until_leading()
             async with RuntimeNamespace(client, f"test-{uuid.uuid4().hex[:8]}", resource, operator) as made:
                 yield made
+            await made.alone()  # while whoever has to let go of what is in the namespaces still runs
     finally:
         await connection.close()

@@ -15,11 +15,12 @@ from riskladder.cluster import resources
 from riskladder.cluster.authority import may_i
 from riskladder.cluster.client import Object
 from tests.cluster import LocalControlPlane
-from tests.console.browser import TIMEOUT_SECONDS, NewPage, no_violation
+from tests.console.browser import NewPage, no_violation
 from tests.console.issuer import Issuer
 from tests.console.office import LADDER, Office, tell, working
 from tests.integration.conftest import needs_local
 from tests.integration.people import ROLES
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Locator, Page
@@ -29,7 +30,7 @@ PHONE, TABLET, DESK = (
     {"width": 768, "height": 1024},
     {"width": 1440, "height": 900},
 )
-expect.set_options(timeout=TIMEOUT_SECONDS * 1000)
+expect.set_options(timeout=PATIENCE * 1000)
 SIGN_INS, DECISIONS_SENT = "riskladder_console_sign_ins_total", "riskladder_console_decisions_total"
 ANSWERS = ("counted", "stale")
 
@@ -300,23 +301,23 @@ async def test_all_of_it_works_without_scripts(office: Office, desk: Desk) -> No
 
 # --- Text of others, and people without rights ------------------------------------------------------------------------
 
-HOSTILE = {
-    "script": "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">",
-    "markup": "</textarea></q></li></ol></main><h1 id=forged>Approved</h1><!-- ]]>",
-    "right to left": "\u202edetcejer\u202c \u2067\u05e9\u05dc\u05d5\u05dd",
-    "without a space": "W" * 4096,
-}
+HOSTILE = (
+    "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"> "
+    "</textarea></q></li></ol></main><h1 id=forged>Approved</h1><!-- ]]> "
+    "\u202edetcejer\u202c \u2067\u05e9\u05dc\u05d5\u05dd "
+).ljust(4096, "W")
+"""A script, markup, text from right to left, and a word without an end."""
 
 
-@pytest.mark.parametrize("why", HOSTILE.values(), ids=HOSTILE)
-async def test_hostile_rationale_breaks_nothing(office: Office, desk: Desk, why: str) -> None:
-    escalation = await office.contained(f"hostile-{list(HOSTILE.values()).index(why)}")
+async def test_hostile_rationale_breaks_nothing(office: Office, desk: Desk) -> None:
+    escalation = await office.contained("hostile")
     page = await desk("ann", office.page_of(escalation), viewport=PHONE)
-    await (await fill_in(page, "Acknowledge", why)).click()
+    await (await fill_in(page, "Acknowledge", HOSTILE)).click()
     await expect(page.locator(".notice.ok")).to_be_visible()
     for url in (page.url, f"{office.url}/records/{office.namespace}/{escalation['metadata']['name']}"):
         await page.goto(url)
-        await expect(page.locator("main")).to_contain_text(plain(why)[:20])
+        for part in plain(HOSTILE).split(maxsplit=5):
+            await expect(page.locator("main")).to_contain_text(part[:20])
         assert "taken" not in await page.title()
         assert await page.locator("#forged, main script, main img").count() == 0
         assert "\u202e" not in await page.locator("main").inner_text()
@@ -383,15 +384,16 @@ async def counsel(chromium: Browser, office: Office) -> AsyncIterator[Page]:
 @pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
 async def test_page_shuts_nobody_out(office: Office, told: dict[str, Object], counsel: Page, path: str) -> None:
     names = {state: obj["metadata"]["name"] for state, obj in told.items()}
+    await counsel.emulate_media(color_scheme="light")
     await counsel.goto(office.url + path.format(namespace=office.namespace, **names))
     await counsel.evaluate("document.querySelectorAll('details').forEach(d => { d.open = !d.closest('header') })")
     for size in (PHONE, TABLET, DESK):
         await counsel.set_viewport_size(size)  # type: ignore[arg-type]
         await fits(counsel)
-        await counsel.emulate_media(color_scheme="light")
-        await no_violation(counsel)
-        await counsel.emulate_media(color_scheme="dark")
-        await no_violation(counsel, "color-contrast")  # the dark scheme changes nothing but colours
+        if size is not TABLET:  # what is on the page there, the others have, too
+            await no_violation(counsel)
+    await counsel.emulate_media(color_scheme="dark")
+    await no_violation(counsel, "color-contrast")  # the dark scheme changes nothing but colours
 
 
 async def test_keyboard_reaches_everything_and_shows_where_it_is(

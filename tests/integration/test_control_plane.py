@@ -20,6 +20,7 @@ from kubernetes import client, config
 from tests.cluster import ClusterError, ControlPlane, LocalControlPlane, open_cluster
 from tests.cluster.current import is_local
 from tests.cluster.launcher import dying_with_us
+from tests.integration.conftest import needs_local
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -143,15 +144,20 @@ def test_deleted_pod_vanishes_and_is_replaced(cluster: ControlPlane, namespace: 
     assert first not in names
 
 
-def test_two_planes_at_once_do_not_collide() -> None:
-    with LocalControlPlane(nodes=1) as one, LocalControlPlane(nodes=2) as other:
-        assert one.server != other.server
-        core_v1(one).create_namespace({"metadata": {"name": "only-here"}})
-        names = {item.metadata.name for item in core_v1(other).list_namespace().items}
-        assert "only-here" not in names
-        assert len(core_v1(other).list_node().items) == 2
-        directories = one.directory, other.directory
-    assert not any(directory.exists() for directory in directories)
+@pytest.fixture(scope="module")
+def own(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
+    """Another control plane next to that of the session, to be broken."""
+    needs_local(request.config)
+    with LocalControlPlane(nodes=2, audit=True) as plane:
+        yield plane
+
+
+def test_two_planes_at_once_do_not_collide(cluster: ControlPlane, own: LocalControlPlane) -> None:
+    assert cluster.kubeconfig.parent != own.kubeconfig.parent
+    core_v1(own).create_namespace({"metadata": {"name": "only-here"}})
+    names = {item.metadata.name for item in core_v1(cluster).list_namespace().items}
+    assert "only-here" not in names
+    assert len(core_v1(own).list_node().items) == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is a feature of Linux")
@@ -183,50 +189,52 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_components_can_be_broken_and_mended() -> None:
-    with LocalControlPlane(nodes=1) as plane:
-        core = core_v1(plane)
-        core.create_namespace({"metadata": {"name": "kept"}})
+def test_components_can_be_broken_and_mended(own: LocalControlPlane) -> None:
+    core = core_v1(own)
+    core.create_namespace({"metadata": {"name": "kept"}})
 
-        plane.kill("etcd")
-        assert plane.pid("etcd") is None
-        plane.restart("etcd")
-        eventually("the namespace to be there", lambda: core.read_namespace("kept").metadata.uid)
+    own.kill("etcd")
+    assert own.pid("etcd") is None
+    own.restart("etcd")
+    eventually("the namespace to be there", lambda: core.read_namespace("kept").metadata.uid)
 
-        plane.pause("kube-apiserver")
-        with pytest.raises(Exception, match="timed out"):
-            core.read_namespace("kept", _request_timeout=1)
-        plane.resume("kube-apiserver")
-        plane.wait_healthy("kube-apiserver")
+    own.pause("kube-apiserver")
+    with pytest.raises(Exception, match="timed out"):
+        core.read_namespace("kept", _request_timeout=1)
+    own.resume("kube-apiserver")
+    own.wait_healthy("kube-apiserver")
 
-        before = plane.pid("kube-apiserver")
-        plane.restart("kube-apiserver")
-        assert plane.pid("kube-apiserver") not in (before, None)
-        assert core.read_namespace("kept").metadata.name == "kept"
+    before = own.pid("kube-apiserver")
+    own.restart("kube-apiserver")
+    assert own.pid("kube-apiserver") not in (before, None)
+    assert core.read_namespace("kept").metadata.name == "kept"
 
-        apps = apps_v1(plane)
-        apps.create_namespaced_deployment("kept", deployment("model", 1))
-        eventually(
-            "the controllers to go on",
-            lambda: apps.read_namespaced_deployment_status("model", "kept").status.ready_replicas,
-        )
-
-
-def test_identity_and_audit_log_of_a_user() -> None:
-    with LocalControlPlane(nodes=1, audit=True) as plane:
-        kubeconfig = plane.kubeconfig_for("system:serviceaccount:a:b", ["auditors"])
-        nobody = client.CoreV1Api(connect(kubeconfig))
-        with pytest.raises(client.ApiException) as refused:
-            nobody.list_namespace()
-        assert refused.value.status == 403
-        events = [json.loads(line) for line in plane.audit_log.read_text().splitlines()]
-        mine = [event for event in events if event["user"]["username"] == "system:serviceaccount:a:b"]
-        assert [(event["verb"], event["responseStatus"]["code"]) for event in mine] == [("list", 403)]
-        assert "auditors" in mine[0]["user"]["groups"]
+    apps = apps_v1(own)
+    apps.create_namespaced_deployment("kept", deployment("model", 1))
+    eventually(
+        "the controllers to go on",
+        lambda: apps.read_namespaced_deployment_status("model", "kept").status.ready_replicas,
+    )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_run_forwards_signals_and_cleans_up(number: signal.Signals, tmp_path: Path) -> None:
+def test_identity_and_audit_log_of_a_user(own: LocalControlPlane) -> None:
+    kubeconfig = own.kubeconfig_for("system:serviceaccount:a:b", ["auditors"])
+    nobody = client.CoreV1Api(connect(kubeconfig))
+    with pytest.raises(client.ApiException) as refused:
+        nobody.list_namespace()
+    assert refused.value.status == 403
+    events = [json.loads(line) for line in own.audit_log.read_text().splitlines()]
+    mine = [event for event in events if event["user"]["username"] == "system:serviceaccount:a:b"]
+    assert [(event["verb"], event["responseStatus"]["code"]) for event in mine] == [("list", 403)]
+    assert "auditors" in mine[0]["user"]["groups"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [("local", signal.SIGTERM), ("current", signal.SIGINT), ("current", signal.SIGHUP)]
+)
+def test_run_forwards_signals_and_cleans_up(
+    kind: str, number: signal.Signals, own: LocalControlPlane, tmp_path: Path
+) -> None:
     written = tmp_path / "written"
     script = (
         "import os, pathlib, signal, sys, time\n"
@@ -234,13 +242,14 @@ def test_run_forwards_signals_and_cleans_up(number: signal.Signals, tmp_path: Pa
         f"pathlib.Path({str(written)!r}).write_text(os.environ['KUBECONFIG'])\n"
         "time.sleep(600)\n"
     )
-    command = [sys.executable, "-m", "tests.cluster", "run", "--cluster=local", "--", sys.executable, "-c", script]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.cluster", "run", f"--cluster={kind}", "--", sys.executable, "-c", script]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "KUBECONFIG": str(own.kubeconfig)}
     heeding = ["/usr/bin/env", "--default-signal=HUP"]  # also where these tests are run under nohup
     process = subprocess.Popen([*heeding, *dying_with_us(command)], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
     try:
         kubeconfig = Path(eventually("the command to run", lambda: written.read_text() if written.exists() else ""))
         assert kubeconfig.exists()
+        assert kubeconfig != own.kubeconfig
         process.send_signal(number)
         assert process.wait(PATIENCE) == 7
         assert not kubeconfig.exists()

@@ -69,15 +69,6 @@ def test_demo_runs_and_leaves_nothing_behind(plane: ControlPlane, action: str) -
     assert "riskladder.dev" not in left
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is a feature of Linux")
-def test_nothing_that_the_demo_has_started_outlives_it(plane: ControlPlane, tmp_path: Path) -> None:
-    """SIGHUP is what a program gets whose terminal is closed; of SIGKILL, the last one, it learns nothing."""
-    del plane  # what it has installed would stay
-    with LocalControlPlane() as own:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
-            _end_while_the_operator_runs(own, tmp_path / number.name, number)
-
-
 def _end_while_the_operator_runs(plane: ControlPlane, directory: Path, number: signal.Signals) -> None:
     output, place = directory / "output", directory / "tmp"
     place.mkdir(parents=True)
@@ -154,6 +145,13 @@ def test_short_demo_that_is_kept_stays_until_ctrl_c_also_where_it_was_started_wi
     assert "agrees" not in output.read_text(), "nobody decides in the short form"
     left = kubectl(plane.kubeconfig, "get", "namespaces,customresourcedefinitions", "-o", "name")
     assert "riskladder" not in left.replace("riskladder-system", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is a feature of Linux")
+def test_nothing_that_the_demo_has_started_outlives_it(plane: ControlPlane, tmp_path: Path) -> None:
+    """SIGHUP is what a program gets whose terminal is closed; of SIGKILL, the last one, it learns nothing."""
+    for number in (signal.SIGHUP, signal.SIGKILL):  # what is installed stays after the last
+        _end_while_the_operator_runs(plane, tmp_path / number.name, number)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import random
 from collections import Counter
@@ -114,7 +115,7 @@ def changed(draw: st.DrawFn, kind: str) -> Document:
         holder, key, below = found[draw(st.integers(0, len(found) - 1))]
         match draw(st.integers(0, 3)):
             case 0:
-                holder[key] = draw(st.sampled_from(ODD))
+                holder[key] = copy.deepcopy(draw(st.sampled_from(ODD)))  # else one might come to stand in itself
             case 1 if isinstance(holder, dict):
                 del holder[key]
             case _:

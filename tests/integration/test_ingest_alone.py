@@ -1,4 +1,4 @@
-"""What takes a control plane where nothing else runs: an API server that is away, tokens that have expired, permissions of old."""
+"""An API server that is away, tokens that have expired, permissions of old: where nothing else runs."""
 
 from __future__ import annotations
 

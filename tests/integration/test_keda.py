@@ -31,8 +31,8 @@ async def home(
     """One operator for the module, and KEDA."""
     show, directory = progress(request.config), tmp_path_factory.mktemp("keda")
     install_crds(plane.kubeconfig, "keda", *KedaOperator.KINDS, progress=show)
-    async with place(plane, directory, resources.DEPLOYMENTS, components=["keda"]) as made:
-        with KedaOperator(plane.kubeconfig, directory, show):
+    with KedaOperator(plane.kubeconfig, directory, show):
+        async with place(plane, directory, resources.DEPLOYMENTS, components=["keda"]) as made:
             yield made
 
 

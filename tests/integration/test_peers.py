@@ -57,13 +57,14 @@ def rollouts(
 
 
 @pytest.fixture(scope="module")
-def keda(
-    plane: LocalControlPlane, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[KedaOperator]:
+async def keda(
+    plane: LocalControlPlane, root: Client, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[KedaOperator]:
     show = progress(request.config)
     install_crds(plane.kubeconfig, "keda", *KedaOperator.KINDS, progress=show)
     with KedaOperator(plane.kubeconfig, tmp_path_factory.mktemp("keda"), show) as operator:
         yield operator
+        await TestNamespace(root, "").alone()  # which it has to let go
 
 
 def made(resource: Resource, name: str, spec: Object) -> Object:
