@@ -68,7 +68,8 @@ def ensure_programs(module: Module, progress: Progress = print_progress) -> Path
     of the log if a build fails.
     """
     root = cache_directory() / "programs"
-    home = root / f"{module.directory}-{module.version}-{digest(RECIPE, modules=(module,))}"
+    recipe = (RECIPE, module.tags) if module.tags else (RECIPE,)
+    home = root / f"{module.directory}-{module.version}-{digest(*recipe, modules=(module,))}"
     if not home.is_dir():
         root.mkdir(parents=True, exist_ok=True)
         with locked(root / f"{module.directory}.lock", progress):
@@ -101,6 +102,7 @@ def compile_program(go: str, module: Module, target: Path, log: Path, progress: 
     # One program is named here, since etcd's package is called "server"; several take their names in the directory.
     output = target / module.programs[0][0] if len(module.programs) == 1 else f"{target}/"
     command = [go, "build", "-v", "-trimpath", f"-ldflags={_ldflags(module)}", "-o", str(output)]
+    command += [f"-tags={module.tags}"] if module.tags else []
     command += [package for _, package in module.programs]
     progress(f"{module.names} {module.version}: compiling (log: {log})")
     started = time.monotonic()

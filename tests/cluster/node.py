@@ -173,6 +173,10 @@ class NodeCluster:
         """Return the command line that runs a command in the namespaces of the node."""
         return ["nsenter", f"--target={self._pid_of_init()}", "--net", "--mount", "--pid", "--", *command]
 
+    def in_network(self, *command: str) -> list[str]:
+        """Return the command line that becomes a command in the network of the node, and sees the machine otherwise."""
+        return ["nsenter", f"--target={self._pid_of_init()}", "--net", "--", *command]
+
     def log(self, program: str) -> Path:
         """Return the log of containerd, kubelet, kube-proxy or kube-router."""
         return self.directory / "logs" / f"{program}.log"

@@ -288,6 +288,17 @@ SELDON_SCALE = {
     "labelSelectorPath": ".status.selector",
 }
 
+OLM_KINDS = {
+    "CatalogSource": "catalogsources",
+    "ClusterServiceVersion": "clusterserviceversions",
+    "InstallPlan": "installplans",
+    "OLMConfig": "olmconfigs",
+    "Operator": "operators",
+    "OperatorCondition": "operatorconditions",
+    "OperatorGroup": "operatorgroups",
+    "Subscription": "subscriptions",
+}
+
 SOURCES: dict[str, Source] = {
     "argo-rollouts": Published(
         "github.com/argoproj/argo-rollouts",
@@ -345,6 +356,12 @@ SOURCES: dict[str, Source] = {
         "config/crd/bases/ray.io_{}.yaml",
         {"RayCluster": "rayclusters", "RayService": "rayservices", "RayJob": "rayjobs"},
         ("RayCluster", "RayService"),
+    ),
+    "olm": Published(
+        "github.com/operator-framework/operator-lifecycle-manager",
+        "deploy/chart/crds/0000_50_olm_00-{}.crd.yaml",
+        OLM_KINDS,
+        tuple(OLM_KINDS),
     ),
     "prometheus-operator": Published(
         "github.com/prometheus-operator/prometheus-operator",

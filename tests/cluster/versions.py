@@ -20,6 +20,9 @@ class Module:
     programs: tuple[tuple[str, str], ...]
     """Pairs of binary name and Go package."""
 
+    tags: str = ""
+    """Build tags, with commas."""
+
     @property
     def path(self) -> Path:
         return MODULES / self.directory
@@ -94,6 +97,21 @@ KUBECONFORM = Module(
 )
 """What reads manifests: as OLM does, and by the schemas of Kubernetes."""
 
+OLM = Module(
+    "olm",
+    "github.com/operator-framework/operator-lifecycle-manager",
+    (
+        *(
+            (name, f"github.com/operator-framework/operator-lifecycle-manager/cmd/{name}")
+            for name in ("olm", "catalog")
+        ),
+        ("opm", "github.com/operator-framework/operator-registry/cmd/opm"),
+    ),
+    tags="containers_image_openpgp",
+)
+"""Both operators of the Operator Lifecycle Manager, and what makes and serves a catalog. The tag spares `opm` a C
+compiler."""
+
 ACTIONLINT = Module(
     "actionlint", "github.com/rhysd/actionlint", (("actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),)
 )
@@ -104,7 +122,7 @@ KREW = Module(
 )
 PEERS = (
     *(ALERTMANAGER, ROLLOUTS, KEDA, NODE, KUBE_ROUTER),
-    *(*HELM.values(), OPERATOR_VERIFY, KUBECONFORM, ACTIONLINT, KREW),
+    *(*HELM.values(), OPERATOR_VERIFY, KUBECONFORM, OLM, ACTIONLINT, KREW),
 )
 """Built only for the tests that need them."""
 
