@@ -15,7 +15,7 @@ from release.errors import ReleaseError
 ROOT = Path(__file__).parents[2]
 HOME = "operator/riskladder/__init__.py"
 
-IN_TEXT = r"(?:newTag: |riskladder[ :-])(\d+\.\d+\.\d+(?:-(?:alpha|beta|rc)\.\d+)?)"
+IN_TEXT = r"(?:newTag: |riskladder(?:-bundle|-catalog)?(?:[ :-]|\.v))(\d+\.\d+\.\d+(?:-(?:alpha|beta|rc)\.\d+)?)"
 
 PLACES = (
     (HOME, r'^__version__ = "(.+)"$'),

@@ -419,7 +419,7 @@ async def test_removed_in_the_documented_order_with_nothing_left_open_and_every_
     checkout.mkdir()
     for name in ("manifests", "crds"):
         shutil.copytree(ROOT / name, checkout / name)
-    by_helm, stopping, *removing = commands("Uninstall")
+    by_helm, by_olm, stopping, *removing = commands("Uninstall")
     world = TestNamespace(root, "last")
     await world.__aenter__()
     await world.apply(ladder(lock=True))
@@ -463,6 +463,7 @@ async def test_removed_in_the_documented_order_with_nothing_left_open_and_every_
     assert (code, failed(checks)) == (0, {})
     assert "component=operator" in stopping
     assert by_helm.startswith("helm uninstall"), "the tests of the chart run it"
+    assert "csv/" in by_olm, "the test of the bundle runs it"
     await world.__aexit__(None, None, None)
     await world.gone()
 

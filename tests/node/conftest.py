@@ -54,6 +54,14 @@ def installation(node: NodeCluster, admin: Client) -> Installation:
 
 
 @pytest.fixture
+async def nothing_installed(installation: Installation) -> AsyncIterator[None]:
+    """For a test that installs the operator in a way of its own."""
+    await installation.remove()
+    yield
+    await installation.remove()
+
+
+@pytest.fixture
 async def world(admin: Client) -> AsyncIterator[TestNamespace]:
     """A namespace of the test's own."""
     async with TestNamespace(admin, f"test-{uuid.uuid4().hex[:8]}") as fresh:

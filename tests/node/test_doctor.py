@@ -57,7 +57,7 @@ async def test_kind_of_another_version_is_said_and_mended_and_everything_is_remo
 
     for directory in ("manifests", "crds"):
         shutil.copytree(ROOT / directory, tmp_path / directory)
-    _, stopping, *removing = commands("Uninstall")
+    _, _, stopping, *removing = commands("Uninstall")
     assert "component=operator" in stopping, "which keeps the rest, and the operator runs while everything is removed"
     for command in removing:
         code = 1 if command == "riskladder doctor --uninstall" else 0  # nothing is exported yet

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -25,13 +24,6 @@ RELEASE_OPTIONS = (f"--namespace={NAMESPACE}", "--wait", f"--timeout={PATIENCE:.
 @pytest.fixture
 def helm(request: pytest.FixtureRequest, installation: Installation, tmp_path: Path) -> Helm:
     return Helm(4, ensure_helm(progress(request.config))[4], tmp_path, installation.node.kubeconfig)
-
-
-@pytest.fixture
-async def nothing_installed(installation: Installation) -> AsyncIterator[None]:
-    await installation.remove()
-    yield
-    await installation.remove()
 
 
 @pytest.mark.usefixtures("nothing_installed")
