@@ -65,6 +65,10 @@ test: venv ## Everything: unit and property tests, a real control plane, and a r
 unit: venv ## Unit and property tests only: about a minute on two cores, no cluster
 	@$(PY) -m pytest tests/unit --numprocesses=logical $(ARGS)
 
+.PHONY: olm
+olm: venv ## OLM itself installs the bundle on a real node, and removes it; once it is built, `make test` does so, too
+	@RISKLADDER_OLM=1 $(PY) -m pytest --cluster=$(CLUSTER) tests/node/test_olm.py $(ARGS)
+
 .PHONY: check
 check: venv ## Format, lint, types, layers, generated files up to date, links of the site
 	@$(PY) -m ruff format --check .

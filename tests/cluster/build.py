@@ -67,9 +67,8 @@ def ensure_programs(module: Module, progress: Progress = print_progress) -> Path
     Safe to call from several processes at once: one builds, the others wait for it. Raises ClusterError with the tail
     of the log if a build fails.
     """
-    root = cache_directory() / "programs"
-    recipe = (RECIPE, module.tags) if module.tags else (RECIPE,)
-    home = root / f"{module.directory}-{module.version}-{digest(*recipe, modules=(module,))}"
+    home = _programs(module)
+    root = home.parent
     if not home.is_dir():
         root.mkdir(parents=True, exist_ok=True)
         with locked(root / f"{module.directory}.lock", progress):
@@ -82,6 +81,17 @@ def ensure_programs(module: Module, progress: Progress = print_progress) -> Path
                 compile_program(go, module, partial, home.with_name(home.name + ".log"), progress)
                 partial.rename(home)
     return home
+
+
+def is_built(module: Module) -> bool:
+    """Return whether the programs of a module are in the cache."""
+    return _programs(module).is_dir()
+
+
+def _programs(module: Module) -> Path:
+    recipe = (RECIPE, module.tags) if module.tags else (RECIPE,)
+    name = f"{module.directory}-{module.version}-{digest(*recipe, modules=(module,))}"
+    return cache_directory() / "programs" / name
 
 
 def _build(home: Path, progress: Progress) -> None:

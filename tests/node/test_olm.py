@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import time
@@ -24,7 +25,7 @@ from riskladder.cluster.definitions import State as Kind
 from riskladder.cluster.policies import SHIPPED_USER, State, look
 from riskladder.cluster.resources import Resource
 from tests import yaml_text
-from tests.cluster.build import ensure_programs
+from tests.cluster.build import ensure_programs, is_built
 from tests.cluster.install import NAMESPACE, ROOT, InstallError, kubectl, render
 from tests.cluster.versions import OLM
 from tests.conftest import progress
@@ -35,7 +36,13 @@ from tests.node.answers import service, workload
 from tests.node.installation import Installation
 from tests.node.olm import CATALOG_ADDRESS, INSTALL_PLANS, MANAGED, SERVICE_VERSIONS, SUBSCRIPTIONS, LifecycleManager
 
-pytestmark = pytest.mark.timeout(3600)  # The first run builds OLM.
+pytestmark = [
+    pytest.mark.timeout(3600),  # It may have to be built.
+    pytest.mark.skipif(
+        not (is_built(OLM) or "RISKLADDER_OLM" in os.environ),
+        reason="OLM is not built here: `make olm` builds it, which takes some twelve minutes of one core, once",
+    ),
+]
 
 SECTION = "Operator Lifecycle Manager"
 PACKAGE = "riskladder"
