@@ -294,7 +294,7 @@ def test_operator_may_do_what_it_says_it_needs(operator_account: Caller, namespa
         ("delete", "escalations", GROUP),
         ("patch", "escalationrecords", GROUP),
         ("delete", "escalationrecords", GROUP),
-        ("redact", "escalationrecords", GROUP),
+        ("redact", "escalationrecords/open", GROUP),
         ("list", "namespaces", ""),
         ("report", "sources", GROUP),
     ],

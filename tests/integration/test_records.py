@@ -59,7 +59,7 @@ def namespace(admin: Caller) -> Iterator[str]:
     role["metadata"]["namespace"] = binding["metadata"]["namespace"] = name
     rbac.create_namespaced_role(name, role)
     rbac.create_namespaced_role_binding(name, binding)
-    rules = [{"apiGroups": ["riskladder.dev"], "resources": ["escalationrecords"], "verbs": ["get", "patch", "delete"]}]
+    rules = [{"apiGroups": ["riskladder.dev"], "resources": ["escalationrecords"], "verbs": ["*"]}]
     rbac.create_namespaced_role(name, {"metadata": {"name": "patch"}, "rules": rules})
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "patch"}
     user = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": PATCHER}
@@ -67,7 +67,7 @@ def namespace(admin: Caller) -> Iterator[str]:
         name, {"metadata": {"name": "zz-patch"}, "roleRef": reference, "subjects": [user]}
     )
     eventually(
-        "dana may redact", lambda: officer(admin).may("redact", "escalationrecords", name, group="riskladder.dev")
+        "dana may redact", lambda: officer(admin).may("redact", "escalationrecords/open", name, group="riskladder.dev")
     )
     eventually("pat may patch", lambda: patcher(admin).may("patch", "escalationrecords", name, group="riskladder.dev"))
     yield name

@@ -94,7 +94,7 @@ def redact(
 
     Only free text and names in open can be erased. The chain still verifies, and
     who erased what, when and why stays on record in the record itself. Needs the
-    verbs redact, get, list and patch on escalationrecords.
+    verb redact on escalationrecords/open, and get, list and patch on escalationrecords.
 
     Exit code 0: done; 1: refused; 2: there is no such record or field, or it
     could not be asked.

@@ -141,7 +141,7 @@ SHIPPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "riskladder-records": {
         "policy": {
             "resourceRule 26fb2f2e45050fd0": "26fb2f2e45050fd0",
-            "validations": "e99735927a2f97d9",
+            "validations": "20eaf01f85d333f2",
             "variables": "37c3be6a7d25d7d0",
         },
         "binding": {
