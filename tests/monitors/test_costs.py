@@ -93,7 +93,7 @@ def test_what_many_entries_cost_counts_together(expression: str) -> None:
 
     with pytest.raises(BadExpression, match="for so many entries"):
         all_of_them()
-    assert time.process_time() - started < 10.0
+    assert time.process_time() - started < 60.0
 
 
 @pytest.mark.parametrize(
