@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.cluster import KINDS, ControlPlane, control_plane_kind, open_cluster, resolve
 from tests.cluster.base import Progress
@@ -19,6 +20,14 @@ from tests.stash import TRUSTED
 
 os.environ.setdefault("GOGC", "400")
 """Control planes of tests live for minutes, and have more memory than cores."""
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+# Property tests: few examples and always the same ones by default, many and new ones when asked, and none in a hurry.
+# `HYPOTHESIS_PROFILE=thorough` looks for what the default has not found; what it prints of a failure reproduces it.
+settings.register_profile("default", deadline=None, derandomize=True, max_examples=20, suppress_health_check=SLOW)
+settings.register_profile("thorough", deadline=None, max_examples=3000, print_blob=True, suppress_health_check=SLOW)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 pytest_plugins = ("tests.order", "tests.console.issuer", "tests.console.browser")
 """The order of the tests, and fixtures that several directories use."""
