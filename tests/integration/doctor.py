@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ from typer.testing import CliRunner
 
 from riskladder.cli.main import app
 from tests.cluster.install import ROOT
-from tests.patience import PATIENCE
+from tests.documented import shell
 
 PAGE = (ROOT / "docs" / "install.md").read_text("utf-8")
 
@@ -50,21 +47,7 @@ def failed(checks: list[dict[str, Any]]) -> dict[str, str]:
 
 def run(command: str, kubeconfig: Path, directory: Path, *, code: int = 0) -> str:
     """What a command of the documentation prints."""
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "operator"),
-        "KUBECONFIG": str(kubeconfig),
-    }
-    done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", command],
-        cwd=directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = shell(command, kubeconfig, directory)
     assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -7,11 +7,9 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +33,7 @@ from tests.cluster.ports import HOST, Ports
 from tests.cluster.process import Component, Spawner
 from tests.cluster.versions import ALERTMANAGER
 from tests.conftest import progress
+from tests.documented import shell
 from tests.integration.ingest_process import Ingest, ingesting
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.world import TestNamespace, condition
@@ -107,24 +106,8 @@ class Page:
         self, script: str, kubeconfig: Path, directory: Path, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a script of the page, with riskladder and kubectl of this checkout."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        given = {
-            **{name: value for name, value in os.environ.items() if name not in ("TOKEN", "INGEST")},
-            "PATH": path,
-            "PYTHONPATH": str(ROOT / "operator"),
-            "KUBECONFIG": str(kubeconfig),
-            "INGEST": self.ingest.url,
-            **environment,
-        }
-        return subprocess.run(
-            ["bash", "-eu", "-o", "pipefail", "-c", script],
-            cwd=directory,
-            env=given,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        given = {"INGEST": self.ingest.url, **environment}
+        return shell(script, kubeconfig, directory, without=("TOKEN",), **given)
 
     def until_done(self, script: str, kubeconfig: Path, directory: Path, **environment: str) -> str:
         """What a script prints; permissions and bindings need a moment to be known."""

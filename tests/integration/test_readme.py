@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +12,7 @@ import yaml
 
 from tests.cluster import LocalControlPlane
 from tests.cluster.install import ROOT, kubectl, service_account_kubeconfig
+from tests.documented import shell
 from tests.integration.ingest_process import Ingest, ingesting
 from tests.integration.operator_process import OperatorProcess
 from tests.patience import PATIENCE
@@ -48,23 +46,9 @@ async def ingest(plane: LocalControlPlane, tmp_path_factory: pytest.TempPathFact
 
 def run(command: str, ingest: Ingest, directory: Path) -> str:
     """What a command prints; permissions and bindings need a moment to be known."""
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "operator"),
-        "KUBECONFIG": str(ingest.kubeconfig),
-    }
     began = time.monotonic()
     while True:
-        done = subprocess.run(
-            ["bash", "-eu", "-o", "pipefail", "-c", command.replace("http://localhost:8090", ingest.url)],
-            cwd=directory,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        done = shell(command.replace("http://localhost:8090", ingest.url), ingest.kubeconfig, directory)
         if done.returncode == 0:
             print(f"{time.monotonic() - began:5.1f} s  {command.splitlines()[0]}")
             return done.stdout
