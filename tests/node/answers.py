@@ -21,7 +21,7 @@ from riskladder.cluster.resources import Resource
 from riskladder.workloads.network import NETWORKPOLICIES
 from riskladder.workloads.runtimes.statefulset import STATEFULSET
 from tests.cluster.install import kubectl
-from tests.integration.world import LABEL, SERVICES, TestNamespace, signal
+from tests.integration.world import LABEL, LADDER, SERVICES, TestNamespace, signal
 from tests.integration.world import ladder as ladder_of
 from tests.patience import PATIENCE
 
@@ -298,6 +298,21 @@ class Models:
     async def kubectl(self, *arguments: str) -> str:
         """Return what kubectl prints for the namespace of the models."""
         return await asyncio.to_thread(kubectl, self._kubeconfig, f"--namespace={self._world.namespace}", *arguments)
+
+
+async def stopped_by_a_breach(world: TestNamespace) -> tuple[float, Object]:
+    """Serve `scorer` under the ladder of the namespace, and report a breach.
+
+    Return after how many seconds it had no replicas, and its escalation, once that is proven to be contained.
+    """
+    await world.apply(service("scorer"))
+    await world.apply(workload("Deployment", "scorer", LADDER, replicas=1, grace=2))
+    await world.until(lambda: world.endpoints("scorer"), "scorer to serve")
+    since = time.monotonic()
+    await world.apply(signal("scorer", "scorer", 0.31))
+    await world.stopped("scorer")
+    took = time.monotonic() - since
+    return took, await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
 
 
 def table(rows: Sequence[Row]) -> list[str]:

@@ -11,9 +11,9 @@ import pytest
 from tests.charts.helm import CHART, RELEASE, Helm, ensure_helm, packaged
 from tests.cluster.install import NAMESPACE
 from tests.conftest import progress
-from tests.integration.world import TestNamespace, ladder, signal
+from tests.integration.world import TestNamespace, ladder
 from tests.node import report
-from tests.node.answers import service, workload
+from tests.node.answers import stopped_by_a_breach
 from tests.node.installation import Installation
 from tests.patience import PATIENCE
 
@@ -39,14 +39,7 @@ async def test_chart_contains_a_model(
     assert len(await installation.pods()) == 2
     await world.apply(ladder(lock=True))
     await world.ladder_ready()
-    await world.apply(service("scorer"))
-    await world.apply(workload("Deployment", "scorer", "credit", replicas=1, grace=2))
-    await world.until(lambda: world.endpoints("scorer"), "scorer to serve")
-    since = time.monotonic()
-    await world.apply(signal("scorer", "scorer", 0.31))
-    await world.stopped("scorer")
-    stopped = time.monotonic() - since
-    await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    stopped, _ = await stopped_by_a_breach(world)
     await asyncio.to_thread(helm, "test", RELEASE, f"--namespace={NAMESPACE}", f"--timeout={PATIENCE:.0f}s")
     values = "--set=components.keda=true,operator.podAnnotations.changed=yes"
     await asyncio.to_thread(helm, "upgrade", RELEASE, archive, values, *RELEASE_OPTIONS)

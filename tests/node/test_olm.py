@@ -30,9 +30,9 @@ from tests.cluster.install import NAMESPACE, ROOT, InstallError, kubectl, render
 from tests.cluster.versions import OLM
 from tests.conftest import progress
 from tests.integration.doctor import PAGE, Doctor, commands, failed, run
-from tests.integration.world import TestNamespace, ladder, signal
+from tests.integration.world import TestNamespace, ladder
 from tests.node import report
-from tests.node.answers import service, workload
+from tests.node.answers import stopped_by_a_breach
 from tests.node.installation import Installation
 from tests.node.olm import CATALOG_ADDRESS, INSTALL_PLANS, MANAGED, SERVICE_VERSIONS, SUBSCRIPTIONS, LifecycleManager
 
@@ -159,14 +159,7 @@ async def test_olm_installs_the_bundle_which_contains_a_model_and_is_removed(
     await world.ladder_ready()
     code, checks = await Doctor(kubeconfig)()
     assert (code, failed(checks)) == (0, {})
-    await world.apply(service("scorer"))
-    await world.apply(workload("Deployment", "scorer", "credit", replicas=1, grace=2))
-    await world.until(lambda: world.endpoints("scorer"), "scorer to serve")
-    since = time.monotonic()
-    await world.apply(signal("scorer", "scorer", 0.31))
-    await world.stopped("scorer")
-    stopped = time.monotonic() - since
-    escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+    stopped, escalation = await stopped_by_a_breach(world)
     await world.verified(escalation)
     await what_edit_and_admin_may_do(installation, world, escalation)
 
