@@ -226,13 +226,13 @@ class LocalControlPlane:
         self._component(component).start()
         self.wait_healthy(component)
 
-    def wait_healthy(self, component: str, timeout: float = PATIENCE) -> None:
+    def wait_healthy(self, component: str) -> None:
         """Wait until the health check of a component succeeds."""
         url = self._addresses.health(component)
         base, path = url.rsplit("/", 1)
         secure = url.startswith("https:")
         rest = Rest(base, ca=self.ca_file, certificate=self._layout.admin_pem) if secure else Rest(base)
-        self._wait(f"{component} to be healthy", lambda: rest.ok(f"/{path}"), timeout)
+        self._wait(f"{component} to be healthy", lambda: rest.ok(f"/{path}"))
 
     # How it is done
 
@@ -313,12 +313,12 @@ class LocalControlPlane:
     def _get(self, path: str) -> Any:
         return self.rest().get(f"/api/v1/{path}")
 
-    def _wait(self, what: str, condition: Callable[[], object], timeout: float = PATIENCE) -> None:
+    def _wait(self, what: str, condition: Callable[[], object]) -> None:
         """Poll a condition, and notice at once when a component dies meanwhile."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE
         while not condition():
             self.check()
             if time.monotonic() > deadline:
                 ends = "\n".join(f"{name}: {tail(each.log, 3)}" for name, each in self._components.items())
-                raise ClusterError(f"gave up after {timeout:.0f} s waiting for {what}. The ends of the logs:\n{ends}")
+                raise ClusterError(f"gave up after {PATIENCE:.0f} s waiting for {what}. The ends of the logs:\n{ends}")
             time.sleep(POLL_SECONDS)

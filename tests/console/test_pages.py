@@ -434,10 +434,6 @@ def test_local_console_passes_on_nobody() -> None:
     assert (result.exit_code, "--trust-proxy" in result.output) == (2, True)
 
 
-NUMBER = int(os.environ.get("RISKLADDER_OPEN_ESCALATIONS", "120"))
-"""Open escalations; a page has 50."""
-
-
 # --- What is not there ------------------------------------------------------------------------------------------------
 
 
@@ -471,6 +467,10 @@ async def answered(place: ConsolePlace, browser: Browser, path: str) -> Page:
         return page if "has not answered yet" not in page.words else None
 
     return await place.until(check, "an answer of the operator")
+
+
+NUMBER = int(os.environ.get("RISKLADDER_OPEN_ESCALATIONS", "120"))
+"""Open escalations; a page has 50."""
 
 
 @asynccontextmanager

@@ -45,6 +45,7 @@ async def test_last_answer_of_a_contained_model(action: str, world: TestNamespac
         assert "new" not in row.goes_on, f"{row.case}: new connections reach the contained pods for good"
         if action == "ScaleToZero":
             last = max(row.new or 0, row.kept or 0)
+            assert "endpointsEmptyAt" in row.recorded
             gone = row.recorded["podsGoneAt"]
             assert gone >= last - 1, f"{row.case}: recorded as gone at {gone:.2f} s, and it answered until {last:.2f} s"
         if action in STOPS or row.case.connections == "Close":
