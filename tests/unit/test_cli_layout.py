@@ -119,9 +119,10 @@ def commands(group: Any, *before: str) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield from commands(one, *before, name)
 
 
-@pytest.mark.parametrize("words", [words for words, _ in commands(get_command(app))], ids=" ".join)
-def test_help_names_every_option_and_command_in_full_at_80_columns(words: tuple[str, ...]) -> None:
-    [command] = [found for called, found in commands(get_command(app)) if called == words]
+@pytest.mark.parametrize(
+    ("words", "command"), [pytest.param(*one, id=" ".join(one[0])) for one in commands(get_command(app))]
+)
+def test_help_names_every_option_and_command_in_full_at_80_columns(words: tuple[str, ...], command: Any) -> None:
     shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80"}, terminal_width=80)
     assert shown.exit_code == 0
     assert not re.search(r"…|\.\.\.", re.sub(r"[]}]\.\.\.|['\"]…['\"]", "", shown.output)), "something is cut"

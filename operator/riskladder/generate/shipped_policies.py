@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
 from riskladder.cluster.policies import digests
+from riskladder.generate.text import load_all
 
 HEAD = '''\
 """Digests of the admission policies that this version ships, by name and part.
@@ -36,7 +35,7 @@ def module(manifests: Iterable[str]) -> str:
     """Return the module, as Python."""
     found: dict[str, dict[str, dict[str, str]]] = {}
     for text in manifests:
-        for document in yaml.safe_load_all(text):
+        for document in load_all(text):
             part = "binding" if document["kind"].endswith("Binding") else "policy"
             found.setdefault(document["metadata"]["name"], {})[part] = digests(document["spec"])
     lines = []

@@ -1,19 +1,31 @@
-"""How generated YAML is written: with a header, lists of words on one line, and without anchors."""
+"""How YAML is read, and how generated YAML is written: with a header, words on one line, and without anchors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 if TYPE_CHECKING:
     from yaml import SafeDumper as SafeDumper
-else:
+    from yaml import SafeLoader as SafeLoader
+else:  # libyaml's take a fraction of the time.
     SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 HEADER = "# Generated from operator/riskladder/{source} by `make generate`. Do not edit.\n"
 WIDTH = 118
+
+
+def load(text: str) -> Any:
+    """Return the one document of a text."""
+    return yaml.load(text, Loader=SafeLoader)  # noqa: S506 - it is a safe one
+
+
+def load_all(text: str) -> Iterator[Any]:
+    """Yield the documents of a text."""
+    return yaml.load_all(text, Loader=SafeLoader)
 
 
 class Dumper(SafeDumper):

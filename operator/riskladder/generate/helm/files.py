@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from riskladder import __version__
@@ -17,7 +16,7 @@ from riskladder.generate import crd
 from riskladder.generate.helm.sources import MANIFESTS, Sources, read_sources
 from riskladder.generate.helm.templates import WORKLOADS, crd_template, templates
 from riskladder.generate.helm.values import ChartValues, CrdValues, values_model, workload_defaults
-from riskladder.generate.text import HEADER, WIDTH, dump
+from riskladder.generate.text import HEADER, WIDTH, dump, load
 
 CHART, CRDS = "riskladder", "riskladder-crds"
 OLDEST_KUBERNETES = "1.30"
@@ -76,7 +75,7 @@ def _values(sources: Sources) -> ChartValues:
         if values != "console":
             defaults[values]["replicas"] = sources.find("Deployment", name)["spec"]["replicas"]
     endpoints = sources.find("ConfigMap", "riskladder-poll")["data"]["endpoints.yaml"]
-    defaults["poll"] |= yaml.safe_load(endpoints)
+    defaults["poll"] |= load(endpoints)
     defaults["console"] |= sources.find("ConfigMap", "riskladder-console")["data"]
     return values_model(sources.components).model_validate(defaults)
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
 from riskladder.generate.helm.actions import When
+from riskladder.generate.text import load, load_all
 
 Document = dict[str, Any]
 Read = Callable[[str], str]
@@ -108,7 +107,7 @@ def read_sources(read: Read, components: list[str]) -> Sources:
     found.policies = list(_resources(read, policies, _kustomization(read, policies, {"resources"})))
     identity = f"{policies}/identity"
     found.identity = list(_resources(read, identity, _kustomization(read, identity, {"resources"})))
-    [found.confined] = yaml.safe_load_all(read(f"{MANIFESTS}/overlays/namespaced/models.yaml"))
+    [found.confined] = load_all(read(f"{MANIFESTS}/overlays/namespaced/models.yaml"))
     patches = []
     for name in components:
         directory = f"{MANIFESTS}/components/{name}"
@@ -118,13 +117,13 @@ def read_sources(read: Read, components: list[str]) -> Sources:
         found.optional += _configmaps(read, directory, kustomization, name)
         patches += [(name, patch) for patch in kustomization.get("patches", ())]
     for name, patch in patches:
-        _patch(found.find(patch["target"]["kind"], patch["target"]["name"]), yaml.safe_load(patch["patch"]), name)
+        _patch(found.find(patch["target"]["kind"], patch["target"]["name"]), load(patch["patch"]), name)
     return found
 
 
 def _kustomization(read: Read, directory: str, known: set[str]) -> Document:
     path = f"{directory}/{KUSTOMIZATION}"
-    document: Document = yaml.safe_load(read(path))
+    document: Document = load(read(path))
     unknown = sorted(document.keys() - known - {"apiVersion", "kind"})
     if unknown:
         raise ValueError(f"{path}: {', '.join(unknown)}: the charts cannot be generated from that")
@@ -151,7 +150,7 @@ def _configmaps(read: Read, directory: str, kustomization: Document, component: 
 
 def _documents(text: str) -> Iterator[Document]:
     """Yield the objects of a file; of what an anchor names, each place gets a copy of its own."""
-    for document in yaml.safe_load_all(text):
+    for document in load_all(text):
         yield json.loads(json.dumps(document))
 
 
