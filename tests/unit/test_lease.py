@@ -30,6 +30,8 @@ class Leases:
         self.latency = latency
         self.lease: Object | None = None
         self.version = 0
+        self.before_replace: list[Callable[[], object]] = []
+        """What happens between the next look at the Lease and the write that follows, one for each write."""
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         await asyncio.sleep(self.latency)
@@ -41,19 +43,26 @@ class Leases:
         await asyncio.sleep(self.latency)
         if self.lease is not None:
             raise Conflict(409, "AlreadyExists", "", verb="create", resource=resource.title, where=namespace)
-        return self._store(body)
+        return self.store(body)
 
     async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
         await asyncio.sleep(self.latency)
+        if self.before_replace:
+            self.before_replace.pop()()
         if self.lease is None or body["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
             raise Conflict(409, "Conflict", "", verb="update", resource=resource.title, where=name)
-        return self._store(body)
+        return self.store(body)
 
-    def _store(self, body: Object) -> Object:
+    def store(self, body: Object) -> Object:
         self.version += 1
         self.lease = copy.deepcopy(body)
         self.lease["metadata"]["resourceVersion"] = str(self.version)
         return copy.deepcopy(self.lease)
+
+    @property
+    def holder(self) -> str:
+        assert self.lease is not None
+        return str(self.lease["spec"]["holderIdentity"])
 
     @property
     def seconds(self) -> int:
@@ -139,3 +148,78 @@ def test_lease_says_how_long_it_lasts_by_what_requests_take() -> None:
 
     virtual_time.run(run())
     assert LEASES.kind == "Lease"
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.02, 0.05, 0.07, 0.1, 0.13, 0.17, 0.2])
+def test_lease_that_is_given_up_names_nobody_whatever_renewal_is_under_way(moment: float) -> None:
+    """A renewal that is sent before is stored before or after: either way it must not undo the release."""
+
+    async def run() -> None:
+        leases = Leases(0.06)
+        async with electors() as start:
+            leader = start(leases, "leader")
+            await until(lambda: leader.leading and leases.version >= 2)
+            await asyncio.sleep(moment)
+            await leader.release()
+            assert (leases.holder, leader.leading) == ("", False)
+            await asyncio.sleep(1.0)
+            assert leases.holder == "", "it does not take part any more"
+
+    virtual_time.run(run())
+
+
+def test_lease_is_given_up_though_a_write_that_nobody_waited_for_came_between() -> None:
+    async def run() -> None:
+        leases = Leases(0.0)
+        async with electors() as start:
+            leader = start(leases, "leader")
+            await until(lambda: leader.leading)
+            leases.before_replace = [lambda: leases.store(leases.lease or {})] * 3
+            await leader.release()
+            assert (leases.holder, leases.before_replace) == ("", [])
+
+    virtual_time.run(run())
+
+
+def test_lease_that_could_not_be_renewed_in_time_is_given_up_as_well() -> None:
+    async def run() -> None:
+        leases = Leases(0.0)
+        async with electors() as start:
+            leader = start(leases, "leader")
+            await until(lambda: leader.leading)
+            leases.latency = 100.0
+            await until(lambda: not leader.leading)
+            assert leases.holder == "leader"
+            leases.latency = 0.0
+            await leader.release()
+            assert leases.holder == ""
+
+    virtual_time.run(run())
+
+
+def test_nothing_is_given_up_of_a_lease_that_another_holds() -> None:
+    async def run() -> None:
+        leases = Leases(0.0)
+        async with electors() as start:
+            leader = start(leases, "leader")
+            await until(lambda: leader.leading)
+            standby = start(leases, "standby")
+            await asyncio.sleep(0.1)
+            await standby.release()
+            assert (leases.holder, leader.leading) == ("leader", True)
+
+    virtual_time.run(run())
+
+
+def test_stop_does_not_wait_for_an_api_server_that_never_answers() -> None:
+    async def run() -> None:
+        leases = Leases(0.0)
+        async with electors() as start:
+            leader = start(leases, "leader")
+            await until(lambda: leader.leading)
+            leases.latency = 10_000.0
+            before = asyncio.get_running_loop().time()
+            await leader.release()
+            assert asyncio.get_running_loop().time() - before < 10
+
+    virtual_time.run(run())

@@ -256,6 +256,22 @@ def test_missing_proof_of_decisions_is_warned_of_once_and_another_policy_next_to
     assert len(warned("riskladder-decisions", "riskladder-raise")) == 2
 
 
+@pytest.mark.parametrize("seen_first", ["as a policy", "as what proves decisions", "at once"])
+def test_missing_proof_of_decisions_is_warned_of_once_whichever_look_sees_it_first(seen_first: str) -> None:
+    about: dict[str, Any] = {"created": NOW, "open_escalations": 0, "missing": ()}
+    gone, there = PolicyFindings(missing={"riskladder-decisions": "no binding"}), PolicyFindings()
+    looks = [
+        (there if seen_first == "as what proves decisions" else gone, "" if seen_first == "as a policy" else "none")
+    ]
+    looks += [(gone, "none")] * 2
+    status, entries = EscalationLadderStatus(), []
+    for policies, unproved in looks:
+        found = update_ladder(ladder(), status, policies=policies, unproved=unproved, now=NOW, **about)[0]
+        status = found.status
+        entries += found.entries
+    assert [entry.message for entry in entries] == ["no decision counts: none"]
+
+
 def test_what_could_not_be_looked_at_is_unknown_and_no_false_alarm() -> None:
     found = in_force(said(PolicyFindings(unknown={"riskladder-lock": "refused"})))
     assert found[:2] == ("Unknown", Reason.POLICY_UNKNOWN)

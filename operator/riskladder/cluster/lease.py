@@ -75,28 +75,40 @@ class Elector:
         self._renewed = 0.0
         self._held: Object | None = None
         """The Lease as this process wrote it last: renewed without reading it again."""
+        self._round = asyncio.Lock()
+        """Held by a round, and by the release: a renewal under way must not undo it."""
+        self._takes_part = False
         self.leading = False
 
     async def run(self) -> None:
-        """Take part until cancelled."""
+        """Take part until cancelled, or until the Lease is given up."""
+        self._takes_part = True
         while True:
-            started = _now()
-            try:
-                async with asyncio.timeout(max(self.duration / 4, 4 * self._latency)):
-                    held = await self._try()
-            except (ApiError, TimeoutError) as error:
-                self._failures.failed(str(error) or "timed out", lease=self._name)
-                if isinstance(error, TimeoutError):
-                    self._latency = min(max(_now() - started, self._latency), LONGEST / PER_REQUEST)
-                held = self.leading and _now() - self._renewed < self._promised * 0.9
-                delay = RETRY_AT_ONCE if held else self._retry_every
-            else:
-                self._failures.succeeded(lease=self._name)
-                if held:
-                    self._renewed = started
-                delay = self._renew_every if held else self._retry_every
-            self._set(held)
+            async with self._round:
+                if not self._takes_part:
+                    return
+                delay = await self._once()
             await asyncio.sleep(delay)
+
+    async def _once(self) -> float:
+        """Do one round, and return the seconds until the next."""
+        started = _now()
+        try:
+            async with asyncio.timeout(max(self.duration / 4, 4 * self._latency)):
+                held = await self._try()
+        except (ApiError, TimeoutError) as error:
+            self._failures.failed(str(error) or "timed out", lease=self._name)
+            if isinstance(error, TimeoutError):
+                self._latency = min(max(_now() - started, self._latency), LONGEST / PER_REQUEST)
+            held = self.leading and _now() - self._renewed < self._promised * 0.9
+            delay = RETRY_AT_ONCE if held else self._retry_every
+        else:
+            self._failures.succeeded(lease=self._name)
+            if held:
+                self._renewed = started
+            delay = self._renew_every if held else self._retry_every
+        self._set(held and self._takes_part)
+        return delay
 
     @property
     def duration(self) -> float:
@@ -162,19 +174,35 @@ class Elector:
         return True
 
     async def release(self) -> None:
-        """Give the Lease up, so that a standby need not wait for it to expire."""
-        if not self.leading:
+        """Give the Lease up and take part no more, so that a standby need not wait for it to expire.
+
+        It is given up wherever it names this process, also where that could not renew it in time. That takes no longer
+        than it lasts.
+        """
+        if not self._takes_part:
             return
+        self._takes_part = False
+        try:
+            async with asyncio.timeout(self._promised), self._round:
+                self._held = None
+                while not await self._names_nobody():
+                    pass
+        except (ApiError, TimeoutError) as error:
+            log.warning("lease", lease=self._name, error=str(error) or "timed out")
         self._set(False)
-        self._held = None
+
+    async def _names_nobody(self) -> bool:
+        """Write that this process has not got the Lease, and return whether that stands."""
         try:
             lease = await self._client.get(LEASES, self._client.namespace, self._name)
             if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
-                lease["spec"]["holderIdentity"] = ""
-                lease["spec"]["leaseDurationSeconds"] = 1
+                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._client.replace(LEASES, self._client.namespace, self._name, lease)
-        except ApiError as error:
-            log.warning("lease", lease=self._name, error=str(error))
+        except NotFound:
+            return True
+        except Conflict:  # with a renewal that nobody waited for any longer
+            return False
+        return True
 
 
 def _now() -> float:
