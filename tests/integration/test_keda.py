@@ -99,7 +99,12 @@ async def autoscaler_is_disabled_at_zero_and_scales_again_after_a_resume(scene: 
     await scene.resume(escalation)
     await served(scene, 2)
     await scene.scale("scorer", 1)
-    await served(scene, 2)  # it is at work again
+
+    async def scaled() -> bool:
+        return bool((await scene.deployment("scorer"))["spec"]["replicas"] == 2)
+
+    await scene.until(scaled, "it to be at work again")
+    await served(scene, 2)
     found = await scene.get(HPAS, "scorer")
     assert found["spec"] == made["spec"]
     assert {m["manager"] for m in found["metadata"]["managedFields"] if m.get("subresource") != "status"} == {
@@ -137,6 +142,16 @@ async def given_back(scene: RuntimeNamespace, name: str = "scorer") -> Object:
     return await scene.until(check, f"ScaledObject {name} to be restored")
 
 
+async def suspended(scene: RuntimeNamespace) -> Object:
+    """Return what is on record about the ScaledObject, once that says that it is paused: its annotation comes first."""
+
+    async def check() -> Object | None:
+        found = (await scene.escalations("scorer"))[0]["status"].get("companions", ())
+        return next((b for b in found if b.get("suspendedAt")), None)
+
+    return await scene.until(check, "the pause to be on record")
+
+
 async def polls(scene: RuntimeNamespace, name: str = "other") -> None:
     """Wait until KEDA has raised another Deployment from zero: until then it would have raised the contained one."""
     await scene.apply(deployment(name, replicas=0))
@@ -164,11 +179,13 @@ async def test_keda_leaves_a_contained_model_at_zero_and_scales_it_again(scene: 
     held = await paused(scene)
     assert held["metadata"]["annotations"] == {ANNOTATION: "0"}
     await polls(scene)
-    assert (await scene.deployment("scorer"))["spec"]["replicas"] == 0
-    contained = (await scene.escalations("scorer"))[0]["status"]
-    [companion] = contained["companions"]
-    assert (companion["kind"], companion["name"], companion["suspendedAt"] != "") == ("ScaledObject", "scorer", True)
+    await scene.stopped("scorer")  # what was scaled up in the moment before it was paused is stopped again
+    companion = await suspended(scene)
+    assert (companion["kind"], companion["name"]) == ("ScaledObject", "scorer")
     assert "value" not in companion
+    await scene.quiet()
+    contained = (await scene.escalations("scorer"))[0]["status"]
+    assert contained["companions"] == [companion]
     reverted = [u["count"] for u in contained["containments"][0].get("drift", ())]
     assert sum(reverted) <= 1, "not more often than in the moment before it was paused"
 
@@ -225,12 +242,7 @@ async def given_back_as_it_was(scene: RuntimeNamespace, value: str) -> None:
         await scene.client.create(SCALEDOBJECTS, scene.namespace, scaler(2, annotations))
         await served(scene, 3)
         await scene.breach("scorer")
-
-    async def noted() -> Object | None:
-        found = (await scene.escalations("scorer"))[0]["status"].get("companions", ())
-        return next((b for b in found if b.get("suspendedAt")), None)
-
-    entry = await scene.until(noted, "it to be on record")
+    entry = await suspended(scene)
     assert (entry.get("was", False), entry["value"]) == (value == "0", value)
     await paused(scene)
     await scene.resume((await scene.escalations("scorer"))[0])
