@@ -48,6 +48,16 @@ async def stopped_or_waiting(world: TestNamespace, names: list[str]) -> dict[str
     return await world.until(said, "every model to be stopped or to wait")
 
 
+async def storm(world: TestNamespace) -> Object:
+    """The ladder, once it says that more is demanded than its blast radius."""
+
+    async def said() -> Object | None:
+        obj = await world.get(resources.LADDERS, LADDER)
+        return obj if condition(obj, "WithinBlastRadius")["status"] == "False" else None
+
+    return await world.until(said, "the ladder to say so")
+
+
 async def test_broken_monitor_stops_no_fleet(world: TestNamespace) -> None:
     await world.apply(bounded("1h"))
     await world.ladder_ready()
@@ -58,13 +68,7 @@ async def test_broken_monitor_stops_no_fleet(world: TestNamespace) -> None:
     for name in waiting:
         assert escalations[name]["status"]["withheld"]["tier"] == "high"
         assert escalations[name]["status"]["nextDeadline"] == escalations[name]["status"]["withheld"]["until"]
-
-    async def storm() -> Object | None:
-        obj = await world.get(resources.LADDERS, LADDER)
-        return obj if condition(obj, "WithinBlastRadius")["status"] == "False" else None
-
-    said = await world.until(storm, "the ladder to say so")
-    [message] = said["status"]["notifications"]
+    [message] = (await storm(world))["status"]["notifications"]
     assert (message["role"], message["about"], message["state"]) == ("legal", "BlastRadiusExceeded", "Delivered")
     assert len([e for e in await world.events(LADDER) if e["reason"] == "BlastRadiusExceeded"]) == 1
 
@@ -104,5 +108,4 @@ async def test_what_nobody_decided_in_time_stops_all_the_same(world: TestNamespa
         assert events[:3] == ["EscalationOpened", "BlastRadiusExceeded", "ContainmentApplied"]
         assert sorted(events[3:]) == ["InterimContainment", "ScaledToZero", "WithheldNoMore"]  # the proof when it comes
         assert events.index("InterimContainment") < events.index("WithheldNoMore"), "an effect comes after its cause"
-    obj = await world.get(resources.LADDERS, LADDER)
-    assert [m["about"] for m in obj["status"]["notifications"]] == ["BlastRadiusExceeded"]
+    assert [m["about"] for m in (await storm(world))["status"]["notifications"]] == ["BlastRadiusExceeded"]

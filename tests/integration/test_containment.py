@@ -48,9 +48,8 @@ async def test_high_breach_scales_to_zero_and_leaves_the_whole_trail(world: Test
     records = await world.verified(escalation)
     assert events_of(records) == ["EscalationOpened", "ContainmentApplied", "ScaledToZero"]
     assert records[0]["spec"]["detail"]["signalUid"] == good["metadata"]["uid"]
-    breached = await world.tier("fairness", "high")
-    assert breached["status"]["escalation"] == escalation["metadata"]["name"]
-    assert condition(breached, "Contained")["status"] == "True"
+    breached = await world.signal_says("fairness", "Contained", "True", "ScaledToZero")
+    assert (breached["status"]["tier"], breached["status"]["escalation"]) == ("high", escalation["metadata"]["name"])
     reasons = {(e["regarding"]["kind"], e["reason"]) for e in await world.events()}
     # What one pass says is one Event: the proof has another where it comes in a pass of its own.
     assert reasons - {("EscalationLadder", "PromptStopMissing"), ("Escalation", "ScaledToZero")} == {
@@ -117,8 +116,16 @@ async def test_breach_rolls_back_to_the_last_known_good_revision(world: TestName
     assert workload["spec"]["replicas"] == 2
     assert escalation["spec"]["intent"]["podTemplateHash"] == good["digest"]
     assert escalation["status"]["restore"]["revision"] == "3"
-    pods = await world.client.list(resources.PODS, world.namespace)
-    assert {p["metadata"]["labels"]["pod-template-hash"] for p in pods} == {good["digest"]}
+
+    async def revisions() -> set[str]:
+        pods = await world.client.list(resources.PODS, world.namespace)
+        return {p["metadata"]["labels"]["pod-template-hash"] for p in pods}
+
+    async def only_good() -> bool:
+        return await revisions() == {good["digest"]}
+
+    assert escalation["spec"]["evidence"]["podTemplateHash"] not in await revisions()
+    await world.until(only_good, "the pods of the revision in between to go, too")
     await world.verified(escalation)
 
 

@@ -310,9 +310,9 @@ async def test_write_of_a_dead_leader_that_arrives_late_reverts_nothing(
 
     await world.until(reverted, "the drift to be re-applied")
     await world.apply(signal("counted", "counted", 0.31))
-    counted = await world.signal_says("counted", "Breached", "False", "BreachUnconfirmed")
+    await world.signal_says("counted", "Breached", "False", "BreachUnconfirmed")
     await world.quiet()
-    [before] = await world.escalations("scorer")
+    [before], counted = await world.escalations("scorer"), await world.signal("counted")
     number = len(chaos.holding)
     chaos.release()
 

@@ -152,7 +152,11 @@ async def test_one_monitor_of_many_models(bound: TestNamespace, ingest: Ingest) 
     await bound.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     status = await status_of(bound, "many", readings=1, refusals=2)
     assert "expected the label model" in status["lastRefusal"]["message"]
-    assert [e["reason"] for e in await bound.events("many")] == ["UnknownTarget"]
+
+    async def announced() -> list[str]:
+        return [e["reason"] for e in await bound.events("many")]
+
+    assert await bound.until(announced, "an Event behind the status") == ["UnknownTarget"]
 
 
 async def test_watchdog_keeps_readings_fresh(bound: TestNamespace, ingest: Ingest, admin: Client) -> None:
