@@ -266,9 +266,10 @@ async def test_template_of_another_workload_is_stopped_and_not_rolled_back(scene
 
     async def alone() -> bool:
         found = await scene.deployment("scorer-source")
-        return found["spec"]["replicas"] == 0 and len(await scene.pods(f"app=scorer,{HASH}")) == 2
+        its_own = [HASH in pod["metadata"]["labels"] for pod in await scene.pods("app=scorer")]
+        return found["spec"]["replicas"] == 0 and its_own == [True, True]
 
-    await scene.until(alone, "the Deployment to be scaled down")
+    await scene.until(alone, "the Deployment to be scaled down, and its pods to go")
     escalation = await scene.breach("scorer")
     intent = escalation["spec"]["intent"]
     assert (intent["action"], intent["reason"]) == ("ScaleToZero", "RollbackImpossible")

@@ -916,10 +916,15 @@ async def test_exception_that_was_taken_back_still_shows(root: Client, policy: t
     await asyncio.sleep(1.1)  # timestamps are whole seconds
     stored = await root.get(POLICIES, None, POLICY)
     stored["spec"]["matchConditions"] = [{"name": "x", "expression": "request.userInfo.username != 'eve'"}]
-    await root.replace(POLICIES, None, POLICY, stored)
+    generation = (await root.replace(POLICIES, None, POLICY, stored))["metadata"]["generation"]
+
+    async def looked_at() -> Object | None:
+        found = await root.get(POLICIES, None, POLICY)
+        return found if (found.get("status") or {}).get("observedGeneration") == generation else None
+
+    stored = await until("the exception has been looked at", looked_at)  # after that nothing else writes it
     await asyncio.sleep(1.1)
     lax_until = datetime.now(UTC).replace(microsecond=0)
-    stored = await root.get(POLICIES, None, POLICY)
     del stored["spec"]["matchConditions"]
     await root.replace(POLICIES, None, POLICY, stored)
     await until("the policy has been looked at", lambda: in_force(root))

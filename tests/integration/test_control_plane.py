@@ -140,8 +140,11 @@ def test_deleted_pod_vanishes_and_is_replaced(cluster: ControlPlane, namespace: 
     core.delete_namespaced_pod(first, namespace)
 
     eventually("another pod", running, lambda names: len(names) == 1 and first not in names)
-    names = [pod.metadata.name for pod in core.list_namespaced_pod(namespace).items]
-    assert first not in names
+    eventually(
+        "the deleted pod to vanish",
+        lambda: [pod.metadata.name for pod in core.list_namespaced_pod(namespace).items],
+        lambda names: first not in names,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -223,8 +226,13 @@ def test_identity_and_audit_log_of_a_user(own: LocalControlPlane) -> None:
     with pytest.raises(client.ApiException) as refused:
         nobody.list_namespace()
     assert refused.value.status == 403
-    events = [json.loads(line) for line in own.audit_log.read_text().splitlines()]
-    mine = [event for event in events if event["user"]["username"] == "system:serviceaccount:a:b"]
+
+    def of_the_user() -> list[dict[str, Any]]:
+        lines = own.audit_log.read_text().splitlines(keepends=True)  # of the last one not all may have been written yet
+        events = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [event for event in events if event["user"]["username"] == "system:serviceaccount:a:b"]
+
+    mine = eventually("the request in the audit log", of_the_user)
     assert [(event["verb"], event["responseStatus"]["code"]) for event in mine] == [("list", 403)]
     assert "auditors" in mine[0]["user"]["groups"]
 

@@ -570,7 +570,11 @@ async def test_stalled_watch_is_noticed_and_the_breach_behind_it_stopped(
 ) -> None:
     await deploy_all(world, ["scorer"])
     operator = await leading(start(kubeconfig=chaos.kubeconfig(account, tmp_path / "chaos.kubeconfig")))
-    assert chaos.watching("modelrisksignals") == 1
+
+    async def watching() -> bool:
+        return chaos.watching("modelrisksignals") == 1  # once it has listed them, and so is leading
+
+    await world.until(watching, "the watch that is to be stalled")
     chaos.stall("modelrisksignals")
     stalled = time.monotonic()
     await world.apply(signal("scorer", "scorer", 0.31))
