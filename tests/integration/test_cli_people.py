@@ -34,6 +34,7 @@ from tests.cluster import LocalControlPlane
 from tests.cluster.install import service_account_kubeconfig
 from tests.cluster.launcher import dying_with_us
 from tests.integration.operator_process import OperatorProcess
+from tests.integration.people import REVIEWS
 from tests.integration.world import NAMESPACES, deployment
 from tests.patience import PATIENCE
 
@@ -118,7 +119,23 @@ class CliNamespace:
                 "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}],
             },
         )
+        self.heard(name, may_decide=True)
         return Path(self.plane.kubeconfig_for(name, []))
+
+    def heard(self, name: str, *, may_decide: bool) -> None:
+        """Wait until the API server has heard whether somebody may create decisions."""
+        attributes = {"group": "riskladder.dev", "resource": "escalationdecisions", "verb": "create"}
+        spec = {"resourceAttributes": attributes | {"namespace": self.namespace}}
+        review = {"apiVersion": REVIEWS.api_version, "kind": REVIEWS.kind, "spec": spec}
+
+        def allowed() -> bool:
+            answer = on(self.plane, lambda c: c.create(REVIEWS, None, review), {"Impersonate-User": name})
+            return bool(answer["status"]["allowed"])
+
+        deadline = time.monotonic() + PATIENCE
+        while allowed() is not may_decide:
+            assert time.monotonic() < deadline, f"the permissions of {name} have not come"
+            time.sleep(0.05)
 
     def run(self, *arguments: str, kubeconfig: Path | None = None, namespace: str | None = None) -> Result:
         place = ["-n", namespace or self.namespace, "--kubeconfig", str(kubeconfig or self.plane.kubeconfig)]
@@ -422,6 +439,7 @@ def reader(place: CliNamespace, name: str) -> Path:
         await client.merge_patch(ROLES, place.namespace, name, {"rules": rules})
 
     on(place.plane, take_away)
+    place.heard(name, may_decide=False)
     return kubeconfig
 
 

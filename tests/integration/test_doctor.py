@@ -20,9 +20,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.resource import Resource
 from riskladder.cluster import resources
-from riskladder.cluster.client import Client, Forbidden, NotFound, Object
+from riskladder.cluster.client import JSON_PATCH, Client, Forbidden, NotFound, Object
 from riskladder.cluster.connection import connect
 from riskladder.cluster.definitions import CRDS, Definitions, State
 from riskladder.cluster.policies import POLICIES
@@ -215,17 +216,29 @@ async def changed(
     before = await client.get(resource, None, name)
     after = json.loads(json.dumps(before))
     change(after)
-    await client.replace(resource, None, name, after)
+    part = "rules" if "rules" in before else "spec"
+
+    async def put(obj: Object) -> None:
+        """That part alone, whatever controllers write into the status meanwhile."""
+        await client.request(
+            "PATCH",
+            resource.path(None, name),
+            verb="patch",
+            resource=resource.title,
+            body=[{"op": "replace", "path": f"/{part}", "value": obj[part]}],
+            content_type=JSON_PATCH,
+            params={"fieldManager": FIELD_MANAGER},
+        )
+
+    await put(after)
     try:
         yield
     finally:
-        now = await client.get(resource, None, name)
-        part = "rules" if "rules" in before else "spec"
-        await client.replace(resource, None, name, {**now, part: before[part]})
+        await put(before)
 
 
 async def test_altered_policy_and_missing_permission_are_named_with_the_words_of_the_conditions(
-    world: TestNamespace, doctor: Doctor
+    world: TestNamespace, doctor: Doctor, account: Path
 ) -> None:
     def gut(policy: Object) -> None:
         policy["spec"]["validations"] = [{"expression": "true"}]
@@ -239,6 +252,7 @@ async def test_altered_policy_and_missing_permission_are_named_with_the_words_of
         changed(world.client, POLICIES, "riskladder-lock", gut),
         changed(world.client, CLUSTER_ROLES, "riskladder", take),
     ):
+        await world.until(lambda: may_not(account, "patch", "deployments.apps"), "the permission to be gone")
         code, checks = await doctor("-n", world.namespace)
     assert code == 1
     assert (
@@ -384,12 +398,7 @@ async def test_operator_that_may_not_look_says_unknown_and_works(
         role["rules"] = [rule for rule in role["rules"] if "customresourcedefinitions" not in rule["resources"]]
 
     async with changed(root, CLUSTER_ROLES, "riskladder-policies", take), TestNamespace(root, "unseen") as world:
-
-        async def is_taken() -> bool:
-            answer = kubectl_can(account)
-            return answer == "no"
-
-        await world.until(is_taken, "the permission to be gone")
+        await world.until(lambda: may_not(account, "get", f"crd/{ESCALATIONS}"), "the permission to be gone")
         with OperatorProcess(account, tmp_path) as operator:
             operator.wait_until_leading()
             operator.wait_for("custom resources", reason="CustomResourcesUnknown")
@@ -403,10 +412,14 @@ async def test_operator_that_may_not_look_says_unknown_and_works(
     await world.gone()
 
 
-def kubectl_can(kubeconfig: Path) -> str:
-    command = ["kubectl", "--kubeconfig", str(kubeconfig), "auth", "can-i", "get", f"crd/{ESCALATIONS}"]
+async def may_not(kubeconfig: Path, verb: str, what: str) -> bool:
+    """Whether the API server refuses it, which hears of a change of roles after a moment."""
+    command = ["kubectl", "--kubeconfig", str(kubeconfig), "auth", "can-i", verb, what]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False).stdout.strip()
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, env=environment, check=False
+    )
+    return bool(done.stdout.strip() == "no")
 
 
 # --- Removed ----------------------------------------------------------------------------------------------------------

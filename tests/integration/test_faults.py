@@ -611,6 +611,7 @@ async def test_dead_watcher_fails_the_liveness_probe_and_hands_over(
 
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview")
 CLUSTER_ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/riskladder"
 
 
@@ -623,6 +624,14 @@ async def set_rules(client: Client, rules: list[Object]) -> None:
         body=[{"op": "replace", "path": "/rules", "value": rules}],
         content_type="application/json-patch+json",
     )
+
+
+async def may_stop(client: Client, namespace: str) -> bool:
+    """Whether the API server lets the operator stop a model there: it hears of a change of roles after a moment."""
+    attributes = {"group": "apps", "resource": "deployments", "verb": "patch", "namespace": namespace}
+    spec = {"user": "system:serviceaccount:riskladder-system:riskladder", "resourceAttributes": attributes}
+    body = {"apiVersion": REVIEWS.api_version, "kind": REVIEWS.kind, "spec": spec}
+    return bool((await client.create(REVIEWS, None, body))["status"]["allowed"])
 
 
 async def grant_patching_deployments(world: TestNamespace) -> None:
@@ -648,7 +657,12 @@ async def test_missing_permission_is_named_stops_nobody_else_and_heals(
         for place in (world, granted):
             await place.ladder_ready()
         await set_rules(chief, without)
+
+        async def is_taken() -> bool:
+            return not await may_stop(chief, world.namespace) and await may_stop(chief, granted.namespace)
+
         try:
+            await world.until(is_taken, "the permission to be gone, but where it was granted")
             await world.apply(signal("scorer", "scorer", 0.31))
             # Each attempt waits longer than the one before, and the trail goes on meanwhile.
             await asyncio.to_thread(operator.wait_for, "will try again", urgent=True, failures=4)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -310,6 +311,13 @@ async def test_binding_lends_nobody_a_source(bound: TestNamespace, installed: Co
             },
         )
     async with impersonated(installed.kubeconfig, "mallory") as mallory:
+
+        async def may_edit() -> bool:
+            with suppress(Forbidden):
+                return bool(await mallory.list(resources.BINDINGS, bound.namespace))
+            return False
+
+        await bound.until(may_edit, "the permissions of an editor")
         with pytest.raises(Forbidden, match="may not have anything reported as source"):
             await mallory.create(resources.BINDINGS, bound.namespace, binding("mine"))
         with pytest.raises(Forbidden, match="may not take the monitor of source"):
