@@ -429,10 +429,12 @@ async def test_variables_of_the_boards_have_values(watched: Watched, admin: Clie
     for board in (await config(admin)).values():
         for variable in board["templating"]["list"][1:]:
             selector, _, label = variable["definition"].removeprefix("label_values(").rpartition(", ")
-            found = await watched.ask(
-                f"label/{label.removesuffix(')')}/values", **{"match[]": filled_in(selector, watched)}
-            )
-            assert found, variable["definition"]
+            path, match = f"label/{label.removesuffix(')')}/values", filled_in(selector, watched)
+
+            async def has_values(path: str = path, match: str = match) -> bool:
+                return bool(await watched.ask(path, **{"match[]": match}))
+
+            await watched.place.until(has_values, f"values of {variable['definition']}")
 
 
 async def test_every_rule_is_evaluated_and_what_happened_is_alerted_about(watched: Watched) -> None:
@@ -446,8 +448,13 @@ async def test_every_rule_is_evaluated_and_what_happened_is_alerted_about(watche
     for name in sorted(expected):
         about = "" if name == "RiskladderContainmentReverted" else f", {here}"
         await watched.until(f'ALERTS{{alertname="{name}", alertstate="firing"{about}}}')
-    groups = (await watched.ask("rules"))["groups"]
-    health = {rule["name"]: (rule["health"], rule.get("lastError", "")) for g in groups for rule in g["rules"]}
+
+    async def evaluated() -> dict[str, tuple[str, str]] | None:
+        groups = (await watched.ask("rules"))["groups"]
+        found = {rule["name"]: (rule["health"], rule.get("lastError", "")) for g in groups for rule in g["rules"]}
+        return found if "unknown" not in {health for health, _ in found.values()} else None
+
+    health = await watched.place.until(evaluated, "every rule to be evaluated once")
     assert set(health.values()) == {("ok", "")}, health
     alerts = (await watched.ask("query", query='ALERTS{alertstate="firing"}'))["result"]
     assert not [one for one in alerts if one["metric"]["alertname"] in ("RiskladderNoLeader", "RiskladderTwoLeaders")]
@@ -461,10 +468,8 @@ async def test_what_the_leader_shows_of_people_is_shown_once(watched: Watched) -
     )
     found = await watched.until(f'count by (pod) ({{__name__=~"{leader_only}", pod!=""}})')
     assert len(found) == 1, found
-    twice = await watched.ask(
-        "query",
-        query="count by (escalation, state) (riskladder_escalation_state) > 1 or count(riskladder_leading) != 2",
-    )
+    await watched.until("count(riskladder_leading) == 2")  # both have been scraped
+    twice = await watched.ask("query", query="count by (escalation, state) (riskladder_escalation_state) > 1")
     assert twice["result"] == []
 
 

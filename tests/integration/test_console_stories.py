@@ -210,7 +210,7 @@ async def test_two_who_decide_at_the_same_moment_are_both_heard(office: Office, 
     buttons = [await fill_in(page, "Object", f"Objection {number}.") for number, page in enumerate(pages)]
     await asyncio.gather(*(button.click() for button in buttons))
     for page in pages:  # the one who was second is asked again, or was in time as well
-        await page.wait_for_load_state()
+        await expect(page.locator(".notice")).to_be_visible()
         if await page.get_by_role("alert").count():
             await option(page, "Object").get_by_role("button").click()
         await expect(page.locator(".notice.ok")).to_be_visible()
@@ -289,7 +289,7 @@ async def test_all_of_it_works_without_scripts(office: Office, desk: Desk) -> No
     escalation = await office.contained("plain")
     page = await desk("ann", java_script_enabled=False, viewport=PHONE)
     await page.get_by_role("link", name="plain is stopped").click()
-    await expect(page.locator("[data-live=deadline]")).to_contain_text("in 10 min")
+    await expect(page.locator("[data-live=deadline]")).to_contain_text(re.compile(r"in \d+ min"))
     await (await fill_in(page, "Acknowledge", "Counsel is on it.")).click()
     await expect(page.locator(".notice.ok")).to_contain_text("Accepted")
     [decision] = await decisions(office, escalation)
