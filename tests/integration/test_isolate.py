@@ -134,8 +134,8 @@ async def test_another_policy_that_allows_something_is_named(scene: RuntimeNames
 
 async def test_where_policies_add_up_the_model_is_stopped(scene: RuntimeNamespace) -> None:
     await scene.apply(ladder(action="Isolate"))
-    await scene.serve("scorer")
     await allow(scene, "open", {}, egress=[{}], policyTypes=["Egress"])
+    await scene.serve("scorer")
     escalation = await scene.breach("scorer")
     intent = escalation["spec"]["intent"]
     assert (intent["action"], intent["reason"]) == ("ScaleToZero", "IsolateImpossible")
