@@ -100,6 +100,11 @@ class RuntimeNamespace(TestNamespace):
 
     async def refused(self, name: str, patch: Object, *, subresource: str | None = None) -> str:
         """Return the message with which a merge patch of an administrator is refused."""
+        if subresource is not None:  # a scale carries no label: it is held by name
+            resource, namespace = self.resource, self.namespace
+            await self.held_by_name(
+                lambda dry: dry.merge_patch(resource, namespace, name, patch, subresource=subresource)
+            )
         try:
             await self.client.merge_patch(self.resource, self.namespace, name, patch, subresource=subresource)
         except Forbidden as error:

@@ -19,7 +19,7 @@ from riskladder.workloads.runtimes.kserve import INFERENCESERVICE, LLMINFERENCES
 from tests.cluster import LocalControlPlane
 from tests.cluster.install import InstallError, kubectl
 from tests.cluster.peers import crds
-from tests.integration.runtimes import HELD, RuntimeNamespace, place
+from tests.integration.runtimes import HELD, RuntimeNamespace, place, resources_head
 from tests.integration.world import SERVICES, condition, deployment, ladder
 
 IMAGE = "registry.example/model:1"
@@ -188,6 +188,8 @@ async def test_nobody_takes_the_annotation_out_or_creates_it_running(
             scene.resource, scene.namespace, "scorer", {"metadata": {"annotations": {STOP: "True", "note": "free"}}}
         )
         assert await annotated(scene) == "True"
+    again = {**resources_head(scene.resource, "scorer"), "spec": spec(runtime.resource.kind)}
+    await scene.held_by_name(lambda dry: dry.create(scene.resource, scene.namespace, again))
     await scene.client.delete(scene.resource, scene.namespace, "scorer")
     with pytest.raises(Forbidden, match=HELD):
         await scene.put("scorer", spec(runtime.resource.kind))

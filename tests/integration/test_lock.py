@@ -32,6 +32,8 @@ async def held(world: TestNamespace, operator: OperatorProcess) -> TestNamespace
     await world.apply(signal("fairness", "scorer", 0.31))
     await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     await world.escalation_says("scorer", "Locked", "True", "Locked")
+    again = deployment("scorer", replicas=2)
+    await world.held_by_name(lambda dry: dry.create(resources.DEPLOYMENTS, world.namespace, again))
     return world
 
 
@@ -284,6 +286,8 @@ async def test_replicaset_of_a_breached_revision_is_raised_by_nobody(
 ) -> None:
     [escalation] = await rolled_back.escalations("scorer")
     breached = f"scorer-{escalation['spec']['evidence']['podTemplateHash']}"
+    path, two = (rolled_back.namespace, breached), {"spec": {"replicas": 2}}
+    await rolled_back.held_by_name(lambda dry: dry.merge_patch(resources.REPLICASETS, *path, two, subresource="scale"))
     said = await refused(installed, rolled_back, "scale", f"rs/{breached}", "--replicas=2")
     assert f"ReplicaSet {breached} cannot have more than 0 replicas" in said
     await rolled_back.scale("scorer", 3)

@@ -131,6 +131,8 @@ async def test_cluster_deleted_and_created_again_under_the_lock_is_created_suspe
     escalation = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     assert saved(escalation["spec"]["evidence"]) == {"/spec/suspend": "false"}
     await scene.escalation_says("scorer", "Locked", "True")
+    again = {**resources_head(RAYCLUSTERS, "scorer"), "spec": CLUSTER}
+    await scene.held_by_name(lambda dry: dry.create(RAYCLUSTERS, scene.namespace, again))
     await scene.client.delete(scene.resource, scene.namespace, "scorer")
     with pytest.raises(Forbidden, match="cannot be started"):
         await scene.put("scorer", CLUSTER)

@@ -154,6 +154,8 @@ async def test_stopped_held_and_brought_back_by_its_scale(scene: RuntimeNamespac
         assert escalation["spec"]["evidence"]["replicas"] == 2
         assert escalation["spec"]["evidence"]["images"][0]["image"] == "registry.example/model:1"
         await scene.escalation_says("scorer", "Locked", "True")
+        one = {"spec": {"replicas": 1}}
+        await scene.held_by_name(lambda dry: dry.merge_patch(SCORER, scene.namespace, "scorer", one))
         for subresource in (None, "scale"):
             said = await scene.refused("scorer", {"spec": {"replicas": 1}}, subresource=subresource)
             assert f"Scorer scorer cannot have more than 0 replicas, and 1 are asked for: it {HELD}" in said

@@ -14,7 +14,7 @@ from riskladder.cluster.client import Forbidden, Object
 from riskladder.workloads.runtimes.seldon import MODELS, SELDON_MODEL
 from tests.cluster import LocalControlPlane
 from tests.cluster.peers import crds
-from tests.integration.runtimes import HELD, RuntimeNamespace, place
+from tests.integration.runtimes import HELD, RuntimeNamespace, place, resources_head
 from tests.integration.world import condition, ladder
 
 
@@ -134,6 +134,8 @@ async def test_deleted_and_created_again_under_the_lock_it_is_created_with_no_re
     await report(scene, "ModelScaledDown")
     escalation = await scene.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     await scene.escalation_says("scorer", "Locked", "True")
+    again = {**resources_head(MODELS, "scorer"), "spec": spec()}
+    await scene.held_by_name(lambda dry: dry.create(MODELS, scene.namespace, again))
     await scene.client.delete(MODELS, scene.namespace, "scorer")
     for replicas in (3, None):
         with pytest.raises(Forbidden, match=escalation["metadata"]["name"]):

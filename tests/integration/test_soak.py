@@ -354,21 +354,8 @@ async def contain_all(world: TestNamespace, *, lock: bool) -> None:
         await world.escalation_says(name, "Contained", "True", "ScaledToZero")
         await world.escalation_says(name, "Locked", str(lock), "Locked" if lock else "LockNotWanted")
     for name in TARGETS if lock else ():
-        await world.until(lambda name=name: knows_name(world, name), f"the API server to have read that {name} is held")
-
-
-async def knows_name(world: TestNamespace, target: str) -> bool:
-    """Whether the lock refuses a model of that name that would run: the API server takes a moment to read the index."""
-    path = resources.DEPLOYMENTS.path(world.namespace)
-    create = world.client.request(
-        "POST",
-        path,
-        verb="create",
-        resource=resources.DEPLOYMENTS.title,
-        body=deployment(target, replicas=1),
-        params={"dryRun": "All"},
-    )
-    return await outcome(create) == "refused"
+        body = deployment(name, replicas=1)
+        await world.held_by_name(lambda dry, body=body: dry.create(resources.DEPLOYMENTS, world.namespace, body))
 
 
 async def all_contained(world: TestNamespace) -> dict[str, Object]:
@@ -452,8 +439,9 @@ async def test_no_writer_gets_anything_past_the_lock(world: TestNamespace, insta
     for writer in group:
         assert writer.tally["taken"] == 0, (writer.manager, writer.tally)
     for name in TARGETS:
-        scaling = condition(await world.get(HPAS, name), "ScalingActive")
-        assert (scaling["status"], scaling["reason"]) == ("False", "ScalingDisabled"), "it leaves what is at zero alone"
+        await world.until(
+            lambda name=name: _is_left_alone(world, name), f"the autoscaler to leave {name} at zero alone"
+        )
 
     for escalation in held.values():
         assert condition(escalation, "Locked")["reason"] == "Locked"
@@ -463,6 +451,12 @@ async def test_no_writer_gets_anything_past_the_lock(world: TestNamespace, insta
     assert list(events(itertools.chain(*written.values()), "ContainmentReapplied", "Contention")) == []
     again = sum(len(list(events(records, "TargetRecreated"))) for records in written.values())
     assert len(written) == len(TARGETS) + again
+
+
+async def _is_left_alone(world: TestNamespace, name: str) -> bool:
+    """Whether the autoscaler says so: it looks at each model now and then."""
+    scaling = condition(await world.get(HPAS, name), "ScalingActive")
+    return (scaling["status"], scaling["reason"]) == ("False", "ScalingDisabled")
 
 
 async def _often_refused(group: Sequence[Writer]) -> bool:

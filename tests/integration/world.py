@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from riskladder.api.base import format_time
 from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.cluster import resources
-from riskladder.cluster.client import ApiError, Client, NotFound, Object
+from riskladder.cluster.client import ApiError, Client, Conflict, Forbidden, NotFound, Object
 from riskladder.cluster.resources import Resource
 from tests.patience import PATIENCE
 from tests.trails import said
@@ -340,6 +340,24 @@ class TestNamespace:
             return bool((await self.deployment(name))["spec"]["replicas"] == 0)
 
         await self.until(check, f"{name} to be stopped")
+
+    async def held_by_name(self, attempt: Callable[[Client], Awaitable[object]]) -> None:
+        """Wait until the lock refuses an attempt, made as a dry run, on what it holds by name.
+
+        It goes by the index of the namespace there, which the API server takes a moment to read.
+        """
+        dry = Client(self.client._connection, dry_run=True)
+
+        async def refused() -> bool:
+            try:
+                await attempt(dry)
+            except Forbidden as error:
+                return "is contained by Escalation" in error.message
+            except Conflict:  # it is still there, and nothing refuses to create it
+                return False
+            return False
+
+        await self.until(refused, "the API server to have read what is held by name")
 
     async def alone(self) -> None:
         """Wait until no namespace is being deleted any more: the operator still has work in one that is."""
