@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+
+from tests.patience import PATIENCE
 
 
 @dataclass(slots=True)
@@ -176,8 +179,16 @@ class Browser:
         return await self.send(page.form("/sign-in/token"), credential=token)
 
     async def decide(self, page: Page, action: str, rationale: str = "as discussed", **typed: str) -> Page:
-        """Fill in a form of the page of an escalation, and send it."""
-        return await self.send(page.form(action), rationale=rationale, **typed)
+        """Fill in a form of the page of an escalation, and send it; what the operator answers."""
+        return await self.answered(await self.send(page.form(action), rationale=rationale, **typed))
+
+    async def answered(self, page: Page) -> Page:
+        """The page that a decision leads to, once the operator has answered: the console waits some seconds only."""
+        async with asyncio.timeout(PATIENCE):
+            while "has not answered yet" in page.words:
+                await asyncio.sleep(0.1)
+                page = await self.get(page.path)
+        return page
 
 
 def exported(page: Page) -> dict[str, Any]:
