@@ -310,10 +310,13 @@ async def test_alertmanager_posts_with_the_configuration_of_the_page(
         await acting.world.until(heard, "the Watchdog to be heard")
         await post([{"labels": labels, "startsAt": format_time(began), "endsAt": format_time(datetime.now(UTC))}])
         await acting.stored(of(indicator, 0.0), "the end of the alert to be a reading")
-    refusals = (
-        (await acting.world.get(resources.BINDINGS, "credit-alerts"))["status"].get("counts", {}).get("refusals", 0)
-    )
-    assert refusals == 0
+
+    async def counted() -> Object | None:
+        status: Object = (await acting.world.get(resources.BINDINGS, "credit-alerts"))["status"]
+        return status if status["lastReading"]["value"] == 0.0 else None
+
+    status = await acting.world.until(counted, "the binding to say that it was")
+    assert status.get("counts", {}).get("refusals", 0) == 0
 
 
 class alertmanager:  # noqa: N801 - reads as what it starts

@@ -226,6 +226,6 @@ async def test_storage_uri_that_has_not_become_ready_is_not_noted_as_known_good(
     good = await scene.baseline("scorer")
     await scene.client.merge_patch(MODELS, scene.namespace, "scorer", {"spec": {"storageUri": "gs://models/iris/2"}})
     await scene.read_risk("scorer", 0.05)
-    found = await scene.tier("fairness", "baseline")
+    await scene.tier("fairness", "baseline")
     await scene.quiet()
-    assert found["status"]["lastKnownGood"]["digest"] == good["digest"]
+    assert (await scene.signal("fairness"))["status"]["lastKnownGood"]["digest"] == good["digest"]

@@ -68,11 +68,9 @@ async def test_pod_that_was_relabelled_is_no_proof(world: TestNamespace) -> None
         found = await world.escalations("scorer")
         contained = condition(found[0], "Contained") if found else {"status": "", "message": ""}
         is_alone = contained["status"] == "False" and "1 pod" in contained["message"]
-        return found[0] if is_alone and pod in await _names(world) else None
+        return found[0] if is_alone and await _names(world) == [pod] else None
 
-    await world.until(says_left, "the condition to say that a pod is left")
-    own = [name for name in await _names(world) if name != pod]
-    assert own == [], "its own pods are gone"
+    await world.until(says_left, "the condition to say that a pod is left, when its own pods are gone")
     await world.client.delete(resources.PODS, world.namespace, pod)
     await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
 
@@ -154,10 +152,10 @@ async def test_pod_that_only_a_service_lists_is_no_proof(world: TestNamespace) -
     async def says_left() -> bool:
         found = await world.escalations("scorer")
         contained = condition(found[0], "Contained") if found else {"status": "", "message": ""}
-        return contained["status"] == "False" and "a Service still lists as serving" in contained["message"]
+        is_named = contained["status"] == "False" and "a Service still lists as serving" in contained["message"]
+        return is_named and await _names(world) == [f"{stem}aside"]
 
-    await world.until(says_left, "the condition to name what the Service lists")
-    assert await _names(world) == [f"{stem}aside"]
+    await world.until(says_left, "the condition to name what the Service lists, and that to be left alone")
     await world.client.delete(resources.PODS, world.namespace, f"{stem}aside")
     found = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
     proof = "none of its pods is left, and no Service lists one of them as serving"

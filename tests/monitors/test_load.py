@@ -18,6 +18,7 @@ from riskladder.ingest.senders import NotProved
 from riskladder.ingest.server import Server
 from riskladder.monitors.payload import check_bounds
 from riskladder.reporting.bindings import Bindings
+from tests.patience import PATIENCE
 
 BINDING = "/v1/namespaces/models/bindings/credit"
 JSON = {"Content-Type": "application/json"}
@@ -31,18 +32,19 @@ class Nobody:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[str]:
+async def serving() -> AsyncIterator[tuple[str, Server]]:
     nobody: Any = Nobody()
     reporter: Any = None
     app = web.Application()
-    Server(
+    ingest = Server(
         Bindings(), nobody, reporter, Metrics(), is_ready=lambda: True, clock=lambda: datetime(2026, 11, 24, tzinfo=UTC)
-    ).add_to(app)
+    )
+    ingest.add_to(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}{BINDING}"
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}{BINDING}", ingest
     finally:
         await runner.cleanup()
 
@@ -57,14 +59,16 @@ async def test_bodies_of_all_senders_together_are_bounded(monkeypatch: pytest.Mo
         await go_on.wait()
         yield b"{}"
 
-    async with serving() as url, ClientSession() as session:
+    async with serving() as (url, ingest), ClientSession() as session:
 
         async def answer(data: Any) -> int:
             async with session.post(url, data=data, headers=JSON) as response:
                 return response.status
 
         waiting = [asyncio.create_task(answer(body(90_000))) for _ in range(2)]
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(PATIENCE):
+            while ingest._held < 180_000:  # noqa: ASYNC110 - nothing says that a body has arrived
+                await asyncio.sleep(0.01)
         assert await answer(b" " * 50_000 + b"{}") == 503
         assert await answer(b" " * 5_000 + b"{}") == 401, "a small one is taken all the same"
         go_on.set()
@@ -81,7 +85,7 @@ async def test_large_body_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) 
         check_bounds(raw, is_json=is_json)
 
     monkeypatch.setattr(server, "check_bounds", check)
-    async with serving() as url, ClientSession() as session:
+    async with serving() as (url, _), ClientSession() as session:
         for data in (b"[]" * (512 * 1024), b"{}"):
             async with session.post(url, data=data, headers=JSON) as response:
                 assert response.status == 401

@@ -63,7 +63,11 @@ async def test_nobody_reaches_the_operator_but_scrapers(
     await installation.use()
     [address, *_] = [pod["status"]["podIP"] for pod in await installation.pods()]
     assert await peers.reaches(peers.address, PORT), "pods reach one another where no policy forbids it"
-    assert not await peers.reaches(address, 8080)
+
+    async def kept_out() -> bool:
+        return not await peers.reaches(address, 8080)
+
+    await peers.world.until(kept_out, "the policy to be enforced for the operator's pods")
     labels = {"metadata": {"labels": {SCRAPE: "true"}}}
     await admin.merge_patch(NAMESPACES, None, peers.world.namespace, labels)
 
@@ -82,5 +86,9 @@ async def test_the_operator_reaches_the_api_server_and_no_pods(installation: Ins
         return await connects(installation.node, "riskladder-system", pod, python, address, port)
 
     assert await operator_reaches("10.96.0.1", 443), "the API server, by its Service"
-    assert not await operator_reaches(peers.address, PORT), "a pod that others reach"
+
+    async def kept_in() -> bool:
+        return not await operator_reaches(peers.address, PORT)
+
+    await peers.world.until(kept_in, "the policy to be enforced: others reach that pod")
     assert await peers.reaches(peers.address, PORT)
