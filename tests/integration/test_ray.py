@@ -190,12 +190,13 @@ async def test_service_without_the_switch_is_refused_and_nothing_is_touched(serv
     [cluster] = await make_clusters(service, before, "scorer-abcde")
     await make_pods(service, cluster, "scorer-serve-svc")
     await service.read_risk("scorer", 0.31)
-    escalation = await service.escalation_says("scorer", "Contained", "False", "ContainmentImpossible")
+    escalation = await service.escalation_says("scorer", "Contained", "False", "ContainmentLate")
     said = condition(escalation, "Contained")["message"]
     assert "its CRD has no such field" in said
     assert "spec.suspend is not true (KubeRay has it from v1.7.0 on)" in said
     assert "1 RayCluster," in said
-    escalation = await service.escalation_says("scorer", "Contained", "False", "ContainmentLate")
+    records = await service.records(escalation["metadata"]["name"])
+    assert "ContainmentImpossible" in {r["spec"]["event"] for r in records}, "which the condition said for 3 s only"
 
     async def risen() -> bool:
         [found] = await service.escalations("scorer")
