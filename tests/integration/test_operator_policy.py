@@ -285,8 +285,15 @@ async def test_services_network_policies_and_companions(thief: Client, room: Tes
     assert "schedule" in await said(thief.merge_patch(CRONJOBS, where, "retrain", {"spec": {"schedule": "* * * * *"}}))
 
 
-async def test_policy_compiles_for_every_kind_that_the_cluster_has(owner: Client, thief: Client) -> None:
+async def test_policy_compiles_for_every_kind_that_the_cluster_has(
+    owner: Client, thief: Client, room: TestNamespace
+) -> None:
     del thief
-    policy = await owner.get(POLICIES, None, "riskladder-operator")
-    assert not ((policy.get("status") or {}).get("typeChecking") or {}).get("expressionWarnings")
+
+    async def checked() -> Object | None:
+        found = await owner.get(POLICIES, None, "riskladder-operator")
+        return found if found["status"]["observedGeneration"] == found["metadata"]["generation"] else None
+
+    policy = await room.until(checked, "the policy to be type-checked")
+    assert not policy["status"]["typeChecking"].get("expressionWarnings")
     assert (await owner.get(BINDINGS, None, "riskladder-operator"))["spec"]["validationActions"] == ["Deny"]
