@@ -56,12 +56,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """As many as there are cores: one more gains nothing, and has everybody wait for everybody.
+    """One more than there are cores: a third of the time tests wait for the cluster, which waits, too.
 
-    Beyond four, control planes need too much memory, but for ``logical``: for what needs none.
+    Beyond four, control planes need too much memory. ``logical`` is for what needs none, and waits for nothing.
     """
     cores = os.cpu_count() or 1
-    return cores if config.option.numprocesses == "logical" else min(cores, 4)
+    return cores if config.option.numprocesses == "logical" else min(cores + 1, 4)
 
 
 SHARED = ("plane", "cluster", "common")
