@@ -140,6 +140,11 @@ def _cleaned(value: Any) -> Any:
     return tuple(cleaned(one) if type(one) is str else one for one in value)
 
 
+_FIELDS: dict[frozenset[str], set[str]] = {}
+"""Which fields an object was given, one for all that were given the same: of their own, such sets take as much memory
+as the values. Nothing changes them, since models are immutable."""
+
+
 class Model(BaseModel):
     """An immutable piece of a custom resource; snake_case in Python, camelCase in the API.
 
@@ -163,6 +168,8 @@ class Model(BaseModel):
                     values[name] = cleaned(value)
             elif (kind is tuple or kind is dict) and value:
                 values[name] = _cleaned(value)
+        given = self.__pydantic_fields_set__
+        object.__setattr__(self, "__pydantic_fields_set__", _FIELDS.setdefault(frozenset(given), given))
         return self
 
     @classmethod

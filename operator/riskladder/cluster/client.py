@@ -36,8 +36,9 @@ REQUEST_TIMEOUT = 10.0
 LIST_TIMEOUT = 60.0
 """Seconds for one page of a list."""
 
-PAGE = 500
-"""Objects in one page of a list."""
+PAGE = 200
+"""Objects in one page of a list. What is kept lies between what is not, and so keeps its memory from being given
+back: with pages of 500, 1,500 Deployments took 17 MiB more."""
 
 WATCH_SECONDS = 15
 """For how long the API server keeps one watch open. A bookmark need not come before that: some come once a minute."""

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from sys import intern
 from typing import Any, NamedTuple
 
 import structlog
@@ -127,12 +128,13 @@ class ReadingGauges:
 
 def _parse(stored: StoredStatus) -> _Parsed:
     """Return what the status of a signal says: nothing of a drill, which is no measurement to go by."""
-    streams, silent = [], None
+    streams: Sequence[tuple[Labels, _Newest]] = ()
+    silent = None
     try:
         status: Any = json.loads(stored.status)
         about = status["countedFor"]
         if not about.get("drill"):
-            streams = list(_streams(stored.namespace, about, status.get("observed") or ()))
+            streams = tuple(_streams(stored.namespace, about, status.get("observed") or ()))
             if any(
                 (one["type"], one["reason"]) == (ConditionType.FRESH, Reason.READINGS_STALE)
                 for one in status.get("conditions") or ()
@@ -145,8 +147,8 @@ def _parse(stored: StoredStatus) -> _Parsed:
 
 def _streams(namespace: str, about: Any, observed: Iterable[Any]) -> Iterator[tuple[Labels, _Newest]]:
     """Yield the streams of which a signal holds a reading."""
-    head = (namespace, about["ladder"], f"{about['kind']}/{about['name']}", about["source"])
+    head = (namespace, intern(about["ladder"]), f"{about['kind']}/{about['name']}", intern(about["source"]))
     for one in observed:
         at, received = datetime.fromisoformat(one["observedAt"]), one.get("receivedAt")
         order = (datetime.fromisoformat(received) if received else at, at)
-        yield (*head, one["indicator"]), _Newest(order, float(one["value"]), at)
+        yield (*head, intern(one["indicator"])), _Newest(order, float(one["value"]), at)

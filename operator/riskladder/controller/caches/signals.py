@@ -29,7 +29,7 @@ MANY_SIGNALS = 64
 """Signals of one target from which on they are kept as models, too: there, time is dearer than memory."""
 
 MAX_NAME = 253
-RECENT = 1024
+RECENT = 256
 """Signals of all other targets that are kept as models: a target that is looked at is looked at again a few times."""
 
 
