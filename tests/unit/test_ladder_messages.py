@@ -181,7 +181,7 @@ class _Courier:
     async def send(self, channel: object, credential: object, notice: Notice, **_: object) -> str:
         self.sent.append(notice)
         if len(self.sent) <= self._failures:
-            raise Undeliverable("no route")
+            raise Undeliverable("no route", permanent=False)
         return ""
 
     async def close(self) -> None:
