@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.cluster import KINDS, ControlPlane, control_plane_kind, open_cluster, resolve
+from tests.cluster.ahead import build_ahead
 from tests.cluster.base import Progress
 from tests.cluster.build import ensure_binaries, print_progress
 from tests.cluster.node import ensure_programs_of_node
@@ -90,6 +91,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         ensure_binaries(progress(config))
     if kind == "node" and "node" in parts:
         ensure_programs_of_node(progress(config))  # Its images are made meanwhile, by the worker that has the node.
+    if os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
+        build_ahead(item.nodeid for item in session.items)
 
 
 @pytest.fixture(scope="session")
