@@ -6,9 +6,11 @@ import contextlib
 import gc
 import os
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
+import typer.testing
 from hypothesis import HealthCheck, settings
 
 from tests.cluster import KINDS, ControlPlane, control_plane_kind, open_cluster, resolve
@@ -21,6 +23,9 @@ from tests.stash import TRUSTED
 
 os.environ.setdefault("GOGC", "400")
 """Control planes of tests live for minutes, and have more memory than cores."""
+
+typer.testing._get_command = cache(typer.testing._get_command)  # type: ignore[attr-defined]
+"""Typer makes all commands anew for each call, out of annotations, which takes longer than most calls: once will do."""
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 import uuid
+from asyncio import sslproto
 from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
@@ -69,6 +70,11 @@ class WatcherDied(Exception):  # noqa: N818 - reads as a sentence in the log
 
 NEW_OBJECTS = 10_000
 """Objects after which garbage is collected. Python's 700 are made by every pass, and hardly ever are any in a cycle."""
+
+
+READ_BUFFER = 64 * 1024
+"""Bytes that a TLS connection reads at once. Each has a buffer of that size, by default of 256 KiB, all of it resident;
+there are twenty watches, and a hundred connections in a burst."""
 
 
 def _give_memory_back() -> None:
@@ -138,6 +144,7 @@ class Operator:
             OSError: The port of the health server is taken.
         """
         self._catch_signals()
+        sslproto.SSLProtocol.max_size = READ_BUFFER
         connection = await connect(self._settings.kubeconfig, namespace=self._settings.namespace)
         client = Client(connection, observe=self._metrics.observe_request)
         try:
