@@ -62,7 +62,7 @@ test: venv ## Everything: unit and property tests, a real control plane, and a r
 	@$(PY) -m pytest --cluster=$(CLUSTER) --numprocesses=auto $(ARGS)
 
 .PHONY: unit
-unit: venv ## Unit and property tests only: about a minute on two cores, no cluster
+unit: venv ## Unit and property tests only: some forty seconds on two cores, no cluster
 	@$(PY) -m pytest tests/unit --numprocesses=logical $(ARGS)
 
 .PHONY: olm
