@@ -8,7 +8,6 @@ the server says who they are and which role they hold, as long as the admission 
 
 from __future__ import annotations
 
-import copy
 import json
 from collections import Counter, defaultdict
 from collections.abc import Coroutine, Generator
@@ -127,7 +126,7 @@ class Server:
     def put_policy(self, since: str) -> None:
         """The policy that proves who decides is put in force."""
         for resource in (POLICIES, BINDINGS):
-            obj = copy.deepcopy(ADMISSION[resource.kind])
+            obj = _copied(ADMISSION[resource.kind])
             obj["metadata"] |= {"creationTimestamp": since, "generation": 1}
             self.admission[resource.title] = obj | {"status": {"observedGeneration": 1}}
 
@@ -141,7 +140,7 @@ class Server:
     def _asked(self, path: str, body: Any, about: dict[str, Any]) -> Document | None:
         """Answers to what is no object of ours: the policy itself, and who may do what."""
         if path == PODS.path(NAMESPACE):  # a list: there are none but those of the model
-            return {"items": copy.deepcopy(self.all(PODS)), "metadata": {"resourceVersion": str(self.revision)}}
+            return {"items": _copied(self.all(PODS)), "metadata": {"resourceVersion": str(self.revision)}}
         if path == NAMESPACES.path(None, NAMESPACE):
             return {"metadata": {"name": NAMESPACE, "uid": "uid-of-the-namespace"}}
         if path.endswith("/localsubjectaccessreviews"):
@@ -167,7 +166,7 @@ class Server:
         if method == "POST":
             if f"{path}/{body['metadata']['name']}" in self.objects:
                 raise Conflict(409, "AlreadyExists", "exists", **about)
-            return self.save(resource, json.loads(json.dumps(body)), OPERATOR)
+            return self.save(resource, _copied(body), OPERATOR)
         if where not in self.objects:
             raise NotFound(404, "NotFound", "not found", **about)
         if method == "GET":
@@ -175,8 +174,8 @@ class Server:
         if method == "PUT":
             if self.objects[where]["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
                 raise Conflict(409, "Conflict", "it has changed", **about)
-            return self.save(resource, json.loads(json.dumps(body)), OPERATOR)
-        obj = copy.deepcopy(self.objects[where])
+            return self.save(resource, _copied(body), OPERATOR)
+        obj = _copied(self.objects[where])
         if content_type == MERGE_PATCH:
             labels = {**obj["metadata"].get("labels", {}), **body["metadata"]["labels"]}
             obj["metadata"]["labels"] = {key: value for key, value in labels.items() if value is not None}
@@ -331,6 +330,11 @@ def resumed(escalation: Document) -> int:
     """The last intent that people have ended, by id; 0 for none."""
     resume = escalation.get("status", {}).get("resume") or {}
     return int(resume.get("intent", 0))
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of JSON, as it comes back from the wire."""
+    return json.loads(json.dumps(value))
 
 
 def _resource(path: str) -> Resource:
