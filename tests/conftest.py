@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -42,7 +43,14 @@ MEASURED = pytest.StashKey[list[tuple[str, list[str]]]]()
 """What was measured on the real node: the worker that ran there hands it over when it ends."""
 
 
+AHEAD = pytest.StashKey[subprocess.Popen[bytes] | None]()
+"""What builds, meanwhile, what tests will need."""
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (ahead := session.config.stash.get(AHEAD, None)) is not None:
+        ahead.terminate()
+        ahead.wait()
     found = [(title, list(lines)) for title, lines in report.sections()]
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["measured"] = found
@@ -97,7 +105,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if kind == "node" and "node" in parts:
         ensure_programs_of_node(progress(config))  # Its images are made meanwhile, by the worker that has the node.
     if os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
-        build_ahead(item.nodeid for item in session.items)
+        config.stash[AHEAD] = build_ahead(item.nodeid for item in session.items)
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-from tests.cluster.base import ClusterError, silent
+from tests.cluster.base import silent
 from tests.cluster.build import ensure_programs, is_built
+from tests.cluster.launcher import dying_with_us
 from tests.cluster.versions import (
     ACTIONLINT,
     ALERTMANAGER,
@@ -35,22 +39,32 @@ NEEDED: Mapping[Module, tuple[str, ...]] = {
 """By module, where in the tests its programs are used; about in the order in which they are."""
 
 
-def build_ahead(tests: Iterable[str]) -> threading.Thread:
-    """Build what tests need and what is not built, one after the other, in a thread that ends with the process.
-
-    A build that fails is tried again by the test that needs it, which says why.
-    """
+def needed(tests: Iterable[str]) -> list[Module]:
+    """The modules of which tests use a program, and that are not built."""
     ids = list(tests)
-    modules = [module for module, places in NEEDED.items() if any(one.startswith(places) for one in ids)]
+    used = [module for module, places in NEEDED.items() if any(one.startswith(places) for one in ids)]
+    return [module for module in used if not is_built(module)]
 
-    def build() -> None:
-        for module in modules:
-            try:
-                if not is_built(module):
-                    ensure_programs(module, silent)
-            except (ClusterError, OSError):
-                return
 
-    thread = threading.Thread(target=build, name="builds", daemon=True)
-    thread.start()
-    return thread
+def build_ahead(tests: Iterable[str]) -> subprocess.Popen[bytes] | None:
+    """Build what tests need, one after the other, in a process that ends with this one; `None` for nothing.
+
+    A process, since tests change the environment of theirs. A build that fails is tried again by the test that needs
+    it, which says why.
+    """
+    places = [str(list(NEEDED).index(module)) for module in needed(tests)]
+    if not places:
+        return None
+    python = shutil.which(sys.executable) or sys.executable
+    return subprocess.Popen(
+        dying_with_us([python, "-m", "tests.cluster.ahead", *places]),
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+if __name__ == "__main__":
+    for place in sys.argv[1:]:
+        ensure_programs(list(NEEDED)[int(place)], silent)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import ahead
-from tests.cluster.versions import KEDA, KUBE_ROUTER, NODE, OLM, PEERS, ROLLOUTS, Module
+from tests.cluster.versions import KEDA, KUBE_ROUTER, NODE, OLM, PEERS, ROLLOUTS
 
 ROOT = Path(__file__).parents[2]
 OF_THE_NODE = {NODE, KUBE_ROUTER, OLM}
@@ -20,10 +20,7 @@ def test_every_program_is_built_ahead_for_tests_that_exist() -> None:
 
 
 def test_only_what_the_chosen_tests_need_is_built_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Module] = []
     monkeypatch.setattr(ahead, "is_built", lambda module: module is KEDA)
-    monkeypatch.setattr(ahead, "ensure_programs", lambda module, _: asked.append(module))
-    ahead.build_ahead(["tests/integration/test_peers.py::test_x", "tests/unit/test_y.py::test_z"]).join()
-    assert asked == [ROLLOUTS]
-    ahead.build_ahead(["tests/unit/test_y.py::test_z"]).join()
-    assert asked == [ROLLOUTS]
+    assert ahead.needed(["tests/integration/test_peers.py::test_x", "tests/unit/test_y.py::test_z"]) == [ROLLOUTS]
+    assert ahead.needed(["tests/unit/test_y.py::test_z"]) == []
+    assert ahead.build_ahead(["tests/unit/test_y.py::test_z"]) is None

@@ -46,6 +46,10 @@ class Leases:
         return self.store(body)
 
     async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+        """Replace it, also where the client does not wait for the answer."""
+        return await asyncio.shield(self._replaced(resource, name, copy.deepcopy(body)))
+
+    async def _replaced(self, resource: Resource, name: str, body: Object) -> Object:
         await asyncio.sleep(self.latency)
         if self.before_replace:
             self.before_replace.pop()()
@@ -193,6 +197,40 @@ def test_lease_that_could_not_be_renewed_in_time_is_given_up_as_well() -> None:
             leases.latency = 0.0
             await leader.release()
             assert leases.holder == ""
+
+    virtual_time.run(run())
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.3, 0.7, 1.3, 2.0, 2.9])
+def test_lease_is_given_up_over_a_link_that_has_become_slow(moment: float) -> None:
+    """A round may take longer than the Lease lasts then: its write is stored all the same, and nobody waits for it."""
+
+    async def run() -> None:
+        leases = Leases(0.0)
+        async with electors() as start:
+            leader = start(leases, "leader")
+            await until(lambda: leader.leading)
+            leases.latency = 0.12
+            await asyncio.sleep(moment)
+            await leader.release()
+            assert (leases.holder, leader.leading) == ("", False)
+            await asyncio.sleep(3.0)
+            assert leases.holder == "", "what was under way changes nothing any more"
+
+    virtual_time.run(run())
+
+
+def test_nobody_is_a_leader_any_more_as_soon_as_the_lease_is_to_be_given_up() -> None:
+    async def run() -> None:
+        leases = Leases(0.0)
+        async with electors() as start:
+            leader = start(leases, "leader")
+            await until(lambda: leader.leading)
+            leases.latency = 0.1
+            release = asyncio.create_task(leader.release())
+            await asyncio.sleep(0)
+            assert (leader.leading, leases.holder) == (False, "leader")
+            await release
 
     virtual_time.run(run())
 

@@ -19,11 +19,13 @@ from riskladder.api.reasons import ConditionType, Reason
 from riskladder.cluster.client import ApiError, NotFound
 from riskladder.cluster.policies import IDENTITY, SHIPPED_USER, State, differences, digests, look
 from riskladder.cluster.shipped_policies import SHIPPED
+from riskladder.controller.ladder_writer import look_at_both
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.policy_watch import PolicyWatch
 from riskladder.policy.installation import PolicyFindings
 from riskladder.policy.ladders import update_ladder
 from riskladder.policy.plan import LadderUpdate
+from riskladder.policy.snapshot import PolicyInForce
 from tests import yaml_text
 from tests.unit.builders import NOW, Document, at, ladder
 
@@ -256,20 +258,48 @@ def test_missing_proof_of_decisions_is_warned_of_once_and_another_policy_next_to
     assert len(warned("riskladder-decisions", "riskladder-raise")) == 2
 
 
-@pytest.mark.parametrize("seen_first", ["as a policy", "as what proves decisions", "at once"])
-def test_missing_proof_of_decisions_is_warned_of_once_whichever_look_sees_it_first(seen_first: str) -> None:
+class Looks:
+    """Two looks at the same policies, each as old as it is until it is made afresh."""
+
+    def __init__(self, proof: str, findings: PolicyFindings, now: str) -> None:
+        self.proof, self.policies, self.now = proof, findings, now
+        self.afresh = 0
+
+    async def proof_or_why(self, *, afresh: bool = False) -> PolicyInForce:
+        self.afresh += afresh
+        return PolicyInForce(self.now if afresh else self.proof, None)
+
+    async def findings(self, *, afresh: bool = False) -> PolicyFindings:
+        return (GONE if self.now else PolicyFindings()) if afresh else self.policies
+
+
+GONE = PolicyFindings(missing={"riskladder-decisions": "no binding"})
+
+
+@pytest.mark.parametrize(
+    ("looks", "warnings", "afresh"),
+    [
+        (Looks("none", GONE, "none"), ["no decision counts: none"], 0),
+        (Looks("", GONE, "none"), ["no decision counts: none"], 1),
+        (Looks("none", PolicyFindings(), "none"), ["no decision counts: none"], 0),
+        (Looks("", GONE, ""), [], 1),
+        (Looks("", PolicyFindings(missing={"riskladder-raise": "no binding"}), ""), [], 0),
+    ],
+    ids=["both have seen it", "only one has", "only the proof has", "it is back", "another is missing"],
+)
+async def test_policy_for_decisions_is_warned_of_once_whichever_look_sees_it_first(
+    looks: Looks, warnings: list[str], afresh: int
+) -> None:
+    proof, policies = await look_at_both(looks, looks)  # type: ignore[arg-type]
     about: dict[str, Any] = {"created": NOW, "open_escalations": 0, "missing": ()}
-    gone, there = PolicyFindings(missing={"riskladder-decisions": "no binding"}), PolicyFindings()
-    looks = [
-        (there if seen_first == "as what proves decisions" else gone, "" if seen_first == "as a policy" else "none")
-    ]
-    looks += [(gone, "none")] * 2
-    status, entries = EscalationLadderStatus(), []
-    for policies, unproved in looks:
-        found = update_ladder(ladder(), status, policies=policies, unproved=unproved, now=NOW, **about)[0]
-        status = found.status
-        entries += found.entries
-    assert [entry.message for entry in entries] == ["no decision counts: none"]
+    first = update_ladder(
+        ladder(), EscalationLadderStatus(), policies=policies, unproved=proof.missing, now=NOW, **about
+    )[0]
+    assert [e.message for e in first.entries if "riskladder-raise" not in e.message] == warnings
+    assert looks.afresh == afresh
+    if warnings:  # and not once more by the other
+        again = update_ladder(ladder(), first.status, policies=GONE, unproved="none", now=NOW, **about)[0]
+        assert again.entries == ()
 
 
 def test_what_could_not_be_looked_at_is_unknown_and_no_false_alarm() -> None:

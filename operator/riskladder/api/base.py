@@ -144,6 +144,9 @@ _FIELDS: dict[frozenset[str], set[str]] = {}
 """Which fields an object was given, one for all that were given the same: of their own, such sets take as much memory
 as the values. Nothing changes them, since models are immutable."""
 
+MAX_FIELDS = 4096
+"""So many such sets are kept; there are some hundred, unless somebody writes objects in order to have more."""
+
 
 class Model(BaseModel):
     """An immutable piece of a custom resource; snake_case in Python, camelCase in the API.
@@ -169,7 +172,10 @@ class Model(BaseModel):
             elif (kind is tuple or kind is dict) and value:
                 values[name] = _cleaned(value)
         given = self.__pydantic_fields_set__
-        object.__setattr__(self, "__pydantic_fields_set__", _FIELDS.setdefault(frozenset(given), given))
+        if (shared := _FIELDS.get(names := frozenset(given))) is None and len(_FIELDS) < MAX_FIELDS:
+            shared = _FIELDS.setdefault(names, given)
+        if shared is not None:
+            object.__setattr__(self, "__pydantic_fields_set__", shared)
         return self
 
     @classmethod

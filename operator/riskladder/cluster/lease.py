@@ -75,19 +75,14 @@ class Elector:
         self._renewed = 0.0
         self._held: Object | None = None
         """The Lease as this process wrote it last: renewed without reading it again."""
-        self._round = asyncio.Lock()
-        """Held by a round, and by the release: a renewal under way must not undo it."""
-        self._takes_part = False
+        self._taking_part: asyncio.Task[None] | None = None
         self.leading = False
 
     async def run(self) -> None:
         """Take part until cancelled, or until the Lease is given up."""
-        self._takes_part = True
+        self._taking_part = asyncio.current_task()
         while True:
-            async with self._round:
-                if not self._takes_part:
-                    return
-                delay = await self._once()
+            delay = await self._once()
             await asyncio.sleep(delay)
 
     async def _once(self) -> float:
@@ -107,7 +102,7 @@ class Elector:
             if held:
                 self._renewed = started
             delay = self._renew_every if held else self._retry_every
-        self._set(held and self._takes_part)
+        self._set(held)
         return delay
 
     @property
@@ -179,30 +174,33 @@ class Elector:
         It is given up wherever it names this process, also where that could not renew it in time. That takes no longer
         than it lasts.
         """
-        if not self._takes_part:
+        task, self._taking_part = self._taking_part, None
+        if task is None:
             return
-        self._takes_part = False
+        self._set(False)
+        task.cancel()  # with what it has sent: whether that is stored before or after shows below
+        await asyncio.wait({task})
+        self._held = None
         try:
-            async with asyncio.timeout(self._promised), self._round:
-                self._held = None
-                while not await self._names_nobody():
-                    pass
+            async with asyncio.timeout(max(self._promised, self.duration)):
+                await self._give_up()
         except (ApiError, TimeoutError) as error:
             log.warning("lease", lease=self._name, error=str(error) or "timed out")
-        self._set(False)
 
-    async def _names_nobody(self) -> bool:
-        """Write that this process has not got the Lease, and return whether that stands."""
-        try:
-            lease = await self._client.get(LEASES, self._client.namespace, self._name)
-            if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
-                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-                await self._client.replace(LEASES, self._client.namespace, self._name, lease)
-        except NotFound:
-            return True
-        except Conflict:  # with a renewal that nobody waited for any longer
-            return False
-        return True
+    async def _give_up(self) -> None:
+        """Write that this process has not got the Lease, until that stands."""
+        while True:
+            try:
+                lease = await self._client.get(LEASES, self._client.namespace, self._name)
+                if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
+                    lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+                    await self._client.replace(LEASES, self._client.namespace, self._name, lease)
+            except NotFound:
+                return
+            except Conflict:  # with a renewal that nobody waited for any longer
+                await asyncio.sleep(RETRY_AT_ONCE)
+            else:
+                return
 
 
 def _now() -> float:

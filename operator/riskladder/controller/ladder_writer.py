@@ -17,7 +17,9 @@ from riskladder.controller.policy_watch import PolicyWatch
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy.containment.radius import demanded
 from riskladder.policy.enabled import ends_no_pods, missing_components, slow_stops
-from riskladder.policy.ladders import update_ladder
+from riskladder.policy.installation import PolicyFindings
+from riskladder.policy.ladders import OF_DECISIONS, update_ladder
+from riskladder.policy.snapshot import PolicyInForce
 from riskladder.policy.storm import Demanded
 from riskladder.workloads.safe_states.prompt_stop import PODS
 
@@ -26,6 +28,18 @@ PERMISSION_RECHECK = LOOK_EVERY
 
 PROOF_RECHECK = 30.0
 """Seconds between looks at whether the admission policies are still in force."""
+
+
+async def look_at_both(people: People, watch: PolicyWatch) -> tuple[PolicyInForce, PolicyFindings]:
+    """Return whether decisions are proved, and which policies are not in force, without one contradicting the other.
+
+    Each look is shared for some seconds. Where only one of them has seen the policy for decisions go, or come back,
+    both are made again, so that it is warned of once.
+    """
+    proof, policies = await people.proof_or_why(), await watch.findings()
+    if OF_DECISIONS in policies.faulty and not proof.missing:
+        return await people.proof_or_why(afresh=True), await watch.findings(afresh=True)
+    return proof, policies
 
 
 class LadderWriter:
@@ -112,8 +126,7 @@ class LadderWriter:
         missing = await self._permissions.missing(key.namespace)
         if missing:
             self._again(key, PERMISSION_RECHECK)
-        proof = await self._people.proof_or_why()
-        policies = await self._policies.findings()
+        proof, policies = await look_at_both(self._people, self._policies)
         definitions = await self._definitions.findings()
         is_faulty = (
             proof.missing or policies.missing or policies.altered or policies.unknown or not definitions.is_usable

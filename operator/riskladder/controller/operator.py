@@ -261,6 +261,7 @@ class Operator:
             for task in failed:
                 log.error("gave up", task=task.get_name(), error=repr(None if task.cancelled() else task.exception()))
             log.info("stopping", reason="failure" if failed else "signal")
+            self._stop.set()  # also where a task has failed: nothing is begun any more, whoever leads
             await reconciler.scheduler.stop()
             reconciler.journal.flush()
             if reconciler.outbox is not None:
@@ -407,14 +408,14 @@ class Operator:
         return self._elector is not None and self._elector.leading and not self._stage
 
     def _steer(self) -> None:
-        """Work while the caches are full and this replica leads."""
+        """Work while the caches are full and this replica leads, until it is to stop."""
         assert self._reconciler is not None  # noqa: S101
         leading = self._elector is not None and self._elector.leading
         self._metrics.leading.set(leading)
         if not leading:
             self._metrics.stand_by()
         outbox = self._reconciler.outbox
-        if not self._stage and (leading or self._settings.observe_only):
+        if not self._stage and not self._stop.is_set() and (leading or self._settings.observe_only):
             if outbox is not None and leading:
                 outbox.activate()
             self._reconciler.scheduler.activate()

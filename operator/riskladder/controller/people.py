@@ -202,10 +202,10 @@ class People:
             await self._trail.decision(decision_status(decision, reason, message, self._now(), counted=False))
         return again
 
-    async def proof_or_why(self) -> PolicyInForce:
+    async def proof_or_why(self, *, afresh: bool = False) -> PolicyInForce:
         """Return the same for the conditions of ladders, some seconds old; a failed request is an answer, too."""
         known = self._known
-        if known is not None and time.monotonic() - known[0] < PROOF_FOR:
+        if not afresh and known is not None and time.monotonic() - known[0] < PROOF_FOR:
             return known[1]
         try:
             found = await self.proof()

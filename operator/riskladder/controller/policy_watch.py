@@ -29,11 +29,11 @@ class PolicyWatch:
         self._looking = asyncio.Lock()
         self._known: tuple[float, PolicyFindings] | None = None
 
-    async def findings(self) -> PolicyFindings:
+    async def findings(self, *, afresh: bool = False) -> PolicyFindings:
         """Return what is not in force, some seconds old at most."""
         async with self._looking:
             known = self._known
-            if known is not None and time.monotonic() - known[0] < SHARED_FOR:
+            if not afresh and known is not None and time.monotonic() - known[0] < SHARED_FOR:
                 return known[1]
             seen = await look(self._client)
             for one in seen:

@@ -27,6 +27,11 @@ class PolicyFindings:
     altered: Mapping[str, str] = field(default_factory=dict)
     unknown: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def faulty(self) -> set[str]:
+        """The names of all."""
+        return {*self.missing, *self.altered, *self.unknown}
+
 
 @dataclass(frozen=True, slots=True)
 class DefinitionFindings:

@@ -23,7 +23,8 @@ from riskladder.policy.snapshot import Delivery, Ladder
 from riskladder.policy.storm import Demanded, update_storm
 from riskladder.policy.unusable import UnusableSignal, notify_of_unusable
 
-_OF_DECISIONS = "riskladder-decisions"
+OF_DECISIONS = "riskladder-decisions"
+"""The policy that proves who decided."""
 """The policy that proves who decided, which has a condition of its own."""
 
 
@@ -71,7 +72,7 @@ def update_ladder(
     entries: list[Entry] = []
     conditions = Conditions(before.conditions, generation=ladder.generation, now=now)
     _decisions_count(conditions, entries, ladder, unproved, now)
-    _policies(conditions, entries, ladder, policies, now)
+    _policies(conditions, entries, ladder, policies, unproved, now)
     kinds = judge_definitions(definitions) if definitions is not None else None
     _definitions(conditions, entries, ladder, kinds, now)
     _channels(conditions, entries, ladder, unavailable or {}, now)
@@ -145,12 +146,12 @@ def _policies(
     entries: list[Entry],
     ladder: Ladder,
     found: PolicyFindings | None,
+    unproved: str,
     now: datetime,
 ) -> None:
     """Say whether every admission policy is in force; each that is not is named, and warned of once.
 
-    Of the one for decisions, where it is the only one, ``DecisionsCount`` warns: it is judged by more than is compared
-    here, and the two looks may be some seconds apart, either of them first.
+    That the one for decisions is not, and no other, is what ``DecisionsCount`` has warned of.
     """
     kind = ConditionType.POLICIES_IN_FORCE
     was = conditions.get(kind)
@@ -159,7 +160,7 @@ def _policies(
             conditions.set(kind, None, Reason.NOT_YET, "nobody has looked yet")
         return
     verdict = judge_policies(found)
-    is_said = {*found.missing, *found.altered, *found.unknown} == {_OF_DECISIONS}
+    is_said = bool(unproved) and found.faulty == {OF_DECISIONS}
     if verdict.status is not True and not is_said and (was is None or was.message != verdict.message[:MESSAGE_LIMIT]):
         entries.append(_warning(verdict.reason, ladder, verdict.message, now))
     conditions.set(kind, verdict.status, verdict.reason, verdict.message)
