@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-if TYPE_CHECKING:
-    from yaml import SafeDumper, SafeLoader
-else:
-    SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from riskladder.generate import text as generated
+from riskladder.generate.text import SafeDumper, load
 
-
-def load(text: str) -> Any:
-    return yaml.load(text, Loader=SafeLoader)  # noqa: S506 - it is a safe one
+__all__ = ["dump", "dump_all", "load", "load_all"]
 
 
 def load_all(text: str) -> list[Any]:
-    return list(yaml.load_all(text, Loader=SafeLoader))
+    return list(generated.load_all(text))
 
 
 def dump(document: Any, **options: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -55,9 +54,8 @@ def build_ahead(tests: Iterable[str]) -> subprocess.Popen[bytes] | None:
     places = [str(list(NEEDED).index(module)) for module in needed(tests)]
     if not places:
         return None
-    python = shutil.which(sys.executable) or sys.executable
     return subprocess.Popen(
-        dying_with_us([python, "-m", "tests.cluster.ahead", *places]),
+        dying_with_us([sys.executable, "-m", "tests.cluster.ahead", *places]),
         cwd=Path(__file__).parents[2],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -116,7 +116,7 @@ async def test_endpoints_that_are_kept_by_hand_are_minded(scene: RuntimeNamespac
         message = condition((await scene.escalations("scorer"))[0], "Contained")["message"]
         return "1 ready endpoint of it and 1 of the fallback in Service scorer" in message
 
-    await scene.until(minded, "the endpoint that is kept by hand to be all that is left of it")
+    await scene.until(minded, "the endpoint that is kept manually to be all that is left of it")
     await scene.client.delete(resources.ENDPOINTSLICES, scene.namespace, "manual")
     await scene.escalation_says("scorer", "Contained", "True", "FellBack")
 

@@ -525,10 +525,10 @@ async def test_channel_that_is_dead_is_named_its_role_has_alternates_and_it_may_
         await place.apply(signal("second", "second", 0.27))
         await place.ladder_says("ChannelsAvailable", "True", "ChannelsReachable")
 
-        async def told() -> bool:
+        async def notified() -> bool:
             return "1/legal/notified/legal" in revived.keys(place.namespace)
 
-        await place.until(told, "legal to be notified")
+        await place.until(notified, "legal to be notified")
 
 
 # --- 6. An accepted risk ----------------------------------------------------------------------------------------------

@@ -172,10 +172,8 @@ class Model(BaseModel):
             elif (kind is tuple or kind is dict) and value:
                 values[name] = _cleaned(value)
         given = self.__pydantic_fields_set__
-        if (shared := _FIELDS.get(names := frozenset(given))) is None and len(_FIELDS) < MAX_FIELDS:
-            shared = _FIELDS.setdefault(names, given)
-        if shared is not None:
-            object.__setattr__(self, "__pydantic_fields_set__", shared)
+        known = _FIELDS.setdefault if len(_FIELDS) < MAX_FIELDS else _FIELDS.get
+        object.__setattr__(self, "__pydantic_fields_set__", known(frozenset(given), given))
         return self
 
     @classmethod

@@ -24,7 +24,6 @@ from riskladder.policy.storm import Demanded, update_storm
 from riskladder.policy.unusable import UnusableSignal, notify_of_unusable
 
 OF_DECISIONS = "riskladder-decisions"
-"""The policy that proves who decided."""
 """The policy that proves who decided, which has a condition of its own."""
 
 
