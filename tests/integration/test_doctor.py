@@ -20,10 +20,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from riskladder.api.labels import FIELD_MANAGER
 from riskladder.api.resource import Resource
 from riskladder.cluster import resources
-from riskladder.cluster.client import JSON_PATCH, Client, Forbidden, NotFound, Object
+from riskladder.cluster.client import Client, Forbidden, NotFound, Object
 from riskladder.cluster.connection import connect
 from riskladder.cluster.definitions import CRDS, Definitions, State
 from riskladder.cluster.policies import POLICIES
@@ -220,15 +219,7 @@ async def changed(
 
     async def put(obj: Object) -> None:
         """That part alone, whatever controllers write into the status meanwhile."""
-        await client.request(
-            "PATCH",
-            resource.path(None, name),
-            verb="patch",
-            resource=resource.title,
-            body=[{"op": "replace", "path": f"/{part}", "value": obj[part]}],
-            content_type=JSON_PATCH,
-            params={"fieldManager": FIELD_MANAGER},
-        )
+        await client.json_patch(resource, None, name, [{"op": "replace", "path": f"/{part}", "value": obj[part]}])
 
     await put(after)
     try:

@@ -386,7 +386,13 @@ class Client:
         )
 
     async def json_patch(
-        self, resource: Resource, namespace: str, name: str, patch: Sequence[Object], *, subresource: str | None = None
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        patch: Sequence[Object],
+        *,
+        subresource: str | None = None,
     ) -> Object:
         """Send an RFC 6902 patch; ``Refused`` where one of its tests fails."""
         return await self._patch(resource, namespace, name, patch, JSON_PATCH, subresource)
@@ -400,7 +406,7 @@ class Client:
     async def _patch(
         self,
         resource: Resource,
-        namespace: str,
+        namespace: str | None,
         name: str,
         patch: Any,
         content_type: str,
