@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
+from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.cluster import authority, resources
-from riskladder.cluster.client import ApiError, Client, Object
+from riskladder.cluster.client import ApiError, Client, NamespaceMissing, Object, Terminating
 from riskladder.cluster.resources import Resource
 from tests.integration.world import TestNamespace, condition, ladder, signal
 
@@ -110,3 +112,45 @@ async def test_pods_of_a_model_that_was_orphaned_before_anything_was_contained_a
     await world.client.request("DELETE", path, verb="delete", resource="deployments.apps", body=orphan)
     found = await world.escalation_says("scorer", "Contained", "False", "TargetDeleted")
     assert "1 pod that its selector matches" in condition(found, "Contained")["message"]
+
+
+@pytest.mark.usefixtures("operator")
+async def test_namespace_that_is_deleted_under_a_breach_leaves_nothing_to_the_next_of_its_name(admin: Client) -> None:
+    """Its Escalations go first, while the breach and the model are still there: nothing new can be recorded in it."""
+    name = f"comes-back-{uuid.uuid4().hex[:8]}"
+    kept = {"metadata": {"finalizers": ["example.com/kept"]}}
+    async with TestNamespace(admin, name) as world:
+        await world.apply(ladder())
+        await world.serve("scorer", replicas=2)
+        await world.apply(signal("fairness", "scorer", 0.31))
+        await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+        objects = ((resources.LADDERS, "credit"), (resources.SIGNALS, "fairness"), (resources.DEPLOYMENTS, "scorer"))
+        for resource, of in objects:
+            await admin.merge_patch(resource, name, of, kept)
+
+    async def bare() -> bool:
+        return not await world.escalations("scorer") and not await admin.list(resources.RECORDS, name)
+
+    async def create() -> Object:
+        return await admin.create(CONFIGMAPS, name, {"metadata": {"name": "trial"}})
+
+    await world.until(bare, "the namespace to lose its escalations and records")
+    with pytest.raises(Terminating):
+        await create()
+    await world.apply(signal("fairness", "scorer", 0.33))
+    for resource, of in reversed(objects):
+        await admin.merge_patch(resource, name, of, {"metadata": {"finalizers": None}})
+    await world.gone()
+    with pytest.raises(NamespaceMissing):
+        await create()
+    async with TestNamespace(admin, name) as world:
+        await world.apply(ladder())
+        await world.serve("scorer", replicas=1)
+        await world.ladder_ready()
+        await world.apply(signal("fairness", "scorer", 0.31))
+        escalation = await world.escalation_says("scorer", "Contained", "True", "ScaledToZero")
+        assert escalation["spec"]["evidence"]["replicas"] == 1
+        [of_it] = await world.escalations("scorer")
+        records = await admin.list(resources.RECORDS, name)
+        assert {r["spec"]["escalation"] for r in records} == {of_it["metadata"]["name"]}
+        assert [chain.error for chain in verify_chains(records, noted_heads([of_it]))] == [""]

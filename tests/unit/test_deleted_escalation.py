@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 
 from riskladder.api.reasons import Reason
-from riskladder.cluster.client import ApiError, Client, Forbidden
+from riskladder.cluster.client import ApiError, Client, Forbidden, Terminating
 from riskladder.cluster.resources import ESCALATIONS, Resource
-from riskladder.controller.trail_pass import BEING_TERMINATED, TrailPass
+from riskladder.controller.trail_pass import TrailPass
 from riskladder.controller.trail_writer import TrailWriter
 from riskladder.policy.plan import CLOSED_KEY, Entry
 from riskladder.policy.snapshot import Escalation
@@ -122,7 +122,7 @@ async def test_deletion_is_recorded_once_however_often_that_fails_first(error: A
 async def test_deletion_together_with_its_namespace_is_given_up() -> None:
     case = await Case().open()
     case.delete()
-    case.shelf.error = failure(Forbidden, 403, f"unable to create new content because it is {BEING_TERMINATED}")
+    case.shelf.error = failure(Terminating, 403, "unable to create new content because it is being terminated")
     await case.write()
     assert (case.events, case.known) == ([], [])
 

@@ -13,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskladder.api.reasons import Reason
-from riskladder.cluster.client import ApiError, Client, Conflict, Denied, Forbidden, NotFound, Refused, _error
+from riskladder.cluster.client import (
+    ApiError,
+    Client,
+    Conflict,
+    Denied,
+    Forbidden,
+    NamespaceMissing,
+    NotFound,
+    Refused,
+    Terminating,
+    _error,
+)
 from riskladder.cluster.resources import DECISIONS, ESCALATIONS, LADDERS, NAMESPACES, RECORDS, SIGNALS
 from riskladder.controller.caches.entries import IndexKey
 from riskladder.controller.caches.store import Store
@@ -56,6 +67,25 @@ def test_denial_is_no_conflict_and_nothing_that_is_missing(status: int, message:
     raw = json.dumps({"kind": "Status", "message": message}).encode()
     error = _error(cast(Any, Answer(status)), raw, "patch", "deployments.apps", "scorer")
     assert (type(error), error.message, error.is_denial) == (kind, message, message == SENTENCE)
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "kind"),
+    [
+        (403, {"causes": [{"reason": "NamespaceTerminating"}]}, Terminating),
+        (404, {"name": "models", "kind": "namespaces"}, NamespaceMissing),
+        (404, {"name": "scorer", "kind": "deployments"}, NotFound),
+        (404, {}, NotFound),
+        (404, None, NotFound),
+    ],
+)
+def test_namespace_that_is_gone_or_going_is_told_from_an_object_that_is_not_there(
+    status: int, details: Any, kind: type[ApiError]
+) -> None:
+    raw = json.dumps({"kind": "Status", "message": "not here", "details": details}).encode()
+    error = _error(cast(Any, Answer(status)), raw, "create", "escalations.riskladder.dev", "scorer")
+    assert type(error) is kind
+    assert error.is_final == (kind is not NotFound)
 
 
 # --- Containment and restore ---------------------------------------------------------------------------------------

@@ -49,6 +49,9 @@ STALL_SECONDS = 5.0
 TRANSIENT = (0, 429, 503, 504)
 """HTTP statuses that say nothing about what was asked for: no answer, or come again later."""
 
+NAMESPACES = "namespaces"
+"""What an answer is about where the namespace of an object is not there."""
+
 _DENIAL = re.compile(r"admission webhook \"[^\"]*\" denied the request|ValidatingAdmissionPolicy .* denied request")
 """How the API server says that admission refuses a request, whatever the code of the answer."""
 
@@ -62,7 +65,7 @@ class ApiError(Exception):
         verb: What was asked for, as RBAC says it.
         resource: Of what, as ``plural.group``.
         retry_after: Seconds the server asked to wait, or 0.
-        is_final: Whether it is of no use to try again.
+        is_final: Whether it is of no use to try again: its namespace is being deleted, or gone.
     """
 
     is_final = False
@@ -91,6 +94,12 @@ class ApiError(Exception):
 
 class NotFound(ApiError):  # noqa: N818 - named as the API server names it
     """404: no such object, or no such resource."""
+
+
+class NamespaceMissing(NotFound):
+    """404: there is no such namespace, or no longer. To try again is of no use."""
+
+    is_final = True
 
 
 class Conflict(ApiError):  # noqa: N818
@@ -428,17 +437,21 @@ class Client:
 
 
 def _error(response: aiohttp.ClientResponse, raw: bytes, verb: str, resource: str, path: str) -> ApiError:
-    reason, message, causes = response.reason or "Error", raw[:1000].decode(errors="replace"), []
+    reason, message = response.reason or "Error", raw[:1000].decode(errors="replace")
+    about, causes = "", list[str]()
     try:
         status = json.loads(raw)
         if status.get("kind") == "Status":
             reason, message = status.get("reason") or reason, status.get("message") or message
-            causes = [cause.get("reason") for cause in (status.get("details") or {}).get("causes") or ()]
+            details = status.get("details") or {}
+            about, causes = details.get("kind") or "", [c.get("reason") or "" for c in details.get("causes") or ()]
     except (ValueError, AttributeError):
         pass
     kind = Terminating if "NamespaceTerminating" in causes else _ERRORS.get(response.status, ApiError)
     if kind in (NotFound, Conflict) and _DENIAL.search(message):
         kind = Denied
+    elif kind is NotFound and about == NAMESPACES:
+        kind = NamespaceMissing
     header = response.headers.get("Retry-After", "")
     return kind(
         response.status,

@@ -72,7 +72,9 @@ class ContainmentPass:
         try:
             saved = await self._save(key, plan)
         except ApiError as error:
-            if error.status and plan.noted is not None:
+            if error.is_final:
+                self._seen.left_behind(key)
+            elif error.status and plan.noted is not None:
                 self._seen.not_written(plan.noted.escalation, error.message)
             elif error.status and plan.opening is not None:
                 self._seen.not_saved(key, plan.opening.spec.ladder.name, error.message)

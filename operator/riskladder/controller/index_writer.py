@@ -9,7 +9,7 @@ from typing import Any
 
 from riskladder.api.base import API_VERSION
 from riskladder.api.index import INDEX_NAME, MAX_INDEXED, ContainmentIndexSpec
-from riskladder.cluster.client import ApiError, Client, Conflict, NotFound, Object
+from riskladder.cluster.client import ApiError, Client, Conflict, NotFound, Object, Terminating
 from riskladder.cluster.resources import INDEXES
 from riskladder.controller.caches.store import Store
 
@@ -96,11 +96,11 @@ class IndexWriter:
             else:
                 body["metadata"] = metadata | {"resourceVersion": known[1]}
                 stored = await self._client.replace(INDEXES, namespace, INDEX_NAME, body)
-        except NotFound:
+        except (NotFound, Terminating):
             self._written.pop(namespace, None)
             self._upto.pop(namespace, None)
             if known is not None:  # it was deleted: the next attempt makes it again
                 raise
-            return  # the namespace is gone, and everything in it
+            return  # the namespace is gone, or going, and everything in it
         self._written[namespace] = (spec, stored["metadata"]["resourceVersion"])
         self._upto[namespace] = version

@@ -111,17 +111,20 @@ class Observations:
         self._pressed.clear()
         self._just_pressed.clear()
 
-    def quiet(self, key: TargetKey, snapshot: Snapshot, *, is_writing: bool) -> None:
+    def quiet(self, key: TargetKey, snapshot: Snapshot, *, is_saving: bool, is_writing: bool) -> None:
         """Note that nothing has to be contained: what comes later is timed from then, and refuses again.
 
         Args:
             key: The target.
             snapshot: As it was decided upon.
-            is_writing: Whether an Escalation is to be saved or a model restored, which may be what is refused.
+            is_saving: Whether an Escalation is to be saved, or a further intent of one.
+            is_writing: Whether the target may have to be written, as where a model is restored.
         """
         if not self.is_under_way(snapshot):
             self._seen.pop(key, None)
-        if not is_writing:
+        if not is_saving:
+            self.saved(key)
+        if not is_saving and not is_writing:
             self.obstacles.pop(key, None)
 
     # --- Joining a snapshot ---------------------------------------------------------------------------------------
@@ -262,9 +265,16 @@ class Observations:
             self._refusing(key.namespace)
 
     def saved(self, key: TargetKey) -> None:
-        """Note that nothing refuses it."""
+        """Note that nothing refuses it, or that there is none to be saved any more."""
+        self._unsaved_under.pop(key, None)
         if self.unsaved.pop(key, None) is not None:
             self._refusing(key.namespace)
+
+    def left_behind(self, key: TargetKey) -> None:
+        """Forget a target whose namespace is gone: a new one of the same name inherits nothing."""
+        for known in (self._pending, self._seen, self._reapplied, self.obstacles, self.reverted):
+            known.pop(key, None)
+        self.saved(key)
 
     def unwritten_of(self, escalations: Iterable[Escalation]) -> dict[str, str]:
         """Return, by uid, why what is new of some escalations could not be written the last time."""

@@ -187,7 +187,7 @@ class Reconciler:
         plan = decide(snapshot, self.clock.now())
         reserve(self.store, snapshot, plan)
         if plan.stop is None:
-            self._seen.quiet(key, snapshot, is_writing=plan.opens or snapshot.is_restoring)
+            self._seen.quiet(key, snapshot, is_saving=plan.opens, is_writing=snapshot.is_restoring)
             for update in plan.signals:
                 self.journal.note(update)
                 self.store.remember(key, update.signal.name, update.signal.uid, update.status)
@@ -266,7 +266,7 @@ class Reconciler:
                 return
             plan = decide(snapshot, self.clock.now(), urgent=False)
         else:
-            self._seen.quiet(key, snapshot, is_writing=True)  # what is reverted later is timed from then
+            self._seen.quiet(key, snapshot, is_saving=plan.opens, is_writing=True)  # a revert is timed from then
         if self._observe_only:
             effects = [str(effect) for effect in plan.effects]
             log.info("would write", target=tuple(key), escalations=len(plan.escalations), effects=effects)

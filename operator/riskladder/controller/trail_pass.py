@@ -29,9 +29,6 @@ from riskladder.policy.snapshot import Escalation, Snapshot, TargetKey
 
 log = structlog.get_logger(__name__)
 
-BEING_TERMINATED = "being terminated"
-"""By these words the API server refuses to create anything in a namespace that is being deleted."""
-
 LEFT_BEHIND = 60.0
 """Seconds between two looks at an escalation of which nothing can be recorded, since its namespace is gone."""
 
@@ -310,7 +307,7 @@ class TrailPass:
                 if not await self._trail.says_closed(escalation):
                     await self._trail.entries(escalation, (entry,))
             except (Forbidden, NotFound) as error:
-                if isinstance(error, Forbidden) and BEING_TERMINATED not in error.message:
+                if isinstance(error, Forbidden) and not error.is_final:
                     self._forbidden(key.namespace)
                     raise
                 log.warning("deletion not recorded", escalation=escalation.name, error=str(error))
