@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -26,6 +27,14 @@ def imported(*words: str) -> set[str]:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     return set(json.loads(done.stdout))
+
+
+def test_what_evaluates_cel_brings_no_terminal_along(tmp_path: Path) -> None:
+    """The library imports its own command line: a REPL that nobody here starts, in the memory of every operator."""
+    (tmp_path / "ladder.yaml").write_text("")
+    found = imported("lint", str(tmp_path))
+    assert "riskladder.api.cel_eval" in found
+    assert not found & {"prompt_toolkit", "pygments.lexers"}
 
 
 @pytest.mark.parametrize("words", [("--version",), ("no-such-command",), ("--no-such-option",)])

@@ -14,10 +14,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import cel
-from cel.stdlib import STDLIB_FUNCTIONS
-
 from riskladder.api.base import VALIDATIONS
+from riskladder.api.cel_library import STDLIB_FUNCTIONS, cel
 
 Schema = Mapping[str, Any]
 Path = tuple[str | int, ...]

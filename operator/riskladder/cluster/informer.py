@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
-from riskladder.cluster.client import ApiError, Client, NotFound, Object
+from riskladder.cluster.client import ApiError, Client, NotFound, Object, drained
 from riskladder.cluster.failure_log import FailureLog
 from riskladder.cluster.resources import Resource
 
@@ -105,7 +105,7 @@ class Informer:
         async for items, at in self._client.pages(self.resource, self._namespace):
             version = at
             self.heard = time.monotonic()
-            for item in items:
+            for item in drained(items):
                 present.add(item["metadata"]["uid"])
                 self._guarded(self._put, item)
         if self._missing:

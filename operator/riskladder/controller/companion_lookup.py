@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from riskladder.cluster import resources
-from riskladder.cluster.client import ApiError, Client, NotFound, Object
+from riskladder.cluster.client import ApiError, Client, NotFound, Object, drained
 from riskladder.cluster.resources import Resource
 from riskladder.controller.caches.store import Store
 from riskladder.controller.executor import Executor
@@ -101,7 +101,7 @@ class CompanionLookup:
             if time.monotonic() - at >= SCALERS_FOR:
                 known = defaultdict(list)
                 async for items, _ in self._client.pages(keda.SCALEDOBJECTS, namespace):
-                    for obj in items:
+                    for obj in drained(items):
                         reference = (obj.get("spec") or {}).get("scaleTargetRef") or {}
                         facts = {"metadata": {"name": obj["metadata"]["name"]}, "spec": {"scaleTargetRef": reference}}
                         known[reference.get("name", "")].append(facts)

@@ -22,7 +22,7 @@ import structlog
 
 from riskladder.api.base import GROUP, VERSION
 from riskladder.cluster import health
-from riskladder.cluster.client import ApiError, Client, NotFound
+from riskladder.cluster.client import ApiError, Client, NotFound, drained
 from riskladder.cluster.connection import Connection, connect
 from riskladder.cluster.failure_log import FailureLog
 from riskladder.cluster.informer import Informer
@@ -324,7 +324,7 @@ class Operator:
                 version = ""
                 async for items, at in client.pages(resource, namespace):
                     version = at
-                    for obj in items:
+                    for obj in drained(items):
                         present.add(obj["metadata"]["uid"])
                         store.put(resource, obj)
                 store.drop_unless(resource, present, namespace=namespace or "", version=version)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from cel.stdlib import STDLIB_FUNCTIONS
+from riskladder.api.cel_library import STDLIB_FUNCTIONS
 
 MAX_LOOPS = 3
 """``all``, ``exists``, ``exists_one``, ``map`` and ``filter`` in one expression, at most."""

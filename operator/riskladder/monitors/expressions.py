@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import cel
-
+from riskladder.api.cel_library import cel
 from riskladder.monitors import cost
 from riskladder.monitors.cost import FUNCTIONS, TooCostly
 
