@@ -29,6 +29,10 @@ WRITES = 200
 
 REPEATS = 3
 IDLE_SECONDS = 5.0
+CALM, CALM_DEADLINE = 1.25, 120.0
+"""It is waited, so many seconds at most, until the API server uses no more than this times what it did before any model
+was stopped: the controllers that take the pods away work for longer than the operator does."""
+
 MERGE = "application/merge-patch+json"
 
 
@@ -43,7 +47,7 @@ async def lock(directory: Path, results: Results, steps: Sequence[int], say: Any
         try:
             async with BenchNamespace(api, "bench-lock", targets) as world, Operator(account, directory) as operator:
                 await api.request("POST", DEPLOYMENTS.path(world.name), _unrelated(STRANGER))
-                contained = 0
+                contained, calm = 0, 0.0
                 for step in sorted(steps):
                     if step > contained:
                         burst = await load.burst(world, targets[contained:step])
@@ -52,13 +56,14 @@ async def lock(directory: Path, results: Results, steps: Sequence[int], say: Any
                     await operator.wait_until_idle()
                     pid = plane.pid(API_SERVER)
                     assert pid is not None
-                    for what, milliseconds in (await _costs(api, world.name, pid)).items():
+                    calm = calm or CALM * await _idle(pid)
+                    for what, milliseconds in (await _costs(api, world.name, pid, calm)).items():
                         results.add(f"lock_{what}_{step}", OPERATOR, milliseconds)
         finally:
             await api.close()
 
 
-async def _costs(api: Api, namespace: str, pid: int) -> dict[str, float]:
+async def _costs(api: Api, namespace: str, pid: int, calm: float) -> dict[str, float]:
     """Return the milliseconds of the API server's CPU for a write, by what is written."""
     path = DEPLOYMENTS.path(namespace)
     body = {"metadata": {"annotations": {"example.com/seen": "x"}}}
@@ -72,7 +77,7 @@ async def _costs(api: Api, namespace: str, pid: int) -> dict[str, float]:
     for what, request in requests.items():
         samples = []
         for _ in range(REPEATS):
-            idle = await _idle(pid)
+            idle = await _calm(pid, calm)
             began, before = time.monotonic(), cpu_seconds(pid)
             for _ in range(WRITES):
                 await api.request(*request)
@@ -80,6 +85,14 @@ async def _costs(api: Api, namespace: str, pid: int) -> dict[str, float]:
             samples.append(1000 * used / WRITES)
         found[what] = median(samples)
     return found
+
+
+async def _calm(pid: int, most: float) -> float:
+    """Return the same once it is no more than that, or it has been waited for long enough."""
+    deadline = time.monotonic() + CALM_DEADLINE
+    while (idle := await _idle(pid)) > most and time.monotonic() < deadline:
+        pass
+    return idle
 
 
 async def _idle(pid: int) -> float:
