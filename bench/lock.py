@@ -73,11 +73,12 @@ async def _costs(api: Api, namespace: str, pid: int, calm: float) -> dict[str, f
         "create": ("POST", f"{path}?dryRun=All", _unrelated("another"), "application/json"),
         "scale": ("PATCH", f"{path}/{STRANGER}/scale?dryRun=All", scale, MERGE),
     }
+    await _calm(pid, calm)
     found = {}
     for what, request in requests.items():
         samples = []
         for _ in range(REPEATS):
-            idle = await _calm(pid, calm)
+            idle = await _idle(pid)
             began, before = time.monotonic(), cpu_seconds(pid)
             for _ in range(WRITES):
                 await api.request(*request)
@@ -87,12 +88,11 @@ async def _costs(api: Api, namespace: str, pid: int, calm: float) -> dict[str, f
     return found
 
 
-async def _calm(pid: int, most: float) -> float:
-    """Return the same once it is no more than that, or it has been waited for long enough."""
+async def _calm(pid: int, most: float) -> None:
+    """Wait until that is no more than so much, or it has been waited for long enough."""
     deadline = time.monotonic() + CALM_DEADLINE
-    while (idle := await _idle(pid)) > most and time.monotonic() < deadline:
+    while await _idle(pid) > most and time.monotonic() < deadline:
         pass
-    return idle
 
 
 async def _idle(pid: int) -> float:
