@@ -24,7 +24,7 @@ from riskladder.api.validation import validate
 from riskladder.cli.people import options, raising, session
 from riskladder.cli.people.decide import higher
 from riskladder.cli.people.send import confirm
-from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, Refused
+from riskladder.cluster.client import ApiError, Conflict, Forbidden, NamespaceMissing, NotFound, Refused
 from riskladder.cluster.resources import DECISIONS
 from riskladder.people.answers import UNANSWERED, refusal, usable
 from riskladder.people.case import Case, Contained, Unreadable, read_case
@@ -717,7 +717,11 @@ HOW_ASKED = {"verb": "create", "resource": "escalationdecisions.riskladder.dev",
             "refused: spec.until: Required value: action AcceptRisk needs until",
         ),
         (Conflict(409, "AlreadyExists", "x", **HOW_ASKED), 2, "somebody was faster"),
-        (NotFound(404, "NotFound", 'namespaces "models" not found', **HOW_ASKED), 2, "there is no namespace models"),
+        (
+            NamespaceMissing(404, "NotFound", 'namespaces "models" not found', **HOW_ASKED),
+            2,
+            "there is no namespace models",
+        ),
         (NotFound(404, "NotFound", "404 page not found", **HOW_ASKED), 2, "install Riskladder's CRDs first"),
         (ApiError(0, "Unreachable", "refused", **HOW_ASKED), 2, "the cluster does not answer: refused"),
     ],

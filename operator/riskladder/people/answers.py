@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from riskladder.cluster.client import ApiError, Conflict, Forbidden, NotFound, Refused
+from riskladder.cluster.client import ApiError, Conflict, Forbidden, NamespaceMissing, NotFound, Refused
 
 REFUSED = 1
 """Exit code: the API server or the operator said no."""
@@ -39,9 +39,9 @@ def refusal(error: ApiError, namespace: str) -> tuple[int, str]:
         return REFUSED, f"refused: {reason_of(error.message)}"
     if isinstance(error, Refused):
         return REFUSED, f"refused: {reason_of(error.message)}"
+    if isinstance(error, NamespaceMissing):
+        return COULD_NOT_ASK, f"there is no namespace {namespace}"
     if isinstance(error, NotFound):
-        if "namespaces " in error.message:
-            return COULD_NOT_ASK, f"there is no namespace {namespace}"
         return COULD_NOT_ASK, f"this cluster has no {error.resource}: install Riskladder's CRDs first"
     if isinstance(error, Conflict):
         return COULD_NOT_ASK, "somebody was faster, or something of that name is there already: try again"
