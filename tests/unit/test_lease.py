@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from riskladder.cluster.client import Client, Conflict, Forbidden, NotFound, Object
 from riskladder.cluster.lease import Elector
-from riskladder.cluster.resources import LEASES, Resource
+from riskladder.cluster.resources import Resource
 from tests.patience import PATIENCE
 from tests.unit import virtual_time
 
@@ -74,22 +74,23 @@ class Leases:
         return int(self.lease["spec"]["leaseDurationSeconds"])
 
 
-Start = Callable[[Leases, str], Elector]
-
-
 @contextlib.asynccontextmanager
-async def electors() -> AsyncIterator[Start]:
-    tasks: dict[str, asyncio.Task[None]] = {}
+async def led(latency: float = 0.0) -> AsyncIterator[tuple[Leases, Elector, Callable[[str], Elector]]]:
+    """A Lease, one that leads by it, and what starts another."""
+    leases = Leases(latency)
+    tasks: list[asyncio.Task[None]] = []
 
-    def run(leases: Leases, identity: str) -> Elector:
+    def start(identity: str) -> Elector:
         elector = Elector(cast(Client, leases), name="riskladder", identity=identity, on_change=lambda _: None, **FAST)
-        tasks[identity] = asyncio.create_task(elector.run())
-        elector.kill = tasks[identity].cancel  # type: ignore[attr-defined]
+        tasks.append(asyncio.create_task(elector.run()))
+        elector.kill = tasks[-1].cancel  # type: ignore[attr-defined]
         return elector
 
     with capture_logs():
-        yield run
-        for task in tasks.values():
+        leader = start("leader")
+        await until(lambda: leader.leading)
+        yield leases, leader, start
+        for task in tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
@@ -102,21 +103,15 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("latency", [0.0, 0.06, 0.15])
-def test_there_is_a_leader_however_slow_the_link_and_a_standby_after_it(latency: float) -> None:
+@virtual_time.test
+async def test_there_is_a_leader_however_slow_the_link_and_a_standby_after_it(latency: float) -> None:
     """A round takes two requests: at 60 ms that is more than a quarter of the shortest Lease."""
-
-    async def run() -> None:
-        leases = Leases(latency)
-        async with electors() as start:
-            first = start(leases, "first")
-            await until(lambda: first.leading)
-            second = start(leases, "second")
-            await until(lambda: leases.version >= 3)
-            assert (first.leading, second.leading) == (True, False), "renewed, and nobody else leads meanwhile"
-            first.kill()  # type: ignore[attr-defined]
-            await until(lambda: second.leading)
-
-    virtual_time.run(run())
+    async with led(latency) as (leases, leader, start):
+        second = start("second")
+        await until(lambda: leases.version >= 3)
+        assert (leader.leading, second.leading) == (True, False), "renewed, and nobody else leads meanwhile"
+        leader.kill()  # type: ignore[attr-defined]
+        await until(lambda: second.leading)
 
 
 def test_api_server_that_refuses_is_asked_again_and_logged_once() -> None:
@@ -139,125 +134,83 @@ def test_api_server_that_refuses_is_asked_again_and_logged_once() -> None:
     assert [line["event"] for line in lines] == ["lease"]
 
 
-def test_lease_says_how_long_it_lasts_by_what_requests_take() -> None:
-    async def run() -> None:
-        leases = Leases(0.15)
-        async with electors() as start:
-            leader = start(leases, "leader")
-            await until(lambda: leader.leading)
-            await until(lambda: leases.seconds == 2)
-            leases.latency = 0.0
-            await until(lambda: leader.duration == FAST["duration"])
-            assert leases.seconds == 1
-
-    virtual_time.run(run())
-    assert LEASES.kind == "Lease"
+@virtual_time.test
+async def test_lease_says_how_long_it_lasts_by_what_requests_take() -> None:
+    async with led(0.15) as (leases, leader, _):
+        await until(lambda: leases.seconds == 2)
+        leases.latency = 0.0
+        await until(lambda: leader.duration == FAST["duration"])
+        assert leases.seconds == 1
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.02, 0.05, 0.07, 0.1, 0.13, 0.17, 0.2])
-def test_lease_that_is_given_up_names_nobody_whatever_renewal_is_under_way(moment: float) -> None:
+@virtual_time.test
+async def test_lease_that_is_given_up_names_nobody_whatever_renewal_is_under_way(moment: float) -> None:
     """A renewal that is sent before is stored before or after: either way it must not undo the release."""
-
-    async def run() -> None:
-        leases = Leases(0.06)
-        async with electors() as start:
-            leader = start(leases, "leader")
-            await until(lambda: leader.leading and leases.version >= 2)
-            await asyncio.sleep(moment)
-            await leader.release()
-            assert (leases.holder, leader.leading) == ("", False)
-            await asyncio.sleep(1.0)
-            assert leases.holder == "", "it does not take part any more"
-
-    virtual_time.run(run())
+    async with led(0.06) as (leases, leader, _):
+        await until(lambda: leases.version >= 2)
+        await asyncio.sleep(moment)
+        await leader.release()
+        assert (leases.holder, leader.leading) == ("", False)
+        await asyncio.sleep(1.0)
+        assert leases.holder == "", "it does not take part any more"
 
 
-def test_lease_is_given_up_though_a_write_that_nobody_waited_for_came_between() -> None:
-    async def run() -> None:
-        leases = Leases(0.0)
-        async with electors() as start:
-            leader = start(leases, "leader")
-            await until(lambda: leader.leading)
-            leases.before_replace = [lambda: leases.store(leases.lease or {})] * 3
-            await leader.release()
-            assert (leases.holder, leases.before_replace) == ("", [])
-
-    virtual_time.run(run())
+@virtual_time.test
+async def test_lease_is_given_up_though_a_write_that_nobody_waited_for_came_between() -> None:
+    async with led() as (leases, leader, _):
+        leases.before_replace = [lambda: leases.store(leases.lease or {})] * 3
+        await leader.release()
+        assert (leases.holder, leases.before_replace) == ("", [])
 
 
-def test_lease_that_could_not_be_renewed_in_time_is_given_up_as_well() -> None:
-    async def run() -> None:
-        leases = Leases(0.0)
-        async with electors() as start:
-            leader = start(leases, "leader")
-            await until(lambda: leader.leading)
-            leases.latency = 100.0
-            await until(lambda: not leader.leading)
-            assert leases.holder == "leader"
-            leases.latency = 0.0
-            await leader.release()
-            assert leases.holder == ""
-
-    virtual_time.run(run())
+@virtual_time.test
+async def test_lease_that_could_not_be_renewed_in_time_is_given_up_as_well() -> None:
+    async with led() as (leases, leader, _):
+        leases.latency = 100.0
+        await until(lambda: not leader.leading)
+        assert leases.holder == "leader"
+        leases.latency = 0.0
+        await leader.release()
+        assert leases.holder == ""
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.3, 0.7, 1.3, 2.0, 2.9])
-def test_lease_is_given_up_over_a_link_that_has_become_slow(moment: float) -> None:
+@virtual_time.test
+async def test_lease_is_given_up_over_a_link_that_has_become_slow(moment: float) -> None:
     """A round may take longer than the Lease lasts then: its write is stored all the same, and nobody waits for it."""
-
-    async def run() -> None:
-        leases = Leases(0.0)
-        async with electors() as start:
-            leader = start(leases, "leader")
-            await until(lambda: leader.leading)
-            leases.latency = 0.12
-            await asyncio.sleep(moment)
-            await leader.release()
-            assert (leases.holder, leader.leading) == ("", False)
-            await asyncio.sleep(3.0)
-            assert leases.holder == "", "what was under way changes nothing any more"
-
-    virtual_time.run(run())
+    async with led() as (leases, leader, _):
+        leases.latency = 0.12
+        await asyncio.sleep(moment)
+        await leader.release()
+        assert (leases.holder, leader.leading) == ("", False)
+        await asyncio.sleep(3.0)
+        assert leases.holder == "", "what was under way changes nothing any more"
 
 
-def test_nobody_is_a_leader_any_more_as_soon_as_the_lease_is_to_be_given_up() -> None:
-    async def run() -> None:
-        leases = Leases(0.0)
-        async with electors() as start:
-            leader = start(leases, "leader")
-            await until(lambda: leader.leading)
-            leases.latency = 0.1
-            release = asyncio.create_task(leader.release())
-            await asyncio.sleep(0)
-            assert (leader.leading, leases.holder) == (False, "leader")
-            await release
-
-    virtual_time.run(run())
+@virtual_time.test
+async def test_nobody_is_a_leader_any_more_as_soon_as_the_lease_is_to_be_given_up() -> None:
+    async with led() as (leases, leader, _):
+        leases.latency = 0.1
+        release = asyncio.create_task(leader.release())
+        await asyncio.sleep(0)
+        assert (leader.leading, leases.holder) == (False, "leader")
+        await release
 
 
-def test_nothing_is_given_up_of_a_lease_that_another_holds() -> None:
-    async def run() -> None:
-        leases = Leases(0.0)
-        async with electors() as start:
-            leader = start(leases, "leader")
-            await until(lambda: leader.leading)
-            standby = start(leases, "standby")
-            await asyncio.sleep(0.1)
-            await standby.release()
-            assert (leases.holder, leader.leading) == ("leader", True)
-
-    virtual_time.run(run())
+@virtual_time.test
+async def test_nothing_is_given_up_of_a_lease_that_another_holds() -> None:
+    async with led() as (leases, leader, start):
+        standby = start("standby")
+        await asyncio.sleep(0.1)
+        await standby.release()
+        assert (leases.holder, leader.leading) == ("leader", True)
 
 
-def test_stop_does_not_wait_for_an_api_server_that_never_answers() -> None:
-    async def run() -> None:
-        leases = Leases(0.0)
-        async with electors() as start:
-            leader = start(leases, "leader")
-            await until(lambda: leader.leading)
-            leases.latency = 10_000.0
-            before = asyncio.get_running_loop().time()
-            await leader.release()
-            assert asyncio.get_running_loop().time() - before < 10
-
-    virtual_time.run(run())
+@virtual_time.test
+async def test_stop_does_not_wait_for_an_api_server_that_never_answers() -> None:
+    async with led() as (leases, leader, _):
+        leases.latency = 10_000.0
+        before = asyncio.get_running_loop().time()
+        await leader.release()
+        assert asyncio.get_running_loop().time() - before < 10

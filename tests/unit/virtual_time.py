@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import selectors
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec
+
+P = ParamSpec("P")
 
 
 class _Selector(selectors.DefaultSelector):
@@ -35,3 +38,13 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     """Run it to its end, without a wait for anything but I/O."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
         runner.run(work)
+
+
+def test(work: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Make an ordinary test of a coroutine, that runs so."""
+
+    @functools.wraps(work)
+    def ordinary(*args: P.args, **kwargs: P.kwargs) -> None:
+        run(work(*args, **kwargs))
+
+    return ordinary
