@@ -264,7 +264,6 @@ async def test_intent_that_cannot_be_saved_is_looked_at_again_only_where_somethi
     scene.signals = [signal(bias=0.3)]
 
     class Fake:
-        unsaved: dict[Any, str] = {}  # noqa: RUF012
         unwritten: dict[str, str] = {}  # noqa: RUF012
 
         async def status(self, *_: Any) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from riskladder.api.decision import DecisionAction
@@ -48,8 +47,44 @@ class Pending:
     stamps: Stamps
 
 
+@dataclass(frozen=True, slots=True)
+class Unsaved:
+    """An Escalation that could not be saved the last time: its ladder, and why."""
+
+    ladder: Name
+    why: str
+
+
+@dataclass(slots=True)
+class ObservedTarget:
+    """All that is in memory of one target: what is forgotten of it is forgotten with this."""
+
+    changed_at: datetime | None = None
+    """When the change that led to a containment was seen."""
+    obstacle: str = ""
+    """Why it could not be written the last time, where trying again at once is of no use."""
+    unsaved: Unsaved | None = None
+    pending: Pending | None = None
+    reverted: list[Reverted] = field(default_factory=list)
+    """What is still to be recorded, oldest first."""
+    reapplied: list[float] = field(default_factory=list)
+    """When containments were re-applied recently (monotonic)."""
+
+    def recently_reapplied(self) -> list[float]:
+        """Return those of the last CONTENTION_MEMORY seconds, oldest first, and forget the others."""
+        if self.reapplied:
+            now = time.monotonic()
+            self.reapplied = [at for at in self.reapplied if now - at < CONTENTION_MEMORY]
+        return self.reapplied
+
+    def is_empty(self) -> bool:
+        """Return whether nothing is known of it that is of any use."""
+        refusals = self.obstacle or self.unsaved
+        return not (refusals or self.changed_at or self.pending or self.reverted or self.recently_reapplied())
+
+
 class Observations:
-    """What is in memory of each target, and joins a snapshot of it."""
+    """What is in memory of each target and of each escalation, and joins a snapshot."""
 
     def __init__(
         self, store: Store, metrics: Metrics, *, now: Callable[[], datetime], refusing: Callable[[str], None]
@@ -63,19 +98,12 @@ class Observations:
             refusing: Is called with a namespace whenever something else of the trail is refused there, or nothing more.
         """
         self._refusing = refusing
-        self._unsaved_under: dict[TargetKey, Name] = {}
-        """By name of a target whose Escalation cannot be saved: its ladder."""
+        self._targets: dict[TargetKey, ObservedTarget] = {}
         self._store = store
         self._metrics = metrics
         self._now = now
         self.stamps: dict[tuple[str, int], Stamps] = {}
         """By uid of the escalation and intent: when each stage was seen complete."""
-        self.reverted: dict[TargetKey, list[Reverted]] = defaultdict(list)
-        """What is still to be recorded, oldest first."""
-        self.obstacles: dict[TargetKey, str] = {}
-        """Why a target could not be written the last time, where trying again at once is of no use."""
-        self.unsaved: dict[TargetKey, str] = {}
-        """Why an Escalation of a target could not be saved the last time."""
         self.unwritten: dict[str, str] = {}
         """By uid of the escalation: why its records or its status could not be written the last time."""
         self._pressed: dict[str, tuple[CountedDecision, ...]] = {}
@@ -86,15 +114,17 @@ class Observations:
         """By escalation that is closed: why what was decided on it since could not be written the last time."""
         self.rehearsals: dict[tuple[str, int], tuple[datetime, str]] = {}
         """What became of the containments of drills as dry runs, until that is written."""
-        self._pending: dict[TargetKey, Pending] = {}
-        self._seen: dict[TargetKey, datetime] = {}
-        """When the change that led to a containment was seen."""
-        self._reapplied: dict[TargetKey, list[float]] = {}
-        """When containments were re-applied recently (monotonic)."""
+
+    def _of(self, key: TargetKey) -> ObservedTarget:
+        """Return what is noted of a target, to note more."""
+        if (known := self._targets.get(key)) is None:
+            known = self._targets[key] = ObservedTarget()
+        return known
 
     def changed(self, key: TargetKey) -> None:
         """Note that something was seen on which a containment may depend."""
-        self._seen.setdefault(key, self._now())
+        known = self._of(key)
+        known.changed_at = known.changed_at or self._now()
 
     def forget(self, open_uids: Collection[str]) -> None:
         """Keep what is about open escalations only."""
@@ -107,7 +137,8 @@ class Observations:
 
     def stand_by(self) -> None:
         """Forget what has no Escalation yet: what is contained says why, and whoever leads now goes by that."""
-        self._pending.clear()
+        for known in self._targets.values():
+            known.pending = None
         self._pressed.clear()
         self._just_pressed.clear()
 
@@ -120,12 +151,16 @@ class Observations:
             is_saving: Whether an Escalation is to be saved, or a further intent of one.
             is_writing: Whether the target may have to be written, as where a model is restored.
         """
+        if (known := self._targets.get(key)) is None:
+            return
         if not self.is_under_way(snapshot):
-            self._seen.pop(key, None)
+            known.changed_at = None
         if not is_saving:
             self.saved(key)
         if not is_saving and not is_writing:
-            self.obstacles.pop(key, None)
+            known.obstacle = ""
+        if known.is_empty():
+            del self._targets[key]
 
     # --- Joining a snapshot ---------------------------------------------------------------------------------------
 
@@ -142,17 +177,18 @@ class Observations:
 
     def _with_pending(self, snapshot: Snapshot) -> Snapshot:
         """Add what has been contained and has no Escalation yet; what is known of it passes to the Escalation."""
-        pending = self._pending.get(snapshot.key)
-        if pending is None:
+        known = self._targets.get(snapshot.key)
+        if known is None or known.pending is None:
             return snapshot
+        pending = known.pending
         intent = pending.hold.intent
         escalation = next((e for e in snapshot.escalations if e.name == pending.hold.escalation), None)
         if escalation is not None and any(i.id == intent.id for i in escalation.saved):
             self.stamps.setdefault((escalation.uid, intent.id), pending.stamps)
-            del self._pending[snapshot.key]
+            known.pending = None
             return snapshot
         if escalation is None and self._store.has_escalation(snapshot.key.namespace, pending.hold.escalation):
-            del self._pending[snapshot.key]  # it is over already: another operator has seen to it
+            known.pending = None  # it is over already: another operator has seen to it
             return snapshot
         if snapshot.target is not None and snapshot.target.uid == pending.hold.target.uid:
             quarantined = pending.hold.evidence.pod_template_hash or ""
@@ -214,7 +250,8 @@ class Observations:
 
     def measure(self, key: TargetKey, stage: str, intent: Intent, at: datetime) -> None:
         """Count how long a stage took from the change that led to it."""
-        seen = self._seen.get(key, intent.intended_at)
+        known = self._targets.get(key)
+        seen = (known.changed_at if known else None) or intent.intended_at
         action: ContainmentAction = intent.action
         self._metrics.containment.labels(stage, str(action)).observe(max((at - seen).total_seconds(), 0.0))
 
@@ -236,45 +273,44 @@ class Observations:
             stop: What was done.
             escalation: The escalation that it was done for, where it is there.
         """
-        at = self._now()
-        self.obstacles.pop(key, None)
+        at, target = self._now(), self._of(key)
+        target.obstacle = ""
         if escalation is not None and any(i.id == stop.intent.id for i in escalation.intents):
             stamp = (escalation.uid, stop.intent.id)
             before = self.stamps.get(stamp, Stamps())
             self.stamps[stamp] = replace(before, applied_at=before.applied_at or at)
         elif stop.hold is not None and (stop.hold.escalation, stop.hold.intent.id) == (stop.escalation, stop.intent.id):
-            known = self._pending.get(key)
+            known = target.pending
             is_known = known is not None and (known.hold.escalation, known.hold.intent.id) == (
                 stop.hold.escalation,
                 stop.intent.id,
             )
             if not is_known:
-                self._pending[key] = Pending(stop.hold, stop.policy, Stamps(applied_at=at))
+                target.pending = Pending(stop.hold, stop.policy, Stamps(applied_at=at))
         self.measure(key, "applied", stop.intent, at)
         if stop.again:
             self._metrics.drift.labels(stop.reverted_by).inc()
-            self.reverted[key].append(Reverted(stop.escalation, stop.intent, stop.reverted_by, at))
-            self._reapplied.setdefault(key, []).append(time.monotonic())
+            target.reverted.append(Reverted(stop.escalation, stop.intent, stop.reverted_by, at))
+            target.reapplied.append(time.monotonic())
 
     def not_saved(self, key: TargetKey, ladder: str, why: str) -> None:
         """Note what refuses an Escalation."""
         self._metrics.refused.labels("escalation").inc()
-        before, self.unsaved[key] = self.unsaved.get(key), why[:OBSTACLE_LIMIT]
-        self._unsaved_under[key] = (key.namespace, ladder)
-        if before != self.unsaved[key]:
+        known = self._of(key)
+        before, known.unsaved = known.unsaved, Unsaved((key.namespace, ladder), why[:OBSTACLE_LIMIT])
+        if before != known.unsaved:
             self._refusing(key.namespace)
 
     def saved(self, key: TargetKey) -> None:
         """Note that nothing refuses it, or that there is none to be saved any more."""
-        self._unsaved_under.pop(key, None)
-        if self.unsaved.pop(key, None) is not None:
+        if (known := self._targets.get(key)) is not None and known.unsaved:
+            known.unsaved = None
             self._refusing(key.namespace)
 
     def left_behind(self, key: TargetKey) -> None:
         """Forget a target whose namespace is gone: a new one of the same name inherits nothing."""
-        for known in (self._pending, self._seen, self._reapplied, self.obstacles, self.reverted):
-            known.pop(key, None)
         self.saved(key)
+        self._targets.pop(key, None)
 
     def unwritten_of(self, escalations: Iterable[Escalation]) -> dict[str, str]:
         """Return, by uid, why what is new of some escalations could not be written the last time."""
@@ -305,9 +341,9 @@ class Observations:
     def refusals(self, ladder: Name) -> list[str]:
         """Return what of the trail of a ladder's escalations the API server refuses, and in which words."""
         found = [
-            f"the Escalation of {key.kind} {key.name} cannot be saved: {why}"
-            for key, why in self.unsaved.items()
-            if self._unsaved_under.get(key) == ladder
+            f"the Escalation of {key.kind} {key.name} cannot be saved: {unsaved.why}"
+            for key, known in self._targets.items()
+            if (unsaved := known.unsaved) and unsaved.ladder == ladder
         ]
         if self.unwritten:
             found += [
@@ -322,19 +358,38 @@ class Observations:
         ]
         return found
 
-    def refused(self, key: TargetKey, why: str) -> bool:
-        """Note what refuses a write on a target; return whether that is new."""
+    def refused(self, key: TargetKey, why: str) -> None:
+        """Note what refuses a write on a target."""
         self._metrics.refused.labels("target").inc()
-        why = why[:OBSTACLE_LIMIT]
-        is_new = self.obstacles.get(key) != why
-        self.obstacles[key] = why
-        return is_new
+        self._of(key).obstacle = why[:OBSTACLE_LIMIT]
+
+    def not_refused(self, key: TargetKey) -> None:
+        """Note that nothing refuses that any more."""
+        if (known := self._targets.get(key)) is not None:
+            known.obstacle = ""
+
+    def obstacle(self, key: TargetKey) -> str:
+        """Return why a target could not be written the last time; empty where trying again may help."""
+        return known.obstacle if (known := self._targets.get(key)) else ""
+
+    def unsaved(self, key: TargetKey) -> str:
+        """Return why an Escalation of a target could not be saved the last time; empty for nothing."""
+        return known.unsaved.why if (known := self._targets.get(key)) and known.unsaved else ""
+
+    def reverted(self, key: TargetKey) -> Reverted | None:
+        """Return the oldest containment of a target that was reverted and applied again, and is not on record."""
+        return known.reverted[0] if (known := self._targets.get(key)) and known.reverted else None
+
+    def recorded(self, key: TargetKey, reverted: Reverted) -> None:
+        """Note that one of those is on record, or that nobody is left whom to tell."""
+        if (known := self._targets.get(key)) is not None and reverted in known.reverted:
+            known.reverted.remove(reverted)
 
     def patience(self, key: TargetKey) -> float:
         """Return the seconds to wait before a containment that is reverted over and over is re-applied."""
-        now = time.monotonic()
-        known = self._reapplied.get(key, ())
-        recent = self._reapplied[key] = [at for at in known if now - at < CONTENTION_MEMORY]
+        if (known := self._targets.get(key)) is None:
+            return 0.0
+        now, recent = time.monotonic(), known.recently_reapplied()
         if len(recent) < CONTENTION_FREE:
             return 0.0
         return recent[-1] + min(0.5 * 2.0 ** (len(recent) - CONTENTION_FREE), CONTENTION_LONGEST) - now

@@ -192,7 +192,7 @@ class Reconciler:
                 self.journal.note(update)
                 self.store.remember(key, update.signal.name, update.signal.uid, update.status)
             self._deliver(key)
-            if plan.has_trail or self._seen.reverted.get(key) or snapshot.decisions or self._loader.is_due(snapshot):
+            if plan.has_trail or self._seen.reverted(key) or snapshot.decisions or self._loader.is_due(snapshot):
                 self.scheduler.add(key, prompt=asks_to_contain(snapshot.decisions))
             else:
                 self._sleep(key, plan)

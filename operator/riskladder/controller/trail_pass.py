@@ -236,13 +236,13 @@ class TrailPass:
         except (ApiError, NotContainable) as error:
             if isinstance(error, ApiError) and error.is_transient:
                 raise
-            is_known = key in self._seen.obstacles
+            is_known = bool(self._seen.obstacle(key))
             self._seen.refused(key, error.message if isinstance(error, ApiError) else str(error))
             if is_known:  # else it is to be said first
                 raise
             return True
         if effect.phase is Phase.RESTORE and effect.on_target:
-            self._seen.obstacles.pop(key, None)
+            self._seen.not_refused(key)
         return done
 
     async def _follow_up(self, key: TargetKey, effect: Effect) -> float:
@@ -315,9 +315,8 @@ class TrailPass:
 
     async def _write_reverted(self, key: TargetKey) -> bool:
         """Note what was reverted and done again; return whether anything was written."""
-        pending, wrote = self._seen.reverted.get(key), False
-        while pending:
-            found = pending[0]
+        wrote = False
+        while (found := self._seen.reverted(key)) is not None:
             snapshot = self._snapshot(key)
             escalation = next((e for e in snapshot.escalations if e.name == found.escalation), None)
             update = record_drift(escalation, found.intent, found.by, found.at) if escalation else None
@@ -326,8 +325,7 @@ class TrailPass:
             if update is not None:
                 await self._write_escalation(update)
                 wrote = True
-            pending.pop(0)
-        self._seen.reverted.pop(key, None)
+            self._seen.recorded(key, found)
         return wrote
 
     async def _write_escalation(self, update: EscalationUpdate) -> bool:
