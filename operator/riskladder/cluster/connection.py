@@ -1,18 +1,13 @@
 """The connection to the API server: one aiohttp session, shared with Kopf, authenticated as the cluster wants it.
 
-Credentials come from the Kubernetes client library (kubeconfig with tokens, certificates and exec plugins, or the
-service account of the pod, re-read as it rotates). Requests go through plain aiohttp, which takes a third of the
-library's CPU time a
-call: the write of a containment is the reason this operator exists.
-
-The library reads a kubeconfig without its impersonation (``as`` and what belongs to it), which would silently act as
-whoever stands behind it: it is read here, and goes with every request of the session, of Kopf's too.
+Requests go through plain aiohttp, which takes a third of the CPU time a call that the Kubernetes client library does:
+the write of a containment is the reason this operator exists. Who is to be impersonated goes with every request of the
+session, of Kopf's too.
 """
 
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +15,14 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-from kubernetes.aio import client as k8s
-from kubernetes.aio import config as k8s_config
 
 from riskladder import __version__
+from riskladder.cluster import credentials
 
 KEEPALIVE_SECONDS = 75.0
 """Below the 90 s after which kube-apiserver closes an idle HTTP/1.1 connection."""
 
 DEFAULT_KUBECONFIG = Path("~/.kube/config")
-
-IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-
-
-IN_CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
 
 
 class ConnectionFailed(Exception):  # noqa: N818 - reads as a sentence at the call site
@@ -55,7 +44,7 @@ class Access:
     @property
     def is_in_cluster(self) -> bool:
         """Whether it is the service account of the pod."""
-        return self.kubeconfig is None and self.context is None and "KUBERNETES_SERVICE_HOST" in os.environ
+        return self.kubeconfig is None and self.context is None and credentials.in_pod()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +86,12 @@ async def connect(
     kubeconfig, in_cluster = wanted.kubeconfig, wanted.is_in_cluster
     if not in_cluster:
         _must_exist(kubeconfig)
-    configuration = k8s.Configuration()
-    own: Mapping[str, Any] = {}
     try:
-        if in_cluster and anonymous:
-            _address_in_cluster(configuration)
-        elif in_cluster:
-            k8s_config.load_incluster_config(client_configuration=configuration)
+        if in_cluster:
+            found = credentials.of_pod(anonymous=anonymous)
         else:
-            loader = await k8s_config.load_kube_config(
-                config_file=kubeconfig, context=wanted.context, client_configuration=configuration
-            )
-            own = loader._user.value if loader._user is not None else {}
-        impersonation = [] if anonymous else list(impersonating(own, wanted))
+            found = await credentials.of_kubeconfig(kubeconfig, wanted.context, anonymous=anonymous)
+        impersonation = [] if anonymous else list(impersonating(found.user, wanted))
     except Exception as error:  # the library raises whatever it stumbles on in a file that is no kubeconfig
         source = "the pod's service account" if in_cluster else f"kubeconfig {kubeconfig or 'at its default place'}"
         why = " ".join(str(error).split())  # YAML errors have several lines
@@ -118,14 +100,12 @@ async def connect(
     async def authenticate(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        if token := await configuration.get_api_key_with_prefix("BearerToken", alias="authorization"):
-            request.headers["Authorization"] = token
+        if header := await found.authorization():
+            request.headers["Authorization"] = header
         return await handler(request)
 
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            ssl=_tls(configuration, anonymous=anonymous), limit=0, keepalive_timeout=KEEPALIVE_SECONDS
-        ),
+        connector=aiohttp.TCPConnector(ssl=found.tls, limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),  # what is set for one must not go with the requests of another
         middlewares=() if anonymous else (authenticate,),
         headers={"User-Agent": f"riskladder/{__version__} {agent}", "Accept": "application/json"},
@@ -133,9 +113,9 @@ async def connect(
     for header, value in impersonation:
         session.headers.add(header, value)
     if namespace is None:
-        pod = IN_CLUSTER_NAMESPACE
+        pod = credentials.SERVICE_ACCOUNT / "namespace"
         namespace = pod.read_text().strip() if in_cluster and pod.exists() else "riskladder-system"
-    return Connection(server=configuration.host.rstrip("/"), session=session, namespace=namespace)
+    return Connection(server=found.server, session=session, namespace=namespace)
 
 
 def _must_exist(kubeconfig: str | None) -> None:
@@ -151,27 +131,11 @@ def _must_exist(kubeconfig: str | None) -> None:
     raise ConnectionFailed(f"cannot load credentials from kubeconfig {named}: there is no such file{hint}")
 
 
-def _address_in_cluster(configuration: k8s.Configuration) -> None:
-    """Say where the API server is, for a pod without a token: of the service account only the CA is mounted.
-
-    Raises:
-        ConnectionFailed: It is not.
-    """
-    if not IN_CLUSTER_CA.exists():
-        raise ConnectionFailed(f"cannot trust the API server: {IN_CLUSTER_CA} is not mounted")
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    configuration.host = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    configuration.ssl_ca_cert = str(IN_CLUSTER_CA)
-
-
 def own_namespace(access: Access, connection: Connection) -> str:
     """Return the namespace of the kubeconfig's context, or of the pod."""
     if access.is_in_cluster:
         return connection.namespace
-    contexts, current = k8s_config.list_kube_config_contexts(access.kubeconfig)
-    if access.context is not None:
-        current = next(context for context in contexts if context["name"] == access.context)
-    return str(current["context"].get("namespace") or "default")
+    return credentials.namespace_of_context(access.kubeconfig, access.context)
 
 
 def impersonating(own: Mapping[str, Any], access: Access) -> Iterator[tuple[str, str]]:
@@ -204,13 +168,3 @@ def impersonating(own: Mapping[str, Any], access: Access) -> Iterator[tuple[str,
         if any(ord(character) < 32 or ord(character) == 127 for character in text):
             raise ValueError(f"{text!r} cannot be impersonated")
         yield f"Impersonate-{name}", text
-
-
-def _tls(configuration: k8s.Configuration, *, anonymous: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
-    if configuration.cert_file and not anonymous:
-        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -13,13 +13,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import kopf
 import structlog
-from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from riskladder.cluster.client import STALL_SECONDS, WATCH_SECONDS
 from riskladder.cluster.resources import WATCHED, Resource
 from riskladder.controller.caches.store import Store
+from riskladder.controller.kopf_library import ResourceMemories, ResourceMemory, kopf
 
 log = structlog.get_logger(__name__)
 

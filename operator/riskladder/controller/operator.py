@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-import kopf
 import structlog
 
 from riskladder.api.base import GROUP, VERSION
@@ -31,6 +30,7 @@ from riskladder.cluster.policies import wrong_user
 from riskladder.cluster.resources import CACHED, OWN, WATCHED, followed
 from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import LOOK_EVERY
+from riskladder.controller.kopf_library import kopf
 from riskladder.controller.kopf_watch import Handlers, NoMemories, kopf_settings, watchers_alive
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.reconciler import Reconciler
