@@ -16,6 +16,7 @@ from typing import Self
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.pod import in_pod
 from tests.cluster.launcher import dying_with_us
 
 START_DEADLINE = 600.0
@@ -40,6 +41,18 @@ def cpu_seconds(pid: int) -> float:
     """Return seconds of CPU that a process has used so far, in user and kernel mode."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def thread_seconds(pid: int) -> float:
+    """Return the same to the nanosecond, for the threads that a process has now."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+
+
+def machine_seconds() -> float:
+    """Return seconds of CPU that all processes of the machine have used so far, in user and kernel mode."""
+    user, nice, system, _, _, irq, softirq, *_ = Path("/proc/stat").read_text().partition("\n")[0].split()[1:]
+    return sum(map(int, (user, nice, system, irq, softirq))) / TICKS
 
 
 class Contender:
@@ -133,13 +146,14 @@ class Contender:
 
 
 class Operator(Contender):
-    """The operator as users run it."""
+    """The operator as users run it: as in a pod, where this machine can do that."""
 
     name = "operator"
 
     def __init__(self, kubeconfig: Path, directory: Path) -> None:
-        command = [sys.executable, "-m", "riskladder", "operator", "--kubeconfig", str(kubeconfig)]
-        super().__init__([*command, "--listen", "127.0.0.1:0"], directory / "operator.log")
+        command = [sys.executable, "-m", "riskladder", "operator", "--listen", "127.0.0.1:0"]
+        podlike = in_pod(command, kubeconfig, directory)
+        super().__init__(podlike or [*command, "--kubeconfig", str(kubeconfig)], directory / "operator.log")
         self._listen = ""
 
     def _launch(self) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench import load
 from bench.api import Api
-from bench.contenders import Operator, cpu_seconds
-from bench.report import OPERATOR, Results
+from bench.contenders import Operator, machine_seconds, thread_seconds
+from bench.report import FLOOR, LOCKED, OPERATOR, Results
 from bench.world import BenchNamespace, deployment
 from riskladder.cluster.resources import DEPLOYMENTS
 from tests.cluster import LocalControlPlane
@@ -24,14 +25,14 @@ from tests.cluster.components import API_SERVER
 from tests.cluster.install import install, service_account_kubeconfig
 
 STRANGER = "stranger"
-WRITES = 200
-"""Writes of one kind at a time: the kernel counts CPU in hundredths of a second."""
+BATCH, BATCHES = 100, 20
+"""Writes in a row to one of the two namespaces, and how many such rows for each kind of write: the two take turns, so
+that what else the machine does in these seconds costs both the same."""
 
-REPEATS = 3
 IDLE_SECONDS = 5.0
-CALM, CALM_DEADLINE = 1.25, 120.0
-"""It is waited, so many seconds at most, until the API server uses no more than this times what it did before any model
-was stopped: the controllers that take the pods away work for longer than the operator does."""
+CALM, CALM_DEADLINE = 0.25, 120.0
+"""It is waited, so many seconds at most, until all processes of the machine together use no more than this share of one
+core: the controllers that take the pods away work for longer than the operator does."""
 
 MERGE = "application/merge-patch+json"
 
@@ -45,9 +46,14 @@ async def lock(directory: Path, results: Results, steps: Sequence[int], say: Any
         account = await asyncio.to_thread(service_account_kubeconfig, plane.kubeconfig, directory / "lock.json")
         api = await Api.open(str(plane.kubeconfig))
         try:
-            async with BenchNamespace(api, "bench-lock", targets) as world, Operator(account, directory) as operator:
-                await api.request("POST", DEPLOYMENTS.path(world.name), _unrelated(STRANGER))
-                contained, calm = 0, 0.0
+            async with (
+                BenchNamespace(api, "bench-lock", targets) as world,
+                BenchNamespace(api, "bench-free", []) as free,
+                Operator(account, directory) as operator,
+            ):
+                for place in (world, free):
+                    await api.request("POST", DEPLOYMENTS.path(place.name), _unrelated(STRANGER))
+                contained = 0
                 for step in sorted(steps):
                     if step > contained:
                         burst = await load.burst(world, targets[contained:step])
@@ -56,50 +62,55 @@ async def lock(directory: Path, results: Results, steps: Sequence[int], say: Any
                     await operator.wait_until_idle()
                     pid = plane.pid(API_SERVER)
                     assert pid is not None
-                    calm = calm or CALM * await _idle(pid)
-                    for what, milliseconds in (await _costs(api, world.name, pid, calm)).items():
-                        results.add(f"lock_{what}_{step}", OPERATOR, milliseconds)
+                    namespaces = {OPERATOR: world.name, FLOOR: free.name}
+                    for what, costs in (await _costs(api, namespaces, pid)).items():
+                        for where, milliseconds in costs.items():
+                            results.add(f"lock_{what}_{step}", where, milliseconds)
         finally:
             await api.close()
 
 
-async def _costs(api: Api, namespace: str, pid: int, calm: float) -> dict[str, float]:
-    """Return the milliseconds of the API server's CPU for a write, by what is written."""
-    path = DEPLOYMENTS.path(namespace)
-    body = {"metadata": {"annotations": {"example.com/seen": "x"}}}
-    scale = {"spec": {"replicas": 2}}
-    requests: dict[str, tuple[str, str, Any, str]] = {
-        "update": ("PATCH", f"{path}/{STRANGER}?dryRun=All", body, MERGE),
-        "create": ("POST", f"{path}?dryRun=All", _unrelated("another"), "application/json"),
-        "scale": ("PATCH", f"{path}/{STRANGER}/scale?dryRun=All", scale, MERGE),
-    }
-    await _calm(pid, calm)
+async def _costs(api: Api, namespaces: Mapping[str, str], pid: int) -> dict[str, dict[str, float]]:
+    """Return the milliseconds of the API server's CPU for a write, by what is written, and by where."""
     found = {}
-    for what, request in requests.items():
-        samples = []
-        for _ in range(REPEATS):
-            idle = await _idle(pid)
-            began, before = time.monotonic(), cpu_seconds(pid)
-            for _ in range(WRITES):
-                await api.request(*request)
-            used = cpu_seconds(pid) - before - idle * (time.monotonic() - began)
-            samples.append(1000 * used / WRITES)
-        found[what] = median(samples)
+    for what in LOCKED:
+        await _calm()
+        idle = await _used(partial(thread_seconds, pid))
+        samples: dict[str, list[float]] = {where: [] for where in namespaces}
+        for _ in range(BATCHES):
+            for where, namespace in namespaces.items():
+                request = _write(what, namespace)
+                began, before = time.monotonic(), thread_seconds(pid)
+                for _ in range(BATCH):
+                    await api.request(*request)
+                used = thread_seconds(pid) - before - idle * (time.monotonic() - began)
+                samples[where].append(1000 * used / BATCH)
+        found[what] = {where: median(some) for where, some in samples.items()}
     return found
 
 
-async def _calm(pid: int, most: float) -> None:
-    """Wait until that is no more than so much, or it has been waited for long enough."""
+def _write(what: str, namespace: str) -> tuple[str, str, Any, str]:
+    """Return method, path, body and content type of a write that is about nobody's model."""
+    path = DEPLOYMENTS.path(namespace)
+    if what == "create":
+        return "POST", f"{path}?dryRun=All", _unrelated("another"), "application/json"
+    if what == "scale":
+        return "PATCH", f"{path}/{STRANGER}/scale?dryRun=All", {"spec": {"replicas": 2}}, MERGE
+    return "PATCH", f"{path}/{STRANGER}?dryRun=All", {"metadata": {"annotations": {"example.com/seen": "x"}}}, MERGE
+
+
+async def _calm() -> None:
+    """Wait until little runs on the machine, or it has been waited for long enough."""
     deadline = time.monotonic() + CALM_DEADLINE
-    while await _idle(pid) > most and time.monotonic() < deadline:
+    while await _used(machine_seconds) > CALM and time.monotonic() < deadline:
         pass
 
 
-async def _idle(pid: int) -> float:
-    """Return seconds of CPU a second that the API server uses while nobody asks for anything of ours."""
-    before, began = cpu_seconds(pid), time.monotonic()
+async def _used(seconds: Callable[[], float]) -> float:
+    """Return seconds of CPU a second that are used while nobody asks for anything of ours."""
+    before, began = seconds(), time.monotonic()
     await asyncio.sleep(IDLE_SECONDS)
-    return (cpu_seconds(pid) - before) / (time.monotonic() - began)
+    return (seconds() - before) / (time.monotonic() - began)
 
 
 def _unrelated(name: str) -> dict[str, Any]:

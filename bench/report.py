@@ -27,7 +27,8 @@ class Measure:
     aim: float | None = None
     """Not more than this; with `of`, a multiple of it."""
     of: Relation = ""
-    """What the aim is a multiple of: the floor's value, the operator's own idle p99, or the same with no model held."""
+    """What the aim is a multiple of: the floor's value, the operator's own idle p99, or the same where no model is
+    held, which takes the floor's column."""
 
 
 LOCK_STEPS = (0, 60, 300, 1000)
@@ -143,10 +144,7 @@ class Results:
         mine, floor = self.value(measure.key, OPERATOR), self.value(measure.key, FLOOR)
         if mine is None:
             return None, None
-        if measure.of == "unlocked":
-            base = self.value(f"{measure.key.rpartition('_')[0]}_0", OPERATOR)
-        else:
-            base = self.value("idle_p99", OPERATOR) if measure.of == "idle" else floor
+        base = self.value("idle_p99", OPERATOR) if measure.of == "idle" else floor
         ratio = mine / base if base else None
         if measure.aim is None:
             return ratio, None
