@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from sys import intern
 from urllib.parse import quote
 
 
@@ -18,7 +19,7 @@ class Resource:
     @property
     def api_version(self) -> str:
         """``group/version``, or the version alone for the core group."""
-        return f"{self.group}/{self.version}" if self.group else self.version
+        return intern(f"{self.group}/{self.version}") if self.group else self.version
 
     @property
     def title(self) -> str:

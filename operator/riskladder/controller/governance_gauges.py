@@ -127,15 +127,15 @@ class GovernanceGauges:
             stored: What the API server has.
             now: Current time, UTC.
         """
-        lines: defaultdict[RenderedGauge, list[str]] = defaultdict(list)
+        texts: defaultdict[RenderedGauge, bytearray] = defaultdict(bytearray)
         number = 0
         for number, (gauge, values, value) in enumerate(self._samples(stored, now), start=1):
             if number <= MAX_SERIES:
-                lines[gauge].append(gauge.sample(values, value))
+                gauge.add(texts[gauge], values, value)
             if number % SLICE == 0:
                 await asyncio.sleep(0)
         self._say_left_out(max(number - MAX_SERIES, 0))
-        self._text = "".join(gauge.render(samples) for gauge, samples in lines.items()).encode()
+        self._text = b"".join(texts.values())
 
     def _say_left_out(self, number: int) -> None:
         if number and not self._left_out:

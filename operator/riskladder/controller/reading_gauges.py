@@ -37,9 +37,10 @@ class StoredStatus(NamedTuple):
 class _Newest(NamedTuple):
     """The newest reading of a stream."""
 
-    order: tuple[datetime, datetime]
+    received_at: float
+    """When the API server took it in, in Unix time."""
+    observed_at: float
     value: float
-    observed_at: datetime
 
 
 class _Parsed(NamedTuple):
@@ -95,7 +96,7 @@ class ReadingGauges:
             known = before if before is not None and before.status == stored.status else _parse(stored)
             parsed[stored.uid] = known
             for labels, reading in known.streams:
-                if labels not in newest or newest[labels].order < reading.order:
+                if labels not in newest or newest[labels][:2] < reading[:2]:
                     newest[labels] = reading
             if number % SLICE == 0:
                 await asyncio.sleep(0)
@@ -111,14 +112,15 @@ class ReadingGauges:
         chosen += [labels for labels in newest if labels not in self._exported]
         self._say_left_out(len(newest), max(len(chosen) - most, 0))
         self._exported = dict.fromkeys(chosen[:most])
-        values, times = [], []
+        values, times = bytearray(), bytearray()
         for number, labels in enumerate(self._exported, start=1):
             reading = newest[labels]
-            values.append(self.value.sample(labels, reading.value))
-            times.append(self.observed.sample(labels, reading.observed_at.timestamp()))
+            self.value.add(values, labels, reading.value)
+            self.observed.add(times, labels, reading.observed_at)
             if number % SLICE == 0:
                 await asyncio.sleep(0)
-        self._text = (self.value.render(values) + self.observed.render(times)).encode()
+        values += times
+        self._text = bytes(values)
 
     def _say_left_out(self, streams: int, number: int) -> None:
         if number and not self.not_exported._value.get():
@@ -149,6 +151,6 @@ def _streams(namespace: str, about: Any, observed: Iterable[Any]) -> Iterator[tu
     """Yield the streams of which a signal holds a reading."""
     head = (namespace, intern(about["ladder"]), f"{about['kind']}/{about['name']}", intern(about["source"]))
     for one in observed:
-        at, received = datetime.fromisoformat(one["observedAt"]), one.get("receivedAt")
-        order = (datetime.fromisoformat(received) if received else at, at)
-        yield (*head, intern(one["indicator"])), _Newest(order, float(one["value"]), at)
+        at, received = datetime.fromisoformat(one["observedAt"]).timestamp(), one.get("receivedAt")
+        received_at = datetime.fromisoformat(received).timestamp() if received else at
+        yield (*head, intern(one["indicator"])), _Newest(received_at, at, float(one["value"]))

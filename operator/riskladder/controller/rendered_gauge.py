@@ -32,22 +32,16 @@ class RenderedGauge(Collector):
         """Return nothing."""
         return ()
 
-    def sample(self, values: Sequence[str], number: float) -> str:
-        """Return one sample without its name, the label values escaped.
+    def add(self, text: bytearray, values: Sequence[str], number: float) -> None:
+        """Add a sample to the family in the text format of Prometheus, the label values escaped.
 
         Raises:
             ValueError: There are more or fewer values than labels.
         """
+        if not text:
+            text += f"# HELP {self._name} {self._documentation}\n# TYPE {self._name} gauge\n".encode()
         pairs = (f'{name}="{_escaped(value)}"' for name, value in zip(self._labelnames, values, strict=True))
-        return f"{{{','.join(pairs)}}} {number!r}"
-
-    def render(self, samples: Iterable[str]) -> str:
-        """Return the family in the text format of Prometheus; a sample is its labels and value."""
-        lines = [self._name + sample for sample in samples]
-        if not lines:
-            return ""
-        head = f"# HELP {self._name} {self._documentation}\n# TYPE {self._name} gauge\n"
-        return head + "\n".join(lines) + "\n"
+        text += f"{self._name}{{{','.join(pairs)}}} {number!r}\n".encode()
 
 
 def _escaped(value: str) -> str:

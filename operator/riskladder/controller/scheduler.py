@@ -10,6 +10,7 @@ be contained never silences the others.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 import itertools
 import random
@@ -127,6 +128,8 @@ class Scheduler(Generic[K, W]):
         self._prompt: set[K] = set()
         """Those of which the trail waits for no gate, until it is written."""
         self._later: dict[K, tuple[float, bool, asyncio.TimerHandle]] = {}
+        self._context, self._when_due = contextvars.copy_context(), self._due
+        """What those timers have in common: there may be one for each of thousands of keys."""
         self._running: dict[K, asyncio.Task[None]] = {}
         self._again: dict[K, bool] = {}
         self._containing: dict[K, float] = {}
@@ -185,7 +188,7 @@ class Scheduler(Generic[K, W]):
                 return
             before[2].cancel()
             due, urgent = min(due, before[0]), urgent or before[1]
-        handle = loop.call_at(due, self._due, key)
+        handle = loop.call_at(due, self._when_due, key, context=self._context)
         self._later[key] = (due, urgent, handle)
 
     def _due(self, key: K) -> None:

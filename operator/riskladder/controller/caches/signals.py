@@ -8,6 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
+from sys import intern
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,13 +52,13 @@ class SignalCache:
         spec = stored if isinstance(stored, Mapping) else {}  # an older schema may have let anything in
         target = spec.get("target")
         target = target if isinstance(target, Mapping) else {}
-        key = TargetKey(name[0], str(target.get("kind", "")), str(target.get("name", "")))
+        key = TargetKey(name[0], intern(str(target.get("kind", ""))), intern(str(target.get("name", ""))))
         old_key = self._targets.get(name)
         before = self._entries[old_key].get(name[1]) if old_key is not None else None
         if old_key is not None and old_key != key:
             self._forget(name, old_key)
             self._enqueue(old_key, True)
-        ladder = str(spec.get("ladder", ""))
+        ladder = intern(str(spec.get("ladder", "")))
         generation, status = metadata.get("generation", 0), compact(obj.get("status") or {})
         same = before is not None and before.uid == metadata["uid"] and before.generation == generation
         self._entries[key][name[1]] = SignalEntry(

@@ -6,10 +6,11 @@ event of an earlier change, and a relisted object may be behind both.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from sys import intern
+from typing import Any
 
 from riskladder.api.signal import SignalStatus
 from riskladder.cluster import resources
@@ -78,13 +79,13 @@ class Store:
 
     def put(self, resource: Resource, obj: Object) -> None:
         """Take in an object, unless what is cached is as new, and enqueue what it concerns."""
-        metadata, known = obj["metadata"], self._known[resource.title]
+        metadata, known = _sharing(obj["metadata"]), self._known[resource.title]
         version = version_of(obj)
         before = known.get(metadata["uid"])
         if metadata["uid"] in self._gone or (before is not None and version <= before[0]):
             return
-        known[metadata["uid"]] = (version, sys.intern(metadata["namespace"]), metadata["name"])
-        self._readers[resource.title][0](obj)
+        known[metadata["uid"]] = (version, metadata["namespace"], metadata["name"])
+        self._readers[resource.title][0]({**obj, "metadata": metadata})
 
     def drop(self, resource: Resource, obj: Object) -> None:
         """Forget a deleted object (not another of the same name that is known already) and enqueue what it concerns.
@@ -311,3 +312,16 @@ class Store:
         """Return the ladders of the holds carried for a target: their Escalations may still have to be created."""
         carried = [held_by(target.carried, target.uid)] if target and not target.carried.is_empty else []
         return {hold.ladder.name for hold in (*carried, *self.network_path.holds(key)) if hold is not None}
+
+
+def _sharing(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of an object with strings that all objects share: the name of a model is in many places.
+
+    What a controller names, such as a pod, is named once.
+    """
+    shared: dict[str, Any] = {"namespace": intern(metadata["namespace"])}
+    if not metadata.get("ownerReferences"):
+        shared["name"] = intern(metadata["name"])
+    if labels := metadata.get("labels"):
+        shared["labels"] = {intern(key): intern(value) for key, value in labels.items()}
+    return {**metadata, **shared}

@@ -10,6 +10,8 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
+from functools import lru_cache
+from sys import intern
 from typing import Any, ClassVar, TypedDict
 
 from riskladder.api.foreign import time_in
@@ -51,7 +53,12 @@ LOST = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
 
 def template_digest(template: Mapping[str, Any]) -> str:
     """Return the digest of a pod template without its hash label, so that it can be compared across owners."""
-    return hashlib.sha256(json.dumps(_without_hash(template), sort_keys=True).encode()).hexdigest()[:16]
+    return _digest(_without_hash(template))
+
+
+def _digest(content: Any) -> str:
+    """Return a string that all who are told the same share: a workload, its revision, and many others."""
+    return intern(hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16])
 
 
 def _without_hash(template: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +81,7 @@ def content_digest(template: Mapping[str, Any]) -> str:
         [{key: c.get(key) for key in _CONTENT} for c in spec.get(kind) or () if isinstance(c, Mapping)]
         for kind in ("initContainers", "containers")
     ]
-    return hashlib.sha256(json.dumps([runs, spec.get("volumes")], sort_keys=True).encode()).hexdigest()[:16]
+    return _digest([runs, spec.get("volumes")])
 
 
 def declared_images(template: Mapping[str, Any]) -> tuple[Image, ...]:
@@ -82,18 +89,22 @@ def declared_images(template: Mapping[str, Any]) -> tuple[Image, ...]:
     return _images(template.get("spec") or {}, {})
 
 
+_image = lru_cache(maxsize=1024)(Image)
+"""The same for every pod and every template that runs it."""
+
+
 def _images(spec: Mapping[str, Any], ids: Mapping[str, str]) -> tuple[Image, ...]:
     """Yield the images that a pod spec names, with the digest by name of the container where it is known."""
 
     def each() -> Iterator[Image]:
         for c in spec.get("containers") or ():
-            yield Image(c["name"], c.get("image", ""), ids.get(c["name"], ""))
+            yield _image(str(c["name"]), str(c.get("image") or ""), ids.get(c["name"], ""))
         for c in spec.get("initContainers") or ():
             role = ImageRole.SIDECAR if c.get("restartPolicy") == "Always" else ImageRole.INIT_CONTAINER
-            yield Image(c["name"], c.get("image", ""), ids.get(c["name"], ""), role)
+            yield _image(str(c["name"]), str(c.get("image") or ""), ids.get(c["name"], ""), role)
         for volume in spec.get("volumes") or ():
             if source := volume.get("image"):
-                yield Image(volume["name"], source.get("reference", ""), "", ImageRole.VOLUME)
+                yield _image(str(volume["name"]), str(source.get("reference") or ""), "", ImageRole.VOLUME)
 
     return tuple(each())
 
@@ -166,7 +177,7 @@ def last_writer(metadata: Mapping[str, Any], *path: str, under: str = "f:spec") 
         for part in path:
             fields = fields.get(part) if isinstance(fields, dict) else None
         if fields is not None and entry.get("time", "") >= newest[1]:
-            newest = (str(entry.get("manager", "")), str(entry.get("time", "")))
+            newest = (intern(str(entry.get("manager", ""))), str(entry.get("time", "")))
     return newest
 
 
