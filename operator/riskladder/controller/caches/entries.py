@@ -75,8 +75,9 @@ class SignalEntry:
     status: bytes
     problems: tuple[str, ...] | None = None
     """What is wrong with the spec; ``None`` until somebody looks."""
-    pending: SignalStatus | None = None
-    """The status as computed last, while it waits to be written."""
+    pending: SignalStatus | bytes | None = None
+    """The status as computed last, while it waits to be written: as JSON, which takes a third of a model, since at a
+    first start all of them wait; as a model for a target that is looked at often."""
     received_at: datetime | None = None
     """When the API server stored observedAt as it stands."""
     binding: str = ""

@@ -143,9 +143,12 @@ class SignalCache:
 
     def remember(self, key: TargetKey, name: str, uid: str, status: SignalStatus | None) -> None:
         """Keep a signal's computed status until it is written (``None``: it has been), so that no reading is lost."""
-        entry = self._entries.get(key, {}).get(name)
+        entries = self._entries.get(key, {})
+        entry = entries.get(name)
         if entry is not None and entry.uid == uid:
             entry.pending = status
+            if status is not None and len(entries) < MANY_SIGNALS:
+                entry.pending = status.model_dump_json(by_alias=True, exclude_none=True).encode()
 
     def of(self, key: TargetKey, *, thorough: bool) -> Iterator[Signal]:
         """Yield the signals of a target as models.
@@ -169,7 +172,7 @@ class SignalCache:
                 status=status,
                 spec=spec,
                 problems=entry.problems or (),
-                computed=entry.pending,
+                computed=_read_status(entry.pending) if isinstance(entry.pending, bytes) else entry.pending,
                 resource_version=str(entry.version),
                 received_at=entry.received_at,
                 binding=entry.binding,
