@@ -16,7 +16,7 @@ from demo.inbox import Inbox
 from demo.install import InstallError, kubectl
 from demo.other_clients import OtherClients
 from demo.people import LedgerEntry, People
-from demo.scene import LADDER, MANAGER, NAMESPACES, Scene, readings, ready, version
+from demo.scene import LADDER, MANAGER, NAMESPACES, Scene, is_out_of_service, readings, version
 from demo.stage import PATIENCE, Milestone, Stage
 from riskladder.api.base import format_time
 from riskladder.api.chain import noted_heads, verify_chains
@@ -158,7 +158,7 @@ class Scenario:
 
     async def _breach(self, signal_: Object) -> None:
         """Apply the breaching signal and time what follows, as a watching client sees it."""
-        contained, emptied = Milestone(self._is_contained), Milestone(_is_empty)
+        contained, emptied = Milestone(self._is_contained), Milestone(is_out_of_service)
         async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
             tasks.create_task(contained.watch(self._client, resources.DEPLOYMENTS, self._namespace))
             tasks.create_task(emptied.watch(self._client, resources.ENDPOINTSLICES, self._namespace))
@@ -380,7 +380,3 @@ def _summary(event: str, detail: dict[str, str]) -> str:
     if "decision" in detail:
         return f"{detail['action']} as {detail['role']}"
     return ""
-
-
-def _is_empty(first: Object, now: Object) -> bool:
-    return not ready(first) & ready(now)

@@ -12,6 +12,7 @@ from riskladder.api.base import format_time
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
 from riskladder.cluster.resources import Resource
+from riskladder.controller.caches.workloads import serves
 
 MANAGER = "riskladder-demo"
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
@@ -90,6 +91,20 @@ def ready(slice_: Object) -> set[str]:
         for e in slice_.get("endpoints") or ()
         if (e.get("conditions") or {}).get("ready") is not False
     }
+
+
+def serving(slice_: Object) -> set[str]:
+    """Return the names of the pods that may still get traffic through an EndpointSlice, as the operator judges it."""
+    return {
+        (e.get("targetRef") or {}).get("name", "")
+        for e in slice_.get("endpoints") or ()
+        if serves(e.get("conditions") or {})
+    }
+
+
+def is_out_of_service(before: Object, now: Object) -> bool:
+    """Return whether none of the pods that an EndpointSlice listed as ready gets traffic through it any more."""
+    return not ready(before) & serving(now)
 
 
 def readings(document: Object) -> str:

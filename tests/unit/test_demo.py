@@ -24,6 +24,7 @@ from demo.other_clients import OtherClients
 from demo.people import PEOPLE, notify_over
 from demo.run import Demo, End
 from demo.scenario import Options
+from demo.scene import is_out_of_service
 from demo.stage import Stage
 from riskladder.api.ladder import Channel, EscalationLadderSpec
 from riskladder.api.reasons import Reason
@@ -293,3 +294,26 @@ def test_options_of_the_demo_are_checked_before_a_cluster_is_started() -> None:
     for number in started:
         module, _, own = recipes[number].partition(" -- $(PY) -m ")[2].partition(" ")
         assert recipes[number - 1] == f"\t@$(PY) -m {module} --check-options {own}"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "is_out"),
+    [
+        ({"ready": True, "serving": True, "terminating": False}, False),
+        ({"ready": False, "serving": True, "terminating": True}, False),
+        ({"ready": False, "serving": False, "terminating": True}, True),
+        ({"ready": False}, True),
+        ({}, False),
+    ],
+)
+def test_model_is_out_of_service_once_no_pod_serves_and_not_when_none_is_ready(
+    conditions: dict[str, bool], is_out: bool
+) -> None:
+    """A pod that ignores SIGTERM answers until its grace period is over, though it is not ready."""
+
+    def listing(conditions: dict[str, bool]) -> Object:
+        return {"endpoints": [{"targetRef": {"kind": "Pod", "name": "a"}, "conditions": conditions}]}
+
+    before = listing({"ready": True, "serving": True})
+    assert is_out_of_service(before, listing(conditions)) is is_out
+    assert is_out_of_service(before, {"endpoints": []})

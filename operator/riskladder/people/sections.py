@@ -230,7 +230,7 @@ def _containment(case: Case, now: datetime) -> Iterator[tuple[str, str]]:
         on_traffic = intent.action.axis is Axis.TRAFFIC  # its pods go on running
         for label, at, of in (
             ("Applied", status.applied_at, ""),
-            ("No ready endpoint", None if on_traffic else status.endpoints_empty_at, what),
+            ("Out of service", None if on_traffic else status.endpoints_empty_at, what),
             ("Proved" if on_traffic else "No pod left", status.pods_gone_at, what),
         ):
             if at is not None:

@@ -49,7 +49,7 @@ class Verification:
     applied: bool
     """The write that contains has been accepted by the API server."""
     endpoints_empty: bool
-    """No EndpointSlice lists a ready pod of what was contained."""
+    """No EndpointSlice lists a pod of what was contained that serves, though it may be ending."""
     pods_gone: bool
     """No pod of what was contained may still answer, and the controller has seen the write."""
     clear: bool

@@ -239,12 +239,12 @@ class WorkloadCache:
         ready = frozenset(
             endpoint["targetRef"]["name"]
             for endpoint in obj.get("endpoints") or ()
-            if (endpoint.get("targetRef") or {}).get("kind") == "Pod" and _serves(endpoint.get("conditions") or {})
+            if (endpoint.get("targetRef") or {}).get("kind") == "Pod" and serves(endpoint.get("conditions") or {})
         )
         addresses = frozenset(
             str(address)
             for endpoint in obj.get("endpoints") or ()
-            if (endpoint.get("targetRef") or {}).get("kind") != "Pod" and _serves(endpoint.get("conditions") or {})
+            if (endpoint.get("targetRef") or {}).get("kind") != "Pod" and serves(endpoint.get("conditions") or {})
             for address in endpoint.get("addresses") or ()
         )
         service = (metadata.get("labels") or {}).get(SERVICE_NAME)
@@ -434,7 +434,7 @@ def _same_template(before: Workload, workload: Workload) -> bool:
     return before.uid == workload.uid and before.digest == workload.digest
 
 
-def _serves(conditions: Object) -> bool:
+def serves(conditions: Object) -> bool:
     """Return whether traffic may go to an endpoint.
 
     Where none is ready, kube-proxy sends it to those that serve while they terminate. Unknown is yes.
