@@ -92,9 +92,7 @@ class ModelClient:
         pods = {pod for client in facts["clients"] for pod in client["pods"]}
         number = sum(client["answers"] for client in facts["clients"])
         self._stage.detail(f"a client in a pod has {number} answers from {len(pods)} pods, and goes on asking")
-        self._stage.detail(
-            f"the model server is to {self._on_term} SIGTERM; after {GRACE_SECONDS} s its pods are killed"
-        )
+        self._stage.detail(f"the model server is to {self._on_term} SIGTERM; its pods ask for {GRACE_SECONDS} s to end")
 
     async def last_answers(self, since: float, version: str | None = None) -> Answers:
         """Wait until the model has answered for the last time.

@@ -21,11 +21,15 @@ from demo.scene import NAMESPACES
 from demo.stage import Stage
 from riskladder.cluster import resources
 from riskladder.cluster.client import ApiError, Client, NotFound
+from riskladder.workloads.safe_states.prompt_stop import PROMPT_STOP
 from tests.cluster.launcher import dying_with_us
 
 CRDS = resources.Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 FOR_PODS = ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "ResourceQuota")
 """Kinds that only an operator in pods needs: here it runs as a local process."""
+
+COMPONENTS = (PROMPT_STOP.component,)
+"""What the operator of the demo is enabled to do beyond its core: the pods of a stopped model end in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,9 @@ class Demo:
         try:
             self._say("Installing the CRDs, the RBAC rules and the admission policies")
             async with self._stage.progress("installing"):
-                await asyncio.to_thread(install, self._kubeconfig, self._checkout, without=FOR_PODS)
+                await asyncio.to_thread(
+                    install, self._kubeconfig, self._checkout, components=COMPONENTS, without=FOR_PODS
+                )
             with tempfile.TemporaryDirectory(prefix="riskladder-demo-") as directory:
                 config = await asyncio.to_thread(
                     service_account_kubeconfig, self._kubeconfig, Path(directory) / "operator.kubeconfig"
@@ -100,6 +106,8 @@ class Demo:
         self._stage.command(f"export KUBECONFIG={self._kubeconfig} PATH={Path(sys.executable).parent}:$PATH")
         self._stage.command(f"kubectl -n {self._namespace} get riskladder")
         self._stage.command(f"kubectl riskladder status -n {self._namespace}")
+        if self._scenario.escalation:
+            self._stage.command(f"kubectl riskladder show {self._scenario.escalation} -n {self._namespace}")
         await self._ending.stay()
 
     async def _clean_up(self, fresh: bool) -> None:
@@ -137,6 +145,7 @@ class Demo:
         self._say(f"Starting the operator as system:serviceaccount:{NAMESPACE}:riskladder (never as an administrator)")
         command = [
             *(sys.executable, "-m", "riskladder", "operator", "--kubeconfig", str(config)),
+            *(f"--enable={component}" for component in COMPONENTS),
             *("--listen", "127.0.0.1:0", "--notify-host", HOST, "--notify-network", NETWORK),
         ]
         with log.open("wb") as stream:

@@ -23,6 +23,7 @@ from riskladder.api.chain import noted_heads, verify_chains
 from riskladder.api.decision import DecisionAction, Resolution
 from riskladder.api.reasons import Reason
 from riskladder.api.record import entries_of
+from riskladder.api.tiers import Containment
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
 from riskladder.cluster.events import CONTROLLER
@@ -120,6 +121,9 @@ class Scenario:
             await self._other_clients.autoscale()
         if self._model_client is not None:
             await self._model_client.start("credit-scorer")
+            if self._action == "ScaleToZero":
+                grace = Containment.model_fields["grace"].default
+                self._detail(f"the ladder gives the pods of a stopped model {grace} (containment.grace)")
         breach[0]["spec"]["observedAt"] = format_time(datetime.now(UTC) + timedelta(milliseconds=1))
         self._say("The monitor reports a breach: " + readings(breach[0]))
         await self._breach(breach[0])
@@ -207,8 +211,17 @@ class Scenario:
             return bool(now["spec"].get("replicas") == 0)
         return version(now) != version(first)
 
+    @property
+    def _width(self) -> int:
+        """Characters of the longest of the milestones, which are below one another."""
+        if self._action == "ScaleToZero":
+            return len("last answer on a kept connection")
+        return len(f"last answer of {REVISIONS[0]} on a kept connection")
+
     def _milestone(self, what: str, seconds: float) -> None:
-        self._detail(f"[bold red]{what:32}[/bold red] [bold]{seconds * 1000:6.0f} ms[/bold] after the signal was sent")
+        self._detail(
+            f"[bold red]{what:{self._width}}[/bold red] [bold]{seconds * 1000:6.0f} ms[/bold] after the signal was sent"
+        )
 
     async def _report_containment(self) -> str:
         """Say what was done; the name of the escalation."""

@@ -280,6 +280,33 @@ def test_show_of_what_is_not_there(place: CliNamespace) -> None:
     )
 
 
+def test_a_name_that_is_not_there_is_told_where_it_is_and_what_else_may_be_meant(place: CliNamespace) -> None:
+    name = place.escalate(f"of-{place.namespace}")
+    elsewhere = place.run("show", name, namespace="default")
+    assert elsewhere.exit_code == 2
+    assert elsewhere.stderr == (
+        f"error: there is no escalation {name} in namespace default; there is one in {place.namespace}: name it with -n\n"
+    )
+    nobody = place.run("show", name, namespace="default", kubeconfig=place.person("rita"))
+    assert nobody.exit_code == 2
+    assert place.namespace not in nobody.stderr, "of another namespace only who may list there is told"
+    workload = place.run("contain", "credit-scorer", "-m", "It rejects everybody")
+    assert workload.exit_code == 2
+    assert workload.stderr.endswith("; for a workload write deployment/credit-scorer\n")
+
+
+def test_what_is_closed_is_said_to_be_before_anything_is_asked(place: CliNamespace) -> None:
+    name = place.escalate()
+    closed = people.condition("Closed", True, "Remediated")
+    place.write(resources.ESCALATIONS, name, {"resolution": "Remediated", "conditions": [closed]})
+    for command in (["resume"], ["ack"], ["contain"], ["close", "--resolution", "Retired"], ["escalate"]):
+        late = place.run(command[0], name, *command[1:], "-m", "Too late")
+        assert late.exit_code == 1
+        assert late.stderr.startswith(f"error: {name} is closed as Remediated: ")
+        assert late.stderr.endswith(" comes too late\n")
+    assert place.list(resources.DECISIONS) == []
+
+
 def test_show_watches_until_it_is_closed(place: CliNamespace) -> None:
     name = place.escalate()
     command = [sys.executable, "-m", "riskladder", "show", name, "--watch", "-n", place.namespace]

@@ -153,7 +153,7 @@ def test_dry_run_says_what_would_be(api: ApiServer) -> None:
 def test_target_that_does_not_exist_means_that_nothing_was_sent(api: ApiServer) -> None:
     done = run(api, "psi=0.21")
     assert (done.exit_code, api.writes) == (2, [])
-    assert "found no Deployment credit-scorer in namespace models" in done.stderr
+    assert "there is no Deployment credit-scorer in namespace models" in done.stderr
 
 
 def judged(status: str, **more: Any) -> dict[str, Any]:

@@ -325,7 +325,7 @@ async def test_ladder_is_else_the_only_one(api: ApiServer, undecided: AsyncRepor
         ({"metadata": {}}, ladders("credit", "pricing"), "found 2 in namespace models (credit, pricing)"),
         ({"metadata": {}}, ladders(), "found none in namespace models"),
         (403, 403, "may neither read Deployment credit-scorer nor list the ladders"),
-        (404, ladders("credit"), "found no Deployment credit-scorer in namespace models"),
+        (404, ladders("credit"), "there is no Deployment credit-scorer in namespace models"),
     ],
 )
 async def test_ladder_that_cannot_be_known_has_to_be_named(
@@ -338,7 +338,7 @@ async def test_ladder_that_cannot_be_known_has_to_be_named(
             api.objects[path] = answer
     with pytest.raises(Refused) as caught:
         await undecided.report("credit-scorer", {"psi": 0.2})
-    assert caught.value.message.startswith("ladder: ")
+    assert caught.value.message.startswith("there is no " if target == 404 else "ladder: ")
     assert words in caught.value.message
     assert api.writes == []
 

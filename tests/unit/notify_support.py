@@ -106,7 +106,7 @@ def notification(**changes: Any) -> Notification:
         "message": "credit-scorer (Deployment credit-scorer) is in tier high: demographic_parity_difference is 0.31, "
         "auc is 0.83. Contained: yes, scaled to zero: none of its pods is left, and no Service lists one of them as "
         "serving",
-        "serves": "nothing",
+        "serves": "no pod of Deployment credit-scorer",
         "at": NOW,
         "due_at": NOW + timedelta(minutes=59, seconds=50),
         "asks": ASKS,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from riskladder.api.base import API_VERSION
+from riskladder.api.base import API_VERSION, format_time
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.reasons import Reason
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
@@ -39,7 +39,8 @@ Change = Callable[[Document], Any]
 
 
 def run(*arguments: object, stdin: str | None = None) -> Result:
-    return CliRunner().invoke(app, ["lint", *map(str, arguments)], input=stdin)
+    """Lint as of a fixed time, so that no result depends on the day of the test."""
+    return CliRunner().invoke(app, ["lint", "--at", format_time(NOW), *map(str, arguments)], input=stdin)
 
 
 def load(file: Path) -> Document:
@@ -170,6 +171,23 @@ def test_directories_lists_and_stdin(tmp_path: Path) -> None:
         "standard input:1: ModelRiskSignal/(no name) (document 1, item 2): error: metadata: is required"
         in broken.stdout
     )
+
+
+def test_time_is_what_it_is_told_to_be() -> None:
+    def said(at: str) -> list[str]:
+        return [f["rule"] for f in json.loads(run(LADDER, SIGNAL, "--at", at, "-o", "json").stdout)["findings"]]
+
+    assert said("2026-11-24T12:00:00Z") == []
+    assert {"review-overdue", "observed-too-long-ago"} <= {*said("2036-11-24T12:00:00Z")}
+    wrong = run(LADDER, "--at", "tomorrow")
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("error: --at: ")
+
+
+def test_what_holds_nothing_to_check_names_what_it_holds(tmp_path: Path) -> None:
+    found = run(write(tmp_path / "x.yaml", {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}))
+    assert found.exit_code == 2
+    assert found.stderr.endswith("; found Pod\n")
 
 
 def test_signal_is_checked_against_the_ladder_of_its_namespace(tmp_path: Path) -> None:

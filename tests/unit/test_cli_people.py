@@ -669,7 +669,12 @@ def test_targets() -> None:
     assert raising.parse_target("sts/x") == TargetRef(kind="StatefulSet", name="x")
     assert raising.parse_target("rollouts.argoproj.io/x") == TargetRef(kind="Rollout", name="x")
     assert raising.parse_target("isvc/x") == TargetRef(kind="InferenceService", name="x")
-    for word, says in (("x/", "names no workload"), ("pod/x", "pod is not a kind of workload"), ("sts/X!", "no name")):
+    for word, says in (
+        ("x", "for example deployment/x$"),
+        ("x/", "for example deployment/NAME$"),
+        ("pod/x", "pod is not a kind of workload"),
+        ("sts/X!", "no name"),
+    ):
         with pytest.raises(ValueError, match=says):
             raising.parse_target(word)
 

@@ -73,7 +73,7 @@ def _serves(scene: Scene, escalation: Escalation, said: str) -> None:
     assert bool(said) is not escalation.spec.drill
     contained = is_true(escalation.status.conditions, ConditionType.CONTAINED)
     actions = {intent.action for intent in escalation.in_force.values()}
-    if said.startswith("nothing"):
+    if said.startswith(("nothing", "no pod of ")):
         gone = scene.target is None or scene.target.uid != escalation.spec.target.uid
         stopped = {ContainmentAction.SCALE_TO_ZERO, ContainmentAction.ISOLATE} & actions
         assert gone or (contained and stopped), said

@@ -20,6 +20,8 @@ from riskladder.api.kinds import BINDING, KINDS, LADDER, SIGNAL
 from riskladder.api.ladder import EscalationLadderSpec
 from riskladder.api.messages import shown
 from riskladder.api.signal import ModelRiskSignalSpec
+from riskladder.api.text import listed
+from riskladder.api.tiers import Containment
 from riskladder.api.validation import Problem, validate
 from riskladder.cli import files
 from riskladder.cli.files import Document
@@ -27,6 +29,7 @@ from riskladder.cli.options import Output, OutputOption
 from riskladder.cli.output import COULD_NOT_CHECK, complain, console, count, fail, indented, plain, write_json
 from riskladder.monitors.advice import advise_binding
 from riskladder.monitors.check import problems as binding_problems
+from riskladder.monitors.times import NoTime, parse
 from riskladder.policy.advice.ladder import advise_ladder
 from riskladder.policy.advice.signal import advise_kind, advise_signal, advise_time
 from riskladder.policy.enabled import ends_no_pods, graces, missing_components, slow_stops
@@ -85,6 +88,14 @@ def lint(
             "ladder asks for is compared with them all; an empty one stands for none."
         ),
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="When to check as of, in RFC 3339, so that the same files get the same answer: reviews fall due, and "
+            "readings grow old. Default: now.",
+        ),
+    ] = None,
 ) -> None:
     """Check ladders, signals and bindings offline: with the rules of the API server, and with advice on the policy.
 
@@ -94,6 +105,10 @@ def lint(
     2: a file could not be read, or holds nothing to check.
     """
     runtimes = _runtimes(enable)
+    try:
+        now = parse(at, None, None) if at is not None else datetime.now(UTC)
+    except NoTime as error:
+        fail(f"--at: {error}")
     documents: list[Document] = []
     unreadable = False
     for path in paths:
@@ -107,12 +122,14 @@ def lint(
         except files.Unreadable as error:
             complain(str(error))
             unreadable = True
-    findings = list(check(documents, datetime.now(UTC), runtimes))
+    findings = list(check(documents, now, runtimes))
     if not documents and unreadable:
         raise typer.Exit(COULD_NOT_CHECK)
     checked = len(documents) - sum(f.is_skipped for f in findings)
     if not checked and not unreadable:
-        fail(f"{', '.join(paths)}: holds no {', '.join(KINDS)}")
+        others = sorted({_kind(document) for document in documents} - {""})
+        found = f"; found {listed(others)}" if others else ""
+        fail(f"{', '.join(paths)}: holds no {', '.join(KINDS)}{found}")
     wrong = [f for f in findings if f.severity is Severity.ERROR or (strict and f.severity is Severity.WARNING)]
     if output is Output.JSON:
         write_json(_as_json(findings, checked, ok=not wrong and not unreadable))
@@ -240,8 +257,9 @@ def _of_components(document: Document, runtimes: Runtimes | None) -> Iterator[Fi
     spec = EscalationLadderSpec.model_validate(document.value["spec"])
     if runtimes is None:
         for path, grace in graces(spec):
+            given = ", the default" if grace == Containment.model_fields["grace"].default else ""
             message = (
-                f"not checked whether pods end within {grace}: without the component prompt-stop of the operator a "
+                f"not checked whether pods end within {grace}{given}: without the component prompt-stop of the operator a "
                 "stop takes as long as their terminationGracePeriodSeconds"
             )
             remedy = "name the components that the operator runs with, for example --enable=prompt-stop"

@@ -32,7 +32,7 @@ async def ladder_of(client: Client, namespace: str, kind: str, target: str) -> s
         except Forbidden:
             may_read = False
         except NotFound as error:
-            message = f"ladder: found no {kind} {target} in namespace {namespace} whose label could name it"
+            message = f"there is no {kind} {target} in namespace {namespace}: name the workload that serves the model"
             raise Refused(message, reason="TargetNotFound", status=404) from error
         else:
             if name := labels.get(LABEL_LADDER):

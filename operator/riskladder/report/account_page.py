@@ -245,7 +245,7 @@ def _decided(account: Account) -> Iterator[Block]:
     told = account.story
     if told.agreements:
         yield Bullets(
-            [f"{at_words(a.at)}: {a.text}. Votes: {joined(a.by)} (record {a.record})" for a in told.agreements]
+            [f"{at_words(a.at)}: {a.text}; on record {a.record}. Votes: {joined(a.by)}" for a in told.agreements]
         )
     if not told.acts:
         yield Paragraph("Nobody has decided anything on record.")

@@ -96,7 +96,7 @@ def contain(
             obj = await workload(session, target)
             found = await open_for(session, obj["metadata"]["uid"], ladder=ladder, role=role)
         else:
-            found = await session.case(name)
+            found = await session.case(name, hint=f"; for a workload write deployment/{name}")
         if found is not None:
             own = found.spec.ladder.name
             if ladder not in (None, own) or tier is not None:

@@ -14,10 +14,11 @@ from riskladder.cli.people.options import How, Name, Rationale, Role, sends
 from riskladder.cli.people.send import described, rationale_of, send_decision
 from riskladder.cli.people.session import Session, choose_role, end, run_in_session
 from riskladder.cluster.authority import who_am_i
-from riskladder.people.answers import COULD_NOT_ASK
+from riskladder.people.answers import COULD_NOT_ASK, REFUSED
 from riskladder.people.case import Case
 from riskladder.people.preview import preview_decision
 from riskladder.people.text import UNTIL_FORMS, listed, parse_until
+from riskladder.policy.decisions.rules import AFTER_THE_END
 
 Particulars = Callable[[Case, datetime], Mapping[str, Any]]
 """What an action needs besides role and rationale; ValueError where it cannot be."""
@@ -49,6 +50,9 @@ async def decide_at(
     particulars: Particulars = lambda case, now: {},
 ) -> None:
     """Decide with an open connection."""
+    if not case.is_open and action not in AFTER_THE_END:
+        how_it_ended = f" as {case.status.resolution}" if case.status.resolution else ""
+        end(REFUSED, f"{case.name} is closed{how_it_ended}: {action} comes too late")
     now = datetime.now(UTC)
     try:
         further = particulars(case, now)

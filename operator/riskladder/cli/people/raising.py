@@ -69,9 +69,10 @@ def parse_target(text: str) -> TargetRef:
     Raises:
         ValueError: It is not, or of a kind that cannot be contained.
     """
-    kind, _, name = text.partition("/")
+    kind, slash, name = text.partition("/")
     if not name:
-        raise ValueError(f"{text!r} names no workload: expected KIND/NAME, for example deployment/NAME")
+        example = f"deployment/{text}" if text and not slash else "deployment/NAME"
+        raise ValueError(f"{text!r} names no workload: expected KIND/NAME, for example {example}")
     if kind.lower() not in _KINDS:
         known = ", ".join(sorted(kind.lower() for kind in _RESOURCES))
         raise ValueError(f"{text}: {kind} is not a kind of workload that is known here ({known})")

@@ -43,8 +43,13 @@ class Session:
     client: Client
     namespace: str
 
-    async def case(self, name: str) -> Case:
-        """Return an escalation by name; end the command where there is none."""
+    async def case(self, name: str, *, hint: str = "") -> Case:
+        """Return an escalation by name; end the command where there is none.
+
+        Args:
+            name: Its name.
+            hint: What else may have been meant, to be said where there is none.
+        """
         try:
             return read_case(await self.client.get(ESCALATIONS, self.namespace, name))
         except NotFound as error:
@@ -52,9 +57,19 @@ class Session:
                 raise  # not the object is missing, but its kind
             there = [c.name for c in await self.cases() if c.is_open]
             known = f"open there: {', '.join(there[:5])}{' …' if len(there) > 5 else ''}" if there else "none is open"
-            fail(f"there is no escalation {name} in namespace {self.namespace}; {known}")
+            elsewhere = await self._namespaces_with(name)
+            if elsewhere:
+                known = f"there is one in {listed(elsewhere, 'or')}: name it with -n"
+            fail(f"there is no escalation {name} in namespace {self.namespace}; {known}{hint}")
         except Unreadable as error:
             fail(str(error))
+
+    async def _namespaces_with(self, name: str) -> list[str]:
+        """Return the namespaces with an escalation of that name; none where the caller may not look."""
+        try:
+            return [c.namespace for c in await self.cases(everywhere=True, quiet=True) if c.name == name]
+        except ApiError:
+            return []
 
     async def cases(self, *, everywhere: bool = False, quiet: bool = False) -> list[Case]:
         """Return all escalations; those of another version are left out, and named on stderr unless ``quiet``."""

@@ -41,6 +41,9 @@ class Refusal(NamedTuple):
 
 Rule = Callable[[Standing, CastDecision, datetime], Refusal | None]
 
+AFTER_THE_END = frozenset({DecisionAction.REVIEW, DecisionAction.COMMENT})
+"""What can be done once an escalation is closed."""
+
 
 def refuse(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     """Return the first objection to an act, as the escalation stands, or ``None``."""
@@ -53,7 +56,7 @@ def refuse(standing: Standing, act: CastDecision, now: datetime) -> Refusal | No
 
 def is_timely(standing: Standing, act: CastDecision, now: datetime) -> Refusal | None:
     """Refuse all but a review and a comment once the escalation is closed."""
-    if standing.is_open or act.spec.action in (DecisionAction.REVIEW, DecisionAction.COMMENT):
+    if standing.is_open or act.spec.action in AFTER_THE_END:
         return None
     return Refusal(Reason.ESCALATION_CLOSED, f"the escalation is closed: {act.spec.action} comes too late")
 

@@ -49,7 +49,10 @@ def summarise(draft: Draft) -> str:
 
 
 def serves(draft: Draft) -> str:
-    """Return what serves now: a version of the model, what stands in for it, or nothing. Empty for a drill."""
+    """Return what serves now: a version of the model, what stands in for it, or no pod of it. Empty for a drill.
+
+    Of other workloads, whose pods a Service may list as well, nothing is known.
+    """
     escalation = draft.escalation
     spec = escalation.spec
     if spec.drill:
@@ -67,7 +70,7 @@ def serves(draft: Draft) -> str:
     if ContainmentAction.FALLBACK in intents:
         return f"its fallback, in place of {version}"
     if ContainmentAction.SCALE_TO_ZERO in intents:
-        return "nothing"
+        return f"no pod of {spec.target.kind} {spec.target.name}"
     if ContainmentAction.ISOLATE in intents:
         return "nothing: its pods run, and nobody reaches them"
     back = intents[ContainmentAction.ROLLBACK].revision
