@@ -285,7 +285,8 @@ def test_a_name_that_is_not_there_is_told_where_it_is_and_what_else_may_be_meant
     elsewhere = place.run("show", name, namespace="default")
     assert elsewhere.exit_code == 2
     assert elsewhere.stderr == (
-        f"error: there is no escalation {name} in namespace default; there is one in {place.namespace}: name it with -n\n"
+        f"error: there is no escalation {name} in namespace default; there is one in {place.namespace}: "
+        "name it with -n\n"
     )
     nobody = place.run("show", name, namespace="default", kubeconfig=place.person("rita"))
     assert nobody.exit_code == 2

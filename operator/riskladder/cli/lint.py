@@ -259,8 +259,8 @@ def _of_components(document: Document, runtimes: Runtimes | None) -> Iterator[Fi
         for path, grace in graces(spec):
             given = ", the default" if grace == Containment.model_fields["grace"].default else ""
             message = (
-                f"not checked whether pods end within {grace}{given}: without the component prompt-stop of the operator a "
-                "stop takes as long as their terminationGracePeriodSeconds"
+                f"not checked whether pods end within {grace}{given}: without the component prompt-stop of the "
+                "operator a stop takes as long as their terminationGracePeriodSeconds"
             )
             remedy = "name the components that the operator runs with, for example --enable=prompt-stop"
             yield Finding(Severity.NOTE, document, path, message, remedy, "prompt-stop-unknown")
