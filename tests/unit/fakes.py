@@ -94,7 +94,7 @@ class Cache:
         return asked
 
     def snapshot(self) -> Snapshot:
-        return self.store.snapshot(KEY, {})
+        return self.store.snapshot(KEY)
 
     @property
     def target(self) -> Workload | None:

@@ -92,10 +92,10 @@ def test_signal_that_is_wrong_is_found_though_its_models_are_kept() -> None:
         cache.new(SIGNALS, f"s{n:03d}", signal_document(source=f"m{n}", bias=0.3))
     wrong = signal_document(source="late", bias=0.3) | {"observedAt": "1999-01-01T00:00:00Z"}
     cache.new(SIGNALS, "wrong", wrong)
-    cache.store.snapshot(KEY, {}, thorough=False)
+    cache.store.snapshot(KEY, thorough=False)
     for piece in cache.store.unchecked(KEY):
         piece()
-    found = {s.name: s for s in cache.store.snapshot(KEY, {}, thorough=True).signals}
+    found = {s.name: s for s in cache.store.snapshot(KEY, thorough=True).signals}
     assert found["wrong"].spec is None
     assert "years 2000 to 2199" in " ".join(found["wrong"].problems)
     assert found["s000"].spec is not None

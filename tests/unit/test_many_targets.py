@@ -74,10 +74,10 @@ def test_look_at_one_model_and_change_of_its_endpoints_cost_the_same_among_many(
     needed = []
     for models in (4, 40):
         store, key = store_with(models), KEY._replace(name="model-0")
-        look = calls_of(lambda: store.snapshot(key, {}))  # noqa: B023
+        look = calls_of(lambda: store.snapshot(key))  # noqa: B023
         change = calls_of(lambda: store.put(ENDPOINTSLICES, slice_of("model-0", 2)))  # noqa: B023
         needed.append((look, change))
-        found = store.snapshot(key, {}).target
+        found = store.snapshot(key).target
         assert found is not None
         assert found.network_path is not None
         assert found.network_path.serving["model-0"] == {"model-0-2"}

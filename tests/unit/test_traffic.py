@@ -303,7 +303,7 @@ def test_what_is_around_a_model_is_joined_to_it() -> None:
         store.put(ENDPOINTSLICES, {"metadata": {**about, "name": name, "uid": name}, "endpoints": [endpoint]})
 
     def found() -> NetworkPath:
-        target = store.snapshot(KEY, {}).target
+        target = store.snapshot(KEY).target
         assert target is not None
         assert target.network_path is not None
         return target.network_path
@@ -333,7 +333,7 @@ def test_slice_that_is_written_manually_lists_pods_by_their_addresses() -> None:
         store.put(ENDPOINTSLICES, {"metadata": metadata, "endpoints": list(endpoints)})
 
     def listed() -> tuple[frozenset[str], int]:
-        target = store.snapshot(KEY, {}).target
+        target = store.snapshot(KEY).target
         assert target is not None
         assert target.network_path is not None
         return target.network_path.serving.get("scorer", frozenset()), target.ready_endpoints
@@ -362,7 +362,7 @@ def test_fallback_is_not_proved_while_an_address_of_the_model_is_listed() -> Non
 def test_without_a_component_nothing_is_joined() -> None:
     store, _ = cached()
     store.put(DEPLOYMENTS, deployment_object(creationTimestamp=CREATED))
-    target = store.snapshot(KEY, {}).target
+    target = store.snapshot(KEY).target
     assert target is not None
     assert target.network_path is None
 
@@ -383,12 +383,12 @@ def test_who_goes_through_it_is_notified_of_a_change_and_others_find_it_taken() 
     asked.clear()
     store.put(SERVICES, {**service(), "metadata": {**service()["metadata"], "resourceVersion": "2"}})
     assert asked == [(KEY, False)], "nothing of it that matters"
-    other = store.snapshot(KEY._replace(name="other"), {}).target
+    other = store.snapshot(KEY._replace(name="other")).target
     assert other is not None
     assert other.network_path is not None
     assert f"Deployment {KEY.name}" in other.network_path.taken[("Service", "scorer")]
     store.put(DEPLOYMENTS, deployment_object(creationTimestamp=CREATED))
-    mine = store.snapshot(KEY, {}).target
+    mine = store.snapshot(KEY).target
     assert mine is not None
     assert mine.network_path is not None
     assert mine.network_path.taken == {}

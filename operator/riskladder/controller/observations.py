@@ -83,6 +83,22 @@ class ObservedTarget:
         return not (refusals or self.changed_at or self.pending or self.reverted or self.recently_reapplied())
 
 
+@dataclass(slots=True)
+class ObservedEscalation:
+    """All that is in memory of one escalation, as a whole or by the number of an intent."""
+
+    stamps: dict[int, Stamps] = field(default_factory=dict)
+    """When each stage of a containment was seen complete."""
+    rehearsals: dict[int, tuple[datetime, str]] = field(default_factory=dict)
+    """What became of the containments of a drill as dry runs, until that is written."""
+    unwritten: str = ""
+    """Why its records or its status could not be written the last time."""
+    pressed: tuple[CountedDecision, ...] = ()
+    """Decisions to stop the model, of which the record or the status was refused."""
+    is_just_pressed: bool = False
+    """Whether one of those is new since that was asked for."""
+
+
 class Observations:
     """What is in memory of each target and of each escalation, and joins a snapshot."""
 
@@ -102,23 +118,21 @@ class Observations:
         self._store = store
         self._metrics = metrics
         self._now = now
-        self.stamps: dict[tuple[str, int], Stamps] = {}
-        """By uid of the escalation and intent: when each stage was seen complete."""
-        self.unwritten: dict[str, str] = {}
-        """By uid of the escalation: why its records or its status could not be written the last time."""
-        self._pressed: dict[str, tuple[CountedDecision, ...]] = {}
-        """By uid of the escalation: decisions to stop the model, of which the record or the status was refused."""
-        self._just_pressed: set[str] = set()
-        """Uids of escalations on which one of those is new since it was asked for."""
+        self._escalations: dict[str, ObservedEscalation] = {}
+        """By uid."""
         self._late: dict[Name, str] = {}
         """By escalation that is closed: why what was decided on it since could not be written the last time."""
-        self.rehearsals: dict[tuple[str, int], tuple[datetime, str]] = {}
-        """What became of the containments of drills as dry runs, until that is written."""
 
     def _of(self, key: TargetKey) -> ObservedTarget:
         """Return what is noted of a target, to note more."""
         if (known := self._targets.get(key)) is None:
             known = self._targets[key] = ObservedTarget()
+        return known
+
+    def _of_escalation(self, uid: str) -> ObservedEscalation:
+        """Return what is noted of an escalation, to note more."""
+        if (known := self._escalations.get(uid)) is None:
+            known = self._escalations[uid] = ObservedEscalation()
         return known
 
     def changed(self, key: TargetKey) -> None:
@@ -128,19 +142,15 @@ class Observations:
 
     def forget(self, open_uids: Collection[str]) -> None:
         """Keep what is about open escalations only."""
-        self.stamps = {key: stamps for key, stamps in self.stamps.items() if key[0] in open_uids}
-        self.rehearsals = {key: found for key, found in self.rehearsals.items() if key[0] in open_uids}
-        self.unwritten = {uid: why for uid, why in self.unwritten.items() if uid in open_uids}
-        self._pressed = {uid: found for uid, found in self._pressed.items() if uid in open_uids}
-        self._just_pressed &= self._pressed.keys()
+        self._escalations = {uid: known for uid, known in self._escalations.items() if uid in open_uids}
         self._late = {name: why for name, why in self._late.items() if self._store.undecided(*name)}
 
     def stand_by(self) -> None:
         """Forget what has no Escalation yet: what is contained says why, and whoever leads now goes by that."""
         for known in self._targets.values():
             known.pending = None
-        self._pressed.clear()
-        self._just_pressed.clear()
+        for seen in self._escalations.values():
+            seen.pressed, seen.is_just_pressed = (), False
 
     def quiet(self, key: TargetKey, snapshot: Snapshot, *, is_saving: bool, is_writing: bool) -> None:
         """Note that nothing has to be contained: what comes later is timed from then, and refuses again.
@@ -167,13 +177,18 @@ class Observations:
     def join(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot with all that is known of its containments, noting what is seen complete now."""
         snapshot = with_holds(self._with_pressed(self._with_pending(snapshot)))
-        stamps = dict(snapshot.stamps)
         for escalation in snapshot.open if snapshot.target is not None else ():
             for intent in escalation.in_force.values():
                 self._stamp(snapshot, escalation, intent)
-                if known := self.stamps.get((escalation.uid, intent.id)):
-                    stamps[escalation.uid, intent.id] = known
-        return replace(snapshot, stamps=stamps)
+        known = {e.uid: seen for e in snapshot.escalations if (seen := self._escalations.get(e.uid))}
+        return replace(
+            snapshot,
+            stamps={(uid, intent): at for uid, seen in known.items() for intent, at in seen.stamps.items()},
+            rehearsals={
+                (uid, intent): found for uid, seen in known.items() for intent, found in seen.rehearsals.items()
+            },
+            unwritten={uid: seen.unwritten for uid, seen in known.items() if seen.unwritten},
+        )
 
     def _with_pending(self, snapshot: Snapshot) -> Snapshot:
         """Add what has been contained and has no Escalation yet; what is known of it passes to the Escalation."""
@@ -184,7 +199,7 @@ class Observations:
         intent = pending.hold.intent
         escalation = next((e for e in snapshot.escalations if e.name == pending.hold.escalation), None)
         if escalation is not None and any(i.id == intent.id for i in escalation.saved):
-            self.stamps.setdefault((escalation.uid, intent.id), pending.stamps)
+            self._of_escalation(escalation.uid).stamps.setdefault(intent.id, pending.stamps)
             known.pending = None
             return snapshot
         if escalation is None and self._store.has_escalation(snapshot.key.namespace, pending.hold.escalation):
@@ -194,14 +209,15 @@ class Observations:
             quarantined = pending.hold.evidence.pod_template_hash or ""
             pending.stamps = self._stamped(snapshot, intent, quarantined, pending.stamps)
             if escalation is not None:
-                self.stamps[escalation.uid, intent.id] = pending.stamps
+                self._of_escalation(escalation.uid).stamps[intent.id] = pending.stamps
         return replace(snapshot, pending=pending.hold, pending_policy=pending.policy)
 
     def _with_pressed(self, snapshot: Snapshot) -> Snapshot:
         """Add what was decided for a stop and could not be written."""
-        if not self._pressed:
+        pressed = {uid: seen.pressed for e in snapshot.escalations if (seen := self._escalations.get(uid := e.uid))}
+        if not any(pressed.values()):
             return snapshot
-        found = (replace(e, pressed=p) if (p := self._pressed.get(e.uid)) else e for e in snapshot.escalations)
+        found = (replace(e, pressed=p) if (p := pressed.get(e.uid)) else e for e in snapshot.escalations)
         return replace(snapshot, escalations=tuple(found))
 
     def press(self, escalation: Escalation, decisions: Iterable[CountedDecision]) -> None:
@@ -209,28 +225,37 @@ class Observations:
         known = {decision.uid for decision in escalation.status.decisions}
         contains = (d for d in decisions if d.counted and d.action is DecisionAction.CONTAIN)
         if pressed := tuple(d for d in contains if d.uid not in known):
-            before = {decision.uid for decision in self._pressed.get(escalation.uid, ())}
-            self._pressed[escalation.uid] = pressed
-            if any(decision.uid not in before for decision in pressed):
-                self._just_pressed.add(escalation.uid)
+            seen = self._of_escalation(escalation.uid)
+            before = {decision.uid for decision in seen.pressed}
+            seen.pressed = pressed
+            seen.is_just_pressed |= any(decision.uid not in before for decision in pressed)
 
     def is_just_pressed(self, snapshot: Snapshot) -> bool:
         """Return whether a stop was decided, and could not be written, since this was asked last.
 
         A stop that has been seen to once waits for the next attempt to write like everything else.
         """
-        found = {e.uid for e in snapshot.open} & self._just_pressed
-        self._just_pressed -= found
+        found = [s for e in snapshot.open if (s := self._escalations.get(e.uid)) and s.is_just_pressed]
+        for seen in found:
+            seen.is_just_pressed = False
         return bool(found)
+
+    def rehearsed(self, uid: str, intent: int, problem: str) -> None:
+        """Note what became of a containment of a drill as a dry run: why it would not be possible, or nothing."""
+        self._of_escalation(uid).rehearsals[intent] = (self._now(), problem)
 
     def _stamp(self, snapshot: Snapshot, escalation: Escalation, intent: Intent) -> None:
         """Note the time at which a stage of the containment is first seen complete."""
-        key = (escalation.uid, intent.id)
-        before = self.stamps.get(key)
+        seen = self._escalations.get(escalation.uid)
+        before = seen.stamps.get(intent.id) if seen is not None else None
         recorded = escalation.status.containment(intent.action.axis)
-        if before is None or (recorded is not None and recorded.intent.id == intent.id and recorded.pods_gone_at):
+        if (
+            seen is None
+            or before is None
+            or (recorded is not None and recorded.intent.id == intent.id and recorded.pods_gone_at)
+        ):
             return
-        self.stamps[key] = self._stamped(snapshot, intent, state.quarantined_hash(escalation, intent), before)
+        seen.stamps[intent.id] = self._stamped(snapshot, intent, state.quarantined_hash(escalation, intent), before)
 
     def _stamped(self, snapshot: Snapshot, intent: Intent, quarantined: str, before: Stamps) -> Stamps:
         """Return what is known of the stages of a containment, with those that are seen complete now."""
@@ -259,9 +284,9 @@ class Observations:
         """Return whether a containment has been applied and is not proved yet."""
         if snapshot.pending is not None:
             return True
-        active = [(e.uid, intent.id) for e in snapshot.open for intent in e.in_force.values()]
-        known = [self.stamps.get(key) for key in active]
-        return any(stamps is not None and stamps.pods_gone_at is None for stamps in known)
+        active = [(s, i.id) for e in snapshot.open if (s := self._escalations.get(e.uid)) for i in e.in_force.values()]
+        known = [stamps for seen, intent in active if (stamps := seen.stamps.get(intent))]
+        return any(stamps.pods_gone_at is None for stamps in known)
 
     # --- What became of a stop ------------------------------------------------------------------------------------
 
@@ -276,9 +301,9 @@ class Observations:
         at, target = self._now(), self._of(key)
         target.obstacle = ""
         if escalation is not None and any(i.id == stop.intent.id for i in escalation.intents):
-            stamp = (escalation.uid, stop.intent.id)
-            before = self.stamps.get(stamp, Stamps())
-            self.stamps[stamp] = replace(before, applied_at=before.applied_at or at)
+            stamps = self._of_escalation(escalation.uid).stamps
+            before = stamps.get(stop.intent.id, Stamps())
+            stamps[stop.intent.id] = replace(before, applied_at=before.applied_at or at)
         elif stop.hold is not None and (stop.hold.escalation, stop.hold.intent.id) == (stop.escalation, stop.intent.id):
             known = target.pending
             is_known = known is not None and (known.hold.escalation, known.hold.intent.id) == (
@@ -314,19 +339,24 @@ class Observations:
 
     def unwritten_of(self, escalations: Iterable[Escalation]) -> dict[str, str]:
         """Return, by uid, why what is new of some escalations could not be written the last time."""
-        return {e.uid: why for e in escalations if (why := self.unwritten.get(e.uid))} if self.unwritten else {}
+        found = ((e.uid, self._escalations.get(e.uid)) for e in escalations)
+        return {uid: seen.unwritten for uid, seen in found if seen is not None and seen.unwritten}
 
     def not_written(self, escalation: Escalation, why: str) -> None:
         """Note what refuses the records or the status of an escalation."""
         self._metrics.refused.labels("escalation").inc()
-        before, self.unwritten[escalation.uid] = self.unwritten.get(escalation.uid), why[:OBSTACLE_LIMIT]
-        if before != self.unwritten[escalation.uid]:
+        seen = self._of_escalation(escalation.uid)
+        before, seen.unwritten = seen.unwritten, why[:OBSTACLE_LIMIT]
+        if before != seen.unwritten:
             self._refusing(escalation.namespace)
 
     def written(self, namespace: str, uid: str) -> None:
         """Note that nothing refuses them."""
-        self._pressed.pop(uid, None)
-        if self.unwritten.pop(uid, None) is not None:
+        if (seen := self._escalations.get(uid)) is None:
+            return
+        seen.pressed, seen.is_just_pressed = (), False
+        if seen.unwritten:
+            seen.unwritten = ""
             self._refusing(namespace)
 
     def late(self, escalation: Name, why: str) -> None:
@@ -345,11 +375,12 @@ class Observations:
             for key, known in self._targets.items()
             if (unsaved := known.unsaved) and unsaved.ladder == ladder
         ]
-        if self.unwritten:
+        if any(seen.unwritten for seen in self._escalations.values()):
+            unwritten = self.unwritten_of(open_ := list(self._store.open_escalations(ladder)))
             found += [
                 f"what is new of Escalation {e.name} cannot be written: {why}"
-                for e in self._store.open_escalations(ladder)
-                if (why := self.unwritten.get(e.uid))
+                for e in open_
+                if (why := unwritten.get(e.uid))
             ]
         found += [
             f"what was decided on Escalation {name} cannot be written: {why}"

@@ -90,16 +90,14 @@ class SnapshotLoader:
             proof: Whether decisions prove who made them, where that was asked.
             companions: How the companion workloads are, where that was asked.
         """
-        found = self._store.snapshot(key, self._seen.stamps, thorough=thorough)
+        found = self._store.snapshot(key, thorough=thorough)
         snapshot = replace(
             found,
             proof=proof,
             deliveries=self._outbox.deliveries if self._outbox else {},
-            rehearsals=self._seen.rehearsals,
             lock=self.lock or self._unindexed(key.namespace) or self.lock,
             obstacle=self._seen.obstacle(key),
             unsaved=self._seen.unsaved(key),
-            unwritten=self._seen.unwritten_of(found.escalations),
             companions=companions or {},
             seeks=self._companions.seeks,
             clock_error=self._clock.error(),

@@ -227,7 +227,7 @@ class TrailPass:
         if effect.phase is Phase.REHEARSE:
             drill = next(e for e in snapshot.drills if e.name == effect.escalation)
             error = await self._executor.rehearse(key, effect)
-            self._seen.rehearsals[drill.uid, effect.intent] = (self._now(), error)
+            self._seen.rehearsed(drill.uid, effect.intent, error)
             return True
         try:
             done = await self._executor.carry_out(key, effect)

@@ -26,7 +26,7 @@ from riskladder.controller.caches.signals import SignalCache
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
 from riskladder.controller.governance_gauges import Stored
 from riskladder.controller.reading_gauges import StoredStatus
-from riskladder.policy.snapshot import Decision, Escalation, Snapshot, Stamps, TargetKey
+from riskladder.policy.snapshot import Decision, Escalation, Snapshot, TargetKey
 from riskladder.policy.unusable import UnusableSignal
 from riskladder.workloads.holding import held_by
 from riskladder.workloads.model import Workload
@@ -270,12 +270,11 @@ class Store:
 
     # --- The snapshot ---------------------------------------------------------------------------------------------
 
-    def snapshot(self, key: TargetKey, stamps: Mapping[tuple[str, int], Stamps], *, thorough: bool = True) -> Snapshot:
+    def snapshot(self, key: TargetKey, *, thorough: bool = True) -> Snapshot:
         """Return everything that bears on one target.
 
         Args:
             key: The target.
-            stamps: What the operator has seen of containments.
             thorough: Hold signals against every rule of the schema, as admission does. Without it, only what a decision
                 needs is checked: the rules take a millisecond that a model may serve in.
         """
@@ -299,7 +298,6 @@ class Store:
             signals=signals,
             escalations=escalations,
             last_closed=self._escalations.last_closed(target) if target else {},
-            stamps={k: s for e in escalations for i in e.intents if (s := stamps.get(k := (e.uid, i.id)))},
             unsupported=self.runtimes.unsupported(key.kind),
             ends_pods=self.runtimes.ends_pods,
             handled=self._escalations.handled(key),
