@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import ssl
 import tempfile
@@ -197,7 +198,10 @@ class Chaos:
             request.method, url, headers=_kept(request.headers), data=body or None
         ) as answer:
             if request.query.get("watch") == "true" and answer.status == 200:
-                return await self._stream(request, answer)
+                response = web.StreamResponse(status=answer.status, headers=_kept(answer.headers))
+                with contextlib.suppress(aiohttp.ClientConnectionResetError):  # the client has gone: it may be killed
+                    await self._stream(request, answer, response)
+                return response
             data = await answer.read()
             if fault is Fault.LOST:
                 return self._cut(request)
@@ -211,8 +215,7 @@ class Chaos:
         self.late.append(response.status)
         return response
 
-    async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        response = web.StreamResponse(status=answer.status, headers=_kept(answer.headers))
+    async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
         await response.prepare(request)
         await response.write(b"\n")  # sends the headers, which aiohttp keeps back until there is something to send
         watch = _Watch(request.path.rsplit("/", 1)[-1], response)
@@ -226,7 +229,6 @@ class Chaos:
                 await response.write(lines + newline)
         finally:
             self._watches.remove(watch)
-        return response
 
     @staticmethod
     def _cut(request: web.Request) -> web.Response:
