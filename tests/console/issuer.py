@@ -21,7 +21,8 @@ from urllib.parse import parse_qsl, urlsplit
 import aiohttp
 import pytest
 
-from riskladder.console.openid import OpenID, Provider, Tokens
+from riskladder.console.openid import OpenID, Tokens
+from riskladder.console.provider import Provider
 from tests.cluster import ControlPlane, LocalControlPlane
 from tests.cluster.certs import CertificateAuthority
 from tests.cluster.ports import HOST

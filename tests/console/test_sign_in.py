@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 
-from riskladder.console.openid import OpenID, SignInFailed, Tokens
+from riskladder.console.openid import OpenID, Tokens
+from riskladder.console.provider import SignInFailed
 from tests.cluster import ClusterError, LocalControlPlane
 from tests.console.issuer import Issuer, who_am_i
 

@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jwk, jws, jwt
 from yarl import URL
 
-from riskladder.console import openid as module
-from riskladder.console.openid import OpenID, Pending, Provider, SignInFailed, Tokens
+from riskladder.console import openid, provider
+from riskladder.console.openid import OpenID, Pending, Tokens
+from riskladder.console.provider import Provider, SignInFailed
 from tests.cluster.certs import CertificateAuthority
 
 NOW = datetime(2026, 11, 30, 8, 0, tzinfo=UTC)
@@ -235,7 +236,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def provider(idp: IdP, authority: Path, **changed: Any) -> Provider:
+def provider_of(idp: IdP, authority: Path, **changed: Any) -> Provider:
     usual = {
         "issuer": idp.issuer,
         "client_id": CLIENT,
@@ -249,7 +250,7 @@ def provider(idp: IdP, authority: Path, **changed: Any) -> Provider:
 
 @pytest.fixture
 async def client(idp: IdP, authority: Path, clock: Clock) -> AsyncIterator[OpenID]:
-    async with OpenID(provider(idp, authority), clock=clock) as found:
+    async with OpenID(provider_of(idp, authority), clock=clock) as found:
         yield found
 
 
@@ -317,20 +318,20 @@ async def test_each_sign_in_has_secrets_of_its_own(client: OpenID) -> None:
 async def test_documents_are_asked_for_once_an_hour(idp: IdP, sign_in: SignIn, clock: Clock) -> None:
     await asyncio.gather(*(sign_in() for _ in range(3)))
     assert (idp.asked.count("/.well-known/openid-configuration"), idp.asked.count("/keys")) == (1, 1)
-    clock.seconds += module.KEEP_SECONDS
+    clock.seconds += provider.KEEP_SECONDS
     await sign_in()
     assert (idp.asked.count("/.well-known/openid-configuration"), idp.asked.count("/keys")) == (2, 2)
 
 
 async def test_known_document_outlasts_a_short_absence(idp: IdP, sign_in: SignIn, clock: Clock) -> None:
     await sign_in()
-    clock.seconds += module.KEEP_SECONDS
+    clock.seconds += provider.KEEP_SECONDS
     idp.instead["/.well-known/openid-configuration"] = saying("busy", 503)
     assert (await sign_in()).name == "Rosa Diaz"
 
 
 async def test_public_client_has_no_secret(idp: IdP, authority: Path, browser: Browser) -> None:
-    async with OpenID(provider(idp, authority, client_secret="")) as client:
+    async with OpenID(provider_of(idp, authority, client_secret="")) as client:
         url, pending = await client.begin()
         await client.finish(pending, await visit(browser, url), NOW)
     assert idp.authorizations == [""]
@@ -421,7 +422,7 @@ def with_a_critical_header(idp: IdP, claims: Claims) -> str:
         (by_a_key_of_its_own, "its signature is none of the provider's"),
         (with_a_critical_header, "no signed token"),
         (lambda *_: "x.y", "no signed token"),
-        (lambda *_: "a" * (module.MAX_TOKEN + 1), "too long"),
+        (lambda *_: "a" * (openid.MAX_TOKEN + 1), "too long"),
         (lambda idp, _: jws.serialize_compact({"alg": "ES256", "kid": "one"}, b"[]", idp.keys["one"]), "no claims"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -502,7 +503,7 @@ async def test_what_is_within_bounds_counts(idp: IdP, sign_in: SignIn, claims: C
 
 async def test_rotated_key_is_looked_up_and_not_too_often(idp: IdP, sign_in: SignIn, clock: Clock) -> None:
     await sign_in()
-    clock.seconds += module.REFETCH_SECONDS
+    clock.seconds += provider.REFETCH_SECONDS
     idp.rotate("two")
     assert (await sign_in()).name == "Rosa Diaz"
     assert idp.asked.count("/keys") == 2
@@ -510,7 +511,7 @@ async def test_rotated_key_is_looked_up_and_not_too_often(idp: IdP, sign_in: Sig
     with failing(idp, "none of the provider's"):
         await sign_in()
     assert idp.asked.count("/keys") == 2, "an unknown key asks at most twice a minute"
-    clock.seconds += module.REFETCH_SECONDS
+    clock.seconds += provider.REFETCH_SECONDS
     await sign_in()
     assert idp.asked.count("/keys") == 3
 
@@ -520,7 +521,7 @@ async def test_key_that_is_withdrawn_counts_for_an_hour_at_most(idp: IdP, sign_i
     stolen = idp.keys.pop("one")
     idp.rotate("two")
     idp.sign = lambda _, claims: jwt.encode({"alg": "ES256", "kid": "one"}, claims, stolen, algorithms=["ES256"])
-    clock.seconds += module.KEEP_SECONDS
+    clock.seconds += provider.KEEP_SECONDS
     with failing(idp, "none of the provider's"):
         await sign_in()
 
@@ -593,7 +594,7 @@ async def test_code_that_is_missing_or_endless_is_refused(idp: IdP, client: Open
     with failing(idp, "without a code"):
         await finish(client, browser, code="")
     with failing(idp, "without a code"):
-        await finish(client, browser, code="c" * (module.MAX_TOKEN + 1))
+        await finish(client, browser, code="c" * (openid.MAX_TOKEN + 1))
 
 
 async def test_issuer_of_the_answer_is_compared_where_there_is_one(
@@ -604,7 +605,7 @@ async def test_issuer_of_the_answer_is_compared_where_there_is_one(
     assert await finish(client, browser, iss=idp.issuer)
     assert await finish(client, browser)
     idp.discovery["authorization_response_iss_parameter_supported"] = True
-    clock.seconds += module.KEEP_SECONDS
+    clock.seconds += provider.KEEP_SECONDS
     assert await finish(client, browser, iss=idp.issuer)
     with failing(idp, "does not come from 127.0.0.1"):
         await finish(client, browser)
@@ -630,7 +631,7 @@ async def test_renewal_keeps_the_person_and_takes_new_tokens(idp: IdP, client: O
     assert (after.name, after.expires_at) == (before.name, NOW + timedelta(hours=2))
     assert after.id_token != before.id_token
     assert after.refresh_token != before.refresh_token
-    assert "nonce" not in module._claims(after.id_token)
+    assert "nonce" not in openid._claims(after.id_token)
     idp.answer = {"refresh_token": None}
     assert (await client.refresh(after, NOW)).refresh_token == after.refresh_token
 
@@ -680,7 +681,7 @@ async def test_end_of_the_session_names_no_token(idp: IdP, client: OpenID, sign_
     idp.claims = {"login_hint": "O.CiQ"}
     assert await client.end_session_url(await sign_in()) == f"{idp.issuer}/logout?client_id={CLIENT}&logout_hint=O.CiQ"
     idp.discovery["end_session_endpoint"] = None
-    clock.seconds += module.KEEP_SECONDS
+    clock.seconds += provider.KEEP_SECONDS
     assert await client.end_session_url(tokens) is None
 
 
@@ -705,7 +706,7 @@ def saying(body: Any, status: int = 200, **headers: str) -> Answer:
         (saying({}, 404), "found HTTP 404", False),
         (saying({}, 502), "found HTTP 502", True),
         (saying({}, 302, Location="/elsewhere"), "a redirect", False),
-        (saying("x" * (module.MAX_ANSWER + 1)), "too large", False),
+        (saying("x" * (provider.MAX_ANSWER + 1)), "too large", False),
     ],
 )
 async def test_answer_that_is_not_usable_is_said(
@@ -738,7 +739,7 @@ async def test_discovery_that_does_not_fit_is_refused(idp: IdP, client: OpenID, 
 
 
 async def test_issuer_with_a_slash_is_another_one(idp: IdP, authority: Path) -> None:
-    async with OpenID(provider(idp, authority, issuer=f"{idp.issuer}/")) as client:
+    async with OpenID(provider_of(idp, authority, issuer=f"{idp.issuer}/")) as client:
         with failing(idp, "to the letter"):
             await client.begin()
     assert idp.asked == ["/.well-known/openid-configuration"]
@@ -752,7 +753,7 @@ async def test_provider_that_is_slow_is_given_up(idp: IdP, client: OpenID, monke
         await asyncio.Event().wait()
         raise AssertionError("never")
 
-    monkeypatch.setattr(module, "TOTAL_SECONDS", 0.1)
+    monkeypatch.setattr(provider, "TOTAL_SECONDS", 0.1)
     idp.instead["/.well-known/openid-configuration"] = never
     with failing(idp, "did not answer in time", passing=True):
         await asyncio.gather(*(client.begin() for _ in range(20)))
@@ -774,23 +775,23 @@ async def test_answer_that_never_ends_is_given_up(idp: IdP, client: OpenID) -> N
 
 
 async def test_provider_that_is_away_is_said_and_asked_again(idp: IdP, authority: Path) -> None:
-    async with OpenID(provider(idp, authority, issuer="https://127.0.0.1:1")) as client:
+    async with OpenID(provider_of(idp, authority, issuer="https://127.0.0.1:1")) as client:
         for _ in range(2):
             with failing(idp, "cannot be reached", passing=True):
                 await client.begin()
 
 
 async def test_certificate_of_nobody_known_is_refused(idp: IdP, authority: Path) -> None:
-    async with OpenID(provider(idp, authority, ca_file="")) as client:
+    async with OpenID(provider_of(idp, authority, ca_file="")) as client:
         with failing(idp, "certificate of 127.0.0.1 is not accepted"):
             await client.begin()
     assert not idp.asked
 
 
 async def test_every_error_is_a_sentence(idp: IdP, sign_in: SignIn) -> None:
-    for error, words in module.REFUSED.items():
+    for error, words in provider.REFUSED.items():
         idp.instead["/token"] = saying({"error": error, "error_description": SECRET}, 400)
-        with failing(idp, f"^127.0.0.1: {words}$", passing=error in module.PASSING):
+        with failing(idp, f"^127.0.0.1: {words}$", passing=error in provider.PASSING):
             await sign_in()
 
 
@@ -808,9 +809,9 @@ async def test_every_error_is_a_sentence(idp: IdP, sign_in: SignIn) -> None:
 )
 def test_configuration_that_cannot_work_is_refused(changed: Claims, authority: Path) -> None:
     with pytest.raises(ValueError, match=r"found .*, expected"):
-        provider(IdP(issuer="https://issuer.example.com"), authority, **changed)
+        provider_of(IdP(issuer="https://issuer.example.com"), authority, **changed)
 
 
 def test_console_on_this_machine_needs_no_tls(authority: Path) -> None:
-    found = provider(IdP(issuer="https://issuer.example.com"), authority, redirect_uri="http://localhost:8090/back")
+    found = provider_of(IdP(issuer="https://issuer.example.com"), authority, redirect_uri="http://localhost:8090/back")
     assert SECRET not in repr(found)

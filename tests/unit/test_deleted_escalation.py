@@ -27,7 +27,7 @@ class Case:
         self.cache, self.shelf = Cache(), FailingShelf()
         self.stored = open_one(self.cache)
         self.shelf.escalations[self.name] = self.stored
-        [self.escalation] = self.cache.store.open_escalations()
+        [self.escalation] = self.cache.store.escalations.open_ones()
         self.forbidden: list[str] = []
         self.writer = TrailWriter(cast(Client, self.shelf), instance="test", stored=lambda resource, obj: None)
         nothing: Any = None
@@ -52,7 +52,7 @@ class Case:
         assert opened.head is not None
         self.stored = self.cache.put(ESCALATIONS, self.stored | {"status": {"ledger": opened.head.to_api()}}, 2)
         self.shelf.escalations[self.name] = self.stored
-        [self.escalation] = self.cache.store.open_escalations()
+        [self.escalation] = self.cache.store.escalations.open_ones()
         return self
 
     @property
@@ -74,7 +74,7 @@ class Case:
 
     @property
     def known(self) -> list[Escalation]:
-        return self.cache.store.deleted(KEY)
+        return self.cache.store.escalations.deleted(KEY)
 
 
 class FailingShelf(Shelf):
@@ -133,7 +133,7 @@ async def test_escalation_that_a_list_only_lacked_is_not_said_to_be_deleted() ->
     assert [e.name for e in case.known] == [case.name]
     await case.write()
     assert case.events == []
-    assert [e.name for e in case.cache.store.open_escalations()] == [case.name], "it is followed again"
+    assert [e.name for e in case.cache.store.escalations.open_ones()] == [case.name], "it is followed again"
 
 
 async def test_escalation_that_was_closed_before_it_was_deleted_is_not_said_to_have_been_open() -> None:

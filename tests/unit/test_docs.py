@@ -170,6 +170,11 @@ def test_every_example_would_be_taken_by_the_api_server(page: Path) -> None:
     assert wrong == []
 
 
+def test_no_module_is_longer_than_the_architecture_says() -> None:
+    lengths = {file.relative_to(ROOT): len(file.read_text().splitlines()) for file in ROOT.glob("operator/**/*.py")}
+    assert {str(file): lines for file, lines in lengths.items() if lines > 500} == {}
+
+
 def test_examples_are_found_at_all() -> None:
     kinds = {document["kind"] for page in PAGES for _, document in manifests(page)}
     assert {"EscalationLadder", "ModelRiskSignal"} <= kinds

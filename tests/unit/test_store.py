@@ -408,15 +408,15 @@ def test_open_escalations_are_reported_by_ladder_and_deletions_while_open_once(c
     stored = open_one(cache)
     assert (LADDER_KEY, False) in cache.took()
     name = stored["metadata"]["name"]
-    assert [e.name for e in cache.store.open_escalations((NAMESPACE, "credit"))] == [name]
-    assert cache.store.open_escalations((NAMESPACE, "other")) == []
+    assert [e.name for e in cache.store.escalations.open_ones((NAMESPACE, "credit"))] == [name]
+    assert cache.store.escalations.open_ones((NAMESPACE, "other")) == []
     assert cache.store.targets() == {KEY}
     cache.store.drop(ESCALATIONS, stored)
     assert cache.took() == {(LADDER_KEY, False), (KEY, True)}, "it holds by label, and is in no index"
-    [gone] = cache.store.deleted(KEY)
+    [gone] = cache.store.escalations.deleted(KEY)
     assert gone.name == name
-    cache.store.forget_deleted(KEY, gone.uid)
-    assert cache.store.deleted(KEY) == []
+    cache.store.escalations.forget_deleted(KEY, gone.uid)
+    assert cache.store.escalations.deleted(KEY) == []
     assert cache.store.targets() == set()
 
 

@@ -109,9 +109,9 @@ def console(
     Without --url it serves you alone: it prints a link that signs you in once, with your kubeconfig.
     """
     from riskladder.console.names import Names
-    from riskladder.console.openid import Provider
     from riskladder.console.pages.signing import one_time_link
     from riskladder.console.process import Address, serve
+    from riskladder.console.provider import Provider
     from riskladder.console.settings import Settings, SignIn, link_hosts, networks
     from riskladder.notify.console import checked_origin
 

@@ -16,9 +16,10 @@ from aiohttp import web
 from riskladder.cluster import health
 from riskladder.cluster.certificate import certificate_of
 from riskladder.cluster.connection import Access, ConnectionFailed, connect
-from riskladder.console.openid import OpenID, Provider
+from riskladder.console.openid import OpenID
 from riskladder.console.pages import routes
 from riskladder.console.protocol import Protocol
+from riskladder.console.provider import Provider
 from riskladder.console.render import Renderer
 from riskladder.console.server import Console, application
 from riskladder.console.sessions import Sessions

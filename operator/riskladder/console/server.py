@@ -23,8 +23,9 @@ from riskladder.cluster.connection import Connection
 from riskladder.console import security
 from riskladder.console.metrics import ELSEWHERE, Metrics
 from riskladder.console.names import Names, Unnamed
-from riskladder.console.openid import OpenID, SignInFailed, Tokens
+from riskladder.console.openid import OpenID, Tokens
 from riskladder.console.protocol import SERVER, Protocol
+from riskladder.console.provider import SignInFailed
 from riskladder.console.render import Renderer
 from riskladder.console.sessions import Credential, Sealed, Sessions, Tickets
 from riskladder.console.settings import Limits, Settings

@@ -90,7 +90,7 @@ class ContainmentPass:
                 return None
             if (intent := plan.opening.spec.intent) is not None:
                 self._seen.measure(key, "intent", intent, self._now())
-            return self._store.escalation(key, plan.opening.name)
+            return self._store.escalations.get(key, plan.opening.name)
         if plan.noted is None:
             return None
         escalation = plan.noted.escalation
@@ -101,7 +101,7 @@ class ContainmentPass:
             if found is not None and found["metadata"]["resourceVersion"] == escalation.resource_version:
                 raise  # it is as it was seen, so this is a refusal and to be waited with
             return None
-        return self._store.escalation(key, escalation.name)
+        return self._store.escalations.get(key, escalation.name)
 
     async def _stop(self, key: TargetKey, snapshot: Snapshot, escalation: Escalation | None, stop: Stop) -> None:
         """Have the target contained; what refuses that joins the next snapshot."""

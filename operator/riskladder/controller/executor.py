@@ -91,7 +91,7 @@ class Executor:
             # Somebody opened it before us, or we did and never heard: it is theirs or ours, but it is this one.
             stored = await self._client.get(resources.ESCALATIONS, opening.namespace, opening.name)
             self._store.put(resources.ESCALATIONS, stored)
-            if not self._store.has_escalation(opening.namespace, opening.name):
+            if not self._store.escalations.is_known(opening.namespace, opening.name):
                 raise  # written by an operator of another version: not to be asked for over and over at full speed
             return False
         self._store.put(resources.ESCALATIONS, stored)

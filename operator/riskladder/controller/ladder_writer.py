@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
-from riskladder.cluster.client import Client
+from riskladder.cluster.client import Client, Forbidden
 from riskladder.cluster.permissions import LOOK_EVERY, Permissions, title_of
 from riskladder.controller.caches.entries import LadderKey
 from riskladder.controller.caches.store import Store
@@ -57,6 +58,7 @@ class LadderWriter:
         *,
         outbox: Outbox | None,
         again: Callable[[LadderKey, float], None],
+        afresh: Callable[[str], None],
         refusals: Callable[[Name], list[str]],
     ) -> None:
         """Write through the trail.
@@ -71,6 +73,7 @@ class LadderWriter:
             clock: The time.
             outbox: Knows which channels are unavailable; ``None`` for no channels.
             again: Has a ladder looked at again after so many seconds.
+            afresh: Has the ladders of a namespace looked at again.
             refusals: Returns what of the trail of a ladder's escalations the API server refuses.
         """
         self._refusals = refusals
@@ -82,13 +85,24 @@ class LadderWriter:
         self._clock = clock
         self._outbox = outbox
         self._again = again
+        self._afresh = afresh
         self._permissions = Permissions(
             client, (*store.runtimes, *store.runtimes.companions, *store.runtimes.safe_states)
         )
 
     def forbidden(self, namespace: str) -> None:
-        """Ask again what is missing: a request of that namespace was refused by RBAC."""
+        """Ask again what is missing, for its ladders to say: a request of that namespace was refused by RBAC."""
         self._permissions.forget(namespace)
+        self._afresh(namespace)
+
+    @contextmanager
+    def watching(self, namespace: str) -> Iterator[None]:
+        """Take note of a request that RBAC refuses."""
+        try:
+            yield
+        except Forbidden:
+            self.forbidden(namespace)
+            raise
 
     def _not_enabled(self, key: LadderKey) -> list[str]:
         """Return what a ladder asks for that needs a component which is not enabled."""
@@ -108,7 +122,7 @@ class LadderWriter:
         """Return what escalations say of containments beyond the blast radius; ``None`` where the ladder has none."""
         name = (key.namespace, key.name)
         limit = self._store.radius.limit(name)
-        return demanded(self._store.open_escalations(name), limit) if limit is not None else None
+        return demanded(self._store.escalations.open_ones(name), limit) if limit is not None else None
 
     async def write(self, key: LadderKey, *, observe_only: bool) -> None:
         """Write the status of a ladder, where it differs.
@@ -137,7 +151,7 @@ class LadderWriter:
             entry.ladder,
             entry.status,
             created=entry.created,
-            open_escalations=len(self._store.open_escalations((key.namespace, key.name))),
+            open_escalations=len(self._store.escalations.open_ones((key.namespace, key.name))),
             missing=missing,
             refusals=self._refusals((key.namespace, key.name)),
             not_enabled=self._not_enabled(key),

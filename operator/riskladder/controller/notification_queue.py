@@ -50,7 +50,7 @@ def of_escalation(escalation: Escalation) -> NotificationQueue:
     key = TargetKey(escalation.namespace, target.kind, target.name)
 
     def stored(store: Store) -> NotificationQueue | None:
-        found = store.escalation(key, escalation.name)
+        found = store.escalations.get(key, escalation.name)
         return of_escalation(found) if found is not None else None
 
     return NotificationQueue(

@@ -143,7 +143,7 @@ class Observations:
     def forget(self, open_uids: Collection[str]) -> None:
         """Keep what is about open escalations only."""
         self._escalations = {uid: known for uid, known in self._escalations.items() if uid in open_uids}
-        self._late = {name: why for name, why in self._late.items() if self._store.undecided(*name)}
+        self._late = {name: why for name, why in self._late.items() if self._store.decisions.undecided(*name)}
 
     def stand_by(self) -> None:
         """Forget what has no Escalation yet: what is contained says why, and whoever leads now goes by that."""
@@ -202,7 +202,7 @@ class Observations:
             self._of_escalation(escalation.uid).stamps.setdefault(intent.id, pending.stamps)
             known.pending = None
             return snapshot
-        if escalation is None and self._store.has_escalation(snapshot.key.namespace, pending.hold.escalation):
+        if escalation is None and self._store.escalations.is_known(snapshot.key.namespace, pending.hold.escalation):
             known.pending = None  # it is over already: another operator has seen to it
             return snapshot
         if snapshot.target is not None and snapshot.target.uid == pending.hold.target.uid:
@@ -376,7 +376,7 @@ class Observations:
             if (unsaved := known.unsaved) and unsaved.ladder == ladder
         ]
         if any(seen.unwritten for seen in self._escalations.values()):
-            unwritten = self.unwritten_of(open_ := list(self._store.open_escalations(ladder)))
+            unwritten = self.unwritten_of(open_ := list(self._store.escalations.open_ones(ladder)))
             found += [
                 f"what is new of Escalation {e.name} cannot be written: {why}"
                 for e in open_
@@ -385,7 +385,7 @@ class Observations:
         found += [
             f"what was decided on Escalation {name} cannot be written: {why}"
             for (namespace, name), why in self._late.items()
-            if self._store.ladder_of(namespace, name) == ladder
+            if self._store.escalations.ladder_of(namespace, name) == ladder
         ]
         return found
 

@@ -480,7 +480,7 @@ class Operator:
         self._metrics.open_escalations.clear()
         tiers = Counter(
             (e.namespace, e.spec.ladder.name, e.status.tier or "unknown")
-            for e in self._reconciler.store.open_escalations()
+            for e in self._reconciler.store.escalations.open_ones()
         )
         for labels, number in tiers.items():
             self._metrics.open_escalations.labels(*labels).set(number)
@@ -490,7 +490,7 @@ class Operator:
         self._metrics.withheld.clear()
         waiting = Counter(
             (e.namespace, e.spec.ladder.name)
-            for e in self._reconciler.store.open_escalations()
+            for e in self._reconciler.store.escalations.open_ones()
             if e.status.waiting is not None
         )
         for ladder, number in waiting.items():

@@ -126,7 +126,7 @@ class Outbox:
     def deliver(self, key: TargetKey | LadderKey) -> None:
         """Have delivered what is pending of a target's escalations, or of a ladder itself."""
         if isinstance(key, TargetKey):
-            for escalation in self._store.with_messages(key):
+            for escalation in self._store.escalations.of(key):
                 self.consider(of_escalation(escalation))
         elif (entry := self._store.ladders.get((key.namespace, key.name))) is not None:
             self.consider(of_ladder(entry))

@@ -1,29 +1,24 @@
-"""What the API server is asked before a decision counts, and decisions on escalations that are not open any more."""
+"""What the API server is asked before a decision counts."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 
 import structlog
 
 from riskladder.api.conditions import ConditionStatus, find
 from riskladder.api.decision import DecisionAction
-from riskladder.api.reasons import ConditionType, Reason
-from riskladder.cluster import authority, ledger, resources
-from riskladder.cluster.client import ApiError, Client, NotFound
-from riskladder.controller.caches.entries import LateDecisionKey
-from riskladder.controller.caches.reading import read_escalation
+from riskladder.api.reasons import ConditionType
+from riskladder.cluster import authority, ledger
+from riskladder.cluster.client import ApiError, Client
 from riskladder.controller.caches.store import Store
 from riskladder.controller.trail_writer import TrailWriter
-from riskladder.policy.decisions import keep
-from riskladder.policy.decisions.apply import decision_status
 from riskladder.policy.escalation.rungs import opened_at
-from riskladder.policy.plan import DecisionUpdate, EscalationUpdate
+from riskladder.policy.plan import DecisionUpdate
 from riskladder.policy.snapshot import Decision, Escalation, PolicyInForce
-from riskladder.policy.trail import after_close
 
 log = structlog.get_logger(__name__)
 
@@ -32,9 +27,6 @@ CACHES_CATCH_UP = timedelta(seconds=5)
 
 PROOF_FOR = 5.0
 """Seconds for which all ladders share one look at the admission policy."""
-
-LOOK_AGAIN = 1.0
-"""Seconds between looks meanwhile."""
 
 
 def asks_to_contain(decisions: Mapping[str, Iterable[Decision]]) -> bool:
@@ -45,32 +37,20 @@ def asks_to_contain(decisions: Mapping[str, Iterable[Decision]]) -> bool:
 class People:
     """Identity and authority, asked again whenever something is about to count."""
 
-    def __init__(
-        self,
-        client: Client,
-        store: Store,
-        trail: TrailWriter,
-        *,
-        observe: Callable[[EscalationUpdate], None],
-        now: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, client: Client, store: Store, trail: TrailWriter) -> None:
         """Prepare.
 
         Args:
             client: Where to ask.
             store: Holds the decisions that have not been judged.
-            trail: Writes what became of them.
-            observe: Called with every update that was written.
-            now: The current time, UTC.
+            trail: Writes answers anew that do not say who keeps them.
         """
-        self._observe = observe
         self._known: tuple[float, PolicyInForce] | None = None
         self.knows_credentials = False
         """Whether the API server says with which credential somebody calls, as it does of the operator."""
         self._client = client
         self._store = store
         self._trail = trail
-        self._now = now
 
     async def proof(self) -> PolicyInForce:
         """Return whether the admission policy that proves who decided is in force, as the API server says now.
@@ -120,7 +100,7 @@ class People:
         refused = [d for d, said in unknown if said is not None and said.status is ConditionStatus.FALSE]
         left = {d.uid for d in (*accepted, *refused)}
         for decision in refused:
-            self._store.settle(decision)
+            self._store.decisions.settle(decision)
         if accepted:
             try:
                 left -= {d.uid for d in accepted} - await self._kept(escalation, accepted)
@@ -143,7 +123,7 @@ class People:
                 status = decision.status.model_copy(update={"escalation_uid": escalation.uid})
                 await self._trail.decision(DecisionUpdate(decision, status))
             if is_recorded or decision.created < opened_at(escalation) - CACHES_CATCH_UP:
-                self._store.settle(decision)
+                self._store.decisions.settle(decision)
                 kept.add(decision.uid)
         return kept
 
@@ -152,55 +132,7 @@ class People:
         allowed = spec.decided_by is not None and await authority.may(
             self._client, decision.namespace, spec.decided_by, spec.action.verb, spec.role
         )
-        self._store.authorize(decision, allowed)
-
-    async def late_decision(self, key: LateDecisionKey) -> float | None:
-        """Judge what was decided on an escalation that is not open: a review, or what comes too late.
-
-        Returns:
-            Seconds after which to look again, where the caches may be behind.
-
-        Raises:
-            ApiError: A request was refused or not answered.
-        """
-        pending = self._store.undecided(key.namespace, key.name)
-        if not pending:
-            return None
-        try:
-            stored = await self._client.get(resources.ESCALATIONS, key.namespace, key.name)
-        except NotFound:
-            return await self._not_found(pending)
-        escalation = read_escalation(stored)
-        if escalation is None or escalation.is_open:
-            self._store.put(resources.ESCALATIONS, stored)
-            return LOOK_AGAIN
-        proof = await self.ask([(escalation, keep.first_of(pending))])
-        known = self._store.undecided(key.namespace, key.name)
-        if not known:
-            return None
-        trail = after_close(escalation, known, proof, self._now(), knows_credentials=self.knows_credentials)
-        if trail.update.entries or trail.update.status != escalation.status:
-            if not await self._trail.escalation(trail.update):
-                return LOOK_AGAIN  # it is gone: nothing keeps what would be answered
-            self._observe(trail.update)
-        for update in trail.decisions:
-            await self._trail.decision(update)
-        return 0.0 if len(pending) > keep.AT_ONCE else None
-
-    async def _not_found(self, pending: Iterable[Decision]) -> float | None:
-        again = None
-        for decision in pending:
-            if self._now() - decision.created < CACHES_CATCH_UP:
-                again = LOOK_AGAIN
-                continue
-            if decision.status.conditions:  # it was answered while there was one: that stands
-                self._store.settle(decision)
-                continue
-            name = decision.spec.escalation
-            message = f"spec.escalation: there is no Escalation {name} in namespace {decision.namespace}"
-            reason = Reason.ESCALATION_NOT_FOUND
-            await self._trail.decision(decision_status(decision, reason, message, self._now(), counted=False))
-        return again
+        self._store.decisions.authorize(decision, allowed)
 
     async def proof_or_why(self, *, afresh: bool = False) -> PolicyInForce:
         """Return the same for the conditions of ladders, some seconds old; a failed request is an answer, too."""

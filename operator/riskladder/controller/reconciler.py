@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 
 import structlog
 
-from riskladder.cluster.client import ApiError, Client, Conflict, Forbidden, Refused
+from riskladder.cluster.client import ApiError, Client
 from riskladder.cluster.server_clock import ServerClock
-from riskladder.controller.caches.entries import IndexKey, Key, LadderKey, LateDecisionKey
+from riskladder.controller.caches.entries import IndexKey, Key, LadderKey
 from riskladder.controller.caches.store import Store
 from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.containment_pass import ContainmentPass
@@ -23,6 +21,7 @@ from riskladder.controller.fair import decided, in_slices
 from riskladder.controller.index_writer import IndexWriter
 from riskladder.controller.journal import Journal
 from riskladder.controller.ladder_writer import LadderWriter
+from riskladder.controller.late_decisions import LateDecisions
 from riskladder.controller.metrics import Metrics
 from riskladder.controller.observations import Observations
 from riskladder.controller.outbox import Outbox
@@ -92,12 +91,14 @@ class Reconciler:
         """Logs the readings that count and those that are refused."""
         self._trail = TrailWriter(client, instance=instance, stored=store.put)
         now = self.clock.now
-        self._seen = Observations(
-            store, metrics, now=now, refusing=lambda namespace: enqueuer.ladders_of(namespace, store)
-        )
+        ladders_of = partial(enqueuer.ladders_of, store=store)
+        self._seen = Observations(store, metrics, now=now, refusing=ladders_of)
         self._executor = Executor(client, store)
         self.index = IndexWriter(client, store)
-        self._people = People(client, store, self._trail, observe=metrics.observe_trail, now=now)
+        self._people = People(client, store, self._trail)
+        self._late_decisions = LateDecisions(
+            client, store, self._trail, self._people, self._seen, observe=metrics.observe_trail, now=now
+        )
         self.outbox = Outbox(client, notifier, store, changed=enqueuer.notified, now=now) if notifier else None
         self._loader = SnapshotLoader(
             client,
@@ -108,7 +109,7 @@ class Reconciler:
             self.index,
             self.clock,
             outbox=self.outbox,
-            unproved=lambda namespace: enqueuer.ladders_of(namespace, store),
+            unproved=ladders_of,
         )
         self.definitions = DefinitionWatch(
             client, observe=metrics.observe_definition, changed=partial(enqueuer.ladders, store)
@@ -124,6 +125,7 @@ class Reconciler:
             self.clock,
             outbox=self.outbox,
             again=enqueuer.again,
+            afresh=ladders_of,
             refusals=self._seen.refusals,
         )
         self._containment = ContainmentPass(store, self._trail, self._executor, self._seen, now=now)
@@ -138,7 +140,7 @@ class Reconciler:
             note=self.journal.note,
             snapshot=self._loader.load,
             again=enqueuer.again,
-            forbidden=self._forbidden,
+            forbidden=self._ladders.forbidden,
         )
         self.lock_matters = self._containment.contained
         """Set when something has been contained: from then on the lock has to be looked at often."""
@@ -151,13 +153,13 @@ class Reconciler:
         Args:
             indexed: The namespaces that have an index of what is contained there.
         """
-        open_uids = {escalation.uid for escalation in self.store.open_escalations()}
+        open_uids = {escalation.uid for escalation in self.store.escalations.open_ones()}
         self._seen.forget(open_uids)
         if self.outbox is not None:
-            with_messages = {e.uid for key in self.store.targets() for e in self.store.with_messages(key)}
+            with_messages = {e.uid for key in self.store.targets() for e in self.store.escalations.of(key)}
             self.outbox.forget(open_uids | with_messages | {entry.ladder.uid for entry in self.store.ladders.values()})
         self._enqueuer.everything(self.store)
-        for namespace in indexed | {e.namespace for e in self.store.open_escalations()}:
+        for namespace in indexed | {e.namespace for e in self.store.escalations.open_ones()}:
             self.scheduler.add(IndexKey(namespace))
 
     def stand_by(self) -> None:
@@ -171,7 +173,7 @@ class Reconciler:
             ApiError: The API server could not be asked.
         """
         is_changed = await self._loader.look_at_lock()
-        contained = [e for e in self.store.open_escalations() if state.is_contained(e)]
+        contained = [e for e in self.store.escalations.open_ones() if state.is_contained(e)]
         for escalation in contained if is_changed else ():
             target = escalation.spec.target
             self.scheduler.add(TargetKey(escalation.namespace, target.kind, target.name))
@@ -220,7 +222,7 @@ class Reconciler:
             stop = {} if plan.stop is None else {"action": str(plan.stop.action), "effect": str(plan.stop.effect)}
             log.info("would stop", target=tuple(key), opening=plan.opening is not None, **stop)
             return
-        with self._watching_permissions(key.namespace):
+        with self._ladders.watching(key.namespace):
             is_tried = await self._containment.run(key, snapshot, plan)
         self.scheduler.add(key, urgent=not is_tried)
 
@@ -228,7 +230,7 @@ class Reconciler:
 
     async def _write(self, key: Key) -> None:
         """Carry out the second phase: only what is missing, in an order that a crash may interrupt."""
-        with self._watching_permissions(key.namespace):
+        with self._ladders.watching(key.namespace):
             if isinstance(key, LadderKey):
                 await self._ladders.write(key, observe_only=self._observe_only)
                 self._deliver(key)
@@ -238,19 +240,8 @@ class Reconciler:
                 return
             elif isinstance(key, IndexKey):
                 await self._trail_pass.write_index(key.namespace)
-            else:
-                await self._write_late(key)
-
-    async def _write_late(self, key: LateDecisionKey) -> None:
-        try:
-            again = await self._people.late_decision(key)
-        except ApiError as error:
-            if not error.is_transient and not error.is_final and not isinstance(error, (Conflict, Refused)):
-                self._seen.late((key.namespace, key.name), error.message)
-            raise
-        self._seen.late((key.namespace, key.name), "")
-        if again is not None:
-            self.scheduler.add(key, after=again)
+            elif (again := await self._late_decisions.write(key)) is not None:
+                self.scheduler.add(key, after=again)
 
     async def _write_target(self, key: TargetKey) -> None:
         tried = IndependentWrites()
@@ -305,18 +296,3 @@ class Reconciler:
         """Have delivered what is pending."""
         if self.outbox is not None:
             self.outbox.deliver(key)
-
-    # --- Permissions ----------------------------------------------------------------------------------------------
-
-    def _forbidden(self, namespace: str) -> None:
-        """Handle a request that RBAC refused: ask what else is, and let the ladders of the namespace say so."""
-        self._ladders.forbidden(namespace)
-        self._enqueuer.ladders_of(namespace, self.store)
-
-    @contextmanager
-    def _watching_permissions(self, namespace: str) -> Iterator[None]:
-        try:
-            yield
-        except Forbidden:
-            self._forbidden(namespace)
-            raise

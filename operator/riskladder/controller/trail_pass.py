@@ -272,7 +272,7 @@ class TrailPass:
             log.warning("index not written", namespace=namespace, error=str(error))
             self._again(IndexKey(namespace), INDEX_RETRY)
         if bool(before) is not bool(self._index.problems.get(namespace)):
-            for target in (e.spec.target for e in self._store.open_escalations() if e.namespace == namespace):
+            for target in (e.spec.target for e in self._store.escalations.open_ones() if e.namespace == namespace):
                 self._again(TargetKey(namespace, target.kind, target.name), 0.0)
 
     async def _report_orphan(self, key: TargetKey, hold: Hold) -> None:
@@ -295,10 +295,10 @@ class TrailPass:
         Raises:
             ApiError: A request was refused or not answered; it is tried again.
         """
-        for escalation in self._store.deleted(key):
+        for escalation in self._store.escalations.deleted(key):
             stored = await self._trail.stored(escalation)
             if stored is not None:
-                self._store.forget_deleted(key, escalation.uid)
+                self._store.escalations.forget_deleted(key, escalation.uid)
                 self._store.put(resources.ESCALATIONS, stored)
                 continue
             message, at = "the Escalation was deleted while it was open; its records stay", self._now()
@@ -311,7 +311,7 @@ class TrailPass:
                     self._forbidden(key.namespace)
                     raise
                 log.warning("deletion not recorded", escalation=escalation.name, error=str(error))
-            self._store.forget_deleted(key, escalation.uid)
+            self._store.escalations.forget_deleted(key, escalation.uid)
 
     async def _write_reverted(self, key: TargetKey) -> bool:
         """Note what was reverted and done again; return whether anything was written."""

@@ -12,21 +12,10 @@ from datetime import datetime, timedelta
 from riskladder.api.reasons import Reason
 from riskladder.people import facts
 from riskladder.people.facts import Act, Agreement, Fact, Story
+from riskladder.people.particulars import KEY, OPENINGS, how_authenticated, running
 from riskladder.people.record_times import time_in_record
 from riskladder.people.story_people import acceptances, awareness, deadlines, duties
-from riskladder.people.timeline import (
-    KEY,
-    OPENINGS,
-    PROOFS,
-    Step,
-    Timeline,
-    closed_text,
-    contained_now,
-    how_authenticated,
-    result_of,
-    running,
-    votes,
-)
+from riskladder.people.timeline import PROOFS, Step, Timeline, closed_text, contained_now, result_of, votes
 
 _THRESHOLD = re.compile(r"(?P<side>above|below) (?P<limit>[-+0-9.eE]+)")
 _PROBLEMS = (

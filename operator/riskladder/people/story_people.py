@@ -8,8 +8,9 @@ from datetime import datetime
 from riskladder.api.reasons import Reason
 from riskladder.people import facts
 from riskladder.people.facts import State
+from riskladder.people.particulars import KEY, OPENINGS
 from riskladder.people.record_times import time_in_record
-from riskladder.people.timeline import KEY, OPENINGS, Step, votes
+from riskladder.people.timeline import Step, votes
 
 _DEADLINES = {"acknowledge": "acknowledgeBy", "decide": "decideBy"}
 _OVERDUE = {"acknowledge": Reason.ACKNOWLEDGEMENT_OVERDUE, "decide": Reason.DECISION_OVERDUE}

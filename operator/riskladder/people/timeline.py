@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,13 +11,21 @@ from riskladder.api.base import format_time
 from riskladder.api.chain import ChainKey, ChainResult, distinct, noted_heads, position_of, verify_chains
 from riskladder.api.reasons import ConditionType, Reason
 from riskladder.api.record import entries_of
-from riskladder.api.text import count, length, listed
+from riskladder.api.text import length
 from riskladder.people.export import Export
-from riskladder.people.record_times import between, clock, time_in_record
-from riskladder.policy import authentication
-
-MESSAGE, KEY = "message", "key"
-"""Entries of a record's detail that every record has: the sentence for people, and what identifies the act."""
+from riskladder.people.particulars import (
+    ENDS_OF_A_DRILL,
+    KEY,
+    MESSAGE,
+    OPENINGS,
+    ROLE,
+    IntentKey,
+    Particular,
+    intent_key,
+    particulars,
+    redactions,
+)
+from riskladder.people.record_times import time_in_record
 
 PROOFS = (Reason.SCALED_TO_ZERO, Reason.ROLLED_BACK, Reason.FELL_BACK, Reason.ISOLATED, Reason.ALREADY_AT_ZERO)
 _CONTAINMENT: Mapping[str, str] = {
@@ -32,33 +40,8 @@ _CONTAINMENT: Mapping[str, str] = {
     Reason.REHEARSED: "a drill touches nothing",
     **dict.fromkeys(PROOFS, "proved"),
 }
-_STEPS = {
-    "appliedAt": "applied",
-    "endpointsEmptyAt": "out of service",
-    "podsGoneAt": "no pod left",
-    "provedAt": "proved",
-}
-_IMAGES = {"images": "running", "initImages": "after init", "sidecarImages": "sidecar", "volumeImages": "with volume"}
-_EVIDENCE = ("replicas", "readyPods", "readyEndpoints", "revision", "podTemplateHash", *_IMAGES)
-_OF_READING = ("reading", "threshold", "sampleSize", "window", "evidence")
-_REPORTER = ("reportedBy", "raisedBy", "credential", "impersonated", "binding")
-_MODEL = ("model", "modelVersion", "modelCard", "modelLineage", "owners")
-_IN_HEADER = ("ladder", "ladderGeneration", "target")
-_IDENTITIES = ("ladderUid", "ladderDigest", "policy", "targetUid", "signalUid")
-"""Shown in full by the JSON output only."""
-
-OPENINGS = (Reason.ESCALATION_OPENED, Reason.DRILL_STARTED)
-_ENDS_OF_A_DRILL = (Reason.DRILL_COMPLETED, Reason.DRILL_EXPIRED)
-_ROLE = "role."
-"""Before a role, in the detail of a drill's result."""
 _NEVER = "never answered"
 
-_MESSAGE = ("notification", "about", "role", "channel", "attempts")
-_DECISION = (
-    *("decision", "decisionUid", "action", "role", "rationale", "decidedAt", "tier", "until", "containment"),
-    *("resolution", "clock", "refusedBecause", "policyUpdated", "satisfaction", "lessons", "groups", "credential"),
-    *("impersonated", "via"),
-)
 _VOTES_FOR: Mapping[str, tuple[str, str]] = {
     Reason.RISK_ACCEPTED: ("AcceptRisk", ""),
     Reason.RESUMED: ("Resume", ""),
@@ -67,14 +50,6 @@ _VOTES_FOR: Mapping[str, tuple[str, str]] = {
     Reason.RETIRED: ("Close", "Retired"),
 }
 """What several have agreed on, by action and resolution."""
-
-
-@dataclass(frozen=True, slots=True)
-class Particular:
-    """One thing worth knowing about a step, under a heading."""
-
-    heading: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +131,7 @@ def timeline_of(export: Export, key: ChainKey) -> Timeline:
     if opened is None:
         opened = min((at for _, s in specs if (at := time_in_record(s.get("at")))), default=None)
     intended = {
-        _intent_key(_detail(s)): _detail(s)["intendedAt"]
+        intent_key(_detail(s)): _detail(s)["intendedAt"]
         for _, s in specs
         if {"intent", "intendedAt"} <= set(_detail(s))
     }
@@ -188,7 +163,7 @@ def _step(
     sequence: int,
     spec: Mapping[str, Any],
     opened: datetime | None,
-    intended: Mapping[_IntentKey, str],
+    intended: Mapping[IntentKey, str],
     before: Sequence[Step],
     verified: bool,
 ) -> Step:
@@ -203,7 +178,7 @@ def _step(
         actor=str(spec.get("actor") or "?"),
         message=detail.get(MESSAGE, ""),
         says=_says(sequence, detail, before),
-        particulars=(*_particulars(event, at, detail, intended, before), *_redactions(redacted)),
+        particulars=(*particulars(event, at, detail, intended, votes(event, detail, before)), *redactions(redacted)),
         detail=detail,
         redacted=redacted,
         verified=verified,
@@ -231,185 +206,20 @@ def _message_text(detail: Mapping[str, str]) -> str:
     return message.removeprefix(head) if message.startswith(head) else ""
 
 
-def _particulars(
-    event: str,
-    at: datetime | None,
-    detail: Mapping[str, str],
-    intended: Mapping[_IntentKey, str],
-    before: Sequence[Step],
-) -> Iterable[Particular]:
-    """Yield what is worth a line: readings, evidence, the times of a containment; then all else in the record."""
-    shown = {MESSAGE, KEY, *_IDENTITIES}
-    readings = [k.removeprefix("reading.") for k in detail if k.startswith("reading.")]
-    if readings:
-        shown |= {f"{about}.{name}" for about in _OF_READING for name in readings}
-        observed = f" (observed {detail['observedAt']})" if "observedAt" in detail else ""
-        shown.add("observedAt")
-        yield Particular("readings", ", ".join(_reading(name, detail) for name in readings) + observed)
-    if "decision" not in detail:
-        shown |= set(_REPORTER)
-        yield from _reporter(detail)
-    if event in OPENINGS:
-        shown |= {*_EVIDENCE, *_IN_HEADER, *_MODEL}
-    if event in OPENINGS and (model := _model(detail)):
-        yield Particular("model", model)
-    if event in OPENINGS and (evidence := running(detail)):
-        yield Particular("evidence", evidence)
-    if times := _times(event, at, detail, intended):
-        shown |= {"intendedAt", *_STEPS}
-        yield Particular("times", times)
-    if "decision" not in detail and "notification" not in detail and (why := detail.get("rationale")):
-        shown.add("rationale")
-        yield Particular("why", why)
-        if by := detail.get("raisedBy"):
-            shown |= {"raisedBy", "role"}
-            yield Particular("raised by", f"{by} as {detail['role']}" if detail.get("role") else by)
-    if "decision" in detail:
-        shown |= set(_DECISION)
-        yield from _decision(at, detail)
-    elif "notification" in detail:
-        shown |= set(_MESSAGE)
-        yield from _notification(event, detail)
-    elif agreed := votes(event, detail, before):
-        yield Particular("agreed", listed(agreed))
-    if event in _ENDS_OF_A_DRILL and "containment" in detail:
-        shown |= {"containment", "channelsFailed", "openedAt", *(k for k in detail if k.startswith(_ROLE))}
-    rest = {k: v for k, v in detail.items() if k not in shown and v}
-    if rest:
-        yield Particular("detail", ", ".join(f"{name} {value}" for name, value in rest.items()))
-
-
-def _redactions(redacted: Mapping[str, Mapping[str, str]]) -> Iterable[Particular]:
-    """Say who has erased what, when and why: once for what was erased together."""
-    together: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for name, said in redacted.items():
-        together.setdefault(tuple(said.items()), []).append(name)
-    for items, names in together.items():
-        about = dict(items)
-        how = f"by {about['by']} at {about['at']}: {about['reason']}" if about else "and no redaction says so"
-        yield Particular("redacted", f"{', '.join(names)}, {how}")
-
-
-def _reading(name: str, detail: Mapping[str, str]) -> str:
-    """Return a reading with what it is judged by and what it rests on."""
-    size, window = detail.get(f"sampleSize.{name}"), detail.get(f"window.{name}")
-    parts = [
-        detail.get(f"threshold.{name}"),
-        f"{size} samples" if size else "",
-        f"over {window}" if window else "",
-        detail.get(f"evidence.{name}"),
-    ]
-    about = ", ".join(part for part in parts if part)
-    return f"{name} {detail[f'reading.{name}']}" + (f" ({about})" if about else "")
-
-
-def _model(detail: Mapping[str, str]) -> str:
-    """Return what the workload serves, by name and version, whose it is, and where to find more."""
-    if "model" not in detail:
-        return ""
-    name = " ".join(filter(None, (detail["model"], detail.get("modelVersion"))))
-    owners = f"owned by {detail['owners']}" if "owners" in detail else ""
-    return ", ".join(filter(None, (name, owners, detail.get("modelCard"), detail.get("modelLineage"))))
-
-
-def _decision(at: datetime | None, detail: Mapping[str, str]) -> Iterable[Particular]:
-    """Yield why somebody decided so, for how long and how, or why it does not count."""
-    if "refusedBecause" in detail:
-        yield Particular("refused", detail["refusedBecause"])
-    if rationale := detail.get("rationale"):
-        yield Particular("why", rationale)
-    asked = ("tier", "until", "containment", "resolution", "clock")
-    if given := [f"{name} {detail[name]}" for name in asked if detail.get(name)]:
-        yield Particular("asked for", ", ".join(given))
-    if "satisfaction" in detail:
-        policy = "is changed" if detail.get("policyUpdated") == "true" else "stays as it is"
-        yield Particular("review", f"the policy {policy}, satisfaction {detail['satisfaction']} of 5")
-    if lessons := detail.get("lessons"):
-        yield Particular("lessons", lessons)
-    made = time_in_record(detail.get("decidedAt"))
-    late = at is not None and made is not None and at - made >= timedelta(seconds=5)
-    waited = f", decided {detail['decidedAt']}" if late else ""
-    yield Particular("decision", f"{detail['decision']}{waited}")
-    groups = detail.get("groups")
-    found = (f"groups {groups}" if groups else "", how_authenticated(detail))
-    if any(found):
-        yield Particular("authenticated", ", ".join(filter(None, found)))
-
-
-def _reporter(detail: Mapping[str, str]) -> Iterable[Particular]:
-    """Yield who reported a reading, or raised it manually, and with which credential."""
-    through = detail.get("binding")
-    how_reported = how_authenticated(detail) or (f"through MonitorBinding {through}" if through else "")
-    name = detail.get("reportedBy") or detail.get("raisedBy")
-    if name or how_reported:
-        heading = "raised by" if "raisedBy" in detail else "reported by"
-        yield Particular(heading, ", ".join(filter(None, (name, how_reported))))
-
-
-def how_authenticated(detail: Mapping[str, str]) -> str:
-    """Return with which credential something was done, or that it was by impersonation."""
-    impersonated = detail.get("impersonated") == "true"
-    binding = detail.get("binding", "") if impersonated else ""
-    via = detail.get("via", "") if impersonated else ""
-    return authentication.how(detail.get("credential", ""), binding=binding, via=via, known=impersonated)
-
-
-def _notification(event: str, detail: Mapping[str, str]) -> Iterable[Particular]:
-    """Yield what a message was about, where the event does not say so, and how often it was tried."""
-    about, attempts = detail.get("about", ""), detail.get("attempts", "1")
-    tried = f"{attempts} attempts" if attempts not in ("0", "1") else ""
-    if parts := [part for part in (about if about != event else "", tried) if part]:
-        yield Particular("about", ", ".join(parts))
-
-
 def votes(event: str, detail: Mapping[str, str], before: Sequence[Step]) -> list[str]:
     """Return the counted votes that a joint decision is made of, in words: those of the same rung."""
     if event not in _VOTES_FOR:
         return []
     closes = detail.get(KEY, "").endswith("/closed")
-    wanted, episode = ("Close", event) if closes else _VOTES_FOR[event], _intent_key(detail)[0]
+    wanted, episode = ("Close", event) if closes else _VOTES_FOR[event], intent_key(detail)[0]
     found: list[str] = []
     for step in reversed(before):
-        if "rung" in step.detail or step.event == event or _intent_key(step.detail)[0] != episode:
+        if "rung" in step.detail or step.event == event or intent_key(step.detail)[0] != episode:
             break
         vote = (step.detail.get("action", ""), step.detail.get("resolution", ""))
         if step.event == Reason.COUNTED and vote == wanted:
             found.append(f"{step.actor} as {step.detail.get('role')} (record {step.sequence})")
     return found[::-1]
-
-
-def running(detail: Mapping[str, str]) -> str:
-    """Return what ran before anything was touched, in words."""
-    parts = []
-    if replicas := detail.get("replicas"):
-        parts.append(count(int(replicas), "replica") if replicas.isdecimal() else f"{replicas} replicas")
-    for name, what in (("readyPods", "ready pod"), ("readyEndpoints", "ready endpoint")):
-        if number := detail.get(name):
-            parts.append(count(int(number), what) if number.isdecimal() else f"{number} {what}s")
-    if revision := detail.get("revision"):
-        template = detail.get("podTemplateHash")
-        parts.append(f"revision {revision}" + (f" (template {template})" if template else ""))
-    elif template := detail.get("podTemplateHash"):
-        parts.append(f"template {template}")
-    parts += [f"{words} {images}" for name, words in _IMAGES.items() if (images := detail.get(name))]
-    return ", ".join(parts)
-
-
-def _times(event: str, at: datetime | None, detail: Mapping[str, str], intended: Mapping[_IntentKey, str]) -> str:
-    """Return the steps of a containment, each with the time it took after the one before."""
-    start = time_in_record(detail.get("intendedAt") or intended.get(_intent_key(detail)))
-    known = {name: time_in_record(detail.get(name)) for name in _STEPS}
-    if event == Reason.CONTAINMENT_APPLIED:
-        known["appliedAt"] = known["appliedAt"] or at
-    reached = [(_STEPS[name], when) for name, when in known.items() if when is not None]
-    if not reached:
-        return ""
-    begin = ("intended", start) if start is not None else reached.pop(0)
-    text, before = f"{begin[0]} {clock(begin[1])}", begin[1]
-    for name, when in reached:
-        text, before = f"{text}, {name} {between(when - before)}", when
-    whole = between(before - begin[1]).removeprefix("+")
-    return text + (f" ({whole} in all)" if len(reached) > 1 else "")
 
 
 def _ladder(steps: Sequence[Step]) -> str:
@@ -446,10 +256,10 @@ def closed_text(steps: Sequence[Step]) -> str:
 
 def result_of(steps: Sequence[Step]) -> DrillResult | None:
     """Return the result of a drill that is over."""
-    last = next((s for s in reversed(steps) if s.event in _ENDS_OF_A_DRILL and "containment" in s.detail), None)
+    last = next((s for s in reversed(steps) if s.event in ENDS_OF_A_DRILL and "containment" in s.detail), None)
     if last is None:
         return None
-    roles = {k.removeprefix(_ROLE): v for k, v in last.detail.items() if k.startswith(_ROLE)}
+    roles = {k.removeprefix(ROLE): v for k, v in last.detail.items() if k.startswith(ROLE)}
     return DrillResult(
         answers=tuple((role, _readable(answer)) for role, answer in sorted(roles.items())),
         containment=last.detail["containment"],
@@ -482,14 +292,6 @@ def _target(spec: Mapping[str, Any]) -> str:
 
 def _detail(spec: Mapping[str, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in _mapping(spec.get("detail")).items()}
-
-
-_IntentKey = tuple[str, str]
-"""uid of an escalation, which distinguishes the episodes of one chain, and intent."""
-
-
-def _intent_key(detail: Mapping[str, str]) -> _IntentKey:
-    return detail.get(KEY, "").partition("/")[0], detail.get("intent", "")
 
 
 def _key(escalation: Mapping[str, Any]) -> ChainKey:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from riskladder.api.text import listed
 from riskladder.people.export import SAME_FILE
 from riskladder.people.facts import State, Story
+from riskladder.people.particulars import KEY
 from riskladder.people.summary import at_words
-from riskladder.people.timeline import KEY, Timeline
+from riskladder.people.timeline import Timeline
 
 UNREAD = "No reading is on record between "
 """How it is said that nothing was measured, or nothing that was acted on."""

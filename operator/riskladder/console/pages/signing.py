@@ -10,7 +10,8 @@ from aiohttp import web
 from riskladder.console import security
 from riskladder.console.metrics import SignIn
 from riskladder.console.names import Unnamed
-from riskladder.console.openid import Pending, SignInFailed
+from riskladder.console.openid import Pending
+from riskladder.console.provider import SignInFailed
 from riskladder.console.server import Console, Problem, credential_of, form_of, tokens_of
 from riskladder.console.sessions import Credential
 from riskladder.console.visitor import NotKnown, visitor_of

@@ -26,7 +26,7 @@ from riskladder.controller.caches.signals import SignalCache
 from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
 from riskladder.controller.governance_gauges import Stored
 from riskladder.controller.reading_gauges import StoredStatus
-from riskladder.policy.snapshot import Decision, Escalation, Snapshot, TargetKey
+from riskladder.policy.snapshot import Snapshot, TargetKey
 from riskladder.policy.unusable import UnusableSignal
 from riskladder.workloads.holding import held_by
 from riskladder.workloads.model import Workload
@@ -58,10 +58,12 @@ class Store:
         """What the indexes of containments have to say."""
         self.radius = RadiusCache()
         """What the blast radii of ladders are counted by."""
-        self._escalations = EscalationCache(
+        self.escalations = EscalationCache(
             enqueue, closed=self._escalation_closed, indexed=self.indexed, radius=self.radius
         )
-        self._decisions = DecisionCache(decided=self._decided)
+        """All escalations, open and closed."""
+        self.decisions = DecisionCache(decided=self._decided)
+        """The decisions that have not been judged."""
         self.workloads = WorkloadCache(
             self.runtimes, changed=self._workload_changed, moved=self._workload_moved, served=self._served
         )
@@ -69,8 +71,8 @@ class Store:
         self._readers: dict[str, tuple[Callable[[Object], None], Callable[[Object], None]]] = {
             resources.LADDERS.title: (self._ladders.put, self._ladders.drop),
             resources.SIGNALS.title: (self._signals.put, self._signals.drop),
-            resources.ESCALATIONS.title: (self._escalations.put, self._escalations.drop),
-            resources.DECISIONS.title: (self._decisions.put, self._decisions.drop),
+            resources.ESCALATIONS.title: (self.escalations.put, self.escalations.drop),
+            resources.DECISIONS.title: (self.decisions.put, self.decisions.drop),
             **self.workloads.readers,
             **self.network_path.readers,
         }
@@ -134,17 +136,17 @@ class Store:
             for key in self.workloads.keys(ladder[0]):
                 self._put_in_radius(key)
         open_ones = {
-            TargetKey(e.namespace, e.spec.target.kind, e.spec.target.name) for e in self._escalations.open_ones(ladder)
+            TargetKey(e.namespace, e.spec.target.kind, e.spec.target.name) for e in self.escalations.open_ones(ladder)
         }
         for key in self._signals.targets(ladder) | open_ones:
             self._enqueue(key, True)
 
     def _escalation_closed(self, name: Name) -> None:
-        if name in self._decisions:
+        if name in self.decisions:
             self._enqueue(LateDecisionKey(*name), False)
 
     def _decided(self, escalation: Name, urgent: bool) -> None:
-        target = self._escalations.open_target(escalation)
+        target = self.escalations.open_target(escalation)
         if target is not None:
             self._enqueue(target, urgent)
         else:
@@ -153,7 +155,7 @@ class Store:
     def _workload_changed(self, key: TargetKey, spec: bool) -> None:
         if self.radius:
             self._put_in_radius(key)
-        if key in self._signals or key in self._escalations or key in self.workloads.carrying:
+        if key in self._signals or key in self.escalations or key in self.workloads.carrying:
             self._enqueue(key, spec)
 
     def _put_in_radius(self, key: TargetKey) -> None:
@@ -165,7 +167,7 @@ class Store:
 
     def _workload_moved(self, key: TargetKey) -> None:
         """Enqueue a target whose pods or endpoints changed, if a containment is to be proved; others stay asleep."""
-        if key in self.workloads.carrying or any(e.intents for e in self._escalations.of(key)):
+        if key in self.workloads.carrying or any(e.intents for e in self.escalations.of(key)):
             self._enqueue(key, False)
 
     def _network_changed(self, namespace: str, kind: str, name: str, content: bool) -> None:
@@ -175,7 +177,7 @@ class Store:
             if self.radius:
                 self._put_in_radius(key)
         is_policy = kind == NETWORKPOLICIES.kind  # they add up, so that each may concern whatever is isolated
-        escalations = self._escalations
+        escalations = self.escalations
         concerned = escalations.network_paths(namespace) if is_policy else escalations.paths_through(namespace, name)
         for key, escalation, target_ref in concerned:
             if (target_ref.kind, target_ref.name) == (kind, name):
@@ -184,7 +186,7 @@ class Store:
                 self._enqueue(key, False)
 
     def _served(self, namespace: str, service: str) -> None:
-        for path in self._escalations.paths_through(namespace, service):
+        for path in self.escalations.paths_through(namespace, service):
             self._enqueue(path.key, False)
 
     # --- Reading --------------------------------------------------------------------------------------------------
@@ -206,9 +208,9 @@ class Store:
         """Return what the gauges of governance are made from."""
         return Stored(
             ladders=list(self.ladders.values()),
-            open=self.open_escalations(),
-            outcomes=self._escalations.outcomes,
-            acceptances=self._escalations.acceptances(),
+            open=self.escalations.open_ones(),
+            outcomes=self.escalations.outcomes,
+            acceptances=self.escalations.acceptances(),
         )
 
     def unusable(self, ladder: Name) -> tuple[UnusableSignal, ...]:
@@ -223,49 +225,9 @@ class Store:
         """Yield what is left to do before a thorough snapshot of a target costs nothing: a piece for each signal."""
         return self._signals.unchecked(key)
 
-    def escalation(self, key: TargetKey, name: str) -> Escalation | None:
-        """Return an escalation of a target that is open or has messages to deliver, by name."""
-        return self._escalations.get(key, name)
-
-    def has_escalation(self, namespace: str, name: str) -> bool:
-        """Return whether an escalation of that name is known, open or closed."""
-        return self._escalations.is_known(namespace, name)
-
-    def ladder_of(self, namespace: str, name: str) -> Name | None:
-        """Return the ladder of an escalation that is known, open or closed."""
-        return self._escalations.ladder_of(namespace, name)
-
-    def deleted(self, key: TargetKey) -> list[Escalation]:
-        """Return the escalations of a target that were gone while they were known to be open."""
-        return self._escalations.deleted(key)
-
-    def forget_deleted(self, key: TargetKey, uid: str) -> None:
-        """Forget that an escalation is gone: it is on record, or it is not so."""
-        self._escalations.forget_deleted(key, uid)
-
-    def open_escalations(self, ladder: Name | None = None) -> list[Escalation]:
-        """Return all open escalations, or those of one ladder."""
-        return self._escalations.open_ones(ladder)
-
-    def with_messages(self, key: TargetKey) -> list[Escalation]:
-        """Return the escalations of a target that are open or have messages to deliver."""
-        return self._escalations.of(key)
-
-    def undecided(self, namespace: str, escalation: str) -> tuple[Decision, ...]:
-        """Return the decisions on an escalation that have not been judged, in the order in which they were made."""
-        return self._decisions.undecided(namespace, escalation)
-
-    def settle(self, decision: Decision) -> None:
-        """Forget a decision whose answer stands."""
-        self._decisions.settle(decision)
-
-    def authorize(self, decision: Decision, allowed: bool) -> None:
-        """Keep what the API server's authorizer says of a decision."""
-        self._decisions.authorize(decision, allowed)
-
     def targets(self) -> set[TargetKey]:
         """Return every target that some signal, open escalation or hold names."""
-        named = self._signals.targets() | self._escalations.targets()
+        named = self._signals.targets() | self.escalations.targets()
         return named | self.workloads.carrying | self.network_path.carrying
 
     # --- The snapshot ---------------------------------------------------------------------------------------------
@@ -279,10 +241,10 @@ class Store:
                 needs is checked: the rules take a millisecond that a model may serve in.
         """
         signals = tuple(self._signals.of(key, thorough=thorough))
-        escalations = tuple(self._escalations.of(key))
+        escalations = tuple(self.escalations.of(key))
         target = self.workloads.get(key)
         if target is not None and self.network_path.enabled:
-            serving, taken = self.workloads.serving(key.namespace), self._escalations.taken_by_others(key)
+            serving, taken = self.workloads.serving(key.namespace), self.escalations.taken_by_others(key)
             target = replace(target, network_path=self.network_path.get(key.namespace, serving, taken))
         names = {s.spec.ladder for s in signals if s.spec} | {e.spec.ladder.name for e in escalations}
         names |= self._held_under(key, target)
@@ -297,13 +259,15 @@ class Store:
             ladders=ladders,
             signals=signals,
             escalations=escalations,
-            last_closed=self._escalations.last_closed(target) if target else {},
+            last_closed=self.escalations.last_closed(target) if target else {},
             unsupported=self.runtimes.unsupported(key.kind),
             ends_pods=self.runtimes.ends_pods,
-            handled=self._escalations.handled(key),
-            breached=self._escalations.breached(target.uid) if target else frozenset(),
-            closed=self._escalations.closed_names(uids),
-            decisions={e.name: d for e in escalations if e.is_open and (d := self.undecided(key.namespace, e.name))},
+            handled=self.escalations.handled(key),
+            breached=self.escalations.breached(target.uid) if target else frozenset(),
+            closed=self.escalations.closed_names(uids),
+            decisions={
+                e.name: d for e in escalations if e.is_open and (d := self.decisions.undecided(key.namespace, e.name))
+            },
         )
 
     def _held_under(self, key: TargetKey, target: Workload | None) -> set[str]:
