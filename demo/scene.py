@@ -12,7 +12,7 @@ from riskladder.api.base import format_time
 from riskladder.cluster import resources
 from riskladder.cluster.client import Client, Object
 from riskladder.cluster.resources import Resource
-from riskladder.controller.caches.workloads import serves
+from riskladder.controller.caches.endpoints import serves
 
 MANAGER = "riskladder-demo"
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")

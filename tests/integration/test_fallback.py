@@ -6,10 +6,12 @@ EndpointSlices are those of the real controller. No Gateway controller runs: of 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from riskladder.api.base import format_time
 from riskladder.cluster import resources
 from riskladder.cluster.client import MERGE_PATCH, Forbidden, NotFound, Object
 from riskladder.workloads.network import HTTPROUTES, SERVICES
@@ -268,7 +270,7 @@ async def test_drill_is_rehearsed_as_a_dry_run(scene: RuntimeNamespace) -> None:
     body = {"ladder": LADDER, "target": {"kind": "Deployment", "name": "scorer"}, "source": "fairness-monitor"}
     body |= {"drill": True, "readings": [{"indicator": "demographic_parity_difference", "value": 0.3}]}
     head = {"apiVersion": resources.SIGNALS.api_version, "kind": resources.SIGNALS.kind, "metadata": {"name": "drill"}}
-    await scene.apply({**head, "spec": {**body, "observedAt": "2026-11-24T06:00:00Z"}})
+    await scene.apply({**head, "spec": {**body, "observedAt": format_time(datetime.now(UTC))}})
     escalation = await scene.escalation_says("scorer", "Contained", "False", "Rehearsed")
     assert "Fallback as a dry run: permitted and admitted" in condition(escalation, "Contained")["message"]
     assert await selector(scene) == {"app": "scorer"}

@@ -127,13 +127,14 @@ async def test_stopped_model_that_left_a_replicaset_behind_is_not_gone(world: Te
     await world.until(says_left, "the condition to say that a pod is left")
 
 
-async def test_pod_that_only_a_service_lists_is_no_proof(world: TestNamespace) -> None:
+@pytest.mark.parametrize("published", [False, True], ids=["ready", "published though it is not ready"])
+async def test_pod_that_only_a_service_lists_is_no_proof(world: TestNamespace, published: bool) -> None:
     """The selector of the Service is broader than the model's, and nobody owns the pod any more."""
     await world.apply(ladder())
     labels = {"app": "scorer", "track": "stable"}
     body = deployment("scorer", replicas=1)
     body["spec"]["selector"]["matchLabels"] = body["spec"]["template"]["metadata"]["labels"] = labels
-    service = {"selector": {"app": "scorer"}, "ports": [{"port": 80}]}
+    service = {"selector": {"app": "scorer"}, "ports": [{"port": 80}], "publishNotReadyAddresses": published}
     await world.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "scorer"}, "spec": service})
     await world.apply(body)
     await world.ready("scorer", 1)
@@ -147,6 +148,23 @@ async def test_pod_that_only_a_service_lists_is_no_proof(world: TestNamespace) -
         return len(await world.endpoints("scorer")) == 2
 
     await world.until(listed, "the Service to list both")
+    if published:
+        await world.client.merge_patch(
+            resources.PODS,
+            world.namespace,
+            f"{stem}aside",
+            {"status": {"conditions": [{"type": "Ready", "status": "False"}]}},
+            subresource="status",
+        )
+
+        async def is_not_ready() -> bool:
+            slices = await world.client.list(resources.ENDPOINTSLICES, world.namespace)
+            found = [
+                e["conditions"] for s in slices for e in s["endpoints"] if e["targetRef"]["name"] == f"{stem}aside"
+            ]
+            return [(c["ready"], c["serving"]) for c in found] == [(True, False)]
+
+        await world.until(is_not_ready, "the Service to publish what is not ready")
     await world.apply(signal("fairness", "scorer", 0.31))
 
     async def says_left() -> bool:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from riskladder.api.intent import NetworkTargetRef, SavedField
 from riskladder.api.tiers import Fallback
 from riskladder.cluster.resources import DEPLOYMENTS, ENDPOINTSLICES, ESCALATIONS, PODS, REPLICASETS
+from riskladder.controller.caches.endpoints import ListedAddresses, serves
 from riskladder.controller.caches.store import Store
 from riskladder.workloads.model import Workload
 from riskladder.workloads.network import HTTPROUTES, SERVICES, NetworkPath, selects
@@ -350,6 +351,80 @@ def test_slice_that_is_written_manually_lists_pods_by_their_addresses() -> None:
     store.drop(ENDPOINTSLICES, {"metadata": about})
     assert listed() == (frozenset(), 0)
     assert asked == [] or {key for key, _ in asked} <= {KEY}
+
+
+MINE: Document = {"addresses": ["10.0.0.7"], "conditions": {"ready": True}}
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        pytest.param([MINE, {"targetRef": {"kind": "Pod"}, "addresses": ["10.0.0.9"]}], id="another names no pod"),
+        pytest.param([{**MINE, "targetRef": {"kind": "Pod", "name": "nobody"}}], id="a pod that is not there"),
+        pytest.param([{**MINE, "targetRef": {"kind": "Pod", "name": "pod-1"}}], id="a pod that is elsewhere"),
+        pytest.param([{**MINE, "targetRef": {"kind": "Pod", "name": None}}], id="null"),
+        pytest.param(
+            [{**MINE, "targetRef": {"kind": "Pod", "name": "pod-0"}, "conditions": {"ready": True, "serving": False}}],
+            id="published though it is not ready",
+        ),
+    ],
+)
+@pytest.mark.parametrize("slice_first", [True, False])
+def test_traffic_goes_by_addresses_whatever_pod_a_slice_names(endpoints: list[Document], slice_first: bool) -> None:
+    store, _ = cached("fallback")
+    store.put(DEPLOYMENTS, deployment_object(creationTimestamp=CREATED))
+    store.put(REPLICASETS, replicaset_object(2, 2))
+
+    def put_pods() -> None:
+        for number, address in enumerate(("10.0.0.7", "10.0.0.8")):
+            pod = pod_object(f"pod-{number}", 2)
+            store.put(PODS, {**pod, "status": {**pod["status"], "podIPs": [{"ip": address}]}})
+
+    about = {"namespace": "models", "labels": {"kubernetes.io/service-name": "scorer"}, "name": "manual", "uid": "h"}
+    if not slice_first:
+        put_pods()
+    store.put(ENDPOINTSLICES, {"metadata": {**about, "resourceVersion": "1"}, "endpoints": endpoints})
+    if slice_first:
+        put_pods()
+    target = store.snapshot(KEY).target
+    assert target is not None
+    assert target.network_path is not None
+    assert "pod-0" in target.network_path.serving["scorer"]
+    assert target.ready_endpoints >= 1
+    store.drop(ENDPOINTSLICES, {"metadata": about})
+    target = store.snapshot(KEY).target
+    assert target is not None
+    assert target.network_path is not None
+    assert (target.network_path.serving.get("scorer", frozenset()), target.ready_endpoints) == (frozenset(), 0)
+
+
+def test_slice_of_a_controller_needs_no_watching_once_its_pod_is_known() -> None:
+    listed = ListedAddresses()
+    slice_ = ("models", "scorer-x")
+    assert listed.put_slice(slice_, [("pod-0", ["10.0.0.7"])]) == {"10.0.0.7"}, "it came before its pod"
+    assert listed.has_any_of("models", ("10.0.0.7",))
+    listed.put_pod("models", "pod-0", (), ("10.0.0.7",))
+    assert not listed
+    assert listed.put_slice(slice_, [("pod-0", ["10.0.0.7"])]) == set()
+    listed.put_pod("models", "pod-0", ("10.0.0.7",), ("10.0.0.9",))
+    assert listed.pods_at("models", ["10.0.0.7"]) == []
+    assert listed.put_slice(slice_, [("pod-0", ["10.0.0.7"])]) == {"10.0.0.7"}, "it is elsewhere by now"
+    listed.put_pod("models", "pod-0", ("10.0.0.9",), ())
+    assert listed.put_slice(slice_, []) == {"10.0.0.7"}
+    assert not listed
+    assert not listed.of("models")
+
+
+WORDS = st.sampled_from([True, False, None])
+
+
+@given(ready=WORDS, serving=WORDS, terminating=WORDS)
+def test_endpoint_that_kube_proxy_may_choose_serves(ready: Any, serving: Any, terminating: Any) -> None:
+    """Ready ones (null: yes), and where there is none, those that serve (null: yes) while they terminate (null: no)."""
+    is_chosen = ready is not False or (serving is not False and terminating is True)
+    conditions = {"ready": ready, "serving": serving, "terminating": terminating}
+    assert serves(conditions) is (is_chosen or serving is True)
+    assert serves({word: value for word, value in conditions.items() if value is not None}) is serves(conditions)
 
 
 def test_fallback_is_not_proved_while_an_address_of_the_model_is_listed() -> None:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from riskladder.cluster.client import Client, Forbidden
 from riskladder.cluster.permissions import LOOK_EVERY, Permissions, title_of
+from riskladder.controller.caches.endpoints import Name
 from riskladder.controller.caches.entries import LadderKey
 from riskladder.controller.caches.store import Store
-from riskladder.controller.caches.workloads import Name
 from riskladder.controller.clock_watch import ClockWatch
 from riskladder.controller.definition_watch import DefinitionWatch
 from riskladder.controller.outbox import Outbox

@@ -12,8 +12,8 @@ from riskladder.api.escalation import CountedDecision, PinnedPolicy
 from riskladder.api.hold import Hold
 from riskladder.api.intent import Intent
 from riskladder.api.tiers import ContainmentAction
+from riskladder.controller.caches.endpoints import Name
 from riskladder.controller.caches.store import Store
-from riskladder.controller.caches.workloads import Name
 from riskladder.controller.metrics import Metrics
 from riskladder.policy.containment import state
 from riskladder.policy.containment.holds import with_holds

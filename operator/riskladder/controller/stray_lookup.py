@@ -110,13 +110,15 @@ class StrayLookup:
         Where no name looks like it, nothing is asked for.
         """
         serving = self._store.workloads.serving_names(key.namespace)
-        wanted = {name for name in serving if name not in seen and search.may_be_its_own(name)}
-        if not wanted:
+        addresses = self._store.workloads.serving_addresses(key.namespace)
+        if not addresses and not any(name not in seen and search.may_be_its_own(name) for name in serving):
             return ()
         pods = [
-            read_pod(obj, labelled=True)
+            pod
             for obj in await self._client.list(resources.PODS, key.namespace)
-            if obj["metadata"]["name"] in wanted
+            if (name := obj["metadata"]["name"]) not in seen and search.may_be_its_own(name)
+            for pod in (read_pod(obj, labelled=True),)
+            if name in serving or not addresses.isdisjoint(pod.ips)
         ]
         return tuple(
             sorted(

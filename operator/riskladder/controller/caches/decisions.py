@@ -10,8 +10,8 @@ import structlog
 from pydantic import ValidationError
 
 from riskladder.api.decision import DecisionAction, DecisionStatus, EscalationDecisionSpec
+from riskladder.controller.caches.endpoints import Name, Object
 from riskladder.controller.caches.reading import created_at
-from riskladder.controller.caches.workloads import Name, Object
 from riskladder.policy.snapshot import Decision
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from riskladder.api.ladder import EscalationLadderStatus
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
-from riskladder.controller.caches.workloads import Object
+from riskladder.controller.caches.endpoints import Object
 from riskladder.policy.snapshot import (
     Handled,
     Ladder,

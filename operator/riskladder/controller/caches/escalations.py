@@ -8,12 +8,12 @@ from typing import NamedTuple, TypeVar
 
 from riskladder.api.intent import NetworkTargetRef
 from riskladder.controller.caches.closed import ClosedEscalations
+from riskladder.controller.caches.endpoints import Name, Object
 from riskladder.controller.caches.entries import ClosedEntry, Enqueue, IndexKey, LadderKey
 from riskladder.controller.caches.indexed import IndexedTargets
 from riskladder.controller.caches.outcomes import Acceptance, OutcomeCache
 from riskladder.controller.caches.radius import RadiusCache
 from riskladder.controller.caches.reading import has_pending_messages, read_escalation
-from riskladder.controller.caches.workloads import Name, Object
 from riskladder.policy.containment.state import is_contained
 from riskladder.policy.snapshot import Escalation, Handled, TargetKey, breached_by, handled_by
 from riskladder.workloads.model import Workload

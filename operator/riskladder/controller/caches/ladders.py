@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from riskladder.controller.caches.endpoints import Name, Object
 from riskladder.controller.caches.entries import Enqueue, LadderEntry, LadderKey, version_of
 from riskladder.controller.caches.reading import created_at, read_ladder, read_ladder_status
-from riskladder.controller.caches.workloads import Name, Object
 
 
 class LadderCache:

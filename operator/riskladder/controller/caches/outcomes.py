@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from riskladder.api.conditions import find
 from riskladder.api.reasons import ConditionType
-from riskladder.controller.caches.workloads import Name
+from riskladder.controller.caches.endpoints import Name
 from riskladder.policy.response_times import ResponseTime, response_times
 from riskladder.policy.snapshot import Escalation
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from riskladder.api.hold import Hold
 from riskladder.api.ladder import EscalationLadderSpec
-from riskladder.controller.caches.workloads import Name
+from riskladder.controller.caches.endpoints import Name
 from riskladder.policy.containment.radius import automatic_at, is_automatic
 from riskladder.policy.snapshot import Escalation, Ladder, RadiusBudget, TargetKey, is_governed
 from riskladder.workloads.model import Workload

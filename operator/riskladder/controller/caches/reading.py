@@ -11,7 +11,7 @@ from riskladder.api.escalation import EscalationSpec, EscalationStatus
 from riskladder.api.ladder import EscalationLadderSpec, EscalationLadderStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
-from riskladder.controller.caches.workloads import Object
+from riskladder.controller.caches.endpoints import Object
 from riskladder.policy.snapshot import (
     Escalation,
     Ladder,

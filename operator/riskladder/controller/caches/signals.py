@@ -19,9 +19,9 @@ from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
+from riskladder.controller.caches.endpoints import Name, Object
 from riskladder.controller.caches.entries import Enqueue, LadderKey, SignalEntry, compact, version_of
 from riskladder.controller.caches.reading import received_at
-from riskladder.controller.caches.workloads import Name, Object
 from riskladder.controller.reading_gauges import StoredStatus
 from riskladder.policy.snapshot import Signal, TargetKey
 from riskladder.policy.unusable import UnusableSignal

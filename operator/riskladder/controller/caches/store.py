@@ -16,6 +16,7 @@ from riskladder.api.signal import SignalStatus
 from riskladder.cluster import resources
 from riskladder.cluster.resources import WATCHED, Resource, followed
 from riskladder.controller.caches.decisions import DecisionCache
+from riskladder.controller.caches.endpoints import Name, Object
 from riskladder.controller.caches.entries import GONE_LIMIT, Enqueue, LadderEntry, LateDecisionKey, version_of
 from riskladder.controller.caches.escalations import EscalationCache
 from riskladder.controller.caches.indexed import IndexedTargets
@@ -23,7 +24,7 @@ from riskladder.controller.caches.ladders import LadderCache
 from riskladder.controller.caches.network import NetworkCache
 from riskladder.controller.caches.radius import RadiusCache
 from riskladder.controller.caches.signals import SignalCache
-from riskladder.controller.caches.workloads import Name, Object, WorkloadCache
+from riskladder.controller.caches.workloads import WorkloadCache
 from riskladder.controller.governance_gauges import Stored
 from riskladder.controller.reading_gauges import StoredStatus
 from riskladder.policy.snapshot import Snapshot, TargetKey

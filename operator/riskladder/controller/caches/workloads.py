@@ -10,18 +10,15 @@ from functools import partial
 from typing import Any
 
 from riskladder.cluster import resources
+from riskladder.controller.caches.endpoints import ListedAddresses, Name, Object, pod_of, serves
 from riskladder.policy.snapshot import TargetKey
 from riskladder.workloads.model import Pod, Revision, Runtime, Workload
 from riskladder.workloads.registry import Runtimes
 from riskladder.workloads.runtimes import argo, deployment, ray, statefulset
 from riskladder.workloads.runtimes.replicas import controller_uid, read_pod
 
-Object = Mapping[str, Any]
 SERVICE_NAME = "kubernetes.io/service-name"
 """The label of an EndpointSlice that names its Service."""
-
-Name = tuple[str, str]
-"""Namespace and name."""
 
 
 MAX_VANISHED = 1024
@@ -83,8 +80,8 @@ class WorkloadCache:
         self._pod_owner: dict[str, dict[str, str]] = defaultdict(dict)
         """By namespace, by name of the pod: under what it is kept."""
         self._ready_in_slice: dict[Name, frozenset[str]] = {}
-        self._by_hand: dict[Name, frozenset[str]] = {}
-        """The addresses that slices list as ready without saying whose they are: somebody has written these slices."""
+        self._addresses = ListedAddresses()
+        """What slices list that is not of the pod that they name."""
         self._ready: Counter[Name] = Counter()
         """How many slices list a pod as ready."""
         self._by_labels: dict[str, dict[TargetKey, Mapping[str, str]]] = defaultdict(dict)
@@ -197,6 +194,9 @@ class WorkloadCache:
         if not owner:
             return
         self._vanished.pop(pod.uid, None)
+        known = self._pods.get(self._owner_of((namespace, pod.name)), {}).get(pod.name)
+        if known is None or known.ips != pod.ips:
+            self._addresses.put_pod(namespace, pod.name, known.ips if known is not None else (), pod.ips)
         self._pods[owner][pod.name] = pod
         self._pod_owner[namespace][pod.name] = owner
         self._notify_of_pod(namespace, owner, pod)
@@ -207,6 +207,8 @@ class WorkloadCache:
         if not owner:
             return
         pod = self._pods[owner].pop(name[1], None)
+        if pod is not None:
+            self._addresses.put_pod(name[0], pod.name, pod.ips, ())
         if not self._pods[owner]:
             del self._pods[owner]
         last = read_pod(obj, labelled=self._labelled) if pod is not None and "status" in obj else pod
@@ -235,31 +237,21 @@ class WorkloadCache:
         self._vanished.pop(pod, None)
 
     def _put_slice(self, obj: Object) -> None:
-        metadata = obj["metadata"]
-        ready = frozenset(
-            endpoint["targetRef"]["name"]
-            for endpoint in obj.get("endpoints") or ()
-            if (endpoint.get("targetRef") or {}).get("kind") == "Pod" and serves(endpoint.get("conditions") or {})
-        )
-        addresses = frozenset(
-            str(address)
-            for endpoint in obj.get("endpoints") or ()
-            if (endpoint.get("targetRef") or {}).get("kind") != "Pod" and serves(endpoint.get("conditions") or {})
-            for address in endpoint.get("addresses") or ()
-        )
+        metadata, namespace = obj["metadata"], obj["metadata"]["namespace"]
+        listed = [(pod_of(e), e) for e in obj.get("endpoints") or () if serves(e.get("conditions") or {})]
         service = (metadata.get("labels") or {}).get(SERVICE_NAME)
         if service and self._runtimes.changes:
-            self._services[metadata["namespace"]][service].add(metadata["name"])
-        self._set_slice((metadata["namespace"], metadata["name"]), ready)
-        self._set_manually((metadata["namespace"], metadata["name"]), addresses)
+            self._services[namespace][service].add(metadata["name"])
+        self._set_slice((namespace, metadata["name"]), frozenset(pod for pod, _ in listed if pod))
+        self._set_addresses((namespace, metadata["name"]), [(pod, e.get("addresses") or ()) for pod, e in listed])
         if service and self._runtimes.changes:
-            self._note_serving(metadata["namespace"], service)
-            self._served(metadata["namespace"], service)
+            self._note_serving(namespace, service)
+            self._served(namespace, service)
 
     def _drop_slice(self, obj: Object) -> None:
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
         self._set_slice((namespace, name), frozenset())
-        self._set_manually((namespace, name), frozenset())
+        self._set_addresses((namespace, name), ())
         for service, slices in list(self._services.get(namespace, {}).items()):
             if name in slices:
                 slices.discard(name)
@@ -283,26 +275,21 @@ class WorkloadCache:
         """Return, by Service of a namespace, the pods that its slices list as ready, by reference or by address."""
         found = self._serving.get(namespace, {})
         by_hand: dict[str, frozenset[str]] = {}
-        for service, slices in self._services.get(namespace, {}).items() if self._by_hand else ():
-            addresses = frozenset[str]().union(*(self._by_hand.get((namespace, name), ()) for name in slices))
-            if addresses:
-                listed = frozenset(pod.name for _, pod in self._at(namespace, addresses))
-                by_hand[service] = found.get(service, frozenset()) | listed
+        for service, slices in self._services.get(namespace, {}).items() if self._addresses else ():
+            if addresses := self._addresses.listed_by((namespace, name) for name in slices):
+                listed = self._addresses.pods_at(namespace, addresses)
+                by_hand[service] = found.get(service, frozenset()).union(listed)
         return {**found, **by_hand} if by_hand else found
 
-    def _at(self, namespace: str, addresses: frozenset[str]) -> Iterator[tuple[str, Pod]]:
-        """Yield the pods of a namespace with one of these addresses, and under what each is kept."""
-        for name, owner in self._pod_owner.get(namespace, {}).items():
-            pod = self._pods.get(owner, {}).get(name)
-            if pod is not None and not addresses.isdisjoint(pod.ips):
-                yield owner, pod
+    def _set_addresses(self, name: Name, endpoints: Iterable[tuple[str, Iterable[Any]]]) -> None:
+        namespace = name[0]
+        for pod in self._addresses.pods_at(namespace, self._addresses.put_slice(name, endpoints)):
+            owner = self._owner_of((namespace, pod))
+            self._notify_of_pod(namespace, owner, self._pods[owner][pod])
 
-    def _set_manually(self, name: Name, addresses: frozenset[str]) -> None:
-        before = self._by_hand.pop(name, frozenset())
-        if addresses:
-            self._by_hand[name] = addresses
-        for owner, pod in list(self._at(name[0], before ^ addresses)) if before != addresses else ():
-            self._notify_of_pod(name[0], owner, pod)
+    def serving_addresses(self, namespace: str) -> frozenset[str]:
+        """Return the addresses that slices of a namespace list as ready and that are not of the pod that they name."""
+        return self._addresses.of(namespace)
 
     def serving_names(self, namespace: str) -> frozenset[str]:
         """Return the names of the pods of a namespace that some slice lists as ready."""
@@ -393,10 +380,9 @@ class WorkloadCache:
         # Who calls a pod ended while its node says that it runs has not asked the node.
         unconfirmed = (*gone, *(pod for pod in pods if pod.node and not pod.active))
         ready = sum((key.namespace, pod.name) in self._ready for pod in pods) + deleted_pods
-        by_hand = [found for (namespace, _), found in self._by_hand.items() if namespace == key.namespace]
-        if by_hand:
+        if self._addresses:
             others = (pod for pod in pods if (key.namespace, pod.name) not in self._ready)
-            ready += sum(any(not found.isdisjoint(pod.ips) for found in by_hand) for pod in others)
+            ready += sum(self._addresses.has_any_of(key.namespace, pod.ips) for pod in others)
         return replace(base, revisions=revisions, pods=pods, ready_endpoints=ready, unconfirmed=unconfirmed)
 
     def bare(self, key: TargetKey) -> Workload | None:
@@ -432,16 +418,6 @@ def _nothing(obj: Object) -> None:
 
 def _same_template(before: Workload, workload: Workload) -> bool:
     return before.uid == workload.uid and before.digest == workload.digest
-
-
-def serves(conditions: Object) -> bool:
-    """Return whether traffic may go to an endpoint.
-
-    Where none is ready, kube-proxy sends it to those that serve while they terminate. Unknown is yes.
-    Source: discovery/v1 EndpointConditions, and KEP-1669 (proxy terminating endpoints).
-    """
-    serving = conditions.get("serving")
-    return (conditions.get("ready") if serving is None else serving) is not False
 
 
 def _served(workload: Workload, before: Workload | None) -> Mapping[str, datetime]:
