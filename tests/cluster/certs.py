@@ -44,13 +44,14 @@ class CertificateAuthority:
         )
         self.certificate = certificate.public_bytes(Encoding.PEM)
 
-    def server(self, name: str, hosts: Iterable[str]) -> KeyPair:
-        """A serving certificate for host names and IP addresses."""
+    def server(self, name: str, hosts: Iterable[str], *, identified: bool = True) -> KeyPair:
+        """A serving certificate for host names and IP addresses; ``identified``: it names the key that signs it."""
         names = [_general_name(host) for host in hosts]
         return self._issue(
             [x509.NameAttribute(NameOID.COMMON_NAME, name)],
             ExtendedKeyUsageOID.SERVER_AUTH,
             x509.SubjectAlternativeName(names),
+            identified=identified,
         )
 
     def client(self, user: str, groups: Iterable[str] = ()) -> KeyPair:
@@ -67,6 +68,8 @@ class CertificateAuthority:
         subject: list[x509.NameAttribute[str]],
         usage: x509.ObjectIdentifier,
         alternative_names: x509.SubjectAlternativeName | None = None,
+        *,
+        identified: bool = True,
     ) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
@@ -74,8 +77,10 @@ class CertificateAuthority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
+        if identified:
+            authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+            builder = builder.add_extension(authority, critical=False)
         if alternative_names is not None:
             builder = builder.add_extension(alternative_names, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())

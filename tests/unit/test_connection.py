@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
 import ssl
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,10 @@ import yaml
 from aiohttp import web
 
 from riskladder.cluster import credentials
-from riskladder.cluster.connection import Access, ConnectionFailed, connect, own_namespace
+from riskladder.cluster.client import ApiError, Client
+from riskladder.cluster.connection import Access, Connection, ConnectionFailed, connect, own_namespace
 from riskladder.cluster.credentials import TOKEN_SECONDS, Token
+from riskladder.cluster.kubeconfig import of_kubeconfig
 from tests.cluster.certs import CertificateAuthority
 
 KUBECONFIG = {
@@ -140,30 +146,36 @@ def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_pod_says_who_it_is_to_whom_its_authority_trusts(
     pod: Path, monkeypatch: pytest.MonkeyPatch, anonymous: bool, says: str | None
 ) -> None:
-    async def told(request: web.Request) -> web.Response:
-        return web.json_response({"header": request.headers.get("Authorization")})
-
-    pair = AUTHORITY.server("api", ["127.0.0.1"])
-    (pod / "pair.pem").write_bytes(pair.certificate + pair.key)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(pod / "pair.pem")
-    application = web.Application()
-    application.router.add_get("/who", told)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(runner.addresses[0][1]))
-    try:
+    async with api_server(pod) as server:
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", server.rpartition(":")[2])
         connection = await connect(anonymous=anonymous)
         try:
-            async with connection.session.get(f"{connection.server}/who") as response:
-                assert await response.json() == {"header": says}
+            assert await told(connection) == says
             assert connection.namespace == own_namespace(Access(), connection) == "place"
         finally:
             await connection.close()
-    finally:
-        await runner.cleanup()
+
+
+async def test_certificate_that_names_no_key_of_its_authority_is_trusted(
+    pod: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many clusters have them; Python 3.13 and newer would refuse them by themselves."""
+    default = ssl.create_default_context
+
+    def strict(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        tls = default(*arguments, **options)
+        tls.verify_flags |= ssl.VERIFY_X509_STRICT
+        return tls
+
+    async with api_server(pod, identified=False) as server:
+        monkeypatch.setattr(ssl, "create_default_context", strict)
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", server.rpartition(":")[2])
+        for access in (Access(), Access(config_of(pod, server, {"token": "t"}))):
+            connection = await connect(access)
+            try:
+                assert await told(connection) in ("Bearer first", "Bearer t")
+            finally:
+                await connection.close()
 
 
 @pytest.mark.parametrize(
@@ -196,7 +208,7 @@ def test_pod_takes_the_token_that_replaces_its_own_and_keeps_that_while_there_is
     assert header() == "Bearer first"
     now += TOKEN_SECONDS + 1
     assert header() == "Bearer second"
-    for nothing in (lambda: file.write_text(" \n"), file.unlink):
+    for nothing in (lambda: file.write_text(" \n"), lambda: file.write_text("of\nseveral lines"), file.unlink):
         nothing()
         now += TOKEN_SECONDS + 1
         assert header() == "Bearer second"
@@ -210,7 +222,8 @@ def test_pod_takes_the_token_that_replaces_its_own_and_keeps_that_while_there_is
     [
         ("token", None, "token"),
         ("token", "", "token is empty"),
-        ("ca.crt", None, "ca.crt is not mounted"),
+        ("token", "of\nseveral lines", "the token holds a line end"),
+        ("ca.crt", None, "ca.crt is not mounted; outside of a pod, name a kubeconfig with --kubeconfig"),
         ("ca.crt", "no certificate", "service account"),
     ],
 )
@@ -235,3 +248,208 @@ def test_pod_loads_no_client_library() -> None:
     )
     arguments = [sys.executable, "-c", code, str(credentials.SERVICE_ACCOUNT)]
     assert subprocess.run(arguments, capture_output=True, text=True, check=True).stdout == "\n"
+
+
+# --- As kubectl does --------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def api_server(
+    place: Path, *, host: str = "127.0.0.1", identified: bool = True, connects: list[str] | None = None
+) -> AsyncIterator[str]:
+    """A server of this process that says with which header it was asked; as a proxy it notes what it is asked for."""
+
+    async def asked(request: web.Request) -> web.Response:
+        if connects is not None:
+            connects.append(f"{request.method} {request.raw_path}")
+            return web.Response(status=502)
+        return web.json_response({"header": request.headers.get("Authorization")})
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", asked)
+    runner = web.ServerRunner(web.Server(asked)) if connects is not None else web.AppRunner(application)
+    await runner.setup()
+    tls = None
+    if connects is None:
+        pair = AUTHORITY.server("api", [host], identified=identified)
+        (place / "pair.pem").write_bytes(pair.certificate + pair.key)
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(place / "pair.pem")
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    await site.start()
+    try:
+        yield f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def told(connection: Connection) -> str | None:
+    """Ask such a server, and return with which header that was."""
+    found: str | None = (await Client(connection).request("GET", "/who", verb="get", resource="x"))["header"]
+    return found
+
+
+def config_of(
+    place: Path, server: str, user: Any, name: str = "one", cluster: dict[str, Any] | None = None, **top: Any
+) -> str:
+    authority = base64.b64encode(AUTHORITY.certificate).decode()
+    file = place / name
+    document = {
+        "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": authority}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": f"of-{name}"}}],
+        "users": [{"name": name, "user": user}],
+        "current-context": name,
+    }
+    document["clusters"][0]["cluster"] |= cluster or {}
+    file.write_text(yaml.safe_dump(document | top))
+    return str(file)
+
+
+def plugin(place: Path, expires: str = "", code: int = 0) -> dict[str, Any]:
+    """A plugin that gives another token each time."""
+    status = f'"token": "\'$(wc -l < {place}/runs)\'"' + (f', "expirationTimestamp": "{expires}"' if expires else "")
+    version = "client.authentication.k8s.io/v1"
+    answer = f'{{"apiVersion": "{version}", "kind": "ExecCredential", "status": {{{status}}}}}'
+    script = f"echo run >> {place}/runs; echo sorry >&2; echo '{answer}'; exit {code}"
+    return {"exec": {"apiVersion": version, "command": "sh", "args": ["-c", script]}}
+
+
+async def answer(access: Access) -> str | None:
+    connection = await connect(access)
+    try:
+        return await told(connection)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("user", "says"),
+    [
+        ({"token": "t"}, "Bearer t"),
+        ({"token": "", "tokenFile": "token"}, "Bearer of-a-file"),
+        ({"username": "ann", "password": "b"}, "Basic YW5uOmI="),
+        ({}, None),
+    ],
+)
+async def test_kubeconfig_says_who_asks(tmp_path: Path, user: dict[str, Any], says: str | None) -> None:
+    (tmp_path / "token").write_text("of-a-file\n")
+    async with api_server(tmp_path) as server:
+        assert await answer(Access(config_of(tmp_path, server, user))) == says
+
+
+async def test_of_several_files_the_first_says_what_is_current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with api_server(tmp_path) as server:
+        none = config_of(tmp_path, server, {"token": "none"}, "none", **{"current-context": ""})
+        one, two = (config_of(tmp_path, server, {"token": name}, name) for name in ("one", "two"))
+        empty = tmp_path / "empty"
+        empty.touch()
+        for files, said in (
+            ([one, two], "one"),
+            ([two, one], "two"),
+            ([one, none], "one"),
+            ([none, two, one], "two"),
+            ([str(tmp_path / "absent"), str(empty), two], "two"),
+        ):
+            monkeypatch.setenv("KUBECONFIG", os.pathsep.join(files))
+            assert await answer(Access()) == f"Bearer {said}"
+            connection = await connect(Access())
+            assert own_namespace(Access(), connection) == f"of-{said}"
+            await connection.close()
+        monkeypatch.setenv("KUBECONFIG", os.pathsep.join([two, one]))
+        assert await answer(Access(context="one")) == "Bearer one"
+
+
+async def test_no_file_is_named_by_an_empty_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", "")
+    (tmp_path / ".kube").mkdir()
+    async with api_server(tmp_path) as server:
+        config_of(tmp_path / ".kube", server, {"token": "t"}, "config")
+        assert await answer(Access()) == "Bearer t"
+
+
+async def test_certificate_may_be_of_another_name_than_the_url(tmp_path: Path) -> None:
+    async with api_server(tmp_path, host="api.internal") as server:
+        named = config_of(tmp_path, server, {"token": "t"}, cluster={"tls-server-name": "api.internal"})
+        assert await answer(Access(named)) == "Bearer t"
+        with pytest.raises(ApiError, match="CERTIFICATE_VERIFY_FAILED"):
+            await answer(Access(config_of(tmp_path, server, {"token": "t"})))
+
+
+async def test_what_is_to_go_through_a_proxy_goes_nowhere_else(tmp_path: Path) -> None:
+    asked: list[str] = []
+    async with api_server(tmp_path) as server, api_server(tmp_path, connects=asked) as proxy:
+        with pytest.raises(ApiError, match="502"):
+            await answer(Access(config_of(tmp_path, server, {"token": "t"}, cluster={"proxy-url": proxy})))
+    assert [line.split()[0] for line in asked] == ["CONNECT"]
+
+
+@pytest.mark.parametrize(
+    ("expires", "said"), [("2020-01-01T00:00:00Z", "112"), ("2999-01-01T00:00:00Z", "111"), ("", "111")]
+)
+async def test_plugin_is_asked_again_before_its_token_expires_and_only_then(
+    tmp_path: Path, expires: str, said: str
+) -> None:
+    now = 0.0
+    config = config_of(tmp_path, "https://127.0.0.1:1", plugin(tmp_path, expires))
+    found = await of_kubeconfig(config, None, anonymous=False, monotonic=lambda: now)
+    headers = [await found.authorization(), await found.authorization()]
+    now += TOKEN_SECONDS + 1
+    headers.append(await found.authorization())
+    assert headers == [f"Bearer {number}" for number in said]
+
+
+async def test_token_of_a_file_is_read_again_and_kept_while_there_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now, file = 0.0, tmp_path / "token"
+    file.write_text("first")
+    config = config_of(tmp_path, "https://127.0.0.1:1", {"tokenFile": "token"})
+    found = await of_kubeconfig(config, None, anonymous=False, monotonic=lambda: now)
+    for content, said in (("second\n", "second"), ("of\nlines", "second"), ("third", "third")):
+        file.write_text(content)
+        now += TOKEN_SECONDS + 1
+        assert await found.authorization() == f"Bearer {said}"
+    assert [record.getMessage() for record in caplog.records] == [
+        "credentials not renewed: the token holds a line end, or another character that no token has"
+    ]
+
+
+async def test_anonymous_asks_no_plugin_and_reads_no_token(tmp_path: Path) -> None:
+    for user in (plugin(tmp_path), {"tokenFile": "absent"}, None, {}):
+        config = config_of(tmp_path, "https://127.0.0.1:1", user)
+        if user is None:
+            config = config_of(tmp_path, "https://127.0.0.1:1", user, users=[])
+        await (await connect(Access(config), anonymous=True)).close()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"user": "plugin"}, "the plugin sh gave no credentials: exec: process returned 3. .*sorry"),
+        ({"user": {"exec": {"apiVersion": "v1", "command": "/absent"}}}, "the plugin /absent gave no credentials: "),
+        ({"user": {"token": "a\nb"}}, "the token holds a line end"),
+        ({"user": {"tokenFile": "absent"}}, "No such file or directory: '.*/absent'"),
+        ({"server": "127.0.0.1:6443"}, "server: found '127.0.0.1:6443', expected a URL such as"),
+        ({"server": "https://127.0.0.1:abc"}, "server: found 'https://127.0.0.1:abc', expected a URL"),
+        ({"cluster": {"server": None}}, "server: found '', expected a URL"),
+        ({"cluster": {"proxy-url": "socks5://127.0.0.1:1"}}, "proxy-url: found 'socks5://127.0.0.1:1', expected"),
+        ({"cluster": {"insecure-skip-tls-verify": "false"}}, "found 'false', expected true or false"),
+        ({"current-context": ""}, "it has no current context: choose one with --context"),
+        ({"current-context": "two"}, "two"),
+        ({"users": [{"name": "one", "token": "s3cret"}]}, "Expected key user in [^{]*$"),
+    ],
+)
+async def test_kubeconfig_that_cannot_be_used_says_why(tmp_path: Path, changed: dict[str, Any], says: str) -> None:
+    user = plugin(tmp_path, code=3) if changed.get("user") == "plugin" else changed.pop("user", {"token": "t"})
+    changed.pop("user", None)
+    with pytest.raises(ConnectionFailed, match=f"cannot load credentials from kubeconfig .*{says}"):
+        await connect(Access(config_of(tmp_path, changed.pop("server", "https://127.0.0.1:1"), user, **changed)))
+
+
+@pytest.mark.parametrize(("content", "says"), [("", "it is empty"), ("[1]", "holds no kubeconfig")])
+async def test_file_that_is_no_kubeconfig_is_said_to_be_none(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "config").write_text(content)
+    with pytest.raises(ConnectionFailed, match=says):
+        await connect(Access(str(tmp_path / "config")))

@@ -7,10 +7,8 @@ session, of Kopf's too.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,11 +16,10 @@ import aiohttp
 
 from riskladder import __version__
 from riskladder.cluster import credentials
+from riskladder.cluster.kubeconfig import existing, named, of_kubeconfig
 
 KEEPALIVE_SECONDS = 75.0
 """Below the 90 s after which kube-apiserver closes an idle HTTP/1.1 connection."""
-
-DEFAULT_KUBECONFIG = Path("~/.kube/config")
 
 
 class ConnectionFailed(Exception):  # noqa: N818 - reads as a sentence at the call site
@@ -56,6 +53,8 @@ class Connection:
     session: aiohttp.ClientSession
     namespace: str
     """The operator's own namespace, where its Lease lives."""
+    context_namespace: str = "default"
+    """The namespace of the kubeconfig's context."""
 
     async def close(self) -> None:
         """Close the session and its connections."""
@@ -84,30 +83,36 @@ async def connect(
     """
     wanted = access if isinstance(access, Access) else Access(access)
     kubeconfig, in_cluster = wanted.kubeconfig, wanted.is_in_cluster
-    if not in_cluster:
-        _must_exist(kubeconfig)
+    if not in_cluster and not existing(kubeconfig):
+        hint = "" if kubeconfig is not None else ": name one with --kubeconfig or $KUBECONFIG"
+        raise ConnectionFailed(
+            f"cannot load credentials from kubeconfig {named(kubeconfig)}: there is no such file{hint}"
+        )
     try:
         if in_cluster:
             found = credentials.of_pod(anonymous=anonymous)
         else:
-            found = await credentials.of_kubeconfig(kubeconfig, wanted.context, anonymous=anonymous)
+            found = await of_kubeconfig(kubeconfig, wanted.context, anonymous=anonymous)
         impersonation = [] if anonymous else list(impersonating(found.user, wanted))
     except Exception as error:  # the library raises whatever it stumbles on in a file that is no kubeconfig
-        source = "the pod's service account" if in_cluster else f"kubeconfig {kubeconfig or 'at its default place'}"
+        source = "the pod's service account" if in_cluster else f"kubeconfig {named(kubeconfig)}"
         why = " ".join(str(error).split())  # YAML errors have several lines
         raise ConnectionFailed(f"cannot load credentials from {source}: {why}") from error
 
     async def authenticate(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        if header := await found.authorization():
+        if header := None if anonymous else await found.authorization():
             request.headers["Authorization"] = header
+        if found.server_name:
+            request.server_hostname = found.server_name
         return await handler(request)
 
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=found.tls, limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),  # what is set for one must not go with the requests of another
-        middlewares=() if anonymous else (authenticate,),
+        middlewares=(authenticate,),
+        proxy=found.proxy,
         headers={"User-Agent": f"riskladder/{__version__} {agent}", "Accept": "application/json"},
     )
     for header, value in impersonation:
@@ -115,27 +120,14 @@ async def connect(
     if namespace is None:
         pod = credentials.SERVICE_ACCOUNT / "namespace"
         namespace = pod.read_text().strip() if in_cluster and pod.exists() else "riskladder-system"
-    return Connection(server=found.server, session=session, namespace=namespace)
-
-
-def _must_exist(kubeconfig: str | None) -> None:
-    """Refuse to go on where there is no kubeconfig: the library would print that, and then fail for another reason.
-
-    Raises:
-        ConnectionFailed: None of the files is there.
-    """
-    named = kubeconfig if kubeconfig is not None else os.environ.get("KUBECONFIG") or str(DEFAULT_KUBECONFIG)
-    if any(Path(part).expanduser().exists() for part in named.split(os.pathsep) if part):
-        return
-    hint = "" if kubeconfig is not None else ": name one with --kubeconfig or $KUBECONFIG"
-    raise ConnectionFailed(f"cannot load credentials from kubeconfig {named}: there is no such file{hint}")
+    return Connection(server=found.server, session=session, namespace=namespace, context_namespace=found.namespace)
 
 
 def own_namespace(access: Access, connection: Connection) -> str:
     """Return the namespace of the kubeconfig's context, or of the pod."""
     if access.is_in_cluster:
         return connection.namespace
-    return credentials.namespace_of_context(access.kubeconfig, access.context)
+    return connection.context_namespace
 
 
 def impersonating(own: Mapping[str, Any], access: Access) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,6 @@
-"""Who asks, where the API server is, and how it is trusted: of a kubeconfig, or of the service account of a pod.
+"""Who asks, where the API server is, and how it is trusted; in a pod: by its service account.
 
-A kubeconfig is read by the Kubernetes client library (tokens, certificates, exec plugins), which is loaded only for
-that: a pod needs none of it, which saves each of them 11 MiB. The library reads a kubeconfig without its impersonation
-(``as`` and what belongs to it), which would silently act as whoever stands behind it: it is read here.
+A pod needs nothing of the Kubernetes client library, which saves each of them 11 MiB: see kubeconfig.py.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +31,37 @@ class Credentials:
     tls: ssl.SSLContext
     authorization: Callable[[], Awaitable[str | None]]
     """Return the header that says who asks, where no certificate does."""
-    user: Mapping[str, Any]
+    user: Mapping[str, Any] = field(default_factory=dict)
     """The user of the kubeconfig, as it is written there; nothing in a pod."""
+    namespace: str = "default"
+    """Of the context of the kubeconfig."""
+    proxy: str | None = None
+    """URL of the proxy through which the API server is asked."""
+    server_name: str | None = None
+    """What the certificate of the API server is checked for, in place of the host of its URL."""
+
+
+def trusting(cafile: str | None = None, cadata: str | None = None) -> ssl.SSLContext:
+    """Return how the API server is trusted: by the authorities of a file or a text, else by those of this machine.
+
+    As Go's clients do it: from Python 3.13 on a certificate would be refused that lacks what RFC 5280 has it contain.
+    Many that authorities of clusters have signed lack the identifier of the key that they are signed with.
+    """
+    tls = ssl.create_default_context(cafile=cafile, cadata=cadata)
+    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return tls
+
+
+def checked(header: str) -> str:
+    """Return a header that says who asks, without the space around it.
+
+    Raises:
+        ValueError: It holds what no header can, such as a line end.
+    """
+    text = header.strip()
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("the token holds a line end, or another character that no token has")
+    return text
 
 
 def in_pod() -> bool:
@@ -56,14 +83,14 @@ def of_pod(*, anonymous: bool) -> Credentials:
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT") or "443"
     authority, token = SERVICE_ACCOUNT / "ca.crt", Token(SERVICE_ACCOUNT / "token")
     if not authority.exists():
-        raise FileNotFoundError(f"cannot trust the API server: {authority} is not mounted")
+        where = f"{authority} is not mounted; outside of a pod, name a kubeconfig with --kubeconfig"
+        raise FileNotFoundError(f"cannot trust the API server: {where}")
     if not anonymous:
         token.read()
     return Credentials(
         server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
-        tls=ssl.create_default_context(cafile=str(authority)),
+        tls=trusting(cafile=str(authority)),
         authorization=token.header,
-        user={},
     )
 
 
@@ -87,12 +114,12 @@ class Token:
 
         Raises:
             OSError: It cannot be read.
-            ValueError: There is none in the file.
+            ValueError: There is none in the file, or more than that.
         """
         token = self._file.read_text().strip()
         if not token:
             raise ValueError(f"{self._file} is empty")
-        self._header, self._read_at = f"Bearer {token}", self._monotonic()
+        self._header, self._read_at = checked(f"Bearer {token}"), self._monotonic()
 
     async def header(self) -> str:
         """Return it as a header; while it cannot be read anew, as it was."""
@@ -102,53 +129,3 @@ class Token:
             except (OSError, ValueError):
                 self._read_at = self._monotonic()
         return self._header
-
-
-async def of_kubeconfig(file: str | None, context: str | None, *, anonymous: bool) -> Credentials:
-    """Return the credentials of a kubeconfig.
-
-    Args:
-        file: Its path; by default ``$KUBECONFIG``, or ``~/.kube/config``.
-        context: Name of a context of it; by default its current one.
-        anonymous: Take only where the API server is and how it is trusted.
-
-    Raises:
-        Exception: The library raises whatever it stumbles on in a file that is no kubeconfig.
-    """
-    from kubernetes.aio import client as k8s  # only here: see above
-    from kubernetes.aio import config as k8s_config
-
-    configuration = k8s.Configuration()
-    loader = await k8s_config.load_kube_config(config_file=file, context=context, client_configuration=configuration)
-    tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
-    if configuration.cert_file and not anonymous:
-        tls.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    if not configuration.verify_ssl:
-        tls.check_hostname = False
-        tls.verify_mode = ssl.CERT_NONE
-
-    async def authorization() -> str | None:
-        header: str | None = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return header
-
-    return Credentials(
-        server=configuration.host.rstrip("/"),
-        tls=tls,
-        authorization=authorization,
-        user=loader._user.value if loader._user is not None else {},
-    )
-
-
-def namespace_of_context(file: str | None, context: str | None) -> str:
-    """Return the namespace of a kubeconfig's context, ``default`` where it names none.
-
-    Args:
-        file: Its path; by default ``$KUBECONFIG``, or ``~/.kube/config``.
-        context: Name of a context of it; by default its current one.
-    """
-    from kubernetes.aio import config as k8s_config  # only here: see above
-
-    contexts, current = k8s_config.list_kube_config_contexts(file)
-    if context is not None:
-        current = next(found for found in contexts if found["name"] == context)
-    return str(current["context"].get("namespace") or "default")

@@ -12,7 +12,6 @@ import asyncio
 import base64
 import json
 import math
-import ssl
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +21,8 @@ from urllib.parse import quote_plus
 import aiohttp
 from joserfc import jwk
 from yarl import URL
+
+from riskladder.cluster.credentials import trusting
 
 T = TypeVar("T")
 
@@ -180,7 +181,7 @@ class ProviderClient:
         self._provider, self._clock = provider, clock
         self.host = str(URL(provider.issuer).host)
         """What people know the provider by."""
-        self._tls = ssl.create_default_context(cafile=provider.ca_file or None)
+        self._tls = trusting(cafile=provider.ca_file or None)
         self._session: aiohttp.ClientSession | None = None
         self._discovery: Discovery | None = None
         self._keys: Keys | None = None

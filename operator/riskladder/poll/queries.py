@@ -11,6 +11,7 @@ from typing import Self
 import aiohttp
 
 from riskladder import __version__
+from riskladder.cluster.credentials import trusting
 from riskladder.monitors.formats import prometheus
 from riskladder.monitors.formats.prometheus import Result
 from riskladder.monitors.payload import Malformed
@@ -99,7 +100,7 @@ class Queries:
 def _trusting(endpoint: Endpoint) -> ssl.SSLContext | bool:
     if endpoint.caFile is None:
         return True
-    return ssl.create_default_context(cafile=str(endpoint.caFile))
+    return trusting(cafile=str(endpoint.caFile))
 
 
 def _plain(error: Exception) -> str:
