@@ -67,6 +67,7 @@ class Server:
         """Escalation, intent that was resumed last, and hash of every template that an operator has restored."""
         self.admission: dict[str, Document] = {}
         """By resource: what proves who decides, while it is there."""
+        self.namespace_uid = "uid-of-the-namespace"
         self.barred: set[str] = set()
         """Who holds no role any more."""
         self.revoked = False
@@ -142,7 +143,7 @@ class Server:
         if path == PODS.path(NAMESPACE):  # a list: there are none but those of the model
             return {"items": _copied(self.all(PODS)), "metadata": {"resourceVersion": str(self.revision)}}
         if path == NAMESPACES.path(None, NAMESPACE):
-            return {"metadata": {"name": NAMESPACE, "uid": "uid-of-the-namespace"}}
+            return {"metadata": {"name": NAMESPACE, "uid": self.namespace_uid}}
         if path.endswith("/localsubjectaccessreviews"):
             return {"status": {"allowed": body["spec"]["user"] not in self.barred}}
         for resource in (POLICIES, BINDINGS):

@@ -255,7 +255,12 @@ def test_pod_loads_no_client_library() -> None:
 
 @asynccontextmanager
 async def api_server(
-    place: Path, *, host: str = "127.0.0.1", identified: bool = True, connects: list[str] | None = None
+    place: Path,
+    *,
+    host: str = "127.0.0.1",
+    identified: bool = True,
+    connects: list[str] | None = None,
+    says: str = "",
 ) -> AsyncIterator[str]:
     """A server of this process that says with which header it was asked; as a proxy it notes what it is asked for."""
 
@@ -263,7 +268,8 @@ async def api_server(
         if connects is not None:
             connects.append(f"{request.method} {request.raw_path}")
             return web.Response(status=502)
-        return web.json_response({"header": request.headers.get("Authorization")})
+        header = {"header": request.headers.get("Authorization")}
+        return web.Response(text=says) if says else web.json_response(header)
 
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", asked)
@@ -312,6 +318,13 @@ def plugin(place: Path, expires: str = "", code: int = 0) -> dict[str, Any]:
     answer = f'{{"apiVersion": "{version}", "kind": "ExecCredential", "status": {{{status}}}}}'
     script = f"echo run >> {place}/runs; echo sorry >&2; echo '{answer}'; exit {code}"
     return {"exec": {"apiVersion": version, "command": "sh", "args": ["-c", script]}}
+
+
+async def test_answer_that_is_no_json_is_none(tmp_path: Path) -> None:
+    async with api_server(tmp_path, says="<html>") as server:
+        with pytest.raises(ApiError, match="what answered is no API server: found no JSON") as caught:
+            await answer(Access(config_of(tmp_path, server, {"token": "t"})))
+    assert caught.value.is_transient
 
 
 async def answer(access: Access) -> str | None:

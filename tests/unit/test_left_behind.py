@@ -18,6 +18,7 @@ from riskladder.cluster.resources import (
     Resource,
 )
 from riskladder.controller.caches.entries import LadderKey
+from riskladder.controller.observations import CONTENTION_FREE
 from tests.unit.builders import KEY, LADDER, deployment_object
 from tests.unit.live import Live, denial, live
 
@@ -116,6 +117,42 @@ async def test_namespace_that_comes_back_inherits_nothing(why: str, breach: dict
         [escalation] = plane.escalations()
         assert escalation["spec"]["target"]["uid"] == "another-uid"
         assert escalation["spec"]["evidence"]["replicas"] == before
+
+
+@pytest.mark.parametrize("status", [503, 500])
+async def test_namespace_that_comes_back_before_anything_was_answered_inherits_nothing(status: int) -> None:
+    """While the API server takes nothing, nobody has said that the namespace was going."""
+    async with live() as plane:
+        failed = lambda: ApiError(status, "", "failed calling webhook", **ABOUT)  # noqa: E731
+        refuse_new(plane, failed, "escalations", "escalationrecords", "events", "containmentindexes")
+        plane.report(bias=0.3)
+        await plane.until(lambda: plane.api.calls["POST escalations"] > 1)
+        for resource, name in ((SIGNALS, "fairness"), (DEPLOYMENTS, KEY.name), (LADDERS, "credit")):
+            remove(plane, resource, name)
+        plane.server.namespace_uid = "uid-of-another-namespace"
+        plane.put(LADDERS, {"metadata": {"name": "credit"}, "spec": LADDER})
+        plane.put(DEPLOYMENTS, deployment_object(uid="another-uid"))
+        take_everything(plane)
+        await plane.until(lambda: ready(plane)[0] == "True")
+        plane.report("ok", bias=0.0, drift=0.0)
+        await plane.until(lambda: plane.says("Ready", signal="ok")[0] == "True")
+        assert plane.escalations() == []
+        assert plane.replicas > 0
+
+
+async def test_who_reverts_a_stop_in_a_namespace_that_is_going_is_met_with_the_same_patience() -> None:
+    async with live() as plane:
+        refuse_new(plane, ERRORS["terminating"], "escalations", "escalationrecords", "events", "containmentindexes")
+        plane.report(bias=0.3)
+        for _ in range(CONTENTION_FREE + 1):
+            asked = plane.api.calls["POST escalations"]
+            await plane.until(lambda: plane.replicas == 0 and plane.api.calls["POST escalations"] > asked)  # noqa: B023
+            found = plane.server.find(DEPLOYMENTS, KEY.name)
+            assert found is not None
+            plane.put(DEPLOYMENTS, {**found, "spec": {**found["spec"], "replicas": 2}})
+        await asyncio.sleep(0.1)
+        assert plane.replicas == 2, "who reverts it over and over is waited for"
+        await plane.until(lambda: plane.replicas == 0)
 
 
 async def test_nobody_tries_over_and_over_to_record_in_a_namespace_that_is_gone() -> None:

@@ -88,6 +88,14 @@ def test_namespace_that_is_gone_or_going_is_told_from_an_object_that_is_not_ther
     assert error.is_final == (kind is not NotFound)
 
 
+@pytest.mark.parametrize("status", [400, 403, 404])
+@pytest.mark.parametrize("details", [{"causes": [{"reason": "NamespaceTerminating"}]}, {"kind": "namespaces"}, [1]])
+def test_webhook_says_of_no_namespace_that_it_is_gone(status: int, details: Any) -> None:
+    raw = json.dumps({"kind": "Status", "message": SENTENCE, "details": details}).encode()
+    error = _error(cast(Any, Answer(status)), raw, "create", "escalations.riskladder.dev", "scorer")
+    assert (error.is_denial, error.is_final) == (True, False)
+
+
 # --- Containment and restore ---------------------------------------------------------------------------------------
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from sys import intern
 from urllib.parse import quote
+
+from riskladder.api.text import shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Resource:
     @property
     def api_version(self) -> str:
         """``group/version``, or the version alone for the core group."""
-        return intern(f"{self.group}/{self.version}") if self.group else self.version
+        return shared(f"{self.group}/{self.version}") if self.group else self.version
 
     @property
     def title(self) -> str:

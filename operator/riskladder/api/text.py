@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -12,6 +13,14 @@ JOINERS = "\u200c\u200d"
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _ROUNDED = ((1, 60), (60, 86_400), (3_600, None))
 """To how many seconds a span is rounded, and below which length."""
+
+FORGETS_NONE = (3, 12) <= sys.version_info < (3, 12, 6)
+"""Whether this Python keeps every interned string until it ends (https://github.com/python/cpython/issues/113993)."""
+
+
+def shared(text: str) -> str:
+    """Return the one copy of a text that many objects have in common."""
+    return text if FORGETS_NONE else sys.intern(text)
 
 
 def length(delta: timedelta) -> str:

@@ -227,8 +227,9 @@ class Client:
                 self.clock.note(response.headers.get("Date"), sent)
                 raw = await response.read()
                 if response.status < 300:
+                    answer = _decoded(raw)
                     self._note(verb, resource, "ok")
-                    return json.loads(raw) if raw else {}
+                    return answer
                 error = _error(response, raw, verb, resource, path)
         except (TimeoutError, aiohttp.ClientError, OSError) as cause:
             self._note(verb, resource, "unreachable")
@@ -446,6 +447,19 @@ class Client:
         await self.request("DELETE", resource.path(namespace, name), verb="delete", resource=resource.title)
 
 
+def _decoded(raw: bytes) -> Object:
+    """Return the object of an answer.
+
+    Raises:
+        OSError: It is none: something that stands between has answered.
+    """
+    try:
+        answer: Object = json.loads(raw) if raw else {}
+    except ValueError:
+        raise OSError("what answered is no API server: found no JSON") from None
+    return answer
+
+
 def _error(response: aiohttp.ClientResponse, raw: bytes, verb: str, resource: str, path: str) -> ApiError:
     reason, message = response.reason or "Error", raw[:1000].decode(errors="replace")
     about, causes = "", list[str]()
@@ -455,10 +469,12 @@ def _error(response: aiohttp.ClientResponse, raw: bytes, verb: str, resource: st
             reason, message = status.get("reason") or reason, status.get("message") or message
             details = status.get("details") or {}
             about, causes = details.get("kind") or "", [c.get("reason") or "" for c in details.get("causes") or ()]
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         pass
-    kind = Terminating if "NamespaceTerminating" in causes else _ERRORS.get(response.status, ApiError)
-    if kind in (NotFound, Conflict) and _DENIAL.search(message):
+    kind, is_denial = _ERRORS.get(response.status, ApiError), bool(_DENIAL.search(message))
+    if "NamespaceTerminating" in causes and not is_denial:  # a webhook may give whatever cause it likes
+        kind = Terminating
+    elif kind in (NotFound, Conflict) and is_denial:
         kind = Denied
     elif kind is NotFound and about == NAMESPACES:
         kind = NamespaceMissing

@@ -67,8 +67,13 @@ class ContainmentPass:
     async def save(self, key: TargetKey, plan: Plan) -> Escalation | None:
         """Save an Escalation, or a further intent of one; ``None`` where somebody else has saved it meanwhile.
 
-        What refuses that joins the next snapshot, so that the signals say so.
+        What refuses that joins the next snapshot, so that the signals say so. Where it was tried before, the namespace
+        may have been deleted and created again since: then there is nothing to be saved.
         """
+        home = self._seen.home(key) if plan.opening is not None else ""
+        if home and await self._executor.namespace_uid(key.namespace) not in ("", home):
+            self._seen.left_behind(key)
+            return None
         try:
             saved = await self._save(key, plan)
         except ApiError as error:
@@ -78,6 +83,8 @@ class ContainmentPass:
                 self._seen.not_written(plan.noted.escalation, error.message)
             elif error.status and plan.opening is not None:
                 self._seen.not_saved(key, plan.opening.spec.ladder.name, error.message)
+            if plan.opening is not None and not home and not error.is_final:
+                self._seen.lives_in(key, await self._executor.namespace_uid(key.namespace) or "")
             raise
         self._seen.saved(key)
         if plan.noted is not None:

@@ -97,6 +97,15 @@ class Executor:
         self._store.put(resources.ESCALATIONS, stored)
         return True
 
+    async def namespace_uid(self, namespace: str) -> str | None:
+        """Return the uid of a namespace; ``None`` where it is gone, and nothing where that could not be asked."""
+        try:
+            return str((await self._client.get(resources.NAMESPACES, None, namespace))["metadata"]["uid"])
+        except NotFound:
+            return None
+        except ApiError:
+            return ""
+
     # --- Containing -----------------------------------------------------------------------------------------------
 
     async def stop(self, key: TargetKey, workload: Workload, stop: Stop) -> None:

@@ -45,6 +45,8 @@ class Pending:
     hold: Hold
     policy: PinnedPolicy | None
     stamps: Stamps
+    namespace_uid: str = ""
+    """Of the namespace, where the Escalation could not be created at once; later it may be another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,9 +335,24 @@ class Observations:
             self._refusing(key.namespace)
 
     def left_behind(self, key: TargetKey) -> None:
-        """Forget a target whose namespace is gone: a new one of the same name inherits nothing."""
+        """Forget what is to be recorded of a target whose namespace is gone: a new one of that name inherits nothing.
+
+        How often it was contained of late stays: until the namespace is gone, somebody may revert that.
+        """
         self.saved(key)
-        self._targets.pop(key, None)
+        if known := self._targets.pop(key, None):
+            self._targets[key] = ObservedTarget(reapplied=known.reapplied)
+
+    def home(self, key: TargetKey) -> str:
+        """Return the uid of the namespace of what was contained and has no Escalation yet; empty if unknown."""
+        known = self._targets.get(key)
+        return known.pending.namespace_uid if known and known.pending else ""
+
+    def lives_in(self, key: TargetKey, namespace_uid: str) -> None:
+        """Note the uid of the namespace of what was contained, when its Escalation could not be created."""
+        known = self._targets.get(key)
+        if known and known.pending and not known.pending.namespace_uid:
+            known.pending.namespace_uid = namespace_uid
 
     def unwritten_of(self, escalations: Iterable[Escalation]) -> dict[str, str]:
         """Return, by uid, why what is new of some escalations could not be written the last time."""

@@ -7,13 +7,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from sys import intern
 from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
 from riskladder.api.reasons import ConditionType, Reason
+from riskladder.api.text import shared
 from riskladder.controller.rendered_gauge import SLICE, RenderedGauge
 
 log = structlog.get_logger(__name__)
@@ -149,8 +149,8 @@ def _parse(stored: StoredStatus) -> _Parsed:
 
 def _streams(namespace: str, about: Any, observed: Iterable[Any]) -> Iterator[tuple[Labels, _Newest]]:
     """Yield the streams of which a signal holds a reading."""
-    head = (namespace, intern(about["ladder"]), f"{about['kind']}/{about['name']}", intern(about["source"]))
+    head = (namespace, shared(about["ladder"]), f"{about['kind']}/{about['name']}", shared(about["source"]))
     for one in observed:
         at, received = datetime.fromisoformat(one["observedAt"]).timestamp(), one.get("receivedAt")
         received_at = datetime.fromisoformat(received).timestamp() if received else at
-        yield (*head, intern(one["indicator"])), _Newest(received_at, at, float(one["value"]))
+        yield (*head, shared(one["indicator"])), _Newest(received_at, at, float(one["value"]))

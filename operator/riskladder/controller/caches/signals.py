@@ -8,7 +8,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
-from sys import intern
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +16,7 @@ from riskladder.api.base import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
 from riskladder.api.labels import BINDING_ANNOTATION
 from riskladder.api.reasons import ConditionType
 from riskladder.api.signal import ModelRiskSignalSpec, SignalStatus
+from riskladder.api.text import shared
 from riskladder.api.validation import validate
 from riskladder.cluster import resources
 from riskladder.controller.caches.endpoints import Name, Object
@@ -52,13 +52,13 @@ class SignalCache:
         spec = stored if isinstance(stored, Mapping) else {}  # an older schema may have let anything in
         target = spec.get("target")
         target = target if isinstance(target, Mapping) else {}
-        key = TargetKey(name[0], intern(str(target.get("kind", ""))), intern(str(target.get("name", ""))))
+        key = TargetKey(name[0], shared(str(target.get("kind", ""))), shared(str(target.get("name", ""))))
         old_key = self._targets.get(name)
         before = self._entries[old_key].get(name[1]) if old_key is not None else None
         if old_key is not None and old_key != key:
             self._forget(name, old_key)
             self._enqueue(old_key, True)
-        ladder = intern(str(spec.get("ladder", "")))
+        ladder = shared(str(spec.get("ladder", "")))
         generation, status = metadata.get("generation", 0), compact(obj.get("status") or {})
         same = before is not None and before.uid == metadata["uid"] and before.generation == generation
         self._entries[key][name[1]] = SignalEntry(

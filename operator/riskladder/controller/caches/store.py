@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from sys import intern
 from typing import Any
 
 from riskladder.api.signal import SignalStatus
+from riskladder.api.text import shared
 from riskladder.cluster import resources
 from riskladder.cluster.resources import WATCHED, Resource, followed
 from riskladder.controller.caches.decisions import DecisionCache
@@ -282,9 +282,9 @@ def _sharing(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
     What a controller names, such as a pod, is named once.
     """
-    shared: dict[str, Any] = {"namespace": intern(metadata["namespace"])}
+    once: dict[str, Any] = {"namespace": shared(metadata["namespace"])}
     if not metadata.get("ownerReferences"):
-        shared["name"] = intern(metadata["name"])
+        once["name"] = shared(metadata["name"])
     if labels := metadata.get("labels"):
-        shared["labels"] = {intern(key): intern(value) for key, value in labels.items()}
-    return {**metadata, **shared}
+        once["labels"] = {shared(key): shared(value) for key, value in labels.items()}
+    return {**metadata, **once}

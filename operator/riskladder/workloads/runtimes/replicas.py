@@ -11,14 +11,13 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from functools import lru_cache
-from sys import intern
 from typing import Any, ClassVar, TypedDict
 
 from riskladder.api.foreign import time_in
 from riskladder.api.intent import ImageRole
 from riskladder.api.labels import FIELD_MANAGER, LABEL_CONTAINED_BY, LABEL_LOCK
 from riskladder.api.resource import Resource
-from riskladder.api.text import count
+from riskladder.api.text import count, shared
 from riskladder.workloads.grant import Grant
 from riskladder.workloads.holding import Carried, read_carried
 from riskladder.workloads.model import History, Image, Pod, Revision, Runtime, Workload
@@ -58,7 +57,7 @@ def template_digest(template: Mapping[str, Any]) -> str:
 
 def _digest(content: Any) -> str:
     """Return a string that all who are told the same share: a workload, its revision, and many others."""
-    return intern(hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16])
+    return shared(hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16])
 
 
 def _without_hash(template: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,7 +176,7 @@ def last_writer(metadata: Mapping[str, Any], *path: str, under: str = "f:spec") 
         for part in path:
             fields = fields.get(part) if isinstance(fields, dict) else None
         if fields is not None and entry.get("time", "") >= newest[1]:
-            newest = (intern(str(entry.get("manager", ""))), str(entry.get("time", "")))
+            newest = (shared(str(entry.get("manager", ""))), str(entry.get("time", "")))
     return newest
 
 
